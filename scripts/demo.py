@@ -1,0 +1,92 @@
+"""The main job on real input: this repository's documents become one video file, and questions are answered from it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "build" / "demo"
+MEMORY = (OUTPUT / "project.mp4").relative_to(ROOT)
+SOURCES = [name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md", "docs") if (ROOT / name).exists()]
+
+
+def step(title: str) -> None:
+    """A heading between two parts of the output."""
+    colour = ("\033[1;36m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    print(f"\n{colour[0]}── {title} {'─' * max(0, 96 - len(title))}{colour[1]}", flush=True)
+
+
+def memvid(*arguments: str) -> None:
+    """Show a ``memvid`` command and run it; a failing command ends the demonstration."""
+    shown = " ".join(f'"{argument}"' if " " in argument else argument for argument in arguments)
+    print(f"$ memvid {shown}", flush=True)
+    program = shutil.which("memvid", path=str(Path(sys.executable).parent)) or "memvid"
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    environment.setdefault("COLUMNS", str(shutil.get_terminal_size((100, 24)).columns))
+    code = subprocess.run([program, *arguments], cwd=ROOT, env=environment, check=False).returncode
+    if code:
+        raise SystemExit(f"memvid {arguments[0]} ended with exit code {code}")
+    print(flush=True)
+
+
+def text_bytes() -> int:
+    """How many bytes of text went in."""
+    files = [
+        path for name in SOURCES for path in ([ROOT / name] if (ROOT / name).is_file() else (ROOT / name).rglob("*"))
+    ]
+    return sum(path.stat().st_size for path in files if path.suffix == ".md")
+
+
+def describe_video() -> None:
+    """What a player sees in the file."""
+    with av.open(str(ROOT / MEMORY)) as container:
+        stream = container.streams.video[0]
+        pictures = sum(1 for _ in container.decode(stream))
+        context = stream.codec_context
+        seconds = pictures / float(stream.average_rate or 30)
+        print(f"{MEMORY}: {context.name}, {context.profile}, {context.width} x {context.height}, ", end="")
+        print(f"{pictures} pictures, {seconds:.1f} s. Open it in any player or browser.")
+    size = (ROOT / MEMORY).stat().st_size
+    print(f"{text_bytes():,} bytes of Markdown became {size:,} bytes of video, text and vectors.")
+
+
+def main() -> None:
+    """Build, look, search, verify, and search once more without the index."""
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir(parents=True)
+    print("This builds a memory from the documents of this repository and asks it questions.")
+    print("No network, no model to download, no server: everything is in one MP4 file.")
+
+    step("1. Documents in, one video out")
+    memvid("build", *SOURCES, "-o", str(MEMORY))
+    memvid("info", str(MEMORY))
+
+    step("2. Ask it")
+    memvid("search", str(MEMORY), "what happens when the process is killed while writing?", "-k", "3")
+    memvid("search", str(MEMORY), "I_PCM macroblock", "-k", "2")
+
+    step("3. It is an ordinary video")
+    describe_video()
+
+    step("4. Nothing in it is damaged")
+    memvid("verify", str(MEMORY))
+
+    step("5. The index beside it is only a cache: without it, the answers come from the video alone")
+    index = Path(f"{ROOT / MEMORY}.index")
+    if index.is_dir():
+        shutil.rmtree(index)
+        print(f"deleted {index.relative_to(ROOT)}")
+    memvid("search", str(MEMORY), "what happens when the process is killed while writing?", "-k", "1")
+
+    print('Now yours:  memvid build FOLDER -o notes.mp4   and   memvid search notes.mp4 "a question"')
+    print(f"The command is in {Path(sys.executable).parent}")
+
+
+if __name__ == "__main__":
+    main()

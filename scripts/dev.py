@@ -1,0 +1,268 @@
+"""Set up, run and check the project. ``make`` is a thin front to this script; without make, call it directly.
+
+    python scripts/dev.py demo    # install into .venv, build a memory from this repository's documents, search it
+    python scripts/dev.py test    # install everything the tests need, then every check, then the tests
+    python scripts/dev.py --help  # the other commands
+
+It needs nothing but Python 3.11 or newer and pip. What it installs goes into ``.venv`` beside this folder
+(``MEMVID_VENV`` names another place), and a second run installs nothing unless ``pyproject.toml`` has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes.util
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = Path(os.environ.get("MEMVID_VENV", ROOT / ".venv")).absolute()
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+
+# What the environment holds, from little to much: each name stands for pip's arguments.
+LEVELS: dict[str, list[str]] = {
+    "core": ["-e", "."],
+    "test": ["-e", ".", "--group", "test"],
+    "bench": ["-e", ".", "--group", "test", "--group", "bench"],
+}
+
+# The checks that read the code without running it. All of them run, side by side, before the first test.
+CHECKS: dict[str, list[str]] = {
+    "ruff check": ["ruff", "check", "."],
+    "ruff format": ["ruff", "format", "--check", "."],
+    "mypy": ["mypy"],
+    "import-linter": ["lint-imports"],
+}
+
+
+class SystemNeed:
+    """Something the tests use that pip cannot bring: how to see it, and the Debian packages that bring it."""
+
+    def __init__(self, name: str, packages: Sequence[str], found: Callable[[], bool], purpose: str) -> None:
+        self.name, self.packages, self.found, self.purpose = name, packages, found, purpose
+
+
+def _any_command(*names: str) -> Callable[[], bool]:
+    return lambda: any(shutil.which(name) for name in names)
+
+
+SYSTEM_NEEDS = (
+    SystemNeed(
+        "a Chromium browser",
+        ["chromium"],
+        _any_command("chromium", "chromium-browser", "google-chrome", "chrome"),
+        "plays a memory in a real browser",
+    ),
+    SystemNeed("chromedriver", ["chromium-driver"], _any_command("chromedriver"), "drives that browser"),
+    SystemNeed("ffmpeg", ["ffmpeg"], _any_command("ffmpeg"), "decodes a memory strictly, and re-encodes QR videos"),
+    SystemNeed("libzbar", ["libzbar0"], lambda: bool(ctypes.util.find_library("zbar")), "reads QR symbols (pyzbar)"),
+)
+
+
+def say(text: str) -> None:
+    """One line of progress, in bold on a terminal."""
+    print(f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text, flush=True)
+
+
+def execute(
+    command: Sequence[str | Path], *, env: dict[str, str] | None = None, quiet: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a command from the project's root; ``quiet`` captures what it prints instead of showing it."""
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUTF8": "1", **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if quiet else None,
+        stderr=subprocess.STDOUT if quiet else None,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+
+
+def run(command: Sequence[str | Path], *, quiet: bool = False) -> None:
+    """Run a command that must succeed; if it fails, show what it printed and end with its exit code."""
+    done = execute(command, quiet=quiet)
+    if done.returncode:
+        print(done.stdout or "", end="")
+        say(f"failed (exit code {done.returncode}): {' '.join(map(str, command))}")
+        raise SystemExit(done.returncode if done.returncode > 0 else 1)
+
+
+# -------------------------------------------------------------------------------------------------------- setting up
+
+
+def _fingerprint(level: str) -> str:
+    parts = (level, sys.version, str(ROOT), (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _make_venv() -> None:
+    """Create the environment, also on a Debian whose ``python3-venv`` is missing."""
+    say(f"Creating {VENV}")
+    if importlib.util.find_spec("ensurepip"):
+        run([sys.executable, "-m", "venv", "--clear", VENV], quiet=True)
+    else:
+        run([sys.executable, "-m", "venv", "--clear", "--without-pip", VENV], quiet=True)
+        run([sys.executable, "-m", "pip", "--python", VENV, "install", "-q", "pip"], quiet=True)
+
+
+def setup(level: str) -> None:
+    """Bring the environment to a level (or above it); do nothing when it is there already."""
+    order = list(LEVELS)
+    for enough in order[order.index(level) :]:
+        stamp = VENV / f".memvid-{enough}"
+        if PYTHON.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == _fingerprint(enough):
+            return
+    started = time.perf_counter()
+    home = VENV / "pyvenv.cfg"
+    if not PYTHON.exists() or not home.exists() or execute([PYTHON, "-c", ""], quiet=True).returncode:
+        _make_venv()
+    say(f"Installing the package and what '{level}' needs (the first time takes a minute or two)")
+    pip: list[str | Path] = [PYTHON, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
+    run([*pip, "--upgrade", "pip>=25.1"], quiet=True)  # 25.1 brought --group
+    run([*pip, *LEVELS[level]], quiet=True)
+    (VENV / f".memvid-{level}").write_text(_fingerprint(level), encoding="utf-8")
+    say(f"Ready after {time.perf_counter() - started:.0f} s")
+
+
+def system_packages() -> None:
+    """Install what is missing through apt-get where that is possible; say plainly what is missing where it is not."""
+    missing = [need for need in SYSTEM_NEEDS if not need.found()]
+    if not missing:
+        return
+    packages = [package for need in missing for package in need.packages]
+    become: list[str] | None = None
+    if hasattr(os, "geteuid") and shutil.which("apt-get"):
+        if os.geteuid() == 0:
+            become = []
+        elif shutil.which("sudo") and execute(["sudo", "-n", "true"], quiet=True).returncode == 0:
+            become = ["sudo", "-n"]
+    if become is not None:
+        say(f"Installing from Debian: {' '.join(packages)}")
+        apt: list[str | Path] = [*become, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
+        execute([*apt, "update"], quiet=True)
+        done = execute([*apt, "install", "-y", "--no-install-recommends", *packages], quiet=True)
+        if done.returncode:
+            print(done.stdout)
+        missing = [need for need in missing if not need.found()]
+    if missing:
+        say("Missing on this machine; the tests that use it will fail:")
+        for need in missing:
+            print(f"  {need.name}: {need.purpose} (Debian: apt-get install {' '.join(need.packages)})")
+
+
+# ---------------------------------------------------------------------------------------------------------- commands
+
+
+def demo(rest: list[str]) -> None:
+    """Install, then build a memory from this repository's documents and search it."""
+    setup("core")
+    run([PYTHON, ROOT / "scripts" / "demo.py", *rest])
+
+
+def lint(rest: list[str]) -> None:
+    """Every check that reads the code: ruff, its formatter, mypy --strict, the floors."""
+    setup("test")
+
+    def check(name: str) -> tuple[str, float, subprocess.CompletedProcess[str]]:
+        started = time.perf_counter()
+        program, *arguments = CHECKS[name]
+        done = execute([BIN / program, *arguments], quiet=True)
+        return name, time.perf_counter() - started, done
+
+    failed = []
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for name, seconds, done in pool.map(check, CHECKS):
+            say(f"{name}: {'ok' if done.returncode == 0 else 'FAILED'} ({seconds:.0f} s)")
+            if done.returncode:
+                print(done.stdout)
+                failed.append(name)
+    if failed:
+        say(f"Not run: the tests. First mend: {', '.join(failed)}")
+        raise SystemExit(1)
+
+
+def _cpus() -> int:
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1
+
+
+def _pytest(rest: list[str], *, workers: int, env: dict[str, str], options: Sequence[str] = ()) -> None:
+    # One BLAS thread a process: the processes already use every core, and threads fighting for them cost time.
+    env = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **env}
+    parallel = ["-n", str(workers), "--dist", "worksteal"]
+    raise SystemExit(execute([PYTHON, "-m", "pytest", *parallel, *options, *rest], env=env).returncode)
+
+
+def test(rest: list[str]) -> None:
+    """Every check and every test, with coverage; pytest's summary is the last line."""
+    system_packages()
+    lint([])
+    coverage = ["--cov", "--cov-report=term:skip-covered"]
+    _pytest(rest, workers=max(2, _cpus()), env={}, options=coverage)
+
+
+def soak(rest: list[str]) -> None:
+    """The tests with many more random examples and rounds, for as long as it takes (hours on two cores)."""
+    system_packages()
+    setup("test")
+    _pytest(rest, workers=max(2, _cpus()), env={"HYPOTHESIS_PROFILE": "soak", "MEMVID_SOAK": "20"})
+
+
+def bench(rest: list[str]) -> None:
+    """The benchmark tables, side by side with real peers; arguments are handed on."""
+    setup("bench")
+    run([PYTHON, "-m", "benchmarks", *rest])
+
+
+def build(rest: list[str]) -> None:
+    """A wheel and a source archive in dist/."""
+    setup("test")
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    run([PYTHON, "-m", "build", *rest])
+
+
+def clean(rest: list[str]) -> None:
+    """Remove everything these commands made: the environment, caches, builds."""
+    for name in (".venv", "build", "dist", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "htmlcov"):
+        shutil.rmtree(ROOT / name, ignore_errors=True)
+    for pattern in (".coverage*", ".import_linter_cache"):
+        for path in ROOT.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    function.__name__: function for function in (demo, test, lint, soak, bench, build, clean)
+}
+
+
+def main() -> None:
+    """Parse the command line and run one command; what follows its name is handed on."""
+    if sys.version_info < (3, 11):  # noqa: UP036  the one file that an older Python may be asked to run
+        raise SystemExit(f"memvid-core needs Python 3.11 or newer; this is {sys.version.split()[0]}")
+    summary = "\n".join(f"  {name:6} {(function.__doc__ or '').splitlines()[0]}" for name, function in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0],
+        epilog=f"commands:\n{summary}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="command")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help="handed on (to pytest, the benchmarks, …)")
+    arguments = parser.parse_args()
+    COMMANDS[arguments.command](arguments.rest)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""What all tests share: how far hypothesis looks, how many rounds a test makes, an environment that reports nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# "ci" finds the same examples in every run, so a failure is the change's and never the day's.
+# Deadlines and the "too slow" check measure the machine, and a shared one is slow at random.
+hypothesis.settings.register_profile(
+    "ci",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile(
+    "soak",
+    max_examples=2_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# The frameworks send traces and usage reports when these say so; tests must not depend on the developer's shell.
+os.environ.update(LANGSMITH_TRACING="false", LANGCHAIN_TRACING_V2="false", ANONYMIZED_TELEMETRY="False")
+
+
+@pytest.fixture(scope="session")
+def effort() -> Callable[[int], int]:
+    """How many rounds to make: the number given in the test command, a multiple of it in ``make soak``."""
+    factor = int(os.environ.get("MEMVID_SOAK", "1"))
+    return lambda rounds: rounds * factor
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT

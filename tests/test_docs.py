@@ -1,0 +1,135 @@
+"""Documentation is run: every Python block and every ``memvid`` command of every page, in the page's order.
+
+The blocks of one page share their names and an empty folder that holds a copy of the README and of ``docs/``.
+
+- A Python block is executed. One that cannot be says why in its info string: ``python no-run: needs a model server``.
+- In a console or bash block each line ``$ memvid …`` is run in a shell and must succeed. The lines below it, if any,
+  are what it must print, where ``...`` stands for anything.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import types
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [path for path in (ROOT / "README.md", ROOT / "README.ko.md") if path.exists()]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
+LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+
+SHELLS = {"bash", "console", "sh", "shell"}
+COMPARE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: its language, the rest of its info string, its text and the line of the page it starts on."""
+
+    language: str
+    info: str
+    text: str
+    line: int
+
+    @property
+    def commands(self) -> list[tuple[str, str]]:
+        """The shell commands of a console block, each with what it is said to print."""
+        found: list[tuple[str, str]] = []
+        for line in self.text.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], ""))
+            elif found:
+                command, printed = found[-1]
+                found[-1] = (command + "\n" + line, "") if command.endswith("\\") else (command, printed + line + "\n")
+        return found
+
+
+def blocks(page: Path) -> list[Block]:
+    found = []
+    for token in MarkdownIt().parse(page.read_text(encoding="utf-8")):
+        if token.type == "fence":
+            language, _, info = token.info.strip().partition(" ")
+            assert token.map
+            found.append(Block(language, info.strip(), token.content, token.map[0] + 2))
+    return found
+
+
+def run_python(block: Block, page: Path, names: dict[str, object]) -> None:
+    if block.info:
+        assert re.fullmatch(r"no-run: \S.*", block.info), f"{page}:{block.line}: say why it is not run"
+        return
+    if block.text.lstrip().startswith(">>>"):
+        example = doctest.DocTestParser().get_doctest(block.text, names, page.name, str(page), block.line - 1)
+        report: list[str] = []
+        result = doctest.DocTestRunner(optionflags=COMPARE).run(example, out=report.append, clear_globs=False)
+        names.update(example.globs)
+        assert not result.failed, "".join(report)
+        return
+    # Blank lines in front make a traceback name the page's own line.
+    exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
+
+
+def run_command(command: str, printed: str, folder: Path) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHONUTF8": "1", "COLUMNS": "100", "NO_COLOR": "1"}
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
+    if printed.strip():
+        same = doctest.OutputChecker().check_output(printed.rstrip() + "\n", done.stdout.rstrip() + "\n", COMPARE)
+        assert same, f"$ {command}\nprinted\n{done.stdout}\nand not\n{printed}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_block_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    module = types.ModuleType("page")  # a real module: get_type_hints looks names up in sys.modules
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for block in blocks(page):
+        if block.language in {"python", "py", "pycon"}:
+            run_python(block, page, vars(module))
+        elif block.language in SHELLS:
+            for command, printed in block.commands:
+                if command.startswith("memvid "):
+                    run_command(command, printed, tmp_path)
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_into_the_repository_leads_somewhere(page: Path) -> None:
+    inline = [child for token in MarkdownIt().parse(page.read_text("utf-8")) for child in token.children or []]
+    targets = [str(token.attrGet("href") or token.attrGet("src") or "") for token in inline]
+    local = [target.partition("#")[0] for target in targets if target and not re.match(r"[a-z]+:|#", target)]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_extra_and_make_target_named_exists(page: Path) -> None:
+    text = page.read_text("utf-8")
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])
+    named = {extra.strip() for group in re.findall(r"memvid-core\[([^\]]+)\]", text) for extra in group.split(",")}
+    assert named - extras == set()
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.search(r"^\.PHONY:(.*)$", makefile, re.MULTILINE).group(1).split())  # type: ignore[union-attr]
+    commands = re.findall(r"^(?:\$ )?make ([\w-]+)|`make ([\w-]+)", text, re.MULTILINE)
+    assert {one or other for one, other in commands} - targets == set()

@@ -1,0 +1,137 @@
+"""The nouns of the project: records, hits, commits and what a memory says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+__all__ = ["Commit", "Damage", "Hit", "MemoryInfo", "Recency", "Record", "VerifyReport"]
+
+Metadata = dict[str, Any]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=False):
+    """What a user adds, gets and deletes: an id, a text and metadata.
+
+    LangChain calls it a Document, LlamaIndex a node.
+
+    Example:
+        >>> Record("a", "hello", {"page": 1}).metadata["page"]
+        1
+    """
+
+    id: str
+    text: str
+    metadata: Metadata = {}
+
+
+class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
+    """A record with the score and the rank (from 0) that a search gave it.
+
+    ``score`` is in [0, 1], higher is better; what it means depends on the mode (``memvid_core.index.ranking``).
+    ``cosine`` is the cosine of query and record, in [-1, 1], where the search used vectors. ``vector`` and
+    ``explain`` (what each part of the search contributed) are there when they were asked for.
+    """
+
+    record: Record
+    score: float
+    rank: int
+    cosine: float | None = None
+    vector: Any = None
+    explain: dict[str, float] | None = None
+    neighbours: Callable[[Record, int, int], list[Record]] | None = None
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        return self.record.id
+
+    @property
+    def text(self) -> str:
+        """The record's text."""
+        return self.record.text
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The record's metadata."""
+        return self.record.metadata
+
+    def context(self, before: int = 1, after: int = 1) -> list[Record]:
+        """The record with its neighbours in the same source, in reading order."""
+        return [self.record] if self.neighbours is None else self.neighbours(self.record, before, after)
+
+    def __repr__(self) -> str:
+        return f"Hit({self.score:.3f}, {self.record!r})"
+
+
+class Recency(msgspec.Struct, frozen=True):
+    """Let older records count less.
+
+    ``field`` is a metadata path to a time, in seconds since 1970 or as ISO 8601 text; a record without one counts as
+    very old. ``half_life`` is in seconds, ``weight`` in [0, 1] how much of a score age may take, ``now`` the present.
+    """
+
+    field: str
+    half_life: float
+    weight: float = 0.5
+    now: float | None = None
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """One atomic change: its number (from 1), UTC time, and what it did."""
+
+    number: int
+    time: datetime
+    added: int
+    deleted: int
+    frames: int
+    bytes: int
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """One thing ``verify`` found wrong: the frame, the commit and rows it held where known, and why."""
+
+    frame: int | None
+    commit: int | None
+    records: int
+    reason: str
+
+
+class VerifyReport(msgspec.Struct, frozen=True):
+    """What ``verify`` read and what it found."""
+
+    commits: int
+    frames: int
+    records: int
+    bytes: int
+    torn_bytes: int
+    damage: tuple[Damage, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every byte that matters is what was written."""
+        return not self.damage and not self.torn_bytes
+
+
+class MemoryInfo(msgspec.Struct, frozen=True):
+    """What a memory says of itself."""
+
+    path: str
+    format_version: int
+    codec: str
+    records: int
+    deleted: int
+    commits: int
+    frames: int
+    bytes: int
+    index_bytes: int
+    dimension: int | None
+    vectors: str
+    metric: str
+    embedder: str
+    created: datetime
+    modified: datetime
+    description: str = ""

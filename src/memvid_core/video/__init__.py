@@ -1,0 +1,19 @@
+"""Bytes to pictures to an MP4 file, and back; nothing here knows of text or vectors."""
+
+from memvid_core.video.codec import FrameCodec, codec_names, get_codec
+from memvid_core.video.container import Fragment, FramePosition, Position, TornTail, VideoFile
+from memvid_core.video.pcm import PcmCodec
+from memvid_core.video.qr import QRCodec
+
+__all__ = [
+    "Fragment",
+    "FrameCodec",
+    "FramePosition",
+    "PcmCodec",
+    "Position",
+    "QRCodec",
+    "TornTail",
+    "VideoFile",
+    "codec_names",
+    "get_codec",
+]

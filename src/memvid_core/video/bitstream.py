@@ -1,0 +1,166 @@
+"""H.264 syntax for pictures made of I_PCM macroblocks (ITU-T H.264, clause 7.3).
+
+An I_PCM macroblock holds its 384 samples (256 Y, 64 Cb, 64 Cr of a 16x16 block, 4:2:0) as plain bytes, so whatever is put
+there comes back bit for bit from every H.264 decoder. This module writes the parameter sets and the slices; it knows nothing
+of what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+
+__all__ = ["MACROBLOCK_BYTES", "START_CODE", "parameter_sets", "slice_nal"]
+
+MACROBLOCK_BYTES = 384
+START_CODE = b"\x00\x00\x00\x01"
+
+_PROFILE_CONSTRAINED_BASELINE = 66
+_LEVEL_4_1 = (
+    41  # 256x256 at 30 pictures a second of 96 KiB each is 24 Mbit/s; level 4 stops at 20, 4.1 at 50 (Table A-1)
+)
+_MB_TYPE_I_PCM = 25
+_MB_TYPE_INTRA16_DC = 3  # Intra_16x16, DC prediction, no coded coefficients (Table 7-11)
+_EMULATION = re.compile(rb"\x00\x00(?=[\x00-\x03])")
+
+
+class BitWriter:
+    """Bits, most significant first (clause 7.2), with the Exp-Golomb codes of clause 9.1."""
+
+    def __init__(self) -> None:
+        self._value = 0
+        self._length = 0
+
+    def u(self, bits: int, value: int) -> Self:
+        """``value`` as ``bits`` plain bits, u(n)."""
+        self._value = (self._value << bits) | value
+        self._length += bits
+        return self
+
+    def ue(self, value: int) -> Self:
+        """``value`` as an unsigned Exp-Golomb code, ue(v)."""
+        return self.u(2 * (value + 1).bit_length() - 1, value + 1)
+
+    def se(self, value: int) -> Self:
+        """``value`` as a signed Exp-Golomb code, se(v)."""
+        return self.ue(2 * value - 1 if value > 0 else -2 * value)
+
+    def align(self) -> Self:
+        """Zero bits up to a byte boundary (pcm_alignment_zero_bit)."""
+        return self.u(-self._length % 8, 0)
+
+    def trailing(self) -> Self:
+        """rbsp_trailing_bits: the stop bit, then alignment."""
+        return self.u(1, 1).align()
+
+    def to_bytes(self) -> bytes:
+        """The bits written so far; they must end on a byte boundary."""
+        return self._value.to_bytes(self._length // 8, "big")
+
+
+def _escape(rbsp: bytes) -> bytes:
+    """Emulation prevention (clause 7.4.1): no start code may appear inside a NAL unit."""
+    return _EMULATION.sub(b"\x00\x00\x03", rbsp)
+
+
+def parameter_sets(columns: int, rows: int) -> bytes:
+    """The SPS and PPS, each behind a start code, for pictures of ``columns`` x ``rows`` macroblocks.
+
+    Constrained Baseline, level 4.1, picture order count type 2 (decoding order is output order), full-range samples, and a
+    bitstream restriction that lets a decoder hand out each picture at once (clause E.2.1, max_num_reorder_frames).
+
+    Example:
+        >>> parameter_sets(16, 16)[:5].hex()
+        '0000000167'
+    """
+    sps = BitWriter().u(8, 0x67).u(8, _PROFILE_CONSTRAINED_BASELINE).u(8, 0xC0).u(8, _LEVEL_4_1)
+    sps.ue(0)  # seq_parameter_set_id
+    sps.ue(0)  # log2_max_frame_num_minus4
+    sps.ue(2)  # pic_order_cnt_type
+    sps.ue(1).u(1, 0)  # max_num_ref_frames, gaps_in_frame_num_value_allowed_flag
+    sps.ue(columns - 1).ue(rows - 1)
+    sps.u(1, 1).u(1, 1).u(1, 0)  # frame_mbs_only_flag, direct_8x8_inference_flag, frame_cropping_flag
+    sps.u(1, 1)  # vui_parameters_present_flag
+    sps.u(1, 0).u(1, 0)  # aspect_ratio_info, overscan_info
+    sps.u(1, 1).u(3, 5).u(1, 1).u(1, 0)  # video_signal_type: unspecified format, full range, no colour description
+    sps.u(1, 0).u(1, 0).u(1, 0).u(1, 0).u(1, 0)  # chroma_loc, timing, NAL HRD, VCL HRD, pic_struct
+    sps.u(1, 1).u(1, 1).ue(0).ue(0).ue(16).ue(16).ue(0).ue(
+        1
+    )  # bitstream_restriction: no reordering, one buffered picture
+    pps = BitWriter().u(8, 0x68).ue(0).ue(0)
+    pps.u(1, 0).u(1, 0).ue(0)  # CAVLC, no field order, one slice group
+    pps.ue(0).ue(0).u(1, 0).u(2, 0)  # reference counts, no weighted prediction
+    pps.se(0).se(0).se(0)  # initial QP, QS, chroma offset
+    pps.u(1, 1).u(1, 0).u(1, 0)  # deblocking_filter_control, constrained_intra_pred, redundant_pic_cnt
+    return b"".join(START_CODE + _escape(w.trailing().to_bytes()) for w in (sps, pps))
+
+
+@lru_cache(maxsize=8)
+def _slice_start(idr_pic_id: int, pcm: bool) -> tuple[bytes, BitWriter]:
+    """The NAL header and slice header of an IDR slice; with ``pcm``, up to the first macroblock's samples."""
+    bits = BitWriter().u(8, 0x65)
+    bits.ue(0).ue(7).ue(0)  # first_mb_in_slice, slice_type I for the whole picture, pic_parameter_set_id
+    bits.u(4, 0).ue(idr_pic_id)  # frame_num; consecutive IDR pictures must differ in idr_pic_id (7.4.3)
+    bits.u(1, 0).u(1, 0)  # no_output_of_prior_pics_flag, long_term_reference_flag
+    bits.se(0).ue(1)  # slice_qp_delta, disable_deblocking_filter_idc: samples must not be filtered
+    if pcm:
+        return bits.ue(_MB_TYPE_I_PCM).align().to_bytes(), bits
+    return b"", bits
+
+
+@lru_cache(maxsize=1024)
+def _filler(columns: int, rows: int, used: int, idr_pic_id: int) -> bytes:
+    """Macroblocks ``used``... of the picture as Intra_16x16 DC without residual, then the trailing bits.
+
+    Each costs about a byte. The DC block's coeff_token for zero coefficients depends on nC, the mean of the neighbours'
+    coefficient counts, of which an I_PCM neighbour has 16 (clause 9.2.1).
+    """
+    bits = BitWriter() if used else _slice_start(idr_pic_id, False)[1]
+    if not used:
+        bits = BitWriter().u(bits._length, bits._value)
+    for address in range(used, columns * rows):
+        left = address % columns > 0 and address - 1 < used
+        above = address >= columns and address - columns < used
+        if address % columns and address >= columns:
+            n_c = (16 * left + 16 * above + 1) >> 1
+        else:
+            n_c = 16 * (left or above)
+        bits.ue(_MB_TYPE_INTRA16_DC).ue(0).se(0)  # mb_type, intra_chroma_pred_mode DC, mb_qp_delta
+        if n_c >= 8:
+            bits.u(6, 0b000011)
+        else:
+            bits.u(1, 1)
+    return bits.trailing().to_bytes()
+
+
+def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes:
+    """One IDR picture as a NAL unit, without start code or length, whose first samples are ``payload``.
+
+    Args:
+        payload: At most ``columns * rows * 384`` bytes, padded with grey to whole macroblocks.
+        columns: Picture width in macroblocks of 16 pixels.
+        rows: Picture height in macroblocks.
+        idr_pic_id: 0 or 1, differing from the picture before.
+
+    Example:
+        >>> slice_nal(b"hello", 1, 1, 0)[10:15]
+        b'hello'
+    """
+    used = -(-len(payload) // MACROBLOCK_BYTES)
+    filler = _filler(columns, rows, used, idr_pic_id)
+    if not used:
+        return _escape(filler)
+    start, _ = _slice_start(idr_pic_id, True)
+    # Every macroblock after the first begins with mb_type ue(25) and its alignment, which is the two bytes 0x0D 0x00.
+    coded = np.full((used, MACROBLOCK_BYTES + 2), 0x80, np.uint8)  # mid-grey padding: zeros would need escaping
+    coded[:, 0] = 0x0D
+    coded[:, 1] = 0
+    whole = len(payload) // MACROBLOCK_BYTES
+    data = np.frombuffer(payload, np.uint8)
+    coded[:whole, 2:] = data[: whole * MACROBLOCK_BYTES].reshape(whole, MACROBLOCK_BYTES)
+    if whole < used:
+        coded[whole, 2 : 2 + len(payload) - whole * MACROBLOCK_BYTES] = data[whole * MACROBLOCK_BYTES :]
+    return _escape(b"".join((start, coded.reshape(-1)[2:].tobytes(), filler)))

@@ -1,0 +1,227 @@
+"""ISO base media file format (ISO/IEC 14496-12): the few boxes an append-only fragmented MP4 needs.
+
+The head of the file (``ftyp`` and ``moov``) is written once by FFmpeg's muxer through PyAV. Each commit adds one fragment,
+written here so that its frame positions are known without a second look::
+
+    moof( mfhd(sequence) traf( tfhd tfdt(first picture) trun(size, flags ...) ) )  mdat(...)  free(footer)
+
+The ``free`` box is our footer: players skip it, and it tells a fragment that was written whole and damaged later from one
+whose writing never finished.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from memvid_core.video.codec import Sample, SampleEntry
+
+if TYPE_CHECKING:
+    import av
+
+__all__ = [
+    "FOOTER_BYTES",
+    "TIMESCALE",
+    "Box",
+    "FragmentHead",
+    "boxes",
+    "fragment",
+    "init_segment",
+    "mdat_header",
+    "parse_footer",
+    "parse_moof",
+    "parse_sample_entry",
+]
+
+TIMESCALE = 30
+"""Pictures a second: each lasts one tick."""
+
+_SAMPLE_IS_KEY = 0x02000000  # sample_depends_on = 2: on no other
+_SAMPLE_IS_DELTA = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
+_TRUN_FLAGS = 0x000001 | 0x000200 | 0x000400  # data offset; size and flags of each sample
+_TFHD_FLAGS = 0x020000 | 0x000008  # default-base-is-moof; default sample duration
+_FOOTER = struct.Struct(">I4s4sIQ")
+_FOOTER_MAGIC = b"mvid"
+FOOTER_BYTES = _FOOTER.size
+
+
+class Box(NamedTuple):
+    """A box: its four-character type, where it starts, where its content starts, and where it ends."""
+
+    type: bytes
+    start: int
+    content: int
+    end: int
+
+
+class FragmentHead(NamedTuple):
+    """What a ``moof`` says.
+
+    Its sequence number, its first picture's number, the sizes of its pictures in bytes, which of them are key pictures, and
+    where the first lies, counted from the box's start.
+    """
+
+    sequence: int
+    first_picture: int
+    sizes: tuple[int, ...]
+    keys: tuple[bool, ...]
+    data_offset: int
+
+
+class Footer(NamedTuple):
+    """What the box after a fragment says: the number of its first frame, and its size in bytes."""
+
+    first_frame: int
+    size: int
+
+
+def _box(kind: bytes, *content: bytes) -> bytes:
+    size = 8 + sum(map(len, content))
+    return struct.pack(">I4s", size, kind) + b"".join(content)
+
+
+def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Box]:
+    """The boxes that lie whole between ``start`` and ``end`` of ``data``; stops at the first that does not."""
+    end = len(data) if end is None else end
+    while end - start >= 8:
+        size, kind = struct.unpack_from(">I4s", data, start)
+        content = start + 8
+        if size == 1 and end - start >= 16:
+            (size,) = struct.unpack_from(">Q", data, content)
+            content += 8
+        if size < content - start or start + size > end:
+            return
+        yield Box(kind, start, content, start + size)
+        start += size
+
+
+def init_segment(template: av.VideoStream, timescale: int = TIMESCALE) -> bytes:
+    """``ftyp`` and ``moov`` of a fragmented MP4 with one track like ``template``, as FFmpeg's muxer writes them.
+
+    ``timescale`` is the pictures a second.
+    """
+    import av
+
+    buffer = io.BytesIO()
+    options = {
+        "movflags": "empty_moov+default_base_moof+frag_custom",
+        "video_track_timescale": str(timescale),
+        "fflags": "+bitexact",
+    }
+    with av.open(buffer, "w", format="mp4", options=options) as container:
+        container.add_stream_from_template(template, opaque=True)  # without: an encoder of that name is looked for
+        container.start_encoding()
+    data = buffer.getvalue()
+    return b"".join(data[box.start : box.end] for box in boxes(data) if box.type in (b"ftyp", b"moov"))
+
+
+def add_to_sample_entry(head: bytes, kind: bytes, content: bytes) -> bytes:
+    """``head`` with one more box at the end of the video track's sample entry; readers skip an unknown one (4.2.2).
+
+    Raises:
+        ValueError: ``head`` has no sample entry.
+    """
+    path = _sample_entry_path(head)
+    if path is None:
+        raise ValueError("there is no video sample entry in this head")
+    added = _box(kind, content)
+    out = bytearray(head)
+    for box in path:
+        struct.pack_into(">I", out, box.start, box.end - box.start + len(added))
+    out[path[-1].end : path[-1].end] = added
+    return bytes(out)
+
+
+def _sample_entry_path(head: bytes) -> list[Box] | None:
+    """The boxes around the first sample entry, from ``moov`` inwards, and the entry itself."""
+    path: list[Box] = []
+    start, end = 0, len(head)
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"):
+        found = next((box for box in boxes(head, start, end) if box.type == kind), None)
+        if found is None:
+            return None
+        path.append(found)
+        start, end = found.content, found.end
+    entry = next(iter(boxes(head, start + 8, end)), None)  # past version, flags and entry_count (8.5.2)
+    if entry is None or entry.end - entry.content < 78:
+        return None
+    return [*path, entry]
+
+
+def parse_sample_entry(head: bytes) -> SampleEntry | None:
+    """The video track's sample entry in a ``ftyp`` + ``moov`` head, or None if there is none."""
+    path = _sample_entry_path(head)
+    if path is None:
+        return None
+    entry = path[-1]
+    width, height = struct.unpack_from(">HH", head, entry.content + 24)  # VisualSampleEntry (12.1.3)
+    return SampleEntry(entry.type, width, height, head[entry.content + 78 : entry.end])
+
+
+def mdat_header(size: int) -> bytes:
+    """The header of an ``mdat`` box with ``size`` bytes of content; 64-bit beyond 4 GiB."""
+    return struct.pack(">I4sQ", 1, b"mdat", 16 + size) if size > 0xFFFFFFF0 else struct.pack(">I4s", 8 + size, b"mdat")
+
+
+def fragment(samples: Sequence[Sample], sequence: int, first_picture: int, first_frame: int) -> list[bytes]:
+    """One fragment as a list of byte strings to be written one after the other.
+
+    Args:
+        samples: The coded pictures.
+        sequence: Number of the fragment, from 1.
+        first_picture: Number of its first picture in the whole video; it becomes the decode time.
+        first_frame: Number of its first frame, for the footer.
+    """
+    size = sum(len(data) for data, _ in samples)
+    head = mdat_header(size)
+    entries = b"".join(
+        struct.pack(">II", len(data), _SAMPLE_IS_KEY if key else _SAMPLE_IS_DELTA) for data, key in samples
+    )
+    trun_size = 20 + len(entries)
+    moof_size = 8 + 16 + 8 + 20 + 20 + trun_size
+    moof = _box(
+        b"moof",
+        _box(b"mfhd", struct.pack(">II", 0, sequence)),
+        _box(
+            b"traf",
+            _box(b"tfhd", struct.pack(">III", _TFHD_FLAGS, 1, 1)),
+            _box(b"tfdt", struct.pack(">IQ", 1 << 24, first_picture)),
+            _box(b"trun", struct.pack(">IIi", _TRUN_FLAGS, len(samples), moof_size + len(head)), entries),
+        ),
+    )
+    total = len(moof) + len(head) + size + FOOTER_BYTES
+    footer = _FOOTER.pack(FOOTER_BYTES, b"free", _FOOTER_MAGIC, first_frame, total)
+    return [moof, head, *(data for data, _ in samples), footer]
+
+
+def parse_footer(data: bytes) -> Footer | None:
+    """What a footer says of the fragment that ends with it, or None if it is no footer."""
+    if len(data) != FOOTER_BYTES:
+        return None
+    size, kind, magic, first_frame, total = _FOOTER.unpack(data)
+    return Footer(first_frame, total) if (size, kind, magic) == (FOOTER_BYTES, b"free", _FOOTER_MAGIC) else None
+
+
+def parse_moof(moof: bytes) -> FragmentHead | None:
+    """What a ``moof`` box of ours says, or None if it is not one that this module could have written."""
+    inner = {box.type: box for box in boxes(moof, 8)}
+    if set(inner) != {b"mfhd", b"traf"} or inner[b"mfhd"].end - inner[b"mfhd"].content != 8:
+        return None
+    (sequence,) = struct.unpack_from(">I", moof, inner[b"mfhd"].content + 4)
+    traf = {box.type: box for box in boxes(moof, inner[b"traf"].content, inner[b"traf"].end)}
+    if set(traf) != {b"tfhd", b"tfdt", b"trun"}:
+        return None
+    tfdt, trun = traf[b"tfdt"], traf[b"trun"]
+    if tfdt.end - tfdt.content != 12 or trun.end - trun.content < 12:
+        return None
+    (first_picture,) = struct.unpack_from(">Q", moof, tfdt.content + 4)
+    flags, count, data_offset = struct.unpack_from(">IIi", moof, trun.content)
+    if flags != _TRUN_FLAGS or trun.end - trun.content != 12 + 8 * count:
+        return None
+    entries = struct.unpack_from(f">{2 * count}I", moof, trun.content + 12)
+    if not {_SAMPLE_IS_KEY, _SAMPLE_IS_DELTA}.issuperset(entries[1::2]):
+        return None
+    keys = tuple(sample_flags == _SAMPLE_IS_KEY for sample_flags in entries[1::2])
+    return FragmentHead(sequence, first_picture, entries[::2], keys, data_offset)

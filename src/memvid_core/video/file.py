@@ -1,0 +1,184 @@
+"""ByteFile: positional reads and durable writes on a path or a file object."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from memvid_core.errors import (
+    ClosedError,
+    MemoryExistsError,
+    MemoryNotFoundError,
+    ReadOnlyError,
+    StorageError,
+)
+
+__all__ = ["ByteFile", "sync_folder"]
+
+_MODES = {"r": "rb", "a": "r+b", "x": "x+b"}
+_PREAD = getattr(os, "pread", None)  # not on Windows: there, a lock around seek and read
+
+
+def _sync(descriptor: int) -> None:
+    if sys.platform == "darwin":  # fsync alone leaves the data in the drive's cache there
+        import fcntl
+
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new or renamed name in ``folder`` durable, where the system can (POSIX; Windows has no such call)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class ByteFile:
+    """A file read by position from any thread and written at its end.
+
+    Args:
+        target: A path, or a binary file object that can seek (kept open by ``close``).
+        mode: ``"r"`` to read, ``"a"`` to read and append, ``"x"`` to create.
+
+    Raises:
+        MemoryNotFoundError: The file, or the folder to create it in, is missing.
+        MemoryExistsError: Mode ``"x"`` and the path is taken.
+        StorageError: The system refuses for another reason.
+    """
+
+    def __init__(self, target: str | os.PathLike[str] | BinaryIO, mode: str) -> None:
+        self.writable = mode != "r"
+        self._lock = threading.RLock()
+        self._stamp: tuple[int, int] | None = None
+        self._owned = isinstance(target, str | os.PathLike)
+        self.path = Path(target) if isinstance(target, str | os.PathLike) else None
+        if self.path is None:
+            assert not isinstance(target, str | os.PathLike)
+            self._file: BinaryIO | None = target
+        else:
+            self._file = _open(self.path, mode)
+            if mode == "x":
+                sync_folder(self.path.parent)
+        self._descriptor = self._file.fileno() if self._owned and self._file is not None else None
+
+    def _handle(self) -> BinaryIO:
+        if self._file is None:
+            raise ClosedError("this file is closed")
+        return self._file
+
+    @property
+    def target(self) -> Path | BinaryIO:
+        """The path, or the file object if there is none."""
+        return self._handle() if self.path is None else self.path
+
+    def size(self) -> int:
+        """The file's size now, in bytes."""
+        file = self._handle()
+        if self._descriptor is not None:
+            return os.fstat(self._descriptor).st_size
+        with self._lock:
+            return file.seek(0, io.SEEK_END)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``; fewer only at the end of the file."""
+        file = self._handle()
+        try:
+            if self._descriptor is not None and _PREAD is not None:
+                data: bytes = _PREAD(self._descriptor, size, offset)
+                return data
+            with self._lock:
+                file.seek(offset)
+                return file.read(size)
+        except OSError as exc:
+            raise StorageError(f"cannot read {size} bytes at {offset} of {self.path or 'the file'}: {exc}") from exc
+
+    def write(self, offset: int, parts: Iterable[bytes]) -> None:
+        """Put ``parts`` at ``offset``, the end of what counts, and make them durable; on failure the file is as before.
+
+        Raises:
+            ReadOnlyError: The file was opened for reading.
+            StorageError: The system refused, for want of space or another reason. Nothing was kept.
+        """
+        if not self.writable:
+            raise ReadOnlyError(f"{self.path or 'the file'} is open for reading only")
+        file = self._handle()
+        with self._lock:
+            try:
+                file.seek(offset)
+                file.truncate()
+                file.writelines(parts)
+                file.flush()
+                if self._descriptor is not None:
+                    _sync(self._descriptor)
+            except BaseException as exc:
+                self._undo(offset)
+                if isinstance(exc, OSError):
+                    reason = "the disk is full" if exc.errno == errno.ENOSPC else str(exc)
+                    raise StorageError(
+                        f"cannot write to {self.path or 'the file'}: {reason}; nothing was kept"
+                    ) from exc
+                raise
+
+    def _undo(self, offset: int) -> None:
+        """Back to ``offset`` bytes; if even that fails, a reader sees a torn tail and ignores it."""
+        try:
+            self._handle().truncate(offset)
+        except OSError:
+            return
+
+    def changed(self) -> bool:
+        """Whether size or modification time differ from when this was asked last."""
+        if self._descriptor is None:
+            stamp = (self.size(), 0)
+        else:
+            status = os.fstat(self._descriptor)
+            stamp = (status.st_size, status.st_mtime_ns)
+        changed, self._stamp = stamp != self._stamp, stamp
+        return changed
+
+    def replaced(self) -> bool:
+        """Whether the path now names another file than the one that is open (a compaction swapped it)."""
+        if self.path is None or self._descriptor is None:
+            return False
+        try:
+            there = os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        here = os.fstat(self._descriptor)
+        return (there.st_ino, there.st_dev) != (here.st_ino, here.st_dev)
+
+    def close(self) -> None:
+        """Close the file if it was opened here; closing twice is fine."""
+        with self._lock:
+            if self._file is not None and self._owned:
+                self._file.close()
+            self._file = None
+
+
+def _open(path: Path, mode: str) -> BinaryIO:
+    try:
+        return open(path, _MODES[mode], buffering=0)  # type: ignore[return-value]  # FileIO is a BinaryIO in all but name
+    except FileNotFoundError as exc:
+        if mode == "x" or not path.parent.exists():
+            raise MemoryNotFoundError(f"the folder {path.parent} does not exist; create it first") from exc
+        raise MemoryNotFoundError(f"there is no memory at {path}; Memory.create makes one") from exc
+    except FileExistsError as exc:
+        raise MemoryExistsError(f"{path} exists; Memory.open opens it") from exc
+    except IsADirectoryError as exc:
+        raise StorageError(f"{path} is a folder, not a file") from exc
+    except PermissionError as exc:
+        wanted = "read it" if mode == "r" else "write it; mode='r' opens a memory for reading"
+        raise ReadOnlyError(f"{path}: no permission to {wanted}") from exc
+    except OSError as exc:
+        raise StorageError(f"cannot open {path}: {exc}") from exc

@@ -1,0 +1,172 @@
+"""PcmCodec: payload bytes verbatim in the samples of a Constrained Baseline H.264 picture.
+
+Nothing is transformed or quantised, so nothing is lost: the payload *is* the picture. Every H.264 decoder must support
+I_PCM (ITU-T H.264, 7.3.5), so the file plays anywhere, and libavcodec decodes it at memory speed.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from memvid_core.errors import CodecError, DamagedFrameError
+from memvid_core.video.bitstream import MACROBLOCK_BYTES, START_CODE, parameter_sets, slice_nal
+from memvid_core.video.bmff import init_segment
+from memvid_core.video.codec import ENVELOPE_BYTES, Sample, SampleEntry, register_codec, seal, unseal
+
+if TYPE_CHECKING:
+    import av
+
+__all__ = ["PcmCodec"]
+
+
+@dataclass(frozen=True)
+class PcmCodec:
+    """H.264 pictures whose every used macroblock is I_PCM.
+
+    Args:
+        columns: Picture width in macroblocks of 16 pixels, 1 to 64.
+        rows: Picture height in macroblocks, 1 to 64.
+
+    Raises:
+        CodecError: The picture is empty or larger than 1024x1024.
+
+    Example:
+        >>> codec = PcmCodec()
+        >>> [(coded, _)] = codec.encode([b"exactly these bytes"], first=7)
+        >>> codec.decode(coded, number=7)
+        b'exactly these bytes'
+    """
+
+    columns: int = 16
+    rows: int = 16
+    _decoder: _Decoder = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.columns <= 64 and 1 <= self.rows <= 64):
+            raise CodecError(f"a pcm picture has 1 to 64 macroblocks a side, not {self.columns}x{self.rows}")
+        object.__setattr__(self, "_decoder", _Decoder(self.columns, self.rows))
+
+    @property
+    def name(self) -> str:
+        """``pcm``."""
+        return "pcm"
+
+    @property
+    def capacity(self) -> int:
+        """The largest payload of one frame, in bytes: 98,292 at the default size."""
+        return self.columns * self.rows * MACROBLOCK_BYTES - ENVELOPE_BYTES
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.columns * 16, self.rows * 16
+
+    @property
+    def one_picture(self) -> bool:
+        """True: every picture stands alone."""
+        return True
+
+    @property
+    def single_nal(self) -> bool:
+        """True: one slice a picture, and no other NAL unit."""
+        return True
+
+    def init_segment(self) -> bytes:
+        """``ftyp`` and ``moov`` as FFmpeg's muxer writes them for this stream."""
+        return _init_segment(self.columns, self.rows)
+
+    def encode(self, payloads: Sequence[bytes], first: int) -> list[Sample]:
+        """One IDR picture a payload, in AVC sample format (a four-byte length before the NAL unit)."""
+        samples: list[Sample] = []
+        for number, payload in enumerate(payloads, first):
+            if len(payload) > self.capacity:
+                raise CodecError(f"a payload of {len(payload)} bytes does not fit a frame of {self.capacity}")
+            # The parity of the global frame number, so that IDR pictures differ across commits too.
+            nal = slice_nal(seal(payload, number), self.columns, self.rows, number & 1)
+            samples.append((len(nal).to_bytes(4, "big") + nal, True))
+        return samples
+
+    def decode(self, coded: bytes, number: int) -> bytes:
+        """The payload of frame ``number``, decoded by libavcodec and checked."""
+        return self._decoder.decode(coded, number)
+
+    @classmethod
+    def recognise(cls, entry: SampleEntry) -> PcmCodec | None:
+        """The codec if the stream's parameter sets are the ones this class writes for its picture size."""
+        columns, rows = entry.width // 16, entry.height // 16
+        if entry.coding != b"avc1" or not (1 <= columns <= 64 and 1 <= rows <= 64):
+            return None
+        own = parameter_sets(columns, rows).split(START_CODE)[1:]
+        return cls(columns, rows) if all(nal in entry.configuration for nal in own) else None
+
+
+@lru_cache(maxsize=8)
+def _init_segment(columns: int, rows: int) -> bytes:
+    import av
+
+    stream = parameter_sets(columns, rows) + START_CODE + slice_nal(b"", columns, rows, 0)
+    with av.open(io.BytesIO(stream), format="h264") as template:
+        return init_segment(template.streams.video[0])
+
+
+class _Decoder:
+    """libavcodec contexts for one picture size, one a thread: a context is not thread-safe and costs 0.2 ms to open."""
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self._columns = columns
+        self._rows = rows
+        self._local = threading.local()
+
+    def _context(self) -> av.VideoCodecContext:
+        context: av.VideoCodecContext | None = getattr(self._local, "context", None)
+        if context is None:
+            import av
+
+            av.logging.set_level(av.logging.PANIC)  # a damaged frame is our error to raise, not stderr's to print
+            context = av.CodecContext.create("h264", "r")
+            context.extradata = parameter_sets(self._columns, self._rows)
+            context.thread_count = 1
+            context.options = {"flags": "low_delay"}
+            self._local.context = context
+        return context
+
+    def decode(self, picture: bytes, number: int) -> bytes:
+        import av
+
+        context = self._context()
+        try:
+            pictures = context.decode(av.Packet(START_CODE + picture[4:]))
+            if not pictures:
+                pictures = context.decode(None)
+                context.flush_buffers()
+        except (av.FFmpegError, EOFError) as exc:
+            self._local.context = None
+            raise DamagedFrameError(number, f"libavcodec cannot decode it ({exc})") from exc
+        if len(pictures) != 1 or (pictures[0].width, pictures[0].height) != (self._columns * 16, self._rows * 16):
+            self._local.context = None
+            raise DamagedFrameError(number, "it does not decode to one picture of this video's size")
+        return unseal(self._samples(pictures[0]), number)
+
+    def _samples(self, picture: av.VideoFrame) -> memoryview:
+        """The picture's samples in macroblock order, as far as the payload's length says they are used."""
+        y, cb, cr = (
+            np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size) for plane in picture.planes
+        )
+        length = int.from_bytes(y[0, :4].tobytes(), "little") + ENVELOPE_BYTES
+        columns = self._columns
+        rows = min(-(-length // (columns * MACROBLOCK_BYTES)), self._rows)
+        out = np.empty((rows, columns, MACROBLOCK_BYTES), np.uint8)
+        for plane, side, start in ((y, 16, 0), (cb, 8, 256), (cr, 8, 320)):
+            blocks = plane[: rows * side, : columns * side].reshape(rows, side, columns, side)
+            out[:, :, start : start + side * side].reshape(rows, columns, side, side)[:] = blocks.swapaxes(1, 2)
+        return out.reshape(-1).data
+
+
+register_codec("pcm", PcmCodec, PcmCodec.recognise)

@@ -1,0 +1,73 @@
+"""The PCM codec: exact, standard, and cheap."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+
+from memvid_core.errors import CodecError
+from memvid_core.video import PcmCodec, get_codec
+from tests.core.video.contract import FrameCodecContract
+
+
+class TestSmallPicture(FrameCodecContract):
+    codec = staticmethod(lambda: PcmCodec(2, 2))
+
+
+class TestNarrowPicture(FrameCodecContract):
+    codec = staticmethod(lambda: PcmCodec(1, 5))
+
+
+class TestDefaultPicture(FrameCodecContract):
+    codec = staticmethod(PcmCodec)
+    examples = 10
+
+
+def test_every_payload_size_around_the_macroblock_edges_comes_back() -> None:
+    codec = PcmCodec(3, 2)
+    noise = random.Random(1).randbytes(codec.capacity)
+    for size in [*range(5), *range(360, 400), *range(740, 790), codec.capacity - 1, codec.capacity]:
+        (sample, _), *_ = codec.encode([noise[:size]], size)
+        assert codec.decode(sample, size) == noise[:size]
+
+
+def test_a_full_frame_costs_less_than_one_per_cent() -> None:
+    codec = PcmCodec()
+    payload = random.Random(2).randbytes(codec.capacity)
+    (sample, _), *_ = codec.encode([payload], 0)
+    assert len(sample) / len(payload) <= 1.0055
+
+
+def test_an_empty_frame_costs_a_byte_a_macroblock() -> None:
+    (sample, _), *_ = PcmCodec().encode([b""], 0)
+    assert len(sample) < 256 + 400
+
+
+@pytest.mark.parametrize("size", [(0, 1), (1, 0), (65, 1), (1, 65), (-1, 4)])
+def test_a_picture_size_that_cannot_be_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(CodecError):
+        PcmCodec(*size)
+
+
+def test_an_unknown_codec_is_named_beside_the_known_ones() -> None:
+    with pytest.raises(CodecError, match=r"vhs.*pcm"):
+        get_codec("vhs")
+
+
+def test_threads_share_one_codec() -> None:
+    codec = PcmCodec(4, 4)
+    payloads = [random.Random(i).randbytes(3000) for i in range(40)]
+    samples = codec.encode(payloads, 0)
+    wrong: list[int] = []
+
+    def read() -> None:
+        wrong.extend(i for i, (data, _) in enumerate(samples) if codec.decode(data, i) != payloads[i])
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

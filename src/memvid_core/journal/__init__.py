@@ -1,0 +1,6 @@
+"""Records to frame payloads and back: commits, recovery, compaction."""
+
+from memvid_core.journal.journal import Batch, Cursor, Entry, Header, Journal, Row, RowFrame
+from memvid_core.journal.reader import ByteCache, RecordReader
+
+__all__ = ["Batch", "ByteCache", "Cursor", "Entry", "Header", "Journal", "RecordReader", "Row", "RowFrame"]

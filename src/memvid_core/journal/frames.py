@@ -1,0 +1,308 @@
+"""The payload of a frame: a fixed header, a kind, and a body that may go on in the next frame.
+
+Layout of a payload, little-endian: ``magic[4] version[1] kind[1] flags[2] items[4] row[8] commit[8]``, then the body.
+Length and checksum are the codec's (``memvid_core.video.codec.seal``), so a payload that arrives here is the one that
+was written.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from memvid_core.errors import DamagedFrameError, UnsupportedFormatError
+
+__all__ = [
+    "FORMAT_VERSION",
+    "HEADER_BYTES",
+    "Block",
+    "Flag",
+    "FrameHeader",
+    "Kind",
+    "compress",
+    "decode_blocks",
+    "decode_rows",
+    "decode_tombstones",
+    "decode_vectors",
+    "decompress",
+    "encode_blocks",
+    "encode_tombstones",
+    "encode_vectors",
+    "join_blocks",
+    "pack",
+    "parse",
+    "vector_bytes",
+]
+
+FORMAT_VERSION = 1
+_MAGIC = b"MVID"
+_HEADER = struct.Struct("<4sBBHIQQ")
+HEADER_BYTES = _HEADER.size
+
+_LEVEL = 3  # zstd; level 6 is 4 % smaller on prose and three times slower
+_BLOCK_BYTES = (
+    1 << 16
+)  # of raw rows: 128 chunks of 500 characters. Half of it is 4 % larger, a read of one row half as long
+_BODY_LIMIT = 1 << 30  # of anything decompressed at once: a file that claims more is not believed
+
+
+class Kind(enum.IntEnum):
+    """What a frame holds."""
+
+    HEADER = 1
+    RECORDS = 2
+    VECTORS = 3
+    TOMBSTONES = 4
+    COMMIT = 5
+    BLOBS = 6
+    MODEL = 7
+
+
+class Flag(enum.IntFlag):
+    """How a frame's body is coded."""
+
+    COMPRESSED = 1  # one zstd frame; RECORDS compress their blocks themselves
+    ENCRYPTED = 2  # reserved
+    MORE = 4  # the body goes on in the next frame
+    SKIPPABLE = 1 << 15  # a reader that does not know the kind may pass over it
+
+
+_KNOWN_FLAGS = Flag.COMPRESSED | Flag.MORE | Flag.SKIPPABLE
+
+
+class FrameHeader(NamedTuple):
+    """The fixed part of a payload.
+
+    ``items`` is how many records, vectors or tombstones the body holds, ``row`` the first record's row number,
+    ``commit`` the commit that the frame belongs to.
+    """
+
+    kind: int
+    flags: int
+    items: int
+    row: int
+    commit: int
+
+
+def parse(payload: bytes, number: int) -> tuple[FrameHeader, memoryview]:
+    """Header and body of a payload.
+
+    Raises:
+        DamagedFrameError: It is no payload of ours.
+        UnsupportedFormatError: It is of a newer format, or coded in a way that this version does not know.
+    """
+    if len(payload) < HEADER_BYTES or payload[:4] != _MAGIC:
+        raise DamagedFrameError(number, "its payload does not begin as one")
+    _, version, kind, flags, items, row, commit = _HEADER.unpack_from(payload)
+    if version != FORMAT_VERSION:
+        raise UnsupportedFormatError(
+            f"frame {number} is of format version {version}, and this is a reader of version {FORMAT_VERSION}; "
+            "a newer memvid-core opens it"
+        )
+    known = kind in Kind.__members__.values() and kind != Kind.BLOBS
+    if not flags & Flag.SKIPPABLE and (not known or flags & ~_KNOWN_FLAGS):
+        raise UnsupportedFormatError(
+            f"frame {number} has kind {kind} and flags {flags:#06x}, which need a newer memvid-core"
+        )
+    return FrameHeader(kind, flags, items, row, commit), memoryview(payload)[HEADER_BYTES:]
+
+
+def pack(header: FrameHeader, body: bytes, capacity: int) -> list[bytes]:
+    """The payloads that carry ``body``: one, or as many as it takes, all but the last flagged ``MORE``."""
+    room = capacity - HEADER_BYTES
+    pieces = [body[i : i + room] for i in range(0, len(body), room)] or [b""]
+    payloads = []
+    for i, piece in enumerate(pieces, 1):
+        flags = header.flags | (Flag.MORE if i < len(pieces) else 0)
+        head = _HEADER.pack(_MAGIC, FORMAT_VERSION, header.kind, flags, header.items, header.row, header.commit)
+        payloads.append(head + piece)
+    return payloads
+
+
+def compress(data: bytes) -> bytes:
+    """One zstd frame that says its size (RFC 8878)."""
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(data)
+
+
+def decompress(data: bytes | memoryview, number: int) -> bytes:
+    """What ``compress`` was given; the size it claims is checked before memory is taken.
+
+    Raises:
+        DamagedFrameError: It is no zstd frame, or claims more than a gigabyte.
+    """
+    try:
+        size = zstandard.frame_content_size(data)
+        if not 0 <= size <= _BODY_LIMIT:
+            raise DamagedFrameError(number, f"its body claims {size} bytes")
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=_BODY_LIMIT)
+    except zstandard.ZstdError as exc:
+        raise DamagedFrameError(number, f"its body does not decompress ({exc})") from exc
+
+
+# --- RECORDS: a table of (rows, bytes) a block, then the blocks, each an array of [id, text, metadata] in one zstd
+# frame ---
+
+
+class Block(NamedTuple):
+    """Consecutive rows in one zstd frame: where in the body it lies, and how many rows it holds."""
+
+    rows: int
+    start: int
+    size: int
+
+
+_BLOCK = struct.Struct("<II")
+_rows_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+
+
+def encode_blocks(rows: Sequence[bytes], block_bytes: int = _BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
+    """Rows, each already in msgpack, as compressed blocks: how many rows, and the bytes.
+
+    Args:
+        rows: One msgpack array ``[id, text, metadata]`` each.
+        block_bytes: Raw size at which a block is closed.
+    """
+    start, size = 0, 0
+    compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    for i, row in enumerate(rows):
+        size += len(row)
+        if size >= block_bytes or i + 1 == len(rows):
+            count = i + 1 - start
+            prefix = b"\xdd" + count.to_bytes(4, "big")  # msgpack array 32
+            yield count, compressor.compress(prefix + b"".join(rows[start : i + 1]))
+            start, size = i + 1, 0
+
+
+def join_blocks(blocks: Sequence[tuple[int, bytes]]) -> bytes:
+    """The body of a RECORDS frame."""
+    table = struct.pack("<I", len(blocks)) + b"".join(_BLOCK.pack(rows, len(data)) for rows, data in blocks)
+    return table + b"".join(data for _, data in blocks)
+
+
+def decode_blocks(body: bytes | memoryview, number: int) -> list[Block]:
+    """The table of a RECORDS body."""
+    if len(body) < 4:
+        raise DamagedFrameError(number, "it has no block table")
+    (count,) = struct.unpack_from("<I", body)
+    start = 4 + count * _BLOCK.size
+    if start > len(body):
+        raise DamagedFrameError(number, f"its block table claims {count} blocks")
+    blocks = []
+    for rows, size in _BLOCK.iter_unpack(body[4:start]):
+        blocks.append(Block(rows, start, size))
+        start += size
+    if start != len(body):
+        raise DamagedFrameError(number, "its blocks do not fill it")
+    return blocks
+
+
+def decode_rows(body: bytes | memoryview, block: Block, number: int) -> list[msgspec.Raw]:
+    """The rows of one block, each still in msgpack."""
+    raw = decompress(body[block.start : block.start + block.size], number)
+    try:
+        rows = _rows_decoder.decode(raw)
+    except msgspec.DecodeError as exc:
+        raise DamagedFrameError(number, f"its rows are not msgpack ({exc})") from exc
+    if len(rows) != block.rows:
+        raise DamagedFrameError(number, f"a block says {block.rows} rows and holds {len(rows)}")
+    return rows
+
+
+# --- VECTORS: dtype code, dimension, whether row numbers are listed; the numbers; the matrix in C order ---
+
+_VECTORS = struct.Struct("<BBHI")
+_DTYPES: dict[str, tuple[int, np.dtype[Any]]] = {
+    "float16": (1, np.dtype("<f2")),
+    "float32": (2, np.dtype("<f4")),
+    "float64": (3, np.dtype("<f8")),
+    "int8": (4, np.dtype("i1")),
+}
+_DTYPE_BY_CODE = {code: (name, dtype) for name, (code, dtype) in _DTYPES.items()}
+
+
+def vector_bytes(dtype: str, dimension: int) -> int:
+    """How many bytes one stored vector takes, without a listed row number."""
+    return _DTYPES[dtype][1].itemsize * dimension + (4 if dtype == "int8" else 0)
+
+
+def encode_vectors(matrix: NDArray[Any], rows: NDArray[np.int64], dtype: str) -> bytes:
+    """A matrix of vectors and the rows they belong to.
+
+    Row numbers are listed only where they are not consecutive. ``int8`` keeps one float32 scale a row: the largest
+    component becomes 127.
+
+    Args:
+        matrix: (n, d) of any float dtype.
+        rows: (n,) row numbers, ascending.
+        dtype: One of ``float16``, ``float32``, ``float64``, ``int8``.
+    """
+    code, stored = _DTYPES[dtype]
+    listed = len(rows) > 0 and int(rows[-1] - rows[0]) != len(rows) - 1
+    parts = [_VECTORS.pack(code, listed, 0, matrix.shape[1])]
+    if listed:
+        parts.append(rows.astype("<i8").tobytes())
+    if dtype == "int8":
+        scale = np.abs(matrix).max(axis=1, initial=0.0).astype("<f4") / np.float32(127)
+        divisor = np.where(scale == 0, np.float32(1), scale)[:, None]
+        parts.append(scale.tobytes())
+        matrix = np.clip(np.rint(matrix / divisor), -127, 127)
+    parts.append(np.ascontiguousarray(matrix, dtype=stored).tobytes())
+    return b"".join(parts)
+
+
+def decode_vectors(
+    header: FrameHeader, body: bytes | memoryview, number: int
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Row numbers (n,) and the matrix (n, d), float32 for ``int8`` and the stored dtype otherwise.
+
+    Raises:
+        DamagedFrameError: The sizes do not add up.
+    """
+    if len(body) < _VECTORS.size:
+        raise DamagedFrameError(number, "it is too short for vectors")
+    code, listed, _, dimension = _VECTORS.unpack_from(body)
+    if code not in _DTYPE_BY_CODE:
+        raise UnsupportedFormatError(f"frame {number} stores vectors as type {code}, which needs a newer memvid-core")
+    name, dtype = _DTYPE_BY_CODE[code]
+    start, n = _VECTORS.size, header.items
+    expected = start + n * (vector_bytes(name, dimension) + (8 if listed else 0))
+    if len(body) != expected:
+        raise DamagedFrameError(number, f"{n} vectors of dimension {dimension} take {expected} bytes, not {len(body)}")
+    if listed:
+        rows = np.frombuffer(body, "<i8", n, start).astype(np.int64)
+        start += 8 * n
+    else:
+        rows = np.arange(header.row, header.row + n, dtype=np.int64)
+    if name != "int8":
+        return rows, np.frombuffer(body, dtype, n * dimension, start).reshape(n, dimension)
+    scale = np.frombuffer(body, "<f4", n, start)
+    matrix = np.frombuffer(body, dtype, n * dimension, start + 4 * n).reshape(n, dimension)
+    return rows, matrix.astype(np.float32) * scale[:, None]
+
+
+# --- TOMBSTONES: the row numbers of deleted records ---
+
+
+def encode_tombstones(rows: Iterable[int]) -> bytes:
+    """Deleted row numbers as a zstd frame of differences, which are small."""
+    sorted_rows = np.array(sorted(rows), np.int64)
+    return compress(np.diff(sorted_rows, prepend=0).astype("<i8").tobytes())
+
+
+def decode_tombstones(header: FrameHeader, body: bytes | memoryview, number: int) -> NDArray[np.int64]:
+    """The row numbers, ascending.
+
+    Raises:
+        DamagedFrameError: They are not as many as the header says.
+    """
+    data = decompress(body, number)
+    if len(data) != 8 * header.items:
+        raise DamagedFrameError(number, f"it says {header.items} deletions and holds {len(data) // 8}")
+    return np.cumsum(np.frombuffer(data, "<i8")).astype(np.int64)

@@ -1,0 +1,517 @@
+"""The journal: an append-only sequence of commits in a video."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, NamedTuple, Self
+
+import msgspec
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from memvid_core.errors import DamagedFrameError, NotAMemoryError
+from memvid_core.journal import frames
+from memvid_core.journal.frames import FORMAT_VERSION, Flag, FrameHeader, Kind
+from memvid_core.model import Damage
+from memvid_core.video import Fragment, FrameCodec, FramePosition, Position, TornTail, VideoFile
+
+__all__ = ["Batch", "CommitFrame", "Cursor", "Entry", "Header", "Journal", "Row", "RowFrame"]
+
+_NO_CHAIN = bytes(16)
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The first frame: what the memory is. Times are microseconds since 1970, UTC.
+
+    ``generation`` grows with each compaction, which writes a new file; ``history_from`` is the first commit whose past
+    state can still be told after one.
+    """
+
+    memory_id: bytes
+    codec: str
+    vectors: str
+    created: int
+    format_version: int = FORMAT_VERSION
+    generation: int = 0
+    history_from: int = 0
+    dimension: int | None = None
+    metric: str = "cosine"
+    embedder: str = ""
+    description: str = ""
+
+
+class CommitFrame(msgspec.Struct, frozen=True, array_like=True):
+    """The last frame of each commit. ``rows`` is how many there are after it; ``chain`` covers all that came before."""
+
+    number: int
+    time: int
+    rows: int
+    added: int
+    deleted: int
+    frames: int
+    previous: bytes
+    chain: bytes
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """A place between two commits: where the next one begins, the last one's number and chain, and the next row.
+
+    ``last_*`` is where the last commit's COMMIT frame lies, so that a later reader can check with one read that the
+    file it opens still is the one the cursor was taken from.
+    """
+
+    offset: int
+    frame: int
+    fragment: int
+    commit: int
+    row: int
+    chain: bytes
+    last_frame: int
+    last_offset: int
+    last_size: int
+
+    @property
+    def position(self) -> Position:
+        """The place in the video."""
+        return Position(self.offset, self.frame, self.fragment)
+
+
+class RowFrame(NamedTuple):
+    """Where rows lie: the frame, its place, its kind, its first row and how many items it holds (0: a continuation)."""
+
+    frame: int
+    offset: int
+    size: int
+    kind: int
+    row: int
+    items: int
+
+
+Row = tuple[str, str, dict[str, Any]]
+"""Id, text and metadata of a record."""
+
+
+@dataclass
+class Batch:
+    """What one commit is to hold.
+
+    ``rows`` are in msgpack (``[id, text, metadata]``); ``vectors`` (m, d) belong to the rows whose places in this batch
+    ``vector_places`` (m,) lists, ascending.
+    """
+
+    rows: Sequence[bytes] = ()
+    vectors: NDArray[Any] | None = None
+    vector_places: NDArray[np.int64] | None = None
+    tombstones: Sequence[int] = ()
+    model: bytes | None = None
+
+
+@dataclass
+class Entry:
+    """One commit as it stands in the file, with its content decoded.
+
+    ``row_numbers`` and ``rows`` go together; ``vectors`` is a list of (row numbers, matrix); ``damage`` names what
+    could not be read. ``start`` and ``first_frame`` are where it
+    begins, ``cursor`` is the place after it.
+    """
+
+    number: int
+    time: int
+    cursor: Cursor
+    start: int
+    first_frame: int
+    row_frames: list[RowFrame] = field(default_factory=list)
+    row_numbers: list[int] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    vectors: list[tuple[NDArray[np.int64], NDArray[Any]]] = field(default_factory=list)
+    tombstones: list[int] = field(default_factory=list)
+    model: bytes | None = None
+    damage: list[Damage] = field(default_factory=list)
+
+
+_rows_decoder = msgspec.msgpack.Decoder(Row)
+_commit_decoder = msgspec.msgpack.Decoder(CommitFrame)
+
+
+class Journal:
+    """Commits appended to, and replayed from, a ``VideoFile``.
+
+    A commit is one fragment and counts from the moment its last frame, COMMIT, is whole on disk.
+
+    Example:
+        >>> import io
+        >>> from memvid_core.video import PcmCodec
+        >>> journal = Journal.create(io.BytesIO(), PcmCodec(), vectors="none", embedder="")
+        >>> entry = journal.append(Batch(rows=[msgspec.msgpack.encode(("a", "hello", {}))]))
+        >>> entry.number, [row for entry in journal.replay(journal.start) for row in entry.rows]
+        (1, [('a', 'hello', {})])
+    """
+
+    def __init__(self, video: VideoFile, header: Header, start: Cursor) -> None:
+        self.video = video
+        self.header = header
+        self.start = start
+        self.cursor = start
+        self.torn_bytes = 0
+        self.unfinished: list[Damage] = []
+
+    @classmethod
+    def create(
+        cls,
+        target: str | os.PathLike[str] | BinaryIO,
+        codec: FrameCodec,
+        *,
+        vectors: str,
+        embedder: str,
+        dimension: int | None = None,
+        metric: str = "cosine",
+        description: str = "",
+    ) -> Self:
+        """A new journal with commit 0, which holds the header alone."""
+        header = Header(
+            memory_id=uuid.uuid4().bytes,
+            codec=codec.name,
+            vectors=vectors,
+            created=_now(),
+            dimension=dimension,
+            metric=metric,
+            embedder=embedder,
+            description=description,
+        )
+        return cls.create_with(target, codec, header)
+
+    @classmethod
+    def create_with(cls, target: str | os.PathLike[str] | BinaryIO, codec: FrameCodec, header: Header) -> Self:
+        """A new journal with a given header, as a compaction or a conversion writes it."""
+        video = VideoFile.create(target, codec)
+        journal = cls(video, header, _at(video.start))
+        try:
+            body = msgspec.msgpack.encode(header)
+            entry = journal._write([(FrameHeader(Kind.HEADER, 0, 0, 0, 0), body)], 0, header.created, 0, 0)
+        except BaseException:
+            video.close()
+            raise
+        journal.start = journal.cursor = entry.cursor
+        return journal
+
+    @classmethod
+    def open(cls, target: str | os.PathLike[str] | BinaryIO, mode: str = "r") -> Self:
+        """An existing journal, standing at its start: ``replay`` or ``resume`` brings it to its end.
+
+        Raises:
+            NotAMemoryError: The video carries no memory.
+            UnsupportedFormatError: A newer version wrote it.
+        """
+        video = VideoFile.open(target, mode)
+        try:
+            found = next(video.walk(video.start), None)
+            if not isinstance(found, Fragment) or not len(found):
+                raise NotAMemoryError("the file is an MP4 whose first commit never finished; it holds nothing yet")
+            (number, place), *_ = found.frames()
+            header_frame, body = frames.parse(video.read(number, place), number)
+            while header_frame.flags & Flag.MORE:
+                number += 1
+                header_frame, more = frames.parse(video.read(number, dict(found.frames())[number]), number)
+                body = memoryview(bytes(body) + bytes(more))
+            if header_frame.kind != Kind.HEADER:
+                raise NotAMemoryError("the first frame of the video is not a memory's header")
+            header = msgspec.msgpack.decode(body, type=Header)
+            journal = cls(video, header, _at(video.start))
+            commit = journal._commit_frame(found)
+            start = _after(found, commit) if commit else _at(video.end)
+        except DamagedFrameError as exc:
+            video.close()
+            raise NotAMemoryError(f"the memory's header cannot be read: {exc}") from exc
+        except msgspec.DecodeError as exc:
+            video.close()
+            raise NotAMemoryError(f"the memory's header cannot be read: {exc}") from exc
+        except BaseException:
+            video.close()
+            raise
+        journal.start = journal.cursor = start
+        return journal
+
+    def resume(self, cursor: Cursor) -> bool:
+        """Go to ``cursor`` without a replay, if the commit before it is still there; False if it is not."""
+        if cursor.offset > self.video.size():
+            return False
+        try:
+            payload = self.video.read(cursor.last_frame, FramePosition(cursor.last_offset, cursor.last_size))
+            header, body = frames.parse(payload, cursor.last_frame)
+            if header.kind != Kind.COMMIT or _commit_decoder.decode(body).chain != cursor.chain:
+                return False
+        except (DamagedFrameError, msgspec.DecodeError):
+            return False
+        self.cursor = cursor
+        self.video.resume(cursor.position)
+        return True
+
+    def append(self, batch: Batch, *, number: int | None = None, at: int | None = None) -> Entry:
+        """Write one commit, durable on return.
+
+        Args:
+            batch: What it holds.
+            number: Its number, if it is not the next one (a compaction keeps the numbers of what it folds).
+            at: Its time in microseconds since 1970, if it is not now.
+
+        Returns:
+            The commit, with ``row_frames`` and ``vectors`` filled; its rows are the caller's own.
+
+        Raises:
+            StorageError: The system refused; the file is as before.
+        """
+        number = self.cursor.commit + 1 if number is None else number
+        row = self.cursor.row
+        bodies: list[tuple[FrameHeader, bytes]] = []
+        if batch.model is not None:
+            bodies.append((FrameHeader(Kind.MODEL, Flag.SKIPPABLE, 0, row, number), batch.model))
+        bodies += self._record_bodies(batch.rows, row, number)
+        vectors: list[tuple[NDArray[np.int64], NDArray[Any]]] = []
+        if batch.vectors is not None and batch.vector_places is not None and len(batch.vectors):
+            rows = batch.vector_places + row
+            vectors.append((rows, batch.vectors))
+            bodies += self._vector_bodies(batch.vectors, rows, number)
+        if batch.tombstones:
+            header = FrameHeader(Kind.TOMBSTONES, 0, len(batch.tombstones), 0, number)
+            bodies.append((header, frames.encode_tombstones(batch.tombstones)))
+        entry = self._write(bodies, number, _now() if at is None else at, len(batch.rows), len(batch.tombstones))
+        entry.vectors = vectors
+        entry.tombstones = list(batch.tombstones)
+        entry.model = batch.model
+        self.cursor = entry.cursor
+        return entry
+
+    def _record_bodies(self, rows: Sequence[bytes], row: int, number: int) -> Iterator[tuple[FrameHeader, bytes]]:
+        """RECORDS frames, each with as many blocks as fit."""
+        room = self.video.codec.capacity - frames.HEADER_BYTES
+        # A frame should hold several blocks, and lose no more than its own rows: smaller pictures, smaller blocks.
+        block_bytes = min(1 << 16, 2 * room)
+        held: list[tuple[int, bytes]] = []
+        used = count = 0
+        for block in frames.encode_blocks(rows, block_bytes):
+            size = len(block[1]) + 8
+            if held and used + size > room - 4:
+                yield FrameHeader(Kind.RECORDS, 0, count, row, number), frames.join_blocks(held)
+                row += count
+                held, used, count = [], 0, 0
+            held.append(block)
+            used += size
+            count += block[0]
+        if held:
+            yield FrameHeader(Kind.RECORDS, 0, count, row, number), frames.join_blocks(held)
+
+    def _vector_bodies(
+        self, matrix: NDArray[Any], rows: NDArray[np.int64], number: int
+    ) -> Iterator[tuple[FrameHeader, bytes]]:
+        """VECTORS frames, each with as many rows as fit."""
+        dtype = self.header.vectors
+        room = self.video.codec.capacity - frames.HEADER_BYTES - 8
+        listed = int(rows[-1] - rows[0]) != len(rows) - 1
+        step = max(1, room // (frames.vector_bytes(dtype, matrix.shape[1]) + (8 if listed else 0)))
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            header = FrameHeader(Kind.VECTORS, 0, len(rows[part]), int(rows[start]), number)
+            yield header, frames.encode_vectors(matrix[part], rows[part], dtype)
+
+    def _write(
+        self, bodies: Sequence[tuple[FrameHeader, bytes]], number: int, at: int, added: int, deleted: int
+    ) -> Entry:
+        payloads: list[bytes] = []
+        with_rows: list[tuple[int, FrameHeader]] = []
+        for header, body in bodies:
+            parts = frames.pack(header, body, self.video.codec.capacity)
+            if header.kind in (Kind.RECORDS, Kind.VECTORS):
+                with_rows += [
+                    (len(payloads) + i, header if i == 0 else header._replace(items=0)) for i in range(len(parts))
+                ]
+            payloads += parts
+        commit = CommitFrame(
+            number=number,
+            time=at,
+            rows=self.cursor.row + added,
+            added=added,
+            deleted=deleted,
+            frames=len(payloads) + 1,
+            previous=self.cursor.chain,
+            chain=b"",
+        )
+        commit = msgspec.structs.replace(commit, chain=_chain(commit, map(xxhash.xxh3_64_digest, payloads)))
+        last = FrameHeader(Kind.COMMIT, 0, 0, commit.rows, number)
+        fragment = self.video.append([*payloads, *frames.pack(last, msgspec.msgpack.encode(commit), 1 << 30)])
+        offsets, sizes, first = fragment.offsets, fragment.sizes, fragment.first_frame
+        placed = [
+            RowFrame(first + i, int(offsets[i]), int(sizes[i]), head.kind, head.row, head.items)
+            for i, head in with_rows
+        ]
+        return Entry(number, at, _after(fragment, commit), fragment.start, first, row_frames=placed)
+
+    def replay(self, since: Cursor) -> Iterator[Entry]:
+        """The commits after ``since``, oldest first, each decoded. ``cursor`` follows.
+
+        What cannot be read is named in the entries' ``damage``. A commit whose COMMIT frame is damaged counts if a
+        later one says that it came after it; at the end of the file it does not.
+        """
+        self.torn_bytes = 0
+        self.unfinished = []
+        self.cursor = since
+        pending: list[Fragment] = []
+        for found in self.video.walk(since.position):
+            if isinstance(found, TornTail):
+                self.torn_bytes = found.size
+                break
+            commit = self._commit_frame(found)
+            if commit is None:
+                pending.append(found)
+                continue
+            if commit.number <= self.cursor.commit:  # a copy of an older commit: nothing of ours writes one
+                continue
+            for fragment in pending:
+                entry = self._uncommitted(fragment, commit)
+                if entry is not None:
+                    self.cursor = entry.cursor
+                    yield entry
+            pending.clear()
+            entry = self._entry(found, commit)
+            if commit.previous != self.cursor.chain:
+                entry.damage.append(Damage(None, commit.number, 0, "it does not continue the commit before it"))
+            self.cursor = entry.cursor
+            yield entry
+        for fragment in pending:
+            reason = "a commit at the end whose COMMIT frame is damaged: it does not count"
+            self.unfinished.append(Damage(fragment.first_frame + max(len(fragment) - 1, 0), None, 0, reason))
+
+    def _uncommitted(self, fragment: Fragment, following: CommitFrame) -> Entry | None:
+        """A fragment without a readable COMMIT frame, if ``following`` proves that its commit counted."""
+        number = next((header.commit for _, header, _ in self._parts(fragment, [], []) if header.commit), None)
+        if number is None or not self.cursor.commit < number < following.number:
+            return None
+        commit = CommitFrame(number, following.time, following.rows - following.added, 0, 0, 0, b"", following.previous)
+        entry = self._entry(fragment, commit)
+        entry.damage.append(
+            Damage(None, number, 0, "its COMMIT frame is damaged; the commit after it proves that it counted")
+        )
+        return entry
+
+    def _commit_frame(self, fragment: Fragment) -> CommitFrame | None:
+        """The fragment's COMMIT frame, or None if it has no valid one."""
+        if not len(fragment):
+            return None
+        number = fragment.first_frame + len(fragment) - 1
+        try:
+            place = FramePosition(int(fragment.offsets[-1]), int(fragment.sizes[-1]))
+            header, body = frames.parse(self.video.read(number, place), number)
+            commit = _commit_decoder.decode(body) if header.kind == Kind.COMMIT else None
+        except (DamagedFrameError, msgspec.DecodeError):
+            return None
+        return commit if commit is not None and commit.frames == len(fragment) else None
+
+    def _parts(
+        self, fragment: Fragment, damage: list[tuple[int, str]], digests: list[bytes]
+    ) -> Iterator[tuple[int, FrameHeader, memoryview]]:
+        """Number, header and body of each readable frame; checksums go to ``digests``, the others to ``damage``."""
+        for number, place in fragment.frames():
+            try:
+                payload = self.video.read(number, place)
+                header, body = frames.parse(payload, number)
+            except DamagedFrameError as exc:
+                damage.append((number, str(exc)))
+                continue
+            digests.append(xxhash.xxh3_64_digest(payload))
+            yield number, header, body
+
+    def _entry(self, fragment: Fragment, commit: CommitFrame) -> Entry:
+        entry = Entry(commit.number, commit.time, _after(fragment, commit), fragment.start, fragment.first_frame)
+        if fragment.damage:
+            entry.damage.append(Damage(None, commit.number, 0, fragment.damage))
+        unread: list[tuple[int, str]] = []
+        digests: list[bytes] = []
+        places = dict(fragment.frames())
+        whole: list[tuple[int, FrameHeader, bytes | memoryview]] = []
+        open_body: tuple[int, FrameHeader, list[memoryview]] | None = None
+        expected = fragment.first_frame
+        for number, header, body in self._parts(fragment, unread, digests):
+            continues = open_body is not None and number == expected and header.kind == open_body[1].kind
+            if header.kind in (Kind.RECORDS, Kind.VECTORS):
+                items = 0 if continues else header.items
+                entry.row_frames.append(RowFrame(number, *places[number], header.kind, header.row, items))
+            if open_body is None or not continues:
+                open_body = (number, header, [])
+            open_body[2].append(body)
+            expected = number + 1
+            if not header.flags & Flag.MORE:
+                first, head, bodies = open_body
+                whole.append((first, head, bodies[0] if len(bodies) == 1 else b"".join(bodies)))
+                open_body = None
+        for number, header, data in whole:
+            try:
+                self._take(entry, number, header, data)
+            except (DamagedFrameError, msgspec.DecodeError) as exc:
+                unread.append((number, str(exc)))
+        lost = max(0, commit.added - len(entry.rows))
+        for number, reason in unread:
+            entry.damage.append(Damage(number, commit.number, lost, reason))
+            lost = 0
+        if not unread and commit.frames and _chain(commit, digests[:-1]) != commit.chain:
+            entry.damage.append(Damage(None, commit.number, 0, "its chained checksum does not cover what it holds"))
+        return entry
+
+    @staticmethod
+    def _take(entry: Entry, number: int, header: FrameHeader, body: bytes | memoryview) -> None:
+        """Decode one frame's content into ``entry``."""
+        if header.kind == Kind.RECORDS:
+            row = header.row
+            for block in frames.decode_blocks(body, number):
+                for raw in frames.decode_rows(body, block, number):
+                    entry.rows.append(_rows_decoder.decode(raw))
+                    entry.row_numbers.append(row)
+                    row += 1
+        elif header.kind == Kind.VECTORS:
+            entry.vectors.append(frames.decode_vectors(header, body, number))
+        elif header.kind == Kind.TOMBSTONES:
+            entry.tombstones += frames.decode_tombstones(header, body, number).tolist()
+        elif header.kind == Kind.MODEL:
+            entry.model = bytes(body)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.video.close()
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+def _at(position: Position) -> Cursor:
+    return Cursor(*position, commit=-1, row=0, chain=_NO_CHAIN, last_frame=0, last_offset=0, last_size=0)
+
+
+def _after(fragment: Fragment, commit: CommitFrame) -> Cursor:
+    """The place after a commit."""
+    frame = fragment.first_frame + len(fragment)
+    last = (int(fragment.offsets[-1]), int(fragment.sizes[-1])) if len(fragment) else (0, 0)
+    return Cursor(
+        offset=fragment.end,
+        frame=frame,
+        fragment=fragment.sequence,
+        commit=commit.number,
+        row=commit.rows,
+        chain=commit.chain,
+        last_frame=frame - 1,
+        last_offset=last[0],
+        last_size=last[1],
+    )
+
+
+def _chain(commit: CommitFrame, digests: Iterable[bytes]) -> bytes:
+    """BLAKE2b-128 (RFC 7693) over the chain before, the commit's own numbers, and XXH3-64 of each payload."""
+    digest = hashlib.blake2b(commit.previous, digest_size=16)
+    digest.update(msgspec.msgpack.encode((commit.number, commit.time, commit.rows, commit.added, commit.deleted)))
+    for payload_digest in digests:
+        digest.update(payload_digest)
+    return digest.digest()

@@ -1,0 +1,144 @@
+"""RecordReader: single records out of their frames, with what was read last kept at hand."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.errors import DamagedFrameError
+from memvid_core.journal import frames
+from memvid_core.journal.frames import Block, Flag, FrameHeader
+from memvid_core.journal.journal import Row, RowFrame
+from memvid_core.video import FramePosition, VideoFile
+
+__all__ = ["ByteCache", "RecordReader"]
+
+V = TypeVar("V")
+_decode: Callable[[msgspec.Raw], Row] = msgspec.msgpack.Decoder(Row).decode
+
+
+class ByteCache(Generic[V]):
+    """What was used last, up to a number of bytes; safe to use from several threads.
+
+    Example:
+        >>> cache: ByteCache[str] = ByteCache(10)
+        >>> for key in "abc":
+        ...     _ = cache.get(key, lambda: (key * 2, 4))
+        >>> "a" in cache, "c" in cache
+        (False, True)
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self.hits = 0
+        self.misses = 0
+        self._items: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._items
+
+    def get(self, key: Hashable, load: Callable[[], tuple[V, int]]) -> V:
+        """The value under ``key``; if it is not there, ``load`` gives it and its size in bytes."""
+        with self._lock:
+            held = self._items.get(key)
+            if held is not None:
+                self._items.move_to_end(key)
+                self.hits += 1
+                return held[0]
+            self.misses += 1
+        value, size = load()  # outside the lock: two threads may load the same, and the later one wins
+        with self._lock:
+            replaced = self._items.pop(key, None)
+            self.used += size - (replaced[1] if replaced else 0)
+            self._items[key] = (value, size)
+            while self.used > self.limit and len(self._items) > 1:
+                self.used -= self._items.popitem(last=False)[1][1]
+        return value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._items.clear()
+            self.used = 0
+
+
+class RecordReader:
+    """Reads rows by number, decoding only the frames and blocks they lie in.
+
+    Args:
+        video: The file.
+        locate: The RowFrame that lies at a frame number, for bodies that go on in the next frame.
+        cache_bytes: How much to keep: coded frame bodies, and the rows of decompressed blocks.
+    """
+
+    def __init__(self, video: VideoFile, locate: Callable[[int], RowFrame], cache_bytes: int = 64 << 20) -> None:
+        self._video = video
+        self._locate = locate
+        self._bodies: ByteCache[tuple[memoryview | bytes, list[Block]]] = ByteCache(cache_bytes // 4)
+        self.blocks: ByteCache[list[msgspec.Raw]] = ByteCache(cache_bytes - cache_bytes // 4)
+
+    def row(self, row: int, place: RowFrame) -> Row:
+        """Id, text and metadata of ``row``, which lies in the frame at ``place``.
+
+        Raises:
+            DamagedFrameError: The frame is not what was written.
+        """
+        first = place.row
+        _, table = self._bodies.get(place.frame, lambda: self._body(place))
+        for i, block in enumerate(table):
+            if row - first < block.rows:
+                rows = self.blocks.get((place.frame, i), partial(self._block, place, i))
+                return _decode(rows[row - first])
+            first += block.rows
+        raise DamagedFrameError(place.frame, f"it does not hold row {row}")
+
+    def prefetch(self, place: RowFrame) -> None:
+        """Decode a whole frame into the cache."""
+        _, table = self._bodies.get(place.frame, lambda: self._body(place))
+        for i in range(len(table)):
+            self.blocks.get((place.frame, i), partial(self._block, place, i))
+
+    def vectors(self, place: RowFrame) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Row numbers and matrix of the VECTORS frame at ``place``.
+
+        Raises:
+            DamagedFrameError: The frame is not what was written.
+        """
+        header, body = self._assemble(place)
+        return frames.decode_vectors(header, body, place.frame)
+
+    def clear(self) -> None:
+        """Forget what was read."""
+        self._bodies.clear()
+        self.blocks.clear()
+
+    def _assemble(self, place: RowFrame) -> tuple[FrameHeader, memoryview | bytes]:
+        """Header and body of the frame at ``place``, with the frames that it goes on in."""
+        number, parts = place.frame, []
+        first, part = frames.parse(self._video.read(number, FramePosition(place.offset, place.size)), number)
+        header = first
+        parts.append(part)
+        while header.flags & Flag.MORE:
+            number += 1
+            place = self._locate(number)
+            header, part = frames.parse(self._video.read(number, FramePosition(place.offset, place.size)), number)
+            parts.append(part)
+        return first, parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _body(self, place: RowFrame) -> tuple[tuple[memoryview | bytes, list[Block]], int]:
+        _, body = self._assemble(place)
+        return (body, frames.decode_blocks(body, place.frame)), len(body)
+
+    def _block(self, place: RowFrame, index: int) -> tuple[list[msgspec.Raw], int]:
+        body, table = self._bodies.get(place.frame, lambda: self._body(place))
+        rows = frames.decode_rows(body, table[index], place.frame)
+        return rows, sum(memoryview(row).nbytes for row in rows)

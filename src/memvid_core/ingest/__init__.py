@@ -1,0 +1,27 @@
+r"""Files and folders to chunks with metadata: find, read, cut; ``ingest.sync`` keeps a memory in step with them.
+
+Example:
+    >>> [chunk.metadata["heading"] for chunk in Chunker().chunk("# Guide\n\n## Install\n\nRun it.", kind="markdown")]
+    ['Guide > Install']
+"""
+
+from __future__ import annotations
+
+from memvid_core.ingest.chunking import Chunker, Tokenizer
+from memvid_core.ingest.discover import discover
+from memvid_core.ingest.document import Chunk, Document, Section
+from memvid_core.ingest.load import ReadResult, load_chunks, read_many
+from memvid_core.ingest.readers import read_document
+
+__all__ = [
+    "Chunk",
+    "Chunker",
+    "Document",
+    "ReadResult",
+    "Section",
+    "Tokenizer",
+    "discover",
+    "load_chunks",
+    "read_document",
+    "read_many",
+]

@@ -1,0 +1,288 @@
+"""Texts and documents into chunks that end where a reader would stop."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from memvid_core.errors import InvalidInputError, TextError
+from memvid_core.ingest.boundaries import Level, code_levels, prose_levels, row_levels
+from memvid_core.ingest.document import Chunk, Document, Section
+from memvid_core.ingest.markdown import markdown_sections
+
+__all__ = ["Chunker", "Tokenizer"]
+
+_SPACE = re.compile(r"\s*")
+_BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)*")
+_LETTERS_A_TOKEN = 4  # where the search for a token limit starts; any value gives the same chunks
+
+Kind = Literal["prose", "markdown", "code", "rows"]
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """What tiktoken's and Hugging Face's tokenizers have in common."""
+
+    def encode(self, text: str, /) -> Any:
+        """Return the tokens, as a list or as an object with ``ids``."""
+        ...
+
+
+class Chunker:
+    """Cuts texts into chunks of at most ``chunk_size``, at the strongest boundary that fits.
+
+    A chunk ends at the end of a paragraph; where a paragraph is too long for one chunk, of a sentence (Latin, Korean
+    and CJK marks, abbreviations known); then of a line, a word, a grapheme. Code ends at top-level blocks, then blank
+    lines, then lines; tables at rows. Chunks carry no white space at their ends, and every other character of the
+    text is in one of them.
+
+    Args:
+        chunk_size: The most a chunk may hold, in ``unit``.
+        overlap: How much of a chunk's end the next one may repeat, in ``unit``: whole sentences where one fits, else
+            whole words; less where the next sentence would be cut for it.
+        unit: ``"characters"`` (code points) or ``"tokens"``.
+        count: For tokens: a function from a text to its number of tokens, or a tokenizer with ``encode``.
+        language: ISO 639-1 code; it chooses the abbreviations that end no sentence.
+
+    Raises:
+        InvalidInputError: A size that cannot work, an unknown unit, or tokens without a way to count them.
+
+    Example:
+        >>> chunker = Chunker(chunk_size=40)
+        >>> [chunk.text for chunk in chunker.chunk("Dr. Ada wrote it. It ran. Nobody had a machine to run it on.")]
+        ['Dr. Ada wrote it. It ran.', 'Nobody had a machine to run it on.']
+    """
+
+    def __init__(
+        self,
+        chunk_size: int = 1000,
+        overlap: int = 0,
+        *,
+        unit: Literal["characters", "tokens"] = "characters",
+        count: Callable[[str], int] | Tokenizer | None = None,
+        language: str = "en",
+    ) -> None:
+        for name, value in (("chunk_size", chunk_size), ("overlap", overlap)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InvalidInputError(f"{name} is {value!r}: give a whole number of {unit}")
+        if chunk_size < 1:
+            raise InvalidInputError(f"chunk_size is {chunk_size}: a chunk holds at least 1 of {unit}")
+        if overlap < 0:
+            raise InvalidInputError(f"overlap is {overlap}: give 0 for none, or a positive number below chunk_size")
+        if overlap >= chunk_size:
+            raise InvalidInputError(
+                f"overlap {overlap} is not below chunk_size {chunk_size}: no chunk would get past the one before; "
+                "a tenth of chunk_size is usual"
+            )
+        if unit not in ("characters", "tokens"):
+            raise InvalidInputError(f"unit is {unit!r}: it is 'characters' or 'tokens'")
+        if (unit == "tokens") != (count is not None):
+            raise InvalidInputError(
+                "unit 'tokens' needs count=: a tokenizer with .encode, or a function such as "
+                "lambda text: len(tokenizer.encode(text)); other units take none"
+            )
+        self.chunk_size = chunk_size
+        self.overlap = overlap
+        self.unit = unit
+        self.language = language
+        self._count = None if count is None else _counter(count)
+
+    def __repr__(self) -> str:
+        sizes = f"chunk_size={self.chunk_size}, overlap={self.overlap}"
+        return f"Chunker({sizes}, unit={self.unit!r}, language={self.language!r})"
+
+    def chunk(self, text: str, *, kind: Kind = "prose", metadata: dict[str, Any] | None = None) -> list[Chunk]:
+        """Cut one text.
+
+        Args:
+            text: The text.
+            kind: ``"markdown"`` never joins what stands under different headings and puts their path into
+                ``heading``; ``"code"`` and ``"rows"`` cut at blocks and lines.
+            metadata: Goes into every chunk.
+
+        Returns:
+            The chunks in order; none for a text without a visible character.
+
+        Raises:
+            TextError: ``text`` is no str, or no valid Unicode.
+        """
+        if not isinstance(text, str):
+            raise TextError(f"cannot cut {type(text).__name__} into chunks: give a str")
+        base = dict(metadata or {})
+        if kind == "markdown":
+            sections = markdown_sections(text, base)
+        elif kind in ("prose", "code", "rows"):
+            sections = [Section(text, base, kind)]
+        else:
+            raise InvalidInputError(f"kind is {kind!r}: it is 'prose', 'markdown', 'code' or 'rows'")
+        return self._number(sections, {})
+
+    def split_document(self, document: Document) -> list[Chunk]:
+        """Cut a document; ``source`` and the metadata of each section go into its chunks.
+
+        Raises:
+            TextError: A section is no valid Unicode.
+        """
+        return self._number(document.sections, {"source": document.source})
+
+    def _number(self, sections: list[Section], base: dict[str, Any]) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        for section in sections:
+            for start, text, extra in self._cut(section):
+                metadata = {**base, **section.metadata, **extra}
+                metadata["chunk"] = len(chunks)
+                metadata["start"] = section.offset + start
+                chunks.append(Chunk(text, metadata))
+        return chunks
+
+    def _cut(self, section: Section) -> Iterator[tuple[int, str, dict[str, Any]]]:
+        text = section.text
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            raise TextError(
+                f"character {exc.start} of the text is a lone surrogate (U+{ord(text[exc.start]):04X}): no valid "
+                "Unicode; decode the file with its real encoding, or with errors='replace'"
+            ) from exc
+        row, counted = section.metadata.get("row"), 0
+        for start, end in self._spans(text, section.kind):
+            extra: dict[str, Any] = {}
+            if section.kind == "rows" and row is not None:
+                row += text.count("\n", counted, start)
+                counted = start
+                extra["row"] = row
+            yield start, text[start:end], extra
+
+    def _spans(self, text: str, kind: str) -> Iterator[tuple[int, int]]:
+        if not text or text.isspace():
+            return
+        if kind == "code":
+            levels = code_levels(text)
+        elif kind == "rows":
+            levels = row_levels(text)
+        else:
+            levels = prose_levels(text, self.language)
+        end = len(text.rstrip())
+        leading = _BLANK_LINES if kind == "code" else _SPACE
+        start, done = self._skip(text, 0, leading), 0
+        while done < end:
+            cut = self._next_cut(text, levels, start, max(done, start))
+            stop = start + len(text[start:cut].rstrip())
+            if stop > max(done, start):
+                yield start, stop
+            done = cut
+            if done < end:
+                start = self._skip(text, self._overlap_start(text, levels, start, done), leading)
+                done = max(done, start)
+
+    def _skip(self, text: str, place: int, leading: re.Pattern[str]) -> int:
+        found = leading.match(text, place)
+        after = found.end() if found else place
+        blank = _SPACE.match(text, after)
+        # An indentation that fills a chunk is no indentation.
+        return blank.end() if blank and self._size(text, after, blank.end()) >= self.chunk_size else after
+
+    def _next_cut(self, text: str, levels: list[Level], start: int, low: int) -> int:
+        """Return the end of the chunk that starts at ``start``; beyond ``low``, which earlier chunks reached."""
+        limit = max(self._limit(text, start), low + 1)
+        while True:
+            cut = self._choose(text, levels, start, low, limit)
+            stop = start + len(text[start:cut].rstrip())
+            # Tokens do not add up: a shorter text can, rarely, have more of them.
+            if stop <= low + 1 or self._size(text, start, stop) <= self.chunk_size:
+                return cut
+            limit = stop - 1
+
+    def _choose(self, text: str, levels: list[Level], start: int, low: int, limit: int) -> int:
+        found = _SPACE.match(text, limit)
+        high = found.end() if found else limit  # white space after the chunk costs nothing
+        reach = limit - start
+        best = low
+        for level in levels[:-1]:
+            cut = level.last(best, high)
+            if cut == best:
+                continue
+            best = cut
+            # What comes next goes into the next chunk if it fits there whole; else this one takes the first of it.
+            if cut == high or self._fits(text, cut, level.unit_end(cut, 2 * reach), reach) or level is levels[-2]:
+                return cut
+        return best if best > low else levels[-1].last(low, limit)
+
+    def _overlap_start(self, text: str, levels: list[Level], start: int, cut: int) -> int:
+        """Return where the chunk after ``cut`` starts: up to ``overlap`` before it."""
+        if not self.overlap:
+            return cut
+        # The next chunk must bring something new: the rest of a sentence, a word, a character.
+        room = self.chunk_size
+        target = min(cut + 1, len(text))
+        for level in levels[1:-1]:
+            end = level.unit_end(cut, 2 * room * (_LETTERS_A_TOKEN if self._count else 1))
+            if end > cut and self._fits(text, cut, end, end - cut):
+                target = end
+                break
+        low = max(self._earliest(text, start + 1, cut, cut, self.overlap), start + 1)
+        low = max(self._earliest(text, low, cut, target, room), low)
+        for level in levels[1:]:
+            place = level.first(low, cut)
+            if place < cut:
+                return place
+        return cut
+
+    def _size(self, text: str, start: int, end: int) -> int:
+        return end - start if self._count is None else self._count(text[start:end])
+
+    def _fits(self, text: str, start: int, end: int, reach: int) -> bool:
+        if self._count is None:
+            return end - start <= self.chunk_size
+        return end - start <= 2 * reach and self._count(text[start:end]) <= self.chunk_size
+
+    def _limit(self, text: str, start: int) -> int:
+        """Return the furthest end of a chunk from ``start``; at least one character on."""
+        if self._count is None:
+            return min(start + self.chunk_size, len(text))
+        low, step = start + 1, self.chunk_size * _LETTERS_A_TOKEN
+        high = min(start + step, len(text))
+        while high < len(text) and self._count(text[start:high]) <= self.chunk_size:
+            low, step = high, step * 2
+            high = min(start + step, len(text))
+        if self._count(text[start:high]) <= self.chunk_size:
+            return high
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._count(text[start:middle]) <= self.chunk_size:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def _earliest(self, text: str, low: int, high: int, end: int, size: int) -> int:
+        """Return the first place in ``[low, high]`` from which the text up to ``end`` is at most ``size``."""
+        if self._count is None:
+            return min(max(low, end - size), high)
+        low = max(low, high - size * _LETTERS_A_TOKEN * 4)
+        while low < high:
+            middle = (low + high) // 2
+            if self._count(text[middle:end]) <= size:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+
+def _counter(count: Callable[[str], int] | Tokenizer) -> Callable[[str], int]:
+    def by_tokenizer(text: str) -> int:
+        tokens = count.encode(text)  # type: ignore[union-attr]
+        return len(getattr(tokens, "ids", tokens))
+
+    def by_function(text: str) -> int:
+        number = count(text)  # type: ignore[operator]
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise InvalidInputError(f"count returned {number!r} for a text: it returns the number of tokens, an int")
+        return number
+
+    if hasattr(count, "encode"):
+        return by_tokenizer
+    if callable(count):
+        return by_function
+    raise InvalidInputError(f"count is {type(count).__name__}: give a function, or a tokenizer with .encode")

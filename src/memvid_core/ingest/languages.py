@@ -1,0 +1,85 @@
+"""What a file is, told from its name and its first bytes."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+__all__ = ["BINARY_SUFFIXES", "DOCUMENT_FORMATS", "SNIFF_BYTES", "format_of", "language_of", "looks_binary"]
+
+SNIFF_BYTES = 8192
+
+DOCUMENT_FORMATS = {
+    ".pdf": "pdf",
+    ".docx": "docx", ".docm": "docx",
+    ".pptx": "pptx", ".pptm": "pptx",
+    ".xlsx": "xlsx", ".xlsm": "xlsx",
+    ".html": "html", ".htm": "html", ".xhtml": "html",
+    ".epub": "epub",
+    ".csv": "csv", ".tsv": "csv",
+    ".ipynb": "ipynb",
+    ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".mdx": "markdown",
+    # Named here so that they are refused by name, not read as text.
+    ".doc": "ole", ".ppt": "ole", ".xls": "ole",
+}  # fmt: skip
+
+# name: suffixes
+_LANGUAGES = """
+ada: adb ads / asm: asm s / bash: bash sh zsh ksh / batch: bat cmd / c: c h / clojure: clj cljs cljc /
+cmake: cmake / cpp: cc cpp cxx c++ hh hpp hxx ipp / csharp: cs / css: css scss sass less / cuda: cu cuh /
+cython: pyx pxd / d: d / dart: dart / diff: diff patch / elixir: ex exs / elm: elm / erlang: erl hrl /
+fortran: f f90 f95 f03 f08 for / fsharp: fs fsi fsx / glsl: glsl vert frag / go: go / graphql: graphql gql /
+groovy: groovy gradle / haskell: hs lhs / hcl: hcl tf tfvars / ini: ini cfg conf properties env / java: java /
+javascript: js jsx mjs cjs / json: json jsonc json5 jsonl ndjson / julia: jl / kotlin: kt kts /
+lisp: lisp lsp el scm rkt / lua: lua / makefile: mk mak / matlab: m / nim: nim / nix: nix / objective-cpp: mm /
+ocaml: ml mli / pascal: pas pp dpr / perl: pl pm / php: php / powershell: ps1 psm1 psd1 / protobuf: proto /
+python: py pyi pyw / r: r / ruby: rb rake gemspec / rust: rs / scala: scala sc / solidity: sol / sql: sql /
+svelte: svelte / swift: swift / tcl: tcl / toml: toml / typescript: ts tsx mts cts / verilog: v sv svh /
+vhdl: vhd vhdl / vim: vim / visual-basic: vb vbs bas / vue: vue / xml: xml xsd xsl xslt svg plist /
+yaml: yaml yml / zig: zig
+"""
+_BY_SUFFIX = {
+    f".{suffix}": name.strip()
+    for name, _, suffixes in (entry.partition(":") for entry in _LANGUAGES.split("/"))
+    for suffix in suffixes.split()
+}
+_BY_NAME = {
+    "dockerfile": "dockerfile", "containerfile": "dockerfile", "makefile": "makefile", "gnumakefile": "makefile",
+    "cmakelists.txt": "cmake", "rakefile": "ruby", "gemfile": "ruby", "vagrantfile": "ruby", "jenkinsfile": "groovy",
+    "justfile": "makefile",
+}  # fmt: skip
+
+# Only saves opening them: what else is binary is seen in its first bytes.
+_BINARY = """
+7z a aac avi avif bin bmp bz2 class db dll dmg dylib eot exe faiss flac gif gz heic ico iso jar jpeg jpg lib m4a
+m4v mkv mov mp3 mp4 mpeg mpg npy npz o ogg onnx opus otf parquet pickle pkl png psd pt pth pyc pyd pyo rar
+safetensors so sqlite sqlite3 tar tgz tif tiff ttf war wasm wav webm webp whl wmv woff woff2 xz zip zst
+"""
+BINARY_SUFFIXES = frozenset(f".{suffix}" for suffix in _BINARY.split())
+
+
+def format_of(path: PurePath) -> str:
+    """Return the format that a name promises: a document format, ``"code"`` or ``"text"``."""
+    known = DOCUMENT_FORMATS.get(path.suffix.lower())
+    return known or ("code" if language_of(path) else "text")
+
+
+def language_of(path: PurePath) -> str | None:
+    """Return the programming or markup language of a source file, or None.
+
+    Example:
+        >>> language_of(PurePath("src/main.rs")), language_of(PurePath("notes.txt"))
+        ('rust', None)
+    """
+    return _BY_NAME.get(path.name.lower()) or _BY_SUFFIX.get(path.suffix.lower())
+
+
+def looks_binary(head: bytes) -> bool:
+    """Say whether a file's first bytes are no text in any encoding: they have NUL bytes, not as UTF-16 has them."""
+    if b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
+        return False
+    # Western text in UTF-16 without a mark: every other byte is 0, and the ones beside them are printable.
+    even, odd = head[::2], head[1::2]
+    zeros, letters = (even, odd) if even.count(0) > odd.count(0) else (odd, even)
+    beside = [letter for zero, letter in zip(zeros, letters, strict=False) if zero == 0]
+    printable = sum(0x20 <= letter < 0x7F or letter in b"\t\n\r" or letter >= 0xA0 for letter in beside)
+    return len(beside) < 0.2 * len(zeros) or letters.count(0) > 0 or printable < 0.98 * len(beside)

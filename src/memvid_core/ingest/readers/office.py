@@ -1,0 +1,133 @@
+"""DOCX and PPTX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from memvid_core.ingest.document import Section, SectionBuilder
+from memvid_core.ingest.readers.extras import require
+
+__all__ = ["read_docx", "read_pptx"]
+
+_W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+_HEADING = re.compile(r"heading ([1-9])$", re.IGNORECASE)
+_NOTES = ("/footnotes", "/endnotes")  # the ends of their relationship types
+
+
+def read_docx(path: Path) -> list[Section]:
+    """Read a DOCX: one section a heading; tables as lines of cells; footnotes and endnotes last.
+
+    The file's archive was checked before.
+    """
+    docx = require("docx", "to read DOCX")
+    document = docx.Document(str(path))
+    levels = {
+        style.style_id: _level(style)
+        for style in document.styles
+        if style.type == docx.enum.style.WD_STYLE_TYPE.PARAGRAPH
+    }
+    builder = SectionBuilder()
+    for block in _blocks(document.element.body):
+        if block.tag == f"{_W}tbl":
+            builder.block(_table(block))
+            continue
+        style = block.find(f"{_W}pPr/{_W}pStyle")
+        name = style.get(f"{_W}val") if style is not None else None
+        level = levels.get(name, 0)
+        if level:
+            builder.heading(level, _text(block))
+        elif block.find(f"{_W}pPr/{_W}numPr") is not None or (name or "").startswith("List"):
+            builder.block(f"- {_text(block)}" if _text(block).strip() else "")
+        else:
+            builder.block(_text(block))
+    sections = builder.finish()
+    notes = "\n\n".join(_notes(document.part))
+    return [*sections, Section(notes, {"heading": "Notes"})] if notes else sections
+
+
+def _level(style: Any) -> int:
+    while style is not None:
+        found = _HEADING.match(style.name or "")
+        if found:
+            return int(found.group(1))
+        if (style.name or "").lower() == "title":
+            return 1
+        style = style.base_style
+    return 0
+
+
+def _blocks(parent: Any) -> Iterator[Any]:
+    # Content controls, insertions and custom XML wrap paragraphs; python-docx's own iteration leaves those out.
+    for child in parent.iterchildren():
+        if child.tag in (f"{_W}p", f"{_W}tbl"):
+            yield child
+        elif child.tag in (f"{_W}sdt", f"{_W}sdtContent", f"{_W}ins", f"{_W}customXml"):
+            yield from _blocks(child)
+
+
+def _text(block: Any) -> str:
+    pieces: list[str] = []
+    for element in block.iter():
+        if element.tag == f"{_W}t" and not any(above.tag == _FALLBACK for above in element.iterancestors()):
+            pieces.append(element.text or "")
+        elif element.tag == f"{_W}tab" and element.getparent().tag == f"{_W}r":
+            pieces.append("\t")
+        elif element.tag in (f"{_W}br", f"{_W}cr") or (element.tag == f"{_W}p" and pieces):
+            pieces.append("\n")
+        elif element.tag == f"{_W}noBreakHyphen":
+            pieces.append("-")
+    return "".join(pieces)
+
+
+def _table(table: Any) -> str:
+    rows = []
+    for row in table.iter(f"{_W}tr"):
+        cells = [" ".join(_text(cell).split()) for cell in row.iterchildren(f"{_W}tc")]
+        if any(cells):
+            rows.append(" | ".join(cells))
+    return "\n".join(rows)
+
+
+def _notes(part: Any) -> Iterator[str]:
+    etree = require("lxml.etree", "to read DOCX")
+    for relation in part.rels.values():
+        if not relation.is_external and relation.reltype.endswith(_NOTES):
+            root = etree.fromstring(relation.target_part.blob, etree.XMLParser(resolve_entities=False, no_network=True))
+            for note in root.iterchildren():
+                text = _text(note).strip()
+                if text:
+                    yield text
+
+
+def read_pptx(path: Path) -> list[Section]:
+    """Read a PPTX: one section a slide, ``page`` counted from 1, ``heading`` its title; notes after the slide's text.
+
+    The file's archive was checked before.
+    """
+    pptx = require("pptx", "to read PPTX")
+    sections = []
+    for number, slide in enumerate(pptx.Presentation(str(path)).slides, 1):
+        metadata: dict[str, Any] = {"page": number}
+        title = slide.shapes.title
+        if title is not None and title.text_frame.text.strip():
+            metadata["heading"] = " ".join(title.text_frame.text.split())
+        blocks = [block.replace("\v", "\n").strip() for block in _shapes(slide.shapes)]
+        if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
+            blocks.append(slide.notes_slide.notes_text_frame.text.strip())
+        sections.append(Section("\n\n".join(block for block in blocks if block), metadata))
+    return sections
+
+
+def _shapes(shapes: Any) -> Iterator[str]:
+    for shape in shapes:
+        if hasattr(shape, "shapes"):  # a group
+            yield from _shapes(shape.shapes)
+        elif getattr(shape, "has_table", False):
+            rows = ([" ".join(cell.text.split()) for cell in row.cells] for row in shape.table.rows)
+            yield "\n".join(" | ".join(row) for row in rows)
+        elif shape.has_text_frame:
+            yield shape.text_frame.text

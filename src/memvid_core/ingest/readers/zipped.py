@@ -1,0 +1,102 @@
+"""Documents that are zip archives: looked at before anything is unpacked."""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from memvid_core.errors import IngestError
+
+__all__ = ["MOST_ENTRIES", "MOST_UNPACKED", "open_checked", "read_entry", "zip_format"]
+
+MOST_UNPACKED = 1 << 30  # bytes of all entries
+MOST_ENTRIES = 50_000
+# Text and XML pack 3 to 30 times; Deflate's end is 1,032. Small files may pack better than any bomb needs to.
+_HIGHEST_RATIO = 200
+_RATIO_COUNTS_FROM = 16 << 20
+_STEP = 1 << 20
+
+
+def zip_format(path: Path) -> str:
+    """Say which document format a zip archive is: by what is in it, whatever its name.
+
+    Raises:
+        IngestError: None that is known, damaged, or a bomb.
+    """
+    with open_checked(path) as archive:
+        names = set(archive.namelist())
+        if "word/document.xml" in names or "word/document2.xml" in names:
+            return "docx"
+        if "ppt/presentation.xml" in names:
+            return "pptx"
+        if "xl/workbook.xml" in names:
+            return "xlsx"
+        if "META-INF/container.xml" in names:
+            return "epub"
+        if "xl/workbook.bin" in names:
+            raise IngestError("a binary workbook (.xlsb): save it as .xlsx")
+        if "mimetype" in names and archive.read("mimetype")[:100].startswith(b"application/vnd.oasis"):
+            raise IngestError("an OpenDocument file: save it as .docx, .xlsx or .pptx")
+        raise IngestError("a zip archive, not a document: unpack it and add what is in it")
+
+
+def open_checked(path: Path) -> ZipFile:
+    """Open a zip archive whose directory is sane, after unpacking each entry once to see that it is what it says.
+
+    Nothing is kept of the entries; at most a megabyte is held.
+
+    Raises:
+        IngestError: Encrypted, too many entries, too large unpacked, packed beyond what documents are, or damaged.
+    """
+    try:
+        archive = ZipFile(path)
+    except (BadZipFile, ValueError, OverflowError) as exc:
+        raise IngestError(f"damaged: not a whole zip archive: {exc}") from exc
+    try:
+        _check(archive, path.stat().st_size)
+    except BaseException:
+        archive.close()
+        raise
+    return archive
+
+
+def read_entry(archive: ZipFile, name: str) -> bytes:
+    """Return one entry; its size was checked when the archive was opened.
+
+    Raises:
+        IngestError: There is none of that name.
+    """
+    try:
+        return archive.read(posixpath.normpath(name))
+    except KeyError as exc:
+        raise IngestError(f"damaged: it names a part {name!r} that is not in it") from exc
+
+
+def _check(archive: ZipFile, size: int) -> None:
+    entries = archive.infolist()
+    if len(entries) > MOST_ENTRIES:
+        raise IngestError(f"refused: {len(entries):,} entries in a zip, more than {MOST_ENTRIES:,}")
+    total = sum(entry.file_size for entry in entries)
+    ratio = total / max(1, size)
+    if total > MOST_UNPACKED or (total > _RATIO_COUNTS_FROM and ratio > _HIGHEST_RATIO):
+        raise IngestError(
+            f"refused: {size:,} bytes would unpack to {total:,} ({ratio:,.0f} times); "
+            f"documents stay below {MOST_UNPACKED:,} and {_HIGHEST_RATIO} times: a zip bomb?"
+        )
+    for entry in entries:
+        _check_entry(archive, entry)
+
+
+def _check_entry(archive: ZipFile, entry: ZipInfo) -> None:
+    if entry.flag_bits & 0x1:
+        raise IngestError(f"encrypted: {entry.filename!r} needs a password")
+    try:
+        # zipfile stops at the size the directory says, and compares the checksum there.
+        with archive.open(entry) as opened:
+            while opened.read(_STEP):
+                pass
+    except (BadZipFile, EOFError, NotImplementedError, ValueError, OSError) as exc:
+        raise IngestError(f"damaged: {entry.filename!r} cannot be unpacked: {exc}") from exc
+    except Exception as exc:  # zlib.error, lzma.LZMAError: no common base
+        raise IngestError(f"damaged: {entry.filename!r} cannot be unpacked: {exc}") from exc

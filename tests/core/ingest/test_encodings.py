@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import builtins
+
+import pytest
+
+from memvid_core.errors import IngestError, MissingExtraError
+from memvid_core.ingest.readers.encodings import decode
+
+KOREAN = "안녕하세요. 이 문서는 오래된 윈도우에서 만들어진 한국어 텍스트 파일입니다."
+JAPANESE = "これは日本語のテキストファイルです。文字コードを判定する必要があります。"
+CHINESE = "这是一个中文文本文件。我们需要检测它的编码。今天天气很好。"
+TAIWANESE = "這是一個中文文字檔案。我們需要偵測它的編碼。今天天氣很好。"
+RUSSIAN = "Это русский текст в старой кодировке. Нужно определить её правильно."
+GREEK = "Αυτό είναι ένα ελληνικό κείμενο σε παλιά κωδικοποίηση."
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (KOREAN, "cp949"), (KOREAN, "euc_kr"), (JAPANESE, "shift_jis"), (JAPANESE, "euc_jp"), (CHINESE, "gb18030"),
+        (CHINESE, "gbk"), (TAIWANESE, "big5"), (RUSSIAN, "cp1251"), (RUSSIAN, "koi8_r"), (RUSSIAN[:20], "koi8_r"),
+        (GREEK, "cp1253"),
+        ("Voilà un été très agréable à Besançon, où l'on mange des crêpes. Noël approche déjà.", "latin-1"),
+        ("Le café est fermé", "cp1252"),
+        ("“Smart” quotes – and a naïve café", "cp1252"),
+        ("El niño comió mañana y después habló con la señora. ¿Qué?", "latin-1"),
+        ("Die Straße führt über die Brücke zum größten Gebäude.", "latin-1"),
+        ("Åke går på blåbär i öknen och äter smörgås", "cp1252"),
+        ("Příliš žluťoučký kůň úpěl ďábelské ódy. Dnes je hezké počasí.", "cp1250"),
+        ("Zażółć gęślą jaźń. Wszyscy ludzie rodzą się wolni.", "cp1250"),
+        ("Zażółć gęślą jaźń. Wszyscy ludzie rodzą się wolni.", "iso8859_2"),
+        ("Árvíztűrő tükörfúrógép. A magyar nyelv nagyon szép.", "cp1250"),
+        ("Bugün hava çok güzel, dışarı çıkıp yürüyüş yapacağım. İstanbul şehri.", "cp1254"),
+    ],
+)  # fmt: skip
+def test_old_encodings_are_told_by_what_they_spell(text, encoding):
+    assert decode(text.encode(encoding)) == text
+    assert decode(f"Title: report\n\n{text * 20}".encode(encoding)) == f"Title: report\n\n{text * 20}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("text", ["Plain text with an é.\nTwo lines.", "Latin first, then " + KOREAN])
+def test_unicode_in_any_form(text, encoding):
+    assert decode(text.encode(encoding)) == text
+
+
+def test_utf8_needs_no_extra(monkeypatch):
+    real = builtins.__import__
+
+    def refuse(name, *rest, **more):
+        if name.startswith("charset_normalizer"):
+            raise ModuleNotFoundError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    assert decode(KOREAN.encode()) == KOREAN
+
+
+def test_a_missing_detector_names_the_extra(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "charset_normalizer", None)
+    with pytest.raises(MissingExtraError, match=r"memvid-core\[documents\]"):
+        decode(KOREAN.encode("cp949"))
+
+
+def test_newlines_become_one_kind():
+    assert decode(b"a\r\nb\rc\nd") == "a\nb\nc\nd"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 20, bytes(range(256)) * 8, b"\xff\xfea\x00\x00\xd8b\x00", b"\xef\xbb\xbf\xff"],
+)
+def test_what_is_no_text_is_refused(data):
+    with pytest.raises(IngestError):
+        decode(data)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from memvid_core.errors import IngestError, InvalidInputError
+from memvid_core.ingest import Chunker, Document, discover, read_many
+from memvid_core.ingest.workers import ReaderPool
+from tests.core.ingest import mixed
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("mixed")
+    return place, mixed.write_mixed(place, 14, damaged=3)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_damaged_files_are_named_and_the_rest_is_in(folder, workers):
+    place, written = folder
+    files = list(discover(place))
+    results = list(read_many(files, Chunker(400), workers=workers))
+    assert [result.path for result in results] == files
+    by_path = {result.path: result for result in results}
+    for file in written:
+        result = by_path[file.path]
+        if file.damaged:
+            assert isinstance(result.error, IngestError)
+            assert file.path.as_posix() in str(result.error)
+        else:
+            assert result.ok
+            assert any(file.word in chunk.text for chunk in result.chunks)
+            assert {chunk.metadata["source"] for chunk in result.chunks} == {file.path.as_posix()}
+
+
+def test_processes_and_this_one_read_the_same(folder):
+    files = [file.path for file in folder[1] if not file.damaged]
+    here = list(read_many(files, workers=1))
+    there = list(read_many(files, workers=2))
+    assert here == there
+
+
+def test_settings_are_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(InvalidInputError, match="workers is 0"):
+        read_many([tmp_path / "gone"], workers=0)
+    with pytest.raises(InvalidInputError, match="timeout is 0"):
+        read_many([tmp_path / "gone"], timeout=0)
+
+
+def test_a_missing_file_is_named_among_others(tmp_path):
+    (tmp_path / "a.txt").write_text("here")
+    first, second = read_many([tmp_path / "gone.pdf", tmp_path / "a.txt"], workers=2)
+    assert "no such file" in str(first.error)
+    assert second.chunks[0].text == "here"
+
+
+def readers_of(pool):
+    return [reader._process for reader in pool._all]
+
+
+def test_closing_early_ends_the_processes(folder):
+    files = [file.path for file in folder[1]]
+    before = threading.active_count()
+    results = read_many(files, workers=2)
+    next(results)
+    results.close()
+    assert threading.active_count() == before
+
+
+def test_a_reader_that_dies_names_its_file_and_the_next_goes_on(folder):
+    file = next(file.path for file in folder[1] if not file.damaged and file.path.suffix == ".pdf")
+    pool = ReaderPool(1, 60)
+    try:
+        assert isinstance(pool._read(file), Document)
+        (process,) = readers_of(pool)
+        process.kill()
+        process.wait()
+        assert "crashed" in str(pool._read(file))
+        assert isinstance(pool._read(file), Document)
+    finally:
+        pool.close()
+    assert process.poll() is not None
+
+
+def test_a_reader_that_never_ends_is_ended(folder):
+    file = next(file.path for file in folder[1] if not file.damaged and file.path.suffix == ".docx")
+    pool = ReaderPool(1, 0.001)  # less than a process takes to start
+    try:
+        error = pool._read(file)
+        assert isinstance(error, IngestError)
+        assert "took more than 0.001 seconds" in str(error)
+    finally:
+        pool.close()
+
+
+def test_a_script_without_a_main_guard_does_not_start_over(folder, tmp_path):
+    place, written = folder
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom memvid_core.ingest import discover, read_many\n"
+        "print('started')\n"
+        "print(sum(result.ok for result in read_many(discover(sys.argv[1]), workers=2)))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [sys.executable, str(script), str(place)], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.stdout.split() == ["started", str(sum(not file.damaged for file in written))]
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+if sys.platform != "win32":  # there a console sends Ctrl-C, not a process
+
+    def test_ctrl_c_ends_everything(folder, tmp_path):
+        place, _ = folder
+        script = tmp_path / "script.py"
+        script.write_text(
+            "import sys\nfrom memvid_core.ingest import discover, read_many\n"
+            "from memvid_core.ingest import workers\n"
+            "started = workers.subprocess.Popen\n"
+            "def start(*args, **options):\n"
+            "    process = started(*args, **options)\n"
+            "    print(process.pid, flush=True)\n"
+            "    return process\n"
+            "workers.subprocess.Popen = start\n"
+            "while True:\n"
+            "    for result in read_many(discover(sys.argv[1]), workers=2): pass\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        with subprocess.Popen(
+            [sys.executable, str(script), str(place)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True,
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            readers = [int(process.stdout.readline()) for _ in range(4)]  # the second round has begun
+            os.killpg(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        assert "KeyboardInterrupt" in err
+        assert process.returncode == -signal.SIGINT
+        for pid in readers + [int(line) for line in out.split()]:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)

@@ -1,0 +1,91 @@
+"""A memory is one playable MP4 file.
+
+>>> with Memory.create(":memory:") as memory:
+...     ids = memory.add(["PyAV muxes packets", "NumPy scans codes"])
+...     memory.search("muxing packets", k=1)[0].text
+'PyAV muxes packets'
+"""
+
+from memvid_core.embedding import (
+    CallableEmbedder,
+    Embedder,
+    EncodeEmbedder,
+    FittableEmbedder,
+    HashingEmbedder,
+    LangChainEmbedder,
+    LlamaIndexEmbedder,
+    as_embedder,
+)
+from memvid_core.errors import (
+    ClosedError,
+    CodecError,
+    DamagedFrameError,
+    DimensionError,
+    EmbedderMismatchError,
+    EmbeddingError,
+    FilterError,
+    IngestError,
+    InvalidInputError,
+    LockedError,
+    MemoryExistsError,
+    MemoryFileError,
+    MemoryNotFoundError,
+    MemvidError,
+    MetadataError,
+    MissingExtraError,
+    NotAMemoryError,
+    QueryError,
+    ReadOnlyError,
+    RecordNotFoundError,
+    StorageError,
+    TextError,
+    TornTailWarning,
+    UnsupportedFormatError,
+    VectorError,
+)
+from memvid_core.memory import Memory
+from memvid_core.model import Commit, Damage, Hit, MemoryInfo, Recency, Record, VerifyReport
+
+__all__ = [
+    "CallableEmbedder",
+    "ClosedError",
+    "CodecError",
+    "Commit",
+    "Damage",
+    "DamagedFrameError",
+    "DimensionError",
+    "Embedder",
+    "EmbedderMismatchError",
+    "EmbeddingError",
+    "EncodeEmbedder",
+    "FilterError",
+    "FittableEmbedder",
+    "HashingEmbedder",
+    "Hit",
+    "IngestError",
+    "InvalidInputError",
+    "LangChainEmbedder",
+    "LlamaIndexEmbedder",
+    "LockedError",
+    "Memory",
+    "MemoryExistsError",
+    "MemoryFileError",
+    "MemoryInfo",
+    "MemoryNotFoundError",
+    "MemvidError",
+    "MetadataError",
+    "MissingExtraError",
+    "NotAMemoryError",
+    "QueryError",
+    "ReadOnlyError",
+    "Recency",
+    "Record",
+    "RecordNotFoundError",
+    "StorageError",
+    "TextError",
+    "TornTailWarning",
+    "UnsupportedFormatError",
+    "VectorError",
+    "VerifyReport",
+    "as_embedder",
+]

@@ -1,0 +1,109 @@
+"""The asynchronous face of a memory: embedders are awaited, everything else runs in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
+
+from memvid_core.model import Hit
+
+if TYPE_CHECKING:
+    from memvid_core.embedding import Embedder
+    from memvid_core.replica import View
+    from memvid_core.searching import Mode, Query, Searcher, Where
+    from memvid_core.writing import GivenVectors, Metadata, Writer
+
+__all__ = ["AsyncMemory"]
+
+
+class AsyncMemory:
+    """Async twins of the methods that wait for a disk or a model; none of them blocks the event loop."""
+
+    if TYPE_CHECKING:  # what Memory brings
+        _searcher: Searcher
+        _writer: Writer
+
+        @property
+        def embedder(self) -> Embedder | None:
+            """What turns texts into vectors."""
+
+        def _check_writable(self) -> None: ...
+
+        def _view(self) -> View: ...
+
+        def _query(self, *args: Any, **options: Any) -> Query: ...
+
+        def default_mode(self, text: str | None) -> Mode:
+            """What a search does when it is not told."""
+
+        def get(self, ids: Any) -> Any:
+            """Records by id."""
+
+        def delete(self, ids: Any = None, *, where: Any = None) -> int:
+            """Delete records."""
+
+    async def aadd(
+        self,
+        texts: Iterable[str] | str,
+        metadata: Iterable[Metadata | None] | Metadata | None = None,
+        ids: Iterable[str | None] | str | None = None,
+        vectors: GivenVectors | None = None,
+    ) -> list[str]:
+        """Async :meth:`Memory.add`; the embedder's own async method is awaited, once."""
+        self._check_writable()
+        writer = self._writer
+        prepared = await asyncio.to_thread(writer.prepare, texts, metadata, ids)
+        if not prepared.records:
+            return []
+        if vectors is not None:
+            return await asyncio.to_thread(lambda: writer.store(prepared, writer.given(prepared, vectors), given=True))
+        await asyncio.to_thread(writer.fit, prepared)
+        made = await writer.aembed(prepared)
+        return await asyncio.to_thread(writer.store, prepared, made, given=False)
+
+    async def asearch(
+        self,
+        query: str | ArrayLike,
+        k: int = 5,
+        where: Where | None = None,
+        mode: Mode | None = None,
+        **options: Any,
+    ) -> list[Hit]:
+        """Async :meth:`Memory.search`, with its options."""
+        asked = await self._aquery(query, k, where, mode, **options)
+        return await asyncio.to_thread(lambda: self._searcher.hits(self._view(), asked))
+
+    async def ammr(
+        self,
+        query: str | ArrayLike,
+        k: int = 5,
+        where: Where | None = None,
+        mode: Mode | None = None,
+        *,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        vectors: bool = False,
+    ) -> list[Hit]:
+        """Async :meth:`Memory.mmr`."""
+        asked = await self._aquery(query, k, where, mode or "dense", vectors=vectors)
+        return await asyncio.to_thread(lambda: self._searcher.mmr(self._view(), asked, max(k, fetch_k), lambda_mult))
+
+    async def _aquery(
+        self, query: str | ArrayLike, k: int, where: Where | None, mode: Mode | None, **options: Any
+    ) -> Query:
+        embedded = None
+        needs_vector = isinstance(query, str) and (mode or self.default_mode(query)) != "lexical"
+        if isinstance(query, str) and query.strip() and needs_vector and self.embedder is not None:
+            embedded = await self.embedder.aembed_query(query)
+        return self._query(query, k, where, mode, embedded=embedded, **options)
+
+    async def aget(self, ids: str | Iterable[str]) -> Any:
+        """Async :meth:`Memory.get`."""
+        return await asyncio.to_thread(self.get, ids)
+
+    async def adelete(self, ids: Iterable[str] | str | None = None, *, where: Mapping[str, Any] | None = None) -> int:
+        """Async :meth:`Memory.delete`."""
+        return await asyncio.to_thread(lambda: self.delete(ids, where=where))

@@ -1,0 +1,281 @@
+"""Catalog: what a memory holds and where, in SQLite; derived from the journal, and disposable."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.index.filters import register_functions
+
+__all__ = ["Catalog", "CommitRow", "FrameRow", "RecordRow"]
+
+SCHEMA_VERSION = 1
+_BUSY_SECONDS = 60.0  # another process may be rebuilding
+
+_SCHEMA = """
+CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE records (
+    row INTEGER PRIMARY KEY, id TEXT NOT NULL, born INTEGER NOT NULL, died INTEGER, dense INTEGER NOT NULL, metadata
+    TEXT
+);
+CREATE INDEX records_id ON records (id);
+CREATE INDEX records_died ON records (died, row) WHERE died IS NOT NULL;
+CREATE INDEX records_sparse ON records (row) WHERE dense = 0;
+CREATE TABLE frames (
+    frame INTEGER PRIMARY KEY, offset INTEGER NOT NULL, size INTEGER NOT NULL, kind INTEGER NOT NULL,
+    row INTEGER NOT NULL, items INTEGER NOT NULL
+);
+CREATE INDEX frames_row ON frames (kind, row) WHERE items > 0;
+CREATE TABLE commits (
+    number INTEGER PRIMARY KEY, time INTEGER NOT NULL, rows INTEGER NOT NULL, added INTEGER NOT NULL,
+    deleted INTEGER NOT NULL, frames INTEGER NOT NULL, bytes INTEGER NOT NULL
+);
+CREATE TABLE models (number INTEGER PRIMARY KEY, data BLOB NOT NULL);
+"""
+
+
+RecordRow = tuple[int, str, int, bool, str | None]
+"""A record as the catalog keeps it: row, id, the commit it came with, whether it has a vector, metadata as JSON."""
+
+
+class FrameRow(NamedTuple):
+    """A frame of records or vectors: number, place, kind, first row, and how many items (0: a continuation)."""
+
+    frame: int
+    offset: int
+    size: int
+    kind: int
+    row: int
+    items: int
+
+
+class CommitRow(NamedTuple):
+    """A commit: number, time in microseconds since 1970, rows after it, and what it did."""
+
+    number: int
+    time: int
+    rows: int
+    added: int
+    deleted: int
+    frames: int
+    bytes: int
+
+
+class Catalog:
+    """The tables of one memory: records, frames, commits, models, and the state that says how far they reach.
+
+    One connection writes and another reads, each behind a lock, so that searches go on while a commit is taken in.
+
+    Args:
+        path: The database; None keeps it in RAM.
+
+    Raises:
+        sqlite3.DatabaseError: The file is no database of this version; the caller deletes it and builds anew.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._write_lock = threading.RLock()
+        self._writer = _connect(path)
+        if path is None:
+            self._reader, self._read_lock = self._writer, self._write_lock
+        else:
+            self._writer.execute("PRAGMA journal_mode = WAL")
+            # In WAL mode this costs no fsync a commit, and a power cut leaves an old catalog, never a broken one.
+            self._writer.execute("PRAGMA synchronous = NORMAL")
+            self._reader, self._read_lock = _connect(path), threading.RLock()
+        with self.transaction():
+            (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                for statement in _SCHEMA.split(";"):
+                    self._writer.execute(statement)
+                self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version != SCHEMA_VERSION:
+                raise sqlite3.DatabaseError(f"catalog version {version}, expected {SCHEMA_VERSION}")
+        self._seen_version = -1
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of it or nothing, one process at a time."""
+        with self._write_lock:
+            if self._writer.in_transaction:
+                yield self._writer
+                return
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            self._writer.execute("COMMIT")
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection for queries."""
+        with self._read_lock:
+            yield self._reader
+
+    def changed(self) -> bool:
+        """Whether another connection committed since this was asked last."""
+        with self._read_lock:
+            (version,) = self._reader.execute("PRAGMA data_version").fetchone()
+            changed = bool(version != self._seen_version)
+            self._seen_version = version
+            return changed
+
+    # --- state ---
+
+    def state(self, key: str) -> bytes | None:
+        """The value under ``key``."""
+        with self.reading() as connection:
+            found = connection.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+            return None if found is None else bytes(found[0])
+
+    def set_state(self, key: str, value: bytes) -> None:
+        """Put ``value`` under ``key``; call it inside a transaction."""
+        self._writer.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, value))
+
+    # --- taking a commit in; call these inside a transaction ---
+
+    def add_records(self, records: Iterable[RecordRow]) -> None:
+        """Take new records."""
+        self._writer.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?, NULL, ?, ?)", records)
+
+    def add_frames(self, frames: Iterable[FrameRow]) -> None:
+        """Take the places of frames with records or vectors."""
+        self._writer.executemany("INSERT OR REPLACE INTO frames VALUES (?, ?, ?, ?, ?, ?)", frames)
+
+    def add_commit(self, commit: CommitRow) -> None:
+        """Take a commit's numbers."""
+        self._writer.execute("INSERT OR REPLACE INTO commits VALUES (?, ?, ?, ?, ?, ?, ?)", commit)
+
+    def add_model(self, number: int, data: bytes) -> None:
+        """Take what an embedder learned, in force from commit ``number``."""
+        self._writer.execute("INSERT OR REPLACE INTO models VALUES (?, ?)", (number, data))
+
+    def bury(self, rows: Sequence[int], number: int) -> None:
+        """Mark rows as deleted by commit ``number``."""
+        self._writer.executemany(
+            "UPDATE records SET died = ? WHERE row = ? AND died IS NULL", ((number, row) for row in rows)
+        )
+
+    # --- questions ---
+
+    def live_rows(
+        self, ids: Sequence[str], commit: int, connection: sqlite3.Connection | None = None
+    ) -> dict[str, int]:
+        """The row of each id that is live after ``commit``."""
+        found: dict[str, int] = {}
+        with self.reading() as reader:
+            # The writer asks through its own connection, which sees what its open transaction has not committed yet.
+            asked = reader if connection is None else connection
+            for start in range(0, len(ids), 500):
+                part = ids[start : start + 500]
+                marks = ",".join("?" * len(part))
+                found.update(
+                    asked.execute(
+                        f"SELECT id, row FROM records WHERE id IN ({marks}) "
+                        "AND born <= ? AND (died IS NULL OR died > ?)",
+                        (*part, commit, commit),
+                    )
+                )
+        return found
+
+    def ids(self, rows: Sequence[int]) -> dict[int, str]:
+        """The id of each row."""
+        with self.reading() as connection:
+            found: dict[int, str] = {}
+            for start in range(0, len(rows), 500):
+                part = [int(row) for row in rows[start : start + 500]]
+                marks = ",".join("?" * len(part))
+                found.update(connection.execute(f"SELECT row, id FROM records WHERE row IN ({marks})", part))
+            return found
+
+    def frames_after(self, kind: int, row: int) -> list[tuple[int, ...]]:
+        """The frames of a kind whose first row is beyond ``row``, in the order of their rows."""
+        with self.reading() as connection:
+            return connection.execute(
+                "SELECT * FROM frames WHERE items > 0 AND kind = ? AND row > ? ORDER BY row", (kind, row)
+            ).fetchall()
+
+    def frame(self, number: int) -> FrameRow | None:
+        """The frame of records or vectors with that number."""
+        with self.reading() as connection:
+            found = connection.execute("SELECT * FROM frames WHERE frame = ?", (number,)).fetchone()
+        return None if found is None else FrameRow(*found)
+
+    def dead(self, rows: int, after: int, upto: int) -> NDArray[np.int64]:
+        """Rows below ``rows`` that a commit in (``after``, ``upto``] deleted."""
+        return self._rows("SELECT row FROM records WHERE died > ? AND died <= ? AND row < ?", (after, upto, rows))
+
+    def without_vector(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Rows in [``start``, ``stop``) that have no vector."""
+        return self._rows("SELECT row FROM records WHERE dense = 0 AND row >= ? AND row < ?", (start, stop))
+
+    def missing(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Rows in [``start``, ``stop``) that a damaged frame took away."""
+        with self.reading() as connection:
+            (count,) = connection.execute(
+                "SELECT count(*) FROM records WHERE row >= ? AND row < ?", (start, stop)
+            ).fetchone()
+        if count == stop - start:
+            return np.empty(0, np.int64)
+        there = self._rows("SELECT row FROM records WHERE row >= ? AND row < ?", (start, stop))
+        return np.setdiff1d(np.arange(start, stop, dtype=np.int64), there, assume_unique=True)
+
+    def _rows(self, sql: str, parameters: tuple[int, ...]) -> NDArray[np.int64]:
+        with self.reading() as connection:
+            return np.array([row for (row,) in connection.execute(sql, parameters)], np.int64)
+
+    def commits(self) -> list[CommitRow]:
+        """Every commit, oldest first."""
+        with self.reading() as connection:
+            return [CommitRow(*found) for found in connection.execute("SELECT * FROM commits ORDER BY number")]
+
+    def commit(self, number: int) -> CommitRow | None:
+        """The last commit whose number is at most ``number``."""
+        return self._one_commit("number <= ? ORDER BY number DESC", number)
+
+    def commit_at(self, time: int) -> CommitRow | None:
+        """The last commit at or before ``time`` (microseconds since 1970)."""
+        return self._one_commit("time <= ? ORDER BY number DESC", time)
+
+    def _one_commit(self, condition: str, value: int) -> CommitRow | None:
+        with self.reading() as connection:
+            found = connection.execute(f"SELECT * FROM commits WHERE {condition} LIMIT 1", (value,)).fetchone()
+        return None if found is None else CommitRow(*found)
+
+    def model(self, number: int) -> bytes | None:
+        """What the embedder had learned as of commit ``number``."""
+        with self.reading() as connection:
+            found = connection.execute(
+                "SELECT data FROM models WHERE number <= ? ORDER BY number DESC LIMIT 1", (number,)
+            ).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def frame_count(self) -> int:
+        """How many frames the commits taken in have."""
+        with self.reading() as connection:
+            (count,) = connection.execute("SELECT coalesce(sum(frames), 0) FROM commits").fetchone()
+        return int(count)
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._write_lock, self._read_lock:
+            self._writer.close()
+            if self._reader is not self._writer:
+                self._reader.close()
+
+
+def _connect(path: Path | None) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        ":memory:" if path is None else path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    register_functions(connection)
+    return connection

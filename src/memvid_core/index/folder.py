@@ -1,0 +1,184 @@
+"""IndexFolder: everything derived from one journal, in one place that can be thrown away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.index.catalog import Catalog, CommitRow, FrameRow, RecordRow
+from memvid_core.index.columns import MetadataColumns
+from memvid_core.index.lexical import LexicalIndex
+from memvid_core.index.placement import Placement
+from memvid_core.index.vectors import VectorIndex
+
+__all__ = ["Change", "IndexFolder"]
+
+
+class Change(NamedTuple):
+    """One commit, as the indexes take it in. ``first_row`` is the number of rows before it."""
+
+    commit: CommitRow
+    first_row: int
+    records: Sequence[RecordRow]
+    frames: Sequence[FrameRow]
+    vectors: Sequence[tuple[NDArray[np.int64], NDArray[Any]]]
+    tombstones: Sequence[int]
+    model: bytes | None
+    cursor: bytes
+
+
+class IndexFolder:
+    """Catalog, vector index and lexical index of one memory in one of its generations.
+
+    Args:
+        root: The index folder of the memory; None keeps all in RAM. What lies in it belongs to ``name``, a folder for
+            each memory and generation, so that a compaction never changes what a reader has open.
+        name: Tells this memory and generation from others.
+        dtype: How rows of vectors are kept: ``"float16"`` or ``"float32"``.
+    """
+
+    def __init__(self, root: Path | None, name: str, *, dtype: str = "float16") -> None:
+        self.folder = None if root is None else root / name
+        self._dtype = dtype
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.catalog = Catalog(None if self.folder is None else self.folder / "catalog.sqlite")
+        self.columns = MetadataColumns()
+        self._placements: dict[int, Placement] = {}
+        self._vectors: VectorIndex | None = None
+        self._lexical: LexicalIndex | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One process at a time changes the index; the catalog's cursor says how far all of it reaches."""
+        with self.catalog.transaction() as connection:
+            yield connection
+
+    @property
+    def cursor(self) -> bytes | None:
+        """How far the index reaches, as the caller noted it with its last change."""
+        return self.catalog.state("cursor")
+
+    @property
+    def dimension(self) -> int | None:
+        """The dimension of the vectors, once there are any."""
+        found = self.catalog.state("dimension")
+        return None if found is None else int(found)
+
+    def apply(self, change: Change) -> None:
+        """Take one commit in; call it inside a transaction. Repeating it after a crash does no harm."""
+        catalog = self.catalog
+        catalog.add_records(change.records)
+        catalog.add_frames(change.frames)
+        catalog.bury(change.tombstones, change.commit.number)
+        catalog.add_commit(change.commit)
+        if change.model is not None:
+            catalog.add_model(change.commit.number, change.model)
+        self._extend_vectors(change)
+        catalog.set_state("cursor", change.cursor)
+
+    def _extend_vectors(self, change: Change) -> None:
+        if not change.vectors:
+            return
+        dimension = change.vectors[0][1].shape[1]
+        index = self._vectors or self._open_vectors(dimension, create=True)
+        assert index is not None
+        start, stop = min(index.rows, change.first_row), change.commit.rows
+        if start == change.first_row and len(change.vectors) == 1 and len(change.vectors[0][0]) == stop - start:
+            index.extend(start, change.vectors[0][1])
+        else:  # rows without a vector are zero, and masked out of every search
+            matrix = np.zeros((stop - start, dimension), np.float32)
+            for rows, part in change.vectors:
+                matrix[rows - start] = part
+            index.extend(start, matrix)
+        self.catalog.set_state("dimension", str(dimension).encode())
+        self.catalog.set_state("vector_rows", str(stop).encode())
+
+    def vectors(self) -> VectorIndex | None:
+        """The vector index as far as the catalog says it reaches, or None while there are no vectors."""
+        dimension = self.dimension
+        if dimension is None:
+            return None
+        index = self._vectors or self._open_vectors(dimension, create=False)
+        rows = int(self.catalog.state("vector_rows") or 0)
+        if index.rows < rows:
+            index.sync(rows)
+        return index
+
+    def _open_vectors(self, dimension: int, *, create: bool) -> VectorIndex:
+        folder = None if self.folder is None else self.folder / "vectors"
+        self._vectors = VectorIndex(dimension, folder=folder, dtype=self._dtype)  # type: ignore[arg-type]
+        rows = int(self.catalog.state("vector_rows") or 0)
+        if rows and self._vectors.rows < rows:
+            self._vectors.sync(rows)
+        return self._vectors
+
+    def placement(self, kind: int) -> Placement:
+        """Where the rows of frames of a kind lie."""
+        return self._placements.setdefault(kind, Placement(self.catalog, kind))
+
+    def mask(self, where: Mapping[str, Any], rows: int) -> NDArray[np.bool_]:
+        """Which of the first ``rows`` rows match a filter, live or not.
+
+        Raises:
+            FilterError: The filter is wrong.
+        """
+        with self.catalog.reading() as connection:
+            found = self.columns.mask(connection, where, committed=rows)
+        mask = np.zeros(rows, np.bool_)
+        mask[: min(rows, len(found))] = found[:rows]
+        return mask
+
+    def lexical(self) -> LexicalIndex:
+        """The lexical index, which the caller feeds up to where it wants to search."""
+        if self._lexical is None:
+            folder = None if self.folder is None else self.folder / "lexical"
+            self._lexical = LexicalIndex(folder)
+        return self._lexical
+
+    def nbytes(self) -> int:
+        """Bytes on disk."""
+        if self.folder is None:
+            return 0
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    def close(self) -> None:
+        """Close everything; the files stay."""
+        if self._vectors is not None:
+            self._vectors.flush()
+        self.catalog.close()
+        for index in (self._vectors, self._lexical):
+            if index is not None:
+                index.close()
+        self._vectors = self._lexical = None
+
+    def discard(self) -> None:
+        """Close everything and delete the files."""
+        self.close()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @staticmethod
+    def sweep(root: Path, keep: str) -> None:
+        """Delete what earlier generations left in ``root``; what another process holds open stays for later."""
+        if root.is_dir():
+            for path in root.iterdir():
+                if path.name != keep and path.is_dir() and (path / "catalog.sqlite").exists():
+                    shutil.rmtree(path, ignore_errors=True)
+
+    @staticmethod
+    def usable(root: Path) -> bool:
+        """Whether an index can be kept in ``root``."""
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return False
+        return os.access(root, os.W_OK)

@@ -1,0 +1,100 @@
+"""What keeps a memory in order: what it says of itself, its past, and whether it is whole."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from memvid_core.errors import InvalidInputError
+from memvid_core.model import Commit, Damage, MemoryInfo, VerifyReport
+from memvid_core.progress import progress
+from memvid_core.replica import Replica, View
+
+__all__ = ["history", "info", "past_view", "verify"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHOW_PROGRESS_BYTES = 32 << 20
+
+
+def _when(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def info(replica: Replica, view: View, path: str) -> MemoryInfo:
+    """What the memory is and how large."""
+    header, records = replica.journal.header, view.records
+    return MemoryInfo(
+        path=path,
+        format_version=header.format_version,
+        codec=header.codec,
+        records=records,
+        deleted=view.rows - records,
+        commits=view.commit,
+        frames=replica.index.catalog.frame_count(),
+        bytes=replica.journal.video.size(),
+        index_bytes=replica.index.nbytes(),
+        dimension=replica.dimension,
+        vectors=header.vectors,
+        metric=header.metric,
+        embedder=header.embedder,
+        created=_when(header.created),
+        modified=_when(view.time or header.created),
+        description=header.description,
+    )
+
+
+def history(replica: Replica, view: View) -> list[Commit]:
+    """The commits up to a view, oldest first."""
+    return [
+        Commit(row.number, _when(row.time), row.added, row.deleted, row.frames, row.bytes)
+        for row in replica.index.catalog.commits()
+        if row.number <= view.commit
+    ]
+
+
+def past_view(replica: Replica, as_of: int | datetime) -> View:
+    """The state after the last commit at or before a number or a time.
+
+    Raises:
+        InvalidInputError: It lies before what the file can still tell, or after the last commit.
+    """
+    catalog, header = replica.index.catalog, replica.journal.header
+    if isinstance(as_of, datetime):
+        moment = as_of if as_of.tzinfo is not None else as_of.astimezone()
+        found = catalog.commit_at((moment - _EPOCH) // timedelta(microseconds=1))
+        number = 0 if found is None else found.number
+        if found is None and _when(header.created) > moment:
+            raise InvalidInputError(
+                f"this memory was made at {_when(header.created).isoformat()}, after {as_of.isoformat()}"
+            )
+    else:
+        number = as_of
+        if not 0 <= number <= replica.view.commit:
+            raise InvalidInputError(f"there are commits 0 to {replica.view.commit}, and not {number}")
+    if number < header.history_from:
+        raise InvalidInputError(f"a compaction folded the past: it can be told from commit {header.history_from} on")
+    commit = catalog.commit(number)
+    if commit is None:
+        return View(0, header.created, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+    return replica.view_at(commit)
+
+
+def verify(replica: Replica) -> VerifyReport:
+    """Read every frame and check every checksum and every link between commits."""
+    journal = replica.journal_copy()
+    try:
+        commits = frames = records = 0
+        damage: list[Damage] = []
+        total = journal.video.size()
+        with progress("Verifying", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
+            for entry in journal.replay(journal.start):
+                commits += 1
+                frames = entry.cursor.frame
+                records += len(entry.rows)
+                damage += entry.damage
+                advance(entry.cursor.offset)
+        damage += journal.unfinished
+        return VerifyReport(commits, frames, records, total, journal.torn_bytes, tuple(damage))
+    finally:
+        journal.close()

@@ -1,0 +1,486 @@
+"""Memory: add, get, search and delete records in one MP4 file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from memvid_core import maintenance, opening
+from memvid_core.aio import AsyncMemory
+from memvid_core.embedding import Embedder, check_vector
+from memvid_core.errors import ClosedError, InvalidInputError, QueryError, ReadOnlyError, RecordNotFoundError
+from memvid_core.model import Commit, Hit, MemoryInfo, Recency, Record, VerifyReport
+from memvid_core.opening import IN_RAM
+from memvid_core.replica import View
+from memvid_core.searching import Fusion, Mode, Query, Rerank, Searcher, Where
+from memvid_core.writing import GivenVectors, Metadata, VectorType, Writer
+
+__all__ = ["Memory"]
+
+
+class Memory(AsyncMemory):
+    """Records in one MP4 file, found again by meaning, by words, by filter and by id.
+
+    Make one with :meth:`create` or :meth:`open`. Each change is one commit, durable when the call returns; a search
+    sees a whole commit or none. One writer at a time, any number of readers, any thread.
+
+    Example:
+        >>> with Memory.create(":memory:") as memory:
+        ...     ids = memory.add(["the wing lifts", "the engine hums"], metadata=[{"page": 1}, {"page": 2}])
+        ...     memory.search("a lifting wing", k=1)[0].text
+        'the wing lifts'
+    """
+
+    def __init__(self, opened: opening.Opened) -> None:
+        self._opened = opened
+        self._replica = opened.replica
+        self._closed = False
+        self._searcher = Searcher(opened.replica)
+        self._writer = Writer(opened.replica, opened.embedder)
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """What turns texts into vectors; None if the memory was opened without the embedder that wrote it."""
+        return self._opened.embedder
+
+    @property
+    def path(self) -> str:
+        """The file's path, or ``":memory:"``."""
+        return self._opened.path
+
+    # --- opening and closing ---
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str] = IN_RAM,
+        embedder: object = None,
+        codec: str = "pcm",
+        vectors: VectorType | None = None,
+        *,
+        codec_options: Mapping[str, Any] | None = None,
+        index_dir: str | os.PathLike[str] | None = None,
+        description: str = "",
+    ) -> Self:
+        """Make a new memory and open it for writing.
+
+        Args:
+            path: Where the file goes; ``":memory:"`` keeps all in RAM.
+            embedder: Anything :func:`~memvid_core.embedding.as_embedder` takes; None is the built-in offline embedder.
+            codec: ``"pcm"``, the store, or ``"qr"``, for what must survive a re-encode.
+            vectors: How vectors are stored: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"`` (the
+                default in RAM: exactly what was given), ``"int8"``, or ``"none"``: embedded again when the index is
+                rebuilt.
+            codec_options: Settings of the codec.
+            index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
+            description: A line for people, kept in the file.
+
+        Raises:
+            MemoryExistsError: The path is taken.
+            MemoryNotFoundError: Its folder does not exist.
+            LockedError: Another writer has that path.
+        """
+        return cls(
+            opening.create(
+                path,
+                embedder,
+                codec,
+                vectors,
+                codec_options=codec_options,
+                index_dir=index_dir,
+                description=description,
+            )
+        )
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        mode: str = "r",
+        *,
+        embedder: object = None,
+        as_of: int | datetime | None = None,
+        index_dir: str | os.PathLike[str] | None = None,
+        force: bool = False,
+        show_progress: bool | None = None,
+    ) -> Self:
+        """Open an existing memory.
+
+        Args:
+            path: The file.
+            mode: ``"r"`` to read and follow what others write, ``"a"`` to write.
+            embedder: The embedder that wrote it. None is the built-in one if that wrote it; otherwise the memory opens
+                without: search by vector, words and filter works, by meaning of a text does not.
+            as_of: A commit number or a time: a read-only view of the past that does not move.
+            index_dir: Where the index is; by default beside the file, as ``<path>.index``, in RAM where that cannot be
+                written.
+            force: Take ``embedder`` although another wrote the memory.
+            show_progress: Whether a rebuild of the index shows a bar; None shows it on a terminal.
+
+        Raises:
+            MemoryNotFoundError: There is no such file.
+            NotAMemoryError: It is no MP4, or one that carries no memory.
+            UnsupportedFormatError: A newer version wrote it.
+            EmbedderMismatchError: Another embedder wrote it; the message names both.
+            LockedError: Mode ``"a"``, and another writer has it.
+        """
+        return cls(
+            opening.open_existing(
+                path,
+                mode,
+                embedder=embedder,
+                as_of=as_of,
+                index_dir=index_dir,
+                force=force,
+                show_progress=show_progress,
+            )
+        )
+
+    def close(self) -> None:
+        """Close the file and give the writer's lock back; closing twice is fine."""
+        if not self._closed:
+            self._closed = True
+            self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self.close()
+
+    def _view(self) -> View:
+        """The state to answer from: the newest, or the past one that was asked for."""
+        self._check_open()
+        return self._replica.refresh() if self._opened.pinned is None else self._opened.pinned
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"this memory is closed; Memory.open({self.path!r}) opens it again")
+
+    def _check_writable(self) -> None:
+        self._check_open()
+        if not self._opened.writable:
+            raise ReadOnlyError(f"{self.path} is open for reading; Memory.open(path, mode='a') opens it for writing")
+
+    # --- writing ---
+
+    def add(
+        self,
+        texts: Iterable[str] | str,
+        metadata: Iterable[Metadata | None] | Metadata | None = None,
+        ids: Iterable[str | None] | str | None = None,
+        vectors: GivenVectors | None = None,
+    ) -> list[str]:
+        """Add records as one commit, durable on return. A known id is replaced whole; of equal ids the last one stays.
+
+        Args:
+            texts: The texts; one ``str`` is one record.
+            metadata: A dict a text: None, bool, int, float, str, lists and dicts of them.
+            ids: An id a text; None makes new ones.
+            vectors: (n, d) numbers, or a vector or None a text (None: found by words and filters alone). By default the
+                embedder makes them.
+
+        Returns:
+            The ids, in order.
+
+        Raises:
+            InvalidInputError: Lengths differ, or something cannot be stored; the message says what. Nothing is written.
+            EmbeddingError: The embedder failed. Nothing is written.
+            StorageError: The system refused, as when the disk is full. Nothing is kept.
+        """
+        self._check_writable()
+        prepared = self._writer.prepare(texts, metadata, ids)
+        if not prepared.records:
+            return []
+        if vectors is not None:
+            return self._writer.store(prepared, self._writer.given(prepared, vectors), given=True)
+        self._writer.fit(prepared)
+        return self._writer.store(prepared, self._writer.embed(prepared), given=False)
+
+    def update(self, record_id: str, *, text: str | None = None, metadata: Metadata | None = None) -> None:
+        """Replace a record's text, its metadata, or both; what is not given stays. A new text is embedded.
+
+        Raises:
+            RecordNotFoundError: No live record has that id.
+        """
+        self._check_writable()
+        record = self.get(record_id)
+        vectors = None
+        if text is None:
+            row = self._rows([record_id])[record_id]
+            vectors = [self._replica.vectors([row]).get(row)]
+        self.add(
+            [record.text if text is None else text],
+            [record.metadata if metadata is None else metadata],
+            [record_id],
+            vectors,
+        )
+
+    def delete(self, ids: Iterable[str] | str | None = None, *, where: Mapping[str, Any] | None = None) -> int:
+        """Delete records by id, by filter, or by both at once; ids that are not there are passed over.
+
+        The bytes stay in the file until :meth:`compact`.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            InvalidInputError: Neither ids nor a filter was given.
+            FilterError: The filter is wrong.
+        """
+        self._check_writable()
+        if ids is None and where is None:
+            raise InvalidInputError("say what to delete: ids, where=, or both; clear() deletes everything")
+        return self._writer.delete(lambda view: self._selected(view, ids, where))
+
+    def clear(self) -> int:
+        """Delete every record; returns how many there were."""
+        self._check_writable()
+        return self._writer.delete(lambda view: np.flatnonzero(view.live).tolist())
+
+    def _selected(self, view: View, ids: Iterable[str] | str | None, where: Mapping[str, Any] | None) -> list[int]:
+        rows = None if ids is None else list(self._rows([ids] if isinstance(ids, str) else list(ids), view).values())
+        if where is None:
+            return rows or []
+        mask = view.live & self._replica.index.mask(where, view.rows)
+        return np.flatnonzero(mask).tolist() if rows is None else [row for row in rows if mask[row]]
+
+    # --- reading ---
+
+    def _rows(self, ids: Sequence[str], view: View | None = None) -> dict[str, int]:
+        at = self._view() if view is None else view
+        return self._replica.index.catalog.live_rows(ids, at.commit)
+
+    @overload
+    def get(self, ids: str) -> Record: ...  # type: ignore[overload-overlap]  # a str is also an Iterable[str]
+    @overload
+    def get(self, ids: Iterable[str]) -> list[Record]: ...
+    def get(self, ids: str | Iterable[str]) -> Record | list[Record]:
+        """The record with an id, or the records with some ids, in their order; ids that are not there are passed over.
+
+        Raises:
+            RecordNotFoundError: One ``str`` was given and no live record has that id.
+            DamagedFrameError: A record's frame is damaged.
+        """
+        if isinstance(ids, str):
+            row = self._rows([ids]).get(ids)
+            if row is None:
+                raise RecordNotFoundError(f"no record has the id {ids!r}")
+            return self._replica.record(row)
+        wanted = list(ids)
+        rows = self._rows(wanted)
+        return [self._replica.record(rows[record_id]) for record_id in wanted if record_id in rows]
+
+    def vectors(self, ids: Iterable[str]) -> dict[str, Any]:
+        """The stored vectors of some records; ids that are not there or have none are left out."""
+        rows = self._rows(list(ids))
+        found = self._replica.vectors(list(rows.values()))
+        return {record_id: found[row] for record_id, row in rows.items() if row in found}
+
+    def __contains__(self, record_id: object) -> bool:
+        return isinstance(record_id, str) and bool(self._rows([record_id]))
+
+    def __len__(self) -> int:
+        return self._view().records
+
+    def __bool__(self) -> bool:
+        return True  # an empty memory is still a memory
+
+    def __iter__(self) -> Iterator[Record]:
+        """Every record, in the order they were added."""
+        for _, record in self._replica.records(self._view()):
+            yield record
+
+    def select(self, where: Mapping[str, Any] | None = None, *, limit: int | None = None) -> list[Record]:
+        """The records that match a filter, in the order they were added."""
+        view = self._view()
+        rows = self._selected(view, None, where) if where else np.flatnonzero(view.live).tolist()
+        return [self._replica.record(row) for row in rows[:limit]]
+
+    def search(
+        self,
+        query: str | ArrayLike,
+        k: int = 5,
+        where: Where | None = None,
+        mode: Mode | None = None,
+        *,
+        alpha: float | None = None,
+        fusion: Fusion = "score",
+        recency: Recency | None = None,
+        rerank: Rerank | None = None,
+        vectors: bool = False,
+        explain: bool = False,
+    ) -> list[Hit]:
+        """The records that answer a question best.
+
+        Args:
+            query: The question, or its vector (d,).
+            k: How many hits at most; 0 gives none.
+            where: A filter over metadata (see ``docs/filters.md``), or a function of a Record, which is asked in the
+            order
+                of the ranking.
+            mode: ``"dense"`` (by vector), ``"lexical"`` (by words) or ``"hybrid"`` (both, fused). By default hybrid
+            for a
+                text, lexical where there is no embedder, dense for a vector.
+            alpha: For hybrid, the weight of the dense half, from 0 to 1.
+            fusion: For hybrid, whether scores are fused or ranks (reciprocal rank fusion).
+            recency: Whether older records count less, and by what.
+            rerank: A function of the question and texts that gives one score a text; it orders the best candidates
+            anew.
+            vectors: Whether hits carry their stored vector.
+            explain: Whether hits say what each part contributed.
+
+        Returns:
+            Hits, best first, scores in [0, 1]; equal scores in the order the records were added.
+
+        Raises:
+            QueryError: The query is empty, or the mode needs what is not there.
+            FilterError: The filter is wrong.
+            DimensionError: A vector of another dimension.
+        """
+        view = self._view()
+        options = {"fusion": fusion, "recency": recency, "rerank": rerank, "vectors": vectors, "explain": explain}
+        return self._searcher.hits(view, self._query(query, k, where, mode, alpha=alpha, **options))
+
+    def search_many(
+        self, queries: Sequence[str] | ArrayLike, k: int = 5, where: Mapping[str, Any] | None = None
+    ) -> list[list[Hit]]:
+        """Dense hits for each of several questions, texts or vectors (q, d), in one pass over the index."""
+        view = self._view()
+        given = list(queries)  # type: ignore[arg-type]
+        if not given:
+            return []
+        vectors = [self._query(query, k, where, "dense").vector for query in given]
+        return self._searcher.many(view, np.stack(vectors), self._query(vectors[0], k, where, "dense"))  # type: ignore[arg-type]
+
+    def mmr(
+        self,
+        query: str | ArrayLike,
+        k: int = 5,
+        where: Where | None = None,
+        mode: Mode | None = None,
+        *,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        vectors: bool = False,
+    ) -> list[Hit]:
+        """Hits that are good and unlike each other (maximal marginal relevance: Carbonell and Goldstein, 1998).
+
+        Args:
+            query: The question, or its vector (d,).
+            k: How many hits at most.
+            where: As in :meth:`search`.
+            mode: As in :meth:`search`; by default dense.
+            fetch_k: How many candidates to choose from.
+            lambda_mult: 1 is the plain ranking, 0 the greatest diversity.
+            vectors: Whether hits carry their stored vector.
+
+        Returns:
+            Hits in the order they were chosen.
+        """
+        view = self._view()
+        if not 0 <= lambda_mult <= 1:
+            raise InvalidInputError(f"lambda_mult is a number from 0 to 1, not {lambda_mult}")
+        asked = self._query(query, k, where, mode or "dense", vectors=vectors)
+        return self._searcher.mmr(view, asked, max(k, fetch_k), lambda_mult)
+
+    def _query(
+        self,
+        query: str | ArrayLike,
+        k: int,
+        where: Where | None,
+        mode: Mode | None,
+        *,
+        embedded: Any = None,
+        **options: Any,
+    ) -> Query:
+        """The question, checked, with its vector where the mode needs one."""
+        if type(k) is not int or k < 0:
+            raise QueryError(f"k is a number of hits, 0 or more, not {k!r}")
+        text = query if isinstance(query, str) else None
+        if text is not None and not text.strip():
+            raise QueryError("the query is empty; to list records without one, use select(where=...)")
+        chosen = mode or self.default_mode(text)
+        if chosen not in ("dense", "lexical", "hybrid"):
+            raise QueryError(f"mode is 'dense', 'lexical' or 'hybrid', not {mode!r}")
+        vector = embedded
+        if chosen != "lexical" and vector is None:
+            vector = (
+                self._embed_query(text) if text is not None else check_vector(query, given=True, source="the query")
+            )
+        return Query(text, vector, k, chosen, where, **options)
+
+    def default_mode(self, text: str | None) -> Mode:
+        """What a search does unless told: hybrid for a text, lexical without an embedder, dense for a vector."""
+        if text is None:
+            return "dense"
+        return "lexical" if self.embedder is None else "hybrid"
+
+    def _embed_query(self, text: str) -> Any:
+        if self.embedder is None:
+            raise QueryError(
+                f"this memory was written by {self._replica.journal.header.embedder!r}: open it with that embedder to "
+                "search by meaning, or use mode='lexical'"
+            )
+        return self.embedder.embed_query(text)
+
+    def context(self, record: Record, before: int = 1, after: int = 1) -> list[Record]:
+        """A record with its neighbours in the same source, in reading order."""
+        return self._searcher.neighbours(self._view(), record, before, after)
+
+    # --- looking after it ---
+
+    def refit(self) -> int:
+        """Let an embedder that learns do so from all there is, and embed every record anew, as one commit.
+
+        Returns:
+            How many records were embedded.
+
+        Raises:
+            InvalidInputError: The embedder does not learn.
+        """
+        self._check_writable()
+        return self._writer.refit()
+
+    def info(self) -> MemoryInfo:
+        """What the memory is and how large."""
+        return maintenance.info(self._replica, self._view(), self.path)
+
+    def history(self) -> list[Commit]:
+        """Every commit, oldest first."""
+        return maintenance.history(self._replica, self._view())
+
+    def verify(self) -> VerifyReport:
+        """Read every frame of the file and check every checksum; what is wrong is named in the report."""
+        self._check_open()
+        return maintenance.verify(self._replica)
+
+    def compact(self, *, keep_history: bool = False, drop_damaged: bool = False) -> int:
+        """Write the file anew without deleted records and swap it in; returns how many bytes that saved.
+
+        Small commits are merged. The past before this call can then no longer be told, unless ``keep_history`` is set,
+        which merges nothing. If the process dies, the file is the old one or the new one, whole.
+
+        Raises:
+            MemoryFileError: The file is damaged, and ``drop_damaged`` does not say to go on with what can be read.
+            StorageError: There is no room for the new file beside the old one. The old one stays.
+        """
+        self._check_writable()
+        return self._replica.compact(keep_history=keep_history, drop_damaged=drop_damaged)
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"<Memory {self.path!r} (closed)>"
+        view = self._replica.view if self._opened.pinned is None else self._opened.pinned
+        name = "no embedder" if self.embedder is None else self.embedder.name
+        state = "" if self._opened.pinned is None else f", as of commit {view.commit}"
+        return f"<Memory {self.path!r}: {view.records} records, {name}{state}>"

@@ -1,0 +1,149 @@
+"""Opening a memory: lock, journal, index and embedder, in that order, and all of them given back if one fails."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from memvid_core import maintenance
+from memvid_core.embedding import Embedder, FittableEmbedder, as_embedder
+from memvid_core.errors import EmbedderMismatchError, InvalidInputError, MemoryNotFoundError
+from memvid_core.index.folder import IndexFolder
+from memvid_core.journal import Journal
+from memvid_core.locking import WriterLock
+from memvid_core.replica import Replica, View
+from memvid_core.video import get_codec
+from memvid_core.writing import VectorType
+
+__all__ = ["IN_RAM", "Opened", "create", "open_existing"]
+
+IN_RAM = ":memory:"
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What an open memory holds: its parts, and the view that it is pinned to, if any."""
+
+    path: str
+    replica: Replica
+    embedder: Embedder | None
+    lock: WriterLock | None
+    writable: bool
+    pinned: View | None = None
+
+    def close(self) -> None:
+        """Close everything and give the lock back."""
+        self.replica.close()
+        if self.lock is not None:
+            self.lock.release()
+
+
+def create(
+    path: StrPath,
+    embedder: object,
+    codec: str,
+    vectors: VectorType | None,
+    *,
+    codec_options: Mapping[str, Any] | None,
+    index_dir: StrPath | None,
+    description: str,
+) -> Opened:
+    """A new memory, as :meth:`memvid_core.Memory.create` describes it."""
+    in_ram = path == IN_RAM
+    # On disk, half precision costs nothing that a search can see; in RAM, nothing is saved by rounding what was given.
+    kept: VectorType = vectors or ("float64" if in_ram else "float16")
+    made = as_embedder(embedder, exact=kept == "float64")
+    lock = None if in_ram else _acquire(path)
+    try:
+        journal = Journal.create(
+            io.BytesIO() if in_ram else path,
+            get_codec(codec, **(codec_options or {})),
+            vectors=kept,
+            embedder=made.name,
+            dimension=made.dimension,
+            description=description,
+        )
+        replica = Replica(journal, "a", None if in_ram else _index_root(path, index_dir), embedder=made)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
+    return Opened(os.fspath(path), replica, made, lock, writable=True)
+
+
+def open_existing(
+    path: StrPath,
+    mode: str,
+    *,
+    embedder: object,
+    as_of: int | datetime | None,
+    index_dir: StrPath | None,
+    force: bool,
+    show_progress: bool | None,
+) -> Opened:
+    """An existing memory, as :meth:`memvid_core.Memory.open` describes it."""
+    if mode not in ("r", "a"):
+        raise InvalidInputError(f"mode is 'r' or 'a', not {mode!r}")
+    if as_of is not None and mode == "a":
+        raise InvalidInputError("the past cannot be written: as_of goes with mode='r'")
+    if path == IN_RAM:
+        raise InvalidInputError("a memory in RAM is made by Memory.create(':memory:'); there is none to open")
+    journal = Journal.open(path, mode)  # a path that is no memory fails before a lock or an index folder appears
+    lock: WriterLock | None = None
+    try:
+        lock = _acquire(path) if mode == "a" else None
+        chosen = _matching(embedder, journal.header.embedder, journal.header.vectors, force=force)
+        root = _index_root(path, index_dir)
+        replica = Replica(journal, mode, root, embedder=chosen, show_progress=show_progress)
+        try:
+            pinned = None if as_of is None else maintenance.past_view(replica, as_of)
+            model = replica.index.catalog.model((pinned or replica.view).commit)
+            if model is not None and isinstance(chosen, FittableEmbedder):
+                chosen.load(model)
+        except BaseException:
+            replica.close()
+            raise
+    except BaseException:
+        journal.close()
+        if lock is not None:
+            lock.release()
+        raise
+    return Opened(os.fspath(path), replica, chosen, lock, writable=mode == "a", pinned=pinned)
+
+
+def _acquire(path: StrPath) -> WriterLock:
+    folder = Path(path).parent
+    if not folder.is_dir():  # the lock would be made there, folder and all
+        raise MemoryNotFoundError(f"the folder {folder} does not exist; create it first")
+    lock = WriterLock(Path(path))
+    lock.acquire()
+    return lock
+
+
+def _index_root(path: StrPath, index_dir: StrPath | None) -> Path | None:
+    """The index folder, or None where it cannot be written: the index is then kept in RAM."""
+    root = Path(os.fspath(path) + ".index") if index_dir is None else Path(index_dir)
+    return root if IndexFolder.usable(root) else None
+
+
+def _matching(embedder: object, recorded: str, vectors: str, *, force: bool) -> Embedder | None:
+    """The embedder to use for a memory that ``recorded`` wrote; None if it is not the built-in one and none is given.
+
+    Raises:
+        EmbedderMismatchError: It is another one, and not forced.
+    """
+    chosen = as_embedder(embedder, exact=vectors == "float64")
+    if chosen.name == recorded or force:
+        return chosen
+    if embedder is None:
+        return None
+    raise EmbedderMismatchError(
+        f"this memory was written by {recorded!r} and {chosen.name!r} was given; their vectors cannot be compared. "
+        "Open it with the first, or pass force=True if they are the same model"
+    )

@@ -1,0 +1,438 @@
+"""Replica: the one place where the journal and what is derived from it meet."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sqlite3
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.embedding import Embedder, FittableEmbedder
+from memvid_core.errors import DamagedFrameError, EmbeddingError, StorageError, TornTailWarning
+from memvid_core.index.catalog import CommitRow, FrameRow, RecordRow
+from memvid_core.index.filters import encode_metadata
+from memvid_core.index.folder import Change, IndexFolder
+from memvid_core.index.vectors import IndexStaleError
+from memvid_core.journal import Batch, Cursor, Entry, Journal, RecordReader, RowFrame
+from memvid_core.journal.compaction import rewrite
+from memvid_core.journal.frames import Kind
+from memvid_core.model import Record
+from memvid_core.progress import progress
+from memvid_core.video.file import sync_folder
+
+__all__ = ["Replica", "View"]
+
+_SHOW_PROGRESS_BYTES = 32 << 20
+_TRANSACTION_SECONDS = 1.0  # a rebuild commits this often, so that Ctrl-C loses no more than this
+_INDEX_ERRORS = (sqlite3.Error, IndexStaleError, msgspec.DecodeError)
+
+
+@dataclass(frozen=True)
+class View:
+    """The state after one commit: which rows are live, and which of those have a vector. Never changes."""
+
+    commit: int
+    time: int
+    rows: int
+    live: NDArray[np.bool_]
+    dense: NDArray[np.bool_]
+
+    @property
+    def records(self) -> int:
+        """How many records there are."""
+        return int(np.count_nonzero(self.live))
+
+
+class Replica:
+    """A journal, its index, and the view that a caller searches.
+
+    Whoever opens a memory, writer or reader, takes what the journal has beyond the index into the index; SQLite lets
+    one process do so at a time. A view is made afterwards and never changes, so a search sees a whole commit or none.
+
+    Args:
+        journal: The log, just opened.
+        mode: ``"r"`` or ``"a"``.
+        index_root: The index folder; None keeps the index in RAM.
+        embedder: For a memory that stores no vectors: they are made again when the index is.
+        show_progress: Whether a rebuild shows a bar; None shows it on a terminal.
+        cache_bytes: How much of what was read last to keep.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        mode: str,
+        index_root: Path | None,
+        *,
+        embedder: Embedder | None = None,
+        show_progress: bool | None = None,
+        cache_bytes: int = 64 << 20,
+    ) -> None:
+        self.journal = journal
+        self._mode = mode
+        self._root = index_root
+        self._embedder = embedder
+        self._show_progress = show_progress
+        self._cache_bytes = cache_bytes
+        self._lock = threading.RLock()
+        self._stale = True
+        self.index = self._open_index()
+        self.reader = self._open_reader()
+        self.view = View(0, 0, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+        try:
+            self._catch_up()
+        except BaseException:
+            self.close()
+            raise
+        if mode == "a" and self._root is not None:
+            IndexFolder.sweep(self._root, self._index_name())
+        if self.journal.torn_bytes:
+            warnings.warn(
+                f"the last write never finished: {self.journal.torn_bytes} bytes at the end of the file are ignored, "
+                "and cut at the next write",
+                TornTailWarning,
+                stacklevel=4,
+            )
+
+    # --- opening ---
+
+    def _index_name(self) -> str:
+        header = self.journal.header
+        return f"{header.memory_id.hex()[:16]}-{header.generation}"
+
+    def _open_index(self) -> IndexFolder:
+        dtype = "float16" if self.journal.header.vectors in ("float16", "int8") else "float32"
+        try:
+            return IndexFolder(self._root, self._index_name(), dtype=dtype)
+        except _INDEX_ERRORS:
+            assert self._root is not None
+            shutil.rmtree(self._root / self._index_name(), ignore_errors=True)
+            return IndexFolder(self._root, self._index_name(), dtype=dtype)
+
+    def _open_reader(self) -> RecordReader:
+        return RecordReader(self.journal.video, self._record_frame, self._cache_bytes)
+
+    def _record_frame(self, number: int) -> RowFrame:
+        found = self.index.catalog.frame(number)
+        if found is None:
+            raise DamagedFrameError(number, "it is not where a record goes on")
+        return RowFrame(*found)
+
+    # --- keeping level with the journal ---
+
+    def refresh(self) -> View:
+        """Take in what others committed since the last call, and return the newest view."""
+        if self._mode == "r" or self._stale:
+            with self._lock:
+                if self._mode == "r" and self.journal.video.replaced():
+                    self._reopen()
+                elif self._stale or self.journal.video.changed():
+                    self._catch_up()
+        return self.view
+
+    def _reopen(self, made: Journal | None = None) -> None:
+        """The file was swapped by a compaction: open the new one, with its own index."""
+        journal = Journal.open(self.journal.video.target, self._mode) if made is None else made
+        self.journal.close()
+        self.index.close()
+        self.journal = journal
+        self.index = self._open_index()
+        self.reader = self._open_reader()
+        self.view = View(0, 0, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Bring the index level with the journal; if the index is not of this journal, build it anew."""
+        self.journal.video.changed()
+        try:
+            self._replay()
+        except _INDEX_ERRORS:
+            self.index.discard()
+            self.index = self._open_index()
+            self._replay()
+        self._stale = False
+
+    def _replay(self) -> None:
+        size = self.journal.video.size()
+        cursor = self._cursor()
+        if not self.journal.resume(cursor):
+            raise IndexStaleError("the index reaches beyond the journal, or belongs to another")
+        behind = size - cursor.offset
+        show = self._show_progress if behind > _SHOW_PROGRESS_BYTES else False
+        with progress("Indexing", behind, show=show) as advance:
+            while self._replay_some():
+                advance(self.journal.cursor.offset - cursor.offset)
+        self.index.vectors()  # if its files are not what the catalog counts, it is told here and rebuilt
+        self.view = self._make_view(self.journal.cursor)
+
+    def _replay_some(self) -> bool:
+        """Take commits in for about a second, as one transaction; False when there are no more."""
+        deadline = time.monotonic() + _TRANSACTION_SECONDS
+        with self.index.transaction():
+            cursor = self._cursor()  # another process may have done part of it meanwhile
+            self.journal.resume(cursor)
+            for entry in self.journal.replay(cursor):
+                self.index.apply(self._change(entry, cursor.row))
+                cursor = entry.cursor
+                if time.monotonic() > deadline:
+                    return True
+        return False
+
+    def _cursor(self) -> Cursor:
+        noted = self.index.cursor
+        return self.journal.start if noted is None else msgspec.msgpack.decode(noted, type=Cursor)
+
+    def _change(self, entry: Entry, first_row: int) -> Change:
+        """A commit read back from the file, as the index takes it in."""
+        vectors = self._embedded(entry) if self.journal.header.vectors == "none" else entry.vectors
+        dense = {row for rows, _ in vectors for row in rows.tolist()}
+        records = [
+            (row, record_id, entry.number, row in dense, _json(metadata))
+            for row, (record_id, _, metadata) in zip(entry.row_numbers, entry.rows, strict=True)
+        ]
+        return self._make_change(entry, first_row, records, vectors)
+
+    def _embedded(self, entry: Entry) -> list[tuple[NDArray[np.int64], NDArray[Any]]]:
+        """The vectors of a commit whose file stores none, made again."""
+        embedder = self._embedder
+        if not entry.rows:
+            return []
+        if embedder is None:
+            raise EmbeddingError(
+                "this memory stores no vectors and its index has to be rebuilt: open it with "
+                f"{self.journal.header.embedder!r}"
+            )
+        if entry.model is not None and isinstance(embedder, FittableEmbedder):
+            embedder.load(entry.model)
+        matrix = embedder.embed_documents([text for _, text, _ in entry.rows])
+        return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
+
+    def _make_change(
+        self, entry: Entry, first_row: int, records: Sequence[RecordRow], vectors: Sequence[tuple[Any, Any]]
+    ) -> Change:
+        cursor = entry.cursor
+        added = cursor.row - first_row
+        frames = cursor.frame - entry.first_frame
+        size = cursor.offset - entry.start
+        commit = CommitRow(entry.number, entry.time, cursor.row, added, len(entry.tombstones), frames, size)
+        placed = [FrameRow(*frame) for frame in entry.row_frames]
+        encoded = msgspec.msgpack.encode(cursor)
+        return Change(commit, first_row, records, placed, vectors, entry.tombstones, entry.model, encoded)
+
+    def _make_view(self, cursor: Cursor) -> View:
+        """The view after the last commit, built on the one before where that is possible."""
+        before, catalog = self.view, self.index.catalog
+        last = catalog.commit(cursor.commit)
+        time_ = 0 if last is None else last.time
+        if before.commit > cursor.commit:
+            before = View(0, 0, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+        live = np.ones(cursor.row, np.bool_)
+        live[: before.rows] = before.live
+        dense = np.ones(cursor.row, np.bool_)
+        dense[: before.rows] = before.dense
+        gone = catalog.missing(before.rows, cursor.row)
+        live[gone] = False
+        dense[gone] = False
+        dense[catalog.without_vector(before.rows, cursor.row)] = False
+        dead = catalog.dead(cursor.row, before.commit, cursor.commit)
+        live[dead] = False
+        dense[dead] = False
+        return View(cursor.commit, time_, cursor.row, live, dense)
+
+    def view_at(self, commit: CommitRow) -> View:
+        """The view as it was after ``commit``."""
+        catalog = self.index.catalog
+        live = np.ones(commit.rows, np.bool_)
+        live[catalog.missing(0, commit.rows)] = False
+        live[catalog.dead(commit.rows, -1, commit.number)] = False
+        dense = live.copy()
+        dense[catalog.without_vector(0, commit.rows)] = False
+        return View(commit.number, commit.time, commit.rows, live, dense)
+
+    # --- writing ---
+
+    @property
+    def dimension(self) -> int | None:
+        """The dimension of the vectors, once it is known."""
+        return self.index.dimension or self.journal.header.dimension
+
+    @contextmanager
+    def writing(self) -> Iterator[View]:
+        """The newest view, held while a commit that depends on it is prepared and written."""
+        with self._lock:
+            if self._stale:
+                self._catch_up()
+            yield self.view
+
+    def commit(self, records: Sequence[Record], batch: Batch, unstored: NDArray[Any] | None) -> Entry:
+        """Append one commit, durable on return, and take it into the index.
+
+        Args:
+            records: The new records, the same as the batch's rows.
+            batch: What the journal stores.
+            unstored: Vectors for the index alone, where the journal stores none.
+        """
+        with self.writing():
+            before = self.journal.cursor
+            self._stale = True  # until the view is the new one: an interrupt in between only means a catch-up
+            entry = self.journal.append(batch)
+            try:
+                self._take_in(entry, before, records, batch, unstored)
+                self._stale = False
+            except (*_INDEX_ERRORS, OSError) as exc:
+                warnings.warn(
+                    f"commit {entry.number} is stored, but the index could not take it in ({exc}); "
+                    "the next call tries again",
+                    stacklevel=4,
+                )
+            return entry
+
+    def _take_in(
+        self, entry: Entry, before: Cursor, records: Sequence[Record], batch: Batch, unstored: NDArray[Any] | None
+    ) -> None:
+        placed = list(entry.vectors)
+        if unstored is not None and batch.vector_places is not None and len(unstored):
+            placed = [(batch.vector_places + before.row, unstored)]
+        all_dense = batch.vector_places is not None and len(batch.vector_places) == len(records)
+        dense = set() if all_dense or batch.vector_places is None else set(batch.vector_places.tolist())
+        number, first = entry.number, before.row
+        rows = [
+            (row, record.id, number, all_dense or row - first in dense, _json(record.metadata))
+            for row, record in enumerate(records, first)
+        ]
+        with self.index.transaction():
+            if self._cursor() == before:
+                self.index.apply(self._make_change(entry, before.row, rows, placed))
+        if self._cursor() == entry.cursor:
+            self.view = self._make_view(entry.cursor)
+        else:
+            self._catch_up()
+
+    # --- reading ---
+
+    def record(self, row: int) -> Record:
+        """The record at ``row``, decoded from the video.
+
+        Raises:
+            DamagedFrameError: Its frame is damaged.
+        """
+        return Record(*self.reader.row(row, self._place(Kind.RECORDS, row)))
+
+    def _place(self, kind: Kind, row: int) -> RowFrame:
+        found = self.index.placement(kind).find(row)
+        if found is None:
+            raise StorageError(f"row {row} is in no frame that the index knows; delete the index folder to rebuild it")
+        return RowFrame(*found)
+
+    def records(self, view: View, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Record]]:
+        """The live records in rows [``start``, ``stop``) with their rows, in the order added, at sequential speed."""
+        place: RowFrame | None = None
+        for row in (np.flatnonzero(view.live[start:stop]) + start).tolist():
+            if place is None or row >= place.row + place.items:
+                place = self._place(Kind.RECORDS, row)
+            yield row, Record(*self.reader.row(row, place))
+
+    def vectors(self, rows: Sequence[int]) -> dict[int, NDArray[Any]]:
+        """The vectors of ``rows`` as they are stored; rows without one are left out.
+
+        Raises:
+            DamagedFrameError: A frame is damaged.
+        """
+        if self.journal.header.vectors == "none":
+            index = self.index.vectors()
+            kept = [row for row in rows if index is not None and self.view.dense[row]]
+            return {} if index is None else dict(zip(kept, index.vectors(np.array(kept, np.int64)), strict=True))
+        found: dict[int, NDArray[Any]] = {}
+        held: dict[int, NDArray[Any]] = {}
+        for row in sorted(rows):
+            if row not in held and self.view.dense[row]:
+                place = self._place(Kind.VECTORS, row)
+                numbers, matrix = self.reader.vectors(place)
+                held = dict(zip(numbers.tolist(), matrix, strict=True))
+            if row in held:
+                found[row] = held[row]
+        return found
+
+    def compact(self, *, keep_history: bool = False, drop_damaged: bool = False) -> int:
+        """Write the journal anew without deleted records and swap it in; returns the bytes saved."""
+        with self.writing() as view:
+            before = self.journal.video.size()
+            header = msgspec.structs.replace(
+                self.journal.header,
+                generation=self.journal.header.generation + 1,
+                history_from=self.journal.header.history_from if keep_history else view.commit,
+                dimension=self.dimension,
+            )
+            target = self.journal.video.target
+            beside = target.with_name(target.name + ".compacting") if isinstance(target, Path) else io.BytesIO()
+            if isinstance(beside, Path):
+                beside.unlink(missing_ok=True)  # left by a compaction that was killed
+            source = self.journal_copy()
+            try:
+                show = None if before > _SHOW_PROGRESS_BYTES else False
+                with progress("Compacting", before, show=show) as advance:
+                    made = rewrite(
+                        source,
+                        beside,
+                        self.journal.video.codec,
+                        header,
+                        view.live,
+                        keep_history=keep_history,
+                        drop_damaged=drop_damaged,
+                        advance=advance,
+                    )
+            except BaseException:
+                if isinstance(beside, Path):
+                    beside.unlink(missing_ok=True)
+                raise
+            finally:
+                source.close()
+            self._swap(made)
+            return before - self.journal.video.size()
+
+    def _swap(self, made: Journal) -> None:
+        """Put the new file in the old one's place and go on with it."""
+        path, beside = self.journal.video.target, made.video.target
+        if isinstance(path, Path) and isinstance(beside, Path):
+            made.close()
+            self.journal.close()  # Windows replaces no open file
+            try:
+                os.replace(beside, path)
+            except OSError as exc:
+                beside.unlink(missing_ok=True)
+                self.journal = Journal.open(path, self._mode)
+                self._stale = True
+                raise StorageError(
+                    f"cannot swap the compacted file in ({exc}); close other readers and try again"
+                ) from exc
+            sync_folder(path.parent)
+            made = Journal.open(path, self._mode)
+        self._reopen(made)
+        if self._root is not None:
+            IndexFolder.sweep(self._root, self._index_name())
+
+    def journal_copy(self) -> Journal:
+        """A second journal over the same file, to walk without moving this one."""
+        return Journal.open(self.journal.video.target, "r")
+
+    def close(self) -> None:
+        """Close journal and index."""
+        self.journal.close()
+        self.index.close()
+
+
+def _json(metadata: dict[str, Any]) -> str | None:
+    """Metadata as the filters read it; what is nothing takes no room."""
+    return encode_metadata(metadata) if metadata else None

@@ -1,0 +1,489 @@
+"""Memory: what goes in comes out, whatever the order of calls, in RAM and in a file, after a reopen and a rebuild."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+
+from memvid_core import (
+    ClosedError,
+    DimensionError,
+    EmbedderMismatchError,
+    EmbeddingError,
+    InvalidInputError,
+    LockedError,
+    Memory,
+    MemoryExistsError,
+    MemoryNotFoundError,
+    MetadataError,
+    QueryError,
+    ReadOnlyError,
+    RecordNotFoundError,
+    TextError,
+    VectorError,
+)
+from tests.core.embedders import DIMENSION, embed
+
+
+@pytest.fixture(params=["ram", "file"])
+def memory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Memory]:
+    path = ":memory:" if request.param == "ram" else tmp_path / "m.mp4"
+    with Memory.create(path, embed) as made:
+        yield made
+
+
+def ids_of(hits: list[Any]) -> list[str]:
+    return [hit.id for hit in hits]
+
+
+class TestWriting:
+    def test_records_come_back_as_they_went_in(self, memory: Memory) -> None:
+        metadata = {"page": 3, "score": 1.5, "tags": ["a", None, True], "deep": {"k": [1, {"x": "é한"}]}, "none": None}
+        (record_id,) = memory.add("한국어와 emoji 🎞️ in one text", metadata)
+        record = memory.get(record_id)
+        assert (record.text, record.metadata) == ("한국어와 emoji 🎞️ in one text", metadata)
+        assert type(record.metadata["page"]) is int
+
+    def test_ids_are_given_or_made_or_both(self, memory: Memory) -> None:
+        ids = memory.add(["a", "b", "c"], ids=["one", None, "세 번째 / \"'"])
+        assert ids[0] == "one"
+        assert ids[2] == "세 번째 / \"'"
+        assert len(set(ids)) == 3
+        assert [record.text for record in memory.get(ids)] == ["a", "b", "c"]
+
+    def test_a_generator_of_texts_is_taken_once(self, memory: Memory) -> None:
+        assert len(memory.add(text for text in ("a", "b"))) == 2
+        assert len(memory) == 2
+
+    def test_an_id_given_again_replaces_the_whole_record(self, memory: Memory) -> None:
+        memory.add("old text", {"keep": 1}, "x")
+        memory.add("new text", {"other": 2}, "x")
+        assert len(memory) == 1
+        assert memory.get("x").metadata == {"other": 2}
+        assert ids_of(memory.search("new text", k=5)) == ["x"]
+
+    def test_of_equal_ids_in_one_call_the_last_stays(self, memory: Memory) -> None:
+        assert memory.add(["first", "second"], ids=["x", "x"]) == ["x", "x"]
+        assert [record.text for record in memory] == ["second"]
+
+    def test_nothing_added_is_no_commit(self, memory: Memory) -> None:
+        assert memory.add([]) == []
+        assert memory.history() == []
+
+    def test_update_keeps_what_is_not_given(self, memory: Memory) -> None:
+        memory.add("text", {"a": 1}, "x")
+        before = memory.vectors(["x"])["x"]
+        memory.update("x", metadata={"b": 2})
+        assert (memory.get("x").text, memory.get("x").metadata) == ("text", {"b": 2})
+        assert np.array_equal(memory.vectors(["x"])["x"], before)
+        memory.update("x", text="other")
+        assert (memory.get("x").text, memory.get("x").metadata) == ("other", {"b": 2})
+        assert not np.array_equal(memory.vectors(["x"])["x"], before)
+
+    def test_delete_by_id_filter_or_both(self, memory: Memory) -> None:
+        memory.add(list("abcd"), [{"n": i} for i in range(4)], list("abcd"))
+        assert memory.delete(["a", "nobody"]) == 1
+        assert memory.delete(["b", "c"], where={"n": {"$gte": 2}}) == 1
+        assert memory.delete(where={"n": 3}) == 1
+        assert [record.id for record in memory] == ["b"]
+        assert memory.clear() == 1
+        assert len(memory) == 0
+
+    def test_delete_wants_to_know_what(self, memory: Memory) -> None:
+        with pytest.raises(InvalidInputError, match="clear"):
+            memory.delete()
+
+    def test_records_without_vectors_are_found_by_words_and_filters(self, memory: Memory) -> None:
+        memory.add(["with one", "without any"], [{"n": 1}, {"n": 2}], ["a", "b"], vectors=[np.ones(DIMENSION), None])
+        assert ids_of(memory.search("without", mode="lexical")) == ["b"]
+        assert ids_of(memory.search(np.ones(DIMENSION))) == ["a"]
+        assert [record.id for record in memory.select({"n": 2})] == ["b"]
+        assert set(memory.vectors(["a", "b"])) == {"a"}
+
+
+class TestReading:
+    def test_get_one_or_many(self, memory: Memory) -> None:
+        memory.add(["a", "b"], ids=["1", "2"])
+        assert memory.get("1").text == "a"
+        assert [record.id for record in memory.get(["2", "no", "1"])] == ["2", "1"]
+        assert memory.get([]) == []
+        with pytest.raises(RecordNotFoundError, match="'no'"):
+            memory.get("no")
+        assert "1" in memory
+        assert "no" not in memory
+
+    def test_search_by_text_vector_and_filter(self, memory: Memory) -> None:
+        memory.add(["alpha", "beta", "gamma"], [{"n": 1}, {"n": 2}, {"n": 3}], ["a", "b", "c"])
+        assert memory.search("beta", k=1, mode="dense")[0].id == "b"
+        assert memory.search(embed(["gamma"])[0], k=1)[0].id == "c"
+        assert set(ids_of(memory.search("beta", where={"n": {"$ne": 2}}))) <= {"a", "c"}
+        assert ids_of(memory.search("beta", mode="dense", where=lambda record: record.metadata["n"] == 3)) == ["c"]
+
+    def test_scores_fall_and_lie_between_0_and_1(self, memory: Memory) -> None:
+        memory.add([f"text number {i}" for i in range(30)])
+        for mode in ("dense", "lexical", "hybrid"):
+            scores = [hit.score for hit in memory.search("text number 7", k=30, mode=mode)]
+            assert scores == sorted(scores, reverse=True)
+            assert all(0 <= score <= 1 for score in scores)
+            assert [hit.rank for hit in memory.search("text number 7", k=5, mode=mode)] == list(range(5))
+
+    def test_an_exact_text_scores_one(self, memory: Memory) -> None:
+        memory.add(["alpha", "beta"])
+        assert memory.search("alpha", k=1, mode="dense")[0].score == pytest.approx(1, abs=1e-3)
+
+    def test_equal_scores_keep_the_order_of_adding(self, memory: Memory) -> None:
+        memory.add(["same"] * 6, ids=list("fedcba"))
+        assert ids_of(memory.search("same", k=6, mode="dense")) == list("fedcba")
+
+    def test_a_callable_filter_is_asked_until_there_are_enough(self, memory: Memory) -> None:
+        memory.add([f"t{i}" for i in range(200)], [{"n": i} for i in range(200)])
+        found = memory.search("t5", k=3, mode="dense", where=lambda record: record.metadata["n"] % 50 == 49)
+        assert {hit.metadata["n"] for hit in found} <= {49, 99, 149, 199}
+        assert len(found) == 3
+
+    def test_k_of_zero_and_an_empty_memory_give_nothing(self, memory: Memory) -> None:
+        assert memory.search("anything") == []
+        assert memory.mmr("anything") == []
+        memory.add("one")
+        assert memory.search("one", k=0) == []
+
+    def test_mmr_spreads_out_and_one_means_plain_ranking(self, memory: Memory) -> None:
+        vectors = np.zeros((4, DIMENSION))
+        vectors[:3, 0] = [1, 1, 0.8]
+        vectors[2, 1] = 0.6
+        vectors[3, 1] = 1
+        memory.add(["a", "a again", "between", "far"], ids=list("abcd"), vectors=vectors)
+        query = vectors[0]
+        assert ids_of(memory.mmr(query, k=3, lambda_mult=1)) == ids_of(memory.search(query, k=3))
+        assert ids_of(memory.mmr(query, k=2, lambda_mult=0.3))[0] == "a"
+        assert ids_of(memory.mmr(query, k=2, lambda_mult=0.3))[1] != "b"
+
+    def test_hits_carry_vectors_when_asked(self, memory: Memory) -> None:
+        memory.add("alpha")
+        assert memory.search("alpha", mode="dense")[0].vector is None
+        assert np.allclose(memory.search("alpha", mode="dense", vectors=True)[0].vector, embed(["alpha"])[0])
+
+    def test_iteration_follows_the_order_of_adding(self, memory: Memory) -> None:
+        memory.add([str(i) for i in range(50)])
+        memory.delete(where=None, ids=[record.id for record in memory][10:20])
+        assert [record.text for record in memory] == [str(i) for i in range(50) if not 10 <= i < 20]
+
+    def test_repr_and_bool_help(self, memory: Memory) -> None:
+        assert memory
+        memory.add("one")
+        assert "1 records" in repr(memory)
+        memory.close()
+        assert "closed" in repr(memory)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("arguments", "error", "says"),
+        [
+            ((["a", 1],), TextError, "text 1 is a int"),
+            ((["a", "lone \ud800"],), TextError, "surrogate"),
+            ((["a", "b"], [{}]), InvalidInputError, "1 and 2 texts"),
+            ((["a"], [{"when": datetime(2026, 1, 1, tzinfo=UTC)}]), MetadataError, "'when' is a datetime"),
+            ((["a"], [{"deep": {"list": [1, {2}]}}]), MetadataError, r"deep\.list\[1\]"),
+            ((["a"], [{"big": 1 << 70}]), MetadataError, "'big'"),
+            ((["a"], [{1: "x"}]), MetadataError, "key 1"),
+            ((["a"], [{"x": "\udfff"}]), MetadataError, "surrogate"),
+            ((["a"], ["text"]), MetadataError, "not a dict"),
+            ((["a", "b"], None, ["x"]), InvalidInputError, "1 ids and 2 texts"),
+            ((["a"], None, [7]), InvalidInputError, "id 0 is a int"),
+            ((["a"], None, None, [[float("nan")] * DIMENSION]), VectorError, "finite"),
+            ((["a"], None, None, [[float("inf")] * DIMENSION]), VectorError, "finite"),
+            ((["a"], None, None, [[1.0] * 3]), DimensionError, "3 components"),
+            ((["a", "b"], None, None, [[1.0] * DIMENSION]), InvalidInputError, "1 vectors"),
+            ((["a"], None, None, [["x"] * DIMENSION]), VectorError, "vector 0"),
+        ],
+    )
+    def test_is_named_and_changes_nothing(self, memory: Memory, arguments: Any, error: type, says: str) -> None:
+        memory.add("before", ids="before")
+        size = memory.info().bytes
+        with pytest.raises(error, match=says):
+            memory.add(*arguments)
+        assert memory.info().bytes == size
+        assert [record.id for record in memory] == ["before"]
+
+    def test_metadata_that_contains_itself(self, memory: Memory) -> None:
+        loop: dict[str, Any] = {}
+        loop["self"] = loop
+        with pytest.raises(MetadataError, match="nested"):
+            memory.add("a", loop)
+
+    def test_queries(self, memory: Memory) -> None:
+        memory.add("a")
+        with pytest.raises(QueryError, match="empty"):
+            memory.search("  ")
+        with pytest.raises(QueryError, match="k is"):
+            memory.search("a", k=-1)
+        with pytest.raises(QueryError, match="mode"):
+            memory.search("a", mode="fuzzy")  # type: ignore[arg-type]
+        with pytest.raises(DimensionError):
+            memory.search([1.0, 2.0])
+        with pytest.raises(VectorError):
+            memory.search([float("nan")] * DIMENSION)
+        with pytest.raises(QueryError, match="words"):
+            memory.search(np.ones(DIMENSION), mode="lexical")
+        with pytest.raises(ValueError, match=r"\$gtt"):
+            memory.search("a", where={"n": {"$gtt": 1}})
+
+    def test_an_embedder_that_fails_writes_nothing(self, tmp_path: Path) -> None:
+        def broken(texts: list[str]) -> Any:
+            raise OSError("no model")
+
+        with Memory.create(tmp_path / "m.mp4", broken) as memory:
+            size = memory.info().bytes
+            with pytest.raises(EmbeddingError, match="no model"):
+                memory.add("a")
+            assert memory.info().bytes == size
+
+    def test_float16_overflow_is_said(self, tmp_path: Path) -> None:
+        with Memory.create(tmp_path / "m.mp4", embed) as memory, pytest.raises(VectorError, match="float32"):
+            memory.add("a", vectors=[[1e6] * DIMENSION])
+
+    def test_closed(self, memory: Memory) -> None:
+        memory.close()
+        memory.close()
+        for call in (lambda: memory.add("a"), lambda: memory.search("a"), lambda: len(memory), memory.info):
+            with pytest.raises(ClosedError, match="closed"):
+                call()
+
+
+class TestOpening:
+    def test_what_was_written_is_there_after_a_reopen_and_after_a_rebuild(self, tmp_path: Path) -> None:
+        path = tmp_path / "m.mp4"
+        with Memory.create(path, embed, description="what for") as memory:
+            memory.add(["a", "b", "c"], [{"n": 1}, {}, {"n": 3}], ids=["a", "b", "c"])
+            memory.delete("b")
+            expected = [(hit.id, round(hit.score, 5)) for hit in memory.search("c", mode="dense")]
+        for _ in range(2):
+            with Memory.open(path, embedder=embed) as memory:
+                assert [record.id for record in memory] == ["a", "c"]
+                assert [(hit.id, round(hit.score, 5)) for hit in memory.search("c", mode="dense")] == expected
+                assert memory.info().description == "what for"
+                assert [record.id for record in memory.select({"n": {"$exists": True}})] == ["a", "c"]
+            shutil.rmtree(f"{path}.index")
+
+    def test_paths(self, tmp_path: Path) -> None:
+        with pytest.raises(MemoryNotFoundError):
+            Memory.open(tmp_path / "none.mp4")
+        with pytest.raises(MemoryNotFoundError, match="folder"):
+            Memory.create(tmp_path / "no" / "m.mp4")
+        Memory.create(tmp_path / "m.mp4").close()
+        with pytest.raises(MemoryExistsError):
+            Memory.create(tmp_path / "m.mp4")
+        with pytest.raises(InvalidInputError, match="mode"):
+            Memory.open(tmp_path / "m.mp4", "w")
+        assert not (tmp_path / "none.mp4.index").exists()
+
+    def test_another_embedder_is_refused_by_name_unless_forced(self, tmp_path: Path) -> None:
+        def other(texts: list[str]) -> Any:
+            return embed(texts)
+
+        path = tmp_path / "m.mp4"
+        with Memory.create(path, embed) as memory:
+            memory.add("a")
+        with pytest.raises(EmbedderMismatchError, match=r"embed.*other"):
+            Memory.open(path, embedder=other)
+        with Memory.open(path, embedder=other, force=True) as memory:
+            assert len(memory.search("a", mode="dense")) == 1
+
+    def test_without_its_embedder_words_and_vectors_still_search(self, tmp_path: Path) -> None:
+        path = tmp_path / "m.mp4"
+        with Memory.create(path, embed) as memory:
+            memory.add(["alpha wing", "beta"], ids=["a", "b"])
+        with Memory.open(path) as memory:
+            assert memory.embedder is None
+            assert ids_of(memory.search("wing")) == ["a"]
+            assert ids_of(memory.search(embed(["beta"])[0], k=1)) == ["b"]
+            with pytest.raises(QueryError, match="embed"):
+                memory.search("wing", mode="dense")
+
+    def test_a_second_writer_is_told_who_has_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "m.mp4"
+        with Memory.create(path, embed), pytest.raises(LockedError, match="process"):
+            Memory.open(path, "a", embedder=embed)
+        Memory.open(path, "a", embedder=embed).close()
+
+    def test_a_reader_follows_the_writer_and_may_not_write(self, tmp_path: Path) -> None:
+        path = tmp_path / "m.mp4"
+        with Memory.create(path, embed) as writer, Memory.open(path, embedder=embed) as reader:
+            assert len(reader) == 0
+            writer.add(["a", "b"], ids=["a", "b"])
+            assert ids_of(reader.search("a", k=1, mode="dense")) == ["a"]
+            writer.delete("a")
+            assert [record.id for record in reader] == ["b"]
+            writer.compact()
+            writer.add("c", ids="c")
+            assert [record.id for record in reader] == ["b", "c"]
+            with pytest.raises(ReadOnlyError):
+                reader.add("x")
+
+    @pytest.mark.parametrize("vectors", ["float16", "float32", "float64", "int8", "none"])
+    def test_every_kind_of_vectors_searches_the_same(self, tmp_path: Path, vectors: Any) -> None:
+        path = tmp_path / "m.mp4"
+        texts = [f"text {i}" for i in range(40)]
+        with Memory.create(path, embed, vectors=vectors) as memory:
+            memory.add(texts, ids=texts)
+        shutil.rmtree(f"{path}.index")
+        with Memory.open(path, embedder=embed) as memory:
+            assert ids_of(memory.search("text 7", k=1, mode="dense")) == ["text 7"]
+            stored, given = memory.vectors(["text 7"])["text 7"].astype(np.float64), embed(["text 7"])[0]
+            assert np.allclose(stored / np.linalg.norm(stored), given / np.linalg.norm(given), atol=0.01)
+
+
+class TestThePast:
+    def test_as_of_a_number_or_a_time(self, tmp_path: Path) -> None:
+        path = tmp_path / "m.mp4"
+        with Memory.create(path, embed) as memory:
+            memory.add("one", ids="a")
+            memory.add("two", ids="b")
+            memory.delete("a")
+            memory.add("changed", ids="b")
+            times = [commit.time for commit in memory.history()]
+        texts = [[], ["one"], ["one", "two"], ["two"], ["changed"]]
+        for number, expected in enumerate(texts):
+            with Memory.open(path, embedder=embed, as_of=number) as past:
+                assert [record.text for record in past] == expected
+                assert {hit.text for hit in past.search("one", mode="dense")} == set(expected)
+                with pytest.raises(ReadOnlyError):
+                    past.add("x")
+        with Memory.open(path, embedder=embed, as_of=times[1]) as past:
+            assert [record.text for record in past] == texts[2]
+        with pytest.raises(InvalidInputError, match="0 to 4"):
+            Memory.open(path, embedder=embed, as_of=9)
+        with pytest.raises(InvalidInputError, match="was made"):
+            Memory.open(path, embedder=embed, as_of=times[0] - timedelta(days=1))
+
+    def test_compact_drops_the_bytes_and_folds_the_past(self, tmp_path: Path) -> None:
+        path = tmp_path / "m.mp4"
+        secret = "a secret that must be gone 7f3a9c"
+        with Memory.create(path, embed, vectors="float32") as memory:
+            for i in range(30):
+                memory.add(f"text {i}", {"n": i}, ids=str(i))
+            memory.add(secret, ids="secret", vectors=[[77.125] * DIMENSION])
+            memory.delete(["secret", "3"])
+            before = [(record.id, record.text, record.metadata) for record in memory]
+            needle = np.float32(77.125).tobytes() * DIMENSION
+            assert needle in path.read_bytes()
+            saved = memory.compact()
+            assert saved > 0
+            assert needle not in path.read_bytes()
+            assert [(record.id, record.text, record.metadata) for record in memory] == before
+            assert len(memory.history()) == 1
+            memory.add("after", ids="after")
+            assert memory.verify().ok
+        with Memory.open(path, embedder=embed) as memory:
+            assert len(memory) == 30
+            assert ids_of(memory.search("text 7", k=1, mode="dense")) == ["7"]
+        with pytest.raises(InvalidInputError, match="folded"):
+            Memory.open(path, embedder=embed, as_of=2)
+
+    def test_compact_can_keep_history(self, tmp_path: Path) -> None:
+        path = tmp_path / "m.mp4"
+        with Memory.create(path, embed) as memory:
+            for i in range(5):
+                memory.add(f"text {i}", ids=str(i))
+            memory.delete("1")
+            commits = [(commit.number, commit.time) for commit in memory.history()]
+            memory.compact(keep_history=True)
+            assert [(commit.number, commit.time) for commit in memory.history()] == commits
+        with Memory.open(path, embedder=embed, as_of=3) as past:
+            assert [record.id for record in past] == ["0", "2"]
+
+
+class MemoryAgainstDict(RuleBasedStateMachine):
+    """Any sequence of calls gives what a dict would."""
+
+    ids = Bundle("ids")
+
+    @initialize(kind=st.sampled_from(["float16", "float32", "none"]))
+    def make(self, kind: Any) -> None:
+        import tempfile
+
+        self.folder = Path(tempfile.mkdtemp())
+        self.path = self.folder / "m.mp4"
+        self.memory = Memory.create(self.path, embed, vectors=kind)
+        self.reader = Memory.open(self.path, embedder=embed)
+        self.model: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.past: dict[int, dict[str, tuple[str, dict[str, Any]]]] = {}
+
+    @rule(target=ids, records=st.dictionaries(st.text(max_size=3), st.text(max_size=60), max_size=5), n=st.integers(0, 3))
+    def add(self, records: dict[str, str], n: int) -> Any:
+        metadata = [{"n": n, "i": i} for i in range(len(records))]
+        self.memory.add(list(records.values()), metadata, list(records))
+        for (record_id, text), meta in zip(records.items(), metadata, strict=True):
+            self.model.pop(record_id, None)  # a replaced record comes after the others
+            self.model[record_id] = (text, meta)
+        return multiple(*records)
+
+    @rule(record_id=ids)
+    def delete(self, record_id: str) -> None:
+        assert self.memory.delete(record_id) == (self.model.pop(record_id, None) is not None)
+
+    @rule(n=st.integers(0, 3))
+    def delete_where(self, n: int) -> None:
+        gone = [record_id for record_id, (_, metadata) in self.model.items() if metadata["n"] == n]
+        assert self.memory.delete(where={"n": n}) == len(gone)
+        for record_id in gone:
+            del self.model[record_id]
+
+    @rule()
+    def compact(self) -> None:
+        self.memory.compact()
+        self.past.clear()
+
+    @rule()
+    def reopen(self) -> None:
+        self.memory.close()
+        self.memory = Memory.open(self.path, "a", embedder=embed)
+
+    @rule()
+    def lose_the_index(self) -> None:
+        self.memory.close()
+        self.reader.close()
+        shutil.rmtree(f"{self.path}.index")
+        self.memory = Memory.open(self.path, "a", embedder=embed)
+        self.reader = Memory.open(self.path, embedder=embed)
+
+    @rule()
+    def remember(self) -> None:
+        self.past[self.memory.info().commits] = dict(self.model)
+
+    @invariant()
+    def both_see_what_the_model_has(self) -> None:
+        expected = [(record_id, text, metadata) for record_id, (text, metadata) in self.model.items()]
+        for memory in (self.memory, self.reader):
+            assert [(record.id, record.text, record.metadata) for record in memory] == expected
+            assert len(memory) == len(self.model)
+        for record_id, (text, _) in list(self.model.items())[:2]:
+            vector = embed([text])[0]
+            best = {hit.text for hit in self.reader.search(vector, k=1)}
+            assert best == {text}
+
+    def teardown(self) -> None:
+        if not hasattr(self, "memory"):
+            return
+        for number, expected in self.past.items():
+            with Memory.open(self.path, embedder=embed, as_of=number) as past:
+                assert {record.id: (record.text, record.metadata) for record in past} == expected
+        report = self.memory.verify()
+        assert report.ok, report
+        self.memory.close()
+        self.reader.close()
+        shutil.rmtree(self.folder)
+
+
+TestMemoryAgainstDict = MemoryAgainstDict.TestCase
+TestMemoryAgainstDict.settings = settings(max_examples=25, stateful_step_count=20)

@@ -1,8 +1,8 @@
 """H.264 syntax for pictures made of I_PCM macroblocks (ITU-T H.264, clause 7.3).
 
-An I_PCM macroblock holds its 384 samples (256 Y, 64 Cb, 64 Cr of a 16x16 block, 4:2:0) as plain bytes, so whatever is put
-there comes back bit for bit from every H.264 decoder. This module writes the parameter sets and the slices; it knows nothing
-of what the bytes mean.
+An I_PCM macroblock holds its 384 samples (256 Y, 64 Cb, 64 Cr of a 16x16 block, 4:2:0) as plain bytes, so whatever is
+put there comes back bit for bit from every H.264 decoder. This module writes the parameter sets and the slices; it
+knows nothing of what the bytes mean.
 """
 
 from __future__ import annotations
@@ -69,8 +69,9 @@ def _escape(rbsp: bytes) -> bytes:
 def parameter_sets(columns: int, rows: int) -> bytes:
     """The SPS and PPS, each behind a start code, for pictures of ``columns`` x ``rows`` macroblocks.
 
-    Constrained Baseline, level 4.1, picture order count type 2 (decoding order is output order), full-range samples, and a
-    bitstream restriction that lets a decoder hand out each picture at once (clause E.2.1, max_num_reorder_frames).
+    Constrained Baseline, level 4.1, picture order count type 2 (decoding order is output order), full-range samples,
+    and a bitstream restriction that lets a decoder hand out each picture at once (clause E.2.1,
+    max_num_reorder_frames).
 
     Example:
         >>> parameter_sets(16, 16)[:5].hex()
@@ -98,17 +99,19 @@ def parameter_sets(columns: int, rows: int) -> bytes:
     return b"".join(START_CODE + _escape(w.trailing().to_bytes()) for w in (sps, pps))
 
 
-@lru_cache(maxsize=8)
-def _slice_start(idr_pic_id: int, pcm: bool) -> tuple[bytes, BitWriter]:
-    """The NAL header and slice header of an IDR slice; with ``pcm``, up to the first macroblock's samples."""
+def _slice_header(idr_pic_id: int) -> BitWriter:
+    """The NAL header and slice header of an IDR slice."""
     bits = BitWriter().u(8, 0x65)
     bits.ue(0).ue(7).ue(0)  # first_mb_in_slice, slice_type I for the whole picture, pic_parameter_set_id
     bits.u(4, 0).ue(idr_pic_id)  # frame_num; consecutive IDR pictures must differ in idr_pic_id (7.4.3)
     bits.u(1, 0).u(1, 0)  # no_output_of_prior_pics_flag, long_term_reference_flag
-    bits.se(0).ue(1)  # slice_qp_delta, disable_deblocking_filter_idc: samples must not be filtered
-    if pcm:
-        return bits.ue(_MB_TYPE_I_PCM).align().to_bytes(), bits
-    return b"", bits
+    return bits.se(0).ue(1)  # slice_qp_delta, disable_deblocking_filter_idc: samples must not be filtered
+
+
+@lru_cache(maxsize=2)
+def _pcm_start(idr_pic_id: int) -> bytes:
+    """An IDR slice up to the first sample of its first macroblock."""
+    return _slice_header(idr_pic_id).ue(_MB_TYPE_I_PCM).align().to_bytes()
 
 
 @lru_cache(maxsize=1024)
@@ -118,9 +121,7 @@ def _filler(columns: int, rows: int, used: int, idr_pic_id: int) -> bytes:
     Each costs about a byte. The DC block's coeff_token for zero coefficients depends on nC, the mean of the neighbours'
     coefficient counts, of which an I_PCM neighbour has 16 (clause 9.2.1).
     """
-    bits = BitWriter() if used else _slice_start(idr_pic_id, False)[1]
-    if not used:
-        bits = BitWriter().u(bits._length, bits._value)
+    bits = BitWriter() if used else _slice_header(idr_pic_id)
     for address in range(used, columns * rows):
         left = address % columns > 0 and address - 1 < used
         above = address >= columns and address - columns < used
@@ -146,14 +147,13 @@ def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes
         idr_pic_id: 0 or 1, differing from the picture before.
 
     Example:
-        >>> slice_nal(b"hello", 1, 1, 0)[10:15]
+        >>> slice_nal(b"hello", 1, 1, 0)[5:10]
         b'hello'
     """
     used = -(-len(payload) // MACROBLOCK_BYTES)
     filler = _filler(columns, rows, used, idr_pic_id)
     if not used:
         return _escape(filler)
-    start, _ = _slice_start(idr_pic_id, True)
     # Every macroblock after the first begins with mb_type ue(25) and its alignment, which is the two bytes 0x0D 0x00.
     coded = np.full((used, MACROBLOCK_BYTES + 2), 0x80, np.uint8)  # mid-grey padding: zeros would need escaping
     coded[:, 0] = 0x0D
@@ -163,4 +163,4 @@ def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes
     coded[:whole, 2:] = data[: whole * MACROBLOCK_BYTES].reshape(whole, MACROBLOCK_BYTES)
     if whole < used:
         coded[whole, 2 : 2 + len(payload) - whole * MACROBLOCK_BYTES] = data[whole * MACROBLOCK_BYTES :]
-    return _escape(b"".join((start, coded.reshape(-1)[2:].tobytes(), filler)))
+    return _escape(b"".join((_pcm_start(idr_pic_id), coded.reshape(-1)[2:].tobytes(), filler)))

@@ -1,12 +1,12 @@
 """ISO base media file format (ISO/IEC 14496-12): the few boxes an append-only fragmented MP4 needs.
 
-The head of the file (``ftyp`` and ``moov``) is written once by FFmpeg's muxer through PyAV. Each commit adds one fragment,
-written here so that its frame positions are known without a second look::
+The head of the file (``ftyp`` and ``moov``) is written once by FFmpeg's muxer through PyAV. Each commit adds one
+fragment, written here so that its frame positions are known without a second look::
 
     moof( mfhd(sequence) traf( tfhd tfdt(first picture) trun(size, flags ...) ) )  mdat(...)  free(footer)
 
-The ``free`` box is our footer: players skip it, and it tells a fragment that was written whole and damaged later from one
-whose writing never finished.
+The ``free`` box is our footer: players skip it, and it tells a fragment that was written whole and damaged later from
+one whose writing never finished.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Box(NamedTuple):
 class FragmentHead(NamedTuple):
     """What a ``moof`` says.
 
-    Its sequence number, its first picture's number, the sizes of its pictures in bytes, which of them are key pictures, and
-    where the first lies, counted from the box's start.
+    Its sequence number, its first picture's number, the sizes of its pictures in bytes, which of them are key
+    pictures, and where the first lies, counted from the box's start.
     """
 
     sequence: int

@@ -32,7 +32,7 @@ Sample = tuple[bytes, bool]
 
 
 class SampleEntry(NamedTuple):
-    """What the head of an MP4 says of its video track: the coding, the picture size in pixels, the decoder's configuration."""
+    """What the head of an MP4 says of its video track: the coding, the size in pixels, the decoder's configuration."""
 
     coding: bytes
     width: int
@@ -70,7 +70,7 @@ class FrameCodec(Protocol):
 
     @property
     def single_nal(self) -> bool:
-        """Whether each picture is one NAL unit behind a four-byte length, so that pictures can be found without an index."""
+        """Whether each picture is one NAL unit behind a four-byte length, so that it can be found without an index."""
         ...
 
     def init_segment(self) -> bytes:

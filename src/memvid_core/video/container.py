@@ -21,6 +21,7 @@ _HEAD_LIMIT = 1 << 20  # a head of ours has 709 bytes; nothing larger is read in
 _MOOF_LIMIT = 1 << 26  # eight million pictures in one commit
 _SALVAGE_LIMIT = 1 << 30  # of a fragment whose pictures must be decoded to find its frames
 _WINDOW = 1 << 20
+_MOOV_BOXES = frozenset({b"mvhd", b"trak", b"mvex", b"udta"})
 
 
 class FramePosition(NamedTuple):
@@ -75,8 +76,8 @@ class TornTail(NamedTuple):
 class VideoFile:
     """A video made of fragments, each appended whole.
 
-    It finds its frames by its own walk over the fragments or by positions that the caller kept; FFmpeg is asked to decode
-    single pictures, never to search the file.
+    It finds its frames by its own walk over the fragments or by positions that the caller kept; FFmpeg is asked to
+    decode single pictures, never to search the file.
 
     Example:
         >>> import io
@@ -270,8 +271,8 @@ class VideoFile:
     def walk(self, position: Position) -> Iterator[Fragment | TornTail]:
         """The fragments from ``position`` to the end of the file, then the torn tail if there is one.
 
-        Damaged boxes are stepped over: frames are found by their length prefixes where that is possible, and the walk goes
-        on at the next whole fragment. ``end`` follows the walk.
+        Damaged boxes are stepped over: frames are found by their length prefixes where that is possible, and the walk
+        goes on at the next whole fragment. ``end`` follows the walk.
         """
         size = self.size()
         self.end = position
@@ -328,7 +329,7 @@ class VideoFile:
         if isinstance(self.codec, RepairingCodec):
             coded = self._file.read(at.offset, min(end - at.offset, _SALVAGE_LIMIT))
             start = coded.find(b"mdat") + 4
-            found = self.codec.locate(coded[start:-bmff.FOOTER_BYTES]) if start > 4 else None
+            found = self.codec.locate(coded[start : -bmff.FOOTER_BYTES]) if start > 4 else None
             if found is not None:
                 first = found[0]
                 places = [FramePosition(at.offset + start + offset, length) for offset, length in found[1]]
@@ -351,7 +352,7 @@ class VideoFile:
         return None
 
     def _pictures_between(self, start: int, end: int) -> list[FramePosition]:
-        """Pictures found by their four-byte lengths, from the first ``mdat`` after ``start``; none if they do not add up."""
+        """Pictures by their four-byte lengths, from the first ``mdat`` after ``start``; none if they do not add up."""
         at = self._file.read(start, min(end - start, _MOOF_LIMIT)).find(b"mdat")
         places: list[FramePosition] = []
         offset = start + at + 4
@@ -374,9 +375,7 @@ class VideoFile:
         self.close()
 
 
-def _frames(
-    data: int, sizes: Sequence[int], keys: Sequence[bool]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _frames(data: int, sizes: Sequence[int], keys: Sequence[bool]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Offset and size in bytes of each frame of a fragment whose first picture lies at ``data``."""
     ends = np.cumsum(np.array(sizes, np.int64))
     starts = (ends - sizes)[np.array(keys, bool)]
@@ -393,4 +392,8 @@ def _read_head(file: ByteFile) -> bytes:
     found = {box.type: box for box in list(bmff.boxes(data))[:2]}
     if set(found) != {b"ftyp", b"moov"}:
         raise NotAMemoryError(f"{file.path or 'the file'} is cut short, or not an MP4 that carries a memory")
-    return data[: found[b"moov"].end]
+    moov = found[b"moov"]
+    inner = list(bmff.boxes(data, moov.content, moov.end))
+    if not inner or inner[-1].end != moov.end or not _MOOV_BOXES.issuperset(box.type for box in inner):
+        raise NotAMemoryError(f"the head of {file.path or 'the file'} is damaged, or not one of a memory")
+    return data[: moov.end]

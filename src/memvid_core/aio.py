@@ -92,13 +92,18 @@ class AsyncMemory:
         return await asyncio.to_thread(lambda: self._searcher.mmr(self._view(), asked, max(k, fetch_k), lambda_mult))
 
     async def _aquery(
-        self, query: str | ArrayLike, k: int, where: Where | None, mode: Mode | None, **options: Any
+        self,
+        query: str | ArrayLike,
+        k: int,
+        where: Where | None,
+        mode: Mode | None,
+        embedding: ArrayLike | None = None,
+        **options: Any,
     ) -> Query:
-        embedded = None
-        needs_vector = isinstance(query, str) and (mode or self.default_mode(query)) != "lexical"
-        if isinstance(query, str) and query.strip() and needs_vector and self.embedder is not None:
-            embedded = await self.embedder.aembed_query(query)
-        return self._query(query, k, where, mode, embedded=embedded, **options)
+        if isinstance(query, str) and query.strip() and embedding is None and self.embedder is not None:
+            if (mode or self.default_mode(query)) != "lexical":
+                embedding = await self.embedder.aembed_query(query)
+        return self._query(query, k, where, mode, embedding, **options)
 
     async def aget(self, ids: str | Iterable[str]) -> Any:
         """Async :meth:`Memory.get`."""

@@ -72,6 +72,7 @@ class Memory(AsyncMemory):
         Args:
             path: Where the file goes; ``":memory:"`` keeps all in RAM.
             embedder: Anything :func:`~memvid_core.embedding.as_embedder` takes; None is the built-in offline embedder.
+                ``"given"``: there is none, every vector comes with its record; any embedder may open the memory later.
             codec: ``"pcm"``, the store, or ``"qr"``, for what must survive a re-encode.
             vectors: How vectors are stored: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"`` (the
                 default in RAM: exactly what was given), ``"int8"``, or ``"none"``: embedded again when the index is
@@ -317,6 +318,7 @@ class Memory(AsyncMemory):
         fusion: Fusion = "score",
         recency: Recency | None = None,
         rerank: Rerank | None = None,
+        embedding: ArrayLike | None = None,
         vectors: bool = False,
         explain: bool = False,
     ) -> list[Hit]:
@@ -336,6 +338,7 @@ class Memory(AsyncMemory):
             recency: Whether older records count less, and by what.
             rerank: A function of the question and texts that gives one score a text; it orders the best candidates
             anew.
+            embedding: The vector (d,) of a question given as text, where it is known: the embedder is not asked.
             vectors: Whether hits carry their stored vector.
             explain: Whether hits say what each part contributed.
 
@@ -349,7 +352,7 @@ class Memory(AsyncMemory):
         """
         view = self._view()
         options = {"fusion": fusion, "recency": recency, "rerank": rerank, "vectors": vectors, "explain": explain}
-        return self._searcher.hits(view, self._query(query, k, where, mode, alpha=alpha, **options))
+        return self._searcher.hits(view, self._query(query, k, where, mode, embedding, alpha=alpha, **options))
 
     def search_many(
         self, queries: Sequence[str] | ArrayLike, k: int = 5, where: Mapping[str, Any] | None = None
@@ -399,8 +402,7 @@ class Memory(AsyncMemory):
         k: int,
         where: Where | None,
         mode: Mode | None,
-        *,
-        embedded: Any = None,
+        embedding: ArrayLike | None = None,
         **options: Any,
     ) -> Query:
         """The question, checked, with its vector where the mode needs one."""
@@ -412,11 +414,12 @@ class Memory(AsyncMemory):
         chosen = mode or self.default_mode(text)
         if chosen not in ("dense", "lexical", "hybrid"):
             raise QueryError(f"mode is 'dense', 'lexical' or 'hybrid', not {mode!r}")
-        vector = embedded
-        if chosen != "lexical" and vector is None:
-            vector = (
-                self._embed_query(text) if text is not None else check_vector(query, given=True, source="the query")
-            )
+        vector = None
+        if chosen != "lexical":
+            if text is not None and embedding is None:
+                vector = self._embed_query(text)
+            else:
+                vector = check_vector(query if text is None else embedding, given=True, source="the query")
         return Query(text, vector, k, chosen, where, **options)
 
     def default_mode(self, text: str | None) -> Mode:

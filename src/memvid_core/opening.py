@@ -20,9 +20,11 @@ from memvid_core.replica import Replica, View
 from memvid_core.video import get_codec
 from memvid_core.writing import VectorType
 
-__all__ = ["IN_RAM", "Opened", "create", "open_existing"]
+__all__ = ["GIVEN", "IN_RAM", "Opened", "create", "open_existing"]
 
 IN_RAM = ":memory:"
+GIVEN = "given"
+"""The embedder that a memory records if its vectors always come with its records: any embedder may open it later."""
 StrPath = str | os.PathLike[str]
 
 
@@ -58,15 +60,17 @@ def create(
     in_ram = path == IN_RAM
     # On disk, half precision costs nothing that a search can see; in RAM, nothing is saved by rounding what was given.
     kept: VectorType = vectors or ("float64" if in_ram else "float16")
-    made = as_embedder(embedder, exact=kept == "float64")
+    made = None if _is_given(embedder) else as_embedder(embedder, exact=kept == "float64")
+    if made is None and kept == "none":
+        raise InvalidInputError("given vectors must be stored: vectors='none' needs an embedder to make them again")
     lock = None if in_ram else _acquire(path)
     try:
         journal = Journal.create(
             io.BytesIO() if in_ram else path,
             get_codec(codec, **(codec_options or {})),
             vectors=kept,
-            embedder=made.name,
-            dimension=made.dimension,
+            embedder=GIVEN if made is None else made.name,
+            dimension=None if made is None else made.dimension,
             description=description,
         )
         replica = Replica(journal, "a", None if in_ram else _index_root(path, index_dir), embedder=made)
@@ -138,8 +142,10 @@ def _matching(embedder: object, recorded: str, vectors: str, *, force: bool) -> 
     Raises:
         EmbedderMismatchError: It is another one, and not forced.
     """
+    if _is_given(embedder):
+        return None
     chosen = as_embedder(embedder, exact=vectors == "float64")
-    if chosen.name == recorded or force:
+    if chosen.name == recorded or force or (recorded == GIVEN and embedder is not None):
         return chosen
     if embedder is None:
         return None
@@ -147,3 +153,8 @@ def _matching(embedder: object, recorded: str, vectors: str, *, force: bool) -> 
         f"this memory was written by {recorded!r} and {chosen.name!r} was given; their vectors cannot be compared. "
         "Open it with the first, or pass force=True if they are the same model"
     )
+
+
+def _is_given(embedder: object) -> bool:
+    """Whether the caller brings every vector."""
+    return isinstance(embedder, str) and embedder == GIVEN

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import DimensionError, QueryError
+from memvid_core.errors import DamagedFrameError, DimensionError, QueryError
 from memvid_core.index import ranking
 from memvid_core.index.lexical import LexicalIndex
 from memvid_core.model import Hit, Recency, Record
@@ -205,15 +205,19 @@ class Searcher:
                 while index.rows < total:
                     first = index.rows
                     stop = min(first + _FEED_ROWS, total)
-                    index.extend(first, self._texts(view, first, stop))
+                    index.extend(first, self._texts(first, stop))
                     advance(stop - start)
         return index
 
-    def _texts(self, view: View, start: int, stop: int) -> list[str]:
-        """The texts of rows [``start``, ``stop``); empty where a row is deleted or cannot be read."""
-        texts = [""] * (stop - start)
-        for row, record in self._replica.records(view, start, stop):
-            texts[row - start] = record.text
+    def _texts(self, start: int, stop: int) -> list[str]:
+        """The texts of rows [``start``, ``stop``), deleted ones too, for the past; empty where one cannot be read."""
+        missing = set(self._replica.index.catalog.missing(start, stop).tolist())
+        texts: list[str] = []
+        for row in range(start, stop):
+            try:
+                texts.append("" if row in missing else self._replica.record(row).text)
+            except DamagedFrameError:
+                texts.append("")
         return texts
 
     def _accepted(self, view: View, query: Query, where: Callable[[Record], bool]) -> Ranked:

@@ -1,4 +1,4 @@
-"""Kills a writer at random moments, again and again, and looks at what is left. Run as a script, in a process of its own.
+"""Kills a writer at random moments, again and again, and looks at what is left. Run as a script, in its own process.
 
 Prints a JSON object: how many rounds, how many commits were acknowledged, how often a write was torn.
 """
@@ -68,7 +68,7 @@ def main(folder: str, rounds: int, seed: int) -> None:
             with Memory.open(path, embedder=embed) as memory:
                 there = {record.id for record in memory}
         torn += any(issubclass(warning.category, TornTailWarning) for warning in caught)
-        extra = {record_id for record_id in there - live}
+        extra = there - live
         missing = live - there
         # One more commit may have become durable without its acknowledgement getting out: an add, or a delete.
         assert len({record_id.rsplit("-", 1)[0] for record_id in extra}) <= 1, extra

@@ -419,7 +419,9 @@ class MemoryAgainstDict(RuleBasedStateMachine):
         self.model: dict[str, tuple[str, dict[str, Any]]] = {}
         self.past: dict[int, dict[str, tuple[str, dict[str, Any]]]] = {}
 
-    @rule(target=ids, records=st.dictionaries(st.text(max_size=3), st.text(max_size=60), max_size=5), n=st.integers(0, 3))
+    @rule(
+        target=ids, records=st.dictionaries(st.text(max_size=3), st.text(max_size=60), max_size=5), n=st.integers(0, 3)
+    )
     def add(self, records: dict[str, str], n: int) -> Any:
         metadata = [{"n": n, "i": i} for i in range(len(records))]
         self.memory.add(list(records.values()), metadata, list(records))
@@ -467,7 +469,7 @@ class MemoryAgainstDict(RuleBasedStateMachine):
         for memory in (self.memory, self.reader):
             assert [(record.id, record.text, record.metadata) for record in memory] == expected
             assert len(memory) == len(self.model)
-        for record_id, (text, _) in list(self.model.items())[:2]:
+        for text, _ in list(self.model.values())[:2]:
             vector = embed([text])[0]
             best = {hit.text for hit in self.reader.search(vector, k=1)}
             assert best == {text}

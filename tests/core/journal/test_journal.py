@@ -61,7 +61,9 @@ def test_what_was_appended_is_replayed(commits: list[list[tuple[str, str]]]) -> 
     assert numbers == list(range(sum(map(len, commits))))
     for entry in entries:
         lengths = {row: len(text) % 1000 for row, (_, text, _) in zip(entry.row_numbers, entry.rows, strict=True)}
-        found = {int(row): int(vector[0]) for rows, part in entry.vectors for row, vector in zip(rows, part, strict=True)}
+        found = {
+            int(row): int(vector[0]) for rows, part in entry.vectors for row, vector in zip(rows, part, strict=True)
+        }
         assert found == lengths
     assert not any(entry.damage for entry in entries)
 

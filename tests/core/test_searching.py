@@ -1,0 +1,240 @@
+"""Searching by meaning, by words and by both, and what orders the hits in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from memvid_core import HashingEmbedder, InvalidInputError, Memory, QueryError, Recency
+from tests.core.embedders import DIMENSION, embed
+
+TEXTS = {
+    "wing": "The wing of an aircraft produces lift when air flows over it.",
+    "engine": "A jet engine burns kerosene and makes thrust.",
+    "invoice": "Invoice INV-20417 was paid on the third of March.",
+    "seoul": "서울은 대한민국의 수도이며 한강이 도시를 가로지른다.",
+    "busan": "부산은 항구 도시이고 해운대 해수욕장이 유명하다.",
+    "bread": "Bread rises because yeast makes gas in the dough.",
+}
+
+
+@pytest.fixture
+def memory() -> Iterator[Memory]:
+    with Memory.create(":memory:") as made:
+        made.add(list(TEXTS.values()), ids=list(TEXTS))
+        yield made
+
+
+def ids_of(hits: Sequence[Any]) -> list[str]:
+    return [hit.id for hit in hits]
+
+
+@pytest.mark.parametrize(
+    ("question", "best"),
+    [
+        ("INV-20417", "invoice"),
+        ("대한민국 수도", "seoul"),
+        ("해운대", "busan"),
+        ("lift of a wing", "wing"),
+        ("yeast", "bread"),
+    ],
+)
+@pytest.mark.parametrize("mode", [None, "lexical", "hybrid"])
+def test_names_numbers_and_korean_are_found_without_a_model(
+    memory: Memory, question: str, best: str, mode: Any
+) -> None:
+    assert memory.search(question, k=1, mode=mode)[0].id == best
+
+
+def test_a_text_is_searched_by_both_unless_told(memory: Memory) -> None:
+    hit = memory.search("jet engine", k=1, explain=True)[0]
+    assert hit.id == "engine"
+    assert hit.explain is not None
+    assert set(hit.explain) == {"dense", "lexical"}
+    assert sum(hit.explain.values()) == pytest.approx(hit.score, abs=1e-5)
+    assert hit.cosine is not None
+
+
+def test_phrases_and_exclusions_bind_both_halves(memory: Memory) -> None:
+    assert "engine" not in ids_of(memory.search("jet thrust wing -kerosene", k=6))
+    assert ids_of(memory.search('"jet engine"', k=6)) == ["engine"]
+
+
+@pytest.mark.parametrize("fusion", ["score", "rank"])
+def test_alpha_leans_to_one_half(memory: Memory, fusion: Any) -> None:
+    dense = ids_of(memory.search("the gas in an engine", k=3, mode="dense"))
+    lexical = ids_of(memory.search("the gas in an engine", k=1, mode="lexical"))
+    assert ids_of(memory.search("the gas in an engine", k=3, alpha=1.0, fusion=fusion)) == dense
+    assert ids_of(memory.search("the gas in an engine", k=1, alpha=0.0, fusion=fusion)) == lexical
+    with pytest.raises(InvalidInputError):
+        memory.search("the gas", alpha=1.5)
+
+
+def test_recency_lets_older_records_fall_back() -> None:
+    with Memory.create(":memory:", embed) as memory:
+        day = 86400.0
+        memory.add(
+            ["same"] * 3, [{"at": 0.0}, {"at": 9 * day}, {"at": "1970-01-06T00:00:00+00:00"}], ids=["old", "new", "mid"]
+        )
+        recency = Recency("at", half_life=day, now=10 * day)
+        assert ids_of(memory.search("same", mode="dense", recency=recency)) == ["new", "mid", "old"]
+        assert ids_of(memory.search("same", mode="dense")) == ["old", "new", "mid"]
+        memory.add("same", {"other": 1}, ids="undated")
+        assert ids_of(memory.search("same", mode="dense", recency=recency))[-1] == "undated"
+
+
+def test_a_reranker_orders_the_candidates_anew(memory: Memory) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def by_length(question: str, texts: list[str]) -> list[float]:
+        asked.append((question, len(texts)))
+        return [float(len(text)) for text in texts]
+
+    hits = memory.search("city", k=2, rerank=by_length, mode="dense")
+    longest = sorted(TEXTS, key=lambda key: -len(TEXTS[key]))[:2]
+    assert ids_of(hits) == longest
+    assert asked == [("city", 6)]
+    with pytest.raises(QueryError, match="reranker"):
+        memory.search("city", rerank=lambda question, texts: [1.0])
+    with pytest.raises(QueryError, match="words"):
+        memory.search(np.ones(384), rerank=by_length)
+
+
+def test_neighbours_of_a_hit_are_the_chunks_around_it() -> None:
+    with Memory.create(":memory:", embed) as memory:
+        places = [("a.md", 2), ("b.md", 0), ("a.md", 0), ("a.md", 1), ("a.md", 3), ("b.md", 1)]
+        memory.add([f"{s}{c}" for s, c in places], [{"source": s, "chunk": c} for s, c in places])
+        hit = memory.search("a.md2", k=1, mode="dense")[0]
+        assert [record.text for record in hit.context()] == ["a.md1", "a.md2", "a.md3"]
+        assert [record.text for record in hit.context(before=5, after=0)] == ["a.md0", "a.md1", "a.md2"]
+        memory.add("alone", ids="alone")
+        assert [record.id for record in memory.search("alone", k=1, mode="dense")[0].context()] == ["alone"]
+
+
+def test_many_questions_at_once_answer_as_one_by_one() -> None:
+    with Memory.create(":memory:", embed) as memory:
+        memory.add([f"text {i}" for i in range(100)], [{"n": i % 2} for i in range(100)])
+        questions = [f"text {i}" for i in (3, 50, 99)]
+        together = memory.search_many(questions, k=4, where={"n": 1})
+        assert [ids_of(hits) for hits in together] == [
+            ids_of(memory.search(question, k=4, where={"n": 1}, mode="dense")) for question in questions
+        ]
+        assert [ids_of(hits) for hits in memory.search_many(embed(questions), k=1)] == [
+            ids_of(memory.search(question, k=1, mode="dense")) for question in questions
+        ]
+        assert memory.search_many([]) == []
+
+
+class TestLearning:
+    def test_the_first_large_commit_teaches_and_the_file_remembers(self, tmp_path: Any) -> None:
+        path = tmp_path / "m.mp4"
+        texts = [f"{a} {b} number {i}" for i, (a, b) in enumerate(_pairs())]
+        with Memory.create(path) as memory:
+            memory.add(texts)
+            embedder = memory.embedder
+            assert isinstance(embedder, HashingEmbedder)
+            assert embedder.fitted
+            expected = ids_of(memory.search("red apples", k=5, mode="dense"))
+        with Memory.open(path) as memory:
+            assert memory.embedder is not embedder
+            assert ids_of(memory.search("red apples", k=5, mode="dense")) == expected
+
+    def test_refit_embeds_everything_anew_in_one_commit(self, tmp_path: Any) -> None:
+        path = tmp_path / "m.mp4"
+        with Memory.create(path) as memory:
+            texts = [f"{a} {b} number {i}" for i, (a, b) in enumerate(_pairs())]
+            memory.add(texts[:3])
+            memory.add(texts[3:])
+            assert isinstance(memory.embedder, HashingEmbedder)
+            fitted_before, commits = memory.embedder.fitted, memory.info().commits
+            assert memory.refit() == 640
+            assert memory.info().commits == commits + 1
+            assert (fitted_before, memory.embedder.fitted) == (False, True)
+            assert len(memory) == 640
+            found = ids_of(memory.search("number 7", k=3, mode="dense"))
+        with Memory.open(path) as memory:
+            assert ids_of(memory.search("number 7", k=3, mode="dense")) == found
+        with Memory.open(path, as_of=commits) as past:
+            assert isinstance(past.embedder, HashingEmbedder)
+            assert not past.embedder.fitted
+            assert len(past.search("number 7", k=3, mode="dense")) == 3
+
+    def test_an_embedder_that_does_not_learn_says_so(self) -> None:
+        with Memory.create(":memory:", embed) as memory, pytest.raises(InvalidInputError, match="learn"):
+            memory.refit()
+
+
+def _pairs() -> list[tuple[str, str]]:
+    colours = ["red", "green", "blue", "white", "black", "grey", "pink", "brown"]
+    things = ["apples", "houses", "rivers", "engines", "wings", "letters", "stones", "songs"]
+    return [(colour, thing) for colour in colours for thing in things] * 10
+
+
+class TestAsync:
+    async def test_the_loop_goes_on_while_a_model_works(self) -> None:
+        working, finish = threading.Event(), threading.Event()
+
+        def slow(texts: list[str]) -> Any:
+            working.set()
+            assert finish.wait(30)
+            return embed(texts)
+
+        with Memory.create(":memory:", slow) as memory:
+            task = asyncio.create_task(memory.aadd(["one", "two"], ids=["1", "2"]))
+            while not working.is_set():
+                await asyncio.sleep(0)
+            finish.set()  # reached only because the loop was free
+            assert await task == ["1", "2"]
+
+    async def test_every_twin_answers_as_its_sync_method(self) -> None:
+        with Memory.create(":memory:", embed) as memory:
+            assert await memory.aadd(["a", "b"], [{"n": 1}, {"n": 2}], ["1", "2"]) == ["1", "2"]
+            assert await memory.aadd([]) == []
+            assert await memory.aadd("c", ids="3", vectors=[np.ones(DIMENSION)]) == ["3"]
+            assert ids_of(await memory.asearch("a", k=2, mode="dense")) == ids_of(memory.search("a", k=2, mode="dense"))
+            assert ids_of(await memory.ammr("a", k=2)) == ids_of(memory.mmr("a", k=2))
+            assert (await memory.aget("1")).text == "a"
+            assert await memory.adelete(where={"n": 2}) == 1
+
+    async def test_many_at_once(self) -> None:
+        with Memory.create(":memory:", embed) as memory:
+            await asyncio.gather(*(memory.aadd(f"text {i}", ids=str(i)) for i in range(30)))
+            found = await asyncio.gather(*(memory.asearch(f"text {i}", k=1, mode="dense") for i in range(30)))
+            assert [ids_of(hits) for hits in found] == [[str(i)] for i in range(30)]
+
+
+def test_threads_add_and_search_together() -> None:
+    with Memory.create(":memory:", embed) as memory:
+        failures: list[BaseException] = []
+
+        def work(worker: int) -> None:
+            try:
+                for i in range(15):
+                    memory.add(f"{worker} {i}", ids=f"{worker}-{i}")
+                    assert memory.search(f"{worker} {i}", k=1, mode="dense")[0].id == f"{worker}-{i}"
+            except BaseException as exc:
+                failures.append(exc)
+
+        threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert len(memory) == 60
+
+
+def test_as_of_uses_only_the_words_of_its_time(tmp_path: Any) -> None:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path) as memory:
+        memory.add("the wing lifts", ids="wing")
+        memory.add("the engine hums", ids="engine")
+        memory.delete("wing")
+        assert ids_of(memory.search("wing", mode="lexical")) == []
+    with Memory.open(path, as_of=1) as past:
+        assert ids_of(past.search("wing engine", mode="lexical")) == ["wing"]

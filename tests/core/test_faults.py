@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import warnings
@@ -232,6 +233,17 @@ class TestIndexFolder:
         with Memory.open(path, embedder=embed) as memory:
             assert {record.id: record.text for record in memory} == texts
             assert memory.search(texts["5"], k=1, mode="dense")[0].id == "5"
+
+    @pytest.mark.parametrize("version", [0, 999])
+    def test_of_another_version_is_rebuilt(self, tmp_path: Path, version: int) -> None:
+        path = tmp_path / "m.mp4"
+        texts = written(path)
+        (folder,) = Path(f"{path}.index").iterdir()
+        connection = sqlite3.connect(folder / "catalog.sqlite")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.close()
+        with Memory.open(path, embedder=embed) as memory:
+            assert {record.id: record.text for record in memory} == texts
 
     def test_that_cannot_be_written_is_kept_in_ram(self, tmp_path: Path) -> None:
         path = tmp_path / "m.mp4"

@@ -1,0 +1,61 @@
+"""Two ways to run the command: in this process, and in one of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from memvid_core.cli import app
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run of the command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as the one JSON document that it has to be."""
+        assert self.out.endswith("\n")
+        return json.loads(self.out)
+
+
+def memvid(*arguments: object, input: str | bytes | None = None) -> Done:
+    """Run the command in this process."""
+    result = CliRunner(env={"COLUMNS": "100"}).invoke(app, [str(argument) for argument in arguments], input=input)
+    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+    return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a child process: UTF-8, no colours asked for, this very code."""
+    source = str(Path(__file__).resolve().parents[3] / "src")
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    return {**kept, "PYTHONUTF8": "1", "PYTHONPATH": source, "COLUMNS": "100", **more}
+
+
+COMMAND = [sys.executable, "-m", "memvid_core.cli"]
+
+
+def process(*arguments: object, code: str | None = None, **more: str) -> Done:
+    """Run the command, or a program of its own, in another process."""
+    start = COMMAND if code is None else [sys.executable, "-c", code]
+    done = subprocess.run(
+        [*start, *map(str, arguments)],
+        env=environment(**more),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)

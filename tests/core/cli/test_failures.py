@@ -1,0 +1,116 @@
+"""Errors become one line, an exit code, and JSON where JSON was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memvid_core import Memory, errors
+from memvid_core.cli import failures
+from tests.core.cli.running import memvid
+
+CODES = {
+    "MemoryNotFoundError": 4,
+    "MemoryExistsError": 5,
+    "NotAMemoryError": 6,
+    "UnsupportedFormatError": 6,
+    "DamagedFrameError": 7,
+    "MemoryFileError": 7,
+    "LockedError": 8,
+    "ReadOnlyError": 9,
+    "StorageError": 9,
+    "MissingExtraError": 10,
+    "EmbeddingError": 11,
+    "ClosedError": 12,
+    "MemvidError": 12,
+    "RecordNotFoundError": 1,
+}
+
+
+def documented() -> dict[int, str]:
+    """The exit codes that the documentation lists."""
+    page = Path(__file__).resolve().parents[3] / "docs" / "cli.md"
+    rows = [line.split("|") for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    return {int(row[1]): row[2].strip() for row in rows if row[1].strip().isdecimal()}
+
+
+def every_error() -> list[type[errors.MemvidError]]:
+    found = [getattr(errors, name) for name in errors.__all__]
+    return [error for error in found if issubclass(error, errors.MemvidError)]
+
+
+@pytest.mark.parametrize("error", every_error(), ids=lambda error: error.__name__)
+def test_every_error_has_its_documented_exit_code(error: type[errors.MemvidError]) -> None:
+    made = errors.DamagedFrameError(1, "?") if error is errors.DamagedFrameError else error("?")
+    assert failures.exit_code(made) == CODES.get(error.__name__, failures.USAGE)
+    assert failures.exit_code(made) in documented()
+
+
+def test_every_other_exit_code_is_documented() -> None:
+    own = {failures.NOTHING, failures.USAGE, failures.PARTLY, failures.BUG}
+    stopped = {failures.INTERRUPTED, failures.CLOSED_PIPE}
+    assert set(documented()) == {0, *own, *stopped, *CODES.values()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "kind"),
+    [
+        (["info", "missing.mp4"], 4, "MemoryNotFoundError"),
+        (["search", "docs", "wing"], 6, "NotAMemoryError"),
+        (["verify", "docs/wings.md"], 6, "NotAMemoryError"),
+        (["add", "empty.mp4", "--text", "a"], 6, "NotAMemoryError"),
+        (["compact", "missing.mp4"], 4, "MemoryNotFoundError"),
+        (["export", "missing.mp4"], 4, "MemoryNotFoundError"),
+        (["sync", "missing", "new.mp4"], 2, "IngestError"),
+        (["import", "docs/wings.md", "-o", "new.mp4"], 2, "IngestError"),
+    ],
+)
+def test_an_error_is_one_line_and_no_traceback(folder: Path, arguments: list[str], code: int, kind: str) -> None:
+    Path("empty.mp4").touch()
+    done = memvid(*arguments)
+    assert (done.code, done.out) == (code, "")
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    as_json = memvid(*arguments, "--json")
+    message = done.err.removeprefix("error: ").rstrip("\n")
+    assert as_json.json == {"error": {"type": kind, "message": message, "exit_code": code}}
+    assert (as_json.code, as_json.err) == (code, done.err)
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(folder: Path) -> None:
+    for arguments in (["--debug", "info", "missing.mp4"], ["info", "missing.mp4", "--debug"]):
+        done = memvid(*arguments)
+        assert done.code == 4
+        assert done.err.startswith("Traceback (most recent call last):")
+        assert done.err.splitlines()[-1].startswith("error: there is no missing.mp4")
+    assert memvid("add", "notes.mp4", "--create", "--text", "a", "--", "--debug").code == 2
+
+
+def test_a_bug_is_called_one(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Memory) -> None:
+        raise TypeError("one thing\nand another")
+
+    monkeypatch.setattr(Memory, "info", broken)
+    done = memvid("info", notes, "--json")
+    assert done.code == 70
+    assert done.err.startswith("error: TypeError: one thing and another; this is a bug in memvid")
+    assert done.err.count("\n") == 1
+    assert done.json["error"]["exit_code"] == 70
+
+
+def test_a_locked_memory_says_who_holds_it(notes: Path) -> None:
+    with Memory.open(notes, "a"):
+        done = memvid("add", notes, "--text", "more")
+        assert done.code == 8
+        assert "is open for writing by process" in done.err
+        assert "mode=" not in done.err
+        assert memvid("search", notes, "wing").code == 0
+
+
+def test_what_is_said_in_shell_words_is_still_what_the_core_says() -> None:
+    package = Path(errors.__file__).parent
+    sources = [path.read_text(encoding="utf-8") for path in package.rglob("*.py") if "cli" not in path.parts]
+    joined = "".join("".join(source.split()) for source in sources).replace('""', "").replace('"f"', "")
+    for python, _ in failures._IN_SHELL_WORDS:
+        assert "".join(python.split()) in joined.replace('"', ""), python

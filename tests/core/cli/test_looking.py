@@ -1,0 +1,89 @@
+"""``info``, ``history`` and ``verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from memvid_core import Memory
+from tests.core.cli.running import memvid
+
+
+def damaged(path: Path) -> Path:
+    """A copy with one byte of the last record's text changed."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    copy = path.with_name("damaged.mp4")
+    copy.write_bytes(data)
+    return copy
+
+
+def test_info_says_what_the_memory_says(notes: Path) -> None:
+    with Memory.open(notes) as memory:
+        told = msgspec.to_builtins(memory.info())
+    done = memvid("info", notes, "--json")
+    assert (done.code, done.err) == (0, "")
+    assert done.json == {"memory": "notes.mp4", **told}
+    shown = memvid("info", notes).out
+    assert shown.splitlines()[0] == "notes.mp4"
+    assert "  records      4 (1 deleted)\n" in shown
+    assert "  description  of wings and engines\n" in shown
+    assert memvid("info", notes, "--as-of", 2, "--json").json["records"] == 5
+
+
+def test_history_lists_the_commits(notes: Path) -> None:
+    done = memvid("history", notes, "--json")
+    assert done.json["memory"] == "notes.mp4"
+    assert [(commit["number"], commit["added"], commit["deleted"]) for commit in done.json["commits"]] == [
+        (1, 4, 0),
+        (2, 1, 0),
+        (3, 0, 1),
+    ]
+    assert set(done.json["commits"][0]) == {"number", "time", "added", "deleted", "frames", "bytes"}
+    head, *lines = memvid("history", notes).out.splitlines()
+    assert head.split() == ["commit", "time", "added", "deleted", "frames", "size"]
+    assert [line.split()[0] for line in lines] == ["1", "2", "3"]
+    assert [commit["number"] for commit in memvid("history", notes, "-n", 1, "--json").json["commits"]] == [3]
+
+
+def test_verify_of_a_whole_memory(notes: Path) -> None:
+    done = memvid("verify", notes)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("notes.mp4: whole (5 records, 3 commits, ")
+    told = memvid("verify", notes, "--json").json
+    assert (told["ok"], told["damage"], told["torn_bytes"], told["records"]) == (True, [], 0, 5)
+
+
+def test_verify_finds_damage(tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    with Memory.create(path) as memory:
+        memory.add(
+            [f"{i} " + str(7**i) for i in range(200)]
+        )  # too few for the embedder to learn from, which takes time
+    copy = damaged(path)
+    done = memvid("verify", copy)
+    assert done.code == 1
+    assert "NOT whole" in done.out
+    assert "commit 1" in done.out
+    assert "--drop-damaged" in done.err
+    told = memvid("verify", copy, "--json")
+    assert (told.code, told.json["ok"]) == (1, False)
+    assert set(told.json["damage"][0]) == {"frame", "commit", "records", "reason"}
+    refused = memvid("compact", copy)
+    assert refused.code == 7
+    assert "--drop-damaged" in refused.err
+    assert memvid("compact", copy, "--drop-damaged").code == 0
+    assert memvid("verify", copy).code == 0
+
+
+def test_verify_finds_a_torn_tail_and_the_next_write_mends_it(notes: Path) -> None:
+    with notes.open("rb+") as file:
+        file.truncate(notes.stat().st_size - 10)
+    done = memvid("verify", notes)
+    assert done.code == 1
+    assert "the last write never finished" in done.out
+    assert done.err.startswith("warning: ")
+    assert memvid("verify", notes, "--json").json["torn_bytes"] > 0
+    assert memvid("add", notes, "--text", "more").code == 0
+    assert memvid("verify", notes).code == 0

@@ -1,0 +1,98 @@
+"""The program as a whole: its help, its version, how little it imports, and that JSON is JSON everywhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.core.cli.running import memvid, process
+
+# Each of them on a memory with the record "lift", and documents in "docs".
+RUNS = {
+    "build": ["build", "docs", "-o", "new.mp4"],
+    "add": ["add", "notes.mp4", "docs", "--text", "more"],
+    "sync": ["sync", "docs", "notes.mp4"],
+    "import": ["import", "export.jsonl", "-o", "new.mp4"],
+    "search": ["search", "notes.mp4", "wing", "--explain"],
+    "get": ["get", "notes.mp4", "lift"],
+    "delete": ["delete", "notes.mp4", "lift"],
+    "compact": ["compact", "notes.mp4"],
+    "info": ["info", "notes.mp4"],
+    "history": ["history", "notes.mp4"],
+    "verify": ["verify", "notes.mp4"],
+    "export": ["export", "notes.mp4", "-o", "new.jsonl"],
+}
+COMMANDS = list(RUNS)
+
+
+def test_the_help_names_every_command() -> None:
+    done = memvid("--help")
+    assert done.code == 0
+    assert re.findall(r"^. ([a-z]+)  ", done.out, re.MULTILINE) == COMMANDS
+    assert memvid().code == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_and_has_json(command: str) -> None:
+    done = memvid(command, "-h")
+    assert done.code == 0
+    assert "--json" in done.out
+    assert done.out == memvid(command, "--help").out
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    for option in ("--version", "-V"):
+        done = memvid(option)
+        assert (done.code, done.out.split()[:2]) == (0, ["memvid-core", version("memvid-core")])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_json_is_one_document_and_the_only_thing_on_standard_output(notes: Path, folder: Path, command: str) -> None:
+    Path("export.jsonl").write_text('{"text": "one"}\n', encoding="utf-8")
+    done = memvid(*RUNS[command], "--json")
+    assert (done.code, done.err) == (0, "")
+    assert isinstance(done.json, dict)
+    assert done.json["memory"] in ("notes.mp4", "new.mp4")
+    assert done.out.count("\n") == 1
+    assert "\x1b" not in done.out
+
+
+def test_starting_imports_nothing_heavy() -> None:
+    program = "import sys, memvid_core.cli; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = set(process(code=program).out.split())
+    assert "typer" in loaded
+    assert not loaded & {"av", "rich", "scipy", "sklearn", "joblib", "PIL", "zxingcpp", "lxml"}
+
+
+def test_it_runs_as_a_module_and_by_name(notes: Path) -> None:
+    assert process("info", notes, "--json").json["records"] == 4
+    done = process("--help")
+    assert "Usage: memvid [OPTIONS]" in done.out
+
+
+def test_an_output_that_is_no_utf8_still_gets_json_in_utf8(notes: Path) -> None:
+    program = "from memvid_core.cli import app; app()"
+    told = process("get", notes, "날개", "--json", code=program, PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    assert (told.code, json.loads(told.out)["records"][0]["id"]) == (0, "날개")
+    shown = process("get", notes, "날개", code=program, PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.startswith("??\n")
+
+
+if sys.platform != "win32":
+
+    def test_a_file_name_that_is_no_unicode_is_no_obstacle(folder: Path) -> None:
+        with open(b"docs/caf\xe9.txt", "w", encoding="utf-8") as file:
+            file.write("Coffee is served.")
+        with open(b"docs/th\xe9.pdf", "w", encoding="utf-8") as file:
+            file.write("no pdf")
+        done = process("build", "docs", "-o", "notes.mp4", "--json")
+        assert done.code == 3
+        assert "docs/caf\\udce9.txt" in done.json["added"]
+        assert done.json["failed"][0]["source"] == "docs/th\\udce9.pdf"
+        assert process("sync", "docs", "notes.mp4", "--json").json["added"] == []

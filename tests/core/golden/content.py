@@ -1,0 +1,14 @@
+"""What the golden files hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+RECORDS: list[tuple[str, str, dict[str, Any]]] = [
+    ("plain", "A text of the first version.", {}),
+    ("한국어", "서울의 봄은 짧다. 🎞️", {"쪽": 3, "tags": ["a", None, 1.5, True]}),
+    ("long", "0123456789abcdef" * 3000, {"nested": {"deep": [{"x": 1}]}}),
+    ("gone", "This one is deleted.", {}),
+    ("changed", "Before.", {"version": 1}),
+]
+REPLACED: tuple[str, str, dict[str, Any]] = ("changed", "After.", {"version": 2})

@@ -1,0 +1,34 @@
+"""A memory plays in a real browser at every moment of its life."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from memvid_core import Memory
+from tests.core.embedders import embed
+from tests.core.video.browsing import served, told
+
+PAGE = """<body><video id="shown" muted src="memory.mp4"></video>
+<script>
+const say = (more) => fetch("/said", {method: "POST", body: JSON.stringify(
+    {duration: shown.duration, width: shown.videoWidth, height: shown.videoHeight, ...more})});
+shown.onerror = () => say({error: shown.error.message});
+shown.onended = () => say({ended: shown.currentTime});
+shown.oncanplaythrough = () => { shown.playbackRate = 4; shown.play(); };
+</script>"""
+
+
+def test_a_memory_appended_three_times_plays_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "memory.mp4"
+    with Memory.create(path, embed) as memory:
+        for i in range(3):
+            memory.add([f"text {i} {j} " * 30 for j in range(400)])
+        frames = memory.info().frames
+    (tmp_path / "page.html").write_text(PAGE)
+    with served(tmp_path) as root:
+        seen = json.loads(told(f"{root}/page.html", tmp_path / "profile"))
+    assert "error" not in seen, seen
+    assert (seen["width"], seen["height"]) == (256, 256)
+    assert abs(seen["duration"] - (frames + 2) / 30) < 0.05
+    assert abs(seen["ended"] - seen["duration"]) < 0.05

@@ -1,0 +1,47 @@
+"""Files written by every version of the format open and say what they always said."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memvid_core import Memory
+from tests.core.embedders import embed
+from tests.core.golden.content import RECORDS, REPLACED
+
+FILES = sorted((Path(__file__).parent / "golden").glob("format-*.mp4"))
+
+
+@pytest.mark.parametrize("golden", FILES, ids=lambda path: path.stem)
+def test_it_opens_and_holds_what_it_held(golden: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    shutil.copy(golden, path)
+    expected = [record for record in RECORDS if record[0] not in ("gone", "changed")] + [REPLACED]
+    with Memory.open(path, embedder=embed) as memory:
+        assert [(record.id, record.text, record.metadata) for record in memory] == expected
+        assert memory.info().description == "golden"
+        assert memory.verify().ok
+        vector = memory.vectors(["plain"])["plain"]
+        assert np.array_equal(vector, embed([RECORDS[0][1]])[0].astype(np.float16))
+    with Memory.open(path, embedder=embed, as_of=5) as past:
+        assert [(record.id, record.text, record.metadata) for record in past] == RECORDS
+
+
+@pytest.mark.parametrize("golden", FILES, ids=lambda path: path.stem)
+def test_it_takes_more(golden: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    shutil.copy(golden, path)
+    before = path.read_bytes()
+    with Memory.open(path, "a", embedder=embed) as memory:
+        memory.add("And one more.", ids="more")
+        assert memory.verify().ok
+    assert path.read_bytes()[: len(before)] == before
+
+
+def test_the_files_are_the_ones_that_were_released() -> None:
+    digests = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in FILES}
+    assert digests == {"format-1": "7cc422507a85094c"}

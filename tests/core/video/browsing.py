@@ -1,0 +1,86 @@
+"""A real browser, headless, looking at a page that is served from this machine."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import queue
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+PLACES = (
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "C:/Program Files/Google/Chrome/Application/chrome.exe",
+    "C:/Program Files (x86)/Microsoft/Edge/Application/msedge.exe",
+)
+QUIETLY = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def browser() -> str:
+    """The program to run; MEMVID_BROWSER names one that is not found by itself."""
+    found = os.environ.get("MEMVID_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    found = found or next((place for place in PLACES if Path(place).exists()), None)
+    assert found, "this test needs Chromium, Chrome or Edge; MEMVID_BROWSER names one elsewhere"
+    return found
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and keeps what a page posts."""
+
+    posted: queue.Queue[str] = queue.Queue()
+
+    def do_POST(self) -> None:
+        """Keep the body."""
+        self.posted.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a server of the files in ``folder``."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def look(address: str, profile: Path, *options: str) -> str:
+    """What the browser prints when it opens ``address`` with a new profile."""
+    command = [browser(), *QUIETLY, f"--user-data-dir={profile}", *options, address]
+    return subprocess.run(command, check=True, capture_output=True, timeout=120, text=True).stdout
+
+
+def told(address: str, profile: Path) -> str:
+    """What the page at ``address`` posts to its own server, within a minute."""
+    command = [browser(), *QUIETLY, f"--user-data-dir={profile}", "--remote-debugging-port=0"]
+    command += ["--autoplay-policy=no-user-gesture-required", address]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        return Quiet.posted.get(timeout=60)
+    finally:
+        running.kill()
+        running.wait()

@@ -1,0 +1,26 @@
+"""Texts to vectors: the contract, adapters for outside models, and a built-in embedder that needs no model."""
+
+from memvid_core.embedding.adapters import (
+    CallableEmbedder,
+    EncodeEmbedder,
+    LangChainEmbedder,
+    LlamaIndexEmbedder,
+    as_embedder,
+)
+from memvid_core.embedding.builtin import HashingEmbedder
+from memvid_core.embedding.models import load_model
+from memvid_core.embedding.protocol import Embedder, FittableEmbedder, check_vector, check_vectors
+
+__all__ = [
+    "CallableEmbedder",
+    "Embedder",
+    "EncodeEmbedder",
+    "FittableEmbedder",
+    "HashingEmbedder",
+    "LangChainEmbedder",
+    "LlamaIndexEmbedder",
+    "as_embedder",
+    "check_vector",
+    "check_vectors",
+    "load_model",
+]

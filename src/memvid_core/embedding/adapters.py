@@ -1,0 +1,396 @@
+"""Outside models as embedders; duck typing only, no framework is imported."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from memvid_core.embedding.protocol import Embedder, Vectors, check_vector, check_vectors
+from memvid_core.errors import EmbeddingError, InvalidInputError, MemvidError
+
+__all__ = ["CallableEmbedder", "EncodeEmbedder", "LangChainEmbedder", "LlamaIndexEmbedder", "as_embedder"]
+
+_MODEL_ATTRIBUTES = ("model", "model_name", "model_id", "model_name_or_path", "deployment", "base_model_name")
+_CHECK_IN_THREAD = 256  # vectors; checking more would hold the event loop for milliseconds
+
+
+def identity(obj: object) -> str:
+    """Class name and model name of an outside object: stable across processes, without secrets or addresses."""
+    name = type(obj).__name__
+    tokenizer = getattr(obj, "tokenizer", None)  # where a SentenceTransformer keeps the name it was loaded by
+    candidates = [getattr(obj, attribute, None) for attribute in _MODEL_ATTRIBUTES]
+    for value in [*candidates, getattr(tokenizer, "name_or_path", None)]:
+        if isinstance(value, str) and value.strip():  # a mock has every attribute, but no string in it
+            return f"{name}:{_plain(value.strip())}"
+    return name
+
+
+def _plain(model: str) -> str:
+    """A model's name without what a URL or a local path would give away."""
+    if "://" in model or model.startswith(("/", "~", ".")) or "\\" in model or model.count("/") > 1:
+        model = re.split(r"[?#]", model)[0].rstrip("/\\")
+        return re.split(r"[/\\]", model)[-1].rpartition("@")[2]
+    return model
+
+
+class _Adapter:
+    """What all adapters share: one call out, checked on the way back."""
+
+    def __init__(self, name: str, dimension: int | None, exact: bool) -> None:
+        self._name = name
+        self._dimension = dimension
+        self._dtype = None if exact else np.float32
+
+    @property
+    def name(self) -> str:
+        """The identity that a memory records."""
+        return self._name
+
+    @property
+    def dimension(self) -> int | None:
+        """Components of each vector; ``None`` until it is known."""
+        return self._dimension
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self._name!r}, dimension={self._dimension})"
+
+    def _documents(self, texts: list[str]) -> object:
+        raise NotImplementedError
+
+    def _query(self, text: str) -> object:
+        raise NotImplementedError
+
+    def _adocuments(self, texts: list[str]) -> Awaitable[object] | None:
+        """The model's own coroutine; ``None`` where it has none that runs without blocking."""
+        return None
+
+    def _aquery(self, text: str) -> Awaitable[object] | None:
+        return None
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts to be stored.
+
+        Args:
+            texts: The texts; none of them: the model is not called.
+
+        Returns:
+            ``(len(texts), dimension)``; ``(0, 0)`` with a ``UserWarning`` where the model returned nothing at all.
+
+        Raises:
+            EmbeddingError: The model failed (its exception is the cause) or gave another number of vectors.
+            VectorError: The model gave vectors that are not finite numbers.
+        """
+        texts = _texts(texts)
+        if not texts:
+            return self._none()
+        try:
+            vectors = self._documents(texts)
+        except Exception as error:
+            raise self._failed(error, len(texts)) from error
+        return self._checked(vectors, len(texts))
+
+    def embed_query(self, text: str) -> Vectors:
+        """Embed a question: ``(dimension,)``; ``(0,)`` with a ``UserWarning`` where the model returned nothing.
+
+        Raises:
+            EmbeddingError: The model failed; its exception is the cause.
+            VectorError: The model gave a vector that is not finite numbers.
+        """
+        try:
+            vector = self._query(text)
+        except Exception as error:
+            raise self._failed(error, 1) from error
+        return self._checked_query(vector)
+
+    async def aembed_documents(self, texts: Sequence[str]) -> Vectors:
+        """As ``embed_documents``; awaits the model's own coroutine once, or runs a synchronous model in a thread."""
+        texts = _texts(texts)
+        if not texts:
+            return self._none()
+        try:
+            call = self._adocuments(texts)
+            vectors = await (asyncio.to_thread(self._documents, texts) if call is None else call)
+        except Exception as error:
+            raise self._failed(error, len(texts)) from error
+        if len(texts) > _CHECK_IN_THREAD:
+            return await asyncio.to_thread(self._checked, vectors, len(texts))
+        return self._checked(vectors, len(texts))
+
+    async def aembed_query(self, text: str) -> Vectors:
+        """As ``embed_query``; awaits the model's own coroutine once, or runs a synchronous model in a thread."""
+        try:
+            call = self._aquery(text)
+            vector = await (asyncio.to_thread(self._query, text) if call is None else call)
+        except Exception as error:
+            raise self._failed(error, 1) from error
+        return self._checked_query(vector)
+
+    def _none(self) -> Vectors:
+        return np.zeros((0, self._dimension or 0), dtype=np.float32)
+
+    def _checked(self, vectors: object, count: int) -> Vectors:
+        matrix = check_vectors(vectors, count, dtype=self._dtype, source=self._name)
+        if len(matrix):
+            self._dimension = matrix.shape[1]
+        return matrix
+
+    def _checked_query(self, vector: object) -> Vectors:
+        checked = check_vector(vector, dtype=self._dtype, source=self._name)
+        if len(checked):
+            self._dimension = len(checked)
+        return checked
+
+    def _first(self, vectors: object) -> object:
+        checked = check_vectors(vectors, 1, dtype=self._dtype, source=self._name)
+        return checked[0] if len(checked) else np.zeros(0, dtype=np.float32)
+
+    def _failed(self, error: Exception, count: int) -> MemvidError:
+        if isinstance(error, MemvidError):
+            return error
+        texts = "1 text" if count == 1 else f"{count} texts"
+        return EmbeddingError(f"{self._name} failed on {texts}: {type(error).__name__}: {error}")
+
+
+class LangChainEmbedder(_Adapter):
+    """A LangChain ``Embeddings`` object, or anything with its methods.
+
+    Args:
+        model: Has ``embed_documents`` and ``embed_query``; ``aembed_documents`` and ``aembed_query`` are awaited where
+            it has them.
+        name: The identity to record; else ``langchain:<class>:<model name>``.
+        exact: Keep double precision where the model gives it.
+    """
+
+    def __init__(self, model: Any, *, name: str | None = None, exact: bool = False) -> None:
+        super().__init__(name or f"langchain:{identity(model)}", None, exact)
+        self.model = model
+
+    def _documents(self, texts: list[str]) -> object:
+        return self.model.embed_documents(texts)
+
+    def _query(self, text: str) -> object:
+        return self.model.embed_query(text)
+
+    def _adocuments(self, texts: list[str]) -> Awaitable[object] | None:
+        return _call_async(self.model, "aembed_documents", texts)
+
+    def _aquery(self, text: str) -> Awaitable[object] | None:
+        return _call_async(self.model, "aembed_query", text)
+
+
+class LlamaIndexEmbedder(_Adapter):
+    """A LlamaIndex ``BaseEmbedding`` object, or anything with its methods.
+
+    Args:
+        model: Has ``get_text_embedding_batch`` and ``get_query_embedding``; their ``aget_`` forms are awaited, unless
+            they only call the synchronous ones (as local models do) and so would block: these run in a thread.
+        name: The identity to record; else ``llama-index:<class>:<model name>``.
+        exact: Keep double precision where the model gives it.
+    """
+
+    def __init__(self, model: Any, *, name: str | None = None, exact: bool = False) -> None:
+        name = name or f"llama-index:{identity(model)}".removesuffix(":unknown")  # the framework's default model name
+        super().__init__(name, None, exact)
+        self.model = model
+
+    def _documents(self, texts: list[str]) -> object:
+        return self.model.get_text_embedding_batch(texts)
+
+    def _query(self, text: str) -> object:
+        return self.model.get_query_embedding(text)
+
+    def _adocuments(self, texts: list[str]) -> Awaitable[object] | None:
+        cls = type(self.model)
+        hook = getattr(cls, "_aget_text_embeddings", None)
+        one_by_one = getattr(hook, "__qualname__", "").startswith("BaseEmbedding.")  # the default: text after text
+        if _hands_on(cls, "_aget_text_embeddings", "_get_text_embeddings"):
+            return None
+        if one_by_one and _hands_on(cls, "_aget_text_embedding", "_get_text_embedding"):
+            return None
+        return _call_async(self.model, "aget_text_embedding_batch", texts)
+
+    def _aquery(self, text: str) -> Awaitable[object] | None:
+        if _hands_on(type(self.model), "_aget_query_embedding", "_get_query_embedding"):
+            return None
+        return _call_async(self.model, "aget_query_embedding", text)
+
+
+class EncodeEmbedder(_Adapter):
+    """A SentenceTransformer, a model2vec model, or anything whose ``encode(texts)`` gives one vector a text.
+
+    Args:
+        model: Has ``encode``; where its class has ``encode_query`` and ``encode_document`` too (models with prompts),
+            these are used.
+        name: The identity to record; else ``encode:<class>:<model name>``.
+        exact: Keep double precision where the model gives it.
+    """
+
+    def __init__(self, model: Any, *, name: str | None = None, exact: bool = False) -> None:
+        super().__init__(name or f"encode:{identity(model)}", _dimension_of(model), exact)
+        self.model = model
+        prompts = all(callable(getattr(type(model), method, None)) for method in ("encode_query", "encode_document"))
+        self._encode_documents = model.encode_document if prompts else model.encode
+        self._encode_query = model.encode_query if prompts else model.encode
+
+    def _documents(self, texts: list[str]) -> object:
+        return self._encode_documents(texts)
+
+    def _query(self, text: str) -> object:
+        return self._first(self._encode_query([text]))
+
+
+class CallableEmbedder(_Adapter):
+    """A function from texts to vectors.
+
+    Args:
+        function: Takes a list of texts, gives one vector a text; may be a coroutine function, which then serves the
+            async methods only.
+        query: Takes one question and gives its vector, where questions are embedded in another way.
+        name: The identity to record; else ``callable:<its name>``. Name it yourself where several could be meant.
+        dimension: Components of each vector, where known.
+        exact: Keep double precision where the function gives it.
+
+    Example:
+        >>> CallableEmbedder(lambda texts: [[float(len(text))] for text in texts], name="length").embed_query("four")
+        array([4.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        function: Callable[[list[str]], Any],
+        *,
+        query: Callable[[str], Any] | None = None,
+        name: str | None = None,
+        dimension: int | None = None,
+        exact: bool = False,
+    ) -> None:
+        given = getattr(function, "__qualname__", None)
+        own = given if isinstance(given, str) else identity(function)
+        super().__init__(name or f"callable:{own}", dimension, exact)
+        self.function = function
+        self.query = query
+
+    def _documents(self, texts: list[str]) -> object:
+        return self._settled(self.function(texts))
+
+    def _query(self, text: str) -> object:
+        if self.query is not None:
+            return self._settled(self.query(text))
+        return self._first(self._settled(self.function([text])))
+
+    def _adocuments(self, texts: list[str]) -> Awaitable[object] | None:
+        return self.function(texts) if _is_async(self.function) else None
+
+    def _aquery(self, text: str) -> Awaitable[object] | None:
+        if self.query is not None:
+            return self.query(text) if _is_async(self.query) else None
+        return self._afirst(text) if _is_async(self.function) else None
+
+    async def _afirst(self, text: str) -> object:
+        return self._first(await self.function([text]))
+
+    def _settled(self, result: object) -> object:
+        if inspect.iscoroutine(result):
+            result.close()
+            raise EmbeddingError(f"{self._name} is a coroutine function: call the async methods, or give a plain one")
+        return result
+
+
+def as_embedder(obj: object = None, *, exact: bool = False) -> Embedder:
+    """Make an embedder of whatever embeds texts.
+
+    Args:
+        obj: An ``Embedder`` (returned as it is), a LangChain ``Embeddings``, a LlamaIndex ``BaseEmbedding``, anything
+            with ``encode``, a function from a list of texts to vectors, the name of a model (see ``load_model``), or
+            ``None`` for the built-in offline embedder.
+        exact: Adapters keep double precision where a model gives it, instead of float32.
+
+    Returns:
+        The embedder.
+
+    Raises:
+        InvalidInputError: Nothing that can embed.
+        MissingExtraError: The model's name needs a package that is not installed.
+        EmbeddingError: The named model cannot be loaded.
+
+    Example:
+        >>> as_embedder(None).name
+        'memvid-hash-v1:384'
+    """
+    from memvid_core.embedding.builtin import HashingEmbedder
+    from memvid_core.embedding.models import load_model
+
+    if obj is None:
+        return HashingEmbedder()
+    if isinstance(obj, str):
+        return load_model(obj, exact=exact)
+    if isinstance(obj, type):
+        raise InvalidInputError(f"{obj.__name__} is a class: give an instance of it, such as {obj.__name__}()")
+    # a framework's own classes first: an Embeddings that happens to have a name and a dimension still returns lists
+    if _comes_from(obj, "langchain_core") and _has(obj, "embed_documents", "embed_query"):
+        return LangChainEmbedder(obj, exact=exact)
+    if isinstance(obj, Embedder) and isinstance(obj.name, str):
+        return obj
+    if _has(obj, "embed_documents", "embed_query"):
+        return LangChainEmbedder(obj, exact=exact)
+    if _has(obj, "get_text_embedding_batch", "get_query_embedding"):
+        return LlamaIndexEmbedder(obj, exact=exact)
+    if _has(obj, "encode"):
+        return EncodeEmbedder(obj, exact=exact)
+    if callable(obj):
+        return CallableEmbedder(obj, exact=exact)
+    raise InvalidInputError(
+        f"a {type(obj).__name__} cannot embed: give a LangChain or LlamaIndex embedding, an object with encode(), a"
+        " function from a list of texts to vectors, the name of a model, or None for the built-in embedder"
+    )
+
+
+def _texts(texts: Sequence[str]) -> list[str]:
+    return texts if isinstance(texts, list) else list(texts)
+
+
+def _has(obj: object, *methods: str) -> bool:
+    return all(callable(getattr(obj, method, None)) for method in methods)
+
+
+def _comes_from(obj: object, package: str) -> bool:
+    return any(cls.__module__.partition(".")[0] == package for cls in type(obj).__mro__)
+
+
+def _call_async(obj: object, method: str, argument: object) -> Awaitable[object] | None:
+    function = getattr(obj, method, None)
+    if not callable(function):
+        return None
+    result = function(argument)
+    return result if inspect.isawaitable(result) else _ready(result)
+
+
+async def _ready(result: object) -> object:
+    return result
+
+
+def _is_async(function: object) -> bool:
+    method = vars(type(function)).get("__call__")  # an object that is called may have a coroutine for it
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
+
+
+def _hands_on(cls: type, method: str, to: str) -> bool:
+    """Whether a method does nothing but call the other: its code then uses no other name."""
+    code = getattr(getattr(cls, method, None), "__code__", None)
+    return getattr(code, "co_names", None) == (to,)
+
+
+def _dimension_of(model: object) -> int | None:
+    for attribute in ("get_embedding_dimension", "get_sentence_embedding_dimension", "dim", "dimension"):
+        if getattr(type(model), attribute, None) is None and attribute not in getattr(model, "__dict__", {}):
+            continue
+        value = getattr(model, attribute)
+        value = value() if callable(value) else value
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    return None

@@ -1,0 +1,197 @@
+"""Texts to hashed features, words and character n-grams, by integer arithmetic that is the same everywhere.
+
+A feature is a 64-bit hash. Words written with spaces are one feature each (English endings cut off); words with letters
+beyond ASCII add their 4-grams, which do for other languages what a stemmer does (McNamee and Mayfield, Information
+Retrieval 7, 2004); scripts without spaces, and Hangul, give the bigrams of each run, its edges included.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+__all__ = ["END", "NGRAM", "STOP", "WORD", "Terms", "mix", "signs", "terms", "words"]
+
+WORD, STOP, NGRAM, END = range(4)  # kinds of features: a word, a function word, an n-gram, the n-gram that ends a word
+
+# Letters and digits, and the marks that Python's \w leaves out though words are written with them.
+_MARKS = "\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963"
+_MARKS += "\u0966-\u0dff\u0e00-\u109f\u1780-\u17ff"
+_TOKEN = re.compile(f"(?:[^\\W_]|[{_MARKS}])+|[\u2600-\u27bf\U0001f000-\U0001faff]")
+# Thai to Tibetan, Myanmar, Khmer, Hangul, Kana, Han: scripts without spaces, and words that carry their particles.
+_RUN = re.compile(
+    "[\u0e00-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]"
+)
+_LONGEST = 64  # characters of a token; a longer one, as a run without spaces may be, is taken in pieces
+_STOP_WORDS = """a about above after again against all also am an and any are as at be because been before being below
+between both but by can could did do does doing down during each few for from further had has have having he her here
+hers him his how i if in into is it its itself just me more most my no nor not now of off on once only or other our out
+over own per same she should so some such than that the their them then there these they this those through to too
+under until up upon very was we were what when where which while who whom why will with would you your"""
+_ENDINGS = (
+    ("ational", "ate"), ("ization", "ize"), ("fulness", "ful"), ("iveness", "ive"), ("ements", "e"), ("ement", "e"),
+    ("ments", ""), ("ment", ""), ("ings", ""), ("ing", ""), ("edly", ""), ("ies", "y"), ("ied", "y"), ("sses", "ss"),
+    ("ed", ""), ("ly", ""), ("es", ""), ("s", ""),
+)  # fmt: skip
+
+_Features = tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint8]]  # word number, hash, kind
+_MASK = (1 << 64) - 1
+_BASE = 0x9E3779B97F4A7C15
+_POWERS = np.array([pow(_BASE, exponent, 1 << 64) for exponent in range(_LONGEST + 2)], dtype=np.uint64)
+
+
+class Terms(NamedTuple):
+    """The features of a batch of texts: counts ``(texts, features)``, and each feature's hash and kind."""
+
+    counts: csr_matrix
+    hashes: NDArray[np.uint64]
+    kinds: NDArray[np.uint8]
+
+
+def mix(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
+    """A hash of integers, each bit of which depends on each bit of its input.
+
+    Source: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+
+    Example:
+        >>> [hex(int(h)) for h in mix(np.arange(2, dtype=np.uint64))]
+        ['0xe220a8397b1dcdaf', '0x6e789e6aa1b965f4']
+    """
+    z = values * np.uint64(_BASE) + np.uint64((seed * 0xD1342543DE82EF95 + _BASE) & _MASK)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def signs(hashes: NDArray[np.uint64], dimension: int, seed: int) -> NDArray[np.float32]:
+    """A row of ``dimension`` pseudo-random signs for each hash: float32 ``(len(hashes), dimension)``, each 1 or -1."""
+    blocks = -(-dimension // 64)
+    bits = np.empty((len(hashes), blocks), dtype="<u8")  # little-endian on every machine
+    for block in range(blocks):
+        bits[:, block] = mix(hashes, seed + block)
+    drawn = np.unpackbits(bits.view(np.uint8), axis=1, count=dimension, bitorder="little").astype(np.float32)
+    drawn *= 2
+    drawn -= 1
+    return drawn
+
+
+def words(text: str) -> list[str]:
+    """The tokens of a text, compatibility forms and case folded away; longer runs come in pieces of 64 characters.
+
+    Example:
+        >>> words("Ｈello, Größe 대통령은 🙂!")
+        ['hello', 'grösse', '대통령은', '🙂']
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    tokens: list[str] = _TOKEN.findall(text.casefold())
+    if any(len(token) > _LONGEST for token in tokens):
+        tokens = [token[i : i + _LONGEST] for token in tokens for i in range(0, len(token), _LONGEST)]
+    return tokens
+
+
+def stem(word: str) -> str:
+    """An English word without its ending.
+
+    Example:
+        >>> [stem(word) for word in ("layers", "heating", "boundary", "studied", "class")]
+        ['layer', 'heat', 'boundary', 'study', 'class']
+    """
+    if len(word) > 4:
+        for ending, replacement in _ENDINGS:
+            if word.endswith(ending) and len(word) - len(ending) >= 3:
+                if not (ending == "s" and word.endswith(("ss", "us", "is"))):
+                    word = word[: len(word) - len(ending)] + replacement
+                break
+    return word[:-1] if len(word) > 3 and word.endswith("e") else word
+
+
+def terms(texts: Sequence[str]) -> Terms:
+    """Count the features of texts."""
+    from scipy.sparse import csr_matrix
+
+    vocabulary: dict[str, int] = {}
+    indices: list[int] = []
+    pointers = [0]
+    for text in texts:
+        indices += [vocabulary.setdefault(word, len(vocabulary)) for word in words(text)]
+        pointers.append(len(indices))
+    owners, hashes, kinds = _features(list(vocabulary))
+    unique, first, columns = np.unique(hashes, return_index=True, return_inverse=True)
+    shape = len(vocabulary), len(unique)
+    by_word = csr_matrix((np.ones(len(owners), np.float32), (owners, columns)), shape=shape)
+    by_text = csr_matrix((np.ones(len(indices), np.float32), indices, pointers), shape=(len(texts), len(vocabulary)))
+    counts = (by_text @ by_word).tocsr()
+    counts.sort_indices()  # one order of summation
+    return Terms(counts, unique, kinds[first])
+
+
+def _features(vocabulary: list[str]) -> _Features:
+    """The features of each word: its number in the vocabulary, hash and kind."""
+    whole: list[int] = []
+    pairs: list[int] = []
+    fours: list[int] = []
+    for index, word in enumerate(vocabulary):
+        if word.isascii():
+            whole.append(index)
+        elif _RUN.search(word):
+            pairs.append(index)
+        else:
+            whole.append(index)
+            fours.append(index)
+    stems = [stem(vocabulary[index]) for index in whole]
+    hashes = _whole(stems)
+    kinds = np.where(np.isin(hashes, _stop_hashes()), STOP, WORD).astype(np.uint8)
+    parts = [(np.array(whole, dtype=np.int64), hashes, kinds)]
+    parts += [_ngrams(vocabulary, pairs, 2), _ngrams(vocabulary, fours, 4)]
+    owners, hashed, kind = zip(*parts, strict=True)
+    return np.concatenate(owners), np.concatenate(hashed), np.concatenate(kind)
+
+
+def _codes(strings: list[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """All characters as numbers, and the length of each string."""
+    joined = "".join(strings).encode("utf-32-le", "surrogatepass")
+    return np.frombuffer(joined, dtype="<u4").astype(np.uint64), np.array([len(s) for s in strings], dtype=np.int64)
+
+
+def _whole(strings: list[str]) -> NDArray[np.uint64]:
+    if not strings:
+        return np.zeros(0, dtype=np.uint64)
+    codes, lengths = _codes(strings)
+    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    places = np.arange(len(codes)) - np.repeat(starts, lengths)
+    return mix(np.add.reduceat(codes * _POWERS[places], starts), seed=1)
+
+
+def _ngrams(vocabulary: list[str], chosen: list[int], n: int) -> _Features:
+    """The n-grams of the chosen words, each word between two edges."""
+    codes, lengths = _codes([f"\0{vocabulary[index]}\0" for index in chosen])
+    if not len(codes):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.uint8)
+    ends = np.repeat(np.cumsum(lengths), lengths)[: len(codes)]
+    starts = np.flatnonzero(np.arange(len(codes)) + n <= ends)
+    hashes = np.zeros(len(starts), dtype=np.uint64)
+    for offset in range(n):
+        hashes += codes[starts + offset] * _POWERS[offset]
+    owners = np.repeat(np.array(chosen, dtype=np.int64), lengths)[starts]
+    kinds = np.where(codes[starts + n - 1] == 0, END, NGRAM).astype(np.uint8)
+    return owners, mix(hashes, seed=n), kinds
+
+
+_stop: NDArray[np.uint64] | None = None
+
+
+def _stop_hashes() -> NDArray[np.uint64]:
+    global _stop
+    if _stop is None:
+        _stop = np.unique(_whole([stem(word) for word in _STOP_WORDS.split()]))
+    return _stop

@@ -1,0 +1,100 @@
+"""Real models by name; the package that runs each is an extra, imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from memvid_core.embedding.adapters import CallableEmbedder, EncodeEmbedder
+from memvid_core.embedding.builtin import HashingEmbedder
+from memvid_core.embedding.protocol import Embedder
+from memvid_core.errors import EmbeddingError, InvalidInputError, MissingExtraError
+
+__all__ = ["load_model"]
+
+
+def load_model(name: str, *, exact: bool = False) -> Embedder:
+    """Load an embedding model by its name.
+
+    Args:
+        name: ``"fastembed:BAAI/bge-small-en-v1.5"``, ``"model2vec:minishlab/potion-base-8M"``,
+            ``"sentence-transformers:<model>"``, a bare model name (``"sentence-transformers/all-MiniLM-L6-v2"``,
+            ``"all-MiniLM-L6-v2"``: sentence-transformers), or the built-in ``"memvid-hash-v1:<dimension>"``. A model is
+            a name on the Hugging Face hub, fetched once into its cache, or a local folder.
+        exact: Keep double precision where the model gives it.
+
+    Returns:
+        The embedder; its name is ``<package>:<model>``.
+
+    Raises:
+        MissingExtraError: The package that runs it is not installed; the message names the extra.
+        EmbeddingError: The package cannot load it; the message says what to do without a network.
+
+    Example:
+        >>> load_model("memvid-hash-v1:256").dimension
+        256
+    """
+    kind, colon, model = name.strip().partition(":")
+    if not colon or kind not in {*_LOADERS, HashingEmbedder.kind}:
+        kind, model = "sentence-transformers", name.strip()
+    if not model:
+        raise InvalidInputError(f"{name!r} names no model: write one such as 'model2vec:minishlab/potion-base-8M'")
+    if kind == HashingEmbedder.kind:
+        return HashingEmbedder.from_name(name.strip())
+    return _LOADERS[kind](model, exact)
+
+
+def _sentence_transformers(model: str, exact: bool) -> Embedder:
+    package = _import("sentence_transformers", "sentence-transformers")
+    return EncodeEmbedder(
+        _load(package.SentenceTransformer, model), name=_name("sentence-transformers", model), exact=exact
+    )
+
+
+def _model2vec(model: str, exact: bool) -> Embedder:
+    package = _import("model2vec", "model2vec")
+    return EncodeEmbedder(
+        _load(package.StaticModel.from_pretrained, model), name=_name("model2vec", model), exact=exact
+    )
+
+
+def _fastembed(model: str, exact: bool) -> Embedder:
+    loaded = _load(_import("fastembed", "fastembed").TextEmbedding, model)
+    size = getattr(loaded, "embedding_size", None)
+    return CallableEmbedder(
+        lambda texts: list(loaded.passage_embed(texts)),
+        query=lambda text: next(iter(loaded.query_embed(text))),
+        name=_name("fastembed", model),
+        dimension=size if isinstance(size, int) else None,
+        exact=exact,
+    )
+
+
+_LOADERS = {"sentence-transformers": _sentence_transformers, "model2vec": _model2vec, "fastembed": _fastembed}
+
+
+def _name(package: str, model: str) -> str:
+    """The recorded identity; a local folder counts by its last part, so that a memory names no one's home."""
+    if "\\" in model or model.startswith(("/", "~", ".")) or model.count("/") > 1:
+        model = model.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return f"{package}:{model}"
+
+
+def _import(module: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"this embedder needs the package {extra}, which cannot be imported ({error});"
+            f" install it with: pip install 'memvid-core[{extra}]'"
+        ) from error
+
+
+def _load(loader: Any, model: str) -> Any:
+    try:
+        return loader(model)
+    except Exception as error:  # every package and its hub client raise their own
+        raise EmbeddingError(
+            f"the model {model!r} cannot be loaded: {type(error).__name__}: {error}. Check its name; without a network,"
+            " load it once where there is one (its cache is then used), or name a local folder that holds it"
+        ) from error

@@ -1,0 +1,118 @@
+"""MemvidRetriever: the store as a LangChain retriever with options of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from pydantic import ConfigDict, Field, model_validator
+from typing_extensions import override
+
+from langchain_memvid.reranking import arerank, check_reranker, rerank
+from langchain_memvid.search import RetrievalMode
+from langchain_memvid.vectorstore import MemvidVectorStore
+
+__all__ = ["MemvidRetriever"]
+
+
+class MemvidRetriever(BaseRetriever):
+    """Finds documents in a memory; each field can also be given to one ``invoke``.
+
+    Example:
+        >>> store = MemvidVectorStore.from_texts(["the wing lifts", "the engine hums"])
+        >>> retriever = MemvidRetriever(vectorstore=store, k=2)
+        >>> [document.page_content for document in retriever.invoke("a lifting wing", k=1)]
+        ['the wing lifts']
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    vectorstore: MemvidVectorStore = Field(default=None)  # type: ignore[assignment]
+    """Where to search; or give ``path``."""
+    path: str | os.PathLike[str] | None = None
+    """A memory's file, opened for reading when there is no ``vectorstore``."""
+    embedding: Any = None
+    """The embedder that wrote the file at ``path``; None if that was the built-in one."""
+    k: int = Field(default=4, ge=0)
+    """How many documents at most."""
+    search_type: Literal["similarity", "mmr", "similarity_score_threshold"] = "similarity"
+    """As in LangChain's own retriever."""
+    retrieval_mode: RetrievalMode | None = None
+    """``"dense"``, ``"hybrid"`` or ``"lexical"``; None is the store's."""
+    filter: Mapping[str, Any] | Callable[[Document], bool] | None = None
+    """A dict of the filter language, or a function of a document."""
+    score_threshold: float | None = Field(default=None, ge=0, le=1)
+    """The least relevance; ``similarity_score_threshold`` needs it."""
+    fetch_k: int = Field(default=20, ge=0)
+    """How many candidates maximal marginal relevance, or a reranker, chooses from."""
+    lambda_mult: float = Field(default=0.5, ge=0, le=1)
+    """For ``mmr``: 1 is the plain ranking, 0 the greatest diversity."""
+    alpha: float | None = Field(default=None, ge=0, le=1)
+    """For hybrid: the weight of the dense half, from 0 to 1."""
+    reranker: Any = None
+    """A document compressor of LangChain, or a function ``(query, texts) -> scores``, async or not."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _opened(cls, values: dict[str, Any]) -> dict[str, Any]:
+        store, path = values.get("vectorstore"), values.get("path")
+        if store is None and path is None:
+            raise ValueError("give a vectorstore, or the path of a memory")
+        if path is None or (store is not None and store.memory.path == os.fspath(path)):  # a copy of one has both
+            return values
+        if store is not None:
+            raise ValueError("give a vectorstore, or the path of a memory, and not both")
+        return values | {"vectorstore": MemvidVectorStore(values.get("embedding"), path=path, mode="r")}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.search_type == "similarity_score_threshold" and self.score_threshold is None:
+            raise ValueError("search_type 'similarity_score_threshold' needs a score_threshold from 0 to 1")
+        if self.reranker is not None:
+            check_reranker(self.reranker)
+        return self
+
+    def _asked(self, changes: dict[str, Any]) -> tuple[dict[str, Any], int, Any]:
+        """What to ask the store for, how many documents to keep, and the reranker, where there is one."""
+        names = ("k", "search_type", "retrieval_mode", "filter", "score_threshold", "fetch_k", "lambda_mult", "alpha")
+        options = {name: value for name in names if (value := getattr(self, name)) is not None} | changes
+        reranker = options.pop("reranker", self.reranker)
+        k = options["k"]
+        if reranker is not None:
+            check_reranker(reranker)
+            options["k"] = max(k, options["fetch_k"]) if k else 0
+        return options, k, reranker
+
+    @override
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **options: Any
+    ) -> list[Document]:
+        asked, k, reranker = self._asked(options)
+        found = self.vectorstore.search(query, **asked)
+        return found if reranker is None else rerank(reranker, query, found, run_manager.get_child())[:k]
+
+    @override
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **options: Any
+    ) -> list[Document]:
+        asked, k, reranker = self._asked(options)
+        found = await self.vectorstore.asearch(query, **asked)
+        return found if reranker is None else (await arerank(reranker, query, found, run_manager.get_child()))[:k]
+
+    @override
+    def _get_ls_params(self, **options: Any) -> LangSmithRetrieverParams:
+        params = super()._get_ls_params(**options)
+        embeddings = self.vectorstore.embeddings
+        params["ls_vector_store_provider"] = type(self.vectorstore).__name__
+        if embeddings is not None:
+            params["ls_embedding_provider"] = type(embeddings).__name__
+        return params
+
+    def close(self) -> None:
+        """Close what was opened for ``path``; a ``vectorstore`` that was given stays open."""
+        if self.path is not None:
+            self.vectorstore.close()

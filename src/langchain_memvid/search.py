@@ -1,0 +1,257 @@
+"""How the store searches: one private search that gives hits; every public search is a view of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from langchain_core.documents import Document
+from langchain_core.vectorstores import VectorStore
+from typing_extensions import override
+
+from langchain_memvid.documents import Filter, to_document, to_where
+from memvid_core import HashingEmbedder, Hit, InvalidInputError, Memory, Record
+
+__all__ = ["RetrievalMode", "Searches"]
+
+RetrievalMode = Literal["dense", "hybrid", "lexical"]
+"""By vector, by vector and words together, or by words."""
+
+Question = str | Sequence[float]
+Scored = list[tuple[Document, float]]
+
+_OF_THE_CORE = {"alpha", "fusion", "recency"}  # handed to the memory as they are
+_UNUSED = {"fetch_k", "lambda_mult", "verbose"}  # left in search_kwargs of another search_type, or by a Runnable
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A search, checked: what to ask the memory for, and what to keep of its answer."""
+
+    question: Question
+    k: int
+    where: Mapping[str, Any] | Callable[[Record], bool] | None
+    mode: RetrievalMode
+    score_threshold: float | None
+    options: dict[str, Any]
+    diverse: bool = False
+
+    @property
+    def lists(self) -> bool:
+        """Whether the filter is the whole question, as when a self-query found nothing but conditions in it."""
+        return isinstance(self.question, str) and not self.question.strip() and self.where is not None
+
+    def listed(self, memory: Memory) -> list[Hit]:
+        """The records that match the filter, in the order they were added; each matches fully."""
+        if callable(self.where):
+            found = [record for record in memory if self.where(record)][: self.k]
+        else:
+            found = memory.select(self.where, limit=self.k)
+        return [Hit(record, 1.0, rank) for rank, record in enumerate(found)]
+
+    def _kept(self, hits: list[Hit]) -> list[Hit]:
+        least = self.score_threshold
+        return hits if least is None else [hit for hit in hits if hit.score >= least]
+
+    def documents(self, hits: list[Hit]) -> list[Document]:
+        """The documents of the hits that reach the threshold."""
+        return [to_document(hit.record) for hit in self._kept(hits)]
+
+    def relevances(self, hits: list[Hit]) -> Scored:
+        """The same with their scores in [0, 1]."""
+        return [(to_document(hit.record), hit.score) for hit in self._kept(hits)]
+
+    def scores(self, hits: list[Hit]) -> Scored:
+        """The same with the cosine in [-1, 1] for a dense search, and the score in [0, 1] for the others."""
+        if self.mode != "dense":
+            return self.relevances(hits)
+        cosines = [hit.score if hit.cosine is None else hit.cosine for hit in self._kept(hits)]
+        return list(zip(self.documents(hits), cosines, strict=True))
+
+
+class Searches(VectorStore):
+    """The search methods of :class:`MemvidVectorStore`."""
+
+    memory: Memory
+    retrieval_mode: RetrievalMode | None
+
+    def _ask(
+        self,
+        question: Question,
+        k: int,
+        filter: Filter | None = None,
+        *,
+        retrieval_mode: RetrievalMode | None = None,
+        score_threshold: float | None = None,
+        mmr: Mapping[str, Any] | None = None,
+        **others: Any,
+    ) -> Asked:
+        known = _OF_THE_CORE if mmr is None else set()
+        unknown = others.keys() - _UNUSED - known
+        if unknown:  # a mistyped filter that is passed over would show what it was to hide
+            raise TypeError(
+                f"unknown search option {', '.join(sorted(unknown))}: there are filter, retrieval_mode, "
+                "score_threshold; for similarity alpha, fusion, recency; for MMR fetch_k, lambda_mult"
+            )
+        mode = self._mode(isinstance(question, str), retrieval_mode)
+        options = {name: value for name, value in others.items() if name in known and value is not None}
+        return Asked(question, k, to_where(filter), mode, score_threshold, {**options, **(mmr or {})}, mmr is not None)
+
+    def _mode(self, has_words: bool, chosen: RetrievalMode | None) -> RetrievalMode:
+        """The mode of one call: its own, else the store's, else what LangChain means by similarity: dense.
+
+        With the built-in embedder it is what the memory itself does by default, hybrid; with no embedder, lexical.
+        """
+        mode = chosen or (self.retrieval_mode if has_words else "dense")
+        if mode is None:
+            mode = self.memory.default_mode("some text")
+            if mode == "hybrid" and not isinstance(self.memory.embedder, HashingEmbedder):
+                mode = "dense"
+        if mode not in get_args(RetrievalMode):
+            raise InvalidInputError(f"retrieval_mode is 'dense', 'hybrid' or 'lexical', not {mode!r}")
+        return mode
+
+    def _hits(self, asked: Asked) -> list[Hit]:
+        if asked.lists:
+            return asked.listed(self.memory)
+        search = self.memory.mmr if asked.diverse else self.memory.search
+        return search(asked.question, asked.k, asked.where, asked.mode, **asked.options)
+
+    async def _ahits(self, asked: Asked) -> list[Hit]:
+        if asked.lists:
+            return await asyncio.to_thread(asked.listed, self.memory)
+        search = self.memory.ammr if asked.diverse else self.memory.asearch
+        return await search(asked.question, asked.k, asked.where, asked.mode, **asked.options)
+
+    # --- similarity ---
+
+    @override
+    def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None, **options: Any) -> list[Document]:
+        asked = self._ask(query, k, filter, **options)
+        return asked.documents(self._hits(asked))
+
+    @override
+    async def asimilarity_search(
+        self, query: str, k: int = 4, filter: Filter | None = None, **options: Any
+    ) -> list[Document]:
+        asked = self._ask(query, k, filter, **options)
+        return asked.documents(await self._ahits(asked))
+
+    @override
+    def similarity_search_with_score(
+        self, query: str, k: int = 4, filter: Filter | None = None, **options: Any
+    ) -> Scored:
+        asked = self._ask(query, k, filter, **options)
+        return asked.scores(self._hits(asked))
+
+    @override
+    async def asimilarity_search_with_score(
+        self, query: str, k: int = 4, filter: Filter | None = None, **options: Any
+    ) -> Scored:
+        asked = self._ask(query, k, filter, **options)
+        return asked.scores(await self._ahits(asked))
+
+    @override
+    def similarity_search_by_vector(
+        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Any
+    ) -> list[Document]:
+        asked = self._ask(embedding, k, filter, **options)
+        return asked.documents(self._hits(asked))
+
+    @override
+    async def asimilarity_search_by_vector(
+        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Any
+    ) -> list[Document]:
+        asked = self._ask(embedding, k, filter, **options)
+        return asked.documents(await self._ahits(asked))
+
+    def similarity_search_with_score_by_vector(
+        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Any
+    ) -> Scored:
+        """The documents nearest to a vector (d,), with their cosines."""
+        asked = self._ask(embedding, k, filter, **options)
+        return asked.scores(self._hits(asked))
+
+    async def asimilarity_search_with_score_by_vector(
+        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Any
+    ) -> Scored:
+        """Async :meth:`similarity_search_with_score_by_vector`."""
+        asked = self._ask(embedding, k, filter, **options)
+        return asked.scores(await self._ahits(asked))
+
+    # --- relevance: scores in [0, 1] ---
+
+    @override
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        """From a score of the store's own mode to a relevance in [0, 1]: of a cosine, what is above 0."""
+        return (lambda cosine: min(max(cosine, 0.0), 1.0)) if self._mode(True, None) == "dense" else float
+
+    @override
+    def _similarity_search_with_relevance_scores(self, query: str, k: int = 4, **options: Any) -> Scored:
+        asked = self._ask(query, k, **options)
+        return asked.relevances(self._hits(asked))
+
+    @override
+    async def _asimilarity_search_with_relevance_scores(self, query: str, k: int = 4, **options: Any) -> Scored:
+        asked = self._ask(query, k, **options)
+        return asked.relevances(await self._ahits(asked))
+
+    # --- maximal marginal relevance ---
+
+    @override
+    def max_marginal_relevance_search(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+    ) -> list[Document]:
+        asked = self._ask(query, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
+        return asked.documents(self._hits(asked))
+
+    @override
+    async def amax_marginal_relevance_search(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+    ) -> list[Document]:
+        asked = self._ask(query, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
+        return asked.documents(await self._ahits(asked))
+
+    @override
+    def max_marginal_relevance_search_by_vector(
+        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+    ) -> list[Document]:
+        asked = self._ask(embedding, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
+        return asked.documents(self._hits(asked))
+
+    @override
+    async def amax_marginal_relevance_search_by_vector(
+        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+    ) -> list[Document]:
+        asked = self._ask(embedding, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
+        return asked.documents(await self._ahits(asked))
+
+    def max_marginal_relevance_search_with_score(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+    ) -> Scored:
+        """As ``max_marginal_relevance_search``, in the order of choice, with what a similarity search scores each."""
+        asked = self._ask(query, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
+        return asked.scores(self._hits(asked))
+
+    async def amax_marginal_relevance_search_with_score(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+    ) -> Scored:
+        """Async :meth:`max_marginal_relevance_search_with_score`."""
+        asked = self._ask(query, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
+        return asked.scores(await self._ahits(asked))
+
+    def max_marginal_relevance_search_with_score_by_vector(
+        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+    ) -> Scored:
+        """As ``max_marginal_relevance_search_by_vector``, in the order of choice, with cosines."""
+        asked = self._ask(embedding, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
+        return asked.scores(self._hits(asked))
+
+    async def amax_marginal_relevance_search_with_score_by_vector(
+        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+    ) -> Scored:
+        """Async :meth:`max_marginal_relevance_search_with_score_by_vector`."""
+        asked = self._ask(embedding, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
+        return asked.scores(await self._ahits(asked))

@@ -51,16 +51,18 @@ class AsyncMemory:
         metadata: Iterable[Metadata | None] | Metadata | None = None,
         ids: Iterable[str | None] | str | None = None,
         vectors: GivenVectors | None = None,
+        *,
+        delete: Iterable[str] | str = (),
     ) -> list[str]:
         """Async :meth:`Memory.add`; the embedder's own async method is awaited, once."""
         self._check_writable()
         writer = self._writer
-        prepared = await asyncio.to_thread(writer.prepare, texts, metadata, ids)
+        prepared = await asyncio.to_thread(writer.prepare, texts, metadata, ids, delete)
         if not prepared.records:
-            return []
+            return await asyncio.to_thread(lambda: writer.store(prepared, (), given=False))
+        await asyncio.to_thread(writer.fit, prepared, learn=vectors is None)
         if vectors is not None:
             return await asyncio.to_thread(lambda: writer.store(prepared, writer.given(prepared, vectors), given=True))
-        await asyncio.to_thread(writer.fit, prepared)
         made = await writer.aembed(prepared)
         return await asyncio.to_thread(writer.store, prepared, made, given=False)
 

@@ -13,6 +13,7 @@ Each is also the builtin a caller would expect, so ``except ValueError`` or ``ex
     │   ├── CodecError                          codec settings that cannot work
     │   └── EmbedderMismatchError               a memory written by another embedder
     ├── EmbeddingError (RuntimeError)           an embedder failed or returned nonsense
+    ├── ChatError (RuntimeError)                a language model failed or returned nonsense
     ├── MissingExtraError (ImportError)         an optional dependency is not installed; names the extra
     ├── MemoryFileError (OSError)
     │   ├── MemoryNotFoundError (FileNotFoundError)
@@ -31,6 +32,7 @@ Each is also the builtin a caller would expect, so ``except ValueError`` or ``ex
 from __future__ import annotations
 
 __all__ = [
+    "ChatError",
     "ClosedError",
     "CodecError",
     "DamagedFrameError",
@@ -101,6 +103,10 @@ class EmbedderMismatchError(InvalidInputError):
 
 class EmbeddingError(MemvidError, RuntimeError):
     """An embedder failed, or returned something that is not one vector a text."""
+
+
+class ChatError(MemvidError, RuntimeError):
+    """A language model failed, or returned something that is no text."""
 
 
 class MissingExtraError(MemvidError, ImportError):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from memvid_core.errors import InvalidInputError
+from memvid_core.journal.compaction import rewrite
 from memvid_core.model import Commit, Damage, MemoryInfo, VerifyReport
 from memvid_core.progress import progress
 from memvid_core.replica import Replica, View
+from memvid_core.video.file import sync_folder
 
-__all__ = ["history", "info", "past_view", "verify"]
+__all__ = ["history", "info", "past_view", "save", "verify"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOW_PROGRESS_BYTES = 32 << 20
@@ -78,6 +84,32 @@ def past_view(replica: Replica, as_of: int | datetime) -> View:
     if commit is None:
         return View(0, header.created, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_))
     return replica.view_at(commit)
+
+
+def save(replica: Replica, view: View, path: str | os.PathLike[str]) -> None:
+    """Write the records of a view into a memory of their own at ``path``, whole or not at all."""
+    target, own = Path(path), replica.journal.video.target
+    if isinstance(own, Path) and target.exists() and target.samefile(own):
+        raise InvalidInputError(f"{target} is this memory's own file, and up to date; give another path")
+    header = msgspec.structs.replace(
+        replica.journal.header,
+        memory_id=uuid.uuid4().bytes,
+        generation=0,
+        history_from=view.commit,
+        dimension=replica.dimension,
+    )
+    beside = target.with_name(f"{target.name}.saving")
+    beside.unlink(missing_ok=True)  # left by a save that was killed
+    source = replica.journal_copy()
+    try:
+        total = source.video.size()
+        with progress("Saving", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
+            rewrite(source, beside, source.video.codec, header, view.live, advance=advance).close()
+        os.replace(beside, target)
+        sync_folder(target.parent)
+    finally:
+        source.close()
+        beside.unlink(missing_ok=True)
 
 
 def verify(replica: Replica) -> VerifyReport:

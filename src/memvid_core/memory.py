@@ -180,6 +180,8 @@ class Memory(AsyncMemory):
         metadata: Iterable[Metadata | None] | Metadata | None = None,
         ids: Iterable[str | None] | str | None = None,
         vectors: GivenVectors | None = None,
+        *,
+        delete: Iterable[str] | str = (),
     ) -> list[str]:
         """Add records as one commit, durable on return. A known id is replaced whole; of equal ids the last one stays.
 
@@ -189,6 +191,7 @@ class Memory(AsyncMemory):
             ids: An id a text; None makes new ones.
             vectors: (n, d) numbers, or a vector or None a text (None: found by words and filters alone). By default the
                 embedder makes them.
+            delete: Ids of records to delete in the same commit; an id that is also added is replaced.
 
         Returns:
             The ids, in order.
@@ -199,12 +202,12 @@ class Memory(AsyncMemory):
             StorageError: The system refused, as when the disk is full. Nothing is kept.
         """
         self._check_writable()
-        prepared = self._writer.prepare(texts, metadata, ids)
+        prepared = self._writer.prepare(texts, metadata, ids, delete)
         if not prepared.records:
-            return []
+            return self._writer.store(prepared, (), given=False)
+        self._writer.fit(prepared, learn=vectors is None)
         if vectors is not None:
             return self._writer.store(prepared, self._writer.given(prepared, vectors), given=True)
-        self._writer.fit(prepared)
         return self._writer.store(prepared, self._writer.embed(prepared), given=False)
 
     def update(self, record_id: str, *, text: str | None = None, metadata: Metadata | None = None) -> None:
@@ -303,9 +306,16 @@ class Memory(AsyncMemory):
 
     def select(self, where: Mapping[str, Any] | None = None, *, limit: int | None = None) -> list[Record]:
         """The records that match a filter, in the order they were added."""
-        view = self._view()
-        rows = self._selected(view, None, where) if where else np.flatnonzero(view.live).tolist()
-        return [self._replica.record(row) for row in rows[:limit]]
+        return [self._replica.record(row) for row in self._matching(self._view(), where)[:limit]]
+
+    def ids(self, where: Mapping[str, Any] | None = None) -> list[str]:
+        """The ids of the records that match a filter, in the order they were added; no frame is read for it."""
+        rows = self._matching(self._view(), where)
+        found = self._replica.index.catalog.ids(rows)
+        return [found[row] for row in rows]
+
+    def _matching(self, view: View, where: Mapping[str, Any] | None) -> list[int]:
+        return self._selected(view, None, where) if where else np.flatnonzero(view.live).tolist()
 
     def search(
         self,
@@ -419,7 +429,7 @@ class Memory(AsyncMemory):
             if text is not None and embedding is None:
                 vector = self._embed_query(text)
             else:
-                vector = check_vector(query if text is None else embedding, given=True, source="the query")
+                vector = check_vector(query if text is None else embedding, given=text is None, source="the query")
         return Query(text, vector, k, chosen, where, **options)
 
     def default_mode(self, text: str | None) -> Mode:
@@ -466,6 +476,16 @@ class Memory(AsyncMemory):
         """Read every frame of the file and check every checksum; what is wrong is named in the report."""
         self._check_open()
         return maintenance.verify(self._replica)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the live records, with their vectors, into a memory of their own; what is at ``path`` is replaced.
+
+        Raises:
+            InvalidInputError: ``path`` is this memory's own file.
+            MemoryFileError: This memory is damaged.
+            StorageError: The system refused. What was at ``path`` stays.
+        """
+        maintenance.save(self._replica, self._view(), path)
 
     def compact(self, *, keep_history: bool = False, drop_damaged: bool = False) -> int:
         """Write the file anew without deleted records and swap it in; returns how many bytes that saved.

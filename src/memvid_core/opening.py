@@ -60,7 +60,7 @@ def create(
     in_ram = path == IN_RAM
     # On disk, half precision costs nothing that a search can see; in RAM, nothing is saved by rounding what was given.
     kept: VectorType = vectors or ("float64" if in_ram else "float16")
-    made = None if _is_given(embedder) else as_embedder(embedder, exact=kept == "float64")
+    made = None if _is_given(embedder) else _own(as_embedder(embedder, exact=kept == "float64"))
     if made is None and kept == "none":
         raise InvalidInputError("given vectors must be stored: vectors='none' needs an embedder to make them again")
     lock = None if in_ram else _acquire(path)
@@ -136,6 +136,16 @@ def _index_root(path: StrPath, index_dir: StrPath | None) -> Path | None:
     return root if IndexFolder.usable(root) else None
 
 
+def _own(embedder: Embedder) -> Embedder:
+    """The embedder, or a copy of one that learns: what it learns belongs to one memory."""
+    if not isinstance(embedder, FittableEmbedder):
+        return embedder
+    copy = embedder.clone()
+    if embedder.fitted:
+        copy.load(embedder.dump())
+    return copy
+
+
 def _matching(embedder: object, recorded: str, vectors: str, *, force: bool) -> Embedder | None:
     """The embedder to use for a memory that ``recorded`` wrote; None if it is not the built-in one and none is given.
 
@@ -146,7 +156,7 @@ def _matching(embedder: object, recorded: str, vectors: str, *, force: bool) -> 
         return None
     chosen = as_embedder(embedder, exact=vectors == "float64")
     if chosen.name == recorded or force or (recorded == GIVEN and embedder is not None):
-        return chosen
+        return chosen.clone() if isinstance(chosen, FittableEmbedder) else chosen
     if embedder is None:
         return None
     raise EmbedderMismatchError(

@@ -92,6 +92,8 @@ class Replica:
         self.reader = self._open_reader()
         self.view = View(0, 0, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_))
         try:
+            if mode == "a":
+                self.index.rewind()
             self._catch_up()
         except BaseException:
             self.close()
@@ -430,6 +432,8 @@ class Replica:
     def close(self) -> None:
         """Close journal and index."""
         self.journal.close()
+        if self._mode == "a" and not self._stale:
+            self.index.sync()
         self.index.close()
 
 

@@ -35,6 +35,8 @@ class Prepared:
     """The records in msgpack."""
     places: list[int]
     """For each record, its place in what was given."""
+    delete: Sequence[str] = ()
+    """Ids to delete in the same commit."""
     model: bytes | None = None
 
     @property
@@ -57,6 +59,7 @@ class Writer:
         texts: Iterable[str] | str,
         metadata: Iterable[Metadata | None] | Metadata | None,
         ids: Iterable[str | None] | None,
+        delete: Iterable[str] | str = (),
     ) -> Prepared:
         """Check texts, ids and metadata; nothing is written."""
         checked = check_texts(texts)
@@ -65,13 +68,14 @@ class Writer:
         last = {record_id: i for i, record_id in enumerate(given_ids)}
         places = list(last.values()) if len(last) < len(given_ids) else list(range(len(given_ids)))
         records = [Record(given_ids[i], checked[i], plain[i]) for i in places]
-        return Prepared(given_ids, records, encode_records(records), places)
+        gone = [delete] if isinstance(delete, str) else list(delete)
+        return Prepared(given_ids, records, encode_records(records), places, gone)
 
-    def fit(self, prepared: Prepared) -> None:
-        """Let an embedder that learns do so from the first records of an empty memory."""
+    def fit(self, prepared: Prepared, *, learn: bool = True) -> None:
+        """Let an embedder that learns do so from an empty memory's first records; what it knows goes into the file."""
         embedder = self._embedder
         if isinstance(embedder, FittableEmbedder) and self._replica.view.rows == 0:
-            if not embedder.fitted:
+            if learn and not embedder.fitted:
                 embedder.fit(prepared.texts)
             if embedder.fitted:
                 prepared.model = embedder.dump()
@@ -113,12 +117,13 @@ class Writer:
             DimensionError: Not of the memory's dimension.
             StorageError: The system refused; nothing was stored.
         """
-        if not prepared.records:
-            return []
         matrix, places = self._matrix(prepared, vectors, given=given)
         replica = self._replica
         with replica.writing() as view:
-            replaced = replica.index.catalog.live_rows([record.id for record in prepared.records], view.commit)
+            gone = dict.fromkeys([*(record.id for record in prepared.records), *prepared.delete])
+            replaced = replica.index.catalog.live_rows(list(gone), view.commit)
+            if not prepared.records and not replaced:
+                return []
             batch = Batch(prepared.rows, None, places, list(replaced.values()), prepared.model)
             if self._kind == "none":
                 replica.commit(prepared.records, batch, matrix)

@@ -19,6 +19,7 @@ from memvid_core import (
     DimensionError,
     EmbedderMismatchError,
     EmbeddingError,
+    HashingEmbedder,
     InvalidInputError,
     LockedError,
     Memory,
@@ -401,6 +402,35 @@ class TestThePast:
             assert [(commit.number, commit.time) for commit in memory.history()] == commits
         with Memory.open(path, embedder=embed, as_of=3) as past:
             assert [record.id for record in past] == ["0", "2"]
+
+
+def test_save_writes_a_memory_of_its_own(memory: Memory, tmp_path: Path) -> None:
+    memory.add(["a", "b", "c"], [{"n": 1}, {}, {}], ids=["a", "b", "c"], vectors=[*embed(["a", "b"]), None])
+    memory.delete("b")
+    path = tmp_path / "copy.mp4"
+    memory.save(path)
+    memory.add("later")
+    with Memory.open(path, embedder=embed) as copy:
+        assert [(record.id, record.text, record.metadata) for record in copy] == [("a", "a", {"n": 1}), ("c", "c", {})]
+        assert np.array_equal(copy.vectors(["a"])["a"], memory.vectors(["a"])["a"])
+        assert copy.verify().ok
+        assert copy.info().commits == 2
+    memory.save(path)
+    with Memory.open(path, embedder=embed) as copy:
+        assert len(copy) == 3
+    if memory.path != ":memory:":
+        with pytest.raises(InvalidInputError, match="own file"):
+            memory.save(memory.path)
+
+
+def test_an_embedder_that_learns_is_copied_for_each_memory(tmp_path: Path) -> None:
+    colours, things = ("red", "green", "blue", "grey"), ("apples", "houses", "rivers", "engines", "wings")
+    texts = [f"{colour} {thing} number {i}" for colour in colours for thing in things for i in range(20)]
+    embedder = HashingEmbedder()
+    with Memory.create(tmp_path / "a.mp4", embedder) as first, Memory.create(tmp_path / "b.mp4", embedder) as second:
+        first.add(texts)
+        second.add("one text")
+        assert (embedder.fitted, first.embedder.fitted, second.embedder.fitted) == (False, True, False)  # type: ignore[union-attr]
 
 
 class MemoryAgainstDict(RuleBasedStateMachine):

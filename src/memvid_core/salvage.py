@@ -1,0 +1,115 @@
+"""Frame payloads that were found one by one, put back into a journal in the order they had."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from memvid_core.errors import DamagedFrameError
+from memvid_core.journal import Header
+from memvid_core.journal.frames import Flag, FrameHeader, Kind, decode_vectors, pack, parse
+from memvid_core.journal.journal import CommitFrame
+from memvid_core.opening import GIVEN
+from memvid_core.video import VideoFile
+from memvid_core.video.pcm import PcmCodec
+
+__all__ = ["stage"]
+
+_MOST_MISSING = 1 << 16  # frames of one commit that a symbol can claim without making it worse than unreadable
+_commit_decoder = msgspec.msgpack.Decoder(CommitFrame)
+
+Parsed = dict[int, tuple[FrameHeader, memoryview]]
+
+
+def stage(payloads: Mapping[int, bytes]) -> tuple[io.BytesIO, list[int]]:
+    """A journal in RAM with these payloads in their order; in place of one missing in a commit stands a damaged frame.
+
+    The journal's own rules then say what counts, what is lost and what can be told of it. If what the memory says of
+    itself is lost, something is said in its place.
+
+    Args:
+        payloads: By frame number; what is no frame of a journal is left out.
+
+    Returns:
+        The journal's file, and for each of its frames the number it had.
+    """
+    parsed: Parsed = {}
+    for number, payload in payloads.items():
+        try:
+            parsed[number] = parse(payload, number)
+        except DamagedFrameError:
+            continue
+    largest = max((len(payloads[number]) for number in parsed), default=0)
+    small = PcmCodec()
+    file, numbers = io.BytesIO(), list[int]()
+    video = VideoFile.create(file, small if largest <= small.capacity else PcmCodec(64, 64))
+    runs = list(_runs(parsed))
+    if not _has_header(parsed):
+        runs = [run for run in runs if any(parsed[number][0].commit for number in run if number in parsed)]
+        made_up = _made_up_header(parsed)
+        video.append(made_up)
+        numbers += range(len(made_up))
+    for run in runs:
+        video.append([payloads[number] if number in parsed else b"" for number in run])
+        numbers += run
+    return file, numbers
+
+
+def _runs(parsed: Parsed) -> Iterator[range]:
+    """The frames of each commit, as far as what is there tells."""
+    start = 0
+    for number in sorted(parsed):
+        header, body = parsed[number]
+        if header.kind != Kind.COMMIT:
+            continue
+        try:
+            count = _commit_decoder.decode(body).frames
+        except msgspec.DecodeError:
+            continue
+        if not 0 < count <= len(parsed) + _MOST_MISSING:
+            continue
+        first = max(start, number + 1 - count)
+        yield from _headless(parsed, start, first)
+        yield range(first, number + 1)
+        start = number + 1
+    yield from _headless(parsed, start, max(parsed, default=-1) + 1)
+
+
+def _headless(parsed: Parsed, start: int, stop: int) -> Iterator[range]:
+    """Runs of frames whose COMMIT frame is missing, by the commit they say they belong to."""
+    first = last = -1
+    for number in sorted(number for number in parsed if start <= number < stop):
+        if first >= 0 and (parsed[number][0].commit != parsed[first][0].commit or number - last > _MOST_MISSING):
+            yield range(first, last + 1)
+            first = -1
+        first, last = number if first < 0 else first, number
+    if first >= 0:
+        yield range(first, last + 1)
+
+
+def _has_header(parsed: Parsed) -> bool:
+    number = 0
+    while number in parsed and parsed[number][0].kind == Kind.HEADER:
+        if not parsed[number][0].flags & Flag.MORE:
+            return True
+        number += 1
+    return False
+
+
+def _made_up_header(parsed: Parsed) -> list[bytes]:
+    """What can be said of a memory whose own word is lost: how its vectors are stored, and any embedder may open it."""
+    vectors, created = "float32", 0
+    for number in sorted(parsed):
+        header, body = parsed[number]
+        if header.kind == Kind.COMMIT and not created:
+            created = _commit_decoder.decode(body).time
+        if header.kind == Kind.VECTORS and not header.flags & Flag.MORE:
+            try:
+                vectors = str(decode_vectors(header, body, number)[1].dtype)
+            except DamagedFrameError:  # a part of a body
+                continue
+    header = Header(memory_id=uuid.uuid4().bytes, codec="pcm", vectors=vectors, created=created, embedder=GIVEN)
+    return pack(FrameHeader(Kind.HEADER, 0, 0, 0, 0), msgspec.msgpack.encode(header), PcmCodec().capacity)

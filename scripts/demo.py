@@ -16,16 +16,22 @@ MEMORY = (OUTPUT / "project.mp4").relative_to(ROOT)
 SOURCES = [name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md", "docs") if (ROOT / name).exists()]
 
 
+def styled(text: str, code: str) -> str:
+    """Text in a style (an SGR code) where the output is a terminal that may show it."""
+    plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR")
+    return text if plain else f"\033[{code}m{text}\033[0m"
+
+
 def step(title: str) -> None:
     """A heading between two parts of the output."""
-    colour = ("\033[1;36m", "\033[0m") if sys.stdout.isatty() else ("", "")
-    print(f"\n{colour[0]}── {title} {'─' * max(0, 96 - len(title))}{colour[1]}", flush=True)
+    width = min(100, shutil.get_terminal_size((100, 24)).columns)
+    print(styled(f"── {title} {'─' * max(2, width - len(title) - 4)}", "1;36") + "\n", flush=True)
 
 
 def memvid(*arguments: str) -> None:
     """Show a ``memvid`` command and run it; a failing command ends the demonstration."""
     shown = " ".join(f'"{argument}"' if " " in argument else argument for argument in arguments)
-    print(f"$ memvid {shown}", flush=True)
+    print(styled(f"$ memvid {shown}", "1"), flush=True)
     program = shutil.which("memvid", path=str(Path(sys.executable).parent)) or "memvid"
     environment = {**os.environ, "PYTHONUTF8": "1"}
     environment.setdefault("COLUMNS", str(shutil.get_terminal_size((100, 24)).columns))
@@ -50,10 +56,11 @@ def describe_video() -> None:
         pictures = sum(1 for _ in container.decode(stream))
         context = stream.codec_context
         seconds = pictures / float(stream.average_rate or 30)
-        print(f"{MEMORY}: {context.name}, {context.profile}, {context.width} x {context.height}, ", end="")
-        print(f"{pictures} pictures, {seconds:.1f} s. Open it in any player or browser.")
+        print(f"{context.name}, {context.profile}, {context.width} x {context.height}, ", end="")
+        print(f"{pictures} pictures, {seconds:.1f} s. Any player and any browser opens it:")
+        print(styled(f"  {ROOT / MEMORY}", "36"))
     size = (ROOT / MEMORY).stat().st_size
-    print(f"{text_bytes():,} bytes of Markdown became {size:,} bytes of video, text and vectors.")
+    print(f"{text_bytes():,} bytes of Markdown became {size:,} bytes of video, text and vectors.\n")
 
 
 def main() -> None:
@@ -61,7 +68,7 @@ def main() -> None:
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir(parents=True)
     print("This builds a memory from the documents of this repository and asks it questions.")
-    print("No network, no model to download, no server: everything is in one MP4 file.")
+    print("No network, no model to download, no server: everything is in one MP4 file.\n")
 
     step("1. Documents in, one video out")
     memvid("build", *SOURCES, "-o", str(MEMORY))
@@ -69,7 +76,9 @@ def main() -> None:
 
     step("2. Ask it")
     memvid("search", str(MEMORY), "what happens when the process is killed while writing?", "-k", "3")
-    memvid("search", str(MEMORY), "I_PCM macroblock", "-k", "2")
+    memvid("search", str(MEMORY), "I_PCM macroblock", "-k", "1")
+    if "README.ko.md" in SOURCES:
+        memvid("search", str(MEMORY), "설치하는 방법", "-k", "1")
 
     step("3. It is an ordinary video")
     describe_video()
@@ -84,8 +93,10 @@ def main() -> None:
         print(f"deleted {index.relative_to(ROOT)}")
     memvid("search", str(MEMORY), "what happens when the process is killed while writing?", "-k", "1")
 
-    print('Now yours:  memvid build FOLDER -o notes.mp4   and   memvid search notes.mp4 "a question"')
-    print(f"The command is in {Path(sys.executable).parent}")
+    step("Now yours")
+    program = Path(sys.executable).parent / "memvid"
+    print(styled(f"{program} build FOLDER -o notes.mp4", "1"))
+    print(styled(f'{program} search notes.mp4 "a question"', "1"))
 
 
 if __name__ == "__main__":

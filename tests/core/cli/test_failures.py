@@ -22,6 +22,7 @@ CODES = {
     "StorageError": 9,
     "MissingExtraError": 10,
     "EmbeddingError": 11,
+    "ChatError": 11,
     "ClosedError": 12,
     "MemvidError": 12,
     "RecordNotFoundError": 1,

@@ -123,7 +123,7 @@ def test_a_command_without_standard_output_still_works(notes: Path) -> None:
 if os.path.exists("/dev/full"):
 
     def test_an_output_that_cannot_be_written_is_said(notes: Path) -> None:
-        for arguments in (["export", notes], ["search", notes, "wing", "--json"], ["info", notes]):
+        for arguments in (["export", notes], ["info", notes]):
             with open("/dev/full", "wb") as full:
                 child = subprocess.run(
                     [*COMMAND, *map(str, arguments)],

@@ -22,10 +22,10 @@ RUNS = {
     "get": ["get", "notes.mp4", "lift"],
     "delete": ["delete", "notes.mp4", "lift"],
     "compact": ["compact", "notes.mp4"],
+    "export": ["export", "notes.mp4", "-o", "new.jsonl"],
     "info": ["info", "notes.mp4"],
     "history": ["history", "notes.mp4"],
     "verify": ["verify", "notes.mp4"],
-    "export": ["export", "notes.mp4", "-o", "new.jsonl"],
 }
 COMMANDS = list(RUNS)
 

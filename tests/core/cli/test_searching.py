@@ -149,7 +149,7 @@ def test_a_long_text_is_shown_in_part_or_in_full(tmp_path: Path) -> None:
     text = "가나다라 마바사 " * 300 + "날개는 양력을 만든다. " + "아자차카 타파하 " * 300
     with Memory.create(path) as memory:
         memory.add(text)
-    [_, shown, _] = memvid("search", path, "양력").out.splitlines()
+    [_, shown] = memvid("search", path, "양력").out.splitlines()
     assert len(shown) < 200
     assert "**양력**" in shown
     assert memvid("search", path, "양력", "--full").out.count("가나다라") == 300

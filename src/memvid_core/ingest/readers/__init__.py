@@ -40,8 +40,8 @@ _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 def source_name(path: str | os.PathLike[str]) -> str:
-    """Return a path as ``source`` has it: as given, with ``/`` between its parts."""
-    return PurePath(path).as_posix()
+    """Return a path as ``source`` has it: as given, with ``/`` between its parts, bytes that are no UTF-8 escaped."""
+    return PurePath(path).as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_document(path: str | os.PathLike[str]) -> Document:

@@ -1,0 +1,103 @@
+"""``memvid delete`` and ``compact``: what makes a memory smaller."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from memvid_core.cli.failures import NOTHING
+from memvid_core.cli.options import AsJson, MemoryPath, Where, opened, parse_object
+from memvid_core.cli.output import count, megabytes, note, say, write_json
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to a program."""
+    example = """`memvid delete notes.mp4 --where '{"source": "docs/old.md"}'`"""
+    app.command("delete", rich_help_panel="Take out", epilog=example)(delete)
+    app.command("compact", rich_help_panel="Take out")(compact)
+
+
+def delete(
+    memory_path: MemoryPath,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="IDS", show_default=False, help="Ids of records.")] = None,
+    where: Where = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete records by id, by filter, or both.
+
+    What is deleted stays in the past (`--as-of`) and in the file until `memvid compact`.
+    """
+    condition = parse_object(where, "--where")
+    if not ids and condition is None:
+        raise typer.BadParameter("say what to delete: ids, --where, or both", param_hint="IDS")
+    wanted = list(dict.fromkeys(ids)) if ids else None
+    with opened(memory_path, "r" if dry_run else "a") as memory:
+        missing = [record_id for record_id in wanted or () if record_id not in memory]
+        asked = condition or {}
+        if wanted is not None:
+            asked = {"$and": [{"$id": {"$in": wanted}}, asked]} if asked else {"$id": {"$in": wanted}}
+        chosen = [record.id for record in memory.select(asked)]
+        deleted = 0 if dry_run else memory.delete(wanted, where=condition)
+        records = len(memory)
+    if as_json:
+        write_json(
+            {
+                "memory": str(memory_path),
+                "dry_run": dry_run,
+                "deleted": deleted,
+                "ids": chosen,
+                "missing": missing,
+                "records": records,
+            }
+        )
+    elif dry_run:
+        for record_id in chosen:
+            say(record_id)
+        note(f"{count(len(chosen), 'record')} would be deleted")
+    else:
+        say(f"{memory_path}: {count(deleted, 'record')} deleted, {records:,} left")
+    for record_id in missing:
+        note(f"no record has the id {record_id!r}")
+    if missing or not chosen:
+        raise typer.Exit(NOTHING)
+
+
+def compact(
+    memory_path: MemoryPath,
+    keep_history: Annotated[
+        bool, typer.Option("--keep-history", help="Keep every commit apart, so that --as-of still reaches them.")
+    ] = False,
+    drop_damaged: Annotated[
+        bool, typer.Option("--drop-damaged", help="Go on without what cannot be read, instead of refusing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the file anew without deleted records.
+
+    It is swapped in when it is whole. The past before can then no longer be searched, unless `--keep-history` is given.
+    """
+    with opened(memory_path, "a") as memory:
+        before = memory.info()
+        saved = memory.compact(keep_history=keep_history, drop_damaged=drop_damaged)
+        after = memory.info()
+    if as_json:
+        write_json(
+            {
+                "memory": str(memory_path),
+                "saved": saved,
+                "bytes_before": before.bytes,
+                "bytes": after.bytes,
+                "records_before": before.records,
+                "records": after.records,
+                "commits": after.commits,
+            }
+        )
+        return
+    say(f"{memory_path}: {megabytes(before.bytes)} became {megabytes(after.bytes)}, {count(after.records, 'record')}")
+    lost = before.records - after.records
+    if lost:
+        note(f"{count(lost, 'record')} could not be read and {'is' if lost == 1 else 'are'} gone")

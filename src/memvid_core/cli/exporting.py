@@ -1,0 +1,238 @@
+"""``memvid export``: records out of a memory as JSONL, which goes back in unchanged, or as Markdown for people."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from memvid_core.cli.options import AsJson, AsOf, MemoryPath, Where, opened, parse_as_of, parse_object
+from memvid_core.cli.output import count, files_progress, megabytes, note, write_json
+
+if TYPE_CHECKING:
+    from memvid_core import Memory, Record
+
+__all__ = ["load", "register"]
+
+# Lines in a commit; large, as an embedder that learns does so from the first commit.
+_LINES_A_COMMIT = 4096
+_UPDATE_EVERY = 256
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to a program."""
+    app.command("export", rich_help_panel="Take out", epilog="`memvid export notes.mp4 -o notes.jsonl`")(export)
+
+
+def export(
+    memory_path: MemoryPath,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Where to, if not to standard output."),
+    ] = None,
+    style: Annotated[
+        Literal["jsonl", "markdown"] | None,
+        typer.Option("--format", help="By default what FILE is called, else jsonl.", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace FILE if it is there.")] = False,
+    where: Where = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write records out, as JSONL or Markdown.
+
+    JSONL has id, text and metadata of a record in each line, and `memvid import` takes it back unchanged; Markdown is
+    for people. With `--json` you get a summary if the records go to a file, else one document that holds them all.
+    """
+    from memvid_core import MemoryExistsError
+
+    condition = parse_object(where, "--where")
+    if output is not None and os.path.lexists(output) and not force:
+        raise MemoryExistsError(f"{output} exists; to replace it use --force")
+    chosen = style or ("markdown" if output and output.suffix.lower() in (".md", ".markdown") else "jsonl")
+    with ExitStack() as stack:
+        memory = stack.enter_context(opened(memory_path, as_of=parse_as_of(as_of)))
+        records = _records(memory, condition)
+        if output is None:
+            out: IO[bytes] = _standard_output()
+            pieces = _document(memory_path, records) if as_json else _written(records, chosen)
+        else:
+            out = stack.enter_context(_replaced(output))
+            pieces = _written(records, chosen)
+        total = len(memory)
+        # On a terminal the records themselves are the progress.
+        hidden = output is None and sys.stdout.isatty()
+        update = None if hidden else stack.enter_context(files_progress("Exporting", "records"))
+        done = 0
+        for piece in pieces:
+            out.write(piece)
+            done += 1
+            if update is not None and done % _UPDATE_EVERY == 0:
+                update(done, total, "")
+        size = out.tell() if output is not None else 0
+    if output is None:
+        return
+    if as_json:
+        told = {"memory": str(memory_path), "output": str(output), "format": chosen, "records": done, "bytes": size}
+        write_json(told)
+    else:
+        note(f"{output}: {count(done, 'record')}, {megabytes(size)}")
+
+
+def _records(memory: Memory, where: dict[str, Any] | None) -> Iterator[Record]:
+    return iter(memory) if not where else iter(memory.select(where))
+
+
+def _written(records: Iterator[Record], style: str) -> Iterator[bytes]:
+    return map(_line, records) if style == "jsonl" else _markdown(records)
+
+
+def _object(record: Record) -> bytes:
+    plain = {"id": record.id, "text": record.text, "metadata": record.metadata}
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _line(record: Record) -> bytes:
+    return _object(record) + b"\n"
+
+
+def _document(path: Path, records: Iterator[Record]) -> Iterator[bytes]:
+    """One JSON document in pieces, the same bytes however many records there are in memory at once."""
+    import msgspec
+
+    before = b'{"memory":' + msgspec.json.encode(str(path)) + b',"records":['
+    for record in records:
+        yield before + msgspec.json.encode(record)
+        before = b","
+    yield (before if before != b"," else b"") + b"]}\n"
+
+
+def _markdown(records: Iterator[Record]) -> Iterator[bytes]:
+    """A heading a source, and before each text a comment with its id and metadata."""
+    source: object = None
+    for i, record in enumerate(records):
+        named = record.metadata.get("source")
+        title = f"# {' '.join(str(named).split())}\n\n" if named is not None and named != source else ""
+        source = named
+        rest = {key: value for key, value in record.metadata.items() if key != "source"}
+        about = json.dumps({"id": record.id, **({"metadata": rest} if rest else {})}, ensure_ascii=False)
+        # "--" would end the comment.
+        about = about.replace("--", "\\u002d\\u002d")
+        yield f"{chr(10) if i else ''}{title}<!-- {about} -->\n\n{record.text.rstrip()}\n".encode()
+
+
+def _standard_output() -> IO[bytes]:
+    sys.stdout.flush()
+    buffer: IO[bytes] = sys.stdout.buffer
+    return buffer
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears at ``path`` when it is whole, or not at all."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    beside = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        mask = os.umask(0)
+        os.umask(mask)
+        beside.chmod(0o666 & ~mask)  # mkstemp makes files for their owner alone
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+# ------------------------------------------------------------------------------------------------------- and back in
+
+
+def load(memory: Memory, paths: list[Path], *, from_stdin: bool = False) -> int:
+    """Take exports into a memory, some thousand records a commit; returns how many.
+
+    Everything is read once before anything is written, so that a bad line changes nothing.
+
+    Raises:
+        IngestError: A file that cannot be read, or a line that is no record; the message says which.
+    """
+    with ExitStack() as stack:
+        files = [(str(path), stack.enter_context(_opened(path))) for path in paths]
+        if from_stdin:
+            spool = stack.enter_context(tempfile.TemporaryFile())
+            while block := sys.stdin.buffer.read(1 << 20):
+                spool.write(block)
+            files.append(("standard input", spool))
+        total = 0
+        for name, file in files:
+            file.seek(0)
+            total += sum(1 for _ in _lines(name, file))
+        done = 0
+        with files_progress("Importing", "records") as update:
+            for name, file in files:
+                file.seek(0)
+                batch: list[dict[str, Any]] = []
+                for item in _lines(name, file):
+                    batch.append(item)
+                    if len(batch) == _LINES_A_COMMIT:
+                        done += _add(memory, batch)
+                        update(done, total, name)
+                        batch = []
+                done += _add(memory, batch)
+                update(done, total, name)
+    return done
+
+
+def _opened(path: Path) -> IO[bytes]:
+    from memvid_core import IngestError
+
+    try:
+        return io.BufferedReader(io.FileIO(path, "r"))
+    except OSError as exc:
+        raise IngestError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+
+
+def _lines(name: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    from memvid_core import IngestError
+
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except (ValueError, RecursionError) as exc:
+            raise IngestError(f"{name}, line {number}: no JSON ({exc}); an export has one record a line") from exc
+        wrong = _what_is_wrong(item)
+        if wrong:
+            raise IngestError(f'{name}, line {number}: {wrong}; a record is {{"id": …, "text": …, "metadata": {{…}}}}')
+        yield item
+
+
+def _what_is_wrong(item: Any) -> str:
+    if not isinstance(item, dict):
+        return f"a {type(item).__name__}, not an object"
+    if not isinstance(item.get("text"), str):
+        return '"text" is missing' if "text" not in item else '"text" is no string'
+    if not isinstance(item.get("id"), str | None):
+        return '"id" is no string'
+    if not isinstance(item.get("metadata"), dict | None):
+        return '"metadata" is no object'
+    return ""
+
+
+def _add(memory: Memory, batch: list[dict[str, Any]]) -> int:
+    if batch:
+        memory.add(
+            [item["text"] for item in batch],
+            [item.get("metadata") for item in batch],
+            [item.get("id") for item in batch],
+        )
+    return len(batch)

@@ -1,0 +1,107 @@
+"""``memvid info``, ``history`` and ``verify``: what a memory is, what became of it, and whether it is whole."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from memvid_core.cli.failures import NOTHING
+from memvid_core.cli.options import AsJson, AsOf, MemoryPath, opened, parse_as_of
+from memvid_core.cli.output import console, count, facts, megabytes, moment, note, say, write_json
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to a program."""
+    for command in (info, history, verify):
+        app.command(command.__name__, rich_help_panel="Look after")(command)
+
+
+def info(memory_path: MemoryPath, as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Show what a memory is, how large, and since when."""
+    with opened(memory_path, as_of=parse_as_of(as_of)) as memory:
+        told = memory.info()
+    if as_json:
+        write_json({"memory": str(memory_path), **_fields(told)})
+        return
+    dimension = "" if told.dimension is None else f", {told.dimension:,} dimensions"
+    pairs = {
+        "description": told.description,
+        "records": f"{told.records:,}" + (f" ({told.deleted:,} deleted)" if told.deleted else ""),
+        "commits": f"{told.commits:,} in {count(told.frames, 'frame')}",
+        "size": f"{megabytes(told.bytes)}, and {megabytes(told.index_bytes)} of index",
+        "codec": f"{told.codec}, format {told.format_version}",
+        "vectors": f"{told.vectors}{dimension}, {told.metric}",
+        "embedder": told.embedder,
+        "created": moment(told.created),
+        "modified": moment(told.modified),
+    }
+    facts(str(memory_path), {name: value for name, value in pairs.items() if value})
+
+
+def history(
+    memory_path: MemoryPath,
+    last: Annotated[
+        int | None, typer.Option("--last", "-n", metavar="N", min=1, show_default=False, help="Only the last so many.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the commits, oldest first.
+
+    Each is a state of the memory that `--as-of` can search, show and export.
+    """
+    with opened(memory_path) as memory:
+        commits = memory.history()
+    commits = commits[-last:] if last else commits
+    if as_json:
+        write_json({"memory": str(memory_path), "commits": commits})
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("commit", "time", "added", "deleted", "frames", "size"):
+        table.add_column(name, justify="left" if name == "time" else "right", no_wrap=True)
+    for commit in commits:
+        row = (
+            f"{commit.number:,}",
+            moment(commit.time),
+            f"{commit.added:,}" if commit.added else "",
+            f"{commit.deleted:,}" if commit.deleted else "",
+            f"{commit.frames:,}",
+            megabytes(commit.bytes),
+        )
+        table.add_row(*map(Text, row))
+    console().print(table)
+
+
+def verify(memory_path: MemoryPath, as_json: AsJson = False) -> None:
+    """Check that every byte is what was written.
+
+    Every frame is read and every checksum compared; exit code 1 says that something is wrong, and the output says what.
+    """
+    with opened(memory_path) as memory:
+        report = memory.verify()
+    if as_json:
+        write_json({"memory": str(memory_path), "ok": report.ok, **_fields(report)})
+    else:
+        read = f"{count(report.records, 'record')}, {count(report.commits, 'commit')}, {count(report.frames, 'frame')}"
+        say(f"{memory_path}: {'whole' if report.ok else 'NOT whole'} ({read}, {megabytes(report.bytes)} read)", "bold")
+        for damage in report.damage:
+            commit = "" if damage.commit is None else f"commit {damage.commit}, "
+            lost = f"; {count(damage.records, 'record')} lost" if damage.records else ""
+            say(f"  {commit}{damage.reason}{lost}")
+        if report.torn_bytes:
+            say(f"  the last write never finished: {count(report.torn_bytes, 'byte')}, which the next write cuts off")
+        if report.damage:
+            note(f"the rest stays usable; to drop what is lost: memvid compact --drop-damaged {memory_path}")
+    if not report.ok:
+        raise typer.Exit(NOTHING)
+
+
+def _fields(struct: object) -> dict[str, object]:
+    import msgspec
+
+    return msgspec.structs.asdict(struct)  # type: ignore[arg-type]

@@ -1,0 +1,136 @@
+"""Arguments and options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from memvid_core import Memory
+
+__all__ = [
+    "AsJson",
+    "AsOf",
+    "ChunkSize",
+    "EmbedderName",
+    "Exclude",
+    "Include",
+    "MemoryPath",
+    "Overlap",
+    "Where",
+    "opened",
+    "parse_as_of",
+    "parse_object",
+]
+
+MemoryPath = Annotated[Path, typer.Argument(metavar="MEMORY", help="The memory's file.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        "-w",
+        metavar="JSON",
+        show_default=False,
+        help="""Only records whose metadata match a filter, such as '{"page": {"$gte": 3}}'.""",
+    ),
+]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="COMMIT|TIME",
+        show_default=False,
+        help="As it was after a commit (a number of memvid history) or at a time (2025-03-31, 2025-03-31T14:00).",
+    ),
+]
+EmbedderName = Annotated[
+    str | None,
+    typer.Option(
+        "--embedder",
+        metavar="NAME",
+        envvar="MEMVID_EMBEDDER",
+        show_default=False,
+        help="The model that turns texts into vectors, such as fastembed:BAAI/bge-small-en-v1.5. "
+        "By default the built-in one, which needs neither a model nor a network.",
+    ),
+]
+ChunkSize = Annotated[int, typer.Option("--chunk-size", metavar="N", min=1, help="The most characters of a chunk.")]
+Overlap = Annotated[
+    int, typer.Option("--overlap", metavar="N", min=0, help="The characters it repeats of the one before.")
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option("--include", metavar="PATTERN", show_default=False, help="In folders, take only such files: '*.md'."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="PATTERN", show_default=False, help="In folders, leave such names out: 'old/*'."),
+]
+
+
+def parse_object(text: str | None, option: str) -> dict[str, Any] | None:
+    """The JSON object that an option was given; None if it was not given.
+
+    Raises:
+        typer.BadParameter: It is no JSON, or JSON that is no object.
+    """
+    if text is None:
+        return None
+    import json
+
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise typer.BadParameter(
+            f"{text!r} is no JSON ({exc}); write it in single quotes, such as '{{\"page\": 3}}'", param_hint=option
+        ) from exc
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f"{text!r} is no JSON object; write one such as '{{\"page\": 3}}'", param_hint=option)
+    return value
+
+
+def parse_as_of(text: str | None) -> int | datetime | None:
+    """A commit's number, or a time; one without a zone is local.
+
+    Raises:
+        typer.BadParameter: It is neither.
+
+    Example:
+        >>> parse_as_of("12"), parse_as_of("2025-03-31T14:00Z").hour
+        (12, 14)
+    """
+    if text is None:
+        return None
+    if text.isdecimal():
+        return int(text)
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError, OSError) as exc:
+        raise typer.BadParameter(
+            f"{text!r} is neither a commit's number nor a time such as 2025-03-31T14:00", param_hint="--as-of"
+        ) from exc
+
+
+@contextmanager
+def opened(
+    path: Path, mode: str = "r", *, embedder: str | None = None, as_of: int | datetime | None = None
+) -> Iterator[Memory]:
+    """Open a memory for the length of a command.
+
+    Raises:
+        MemoryNotFoundError: There is none; the message says how to make one.
+    """
+    from memvid_core import Memory, MemoryNotFoundError, NotAMemoryError
+
+    if path.is_dir():
+        raise NotAMemoryError(f"{path} is a folder: give the .mp4 file of a memory")
+    if not path.exists():
+        raise MemoryNotFoundError(f"there is no {path}; make one with: memvid build PATHS -o {path.name}")
+    with Memory.open(path, mode, embedder=embedder, as_of=as_of) as memory:
+        yield memory

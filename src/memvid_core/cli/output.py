@@ -1,0 +1,201 @@
+"""What commands print: JSON for scripts, tables and text for people. Colours and bars appear on a terminal alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "Update",
+    "console",
+    "count",
+    "facts",
+    "files_progress",
+    "megabytes",
+    "moment",
+    "note",
+    "printable",
+    "say",
+    "show",
+    "write_json",
+    "write_text",
+]
+
+_NAME = 32  # characters of a file's name beside a bar
+
+Update = Callable[[int, int, str], None]
+"""Call it with how much is done, out of how much, and what was done last."""
+
+# What would move the cursor, ring or recolour the terminal is shown as a picture of itself instead.
+_CONTROLS: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+_CONTROLS |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}")}
+
+
+def printable(text: str) -> str:
+    r"""A text from a memory, without what would control the terminal.
+
+    Example:
+        >>> printable("\x1b[31mred")
+        '␛[31mred'
+    """
+    return text.translate(_CONTROLS)
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> count(1, "record"), count(1200, "file"), count(2, "memory")
+        ('1 record', '1,200 files', '2 memories')
+    """
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def megabytes(size: int) -> str:
+    """A size for people, in powers of ten.
+
+    Example:
+        >>> megabytes(999), megabytes(12_300), megabytes(4_560_000)
+        ('999 bytes', '12.3 kB', '4.6 MB')
+    """
+    if size < 1000:
+        return count(size, "byte")
+    value = float(size)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 999.95:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
+def moment(time: datetime) -> str:
+    """A time for people: local, to the second."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+# ------------------------------------------------------------------------------------------------------- for people
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console on standard output or error; it takes no text for markup, emoji names or things to highlight."""
+    from rich.console import Console
+
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError(32, "the reader of the output went away")
+
+    return Plain(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def show(*parts: Any, indent: int = 0) -> None:
+    """Print for people; lines are wrapped on a terminal alone."""
+    from rich.padding import Padding
+
+    out = console()
+    for part in parts:
+        if out.is_terminal and indent:
+            out.print(Padding(part, (0, 0, 0, indent)))
+        elif indent:
+            out.print(" " * indent, part, sep="", soft_wrap=True)
+        else:
+            out.print(part, soft_wrap=not out.is_terminal and not hasattr(part, "columns"))
+
+
+def say(text: str, style: str = "") -> None:
+    """Print one line of the result."""
+    from rich.text import Text
+
+    show(Text(printable(text), style=style))
+
+
+def note(text: str, style: str = "") -> None:
+    """Print a line for people on standard error, beside the result."""
+    from rich.text import Text
+
+    console(stderr=True).print(Text(printable(text), style=style), soft_wrap=True)
+
+
+def facts(title: str, pairs: Mapping[str, str]) -> None:
+    """Print names and values in two columns under a title."""
+    from rich.text import Text
+
+    width = max(map(len, pairs))
+    show(Text(printable(title), style="bold"))
+    for name, value in pairs.items():
+        show(Text.assemble((f"  {name:{width}}  ", "dim"), printable(value)))
+
+
+@contextmanager
+def files_progress(title: str, unit: str = "files") -> Iterator[Update]:
+    """A bar on standard error that names what was done last; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, last: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[last]}", style="dim", markup=False, table_column=Column(no_wrap=True, ratio=1)),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True, expand=True) as bar:
+        task = bar.add_task(title, total=None, last="")
+
+        def update(done: int, total: int, last: str) -> None:
+            # The end of a path says more than its beginning.
+            shown = last if len(last) <= _NAME else f"…{last[1 - _NAME :]}"
+            bar.update(task, completed=done, total=total, last=printable(shown))
+
+        yield update
+
+
+# ------------------------------------------------------------------------------------------------------ for scripts
+
+
+def write_json(document: Any) -> None:
+    """Print one JSON document: indented on a terminal, in one line elsewhere; UTF-8, whatever the console's encoding.
+
+    Structs become objects, times ISO 8601, NaN and infinities null.
+    """
+    import msgspec
+
+    try:
+        encoded = msgspec.json.encode(document)
+    except UnicodeEncodeError:  # the name of a file that is no valid Unicode
+        encoded = msgspec.json.encode(_valid(msgspec.to_builtins(document)))
+    if sys.stdout.isatty():
+        encoded = msgspec.json.format(encoded, indent=2)
+    _write(encoded + b"\n")
+
+
+def write_text(text: str) -> None:
+    """Print a text as it is, in UTF-8, and nothing after it."""
+    _write(text.encode("utf-8", "backslashreplace"))
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.flush()
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None:
+        sys.stdout.write(data.decode("utf-8"))
+    else:
+        buffer.write(data)
+
+
+def _valid(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_valid(key): _valid(item) for key, item in value.items()}
+    return [_valid(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,100 @@
+"""The program: its commands in the order of the help, and what becomes of errors, Ctrl-C and closed pipes."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated, Any, TextIO
+
+import typer
+from typer.core import TyperGroup
+
+from memvid_core.cli import changing, exporting, ingesting, looking, searching
+from memvid_core.cli.failures import reported
+from memvid_core.cli.output import note
+
+__all__ = ["app"]
+
+
+class Program(TyperGroup):
+    """The group of all commands.
+
+    ``--debug`` is taken anywhere on the line: who adds it has just seen an error, and adds it at the end.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put ``--debug`` first, and note whether errors are to be JSON."""
+        own = args[: args.index("--")] if "--" in args else args
+        rest = args[len(own) :]
+        debug, as_json = "--debug" in own, "--json" in own
+        ctx.obj = {"debug": debug, "json": as_json}
+        if debug:
+            args = ["--debug", *(arg for arg in own if arg != "--debug"), *rest]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; whatever goes wrong becomes one line and an exit code."""
+        _prepare_streams()
+        # The catching is undone at the end, so that a test or a program that calls this keeps its own settings.
+        with warnings.catch_warnings(), reported(debug=ctx.obj["debug"], as_json=ctx.obj["json"]):
+            warnings.simplefilter("always", UserWarning)  # those the core means for people; others as Python is told
+            warnings.showwarning = _warned
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+
+
+def _prepare_streams() -> None:
+    """What an old console cannot show must not end a command."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # started without one: pythonw, or ">&-"
+            setattr(sys, name, open("/dev/null" if sys.platform != "win32" else "nul", "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace" if name == "stdout" else "backslashreplace")
+
+
+def _warned(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    note(f"warning: {message}")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import platform
+        from importlib.metadata import version
+
+        typer.echo(f"memvid-core {version('memvid-core')} (Python {platform.python_version()})")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=Program,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Every command has --help, and --json for scripts. Exit codes: 0 done, 1 nothing found or not whole, "
+    "2 wrong use, 3 done but for files that cannot be read, 4 and more: what is wrong with the memory.",
+)
+
+
+@app.callback()
+def memvid(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """A memory in one MP4 file: put documents in, ask it questions, play it as a video."""
+
+
+# A new group of commands is a module with register(), and its name here.
+for group in (ingesting, searching, changing, exporting, looking):
+    group.register(app)

@@ -1,0 +1,196 @@
+"""``memvid search`` and ``get``: records out of a memory, by question and by id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from memvid_core.cli.failures import NOTHING
+from memvid_core.cli.options import (
+    AsJson,
+    AsOf,
+    EmbedderName,
+    MemoryPath,
+    Where,
+    opened,
+    parse_as_of,
+    parse_object,
+)
+from memvid_core.cli.output import console, note, printable, show, write_json, write_text
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from memvid_core import Hit, Record
+
+__all__ = ["place", "register"]
+
+_EXAMPLE = """`memvid search notes.mp4 "how do wings lift?" -k 3 --where '{"page": {"$gte": 3}}'`"""
+_LINES = 3  # of a snippet
+_INDENT = 4
+_MARKS = ("\ue000", "\ue001")  # private use: in no text that is meant to be read
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to a program."""
+    app.command("search", rich_help_panel="Ask", epilog=_EXAMPLE)(search)
+    app.command("get", rich_help_panel="Ask")(get)
+
+
+def search(
+    memory_path: MemoryPath,
+    query: Annotated[str, typer.Argument(metavar="QUERY", show_default=False, help="A question, or words.")],
+    k: Annotated[int, typer.Option("-k", metavar="N", min=0, help="How many hits at most.")] = 5,
+    mode: Annotated[
+        Literal["hybrid", "dense", "lexical"] | None,
+        typer.Option("--mode", show_default=False, help="By meaning (dense), words (lexical) or both (the default)."),
+    ] = None,
+    where: Where = None,
+    as_of: AsOf = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each part of the search gave a hit.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show whole texts, not the part that fits best.")] = False,
+    embedder: EmbedderName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the records that answer a question best.
+
+    In a question, `"two words"` must stand together, `-word` must not be there, and `word*` is any that begins so.
+    """
+    from memvid_core.index.tokens import snippet
+
+    condition = parse_object(where, "--where")
+    if not query.strip():
+        raise typer.BadParameter("the question is empty; memvid export lists all records", param_hint="QUERY")
+    with opened(memory_path, embedder=embedder, as_of=parse_as_of(as_of)) as memory:
+        chosen = mode or memory.default_mode(query)
+        if memory.embedder is None and mode is None:
+            written = memory.info().embedder
+            note(f"searching by words alone: to search by meaning too, add --embedder {written}")
+        hits = memory.search(query, k, condition, chosen, explain=explain)
+    if as_json:
+        write_json(
+            {
+                "memory": str(memory_path),
+                "query": query,
+                "mode": chosen,
+                "hits": [_hit(hit, snippet(hit.text, query), explain) for hit in hits],
+            }
+        )
+    else:
+        for hit in hits:
+            _show_hit(hit, query, explain=explain, full=full)
+        if not hits:
+            note("nothing found")
+    if not hits:
+        raise typer.Exit(NOTHING)
+
+
+def get(
+    memory_path: MemoryPath,
+    ids: Annotated[list[str], typer.Argument(metavar="IDS", show_default=False, help="Ids of records.")],
+    as_of: AsOf = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the texts alone, as they are.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show records by their ids."""
+    with opened(memory_path, as_of=parse_as_of(as_of)) as memory:
+        records = memory.get(ids)
+    found = {record.id for record in records}
+    missing = [record_id for record_id in dict.fromkeys(ids) if record_id not in found]
+    if as_json:
+        write_json({"memory": str(memory_path), "records": records, "missing": missing})
+    elif raw:
+        for record in records:
+            write_text(record.text if record.text.endswith("\n") else record.text + "\n")
+    else:
+        for i, record in enumerate(records):
+            _show_record(record, first=not i)
+    for record_id in missing:
+        note(f"no record has the id {record_id!r}")
+    if missing:
+        raise typer.Exit(NOTHING)
+
+
+def _hit(hit: Hit, snippet: str, explain: bool) -> dict[str, Any]:
+    record = hit.record
+    told: dict[str, Any] = {
+        "rank": hit.rank,
+        "score": hit.score,
+        "id": record.id,
+        "text": record.text,
+        "metadata": record.metadata,
+        "snippet": snippet,
+    }
+    return {**told, "explain": hit.explain or {}} if explain else told
+
+
+def place(record_id: str, metadata: dict[str, Any]) -> str:
+    """Where a record is from, beyond what its id tells; empty if nothing is known.
+
+    Example:
+        >>> place("docs/a.pdf#7", {"source": "docs/a.pdf", "heading": "Intro", "page": 3, "chunk": 7})
+        'Intro · page 3'
+        >>> place("0199-a", {"source": "a.txt"})
+        'a.txt'
+    """
+    parts = [str(metadata[key]) for key in ("source", "heading") if metadata.get(key) not in (None, "")]
+    if parts and record_id.startswith(f"{parts[0]}#"):
+        del parts[0]
+    parts += [f"{key} {metadata[key]}" for key in ("page", "slide", "sheet", "row") if metadata.get(key) is not None]
+    return " ".join(printable(" · ".join(parts)).split())
+
+
+def _show_hit(hit: Hit, query: str, *, explain: bool, full: bool) -> None:
+    from rich.text import Text
+
+    if hit.rank:
+        show(Text())
+    head = Text.assemble((f"{hit.rank + 1:2}", "bold"), "  ", (f"{hit.score:.3f}", "green"), "  ")
+    head.append(printable(hit.id), style="cyan")
+    where = place(hit.id, hit.metadata)
+    if where:
+        head.append(f" · {where}", style="dim")
+    show(head)
+    if explain and hit.explain:
+        parts = ", ".join(f"{name} {value:.3f}" for name, value in hit.explain.items())
+        show(Text(parts, style="dim"), indent=_INDENT)
+    show(_shown_text(hit.text, query, full=full), indent=_INDENT)
+
+
+def _shown_text(text: str, query: str, *, full: bool) -> Text:
+    """The text or the best part of it, what matched in bold; between asterisks where there is no bold."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    from memvid_core.index.tokens import snippet
+
+    out = console()
+    if not full:
+        text = " ".join(text.split())
+    room = max(20, out.width - _INDENT) if out.is_terminal else 80
+    # Korean, Chinese and Japanese characters and most emoji are two cells wide.
+    cells = max(1.0, cell_len(text[:1000]) / max(1, len(text[:1000])))
+    width = max(1, len(text)) if full else int(_LINES * room / cells)
+    marks = _MARKS if out.is_terminal else ("**", "**")
+    shown = printable(snippet(text.strip("\n"), query, width=width, marks=marks))
+    if not out.is_terminal:
+        return Text(shown.replace("\n", "\n" + " " * _INDENT))
+    pieces = Text()
+    for piece in shown.split(_MARKS[0]):
+        matched, mark, rest = piece.partition(_MARKS[1])
+        pieces.append(matched, style="bold yellow" if mark else "")
+        pieces.append(rest)
+    return pieces
+
+
+def _show_record(record: Record, *, first: bool) -> None:
+    import msgspec
+    from rich.text import Text
+
+    if not first:
+        show(Text())
+    show(Text(printable(record.id), style="bold cyan"))
+    if record.metadata:
+        show(Text(printable(msgspec.json.encode(record.metadata).decode()), style="dim"))
+    show(Text(printable(record.text)))

@@ -1,0 +1,23 @@
+"""Every table, one after the other: ``make bench``, or ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+TABLES = ("codec", "stores", "vectors", "retrieval", "qr")
+
+
+def main() -> None:
+    """Run each in a process of its own, and go on if one fails."""
+    failed = []
+    for table in TABLES:
+        print(f"\n# {table}\n", flush=True)
+        if subprocess.run([sys.executable, "-m", f"benchmarks.{table}"], check=False).returncode:
+            failed.append(table)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

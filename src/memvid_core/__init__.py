@@ -6,45 +6,51 @@
 'PyAV muxes packets'
 """
 
-from memvid_core.embedding import (
-    CallableEmbedder,
-    Embedder,
-    EncodeEmbedder,
-    FittableEmbedder,
-    HashingEmbedder,
-    LangChainEmbedder,
-    LlamaIndexEmbedder,
-    as_embedder,
-)
-from memvid_core.errors import (
-    ClosedError,
-    CodecError,
-    DamagedFrameError,
-    DimensionError,
-    EmbedderMismatchError,
-    EmbeddingError,
-    FilterError,
-    IngestError,
-    InvalidInputError,
-    LockedError,
-    MemoryExistsError,
-    MemoryFileError,
-    MemoryNotFoundError,
-    MemvidError,
-    MetadataError,
-    MissingExtraError,
-    NotAMemoryError,
-    QueryError,
-    ReadOnlyError,
-    RecordNotFoundError,
-    StorageError,
-    TextError,
-    TornTailWarning,
-    UnsupportedFormatError,
-    VectorError,
-)
-from memvid_core.memory import Memory
-from memvid_core.model import Commit, Damage, Hit, MemoryInfo, Recency, Record, VerifyReport
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+if _TYPE_CHECKING:
+    from memvid_core.embedding import (
+        CallableEmbedder,
+        Embedder,
+        EncodeEmbedder,
+        FittableEmbedder,
+        HashingEmbedder,
+        LangChainEmbedder,
+        LlamaIndexEmbedder,
+        as_embedder,
+    )
+    from memvid_core.errors import (
+        ClosedError,
+        CodecError,
+        DamagedFrameError,
+        DimensionError,
+        EmbedderMismatchError,
+        EmbeddingError,
+        FilterError,
+        IngestError,
+        InvalidInputError,
+        LockedError,
+        MemoryExistsError,
+        MemoryFileError,
+        MemoryNotFoundError,
+        MemvidError,
+        MetadataError,
+        MissingExtraError,
+        NotAMemoryError,
+        QueryError,
+        ReadOnlyError,
+        RecordNotFoundError,
+        StorageError,
+        TextError,
+        TornTailWarning,
+        UnsupportedFormatError,
+        VectorError,
+    )
+    from memvid_core.memory import Memory
+    from memvid_core.model import Commit, Damage, Hit, MemoryInfo, Recency, Record, VerifyReport
 
 __all__ = [
     "CallableEmbedder",
@@ -89,3 +95,60 @@ __all__ = [
     "VerifyReport",
     "as_embedder",
 ]
+
+# A name is imported when it is first used (PEP 562): a program that prints its help needs no NumPy.
+_MODULES = {
+    "CallableEmbedder": "memvid_core.embedding",
+    "Embedder": "memvid_core.embedding",
+    "EncodeEmbedder": "memvid_core.embedding",
+    "FittableEmbedder": "memvid_core.embedding",
+    "HashingEmbedder": "memvid_core.embedding",
+    "LangChainEmbedder": "memvid_core.embedding",
+    "LlamaIndexEmbedder": "memvid_core.embedding",
+    "as_embedder": "memvid_core.embedding",
+    "ClosedError": "memvid_core.errors",
+    "CodecError": "memvid_core.errors",
+    "DamagedFrameError": "memvid_core.errors",
+    "DimensionError": "memvid_core.errors",
+    "EmbedderMismatchError": "memvid_core.errors",
+    "EmbeddingError": "memvid_core.errors",
+    "FilterError": "memvid_core.errors",
+    "IngestError": "memvid_core.errors",
+    "InvalidInputError": "memvid_core.errors",
+    "LockedError": "memvid_core.errors",
+    "MemoryExistsError": "memvid_core.errors",
+    "MemoryFileError": "memvid_core.errors",
+    "MemoryNotFoundError": "memvid_core.errors",
+    "MemvidError": "memvid_core.errors",
+    "MetadataError": "memvid_core.errors",
+    "MissingExtraError": "memvid_core.errors",
+    "NotAMemoryError": "memvid_core.errors",
+    "QueryError": "memvid_core.errors",
+    "ReadOnlyError": "memvid_core.errors",
+    "RecordNotFoundError": "memvid_core.errors",
+    "StorageError": "memvid_core.errors",
+    "TextError": "memvid_core.errors",
+    "TornTailWarning": "memvid_core.errors",
+    "UnsupportedFormatError": "memvid_core.errors",
+    "VectorError": "memvid_core.errors",
+    "Memory": "memvid_core.memory",
+    "Commit": "memvid_core.model",
+    "Damage": "memvid_core.model",
+    "Hit": "memvid_core.model",
+    "MemoryInfo": "memvid_core.model",
+    "Recency": "memvid_core.model",
+    "Record": "memvid_core.model",
+    "VerifyReport": "memvid_core.model",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

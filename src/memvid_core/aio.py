@@ -102,9 +102,9 @@ class AsyncMemory:
         embedding: ArrayLike | None = None,
         **options: Any,
     ) -> Query:
-        if isinstance(query, str) and query.strip() and embedding is None and self.embedder is not None:
-            if (mode or self.default_mode(query)) != "lexical":
-                embedding = await self.embedder.aembed_query(query)
+        text = query if isinstance(query, str) and query.strip() and embedding is None else None
+        if text is not None and self.embedder is not None and (mode or self.default_mode(text)) != "lexical":
+            embedding = await self.embedder.aembed_query(text)
         return self._query(query, k, where, mode, embedding, **options)
 
     async def aget(self, ids: str | Iterable[str]) -> Any:

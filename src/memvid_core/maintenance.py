@@ -37,7 +37,7 @@ def info(replica: Replica, view: View, path: str) -> MemoryInfo:
         records=records,
         deleted=view.rows - records,
         commits=view.commit,
-        frames=replica.index.catalog.frame_count(),
+        frames=replica.journal.cursor.frame,
         bytes=replica.journal.video.size(),
         index_bytes=replica.index.nbytes(),
         dimension=replica.dimension,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from memvid_core import maintenance
 from memvid_core.embedding import Embedder, FittableEmbedder, as_embedder
@@ -61,13 +61,16 @@ def create(
     # On disk, half precision costs nothing that a search can see; in RAM, nothing is saved by rounding what was given.
     kept: VectorType = vectors or ("float64" if in_ram else "float16")
     made = None if _is_given(embedder) else _own(as_embedder(embedder, exact=kept == "float64"))
+    if kept not in get_args(VectorType):
+        raise InvalidInputError(f"vectors is one of {', '.join(get_args(VectorType))}, not {kept!r}")
     if made is None and kept == "none":
         raise InvalidInputError("given vectors must be stored: vectors='none' needs an embedder to make them again")
+    chosen_codec = get_codec(codec, **(codec_options or {}))
     lock = None if in_ram else _acquire(path)
     try:
         journal = Journal.create(
             io.BytesIO() if in_ram else path,
-            get_codec(codec, **(codec_options or {})),
+            chosen_codec,
             vectors=kept,
             embedder=GIVEN if made is None else made.name,
             dimension=None if made is None else made.dimension,

@@ -30,6 +30,8 @@ def check_texts(texts: Iterable[str] | str) -> list[str]:
         TextError: One is no ``str``.
     """
     checked = [texts] if isinstance(texts, str) else list(texts)
+    if _STR.issuperset(map(type, checked)):
+        return checked
     for i, text in enumerate(checked):
         if not isinstance(text, str):
             raise TextError(f"text {i} is a {type(text).__name__}, not a str")
@@ -66,6 +68,8 @@ def check_ids(ids: Iterable[str | None] | None, count: int) -> list[str]:
     given = [ids] if isinstance(ids, str) else list(ids)
     if len(given) != count:
         raise InvalidInputError(f"ids must be as many as texts: there are {len(given)} ids and {count} texts")
+    if _STR.issuperset(map(type, given)):
+        return given  # type: ignore[return-value]  # every one of them is a str
     missing = sum(record_id is None for record_id in given)
     fresh = iter(new_ids(missing))
     checked: list[str] = []
@@ -114,16 +118,17 @@ def check_metadata(
     given: Sequence[Mapping[str, Any] | None] = [metadata] if isinstance(metadata, Mapping) else list(metadata)
     if len(given) != count:
         raise InvalidInputError(f"metadata must be as many as texts: there are {len(given)} and {count} texts")
-    return [_plain_dict(item, f"metadata {i}") for i, item in enumerate(given)]
+    return [_plain_dict(item, i) for i, item in enumerate(given)]
 
 
-def _plain_dict(item: Mapping[str, Any] | None, where: str) -> dict[str, Any]:
+def _plain_dict(item: Mapping[str, Any] | None, number: int) -> dict[str, Any]:
+    if type(item) is dict and _SCALARS.issuperset(map(type, item.values())) and _STR.issuperset(map(type, item)):
+        return item.copy()  # nearly all there is; its integers and characters are checked when it is encoded
     if item is None:
         return {}
     if not isinstance(item, Mapping):
-        raise MetadataError(f"{where} is a {type(item).__name__}, not a dict")
-    if type(item) is dict and _SCALARS.issuperset(map(type, item.values())) and _STR.issuperset(map(type, item)):
-        return item.copy()  # nearly all there is; its integers and characters are checked when it is encoded
+        raise MetadataError(f"metadata {number} is a {type(item).__name__}, not a dict")
+    where = f"metadata {number}"
     return {_key(key, where): _plain(value, key, where, 1) for key, value in item.items()}
 
 

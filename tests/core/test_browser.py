@@ -30,5 +30,5 @@ def test_a_memory_appended_three_times_plays_to_its_end(tmp_path: Path) -> None:
         seen = json.loads(told(f"{root}/page.html", tmp_path / "profile"))
     assert "error" not in seen, seen
     assert (seen["width"], seen["height"]) == (256, 256)
-    assert abs(seen["duration"] - (frames + 2) / 30) < 0.05
+    assert abs(seen["duration"] - frames / 30) < 0.05
     assert abs(seen["ended"] - seen["duration"]) < 0.05

@@ -137,9 +137,12 @@ class Catalog:
             found = connection.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
             return None if found is None else bytes(found[0])
 
-    def set_state(self, key: str, value: bytes) -> None:
-        """Put ``value`` under ``key``; call it inside a transaction."""
-        self._writer.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, value))
+    def set_state(self, key: str, value: bytes | None) -> None:
+        """Put ``value`` under ``key``, or take it away; call it inside a transaction."""
+        if value is None:
+            self._writer.execute("DELETE FROM state WHERE key = ?", (key,))
+        else:
+            self._writer.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, value))
 
     # --- taking a commit in; call these inside a transaction ---
 
@@ -258,12 +261,6 @@ class Catalog:
                 "SELECT data FROM models WHERE number <= ? ORDER BY number DESC LIMIT 1", (number,)
             ).fetchone()
         return None if found is None else bytes(found[0])
-
-    def frame_count(self) -> int:
-        """How many frames the commits taken in have."""
-        with self.reading() as connection:
-            (count,) = connection.execute("SELECT coalesce(sum(frames), 0) FROM commits").fetchone()
-        return int(count)
 
     def close(self) -> None:
         """Close the connections."""

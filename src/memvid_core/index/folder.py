@@ -150,10 +150,27 @@ class IndexFolder:
             return 0
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
+    def sync(self) -> None:
+        """Force the vectors to the disk, and note how far what is there can be trusted after a power cut."""
+        cursor = self.cursor
+        if cursor is not None and cursor != self.catalog.state("synced"):
+            if self._vectors is not None:
+                self._vectors.flush()
+            with self.transaction():
+                self.catalog.set_state("synced", cursor)
+
+    def rewind(self) -> None:
+        """Go back to the last :meth:`sync` if the index was not closed since: what came later is taken in again.
+
+        SQLite keeps its own order through a power cut; nothing keeps the order between it and the vectors' file.
+        """
+        with self.transaction():
+            synced = self.catalog.state("synced")
+            if self.cursor != synced:
+                self.catalog.set_state("cursor", synced)
+
     def close(self) -> None:
         """Close everything; the files stay."""
-        if self._vectors is not None:
-            self._vectors.flush()
         self.catalog.close()
         for index in (self._vectors, self._lexical):
             if index is not None:

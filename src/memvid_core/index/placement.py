@@ -24,27 +24,24 @@ class Placement:
         self._catalog = catalog
         self._kind = kind
         self._lock = threading.Lock()
-        self._table: NDArray[np.int64] = np.empty((0, len(FrameRow._fields)), np.int64)
+        self._frames: list[FrameRow] = []
+        self._first_rows: NDArray[np.int64] = np.empty(0, np.int64)
         self._next_row = 0
 
     def find(self, row: int) -> FrameRow | None:
         """The last frame whose first row is at most ``row``."""
         if row >= self._next_row:
             self._extend(row)
-        table = self._table
-        at = int(np.searchsorted(table[:, _ROW], row, side="right")) - 1
-        return FrameRow(*table[at].tolist()) if at >= 0 else None
+        at = int(self._first_rows.searchsorted(row, side="right")) - 1
+        return self._frames[at] if at >= 0 else None
 
     def _extend(self, row: int) -> None:
         with self._lock:
             if row < self._next_row:
                 return
-            last = int(self._table[-1, _ROW]) if len(self._table) else -1
-            new = np.array(self._catalog.frames_after(self._kind, last), np.int64).reshape(-1, self._table.shape[1])
-            self._table = np.concatenate((self._table, new))
-            if len(self._table):
-                self._next_row = int(self._table[-1, _ROW] + self._table[-1, _ITEMS])
-
-
-_ROW = FrameRow._fields.index("row")
-_ITEMS = FrameRow._fields.index("items")
+            last = self._frames[-1].row if self._frames else -1
+            frames = [*self._frames, *(FrameRow(*found) for found in self._catalog.frames_after(self._kind, last))]
+            if frames:
+                self._first_rows = np.array([frame.row for frame in frames], np.int64)
+                self._frames = frames
+                self._next_row = frames[-1].row + frames[-1].items

@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,12 @@ from memvid_core.video.file import sync_folder
 
 __all__ = ["Replica", "View"]
 
+Vectors = list[tuple[NDArray[np.int64], NDArray[Any]]]
+"""Row numbers and the matrix of their vectors."""
+
 _SHOW_PROGRESS_BYTES = 32 << 20
 _TRANSACTION_SECONDS = 1.0  # a rebuild commits this often, so that Ctrl-C loses no more than this
+_STAGED_ROWS = 4096  # from here on a commit's vectors are indexed beside its writing
 _INDEX_ERRORS = (sqlite3.Error, IndexStaleError, msgspec.DecodeError)
 
 
@@ -206,7 +211,7 @@ class Replica:
         ]
         return self._make_change(entry, first_row, records, vectors)
 
-    def _embedded(self, entry: Entry) -> list[tuple[NDArray[np.int64], NDArray[Any]]]:
+    def _embedded(self, entry: Entry) -> Vectors:
         """The vectors of a commit whose file stores none, made again."""
         embedder = self._embedder
         if not entry.rows:
@@ -221,9 +226,7 @@ class Replica:
         matrix = embedder.embed_documents([text for _, text, _ in entry.rows])
         return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
 
-    def _make_change(
-        self, entry: Entry, first_row: int, records: Sequence[RecordRow], vectors: Sequence[tuple[Any, Any]]
-    ) -> Change:
+    def _make_change(self, entry: Entry, first_row: int, records: Sequence[RecordRow], vectors: Vectors) -> Change:
         cursor = entry.cursor
         added = cursor.row - first_row
         frames = cursor.frame - entry.first_frame
@@ -278,7 +281,7 @@ class Replica:
                 self._catch_up()
             yield self.view
 
-    def commit(self, records: Sequence[Record], batch: Batch, unstored: NDArray[Any] | None) -> Entry:
+    def commit(self, records: Sequence[Record], batch: Batch, unstored: NDArray[Any] | None) -> None:
         """Append one commit, durable on return, and take it into the index.
 
         Args:
@@ -288,25 +291,52 @@ class Replica:
         """
         with self.writing():
             before = self.journal.cursor
+            vectors = [] if unstored is None or batch.vector_places is None else [(batch.vector_places, unstored)]
+            if batch.vectors is not None and batch.vector_places is not None and len(batch.vectors):
+                vectors = [(batch.vector_places, batch.vectors)]
+            placed = [(places + before.row, matrix) for places, matrix in vectors]
             self._stale = True  # until the view is the new one: an interrupt in between only means a catch-up
-            entry = self.journal.append(batch)
             try:
-                self._take_in(entry, before, records, batch, unstored)
-                self._stale = False
+                if placed and len(records) >= _STAGED_ROWS:
+                    entry = self._append_staged(records, batch, before, placed)
+                else:
+                    entry = self.journal.append(batch)
+                    with self.index.transaction():
+                        self._apply(entry, before, records, batch, placed, staged=False)
+                if self._cursor() == entry.cursor:
+                    self.view = self._make_view(entry.cursor)
+                    self._stale = False
+                else:
+                    self._catch_up()
             except (*_INDEX_ERRORS, OSError) as exc:
+                if self.journal.cursor == before:  # the journal itself refused, and nothing was stored
+                    self._stale = False
+                    raise
                 warnings.warn(
-                    f"commit {entry.number} is stored, but the index could not take it in ({exc}); "
+                    f"commit {self.journal.cursor.commit} is stored, but the index could not take it in ({exc}); "
                     "the next call tries again",
                     stacklevel=4,
                 )
-            return entry
 
-    def _take_in(
-        self, entry: Entry, before: Cursor, records: Sequence[Record], batch: Batch, unstored: NDArray[Any] | None
+    def _append_staged(self, records: Sequence[Record], batch: Batch, before: Cursor, placed: Vectors) -> Entry:
+        """A large commit: its vectors are indexed while the journal compresses, writes and waits for the disk.
+
+        The index is held meanwhile, so that nobody else takes the same rows in. If the journal fails, the vectors stand
+        behind the last row that counts, and the next commit overwrites them.
+        """
+        with self.index.transaction(), ThreadPoolExecutor(1) as pool:
+            first, stop = before.row, before.row + len(records)
+            staging = pool.submit(self.index.stage_vectors, first, stop, placed) if self._cursor() == before else None
+            entry = self.journal.append(batch)
+            if staging is not None:
+                staging.result()
+            self._apply(entry, before, records, batch, placed, staged=staging is not None)
+        return entry
+
+    def _apply(
+        self, entry: Entry, before: Cursor, records: Sequence[Record], batch: Batch, placed: Vectors, *, staged: bool
     ) -> None:
-        placed = list(entry.vectors)
-        if unstored is not None and batch.vector_places is not None and len(unstored):
-            placed = [(batch.vector_places + before.row, unstored)]
+        """Take a commit of our own into the index, unless another process has done so already."""
         all_dense = batch.vector_places is not None and len(batch.vector_places) == len(records)
         dense = set() if all_dense or batch.vector_places is None else set(batch.vector_places.tolist())
         number, first = entry.number, before.row
@@ -314,13 +344,9 @@ class Replica:
             (row, record.id, number, all_dense or row - first in dense, _json(record.metadata))
             for row, record in enumerate(records, first)
         ]
-        with self.index.transaction():
-            if self._cursor() == before:
-                self.index.apply(self._make_change(entry, before.row, rows, placed))
-        if self._cursor() == entry.cursor:
-            self.view = self._make_view(entry.cursor)
-        else:
-            self._catch_up()
+        if self._cursor() == before:
+            change = self._make_change(entry, before.row, rows, placed)
+            self.index.apply(change._replace(staged=staged))
 
     # --- reading ---
 

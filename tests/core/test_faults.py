@@ -147,29 +147,30 @@ def test_a_damaged_frame_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
         assert {record.id: record.text for record in writer} == {k: v for k, v in texts.items() if k not in "345"}
 
 
+class Full:
+    """A file on a disk with so much room left."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self._file = file
+        self._room = room
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def writelines(self, parts: Any) -> None:
+        data = b"".join(parts)
+        self._file.write(data[: self._room])
+        if len(data) > self._room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
 @pytest.mark.parametrize("room", [0, 40, 900])
 def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     path = tmp_path / "m.mp4"
     texts = written(path)
     size = path.stat().st_size
-
-    class Full:
-        """The file, on a disk with so much room left."""
-
-        def __init__(self, file: Any) -> None:
-            self._file = file
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._file, name)
-
-        def writelines(self, parts: Any) -> None:
-            data = b"".join(parts)
-            self._file.write(data[:room])
-            if len(data) > room:
-                raise OSError(errno.ENOSPC, "No space left on device")
-
     with Memory.open(path, "a", embedder=embed) as memory:
-        monkeypatch.setattr(ByteFile, "_handle", lambda file: Full(file._file))
+        monkeypatch.setattr(ByteFile, "_handle", lambda file: Full(file._file, room))
         with pytest.raises(StorageError, match="disk is full"):
             memory.add("one more")
         monkeypatch.undo()
@@ -177,6 +178,29 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.Mo
         assert {record.id: record.text for record in memory} == texts
         memory.add("now it fits", ids="fits")
         assert memory.verify().ok
+
+
+def test_a_large_commit_that_fails_leaves_no_trace_in_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.mp4"
+    lost = [f"lost {i}" for i in range(5000)]
+    kept = [f"kept {i}" for i in range(4500)]
+    with Memory.create(path, embed) as memory:
+        memory.add("before", ids="before")
+        monkeypatch.setattr(ByteFile, "_handle", lambda file: Full(file._file, 10_000))
+        with pytest.raises(StorageError, match="disk is full"):
+            memory.add(lost)
+        monkeypatch.undo()
+        assert memory.search("lost 7", k=3, mode="dense")[0].id == "before"
+        memory.add("without a vector", ids="bare", vectors=[None])
+        memory.add(kept, ids=kept)
+        for text in ("kept 0", "kept 4499", "before"):
+            assert memory.search(text, k=1, mode="dense")[0].text == text
+        assert len(memory) == 4502
+    with Memory.open(path, embedder=embed) as memory:
+        assert memory.search("kept 2222", k=1, mode="dense")[0].id == "kept 2222"
+        assert all("lost" not in hit.text for hit in memory.search("lost 7", k=50, mode="dense"))
 
 
 class TestIndexFolder:

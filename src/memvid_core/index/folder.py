@@ -21,18 +21,25 @@ from memvid_core.index.vectors import VectorIndex
 
 __all__ = ["Change", "IndexFolder"]
 
+Vectors = Sequence[tuple[NDArray[np.int64], NDArray[Any]]]
+"""Row numbers and the matrix of their vectors."""
+
 
 class Change(NamedTuple):
-    """One commit, as the indexes take it in. ``first_row`` is the number of rows before it."""
+    """One commit, as the indexes take it in.
+
+    ``first_row`` is the number of rows before it; ``staged`` says that its vectors are in place already.
+    """
 
     commit: CommitRow
     first_row: int
     records: Sequence[RecordRow]
     frames: Sequence[FrameRow]
-    vectors: Sequence[tuple[NDArray[np.int64], NDArray[Any]]]
+    vectors: Vectors
     tombstones: Sequence[int]
     model: bytes | None
     cursor: bytes
+    staged: bool = False
 
 
 class IndexFolder:
@@ -85,35 +92,39 @@ class IndexFolder:
         self._extend_vectors(change)
         catalog.set_state("cursor", change.cursor)
 
+    def stage_vectors(self, first_row: int, stop: int, vectors: Vectors) -> None:
+        """Put the vectors of rows [``first_row``, ``stop``) in place; nobody sees them before :meth:`apply` says so."""
+        dimension = vectors[0][1].shape[1]
+        index = self._vectors or self._open_vectors(dimension)
+        start = min(index.rows, first_row)
+        if start == first_row and len(vectors) == 1 and len(vectors[0][0]) == stop - start:
+            index.extend(start, vectors[0][1])
+        else:  # rows without a vector are zero, and masked out of every search
+            matrix = np.zeros((stop - start, dimension), np.float32)
+            for rows, part in vectors:
+                matrix[rows - start] = part
+            index.extend(start, matrix)
+
     def _extend_vectors(self, change: Change) -> None:
         if not change.vectors:
             return
-        dimension = change.vectors[0][1].shape[1]
-        index = self._vectors or self._open_vectors(dimension, create=True)
-        assert index is not None
-        start, stop = min(index.rows, change.first_row), change.commit.rows
-        if start == change.first_row and len(change.vectors) == 1 and len(change.vectors[0][0]) == stop - start:
-            index.extend(start, change.vectors[0][1])
-        else:  # rows without a vector are zero, and masked out of every search
-            matrix = np.zeros((stop - start, dimension), np.float32)
-            for rows, part in change.vectors:
-                matrix[rows - start] = part
-            index.extend(start, matrix)
-        self.catalog.set_state("dimension", str(dimension).encode())
-        self.catalog.set_state("vector_rows", str(stop).encode())
+        if not change.staged:
+            self.stage_vectors(change.first_row, change.commit.rows, change.vectors)
+        self.catalog.set_state("dimension", str(change.vectors[0][1].shape[1]).encode())
+        self.catalog.set_state("vector_rows", str(change.commit.rows).encode())
 
     def vectors(self) -> VectorIndex | None:
         """The vector index as far as the catalog says it reaches, or None while there are no vectors."""
         dimension = self.dimension
         if dimension is None:
             return None
-        index = self._vectors or self._open_vectors(dimension, create=False)
+        index = self._vectors or self._open_vectors(dimension)
         rows = int(self.catalog.state("vector_rows") or 0)
         if index.rows < rows:
             index.sync(rows)
         return index
 
-    def _open_vectors(self, dimension: int, *, create: bool) -> VectorIndex:
+    def _open_vectors(self, dimension: int) -> VectorIndex:
         folder = None if self.folder is None else self.folder / "vectors"
         self._vectors = VectorIndex(dimension, folder=folder, dtype=self._dtype)  # type: ignore[arg-type]
         rows = int(self.catalog.state("vector_rows") or 0)

@@ -8,8 +8,10 @@ was written.
 from __future__ import annotations
 
 import enum
+import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import msgspec
@@ -50,6 +52,7 @@ _LEVEL = 3  # zstd; level 6 is 4 % smaller on prose and three times slower
 _BLOCK_BYTES = (
     1 << 16
 )  # of raw rows: 128 chunks of 500 characters. Half of it is 4 % larger, a read of one row half as long
+_THREADED_BLOCKS = 16  # with fewer, starting threads costs more than it saves
 _BODY_LIMIT = 1 << 30  # of anything decompressed at once: a file that claims more is not believed
 
 
@@ -169,15 +172,22 @@ def encode_blocks(rows: Sequence[bytes], block_bytes: int = _BLOCK_BYTES) -> Ite
         rows: One msgpack array ``[id, text, metadata]`` each.
         block_bytes: Raw size at which a block is closed.
     """
+    parts: list[Sequence[bytes]] = []
     start, size = 0, 0
-    compressor = zstandard.ZstdCompressor(level=_LEVEL)
-    for i, row in enumerate(rows):
+    for i, row in enumerate(rows, 1):
         size += len(row)
-        if size >= block_bytes or i + 1 == len(rows):
-            count = i + 1 - start
-            prefix = b"\xdd" + count.to_bytes(4, "big")  # msgpack array 32
-            yield count, compressor.compress(prefix + b"".join(rows[start : i + 1]))
-            start, size = i + 1, 0
+        if size >= block_bytes or i == len(rows):
+            parts.append(rows[start:i])
+            start, size = i, 0
+    if len(parts) < _THREADED_BLOCKS:
+        yield from map(_encode_block, parts)
+        return
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # zstd works outside the interpreter's lock
+        yield from pool.map(_encode_block, parts)
+
+
+def _encode_block(rows: Sequence[bytes]) -> tuple[int, bytes]:
+    return len(rows), compress(b"\xdd" + len(rows).to_bytes(4, "big") + b"".join(rows))  # a msgpack array 32
 
 
 def join_blocks(blocks: Sequence[tuple[int, bytes]]) -> bytes:

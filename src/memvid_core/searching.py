@@ -161,11 +161,20 @@ class Searcher:
         if query.fusion == "rank":
             weights = None if query.alpha is None else {"dense": query.alpha, "lexical": 1 - query.alpha}
             fused = ranking.reciprocal_rank_fusion({"dense": dense, "lexical": lexical}, k, weights=weights)
-        elif query.alpha is None:
-            fused = ranking.relative_score_fusion(dense, lexical, k)
         else:
-            fused = ranking.relative_score_fusion(dense, lexical, k, alpha=query.alpha)
+            alpha = ranking.ALPHA if query.alpha is None else query.alpha
+            asked = np.zeros(0, np.float32) if query.vector is None else query.vector
+            fused = ranking.hybrid(asked, dense, lexical, self._unit_vectors, k, alpha=alpha)
         return Ranked(fused.rows, fused.scores, _by_row(*dense), fused.parts)
+
+    def _unit_vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The indexed vectors of rows; zero for a row that has none."""
+        index = self._replica.index.vectors()
+        assert index is not None
+        found = np.zeros((len(rows), index.dimension), np.float32)
+        inside = rows < index.rows
+        found[inside] = index.vectors(rows[inside])
+        return found
 
     def _adjusted(self, ranked: Ranked, query: Query) -> Ranked:
         """The last step: age, then a reranker's own opinion."""

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from memvid_core import ClosedError, InvalidInputError, StorageError
 from memvid_core.index import block, postings
 from memvid_core.index.lexical import K1, B, LexicalIndex
+from memvid_core.index.ranking import Ranking
 from memvid_core.index.tokens import parse, tokenize, words
 
 TEXTS = [
@@ -102,6 +103,10 @@ def oracle(texts: Sequence[str], query: str, live: Sequence[bool]) -> dict[int, 
     }
 
 
+def scored(found: Ranking) -> dict[int, float]:
+    return dict(zip(found[0].tolist(), found[1].tolist(), strict=True))
+
+
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits so low that a few rows go through the tail, blocks and merges."""
@@ -119,9 +124,7 @@ class TestRanking:
         index = LexicalIndex()
         index.extend(0, texts)
         rows, scores = index.search(query, len(texts), live=np.array(live, np.bool_))
-        assert dict(zip(rows.tolist(), scores.tolist(), strict=True)) == pytest.approx(
-            oracle(texts, query, live), rel=1e-4
-        )
+        assert scored((rows, scores)) == pytest.approx(oracle(texts, query, live), rel=1e-4)
         pairs = list(zip((-scores).tolist(), rows.tolist(), strict=True))
         assert pairs == sorted(pairs)
 
@@ -137,8 +140,9 @@ class TestRanking:
             for size in [*sizes, *[1] * len(texts)]:
                 parts.extend(parts.rows, texts[parts.rows : parts.rows + size])
         assert parts.rows == whole.rows == len(texts)
-        for one, other in zip(parts.search(query, 99), whole.search(query, 99), strict=True):
-            assert one.tolist() == pytest.approx(other.tolist(), rel=1e-5)
+        (rows, scores), (expected, expected_scores) = parts.search(query, 99), whole.search(query, 99)
+        assert rows.tolist() == expected.tolist()
+        assert scores.tolist() == pytest.approx(expected_scores.tolist(), rel=1e-5)
 
     @pytest.mark.usefixtures("small_blocks")
     def test_blocks_are_merged_and_nothing_is_lost(self) -> None:
@@ -182,10 +186,10 @@ class TestRanking:
     def test_a_mask_hides_rows_and_leaves_scores_alone(self) -> None:
         index = LexicalIndex()
         index.extend(0, TEXTS)
-        everything = dict(zip(*map(np.ndarray.tolist, index.search("wing layer", 9)), strict=True))
+        everything = scored(index.search("wing layer", 9))
         mask = np.array([True, False, True])  # rows beyond its end are hidden as well
         rows, scores = index.search("wing layer", 9, mask)
-        assert dict(zip(rows.tolist(), scores.tolist(), strict=True)) == {row: everything[row] for row in (0, 2)}
+        assert scored((rows, scores)) == {row: everything[row] for row in (0, 2)}
         assert index.search("wing", 9, np.ones(99, np.bool_))[0].tolist() == [8, 0, 1]
 
     def test_normalised_scores_are_half_when_a_text_says_it_all(self) -> None:

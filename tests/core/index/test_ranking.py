@@ -190,7 +190,7 @@ class TestMmr:
             assert gain(choice) >= max(gain(other) for other in range(len(matrix)) if other not in before) - 1e-4
 
     def test_1_is_no_diversity_and_0_all(self) -> None:
-        query, matrix = [1, 0], [[1, 0], [0.99, 0.14], [0.9, -0.44]]
+        query, matrix = [1.0, 0.0], [[1.0, 0.0], [0.99, 0.14], [0.9, -0.44]]
         assert mmr(query, matrix, 3, lambda_mult=1).tolist() == [0, 1, 2]
         assert mmr(query, matrix, 2, lambda_mult=0).tolist() == [0, 2]
 

@@ -27,9 +27,10 @@ from memvid_core.errors import (
     StorageError,
     VectorError,
 )
-from memvid_core.index import codes as codes_module
+from memvid_core.index import exact as exact_module
 from memvid_core.index import hnsw as hnsw_module
 from memvid_core.index import quantized as quantized_module
+from memvid_core.index import rows as rows_module
 from memvid_core.index.codes import BLOCK_ROWS, FileCodes, Quantizer, RamCodes
 from memvid_core.index.estimate import Line, enough, upper_tail
 from memvid_core.index.rows import GrowingFile, narrow, normalised, widen
@@ -39,7 +40,7 @@ Matrix = NDArray[np.float32]
 
 
 def oracle(
-    stored: Matrix, query: NDArray[Any], k: int, mask: NDArray[np.bool_] | None = None
+    stored: Matrix, query: NDArray[Any], k: int, mask: NDArray[Any] | None = None
 ) -> tuple[list[int], list[float]]:
     """Cosine by its definition, in float64, ties by row."""
     wide, wanted = stored.astype(np.float64), np.asarray(query, dtype=np.float64)
@@ -74,7 +75,7 @@ class VectorIndexContract:
 
         return build
 
-    def check(self, index: VectorIndex, query: NDArray[Any], k: int, mask: NDArray[np.bool_] | None = None) -> None:
+    def check(self, index: VectorIndex, query: NDArray[Any], k: int, mask: NDArray[Any] | None = None) -> None:
         rows, scores = index.search(query, k, mask)
         stored = index.vectors(np.arange(index.rows))
         expected_rows, expected_scores = oracle(stored, query, k, mask)
@@ -190,7 +191,7 @@ class VectorIndexContract:
         rows, scores = index.search(np.zeros(5), 3)
         assert rows.tolist() == [0, 1, 2]
         assert scores.tolist() == [0.0, 0.0, 0.0]
-        mask = data.any(axis=1)
+        mask = (data != 0).any(axis=1, keepdims=True)[:, 0]
         self.check(index, data[0], 50, mask)
 
     def test_lengths_do_not_matter(self, make: Callable[..., VectorIndex]) -> None:
@@ -252,7 +253,7 @@ class VectorIndexContract:
         with pytest.raises(QueryError):
             index.search(np.ones(4), 0)
         with pytest.raises(QueryError):
-            index.search(np.ones(4), 1, np.ones(4, dtype=np.int64))  # type: ignore[arg-type]
+            index.search(np.ones(4), 1, np.ones(4, dtype=np.int64))
         with pytest.raises(InvalidInputError):
             index.vectors(np.array([4]))
         with pytest.raises(InvalidInputError):
@@ -399,6 +400,7 @@ class TestHnsw(VectorIndexContract):
         """Build a graph from sixty-four rows on, and look at so much of it that small sets come out whole."""
         monkeypatch.setattr(hnsw_module, "_LEAST_ROWS", 64)
         monkeypatch.setattr(hnsw_module, "_BREADTH", 1024)
+        monkeypatch.setattr(hnsw_module, "_BUILD_THREADS", 1)
 
 
 # ------------------------------------------------------------------------------------------------------- recall
@@ -567,7 +569,7 @@ def test_a_disk_that_fills_during_a_fit(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(codes_module.os, "replace", full)
+        patch.setattr(os, "replace", full)
         with pytest.raises(StorageError):
             index.extend(500, data[500:])
     assert sorted(path.name for path in tmp_path.iterdir() if "-2" in path.name) == []
@@ -708,3 +710,33 @@ def test_a_line_and_its_composition() -> None:
     assert both.sigma == pytest.approx(np.sqrt(5.0), rel=0.05)
     assert float(both.away(np.array([40.0]), 7 - 40.0 + np.sqrt(5.0))[0]) == pytest.approx(1.0, abs=0.1)
     assert Line.through(np.ones(5, dtype=np.float32), y[:5]) is None
+
+
+def test_rows_of_a_large_file_are_read_without_the_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = clustered(3000, 16)
+    index = VectorIndex(16, folder=tmp_path, strategy="quantized")
+    index.extend(0, data)
+    small = index.search(data[:20], 5)
+    wanted = np.array([2999, 0, 7, 7])
+    mapped = index.vectors(wanted)
+    monkeypatch.setattr(rows_module, "_MAPPED_BYTES", 1000)  # the file is large now, and its map given back at once
+    assert index.search(data[:20], 5)[0].tolist() == small[0].tolist()
+    assert (index.vectors(wanted) == mapped).all()
+    assert index.vectors(wanted[:0]).shape == (0, 16)
+    exact = VectorIndex(16, folder=tmp_path, strategy="exact", writable=False)
+    exact.sync(3000)
+    monkeypatch.setattr(exact_module, "_CACHE_BYTES", 1000)  # no copy in RAM either: blocks of the map
+    mask = np.arange(3000) % 7 == 0
+    for some in (None, mask, mask & (np.arange(3000) < 700)):
+        rows, scores = exact.search(data[:20], 5, some)
+        for at in range(20):
+            expected_rows, expected = oracle(index.vectors(np.arange(3000)), data[at], 5, some)
+            np.testing.assert_allclose(scores[at], expected, atol=2e-6)
+            np.testing.assert_allclose(exact.search(data[at], 5, some)[1], expected, atol=2e-6)
+            assert rows[at, 0] == expected_rows[0]
+    (tmp_path / "vectors-16.float16").write_bytes(b"\0" * 100)
+    with pytest.raises(IndexStaleError):
+        index.vectors(wanted)
+    index.close()
+    with pytest.raises(ClosedError):
+        index.vectors(wanted)

@@ -1,0 +1,357 @@
+"""Quantised search: sign bits choose, stored rows decide.
+
+Every row is kept as 256 sign bits (``codes``). The Hamming distance of two codes estimates the angle between the
+vectors (Charikar, STOC 2002: a random hyperplane parts two vectors with probability angle / pi). A query scans all
+codes, compares the nearest few hundred rows exactly, learns from them how far Hamming distance and cosine stray from
+each other *here*, and goes on until the number of rows that it must expect to have missed is small. So the effort
+follows the data, not a constant.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.index.codes import (
+    BITS,
+    BLOCK_ROWS,
+    WORDS,
+    Codes,
+    CodeStore,
+    Quantizer,
+    RamCodes,
+    load_codes,
+    save_codes,
+)
+from memvid_core.index.estimate import Line, enough, upper_tail
+from memvid_core.index.exact import ExactSearch, Rows, compare, exact_candidates, near_best, slack_of
+from memvid_core.index.rows import Matrix, RowStore, widen
+from memvid_core.index.workers import split_over_cores
+
+__all__ = ["AUTO_FLOATS", "QuantizedSearch"]
+
+AUTO_FLOATS: Final = 16384 * 384  # below this many stored numbers the exact search is as fast
+
+_SAMPLE_ROWS: Final = 16384
+_REFIT_GROWTH: Final = 4  # rows grown by this factor since the fit: fit again
+_REFIT_UNTIL: Final = 1 << 18  # a fit on this many rows is kept
+_FIRST_PICK: Final = 1200  # rows whose bits are weighed, at least, beside 16 k; one in 128 of many rows
+_FIRST_LOOK: Final = 240  # rows compared before the first estimate, beside 4 k; one in 768 of many rows
+_MISSED: Final = 0.05  # rows that may be missed, as a share of k, by the estimate; measured: about a tenth of them are
+_SMALL: Final = 100_000  # so few rows are all compared when a quarter of them is not enough
+_MOST_COMPARED: Final = 8192  # of more rows, so many are compared at most: there recall gives way to time
+_OUT_OF_SIGHT: Final = 6.0  # deviations: a chance of one in a billion
+_ROUNDS: Final = 4
+_BLOCK_SHIFT: Final = BLOCK_ROWS.bit_length() - 1
+_WORD_STARTS: Final = np.arange(WORDS, dtype=np.int64) * BLOCK_ROWS
+_FAR: Final = 255  # distances saturate here; the mean is 128, so only rows beyond reach are affected
+_FEW: Final = 3000  # candidates that are cheaper to compare one by one than to find in a scan
+_THREAD_BLOCKS: Final = 24  # blocks from which a second thread pays
+_PIECE_ROWS: Final = 512  # rows whose bits are spread out at once: 0.6 MB
+_THREAD_PIECES: Final = 8
+
+
+class _Scratch(threading.local):
+    """Buffers of one thread, kept between queries: fresh pages cost more than the scan of a small index."""
+
+    def __init__(self) -> None:
+        self.differing = np.empty((WORDS, BLOCK_ROWS), dtype=np.uint64)
+        self.counts = np.empty((WORDS, BLOCK_ROWS), dtype=np.uint8)
+        self.room = np.empty(BLOCK_ROWS, dtype=np.uint8)
+        self.wide = np.empty((_PIECE_ROWS, BITS), dtype=np.float32)
+        self._distances = np.empty(0, dtype=np.uint8)
+        self._flags = np.empty(0, dtype=np.bool_)
+
+    def distances(self, rows: int) -> NDArray[np.uint8]:
+        """Room for whole blocks."""
+        if len(self._distances) < rows:
+            self._distances = np.empty(rows + rows // 8, dtype=np.uint8)
+            self._flags = np.empty(len(self._distances), dtype=np.bool_)
+        return self._distances[:rows]
+
+    def flags(self, rows: int) -> NDArray[np.bool_]:
+        """Room for one answer a row, where there are distances."""
+        return self._flags[:rows]
+
+
+_scratch = _Scratch()
+
+
+def _scan_blocks(blocks: Codes, query: Codes, distances: NDArray[np.uint8]) -> None:
+    """Hamming distances of one query to whole blocks; 256 is told as 255."""
+    scratch = _scratch
+    differing, counts, room = scratch.differing, scratch.counts, scratch.room
+    for at in range(len(blocks)):
+        np.bitwise_xor(blocks[at], query, out=differing)
+        np.bitwise_count(differing, out=counts)
+        into = distances[at * BLOCK_ROWS : (at + 1) * BLOCK_ROWS]
+        np.add(counts[0], counts[1], out=into)
+        np.add(into, counts[2], out=into)
+        np.invert(into, out=room)  # what is left below 256
+        np.minimum(room, counts[3], out=room)
+        np.add(into, room, out=into)
+
+
+def scan(blocks: Codes, query: Codes, rows: int) -> NDArray[np.uint8]:
+    """Hamming distances of the first ``rows`` rows to a query's code, saturated at 255.
+
+    Args:
+        blocks: (b, 4, 8192) uint64.
+        query: (4,) uint64.
+        rows: At most 8192 b.
+
+    Returns:
+        (rows,) uint8 in a buffer of this thread, valid until its next scan.
+    """
+    distances = _scratch.distances(len(blocks) * BLOCK_ROWS)
+    column = query[:, None]
+
+    def work(first: int, last: int) -> None:
+        _scan_blocks(blocks[first:last], column, distances[first * BLOCK_ROWS : last * BLOCK_ROWS])
+
+    if len(blocks) >= _THREAD_BLOCKS:
+        split_over_cores(work, len(blocks))
+    else:
+        work(0, len(blocks))
+    return distances[:rows]
+
+
+def weigh(blocks: Codes, rows: Rows, weights: Matrix) -> NDArray[np.float32]:
+    """For each row the sum of the weights at its one bits: a finer estimate than the Hamming distance.
+
+    With the query's own projections as weights, a bit counts as much as the query leans to its side; the code of the
+    row stays as coarse as it is (asymmetric distance, Gordo et al., TPAMI 2014).
+
+    Args:
+        blocks: (b, 4, 8192) uint64.
+        rows: (m,) row numbers.
+        weights: (256,) float32.
+
+    Returns:
+        (m,) float32.
+    """
+    words = blocks.reshape(-1)
+    sums = np.empty(len(rows), dtype=np.float32)
+
+    def work(first: int, last: int) -> None:
+        wide = _scratch.wide
+        for start in range(first * _PIECE_ROWS, min(last * _PIECE_ROWS, len(rows)), _PIECE_ROWS):
+            part = rows[start : start + _PIECE_ROWS]
+            # Row r lies at word w of its block: (r // 8192, w, r % 8192).
+            at = part + (part >> _BLOCK_SHIFT) * ((WORDS - 1) * BLOCK_ROWS)
+            bits = np.unpackbits(words.take(at[:, None] + _WORD_STARTS).view(np.uint8)).reshape(-1, BITS)
+            np.copyto(wide[: len(part)], bits)
+            np.vecdot(wide[: len(part)], weights, out=sums[start : start + len(part)])
+
+    pieces = -(-len(rows) // _PIECE_ROWS)
+    if pieces >= _THREAD_PIECES:
+        split_over_cores(work, pieces)
+    else:
+        work(0, pieces)
+    return sums
+
+
+class QuantizedSearch:
+    """Sign codes over a ``RowStore``; rows too few to need codes are searched exactly.
+
+    Args:
+        store: The rows.
+        folder: Where codes are kept; None for RAM.
+        writable: Whether codes may be written to the folder.
+        least_rows: From how many rows on codes are made.
+    """
+
+    name = "quantized"
+
+    def __init__(self, store: RowStore, folder: Path | None, *, writable: bool, least_rows: int) -> None:
+        self._store = store
+        self._folder = folder
+        self._writable = writable
+        self._least_rows = max(least_rows, 1)
+        self._exact = ExactSearch(store)
+        self._lock = threading.Lock()
+        self._quantizer: Quantizer | None = None
+        self._codes: CodeStore = RamCodes()
+        self._coded = 0  # rows whose codes are known to be there
+        self._generation = 0
+
+    def extend(self, first_row: int, unit: Matrix) -> None:
+        """Encode rows that were written; fit first, when there are enough or many more than at the last fit."""
+        self._exact.extend(first_row, unit)
+        rows = first_row + len(unit)
+        with self._lock:
+            self._coded = min(self._coded, first_row)
+            quantizer = self._quantizer
+            if quantizer is None:
+                if rows >= self._least_rows:
+                    self._fit(rows)
+            elif rows >= _REFIT_GROWTH * quantizer.fitted_rows and quantizer.fitted_rows < _REFIT_UNTIL:
+                self._fit(rows)
+            else:
+                self._codes.write(first_row, quantizer.encode(unit))
+                self._coded = rows
+
+    def sync(self, rows: int) -> None:
+        """Take the newest codes of the writer; a reader without a folder to write to makes what is missing in RAM."""
+        with self._lock:
+            if rows < self._least_rows or (rows <= self._coded and self._quantizer is not None):
+                return
+            found = None
+            if self._folder is not None:
+                found = load_codes(self._folder, self._store.dimension, rows, writable=self._writable)
+            if found is None:
+                self._fit(rows)
+                return
+            generation, quantizer, codes = found
+            if generation == self._generation:
+                codes.close()
+            else:
+                self._generation, self._quantizer, self._codes = generation, quantizer, codes
+            self._coded = rows
+
+    def _fit(self, rows: int) -> None:
+        """Fit a quantizer to ``rows`` rows of the store and encode them all."""
+        stored = self._store.view(rows)
+        sample = np.arange(0, rows, max(1, rows // _SAMPLE_ROWS), dtype=np.int64)
+        quantizer = Quantizer.fit(self._store.read(sample), rows)
+
+        def fill(codes: CodeStore) -> None:
+            for start in range(0, rows, BLOCK_ROWS):
+                codes.write(start, quantizer.encode(widen(stored[start : min(start + BLOCK_ROWS, rows)])))
+                self._store.passed(BLOCK_ROWS)
+
+        if self._folder is not None and self._writable:
+            self._generation, self._codes = save_codes(self._folder, quantizer, fill)
+        else:
+            codes = RamCodes()
+            fill(codes)
+            self._codes = codes
+        self._quantizer, self._coded = quantizer, rows
+
+    def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
+        """Rows that hold each query's best k, but for about one in a hundred."""
+        with self._lock:
+            quantizer, store = self._quantizer, self._codes
+        passing = rows if mask is None else int(np.count_nonzero(mask))
+        if quantizer is None or rows < self._least_rows or passing <= max(_FEW, 32 * k, rows >> 8):
+            return self._exact.candidates(queries, k, rows, mask)
+        blocks = store.blocks(rows)
+        stored = self._store.view(rows)
+        codes = quantizer.encode(queries)
+        hidden = None if mask is None else np.subtract(mask.view(np.uint8), 1, dtype=np.uint8)  # False: 255
+
+        def one(at: int) -> Rows:
+            distances = scan(blocks, codes[at], rows)
+            if hidden is not None:
+                np.bitwise_or(distances, hidden, out=distances)
+            weights = np.vecdot(quantizer.directions, queries[at]) - quantizer.offsets
+            found = _nearest(distances, blocks, weights, self._store, stored, queries[at], k, passing)
+            if found is None:
+                wanted = None if mask is None else np.flatnonzero(mask)
+                found = exact_candidates(stored, queries[at], k, wanted, slack_of(stored), self._store)
+            return found
+
+        return [one(at) for at in range(len(queries))]
+
+    def flush(self) -> None:
+        """Force the codes to the disk."""
+        self._codes.flush()
+
+    def close(self) -> None:
+        """Close the codes."""
+        self._exact.close()
+        self._codes.close()
+        self._quantizer, self._coded = None, 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the codes."""
+        return self._codes.nbytes
+
+
+def _nearest(
+    distances: NDArray[np.uint8],
+    blocks: Codes,
+    weights: Matrix,
+    store: RowStore,
+    stored: NDArray[Any],
+    query: Matrix,
+    k: int,
+    passing: int,
+) -> Rows | None:
+    """Narrow all rows down: distances pick thousands, weighed bits order them, stored rows decide.
+
+    Each step is as wide as the rows compared so far show that it must be. None when comparing all rows would be no
+    slower, or when distances tell nothing, as among copies of one vector.
+    """
+    stride = max(1, len(distances) >> 15)
+    histogram = np.bincount(distances[::stride], minlength=_FAR + 1) * stride
+    histogram[_FAR] = 0  # hidden rows, and those on the far side
+    within = histogram.cumsum()
+    small = passing <= _SMALL
+    picked = max(passing >> 7, _FIRST_PICK) + 16 * k
+    most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)
+    first = max(passing // 768, _FIRST_LOOK) + 4 * k
+
+    limit = int(np.searchsorted(within, picked))
+    flags = _scratch.flags(len(distances))
+    rows = np.flatnonzero(np.less_equal(distances, limit, out=flags))
+    if limit >= _FAR or len(rows) > 4 * most or len(rows) < min(4 * k, passing):
+        return None
+    sums = weigh(blocks, rows, weights)
+    first = min(len(rows), first)
+    chosen = np.argpartition(-sums, first - 1)[:first]
+    open_ = np.ones(len(rows), dtype=np.bool_)
+    open_[chosen] = False
+    known_rows, known_sums = rows[chosen], sums[chosen]
+    scores = compare(stored, query, known_rows, store)
+    fine = Line.through(known_sums, scores)
+    coarse = Line.through(distances[rows].astype(np.float32), sums)
+    if fine is None or coarse is None or (small and (fine.slope <= 0.0 or coarse.slope >= 0.0)):
+        return None
+
+    kth = _kth(scores, k)
+    beyond = np.arange(limit + 1, _FAR)
+    wanted = limit + enough(histogram[limit + 1 : _FAR] * upper_tail(coarse.then(fine).away(beyond, kth)), _MISSED * k)
+    left_rows, left_sums = rows[open_], sums[open_]
+    if wanted > limit:
+        wanted = max(min(wanted, int(np.searchsorted(within, 4 * most)) - 1), limit)
+        np.less_equal(distances, wanted, out=flags)
+        flags[rows] = False
+        new = np.flatnonzero(flags)
+        left_rows = np.concatenate((left_rows, new))
+        left_sums = np.concatenate((left_sums, weigh(blocks, new, weights)))
+
+    for _ in range(_ROUNDS):
+        away = fine.away(left_sums, kth)
+        close = np.flatnonzero(away < _OUT_OF_SIGHT)
+        close = close[np.argsort(away[close])]
+        more = enough(upper_tail(away[close]), _MISSED * k)
+        if not more:
+            break
+        if len(known_rows) + more > most:
+            if small:
+                return None
+            more = max(most - len(known_rows), 0)
+        chosen = close[:more]
+        chosen.sort()  # in order of rows, as they lie in the file
+        known_rows = np.concatenate((known_rows, left_rows[chosen]))
+        known_sums = np.concatenate((known_sums, left_sums[chosen]))
+        scores = np.concatenate((scores, compare(stored, query, left_rows[chosen], store)))
+        left_rows, left_sums = np.delete(left_rows, chosen), np.delete(left_sums, chosen)
+        kth = _kth(scores, k)
+        again = Line.through(known_sums, scores)
+        if again is None or len(known_rows) >= most:
+            break
+        fine = again
+    return known_rows[near_best(scores, k, slack_of(stored))]
+
+
+def _kth(scores: NDArray[np.float32], k: int) -> float:
+    """The k-th largest score."""
+    at = max(len(scores) - k, 0)
+    return float(np.partition(scores, at)[at])

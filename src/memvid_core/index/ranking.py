@@ -1,0 +1,380 @@
+"""Putting rankings together: fusion, diversity, recency, and scores that mean the same from query to query.
+
+Pure functions over rows and scores. Scores are in [0, 1], higher is better:
+
+- dense: the cosine of query and text, 0 where it is negative (:func:`dense_score`); what LangChain calls the
+  relevance score of a cosine distance. 0 is a text that has nothing to do with the query.
+- lexical: ``bm25 / (bm25 + ideal)`` (:func:`lexical_score`). 0.5 is a text of average length with every word of the
+  query once, 0 one with none.
+- hybrid: how near a text comes to being the best of both halves (:func:`relative_score_fusion`,
+  :func:`reciprocal_rank_fusion`). 1 is the best of both; it compares the texts of one query, not queries.
+
+Equal scores stand in the order of the rows, so the same memory gives the same answer every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from memvid_core.errors import InvalidInputError
+
+__all__ = [
+    "ALPHA",
+    "CANDIDATES",
+    "Fused",
+    "Ranking",
+    "best",
+    "dense_score",
+    "feedback",
+    "hybrid",
+    "lexical_score",
+    "mmr",
+    "recency",
+    "reciprocal_rank_fusion",
+    "relative_score_fusion",
+]
+
+CANDIDATES: Final = 100
+"""How many rows each half should bring to a fusion that is asked for fewer."""
+
+ALPHA: Final = 0.35
+"""The weight of the dense half unless told otherwise; chosen on questions in English and Korean, see the decisions."""
+
+_TEACHERS: Final = 5
+_SHARPNESS: Final = 6.0
+
+Ranking = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Rows and their scores, best first; each row once."""
+
+
+class Fused(NamedTuple):
+    """A fused ranking, and what each half gave to it.
+
+    Attributes:
+        rows: (n,) int64, best first, ties in the order of the rows.
+        scores: (n,) float32 in [0, 1]: the sum of the parts.
+        parts: For each half by name, (n,) float32: its share in each score.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    parts: dict[str, NDArray[np.float32]]
+
+    def explain(self, rank: int) -> dict[str, float]:
+        """Tell what each half contributed to the score at a rank (from 0)."""
+        return {name: float(part[rank]) for name, part in self.parts.items()}
+
+
+def dense_score(cosines: ArrayLike) -> NDArray[np.float32]:
+    """Bring cosines to [0, 1]: themselves, 0 where they are negative.
+
+    Args:
+        cosines: (n,) in [-1, 1]; rounding may pass the ends a little.
+
+    Returns:
+        (n,) float32.
+
+    Example:
+        >>> dense_score([1.0, 0.25, -0.5]).tolist()
+        [1.0, 0.25, 0.0]
+    """
+    return np.clip(np.asarray(cosines, np.float32), 0, 1)
+
+
+def lexical_score(bm25: ArrayLike, ideal: float) -> NDArray[np.float32]:
+    """Bring BM25 scores to [0, 1): their part of themselves and the query's ideal together.
+
+    Args:
+        bm25: (n,) BM25 scores, not negative.
+        ideal: What a text of average length scores that has every word of the query once: the sum of their idf.
+
+    Returns:
+        (n,) float32; their order is that of ``bm25``.
+
+    Example:
+        >>> lexical_score([6.0, 2.0, 0.0], ideal=2.0).tolist()
+        [0.75, 0.5, 0.0]
+    """
+    scores = np.asarray(bm25, np.float32)
+    relative: NDArray[np.float32] = scores / np.maximum(scores + np.float32(ideal), np.finfo(np.float32).tiny)
+    return relative
+
+
+def best(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Ranking:
+    """Take the k best rows, ties in the order of the rows.
+
+    Args:
+        rows: (n,) rows, in any order.
+        scores: (n,) their scores.
+        k: How many to take at most; none where it is not positive.
+
+    Returns:
+        Rows and scores, best first.
+
+    Example:
+        >>> [part.tolist() for part in best(np.array([9, 4, 7]), np.array([0.5, 0.5, 1.0]), k=2)]
+        [[7, 4], [1.0, 0.5]]
+    """
+    order = np.lexsort((rows, -scores))[: max(k, 0)]
+    return rows[order], scores[order]
+
+
+def reciprocal_rank_fusion(
+    rankings: Mapping[str, Ranking], k: int, *, c: float = 60.0, weights: Mapping[str, float] | None = None
+) -> Fused:
+    """Fuse rankings by rank alone: for halves whose scores cannot be compared at all.
+
+    Each gives ``weight / (c + rank)``, ranks from 1, divided by what the first of all would get.
+
+    Args:
+        rankings: By name, at least one.
+        k: How many rows to return at most.
+        c: How little the first ranks stand out.
+        weights: By the same names, not negative; equal where not given.
+
+    Returns:
+        The fused ranking.
+
+    Raises:
+        InvalidInputError: If ``c`` is negative, or a weight is, or all are 0.
+
+    Source: Cormack, Clarke and Büttcher, "Reciprocal rank fusion", SIGIR 2009.
+
+    Example:
+        >>> a = np.array([3, 1]), np.array([0.9, 0.8], np.float32)
+        >>> b = np.array([1, 2]), np.array([7.0, 5.0], np.float32)
+        >>> reciprocal_rank_fusion({"dense": a, "lexical": b}, k=3).rows.tolist()
+        [1, 3, 2]
+    """
+    if not c >= 0:
+        raise InvalidInputError(f"c must be 0 or more, not {c}")
+    shares = _shares(rankings, weights)
+    return _fuse({n: (r, shares[n] * (c + 1) / (c + 1 + np.arange(len(r)))) for n, (r, _) in rankings.items()}, k)
+
+
+def relative_score_fusion(dense: Ranking, lexical: Ranking, k: int, *, alpha: float = ALPHA) -> Fused:
+    """Fuse a dense and a lexical ranking by their scores, each seen against the best of its half.
+
+    BM25 has a zero that means "none of the words", so lexical scores are divided by the best. Cosines have none (some
+    models never go below 0.7), so dense scores are stretched from their last candidate, 0, to their best, 1.
+
+    Args:
+        dense: About :data:`CANDIDATES` rows with their cosines, best first.
+        lexical: As many rows with their BM25 scores, best first.
+        k: How many rows to return at most.
+        alpha: The weight of the dense half, in [0, 1]; the lexical half has the rest.
+
+    Returns:
+        The fused ranking, its parts named ``dense`` and ``lexical``.
+
+    Raises:
+        InvalidInputError: If ``alpha`` is outside [0, 1].
+
+    Example:
+        >>> dense = np.array([3, 1, 2]), np.array([0.9, 0.8, 0.7], np.float32)
+        >>> lexical = np.array([1, 2]), np.array([8.0, 4.0], np.float32)
+        >>> fused = relative_score_fusion(dense, lexical, k=3, alpha=0.5)
+        >>> fused.rows.tolist(), fused.scores.round(2).tolist()
+        ([1, 3, 2], [0.75, 0.5, 0.25])
+    """
+    _assert_fraction("alpha", alpha)
+    (dense_rows, cosines), (lexical_rows, bm25) = dense, lexical
+    floor = cosines.min() if len(cosines) > 1 else 0
+    halves = {
+        "dense": (dense_rows, alpha * _relative(cosines - np.float32(floor))),
+        "lexical": (lexical_rows, (1 - alpha) * _relative(bm25)),
+    }
+    return _fuse(halves, k)
+
+
+def hybrid(
+    query: NDArray[np.float32],
+    dense: Ranking,
+    lexical: Ranking,
+    vectors: Callable[[NDArray[np.int64]], NDArray[np.floating]],
+    k: int,
+    *,
+    alpha: float = ALPHA,
+) -> Fused:
+    """Fuse a dense and a lexical ranking, let the best of both refine the query vector, and fuse again.
+
+    The second fusion looks at the candidates of the first alone: the vectors of at most as many rows as both bring.
+
+    Args:
+        query: (dimension,) the query vector.
+        dense: About :data:`CANDIDATES` rows with their cosines, best first.
+        lexical: As many rows with their BM25 scores, best first.
+        vectors: Gives the vectors of rows, (n, dimension), of any length, zero for a row that has none.
+        k: How many rows to return at most.
+        alpha: The weight of the dense half, in [0, 1]; at 0 and 1 the other half is not looked at.
+
+    Returns:
+        The fused ranking, its parts named ``dense`` and ``lexical``.
+
+    Raises:
+        InvalidInputError: If ``alpha`` is outside [0, 1].
+
+    Example:
+        >>> matrix = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
+        >>> dense = np.array([0, 1]), np.array([1.0, 0.8], np.float32)
+        >>> lexical = np.array([1, 2]), np.array([3.0, 2.0], np.float32)
+        >>> hybrid(matrix[0], dense, lexical, lambda rows: matrix[rows], k=3).rows.tolist()
+        [1, 2, 0]
+    """
+    both = len(dense[0]) + len(lexical[0])
+    first = relative_score_fusion(dense, lexical, both, alpha=alpha)
+    if alpha in (0, 1) or not len(dense[0]) or not len(lexical[0]):
+        return Fused(first.rows[:k], first.scores[:k], {name: part[:k] for name, part in first.parts.items()})
+    cosines = feedback(query, vectors(first.rows), first.scores)
+    refined = best(first.rows, cosines, max(len(dense[0]), len(lexical[0])))
+    return relative_score_fusion(refined, lexical, k, alpha=alpha)
+
+
+def feedback(query: ArrayLike, vectors: ArrayLike, scores: ArrayLike) -> NDArray[np.float32]:
+    """Compare candidates with the query moved halfway to what the best five of them have in common.
+
+    They teach by the sixth power of their scores: where one text stands out it teaches alone and stays first, so a
+    question with one answer is not led astray; where many are about as good, their common subject brings up others.
+
+    Args:
+        query: (dimension,) the query vector.
+        vectors: (n, dimension) of the candidates, best first, of any length.
+        scores: (n,) their scores in [0, 1].
+
+    Returns:
+        (n,) float32: cosines with the moved query.
+
+    Source: Rocchio, "Relevance feedback in information retrieval", 1971; here the feedback is the ranking's own.
+
+    Example:
+        >>> plain, (best_of_all, other) = 0.6, feedback([1, 0], [[0.6, 0.8], [0.6, -0.8]], [1.0, 0.5])
+        >>> bool(best_of_all > plain > other)
+        True
+    """
+    matrix = np.asarray(vectors, np.float32)
+    if not len(matrix):
+        return np.zeros(0, np.float32)
+    matrix = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    weights = np.asarray(scores, np.float32)[:_TEACHERS] ** _SHARPNESS
+    target = np.asarray(query, np.float32)
+    target = target / np.maximum(np.linalg.norm(target), np.finfo(np.float32).tiny)
+    if weights.sum() > 0:
+        target = target + weights / weights.sum() @ matrix[:_TEACHERS]
+    return _cosines(target, matrix)
+
+
+def _relative(scores: NDArray[np.float32]) -> NDArray[np.floating]:
+    """Divide by the best; where no score is positive, all are equally good."""
+    top = float(scores.max(initial=0))
+    return np.maximum(scores, 0) / top if top > 0 else np.ones(len(scores))
+
+
+def _shares(rankings: Mapping[str, Ranking], weights: Mapping[str, float] | None) -> dict[str, float]:
+    given = {name: 1.0 if weights is None else float(weights.get(name, 0)) for name in rankings}
+    total = sum(given.values())
+    if not total > 0 or not min(given.values()) >= 0:
+        raise InvalidInputError(f"weights must be 0 or more, and one of them more than 0, not {given}")
+    return {name: weight / total for name, weight in given.items()}
+
+
+def _fuse(halves: Mapping[str, tuple[NDArray[np.int64], NDArray[np.floating]]], k: int) -> Fused:
+    rows = np.unique(np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in halves.values())]))
+    parts = {name: np.zeros(len(rows), np.float32) for name in halves}
+    for name, (found, scores) in halves.items():
+        parts[name][np.searchsorted(rows, found)] = scores
+    total = np.minimum(sum(parts.values(), np.zeros(len(rows), np.float32)), np.float32(1))
+    order = np.argsort(-total, kind="stable")[: max(k, 0)]  # rows ascend, so a stable sort keeps ties in their order
+    return Fused(rows[order], total[order], {name: part[order] for name, part in parts.items()})
+
+
+def mmr(
+    query: ArrayLike, vectors: ArrayLike, k: int, *, lambda_mult: float = 0.5, scores: ArrayLike | None = None
+) -> NDArray[np.int64]:
+    """Choose k candidates that are relevant and unlike each other (maximal marginal relevance).
+
+    Args:
+        query: (dimension,) the vector of the query; not looked at where scores are given.
+        vectors: (n, dimension) of the candidates, real, of any length; a zero vector is like nothing.
+        k: How many to choose at most.
+        lambda_mult: 1 for relevance alone, 0 for diversity alone, as in LangChain.
+        scores: (n,) how relevant each candidate is, in [0, 1], for a ranking of another mode; by default the cosines of
+            query and vectors.
+
+    Returns:
+        Positions among the candidates, int64, in the order they were chosen; the first of equals is chosen.
+
+    Raises:
+        InvalidInputError: If ``lambda_mult`` is outside [0, 1], or there is not one vector for each score.
+
+    Source: Carbonell and Goldstein, "The use of MMR", SIGIR 1998.
+
+    Example:
+        >>> mmr([1, 0], [[1, 0], [1, 0.1], [0, 1]], k=2, lambda_mult=0.4).tolist()
+        [0, 2]
+    """
+    _assert_fraction("lambda_mult", lambda_mult)
+    matrix = np.asarray(vectors, np.float32)
+    if not len(matrix) or k <= 0:
+        return np.zeros(0, np.int64)
+    if matrix.ndim != 2:
+        raise InvalidInputError(f"mmr needs a matrix with one vector a candidate, not the shape {matrix.shape}")
+    matrix = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    relevance = _cosines(query, matrix) if scores is None else np.asarray(scores, np.float32)
+    if relevance.shape != (len(matrix),):
+        raise InvalidInputError(f"mmr needs a score for each of {len(matrix)} vectors, not the shape {relevance.shape}")
+    chosen = [int(np.argmax(relevance))]
+    nearest = np.full(len(matrix), -np.inf, np.float32)
+    while len(chosen) < min(k, len(matrix)):
+        nearest = np.maximum(nearest, matrix @ matrix[chosen[-1]])
+        gain = lambda_mult * relevance - (1 - lambda_mult) * nearest
+        gain[chosen] = -np.inf
+        chosen.append(int(np.argmax(gain)))
+    return np.array(chosen, np.int64)
+
+
+def _cosines(query: ArrayLike, units: NDArray[np.float32]) -> NDArray[np.float32]:
+    vector = np.asarray(query, np.float32)
+    if vector.shape != units.shape[1:]:
+        raise InvalidInputError(f"the query has the shape {vector.shape}, candidates have {units.shape[1]} components")
+    cosines: NDArray[np.float32] = units @ vector / np.maximum(np.linalg.norm(vector), np.finfo(np.float32).tiny)
+    return cosines
+
+
+def recency(
+    scores: ArrayLike, times: ArrayLike, *, now: float, half_life: float, weight: float = 0.5
+) -> NDArray[np.float32]:
+    """Let older texts count less: ``score * (1 - weight + weight * 2 ** (-age / half_life))``.
+
+    Args:
+        scores: (n,) in [0, 1].
+        times: (n,) seconds since the epoch; NaN where a text has no time, which counts as very old.
+        now: Seconds since the epoch; what is later is of age 0.
+        half_life: Seconds in which the recent part halves, positive.
+        weight: How much of a score age may take, in [0, 1].
+
+    Returns:
+        (n,) float32 in [0, 1], in the order given.
+
+    Raises:
+        InvalidInputError: If ``weight`` is outside [0, 1] or ``half_life`` is not positive.
+
+    Example:
+        >>> day = 86400
+        >>> recency([1.0, 1.0, 1.0], [10 * day, 3 * day, float("nan")], now=10 * day, half_life=7 * day).tolist()
+        [1.0, 0.75, 0.5]
+    """
+    _assert_fraction("weight", weight)
+    if not half_life > 0:
+        raise InvalidInputError(f"half_life must be a positive number of seconds, not {half_life}")
+    age = np.maximum(now - np.asarray(times, np.float64), 0)
+    fresh = np.where(np.isnan(age), 0, np.exp2(-age / half_life))
+    return (np.asarray(scores, np.float64) * (1 - weight + weight * fresh)).astype(np.float32)
+
+
+def _assert_fraction(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise InvalidInputError(f"{name} must be between 0 and 1, not {value}")

@@ -1,0 +1,104 @@
+"""The English stemmer of lexical search, and the English words that no question is about.
+
+Forty lines of our own rather than a package: a stem is written into the index, so it must be the same letters in every
+installation, and a build stems a hundred thousand different words.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+__all__ = ["STOP_STEMS", "stem"]
+
+_VOWEL_CONSONANT: Final = re.compile("[aeiouy]+[^aeiouy]+")
+_VOWEL: Final = re.compile("[aeiouy]")
+_CONSONANT_Y: Final = re.compile("(?:^|(?<=[aeiouy]))y")
+_SHORT: Final = re.compile("[^aeiouy][aeiouy][^aeiouywxY]$")
+_DOUBLE: Final = re.compile(r"([^aeiouylsz])\1$")
+_PLAIN: Final = re.compile("[a-z]{3,}")
+
+_PAIRS: Final = """
+ational:ate tional:tion enci:ence anci:ance izer:ize abli:able alli:al entli:ent eli:e ousli:ous ization:ize ation:ate
+ator:ate alism:al iveness:ive fulness:ful ousness:ous aliti:al iviti:ive biliti:ble
+"""
+_STEP_2: Final = dict(pair.split(":") for pair in _PAIRS.split())
+_STEP_3: Final = {"icate": "ic", "ative": "", "alize": "al", "iciti": "ic", "ical": "ic", "ful": "", "ness": ""}
+_STEP_4: Final = "al ance ence er ic able ible ant ement ment ent ion ou ism ate iti ous ive ize"
+
+
+def _ending(endings: list[str]) -> re.Pattern[str]:
+    """Match the longest of the endings a word has."""
+    return re.compile(f"(?:{'|'.join(sorted(endings, key=len, reverse=True))})$")
+
+
+_END_2, _END_3, _END_4 = _ending(list(_STEP_2)), _ending(list(_STEP_3)), _ending(_STEP_4.split())
+
+
+def _measure(part: str) -> int:
+    return len(_VOWEL_CONSONANT.findall(part))
+
+
+@lru_cache(maxsize=1 << 16)
+def stem(word: str) -> str:
+    """Bring the inflections and derivations of an English word to one form.
+
+    Args:
+        word: In lower case; one with anything but the letters a to z comes back as it is.
+
+    Returns:
+        Its stem, which need be no word.
+
+    Source: M. F. Porter, "An algorithm for suffix stripping", Program 14(3), 1980.
+
+    Example:
+        >>> [stem(word) for word in ("layers", "layered", "aerodynamically", "gpt4")]
+        ['layer', 'layer', 'aerodynam', 'gpt4']
+    """
+    if not _PLAIN.fullmatch(word):
+        return word
+    word = _inflection(_CONSONANT_Y.sub("Y", word))
+    if word[-1] in "yY" and _VOWEL.search(word, 0, len(word) - 1):
+        word = word[:-1] + "i"
+    for endings, becomes in ((_END_2, _STEP_2), (_END_3, _STEP_3)):
+        if (found := endings.search(word)) and _measure(word[: found.start()]):
+            word = word[: found.start()] + becomes[found[0]]
+    if found := _END_4.search(word):
+        rest = word[: found.start()]
+        if _measure(rest) > 1 and (found[0] != "ion" or rest[-1] in "st"):
+            word = rest
+    if word[-1] == "e" and ((m := _measure(word[:-1])) > 1 or (m == 1 and not _SHORT.search(word[:-1]))):
+        word = word[:-1]
+    if word.endswith("ll") and _measure(word) > 1:
+        word = word[:-1]
+    return word.lower()
+
+
+def _inflection(word: str) -> str:
+    """Take off plural, past and participle (step 1a and 1b)."""
+    if word[-1] == "s":
+        if word.endswith(("sses", "ies")):
+            word = word[:-2]
+        elif word[-2] != "s":
+            word = word[:-1]
+    if word.endswith("eed"):
+        return word[:-1] if _measure(word[:-3]) else word
+    cut = 2 if word.endswith("ed") else 3 if word.endswith("ing") else 0
+    if not cut or not _VOWEL.search(word, 0, len(word) - cut):
+        return word
+    word = word[:-cut]
+    if word.endswith(("at", "bl", "iz")) or (_measure(word) == 1 and _SHORT.search(word)):
+        return word + "e"
+    return word[:-1] if _DOUBLE.search(word) else word
+
+
+_STOP_WORDS: Final = """
+a about after all also am an and any are as at be been before being but by can could did do does doing for from had has
+have having he her here hers him his how i if in into is it its itself just may me might more most must my no nor not of
+on once only or other our ours out over own same shall she should so some such than that the their theirs them then
+there these they this those through to too under until up upon us very was we were what when where whether which while
+who whom whose why will with within would you your yours
+"""
+STOP_STEMS: Final = frozenset(map(stem, _STOP_WORDS.split()))
+"""Stems of words that hold a question together and tell nothing of what it is about."""

@@ -1,0 +1,235 @@
+"""VectorIndex: cosine search over rows that grow by commits, exact while they are few, quantised when they are many.
+
+The rows lie in one matrix (``rows``); a strategy proposes the rows that may belong to the best k (``exact``,
+``quantized``, ``hnsw``), and the index scores the proposals itself, so every strategy gives the same scores and the
+same order.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.errors import ClosedError, DimensionError, InvalidInputError, QueryError, ReadOnlyError
+from memvid_core.index.exact import ExactSearch, SearchStrategy, SklearnSearch, best
+from memvid_core.index.hnsw import HnswSearch
+from memvid_core.index.quantized import AUTO_FLOATS, QuantizedSearch
+from memvid_core.index.rows import FileRows, IndexStaleError, RamRows, RowStore, StoredDtype, normalised
+
+__all__ = ["IndexStaleError", "StrategyName", "VectorIndex"]
+
+StrategyName = Literal["auto", "exact", "sklearn", "quantized", "hnsw"]
+
+MAX_DIMENSION: Final = 65536
+_NO_ROW: Final = -1
+_NO_SCORE: Final = -1.0
+
+
+class VectorIndex:
+    """Top-k rows by cosine over a matrix that grows at its end.
+
+    One process writes; any number read. What a writer put beyond the rows it told its catalog of is invisible to
+    readers, and a crash leaves nothing that a later ``extend`` does not overwrite.
+
+    Args:
+        dimension: Components of every vector, from 1.
+        folder: Where the files go; None keeps all in RAM.
+        dtype: How rows are stored: "float16" or "float32".
+        writable: Whether ``extend`` may be called; a reader never creates or changes a file.
+        strategy: "auto" (exact while rows are few, then quantised), or one by name: "exact", "sklearn"
+            (``sklearn.neighbors.NearestNeighbors``), "quantized", "hnsw" (needs the extra of that name).
+
+    Raises:
+        InvalidInputError: A dimension, dtype or strategy that does not exist.
+        MissingExtraError: The strategy's package is not installed.
+        StorageError: The folder cannot be opened.
+
+    Example:
+        >>> index = VectorIndex(2)
+        >>> index.extend(0, np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]], dtype=np.float32))
+        >>> rows, scores = index.search(np.array([0.0, 1.0], dtype=np.float32), k=2)
+        >>> rows.tolist(), round(float(scores[1]), 3)
+        ([1, 2], 0.707)
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        *,
+        folder: Path | None = None,
+        dtype: StoredDtype = "float16",
+        writable: bool = True,
+        strategy: StrategyName = "auto",
+    ) -> None:
+        if not 1 <= dimension <= MAX_DIMENSION:
+            raise InvalidInputError(f"dimension {dimension} is not in 1..{MAX_DIMENSION}")
+        if dtype not in get_args(StoredDtype):
+            raise InvalidInputError(f"dtype {dtype!r} is none of {get_args(StoredDtype)}")
+        if strategy not in get_args(StrategyName):
+            raise InvalidInputError(f"strategy {strategy!r} is none of {get_args(StrategyName)}")
+        self.dimension = dimension
+        self.strategy: StrategyName = strategy
+        self._writable = writable
+        self._lock = threading.RLock()
+        self._store: RowStore = (
+            RamRows(dimension, dtype) if folder is None else FileRows(folder, dimension, dtype, writable=writable)
+        )
+        self._search = self._choose(strategy, folder)
+        self._rows = 0
+        self._closed = False
+
+    def _choose(self, strategy: StrategyName, folder: Path | None) -> SearchStrategy:
+        if strategy == "exact":
+            return ExactSearch(self._store)
+        if strategy == "sklearn":
+            return SklearnSearch(self._store)
+        if strategy == "hnsw":
+            return HnswSearch(self._store, folder, writable=self._writable)
+        least_rows = 1 if strategy == "quantized" else -(-AUTO_FLOATS // self.dimension)
+        return QuantizedSearch(self._store, folder, writable=self._writable, least_rows=least_rows)
+
+    @property
+    def rows(self) -> int:
+        """How many rows a search looks at: set by ``extend`` and ``sync``."""
+        return self._rows
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the index on disk, or in RAM where it has no folder."""
+        return self._store.nbytes + self._search.nbytes
+
+    def extend(self, first_row: int, vectors: NDArray[Any]) -> None:
+        """Write rows ``first_row``, ``first_row + 1`` ...; what stood at and after ``first_row`` is gone.
+
+        Args:
+            first_row: At most ``rows``; less when a failed commit is written anew.
+            vectors: (n, dimension), of any length; an all-zero row stands for a record without a vector.
+
+        Raises:
+            DimensionError: Another number of components.
+            VectorError: NaN or infinite components.
+            InvalidInputError: ``first_row`` would leave a hole.
+            ReadOnlyError: The index was opened for reading.
+            StorageError: The disk refused.
+        """
+        unit = normalised(np.asarray(vectors), self.dimension)
+        with self._lock:
+            self._assert_open()
+            if not self._writable:
+                raise ReadOnlyError("this vector index was opened for reading; open it with writable=True to extend it")
+            if not 0 <= first_row <= self._rows:
+                raise InvalidInputError(f"first_row {first_row} leaves a hole: the index holds {self._rows} rows")
+            # Rows that are being replaced must not be found while they are half written.
+            self._rows = first_row
+            self._store.write(first_row, unit)
+            self._search.extend(first_row, unit)
+            self._rows = first_row + len(unit)
+
+    def sync(self, rows: int) -> None:
+        """Take the rows that a writer committed, in this process or another.
+
+        Args:
+            rows: How many the catalog says there are.
+
+        Raises:
+            IndexStaleError: The files hold fewer; rebuild them from the journal.
+        """
+        with self._lock:
+            self._assert_open()
+            if rows < 0:
+                raise InvalidInputError(f"rows {rows} is negative")
+            if rows > self._store.available():
+                raise IndexStaleError(
+                    f"the vector index holds {self._store.available()} rows where the catalog counts {rows}; rebuild it"
+                )
+            self._search.sync(rows)
+            self._rows = rows
+
+    def search(
+        self, query: NDArray[Any], k: int, mask: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Find the k rows nearest to each query by cosine.
+
+        Args:
+            query: (d,), or (q, d) for a batch; of any length. A zero query has cosine 0 with everything.
+            k: At least 1.
+            mask: (rows,) of bool: False for rows that are no candidates (deleted, filtered out, without a vector). A
+                shorter mask hides the rows after its end.
+
+        Returns:
+            Row numbers (int64) and cosines in [-1, 1] (float32), best first, ties by row number. For one query (m,)
+            with m = min(k, candidates); for a batch (q, k), where row -1 and score -1.0 fill what is not there.
+
+        Raises:
+            DimensionError: A query of another dimension.
+            VectorError: A query with NaN or infinite components.
+            QueryError: k below 1, or a mask that is no one-dimensional bool array.
+        """
+        query = np.asarray(query)
+        if query.ndim not in (1, 2) or query.shape[-1] != self.dimension:
+            raise DimensionError(f"a query of shape {query.shape} does not fit an index of dimension {self.dimension}")
+        if k < 1:
+            raise QueryError(f"k is {k}; ask for at least 1 row")
+        queries = normalised(np.atleast_2d(query), self.dimension)
+        with self._lock:
+            self._assert_open()
+            rows, store, strategy = self._rows, self._store, self._search
+        if mask is not None:
+            if mask.ndim != 1 or mask.dtype != np.bool_:
+                raise QueryError(f"the mask is a {mask.dtype} array of shape {mask.shape}; give one bool for each row")
+            rows = min(rows, len(mask))
+            mask = mask[:rows]
+        found = strategy.candidates(queries, k, rows, mask) if rows and len(queries) else []
+        if query.ndim == 1:
+            near = found[0] if found else np.empty(0, dtype=np.int64)
+            return best(queries[0], store.read(near), near, k)
+        all_rows = np.full((len(queries), k), _NO_ROW, dtype=np.int64)
+        all_scores = np.full((len(queries), k), _NO_SCORE, dtype=np.float32)
+        for at, near in enumerate(found):
+            some, scores = best(queries[at], store.read(near), near, k)
+            all_rows[at, : len(some)] = some
+            all_scores[at, : len(some)] = scores
+        return all_rows, all_scores
+
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The unit vectors of some rows, for re-ranking: (m, dimension) float32, as stored.
+
+        Raises:
+            InvalidInputError: A row that is not there.
+        """
+        wanted = np.asarray(rows, dtype=np.int64)
+        with self._lock:
+            self._assert_open()
+            rows_there, store = self._rows, self._store
+        if wanted.ndim != 1:
+            raise InvalidInputError(f"row numbers of shape {wanted.shape}; give one dimension")
+        if wanted.size and not (int(wanted.min()) >= 0 and int(wanted.max()) < rows_there):
+            raise InvalidInputError(f"rows {wanted.min()}..{wanted.max()} are not all in 0..{rows_there - 1}")
+        return np.array(store.read(wanted))
+
+    def flush(self) -> None:
+        """Force what was written to the disk.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        with self._lock:
+            self._assert_open()
+            self._store.flush()
+            self._search.flush()
+
+    def close(self) -> None:
+        """Close the files; searches that are running finish with what they hold. Closing twice does nothing."""
+        with self._lock:
+            self._closed = True
+            self._rows = 0
+            self._search.close()
+            self._store.close()
+
+    def _assert_open(self) -> None:
+        if self._closed:
+            raise ClosedError("this vector index is closed; open it again")

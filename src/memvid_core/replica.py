@@ -269,6 +269,11 @@ class Replica:
     # --- writing ---
 
     @property
+    def word_embedder(self) -> bool:
+        """Whether the vectors are made of words alone, as the built-in embedder's are."""
+        return isinstance(self._embedder, FittableEmbedder)
+
+    @property
     def dimension(self) -> int | None:
         """The dimension of the vectors, once it is known."""
         return self.index.dimension or self.journal.header.dimension

@@ -162,7 +162,9 @@ class Searcher:
             weights = None if query.alpha is None else {"dense": query.alpha, "lexical": 1 - query.alpha}
             fused = ranking.reciprocal_rank_fusion({"dense": dense, "lexical": lexical}, k, weights=weights)
         else:
-            alpha = ranking.ALPHA if query.alpha is None else query.alpha
+            alpha = query.alpha
+            if alpha is None:  # the built-in embedder sees the same words, so its agreement says nothing
+                alpha = ranking.ALPHA if self._replica.word_embedder else ranking.trust(dense, lexical)
             asked = np.zeros(0, np.float32) if query.vector is None else query.vector
             fused = ranking.hybrid(asked, dense, lexical, self._unit_vectors, k, alpha=alpha)
         return Ranked(fused.rows, fused.scores, _by_row(*dense), fused.parts)

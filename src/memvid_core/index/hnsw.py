@@ -59,7 +59,7 @@ class HnswSearch:
         self._saved = 0
 
     def _new(self) -> Any:
-        return self._engine(ndim=self._store.dimension, metric="cos", dtype="i8", connectivity=16, expansion_add=128)
+        return self._engine(ndim=self._store.dimension, metric="cos", dtype="i8", connectivity=32, expansion_add=128)
 
     def extend(self, first_row: int, unit: Matrix) -> None:
         """Forget rows that are written anew; new ones join the graph at the next search, flush or sync."""

@@ -188,8 +188,8 @@ def compare(rows: int, stores: list[str], data: Path) -> None:
             row |= _run(store, "ask", folder, saved)
             print(
                 f"| {store} | {row['ingest_s']:.2f} | {size:.1f}{note} | {row['reopen_ms']:.1f} | "
-                f"{row['p50_ms']:.2f} | {row['p95_ms']:.2f} | {row['recall']:.4f} | {row['filtered_ms']:.2f} | {row['filtered_found']:.2f} | "
-                f"{row['add_one_ms']:.2f} |",
+                f"{row['p50_ms']:.2f} | {row['p95_ms']:.2f} | {row['recall']:.4f} | "
+                f"{row['filtered_ms']:.2f} | {row['filtered_found']:.2f} | {row['add_one_ms']:.2f} |",
                 flush=True,
             )
             shutil.rmtree(folder)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -238,3 +239,40 @@ def test_as_of_uses_only_the_words_of_its_time(tmp_path: Any) -> None:
         assert ids_of(memory.search("wing", mode="lexical")) == []
     with Memory.open(path, as_of=1) as past:
         assert ids_of(past.search("wing engine", mode="lexical")) == ["wing"]
+
+
+AWKWARD = [
+    '"',
+    "-",
+    "*",
+    "(",
+    ")",
+    "AND",
+    "NEAR/3",
+    "^",
+    ":",
+    "{",
+    "\\",
+    "\x00",
+    "🎞️",
+    "👨‍👩‍👧",
+    "שלום",
+    "مرحبا",
+    "\u202e",
+    "서울",
+]
+AWKWARD += ["wing", "$", "%", "_", "\n", "é", "e\u0301", "\ud800", '-"', '""', "* *", "a" * 50, "';DROP TABLE records"]
+
+
+def test_no_question_raises_but_an_empty_one(memory: Memory, effort: Callable[[int], int]) -> None:
+    rng = random.Random(5)
+    for turn in range(effort(500)):
+        question = rng.choice([" ", ""]).join(rng.choices(AWKWARD, k=rng.randrange(1, 12)))
+        if turn % 50 == 49:
+            question = (question + " ") * (100_000 // (len(question) + 1))
+        mode = rng.choice([None, "lexical", "dense"])
+        if question.strip():
+            assert len(memory.search(question, k=5, mode=mode)) <= 5
+        else:
+            with pytest.raises(QueryError, match="empty"):
+                memory.search(question, k=5, mode=mode)

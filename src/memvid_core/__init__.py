@@ -23,6 +23,7 @@ if _TYPE_CHECKING:
         as_embedder,
     )
     from memvid_core.errors import (
+        ChatError,
         ClosedError,
         CodecError,
         DamagedFrameError,
@@ -54,6 +55,7 @@ if _TYPE_CHECKING:
 
 __all__ = [
     "CallableEmbedder",
+    "ChatError",
     "ClosedError",
     "CodecError",
     "Commit",
@@ -106,6 +108,7 @@ _MODULES = {
     "LangChainEmbedder": "memvid_core.embedding",
     "LlamaIndexEmbedder": "memvid_core.embedding",
     "as_embedder": "memvid_core.embedding",
+    "ChatError": "memvid_core.errors",
     "ClosedError": "memvid_core.errors",
     "CodecError": "memvid_core.errors",
     "DamagedFrameError": "memvid_core.errors",

@@ -111,5 +111,5 @@ def _made_up_header(parsed: Parsed) -> list[bytes]:
                 vectors = str(decode_vectors(header, body, number)[1].dtype)
             except DamagedFrameError:  # a part of a body
                 continue
-    header = Header(memory_id=uuid.uuid4().bytes, codec="pcm", vectors=vectors, created=created, embedder=GIVEN)
-    return pack(FrameHeader(Kind.HEADER, 0, 0, 0, 0), msgspec.msgpack.encode(header), PcmCodec().capacity)
+    said = Header(memory_id=uuid.uuid4().bytes, codec="pcm", vectors=vectors, created=created, embedder=GIVEN)
+    return pack(FrameHeader(Kind.HEADER, 0, 0, 0, 0), msgspec.msgpack.encode(said), PcmCodec().capacity)

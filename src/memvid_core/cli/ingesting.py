@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from memvid_core.cli.converting import import_pair, is_pair
 from memvid_core.cli.creating import new_memory
 from memvid_core.cli.failures import NOTHING, PARTLY
 from memvid_core.cli.options import (
@@ -183,8 +184,11 @@ def import_(
     """Make a memory from exports, with the same ids.
 
     An export is JSONL: each line an object with "text", and if you like "id" and "metadata". `memvid add --jsonl` takes
-    exports into a memory that is there.
+    exports into a memory that is there. A video and a JSON file that Memvid wrote are taken over too.
     """
+    if is_pair(exports):
+        import_pair(exports, output, force=force, embedder=embedder, as_json=as_json)
+        return
     from_stdin = Path("-") in exports
     run = _Run([path for path in exports if path != Path("-")])
     with new_memory(output, force=force, embedder=embedder) as memory:

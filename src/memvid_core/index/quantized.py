@@ -39,9 +39,9 @@ AUTO_FLOATS: Final = 16384 * 384  # below this many stored numbers the exact sea
 _SAMPLE_ROWS: Final = 16384
 _REFIT_GROWTH: Final = 4  # rows grown by this factor since the fit: fit again
 _REFIT_UNTIL: Final = 1 << 18  # a fit on this many rows is kept
-_FIRST_PICK: Final = 1200  # rows whose bits are weighed, at least, beside 16 k; one in 128 of many rows
-_FIRST_LOOK: Final = 240  # rows compared before the first estimate, beside 4 k; one in 768 of many rows
-_MISSED: Final = 0.05  # rows that may be missed, as a share of k, by the estimate; measured: about a tenth of them are
+_FIRST_PICK: Final = 1200  # rows whose bits are weighed, at least, beside 16 k; one in 192 of many rows
+_FIRST_LOOK: Final = 240  # rows compared before the first estimate, beside 4 k; one in 1600 of many rows
+_MISSED: Final = 0.03  # rows that may be missed, as a share of k, by the estimate
 _SMALL: Final = 100_000  # so few rows are all compared when a quarter of them is not enough
 _MOST_COMPARED: Final = 8192  # of more rows, so many are compared at most: there recall gives way to time
 _OUT_OF_SIGHT: Final = 6.0  # deviations: a chance of one in a billion
@@ -293,9 +293,9 @@ def _nearest(
     histogram[_FAR] = 0  # hidden rows, and those on the far side
     within = histogram.cumsum()
     small = passing <= _SMALL
-    picked = max(passing >> 7, _FIRST_PICK) + 16 * k
+    picked = max(passing // 192, _FIRST_PICK) + 16 * k
     most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)
-    first = max(passing // 768, _FIRST_LOOK) + 4 * k
+    first = max(passing // 1600, _FIRST_LOOK) + 4 * k
 
     limit = int(np.searchsorted(within, picked))
     flags = _scratch.flags(len(distances))

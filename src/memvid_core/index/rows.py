@@ -24,7 +24,7 @@ StoredDtype = Literal["float16", "float32"]
 Matrix = NDArray[np.float32]
 
 _BLOCK_FLOATS: Final = 1 << 20  # floats a temporary may hold while rows are converted: 4 MB, about the L2 caches
-_MAPPED_BYTES: Final = 128 << 20  # a larger matrix is not kept mapped as a whole
+_MAPPED_BYTES: Final = 256 << 20  # a larger matrix is not kept mapped as a whole
 _DTYPES: Final[dict[str, str]] = {"float16": "<f2", "float32": "<f4"}  # little-endian in files, whatever the machine
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -139,22 +139,24 @@ class Encoder:
         context.options = self._options(hold, threads)
         return context
 
-    def encode(self, pictures: Sequence[Gray], hold: int) -> list[Sample]:
-        """MP4 samples: each picture as a key picture, then ``hold - 1`` times as a copy of it.
+    def encode(self, pictures: Iterable[Gray], count: int, hold: int) -> list[Sample]:
+        """MP4 samples: each of ``count`` pictures as a key picture, then ``hold - 1`` times as a copy of it.
+
+        Pictures are drawn one by one: a commit of twenty thousand records is a gigabyte of them.
 
         A commit never ends on a key picture of H.264: two of them in a row with the same ``idr_pic_id`` are one picture
         to a decoder (7.4.1.2.4), and the next commit's encoder starts counting anew.
         """
         if self.video_codec != "h264":
-            return self._run(pictures, hold)
+            return self._run(pictures, count, hold)
         copies = _copies(self, max(hold, 2))
         samples: list[Sample] = []
-        for key in self._run(pictures, 1):
+        for key in self._run(pictures, count, 1):
             samples += [key, *copies[: hold - 1]]
         return samples + list(copies[:1]) if hold == 1 else samples
 
-    def _run(self, pictures: Sequence[Gray], hold: int) -> list[Sample]:
-        context = self._open(hold, len(pictures) * hold)
+    def _run(self, pictures: Iterable[Gray], count: int, hold: int) -> list[Sample]:
+        context = self._open(hold, count * hold)
         packets: list[Any] = []
         time = 0
         for picture in pictures:
@@ -216,7 +218,7 @@ class Encoder:
 def _copies(encoder: Encoder, hold: int) -> tuple[Sample, ...]:
     """The pictures of H.264 that show a key picture again, whichever it is: every macroblock of them is skipped."""
     white = np.full((encoder.side, encoder.side), 255, np.uint8)
-    return tuple(encoder._run([white], hold)[1:])
+    return tuple(encoder._run([white], 1, hold)[1:])
 
 
 def _quiet() -> None:

@@ -65,7 +65,8 @@ def write_plain(
         offset, picture = len(head), 0
         for start in range(0, len(shown), _AT_ONCE):
             some = shown[start : start + _AT_ONCE]
-            samples = encoder.encode([_draw(reader.write(text, level), frame_size) for text in some], hold)
+            drawn = (_draw(reader.write(text, level), frame_size) for text in some)
+            samples = encoder.encode(drawn, len(some), hold)
             coded = b"".join(data for data, _ in samples)
             seen = decoder.decode(image for _, image in key_pictures(video_codec, coded))
             if [next(iter(reader.read(image)), None) for image in seen] != some:

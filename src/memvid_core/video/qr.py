@@ -234,7 +234,8 @@ class QRCodec:
         while settings.room(module) >= _LEAST_ROOM:
             frames, extra = self._split(payloads, first, module)
             contents = [content for frame in frames for content in frame] + extra
-            samples = self._encoder.encode([self.draw(content, module) for content in contents], settings.hold)
+            drawn = (self.draw(content, module) for content in contents)
+            samples = self._encoder.encode(drawn, len(contents), settings.hold)
             if self._comes_back(samples, contents):
                 starts = {0}
                 for frame in frames[:-1]:

@@ -27,6 +27,8 @@ Source = str | os.PathLike[str] | Iterable[NDArray[Any]]
 
 _PATIENCE = 300  # pictures that are searched thoroughly before the first symbol is found
 
+_GAPS_PER_FRAME = 64  # frames that a gap may be long for each one seen
+
 
 @dataclass
 class ScanReport:
@@ -174,7 +176,9 @@ class _Reader:
             report.missing.setdefault(stream, []).extend(group.lost())
         for stream, payloads in streams.items():
             known = payloads.keys() | set(report.missing[stream])
-            report.missing[stream] = sorted(set(range(max(known, default=-1) + 1)) - payloads.keys())
+            # One forged symbol may claim any number: gaps are listed as far as what was seen can vouch for.
+            end = min(max(known, default=-1) + 1, _GAPS_PER_FRAME * (len(known) + 1))
+            report.missing[stream] = sorted(set(range(end)) - payloads.keys() | known - payloads.keys())
         return Scan(streams, self._plain.texts(), report)
 
 

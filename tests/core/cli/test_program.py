@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from memvid_core.video.plain import write_plain
 from tests.core.cli.running import memvid, process
 
 # Each of them on a memory with the record "lift", and documents in "docs".
@@ -20,9 +21,12 @@ RUNS = {
     "import": ["import", "export.jsonl", "-o", "new.mp4"],
     "search": ["search", "notes.mp4", "wing", "--explain"],
     "get": ["get", "notes.mp4", "lift"],
+    "chat": ["chat", "notes.mp4", "flaps?"],
     "delete": ["delete", "notes.mp4", "lift"],
     "compact": ["compact", "notes.mp4"],
     "export": ["export", "notes.mp4", "-o", "new.jsonl"],
+    "convert": ["convert", "notes.mp4", "new.mp4", "--set", "frame_size=256"],
+    "scan": ["scan", "shown.mp4", "-o", "new.mp4"],
     "info": ["info", "notes.mp4"],
     "history": ["history", "notes.mp4"],
     "verify": ["verify", "notes.mp4"],
@@ -54,6 +58,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_json_is_one_document_and_the_only_thing_on_standard_output(notes: Path, folder: Path, command: str) -> None:
     Path("export.jsonl").write_text('{"text": "one"}\n', encoding="utf-8")
+    write_plain("shown.mp4", ["one"], hold=1)
     done = memvid(*RUNS[command], "--json")
     assert (done.code, done.err) == (0, "")
     assert isinstance(done.json, dict)

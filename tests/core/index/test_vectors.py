@@ -145,7 +145,7 @@ class VectorIndexContract:
         assert index.rows == 0
         assert index.vectors(np.empty(0, dtype=np.int64)).shape == (0, 3)
 
-    @pytest.mark.parametrize("dimension", [1, 2, 7, 65, 300, 1030])
+    @pytest.mark.parametrize("dimension", [1, 2, 7, 65, 300, 777])
     def test_any_dimension(self, make: Callable[..., VectorIndex], dimension: int) -> None:
         index = make(dimension)
         random = np.random.default_rng(dimension)
@@ -734,9 +734,10 @@ def test_rows_of_a_large_file_are_read_without_the_map(tmp_path: Path, monkeypat
             np.testing.assert_allclose(scores[at], expected, atol=2e-6)
             np.testing.assert_allclose(exact.search(data[at], 5, some)[1], expected, atol=2e-6)
             assert rows[at, 0] == expected_rows[0]
-    (tmp_path / "vectors-16.float16").write_bytes(b"\0" * 100)
-    with pytest.raises(IndexStaleError):
-        index.vectors(wanted)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", lambda *_: b"")  # as at the end of a file
+        with pytest.raises(IndexStaleError):
+            index.vectors(wanted)
     index.close()
     with pytest.raises(ClosedError):
         index.vectors(wanted)

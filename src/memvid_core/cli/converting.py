@@ -1,0 +1,289 @@
+"""``memvid convert`` and ``scan``: a memory in other pictures, and back out of what became of them; Memvid's pairs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from memvid_core.cli.creating import new_memory
+from memvid_core.cli.failures import NOTHING, PARTLY
+from memvid_core.cli.options import AsJson, EmbedderName, MemoryPath, opened
+from memvid_core.cli.output import count, files_progress, megabytes, note, say, write_json
+
+if TYPE_CHECKING:
+    from memvid_core.model import Damage
+
+__all__ = ["import_pair", "is_pair", "register"]
+
+_NAMED_AT_MOST = 10
+_UPDATE_EVERY = 20
+_VIDEOS = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm"})
+
+Target = Annotated[Path, typer.Argument(metavar="TARGET", show_default=False, help="The file to make.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="MEMORY", show_default=False, help="The memory to make: notes.mp4.")
+]
+Pair = Annotated[Literal["zxing", "zbar"], typer.Option("--pair", help="What reads the symbols.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to a program."""
+    panel = "Share"
+    app.command("convert", rich_help_panel=panel, epilog="`memvid convert notes.mp4 shared.mp4 --codec qr`")(convert)
+    app.command("scan", rich_help_panel=panel, epilog="`memvid scan downloaded.webm -o notes.mp4`")(scan)
+
+
+def convert(
+    memory_path: MemoryPath,
+    target: Target,
+    codec: Annotated[
+        Literal["pcm", "qr", "plain"],
+        typer.Option("--codec", help="pcm, the store; qr, for what will be re-encoded; plain, texts for a phone."),
+    ] = "qr",
+    preset: Annotated[
+        Literal["robust", "compact"] | None,
+        typer.Option("--preset", show_default=False, help="Of qr: against a re-encode (the default), or smallest."),
+    ] = None,
+    video_codec: Annotated[
+        str | None, typer.Option("--video-codec", show_default=False, help="Of qr and plain: h264, h265 or av1.")
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", show_default=False, help="Another option of qr: parity=0.25."),
+    ] = None,
+    vectors: Annotated[
+        Literal["float16", "float32", "float64", "int8", "none"] | None,
+        typer.Option("--vectors", show_default=False, help="How vectors are stored; for qr int8, else as they are."),
+    ] = None,
+    embedder: EmbedderName = None,
+    drop_history: Annotated[
+        bool, typer.Option("--drop-history", help="Leave out what was deleted, and merge small commits.")
+    ] = False,
+    drop_damaged: Annotated[
+        bool, typer.Option("--drop-damaged", help="Go on without what cannot be read, instead of refusing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a memory in other pictures, and back.
+
+    Records, ids, metadata, commits and their times are the same in both. With `--codec plain` it is no memory but a
+    video of the texts alone, each as a symbol that a phone shows as it is.
+    """
+    settings = _settings(options)
+    settings |= {} if preset is None else {"preset": preset}
+    settings |= {} if video_codec is None else {"video_codec": video_codec}
+    if codec == "pcm" and settings:
+        raise typer.BadParameter("pcm has no settings; they go with --codec qr", param_hint="--set")
+    if codec == "plain":
+        _plain(memory_path, target, settings, as_json)
+        return
+    from memvid_core.convert import convert as run
+
+    _check_there(memory_path)
+    told = run(
+        memory_path,
+        target,
+        codec=codec,
+        codec_options=settings,
+        vectors=vectors,
+        embedder=embedder,
+        keep_history=not drop_history,
+        drop_damaged=drop_damaged,
+    )
+    if as_json:
+        write_json({"memory": str(memory_path), "target": str(target), **_fields(told)})
+    else:
+        records = f"{count(told.records, 'record')} in {count(told.commits, 'commit')}"
+        say(f"{target}: {records}, {told.codec}, {megabytes(told.bytes)} (from {megabytes(told.source_bytes)})")
+        _name_damage(told.damage, told.lost)
+    if told.lost or told.damage:
+        raise typer.Exit(PARTLY)
+
+
+def _check_there(path: Path) -> None:
+    from memvid_core import MemoryNotFoundError, NotAMemoryError
+
+    if path.is_dir():
+        raise NotAMemoryError(f"{path} is a folder: give the .mp4 file of a memory")
+    if not path.exists():
+        raise MemoryNotFoundError(f"there is no {path}; make one with: memvid build PATHS -o {path.name}")
+
+
+def _settings(given: list[str] | None) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for item in given or ():
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{item!r} is no NAME=VALUE, such as parity=0.25", param_hint="--set")
+        try:
+            settings[name.replace("-", "_")] = json.loads(value)
+        except ValueError:
+            settings[name.replace("-", "_")] = value
+    return settings
+
+
+def _plain(memory_path: Path, target: Path, settings: dict[str, Any], as_json: bool) -> None:
+    from memvid_core import CodecError
+    from memvid_core.video.plain import write_plain
+
+    with opened(memory_path) as memory:
+        texts = [record.text for record in memory]
+    if not texts:
+        raise typer.BadParameter("the memory has no records to show", param_hint="MEMORY")
+    try:
+        symbols = write_plain(target, texts, **settings)
+    except TypeError as exc:
+        known = "video_codec, frame_size, hold, error_correction, pair"
+        raise CodecError(f"plain takes other options ({exc}); it takes: {known}") from exc
+    size = target.stat().st_size
+    if as_json:
+        told = {"memory": str(memory_path), "target": str(target), "codec": "plain"}
+        write_json({**told, "records": len(texts), "symbols": symbols, "bytes": size})
+    else:
+        say(f"{target}: {count(len(texts), 'text')} as {count(symbols, 'symbol')}, {megabytes(size)}")
+
+
+def scan(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", show_default=False, help="A video, or a folder of images.")
+    ],
+    output: Output,
+    stream: Annotated[
+        int | None, typer.Option("--stream", metavar="N", show_default=False, help="Which memory, if it shows several.")
+    ] = None,
+    pair: Pair = "zxing",
+    embedder: EmbedderName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a memory out of any video that shows it: transcoded, rescaled, filmed from a screen.
+
+    What is missing is named (exit code 1); what can be read is written all the same.
+    """
+    from memvid_core.convert import recover
+    from memvid_core.video.scan import scan as look
+
+    found = look(source, pair=pair)
+    if not found.streams:
+        _write_texts(source, output, found.texts, embedder, as_json)
+        return
+    told = recover(found, output, stream=stream, embedder=embedder)
+    seen, written = told.scan, told.written
+    if as_json:
+        write_json(
+            {
+                "source": str(source),
+                "memory": str(output),
+                "whole": told.whole,
+                "stream": told.stream,
+                "records": written.records,
+                "commits": written.commits,
+                "lost_records": written.lost,
+                "missing_frames": told.missing,
+                "damage": written.damage,
+                "bytes": written.bytes,
+                "pictures": seen.pictures,
+                "unread_pictures": seen.unread,
+                "symbols": seen.symbols,
+                "rebuilt_symbols": seen.rebuilt,
+                "foreign_symbols": seen.foreign,
+            }
+        )
+    else:
+        rebuilt = f", {seen.rebuilt:,} rebuilt" if seen.rebuilt else ""
+        read = f"{count(seen.symbols, 'symbol')} in {count(seen.pictures, 'picture')}{rebuilt}"
+        say(f"{output}: {count(written.records, 'record')} in {count(written.commits, 'commit')} ({read})")
+        if told.missing:
+            named = ", ".join(map(str, told.missing[:_NAMED_AT_MOST]))
+            more = "" if len(told.missing) <= _NAMED_AT_MOST else f" and {len(told.missing) - _NAMED_AT_MOST:,} more"
+            note(f"{count(len(told.missing), 'frame')} not found: {named}{more}")
+        _name_damage(written.damage, written.lost)
+    if not told.whole:
+        raise typer.Exit(NOTHING)
+
+
+def _write_texts(source: Path, output: Path, texts: list[str], embedder: str | None, as_json: bool) -> None:
+    """What a plain video shows becomes records."""
+    with new_memory(output, embedder=embedder) as memory:
+        memory.add(texts)
+    if as_json:
+        write_json({"source": str(source), "memory": str(output), "whole": True, "records": len(texts)})
+    else:
+        say(f"{output}: {count(len(texts), 'record')} from plain texts")
+
+
+def _name_damage(damage: tuple[Damage, ...], lost: int) -> None:
+    for item in damage[:_NAMED_AT_MOST]:
+        commit = "" if item.commit is None else f"commit {item.commit}, "
+        note(f"  {commit}{item.reason}")
+    if len(damage) > _NAMED_AT_MOST:
+        note(f"  … and {len(damage) - _NAMED_AT_MOST:,} more (--json names them all)")
+    if lost:
+        note(f"{count(lost, 'record')} lost")
+
+
+def _fields(struct: object) -> dict[str, object]:
+    import msgspec
+
+    fields = msgspec.structs.asdict(struct)  # type: ignore[arg-type]
+    return {name: value for name, value in fields.items() if name != "path"}
+
+
+# ------------------------------------------------------------------------------------------------- pairs of Memvid's
+
+
+def is_pair(paths: list[Path]) -> bool:
+    """Whether what is to be imported is a video, with or without its JSON index, as Memvid writes them.
+
+    Example:
+        >>> is_pair([Path("old.mp4"), Path("old_index.json")]), is_pair([Path("notes.jsonl")])
+        (True, False)
+    """
+    suffixes = [path.suffix.lower() for path in paths]
+    return any(suffix in _VIDEOS for suffix in suffixes) or suffixes in ([".json"], [".faiss"])
+
+
+def import_pair(paths: list[Path], output: Path, *, force: bool, embedder: str | None, as_json: bool) -> None:
+    """Take over a pair that Memvid wrote: texts from the pictures where they can be read, else from the JSON."""
+    from memvid_core.legacy import import_pair as take_over
+
+    videos = [path for path in paths if path.suffix.lower() in _VIDEOS]
+    indexes = [path for path in paths if path.suffix.lower() == ".json"]
+    if len(videos) > 1 or len(indexes) > 1 or not (videos or indexes):
+        raise typer.BadParameter("give one video and its .json, or one of them", param_hint="EXPORTS")
+    video, index = (next(iter(found), None) for found in (videos, indexes))
+    if video is not None:
+        _check_foreign(video)
+    with new_memory(output, force=force, embedder=embedder) as memory, files_progress("Reading", "pictures") as update:
+
+        def on_picture(done: int) -> None:
+            if done % _UPDATE_EVERY == 0:
+                update(done, 0, "")
+
+        told = take_over(video, index, memory, on_picture=on_picture)
+    if as_json:
+        write_json({"memory": str(output), "records": told.records, **_fields(told)})
+        return
+    parts = (
+        f"{len(told.from_frames):,} read from {count(told.pictures, 'picture')}, {len(told.from_index):,} from the JSON"
+    )
+    say(f"{output}: {count(told.records, 'record')} ({parts})")
+    for ids, what in ((told.differing, "in the JSON another text"), (told.lost, "in neither")):
+        if ids:
+            named = ", ".join(ids[:_NAMED_AT_MOST]) + (" …" if len(ids) > _NAMED_AT_MOST else "")
+            note(f"{count(len(ids), 'text')} {what}: {named}")
+    if told.lost:
+        raise typer.Exit(PARTLY)
+
+
+def _check_foreign(video: Path) -> None:
+    from memvid_core import MemvidError
+    from memvid_core.journal import Journal
+
+    try:
+        Journal.open(video, "r").close()
+    except MemvidError:
+        return
+    raise typer.BadParameter(f"{video} is a memory already; memvid convert copies it", param_hint="EXPORTS")

@@ -1,0 +1,88 @@
+"""What LangGraph's things are called in a memory: ids, the one metadata key of ours, and binary values as text.
+
+Each record of LangGraph's has, under the metadata key ``langgraph``, a dict whose ``kind`` says what it is: an item of
+the store, another indexed field of an item, a checkpoint, a channel's value, or a pending write. Its id is the kind and
+a JSON list of what identifies it, such as ``item["users","ada","drink"]``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from memvid_core import InvalidInputError, Memory
+
+__all__ = ["BLOB", "CHECKPOINT", "EXPIRES", "FIELD", "FIELDS", "IN_RAM", "ITEM", "KIND", "META", "WRITE"]
+__all__ += ["from_text", "meta_of", "open_memory", "parse_id", "record_id", "to_text"]
+
+IN_RAM: Final = ":memory:"
+META: Final = "langgraph"
+KIND, EXPIRES, FIELDS = f"{META}.kind", f"{META}.expires", f"{META}.fields"
+ITEM, FIELD, CHECKPOINT, BLOB, WRITE = "item", "field", "checkpoint", "blob", "write"
+
+# Two of these sixteen characters stand for a byte. None is part of a word, so no blob ever turns up in a search by
+# words; and bytes stay aligned, so repetitions stay repetitions: compressed, a checkpoint is smaller than in base64.
+_DIGITS: Final = "!#$%&()*+,-./:;<"
+_PAIRS: Final = [high + low for high in _DIGITS for low in _DIGITS]
+_BYTES: Final = {ord(digit): f"{value:x}" for value, digit in enumerate(_DIGITS)}
+
+
+def record_id(kind: str, *parts: str | float) -> str:
+    """The id of the record of a kind that these parts identify.
+
+    Example:
+        >>> record_id(ITEM, "users", "ada", "drink")
+        'item["users","ada","drink"]'
+    """
+    return kind + json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+
+
+def parse_id(kind: str, identifier: str) -> list[Any]:
+    """The parts that :func:`record_id` was given."""
+    parts: list[Any] = json.loads(identifier[len(kind) :])
+    return parts
+
+
+def to_text(data: bytes | bytearray) -> str:
+    """Bytes as a text that holds no word.
+
+    Example:
+        >>> from_text(to_text(b"tea")) == b"tea", to_text(b"tea").isascii()
+        (True, True)
+    """
+    return "".join(map(_PAIRS.__getitem__, data))
+
+
+def from_text(text: str) -> bytes:
+    """The bytes that :func:`to_text` was given."""
+    return bytes.fromhex(text.translate(_BYTES))
+
+
+def open_memory(
+    path: str | os.PathLike[str],
+    mode: Literal["a", "r"],
+    embedder: object,
+    memory: Memory | None,
+    index_dir: str | os.PathLike[str] | None,
+) -> Memory:
+    """The memory that was given, or the one at ``path``, created if it is to be written and is not there.
+
+    Raises:
+        InvalidInputError: Both were given.
+        LockedError: Another writer has the file.
+    """
+    if memory is not None:
+        if path != IN_RAM or index_dir is not None:
+            raise InvalidInputError("give an open memory, or a path: the memory has its own")
+        return memory
+    if path != IN_RAM and (mode == "r" or os.path.exists(path)):
+        return Memory.open(path, mode, embedder=embedder, index_dir=index_dir)
+    return Memory.create(path, embedder, index_dir=index_dir)
+
+
+def meta_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What LangGraph's adapter noted on a record; empty for anyone else's."""
+    noted = metadata.get(META)
+    return noted if isinstance(noted, dict) else {}

@@ -1,0 +1,341 @@
+"""MemvidStore: a memory as LangGraph's long-term store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Literal, Self
+
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    IndexConfig,
+    ListNamespacesOp,
+    Op,
+    PutOp,
+    Result,
+    SearchOp,
+    TTLConfig,
+)
+from langgraph.store.base.embed import ensure_embeddings
+from typing_extensions import override
+
+from langchain_memvid.agents.items import Stored, check_ttl, item_id, items_where, matches, utc_now
+from langchain_memvid.agents.layout import EXPIRES, FIELD, FIELDS, IN_RAM, ITEM, KIND, open_memory, parse_id
+from langchain_memvid.agents.plan import Plan
+from memvid_core import DimensionError, Embedder, HashingEmbedder, Hit, InvalidInputError, Memory, ReadOnlyError, Record
+
+__all__ = ["MemvidStore"]
+
+
+@dataclass
+class Embedded:
+    """The vectors that a batch needs: of its queries, and of the texts that it puts."""
+
+    queries: dict[str, Any] = field(default_factory=dict)
+    texts: dict[str, Any] = field(default_factory=dict)
+
+
+class MemvidStore(BaseStore):
+    """Facts that outlive a conversation, in one MP4 file: LangGraph's ``BaseStore``.
+
+    All puts and deletes of one batch are one commit. Items come in the order they were created, or, for a query, best
+    first: the score is the cosine, or from 0 to 1 with the built-in embedder, which also searches by words.
+
+    Beside LangGraph's own filters, ``filter`` takes the operators and groups of the core (``docs/filters.md``).
+
+    Args:
+        path: The MP4 file, opened if it is there and created if not; ``":memory:"`` keeps all in RAM.
+        index: What is embedded, and by what: LangGraph's ``{"embed": ..., "dims": ..., "fields": [...]}``, each of
+            which may be left out. By default the built-in offline embedder and the whole value. False: nothing is
+            embedded, and queries are passed over.
+        ttl: How long items live: LangGraph's ``TTLConfig``. Expired items are not answered with, unless
+            ``omit_expired`` is False; :meth:`sweep_ttl` deletes them, and so does a write when
+            ``sweep_interval_minutes`` have passed. Reading an item starts its time anew, but is written down only when
+            a tenth of it has passed.
+        mode: ``"a"`` to write, ``"r"`` to read beside another writer.
+        memory: An open memory to use instead of ``path``, as when a :class:`MemvidSaver` shares the file; it stays open
+            on :meth:`close`.
+        index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
+
+    Raises:
+        InvalidInputError: Settings that contradict each other.
+        EmbedderMismatchError: Another embedder wrote the file.
+        LockedError: Another writer has it.
+
+    Example:
+        >>> with MemvidStore("facts.mp4") as store:
+        ...     store.put(("users", "ada"), "drink", {"text": "Ada drinks tea", "sure": True})
+        ...     store.search(("users",), query="tea", filter={"sure": True})[0].value["text"]
+        'Ada drinks tea'
+    """
+
+    supports_ttl = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] = IN_RAM,
+        *,
+        index: IndexConfig | Literal[False] | None = None,
+        ttl: TTLConfig | None = None,
+        mode: Literal["a", "r"] = "a",
+        memory: Memory | None = None,
+        index_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        config: IndexConfig = index or {}
+        embed = config.get("embed")
+        if memory is not None and embed is not None:
+            raise InvalidInputError("give an open memory, or what embeds: the memory has its own embedder")
+        self.ttl_config = ttl
+        self._lifetimes = _Lifetimes(ttl or {})
+        self._fields = None if index is False else list(config.get("fields") or ["$"])
+        self._dimension = config.get("dims")
+        self._owned = memory is None
+        embedder = "given" if index is False else None if embed is None else ensure_embeddings(embed)
+        self.memory = open_memory(path, mode, embedder, memory, index_dir)
+        self._lock = threading.Lock()
+        self._last = utc_now()
+
+    def close(self) -> None:
+        """Close the memory, unless it was given open; closing twice is fine."""
+        if self._owned:
+            self.memory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"MemvidStore({self.memory!r})"
+
+    # --- LangGraph's two ---
+
+    @override
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Answer operations: all reads see the state before the batch, all writes are one commit, the last one wins.
+
+        Raises:
+            InvalidNamespaceError: A label is empty, no ``str``, or holds a dot.
+            InvalidInputError: A value, filter or ttl that cannot be taken. Nothing is written.
+        """
+        plan, vectors = Plan(ops, self._fields), Embedded()
+        if (embedder := self._embedder(plan)) is not None:
+            vectors.queries = {query: embedder.embed_query(query) for query in plan.queries}
+            if plan.texts:
+                vectors.texts = self._by_text(plan.texts, embedder.embed_documents(plan.texts))
+        return self._run(plan, vectors)
+
+    @override
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Async :meth:`batch`: the embedder is awaited, everything else runs in a thread."""
+        plan, vectors = Plan(ops, self._fields), Embedded()
+        if (embedder := self._embedder(plan)) is not None:
+            found = await asyncio.gather(*(embedder.aembed_query(query) for query in plan.queries))
+            vectors.queries = dict(zip(plan.queries, found, strict=True))
+            if plan.texts:
+                vectors.texts = self._by_text(plan.texts, await embedder.aembed_documents(plan.texts))
+        return await asyncio.to_thread(self._run, plan, vectors)
+
+    def _embedder(self, plan: Plan) -> Embedder | None:
+        embedder = self.memory.embedder
+        if embedder is None and plan.texts:
+            raise InvalidInputError(
+                "this memory was opened without the embedder that wrote it: give index={'embed': ...}, or index=False "
+                "to store items that are found by filter alone"
+            )
+        return embedder
+
+    def _by_text(self, texts: Sequence[str], matrix: Any) -> dict[str, Any]:
+        if len(matrix) and self._dimension is not None and matrix.shape[1] != self._dimension:
+            raise DimensionError(
+                f"the embedder gave vectors of {matrix.shape[1]} components, and index['dims'] says {self._dimension}"
+            )
+        return dict(zip(texts, matrix, strict=False))  # an embedder that gave nothing leaves the items without
+
+    def _run(self, plan: Plan, vectors: Embedded) -> list[Result]:
+        """Everything but the embedding: reads, then one commit."""
+        now = utc_now().timestamp()
+        results: list[Result] = [None] * len(plan.ops)
+        touched: dict[str, Stored] = {}
+        for place, op in enumerate(plan.ops):
+            if isinstance(op, GetOp):
+                got = self._get(op, now)
+                results[place] = None if got is None else got.item()
+                touched |= {got.id: got} if got is not None and op.refresh_ttl else {}
+            elif isinstance(op, SearchOp):
+                items = self._search(op, vectors, now)
+                results[place] = [found.found(score) for found, score in items]
+                touched |= {found.id: found for found, _ in items} if op.refresh_ttl else {}
+            elif isinstance(op, ListNamespacesOp):
+                results[place] = self._namespaces(op, now)
+        self._write(plan, vectors, [name for name, found in touched.items() if found.is_stale(now)])
+        return results
+
+    # --- reading ---
+
+    def _get(self, op: GetOp, now: float) -> Stored | None:
+        records = self.memory.get([item_id(op.namespace, op.key)])
+        found = Stored.of(records[0]) if records else None
+        return found if found is not None and self._lifetimes.shows(found, now) else None
+
+    def _search(self, op: SearchOp, vectors: Embedded, now: float) -> list[tuple[Stored, float | None]]:
+        end = op.offset + op.limit
+        if not op.limit:
+            return []
+        where = items_where(op.namespace_prefix, op.filter, self._lifetimes.from_(now))
+        query = op.query if op.query and op.query.strip() and self._fields is not None else None
+        if query is None:
+            return [(found, None) for found in self._listed({"$and": [where, {KIND: ITEM}]})[op.offset : end]]
+        ranked: list[tuple[Stored, float | None]] = self._ranked(query, vectors.queries.get(query), end, where)
+        if len(ranked) < end:
+            without = {"$and": [where, {KIND: ITEM}, {FIELDS: 0}]}
+            ranked += [(found, None) for found in self._listed(without)]
+        return ranked[op.offset : end]
+
+    def _listed(self, where: dict[str, Any]) -> list[Stored]:
+        """The items that match, in the order they were created: reading and updating do not move them."""
+        found = [stored for record in self.memory.select(where) if (stored := Stored.of(record)) is not None]
+        return sorted(found, key=lambda stored: stored.created)
+
+    def _ranked(self, query: str, vector: Any, wanted: int, where: dict[str, Any]) -> list[tuple[Stored, float | None]]:
+        """The best ``wanted`` items, each with the score of its best text."""
+        scored = {"$and": [where, {FIELDS: {"$gt": 0}}]}
+        mode = self._mode()
+        k = wanted
+        while True:
+            hits = self.memory.search(query, k, scored, mode, embedding=vector)
+            best: dict[str, tuple[Stored, float | None]] = {}
+            for hit in hits:
+                stored = Stored.of(hit.record)
+                if stored is not None:
+                    best.setdefault(stored.id, (stored, _score(hit, mode)))
+            if len(best) >= wanted or len(hits) < k:
+                return list(best.values())[:wanted]
+            k *= 2  # several texts of one item were among the hits
+
+    def _mode(self) -> Literal["dense", "lexical", "hybrid"]:
+        embedder = self.memory.embedder
+        if embedder is None:
+            return "lexical"
+        return "hybrid" if isinstance(embedder, HashingEmbedder) else "dense"
+
+    def _namespaces(self, op: ListNamespacesOp, now: float) -> list[tuple[str, ...]]:
+        where = {"$and": [{KIND: ITEM}, items_where((), None, self._lifetimes.from_(now))]}
+        there = {tuple(parse_id(ITEM, found)[:-1]) for found in self.memory.ids(where)}
+        conditions = op.match_conditions or ()
+        kept = (names for names in there if all(matches(names, condition) for condition in conditions))
+        return sorted({names[: op.max_depth] for names in kept})[op.offset : op.offset + op.limit]
+
+    # --- writing ---
+
+    def _write(self, plan: Plan, vectors: Embedded, touched: list[str]) -> None:
+        """Puts, deletes, times begun anew and what is swept, as one commit."""
+        if not plan.puts and not touched:
+            return
+        with self._lock:
+            rows = _Rows()
+            before = {record.id: record for record in self.memory.get(list(dict.fromkeys([*plan.puts, *touched])))}
+            for name, record in before.items():
+                if name not in plan.puts:
+                    self._refresh(rows, record)
+            for name, op in plan.puts.items():
+                old = Stored.of(before[name]) if name in before else None
+                rows.gone += [] if old is None else old.ids
+                if op.value is not None:
+                    self._put(rows, op, old, plan.texts_of[name], vectors.texts)
+            if plan.puts and self._lifetimes.sweep_is_due():
+                rows.gone += self._expired()
+            try:
+                rows.commit(self.memory)
+            except ReadOnlyError:
+                if plan.puts:  # a reader's reading cannot be written down
+                    raise
+
+    def _put(self, rows: _Rows, op: PutOp, old: Stored | None, texts: list[str], vectors: dict[str, Any]) -> None:
+        # Each put has a time of its own, later than all before it: the order of creation is an order.
+        now = utc_now()
+        self._last = max(now, self._last + timedelta(microseconds=1))
+        if old is not None and not self._lifetimes.shows(old, now.timestamp()):
+            old = None
+        embedded = [text for text in texts if text in vectors]
+        stored = Stored.put(op, old, len(embedded), self._last, now.timestamp())
+        if embedded:
+            rows.add(stored, embedded, [vectors[text] for text in embedded])
+        else:
+            rows.add(stored, [Plan.whole(op)], [None])
+
+    def _refresh(self, rows: _Rows, record: Record) -> None:
+        found = Stored.of(record)
+        if found is None or found.ttl is None:  # another thread has put it anew meanwhile
+            return
+        texts = [part.text for part in self.memory.get(found.ids)]
+        kept = self.memory.vectors(found.ids)
+        again = replace(found, expires=utc_now().timestamp() + 60 * found.ttl)
+        rows.add(again, texts, [kept.get(name) for name in found.ids])
+
+    def _expired(self) -> list[str]:
+        self._lifetimes.swept = utc_now()
+        return self.memory.ids({KIND: {"$in": [ITEM, FIELD]}, EXPIRES: {"$lte": utc_now().timestamp()}})
+
+    def sweep_ttl(self) -> int:
+        """Delete what has expired, as one commit; returns how many items that were."""
+        with self._lock:
+            gone = self._expired()
+            if gone:
+                self.memory.delete(gone)
+        return sum(name.startswith(ITEM) for name in gone)
+
+
+class _Lifetimes:
+    """LangGraph's ``TTLConfig``, checked, and when expired items were swept last."""
+
+    def __init__(self, config: TTLConfig) -> None:
+        check_ttl(config.get("default_ttl"))
+        self._interval = check_ttl(config.get("sweep_interval_minutes"))
+        self._omits = config.get("omit_expired", True)
+        self.swept = utc_now()
+
+    def from_(self, now: float) -> float | None:
+        """From when on items must live to be shown; None if that does not matter."""
+        return now if self._omits else None
+
+    def shows(self, found: Stored, now: float) -> bool:
+        """Whether an item is answered with."""
+        return not self._omits or found.expires is None or found.expires > now
+
+    def sweep_is_due(self) -> bool:
+        """Whether the next write is to sweep."""
+        return self._interval is not None and utc_now() - self.swept >= timedelta(minutes=self._interval)
+
+
+class _Rows:
+    """The records of one commit, as they come together."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.metadata: list[dict[str, Any]] = []
+        self.ids: list[str] = []
+        self.vectors: list[Any] = []
+        self.gone: list[str] = []
+
+    def add(self, stored: Stored, texts: Sequence[str], vectors: Sequence[Any]) -> None:
+        """An item with its texts and their vectors; the first is the item's own record."""
+        for number, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
+            self.texts.append(text)
+            self.metadata.append(stored.metadata(FIELD if number else ITEM))
+            self.ids.append(stored.ids[number])
+            self.vectors.append(vector)
+
+    def commit(self, memory: Memory) -> None:
+        """Write it; nothing at all is no commit."""
+        memory.add(self.texts, self.metadata, self.ids, self.vectors, delete=self.gone)
+
+
+def _score(hit: Hit, mode: str) -> float:
+    return hit.score if mode != "dense" or hit.cosine is None else hit.cosine

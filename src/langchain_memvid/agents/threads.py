@@ -1,0 +1,199 @@
+"""Threads of checkpoints as records: what is written where, and how it is found again.
+
+A checkpoint, each value of a channel, and each pending write is one record: its text is what the serializer made of it,
+its metadata says where it belongs. A value is stored once per version and shared by all the checkpoints that name it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite, writes_sort_key
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from langchain_memvid.agents.layout import BLOB, CHECKPOINT, KIND, META, WRITE, from_text, meta_of, parse_id, record_id
+from langchain_memvid.agents.layout import to_text as encoded
+from memvid_core import Memory, MetadataError, Record
+
+__all__ = ["EMPTY", "Key", "Loaded", "Threads", "to_row"]
+
+EMPTY = "empty"
+"""The type of a channel that had no value at some version."""
+_THREAD, _NAMESPACE, _CHECKPOINT = f"{META}.thread", f"{META}.ns", f"{META}.checkpoint"
+
+
+class Key(NamedTuple):
+    """What identifies a checkpoint."""
+
+    thread: str
+    ns: str
+    checkpoint: str
+
+    @property
+    def record(self) -> str:
+        """The id of its record."""
+        return record_id(CHECKPOINT, *self)
+
+    @property
+    def config(self) -> RunnableConfig:
+        """LangGraph's name for it."""
+        return {"configurable": {"thread_id": self.thread, "checkpoint_ns": self.ns, "checkpoint_id": self.checkpoint}}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint without the values of its channels, with its metadata and its parent's id."""
+
+    key: Key
+    checkpoint: Checkpoint
+    metadata: CheckpointMetadata
+    parent: str | None
+
+    @property
+    def blobs(self) -> dict[str, str]:
+        """The id of the record of each channel's value."""
+        versions = self.checkpoint["channel_versions"]
+        return {channel: record_id(BLOB, *self.key[:2], channel, version) for channel, version in versions.items()}
+
+    @property
+    def parent_key(self) -> Key | None:
+        """The checkpoint before it."""
+        return self.key._replace(checkpoint=self.parent) if self.parent else None
+
+
+class Row(NamedTuple):
+    """A record about to be written."""
+
+    id: str
+    text: str
+    metadata: dict[str, Any]
+
+
+def to_row(
+    serde: SerializerProtocol, kind: str, parts: Sequence[str | float], value: Any, meta: Mapping[str, Any]
+) -> Row:
+    """A value as the record that ``parts`` identify; :data:`EMPTY` in ``meta`` as its type stores none.
+
+    Raises:
+        MetadataError: The serializer cannot store the value.
+    """
+    name = record_id(kind, *parts)
+    try:
+        type_, data = (EMPTY, b"") if meta.get("type") == EMPTY else serde.dumps_typed(value)
+    except (TypeError, ValueError) as exc:
+        raise MetadataError(f"{name}: a {type(value).__name__} cannot be stored: {exc}") from exc
+    return Row(name, encoded(data), {META: {"kind": kind, **meta, "type": type_}})
+
+
+class Threads:
+    """Reads checkpoints out of a memory.
+
+    Args:
+        memory: The memory.
+        serde: LangGraph's serializer.
+    """
+
+    def __init__(self, memory: Memory, serde: SerializerProtocol) -> None:
+        self._memory = memory
+        self._serde = serde
+
+    def value(self, record: Record) -> Any:
+        """What was stored in a record."""
+        return self._serde.loads_typed((meta_of(record.metadata)["type"], from_text(record.text)))
+
+    def keys(self, threads: Iterable[str] | None = None, ns: str | None = None) -> list[Key]:
+        """The checkpoints of some threads, or of all, the newest first."""
+        where: dict[str, Any] = {KIND: CHECKPOINT}
+        if threads is not None:
+            where[_THREAD] = {"$in": list(threads)}
+        if ns is not None:
+            where[_NAMESPACE] = ns
+        found = (Key(*parse_id(CHECKPOINT, name)) for name in self._memory.ids(where))
+        return sorted(found, key=lambda key: key.checkpoint, reverse=True)
+
+    def load(self, keys: Sequence[Key]) -> list[Loaded]:
+        """Those of some checkpoints that are there, in their order."""
+        loaded: list[Loaded] = []
+        for record in self._memory.get([key.record for key in keys]):
+            value, meta = self.value(record), meta_of(record.metadata)
+            key = Key(meta["thread"], meta["ns"], meta["checkpoint"])
+            loaded.append(Loaded(key, value["checkpoint"], value["metadata"], meta["parent"]))
+        return loaded
+
+    def tuples(self, loaded: Sequence[Loaded]) -> list[CheckpointTuple]:
+        """The same, whole: with the values of their channels and what is pending."""
+        blobs = self.blobs({name for entry in loaded for name in entry.blobs.values()})
+        pending = self._pending([entry.key for entry in loaded])
+        made: list[CheckpointTuple] = []
+        for entry in loaded:
+            values = {channel: self.value(blobs[name]) for channel, name in entry.blobs.items() if name in blobs}
+            checkpoint: Checkpoint = {**entry.checkpoint, "channel_values": values}
+            parent = None if entry.parent_key is None else entry.parent_key.config
+            made.append(CheckpointTuple(entry.key.config, checkpoint, entry.metadata, parent, pending[entry.key]))
+        return made
+
+    def blobs(self, names: Iterable[str]) -> dict[str, Record]:
+        """The records, by id, of channels that have a value."""
+        found = self._memory.get(sorted(names))
+        return {record.id: record for record in found if meta_of(record.metadata)["type"] != EMPTY}
+
+    def writes(self, keys: Sequence[Key]) -> dict[str, Any]:
+        """A filter for the pending writes of some checkpoints; it may let others of the same ids pass."""
+        return {
+            KIND: WRITE,
+            _THREAD: {"$in": sorted({key.thread for key in keys})},
+            _CHECKPOINT: {"$in": sorted({key.checkpoint for key in keys})},
+        }
+
+    def _pending(self, keys: Sequence[Key]) -> dict[Key, list[PendingWrite]]:
+        found: dict[Key, list[tuple[tuple[str, str, int], PendingWrite]]] = {key: [] for key in keys}
+        for record in self._memory.select(self.writes(keys)) if keys else []:
+            meta = meta_of(record.metadata)
+            key = Key(meta["thread"], meta["ns"], meta["checkpoint"])
+            if key in found:
+                order = writes_sort_key(meta["path"], meta["task"], meta["index"])
+                found[key].append((order, (meta["task"], meta["channel"], self.value(record))))
+        return {key: [write for _, write in sorted(entries, key=lambda e: e[0])] for key, entries in found.items()}
+
+    # --- what can go ---
+
+    def of(self, threads: Iterable[str]) -> dict[str, Any]:
+        """A filter for everything of some threads."""
+        return {KIND: {"$in": [CHECKPOINT, BLOB, WRITE]}, _THREAD: {"$in": list(threads)}}
+
+    def of_runs(self, runs: Iterable[str]) -> list[Key]:
+        """The checkpoints that some runs made."""
+        names = self._memory.ids({KIND: CHECKPOINT, f"{META}.run": {"$in": list(runs)}})
+        return [Key(*parse_id(CHECKPOINT, name)) for name in names]
+
+    def without(self, gone: Sequence[Key]) -> list[str]:
+        """The ids of all that goes with some checkpoints: their records, their writes, and values none else names."""
+        if not gone:
+            return []
+        going = set(gone)
+        kept = [key for key in self.keys({key.thread for key in gone}) if key not in going]
+        named = {name for entry in self.load(kept) for name in entry.blobs.values()}
+        lost = {name for entry in self.load(gone) for name in entry.blobs.values()} - named
+        written = self._memory.ids(self.writes(gone))
+        writes = (name for name in written if Key(*parse_id(WRITE, name)[:3]) in going)
+        return [*(key.record for key in gone), *writes, *lost]
+
+    def needed(self, latest: Key) -> set[Key]:
+        """A checkpoint and the ancestors that its delta channels are rebuilt from.
+
+        A delta channel stores its writes alone, and now and then a snapshot; LangGraph counts in the metadata what came
+        since. Ancestors are kept as far back as the last snapshot of each.
+        """
+        needed = {latest}
+        current = next(iter(self.load([latest])), None)
+        waiting = set() if current is None else set(current.metadata.get("counters_since_delta_snapshot") or {})
+        while waiting and current is not None and current.parent_key is not None:
+            current = next(iter(self.load([current.parent_key])), None)
+            if current is not None:
+                needed.add(current.key)
+                there = self.blobs(current.blobs.values())
+                waiting -= {channel for channel, name in current.blobs.items() if name in there}
+        return needed

@@ -1,0 +1,88 @@
+"""An agent that remembers from process to process, from one file alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+HEAD = """
+import json, sys
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_memvid.agents import MemvidMiddleware, MemvidSaver, MemvidStore, create_memory_tools
+from memvid_core import Memory
+from tests.langchain_memvid.agents.fakes import ScriptedModel, call
+
+def agent(memory, script, **options):
+    return create_agent(
+        ScriptedModel(script=script),
+        tools=create_memory_tools(memory),
+        checkpointer=MemvidSaver(memory=memory),
+        store=MemvidStore(memory=memory),
+        **options,
+    )
+
+def ask(text, thread):
+    return {"messages": [HumanMessage(text)]}, {"configurable": {"thread_id": thread}}
+"""
+
+
+def elsewhere(code: str, folder: Path, root: Path) -> Any:
+    """Run code in another process, which prints one JSON value."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, sys.path)])}
+    command = [sys.executable, "-c", HEAD + textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_what_is_said_in_one_process_is_recalled_in_another(tmp_path: Path, root: Path) -> None:
+    elsewhere(
+        """
+        with Memory.create("agent.mp4") as memory:
+            script = [call("save_memory", text="The user's cat is called Miso."), AIMessage("I will remember that.")]
+            agent(memory, script).invoke(*ask("My cat is called Miso.", "monday"))
+            print(len(memory))
+        """,
+        tmp_path,
+        root,
+    )
+    for entry in sorted((tmp_path / "agent.mp4.index").rglob("*"), reverse=True):
+        entry.rmdir() if entry.is_dir() else entry.unlink()
+    answer, monday = elsewhere(
+        """
+        def answer(messages):
+            found = [message.text for message in messages if isinstance(message, ToolMessage)]
+            return AIMessage("You told me: " + found[-1])
+
+        with Memory.open("agent.mp4", "a") as memory:
+            script = [call("search_memory", query="what is the name of the cat?"), answer]
+            talker = agent(memory, script)
+            result = talker.invoke(*ask("What is my cat called?", "tuesday"))
+            monday = talker.get_state({"configurable": {"thread_id": "monday"}}).values["messages"]
+            print(json.dumps([result["messages"][-1].text, [message.text for message in monday]]))
+        """,
+        tmp_path,
+        root,
+    )
+    assert "The user's cat is called Miso." in answer
+    assert monday[0] == "My cat is called Miso."
+    assert monday[-1] == "I will remember that."
+
+
+def test_the_middleware_alone_carries_a_fact_over(tmp_path: Path, root: Path) -> None:
+    code = """
+        with Memory.{opened} as memory:
+            echo = [lambda messages: AIMessage(messages[0].text)]
+            talker = agent(memory, echo, middleware=[MemvidMiddleware(memory)])
+            print(json.dumps(talker.invoke(*ask({text!r}, {thread!r}))["messages"][-1].text))
+    """
+    first = code.format(opened='create("agent.mp4")', text="My cat is called Miso.", thread="monday")
+    assert elsewhere(first, tmp_path, root) == "My cat is called Miso."  # it knows nothing yet, and repeats
+    second = code.format(opened='open("agent.mp4", "a")', text="What is my cat called?", thread="tuesday")
+    assert "- My cat is called Miso." in elsewhere(second, tmp_path, root)

@@ -35,7 +35,7 @@ def check_texts(texts: Iterable[str] | str) -> list[str]:
     for i, text in enumerate(checked):
         if not isinstance(text, str):
             raise TextError(f"text {i} is a {type(text).__name__}, not a str")
-    return checked
+    return [str(text) for text in checked]  # plain ones: msgpack takes no subclass
 
 
 def encode_records(records: Sequence[Record]) -> list[bytes]:
@@ -76,7 +76,7 @@ def check_ids(ids: Iterable[str | None] | None, count: int) -> list[str]:
     for i, record_id in enumerate(given):
         if record_id is not None and not isinstance(record_id, str):
             raise InvalidInputError(f"id {i} is a {type(record_id).__name__}, not a str")
-        checked.append(next(fresh) if record_id is None else record_id)
+        checked.append(next(fresh) if record_id is None else str(record_id))
     return checked
 
 

@@ -61,6 +61,13 @@ class TestWriting:
         assert len(set(ids)) == 3
         assert [record.text for record in memory.get(ids)] == ["a", "b", "c"]
 
+    def test_kinds_of_str_are_strs(self, memory: Memory) -> None:
+        class Label(str):
+            """A str of another class, as frameworks have them."""
+
+        (record_id,) = memory.add([Label("text")], [{"label": Label("a")}], [Label("id")])
+        assert (record_id, memory.get("id").text, memory.get("id").metadata) == ("id", "text", {"label": "a"})
+
     def test_a_generator_of_texts_is_taken_once(self, memory: Memory) -> None:
         assert len(memory.add(text for text in ("a", "b"))) == 2
         assert len(memory) == 2
@@ -121,6 +128,8 @@ class TestReading:
             memory.get("no")
         assert "1" in memory
         assert "no" not in memory
+        assert "\ud800" not in memory
+        assert memory.get(["\ud800", "1"])[0].id == "1"
 
     def test_search_by_text_vector_and_filter(self, memory: Memory) -> None:
         memory.add(["alpha", "beta", "gamma"], [{"n": 1}, {"n": 2}, {"n": 3}], ["a", "b", "c"])

@@ -175,6 +175,8 @@ class Catalog:
     ) -> dict[str, int]:
         """The row of each id that is live after ``commit``."""
         found: dict[str, int] = {}
+        if not all(map(str.isascii, ids)):  # no record has an id that is not valid Unicode, and SQLite takes none
+            ids = [record_id for record_id in ids if record_id.encode(errors="ignore").decode() == record_id]
         with self.reading() as reader:
             # The writer asks through its own connection, which sees what its open transaction has not committed yet.
             asked = reader if connection is None else connection

@@ -270,7 +270,7 @@ def test_no_question_raises_but_an_empty_one(memory: Memory, effort: Callable[[i
         question = rng.choice([" ", ""]).join(rng.choices(AWKWARD, k=rng.randrange(1, 12)))
         if turn % 50 == 49:
             question = (question + " ") * (100_000 // (len(question) + 1))
-        mode = rng.choice([None, "lexical", "dense"])
+        mode: Any = rng.choice([None, "lexical", "dense"])
         if question.strip():
             assert len(memory.search(question, k=5, mode=mode)) <= 5
         else:

@@ -128,7 +128,8 @@ def compare(
                 store.passed(stop - start)
 
     pieces = -(-count // step)
-    if pieces >= (2 if as_it_is else _MANY_PIECES):
+    alone = rows is not None and store is not None and store.one_by_one
+    if pieces >= (2 if as_it_is else _MANY_PIECES) and not alone:
         split_over_cores(work, pieces)
     else:
         work(0, pieces)

@@ -39,9 +39,9 @@ AUTO_FLOATS: Final = 16384 * 384  # below this many stored numbers the exact sea
 _SAMPLE_ROWS: Final = 16384
 _REFIT_GROWTH: Final = 4  # rows grown by this factor since the fit: fit again
 _REFIT_UNTIL: Final = 1 << 18  # a fit on this many rows is kept
-_FIRST_PICK: Final = 1200  # rows whose bits are weighed, at least, beside 16 k; one in 192 of many rows
-_FIRST_LOOK: Final = 240  # rows compared before the first estimate, beside 4 k; one in 1600 of many rows
-_MISSED: Final = 0.03  # rows that may be missed, as a share of k, by the estimate
+_FIRST_PICK: Final = 1200  # rows whose bits are weighed, at least, beside 16 k; one in 160 of many rows
+_FIRST_LOOK: Final = 240  # rows compared before the first estimate, beside 4 k; one in 700 of many rows
+_MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
 _SMALL: Final = 100_000  # so few rows are all compared when a quarter of them is not enough
 _MOST_COMPARED: Final = 8192  # of more rows, so many are compared at most: there recall gives way to time
 _OUT_OF_SIGHT: Final = 6.0  # deviations: a chance of one in a billion
@@ -50,6 +50,7 @@ _BLOCK_SHIFT: Final = BLOCK_ROWS.bit_length() - 1
 _WORD_STARTS: Final = np.arange(WORDS, dtype=np.int64) * BLOCK_ROWS
 _FAR: Final = 255  # distances saturate here; the mean is 128, so only rows beyond reach are affected
 _FEW: Final = 3000  # candidates that are cheaper to compare one by one than to find in a scan
+_GROUP: Final = 4  # blocks for which NumPy is called once: fewer calls, and still near the caches
 _THREAD_BLOCKS: Final = 24  # blocks from which a second thread pays
 _PIECE_ROWS: Final = 512  # rows whose bits are spread out at once: 0.6 MB
 _THREAD_PIECES: Final = 8
@@ -59,9 +60,9 @@ class _Scratch(threading.local):
     """Buffers of one thread, kept between queries: fresh pages cost more than the scan of a small index."""
 
     def __init__(self) -> None:
-        self.differing = np.empty((WORDS, BLOCK_ROWS), dtype=np.uint64)
-        self.counts = np.empty((WORDS, BLOCK_ROWS), dtype=np.uint8)
-        self.room = np.empty(BLOCK_ROWS, dtype=np.uint8)
+        self.differing = np.empty((_GROUP, WORDS, BLOCK_ROWS), dtype=np.uint64)
+        self.counts = np.empty((_GROUP, WORDS, BLOCK_ROWS), dtype=np.uint8)
+        self.room = np.empty((_GROUP, BLOCK_ROWS), dtype=np.uint8)
         self.wide = np.empty((_PIECE_ROWS, BITS), dtype=np.float32)
         self._distances = np.empty(0, dtype=np.uint8)
         self._flags = np.empty(0, dtype=np.bool_)
@@ -83,17 +84,21 @@ _scratch = _Scratch()
 
 def _scan_blocks(blocks: Codes, query: Codes, distances: NDArray[np.uint8]) -> None:
     """Hamming distances of one query to whole blocks; 256 is told as 255."""
-    scratch = _scratch
-    differing, counts, room = scratch.differing, scratch.counts, scratch.room
-    for at in range(len(blocks)):
-        np.bitwise_xor(blocks[at], query, out=differing)
+    into = distances.reshape(-1, BLOCK_ROWS)
+    for at in range(0, len(blocks), _GROUP):
+        some, sums = blocks[at : at + _GROUP], into[at : at + _GROUP]
+        differing, counts, room = (
+            _scratch.differing[: len(some)],
+            _scratch.counts[: len(some)],
+            _scratch.room[: len(some)],
+        )
+        np.bitwise_xor(some, query, out=differing)
         np.bitwise_count(differing, out=counts)
-        into = distances[at * BLOCK_ROWS : (at + 1) * BLOCK_ROWS]
-        np.add(counts[0], counts[1], out=into)
-        np.add(into, counts[2], out=into)
-        np.invert(into, out=room)  # what is left below 256
-        np.minimum(room, counts[3], out=room)
-        np.add(into, room, out=into)
+        np.add(counts[:, 0], counts[:, 1], out=sums)
+        np.add(sums, counts[:, 2], out=sums)
+        np.invert(sums, out=room)  # what is left below 256
+        np.minimum(room, counts[:, 3], out=room)
+        np.add(sums, room, out=sums)
 
 
 def scan(blocks: Codes, query: Codes, rows: int) -> NDArray[np.uint8]:
@@ -108,7 +113,7 @@ def scan(blocks: Codes, query: Codes, rows: int) -> NDArray[np.uint8]:
         (rows,) uint8 in a buffer of this thread, valid until its next scan.
     """
     distances = _scratch.distances(len(blocks) * BLOCK_ROWS)
-    column = query[:, None]
+    column = query[None, :, None]
 
     def work(first: int, last: int) -> None:
         _scan_blocks(blocks[first:last], column, distances[first * BLOCK_ROWS : last * BLOCK_ROWS])
@@ -293,9 +298,9 @@ def _nearest(
     histogram[_FAR] = 0  # hidden rows, and those on the far side
     within = histogram.cumsum()
     small = passing <= _SMALL
-    picked = max(passing // 192, _FIRST_PICK) + 16 * k
+    picked = max(passing // 160, _FIRST_PICK) + 16 * k
     most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)
-    first = max(passing // 1600, _FIRST_LOOK) + 4 * k
+    first = max(passing // 700, _FIRST_LOOK) + 4 * k
 
     limit = int(np.searchsorted(within, picked))
     flags = _scratch.flags(len(distances))

@@ -167,6 +167,10 @@ class RowStore(Protocol):
     def read(self, rows: NDArray[np.int64]) -> Matrix:
         """Some rows, (m, d) float32, in the order asked."""
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether ``read`` fetches row after row, so that more threads would only wait for each other."""
+
     def passed(self, rows: int) -> None:
         """Take note that so many rows of a view were read one after another, so that mapped memory stays bounded."""
 
@@ -211,6 +215,11 @@ class RamRows:
     def read(self, rows: NDArray[np.int64]) -> Matrix:
         """Some rows as float32."""
         return take(self._array, rows)
+
+    @property
+    def one_by_one(self) -> bool:
+        """They are gathered at once."""
+        return False
 
     def passed(self, rows: int) -> None:
         """Nothing to do: nothing is mapped."""
@@ -267,12 +276,17 @@ class FileRows:
         if not len(rows):
             return np.empty((0, self.dimension), dtype=np.float32)
         needed = (int(rows.max()) + 1) * self._row_bytes
-        if self._file.size() <= _MAPPED_BYTES or not hasattr(os, "pread"):
+        if not self.one_by_one:
             return take(self.view(int(rows.max()) + 1), rows)
         pieces = self._file.read((rows * self._row_bytes).tolist(), self._row_bytes)
         if len(pieces) != len(rows) * self._row_bytes:
             raise IndexStaleError(f"{self.path} is shorter than the {needed} bytes that were committed; rebuild it")
         return widen(np.frombuffer(pieces, dtype=self._dtype).reshape(len(rows), self.dimension))
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the file is too large to stay mapped."""
+        return self._file.size() > _MAPPED_BYTES and hasattr(os, "pread")
 
     def passed(self, rows: int) -> None:
         """Count what was read of the map; beyond the budget, give all of it back to the system."""

@@ -13,7 +13,7 @@ __all__ = ["Commit", "Damage", "Hit", "MemoryInfo", "Recency", "Record", "Verify
 Metadata = dict[str, Any]
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=False):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """What a user adds, gets and deletes: an id, a text and metadata.
 
     LangChain calls it a Document, LlamaIndex a node.

@@ -83,7 +83,7 @@ class Replica:
         *,
         embedder: Embedder | None = None,
         show_progress: bool | None = None,
-        cache_bytes: int = 64 << 20,
+        cache_bytes: int = 128 << 20,
     ) -> None:
         self.journal = journal
         self._mode = mode
@@ -97,8 +97,9 @@ class Replica:
         self.reader = self._open_reader()
         self.view = View(0, 0, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_))
         try:
-            if mode == "a":
-                self.index.rewind()
+            if mode == "a" and not self.index.survived():
+                self.index.discard()
+                self.index = self._open_index()
             self._catch_up()
         except BaseException:
             self.close()
@@ -181,7 +182,7 @@ class Replica:
         with progress("Indexing", behind, show=show) as advance:
             while self._replay_some():
                 advance(self.journal.cursor.offset - cursor.offset)
-        self.index.vectors()  # if its files are not what the catalog counts, it is told here and rebuilt
+        self.index.vectors(again=True)  # if its files are not what the catalog counts, it is told here and rebuilt
         self.view = self._make_view(self.journal.cursor)
 
     def _replay_some(self) -> bool:

@@ -269,6 +269,24 @@ class TestIndexFolder:
         with Memory.open(path, embedder=embed) as memory:
             assert {record.id: record.text for record in memory} == texts
 
+    @pytest.mark.parametrize("rebooted", [False, True])
+    def test_not_synced_before_a_power_cut_is_rebuilt(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rebooted: bool
+    ) -> None:
+        path = tmp_path / "m.mp4"
+        texts = written(path)
+        (folder,) = Path(f"{path}.index").iterdir()
+        with sqlite3.connect(folder / "catalog.sqlite") as connection:
+            connection.execute("DELETE FROM state WHERE key = 'synced'")  # as if the writer had been killed
+        connection.close()
+        rows = max((folder / "vectors").rglob("*"), key=lambda file: file.stat().st_size)
+        rows.write_bytes(bytes(rows.stat().st_size))  # what a power cut leaves of a file that was never synced
+        if rebooted:
+            monkeypatch.setattr("memvid_core.index.folder._boot", lambda: b"another run")
+        with Memory.open(path, "a", embedder=embed) as memory:
+            found = memory.search(texts["5"], k=1, mode="dense")
+            assert (found[0].score > 0.9) == rebooted
+
     def test_that_cannot_be_written_is_kept_in_ram(self, tmp_path: Path) -> None:
         path = tmp_path / "m.mp4"
         texts = written(path)

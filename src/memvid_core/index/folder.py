@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,6 +92,7 @@ class IndexFolder:
             catalog.add_model(change.commit.number, change.model)
         self._extend_vectors(change)
         catalog.set_state("cursor", change.cursor)
+        catalog.set_state("boot", _boot())
 
     def stage_vectors(self, first_row: int, stop: int, vectors: Vectors) -> None:
         """Put the vectors of rows [``first_row``, ``stop``) in place; nobody sees them before :meth:`apply` says so."""
@@ -113,16 +115,21 @@ class IndexFolder:
         self.catalog.set_state("dimension", str(change.vectors[0][1].shape[1]).encode())
         self.catalog.set_state("vector_rows", str(change.commit.rows).encode())
 
-    def vectors(self) -> VectorIndex | None:
-        """The vector index as far as the catalog says it reaches, or None while there are no vectors."""
-        dimension = self.dimension
-        if dimension is None:
-            return None
-        index = self._vectors or self._open_vectors(dimension)
-        rows = int(self.catalog.state("vector_rows") or 0)
-        if index.rows < rows:
-            index.sync(rows)
-        return index
+    def vectors(self, *, again: bool = False) -> VectorIndex | None:
+        """The vector index as far as the catalog says it reaches, or None while there are no vectors.
+
+        Args:
+            again: Ask the catalog again; without it, what it said last is still good.
+        """
+        if again or self._vectors is None:
+            dimension = self.dimension
+            if dimension is None:
+                return None
+            index = self._vectors or self._open_vectors(dimension)
+            rows = int(self.catalog.state("vector_rows") or 0)
+            if index.rows < rows:
+                index.sync(rows)
+        return self._vectors
 
     def _open_vectors(self, dimension: int) -> VectorIndex:
         folder = None if self.folder is None else self.folder / "vectors"
@@ -170,15 +177,13 @@ class IndexFolder:
             with self.transaction():
                 self.catalog.set_state("synced", cursor)
 
-    def rewind(self) -> None:
-        """Go back to the last :meth:`sync` if the index was not closed since: what came later is taken in again.
+    def survived(self) -> bool:
+        """Whether the vectors' file can be trusted: it was synced last, or the system has run ever since.
 
         SQLite keeps its own order through a power cut; nothing keeps the order between it and the vectors' file.
         """
-        with self.transaction():
-            synced = self.catalog.state("synced")
-            if self.cursor != synced:
-                self.catalog.set_state("cursor", synced)
+        synced, boot = self.catalog.state("synced"), self.catalog.state("boot")
+        return self.cursor == synced or (boot is not None and boot == _boot())
 
     def close(self) -> None:
         """Close everything; the files stay."""
@@ -210,3 +215,12 @@ class IndexFolder:
         except OSError:
             return False
         return os.access(root, os.W_OK)
+
+
+@cache
+def _boot() -> bytes | None:
+    """What tells one run of the system from another; None where nothing does, and then only a sync is trusted."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    except OSError:
+        return None

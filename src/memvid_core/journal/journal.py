@@ -291,7 +291,7 @@ class Journal:
         """RECORDS frames, each with as many blocks as fit."""
         room = self.video.codec.capacity - frames.HEADER_BYTES
         # A frame should hold several blocks, and lose no more than its own rows: smaller pictures, smaller blocks.
-        block_bytes = min(1 << 16, 2 * room)
+        block_bytes = min(frames.BLOCK_BYTES, 2 * room)
         held: list[tuple[int, bytes]] = []
         used = count = 0
         for block in frames.encode_blocks(rows, block_bytes):

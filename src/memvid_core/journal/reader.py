@@ -80,11 +80,11 @@ class RecordReader:
         cache_bytes: How much to keep: coded frame bodies, and the rows of decompressed blocks.
     """
 
-    def __init__(self, video: VideoFile, locate: Callable[[int], RowFrame], cache_bytes: int = 64 << 20) -> None:
+    def __init__(self, video: VideoFile, locate: Callable[[int], RowFrame], cache_bytes: int = 128 << 20) -> None:
         self._video = video
         self._locate = locate
-        self._bodies: ByteCache[tuple[memoryview | bytes, list[Block]]] = ByteCache(cache_bytes // 4)
-        self.blocks: ByteCache[list[msgspec.Raw]] = ByteCache(cache_bytes - cache_bytes // 4)
+        self._bodies: ByteCache[tuple[memoryview | bytes, list[Block]]] = ByteCache(cache_bytes // 2)
+        self.blocks: ByteCache[list[msgspec.Raw]] = ByteCache(cache_bytes // 2)
 
     def row(self, row: int, place: RowFrame) -> Row:
         """Id, text and metadata of ``row``, which lies in the frame at ``place``.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import os
 import struct
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -41,6 +42,7 @@ __all__ = [
     "join_blocks",
     "pack",
     "parse",
+    "raw_bytes",
     "vector_bytes",
 ]
 
@@ -133,6 +135,17 @@ def compress(data: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=_LEVEL).compress(data)
 
 
+_local = threading.local()
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """One for each thread: it cannot be shared, and making one takes as long as a small block."""
+    made: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
+    if made is None:
+        made = _local.decompressor = zstandard.ZstdDecompressor()
+    return made
+
+
 def decompress(data: bytes | memoryview, number: int) -> bytes:
     """What ``compress`` was given; the size it claims is checked before memory is taken.
 
@@ -143,7 +156,7 @@ def decompress(data: bytes | memoryview, number: int) -> bytes:
         size = zstandard.frame_content_size(data)
         if not 0 <= size <= _BODY_LIMIT:
             raise DamagedFrameError(number, f"its body claims {size} bytes")
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=_BODY_LIMIT)
+        return _decompressor().decompress(data, max_output_size=size)
     except zstandard.ZstdError as exc:
         raise DamagedFrameError(number, f"its body does not decompress ({exc})") from exc
 
@@ -210,6 +223,11 @@ def decode_blocks(body: bytes | memoryview, number: int) -> list[Block]:
     if start != len(body):
         raise DamagedFrameError(number, "its blocks do not fill it")
     return blocks
+
+
+def raw_bytes(body: bytes | memoryview, block: Block) -> int:
+    """How many bytes the rows of a block take, decompressed."""
+    return zstandard.frame_content_size(body[block.start : block.start + block.size])
 
 
 def decode_rows(body: bytes | memoryview, block: Block, number: int) -> list[msgspec.Raw]:

@@ -141,4 +141,4 @@ class RecordReader:
     def _block(self, place: RowFrame, index: int) -> tuple[list[msgspec.Raw], int]:
         body, table = self._bodies.get(place.frame, lambda: self._body(place))
         rows = frames.decode_rows(body, table[index], place.frame)
-        return rows, sum(memoryview(row).nbytes for row in rows)
+        return rows, frames.raw_bytes(body, table[index])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -94,6 +95,7 @@ def reported(*, debug: bool, as_json: bool) -> Iterator[None]:
         yield
     except KeyboardInterrupt as exc:
         note(f"stopped: {exc}" if exc.args else "stopped")
+        _forget_interrupt()
         raise typer.Exit(INTERRUPTED) from None
     except Exception as exc:
         if _is_usage_or_exit(exc):
@@ -102,6 +104,16 @@ def reported(*, debug: bool, as_json: bool) -> Iterator[None]:
             _close_stdout()
             raise typer.Exit(CLOSED_PIPE) from None
         raise typer.Exit(_report(exc, debug=debug, as_json=as_json)) from None
+
+
+def _forget_interrupt() -> None:
+    """Let the exit code stand.
+
+    CPython notes an interrupt that passes through code given as text (a dataclass being made, say), keeps the note
+    though it is caught further out, and then ends by the signal instead of the code. Running any such code, as a
+    namedtuple does, takes the note back.
+    """
+    namedtuple("Forget", ())  # noqa: PYI024  # its type is not wanted, only its making
 
 
 def _report(error: Exception, *, debug: bool, as_json: bool) -> int:

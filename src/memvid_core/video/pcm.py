@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["PcmCodec"]
 
+# A line of a macroblock, 16 or 8 samples, moved as one element: a quarter of the time that copying bytes takes. Only the
+# size of the types matters; NumPy copies elements of one type bit by bit.
+_RUN_16, _RUN_8 = np.dtype(np.complex128), np.dtype(np.uint64)
+
 
 @dataclass(frozen=True)
 class PcmCodec:
@@ -163,9 +167,9 @@ class _Decoder:
         columns = self._columns
         rows = min(-(-length // (columns * MACROBLOCK_BYTES)), self._rows)
         out = np.empty((rows, columns, MACROBLOCK_BYTES), np.uint8)
-        for plane, side, start in ((y, 16, 0), (cb, 8, 256), (cr, 8, 320)):
-            blocks = plane[: rows * side, : columns * side].reshape(rows, side, columns, side)
-            out[:, :, start : start + side * side].reshape(rows, columns, side, side)[:] = blocks.swapaxes(1, 2)
+        for plane, side, start, run in ((y, 16, 0, _RUN_16), (cb, 8, 256, _RUN_8), (cr, 8, 320, _RUN_8)):
+            lines = plane[: rows * side, : columns * side].view(run).reshape(rows, side, columns)
+            out[:, :, start : start + side * side].view(run)[:] = lines.swapaxes(1, 2)
         return out.reshape(-1).data
 
 

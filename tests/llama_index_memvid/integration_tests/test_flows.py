@@ -42,7 +42,7 @@ from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.tools import FunctionTool
 from llama_index.core.vector_stores.types import MetadataInfo, VectorStoreInfo
 
-from llama_index_memvid import MemvidEmbedding, MemvidVectorStore
+from llama_index_memvid import MemvidChatStore, MemvidEmbedding, MemvidVectorStore
 from tests.llama_index_memvid.some_nodes import one
 
 MODEL = MemvidEmbedding("memvid-hash-v1:128")
@@ -114,12 +114,24 @@ def test_a_query_engine_answers_in_every_mode(store: MemvidVectorStore, mode: st
     assert response.source_nodes[0].node.metadata == {"part": "wing"}
 
 
-def test_a_chat_engine_knows_the_documents(store: MemvidVectorStore) -> None:
-    index = index_on(store)
-    for mode in (ChatMode.CONTEXT, ChatMode.CONDENSE_PLUS_CONTEXT):
-        engine = index.as_chat_engine(chat_mode=mode, similarity_top_k=1)
-        response = engine.chat("what lifts an aircraft?")
-        assert response.source_nodes[0].node.metadata == {"part": "wing"}
+@pytest.mark.parametrize("mode", [ChatMode.CONTEXT, ChatMode.CONDENSE_PLUS_CONTEXT])
+def test_a_chat_engine_knows_the_documents_and_the_talk(store: MemvidVectorStore, mode: ChatMode) -> None:
+    memory = ChatMemory.from_defaults("talk", chat_store=MemvidChatStore(memory=store.memory))
+    engine = index_on(store).as_chat_engine(chat_mode=mode, memory=memory, similarity_top_k=1)
+    first, second = "what lifts an aircraft?", "are you sure?"
+    response = engine.chat(first)
+    assert [found.node.metadata for found in response.source_nodes] == [{"part": "wing"}]
+    assert first in engine.chat(second).response  # the mock says again what it was asked, and so what went before
+    assert [message.role for message in memory.get_all()] == ["user", "assistant"] * 2
+    assert [message.content for message in engine.chat_history[::2]] == [first, second]
+
+
+async def test_a_chat_engine_talks_asynchronously(store: MemvidVectorStore) -> None:
+    memory = ChatMemory.from_defaults("talk", chat_store=MemvidChatStore(memory=store.memory))
+    engine = index_on(store).as_chat_engine(chat_mode=ChatMode.CONTEXT, memory=memory, similarity_top_k=1)
+    response = await engine.achat("what lifts an aircraft?")
+    assert [found.node.metadata for found in response.source_nodes] == [{"part": "wing"}]
+    assert [message.role for message in await memory.aget_all()] == ["user", "assistant"]
 
 
 def test_documents_are_updated_refreshed_and_deleted(store: MemvidVectorStore) -> None:
@@ -319,7 +331,9 @@ def test_a_property_graph_keeps_its_vectors_there(store: MemvidVectorStore) -> N
 
 async def test_vector_memory_block_takes_the_store(store: MemvidVectorStore) -> None:
     block = VectorMemoryBlock(vector_store=store, embed_model=MODEL, retrieval_context_window=2, similarity_top_k=8)
-    memory = ChatMemory.from_defaults("s", token_limit=60, token_flush_size=10, memory_blocks=[block])
+    memory = ChatMemory.from_defaults(
+        "s", token_limit=60, token_flush_size=10, memory_blocks=[block], chat_store=MemvidChatStore()
+    )
     await memory.aput(ChatMessage("My cat is called Ada."))
     for i in range(8):
         await memory.aput(ChatMessage(role="assistant", content=f"Number {i} is noted, and so are all others."))

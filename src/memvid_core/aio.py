@@ -58,7 +58,7 @@ class AsyncMemory:
         self._check_writable()
         writer = self._writer
         prepared = await asyncio.to_thread(writer.prepare, texts, metadata, ids, delete)
-        if not prepared.records:
+        if not prepared.rows:
             return await asyncio.to_thread(lambda: writer.store(prepared, (), given=False))
         await asyncio.to_thread(writer.fit, prepared, learn=vectors is None)
         if vectors is not None:

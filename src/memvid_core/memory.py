@@ -203,7 +203,7 @@ class Memory(AsyncMemory):
         """
         self._check_writable()
         prepared = self._writer.prepare(texts, metadata, ids, delete)
-        if not prepared.records:
+        if not prepared.rows:
             return self._writer.store(prepared, (), given=False)
         self._writer.fit(prepared, learn=vectors is None)
         if vectors is not None:

@@ -9,12 +9,13 @@ import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,7 +34,7 @@ from memvid_core.model import Record
 from memvid_core.progress import progress
 from memvid_core.video.file import sync_folder
 
-__all__ = ["Replica", "View"]
+__all__ = ["NewRecords", "Replica", "View", "metadata_json"]
 
 Vectors = list[tuple[NDArray[np.int64], NDArray[Any]]]
 """Row numbers and the matrix of their vectors."""
@@ -58,6 +59,13 @@ class View:
     def records(self) -> int:
         """How many records there are."""
         return int(np.count_nonzero(self.live))
+
+
+class NewRecords(NamedTuple):
+    """Records to be added, as the catalog keeps them: their ids, and what :func:`metadata_json` made of them."""
+
+    ids: Sequence[str]
+    metadata: Sequence[str | None]
 
 
 class Replica:
@@ -207,7 +215,7 @@ class Replica:
         vectors = self._embedded(entry) if self.journal.header.vectors == "none" else entry.vectors
         dense = {row for rows, _ in vectors for row in rows.tolist()}
         records = [
-            (row, record_id, entry.number, row in dense, _json(metadata))
+            (row, record_id, entry.number, row in dense, metadata_json(metadata))
             for row, (record_id, _, metadata) in zip(entry.row_numbers, entry.rows, strict=True)
         ]
         return self._make_change(entry, first_row, records, vectors)
@@ -227,7 +235,7 @@ class Replica:
         matrix = embedder.embed_documents([text for _, text, _ in entry.rows])
         return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
 
-    def _make_change(self, entry: Entry, first_row: int, records: Sequence[RecordRow], vectors: Vectors) -> Change:
+    def _make_change(self, entry: Entry, first_row: int, records: Iterable[RecordRow], vectors: Vectors) -> Change:
         cursor = entry.cursor
         added = cursor.row - first_row
         frames = cursor.frame - entry.first_frame
@@ -287,11 +295,11 @@ class Replica:
                 self._catch_up()
             yield self.view
 
-    def commit(self, records: Sequence[Record], batch: Batch, unstored: NDArray[Any] | None) -> None:
+    def commit(self, new: NewRecords, batch: Batch, unstored: NDArray[Any] | None) -> None:
         """Append one commit, durable on return, and take it into the index.
 
         Args:
-            records: The new records, the same as the batch's rows.
+            new: The records of the batch's rows.
             batch: What the journal stores.
             unstored: Vectors for the index alone, where the journal stores none.
         """
@@ -303,12 +311,12 @@ class Replica:
             placed = [(places + before.row, matrix) for places, matrix in vectors]
             self._stale = True  # until the view is the new one: an interrupt in between only means a catch-up
             try:
-                if placed and len(records) >= _STAGED_ROWS:
-                    entry = self._append_staged(records, batch, before, placed)
+                if placed and len(new.ids) >= _STAGED_ROWS:
+                    entry = self._append_staged(new, batch, before, placed)
                 else:
                     entry = self.journal.append(batch)
                     with self.index.transaction():
-                        self._apply(entry, before, records, batch, placed, staged=False)
+                        self._apply(entry, before, new, batch, placed, staged=False)
                 if self._cursor() == entry.cursor:
                     self.view = self._make_view(entry.cursor)
                     self._stale = False
@@ -324,33 +332,30 @@ class Replica:
                     stacklevel=4,
                 )
 
-    def _append_staged(self, records: Sequence[Record], batch: Batch, before: Cursor, placed: Vectors) -> Entry:
+    def _append_staged(self, new: NewRecords, batch: Batch, before: Cursor, placed: Vectors) -> Entry:
         """A large commit: its vectors are indexed while the journal compresses, writes and waits for the disk.
 
         The index is held meanwhile, so that nobody else takes the same rows in. If the journal fails, the vectors stand
         behind the last row that counts, and the next commit overwrites them.
         """
         with self.index.transaction(), ThreadPoolExecutor(1) as pool:
-            first, stop = before.row, before.row + len(records)
+            first, stop = before.row, before.row + len(new.ids)
             staging = pool.submit(self.index.stage_vectors, first, stop, placed) if self._cursor() == before else None
             entry = self.journal.append(batch)
             if staging is not None:
                 staging.result()
-            self._apply(entry, before, records, batch, placed, staged=staging is not None)
+            self._apply(entry, before, new, batch, placed, staged=staging is not None)
         return entry
 
     def _apply(
-        self, entry: Entry, before: Cursor, records: Sequence[Record], batch: Batch, placed: Vectors, *, staged: bool
+        self, entry: Entry, before: Cursor, new: NewRecords, batch: Batch, placed: Vectors, *, staged: bool
     ) -> None:
         """Take a commit of our own into the index, unless another process has done so already."""
-        all_dense = batch.vector_places is not None and len(batch.vector_places) == len(records)
-        dense = set() if all_dense or batch.vector_places is None else set(batch.vector_places.tolist())
-        number, first = entry.number, before.row
-        rows = [
-            (row, record.id, number, all_dense or row - first in dense, _json(record.metadata))
-            for row, record in enumerate(records, first)
-        ]
         if self._cursor() == before:
+            dense = np.zeros(len(new.ids), np.bool_)
+            if batch.vector_places is not None:
+                dense[batch.vector_places] = True
+            rows = zip(count(before.row), new.ids, repeat(entry.number), dense.tolist(), new.metadata, strict=False)
             change = self._make_change(entry, before.row, rows, placed)
             self.index.apply(change._replace(staged=staged))
 
@@ -469,6 +474,6 @@ class Replica:
         self.index.close()
 
 
-def _json(metadata: dict[str, Any]) -> str | None:
-    """Metadata as the filters read it; what is nothing takes no room."""
+def metadata_json(metadata: dict[str, Any]) -> str | None:
+    """Metadata as the catalog keeps it and filters read it; what is nothing takes no room."""
     return encode_metadata(metadata) if metadata else None

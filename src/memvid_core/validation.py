@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 
 from memvid_core.errors import InvalidInputError, MetadataError, TextError
-from memvid_core.model import Record
 
 __all__ = ["check_ids", "check_metadata", "check_texts", "encode_records", "new_ids"]
 
@@ -38,7 +37,7 @@ def check_texts(texts: Iterable[str] | str) -> list[str]:
     return [str(text) for text in checked]  # plain ones: msgpack takes no subclass
 
 
-def encode_records(records: Sequence[Record]) -> list[bytes]:
+def encode_records(ids: Sequence[str], texts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> list[bytes]:
     """Each record in msgpack, ``[id, text, metadata]``.
 
     Raises:
@@ -47,12 +46,12 @@ def encode_records(records: Sequence[Record]) -> list[bytes]:
         the key.
     """
     try:
-        return [_encode((record.id, record.text, record.metadata)) for record in records]
+        return list(map(_encode, zip(ids, texts, metadata, strict=True)))
     except (UnicodeEncodeError, OverflowError):
-        for i, record in enumerate(records):
-            _check_unicode(record.id, f"id {i}")
-            _check_unicode(record.text, f"text {i}")
-            for key, value in record.metadata.items():
+        for i, (record_id, text, item) in enumerate(zip(ids, texts, metadata, strict=True)):
+            _check_unicode(record_id, f"id {i}")
+            _check_unicode(text, f"text {i}")
+            for key, value in item.items():
                 _plain(value, _key(key, f"metadata {i}"), f"metadata {i}", 1)
         raise
 
@@ -104,7 +103,7 @@ def new_ids(count: int) -> list[str]:
 def check_metadata(
     metadata: Iterable[Mapping[str, Any] | None] | Mapping[str, Any] | None, count: int
 ) -> list[dict[str, Any]]:
-    """One plain dict a text, independent of what was given.
+    """One plain dict a text; a given dict that is plain already is itself the one.
 
     Values are None, bool, int (64 bits), float, str, and lists and dicts of them; tuples become lists, NumPy scalars
     their Python selves.
@@ -123,7 +122,7 @@ def check_metadata(
 
 def _plain_dict(item: Mapping[str, Any] | None, number: int) -> dict[str, Any]:
     if type(item) is dict and _SCALARS.issuperset(map(type, item.values())) and _STR.issuperset(map(type, item)):
-        return item.copy()  # nearly all there is; its integers and characters are checked when it is encoded
+        return item  # nearly all there is; its integers and characters are checked when it is encoded
     if item is None:
         return {}
     if not isinstance(item, Mapping):

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from memvid_core.embedding import Embedder, FittableEmbedder, check_vectors
 from memvid_core.errors import DimensionError, EmbeddingError, InvalidInputError, VectorError
 from memvid_core.journal import Batch
-from memvid_core.model import Record
-from memvid_core.replica import Replica, View
+from memvid_core.replica import NewRecords, Replica, View, metadata_json
 from memvid_core.validation import check_ids, check_metadata, check_texts, encode_records
 
 __all__ = ["Prepared", "VectorType", "Writer"]
@@ -27,10 +26,15 @@ _FLOAT16_MAX = 65504.0
 
 @dataclass
 class Prepared:
-    """Checked input of one commit. ``ids`` are those to return; ``records`` has each id once, the last one given."""
+    """Checked input of one commit. ``ids`` are those to return; the records have each id once, the last one given.
+
+    The records are columns of bytes and strings rather than objects: a hundred thousand of those would set off the
+    interpreter's search for cycles again and again, which then visits every vector that the caller holds, too.
+    """
 
     ids: list[str]
-    records: list[Record]
+    records: NewRecords
+    texts: list[str]
     rows: list[bytes]
     """The records in msgpack."""
     places: list[int]
@@ -39,10 +43,22 @@ class Prepared:
     """Ids to delete in the same commit."""
     model: bytes | None = None
 
-    @property
-    def texts(self) -> list[str]:
-        """The texts to embed."""
-        return [record.text for record in self.records]
+    @classmethod
+    def of(
+        cls,
+        ids: list[str],
+        texts: list[str],
+        metadata: list[dict[str, Any]],
+        places: list[int],
+        delete: Sequence[str] = (),
+    ) -> Prepared:
+        """From columns of what was given, and the places in them of the records to keep."""
+        kept = ids, texts, metadata
+        if len(places) < len(ids):
+            kept = [ids[i] for i in places], [texts[i] for i in places], [metadata[i] for i in places]
+        rows = encode_records(*kept)  # first, for it names what is wrong
+        records = NewRecords(kept[0], list(map(metadata_json, kept[2])))
+        return cls(ids, records, kept[1], rows, places, delete)
 
 
 class Writer:
@@ -67,9 +83,8 @@ class Writer:
         plain = check_metadata(metadata, len(checked))
         last = {record_id: i for i, record_id in enumerate(given_ids)}
         places = list(last.values()) if len(last) < len(given_ids) else list(range(len(given_ids)))
-        records = [Record(given_ids[i], checked[i], plain[i]) for i in places]
         gone = [delete] if isinstance(delete, str) else list(delete)
-        return Prepared(given_ids, records, encode_records(records), places, gone)
+        return Prepared.of(given_ids, checked, plain, places, gone)
 
     def fit(self, prepared: Prepared, *, learn: bool = True) -> None:
         """Let an embedder that learns do so from an empty memory's first records; what it knows goes into the file."""
@@ -120,23 +135,20 @@ class Writer:
         matrix, places = self._matrix(prepared, vectors, given=given)
         replica = self._replica
         with replica.writing() as view:
-            gone = dict.fromkeys([*(record.id for record in prepared.records), *prepared.delete])
+            gone = dict.fromkeys([*prepared.records.ids, *prepared.delete])
             replaced = replica.index.catalog.live_rows(list(gone), view.commit)
-            if not prepared.records and not replaced:
+            if not prepared.rows and not replaced:
                 return []
-            batch = Batch(prepared.rows, None, places, list(replaced.values()), prepared.model)
-            if self._kind == "none":
-                replica.commit(prepared.records, batch, matrix)
-            else:
-                batch.vectors = matrix
-                replica.commit(prepared.records, batch, None)
+            stored, unstored = (None, matrix) if self._kind == "none" else (matrix, None)
+            batch = Batch(prepared.rows, stored, places, list(replaced.values()), prepared.model)
+            replica.commit(prepared.records, batch, unstored)
         return prepared.ids
 
     def _matrix(
         self, prepared: Prepared, vectors: Any, *, given: bool
     ) -> tuple[NDArray[Any] | None, NDArray[np.int64]]:
         """The vectors in the dtype they are stored in, and the places of the records that have one."""
-        count = len(prepared.records)
+        count = len(prepared.rows)
         places = np.arange(count, dtype=np.int64)
         if not isinstance(vectors, np.ndarray) and any(vector is None for vector in vectors):
             places = np.array([i for i, vector in enumerate(vectors) if vector is not None], np.int64)
@@ -174,7 +186,12 @@ class Writer:
             before = embedder.dump() if embedder.fitted else None
             try:
                 embedder.fit([record.text for record in records])
-                prepared = Prepared([record.id for record in records], records, encode_records(records), [])
+                prepared = Prepared.of(
+                    [record.id for record in records],
+                    [record.text for record in records],
+                    [record.metadata for record in records],
+                    list(range(len(records))),
+                )
                 prepared.model = embedder.dump() if embedder.fitted else None
                 self.store(prepared, embedder.embed_documents(prepared.texts), given=False)
             except BaseException:
@@ -188,5 +205,5 @@ class Writer:
         with self._replica.writing() as view:
             rows = list(dict.fromkeys(select(view)))
             if rows:
-                self._replica.commit([], Batch(tombstones=rows), None)
+                self._replica.commit(NewRecords((), ()), Batch(tombstones=rows), None)
         return len(rows)

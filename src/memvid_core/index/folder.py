@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -34,7 +34,7 @@ class Change(NamedTuple):
 
     commit: CommitRow
     first_row: int
-    records: Sequence[RecordRow]
+    records: Iterable[RecordRow]
     frames: Sequence[FrameRow]
     vectors: Vectors
     tombstones: Sequence[int]

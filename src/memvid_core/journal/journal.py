@@ -268,24 +268,29 @@ class Journal:
         """
         number = self.cursor.commit + 1 if number is None else number
         row = self.cursor.row
-        bodies: list[tuple[FrameHeader, bytes]] = []
-        if batch.model is not None:
-            bodies.append((FrameHeader(Kind.MODEL, Flag.SKIPPABLE, 0, row, number), batch.model))
-        bodies += self._record_bodies(batch.rows, row, number)
         vectors: list[tuple[NDArray[np.int64], NDArray[Any]]] = []
         if batch.vectors is not None and batch.vector_places is not None and len(batch.vectors):
-            rows = batch.vector_places + row
-            vectors.append((rows, batch.vectors))
-            bodies += self._vector_bodies(batch.vectors, rows, number)
-        if batch.tombstones:
-            header = FrameHeader(Kind.TOMBSTONES, 0, len(batch.tombstones), 0, number)
-            bodies.append((header, frames.encode_tombstones(batch.tombstones)))
+            vectors.append((batch.vector_places + row, batch.vectors))
+        bodies = self._bodies(batch, vectors, row, number)
         entry = self._write(bodies, number, _now() if at is None else at, len(batch.rows), len(batch.tombstones))
         entry.vectors = vectors
         entry.tombstones = list(batch.tombstones)
         entry.model = batch.model
         self.cursor = entry.cursor
         return entry
+
+    def _bodies(
+        self, batch: Batch, vectors: Sequence[tuple[NDArray[np.int64], NDArray[Any]]], row: int, number: int
+    ) -> Iterator[tuple[FrameHeader, bytes]]:
+        """Everything that a commit holds, one body after the other, so that only the coded pictures are kept."""
+        if batch.model is not None:
+            yield FrameHeader(Kind.MODEL, Flag.SKIPPABLE, 0, row, number), batch.model
+        yield from self._record_bodies(batch.rows, row, number)
+        for rows, matrix in vectors:
+            yield from self._vector_bodies(matrix, rows, number)
+        if batch.tombstones:
+            header = FrameHeader(Kind.TOMBSTONES, 0, len(batch.tombstones), 0, number)
+            yield header, frames.encode_tombstones(batch.tombstones)
 
     def _record_bodies(self, rows: Sequence[bytes], row: int, number: int) -> Iterator[tuple[FrameHeader, bytes]]:
         """RECORDS frames, each with as many blocks as fit."""
@@ -320,36 +325,26 @@ class Journal:
             yield header, frames.encode_vectors(matrix[part], rows[part], dtype)
 
     def _write(
-        self, bodies: Sequence[tuple[FrameHeader, bytes]], number: int, at: int, added: int, deleted: int
+        self, bodies: Iterable[tuple[FrameHeader, bytes]], number: int, at: int, added: int, deleted: int
     ) -> Entry:
-        payloads: list[bytes] = []
-        with_rows: list[tuple[int, FrameHeader]] = []
-        for header, body in bodies:
-            parts = frames.pack(header, body, self.video.codec.capacity)
-            if header.kind in (Kind.RECORDS, Kind.VECTORS):
-                with_rows += [
-                    (len(payloads) + i, header if i == 0 else header._replace(items=0)) for i in range(len(parts))
-                ]
-            payloads += parts
         commit = CommitFrame(
             number=number,
             time=at,
             rows=self.cursor.row + added,
             added=added,
             deleted=deleted,
-            frames=len(payloads) + 1,
+            frames=0,
             previous=self.cursor.chain,
             chain=b"",
         )
-        commit = msgspec.structs.replace(commit, chain=_chain(commit, map(xxhash.xxh3_64_digest, payloads)))
-        last = FrameHeader(Kind.COMMIT, 0, 0, commit.rows, number)
-        fragment = self.video.append([*payloads, *frames.pack(last, msgspec.msgpack.encode(commit), 1 << 30)])
+        packed = _Packed(bodies, commit, self.video.codec.capacity)
+        fragment = self.video.append(packed)
         offsets, sizes, first = fragment.offsets, fragment.sizes, fragment.first_frame
         placed = [
             RowFrame(first + i, int(offsets[i]), int(sizes[i]), head.kind, head.row, head.items)
-            for i, head in with_rows
+            for i, head in packed.with_rows
         ]
-        return Entry(number, at, _after(fragment, commit), fragment.start, first, row_frames=placed)
+        return Entry(number, at, _after(fragment, packed.commit), fragment.start, first, row_frames=placed)
 
     def replay(self, since: Cursor) -> Iterator[Entry]:
         """The commits after ``since``, oldest first, each decoded. ``cursor`` follows.
@@ -481,6 +476,33 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self.video.close()
+
+
+class _Packed:
+    """A commit's payloads, one after the other, and at last its COMMIT frame, which sums them up.
+
+    ``commit`` is complete, and ``with_rows`` names the frames that hold rows, once all payloads were taken.
+    """
+
+    def __init__(self, bodies: Iterable[tuple[FrameHeader, bytes]], commit: CommitFrame, capacity: int) -> None:
+        self._bodies = bodies
+        self._capacity = capacity
+        self.commit = commit
+        self.with_rows: list[tuple[int, FrameHeader]] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        digests: list[bytes] = []
+        for header, body in self._bodies:
+            for i, payload in enumerate(frames.pack(header, body, self._capacity)):
+                if header.kind in (Kind.RECORDS, Kind.VECTORS):
+                    self.with_rows.append((len(digests), header if i == 0 else header._replace(items=0)))
+                digests.append(xxhash.xxh3_64_digest(payload))
+                yield payload
+        commit = self.commit
+        chain = _chain(commit, digests)
+        self.commit = msgspec.structs.replace(commit, frames=len(digests) + 1, chain=chain)
+        last = FrameHeader(Kind.COMMIT, 0, 0, commit.rows, commit.number)
+        yield from frames.pack(last, msgspec.msgpack.encode(self.commit), 1 << 30)
 
 
 def _now() -> int:

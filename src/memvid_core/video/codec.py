@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import xxhash
@@ -77,7 +77,7 @@ class FrameCodec(Protocol):
         """The ``ftyp`` and ``moov`` boxes of a fragmented MP4 for this codec's stream."""
         ...
 
-    def encode(self, payloads: Sequence[bytes], first: int) -> list[Sample]:
+    def encode(self, payloads: Iterable[bytes], first: int) -> list[Sample]:
         """The coded pictures of ``payloads``, frames ``first``, ``first + 1``, ...
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
@@ -166,7 +166,7 @@ class VideoFile:
         """Go on from ``end``, a place that an earlier walk reached, without walking again."""
         self.end = end
 
-    def append(self, payloads: Sequence[bytes]) -> Fragment:
+    def append(self, payloads: Iterable[bytes]) -> Fragment:
         """Add one fragment with a frame for each payload, durable on return. Anything after ``end`` is cut first.
 
         Raises:
@@ -182,7 +182,7 @@ class VideoFile:
             at.offset + len(parts[0]) + len(parts[1]), [len(data) for data, _ in samples], [key for _, key in samples]
         )
         end = at.offset + sum(map(len, parts))
-        self.end = Position(end, at.frame + len(payloads), at.fragment + 1)
+        self.end = Position(end, at.frame + len(offsets), at.fragment + 1)
         self._pictures = (end, picture + len(samples))
         return Fragment(at.offset, end, at.fragment + 1, at.frame, offsets, sizes)
 

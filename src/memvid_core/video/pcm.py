@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PcmCodec"]
 
-# A line of a macroblock, 16 or 8 samples, moved as one element: a quarter of the time that copying bytes takes. Only the
-# size of the types matters; NumPy copies elements of one type bit by bit.
+# A line of a macroblock, 16 or 8 samples, is moved as one element, in a quarter of the time that its bytes take. Only
+# the sizes of the types matter: NumPy copies between equal types bit by bit.
 _RUN_16, _RUN_8 = np.dtype(np.complex128), np.dtype(np.uint64)
 
 
@@ -86,7 +86,7 @@ class PcmCodec:
         """``ftyp`` and ``moov`` as FFmpeg's muxer writes them for this stream."""
         return _init_segment(self.columns, self.rows)
 
-    def encode(self, payloads: Sequence[bytes], first: int) -> list[Sample]:
+    def encode(self, payloads: Iterable[bytes], first: int) -> list[Sample]:
         """One IDR picture a payload, in AVC sample format (a four-byte length before the NAL unit)."""
         samples: list[Sample] = []
         for number, payload in enumerate(payloads, first):

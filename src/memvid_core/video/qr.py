@@ -8,7 +8,7 @@ the commit's parity symbols. What is in a symbol is in ``parts``, how it is draw
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
@@ -216,7 +216,7 @@ class QRCodec:
                 return codec
         return None
 
-    def encode(self, payloads: Sequence[bytes], first: int) -> list[Sample]:
+    def encode(self, payloads: Iterable[bytes], first: int) -> list[Sample]:
         """The coded pictures of each payload's symbols, then the parity symbols' as part of the last frame.
 
         Every key picture is decoded and read again; if one cannot be read, all are made anew with larger modules.
@@ -225,6 +225,7 @@ class QRCodec:
             CodecError: A payload is too large, or symbols of no size come back with this quality.
         """
         settings = self.settings
+        payloads = list(payloads)
         for payload in payloads:
             if len(payload) > self.capacity:
                 raise CodecError(f"a payload of {len(payload)} bytes does not fit a frame of {self.capacity}")

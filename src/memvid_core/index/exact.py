@@ -23,6 +23,7 @@ __all__ = [
     "SklearnSearch",
     "best",
     "exact_candidates",
+    "kth_best",
     "near_best",
     "slack_of",
 ]
@@ -34,7 +35,8 @@ _CACHE_BYTES: Final = 64 << 20  # float32 copy of small stores
 _BLOCK_FLOATS: Final = 1 << 20
 _PIECE_FLOATS: Final = 512 * 384  # rows of a piece, their float32 copy and its bits: about one core's L2 cache
 _MANY_PIECES: Final = 8  # from here on another thread pays
-_PLAIN_FLOATS: Final = 1 << 22  # float32 rows of a piece: less is done sooner than another thread is awake
+_PLAIN_FLOATS: Final = 1 << 21  # float32 rows of a piece: less is done sooner than another thread is awake
+_LANES: Final = 64  # scores of which only the best is looked at first
 _SCORE_FLOATS: Final = 1 << 24  # scores of a batch held at once: 64 MB
 
 
@@ -90,8 +92,20 @@ def near_best(scores: NDArray[np.float32], k: int, slack: float = SLACK) -> Rows
     """Positions of all scores that may belong to the best k, given that each may be off by ``slack / 2``."""
     if k >= len(scores):
         return np.arange(len(scores), dtype=np.int64)
-    at = len(scores) - k
-    return np.flatnonzero(scores >= np.partition(scores, at)[at] - slack).astype(np.int64, copy=False)
+    columns = len(scores) // _LANES
+    if columns <= k:
+        return np.flatnonzero(scores >= np.float32(kth_best(scores, k) - slack))
+    # The k-th best of the columns' maxima is no better than the k-th best of all, and much sooner found.
+    maxima = scores[: columns * _LANES].reshape(_LANES, columns).max(axis=0)
+    near = np.flatnonzero(scores >= np.float32(kth_best(maxima, k) - slack))
+    some = scores[near]
+    return near[some >= np.float32(kth_best(some, k) - slack)]
+
+
+def kth_best(scores: NDArray[np.float32], k: int) -> float:
+    """The k-th largest score, or the smallest where there are fewer."""
+    at = max(len(scores) - k, 0)
+    return float(np.partition(scores, at)[at])
 
 
 def compare(

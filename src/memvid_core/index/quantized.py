@@ -28,7 +28,7 @@ from memvid_core.index.codes import (
     save_codes,
 )
 from memvid_core.index.estimate import Line, enough, upper_tail
-from memvid_core.index.exact import ExactSearch, Rows, compare, exact_candidates, near_best, slack_of
+from memvid_core.index.exact import ExactSearch, Rows, compare, exact_candidates, kth_best, near_best, slack_of
 from memvid_core.index.rows import Matrix, RowStore, widen
 from memvid_core.index.workers import split_over_cores
 
@@ -319,7 +319,7 @@ def _nearest(
     if fine is None or coarse is None or (small and (fine.slope <= 0.0 or coarse.slope >= 0.0)):
         return None
 
-    kth = _kth(scores, k)
+    kth = kth_best(scores, k)
     beyond = np.arange(limit + 1, _FAR)
     wanted = limit + enough(histogram[limit + 1 : _FAR] * upper_tail(coarse.then(fine).away(beyond, kth)), _MISSED * k)
     left_rows, left_sums = rows[open_], sums[open_]
@@ -348,15 +348,9 @@ def _nearest(
         known_sums = np.concatenate((known_sums, left_sums[chosen]))
         scores = np.concatenate((scores, compare(stored, query, left_rows[chosen], store)))
         left_rows, left_sums = np.delete(left_rows, chosen), np.delete(left_sums, chosen)
-        kth = _kth(scores, k)
+        kth = kth_best(scores, k)
         again = Line.through(known_sums, scores)
         if again is None or len(known_rows) >= most:
             break
         fine = again
     return known_rows[near_best(scores, k, slack_of(stored))]
-
-
-def _kth(scores: NDArray[np.float32], k: int) -> float:
-    """The k-th largest score."""
-    at = max(len(scores) - k, 0)
-    return float(np.partition(scores, at)[at])

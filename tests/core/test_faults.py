@@ -148,7 +148,7 @@ def test_a_damaged_frame_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
 
 
 class Full:
-    """A file on a disk with so much room left."""
+    """A file on a disk with so much room left: as the system does, it takes what fits and fails only the next time."""
 
     def __init__(self, file: Any, room: int) -> None:
         self._file = file
@@ -157,22 +157,32 @@ class Full:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
 
-    def writelines(self, parts: Any) -> None:
-        data = b"".join(parts)
-        self._file.write(data[: self._room])
-        if len(data) > self._room:
+    def write(self, data: bytes) -> int:
+        if not self._room:
             raise OSError(errno.ENOSPC, "No space left on device")
+        taken: int = self._file.write(data[: self._room])
+        self._room -= taken
+        return taken
 
 
-@pytest.mark.parametrize("room", [0, 40, 900])
+def one_commit() -> int:
+    """Bytes that the commit of the text below takes."""
+    with Memory.create(":memory:", embed, vectors="float16") as memory:
+        before = memory.info().bytes
+        memory.add("one more", ids="more")
+        return memory.info().bytes - before
+
+
+@pytest.mark.parametrize("room", [0, 40, 900, -24, -1])  # below 0: so much less than the commit takes
 def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     path = tmp_path / "m.mp4"
     texts = written(path)
     size = path.stat().st_size
     with Memory.open(path, "a", embedder=embed) as memory:
-        monkeypatch.setattr(ByteFile, "_handle", lambda file: Full(file._file, room))
+        full = Full(memory._replica.journal.video._file._file, room if room >= 0 else one_commit() + room)
+        monkeypatch.setattr(ByteFile, "_handle", lambda file: full)
         with pytest.raises(StorageError, match="disk is full"):
-            memory.add("one more")
+            memory.add("one more", ids="more")
         monkeypatch.undo()
         assert path.stat().st_size == size
         assert {record.id: record.text for record in memory} == texts
@@ -188,7 +198,8 @@ def test_a_large_commit_that_fails_leaves_no_trace_in_the_index(
     kept = [f"kept {i}" for i in range(4500)]
     with Memory.create(path, embed) as memory:
         memory.add("before", ids="before")
-        monkeypatch.setattr(ByteFile, "_handle", lambda file: Full(file._file, 10_000))
+        full = Full(memory._replica.journal.video._file._file, 10_000)
+        monkeypatch.setattr(ByteFile, "_handle", lambda file: full)
         with pytest.raises(StorageError, match="disk is full"):
             memory.add(lost)
         monkeypatch.undo()

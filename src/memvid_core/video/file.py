@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -21,8 +22,16 @@ from memvid_core.errors import (
 
 __all__ = ["ByteFile", "sync_folder"]
 
+_locks: weakref.WeakKeyDictionary[BinaryIO, threading.RLock] = weakref.WeakKeyDictionary()
 _MODES = {"r": "rb", "a": "r+b", "x": "x+b"}
 _PREAD = getattr(os, "pread", None)  # not on Windows: there, a lock around seek and read
+
+
+def _lock_of(target: str | os.PathLike[str] | BinaryIO) -> threading.RLock:
+    """A lock of its own; of a file object, the one for all who read from it, as it has one position only."""
+    if isinstance(target, str | os.PathLike):
+        return threading.RLock()
+    return _locks.setdefault(target, threading.RLock())
 
 
 def _sync(descriptor: int) -> None:
@@ -59,7 +68,7 @@ class ByteFile:
 
     def __init__(self, target: str | os.PathLike[str] | BinaryIO, mode: str) -> None:
         self.writable = mode != "r"
-        self._lock = threading.RLock()
+        self._lock = _lock_of(target)
         self._stamp: tuple[int, int] | None = None
         self._owned = isinstance(target, str | os.PathLike)
         self.path = Path(target) if isinstance(target, str | os.PathLike) else None
@@ -117,7 +126,8 @@ class ByteFile:
             try:
                 file.seek(offset)
                 file.truncate()
-                file.writelines(parts)
+                for part in parts:
+                    _write_all(file, part)
                 file.flush()
                 if self._descriptor is not None:
                     _sync(self._descriptor)
@@ -164,6 +174,16 @@ class ByteFile:
             if self._file is not None and self._owned:
                 self._file.close()
             self._file = None
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    """Write every byte: on a disk that is nearly full an unbuffered file takes fewer, and fails only the next time."""
+    left = memoryview(data)
+    while left:
+        taken = file.write(left)
+        if not taken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left = left[taken:]
 
 
 def _open(path: Path, mode: str) -> BinaryIO:

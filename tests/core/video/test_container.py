@@ -7,8 +7,10 @@ import io
 import random
 import shutil
 import subprocess
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import pytest
@@ -192,12 +194,12 @@ class FullDisk(io.BytesIO):
         super().__init__(data)
         self.limit = len(data) + room
 
-    def writelines(self, lines: object) -> None:
-        for line in lines:  # type: ignore[attr-defined]
-            if self.tell() + len(line) > self.limit:
-                super().write(line[: self.limit - self.tell()])
-                raise OSError(errno.ENOSPC, "No space left on device")
-            super().write(line)
+    def write(self, data: Any) -> int:
+        """Take what fits, and fail where nothing does, as the system does."""
+        room = self.limit - self.tell()
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(memoryview(data)[:room])
 
 
 @pytest.mark.parametrize("room", [0, 1, 50, 700])
@@ -210,6 +212,44 @@ def test_a_full_disk_leaves_the_file_as_it_was(room: int) -> None:
         video.append([bytes(1000)])
     assert disk.getvalue() == data  # type: ignore[attr-defined]
     assert [payload for _, payload in video] == payloads
+
+
+def test_a_file_that_takes_a_few_bytes_at_a_time_gets_them_all() -> None:
+    class Slow(io.BytesIO):
+        def write(self, data: Any) -> int:
+            return super().write(memoryview(data)[:7])
+
+    target = Slow()
+    video = VideoFile.create(target, PcmCodec(2, 2))
+    video.append([b"one", bytes(range(256))])
+    assert [payload for _, payload in VideoFile.open(io.BytesIO(target.getvalue()))] == [b"one", bytes(range(256))]
+
+
+def test_two_over_one_file_object_do_not_move_it_under_each_other() -> None:
+    data, payloads, _ = small_video()
+
+    class Shared(io.BytesIO):
+        other: Callable[[], None] | None = None
+
+        def seek(self, offset: int, whence: int = 0, /) -> int:
+            position = super().seek(offset, whence)
+            if self.other is not None:  # another thread comes between seek and read
+                thread, self.other = threading.Thread(target=self.other), None
+                thread.start()
+                thread.join(timeout=0.2)
+                waiting.append(thread)
+            return position
+
+    waiting: list[threading.Thread] = []
+    read: list[bytes] = []
+    target = Shared(data)
+    video, other = VideoFile.open(target), VideoFile.open(target)
+    places = dict(video.frames())
+    target.other = lambda: read.append(other.read(7, places[7]))
+    assert video.read(2, places[2]) == payloads[2]
+    for thread in waiting:
+        thread.join()
+    assert read == [payloads[7]]
 
 
 def test_ffmpeg_and_pyav_see_one_continuous_video(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from memvid_core.model import Hit
 
 if TYPE_CHECKING:
     from memvid_core.embedding import Embedder
-    from memvid_core.replica import View
+    from memvid_core.generation import View
     from memvid_core.searching import Mode, Query, Searcher, Where
     from memvid_core.writing import GivenVectors, Metadata, Writer
 
@@ -75,8 +75,9 @@ class AsyncMemory:
         **options: Any,
     ) -> list[Hit]:
         """Async :meth:`Memory.search`, with its options."""
+        view = await asyncio.to_thread(self._view)  # before the question is embedded, as what embeds it may follow
         asked = await self._aquery(query, k, where, mode, **options)
-        return await asyncio.to_thread(lambda: self._searcher.hits(self._view(), asked))
+        return await asyncio.to_thread(self._searcher.hits, view, asked)
 
     async def ammr(
         self,
@@ -90,8 +91,9 @@ class AsyncMemory:
         vectors: bool = False,
     ) -> list[Hit]:
         """Async :meth:`Memory.mmr`."""
+        view = await asyncio.to_thread(self._view)
         asked = await self._aquery(query, k, where, mode or "dense", vectors=vectors)
-        return await asyncio.to_thread(lambda: self._searcher.mmr(self._view(), asked, max(k, fetch_k), lambda_mult))
+        return await asyncio.to_thread(self._searcher.mmr, view, asked, fetch_k, lambda_mult)
 
     async def _aquery(
         self,

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -43,7 +44,8 @@ class WriterLock:
         except OSError as exc:
             raise ReadOnlyError(f"cannot lock {self._path} for writing: {exc}; open it with mode='r'") from exc
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        self._owner.write_text(json.dumps(owner), encoding="utf-8")
+        with suppress(OSError):  # on a full disk the lock still holds; only its message is poorer
+            self._owner.write_text(json.dumps(owner), encoding="utf-8")
 
     def _holder(self) -> str:
         try:

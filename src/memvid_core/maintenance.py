@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from memvid_core.errors import InvalidInputError
+from memvid_core.generation import View
 from memvid_core.journal.compaction import rewrite
 from memvid_core.model import Commit, Damage, MemoryInfo, VerifyReport
 from memvid_core.progress import progress
-from memvid_core.replica import Replica, View
+from memvid_core.replica import Replica
 from memvid_core.video.file import sync_folder
 
 __all__ = ["history", "info", "past_view", "save", "verify"]
@@ -63,11 +63,19 @@ def past_view(replica: Replica, as_of: int | datetime) -> View:
     """The state after the last commit at or before a number or a time.
 
     Raises:
-        InvalidInputError: It lies before what the file can still tell, or after the last commit.
+        InvalidInputError: It is neither, or lies before what the file can still tell, or after the last commit.
     """
+    if isinstance(as_of, bool) or not isinstance(as_of, int | datetime):
+        raise InvalidInputError(
+            f"as_of is the number of a commit or a datetime, not a {type(as_of).__name__}; datetime.fromisoformat() "
+            "makes one of a text"
+        )
     catalog, header = replica.index.catalog, replica.journal.header
     if isinstance(as_of, datetime):
-        moment = as_of if as_of.tzinfo is not None else as_of.astimezone()
+        try:
+            moment = as_of if as_of.tzinfo is not None else as_of.astimezone()
+        except (ValueError, OverflowError, OSError) as exc:  # local time is not known so long ago, or so far ahead
+            raise InvalidInputError(f"as_of {as_of.isoformat()} has no time zone, and none can be told: {exc}") from exc
         found = catalog.commit_at((moment - _EPOCH) // timedelta(microseconds=1))
         number = 0 if found is None else found.number
         if found is None and _when(header.created) > moment:
@@ -82,7 +90,7 @@ def past_view(replica: Replica, as_of: int | datetime) -> View:
         raise InvalidInputError(f"a compaction folded the past: it can be told from commit {header.history_from} on")
     commit = catalog.commit(number)
     if commit is None:
-        return View(0, header.created, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+        return replica.generation.empty(header.created)
     return replica.view_at(commit)
 
 

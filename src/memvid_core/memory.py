@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Self, overload
+from typing import Any, NoReturn, Self, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,10 +14,11 @@ from memvid_core import maintenance, opening
 from memvid_core.aio import AsyncMemory
 from memvid_core.embedding import Embedder, check_vector
 from memvid_core.errors import ClosedError, InvalidInputError, QueryError, ReadOnlyError, RecordNotFoundError
+from memvid_core.generation import View
 from memvid_core.model import Commit, Hit, MemoryInfo, Recency, Record, VerifyReport
 from memvid_core.opening import IN_RAM
-from memvid_core.replica import View
 from memvid_core.searching import Fusion, Mode, Query, Rerank, Searcher, Where
+from memvid_core.validation import check_count, wanted_ids
 from memvid_core.writing import GivenVectors, Metadata, VectorType, Writer
 
 __all__ = ["Memory"]
@@ -40,7 +41,8 @@ class Memory(AsyncMemory):
         self._opened = opened
         self._replica = opened.replica
         self._closed = False
-        self._searcher = Searcher(opened.replica)
+        self._process = os.getpid()
+        self._searcher = Searcher(opened.replica, opened.pinned)
         self._writer = Writer(opened.replica, opened.embedder)
 
     @property
@@ -146,7 +148,8 @@ class Memory(AsyncMemory):
         """Close the file and give the writer's lock back; closing twice is fine."""
         if not self._closed:
             self._closed = True
-            self._opened.close()
+            if self._process == os.getpid():  # in a fork, file, lock and index are the parent's
+                self._opened.close()
 
     def __enter__(self) -> Self:
         return self
@@ -166,6 +169,11 @@ class Memory(AsyncMemory):
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError(f"this memory is closed; Memory.open({self.path!r}) opens it again")
+        if self._process != os.getpid() and self.path != IN_RAM:  # SQLite and the lock do not survive a fork
+            raise ClosedError(
+                f"process {self._process} opened this memory, and this is a fork of it; Memory.open({self.path!r}) "
+                "opens it here"
+            )
 
     def _check_writable(self) -> None:
         self._check_open()
@@ -217,17 +225,15 @@ class Memory(AsyncMemory):
             RecordNotFoundError: No live record has that id.
         """
         self._check_writable()
-        record = self.get(record_id)
-        vectors = None
-        if text is None:
-            row = self._rows([record_id])[record_id]
-            vectors = [self._replica.vectors([row]).get(row)]
-        self.add(
-            [record.text if text is None else text],
-            [record.metadata if metadata is None else metadata],
-            [record_id],
-            vectors,
-        )
+        with self._replica.writing():  # or another thread's change between reading and writing would be undone
+            record = self.get(record_id)
+            vectors = [self.vectors([record_id]).get(record_id)] if text is None else None
+            self.add(
+                [record.text if text is None else text],
+                [record.metadata if metadata is None else metadata],
+                [record_id],
+                vectors,
+            )
 
     def delete(self, ids: Iterable[str] | str | None = None, *, where: Mapping[str, Any] | None = None) -> int:
         """Delete records by id, by filter, or by both at once; ids that are not there are passed over.
@@ -252,17 +258,16 @@ class Memory(AsyncMemory):
         return self._writer.delete(lambda view: np.flatnonzero(view.live).tolist())
 
     def _selected(self, view: View, ids: Iterable[str] | str | None, where: Mapping[str, Any] | None) -> list[int]:
-        rows = None if ids is None else list(self._rows([ids] if isinstance(ids, str) else list(ids), view).values())
+        rows = None if ids is None else list(self._rows(wanted_ids(ids), view).values())
         if where is None:
             return rows or []
-        mask = view.live & self._replica.index.mask(where, view.rows)
+        mask = view.live & view.generation.index.mask(where, view.rows)
         return np.flatnonzero(mask).tolist() if rows is None else [row for row in rows if mask[row]]
 
     # --- reading ---
 
-    def _rows(self, ids: Sequence[str], view: View | None = None) -> dict[str, int]:
-        at = self._view() if view is None else view
-        return self._replica.index.catalog.live_rows(ids, at.commit)
+    def _rows(self, ids: Sequence[str], view: View) -> dict[str, int]:
+        return view.generation.index.catalog.live_rows(ids, view.commit)
 
     @overload
     def get(self, ids: str) -> Record: ...  # type: ignore[overload-overlap]  # a str is also an Iterable[str]
@@ -275,23 +280,25 @@ class Memory(AsyncMemory):
             RecordNotFoundError: One ``str`` was given and no live record has that id.
             DamagedFrameError: A record's frame is damaged.
         """
+        view = self._view()
         if isinstance(ids, str):
-            row = self._rows([ids]).get(ids)
+            row = self._rows([ids], view).get(ids)
             if row is None:
                 raise RecordNotFoundError(f"no record has the id {ids!r}")
-            return self._replica.record(row)
-        wanted = list(ids)
-        rows = self._rows(wanted)
-        return [self._replica.record(rows[record_id]) for record_id in wanted if record_id in rows]
+            return view.generation.record(row)
+        wanted = wanted_ids(ids)
+        rows = self._rows(wanted, view)
+        return [view.generation.record(rows[record_id]) for record_id in wanted if record_id in rows]
 
-    def vectors(self, ids: Iterable[str]) -> dict[str, Any]:
+    def vectors(self, ids: Iterable[str] | str) -> dict[str, Any]:
         """The stored vectors of some records; ids that are not there or have none are left out."""
-        rows = self._rows(list(ids))
-        found = self._replica.vectors(list(rows.values()))
+        view = self._view()
+        rows = self._rows(wanted_ids(ids), view)
+        found = view.generation.vectors(view, list(rows.values()))
         return {record_id: found[row] for record_id, row in rows.items() if row in found}
 
     def __contains__(self, record_id: object) -> bool:
-        return isinstance(record_id, str) and bool(self._rows([record_id]))
+        return isinstance(record_id, str) and bool(self._rows([record_id], self._view()))
 
     def __len__(self) -> int:
         return self._view().records
@@ -301,17 +308,21 @@ class Memory(AsyncMemory):
 
     def __iter__(self) -> Iterator[Record]:
         """Every record, in the order they were added."""
-        for _, record in self._replica.records(self._view()):
+        view = self._view()
+        for _, record in view.generation.records(view):
             yield record
 
     def select(self, where: Mapping[str, Any] | None = None, *, limit: int | None = None) -> list[Record]:
-        """The records that match a filter, in the order they were added."""
-        return [self._replica.record(row) for row in self._matching(self._view(), where)[:limit]]
+        """The records that match a filter, in the order they were added; at most ``limit`` of them."""
+        view = self._view()
+        most = None if limit is None else check_count(limit, "limit is a number of records")
+        return [view.generation.record(row) for row in self._matching(view, where)[:most]]
 
     def ids(self, where: Mapping[str, Any] | None = None) -> list[str]:
         """The ids of the records that match a filter, in the order they were added; no frame is read for it."""
-        rows = self._matching(self._view(), where)
-        found = self._replica.index.catalog.ids(rows)
+        view = self._view()
+        rows = self._matching(view, where)
+        found = view.generation.index.catalog.ids(rows)
         return [found[row] for row in rows]
 
     def _matching(self, view: View, where: Mapping[str, Any] | None) -> list[int]:
@@ -369,7 +380,7 @@ class Memory(AsyncMemory):
     ) -> list[list[Hit]]:
         """Dense hits for each of several questions, texts or vectors (q, d), in one pass over the index."""
         view = self._view()
-        given = list(queries)  # type: ignore[arg-type]
+        given = [queries] if isinstance(queries, str) else list(queries)  # type: ignore[arg-type]
         if not given:
             return []
         vectors = [self._query(query, k, where, "dense").vector for query in given]
@@ -401,10 +412,8 @@ class Memory(AsyncMemory):
             Hits in the order they were chosen.
         """
         view = self._view()
-        if not 0 <= lambda_mult <= 1:
-            raise InvalidInputError(f"lambda_mult is a number from 0 to 1, not {lambda_mult}")
         asked = self._query(query, k, where, mode or "dense", vectors=vectors)
-        return self._searcher.mmr(view, asked, max(k, fetch_k), lambda_mult)
+        return self._searcher.mmr(view, asked, fetch_k, lambda_mult)
 
     def _query(
         self,
@@ -416,14 +425,17 @@ class Memory(AsyncMemory):
         **options: Any,
     ) -> Query:
         """The question, checked, with its vector where the mode needs one."""
-        if type(k) is not int or k < 0:
-            raise QueryError(f"k is a number of hits, 0 or more, not {k!r}")
+        k = check_count(k, "k is a number of hits")
         text = query if isinstance(query, str) else None
         if text is not None and not text.strip():
             raise QueryError("the query is empty; to list records without one, use select(where=...)")
         chosen = mode or self.default_mode(text)
-        if chosen not in ("dense", "lexical", "hybrid"):
+        if chosen not in get_args(Mode):
             raise QueryError(f"mode is 'dense', 'lexical' or 'hybrid', not {mode!r}")
+        if options.get("fusion", "score") not in get_args(Fusion):
+            raise QueryError(f"fusion is 'score' or 'rank', not {options['fusion']!r}")
+        if not isinstance(options.get("recency"), Recency | None):
+            raise QueryError(f"recency is a Recency, not a {type(options['recency']).__name__}")
         vector = None
         if chosen != "lexical":
             if text is not None and embedding is None:
@@ -499,6 +511,9 @@ class Memory(AsyncMemory):
         """
         self._check_writable()
         return self._replica.compact(keep_history=keep_history, drop_damaged=drop_damaged)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a memory cannot be copied or pickled: Memory.open({self.path!r}) opens its file once more")
 
     def __repr__(self) -> str:
         if self._closed:

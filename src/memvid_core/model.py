@@ -63,6 +63,10 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         """The record with its neighbours in the same source, in reading order."""
         return [self.record] if self.neighbours is None else self.neighbours(self.record, before, after)
 
+    def __reduce__(self) -> tuple[type[Hit], tuple[Any, ...]]:
+        """A copy of it, or what another process gets, has no memory to ask for neighbours."""
+        return Hit, (self.record, self.score, self.rank, self.cosine, self.vector, self.explain)
+
     def __repr__(self) -> str:
         return f"Hit({self.score:.3f}, {self.record!r})"
 

@@ -12,11 +12,13 @@ from typing import Any, get_args
 
 from memvid_core import maintenance
 from memvid_core.embedding import Embedder, FittableEmbedder, as_embedder
-from memvid_core.errors import EmbedderMismatchError, InvalidInputError, MemoryNotFoundError
+from memvid_core.errors import EmbedderMismatchError, InvalidInputError, MemoryExistsError, MemoryNotFoundError
+from memvid_core.generation import View
 from memvid_core.index.folder import IndexFolder
 from memvid_core.journal import Journal
 from memvid_core.locking import WriterLock
-from memvid_core.replica import Replica, View
+from memvid_core.replica import Replica
+from memvid_core.validation import check_unicode
 from memvid_core.video import get_codec
 from memvid_core.writing import VectorType
 
@@ -58,6 +60,9 @@ def create(
 ) -> Opened:
     """A new memory, as :meth:`memvid_core.Memory.create` describes it."""
     in_ram = path == IN_RAM
+    if not isinstance(description, str):
+        raise InvalidInputError(f"description is a str, not a {type(description).__name__}")
+    check_unicode(description, "the description")
     # On disk, half precision costs nothing that a search can see; in RAM, nothing is saved by rounding what was given.
     kept: VectorType = vectors or ("float64" if in_ram else "float16")
     made = None if _is_given(embedder) else _own(as_embedder(embedder, exact=kept == "float64"))
@@ -66,22 +71,30 @@ def create(
     if made is None and kept == "none":
         raise InvalidInputError("given vectors must be stored: vectors='none' needs an embedder to make them again")
     chosen_codec = get_codec(codec, **(codec_options or {}))
-    lock = None if in_ram else _acquire(path)
+    file = None if in_ram else _real(path)
+    if file is not None and os.path.lexists(file):  # before a lock appears beside it
+        raise MemoryExistsError(f"{file} exists; Memory.open opens it")
+    lock = None if file is None else _acquire(file)
     try:
         journal = Journal.create(
-            io.BytesIO() if in_ram else path,
+            io.BytesIO() if file is None else file,
             chosen_codec,
             vectors=kept,
             embedder=GIVEN if made is None else made.name,
             dimension=None if made is None else made.dimension,
             description=description,
         )
-        replica = Replica(journal, "a", None if in_ram else _index_root(path, index_dir), embedder=made)
+        try:
+            replica = Replica(journal, "a", None if file is None else _index_root(file, index_dir), embedder=made)
+        except BaseException:
+            if file is not None:
+                file.unlink(missing_ok=True)
+            raise
     except BaseException:
         if lock is not None:
             lock.release()
         raise
-    return Opened(os.fspath(path), replica, made, lock, writable=True)
+    return Opened(os.fsdecode(path), replica, made, lock, writable=True)
 
 
 def open_existing(
@@ -101,18 +114,20 @@ def open_existing(
         raise InvalidInputError("the past cannot be written: as_of goes with mode='r'")
     if path == IN_RAM:
         raise InvalidInputError("a memory in RAM is made by Memory.create(':memory:'); there is none to open")
-    journal = Journal.open(path, mode)  # a path that is no memory fails before a lock or an index folder appears
+    file = _real(path)
+    journal = Journal.open(file, mode)  # a path that is no memory fails before a lock or an index folder appears
     lock: WriterLock | None = None
     try:
-        lock = _acquire(path) if mode == "a" else None
+        lock = _acquire(file) if mode == "a" else None
         chosen = _matching(embedder, journal.header.embedder, journal.header.vectors, force=force)
-        root = _index_root(path, index_dir)
+        root = _index_root(file, index_dir)
         replica = Replica(journal, mode, root, embedder=chosen, show_progress=show_progress)
         try:
             pinned = None if as_of is None else maintenance.past_view(replica, as_of)
-            model = replica.index.catalog.model((pinned or replica.view).commit)
-            if model is not None and isinstance(chosen, FittableEmbedder):
-                chosen.load(model)
+            if pinned is not None and isinstance(chosen, FittableEmbedder):
+                learned = replica.index.catalog.model(pinned.commit)
+                if learned is not None:
+                    chosen.load(learned[1])
         except BaseException:
             replica.close()
             raise
@@ -121,21 +136,32 @@ def open_existing(
         if lock is not None:
             lock.release()
         raise
-    return Opened(os.fspath(path), replica, chosen, lock, writable=mode == "a", pinned=pinned)
+    return Opened(os.fsdecode(path), replica, chosen, lock, writable=mode == "a", pinned=pinned)
 
 
-def _acquire(path: StrPath) -> WriterLock:
-    folder = Path(path).parent
-    if not folder.is_dir():  # the lock would be made there, folder and all
-        raise MemoryNotFoundError(f"the folder {folder} does not exist; create it first")
-    lock = WriterLock(Path(path))
+def _real(path: StrPath) -> Path:
+    """The file itself, whichever link leads to it and wherever the program goes: lock and index are the file's own.
+
+    Raises:
+        InvalidInputError: No file can have that name.
+    """
+    try:
+        return Path(os.path.realpath(os.fsdecode(path)))
+    except ValueError as exc:
+        raise InvalidInputError(f"{path!r} cannot be a path: {exc}") from exc
+
+
+def _acquire(file: Path) -> WriterLock:
+    if not file.parent.is_dir():  # the lock would be made there, folder and all
+        raise MemoryNotFoundError(f"the folder {file.parent} does not exist; create it first")
+    lock = WriterLock(file)
     lock.acquire()
     return lock
 
 
-def _index_root(path: StrPath, index_dir: StrPath | None) -> Path | None:
+def _index_root(file: Path, index_dir: StrPath | None) -> Path | None:
     """The index folder, or None where it cannot be written: the index is then kept in RAM."""
-    root = Path(os.fspath(path) + ".index") if index_dir is None else Path(index_dir)
+    root = file.with_name(file.name + ".index") if index_dir is None else Path(index_dir).absolute()
     return root if IndexFolder.usable(root) else None
 
 

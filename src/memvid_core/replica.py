@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,19 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder
-from memvid_core.errors import DamagedFrameError, EmbeddingError, StorageError, TornTailWarning
+from memvid_core.errors import ClosedError, EmbeddingError, StorageError, TornTailWarning
+from memvid_core.generation import Generation, View
 from memvid_core.index.catalog import CommitRow, FrameRow, RecordRow
 from memvid_core.index.filters import encode_metadata
 from memvid_core.index.folder import Change, IndexFolder
 from memvid_core.index.vectors import IndexStaleError
-from memvid_core.journal import Batch, Cursor, Entry, Journal, RecordReader, RowFrame
+from memvid_core.journal import Batch, Cursor, Entry, Header, Journal
 from memvid_core.journal.compaction import rewrite
-from memvid_core.journal.frames import Kind
-from memvid_core.model import Record
 from memvid_core.progress import progress
 from memvid_core.video.file import sync_folder
 
-__all__ = ["NewRecords", "Replica", "View", "metadata_json"]
+__all__ = ["NewRecords", "Replica", "metadata_json"]
 
 Vectors = list[tuple[NDArray[np.int64], NDArray[Any]]]
 """Row numbers and the matrix of their vectors."""
@@ -43,22 +41,6 @@ _SHOW_PROGRESS_BYTES = 32 << 20
 _TRANSACTION_SECONDS = 1.0  # a rebuild commits this often, so that Ctrl-C loses no more than this
 _STAGED_ROWS = 4096  # from here on a commit's vectors are indexed beside its writing
 _INDEX_ERRORS = (sqlite3.Error, IndexStaleError, msgspec.DecodeError)
-
-
-@dataclass(frozen=True)
-class View:
-    """The state after one commit: which rows are live, and which of those have a vector. Never changes."""
-
-    commit: int
-    time: int
-    rows: int
-    live: NDArray[np.bool_]
-    dense: NDArray[np.bool_]
-
-    @property
-    def records(self) -> int:
-        """How many records there are."""
-        return int(np.count_nonzero(self.live))
 
 
 class NewRecords(NamedTuple):
@@ -93,7 +75,6 @@ class Replica:
         show_progress: bool | None = None,
         cache_bytes: int = 128 << 20,
     ) -> None:
-        self.journal = journal
         self._mode = mode
         self._root = index_root
         self._embedder = embedder
@@ -101,19 +82,19 @@ class Replica:
         self._cache_bytes = cache_bytes
         self._lock = threading.RLock()
         self._stale = True
-        self.index = self._open_index()
-        self.reader = self._open_reader()
-        self.view = View(0, 0, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+        self._closed = False
+        self._model = 0  # the commit that brought what the embedder knows
+        self.generation = self._opened(journal)
+        self.view = self.generation.empty()
         try:
             if mode == "a" and not self.index.survived():
-                self.index.discard()
-                self.index = self._open_index()
+                self._discard_index()
             self._catch_up()
         except BaseException:
             self.close()
             raise
         if mode == "a" and self._root is not None:
-            IndexFolder.sweep(self._root, self._index_name())
+            IndexFolder.sweep(self._root, _index_name(self.journal.header))
         if self.journal.torn_bytes:
             warnings.warn(
                 f"the last write never finished: {self.journal.torn_bytes} bytes at the end of the file are ignored, "
@@ -124,63 +105,72 @@ class Replica:
 
     # --- opening ---
 
-    def _index_name(self) -> str:
-        header = self.journal.header
-        return f"{header.memory_id.hex()[:16]}-{header.generation}"
+    @property
+    def journal(self) -> Journal:
+        """The log, as the file has it now."""
+        return self.generation.journal
 
-    def _open_index(self) -> IndexFolder:
-        dtype = "float16" if self.journal.header.vectors in ("float16", "int8") else "float32"
+    @property
+    def index(self) -> IndexFolder:
+        """What is derived from it."""
+        return self.generation.index
+
+    def _opened(self, journal: Journal) -> Generation:
+        return Generation(journal, self._open_index(journal.header), self._cache_bytes)
+
+    def _open_index(self, header: Header) -> IndexFolder:
+        dtype, name = "float16" if header.vectors in ("float16", "int8") else "float32", _index_name(header)
         try:
-            return IndexFolder(self._root, self._index_name(), dtype=dtype)
+            return IndexFolder(self._root, name, dtype=dtype)
         except _INDEX_ERRORS:
             assert self._root is not None
-            shutil.rmtree(self._root / self._index_name(), ignore_errors=True)
-            return IndexFolder(self._root, self._index_name(), dtype=dtype)
+            shutil.rmtree(self._root / name, ignore_errors=True)
+            return IndexFolder(self._root, name, dtype=dtype)
 
-    def _open_reader(self) -> RecordReader:
-        return RecordReader(self.journal.video, self._record_frame, self._cache_bytes)
-
-    def _record_frame(self, number: int) -> RowFrame:
-        found = self.index.catalog.frame(number)
-        if found is None:
-            raise DamagedFrameError(number, "it is not where a record goes on")
-        return RowFrame(*found)
+    def _discard_index(self) -> None:
+        """Begin the index anew. Rows keep their numbers, so the views of this generation stay what they are."""
+        self.index.discard()
+        self.generation.index = self._open_index(self.journal.header)
 
     # --- keeping level with the journal ---
 
     def refresh(self) -> View:
-        """Take in what others committed since the last call, and return the newest view."""
+        """Take in what others committed since the last call, and return the newest view.
+
+        Raises:
+            ClosedError: The memory was closed.
+        """
+        if self._closed:
+            raise ClosedError("the memory that this comes from is closed; open it again")
         if self._mode == "r" or self._stale:
             with self._lock:
-                if self._mode == "r" and self.journal.video.replaced():
-                    self._reopen()
-                elif self._stale or self.journal.video.changed():
-                    self._catch_up()
+                if self._mode == "r" or self._stale:
+                    self._follow()
         return self.view
 
-    def _reopen(self, made: Journal | None = None) -> None:
-        """The file was swapped by a compaction: open the new one, with its own index."""
-        journal = Journal.open(self.journal.video.target, self._mode) if made is None else made
-        self.journal.close()
-        self.index.close()
-        self.journal = journal
-        self.index = self._open_index()
-        self.reader = self._open_reader()
-        self.view = View(0, 0, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+    def _follow(self) -> None:
+        if self.journal.video.replaced():
+            self._go_on_with(Journal.open(self.journal.video.target, self._mode))
+        elif self._stale or self.journal.video.changed():
+            self._catch_up()
+
+    def _go_on_with(self, journal: Journal) -> None:
+        """The file was swapped by a compaction: the new one, with an index of its own."""
+        self._stale = True
+        self.generation = self._opened(journal)
         self._catch_up()
 
     def _catch_up(self) -> None:
         """Bring the index level with the journal; if the index is not of this journal, build it anew."""
         self.journal.video.changed()
         try:
-            self._replay()
+            self._replay(self.view)
         except _INDEX_ERRORS:
-            self.index.discard()
-            self.index = self._open_index()
-            self._replay()
+            self._discard_index()
+            self._replay(self.generation.empty())
         self._stale = False
 
-    def _replay(self) -> None:
+    def _replay(self, before: View) -> None:
         size = self.journal.video.size()
         cursor = self._cursor()
         if not self.journal.resume(cursor):
@@ -191,7 +181,17 @@ class Replica:
             while self._replay_some():
                 advance(self.journal.cursor.offset - cursor.offset)
         self.index.vectors(again=True)  # if its files are not what the catalog counts, it is told here and rebuilt
-        self.view = self._make_view(self.journal.cursor)
+        view = self._make_view(self.journal.cursor, before)
+        self._learn(view)
+        self.view = view
+
+    def _learn(self, view: View) -> None:
+        """Let an embedder that learns know what the one knew that made the vectors of ``view``."""
+        if isinstance(self._embedder, FittableEmbedder):
+            learned = self.index.catalog.model(view.commit)
+            if learned is not None and learned[0] != self._model:
+                self._model, data = learned
+                self._embedder.load(data)
 
     def _replay_some(self) -> bool:
         """Take commits in for about a second, as one transaction; False when there are no more."""
@@ -245,13 +245,13 @@ class Replica:
         encoded = msgspec.msgpack.encode(cursor)
         return Change(commit, first_row, records, placed, vectors, entry.tombstones, entry.model, encoded)
 
-    def _make_view(self, cursor: Cursor) -> View:
+    def _make_view(self, cursor: Cursor, before: View) -> View:
         """The view after the last commit, built on the one before where that is possible."""
-        before, catalog = self.view, self.index.catalog
+        catalog = self.index.catalog
         last = catalog.commit(cursor.commit)
         time_ = 0 if last is None else last.time
-        if before.commit > cursor.commit:
-            before = View(0, 0, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+        if before.generation is not self.generation or before.commit > cursor.commit:
+            before = self.generation.empty()
         live = np.ones(cursor.row, np.bool_)
         live[: before.rows] = before.live
         dense = np.ones(cursor.row, np.bool_)
@@ -263,7 +263,7 @@ class Replica:
         dead = catalog.dead(cursor.row, before.commit, cursor.commit)
         live[dead] = False
         dense[dead] = False
-        return View(cursor.commit, time_, cursor.row, live, dense)
+        return View(self.generation, cursor.commit, time_, cursor.row, live, dense)
 
     def view_at(self, commit: CommitRow) -> View:
         """The view as it was after ``commit``."""
@@ -273,7 +273,7 @@ class Replica:
         live[catalog.dead(commit.rows, -1, commit.number)] = False
         dense = live.copy()
         dense[catalog.without_vector(0, commit.rows)] = False
-        return View(commit.number, commit.time, commit.rows, live, dense)
+        return View(self.generation, commit.number, commit.time, commit.rows, live, dense)
 
     # --- writing ---
 
@@ -292,7 +292,7 @@ class Replica:
         """The newest view, held while a commit that depends on it is prepared and written."""
         with self._lock:
             if self._stale:
-                self._catch_up()
+                self._follow()
             yield self.view
 
     def commit(self, new: NewRecords, batch: Batch, unstored: NDArray[Any] | None) -> None:
@@ -318,7 +318,7 @@ class Replica:
                     with self.index.transaction():
                         self._apply(entry, before, new, batch, placed, staged=False)
                 if self._cursor() == entry.cursor:
-                    self.view = self._make_view(entry.cursor)
+                    self.view = self._make_view(entry.cursor, self.view)
                     self._stale = False
                 else:
                     self._catch_up()
@@ -359,50 +359,7 @@ class Replica:
             change = self._make_change(entry, before.row, rows, placed)
             self.index.apply(change._replace(staged=staged))
 
-    # --- reading ---
-
-    def record(self, row: int) -> Record:
-        """The record at ``row``, decoded from the video.
-
-        Raises:
-            DamagedFrameError: Its frame is damaged.
-        """
-        return Record(*self.reader.row(row, self._place(Kind.RECORDS, row)))
-
-    def _place(self, kind: Kind, row: int) -> RowFrame:
-        found = self.index.placement(kind).find(row)
-        if found is None:
-            raise StorageError(f"row {row} is in no frame that the index knows; delete the index folder to rebuild it")
-        return RowFrame(*found)
-
-    def records(self, view: View, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Record]]:
-        """The live records in rows [``start``, ``stop``) with their rows, in the order added, at sequential speed."""
-        place: RowFrame | None = None
-        for row in (np.flatnonzero(view.live[start:stop]) + start).tolist():
-            if place is None or row >= place.row + place.items:
-                place = self._place(Kind.RECORDS, row)
-            yield row, Record(*self.reader.row(row, place))
-
-    def vectors(self, rows: Sequence[int]) -> dict[int, NDArray[Any]]:
-        """The vectors of ``rows`` as they are stored; rows without one are left out.
-
-        Raises:
-            DamagedFrameError: A frame is damaged.
-        """
-        if self.journal.header.vectors == "none":
-            index = self.index.vectors()
-            kept = [row for row in rows if index is not None and self.view.dense[row]]
-            return {} if index is None else dict(zip(kept, index.vectors(np.array(kept, np.int64)), strict=True))
-        found: dict[int, NDArray[Any]] = {}
-        held: dict[int, NDArray[Any]] = {}
-        for row in sorted(rows):
-            if row not in held and self.view.dense[row]:
-                place = self._place(Kind.VECTORS, row)
-                numbers, matrix = self.reader.vectors(place)
-                held = dict(zip(numbers.tolist(), matrix, strict=True))
-            if row in held:
-                found[row] = held[row]
-        return found
+    # --- looking after it ---
 
     def compact(self, *, keep_history: bool = False, drop_damaged: bool = False) -> int:
         """Write the journal anew without deleted records and swap it in; returns the bytes saved."""
@@ -446,21 +403,23 @@ class Replica:
         path, beside = self.journal.video.target, made.video.target
         if isinstance(path, Path) and isinstance(beside, Path):
             made.close()
-            self.journal.close()  # Windows replaces no open file
+            self._stale = True  # an interrupt from here on only means that the next call looks which file is there
+            if os.name == "nt":  # which replaces no open file
+                self.journal.close()
             try:
                 os.replace(beside, path)
             except OSError as exc:
                 beside.unlink(missing_ok=True)
-                self.journal = Journal.open(path, self._mode)
-                self._stale = True
+                if os.name == "nt":
+                    self._go_on_with(Journal.open(path, self._mode))
                 raise StorageError(
                     f"cannot swap the compacted file in ({exc}); close other readers and try again"
                 ) from exc
             sync_folder(path.parent)
             made = Journal.open(path, self._mode)
-        self._reopen(made)
+        self._go_on_with(made)
         if self._root is not None:
-            IndexFolder.sweep(self._root, self._index_name())
+            IndexFolder.sweep(self._root, _index_name(self.journal.header))
 
     def journal_copy(self) -> Journal:
         """A second journal over the same file, to walk without moving this one."""
@@ -468,6 +427,7 @@ class Replica:
 
     def close(self) -> None:
         """Close journal and index."""
+        self._closed = True
         self.journal.close()
         if self._mode == "a" and not self._stale:
             self.index.sync()
@@ -477,3 +437,7 @@ class Replica:
 def metadata_json(metadata: dict[str, Any]) -> str | None:
     """Metadata as the catalog keeps it and filters read it; what is nothing takes no room."""
     return encode_metadata(metadata) if metadata else None
+
+
+def _index_name(header: Header) -> str:
+    return f"{header.memory_id.hex()[:16]}-{header.generation}"

@@ -13,12 +13,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import DamagedFrameError, DimensionError, QueryError
+from memvid_core.errors import DamagedFrameError, DimensionError, InvalidInputError, QueryError
+from memvid_core.generation import View
 from memvid_core.index import ranking
 from memvid_core.index.lexical import LexicalIndex
 from memvid_core.model import Hit, Recency, Record
 from memvid_core.progress import progress
-from memvid_core.replica import Replica, View
+from memvid_core.replica import Replica
+from memvid_core.validation import check_count
 
 __all__ = ["Fusion", "Mode", "Query", "Rerank", "Searcher", "Where"]
 
@@ -79,10 +81,16 @@ class Ranked:
 
 
 class Searcher:
-    """Ranks the rows of a view."""
+    """Ranks the rows of a view.
 
-    def __init__(self, replica: Replica) -> None:
+    Args:
+        replica: The memory.
+        pinned: The past that neighbours of a hit are looked for in; None is the newest view.
+    """
+
+    def __init__(self, replica: Replica, pinned: View | None = None) -> None:
         self._replica = replica
+        self._pinned = pinned
 
     def hits(self, view: View, query: Query) -> list[Hit]:
         """The best ``k`` records of ``view``, decoded from the video, best first."""
@@ -92,21 +100,25 @@ class Searcher:
             ranked = self._accepted(view, query, query.where)
         else:
             ranked = self._rank(view, query, query.pool, self._mask(view, query.where))
-        return self._decode(view, self._adjusted(ranked, query), query)
+        return self._decode(view, self._adjusted(view, ranked, query), query)
 
     def many(self, view: View, matrix: NDArray[Any], query: Query) -> list[list[Hit]]:
         """Hits for each vector of ``matrix`` (q, d), in one pass over the index."""
-        index = self._replica.index.vectors()
+        index = view.generation.index.vectors()
         if index is None or query.k <= 0 or not view.rows or not len(matrix):
             return [[] for _ in matrix]
-        assert not callable(query.where)
+        if callable(query.where):
+            raise QueryError("many questions at once take a dict as their filter; a function goes with search()")
         all_rows, all_cosines = index.search(matrix, query.k, self._mask(view, query.where) & view.dense)
         found = [(rows[rows >= 0], cosines[rows >= 0]) for rows, cosines in zip(all_rows, all_cosines, strict=True)]
         return [self._decode(view, _dense_ranked(rows, cosines), query) for rows, cosines in found]
 
     def mmr(self, view: View, query: Query, fetch_k: int, lambda_mult: float) -> list[Hit]:
         """``k`` of the best ``fetch_k`` records, each chosen for its score and its distance from those before it."""
-        pool = self.hits(view, replace(query, k=fetch_k, vectors=True))
+        if not 0 <= lambda_mult <= 1:
+            raise InvalidInputError(f"lambda_mult is a number from 0 to 1, not {lambda_mult!r}")
+        candidates = max(query.k, check_count(fetch_k, "fetch_k is a number of candidates"))
+        pool = self.hits(view, replace(query, k=candidates, vectors=True))
         with_vector = [hit for hit in pool if hit.vector is not None]
         if not with_vector:
             return pool[: query.k]
@@ -123,7 +135,7 @@ class Searcher:
 
     def _mask(self, view: View, where: Mapping[str, Any] | None) -> NDArray[np.bool_]:
         """The live rows that match a filter."""
-        return view.live & self._replica.index.mask(where, view.rows) if where else view.live
+        return view.live & view.generation.index.mask(where, view.rows) if where else view.live
 
     def _rank(self, view: View, query: Query, k: int, mask: NDArray[np.bool_]) -> Ranked:
         if query.mode == "dense":
@@ -135,7 +147,7 @@ class Searcher:
 
     def _dense(self, view: View, query: Query, k: int, mask: NDArray[np.bool_]) -> ranking.Ranking:
         """Rows and cosines."""
-        index = self._replica.index.vectors()
+        index = view.generation.index.vectors()
         if index is None or query.vector is None:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         if query.vector.shape != (index.dimension,):
@@ -166,23 +178,23 @@ class Searcher:
             if alpha is None:  # the built-in embedder sees the same words, so its agreement says nothing
                 alpha = ranking.ALPHA if self._replica.word_embedder else ranking.trust(dense, lexical)
             asked = np.zeros(0, np.float32) if query.vector is None else query.vector
-            fused = ranking.hybrid(asked, dense, lexical, self._unit_vectors, k, alpha=alpha)
+            fused = ranking.hybrid(asked, dense, lexical, partial(self._unit_vectors, view), k, alpha=alpha)
         return Ranked(fused.rows, fused.scores, _by_row(*dense), fused.parts)
 
-    def _unit_vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _unit_vectors(self, view: View, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The indexed vectors of rows; zero for a row that has none."""
-        index = self._replica.index.vectors()
+        index = view.generation.index.vectors()
         assert index is not None
         found = np.zeros((len(rows), index.dimension), np.float32)
         inside = rows < index.rows
         found[inside] = index.vectors(rows[inside])
         return found
 
-    def _adjusted(self, ranked: Ranked, query: Query) -> Ranked:
+    def _adjusted(self, view: View, ranked: Ranked, query: Query) -> Ranked:
         """The last step: age, then a reranker's own opinion."""
         if query.recency is not None and len(ranked):
             age = query.recency
-            times = np.array([_time_of(self._replica.record(row), age.field) for row in ranked.rows.tolist()])
+            times = np.array([_time_of(view.generation.record(row), age.field) for row in ranked.rows.tolist()])
             now = time.time() if age.now is None else age.now
             scores = ranking.recency(ranked.scores, times, now=now, half_life=age.half_life, weight=age.weight)
             k = query.k if query.rerank is None else len(ranked)
@@ -190,7 +202,7 @@ class Searcher:
         if query.rerank is not None and len(ranked):
             if query.text is None:
                 raise QueryError("a reranker needs the words of the question, not a vector alone")
-            given = query.rerank(query.text, [self._replica.record(row).text for row in ranked.rows.tolist()])
+            given = query.rerank(query.text, [view.generation.record(row).text for row in ranked.rows.tolist()])
             opinions = np.asarray(list(given), np.float64)
             if opinions.shape != (len(ranked),) or not np.isfinite(opinions).all():
                 raise QueryError(
@@ -204,11 +216,11 @@ class Searcher:
 
     def lexical_index(self, view: View) -> LexicalIndex:
         """The lexical index, fed as far as the view reaches: it costs nothing until someone asks by words."""
-        replica = self._replica
-        index = replica.index.lexical()
+        folder = view.generation.index
+        index = folder.lexical()
         if index.rows >= view.rows:
             return index
-        with replica.index.transaction():
+        with folder.transaction():
             index.sync()  # another process may have fed it meanwhile
             start, total = index.rows, view.rows
             show = None if total - start > _SHOW_PROGRESS_ROWS else False
@@ -216,17 +228,17 @@ class Searcher:
                 while index.rows < total:
                     first = index.rows
                     stop = min(first + _FEED_ROWS, total)
-                    index.extend(first, self._texts(first, stop))
+                    index.extend(first, self._texts(view, first, stop))
                     advance(stop - start)
         return index
 
-    def _texts(self, start: int, stop: int) -> list[str]:
+    def _texts(self, view: View, start: int, stop: int) -> list[str]:
         """The texts of rows [``start``, ``stop``), deleted ones too, for the past; empty where one cannot be read."""
-        missing = set(self._replica.index.catalog.missing(start, stop).tolist())
+        missing = set(view.generation.index.catalog.missing(start, stop).tolist())
         texts: list[str] = []
         for row in range(start, stop):
             try:
-                texts.append("" if row in missing else self._replica.record(row).text)
+                texts.append("" if row in missing else view.generation.record(row).text)
             except DamagedFrameError:
                 texts.append("")
         return texts
@@ -240,7 +252,7 @@ class Searcher:
             kept: list[int] = []
             for place, row in enumerate(ranked.rows.tolist()):
                 if row not in accepted:
-                    accepted[row] = bool(where(self._replica.record(row)))
+                    accepted[row] = bool(where(view.generation.record(row)))
                 if accepted[row]:
                     kept.append(place)
                 if len(kept) == wanted:
@@ -251,11 +263,11 @@ class Searcher:
 
     def _decode(self, view: View, ranked: Ranked, query: Query) -> list[Hit]:
         rows = ranked.rows.tolist()
-        vectors = self._replica.vectors(rows) if query.vectors else {}
-        neighbours = partial(self.neighbours, view)
+        vectors = view.generation.vectors(view, rows) if query.vectors else {}
+        neighbours = self._around
         return [
             Hit(
-                self._replica.record(row),
+                view.generation.record(row),
                 score,
                 rank,
                 ranked.cosines.get(row),
@@ -266,6 +278,11 @@ class Searcher:
             for rank, (row, score) in enumerate(zip(rows, ranked.scores.tolist(), strict=True))
         ]
 
+    def _around(self, record: Record, before: int, after: int) -> list[Record]:
+        """Neighbours of a hit, as they are when they are asked for: a hit may be kept for long."""
+        view = self._replica.refresh() if self._pinned is None else self._pinned
+        return self.neighbours(view, record, before, after)
+
     def neighbours(self, view: View, record: Record, before: int, after: int) -> list[Record]:
         """A record with those that stand around it in its source, by their ``chunk`` numbers, or in the order added."""
         source, chunk = record.metadata.get("source"), record.metadata.get("chunk")
@@ -275,7 +292,7 @@ class Searcher:
         if isinstance(chunk, int):
             where["chunk"] = {"$between": [chunk - before, chunk + after]}
         rows = np.flatnonzero(self._mask(view, where)).tolist()
-        around = [self._replica.record(row) for row in rows]
+        around = [view.generation.record(row) for row in rows]
         if isinstance(chunk, int):
             return sorted(around, key=lambda found: int(found.metadata["chunk"]))
         place = next((i for i, found in enumerate(around) if found.id == record.id), None)

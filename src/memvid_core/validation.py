@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import time
 import uuid
@@ -11,9 +12,18 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from memvid_core.errors import InvalidInputError, MetadataError, TextError
+from memvid_core.errors import InvalidInputError, MetadataError, QueryError, TextError
 
-__all__ = ["check_ids", "check_metadata", "check_texts", "encode_records", "new_ids"]
+__all__ = [
+    "check_count",
+    "check_ids",
+    "check_metadata",
+    "check_texts",
+    "check_unicode",
+    "encode_records",
+    "new_ids",
+    "wanted_ids",
+]
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _encode = msgspec.msgpack.Encoder().encode
@@ -28,13 +38,19 @@ def check_texts(texts: Iterable[str] | str) -> list[str]:
     Raises:
         TextError: One is no ``str``.
     """
-    checked = [texts] if isinstance(texts, str) else list(texts)
+    checked = [texts] if isinstance(texts, str) else _listed(texts, "texts", TextError)
     if _STR.issuperset(map(type, checked)):
         return checked
     for i, text in enumerate(checked):
         if not isinstance(text, str):
             raise TextError(f"text {i} is a {type(text).__name__}, not a str")
     return [str(text) for text in checked]  # plain ones: msgpack takes no subclass
+
+
+def _listed(values: Any, what: str, error: type[InvalidInputError] = InvalidInputError) -> list[Any]:
+    if not isinstance(values, Iterable):
+        raise error(f"{what} must be one or several, not a {type(values).__name__}")
+    return list(values)
 
 
 def encode_records(ids: Sequence[str], texts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> list[bytes]:
@@ -49,8 +65,8 @@ def encode_records(ids: Sequence[str], texts: Sequence[str], metadata: Sequence[
         return list(map(_encode, zip(ids, texts, metadata, strict=True)))
     except (UnicodeEncodeError, OverflowError):
         for i, (record_id, text, item) in enumerate(zip(ids, texts, metadata, strict=True)):
-            _check_unicode(record_id, f"id {i}")
-            _check_unicode(text, f"text {i}")
+            check_unicode(record_id, f"id {i}")
+            check_unicode(text, f"text {i}")
             for key, value in item.items():
                 _plain(value, _key(key, f"metadata {i}"), f"metadata {i}", 1)
         raise
@@ -64,11 +80,11 @@ def check_ids(ids: Iterable[str | None] | None, count: int) -> list[str]:
     """
     if ids is None:
         return new_ids(count)
-    given = [ids] if isinstance(ids, str) else list(ids)
+    given = [ids] if isinstance(ids, str) else _listed(ids, "ids")
     if len(given) != count:
         raise InvalidInputError(f"ids must be as many as texts: there are {len(given)} ids and {count} texts")
     if _STR.issuperset(map(type, given)):
-        return given  # type: ignore[return-value]  # every one of them is a str
+        return given
     missing = sum(record_id is None for record_id in given)
     fresh = iter(new_ids(missing))
     checked: list[str] = []
@@ -77,6 +93,38 @@ def check_ids(ids: Iterable[str | None] | None, count: int) -> list[str]:
             raise InvalidInputError(f"id {i} is a {type(record_id).__name__}, not a str")
         checked.append(next(fresh) if record_id is None else str(record_id))
     return checked
+
+
+def wanted_ids(ids: Iterable[str] | str) -> list[str]:
+    """The ids to look for, as a list; one ``str`` is one id.
+
+    Raises:
+        InvalidInputError: One is no ``str``.
+    """
+    wanted = [ids] if isinstance(ids, str) else _listed(ids, "ids")
+    for i, record_id in enumerate(wanted):
+        if not isinstance(record_id, str):
+            raise InvalidInputError(f"id {i} is a {type(record_id).__name__}, not a str")
+    return wanted
+
+
+def check_count(value: Any, what: str) -> int:
+    """A number of things, 0 or more, of any integer type.
+
+    Args:
+        value: The number.
+        what: What it is, for the message.
+
+    Raises:
+        QueryError: It is none.
+
+    Example:
+        >>> check_count(np.int64(5), "k is a number of hits")
+        5
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 0:
+        raise QueryError(f"{what}, 0 or more, not {value!r}")
+    return operator.index(value)
 
 
 def new_ids(count: int) -> list[str]:
@@ -114,7 +162,9 @@ def check_metadata(
     """
     if metadata is None:
         return [{} for _ in range(count)]
-    given: Sequence[Mapping[str, Any] | None] = [metadata] if isinstance(metadata, Mapping) else list(metadata)
+    given: Sequence[Mapping[str, Any] | None] = (
+        [metadata] if isinstance(metadata, Mapping) else _listed(metadata, "metadata", MetadataError)
+    )
     if len(given) != count:
         raise InvalidInputError(f"metadata must be as many as texts: there are {len(given)} and {count} texts")
     return [_plain_dict(item, i) for i, item in enumerate(given)]
@@ -134,7 +184,7 @@ def _plain_dict(item: Mapping[str, Any] | None, number: int) -> dict[str, Any]:
 def _key(key: object, where: str) -> str:
     if not isinstance(key, str):
         raise MetadataError(f"{where}: the key {key!r} is a {type(key).__name__}, not a str")
-    _check_unicode(key, f"{where}: the key {key!r}", MetadataError)
+    check_unicode(key, f"{where}: the key {key!r}", MetadataError)
     return key
 
 
@@ -144,7 +194,7 @@ def _plain(value: Any, path: str, where: str, depth: int) -> Any:
         if kind is int and not _INT_MIN <= value <= _INT_MAX:
             raise MetadataError(f"{where}: {path!r} is {value}, which does not fit 64 bits; store it as a str")
         if kind is str:
-            _check_unicode(value, f"{where}: {path!r}", MetadataError)
+            check_unicode(value, f"{where}: {path!r}", MetadataError)
         return value
     if depth > _DEPTH_LIMIT:
         raise MetadataError(f"{where}: {path!r} is nested more than {_DEPTH_LIMIT} deep, or contains itself")
@@ -163,7 +213,8 @@ def _plain(value: Any, path: str, where: str, depth: int) -> Any:
     )
 
 
-def _check_unicode(text: str, what: str, error: type[InvalidInputError] = TextError) -> None:
+def check_unicode(text: str, what: str, error: type[InvalidInputError] = TextError) -> None:
+    """Raise ``error`` if a text holds a lone surrogate, which no encoding can carry."""
     if text.isascii():
         return
     try:

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder, check_vectors
 from memvid_core.errors import DimensionError, EmbeddingError, InvalidInputError, VectorError
+from memvid_core.generation import View
 from memvid_core.journal import Batch
-from memvid_core.replica import NewRecords, Replica, View, metadata_json
-from memvid_core.validation import check_ids, check_metadata, check_texts, encode_records
+from memvid_core.replica import NewRecords, Replica, metadata_json
+from memvid_core.validation import check_ids, check_metadata, check_texts, encode_records, wanted_ids
 
 __all__ = ["Prepared", "VectorType", "Writer"]
 
@@ -83,8 +84,7 @@ class Writer:
         plain = check_metadata(metadata, len(checked))
         last = {record_id: i for i, record_id in enumerate(given_ids)}
         places = list(last.values()) if len(last) < len(given_ids) else list(range(len(given_ids)))
-        gone = [delete] if isinstance(delete, str) else list(delete)
-        return Prepared.of(given_ids, checked, plain, places, gone)
+        return Prepared.of(given_ids, checked, plain, places, wanted_ids(delete))
 
     def fit(self, prepared: Prepared, *, learn: bool = True) -> None:
         """Let an embedder that learns do so from an empty memory's first records; what it knows goes into the file."""
@@ -97,7 +97,9 @@ class Writer:
 
     def given(self, prepared: Prepared, vectors: GivenVectors) -> list[Any] | NDArray[Any]:
         """The caller's vectors, one a record, None where a record is to have none."""
-        rows = vectors if isinstance(vectors, np.ndarray) else list(vectors)  # type: ignore[arg-type]
+        if not isinstance(vectors, Iterable):
+            raise VectorError(f"vectors must be one a text, not a {type(vectors).__name__}")
+        rows = vectors if isinstance(vectors, np.ndarray) else list(vectors)
         if len(rows) != len(prepared.ids):
             raise InvalidInputError(f"vectors must be as many as texts: {len(rows)} vectors, {len(prepared.ids)} texts")
         if len(prepared.places) == len(prepared.ids):
@@ -180,7 +182,7 @@ class Writer:
         if not isinstance(embedder, FittableEmbedder):
             raise InvalidInputError("this memory's embedder does not learn from texts; only the built-in one does")
         with self._replica.writing() as view:
-            records = [record for _, record in self._replica.records(view)]
+            records = [record for _, record in view.generation.records(view)]
             if not records:
                 return 0
             before = embedder.dump() if embedder.fitted else None

@@ -160,6 +160,14 @@ class TestReading:
         assert {hit.metadata["n"] for hit in found} <= {49, 99, 149, 199}
         assert len(found) == 3
 
+    def test_numbers_of_numpy_are_numbers_and_one_id_or_question_is_one(self, memory: Memory) -> None:
+        memory.add(["a", "b"], ids=["one", "two"])
+        one: Any = np.int64(1)
+        assert len(memory.search("a", k=one)) == len(memory.mmr("a", k=one, fetch_k=one)) == 1
+        assert [record.id for record in memory.select(limit=one)] == ["one"]
+        assert list(memory.vectors("one")) == ["one"]
+        assert [ids_of(hits) for hits in memory.search_many("a", k=1)] == [["one"]]
+
     def test_k_of_zero_and_an_empty_memory_give_nothing(self, memory: Memory) -> None:
         assert memory.search("anything") == []
         assert memory.mmr("anything") == []
@@ -215,6 +223,10 @@ class TestBadInput:
             ((["a"], None, None, [[1.0] * 3]), DimensionError, "3 components"),
             ((["a", "b"], None, None, [[1.0] * DIMENSION]), InvalidInputError, "1 vectors"),
             ((["a"], None, None, [["x"] * DIMENSION]), VectorError, "vector 0"),
+            ((5,), TextError, "not a int"),
+            ((["a"], 5), MetadataError, "not a int"),
+            ((["a"], None, 5), InvalidInputError, "not a int"),
+            ((["a"], None, None, 5), VectorError, "not a int"),
         ],
     )
     def test_is_named_and_changes_nothing(self, memory: Memory, arguments: Any, error: type, says: str) -> None:
@@ -224,6 +236,16 @@ class TestBadInput:
             memory.add(*arguments)
         assert memory.info().bytes == size
         assert [record.id for record in memory] == ["before"]
+
+    @pytest.mark.parametrize("ids", [5, None, [1], ["before", None]])
+    def test_ids_that_are_none(self, memory: Memory, ids: Any) -> None:
+        memory.add("before", ids="before")
+        for call in (memory.get, memory.vectors, lambda ids: memory.add([], delete=ids)):
+            with pytest.raises(InvalidInputError, match="id"):
+                call(ids)
+        with pytest.raises(InvalidInputError, match=r"ids?\b|clear"):
+            memory.delete(ids)
+        assert memory.ids() == ["before"]
 
     def test_metadata_that_contains_itself(self, memory: Memory) -> None:
         loop: dict[str, Any] = {}
@@ -239,6 +261,19 @@ class TestBadInput:
             memory.search("a", k=-1)
         with pytest.raises(QueryError, match="mode"):
             memory.search("a", mode="fuzzy")  # type: ignore[arg-type]
+        for k in (True, 1.0, "1", None):
+            with pytest.raises(QueryError, match="k is"):
+                memory.search("a", k=k)  # type: ignore[arg-type]
+        with pytest.raises(QueryError, match="fusion"):
+            memory.search("a", fusion="sum")  # type: ignore[arg-type]
+        with pytest.raises(QueryError, match="recency"):
+            memory.search("a", recency="when")  # type: ignore[arg-type]
+        with pytest.raises(QueryError, match="candidates"):
+            memory.mmr("a", fetch_k=-1)
+        with pytest.raises(QueryError, match="limit"):
+            memory.select(limit=-1)
+        with pytest.raises(QueryError, match="dict"):
+            memory.search_many(["a"], where=lambda record: True)  # type: ignore[arg-type]
         with pytest.raises(DimensionError):
             memory.search([1.0, 2.0])
         with pytest.raises(VectorError):
@@ -247,6 +282,11 @@ class TestBadInput:
             memory.search(np.ones(DIMENSION), mode="lexical")
         with pytest.raises(ValueError, match=r"\$gtt"):
             memory.search("a", where={"n": {"$gtt": 1}})
+
+    async def test_diversity_is_checked_asynchronously_too(self, memory: Memory) -> None:
+        for call in (lambda: memory.ammr("a", lambda_mult=2), lambda: memory.ammr("a", fetch_k=-1)):
+            with pytest.raises(InvalidInputError, match=r"lambda_mult|candidates"):
+                await call()
 
     def test_an_embedder_that_fails_writes_nothing(self, tmp_path: Path) -> None:
         def broken(texts: list[str]) -> Any:
@@ -375,6 +415,13 @@ class TestThePast:
             Memory.open(path, embedder=embed, as_of=9)
         with pytest.raises(InvalidInputError, match="was made"):
             Memory.open(path, embedder=embed, as_of=times[0] - timedelta(days=1))
+        with Memory.open(path, embedder=embed, as_of=times[1].astimezone().replace(tzinfo=None)) as past:  # local time
+            assert [record.text for record in past] == texts[2]
+        with pytest.raises(InvalidInputError, match=r"time zone|was made"):
+            Memory.open(path, embedder=embed, as_of=datetime.fromisoformat("0001-01-01"))
+        for wrong in ("2026-01-01", 1.5, True, times[0].date()):
+            with pytest.raises(InvalidInputError, match="as_of is"):
+                Memory.open(path, embedder=embed, as_of=wrong)  # type: ignore[arg-type]
 
     def test_compact_drops_the_bytes_and_folds_the_past(self, tmp_path: Path) -> None:
         path = tmp_path / "m.mp4"

@@ -256,13 +256,13 @@ class Catalog:
             found = connection.execute(f"SELECT * FROM commits WHERE {condition} LIMIT 1", (value,)).fetchone()
         return None if found is None else CommitRow(*found)
 
-    def model(self, number: int) -> bytes | None:
-        """What the embedder had learned as of commit ``number``."""
+    def model(self, number: int) -> tuple[int, bytes] | None:
+        """What the embedder had learned as of commit ``number``, and the commit that it came with."""
         with self.reading() as connection:
             found = connection.execute(
-                "SELECT data FROM models WHERE number <= ? ORDER BY number DESC LIMIT 1", (number,)
+                "SELECT number, data FROM models WHERE number <= ? ORDER BY number DESC LIMIT 1", (number,)
             ).fetchone()
-        return None if found is None else bytes(found[0])
+        return None if found is None else (int(found[0]), bytes(found[1]))
 
     def close(self) -> None:
         """Close the connections."""

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self
 
 import msgspec
@@ -195,7 +196,10 @@ class Journal:
             body = msgspec.msgpack.encode(header)
             entry = journal._write([(FrameHeader(Kind.HEADER, 0, 0, 0, 0), body)], 0, header.created, 0, 0)
         except BaseException:
+            left = video.target
             video.close()
+            if isinstance(left, Path):  # without a header it is nothing, and in the way of the next try
+                left.unlink(missing_ok=True)
             raise
         journal.start = journal.cursor = entry.cursor
         return journal

@@ -33,8 +33,9 @@ def frames_of(memory: Memory, ids: Iterable[str]) -> dict[str, int]:
         ...     frames_of(memory, ["two", "three"])
         {'two': 2}
     """
-    placement = memory._replica.index.placement(Kind.RECORDS)
-    found = {record_id: placement.find(row) for record_id, row in memory._rows(list(ids)).items()}
+    view = memory._view()
+    placement = view.generation.index.placement(Kind.RECORDS)
+    found = {record_id: placement.find(row) for record_id, row in memory._rows(list(ids), view).items()}
     return {record_id: place.frame for record_id, place in found.items() if place is not None}
 
 
@@ -46,20 +47,20 @@ def prefetch(memory: Memory, frames: Iterable[int]) -> int:
     for number in frames:
         place = replica.index.catalog.frame(number)
         if place is not None and place.kind == Kind.RECORDS and place.items:
-            replica.reader.prefetch(RowFrame(*place))
+            replica.generation.reader.prefetch(RowFrame(*place))
             done += 1
     return done
 
 
 def cache_state(memory: Memory) -> CacheState:
     """The state of the cache."""
-    blocks = memory._replica.reader.blocks
+    blocks = memory._replica.generation.reader.blocks
     return CacheState(blocks.hits, blocks.misses, blocks.used, blocks.limit)
 
 
 def clear_cache(memory: Memory) -> None:
     """Forget what was decoded."""
-    memory._replica.reader.clear()
+    memory._replica.generation.reader.clear()
 
 
 def coding(memory: Memory) -> str:

@@ -164,7 +164,7 @@ def get_codec(name: str, **options: Any) -> FrameCodec:
     """The codec called ``name``.
 
     Raises:
-        CodecError: No codec has that name.
+        CodecError: No codec has that name, or it does not take these options.
 
     Example:
         >>> import memvid_core.video
@@ -176,7 +176,10 @@ def get_codec(name: str, **options: Any) -> FrameCodec:
     except KeyError:
         known = ", ".join(codec_names())
         raise CodecError(f"there is no codec called {name!r}; the codecs are: {known}") from None
-    return registered.make(**options)
+    try:
+        return registered.make(**options)
+    except TypeError as exc:
+        raise CodecError(f"the codec {name!r} does not take these settings: {exc}") from exc
 
 
 def recognise_codec(entry: SampleEntry) -> FrameCodec | None:

@@ -1,0 +1,125 @@
+"""Generation: one file of a memory with what is derived from it, and the views of it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.errors import DamagedFrameError, StorageError
+from memvid_core.index.folder import IndexFolder
+from memvid_core.journal import Journal, RecordReader, RowFrame
+from memvid_core.journal.frames import Kind
+from memvid_core.model import Record
+
+__all__ = ["Generation", "View"]
+
+
+@dataclass(frozen=True)
+class View:
+    """The state after one commit: which rows are live, and which of those have a vector. Never changes.
+
+    It keeps its generation: rows are numbered anew by a compaction, and mean nothing in the file that it wrote.
+    """
+
+    generation: Generation
+    commit: int
+    time: int
+    rows: int
+    live: NDArray[np.bool_]
+    dense: NDArray[np.bool_]
+
+    @property
+    def records(self) -> int:
+        """How many records there are."""
+        return int(np.count_nonzero(self.live))
+
+
+class Generation:
+    """A journal and its index, from one compaction to the next.
+
+    A compaction, or a reader that sees one, goes on with another generation. This one stays open for those who are
+    still reading from it, in another thread or half-way through all records, and is closed when the last of them is
+    done.
+
+    Args:
+        journal: The log.
+        index: What is derived from it.
+        cache_bytes: How much of what was read last to keep.
+    """
+
+    def __init__(self, journal: Journal, index: IndexFolder, cache_bytes: int) -> None:
+        self.journal = journal
+        self.index = index
+        own = weakref.proxy(self)  # a circle would keep the files open until the collector comes by
+        self.reader = RecordReader(journal.video, lambda number: own.record_frame(number), cache_bytes)
+
+    def record_frame(self, number: int) -> RowFrame:
+        """The frame with that number, where a record goes on.
+
+        Raises:
+            DamagedFrameError: It is no such frame.
+        """
+        found = self.index.catalog.frame(number)
+        if found is None:
+            raise DamagedFrameError(number, "it is not where a record goes on")
+        return RowFrame(*found)
+
+    def empty(self, time: int = 0) -> View:
+        """The view before the first commit."""
+        return View(self, 0, time, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+
+    def record(self, row: int) -> Record:
+        """The record at ``row``, decoded from the video.
+
+        Raises:
+            DamagedFrameError: Its frame is damaged.
+        """
+        return Record(*self.reader.row(row, self._place(Kind.RECORDS, row)))
+
+    def _place(self, kind: Kind, row: int) -> RowFrame:
+        found = self.index.placement(kind).find(row)
+        if found is None:
+            raise StorageError(f"row {row} is in no frame that the index knows; delete the index folder to rebuild it")
+        return RowFrame(*found)
+
+    def records(self, view: View, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Record]]:
+        """The live records in rows [``start``, ``stop``) with their rows, in the order added, at sequential speed."""
+        place: RowFrame | None = None
+        for row in (np.flatnonzero(view.live[start:stop]) + start).tolist():
+            if place is None or row >= place.row + place.items:
+                place = self._place(Kind.RECORDS, row)
+            yield row, Record(*self.reader.row(row, place))
+
+    def vectors(self, view: View, rows: Sequence[int]) -> dict[int, NDArray[Any]]:
+        """The vectors of ``rows`` as they are stored; rows without one are left out.
+
+        Raises:
+            DamagedFrameError: A frame is damaged.
+        """
+        if self.journal.header.vectors == "none":
+            index = self.index.vectors()
+            kept = [row for row in rows if index is not None and view.dense[row]]
+            return {} if index is None else dict(zip(kept, index.vectors(np.array(kept, np.int64)), strict=True))
+        found: dict[int, NDArray[Any]] = {}
+        held: dict[int, NDArray[Any]] = {}
+        for row in sorted(rows):
+            if row not in held and view.dense[row]:
+                place = self._place(Kind.VECTORS, row)
+                numbers, matrix = self.reader.vectors(place)
+                held = dict(zip(numbers.tolist(), matrix, strict=True))
+            if row in held:
+                found[row] = held[row]
+        return found
+
+    def close(self) -> None:
+        """Close journal and index; closing twice is fine."""
+        self.journal.close()
+        self.index.close()
+
+    def __del__(self) -> None:
+        self.close()

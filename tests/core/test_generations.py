@@ -1,0 +1,166 @@
+"""Across a compaction: who reads goes on reading what there was, and finds what there is at the next call."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memvid_core import ClosedError, Memory, StorageError
+from memvid_core.journal import Journal
+from tests.core.embedders import embed
+
+COLOURS, THINGS = ("red", "green", "blue", "grey"), ("apples", "houses", "rivers", "engines", "wings")
+MANY = [f"{colour} {thing} number {i}" for colour in COLOURS for thing in THINGS for i in range(20)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "m.mp4"
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[Memory]:
+    """Twenty records in one source, the first ten of them deleted."""
+    with Memory.create(path, embed) as memory:
+        ids = [str(i) for i in range(20)]
+        memory.add([f"text {i}" for i in ids], [{"source": "s", "chunk": i} for i in range(20)], ids)
+        memory.delete(ids[:10])
+        yield memory
+
+
+LEFT = [str(i) for i in range(10, 20)]
+
+
+def test_all_records_are_told_although_the_file_is_swapped_half_way(writer: Memory) -> None:
+    records = iter(writer)
+    first = [next(records).id for _ in range(3)]
+    writer.delete("15")
+    writer.compact()
+    assert first + [record.id for record in records] == LEFT
+    assert [record.id for record in writer] == [record_id for record_id in LEFT if record_id != "15"]
+
+
+def test_a_reader_half_way_goes_on_and_then_follows(path: Path, writer: Memory) -> None:
+    with Memory.open(path, embedder=embed) as reader:
+        records = iter(reader)
+        first = [next(records).id for _ in range(3)]
+        writer.compact()
+        writer.add("later", ids="later")
+        assert len(reader) == 11
+        assert first + [record.id for record in records] == LEFT
+        assert [record.id for record in reader] == [*LEFT, "later"]
+
+
+def test_the_neighbours_of_a_hit_are_found_after_a_compaction_and_not_after_close(writer: Memory) -> None:
+    (hit,) = writer.search("text 15", k=1, mode="dense")
+    writer.compact()
+    assert [record.id for record in hit.context()] == ["14", "15", "16"]
+    writer.close()
+    with pytest.raises(ClosedError):
+        hit.context()
+
+
+def test_threads_search_while_the_file_is_swapped_again_and_again(path: Path, writer: Memory) -> None:
+    wrong: list[Any] = []
+    done = threading.Event()
+
+    def look(memory: Memory) -> None:
+        while not done.is_set():
+            for record_id in LEFT:
+                try:
+                    (hit,) = memory.search(f"text {record_id}", k=1, mode="dense")
+                    seen = (hit.id, hit.text, memory.get(record_id).text, len(memory) >= 10)
+                    if seen != (record_id, f"text {record_id}", f"text {record_id}", True):
+                        wrong.append(seen)
+                except Exception as exc:
+                    wrong.append(exc)
+
+    with Memory.open(path, embedder=embed) as reader:
+        threads = [threading.Thread(target=look, args=(memory,)) for memory in (writer, reader, reader)]
+        for thread in threads:
+            thread.start()
+        for i in range(8):
+            writer.add(f"more {i}", ids=f"more {i}")
+            writer.delete(f"more {i - 1}")
+            writer.compact()
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
+def test_an_interrupt_behind_the_swap_loses_nothing_that_is_added_later(
+    path: Path, writer: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Journal.open
+    swapped = path.stat().st_ino
+
+    def interrupted(*args: Any) -> Journal:
+        if path.stat().st_ino == swapped:
+            return opened(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        writer.compact()
+    monkeypatch.undo()
+    assert [record.id for record in writer] == LEFT
+    writer.add("after", ids="after")
+    with Memory.open(path, embedder=embed) as reader:
+        assert [record.id for record in reader] == [*LEFT, "after"]
+        assert reader.verify().ok
+
+
+def test_a_swap_that_the_system_refuses_changes_nothing(
+    path: Path, writer: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise PermissionError("another program has it open")
+
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(StorageError, match="close other readers"):
+        writer.compact()
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("*.compacting"))
+    assert [record.id for record in writer] == LEFT
+    assert writer.compact() > 0
+
+
+class TestWhatTheEmbedderLearns:
+    @staticmethod
+    def best(memory: Memory) -> list[tuple[str, float]]:
+        return [(hit.text, round(hit.score, 4)) for hit in memory.search("red wings number 3", k=3, mode="dense")]
+
+    def test_reaches_a_reader_that_was_there_before(self, path: Path) -> None:
+        with Memory.create(path) as writer, Memory.open(path) as reader:
+            assert reader.search("red wings", mode="dense") == []
+            writer.add(MANY)
+            assert self.best(reader) == self.best(writer)
+            assert self.best(reader)[0] == ("red wings number 3", 1.0)
+
+    async def test_reaches_a_reader_that_asks_asynchronously(self, path: Path) -> None:
+        with Memory.create(path) as writer, Memory.open(path) as reader:
+            writer.add(MANY)
+            (hit,) = await reader.asearch("red wings number 3", k=1, mode="dense")
+            assert (hit.text, round(hit.score, 4)) == ("red wings number 3", 1.0)
+            assert [hit.text for hit in await reader.ammr("red wings number 3", k=1)] == ["red wings number 3"]
+
+    def test_reaches_a_reader_after_refit_and_compaction_but_not_the_past(self, path: Path) -> None:
+        with Memory.create(path) as writer:
+            writer.add(MANY[:50])
+            writer.add(MANY[50:])
+            before = self.best(writer)
+            with Memory.open(path) as reader, Memory.open(path, as_of=2) as past:
+                assert self.best(reader) == before
+                writer.refit()
+                assert self.best(reader) == self.best(writer) != before
+                assert self.best(past) == before
+                writer.compact()
+                assert self.best(reader) == self.best(writer)

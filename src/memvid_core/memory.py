@@ -349,16 +349,14 @@ class Memory(AsyncMemory):
             query: The question, or its vector (d,).
             k: How many hits at most; 0 gives none.
             where: A filter over metadata (see ``docs/filters.md``), or a function of a Record, which is asked in the
-            order
-                of the ranking.
+                order of the ranking.
             mode: ``"dense"`` (by vector), ``"lexical"`` (by words) or ``"hybrid"`` (both, fused). By default hybrid
-            for a
-                text, lexical where there is no embedder, dense for a vector.
+                for a text, lexical where there is no embedder, dense for a vector.
             alpha: For hybrid, the weight of the dense half, from 0 to 1.
             fusion: For hybrid, whether scores are fused or ranks (reciprocal rank fusion).
             recency: Whether older records count less, and by what.
             rerank: A function of the question and texts that gives one score a text; it orders the best candidates
-            anew.
+                anew.
             embedding: The vector (d,) of a question given as text, where it is known: the embedder is not asked.
             vectors: Whether hits carry their stored vector.
             explain: Whether hits say what each part contributed.

@@ -59,7 +59,7 @@ def encode_records(ids: Sequence[str], texts: Sequence[str], metadata: Sequence[
     Raises:
         TextError: A text or id holds a lone surrogate, which no encoding can carry.
         MetadataError: An integer does not fit 64 bits, or a key or value holds a lone surrogate; the message names
-        the key.
+            the key.
     """
     try:
         return list(map(_encode, zip(ids, texts, metadata, strict=True)))

@@ -22,8 +22,8 @@ _BUSY_SECONDS = 60.0  # another process may be rebuilding
 _SCHEMA = """
 CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE records (
-    row INTEGER PRIMARY KEY, id TEXT NOT NULL, born INTEGER NOT NULL, died INTEGER, dense INTEGER NOT NULL, metadata
-    TEXT
+    row INTEGER PRIMARY KEY, id TEXT NOT NULL, born INTEGER NOT NULL, died INTEGER, dense INTEGER NOT NULL,
+    metadata TEXT
 );
 CREATE INDEX records_id ON records (id);
 CREATE INDEX records_died ON records (died, row) WHERE died IS NOT NULL;

@@ -73,8 +73,7 @@ def rewrite(
         header: Its first frame.
         live: Which rows of the source to keep, (rows,) of bool.
         keep_history: Write a commit for each commit, under its number and time, instead of merging them. What was
-        deleted
-            is left out all the same.
+            deleted is left out all the same.
         drop_damaged: Go on where the source is damaged, with what can be read.
         advance: Called with the byte position reached in the source.
 

@@ -162,8 +162,7 @@ def decompress(data: bytes | memoryview, number: int) -> bytes:
         raise DamagedFrameError(number, f"its body does not decompress ({exc})") from exc
 
 
-# --- RECORDS: a table of (rows, bytes) a block, then the blocks, each an array of [id, text, metadata] in one zstd
-# frame ---
+# --- RECORDS: a table of (rows, bytes) a block, then the blocks: arrays of [id, text, metadata], a zstd frame each ---
 
 
 class Block(NamedTuple):

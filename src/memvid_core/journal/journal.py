@@ -118,8 +118,7 @@ class Entry:
     """One commit as it stands in the file, with its content decoded.
 
     ``row_numbers`` and ``rows`` go together; ``vectors`` is a list of (row numbers, matrix); ``damage`` names what
-    could not be read. ``start`` and ``first_frame`` are where it
-    begins, ``cursor`` is the place after it.
+    could not be read. ``start`` and ``first_frame`` are where it begins, ``cursor`` is the place after it.
     """
 
     number: int

@@ -19,9 +19,7 @@ MACROBLOCK_BYTES = 384
 START_CODE = b"\x00\x00\x00\x01"
 
 _PROFILE_CONSTRAINED_BASELINE = 66
-_LEVEL_4_1 = (
-    41  # 256x256 at 30 pictures a second of 96 KiB each is 24 Mbit/s; level 4 stops at 20, 4.1 at 50 (Table A-1)
-)
+_LEVEL_4_1 = 41  # 256x256 at 30 pictures a second of 96 KiB is 24 Mbit/s; level 4 stops at 20, 4.1 at 50 (Table A-1)
 _MB_TYPE_I_PCM = 25
 _MB_TYPE_INTRA16_DC = 3  # Intra_16x16, DC prediction, no coded coefficients (Table 7-11)
 _EMULATION = re.compile(rb"\x00\x00(?=[\x00-\x03])")
@@ -93,9 +91,8 @@ def parameter_sets(columns: int, rows: int) -> bytes:
     sps.u(1, 0).u(1, 0)  # aspect_ratio_info, overscan_info
     sps.u(1, 1).u(3, 5).u(1, 1).u(1, 0)  # video_signal_type: unspecified format, full range, no colour description
     sps.u(1, 0).u(1, 0).u(1, 0).u(1, 0).u(1, 0)  # chroma_loc, timing, NAL HRD, VCL HRD, pic_struct
-    sps.u(1, 1).u(1, 1).ue(0).ue(0).ue(16).ue(16).ue(0).ue(
-        1
-    )  # bitstream_restriction: no reordering, one buffered picture
+    sps.u(1, 1)  # bitstream_restriction_flag
+    sps.u(1, 1).ue(0).ue(0).ue(16).ue(16).ue(0).ue(1)  # no reordering, one buffered picture
     pps = BitWriter().u(8, 0x68).ue(0).ue(0)
     pps.u(1, 0).u(1, 0).ue(0)  # CAVLC, no field order, one slice group
     pps.ue(0).ue(0).u(1, 0).u(2, 0)  # reference counts, no weighted prediction

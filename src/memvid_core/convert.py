@@ -149,15 +149,19 @@ def recover(
     found = source if isinstance(source, Scan) else scan(source, pair=pair)
     chosen = _stream(found, stream)
     missing = found.report.missing.get(chosen, [])
-    file, numbers = stage(found.streams[chosen])
-    journal = Replayed.open(file)
+    staged = stage(found.streams[chosen])
+    journal = Replayed.open(staged.file)
     try:
         with _beside(Path(target)) as beside:
             journal.prepare(vectors or journal.header.vectors, embedder)
             written = copy(journal, beside, get_codec("pcm"), drop_damaged=True)
     finally:
         journal.close()
-    damage = [_seen(item, numbers, set(missing)) for item in written.damage]
+    damage = [_seen(item, staged.numbers, set(missing)) for item in written.damage]
+    if staged.made_up is not None:
+        # Of a made-up COMMIT frame it says nothing that its numbers do not hold together.
+        damage = [item for item in damage if item.commit != staged.made_up or item.frame is not None or item.records]
+        damage.append(Damage(None, staged.made_up, 0, "its end was not seen: it has what was seen before that"))
     if 0 in missing:
         damage.insert(0, Damage(0, 0, 0, "what the memory says of itself was not seen: open it with its embedder"))
     written = msgspec.structs.replace(written, path=os.fspath(target), damage=tuple(damage))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,7 +17,7 @@ from memvid_core.opening import GIVEN
 from memvid_core.video import VideoFile
 from memvid_core.video.pcm import PcmCodec
 
-__all__ = ["stage"]
+__all__ = ["Staged", "stage"]
 
 _MOST_MISSING = 1 << 16  # frames of one commit that a symbol can claim without making it worse than unreadable
 _commit_decoder = msgspec.msgpack.Decoder(CommitFrame)
@@ -24,17 +25,23 @@ _commit_decoder = msgspec.msgpack.Decoder(CommitFrame)
 Parsed = dict[int, tuple[FrameHeader, memoryview]]
 
 
-def stage(payloads: Mapping[int, bytes]) -> tuple[io.BytesIO, list[int]]:
+class Staged(NamedTuple):
+    """A journal of what was found, the number that each of its frames had, and the commit whose end was made up."""
+
+    file: io.BytesIO
+    numbers: list[int]
+    made_up: int | None
+
+
+def stage(payloads: Mapping[int, bytes]) -> Staged:
     """A journal in RAM with these payloads in their order; in place of one missing in a commit stands a damaged frame.
 
-    The journal's own rules then say what counts, what is lost and what can be told of it. If what the memory says of
-    itself is lost, something is said in its place.
+    The journal's own rules then say what counts, what is lost and what can be told of it, with two exceptions. If what
+    the memory says of itself is lost, something is said in its place. And a commit at the end whose COMMIT frame is
+    lost, which a journal takes for a write that never finished, is given one: a video was whole before it was cut.
 
     Args:
         payloads: By frame number; what is no frame of a journal is left out.
-
-    Returns:
-        The journal's file, and for each of its frames the number it had.
     """
     parsed: Parsed = {}
     for number, payload in payloads.items():
@@ -49,29 +56,32 @@ def stage(payloads: Mapping[int, bytes]) -> tuple[io.BytesIO, list[int]]:
     runs = list(_runs(parsed))
     if not _has_header(parsed):
         runs = [run for run in runs if any(parsed[number][0].commit for number in run if number in parsed)]
-        made_up = _made_up_header(parsed)
-        video.append(made_up)
-        numbers += range(len(made_up))
-    for run in runs:
+        header = _made_up_header(parsed)
+        video.append(header)
+        numbers += range(len(header))
+    for run in runs[:-1]:
         video.append([payloads[number] if number in parsed else b"" for number in run])
         numbers += run
-    return file, numbers
+    made_up = None
+    for run in runs[-1:]:
+        last = [payloads[number] if number in parsed else b"" for number in run]
+        commit = _made_up_commit(parsed, run)
+        if commit is not None:
+            made_up = commit.number
+            last += pack(FrameHeader(Kind.COMMIT, 0, 0, commit.rows, made_up), msgspec.msgpack.encode(commit), 1 << 30)
+        video.append(last)
+        numbers += range(run.start, run.start + len(last))
+    return Staged(file, numbers, made_up)
 
 
 def _runs(parsed: Parsed) -> Iterator[range]:
     """The frames of each commit, as far as what is there tells."""
     start = 0
     for number in sorted(parsed):
-        header, body = parsed[number]
-        if header.kind != Kind.COMMIT:
+        commit = _commit(parsed, number)
+        if commit is None or not 0 < commit.frames <= len(parsed) + _MOST_MISSING:
             continue
-        try:
-            count = _commit_decoder.decode(body).frames
-        except msgspec.DecodeError:
-            continue
-        if not 0 < count <= len(parsed) + _MOST_MISSING:
-            continue
-        first = max(start, number + 1 - count)
+        first = max(start, number + 1 - commit.frames)
         yield from _headless(parsed, start, first)
         yield range(first, number + 1)
         start = number + 1
@@ -90,6 +100,38 @@ def _headless(parsed: Parsed, start: int, stop: int) -> Iterator[range]:
         yield range(first, last + 1)
 
 
+def _commit(parsed: Parsed, number: int) -> CommitFrame | None:
+    """What frame ``number`` says if it is a COMMIT frame."""
+    header, body = parsed[number]
+    if header.kind != Kind.COMMIT:
+        return None
+    try:
+        return _commit_decoder.decode(body)
+    except msgspec.DecodeError:
+        return None
+
+
+def _made_up_commit(parsed: Parsed, run: range) -> CommitFrame | None:
+    """What a COMMIT frame of the last run would say, if it has none: its number, and the time of the one before."""
+    seen = [parsed[number][0] for number in run if number in parsed]
+    number = next((header.commit for header in seen if header.commit), None)
+    if number is None or any(header.kind == Kind.COMMIT for header in seen):
+        return None
+    before = [commit for place in sorted(parsed) if (commit := _commit(parsed, place)) is not None]
+    first = before[-1].rows if before else 0
+    rows = max((header.row + header.items for header in seen if header.kind in (Kind.RECORDS, Kind.VECTORS)), default=0)
+    return CommitFrame(
+        number=number,
+        time=before[-1].time if before else 0,
+        rows=max(rows, first),
+        added=max(rows - first, 0),
+        deleted=0,
+        frames=len(run) + 1,
+        previous=before[-1].chain if before else b"",
+        chain=b"",
+    )
+
+
 def _has_header(parsed: Parsed) -> bool:
     number = 0
     while number in parsed and parsed[number][0].kind == Kind.HEADER:
@@ -104,8 +146,9 @@ def _made_up_header(parsed: Parsed) -> list[bytes]:
     vectors, created = "float32", 0
     for number in sorted(parsed):
         header, body = parsed[number]
-        if header.kind == Kind.COMMIT and not created:
-            created = _commit_decoder.decode(body).time
+        commit = _commit(parsed, number)
+        if commit is not None and not created:
+            created = commit.time
         if header.kind == Kind.VECTORS and not header.flags & Flag.MORE:
             try:
                 vectors = str(decode_vectors(header, body, number)[1].dtype)

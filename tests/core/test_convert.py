@@ -1,14 +1,11 @@
-"""Convert: the same memory in other pictures, its past included. Recover: the same memory out of any pictures."""
+"""Convert: the same memory in other pictures, its past included."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -24,53 +21,12 @@ from memvid_core import (
     MemoryFileError,
     MemoryNotFoundError,
     NotAMemoryError,
-    Record,
     VectorError,
     as_embedder,
 )
-from memvid_core.convert import convert, recover
-from memvid_core.video.scan import Scan, scan
+from memvid_core.convert import convert
 from tests.core.embedders import embed
-
-SMALL = {"frame_size": 256, "preset": "compact"}
-
-
-def lived(path: Path, seed: int = 0, *, commits: int = 8, **settings: Any) -> Path:
-    """A memory with a past: records added, replaced, changed and deleted at random."""
-    rng = random.Random(seed)
-    with Memory.create(path, description="a past", **settings) as memory:
-        for commit in range(commits):
-            ids = [f"r{rng.randrange(12)}" for _ in range(rng.randrange(1, 6))]
-            if rng.random() < 0.3 and len(memory):
-                memory.delete(rng.sample([record.id for record in memory], 1))
-            else:
-                texts = [f"{record_id} of commit {commit}: wing 날개 {rng.random()}" for record_id in ids]
-                memory.add(texts, [{"commit": commit, "deep": {"list": [1, 2.5, None, "é"]}}] * len(ids), ids)
-    return path
-
-
-def told(memory: Memory) -> list[tuple[int, object, int, int]]:
-    return [(commit.number, commit.time, commit.added, commit.deleted) for commit in memory.history()]
-
-
-def states(path: Path, **opened: Any) -> list[list[Record]]:
-    """What the memory held after each of its commits."""
-    with Memory.open(path, **opened) as memory:
-        numbers = [commit.number for commit in memory.history()]
-    found = []
-    for number in numbers:
-        with Memory.open(path, as_of=number, **opened) as memory:
-            found.append(list(memory))
-    return found
-
-
-def assert_same(one: Path, other: Path, **opened: Any) -> None:
-    with Memory.open(one, **opened) as first, Memory.open(other, **opened) as second:
-        assert told(first) == told(second)
-        assert second.verify().ok
-        about = ("records", "deleted", "commits", "created", "modified", "embedder", "dimension", "description")
-        assert [getattr(first.info(), name) for name in about] == [getattr(second.info(), name) for name in about]
-    assert states(one, **opened) == states(other, **opened)
+from tests.core.memories import SMALL, assert_same, lived
 
 
 class TestConvert:
@@ -258,147 +214,3 @@ class TestRefused:
             convert(tmp_path / "none.mp4", tmp_path / "b.mp4", codec="pcm", vectors="float16", embedder=Broken())
         assert not (tmp_path / "b.mp4").exists()
         assert not list(tmp_path.glob("*.converting"))
-
-
-# ------------------------------------------------------------------------------------------------------- recovering
-
-Picture = NDArray[np.uint8]
-
-
-def pictures_of(path: Path) -> list[Picture]:
-    with av.open(str(path)) as container:
-        return [np.asarray(frame.to_ndarray(format="gray"), np.uint8) for frame in container.decode(video=0)]
-
-
-def film(pictures: list[Picture], path: Path, encoder: str, side: int, **options: str) -> Path:
-    """The pictures as another program would code them, at another size."""
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream(encoder, rate=25, options=options)
-        stream.width = stream.height = side
-        stream.pix_fmt = "yuv420p"
-        for time, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(picture, format="gray").reformat(side, side, "yuv420p")
-            frame.pts, frame.time_base = time, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A memory with a past as symbols, its index gone."""
-    home = tmp_path_factory.mktemp("shown")
-    lived(home / "store.mp4", 5)
-    convert(home / "store.mp4", home / "shown.mp4", codec="qr", codec_options={"frame_size": 256})
-    return home / "shown.mp4"
-
-
-@pytest.fixture(scope="module")
-def found(shown: Path) -> Scan:
-    return scan(shown)
-
-
-def without(found: Scan, lost: Callable[[int], bool]) -> Scan:
-    """What a scan would have found if some frames had not been seen."""
-    ((stream, payloads),) = found.streams.items()
-    kept = {number: payload for number, payload in payloads.items() if not lost(number)}
-    report = scan_report(found)
-    report.missing = {stream: [number for number in range(max(kept) + 1) if number not in kept]}
-    return Scan({stream: kept}, [], report)
-
-
-def scan_report(found: Scan) -> Any:
-    return type(found.report)(**vars(found.report))
-
-
-class TestRecover:
-    def test_a_transcoded_and_rescaled_video(self, shown: Path, tmp_path: Path) -> None:
-        filmed = film(pictures_of(shown), tmp_path / "filmed.mkv", "libx264", 384, crf="28")
-        done = recover(filmed, tmp_path / "back.mp4")
-        assert done.whole
-        assert not done.missing
-        assert done.scan.pictures == done.scan.repeated + done.scan.symbols
-        assert_same(shown, tmp_path / "back.mp4")
-
-    def test_a_folder_of_images(self, shown: Path, tmp_path: Path) -> None:
-        folder = tmp_path / "images"
-        folder.mkdir()
-        (folder / "read me.txt").write_text("screenshots")
-        for number, picture in enumerate(pictures_of(shown)[::3]):
-            av.VideoFrame.from_ndarray(picture, format="gray").to_image().save(folder / f"shot {number}.png")
-        assert recover(folder, tmp_path / "back.mp4").whole
-        assert_same(shown, tmp_path / "back.mp4")
-
-    def test_arrays(self, shown: Path, tmp_path: Path) -> None:
-        assert recover(pictures_of(shown), tmp_path / "back.mp4").whole
-
-    def test_any_one_frame_may_be_missing_and_is_named(self, shown: Path, found: Scan, tmp_path: Path) -> None:
-        with Memory.open(shown) as memory:
-            wanted = {record.id: record.text for record in memory}
-            history = {commit.number: commit.time for commit in memory.history()}
-        last = max(number for number, _ in found)
-        for gone in range(last):
-            target = tmp_path / f"{gone}.mp4"
-            done = recover(without(found, gone.__eq__), target)
-            assert done.missing == [gone]
-            assert not done.whole
-            with Memory.open(target, embedder=HashingEmbedder()) as memory:
-                assert memory.verify().ok
-                kept = {record.id: record.text for record in memory}
-                assert len(kept) == len(memory)  # no id twice, whatever tombstone was lost
-                missing = wanted.keys() - kept.keys()
-                assert len(missing) <= done.written.lost
-                assert all(history[commit.number] <= commit.time for commit in memory.history())
-
-    def test_nothing_but_the_last_commits(self, found: Scan, tmp_path: Path) -> None:
-        half = max(number for number, _ in found) // 2
-        done = recover(without(found, lambda number: number < half), tmp_path / "back.mp4")
-        assert done.written.damage[0].reason.startswith("what the memory says of itself was not seen")
-        assert done.written.lost > 0
-        with Memory.open(tmp_path / "back.mp4", embedder=HashingEmbedder()) as memory:
-            assert len(memory) > 0
-            assert memory.verify().ok
-            assert memory.search("wing", k=1)
-
-    def test_a_claim_of_more_frames_than_there_are_takes_no_memory(self, found: Scan, tmp_path: Path) -> None:
-        ((stream, payloads),) = found.streams.items()
-        far = dict(payloads)
-        far[(1 << 32) - 1] = far.pop(max(far))  # a COMMIT frame four billion frames away
-        report = scan_report(found)
-        report.missing = {stream: []}
-        done = recover(Scan({stream: far}, [], report), tmp_path / "back.mp4")
-        assert done.written.records > 0
-
-    def test_several_memories_in_one_video(self, shown: Path, tmp_path: Path) -> None:
-        with Memory.create(tmp_path / "other.mp4", codec="qr", codec_options=SMALL) as memory:
-            memory.add("another memory", ids="x")
-        both = pictures_of(shown) + pictures_of(tmp_path / "other.mp4")
-        found = scan(both)
-        with pytest.raises(NotAMemoryError, match="2 memories; say which stream"):
-            recover(found, tmp_path / "back.mp4")
-        with pytest.raises(NotAMemoryError, match="no stream 1; there are"):
-            recover(found, tmp_path / "back.mp4", stream=1)
-        small = min(found.streams, key=lambda stream: len(found.streams[stream]))
-        assert recover(found, tmp_path / "back.mp4", stream=small).stream == small
-        with Memory.open(tmp_path / "back.mp4") as memory:
-            assert [record.id for record in memory] == ["x"]
-
-    def test_what_shows_no_memory(self, shown: Path, tmp_path: Path) -> None:
-        target = tmp_path / "back.mp4"
-        with pytest.raises(NotAMemoryError, match="no symbol of a memory"):
-            recover([np.full((64, 64), 255, np.uint8)] * 3, target)
-        with av.open(str(tmp_path / "sound.wav"), "w") as container:
-            stream = container.add_stream("pcm_s16le", rate=8000)
-            sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
-            sound.sample_rate = 8000
-            container.mux(stream.encode(sound))
-            container.mux(stream.encode(None))
-        with pytest.raises(NotAMemoryError, match="no pictures: it carries audio"):
-            recover(tmp_path / "sound.wav", target)
-        with pytest.raises(NotAMemoryError, match="2 plain texts"):
-            recover(Scan({}, ["a", "b"], scan_report(scan(shown))), target)
-        with pytest.raises(MemoryNotFoundError):
-            recover(tmp_path / "none.mp4", target)
-        with pytest.raises(MemoryExistsError):
-            recover(shown, shown)
-        assert not target.exists()

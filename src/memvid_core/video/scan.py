@@ -222,7 +222,8 @@ def _natural(file: Path) -> list[tuple[int, str]]:
 
 def _gray(picture: NDArray[Any]) -> Gray:
     picture = np.asarray(picture)
-    if picture.dtype != np.uint8 or not (picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] in (3, 4))):
+    shaped = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] in (3, 4))
+    if picture.dtype != np.uint8 or not shaped or not picture.size:
         raise NotAMemoryError(
             f"an array of shape {picture.shape} and type {picture.dtype} is no picture: it takes (height, width) or"
             " (height, width, 3), uint8"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,7 @@ from memvid_core.errors import CodecError, MemoryExistsError, MemoryNotFoundErro
 from memvid_core.video import QRCodec, VideoFile
 from memvid_core.video.plain import write_plain
 from memvid_core.video.scan import scan
-
-Picture = NDArray[np.uint8]
-Change = Callable[[list[Picture]], list[Picture]]
+from tests.core.video.pictures import Picture, pictures_of, transcode
 
 
 def payloads_of(*sizes: int, seed: int = 0) -> list[bytes]:
@@ -33,58 +31,6 @@ def write_memory(path: Path, codec: QRCodec, *commits: Sequence[bytes]) -> None:
             video.append(payloads)
 
 
-def pictures_of(path: Path) -> list[Picture]:
-    with av.open(str(path)) as container:
-        return [np.asarray(frame.to_ndarray(format="gray"), np.uint8) for frame in container.decode(video=0)]
-
-
-def transcode(
-    pictures: Iterable[Picture],
-    path: Path,
-    encoder: str,
-    options: dict[str, str],
-    *,
-    side: int | None = None,
-    fps: int = 30,
-    bit_rate: int = 0,
-) -> None:
-    """The pictures as another program would code them: limited range, its own key pictures, B-frames and lookahead."""
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream(encoder, rate=fps, options=options)
-        stream.pix_fmt = "yuv420p"
-        if bit_rate:
-            stream.bit_rate = bit_rate
-        for time, picture in enumerate(pictures):
-            height, width = (side, side) if side else picture.shape
-            if not time:
-                stream.width, stream.height = width, height
-            frame = av.VideoFrame.from_ndarray(picture, format="gray")
-            frame = frame.reformat(width=width, height=height, format="yuv420p")
-            frame.pts, frame.time_base = time, Fraction(1, fps)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-
-def as_is(pictures: list[Picture]) -> list[Picture]:
-    return pictures
-
-
-def at_24_of_30(pictures: list[Picture]) -> list[Picture]:
-    return [pictures[round(i * 30 / 24)] for i in range(len(pictures) * 24 // 30)]
-
-
-def dropped(pictures: list[Picture]) -> list[Picture]:
-    rng = random.Random(1)
-    gone = set(rng.sample(range(len(pictures)), max(1, len(pictures) // 20)))
-    return [picture for i, picture in enumerate(pictures) if i not in gone]
-
-
-def blacked_out(pictures: list[Picture]) -> list[Picture]:
-    """One picture in twenty, all in one place, which is the worst."""
-    start, count = len(pictures) // 3, max(1, len(pictures) // 20)
-    return [picture * (not start <= i < start + count) for i, picture in enumerate(pictures)]
-
-
 @pytest.fixture(scope="module")
 def memory(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], list[Picture]]:
     """A robust memory of two commits, as payloads and as pictures."""
@@ -92,41 +38,6 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], list[
     first, second = payloads_of(3600, 20, 3000, 1100, 150), payloads_of(700, 150, seed=2)
     write_memory(path, QRCodec("robust"), first, second)
     return [*first, *second], pictures_of(path)
-
-
-@pytest.mark.parametrize(
-    ("encoder", "options", "side", "fps", "bit_rate", "name", "change"),
-    [
-        ("libx264", {"crf": "23", "preset": "veryfast"}, None, 30, 0, "a.mp4", as_is),
-        ("libx264", {"crf": "28", "preset": "veryfast"}, None, 30, 0, "a.mkv", as_is),
-        ("libx264", {"crf": "35", "preset": "veryfast"}, None, 30, 0, "a.mov", as_is),
-        ("libx265", {"crf": "28", "preset": "ultrafast", "x265-params": "log-level=none"}, None, 30, 0, "a.mp4", as_is),
-        ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}, None, 30, 1_000_000, "a.webm", as_is),
-        ("libx264", {"crf": "23", "preset": "veryfast"}, 384, 30, 0, "a.mp4", as_is),
-        ("libx264", {"crf": "23", "preset": "veryfast"}, 768, 30, 0, "a.mp4", as_is),
-        ("libx264", {"crf": "23", "preset": "veryfast"}, None, 24, 0, "a.mp4", at_24_of_30),
-        ("libx264", {"crf": "23", "preset": "veryfast"}, None, 30, 0, "a.mp4", dropped),
-        ("libx264", {"crf": "23", "preset": "veryfast"}, None, 30, 0, "a.mp4", blacked_out),
-    ],
-    ids=["h264-23", "h264-28", "h264-35", "h265-28", "vp9-1M", "x0.75", "x1.5", "24fps", "5%-dropped", "5%-black"],
-)
-def test_a_transcoded_memory_comes_back_whole(
-    memory: tuple[list[bytes], list[Picture]],
-    tmp_path: Path,
-    encoder: str,
-    options: dict[str, str],
-    side: int | None,
-    fps: int,
-    bit_rate: int,
-    name: str,
-    change: Change,
-) -> None:
-    payloads, pictures = memory
-    path = tmp_path / name
-    transcode(change(pictures), path, encoder, options, side=side, fps=fps, bit_rate=bit_rate)
-    result = scan(path)
-    assert list(result) == list(enumerate(payloads))
-    assert sum(map(len, result.report.missing.values())) == 0
 
 
 def bordered(picture: Picture) -> Picture:
@@ -237,6 +148,14 @@ def test_two_memories_in_one_recording_are_kept_apart() -> None:
         iter(result)
 
 
+def test_two_symbols_in_one_picture_are_both_read() -> None:
+    one, other = QRCodec(frame_size=200), QRCodec(frame_size=200)
+    first, second = (codec.draw(codec.contents([name], 0)[0]) for codec, name in ((one, b"one"), (other, b"other")))
+    for sheet in (np.hstack([first, second]), np.vstack([first, second])):
+        result = scan([sheet])
+        assert result.streams == {one.settings.stream: {0: b"one"}, other.settings.stream: {0: b"other"}}
+
+
 def test_a_symbol_of_someone_else_is_passed_over() -> None:
     codec = QRCodec(frame_size=200)
     from memvid_core.video import symbols
@@ -296,6 +215,8 @@ def test_sources_that_are_no_memory_are_typed_errors(tmp_path: Path) -> None:
         scan([np.zeros((40, 40), np.uint8)] * 3)
     with pytest.raises(NotAMemoryError, match="is no picture"):
         scan([np.zeros((4, 4, 4, 4), np.uint8)])
+    with pytest.raises(NotAMemoryError, match="is no picture"):
+        scan([np.zeros((0, 16), np.uint8)])
     noise = tmp_path / "noise.mp4"
     pictures = [np.random.default_rng(i).integers(0, 256, (64, 64), dtype=np.uint8) for i in range(5)]
     transcode(pictures, noise, "libx264", {})

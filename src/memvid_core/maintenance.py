@@ -135,6 +135,7 @@ def verify(replica: Replica) -> VerifyReport:
                 damage += entry.damage
                 advance(entry.cursor.offset)
         damage += journal.unfinished
-        return VerifyReport(commits, frames, records, total, journal.torn_bytes, tuple(damage))
+        repaired = tuple(sorted(journal.video.repaired))
+        return VerifyReport(commits, frames, records, total, journal.torn_bytes, tuple(damage), repaired)
     finally:
         journal.close()

@@ -105,7 +105,11 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 class VerifyReport(msgspec.Struct, frozen=True):
-    """What ``verify`` read and what it found."""
+    """What ``verify`` read and what it found.
+
+    ``repaired`` lists the frames of a QR memory that parity symbols stood in for, their own being unreadable:
+    nothing of them is lost, and less can be lost from now on.
+    """
 
     commits: int
     frames: int
@@ -113,6 +117,7 @@ class VerifyReport(msgspec.Struct, frozen=True):
     bytes: int
     torn_bytes: int
     damage: tuple[Damage, ...] = ()
+    repaired: tuple[int, ...] = ()
 
     @property
     def ok(self) -> bool:

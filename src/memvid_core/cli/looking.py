@@ -95,6 +95,9 @@ def verify(memory_path: MemoryPath, as_json: AsJson = False) -> None:
             say(f"  {commit}{damage.reason}{lost}")
         if report.torn_bytes:
             say(f"  the last write never finished: {count(report.torn_bytes, 'byte')}, which the next write cuts off")
+        if report.repaired:
+            say(f"  {count(len(report.repaired), 'frame')} rebuilt from parity: {', '.join(map(str, report.repaired))}")
+            note(f"nothing of them is lost; to write them anew: memvid compact --keep-history {memory_path}")
         if report.damage:
             note(f"the rest stays usable; to drop what is lost: memvid compact --drop-damaged {memory_path}")
     if not report.ok:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from memvid_core.cli.creating import new_memory
-from memvid_core.cli.failures import NOTHING, PARTLY
+from memvid_core.cli.failures import PARTLY
 from memvid_core.cli.options import AsJson, EmbedderName, MemoryPath, opened
 from memvid_core.cli.output import count, files_progress, megabytes, note, say, write_json
 
@@ -160,7 +160,7 @@ def scan(
 ) -> None:
     """Read a memory out of any video that shows it: transcoded, rescaled, filmed from a screen.
 
-    What is missing is named (exit code 1); what can be read is written all the same.
+    What is missing is named (exit code 3); what can be read is written all the same.
     """
     from memvid_core.convert import recover
     from memvid_core.video.scan import scan as look
@@ -201,7 +201,7 @@ def scan(
             note(f"{count(len(told.missing), 'frame')} not found: {named}{more}")
         _name_damage(written.damage, written.lost)
     if not told.whole:
-        raise typer.Exit(NOTHING)
+        raise typer.Exit(PARTLY)
 
 
 def _write_texts(source: Path, output: Path, texts: list[str], embedder: str | None, as_json: bool) -> None:

@@ -117,7 +117,7 @@ class TestScan:
         for number, picture in enumerate(pictures[:2] + pictures[4:]):  # without those of one frame
             picture.save(f"shots/{number}.png")
         done = memvid("scan", "shots", "-o", "back.mp4")
-        assert done.code == 1
+        assert done.code == 3
         assert done.err.startswith("1 frame not found: 2\n")
         assert Path("back.mp4").exists()
         assert memvid("verify", "back.mp4").code == 0

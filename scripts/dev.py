@@ -65,6 +65,7 @@ SYSTEM_NEEDS = (
     SystemNeed("chromedriver", ["chromium-driver"], _any_command("chromedriver"), "drives that browser"),
     SystemNeed("ffmpeg", ["ffmpeg"], _any_command("ffmpeg"), "decodes a memory strictly, and re-encodes QR videos"),
     SystemNeed("libzbar", ["libzbar0"], lambda: bool(ctypes.util.find_library("zbar")), "reads QR symbols (pyzbar)"),
+    SystemNeed("zbarimg", ["zbar-tools"], _any_command("zbarimg"), "reads a screenshot of a QR memory"),
 )
 
 

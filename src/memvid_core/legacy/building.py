@@ -13,7 +13,7 @@ from memvid_core.embedding import Embedder
 from memvid_core.errors import CodecError, NotAMemoryError
 from memvid_core.ingest import Chunk
 from memvid_core.journal import Journal
-from memvid_core.legacy.places import coding, picture_rate, pictures
+from memvid_core.legacy.places import coding, picture_rate, picture_settings, pictures
 from memvid_core.legacy.pointer import index_folder, open_memory
 from memvid_core.locking import WriterLock
 from memvid_core.memory import Memory
@@ -106,9 +106,9 @@ def _write(memory: Memory, waiting: list[Chunk], show: bool | None) -> Built:
     return {
         "total_chunks": info.records,
         "codec": coding(memory),
+        **picture_settings(memory),
         "total_frames": info.frames,
         "total_pictures": shown,
-        "fps": rate,
         "duration_seconds": shown / rate,
         "video_size_mb": info.bytes / 1e6,
         "index_stats": index_stats(memory),

@@ -246,7 +246,8 @@ class MemvidEncoder:
             fps: Pictures a second, of a QR memory.
             frame_size: Width and height in pixels, of a QR memory.
             video_codec: ``pcm`` (the default), the store; or ``h264``, ``h265`` (``hevc``) or ``av1``: symbols that can
-                be filmed and re-encoded. When appending, the memory's own stays.
+                be filmed and re-encoded. When appending, the memory's own stays, and so do the other settings; what
+                was asked for in vain is in ``unused_settings`` of what is returned.
             crf: Quality of a QR memory, 0 (best) to 51, for AV1 to 63.
             show_progress: A bar, on a terminal.
             preset: ``robust`` or ``compact``, of a QR memory.
@@ -282,7 +283,9 @@ class MemvidEncoder:
             "index_file": None if index is None else os.fspath(index),
             **told,
             "new_chunks": new,
-            "unused_settings": [key for key, value in given.items() if value is not None and is_pcm],
+            "unused_settings": [
+                key for key, value in given.items() if value is not None and (is_pcm or told[key] != value)
+            ],
             "build_seconds": time.monotonic() - started,
         }
 

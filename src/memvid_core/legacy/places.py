@@ -10,7 +10,17 @@ from memvid_core.journal import RowFrame
 from memvid_core.journal.frames import Kind
 from memvid_core.memory import Memory
 
-__all__ = ["CacheState", "cache_state", "clear_cache", "coding", "frames_of", "picture_rate", "pictures", "prefetch"]
+__all__ = [
+    "CacheState",
+    "cache_state",
+    "clear_cache",
+    "coding",
+    "frames_of",
+    "picture_rate",
+    "picture_settings",
+    "pictures",
+    "prefetch",
+]
 
 _PCM_RATE = 30
 
@@ -68,6 +78,14 @@ def coding(memory: Memory) -> str:
     codec = memory._replica.journal.video.codec
     settings = getattr(codec, "settings", None)
     return codec.name if settings is None else str(settings.video_codec)
+
+
+def picture_settings(memory: Memory) -> dict[str, int | None]:
+    """The ``fps``, ``frame_size`` and ``crf`` of its pictures; the store has no quality."""
+    codec = memory._replica.journal.video.codec
+    settings = getattr(codec, "settings", None)
+    crf = None if settings is None else int(settings.encoder.crf)
+    return {"fps": picture_rate(memory), "frame_size": codec.size[0], "crf": crf}
 
 
 def picture_rate(memory: Memory) -> int:

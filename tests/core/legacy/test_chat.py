@@ -159,8 +159,9 @@ class TestAnswers:
 
     def test_an_empty_question(self, chat: MemvidChat) -> None:
         for stream in (False, True):
-            with pytest.raises(QueryError):
-                chat.chat(" ", stream=stream)
+            for question in (" ", None):
+                with pytest.raises(QueryError):
+                    chat.chat(question, stream=stream)  # type: ignore[arg-type]
 
     def test_an_empty_memory(self, tmp_path: Path, model: Model) -> None:
         Memory.create(tmp_path / "m.mp4").close()

@@ -319,6 +319,13 @@ class TestAppending:
             ]  # fmt: skip
             assert [commit.added for commit in retriever.memory.history()] == [50, 2]
 
+    def test_the_memory_keeps_its_settings_and_what_was_asked_in_vain_is_told(self, tmp_path: Path) -> None:
+        encoder = self.built(tmp_path / "m.mp4", 2, video_codec="h264", frame_size=256, fps=24)
+        encoder.add_chunks(["more"])
+        stats = encoder.build_video(tmp_path / "m.mp4", fps=24, frame_size=512, crf=20)
+        assert (stats["fps"], stats["frame_size"]) == (24, 256)
+        assert stats["unused_settings"] == ["frame_size", "crf"]
+
     def test_the_same_encoder_goes_on(self, tmp_path: Path) -> None:
         encoder = self.built(tmp_path / "m.mp4", 3)
         assert encoder.chunks == []

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
+import re
+import unicodedata
+from collections import Counter
 from pathlib import PurePath
 
-__all__ = ["BINARY_SUFFIXES", "DOCUMENT_FORMATS", "SNIFF_BYTES", "format_of", "language_of", "looks_binary"]
+__all__ = ["BINARY_SUFFIXES", "DOCUMENT_FORMATS", "SNIFF_BYTES", "format_of", "language_of", "looks_binary", "utf16_of"]
 
 SNIFF_BYTES = 8192
+
+_MARKS = " \n.,!?\u3000、。，！？「」《》"
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a]")
 
 DOCUMENT_FORMATS = {
     ".pdf": "pdf",
@@ -75,11 +82,37 @@ def language_of(path: PurePath) -> str | None:
 
 def looks_binary(head: bytes) -> bool:
     """Say whether a file's first bytes are no text in any encoding: they have NUL bytes, not as UTF-16 has them."""
-    if b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
-        return False
-    # Western text in UTF-16 without a mark: every other byte is 0, and the ones beside them are printable.
+    marked = head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"))
+    return b"\0" in head and not marked and utf16_of(head) is None
+
+
+def utf16_of(head: bytes) -> str | None:
+    """Return which UTF-16 a file's first bytes are that have no byte-order mark, or None.
+
+    Example:
+        >>> utf16_of("plain".encode("utf-16-le")), utf16_of("날개는 양력을.".encode("utf-16-be")), utf16_of(b"plain")
+        ('utf-16-le', 'utf-16-be', None)
+    """
+    if not _CONTROL.search(head):  # a space has a 0 in UTF-16, an ideographic full stop a 2
+        return None
     even, odd = head[::2], head[1::2]
+    # Western text: every other byte is 0, and the ones beside them are printable.
     zeros, letters = (even, odd) if even.count(0) > odd.count(0) else (odd, even)
     beside = [letter for zero, letter in zip(zeros, letters, strict=False) if zero == 0]
     printable = sum(0x20 <= letter < 0x7F or letter in b"\t\n\r" or letter >= 0xA0 for letter in beside)
-    return len(beside) < 0.2 * len(zeros) or letters.count(0) > 0 or printable < 0.98 * len(beside)
+    if beside and len(beside) >= 0.2 * len(zeros) and not letters.count(0) and printable >= 0.98 * len(beside):
+        return "utf-16-be" if zeros is even else "utf-16-le"
+    return next((name for name in ("utf-16-le", "utf-16-be") if _spells(head, name)), None)
+
+
+def _spells(head: bytes, encoding: str) -> bool:
+    """Whether bytes are text of a few scripts with spaces or punctuation: the other byte order gives signs of many."""
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(head[:2048])  # the last sign may be cut
+    except UnicodeDecodeError:
+        return False
+    marks = sum(char in _MARKS for char in text)
+    strange = sum(unicodedata.category(char) in ("Cc", "Cn", "Co") and char not in "\t\n\r\f" for char in text)
+    scripts = Counter(unicodedata.name(char, "").split(" ")[0] for char in text if char > "\x7f" and char.isalpha())
+    main = sum(number for _, number in scripts.most_common(3))
+    return marks >= 0.02 * len(text) > 0 and strange <= 0.01 * len(text) and main >= 0.95 * scripts.total()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import builtins
 
+import numpy as np
 import pytest
 
 from memvid_core.errors import IngestError, MissingExtraError
@@ -45,6 +46,15 @@ def test_unicode_in_any_form(text, encoding):
     assert decode(text.encode(encoding)) == text
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text", [KOREAN, JAPANESE, CHINESE, TAIWANESE, RUSSIAN, GREEK, "안녕하세요.", "ไทย ภาษาไทย", "abc"]
+)
+def test_utf16_without_a_mark_is_told_by_its_scripts(text, encoding):
+    assert decode(text.encode(encoding)) == text
+    assert decode(f"{text}\n".encode(encoding) * 1000) == f"{text}\n" * 1000
+
+
 def test_utf8_needs_no_extra(monkeypatch):
     real = builtins.__import__
 
@@ -69,7 +79,14 @@ def test_newlines_become_one_kind():
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 20, bytes(range(256)) * 8, b"\xff\xfea\x00\x00\xd8b\x00", b"\xef\xbb\xbf\xff"],
+    [
+        *(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 20, bytes(range(256)) * 8),
+        *(b"\xff\xfea\x00\x00\xd8b\x00", b"\xef\xbb\xbf\xff"),
+        np.random.default_rng(1).bytes(4000),
+        np.random.default_rng(1).integers(0x4E00, 0x9FFF, 4000, dtype="<u2").tobytes(),  # a sensor's numbers
+        np.random.default_rng(1).normal(0, 500, 4000).astype("<i2").tobytes(),  # a sound
+        np.arange(4000, dtype="<f4").tobytes(),
+    ],
 )
 def test_what_is_no_text_is_refused(data):
     with pytest.raises(IngestError):

@@ -6,7 +6,7 @@ import codecs
 from typing import Any
 
 from memvid_core.errors import IngestError
-from memvid_core.ingest.languages import SNIFF_BYTES, looks_binary
+from memvid_core.ingest.languages import SNIFF_BYTES, looks_binary, utf16_of
 from memvid_core.ingest.readers.extras import require
 
 __all__ = ["decode"]
@@ -58,10 +58,11 @@ def _decode(data: bytes) -> str:
         if data.startswith(mark):
             return _strictly(data, encoding)
     head = data[:SNIFF_BYTES]
-    if b"\0" in head:
-        if looks_binary(head):
-            raise IngestError("a binary file, not a text")
-        return _strictly(data, "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be")
+    if looks_binary(head):
+        raise IngestError("a binary file, not a text")
+    wide = utf16_of(head)
+    if wide is not None:
+        return _strictly(data, wide)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as exc:

@@ -317,6 +317,7 @@ class _Run:
                     "added": report.added if report else [],
                     "changed": report.changed if report else [],
                     "unchanged": report.unchanged if report else [],
+                    "empty": report.empty if report else [],
                     "removed": report.removed if report else [],
                     "failed": [
                         {"source": source, "type": type(error).__name__, "message": str(error)}
@@ -346,6 +347,7 @@ class _Run:
             files = len(report.added) + len(report.changed)
             told = [f"{told[0]} from {count(files, 'file')}"] if chunks or files else []
             rest = {"changed": report.changed, "unchanged": report.unchanged, "gone": report.removed}
+            rest["without text"] = report.empty
             told += [f"{len(names):,} {word}" for word, names in rest.items() if names]
         told = told or ["nothing to do"]
         told[-1] += f" in {time.monotonic() - self.started:.1f} s"

@@ -39,6 +39,7 @@ class SyncReport(msgspec.Struct):
         added: Files that were not in the memory.
         changed: Files whose content, or the way it is cut, was another.
         unchanged: Files that were not read again.
+        empty: Files without text, of which the memory has no record; they are looked into again each time.
         removed: Sources whose files are gone; their records were deleted.
         failed: Files that could not be read, with the error that says why; their records, if any, stay.
         chunks: Records written.
@@ -47,6 +48,7 @@ class SyncReport(msgspec.Struct):
     added: list[str] = []
     changed: list[str] = []
     unchanged: list[str] = []
+    empty: list[str] = []
     removed: list[str] = []
     failed: dict[str, MemvidError] = {}
     chunks: int = 0
@@ -149,7 +151,8 @@ class _Batch:
         texts, metadata, ids, longer = [], [], [], []
         for result, digest in results:
             replaced = result.source in self._known
-            (self._report.changed if replaced else self._report.added).append(result.source)
+            report = self._report
+            (report.changed if replaced else report.added if result.chunks else report.empty).append(result.source)
             if replaced:
                 longer.append({"source": result.source, "chunk": {"$gte": len(result.chunks)}})
             for number, chunk in enumerate(result.chunks):

@@ -39,6 +39,7 @@ def test_build_says_in_json_what_it_did(folder: Path) -> None:
         "added": ["docs/engine.txt", "docs/wings.md", "docs/비행.md"],
         "changed": [],
         "unchanged": [],
+        "empty": [],
         "removed": [],
         "failed": [],
     }

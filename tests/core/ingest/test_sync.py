@@ -69,6 +69,17 @@ def test_what_changed_is_replaced_whole(memory, docs, sentences):
     assert contents(memory) == expected(*ALL)
 
 
+def test_files_without_text_are_told_and_added_never(memory, docs):
+    (docs / "blank.md").write_text(" \n\n")
+    (docs / "none.txt").write_bytes(b"")
+    for _ in range(2):
+        report = sync(memory, "docs")
+        assert report.empty == ["docs/blank.md", "docs/none.txt"]
+    assert (report.added, report.changed, report.unchanged) == ([], [], list(ALL))
+    (docs / "blank.md").write_text("No longer.")
+    assert sync(memory, "docs").added == ["docs/blank.md"]
+
+
 def test_what_is_gone_is_dropped(memory, docs):
     memory.add(["by hand"], ids=["mine"], metadata=[{"source": "docs/hand.md", "chunk": 0}])
     sync(memory, "docs")

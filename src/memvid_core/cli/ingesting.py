@@ -281,8 +281,10 @@ class _Run:
             yield
         except (Exception, KeyboardInterrupt) as exc:
             commits = memory.history()[before:]
-            added = sum(commit.added for commit in commits)
+            added = sum(commit.added for commit in commits) + len(self.ids)
             told = f"{count(added, 'record')} of this run {'is' if added == 1 else 'are'} in {memory.path}"
+            if not commits and not self.ids:
+                told = "nothing was written"
             if commits and command:
                 told += f"; to go on: {self._command(command, memory.path)}"
             if isinstance(exc, KeyboardInterrupt):

@@ -27,7 +27,7 @@ __all__ = [
     "write_text",
 ]
 
-_NAME = 32  # characters of a file's name beside a bar
+_NAME = 24  # cells of a file's name beside a bar
 
 Update = Callable[[int, int, str], None]
 """Call it with how much is done, out of how much, and what was done last."""
@@ -138,26 +138,57 @@ def files_progress(title: str, unit: str = "files") -> Iterator[Update]:
     if not sys.stderr.isatty():
         yield lambda done, total, last: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.constrain import Constrain
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.table import Column
 
+    screen = console(stderr=True)
+
+    class Bar(Progress):
+        def get_renderable(self) -> Constrain:
+            # The terminal's echo of Ctrl-C must find room behind the bar, or it opens a line that is never cleared.
+            return Constrain(super().get_renderable(), max(1, screen.width - len("^C")))
+
     columns = (
+        SpinnerColumn("line"),  # turns while a commit is written and no file comes in
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),
         MofNCompleteColumn(),
         TextColumn(unit),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[last]}", style="dim", markup=False, table_column=Column(no_wrap=True, ratio=1)),
+        TextColumn("{task.fields[last]}", style="dim", markup=False, table_column=Column(no_wrap=True, ratio=2)),
     )
-    with Progress(*columns, console=console(stderr=True), transient=True, expand=True) as bar:
+    with Bar(*columns, console=screen, transient=True, expand=True) as bar:
         task = bar.add_task(title, total=None, last="")
 
         def update(done: int, total: int, last: str) -> None:
-            # The end of a path says more than its beginning.
-            shown = last if len(last) <= _NAME else f"…{last[1 - _NAME :]}"
-            bar.update(task, completed=done, total=total, last=printable(shown))
+            bar.update(task, completed=done, total=total, last=_end(printable(last), _NAME))
 
         yield update
+
+
+def _end(text: str, width: int) -> str:
+    """As much of the end as fits; of a path it says more than the beginning.
+
+    Example:
+        >>> _end("docs/a.md", 9), _end("docs/a.md", 5), _end("문서/날개.md", 7)
+        ('docs/a.md', '…a.md', '…개.md')
+    """
+    from rich.cells import cell_len
+
+    if cell_len(text) <= width:
+        return text
+    end = text[1 - width :]
+    while cell_len(end) >= width:
+        end = end[1:]
+    return f"…{end}"
 
 
 # ------------------------------------------------------------------------------------------------------ for scripts

@@ -75,7 +75,7 @@ def test_ctrl_c_before_the_first_commit_leaves_nothing(many: Path) -> None:
     program = "import signal, memvid_core.ingest.sync as s\ns.read_many = lambda *a, **k: signal.raise_signal(2)\n"
     done = process("build", many, "-o", "notes.mp4", code=program + "from memvid_core.cli import app; app()")
     assert done.code == 130
-    assert done.err == "stopped: 0 records of this run are in notes.mp4\n"
+    assert done.err == "stopped: nothing was written\n"
     assert {path.name for path in Path().iterdir()} == {"many"}
 
 
@@ -208,3 +208,12 @@ if sys.platform != "win32":
         assert code == 0
         assert "60/60" in shown
         assert plain(shown).splitlines()[-1].startswith("notes.mp4: 120 records from 60 files in ")
+
+    def test_a_bar_leaves_room_for_the_echo_of_ctrl_c(many: Path) -> None:
+        # Behind a full line the echo opens a second one, and the bar is cleared a line too low.
+        for width in (60, 100):
+            code, shown = on_a_terminal("build", many, "-o", f"{width}.mp4", width=width)
+            assert code == 0
+            bars = [part for part in re.split("[\r\n]", plain(shown)) if "Reading" in part]
+            assert bars
+            assert max(map(cell_len, bars)) <= width - 2

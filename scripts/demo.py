@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import subprocess
 import sys
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import av
+
+from memvid_core import Memory
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "demo"
@@ -50,23 +55,45 @@ def text_bytes() -> int:
 
 
 def describe_video() -> None:
-    """What a player sees in the file."""
-    with av.open(str(ROOT / MEMORY)) as container:
+    """What a player sees in the file, and what its bytes are."""
+    with av.open(str(MEMORY)) as container:
         stream = container.streams.video[0]
         pictures = sum(1 for _ in container.decode(stream))
         context = stream.codec_context
         seconds = pictures / float(stream.average_rate or 30)
         print(f"{context.name}, {context.profile}, {context.width} x {context.height}, ", end="")
         print(f"{pictures} pictures, {seconds:.1f} s. Any player and any browser opens it:")
-        print(styled(f"  {ROOT / MEMORY}", "36"))
-    size = (ROOT / MEMORY).stat().st_size
-    print(f"{text_bytes():,} bytes of Markdown became {size:,} bytes of video, text and vectors.\n")
+        print(styled(f"  {MEMORY.resolve()}", "36"))
+    with Memory.open(MEMORY) as memory:
+        told = memory.info()
+    vectors = told.records * (told.dimension or 0) * 2  # float16
+    print(f"{text_bytes():,} bytes of Markdown became {told.bytes:,} bytes of video: {told.bytes - vectors:,} for")
+    print(f"text, ids and metadata, {vectors:,} for {told.records:,} vectors of {told.dimension} numbers.\n")
+
+
+def ask_from_langchain() -> None:
+    """The same file as a vector store of LangChain; shown, then run."""
+    from langchain_memvid import MemvidVectorStore
+
+    with MemvidVectorStore(path="build/demo/project.mp4", mode="r") as store:
+        retriever = store.as_retriever(search_kwargs={"k": 2, "filter": {"source": {"$like": "docs/%"}}})
+        for document in retriever.invoke("how are PDF pages read?"):
+            print(document.metadata["source"], "-", document.metadata["heading"])
+
+
+def run_shown(function: Callable[[], None]) -> None:
+    """Show the body of a function, and run it."""
+    body = inspect.getsource(function).partition('"""\n')[2]
+    print(styled(textwrap.dedent(body), "1"), flush=True)
+    function()
+    print(flush=True)
 
 
 def main() -> None:
-    """Build, look, search, verify, and search once more without the index."""
+    """Build, search, look at the video, verify, search without the index, and search from LangChain."""
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir(parents=True)
+    os.chdir(ROOT)  # so that the paths shown are short, and right
     print("This builds a memory from the documents of this repository and asks it questions.")
     print("No network, no model to download, no server: everything is in one MP4 file.\n")
 
@@ -78,7 +105,7 @@ def main() -> None:
     memvid("search", str(MEMORY), "what happens when the process is killed while writing?", "-k", "3")
     memvid("search", str(MEMORY), "I_PCM macroblock", "-k", "1")
     if "README.ko.md" in SOURCES:
-        memvid("search", str(MEMORY), "설치하는 방법", "-k", "1")
+        memvid("search", str(MEMORY), "파일이 손상되면 어떻게 되나요?", "-k", "1")
 
     step("3. It is an ordinary video")
     describe_video()
@@ -86,12 +113,15 @@ def main() -> None:
     step("4. Nothing in it is damaged")
     memvid("verify", str(MEMORY))
 
-    step("5. The index beside it is only a cache: without it, the answers come from the video alone")
-    index = Path(f"{ROOT / MEMORY}.index")
+    step("5. The index beside it is only a cache: delete it, and ask again")
+    index = Path(f"{MEMORY}.index")
     if index.is_dir():
         shutil.rmtree(index)
-        print(f"deleted {index.relative_to(ROOT)}")
+        print(f"deleted {index}")
     memvid("search", str(MEMORY), "what happens when the process is killed while writing?", "-k", "1")
+
+    step("6. For LangChain the same file is a vector store")
+    run_shown(ask_from_langchain)
 
     step("Now yours")
     program = Path(sys.executable).parent / "memvid"

@@ -30,7 +30,7 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 
 # What the environment holds, from little to much: each name stands for pip's arguments.
 LEVELS: dict[str, list[str]] = {
-    "core": ["-e", "."],
+    "demo": ["-e", ".[langchain]"],
     "test": ["-e", ".", "--group", "test"],
     "bench": ["-e", ".", "--group", "test", "--group", "bench"],
 }
@@ -169,7 +169,7 @@ def system_packages() -> None:
 
 def demo(rest: list[str]) -> None:
     """Install, then build a memory from this repository's documents and search it."""
-    setup("core")
+    setup("demo")
     run([PYTHON, ROOT / "scripts" / "demo.py", *rest])
 
 

@@ -115,6 +115,17 @@ def test_every_block_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: p
                     run_command(command, printed, tmp_path)
 
 
+def test_the_korean_readme_tells_the_same_figures() -> None:
+    # Decimals, and numbers with a unit; in what order the sentences put them is the language's own affair.
+    figure = re.compile(r"\d[\d,]*(?:\.\d+)?(?=\s(?:s|ms|MB|%)(?![a-z]))|\d+\.\d+|(?<!\d)\.\d+")
+    english, korean = (
+        sorted(figure.findall(re.sub(r"```.*?```", "", (ROOT / name).read_text("utf-8"), flags=re.DOTALL)))
+        for name in ("README.md", "README.ko.md")
+    )
+    assert len(english) > 40
+    assert korean == english
+
+
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_into_the_repository_leads_somewhere(page: Path) -> None:
     inline = [child for token in MarkdownIt().parse(page.read_text("utf-8")) for child in token.children or []]

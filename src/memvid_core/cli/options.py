@@ -56,8 +56,8 @@ EmbedderName = Annotated[
         metavar="NAME",
         envvar="MEMVID_EMBEDDER",
         show_default=False,
-        help="The model that turns texts into vectors, such as fastembed:BAAI/bge-small-en-v1.5. "
-        "By default the built-in one, which needs neither a model nor a network.",
+        help="The model that turns texts into vectors: fastembed:MODEL, model2vec:MODEL or a MODEL of "
+        "sentence-transformers. By default the built-in one, which needs neither a model nor a network.",
     ),
 ]
 ChunkSize = Annotated[int, typer.Option("--chunk-size", metavar="N", min=1, help="The most characters of a chunk.")]

@@ -115,6 +115,25 @@ def test_every_block_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: p
                     run_command(command, printed, tmp_path)
 
 
+def test_the_demonstration_runs(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    for name in ("scripts/demo.py", "README.md", "README.ko.md", "CONTRIBUTING.md"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    done = subprocess.run(
+        [sys.executable, tmp_path / "scripts" / "demo.py"],
+        cwd=tmp_path.parent,
+        env={**os.environ, "PYTHONUTF8": "1", "COLUMNS": "100"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for shown in ("docs/format.md#", "README.ko.md#", "h264, Constrained Baseline", "whole (", "docs/documents.md - "):
+        assert shown in done.stdout
+
+
 def test_the_korean_readme_tells_the_same_figures() -> None:
     # Decimals, and numbers with a unit; in what order the sentences put them is the language's own affair.
     figure = re.compile(r"\d[\d,]*(?:\.\d+)?(?=\s(?:s|ms|MB|%)(?![a-z]))|\d+\.\d+|(?<!\d)\.\d+")

@@ -120,6 +120,7 @@ class MemvidVectorStore(Searches):
         ids: Iterable[str | None] | None = None,
         **options: Any,
     ) -> Self:
+        """Async :meth:`from_texts`."""
         store = await asyncio.to_thread(cls, embedding, **options)
         try:
             await store.aadd_texts(texts, metadatas, ids=ids)
@@ -142,6 +143,7 @@ class MemvidVectorStore(Searches):
     async def afrom_documents(
         cls, documents: Iterable[Document], embedding: Embeddings | object = None, **options: Any
     ) -> Self:
+        """Async :meth:`from_documents`."""
         texts, metadatas, ids = _columns(documents, options.pop("ids", None))
         return await cls.afrom_texts(texts, embedding, metadatas, ids=ids, **options)
 

@@ -214,6 +214,7 @@ class MemvidVectorStore(BasePydanticVectorStore):
 
     @override
     async def async_add(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
+        """Async :meth:`add`, in a thread: the loop goes on."""
         return await asyncio.to_thread(self.add, nodes, **options)
 
     @override
@@ -227,6 +228,7 @@ class MemvidVectorStore(BasePydanticVectorStore):
 
     @override
     async def adelete(self, ref_doc_id: str, **options: Any) -> None:
+        """Async :meth:`delete`, in a thread: the loop goes on."""
         await asyncio.to_thread(self.delete, ref_doc_id, **options)
 
     @override
@@ -300,6 +302,7 @@ class MemvidVectorStore(BasePydanticVectorStore):
 
     @override
     async def aquery(self, query: VectorStoreQuery, **options: Any) -> VectorStoreQueryResult:
+        """Async :meth:`query`: the embedder's own async method, then a thread."""
         question = Question.of(query, options)
         words = question.to_embed(self._memory)
         if words is not None and self._memory.embedder is not None:

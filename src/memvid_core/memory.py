@@ -221,6 +221,11 @@ class Memory(AsyncMemory):
     def update(self, record_id: str, *, text: str | None = None, metadata: Metadata | None = None) -> None:
         """Replace a record's text, its metadata, or both; what is not given stays. A new text is embedded.
 
+        Args:
+            record_id: Whose.
+            text: The new text.
+            metadata: The new metadata, in place of all the old.
+
         Raises:
             RecordNotFoundError: No live record has that id.
         """
@@ -313,7 +318,7 @@ class Memory(AsyncMemory):
             yield record
 
     def select(self, where: Mapping[str, Any] | None = None, *, limit: int | None = None) -> list[Record]:
-        """The records that match a filter, in the order they were added; at most ``limit`` of them."""
+        """The records that match a filter, in the order added: at most ``limit`` of them; None matches all."""
         view = self._view()
         most = None if limit is None else check_count(limit, "limit is a number of records")
         return [view.generation.record(row) for row in self._matching(view, where)[:most]]
@@ -376,7 +381,10 @@ class Memory(AsyncMemory):
     def search_many(
         self, queries: Sequence[str] | ArrayLike, k: int = 5, where: Mapping[str, Any] | None = None
     ) -> list[list[Hit]]:
-        """Dense hits for each of several questions, texts or vectors (q, d), in one pass over the index."""
+        """Dense hits for each of several questions, texts or vectors (q, d), in one pass over the index.
+
+        ``k`` and ``where`` hold for each question, as in :meth:`search`.
+        """
         view = self._view()
         given = [queries] if isinstance(queries, str) else list(queries)  # type: ignore[arg-type]
         if not given:
@@ -457,7 +465,7 @@ class Memory(AsyncMemory):
         return self.embedder.embed_query(text)
 
     def context(self, record: Record, before: int = 1, after: int = 1) -> list[Record]:
-        """A record with its neighbours in the same source, in reading order."""
+        """A record with so many neighbours ``before`` and ``after`` it in the same source, in reading order."""
         return self._searcher.neighbours(self._view(), record, before, after)
 
     # --- looking after it ---

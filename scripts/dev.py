@@ -191,7 +191,7 @@ def lint(rest: list[str]) -> None:
                 print(done.stdout)
                 failed.append(name)
     if failed:
-        say(f"Not run: the tests. First mend: {', '.join(failed)}")
+        say(f"To be mended before any test runs: {', '.join(failed)}")
         raise SystemExit(1)
 
 

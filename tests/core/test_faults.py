@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -165,22 +165,22 @@ class Full:
         return taken
 
 
-def one_commit() -> int:
-    """Bytes that the commit of the text below takes."""
-    with Memory.create(":memory:", embed, vectors="float16") as memory:
-        before = memory.info().bytes
-        memory.add("one more", ids="more")
-        return memory.info().bytes - before
-
-
 @pytest.mark.parametrize("room", [0, 40, 900, -24, -1])  # below 0: so much less than the commit takes
 def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     path = tmp_path / "m.mp4"
     texts = written(path)
     size = path.stat().st_size
     with Memory.open(path, "a", embedder=embed) as memory:
-        full = Full(memory._replica.journal.video._file._file, room if room >= 0 else one_commit() + room)
-        monkeypatch.setattr(ByteFile, "_handle", lambda file: full)
+        handle = memory._replica.journal.video._file._file
+        write = ByteFile.write
+
+        def onto_the_full_disk(file: ByteFile, offset: int, parts: Iterable[bytes]) -> None:
+            taken = list(parts)
+            full = Full(handle, room if room >= 0 else sum(map(len, taken)) + room)
+            monkeypatch.setattr(ByteFile, "_handle", lambda file: full)
+            write(file, offset, taken)
+
+        monkeypatch.setattr(ByteFile, "write", onto_the_full_disk)
         with pytest.raises(StorageError, match="disk is full"):
             memory.add("one more", ids="more")
         monkeypatch.undo()

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import MemoryFileError
-from memvid_core.journal.journal import Batch, Entry, Header, Journal
+from memvid_core.journal.entries import Batch, Entry, Header
+from memvid_core.journal.journal import Journal
 from memvid_core.video import FrameCodec
 
 __all__ = ["rewrite"]

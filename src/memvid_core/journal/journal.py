@@ -2,137 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import BinaryIO, Self
 
 import msgspec
-import numpy as np
 import xxhash
-from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError, NotAMemoryError
-from memvid_core.journal import frames
-from memvid_core.journal.frames import FORMAT_VERSION, Flag, FrameHeader, Kind
+from memvid_core.journal import frames, packing
+from memvid_core.journal.entries import Batch, CommitFrame, Cursor, Entry, Header, Row, RowFrame
+from memvid_core.journal.frames import Flag, FrameHeader, Kind
 from memvid_core.model import Damage
 from memvid_core.video import Fragment, FrameCodec, FramePosition, Position, TornTail, VideoFile
 
-__all__ = ["Batch", "CommitFrame", "Cursor", "Entry", "Header", "Journal", "Row", "RowFrame"]
+__all__ = ["Journal"]
 
 _NO_CHAIN = bytes(16)
-
-
-class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The first frame: what the memory is. Times are microseconds since 1970, UTC.
-
-    ``generation`` grows with each compaction, which writes a new file; ``history_from`` is the first commit whose past
-    state can still be told after one.
-    """
-
-    memory_id: bytes
-    codec: str
-    vectors: str
-    created: int
-    format_version: int = FORMAT_VERSION
-    generation: int = 0
-    history_from: int = 0
-    dimension: int | None = None
-    metric: str = "cosine"
-    embedder: str = ""
-    description: str = ""
-
-
-class CommitFrame(msgspec.Struct, frozen=True, array_like=True):
-    """The last frame of each commit. ``rows`` is how many there are after it; ``chain`` covers all that came before."""
-
-    number: int
-    time: int
-    rows: int
-    added: int
-    deleted: int
-    frames: int
-    previous: bytes
-    chain: bytes
-
-
-class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """A place between two commits: where the next one begins, the last one's number and chain, and the next row.
-
-    ``last_*`` is where the last commit's COMMIT frame lies, so that a later reader can check with one read that the
-    file it opens still is the one the cursor was taken from.
-    """
-
-    offset: int
-    frame: int
-    fragment: int
-    commit: int
-    row: int
-    chain: bytes
-    last_frame: int
-    last_offset: int
-    last_size: int
-
-    @property
-    def position(self) -> Position:
-        """The place in the video."""
-        return Position(self.offset, self.frame, self.fragment)
-
-
-class RowFrame(NamedTuple):
-    """Where rows lie: the frame, its place, its kind, its first row and how many items it holds (0: a continuation)."""
-
-    frame: int
-    offset: int
-    size: int
-    kind: int
-    row: int
-    items: int
-
-
-Row = tuple[str, str, dict[str, Any]]
-"""Id, text and metadata of a record."""
-
-
-@dataclass
-class Batch:
-    """What one commit is to hold.
-
-    ``rows`` are in msgpack (``[id, text, metadata]``); ``vectors`` (m, d) belong to the rows whose places in this batch
-    ``vector_places`` (m,) lists, ascending.
-    """
-
-    rows: Sequence[bytes] = ()
-    vectors: NDArray[Any] | None = None
-    vector_places: NDArray[np.int64] | None = None
-    tombstones: Sequence[int] = ()
-    model: bytes | None = None
-
-
-@dataclass
-class Entry:
-    """One commit as it stands in the file, with its content decoded.
-
-    ``row_numbers`` and ``rows`` go together; ``vectors`` is a list of (row numbers, matrix); ``damage`` names what
-    could not be read. ``start`` and ``first_frame`` are where it begins, ``cursor`` is the place after it.
-    """
-
-    number: int
-    time: int
-    cursor: Cursor
-    start: int
-    first_frame: int
-    row_frames: list[RowFrame] = field(default_factory=list)
-    row_numbers: list[int] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    vectors: list[tuple[NDArray[np.int64], NDArray[Any]]] = field(default_factory=list)
-    tombstones: list[int] = field(default_factory=list)
-    model: bytes | None = None
-    damage: list[Damage] = field(default_factory=list)
 
 
 _rows_decoder = msgspec.msgpack.Decoder(Row)
@@ -271,65 +160,15 @@ class Journal:
         """
         number = self.cursor.commit + 1 if number is None else number
         row = self.cursor.row
-        vectors: list[tuple[NDArray[np.int64], NDArray[Any]]] = []
-        if batch.vectors is not None and batch.vector_places is not None and len(batch.vectors):
-            vectors.append((batch.vector_places + row, batch.vectors))
-        bodies = self._bodies(batch, vectors, row, number)
-        entry = self._write(bodies, number, _now() if at is None else at, len(batch.rows), len(batch.tombstones))
-        entry.vectors = vectors
+        given = packing.bodies(batch, row, number, dtype=self.header.vectors, capacity=self.video.codec.capacity)
+        entry = self._write(given, number, _now() if at is None else at, len(batch.rows), len(batch.tombstones))
+        entry.vectors = batch.placed(row)
         entry.tombstones = list(batch.tombstones)
         entry.model = batch.model
         self.cursor = entry.cursor
         return entry
 
-    def _bodies(
-        self, batch: Batch, vectors: Sequence[tuple[NDArray[np.int64], NDArray[Any]]], row: int, number: int
-    ) -> Iterator[tuple[FrameHeader, bytes]]:
-        """Everything that a commit holds, one body after the other, so that only the coded pictures are kept."""
-        if batch.model is not None:
-            yield FrameHeader(Kind.MODEL, Flag.SKIPPABLE, 0, row, number), batch.model
-        yield from self._record_bodies(batch.rows, row, number)
-        for rows, matrix in vectors:
-            yield from self._vector_bodies(matrix, rows, number)
-        if batch.tombstones:
-            header = FrameHeader(Kind.TOMBSTONES, 0, len(batch.tombstones), 0, number)
-            yield header, frames.encode_tombstones(batch.tombstones)
-
-    def _record_bodies(self, rows: Sequence[bytes], row: int, number: int) -> Iterator[tuple[FrameHeader, bytes]]:
-        """RECORDS frames, each with as many blocks as fit."""
-        room = self.video.codec.capacity - frames.HEADER_BYTES
-        # A frame should hold several blocks, and lose no more than its own rows: smaller pictures, smaller blocks.
-        block_bytes = min(frames.BLOCK_BYTES, 2 * room)
-        held: list[tuple[int, bytes]] = []
-        used = count = 0
-        for block in frames.encode_blocks(rows, block_bytes):
-            size = len(block[1]) + 8
-            if held and used + size > room - 4:
-                yield FrameHeader(Kind.RECORDS, 0, count, row, number), frames.join_blocks(held)
-                row += count
-                held, used, count = [], 0, 0
-            held.append(block)
-            used += size
-            count += block[0]
-        if held:
-            yield FrameHeader(Kind.RECORDS, 0, count, row, number), frames.join_blocks(held)
-
-    def _vector_bodies(
-        self, matrix: NDArray[Any], rows: NDArray[np.int64], number: int
-    ) -> Iterator[tuple[FrameHeader, bytes]]:
-        """VECTORS frames, each with as many rows as fit."""
-        dtype = self.header.vectors
-        room = self.video.codec.capacity - frames.HEADER_BYTES - 8
-        listed = int(rows[-1] - rows[0]) != len(rows) - 1
-        step = max(1, room // (frames.vector_bytes(dtype, matrix.shape[1]) + (8 if listed else 0)))
-        for start in range(0, len(rows), step):
-            part = slice(start, start + step)
-            header = FrameHeader(Kind.VECTORS, 0, len(rows[part]), int(rows[start]), number)
-            yield header, frames.encode_vectors(matrix[part], rows[part], dtype)
-
-    def _write(
-        self, bodies: Iterable[tuple[FrameHeader, bytes]], number: int, at: int, added: int, deleted: int
-    ) -> Entry:
+    def _write(self, given: Iterable[packing.Body], number: int, at: int, added: int, deleted: int) -> Entry:
         commit = CommitFrame(
             number=number,
             time=at,
@@ -340,14 +179,14 @@ class Journal:
             previous=self.cursor.chain,
             chain=b"",
         )
-        packed = _Packed(bodies, commit, self.video.codec.capacity)
-        fragment = self.video.append(packed)
+        payloads = packing.Payloads(given, commit, self.video.codec.capacity)
+        fragment = self.video.append(payloads)
         offsets, sizes, first = fragment.offsets, fragment.sizes, fragment.first_frame
         placed = [
             RowFrame(first + i, int(offsets[i]), int(sizes[i]), head.kind, head.row, head.items)
-            for i, head in packed.with_rows
+            for i, head in payloads.with_rows
         ]
-        return Entry(number, at, _after(fragment, packed.commit), fragment.start, first, row_frames=placed)
+        return Entry(number, at, _after(fragment, payloads.commit), fragment.start, first, row_frames=placed)
 
     def replay(self, since: Cursor) -> Iterator[Entry]:
         """The commits after ``since``, oldest first, each decoded. ``cursor`` follows.
@@ -455,7 +294,7 @@ class Journal:
         for number, reason in unread:
             entry.damage.append(Damage(number, commit.number, lost, reason))
             lost = 0
-        if not unread and commit.frames and _chain(commit, digests[:-1]) != commit.chain:
+        if not unread and commit.frames and packing.chain(commit, digests[:-1]) != commit.chain:
             entry.damage.append(Damage(None, commit.number, 0, "its chained checksum does not cover what it holds"))
         return entry
 
@@ -481,33 +320,6 @@ class Journal:
         self.video.close()
 
 
-class _Packed:
-    """A commit's payloads, one after the other, and at last its COMMIT frame, which sums them up.
-
-    ``commit`` is complete, and ``with_rows`` names the frames that hold rows, once all payloads were taken.
-    """
-
-    def __init__(self, bodies: Iterable[tuple[FrameHeader, bytes]], commit: CommitFrame, capacity: int) -> None:
-        self._bodies = bodies
-        self._capacity = capacity
-        self.commit = commit
-        self.with_rows: list[tuple[int, FrameHeader]] = []
-
-    def __iter__(self) -> Iterator[bytes]:
-        digests: list[bytes] = []
-        for header, body in self._bodies:
-            for i, payload in enumerate(frames.pack(header, body, self._capacity)):
-                if header.kind in (Kind.RECORDS, Kind.VECTORS):
-                    self.with_rows.append((len(digests), header if i == 0 else header._replace(items=0)))
-                digests.append(xxhash.xxh3_64_digest(payload))
-                yield payload
-        commit = self.commit
-        chain = _chain(commit, digests)
-        self.commit = msgspec.structs.replace(commit, frames=len(digests) + 1, chain=chain)
-        last = FrameHeader(Kind.COMMIT, 0, 0, commit.rows, commit.number)
-        yield from frames.pack(last, msgspec.msgpack.encode(self.commit), 1 << 30)
-
-
 def _now() -> int:
     return time.time_ns() // 1000
 
@@ -531,12 +343,3 @@ def _after(fragment: Fragment, commit: CommitFrame) -> Cursor:
         last_offset=last[0],
         last_size=last[1],
     )
-
-
-def _chain(commit: CommitFrame, digests: Iterable[bytes]) -> bytes:
-    """BLAKE2b-128 (RFC 7693) over the chain before, the commit's own numbers, and XXH3-64 of each payload."""
-    digest = hashlib.blake2b(commit.previous, digest_size=16)
-    digest.update(msgspec.msgpack.encode((commit.number, commit.time, commit.rows, commit.added, commit.deleted)))
-    for payload_digest in digests:
-        digest.update(payload_digest)
-    return digest.digest()

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError
 from memvid_core.journal import frames
+from memvid_core.journal.entries import Row, RowFrame
 from memvid_core.journal.frames import Block, Flag, FrameHeader
-from memvid_core.journal.journal import Row, RowFrame
 from memvid_core.video import FramePosition, VideoFile
 
 __all__ = ["ByteCache", "RecordReader"]

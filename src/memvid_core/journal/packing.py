@@ -1,0 +1,114 @@
+"""Packing: a commit as the payloads of its frames, one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from memvid_core.journal import frames
+from memvid_core.journal.entries import Batch, CommitFrame
+from memvid_core.journal.frames import Flag, FrameHeader, Kind
+
+__all__ = ["Body", "Payloads", "bodies", "chain"]
+
+Body = tuple[FrameHeader, bytes]
+"""What one frame is to carry, or several where it does not fit one."""
+
+
+def bodies(batch: Batch, row: int, number: int, *, dtype: str, capacity: int) -> Iterator[Body]:
+    """Everything that a commit holds, made when it is asked for, so that only the coded pictures need be kept.
+
+    Args:
+        batch: What to store.
+        row: The number of its first row.
+        number: The commit's number.
+        dtype: How vectors are stored.
+        capacity: The largest payload of a frame, in bytes.
+    """
+    if batch.model is not None:
+        yield FrameHeader(Kind.MODEL, Flag.SKIPPABLE, 0, row, number), batch.model
+    yield from _record_bodies(batch.rows, row, number, capacity)
+    for rows, matrix in batch.placed(row):
+        yield from _vector_bodies(matrix, rows, number, dtype, capacity)
+    if batch.tombstones:
+        header = FrameHeader(Kind.TOMBSTONES, 0, len(batch.tombstones), 0, number)
+        yield header, frames.encode_tombstones(batch.tombstones)
+
+
+def _record_bodies(rows: Sequence[bytes], row: int, number: int, capacity: int) -> Iterator[Body]:
+    """RECORDS frames, each with as many blocks as fit."""
+    room = capacity - frames.HEADER_BYTES
+    # A frame should hold several blocks, and lose no more than its own rows: smaller pictures, smaller blocks.
+    block_bytes = min(frames.BLOCK_BYTES, 2 * room)
+    held: list[tuple[int, bytes]] = []
+    used = count = 0
+    for block in frames.encode_blocks(rows, block_bytes):
+        size = len(block[1]) + 8
+        if held and used + size > room - 4:
+            yield FrameHeader(Kind.RECORDS, 0, count, row, number), frames.join_blocks(held)
+            row += count
+            held, used, count = [], 0, 0
+        held.append(block)
+        used += size
+        count += block[0]
+    if held:
+        yield FrameHeader(Kind.RECORDS, 0, count, row, number), frames.join_blocks(held)
+
+
+def _vector_bodies(
+    matrix: NDArray[Any], rows: NDArray[np.int64], number: int, dtype: str, capacity: int
+) -> Iterator[Body]:
+    """VECTORS frames, each with as many rows as fit."""
+    room = capacity - frames.HEADER_BYTES - 8
+    listed = int(rows[-1] - rows[0]) != len(rows) - 1
+    step = max(1, room // (frames.vector_bytes(dtype, matrix.shape[1]) + (8 if listed else 0)))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        header = FrameHeader(Kind.VECTORS, 0, len(rows[part]), int(rows[start]), number)
+        yield header, frames.encode_vectors(matrix[part], rows[part], dtype)
+
+
+class Payloads:
+    """A commit's payloads, one after the other, and at last its COMMIT frame, which sums them up; iterated once.
+
+    ``commit`` is complete, and ``with_rows`` names the frames that hold rows, once all payloads were taken.
+
+    Args:
+        given: What the commit holds.
+        commit: The COMMIT frame but for ``frames`` and ``chain``.
+        capacity: The largest payload of a frame, in bytes.
+    """
+
+    def __init__(self, given: Iterable[Body], commit: CommitFrame, capacity: int) -> None:
+        self._given = given
+        self._capacity = capacity
+        self.commit = commit
+        self.with_rows: list[tuple[int, FrameHeader]] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        digests: list[bytes] = []
+        for header, body in self._given:
+            for i, payload in enumerate(frames.pack(header, body, self._capacity)):
+                if header.kind in (Kind.RECORDS, Kind.VECTORS):
+                    self.with_rows.append((len(digests), header if i == 0 else header._replace(items=0)))
+                digests.append(xxhash.xxh3_64_digest(payload))
+                yield payload
+        linked = chain(self.commit, digests)
+        self.commit = msgspec.structs.replace(self.commit, frames=len(digests) + 1, chain=linked)
+        last = FrameHeader(Kind.COMMIT, 0, 0, self.commit.rows, self.commit.number)
+        yield from frames.pack(last, msgspec.msgpack.encode(self.commit), 1 << 30)
+
+
+def chain(commit: CommitFrame, digests: Iterable[bytes]) -> bytes:
+    """BLAKE2b-128 (RFC 7693) over the chain before, the commit's own numbers, and XXH3-64 of each payload."""
+    digest = hashlib.blake2b(commit.previous, digest_size=16)
+    digest.update(msgspec.msgpack.encode((commit.number, commit.time, commit.rows, commit.added, commit.deleted)))
+    for payload_digest in digests:
+        digest.update(payload_digest)
+    return digest.digest()

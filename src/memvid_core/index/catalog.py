@@ -82,6 +82,7 @@ class Catalog:
 
     def __init__(self, path: Path | None) -> None:
         self._write_lock = threading.RLock()
+        self._inside = False  # a transaction
         self._writer = _connect(path)
         if path is None:
             self._reader, self._read_lock = self._writer, self._write_lock
@@ -104,16 +105,20 @@ class Catalog:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All of it or nothing, one process at a time."""
         with self._write_lock:
-            if self._writer.in_transaction:
+            if self._inside:
                 yield self._writer
                 return
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
+            try:  # around BEGIN too: a transaction that an interrupt left open would swallow all that come after
+                self._inside = True
+                self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
+                self._inside = False
+                self._writer.execute("COMMIT")
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                self._inside = False
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
                 raise
-            self._writer.execute("COMMIT")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -317,18 +317,19 @@ class PostingStore:
     def snapshot(self) -> Iterator[None]:
         """Read everything in the block from one state of the file, and be up to date with it."""
         with self._guarded():
-            self._sqlite.execute("BEGIN")
             try:
+                self._begin("BEGIN")
                 self.sync()
                 yield
             finally:
-                self._sqlite.execute("ROLLBACK")
+                if self._sqlite.in_transaction:
+                    self._sqlite.execute("ROLLBACK")
 
     @contextmanager
     def _change(self) -> Iterator[None]:
         with self._guarded():
-            self._sqlite.execute("BEGIN IMMEDIATE")
             try:
+                self._begin("BEGIN IMMEDIATE")
                 yield
                 self._sqlite.execute("UPDATE meta SET value = value + 1 WHERE name = 'generation'")
                 self._sqlite.execute("COMMIT")
@@ -336,6 +337,11 @@ class PostingStore:
                 if self._sqlite.in_transaction:  # SQLite may have rolled back by itself, as when the disk is full
                     self._sqlite.execute("ROLLBACK")
                 raise
+
+    def _begin(self, how: str) -> None:
+        if self._sqlite.in_transaction:  # an interrupt hit the end of the one before
+            self._sqlite.execute("ROLLBACK")
+        self._sqlite.execute(how)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -29,7 +29,7 @@ class MemvidRetriever(BaseRetriever):
         ['the wing lifts']
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")  # a mistyped filter would hide nothing
 
     vectorstore: MemvidVectorStore = Field(default=None)  # type: ignore[assignment]
     """Where to search; or give ``path``."""

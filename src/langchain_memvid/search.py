@@ -14,7 +14,7 @@ from typing_extensions import override
 from langchain_memvid.documents import Filter, to_document, to_where
 from memvid_core import HashingEmbedder, Hit, InvalidInputError, Memory, Record
 
-__all__ = ["RetrievalMode", "Searches"]
+__all__ = ["RetrievalMode", "Searches", "check_mode"]
 
 RetrievalMode = Literal["dense", "hybrid", "lexical"]
 """By vector, by vector and words together, or by words."""
@@ -24,6 +24,17 @@ Scored = list[tuple[Document, float]]
 
 _OF_THE_CORE = {"alpha", "fusion", "recency"}  # handed to the memory as they are
 _UNUSED = {"fetch_k", "lambda_mult", "verbose"}  # left in search_kwargs of another search_type, or by a Runnable
+
+
+def check_mode(mode: RetrievalMode) -> RetrievalMode:
+    """The mode, if it is one.
+
+    Raises:
+        InvalidInputError: It is none.
+    """
+    if mode not in get_args(RetrievalMode):
+        raise InvalidInputError(f"retrieval_mode is 'dense', 'hybrid' or 'lexical', not {mode!r}")
+    return mode
 
 
 @dataclass(frozen=True)
@@ -109,9 +120,7 @@ class Searches(VectorStore):
             mode = self.memory.default_mode("some text")
             if mode == "hybrid" and not isinstance(self.memory.embedder, HashingEmbedder):
                 mode = "dense"
-        if mode not in get_args(RetrievalMode):
-            raise InvalidInputError(f"retrieval_mode is 'dense', 'hybrid' or 'lexical', not {mode!r}")
-        return mode
+        return check_mode(mode)
 
     def _hits(self, asked: Asked) -> list[Hit]:
         if asked.lists:

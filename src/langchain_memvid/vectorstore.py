@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing_extensions import override
 
 from langchain_memvid.documents import Filter, StoreView, to_document, to_where
 from langchain_memvid.embeddings import MemvidEmbeddings, to_embeddings
-from langchain_memvid.search import RetrievalMode, Searches
+from langchain_memvid.search import RetrievalMode, Searches, check_mode
 from memvid_core import InvalidInputError, Memory, MemoryNotFoundError
 
 __all__ = ["MemvidVectorStore"]
@@ -75,7 +76,7 @@ class MemvidVectorStore(Searches):
         memory: Memory | None = None,
     ) -> None:
         self._owned = memory is None
-        self.retrieval_mode = retrieval_mode
+        self.retrieval_mode = None if retrieval_mode is None else check_mode(retrieval_mode)
         if memory is not None:
             if path != _IN_RAM or any(given is not None for given in (embedding, vectors, index_dir)):
                 raise InvalidInputError("give an open memory, or an embedding and a path: the memory has its own")
@@ -206,7 +207,7 @@ class MemvidVectorStore(Searches):
         *,
         ids: Iterable[str | None] | None = None,
         vectors: Sequence[Sequence[float] | None] | None = None,
-        **_: Any,
+        **others: Any,
     ) -> list[str]:
         """Add texts as one commit, durable on return. A known id is replaced whole; of equal ids the last one stays.
 
@@ -215,13 +216,16 @@ class MemvidVectorStore(Searches):
             metadatas: A dict a text.
             ids: An id a text; where one is None, a new one is made.
             vectors: A vector a text, instead of embedding them.
+            others: What LangChain hands on for other stores, such as ``batch_size``; passed over.
 
         Returns:
             The ids, in order.
 
         Raises:
             InvalidInputError: Lengths differ, or something cannot be stored. Nothing is written.
+            TypeError: An option that is nearly one of these. Nothing is written.
         """
+        _check_names(others)
         return self.memory.add(texts, metadatas, ids, vectors)
 
     @override
@@ -232,8 +236,9 @@ class MemvidVectorStore(Searches):
         *,
         ids: Iterable[str | None] | None = None,
         vectors: Sequence[Sequence[float] | None] | None = None,
-        **_: Any,
+        **others: Any,
     ) -> list[str]:
+        _check_names(others)
         return await self.memory.aadd(texts, metadatas, ids, vectors)
 
     @override
@@ -266,7 +271,7 @@ class MemvidVectorStore(Searches):
         if ids is None and where is None:
             self.memory.clear()
             return True
-        chosen = None if ids is None else list(ids)
+        chosen = None if ids is None else _several(ids)
         if callable(where):
             records = self.memory if chosen is None else self.memory.get(chosen)
             self.memory.delete([record.id for record in records if where(record)])
@@ -282,11 +287,24 @@ class MemvidVectorStore(Searches):
 
     @override
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        return [to_document(record) for record in self.memory.get(list(ids))]
+        return [to_document(record) for record in self.memory.get(_several(ids))]
 
     @override
     async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        return [to_document(record) for record in await self.memory.aget(list(ids))]
+        return [to_document(record) for record in await self.memory.aget(_several(ids))]
+
+
+def _several(ids: Iterable[str]) -> list[str]:
+    """The ids as a list; one ``str`` is one id, and not its letters."""
+    return [ids] if isinstance(ids, str) else list(ids)
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    """Raise for a slip of the pen, which would lose metadata, ids or vectors without a word."""
+    for name in options:
+        near = difflib.get_close_matches(name, ("metadatas", "ids", "vectors"), n=1, cutoff=0.75)
+        if near:
+            raise TypeError(f"there is no option {name!r}; did you mean {near[0]!r}?")
 
 
 def _columns(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from memvid_core.errors import InvalidInputError
+from memvid_core.errors import InvalidInputError, StorageError
 from memvid_core.generation import View
 from memvid_core.journal.compaction import rewrite
 from memvid_core.model import Commit, Damage, MemoryInfo, VerifyReport
@@ -113,7 +113,10 @@ def save(replica: Replica, view: View, path: str | os.PathLike[str]) -> None:
         total = source.video.size()
         with progress("Saving", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
             rewrite(source, beside, source.video.codec, header, view.live, advance=advance).close()
-        os.replace(beside, target)
+        try:
+            os.replace(beside, target)
+        except OSError as exc:
+            raise StorageError(f"cannot put the memory at {target}: {exc}") from exc
         sync_folder(target.parent)
     finally:
         source.close()

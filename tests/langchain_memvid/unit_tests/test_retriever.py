@@ -77,6 +77,7 @@ async def test_each_field_holds_for_the_retriever_and_for_one_call(
         {"retrieval_mode": "fast"},
         {"reranker": 5},
         {"path": "other.mp4"},
+        {"fliter": {"place": 1}},
     ],
 )
 def test_a_wrong_field_is_refused(compass: MemvidVectorStore, fields: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from memvid_core import (
     MemoryNotFoundError,
     MetadataError,
     ReadOnlyError,
+    StorageError,
     TextError,
 )
 from tests.langchain_memvid.conftest import MakeStore
@@ -227,6 +228,25 @@ def test_a_mistyped_filter_deletes_nothing(compass: MemvidVectorStore) -> None:
     assert len(compass.memory) == len(COMPASS)
 
 
+async def test_a_mistyped_option_loses_no_metadata_and_others_are_passed_over(store: MemvidVectorStore) -> None:
+    wrong: dict[str, Any]
+    for wrong in ({"metadata": [{"n": 1}]}, {"id": ["1"]}, {"vector": [[1.0, 0.0]]}):
+        with pytest.raises(TypeError, match="did you mean"):
+            store.add_texts(["north"], **wrong)
+        with pytest.raises(TypeError, match="did you mean"):
+            await store.aadd_documents([Document("north")], **wrong)
+    assert len(store.memory) == 0
+    assert store.add_texts(["north"], ids=["1"], batch_size=10, current_time=0) == ["1"]
+
+
+async def test_one_id_is_not_its_letters(store: MemvidVectorStore) -> None:
+    store.add_texts(["north", "east", "south"], ids=["n", "e", "ne"])
+    assert [document.id for document in store.get_by_ids("ne")] == ["ne"]
+    assert [document.id for document in await store.aget_by_ids("ne")] == ["ne"]
+    store.delete("ne")
+    assert contents(store) == ["north", "east"]
+
+
 def test_what_was_deleted_is_in_the_past_until_the_memory_is_compacted(tmp_path: Path) -> None:
     path = tmp_path / "store.mp4"
     with MemvidVectorStore.from_texts(["a", "b"], TableEmbeddings(), path=path) as store:
@@ -279,6 +299,9 @@ def test_what_cannot_be_opened_says_why(tmp_path: Path) -> None:
         MemvidVectorStore.load(path)
     with pytest.raises(FileNotFoundError):
         MemvidVectorStore(path=tmp_path / "missing" / "store.mp4")
+    with pytest.raises(InvalidInputError, match="retrieval_mode"):
+        MemvidVectorStore(path=path, retrieval_mode="fast")  # type: ignore[arg-type]
+    assert not path.exists()
     with MemvidVectorStore.from_texts(["a"], TableEmbeddings(), path=path), pytest.raises(LockedError):
         MemvidVectorStore(TableEmbeddings(), path=path)
     with pytest.raises(EmbedderMismatchError, match="TableEmbeddings"):
@@ -409,7 +432,7 @@ def test_a_dump_that_fails_leaves_what_was_there(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(StorageError, match="no space"):
         compass.dump(path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]

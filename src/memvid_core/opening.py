@@ -125,6 +125,7 @@ def open_existing(
         try:
             pinned = None if as_of is None else maintenance.past_view(replica, as_of)
             if pinned is not None and isinstance(chosen, FittableEmbedder):
+                chosen = chosen.clone()  # the replica's own knows what was learned later
                 learned = replica.index.catalog.model(pinned.commit)
                 if learned is not None:
                     chosen.load(learned[1])

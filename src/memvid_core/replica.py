@@ -93,8 +93,8 @@ class Replica:
         except BaseException:
             self.close()
             raise
-        if mode == "a" and self._root is not None:
-            IndexFolder.sweep(self._root, _index_name(self.journal.header))
+        if mode == "a":
+            self._tidy()
         if self.journal.torn_bytes:
             warnings.warn(
                 f"the last write never finished: {self.journal.torn_bytes} bytes at the end of the file are ignored, "
@@ -372,9 +372,9 @@ class Replica:
                 dimension=self.dimension,
             )
             target = self.journal.video.target
-            beside = target.with_name(target.name + ".compacting") if isinstance(target, Path) else io.BytesIO()
+            beside = _beside(target) if isinstance(target, Path) else io.BytesIO()
             if isinstance(beside, Path):
-                beside.unlink(missing_ok=True)  # left by a compaction that was killed
+                beside.unlink(missing_ok=True)  # left by one that was interrupted
             source = self.journal_copy()
             try:
                 show = None if before > _SHOW_PROGRESS_BYTES else False
@@ -418,8 +418,14 @@ class Replica:
             sync_folder(path.parent)
             made = Journal.open(path, self._mode)
         self._go_on_with(made)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Delete what a compaction left: the index before it, and its own file if it was killed."""
         if self._root is not None:
             IndexFolder.sweep(self._root, _index_name(self.journal.header))
+        if isinstance(self.journal.video.target, Path):
+            _beside(self.journal.video.target).unlink(missing_ok=True)
 
     def journal_copy(self) -> Journal:
         """A second journal over the same file, to walk without moving this one."""
@@ -437,6 +443,11 @@ class Replica:
 def metadata_json(metadata: dict[str, Any]) -> str | None:
     """Metadata as the catalog keeps it and filters read it; what is nothing takes no room."""
     return encode_metadata(metadata) if metadata else None
+
+
+def _beside(path: Path) -> Path:
+    """Where a compaction writes."""
+    return path.with_name(path.name + ".compacting")
 
 
 def _index_name(header: Header) -> str:

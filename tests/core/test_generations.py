@@ -133,6 +133,17 @@ def test_a_swap_that_the_system_refuses_changes_nothing(
     assert writer.compact() > 0
 
 
+def test_what_a_killed_compaction_left_goes_with_the_next_writer(path: Path, writer: Memory) -> None:
+    left = path.with_name(f"{path.name}.compacting")
+    left.write_bytes(b"half a file")
+    Memory.open(path, embedder=embed).close()
+    assert left.exists()  # it may be another writer's work
+    writer.close()
+    with Memory.open(path, "a", embedder=embed) as again:
+        assert not left.exists()
+        assert [record.id for record in again] == LEFT
+
+
 class TestWhatTheEmbedderLearns:
     @staticmethod
     def best(memory: Memory) -> list[tuple[str, float]]:

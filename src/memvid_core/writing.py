@@ -43,6 +43,8 @@ class Prepared:
     delete: Sequence[str] = ()
     """Ids to delete in the same commit."""
     model: bytes | None = None
+    fits: int = 0
+    """How often the embedder had learned when it embedded them."""
 
     @classmethod
     def of(
@@ -68,6 +70,7 @@ class Writer:
     def __init__(self, replica: Replica, embedder: Embedder | None) -> None:
         self._replica = replica
         self._embedder = embedder
+        self._fits = 0
         self._kind: VectorType = replica.journal.header.vectors  # type: ignore[assignment]
         assert self._kind in get_args(VectorType)
 
@@ -89,9 +92,14 @@ class Writer:
     def fit(self, prepared: Prepared, *, learn: bool = True) -> None:
         """Let an embedder that learns do so from an empty memory's first records; what it knows goes into the file."""
         embedder = self._embedder
-        if isinstance(embedder, FittableEmbedder) and self._replica.view.rows == 0:
+        if not isinstance(embedder, FittableEmbedder) or self._replica.view.rows:
+            return
+        with self._replica.writing() as view:
+            if view.rows:
+                return
             if learn and not embedder.fitted:
                 embedder.fit(prepared.texts)
+                self._fits += 1
             if embedder.fitted:
                 prepared.model = embedder.dump()
 
@@ -112,10 +120,12 @@ class Writer:
         Raises:
             EmbeddingError: There is no embedder, or it failed.
         """
+        prepared.fits = self._fits
         return self._needed_embedder().embed_documents(prepared.texts)
 
     async def aembed(self, prepared: Prepared) -> NDArray[Any]:
         """Async :meth:`embed`."""
+        prepared.fits = self._fits
         return await self._needed_embedder().aembed_documents(prepared.texts)
 
     def _needed_embedder(self) -> Embedder:
@@ -137,6 +147,9 @@ class Writer:
         matrix, places = self._matrix(prepared, vectors, given=given)
         replica = self._replica
         with replica.writing() as view:
+            if not given and prepared.rows and prepared.fits != self._fits:  # another thread's texts taught it more
+                matrix, places = self._matrix(prepared, self._once_more(prepared), given=False)
+            self._check_dimension(matrix)
             gone = dict.fromkeys([*prepared.records.ids, *prepared.delete])
             replaced = replica.index.catalog.live_rows(list(gone), view.commit)
             if not prepared.rows and not replaced:
@@ -145,6 +158,20 @@ class Writer:
             batch = Batch(prepared.rows, stored, places, list(replaced.values()), prepared.model)
             replica.commit(prepared.records, batch, unstored)
         return prepared.ids
+
+    def _once_more(self, prepared: Prepared) -> NDArray[Any]:
+        """The vectors of what the embedder knows now; the commit carries what that is."""
+        if isinstance(self._embedder, FittableEmbedder) and self._embedder.fitted:
+            prepared.model = self._embedder.dump()
+        return self.embed(prepared)
+
+    def _check_dimension(self, matrix: NDArray[Any] | None) -> None:
+        expected = self._replica.dimension
+        if matrix is not None and expected is not None and matrix.shape[1] != expected:
+            raise DimensionError(
+                f"vectors have {matrix.shape[1]} components, and this memory's have {expected}; "
+                "use the embedder that wrote it"
+            )
 
     def _matrix(
         self, prepared: Prepared, vectors: Any, *, given: bool
@@ -162,12 +189,6 @@ class Writer:
         matrix = check_vectors(vectors, len(places), dtype=dtype, given=given, source=source)
         if not len(matrix):  # an embedder that returned nothing: the records are kept without vectors
             return None, places[:0]
-        expected = self._replica.dimension
-        if expected is not None and matrix.shape[1] != expected:
-            raise DimensionError(
-                f"vectors have {matrix.shape[1]} components, and this memory's have {expected}; "
-                "use the embedder that wrote it"
-            )
         if self._kind == "float16":
             if float(np.abs(matrix).max()) > _FLOAT16_MAX:
                 raise VectorError(
@@ -188,6 +209,7 @@ class Writer:
             before = embedder.dump() if embedder.fitted else None
             try:
                 embedder.fit([record.text for record in records])
+                self._fits += 1
                 prepared = Prepared.of(
                     [record.id for record in records],
                     [record.text for record in records],
@@ -195,10 +217,13 @@ class Writer:
                     list(range(len(records))),
                 )
                 prepared.model = embedder.dump() if embedder.fitted else None
-                self.store(prepared, embedder.embed_documents(prepared.texts), given=False)
+                self.store(prepared, self.embed(prepared), given=False)
             except BaseException:
-                if before is not None:
+                if before is None:
+                    embedder.fit(())  # of nothing, nothing is learned
+                else:
                     embedder.load(before)
+                self._fits += 1
                 raise
             return len(records)
 

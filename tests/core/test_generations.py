@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from memvid_core import ClosedError, Memory, StorageError
+from memvid_core import ClosedError, HashingEmbedder, Memory, StorageError
 from memvid_core.journal import Journal
+from memvid_core.video.file import ByteFile
 from tests.core.embedders import embed
 
 COLOURS, THINGS = ("red", "green", "blue", "grey"), ("apples", "houses", "rivers", "engines", "wings")
@@ -162,6 +165,52 @@ class TestWhatTheEmbedderLearns:
             (hit,) = await reader.asearch("red wings number 3", k=1, mode="dense")
             assert (hit.text, round(hit.score, 4)) == ("red wings number 3", 1.0)
             assert [hit.text for hit in await reader.ammr("red wings number 3", k=1)] == ["red wings number 3"]
+
+    @pytest.mark.parametrize("known", [3, 0])
+    def test_holds_for_what_another_thread_was_adding_meanwhile(self, path: Path, known: int) -> None:
+        class Busy(HashingEmbedder):
+            then: Callable[[], Any] | None = None
+
+            def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+                vectors = super().embed_documents(texts)
+                todo, self.then = self.then, None
+                if todo is not None:
+                    todo()  # what another thread does between here and the commit
+                return vectors
+
+        with Memory.create(path, Busy(), vectors="float32") as memory:
+            assert isinstance(memory.embedder, Busy)
+            if known:
+                memory.add(MANY[:known])
+                memory.add(MANY[known:])
+                memory.embedder.then = memory.refit
+            else:
+                memory.embedder.then = lambda: memory.add(MANY)
+            memory.add("red wings and engines", ids="late")
+            assert memory.embedder.fitted
+            expected = memory.embedder.embed_query("red wings and engines")
+            assert np.allclose(memory.vectors("late")["late"], expected, atol=1e-6)
+        with Memory.open(path) as memory:
+            assert memory.search("red wings and engines", k=1, mode="dense")[0].id == "late"
+
+    @pytest.mark.parametrize("first", [3, 300])
+    def test_is_forgotten_where_it_could_not_be_stored(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, first: int
+    ) -> None:
+        def full(*_: Any) -> None:
+            raise StorageError("the disk is full")
+
+        with Memory.create(path) as memory:
+            memory.add(MANY[:first])
+            memory.add(MANY[first:])
+            before = self.best(memory)
+            monkeypatch.setattr(ByteFile, "write", full)
+            with pytest.raises(StorageError):
+                memory.refit()
+            monkeypatch.undo()
+            assert isinstance(memory.embedder, HashingEmbedder)
+            assert memory.embedder.fitted == (first == 300)
+            assert self.best(memory) == before
 
     def test_reaches_a_reader_after_refit_and_compaction_but_not_the_past(self, path: Path) -> None:
         with Memory.create(path) as writer:

@@ -274,16 +274,19 @@ def _matches(text: str, terms: set[str], prefixes: tuple[str, ...]) -> Iterator[
     """Yield the character span and the token of every match, in the order of the text."""
     for word in _WORD.finditer(text):
         folded = fold(word[0])
-        if prefixes and folded.startswith(prefixes):
+        grams = _GRAMS.fullmatch(folded) is not None
+        if prefixes and not grams and folded.startswith(prefixes):
             yield word.start(), word.end(), folded
             continue
         offset = 0
         for token in tokenize(word[0]):
             if token not in terms and not (prefixes and token.startswith(prefixes)):
                 continue
-            if not _GRAMS.fullmatch(folded) or len(folded) != len(word[0]):
+            if not grams or len(folded) != len(word[0]):
                 yield word.start(), word.end(), token  # a stem is no part of its word, and folding may move letters
                 continue
+            if token not in terms:  # of a bigram that only begins as asked, the beginning
+                token = max((prefix for prefix in prefixes if token.startswith(prefix)), key=len)
             gram = token.removeprefix(_BEGINS)
             offset = folded.find(gram, offset)
             if offset < 0:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn, Self, get_args, overload
+from weakref import WeakMethod
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,7 +43,7 @@ class Memory(AsyncMemory):
         self._replica = opened.replica
         self._closed = False
         self._process = os.getpid()
-        self._searcher = Searcher(opened.replica, opened.pinned)
+        self._searcher = Searcher(opened.replica, WeakMethod(self.context))  # weak: a cycle would keep the file open
         self._writer = Writer(opened.replica, opened.embedder)
 
     @property
@@ -384,13 +385,15 @@ class Memory(AsyncMemory):
         """Dense hits for each of several questions, texts or vectors (q, d), in one pass over the index.
 
         ``k`` and ``where`` hold for each question, as in :meth:`search`.
+
+        Raises:
+            QueryError: A filter that is a function.
+            DimensionError: A vector of another dimension.
         """
         view = self._view()
-        given = [queries] if isinstance(queries, str) else list(queries)  # type: ignore[arg-type]
-        if not given:
-            return []
-        vectors = [self._query(query, k, where, "dense").vector for query in given]
-        return self._searcher.many(view, np.stack(vectors), self._query(vectors[0], k, where, "dense"))  # type: ignore[arg-type]
+        given = [queries] if isinstance(queries, str) else queries
+        asked = [self._query(query, k, where, "dense") for query in given]  # type: ignore[union-attr]
+        return self._searcher.many(view, asked) if asked else []
 
     def mmr(
         self,
@@ -438,10 +441,6 @@ class Memory(AsyncMemory):
         chosen = mode or self.default_mode(text)
         if chosen not in get_args(Mode):
             raise QueryError(f"mode is 'dense', 'lexical' or 'hybrid', not {mode!r}")
-        if options.get("fusion", "score") not in get_args(Fusion):
-            raise QueryError(f"fusion is 'score' or 'rank', not {options['fusion']!r}")
-        if not isinstance(options.get("recency"), Recency | None):
-            raise QueryError(f"recency is a Recency, not a {type(options['recency']).__name__}")
         vector = None
         if chosen != "lexical":
             if text is not None and embedding is None:

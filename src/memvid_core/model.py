@@ -74,8 +74,9 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 class Recency(msgspec.Struct, frozen=True):
     """Let older records count less.
 
-    ``field`` is a metadata path to a time, in seconds since 1970 or as ISO 8601 text; a record without one counts as
-    very old. ``half_life`` is in seconds, ``weight`` in [0, 1] how much of a score age may take, ``now`` the present.
+    ``field`` is a metadata path to a time, in seconds since 1970 or as ISO 8601 text (UTC where that names no zone); a
+    record without one counts as very old. ``half_life`` is in seconds, ``weight`` in [0, 1] how much of a score age may
+    take, ``now`` the present.
     """
 
     field: str

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -29,14 +31,22 @@ Fusion = Literal["score", "rank"]
 Where = Mapping[str, Any] | Callable[[Record], bool]
 Rerank = Callable[[str, list[str]], Sequence[float]]
 """A question and texts to one score a text, higher is better."""
+Neighbours = Callable[[Record, int, int], list[Record]]
+"""A record, how many before it and how many after it, to all of them in reading order."""
 
-_FEED_ROWS = 4096
+_FEED_ROWS = 1 << 16
+_FEED_CHARACTERS = 1 << 25
+"""The lexical index is fed so much at a time: enough for blocks that no merge has to write again."""
 _SHOW_PROGRESS_ROWS = 20_000
 
 
 @dataclass(frozen=True)
 class Query:
-    """A question: its text, its vector, or both, and how it is to be answered."""
+    """A question: its text, its vector, or both, and how it is to be answered.
+
+    Raises:
+        QueryError: A setting that no search can follow.
+    """
 
     text: str | None
     vector: NDArray[Any] | None
@@ -49,6 +59,16 @@ class Query:
     rerank: Rerank | None = None
     vectors: bool = False
     explain: bool = False
+
+    def __post_init__(self) -> None:
+        if self.alpha is not None and not _is_fraction(self.alpha):
+            raise QueryError(f"alpha is the weight of the dense half, from 0 to 1, not {self.alpha!r}")
+        if self.fusion not in get_args(Fusion):
+            raise QueryError(f"fusion is 'score' or 'rank', not {self.fusion!r}")
+        if self.recency is not None and not isinstance(self.recency, Recency):
+            raise QueryError(f"recency is a Recency(field, half_life), not {self.recency!r}")
+        if self.rerank is not None and not callable(self.rerank):
+            raise QueryError(f"rerank is a function of the question and texts, not {self.rerank!r}")
 
     @property
     def pool(self) -> int:
@@ -85,12 +105,14 @@ class Searcher:
 
     Args:
         replica: The memory.
-        pinned: The past that neighbours of a hit are looked for in; None is the newest view.
+        neighbours: Gives the function that a hit asks for its neighbours, or None once nobody can answer: called later
+            than the search, it must not hold on to the view of then.
     """
 
-    def __init__(self, replica: Replica, pinned: View | None = None) -> None:
+    def __init__(self, replica: Replica, neighbours: Callable[[], Neighbours | None]) -> None:
         self._replica = replica
-        self._pinned = pinned
+        self._neighbours = neighbours
+        self._feeding = threading.Lock()
 
     def hits(self, view: View, query: Query) -> list[Hit]:
         """The best ``k`` records of ``view``, decoded from the video, best first."""
@@ -102,32 +124,40 @@ class Searcher:
             ranked = self._rank(view, query, query.pool, self._mask(view, query.where))
         return self._decode(view, self._adjusted(view, ranked, query), query)
 
-    def many(self, view: View, matrix: NDArray[Any], query: Query) -> list[list[Hit]]:
-        """Hits for each vector of ``matrix`` (q, d), in one pass over the index."""
+    def many(self, view: View, queries: Sequence[Query]) -> list[list[Hit]]:
+        """Hits for each of several questions that differ in their vectors alone, in one pass over the index."""
+        first = queries[0]
+        if callable(first.where):
+            raise QueryError("many questions at once take a dict as their filter, not a function; search() takes both")
         index = view.generation.index.vectors()
-        if index is None or query.k <= 0 or not view.rows or not len(matrix):
-            return [[] for _ in matrix]
-        if callable(query.where):
-            raise QueryError("many questions at once take a dict as their filter; a function goes with search()")
-        all_rows, all_cosines = index.search(matrix, query.k, self._mask(view, query.where) & view.dense)
-        found = [(rows[rows >= 0], cosines[rows >= 0]) for rows, cosines in zip(all_rows, all_cosines, strict=True)]
-        return [self._decode(view, _dense_ranked(rows, cosines), query) for rows, cosines in found]
+        asked = [place for place, query in enumerate(queries) if query.vector is not None and len(query.vector)]
+        found: list[list[Hit]] = [[] for _ in queries]
+        if index is None or not asked or first.k <= 0 or not view.rows:
+            return found
+        matrix = np.stack([_fitting(queries[place].vector, index.dimension) for place in asked])
+        answers = index.search(matrix, first.k, self._mask(view, first.where) & view.dense)
+        for place, rows, cosines in zip(asked, *answers, strict=True):
+            found[place] = self._decode(view, _dense_ranked(rows[rows >= 0], cosines[rows >= 0]), first)
+        return found
 
     def mmr(self, view: View, query: Query, fetch_k: int, lambda_mult: float) -> list[Hit]:
-        """``k`` of the best ``fetch_k`` records, each chosen for its score and its distance from those before it."""
+        """``k`` of the best ``fetch_k`` records, each chosen for its score and its distance from those before it.
+
+        A record without a vector is like no other.
+        """
         if not 0 <= lambda_mult <= 1:
             raise InvalidInputError(f"lambda_mult is a number from 0 to 1, not {lambda_mult!r}")
         candidates = max(query.k, check_count(fetch_k, "fetch_k is a number of candidates"))
         pool = self.hits(view, replace(query, k=candidates, vectors=True))
-        with_vector = [hit for hit in pool if hit.vector is not None]
-        if not with_vector:
+        known = next((hit.vector for hit in pool if hit.vector is not None), None)
+        if known is None:
             return pool[: query.k]
-        matrix = np.stack([hit.vector for hit in with_vector])
-        scores = None if query.mode == "dense" else [hit.score for hit in with_vector]
+        matrix = np.stack([np.zeros_like(known) if hit.vector is None else hit.vector for hit in pool])
+        scores = None if query.mode == "dense" else [hit.score for hit in pool]
         chosen = ranking.mmr(
             () if query.vector is None else query.vector, matrix, query.k, lambda_mult=lambda_mult, scores=scores
         )
-        picked = [with_vector[i] for i in chosen.tolist()]
+        picked = [pool[i] for i in chosen.tolist()]
         return [
             msgspec.structs.replace(hit, rank=rank, vector=hit.vector if query.vectors else None)
             for rank, hit in enumerate(picked)
@@ -148,13 +178,9 @@ class Searcher:
     def _dense(self, view: View, query: Query, k: int, mask: NDArray[np.bool_]) -> ranking.Ranking:
         """Rows and cosines."""
         index = view.generation.index.vectors()
-        if index is None or query.vector is None:
+        if index is None or query.vector is None or not len(query.vector):  # empty: what the embedder had to say
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        if query.vector.shape != (index.dimension,):
-            raise DimensionError(
-                f"the query has {query.vector.size} components, and this memory's vectors have {index.dimension}"
-            )
-        return index.search(query.vector, k, mask & view.dense)
+        return index.search(_fitting(query.vector, index.dimension), k, mask & view.dense)
 
     def _lexical(
         self, view: View, query: Query, k: int, mask: NDArray[np.bool_], *, normalised: bool
@@ -203,11 +229,7 @@ class Searcher:
             if query.text is None:
                 raise QueryError("a reranker needs the words of the question, not a vector alone")
             given = query.rerank(query.text, [view.generation.record(row).text for row in ranked.rows.tolist()])
-            opinions = np.asarray(list(given), np.float64)
-            if opinions.shape != (len(ranked),) or not np.isfinite(opinions).all():
-                raise QueryError(
-                    f"the reranker must give one finite score a text: {len(ranked)} texts, {opinions.shape}"
-                )
+            opinions = _opinions(given, len(ranked))
             low, high = float(opinions.min()), float(opinions.max())
             inside = low >= 0 and high <= 1  # an order is kept either way; the scale only where it already is [0, 1]
             scores = (opinions if inside else (opinions - low) / ((high - low) or 1.0)).astype(np.float32)
@@ -220,27 +242,32 @@ class Searcher:
         index = folder.lexical()
         if index.rows >= view.rows:
             return index
-        with folder.transaction():
-            index.sync()  # another process may have fed it meanwhile
+        with self._feeding:  # the index itself lets one process write at a time; the catalog stays free for writers
+            index.sync()
             start, total = index.rows, view.rows
             show = None if total - start > _SHOW_PROGRESS_ROWS else False
             with progress("Indexing words", total - start, show=show) as advance:
                 while index.rows < total:
-                    first = index.rows
-                    stop = min(first + _FEED_ROWS, total)
-                    index.extend(first, self._texts(view, first, stop))
-                    advance(stop - start)
+                    index.extend(index.rows, self._texts(view, index.rows, total))
+                    advance(index.rows - start)
+                    index.sync()  # another process may be feeding it too
         return index
 
     def _texts(self, view: View, start: int, stop: int) -> list[str]:
-        """The texts of rows [``start``, ``stop``), deleted ones too, for the past; empty where one cannot be read."""
+        """The texts of the next rows, deleted ones too, for the past; empty where one cannot be read."""
+        stop = min(stop, start + _FEED_ROWS)
         missing = set(view.generation.index.catalog.missing(start, stop).tolist())
         texts: list[str] = []
+        characters = 0
         for row in range(start, stop):
             try:
-                texts.append("" if row in missing else view.generation.record(row).text)
+                text = "" if row in missing else view.generation.record(row).text
             except DamagedFrameError:
-                texts.append("")
+                text = ""
+            texts.append(text)
+            characters += len(text)
+            if characters >= _FEED_CHARACTERS:
+                break
         return texts
 
     def _accepted(self, view: View, query: Query, where: Callable[[Record], bool]) -> Ranked:
@@ -264,7 +291,7 @@ class Searcher:
     def _decode(self, view: View, ranked: Ranked, query: Query) -> list[Hit]:
         rows = ranked.rows.tolist()
         vectors = view.generation.vectors(view, rows) if query.vectors else {}
-        neighbours = self._around
+        neighbours = self._neighbours()
         return [
             Hit(
                 view.generation.record(row),
@@ -278,25 +305,49 @@ class Searcher:
             for rank, (row, score) in enumerate(zip(rows, ranked.scores.tolist(), strict=True))
         ]
 
-    def _around(self, record: Record, before: int, after: int) -> list[Record]:
-        """Neighbours of a hit, as they are when they are asked for: a hit may be kept for long."""
-        view = self._replica.refresh() if self._pinned is None else self._pinned
-        return self.neighbours(view, record, before, after)
-
     def neighbours(self, view: View, record: Record, before: int, after: int) -> list[Record]:
         """A record with those that stand around it in its source, by their ``chunk`` numbers, or in the order added."""
+        for name, number in (("before", before), ("after", after)):
+            check_count(number, f"{name} is a number of records")
         source, chunk = record.metadata.get("source"), record.metadata.get("chunk")
         if source is None:
             return [record]
-        where: dict[str, Any] = {"source": source}
-        if isinstance(chunk, int):
+        where: dict[str, Any] = {"source": {"$eq": source}}
+        if numbered := type(chunk) is int:  # True is no number of a chunk
             where["chunk"] = {"$between": [chunk - before, chunk + after]}
-        rows = np.flatnonzero(self._mask(view, where)).tolist()
-        around = [view.generation.record(row) for row in rows]
-        if isinstance(chunk, int):
-            return sorted(around, key=lambda found: int(found.metadata["chunk"]))
+        around = [view.generation.record(row) for row in np.flatnonzero(self._mask(view, where)).tolist()]
         place = next((i for i, found in enumerate(around) if found.id == record.id), None)
-        return [record] if place is None else around[max(0, place - before) : place + after + 1]
+        if place is None:  # deleted since
+            return [record]
+        if numbered:
+            return sorted(around, key=lambda found: float(found.metadata["chunk"]))
+        return around[max(0, place - before) : place + after + 1]
+
+
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, int | float | np.floating) and bool(0 <= value <= 1)
+
+
+def _fitting(vector: NDArray[Any] | None, dimension: int) -> NDArray[Any]:
+    """The vector of a question, if it can be compared with the memory's."""
+    if vector is None or vector.shape != (dimension,):
+        size = 0 if vector is None else vector.size
+        raise DimensionError(f"the query has {size} components, and this memory's vectors have {dimension}")
+    return vector
+
+
+def _opinions(given: Any, count: int) -> NDArray[np.float64]:
+    """What a reranker gave, one finite number a text."""
+    if inspect.iscoroutine(given):
+        given.close()
+        raise QueryError("the reranker is a coroutine function: give a plain one")
+    try:
+        opinions = np.asarray(given if hasattr(given, "__len__") else list(given), np.float64)
+    except (TypeError, ValueError) as exc:
+        raise QueryError(f"the reranker must give one number a text, not {type(given).__name__}: {exc}") from exc
+    if opinions.shape != (count,) or not np.isfinite(opinions).all():
+        raise QueryError(f"the reranker must give one finite score a text: {count} texts, {opinions.shape}")
+    return opinions
 
 
 def _dense_ranked(rows: NDArray[np.int64], cosines: NDArray[np.float32]) -> Ranked:
@@ -316,13 +367,17 @@ def _fitted(mask: NDArray[np.bool_], rows: int) -> NDArray[np.bool_]:
 
 
 def _time_of(record: Record, path: str) -> float:
-    """Seconds since 1970 at a metadata path; NaN where there is no time."""
+    """Seconds since 1970 at a metadata path; NaN where there is no time.
+
+    A time without a zone is taken as UTC: the same memory must rank the same on every machine.
+    """
     value: Any = record.metadata
     for key in path.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     if isinstance(value, str):
         try:
-            return datetime.fromisoformat(value).timestamp()
+            moment = datetime.fromisoformat(value)
         except ValueError:
             return float("nan")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")

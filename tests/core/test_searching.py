@@ -5,13 +5,27 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from memvid_core import HashingEmbedder, InvalidInputError, Memory, QueryError, Recency
+from memvid_core import (
+    CallableEmbedder,
+    ClosedError,
+    DimensionError,
+    HashingEmbedder,
+    InvalidInputError,
+    Memory,
+    QueryError,
+    Recency,
+    searching,
+)
+from memvid_core.searching import Searcher
 from tests.core.embedders import DIMENSION, embed
 
 TEXTS = {
@@ -106,6 +120,62 @@ def test_a_reranker_orders_the_candidates_anew(memory: Memory) -> None:
         memory.search(np.ones(384), rerank=by_length)
 
 
+async def _scores_later(question: str, texts: list[str]) -> list[float]:
+    return [1.0] * len(texts)
+
+
+@pytest.mark.parametrize(
+    "give", [None, 3, "123456", ["high"] * 6, [[1.0], [1.0, 2.0]], [float("nan")] * 6, [1e400] * 6]
+)
+def test_what_is_no_score_a_text_is_refused(memory: Memory, give: Any) -> None:
+    with pytest.raises(QueryError, match="the reranker must give one"):
+        memory.search("city", rerank=lambda question, texts: give)
+
+
+def test_a_reranker_that_has_to_be_awaited_says_so(memory: Memory) -> None:
+    with pytest.raises(QueryError, match="coroutine"):
+        memory.search("city", rerank=_scores_later)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"alpha": 1.5},
+        {"alpha": float("nan")},
+        {"alpha": "0.5"},
+        {"fusion": "sum"},
+        {"recency": "at"},
+        {"rerank": 5},
+    ],
+)
+def test_a_setting_that_no_search_can_follow_is_refused(memory: Memory, mode: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(QueryError, match=next(iter(options))):
+        memory.search("city", mode=mode, **options)
+
+
+@pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC-9")
+    change = getattr(time, "tzset", lambda: None)  # Windows has one time zone a process
+    change()
+    yield
+    monkeypatch.undo()
+    change()
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_a_time_without_a_zone_is_the_same_everywhere() -> None:
+    with Memory.create(":memory:", embed) as memory:
+        times: list[Any] = ["2026-01-01", "2026-01-01T00:00:00Z", 1767225600, "0001-01-01", "9999-12-31", "soon", None]
+        memory.add(["same"] * len(times), [{"at": value} for value in times])
+        recency = Recency("at", half_life=3600, now=1767225600 + 3600)
+        hits = memory.search("same", k=9, mode="dense", recency=recency)
+        factors = {repr(hit.metadata["at"]): hit.score / 0.25 for hit in hits}
+        expected = {repr(value): factor for value, factor in zip(times, (3, 3, 3, 2, 4, 2, 2), strict=True)}
+        assert factors == pytest.approx(expected, rel=1e-2)
+
+
 def test_neighbours_of_a_hit_are_the_chunks_around_it() -> None:
     with Memory.create(":memory:", embed) as memory:
         places = [("a.md", 2), ("b.md", 0), ("a.md", 0), ("a.md", 1), ("a.md", 3), ("b.md", 1)]
@@ -115,6 +185,38 @@ def test_neighbours_of_a_hit_are_the_chunks_around_it() -> None:
         assert [record.text for record in hit.context(before=5, after=0)] == ["a.md0", "a.md1", "a.md2"]
         memory.add("alone", ids="alone")
         assert [record.id for record in memory.search("alone", k=1, mode="dense")[0].context()] == ["alone"]
+        memory.add(["yes", "no"], [{"source": "c.md", "chunk": flag} for flag in (True, False)], ids=["yes", "no"])
+        assert [record.id for record in memory.context(memory.get("yes"))] == ["yes", "no"]
+        for before, after in ((-1, 0), (0, -1), (1.5, 0)):
+            with pytest.raises(QueryError, match="number of records"):
+                hit.context(before, after)  # type: ignore[arg-type]
+
+
+def test_neighbours_are_those_of_the_moment_they_are_asked_for(tmp_path: Path) -> None:
+    with Memory.create(tmp_path / "m.mp4", embed) as memory:
+        memory.add(
+            [f"part {i}" for i in range(9)], [{"source": "a.md", "chunk": i} for i in range(9)], list("abcdefghi")
+        )
+        hit = memory.search("part 4", k=1, mode="dense")[0]
+        memory.delete(["a", "d"])
+        assert ids_of(hit.context()) == ["e", "f"]
+        memory.compact()
+        assert ids_of(hit.context(before=2)) == ["c", "e", "f"]
+        memory.delete("e")
+        assert ids_of(hit.context()) == ["e"]
+    with pytest.raises(ClosedError):
+        hit.context()
+
+
+def test_a_memory_that_nobody_holds_closes_itself(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    memory = Memory.create(path, embed)
+    memory.add("one", {"source": "a.md"}, ids="1")
+    hits = memory.search("one", mode="dense")
+    del memory
+    assert ids_of(hits[0].context()) == ["1"]  # a hit holds it open
+    del hits
+    Memory.open(path, "a", embedder=embed).close()
 
 
 def test_many_questions_at_once_answer_as_one_by_one() -> None:
@@ -129,6 +231,32 @@ def test_many_questions_at_once_answer_as_one_by_one() -> None:
             ids_of(memory.search(question, k=1, mode="dense")) for question in questions
         ]
         assert memory.search_many([]) == []
+        with pytest.raises(QueryError, match="not a function"):
+            memory.search_many(["text 3"], where=lambda record: True)  # type: ignore[arg-type]
+        with pytest.raises(DimensionError):
+            memory.search_many([[1.0], [1.0, 2.0]])
+
+
+def test_records_without_a_vector_are_like_no_other() -> None:
+    with Memory.create(":memory:", embed) as memory:
+        memory.add(["wing", "wing"], ids=["a", "b"])
+        memory.add("wing and more", ids="bare", vectors=[None])
+        for mode in ("lexical", "hybrid"):
+            assert sorted(ids_of(memory.mmr("wing", k=3, mode=mode))) == ["a", "b", "bare"]
+            assert ids_of(memory.mmr("wing", k=2, mode=mode, lambda_mult=0.3)) == ["a", "bare"]
+        assert ids_of(memory.mmr("wing", k=3)) == ["a", "b"]
+
+
+async def test_a_question_whose_embedding_is_empty_is_searched_by_its_words() -> None:
+    mute = CallableEmbedder(embed, query=lambda text: [], name="mute")
+    with Memory.create(":memory:", mute) as memory:
+        memory.add(["the wing lifts", "the engine hums"], ids=["wing", "engine"])
+        with pytest.warns(UserWarning, match="empty vector"):
+            assert ids_of(memory.search("wing")) == ["wing"]
+        with pytest.warns(UserWarning, match="empty vector"):
+            assert ids_of(await memory.asearch("wing")) == ["wing"]
+        with pytest.warns(UserWarning, match="empty vector"):
+            assert memory.search("wing", mode="dense") == memory.mmr("wing") == memory.search_many(["wing"])[0] == []
 
 
 class TestLearning:
@@ -239,6 +367,43 @@ def test_as_of_uses_only_the_words_of_its_time(tmp_path: Any) -> None:
         assert ids_of(memory.search("wing", mode="lexical")) == []
     with Memory.open(path, as_of=1) as past:
         assert ids_of(past.search("wing engine", mode="lexical")) == ["wing"]
+
+
+def test_records_are_added_while_words_are_indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, added = threading.Event(), threading.Event()
+    texts_of = Searcher._texts
+
+    def texts_once_added(*args: Any) -> list[str]:
+        reading.set()
+        assert added.wait(30)
+        return texts_of(*args)
+
+    with Memory.create(tmp_path / "m.mp4", embed) as memory, ThreadPoolExecutor(1) as pool:
+        memory.add(["the wing lifts", "the engine hums"], ids=["wing", "engine"])
+        monkeypatch.setattr(Searcher, "_texts", texts_once_added)
+        found = pool.submit(memory.search, "wing", mode="lexical")
+        assert reading.wait(30)
+        memory.add("another wing", ids="later")
+        added.set()
+        assert ids_of(found.result(30)) == ["wing"]
+        assert ids_of(memory.search("wing", mode="lexical")) == ["later", "wing"]
+
+
+@pytest.mark.parametrize(("rows", "characters"), [(7, 1 << 25), (1 << 16, 50)])
+def test_two_that_index_the_same_words_at_once_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, characters: int
+) -> None:
+    monkeypatch.setattr(searching, "_FEED_ROWS", rows)
+    monkeypatch.setattr(searching, "_FEED_CHARACTERS", characters)
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, embed) as memory:
+        memory.add([f"word{i} common" for i in range(100)], ids=[str(i) for i in range(100)])
+        memory.delete([str(i) for i in range(0, 100, 3)])
+    expected = [str(i) for i in range(100) if i % 3]
+    with Memory.open(path, embedder=embed) as one, Memory.open(path, embedder=embed) as two, ThreadPoolExecutor(2) as p:
+        searches = [p.submit(memory.search, "common", 100, mode="lexical") for memory in (one, two)]
+        assert [ids_of(search.result()) for search in searches] == [expected] * 2
+        assert ids_of(one.search("word50", mode="lexical")) == ids_of(two.search("word50", mode="lexical")) == ["50"]
 
 
 AWKWARD = [

@@ -47,6 +47,8 @@ MERGE_TOKENS: Final = 1 << 20
 
 PLACE_BITS: Final = 17  # one more than a place takes, so that a phrase never reaches into the next row
 
+_BUSY_SECONDS: Final = 300  # another process may be indexing a large batch
+
 _BLOCKS: Final = "SELECT first, rows, tokens FROM blocks ORDER BY first"
 _TABLES: Final = ("meta", "blocks", "postings", "spellings", "tail")
 
@@ -362,7 +364,7 @@ def _connect(path: Path | None, writable: bool) -> sqlite3.Connection:
         return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
         if writable:
-            sqlite = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+            sqlite = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
             # A power cut may undo the last commits, never damage the file: rows then tell what is missing.
             for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 4194304"):
                 sqlite.execute(f"PRAGMA {pragma}")

@@ -383,7 +383,7 @@ def recency(
         (n,) float32 in [0, 1], in the order given.
 
     Raises:
-        InvalidInputError: If ``weight`` is outside [0, 1] or ``half_life`` is not positive.
+        InvalidInputError: If ``weight`` is outside [0, 1], ``half_life`` not positive, or a setting not finite.
 
     Example:
         >>> day = 86400
@@ -391,8 +391,10 @@ def recency(
         [1.0, 0.75, 0.5]
     """
     _assert_fraction("weight", weight)
-    if not half_life > 0:
-        raise InvalidInputError(f"half_life must be a positive number of seconds, not {half_life}")
+    if not 0 < half_life < np.inf:
+        raise InvalidInputError(f"half_life must be a positive, finite number of seconds, not {half_life}")
+    if not np.isfinite(now):
+        raise InvalidInputError(f"now must be a finite number of seconds, not {now}")
     age = np.maximum(now - np.asarray(times, np.float64), 0)
     fresh = np.where(np.isnan(age), 0, np.exp2(-age / half_life))
     return (np.asarray(scores, np.float64) * (1 - weight + weight * fresh)).astype(np.float32)

@@ -226,7 +226,16 @@ class TestRecency:
     def test_no_time_is_very_old_and_the_future_is_now(self) -> None:
         assert recency([1, 1], [math.nan, 99.0], now=50, half_life=1, weight=0.25).tolist() == [0.75, 1]
 
-    @pytest.mark.parametrize("options", [{"half_life": 0}, {"half_life": 1, "weight": 2}, {"half_life": math.nan}])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"half_life": 0},
+            {"half_life": 1, "weight": 2},
+            {"half_life": math.nan},
+            {"half_life": math.inf},
+            {"half_life": 1, "now": math.nan},
+        ],
+    )
     def test_settings_are_checked(self, options: dict[str, float]) -> None:
         with pytest.raises(InvalidInputError):
-            recency([1], [1], now=1, **options)
+            recency([1], [1], **{"now": 1, **options})

@@ -39,6 +39,8 @@ class MemvidChatStore(AsyncDBChatStore):
 
     Raises:
         LockedError: Another writer has the file.
+        InvalidInputError: What a method was given is not what it takes, as a key that is no string. Nothing is written.
+        MetadataError: A message cannot be stored. Nothing is written.
 
     Example:
         >>> store = MemvidChatStore()
@@ -101,9 +103,9 @@ class MemvidChatStore(AsyncDBChatStore):
         offset: int | None = None,
     ) -> list[ChatMessage]:
         """The messages of a conversation, oldest first; ``status=None`` is all of them."""
+        first, count = _count(offset or 0, "offset"), None if limit is None else _count(limit, "limit")
         found = await asyncio.to_thread(self._records, key, status)
-        first = offset or 0
-        return [_message(record) for record in found[first : None if limit is None else first + limit]]
+        return [_message(record) for record in found[first : None if count is None else first + count]]
 
     @override
     async def count_messages(self, key: str, status: MessageStatus | None = MessageStatus.ACTIVE) -> int:
@@ -183,14 +185,15 @@ class MemvidChatStore(AsyncDBChatStore):
         return sorted(self._memory.select(_where(key, status)), key=_time)
 
     def _oldest(self, key: str, n: int) -> list[Record]:
+        if type(n) is not int:
+            raise InvalidInputError(f"n is a number of messages, not {n!r}")
         return self._records(key, MessageStatus.ACTIVE)[: max(n, 0)]
 
     def _add(self, key: str, messages: Sequence[ChatMessage], status: MessageStatus, ids: Sequence[str] = ()) -> None:
+        place = {"key": _checked(key), "status": _name(status)}
         metadata = [
-            _metadata(
-                {"key": key, "role": message.role.value, "status": status.value, "time": now} | what_else(message)
-            )
-            for message, now in zip(messages, self._times(len(messages)), strict=True)
+            _metadata({**place, "role": message.role.value, "time": now} | what_else(message))
+            for message, now in zip(_all_messages(messages), self._times(len(messages)), strict=True)
         ]
         chosen = [*ids[: len(messages)], *[None] * (len(messages) - len(ids))]
         self._put([text_of(message) for message in messages], metadata, chosen)
@@ -210,8 +213,35 @@ class MemvidChatStore(AsyncDBChatStore):
 
 
 def _where(key: str, status: MessageStatus | None) -> dict[str, Any]:
-    where: dict[str, Any] = {f"{_CHAT}.key": key}
-    return where if status is None else where | {f"{_CHAT}.status": status.value}
+    where: dict[str, Any] = {f"{_CHAT}.key": _checked(key)}
+    return where if status is None else where | {f"{_CHAT}.status": _name(status)}
+
+
+def _checked(key: object) -> str:
+    """A key: as a filter, None or a dict would mean records that are no messages at all, and they could be deleted."""
+    if not isinstance(key, str):
+        raise InvalidInputError(f"the key of a conversation is a str, not {key!r}")
+    return key
+
+
+def _name(status: object) -> str:
+    try:
+        return MessageStatus(status).value
+    except ValueError as exc:
+        raise InvalidInputError(f"a status is 'active' or 'archived', not {status!r}") from exc
+
+
+def _count(number: object, name: str) -> int:
+    if type(number) is not int or number < 0:
+        raise InvalidInputError(f"{name} is a number of messages, 0 or more, not {number!r}")
+    return number
+
+
+def _all_messages(messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+    for place, message in enumerate(messages):
+        if not isinstance(message, ChatMessage):
+            raise InvalidInputError(f"message {place} is not a ChatMessage but {message!r}: wrap it in one")
+    return messages
 
 
 def _metadata(chat: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, TextBlock
 
+from memvid_core import MetadataError
+
 __all__ = ["message_of", "text_of", "what_else"]
 
 
@@ -15,10 +17,17 @@ def text_of(message: ChatMessage) -> str:
 
 
 def what_else(message: ChatMessage) -> dict[str, Any]:
-    """What a message has beside its role and one text, as plain values; empty for nearly all there are."""
+    """What a message has beside its role and one text, as plain values; empty for nearly all there are.
+
+    Raises:
+        MetadataError: It cannot be stored.
+    """
     plain = len(message.blocks) == 1 and type(message.blocks[0]) is TextBlock
     wanted = ({"additional_kwargs"} if message.additional_kwargs else set()) | (set() if plain else {"blocks"})
-    return message.model_dump(mode="json", include=wanted) if wanted else {}
+    try:
+        return message.model_dump(mode="json", include=wanted) if wanted else {}
+    except ValueError as exc:
+        raise MetadataError(f"the message {message!s:.60} cannot be stored: {exc}") from exc
 
 
 def message_of(role: str, text: str, rest: dict[str, Any]) -> ChatMessage:

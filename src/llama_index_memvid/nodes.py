@@ -25,7 +25,7 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from memvid_core import MetadataError, Record, VectorError
+from memvid_core import InvalidInputError, MetadataError, Record, VectorError
 
 __all__ = ["REF_DOC", "to_columns", "to_node"]
 
@@ -51,6 +51,7 @@ def to_columns(nodes: Sequence[BaseNode]) -> Columns:
     """Texts, metadata, ids and vectors of nodes, as ``Memory.add`` takes them.
 
     Raises:
+        InvalidInputError: Something is no node.
         VectorError: A node has no embedding.
         MetadataError: A node's metadata has the reserved key, or its object cannot be stored.
     """
@@ -59,6 +60,8 @@ def to_columns(nodes: Sequence[BaseNode]) -> Columns:
     ids: list[str] = []
     vectors: list[list[float]] = []
     for place, node in enumerate(nodes):
+        if not isinstance(node, BaseNode):
+            raise InvalidInputError(f"{place} of what was given is a {type(node).__name__}: put it into a TextNode")
         if node.embedding is None:
             raise VectorError(
                 f"node {place} ({node.node_id!r}) has no embedding: add it through an index, or set its embedding first"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -45,7 +46,7 @@ class Question:
         """What a query and the options of a call ask.
 
         Raises:
-            QueryError: A mode or a number that is not known.
+            QueryError: A mode that is not known, or a number that is none.
             FilterError: The filter is wrong.
             InvalidInputError: ``mmr_prefetch_factor`` and ``mmr_prefetch_k`` at once.
             TypeError: An option that is not known.
@@ -198,6 +199,10 @@ def _depth(mode: Mode, k: int, query: VectorStoreQuery, options: Mapping[str, An
     factor, prefetch = options.get("mmr_prefetch_factor"), options.get("mmr_prefetch_k")
     if factor is not None and prefetch is not None:
         raise InvalidInputError("give mmr_prefetch_factor or mmr_prefetch_k, and not both")
+    if factor is not None and not (type(factor) in (int, float) and 0 <= factor < math.inf):
+        raise QueryError(f"mmr_prefetch_factor is how many times similarity_top_k, 0 or more, not {factor!r}")
+    if prefetch is not None:
+        prefetch = _count(prefetch, "mmr_prefetch_k")
     if mode is Mode.MMR:
         return int(k * factor) if factor is not None else prefetch or max(_PREFETCH[0] * k, _PREFETCH[1])
     if mode is Mode.SEMANTIC_HYBRID:

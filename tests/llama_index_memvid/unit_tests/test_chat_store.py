@@ -23,7 +23,7 @@ from llama_index.core.storage.chat_store.sql import SQLAlchemyChatStore
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from llama_index_memvid import MemvidChatStore
-from memvid_core import InvalidInputError, LockedError, Memory
+from memvid_core import InvalidInputError, LockedError, Memory, MetadataError
 
 ACTIVE, ARCHIVED = MessageStatus.ACTIVE, MessageStatus.ARCHIVED
 STATUSES = (ACTIVE, ARCHIVED, None)
@@ -111,6 +111,37 @@ async def test_no_messages_are_no_change() -> None:
     await store.set_messages("k", [])
     assert await store.delete_oldest_messages("k", 0) == await store.archive_oldest_messages("k", -1) == []
     assert await store.get_keys() == []
+
+
+async def test_what_it_cannot_take_is_refused_and_changes_nothing() -> None:
+    """A key of None, taken as a filter, means every record that is no message: those would be deleted."""
+    memory = Memory.create(":memory:")
+    memory.add(["a wing lifts"], ids=["doc"])
+    store, good = MemvidChatStore(memory=memory), ChatMessage("a")
+    await store.add_messages("k", [good, ChatMessage("b")])
+    wrong: list[tuple[Any, ...]] = [
+        (method, key, *rest)
+        for key in (None, 3, ["k"], {"$ne": "k"})
+        for method, *rest in (
+            ("get_messages",),
+            ("count_messages", None),
+            ("add_message", good),
+            ("set_messages", []),
+            ("delete_message", 0),
+            ("delete_messages",),
+            ("delete_oldest_messages", 9),
+            ("archive_oldest_messages", 9),
+        )
+    ]
+    wrong += [("get_messages", "k", ACTIVE, *page) for page in ((-1, 0), (1.5, 0), (None, -1))]
+    wrong += [("get_messages", "k", "gone"), ("add_message", "k", good, "gone"), ("delete_oldest_messages", "k", None)]
+    wrong += [("add_messages", "k", [good, bad]) for bad in ("text", None)]
+    for operation, *arguments in wrong:
+        with pytest.raises(InvalidInputError):
+            await getattr(store, operation)(*arguments)
+    with pytest.raises(MetadataError, match="cannot be stored"):
+        await store.add_messages("k", [good, ChatMessage("b", additional_kwargs={"object": object()})])
+    assert [record.text for record in memory] == ["a wing lifts", "a", "b"]
 
 
 async def test_a_conversation_goes_on_in_another_store(tmp_path: Path) -> None:

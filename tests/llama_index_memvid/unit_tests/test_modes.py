@@ -144,6 +144,12 @@ def test_mmr_threshold_and_prefetch(compass: MemvidVectorStore) -> None:
         found(0.5, mmr_prefetch_k=3, mmr_prefetch_factor=2)
     with pytest.raises(InvalidInputError, match="0 to 1"):
         found(1.5)
+    for wrong in (-1, "x", True):
+        with pytest.raises(QueryError, match="mmr_prefetch_k"):
+            found(0.5, mmr_prefetch_k=wrong)
+    for wrong_factor in (-1, "x", float("inf"), float("nan")):
+        with pytest.raises(QueryError, match="mmr_prefetch_factor"):
+            found(0.5, mmr_prefetch_factor=wrong_factor)
 
 
 def test_the_threshold_of_a_query_goes_before_that_of_the_call(compass: MemvidVectorStore) -> None:

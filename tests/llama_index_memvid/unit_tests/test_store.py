@@ -80,9 +80,10 @@ def test_nodes_that_cannot_be_added_change_nothing(store: MemvidVectorStore) -> 
         (node("b", [1.0]), DimensionError),
         (node("b", []), MemvidError),
         (node("b", [float("nan"), 0.0]), VectorError),
+        ("a text", InvalidInputError),
     ):
         with pytest.raises(error) as raised:
-            store.add([node("a", [1.0, 0.0]), bad])
+            store.add([node("a", [1.0, 0.0]), bad])  # type: ignore[list-item]
         assert isinstance(raised.value, ValueError)
     assert all_ids(store) == ["kept"]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from langgraph.store.base import Item, MatchCondition, PutOp, SearchItem
 
-from langchain_memvid.agents.layout import EXPIRES, FIELD, ITEM, KIND, META, meta_of, record_id
+from langchain_memvid.agents.layout import EXPIRES, FIELD, ITEM, KIND, META, is_id_of, meta_of, record_id
 from memvid_core import FilterError, InvalidInputError, Record
 
 __all__ = ["Stored", "check_ttl", "item_id", "items_where", "matches", "to_where", "utc_now"]
@@ -60,7 +60,8 @@ class Stored:
     def of(cls, record: Record) -> Stored | None:
         """The item of a record, or of one of its further texts; None if it is neither."""
         meta = meta_of(record.metadata)
-        if meta.get("kind") not in (ITEM, FIELD):
+        kind = meta.get("kind")
+        if kind not in (ITEM, FIELD) or not is_id_of(kind, record.id):
             return None
         value = {_unescaped(key): entry for key, entry in record.metadata.items() if key != META}
         labels = meta["namespace"].split(".") if meta["namespace"] else []
@@ -161,9 +162,9 @@ def matches(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
 def to_where(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """A filter over values as a filter over records.
 
-    A bare value and ``$eq`` are equal values, as in LangGraph: a scalar does not match a list that holds it, and a bare
-    dict asks for the keys it names. The other operators, and ``$and``, ``$or``, ``$nor`` and ``$not``, are the core's
-    (``docs/filters.md``).
+    A bare value, LangGraph's own operators, ``$in`` and ``$nin`` compare whole values, as in LangGraph: a scalar does
+    not match a list that holds it. A bare dict asks for the keys it names. The other operators, and ``$and``, ``$or``,
+    ``$nor`` and ``$not``, are the core's (``docs/filters.md``).
 
     Raises:
         FilterError: It is not of the language.
@@ -217,6 +218,11 @@ def _unequal(path: str, wanted: Any) -> dict[str, Any]:
     return {"$not": _equal(path, wanted)}
 
 
+def _ordered(name: str) -> Callable[[str, Any], dict[str, Any]]:
+    """An order of whole values: to the core, a list is in it with each of its items."""
+    return lambda path, operand: {"$and": [{path: {name: operand}}, {"$not": {path: {"$type": "list"}}}]}
+
+
 def _in(path: str, wanted: Any) -> dict[str, Any]:
     if not isinstance(wanted, list | tuple | set | frozenset):
         raise FilterError(f"$in and $nin need a list, not {wanted!r}")
@@ -234,6 +240,7 @@ _OPERATORS: Final[dict[Any, Callable[[str, Any], dict[str, Any]]]] = {
     "$ne": _unequal,
     "$in": _in,
     "$nin": _not_in,
+    **{name: _ordered(name) for name in ("$gt", "$gte", "$lt", "$lte")},
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from memvid_core import InvalidInputError, Memory
 
 __all__ = ["BLOB", "CHECKPOINT", "EXPIRES", "FIELD", "FIELDS", "IN_RAM", "ITEM", "KIND", "META", "WRITE"]
-__all__ += ["from_text", "meta_of", "open_memory", "parse_id", "record_id", "to_text"]
+__all__ += ["from_text", "is_id_of", "meta_of", "open_memory", "parse_id", "record_id", "to_text"]
 
 IN_RAM: Final = ":memory:"
 META: Final = "langgraph"
@@ -37,6 +37,15 @@ def record_id(kind: str, *parts: str | float) -> str:
         'item["users","ada","drink"]'
     """
     return kind + json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+
+
+def is_id_of(kind: str, identifier: str) -> bool:
+    """Whether :func:`record_id` made it for this kind.
+
+    Metadata goes along with what is made of a record, such as the parts of a split document, and its id does not: only
+    both together say that a record is LangGraph's.
+    """
+    return identifier.startswith(f"{kind}[")
 
 
 def parse_id(kind: str, identifier: str) -> list[Any]:

@@ -56,18 +56,32 @@ def _check(op: Op) -> None:
     if not isinstance(op, GetOp | SearchOp | PutOp | ListNamespacesOp):
         raise InvalidInputError(f"an operation of a store is a GetOp, PutOp, SearchOp or ListNamespacesOp, not {op!r}")
     validate_op_namespace(op)
+    if isinstance(op, GetOp | PutOp) and not isinstance(op.key, str):
+        raise InvalidInputError(f"a key is a str, not {op.key!r}")
     if isinstance(op, PutOp):
-        check_ttl(op.ttl)
-        if op.index is not None and op.index is not False and not _all_str(op.index):
-            raise InvalidInputError(f"index is None, False or a list of paths such as 'text', not {op.index!r}")
-        if op.value is not None:
-            _check_value(op.value)
+        _check_put(op)
     elif isinstance(op, SearchOp):
         to_where(op.filter or {})
+        if op.query is not None and not isinstance(op.query, str):
+            raise InvalidInputError(f"query is a str or None, not {op.query!r}")
     if isinstance(op, SearchOp | ListNamespacesOp):
         for name, number in (("limit", op.limit), ("offset", op.offset)):
-            if type(number) is not int or number < 0:
-                raise InvalidInputError(f"{name} is a number of results, 0 or more, not {number!r}")
+            _check_count(name, number)
+    if isinstance(op, ListNamespacesOp) and op.max_depth is not None:
+        _check_count("max_depth", op.max_depth)
+
+
+def _check_count(name: str, number: object) -> None:
+    if type(number) is not int or number < 0:
+        raise InvalidInputError(f"{name} is a whole number, 0 or more, not {number!r}")
+
+
+def _check_put(op: PutOp) -> None:
+    check_ttl(op.ttl)
+    if op.index is not None and op.index is not False and not _all_str(op.index):
+        raise InvalidInputError(f"index is None, False or a list of paths such as 'text', not {op.index!r}")
+    if op.value is not None:
+        _check_value(op.value)
 
 
 def _all_str(paths: object) -> bool:

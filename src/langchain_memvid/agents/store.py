@@ -25,7 +25,7 @@ from langgraph.store.base.embed import ensure_embeddings
 from typing_extensions import override
 
 from langchain_memvid.agents.items import Stored, check_ttl, item_id, items_where, matches, utc_now
-from langchain_memvid.agents.layout import EXPIRES, FIELD, FIELDS, IN_RAM, ITEM, KIND, open_memory, parse_id
+from langchain_memvid.agents.layout import EXPIRES, FIELD, FIELDS, IN_RAM, ITEM, KIND, is_id_of, open_memory, parse_id
 from langchain_memvid.agents.plan import Plan
 from memvid_core import DimensionError, Embedder, HashingEmbedder, Hit, InvalidInputError, Memory, ReadOnlyError, Record
 
@@ -227,7 +227,8 @@ class MemvidStore(BaseStore):
 
     def _namespaces(self, op: ListNamespacesOp, now: float) -> list[tuple[str, ...]]:
         where = {"$and": [{KIND: ITEM}, items_where((), None, self._lifetimes.from_(now))]}
-        there = {tuple(parse_id(ITEM, found)[:-1]) for found in self.memory.ids(where)}
+        found = (name for name in self.memory.ids(where) if is_id_of(ITEM, name))
+        there = {tuple(parse_id(ITEM, name)[:-1]) for name in found}
         conditions = op.match_conditions or ()
         kept = (names for names in there if all(matches(names, condition) for condition in conditions))
         return sorted({names[: op.max_depth] for names in kept})[op.offset : op.offset + op.limit]
@@ -281,7 +282,8 @@ class MemvidStore(BaseStore):
 
     def _expired(self) -> list[str]:
         self._lifetimes.swept = utc_now()
-        return self.memory.ids({KIND: {"$in": [ITEM, FIELD]}, EXPIRES: {"$lte": utc_now().timestamp()}})
+        found = self.memory.ids({KIND: {"$in": [ITEM, FIELD]}, EXPIRES: {"$lte": utc_now().timestamp()}})
+        return [name for name in found if is_id_of(ITEM, name) or is_id_of(FIELD, name)]
 
     def sweep_ttl(self) -> int:
         """Delete what has expired, as one commit; returns how many items that were."""
@@ -289,7 +291,7 @@ class MemvidStore(BaseStore):
             gone = self._expired()
             if gone:
                 self.memory.delete(gone)
-        return sum(name.startswith(ITEM) for name in gone)
+        return sum(is_id_of(ITEM, name) for name in gone)
 
 
 class _Lifetimes:

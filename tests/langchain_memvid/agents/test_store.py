@@ -197,6 +197,11 @@ def test_a_wrong_filter_is_an_error(store: MemvidStore, filter: Any) -> None:
         SearchOp(HERE, limit=-1),
         SearchOp(HERE, offset=-1),
         ListNamespacesOp(limit=-1),
+        SearchOp(HERE, query=5),  # type: ignore[arg-type]
+        ListNamespacesOp(max_depth=-1),
+        ListNamespacesOp(max_depth="1"),  # type: ignore[arg-type]
+        GetOp(HERE, 5),  # type: ignore[arg-type]
+        PutOp(HERE, None, {"a": 1}),  # type: ignore[arg-type]
         PutOp(HERE, "k", {"a": 1}, index=True),  # type: ignore[arg-type]
         PutOp(HERE, "k", {"a": 1}, index=[1]),  # type: ignore[list-item]
         "get",
@@ -204,7 +209,8 @@ def test_a_wrong_filter_is_an_error(store: MemvidStore, filter: Any) -> None:
 )
 def test_an_operation_that_cannot_be_carried_out_is_an_error(store: MemvidStore, op: Any) -> None:
     with pytest.raises(InvalidInputError):
-        store.batch([op])
+        store.batch([PutOp(HERE, "kept", {"a": 1}), op])
+    assert store.search(()) == []  # nothing of the batch was written
 
 
 @pytest.mark.parametrize("ttl", [0, 0.0, -1, float("nan"), float("inf"), True, "1"])
@@ -390,6 +396,21 @@ def test_items_are_good_records_and_other_records_are_no_items() -> None:
         assert (hit.id, hit.text) == ('item["users","ada","k"]', "Ada drinks tea")
         store.close()
         assert len(memory) == 2
+
+
+def test_what_is_made_of_an_item_is_no_item(clock: Clock) -> None:
+    """A splitter gives each part of a document the metadata of the whole, ours too; the id is the part's own."""
+    with Memory.create(":memory:") as memory:
+        store = MemvidStore(memory=memory, index={"fields": ["text", "more"]})
+        store.put(HERE, "k", {"text": "Ada drinks tea", "more": "and milk"}, ttl=10)
+        for record in list(memory):
+            memory.add(["a part about tea", "a part about milk"], [record.metadata] * 2)
+        assert [item.key for item in store.search(())] == ["k"]
+        assert [item.key for item in store.search((), query="tea", limit=5)] == ["k"]
+        assert store.list_namespaces() == [HERE]
+        clock.pass_minutes(11)
+        assert store.sweep_ttl() == 1
+        assert [record.text for record in memory] == ["a part about tea", "a part about milk"] * 2
 
 
 def test_threads_that_write_and_read_at_once(make: MakeStore) -> None:

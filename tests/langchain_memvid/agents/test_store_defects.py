@@ -108,6 +108,25 @@ def test_such_a_namespace_is_refused_in_a_batch_too(
     assert ours.list_namespaces() == []  # nothing of the batch was written
 
 
+def test_an_order_compares_whole_values(theirs: InMemoryStore, ours: MemvidStore) -> None:
+    """A list is in no order with a number, whatever its items are; nor is it equal to one."""
+    for store in (theirs, ours):
+        for key, value in (("list", [1, 5]), ("number", 5)):
+            store.put(HERE, key, {"text": "tea", "n": value})
+    with pytest.raises(TypeError):
+        theirs.search(HERE, filter={"n": {"$gte": 5}})
+    for wanted in ({"$gt": 4}, {"$gte": 5}, {"$gt": 4, "$lte": 5}, {"$lt": 6}, {"$eq": 5}, {"$in": [5]}, 5):
+        assert [item.key for item in ours.search(HERE, filter={"n": wanted})] == ["number"]
+    assert [item.key for item in ours.search(HERE, filter={"n": {"$any": [5]}})] == ["list", "number"]
+
+
+def test_the_whole_value_can_be_indexed_for_one_item(theirs: InMemoryStore, ours: MemvidStore) -> None:
+    """``index=["$"]`` of a store is the whole value; of a put, InMemoryStore looks for a key that is called so."""
+    for store in (theirs, ours):
+        store.put(HERE, "k", {"other": "tea"}, index=["$"])
+    assert [store.search(HERE, query="tea")[0].score is None for store in (theirs, ours)] == [True, False]
+
+
 def test_in_and_or(theirs: InMemoryStore, ours: MemvidStore) -> None:
     for store in (theirs, ours):
         for number, colour in enumerate(["red", "green", "blue"]):

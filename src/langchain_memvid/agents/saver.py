@@ -157,7 +157,7 @@ class MemvidSaver(BaseCheckpointSaver[str]):
                 return
 
     def _listed(self, config: RunnableConfig | None, before: RunnableConfig | None) -> Sequence[Key]:
-        named = None if config is None else config["configurable"]
+        named = None if config is None else _configured(config)
         threads = None if named is None else [str(named["thread_id"])]
         keys = self._threads.keys(threads, None if named is None else named.get("checkpoint_ns"))
         if config is not None and (name := get_checkpoint_id(config)):
@@ -210,10 +210,13 @@ class MemvidSaver(BaseCheckpointSaver[str]):
         """Store what a task wrote on a checkpoint, as one commit; what the same task wrote before stays.
 
         Raises:
+            InvalidInputError: The config names no checkpoint.
             MetadataError: The serializer cannot store a value. Nothing is written.
         """
         thread, ns, name = _names(config)
-        key = Key(thread, ns, str(name))
+        if name is None:
+            raise InvalidInputError('the config names no checkpoint to write to: "configurable" needs "checkpoint_id"')
+        key = Key(thread, ns, name)
         meta = {"thread": thread, "ns": ns, "checkpoint": key.checkpoint, "task": task_id, "path": task_path}
         rows: dict[str, tuple[int, Row]] = {}
         for place, (channel, value) in enumerate(writes):
@@ -337,5 +340,12 @@ class MemvidSaver(BaseCheckpointSaver[str]):
 
 def _names(config: RunnableConfig) -> tuple[str, str, str | None]:
     """The thread, the namespace, and the checkpoint if there is one."""
-    named = config["configurable"]
+    named = _configured(config)
     return str(named["thread_id"]), named.get("checkpoint_ns", ""), get_checkpoint_id(config)
+
+
+def _configured(config: RunnableConfig) -> dict[str, Any]:
+    named = config.get("configurable") or {}
+    if named.get("thread_id") is None:
+        raise InvalidInputError('the config names no thread: it needs {"configurable": {"thread_id": "..."}}')
+    return named

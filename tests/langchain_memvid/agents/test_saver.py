@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import operator
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -251,6 +252,22 @@ def test_a_thread_may_have_any_name(saver: MemvidSaver, name: Any) -> None:
     saver.delete_thread(name)
     assert compiled.get_state(thread(name)).values == {}
     assert compiled.get_state(thread("a")).values["log"] == ["in", "one", "two"]
+
+
+@pytest.mark.parametrize("config", [{}, {"configurable": {}}, {"configurable": {"thread_id": None}}])
+def test_a_config_without_a_thread_is_an_error(saver: MemvidSaver, config: Any) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: saver.get_tuple(config),
+        lambda: list(saver.list(config)),
+        lambda: saver.put(config, empty_checkpoint(), {}, {}),
+        lambda: saver.put_writes(config, [("n", 1)], "task"),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidInputError, match="thread_id"):
+            call()
+    with pytest.raises(InvalidInputError, match="checkpoint_id"):
+        saver.put_writes(thread("a"), [("n", 1)], "task")
+    assert len(saver.memory) == 0
 
 
 def test_a_file_opened_twice_for_writing_says_who_has_it(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 from langchain_core.documents import Document
 from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
-from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
+from llama_index.core.vector_stores.types import FilterOperator, VectorStoreQuery, VectorStoreQueryMode
 
 from langchain_memvid import MemvidEmbeddings
 from langchain_memvid import MemvidVectorStore as LangChainStore
+from langchain_memvid.agents import MemvidStore, create_memory_tools
 from llama_index_memvid import MemvidEmbedding
 from llama_index_memvid import MemvidVectorStore as LlamaIndexStore
 from memvid_core import Memory
@@ -120,3 +121,32 @@ def test_all_three_add_to_one_file_and_all_three_find_all(tmp_path: Path) -> Non
         found = documents.get_by_ids([record_id for record_id, _, _ in everything])
         assert [(d.id, d.page_content, d.metadata) for d in found] == everything
         assert json.loads(json.dumps(everything)) == [list(entry) for entry in everything]
+
+
+def test_an_agent_s_facts_are_good_documents_and_nodes_and_the_other_way_round(tmp_path: Path) -> None:
+    path = tmp_path / "agent.mp4"
+    fact = {"text": "Ada drinks tea.", "sure": True, "nested": {"since": [2019]}}
+    with MemvidStore(path, index={"fields": ["text"]}) as written:
+        written.put(("users", "ada"), "drink", fact)
+        item = written.get(("users", "ada"), "drink")
+    name = 'item["users","ada","drink"]'
+    with LangChainStore(path=path) as documents:
+        (document,) = documents.similarity_search("what does Ada drink?", k=1, filter={"sure": True})
+        assert (document.id, document.page_content) == (name, "Ada drinks tea.")
+        assert {key: value for key, value in document.metadata.items() if key != "langgraph"} == fact
+        documents.add_documents([Document(WING, id="wing", metadata={"sure": True})])
+    with LlamaIndexStore(path) as nodes:
+        index = VectorStoreIndex.from_vector_store(nodes, embed_model=nodes.embed_model)
+        found = index.as_retriever(similarity_top_k=1, filters=one("nested.since", 2019, FilterOperator.CONTAINS))
+        node = found.retrieve("what does Ada drink?")[0].node
+        assert (node.node_id, node.get_content(), node.metadata) == (name, "Ada drinks tea.", document.metadata)
+        index.insert_nodes([node, TextNode(id_="engine", text=ENGINE)])  # written again as it was read
+    with Memory.open(path, "a") as memory:
+        search = create_memory_tools(memory)[1]
+        for question, answer in (("what lifts?", WING), ("what hums?", ENGINE), ("Ada's tea", "Ada drinks tea.")):
+            assert answer in search.invoke({"query": question, "k": 1})
+        agent = MemvidStore(memory=memory, index={"fields": ["text"]})
+        assert agent.search(()) == [item]
+        assert [found.key for found in agent.search((), query="what lifts?")] == ["drink"]
+        agent.delete(("users", "ada"), "drink")
+        assert [record.id for record in memory] == ["wing", "engine"]

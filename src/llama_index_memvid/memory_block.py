@@ -21,6 +21,7 @@ from typing_extensions import override
 from llama_index_memvid.embedding import MemvidEmbedding
 from llama_index_memvid.messages import text_of
 from llama_index_memvid.vectorstore import MemvidVectorStore
+from memvid_core import plain_query
 
 __all__ = ["MemvidMemoryBlock"]
 
@@ -79,7 +80,7 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
             return ""
         known = {text_of(message) for message in messages or []}  # what is in the context needs no recall
         scoped = session_id is not None and not self.across_sessions
-        where = {"role": {"$exists": True}, **({"session_id": session_id} if scoped else {})}
+        where = {"role": {"$exists": True}, **({"session_id": {"$eq": session_id}} if scoped else {})}
         # The last message alone says best what is asked; those before it say what "it" and "there" are.
         questions = dict.fromkeys([latest[-1], "\n".join(latest)])
         found = await asyncio.gather(*[self._found(question, where, len(known)) for question in questions])
@@ -89,7 +90,7 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
 
     async def _found(self, question: str, where: dict[str, Any], known: int) -> Sequence[BaseNode]:
         query = VectorStoreQuery(
-            query_str=question,
+            query_str=plain_query(question),  # nobody meant a quote or a dash in a message as part of a query
             query_embedding=await self.embed_model.aget_query_embedding(question),
             similarity_top_k=self.similarity_top_k + known,
             mode=VectorStoreQueryMode.HYBRID,

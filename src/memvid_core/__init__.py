@@ -50,6 +50,7 @@ if _TYPE_CHECKING:
         UnsupportedFormatError,
         VectorError,
     )
+    from memvid_core.index.tokens import plain_query
     from memvid_core.memory import Memory
     from memvid_core.model import Commit, Damage, Hit, MemoryInfo, Recency, Record, VerifyReport
 
@@ -96,6 +97,7 @@ __all__ = [
     "VectorError",
     "VerifyReport",
     "as_embedder",
+    "plain_query",
 ]
 
 # A name is imported when it is first used (PEP 562): a program that prints its help needs no NumPy.
@@ -134,6 +136,7 @@ _MODULES = {
     "TornTailWarning": "memvid_core.errors",
     "UnsupportedFormatError": "memvid_core.errors",
     "VectorError": "memvid_core.errors",
+    "plain_query": "memvid_core.index.tokens",
     "Memory": "memvid_core.memory",
     "Commit": "memvid_core.model",
     "Damage": "memvid_core.model",

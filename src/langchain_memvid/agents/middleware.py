@@ -13,7 +13,7 @@ from langgraph.runtime import Runtime
 from typing_extensions import override
 
 from langchain_memvid.agents.notes import Notes
-from memvid_core import Hit, InvalidInputError, Memory
+from memvid_core import Hit, InvalidInputError, Memory, plain_query
 
 __all__ = ["MemoryWarning", "MemvidMiddleware", "estimate_tokens"]
 
@@ -162,8 +162,9 @@ def _warn(what: str, exc: Exception) -> None:
 
 
 def _question(messages: Sequence[AnyMessage]) -> str:
-    """What the user said last."""
-    return next((str(message.text) for message in reversed(messages) if isinstance(message, HumanMessage)), "")
+    """What the user said last, as words: nobody meant a quote or a dash in it as part of a query."""
+    said = next((str(message.text) for message in reversed(messages) if isinstance(message, HumanMessage)), "")
+    return plain_query(said)
 
 
 def _said(messages: Sequence[AnyMessage]) -> Iterable[tuple[str, str]]:

@@ -22,7 +22,7 @@ from typing import Final
 from memvid_core.errors import InvalidInputError
 from memvid_core.index.stem import STOP_STEMS, stem
 
-__all__ = ["ANALYSER", "Query", "fold", "parse", "snippet", "tokenize"]
+__all__ = ["ANALYSER", "Query", "fold", "parse", "plain_query", "snippet", "tokenize"]
 
 ANALYSER: Final = "fold+porter+bigram/1"
 """Name and version of the analyser; an index written by another one is rebuilt."""
@@ -164,6 +164,7 @@ class Query:
 
 # A minus before a digit is a sign ("-5 degrees"), one before another minus an option ("--help"); neither excludes.
 _CLAUSE = re.compile(r"""(?P<minus>(?<!\S)-(?=["\w])(?!\d))?(?:"(?P<phrase>[^"]*)"|(?P<bare>[^\s"]+))""")
+_SYNTAX = re.compile(r"""["*]|(?<![^\s"*])-(?=["\w])(?!\d)""")
 
 
 def parse(query: str) -> Query:
@@ -206,6 +207,25 @@ def parse(query: str) -> Query:
         tuple(dict.fromkeys(phrases))[:MAX_CLAUSES],
         tuple(dict.fromkeys(excluded))[:MAX_CLAUSES],
     )
+
+
+def plain_query(text: str) -> str:
+    """A text as a query that is words and nothing else: its quotes, minus signs and stars rule nothing in or out.
+
+    For what nobody wrote as a query, as what was said in a conversation: ``He said "see you"`` would otherwise find
+    only texts with these words in this order.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The same words.
+
+    Example:
+        >>> plain_query('the "jet engine" -kerosene, by-pass -5 degrees')
+        'the  jet engine   kerosene, by-pass -5 degrees'
+    """
+    return _SYNTAX.sub(" ", text)
 
 
 def _asked(text: str, *, run: bool) -> tuple[str, ...]:

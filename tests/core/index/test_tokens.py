@@ -18,6 +18,7 @@ from memvid_core.index.tokens import (
     fold,
     inflected,
     parse,
+    plain_query,
     snippet,
     tokenize,
     words,
@@ -146,6 +147,28 @@ def test_every_query_can_be_read(query: str) -> None:
         assert all(token and token != "*" for token in run)
     assert all(asked.phrases)
     assert all(asked.excluded)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('lift "of the wing" -jets', Query(("lift", "wing", "jet"))),
+        ("aero* -5 a-b --help", Query(("aero", "5", "b", "help"))),
+        ('say "-jet', Query(("sai", "jet"))),
+        ("여의도에서", Query(("^여의", "여의", "의도", "도에", "에서"))),
+    ],
+)
+def test_plain_queries(text: str, expected: Query) -> None:
+    assert parse(plain_query(text)) == expected
+
+
+@given(st.text(alphabet=st.sampled_from('ab5_ "-*()\0\n')) | st.text())
+def test_a_plain_query_rules_nothing_out(text: str) -> None:
+    plain = plain_query(text)
+    assert not parse(plain).restricts
+    assert "*" not in plain
+    assert plain_query(plain) == plain
+    assert words(plain) == words(text)
 
 
 def test_a_query_is_bounded() -> None:

@@ -79,6 +79,14 @@ def test_what_the_conversation_holds_is_not_recalled(memory: Memory) -> None:
     assert "- A wing lifts." in told(other)
 
 
+@pytest.mark.parametrize("said", ['I love "La Traviata". And the cat?', "-Miso -cat?", 'the cat "'])
+def test_what_is_said_is_no_query_language(memory: Memory, said: str) -> None:
+    memory.add(["The cat is called Miso."])
+    model = ScriptedModel(script=[AIMessage("fine")])
+    create_agent(model, middleware=[MemvidMiddleware(memory)]).invoke(ask(said))
+    assert "- The cat is called Miso." in told(model)
+
+
 def test_saying_a_thing_twice_records_it_once(memory: Memory) -> None:
     for _ in range(3):
         model = ScriptedModel(script=[AIMessage("Hello.")])

@@ -96,6 +96,13 @@ async def test_only_the_latest_messages_are_the_question() -> None:
     assert "wing" in await memory.aget([ChatMessage("cat cat cat"), ChatMessage("which wing lifts the aircraft?")])
 
 
+@pytest.mark.parametrize("said", ['What did "name of" mean, cat?', "-Ada -cat?", 'cat "', "cat* -"])
+async def test_what_is_said_is_no_query_language(said: str) -> None:
+    memory = block()
+    await memory.aput([CAT])
+    assert "Ada" in await memory.aget([ChatMessage(said)])
+
+
 async def test_nothing_said_is_nothing_kept_and_nothing_recalled() -> None:
     memory = block()
     await memory.aput([])

@@ -87,6 +87,8 @@ class MemvidVectorStore(BasePydanticVectorStore):
             path != IN_RAM or any(given is not None for given in (embedder, vectors, index_dir))
         ):
             raise InvalidInputError("give an open memory, or a path and its options: the memory has its own")
+        if memory is not None and not isinstance(memory, Memory):
+            raise InvalidInputError(f"memory is an open Memory, not a {type(memory).__name__}")
         opened = memory
         if opened is None:
             opened = open_memory(path, mode, embedder, codec=codec, vectors=vectors, index_dir=index_dir)

@@ -79,12 +79,14 @@ def open_memory(
     """The memory that was given, or the one at ``path``, created if it is to be written and is not there.
 
     Raises:
-        InvalidInputError: Both were given.
+        InvalidInputError: Both were given, or ``memory`` is none.
         LockedError: Another writer has the file.
     """
     if memory is not None:
         if path != IN_RAM or index_dir is not None:
             raise InvalidInputError("give an open memory, or a path: the memory has its own")
+        if not isinstance(memory, Memory):
+            raise InvalidInputError(f"memory is an open Memory, not a {type(memory).__name__}")
         return memory
     if path != IN_RAM and (mode == "r" or os.path.exists(path)):
         return Memory.open(path, mode, embedder=embedder, index_dir=index_dir)

@@ -72,8 +72,8 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         record: bool = True,
     ) -> None:
         super().__init__()
-        if k < 0 or budget < 0:
-            raise InvalidInputError(f"k and budget are 0 or more, not {k} and {budget}")
+        if any(type(number) is not int or number < 0 for number in (k, budget)):
+            raise InvalidInputError(f"k and budget are whole numbers, 0 or more, not {k!r} and {budget!r}")
         Notes(memory, None if callable(scope) else scope)
         self._memory = memory
         self._scope = scope

@@ -32,7 +32,7 @@ class Notes:
         scope: Metadata that every note gets, and that everything recalled must have: whose memory it is.
 
     Raises:
-        InvalidInputError: ``memory`` is none, or the scope names keys of ours.
+        InvalidInputError: ``memory`` is none; or the scope names keys of ours, or no owner, such as ``{"user": None}``.
 
     Example:
         >>> notes = Notes(Memory.create(":memory:"), {"user": "ada"})
@@ -46,9 +46,7 @@ class Notes:
         if not isinstance(memory, Memory):
             raise InvalidInputError(f"give an open Memory, not a {type(memory).__name__}")
         self.memory = memory
-        self.scope = dict(scope or {})
-        if taken := self.scope.keys() & {NOTE, "created_at"}:
-            raise InvalidInputError(f"the scope cannot have the keys {sorted(taken)}: notes have their own")
+        self.scope = _checked(scope or {})
 
     def _id(self, text: str) -> str:
         named = json.dumps([self.scope, text], sort_keys=True, ensure_ascii=False, default=str)
@@ -95,3 +93,17 @@ class Notes:
     def forget(self, name: str) -> bool:
         """Delete the note with an id; False if no note within the scope has it. Other records are not touched."""
         return bool(self.memory.delete([name], where={"$and": [self._readable(), {NOTE: {"$exists": True}}]}))
+
+
+def _checked(scope: Mapping[Any, Any]) -> dict[str, Any]:
+    """A scope that says whose notes they are: to a filter, None would be everyone who has not said."""
+    if not isinstance(scope, Mapping):
+        raise InvalidInputError(f"a scope is a dict such as {{'user': 'ada'}}, not {scope!r}")
+    if taken := scope.keys() & {NOTE, "created_at"}:
+        raise InvalidInputError(f"the scope cannot have the keys {sorted(taken)}: notes have their own")
+    for key, value in scope.items():
+        if not isinstance(key, str) or key.startswith("$") or not isinstance(value, str | int | float):
+            raise InvalidInputError(
+                f"the scope {key!r}: {value!r} names nobody: give a str or a number under a plain key"
+            )
+    return dict(scope)

@@ -19,7 +19,25 @@ from langgraph.store.base import (
 from langchain_memvid.agents.items import check_ttl, item_id, to_where
 from memvid_core import InvalidInputError, MetadataError
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "check_keys"]
+
+
+def check_keys(config: object, known: type, name: str) -> None:
+    """Raise for a key that no configuration has: mistyped and passed over, it would change what is kept and found.
+
+    Args:
+        config: A configuration of LangGraph's.
+        known: Its ``TypedDict``.
+        name: What the caller calls it.
+
+    Raises:
+        InvalidInputError: There is such a key, or it is no dict.
+    """
+    there = sorted(known.__annotations__)
+    if not isinstance(config, Mapping):
+        raise InvalidInputError(f"{name} is a dict with keys of {there}, not {config!r}")
+    if wrong := sorted(config.keys() - set(there)):
+        raise InvalidInputError(f"{name} has no {wrong}; there are {there}")
 
 
 class Plan:

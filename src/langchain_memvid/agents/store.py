@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from langchain_memvid.agents.items import Stored, check_ttl, item_id, items_where, matches, utc_now
 from langchain_memvid.agents.layout import EXPIRES, FIELD, FIELDS, IN_RAM, ITEM, KIND, is_id_of, open_memory, parse_id
-from langchain_memvid.agents.plan import Plan
+from langchain_memvid.agents.plan import Plan, check_keys
 from memvid_core import DimensionError, Embedder, HashingEmbedder, Hit, InvalidInputError, Memory, ReadOnlyError, Record
 
 __all__ = ["MemvidStore"]
@@ -86,7 +86,9 @@ class MemvidStore(BaseStore):
         memory: Memory | None = None,
         index_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        config: IndexConfig = index or {}
+        config: IndexConfig = {} if index is None or index is False else index
+        check_keys(config, IndexConfig, "index")
+        check_keys(ttl or {}, TTLConfig, "ttl")
         embed = config.get("embed")
         if memory is not None and embed is not None:
             raise InvalidInputError("give an open memory, or what embeds: the memory has its own embedder")

@@ -124,6 +124,16 @@ def test_a_scope_is_kept_to(memory: Memory) -> None:
     assert {record.metadata["user"] for record in memory if "agent_memory" in record.metadata} == {"bob"}
 
 
+def test_for_nobody_nothing_is_recalled_and_nothing_recorded(memory: Memory) -> None:
+    memory.add(["a wing that is nobody's"])
+    model = ScriptedModel(script=[AIMessage("Yes.")])
+    middleware = MemvidMiddleware(memory, scope=lambda runtime: {"user": None})
+    with pytest.warns(MemoryWarning, match="names nobody"):
+        create_agent(model, middleware=[middleware]).invoke(ask("whose wing?"))
+    assert told(model) == ""
+    assert len(memory) == 1
+
+
 def test_without_its_memory_the_agent_goes_on_with_a_warning(memory: Memory) -> None:
     middleware = MemvidMiddleware(memory)
     memory.close()
@@ -163,8 +173,10 @@ def test_it_can_only_recall_or_only_record(memory: Memory) -> None:
     create_agent(model, middleware=[MemvidMiddleware(memory, k=0)]).invoke(ask("wing?"))
     assert told(model, 1) == ""
     assert len(memory) == 3
-    with pytest.raises(InvalidInputError):
-        MemvidMiddleware(memory, budget=-1)
+    wrong: list[dict[str, Any]] = [{"budget": -1}, {"budget": 1.5}, {"k": "3"}]
+    for options in wrong:
+        with pytest.raises(InvalidInputError, match="whole numbers"):
+            MemvidMiddleware(memory, **options)
 
 
 def test_what_a_store_holds_is_recalled_and_checkpoints_are_not(memory: Memory) -> None:

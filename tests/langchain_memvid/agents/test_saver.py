@@ -254,6 +254,11 @@ def test_a_thread_may_have_any_name(saver: MemvidSaver, name: Any) -> None:
     assert compiled.get_state(thread("a")).values["log"] == ["in", "one", "two"]
 
 
+def test_a_memory_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="open Memory"):
+        MemvidSaver(memory="threads.mp4")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("config", [{}, {"configurable": {}}, {"configurable": {"thread_id": None}}])
 def test_a_config_without_a_thread_is_an_error(saver: MemvidSaver, config: Any) -> None:
     calls: list[Callable[[], Any]] = [

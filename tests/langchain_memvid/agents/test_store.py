@@ -265,6 +265,16 @@ def test_settings_that_contradict_each_other(tmp_path: Path) -> None:
             MemvidStore(memory=memory, index={"embed": LetterEmbeddings()})
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"index": {"filds": ["a"]}}, {"index": "text"}, {"index": True}, {"ttl": {"defualt_ttl": 3}}, {"memory": "a.mp4"}],
+    ids=str,
+)
+def test_a_mistyped_setting_is_not_passed_over(options: Any) -> None:
+    with pytest.raises(InvalidInputError):
+        MemvidStore(**options)
+
+
 def test_a_closed_store_says_so(make: MakeStore) -> None:
     store = make()
     store.close()

@@ -107,6 +107,15 @@ def test_scopes_are_kept_apart(memory: Memory) -> None:
         create_memory_tools("notes.mp4")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "scope", [{"user": None}, {"user": ["ada"]}, {"user": {}}, {"$or": "ada"}, {1: "ada"}, ["ada"]]
+)
+def test_a_scope_that_names_nobody_is_refused(memory: Memory, scope: Any) -> None:
+    """As a filter, ``{"user": None}`` would let through what belongs to everyone who has not said."""
+    with pytest.raises(InvalidInputError, match="scope"):
+        create_memory_tools(memory, scope=scope)
+
+
 def test_an_agent_reads_documents_but_cannot_delete_them(memory: Memory) -> None:
     memory.add(["the wing lifts"], ids=["doc"])
     _, search, forget = create_memory_tools(memory)

@@ -182,6 +182,8 @@ async def test_it_shares_a_memory_with_other_things() -> None:
     assert [record.id for record in memory] == ["doc"]
     with pytest.raises(InvalidInputError):
         MemvidChatStore("other.mp4", memory=memory)
+    with pytest.raises(InvalidInputError):
+        MemvidChatStore(memory="other.mp4")  # type: ignore[arg-type]
 
 
 async def test_llama_index_memory_keeps_its_messages_there(tmp_path: Path) -> None:

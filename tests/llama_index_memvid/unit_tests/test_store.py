@@ -223,6 +223,8 @@ def test_a_memory_that_was_given_stays_open() -> None:
     assert len(memory) == 0
     with pytest.raises(InvalidInputError, match="give an open memory"):
         MemvidVectorStore("other.mp4", memory=memory)
+    with pytest.raises(InvalidInputError, match="open Memory"):
+        MemvidVectorStore(memory="other.mp4")  # type: ignore[arg-type]
 
 
 def test_the_embedder_is_checked_if_one_is_named(tmp_path: Path) -> None:

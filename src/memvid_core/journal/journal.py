@@ -12,7 +12,7 @@ from typing import BinaryIO, Self
 import msgspec
 import xxhash
 
-from memvid_core.errors import DamagedFrameError, NotAMemoryError
+from memvid_core.errors import DamagedFrameError, NotAMemoryError, UnsupportedFormatError
 from memvid_core.journal import frames, packing
 from memvid_core.journal.entries import Batch, CommitFrame, Cursor, Entry, Header, Row, RowFrame
 from memvid_core.journal.frames import Flag, FrameHeader, Kind
@@ -268,28 +268,17 @@ class Journal:
             entry.damage.append(Damage(None, commit.number, 0, fragment.damage))
         unread: list[tuple[int, str]] = []
         digests: list[bytes] = []
-        places = dict(fragment.frames())
-        whole: list[tuple[int, FrameHeader, bytes | memoryview]] = []
-        open_body: tuple[int, FrameHeader, list[memoryview]] | None = None
-        expected = fragment.first_frame
-        for number, header, body in self._parts(fragment, unread, digests):
-            continues = open_body is not None and number == expected and header.kind == open_body[1].kind
-            if header.kind in (Kind.RECORDS, Kind.VECTORS):
-                items = 0 if continues else header.items
-                entry.row_frames.append(RowFrame(number, *places[number], header.kind, header.row, items))
-            if open_body is None or not continues:
-                open_body = (number, header, [])
-            open_body[2].append(body)
-            expected = number + 1
-            if not header.flags & Flag.MORE:
-                first, head, bodies = open_body
-                whole.append((first, head, bodies[0] if len(bodies) == 1 else b"".join(bodies)))
-                open_body = None
-        for number, header, data in whole:
+        for number, header, data, after_gap in self._bodies(fragment, entry, unread, digests):
             try:
+                if after_gap and header.kind == Kind.MODEL:  # it opens a commit: this is the rest of one
+                    raise DamagedFrameError(number, "the frame that it goes on from cannot be read")
                 self._take(entry, number, header, data)
             except (DamagedFrameError, msgspec.DecodeError) as exc:
                 unread.append((number, str(exc)))
+            except UnsupportedFormatError as exc:
+                if not after_gap:
+                    raise
+                unread.append((number, f"the frame that it goes on from cannot be read ({exc})"))
         lost = max(0, commit.added - len(entry.rows))
         for number, reason in unread:
             entry.damage.append(Damage(number, commit.number, lost, reason))
@@ -297,6 +286,29 @@ class Journal:
         if not unread and commit.frames and packing.chain(commit, digests[:-1]) != commit.chain:
             entry.damage.append(Damage(None, commit.number, 0, "its chained checksum does not cover what it holds"))
         return entry
+
+    def _bodies(
+        self, fragment: Fragment, entry: Entry, unread: list[tuple[int, str]], digests: list[bytes]
+    ) -> list[tuple[int, FrameHeader, bytes | memoryview, bool]]:
+        """First frame, header and whole body of what the frames carry, and whether the frame before it is missing."""
+        places = dict(fragment.frames())
+        whole: list[tuple[int, FrameHeader, bytes | memoryview, bool]] = []
+        open_body: tuple[int, FrameHeader, list[memoryview], bool] | None = None
+        expected = fragment.first_frame
+        for number, header, body in self._parts(fragment, unread, digests):
+            continues = open_body is not None and number == expected and header.kind == open_body[1].kind
+            if header.kind in (Kind.RECORDS, Kind.VECTORS):
+                items = 0 if continues else header.items
+                entry.row_frames.append(RowFrame(number, *places[number], header.kind, header.row, items))
+            if open_body is None or not continues:
+                open_body = (number, header, [], number != expected)
+            open_body[2].append(body)
+            expected = number + 1
+            if not header.flags & Flag.MORE:
+                first, head, bodies, after_gap = open_body
+                whole.append((first, head, bodies[0] if len(bodies) == 1 else b"".join(bodies), after_gap))
+                open_body = None
+        return whole
 
     @staticmethod
     def _take(entry: Entry, number: int, header: FrameHeader, body: bytes | memoryview) -> None:

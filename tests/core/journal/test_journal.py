@@ -101,6 +101,27 @@ def test_a_record_larger_than_many_frames_is_read_at_once_and_alone() -> None:
     assert reader.row(1, holder)[1] == large
 
 
+def test_a_body_of_many_frames_that_loses_any_of_them_is_named_and_no_other_is_taken_for_it() -> None:
+    target = io.BytesIO()
+    written = journal(target)
+    model = random.Random(2).randbytes(3 * CODEC.capacity)
+    vector = np.random.default_rng(3).normal(size=(1, 2 * CODEC.capacity)).astype(np.float16)
+    rows = [msgspec.msgpack.encode(("a", "text", {}))]
+    written.append(Batch(rows=rows, vectors=vector, vector_places=np.arange(1), model=model))
+    data = target.getvalue()
+    places = list(written.video.frames())[2:-1]  # behind the header's commit, before the COMMIT frame
+    assert len(places) > 8
+    for number, place in places:
+        damaged = bytearray(data)
+        damaged[place.offset + 40] ^= 255
+        _, (entry,) = reopened(bytes(damaged))
+        assert number in [damage.frame for damage in entry.damage]
+        assert entry.model in (model, None)
+        assert [row[0] for row in entry.rows] in (["a"], [])
+        assert all(np.array_equal(matrix, vector) for _, matrix in entry.vectors)
+        assert (entry.model, len(entry.rows), len(entry.vectors)) != (model, 1, 1)
+
+
 def test_one_record_costs_less_than_four_kilobytes() -> None:
     target = io.BytesIO()
     written = Journal.create(target, PcmCodec(), vectors="float16", embedder="test")

@@ -87,10 +87,12 @@ class Chunker:
         self.unit = unit
         self.language = language
         self._count = None if count is None else _counter(count)
+        self._counted_by = None if count is None else _name(count)
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # part of what sync tells a changed file by
         sizes = f"chunk_size={self.chunk_size}, overlap={self.overlap}"
-        return f"Chunker({sizes}, unit={self.unit!r}, language={self.language!r})"
+        count = "" if self._counted_by is None else f", count={self._counted_by}"
+        return f"Chunker({sizes}, unit={self.unit!r}, language={self.language!r}{count})"
 
     def chunk(self, text: str, *, kind: Kind = "prose", metadata: dict[str, Any] | None = None) -> list[Chunk]:
         """Cut one text.
@@ -268,6 +270,12 @@ class Chunker:
             else:
                 low = middle + 1
         return low
+
+
+def _name(count: object) -> str:
+    """A tokenizer's name (``name_or_path`` of Hugging Face's, ``name`` of tiktoken's), or a function's."""
+    names = (getattr(count, attribute, None) for attribute in ("name_or_path", "name", "__qualname__"))
+    return next((name for name in names if isinstance(name, str) and name), type(count).__qualname__)
 
 
 def _counter(count: Callable[[str], int] | Tokenizer) -> Callable[[str], int]:

@@ -111,6 +111,22 @@ def test_other_settings_cut_again(memory, docs):
     assert contents(memory) == expected(*ALL, chunker=chunker)
 
 
+def test_another_tokenizer_cuts_again(memory, docs):
+    class Tokenizer:
+        def __init__(self, name):
+            self.name = name
+
+        def encode(self, text):
+            return text.split() if self.name == "words" else list(text)
+
+    for name in ("words", "letters"):
+        chunker = Chunker(50, unit="tokens", count=Tokenizer(name))
+        report = sync(memory, "docs", chunker=chunker)
+        assert contents(memory) == expected(*ALL, chunker=chunker)
+    assert report.changed == list(ALL)
+    assert sync(memory, "docs", chunker=chunker).unchanged == list(ALL)
+
+
 def test_a_missing_folder_changes_nothing(memory, docs):
     sync(memory, "docs")
     shutil.rmtree(docs)

@@ -178,7 +178,9 @@ def _seen(damage: Damage, numbers: Sequence[int], missing: AbstractSet[int]) -> 
 
 
 def _stream(found: Scan, wanted: int | None) -> int:
-    sizes = {stream: len(payloads) for stream, payloads in found.streams.items()}
+    sizes = {stream: len(payloads) for stream, payloads in found.streams.items() if payloads}
+    if not sizes and found.streams:
+        raise NotAMemoryError(f"the pictures show {found.report.symbols} symbols of a memory, and no frame of it whole")
     if not sizes:
         raise NotAMemoryError(f"the pictures show {len(found.texts)} plain texts and no memory; take Scan.texts")
     listed = ", ".join(f"{stream} ({frames} frames)" for stream, frames in sizes.items())

@@ -200,7 +200,10 @@ class TestRecover:
             recover(found, tmp_path / "back.mp4")
         with pytest.raises(NotAMemoryError, match="no stream 1; there are"):
             recover(found, tmp_path / "back.mp4", stream=1)
-        small = min(found.streams, key=lambda stream: len(found.streams[stream]))
+        found.streams[7] = {}  # one of whose symbols was seen, and none of whose frames is whole
+        with pytest.raises(NotAMemoryError, match="2 memories; say which stream"):
+            recover(found, tmp_path / "back.mp4")
+        small = min(filter(found.streams.get, found.streams), key=lambda stream: len(found.streams[stream]))
         assert recover(found, tmp_path / "back.mp4", stream=small).stream == small
         with Memory.open(tmp_path / "back.mp4") as memory:
             assert [record.id for record in memory] == ["x"]
@@ -219,6 +222,8 @@ class TestRecover:
             recover(tmp_path / "sound.wav", target)
         with pytest.raises(NotAMemoryError, match="2 plain texts"):
             recover(Scan({}, ["a", "b"], scan_report(scan(shown))), target)
+        with pytest.raises(NotAMemoryError, match="no frame of it whole"):
+            recover(Scan({7: {}}, [], scan_report(scan(shown))), target)
         with pytest.raises(MemoryNotFoundError):
             recover(tmp_path / "none.mp4", target)
         with pytest.raises(MemoryExistsError):

@@ -89,6 +89,8 @@ def parse(data: bytes) -> Symbol | None:
     symbol = Symbol(stream, group, ordinal, count, blocks, parity, body)
     if not 0 < blocks <= count or ordinal >= count + blocks * parity or (symbol.is_data and len(body) < _PART.size):
         return None
+    if parity and -(-count // blocks) + parity > erasure.MAX_ROWS:  # no writer's, and endless to look for
+        return None
     return symbol
 
 
@@ -195,7 +197,7 @@ class Group:
         """Rebuild missing data symbols as far as the parity symbols go; how many."""
         count, blocks, _ = self._shape
         before = len(self._data)
-        for block in range(blocks if self._parity and self.missing else 0):
+        for block in sorted({(i - count) % blocks for i in self._parity}) if self.missing else ():
             parity = {(i - count) // blocks: row for i, row in self._parity.items() if (i - count) % blocks == block}
             lengths = {len(row) for row in parity.values()}
             ordinals = range(block, count, blocks)

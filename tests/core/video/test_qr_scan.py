@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from memvid_core.errors import CodecError, MemoryExistsError, MemoryNotFoundError, NotAMemoryError
-from memvid_core.video import QRCodec, VideoFile
+from memvid_core.video import QRCodec, VideoFile, parts
 from memvid_core.video.plain import write_plain
 from memvid_core.video.scan import scan
 from tests.core.video.pictures import Picture, pictures_of, transcode
@@ -164,6 +164,17 @@ def test_a_symbol_of_someone_else_is_passed_over() -> None:
     result = scan([poster, codec.draw(codec.contents([b"mine"], 0)[0])])
     assert list(result) == [(0, b"mine")]
     assert result.report.foreign == 1
+
+
+def test_a_forged_symbol_that_claims_billions_costs_nothing() -> None:
+    codec = QRCodec(frame_size=256, parity=0.2)
+    contents = codec.contents([b"one", b"two"], 0)
+    claims = [(1 << 31, 1, 200), (1 << 31, 65_535, 200), (1 << 23, 65_535, 10)]
+    forged = [parts.Symbol(7, 0, count, count, blocks, parity, bytes(40)).pack() for count, blocks, parity in claims]
+    result = scan(codec.draw(content) for content in contents + forged)
+    assert result.streams[codec.settings.stream] == {0: b"one", 1: b"two"}
+    assert result.report.foreign == 2  # the last one could be
+    assert result.report.missing[codec.settings.stream] == []
 
 
 def test_plain_texts_are_what_a_phone_shows_and_scan_puts_in_order(tmp_path: Path) -> None:

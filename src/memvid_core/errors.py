@@ -35,6 +35,7 @@ __all__ = [
     "ChatError",
     "ClosedError",
     "CodecError",
+    "DamageWarning",
     "DamagedFrameError",
     "DimensionError",
     "EmbedderMismatchError",
@@ -170,6 +171,10 @@ class RecordNotFoundError(MemvidError, KeyError):
 
 class IngestError(MemvidError, ValueError):
     """A document that cannot be read."""
+
+
+class DamageWarning(UserWarning):
+    """Records lie in damaged frames: they are not there, and the others are."""
 
 
 class TornTailWarning(UserWarning):

@@ -32,6 +32,8 @@ class View:
     rows: int
     live: NDArray[np.bool_]
     dense: NDArray[np.bool_]
+    lost: int = 0
+    """How many rows a damaged frame took away, with whatever they held."""
 
     @property
     def records(self) -> int:

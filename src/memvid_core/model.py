@@ -127,13 +127,14 @@ class VerifyReport(msgspec.Struct, frozen=True):
 
 
 class MemoryInfo(msgspec.Struct, frozen=True):
-    """What a memory says of itself."""
+    """What a memory says of itself. ``lost`` records lay in frames that are damaged now."""
 
     path: str
     format_version: int
     codec: str
     records: int
     deleted: int
+    lost: int
     commits: int
     frames: int
     bytes: int

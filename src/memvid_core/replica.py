@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder
-from memvid_core.errors import ClosedError, EmbeddingError, StorageError, TornTailWarning
+from memvid_core.errors import ClosedError, DamageWarning, EmbeddingError, StorageError, TornTailWarning
 from memvid_core.generation import Generation, View
 from memvid_core.index.catalog import CommitRow, FrameRow, RecordRow
 from memvid_core.index.filters import encode_metadata
@@ -100,6 +100,13 @@ class Replica:
                 f"the last write never finished: {self.journal.torn_bytes} bytes at the end of the file are ignored, "
                 "and cut at the next write",
                 TornTailWarning,
+                stacklevel=4,
+            )
+        if self.view.lost:
+            warnings.warn(
+                f"{self.view.lost} records cannot be read, because their frames are damaged; verify() names them, and "
+                "compact(drop_damaged=True) goes on without",
+                DamageWarning,
                 stacklevel=4,
             )
 
@@ -263,17 +270,18 @@ class Replica:
         dead = catalog.dead(cursor.row, before.commit, cursor.commit)
         live[dead] = False
         dense[dead] = False
-        return View(self.generation, cursor.commit, time_, cursor.row, live, dense)
+        return View(self.generation, cursor.commit, time_, cursor.row, live, dense, before.lost + len(gone))
 
     def view_at(self, commit: CommitRow) -> View:
         """The view as it was after ``commit``."""
         catalog = self.index.catalog
         live = np.ones(commit.rows, np.bool_)
-        live[catalog.missing(0, commit.rows)] = False
+        gone = catalog.missing(0, commit.rows)
+        live[gone] = False
         live[catalog.dead(commit.rows, -1, commit.number)] = False
         dense = live.copy()
         dense[catalog.without_vector(0, commit.rows)] = False
-        return View(self.generation, commit.number, commit.time, commit.rows, live, dense)
+        return View(self.generation, commit.number, commit.time, commit.rows, live, dense, len(gone))
 
     # --- writing ---
 

@@ -17,7 +17,15 @@ from typing import Any
 
 import pytest
 
-from memvid_core import Memory, MemoryFileError, MemvidError, NotAMemoryError, StorageError, TornTailWarning
+from memvid_core import (
+    DamageWarning,
+    Memory,
+    MemoryFileError,
+    MemvidError,
+    NotAMemoryError,
+    StorageError,
+    TornTailWarning,
+)
 from memvid_core.video.bmff import FOOTER_BYTES
 from memvid_core.video.file import ByteFile
 from tests.core.embedders import embed
@@ -63,6 +71,7 @@ def test_a_wrong_byte_anywhere_is_detected_or_harmless(tmp_path: Path, effort: C
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", TornTailWarning)
+                warnings.simplefilter("ignore", DamageWarning)
                 memory = Memory.open(path, embedder=embed)
         except MemvidError:
             refused += 1
@@ -142,7 +151,9 @@ def test_a_damaged_frame_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
         with pytest.raises(MemoryFileError, match="drop_damaged"):
             writer.compact()
         shutil.rmtree(f"{path}.index")
-    with Memory.open(path, "a", embedder=embed) as writer:
+    with pytest.warns(DamageWarning, match="3 records cannot be read"):
+        writer = Memory.open(path, "a", embedder=embed)
+    with writer:
         assert len(writer) == 9
         writer.compact(drop_damaged=True)
         assert writer.verify().ok
@@ -210,6 +221,36 @@ def test_a_large_commit_that_fails_leaves_no_trace_in_the_index(
     with Memory.open(path, embedder=embed) as memory:
         assert memory.search("kept 2222", k=1, mode="dense")[0].id == "kept 2222"
         assert all("lost" not in hit.text for hit in memory.search("lost 7", k=50, mode="dense"))
+
+
+def test_records_in_a_damaged_frame_are_told_of_where_the_index_has_to_be_rebuilt(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, embed) as memory:
+        memory.add([f"lost {i}" for i in range(100)])
+        memory.add(["kept", "deleted"], ids=["kept", "deleted"])
+        memory.delete("deleted")
+        place = memory._replica.index.placement(2).find(0)
+        assert place is not None
+        info = memory.info()
+        assert (info.records, info.deleted, info.lost) == (101, 1, 0)
+    data = bytearray(path.read_bytes())
+    data[place.offset + 200] ^= 1
+    path.write_bytes(data)
+    shutil.rmtree(f"{path}.index")
+    for mode in ("r", "a"):  # each time it is opened, not only when the index is built
+        with pytest.warns(DamageWarning, match="100 records cannot be read"):
+            memory = Memory.open(path, mode, embedder=embed)
+        with memory:
+            info = memory.info()
+            assert (info.records, info.deleted, info.lost) == (1, 1, 100)
+            assert [record.text for record in memory] == ["kept"]
+    with pytest.warns(DamageWarning):
+        memory = Memory.open(path, "a", embedder=embed)
+    with memory:
+        memory.compact(drop_damaged=True)
+        assert memory.info().lost == 0
+    with Memory.open(path, embedder=embed) as memory:
+        assert [record.text for record in memory] == ["kept"]
 
 
 class TestIndexFolder:

@@ -29,7 +29,7 @@ def info(memory_path: MemoryPath, as_of: AsOf = None, as_json: AsJson = False) -
     dimension = "" if told.dimension is None else f", {told.dimension:,} dimensions"
     pairs = {
         "description": told.description,
-        "records": f"{told.records:,}" + (f" ({told.deleted:,} deleted)" if told.deleted else ""),
+        "records": f"{told.records:,}{_beside(deleted=told.deleted, damaged=told.lost)}",
         "commits": f"{told.commits:,} in {count(told.frames, 'frame')}",
         "size": f"{megabytes(told.bytes)}, and {megabytes(told.index_bytes)} of index",
         "codec": f"{told.codec}, format {told.format_version}",
@@ -108,3 +108,9 @@ def _fields(struct: object) -> dict[str, object]:
     import msgspec
 
     return msgspec.structs.asdict(struct)  # type: ignore[arg-type]
+
+
+def _beside(**counts: int) -> str:
+    """What there is beside a number, in parentheses; nothing where there is none."""
+    there = ", ".join(f"{number:,} {what}" for what, number in counts.items() if number)
+    return f" ({there})" if there else ""

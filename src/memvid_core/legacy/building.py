@@ -118,7 +118,7 @@ def _write(memory: Memory, waiting: list[Chunk], show: bool | None) -> Built:
 def _free_ids(memory: Memory) -> Iterator[str]:
     """Ids that no record has: numbers, from how many there have been."""
     info = memory.info()
-    number = info.records + info.deleted
+    number = info.records + info.deleted + info.lost
     while True:
         if str(number) not in memory:
             yield str(number)

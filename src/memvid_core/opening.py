@@ -87,6 +87,7 @@ def create(
         try:
             replica = Replica(journal, "a", None if file is None else _index_root(file, index_dir), embedder=made)
         except BaseException:
+            journal.close()
             if file is not None:
                 file.unlink(missing_ok=True)
             raise

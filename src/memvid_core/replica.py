@@ -129,10 +129,15 @@ class Replica:
         dtype, name = "float16" if header.vectors in ("float16", "int8") else "float32", _index_name(header)
         try:
             return IndexFolder(self._root, name, dtype=dtype)
-        except _INDEX_ERRORS:
-            assert self._root is not None
+        except (*_INDEX_ERRORS, OSError):
+            if self._root is None:
+                raise
             shutil.rmtree(self._root / name, ignore_errors=True)
+        try:
             return IndexFolder(self._root, name, dtype=dtype)
+        except (*_INDEX_ERRORS, OSError):
+            self._root = None
+            return IndexFolder(None, name, dtype=dtype)
 
     def _discard_index(self) -> None:
         """Begin the index anew. Rows keep their numbers, so the views of this generation stay what they are."""
@@ -172,9 +177,16 @@ class Replica:
         self.journal.video.changed()
         try:
             self._replay(self.view)
-        except _INDEX_ERRORS:
+        except (*_INDEX_ERRORS, StorageError):
             self._discard_index()
-            self._replay(self.generation.empty())
+            try:
+                self._replay(self.generation.empty())
+            except (*_INDEX_ERRORS, StorageError):
+                if self._root is None:
+                    raise
+                self._root = None  # there is no room for it, or no right to write: as on a medium that is read only
+                self._discard_index()
+                self._replay(self.generation.empty())
         self._stale = False
 
     def _replay(self, before: View) -> None:

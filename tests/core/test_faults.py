@@ -26,6 +26,7 @@ from memvid_core import (
     StorageError,
     TornTailWarning,
 )
+from memvid_core.index.folder import IndexFolder
 from memvid_core.video.bmff import FOOTER_BYTES
 from memvid_core.video.file import ByteFile
 from tests.core.embedders import embed
@@ -344,6 +345,29 @@ class TestIndexFolder:
         Path(f"{path}.index").write_text("a file is in the way")
         with Memory.open(path, embedder=embed) as memory:
             assert {record.id: record.text for record in memory} == texts
+
+    @pytest.mark.parametrize("method", ["__init__", "apply", "stage_vectors"])
+    @pytest.mark.parametrize("error", [sqlite3.OperationalError, StorageError])
+    def test_that_has_no_room_is_kept_in_ram(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, error: type[Exception]
+    ) -> None:
+        path = tmp_path / "m.mp4"
+        texts = written(path)
+        shutil.rmtree(f"{path}.index")
+        original = getattr(IndexFolder, method)
+
+        def full(index: IndexFolder, *arguments: Any, **options: Any) -> Any:
+            folder = arguments[0] if method == "__init__" else index.folder
+            if folder is not None:
+                raise error("database or disk is full")
+            return original(index, *arguments, **options)
+
+        monkeypatch.setattr(IndexFolder, method, full)
+        for mode in ("r", "a"):
+            with Memory.open(path, mode, embedder=embed) as memory:
+                assert {record.id: record.text for record in memory} == texts
+                assert memory.search(texts["5"], k=1, mode="dense")[0].id == "5"
+                assert memory.search(texts["5"], k=1, mode="lexical")[0].id == "5"
 
     def test_elsewhere_if_asked(self, tmp_path: Path) -> None:
         path, index = tmp_path / "m.mp4", tmp_path / "other" / "place"

@@ -100,8 +100,9 @@ def save(replica: Replica, view: View, path: str | os.PathLike[str]) -> None:
     target, own = Path(path), replica.journal.video.target
     if isinstance(own, Path) and target.exists() and target.samefile(own):
         raise InvalidInputError(f"{target} is this memory's own file, and up to date; give another path")
+    source = view.generation.journal.again()  # not the path: a compaction may have put another file there
     header = msgspec.structs.replace(
-        replica.journal.header,
+        source.header,
         memory_id=uuid.uuid4().bytes,
         generation=0,
         history_from=view.commit,
@@ -109,7 +110,6 @@ def save(replica: Replica, view: View, path: str | os.PathLike[str]) -> None:
     )
     beside = target.with_name(f"{target.name}.saving")
     beside.unlink(missing_ok=True)  # left by a save that was killed
-    source = replica.journal_copy()
     try:
         total = source.video.size()
         with progress("Saving", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
@@ -120,7 +120,6 @@ def save(replica: Replica, view: View, path: str | os.PathLike[str]) -> None:
             raise StorageError(f"cannot put the memory at {target}: {exc}") from exc
         sync_folder(target.parent)
     finally:
-        source.close()
         beside.unlink(missing_ok=True)
 
 

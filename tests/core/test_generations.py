@@ -59,6 +59,17 @@ def test_a_reader_half_way_goes_on_and_then_follows(path: Path, writer: Memory) 
         assert [record.id for record in reader] == [*LEFT, "later"]
 
 
+def test_the_past_is_searched_and_saved_although_the_file_was_swapped(path: Path, writer: Memory) -> None:
+    with Memory.open(path, embedder=embed, as_of=1) as past:
+        writer.compact()
+        (folder,) = Path(f"{path}.index").iterdir()
+        assert past.search("text 3", k=1, mode="lexical")[0].id == "3"
+        past.save(path.with_name("past.mp4"))
+        assert list(Path(f"{path}.index").iterdir()) == [folder]
+        with Memory.open(path.with_name("past.mp4"), embedder=embed) as saved:
+            assert [(record.id, record.text) for record in saved] == [(str(i), f"text {i}") for i in range(20)]
+
+
 def test_the_neighbours_of_a_hit_are_found_after_a_compaction_and_not_after_close(writer: Memory) -> None:
     (hit,) = writer.search("text 15", k=1, mode="dense")
     writer.compact()

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.errors import StorageError
 from memvid_core.index.catalog import Catalog, CommitRow, FrameRow, RecordRow
 from memvid_core.index.columns import MetadataColumns
 from memvid_core.index.lexical import LexicalIndex
@@ -158,8 +159,12 @@ class IndexFolder:
     def lexical(self) -> LexicalIndex:
         """The lexical index, which the caller feeds up to where it wants to search."""
         if self._lexical is None:
-            folder = None if self.folder is None else self.folder / "lexical"
-            self._lexical = LexicalIndex(folder)
+            # In RAM for who still looks at what a compaction swept: the folder must not come back.
+            folder = None if self.folder is None or not self.folder.is_dir() else self.folder / "lexical"
+            try:
+                self._lexical = LexicalIndex(folder)
+            except StorageError:  # there is no room for it
+                self._lexical = LexicalIndex(None)
         return self._lexical
 
     def nbytes(self) -> int:

@@ -129,6 +129,10 @@ class Journal:
         journal.start = journal.cursor = start
         return journal
 
+    def again(self) -> Journal:
+        """Another over the same open file, to replay without moving this one; closing either closes the file."""
+        return Journal(self.video.again(), self.header, self.start)
+
     def resume(self, cursor: Cursor) -> bool:
         """Go to ``cursor`` without a replay, if the commit before it is still there; False if it is not."""
         if cursor.offset > self.video.size():

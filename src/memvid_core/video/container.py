@@ -140,6 +140,10 @@ class VideoFile:
             raise
         return cls(file, codec, len(head))
 
+    def again(self) -> VideoFile:
+        """Another over the same open file, to walk without moving this one; closing either closes the file."""
+        return VideoFile(self._file, self.codec, self.head_size)
+
     @property
     def start(self) -> Position:
         """The place of the first fragment."""
@@ -238,7 +242,7 @@ class VideoFile:
             return None
         if not self._rebuilt[0] <= place.offset < self._rebuilt[1]:
             # The caller's own walk may be under way: leave ``end`` where it is.
-            for found in VideoFile(self._file, self.codec, self.head_size).walk(self.start):
+            for found in self.again().walk(self.start):
                 if isinstance(found, Fragment) and found.start <= place.offset < found.end:
                     coded = [self._file.read(where.offset, where.size) for _, where in found.frames()]
                     self._rebuilt = (found.start, found.end, self.codec.repair(coded, found.first_frame))

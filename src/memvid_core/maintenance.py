@@ -113,7 +113,7 @@ def save(replica: Replica, view: View, path: str | os.PathLike[str]) -> None:
     try:
         total = source.video.size()
         with progress("Saving", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
-            rewrite(source, beside, source.video.codec, header, view.live, advance=advance).close()
+            rewrite(source, beside, source.video.codec, header, view.live, upto=view.commit, advance=advance).close()
         try:
             os.replace(beside, target)
         except OSError as exc:

@@ -70,6 +70,20 @@ def test_the_past_is_searched_and_saved_although_the_file_was_swapped(path: Path
             assert [(record.id, record.text) for record in saved] == [(str(i), f"text {i}") for i in range(20)]
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_past_is_saved_without_what_came_after_it(path: Path, writer: Memory, number: int) -> None:
+    writer.add("later", ids="later")
+    with Memory.open(path, embedder=embed, as_of=number) as past:
+        past.save(path.with_name("past.mp4"))
+        expected = past.ids()
+    assert len(expected) == (0, 20, 10)[number]
+    with Memory.open(path.with_name("past.mp4"), "a", embedder=embed) as saved:
+        assert saved.ids() == expected
+        saved.add("more", ids="more")
+        assert saved.ids() == [*expected, "more"]
+        assert saved.verify().ok
+
+
 def test_the_neighbours_of_a_hit_are_found_after_a_compaction_and_not_after_close(writer: Memory) -> None:
     (hit,) = writer.search("text 15", k=1, mode="dense")
     writer.compact()

@@ -61,6 +61,7 @@ def rewrite(
     header: Header,
     live: NDArray[np.bool_],
     *,
+    upto: int | None = None,
     keep_history: bool = False,
     drop_damaged: bool = False,
     advance: Callable[[int], None] = lambda done: None,
@@ -73,6 +74,7 @@ def rewrite(
         codec: How its frames are coded.
         header: Its first frame.
         live: Which rows of the source to keep, (rows,) of bool.
+        upto: The last commit to read; None is the newest.
         keep_history: Write a commit for each commit, under its number and time, instead of merging them. What was
             deleted is left out all the same.
         drop_damaged: Go on where the source is damaged, with what can be read.
@@ -89,6 +91,8 @@ def rewrite(
     try:
         pending, last = _Pending(), None
         for entry in source.replay(source.start):
+            if upto is not None and entry.number > upto:
+                break
             if entry.damage and not drop_damaged:
                 first = entry.damage[0]
                 raise MemoryFileError(

@@ -29,7 +29,7 @@ class Memory(AsyncMemory):
     """Records in one MP4 file, found again by meaning, by words, by filter and by id.
 
     Make one with :meth:`create` or :meth:`open`. Each change is one commit, durable when the call returns; a search
-    sees a whole commit or none. One writer at a time, any number of readers, any thread.
+    sees a whole commit or none. One writer at a time, any number of readers, any thread; a fork opens the file itself.
 
     Example:
         >>> with Memory.create(":memory:") as memory:

@@ -19,7 +19,7 @@ from tests.core.embedders import embed
 
 
 def write_until_killed(path: Path, acknowledge: int, seed: int) -> None:
-    """Add, delete and replace records, and write a line for each commit that returned."""
+    """Add and delete records, compact, and write a line for each commit that returned."""
     rng = random.Random(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TornTailWarning)
@@ -34,6 +34,8 @@ def write_until_killed(path: Path, acknowledge: int, seed: int) -> None:
             gone = ids[: rng.randrange(1, count + 1)]
             memory.delete(gone)
             os.write(acknowledge, (json.dumps({"gone": gone}) + "\n").encode())
+        if n % 3 == 2:
+            memory.compact(keep_history=rng.random() < 0.5)
         n += 1
 
 

@@ -1,23 +1,24 @@
-"""The vector index alone beside FAISS flat: build, open, memory, query, filters, recall, from 10,000 to 1,000,000 rows.
+"""The vector index alone beside FAISS flat, from 10,000 to 1,000,000 rows: build, disk, open, memory, query, filters.
 
-Run: python benchmarks/vectors.py [--rows 10000 100000 1000000] [--vectors real.npy] [--queries real.npy] [--noise 0.1]
-                                  [--strategy auto hnsw] [--json out.json] [--plot out.svg]
+    python -m benchmarks.vectors                           # 10,000, 100,000 and 1,000,000 rows
+    python -m benchmarks.vectors --rows 10000 --engines "memvid auto"
 
-Without ``--vectors`` the rows are made: topics with most variance in few directions. With it, the given rows are
-repeated with a little noise until there are enough. Every size and engine runs in a process of its own.
+The rows are vectors of real texts, repeated with a little noise until there are enough; the questions are vectors of
+texts that are not among them. Recall is against an exact search in single precision. Every size and engine is built in
+one process and searched in another. Writes ``benchmarks/results/vectors.png``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import importlib.util
 import multiprocessing
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,49 +26,43 @@ from numpy.typing import NDArray
 if __package__ in (None, ""):  # run as a file
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.data import DATA, chunks, embedded
 from benchmarks.machine import describe
 
 Matrix = NDArray[np.float32]
+Search = Callable[[Matrix], NDArray[np.int64]]
+Figures = dict[str, float]
 K = 10
 QUERIES = 200
 COMMIT_ROWS = 100_000
+RESULTS = Path(__file__).resolve().parent / "results"
+PANELS = {
+    "p50 ms": "median query, ms (k = 10)",
+    "build s": "build, s",
+    "open + first ms": "open and first answer, ms",
+    "resident MB": "resident memory, MB",
+}
 
 
-def unit(rows: Matrix) -> Matrix:
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
-
-
-def make(
-    count: int, given: str | None, queries: str | None, noise: float, dimension: int = 384
-) -> tuple[Matrix, Matrix]:
-    """Rows and queries, deterministic."""
+def make(count: int, real: Matrix, noise: float) -> tuple[Matrix, Matrix]:
+    """Rows and questions (n, d), deterministic."""
+    asked = np.zeros(len(real), np.bool_)
+    asked[:: len(real) // QUERIES] = True
+    base = real[~asked]
     random = np.random.default_rng(7)
-    if given is None:
-        scale = (1.0 / np.sqrt(np.arange(1, dimension + 1))).astype(np.float32)
-        topics = random.standard_normal((500, dimension), dtype=np.float32) * scale + scale[0] / 2
-
-        def draw(many: int) -> Matrix:
-            noise = random.standard_normal((many, dimension), dtype=np.float32)
-            return np.asarray(topics[random.integers(0, 500, many)] + np.float32(0.6) * scale * noise)
-
-        return unit(np.concatenate([draw(min(50_000, count - at)) for at in range(0, count, 50_000)])), unit(
-            draw(QUERIES)
-        )
-    base = unit(np.load(given).astype(np.float32))
-    asked = unit(np.load(queries).astype(np.float32)) if queries else base[-QUERIES:]
-    if not queries:
-        base = base[:-QUERIES]
-    rows = np.empty((count, base.shape[1]), dtype=np.float32)
+    rows = np.empty((count, base.shape[1]), np.float32)
     for at in range(0, count, len(base)):
         some = rows[at : at + len(base)]
-        shift = random.standard_normal(some.shape, dtype=np.float32) * np.float32(noise / np.sqrt(base.shape[1]))
-        some[:] = unit(base[: len(some)] + (shift if at else 0))
-    return rows, asked[random.permutation(len(asked))[:QUERIES]]
+        shift = random.standard_normal(some.shape, np.float32) * np.float32(noise / np.sqrt(base.shape[1]))
+        some[:] = base[: len(some)] + (shift if at else 0)
+        some /= np.linalg.norm(some, axis=1, keepdims=True)
+    return rows, real[asked][:QUERIES]
 
 
 def truth(rows: Matrix, queries: Matrix) -> NDArray[np.int64]:
-    best = np.empty((len(queries), 0), dtype=np.int64)
-    scores = np.empty((len(queries), 0), dtype=np.float32)
+    """The K nearest rows of each question."""
+    best = np.empty((len(queries), 0), np.int64)
+    scores = np.empty((len(queries), 0), np.float32)
     for at in range(0, len(rows), 100_000):
         part = queries @ rows[at : at + 100_000].T
         scores = np.concatenate((scores, part), axis=1)
@@ -84,9 +79,8 @@ def resident() -> float:
     return float(psutil.Process().memory_info().rss) / 2**20
 
 
-def timed(
-    search: Callable[[Matrix], NDArray[np.int64]], queries: Matrix
-) -> tuple[list[float], list[NDArray[np.int64]]]:
+def timed(search: Search, queries: Matrix) -> tuple[list[float], list[NDArray[np.int64]]]:
+    """Milliseconds a question, and what was found."""
     for query in queries[:10]:
         search(query)
     times, found = [], []
@@ -97,119 +91,149 @@ def timed(
     return times, found
 
 
-def report(times: list[float], found: list[Any], right: NDArray[np.int64]) -> dict[str, float]:
+def asked(search: Search, folder: Path, opened: float, before: float) -> Figures:
+    """Ask every question; ``opened`` is when the opening began, ``before`` what was resident then."""
+    queries, right = np.load(folder / "queries.npy"), np.load(folder / "truth.npy")
+    search(queries[0])
+    first = time.perf_counter() - opened
+    times, found = timed(search, queries)
     share = [len(set(some.tolist()) & set(best.tolist())) / K for some, best in zip(found, right, strict=True)]
     return {
-        "p50_ms": float(np.median(times)),
-        "p95_ms": float(np.quantile(times, 0.95)),
-        "best_ms": float(np.min(times)),
-        "recall": float(np.mean(share)),
+        "open + first ms": first * 1e3,
+        "p50 ms": float(np.median(times)),
+        "p95 ms": float(np.quantile(times, 0.95)),
+        "best ms": float(np.min(times)),
+        "recall@10": float(np.mean(share)),
+        "resident MB": resident(),
+        "of that index MB": resident() - before,
     }
 
 
-def run_build(folder: str, strategy: Any) -> dict[str, float]:
+def build_ours(folder: Path, strategy: Any) -> Figures:
     from memvid_core.index.vectors import VectorIndex
 
-    rows = np.load(f"{folder}/rows.npy", mmap_mode="r")
+    rows = np.load(folder / "rows.npy", mmap_mode="r")
     start = time.perf_counter()
-    index = VectorIndex(rows.shape[1], folder=Path(folder, strategy), strategy=strategy)
+    index = VectorIndex(rows.shape[1], folder=folder / strategy, strategy=strategy)
     for at in range(0, len(rows), COMMIT_ROWS):
         index.extend(at, rows[at : at + COMMIT_ROWS])
     index.flush()
-    return {"build_s": time.perf_counter() - start, "disk_mb": index.nbytes / 2**20}
+    return {"build s": time.perf_counter() - start, "disk MB": index.nbytes / 2**20}
 
 
-def run_ours(folder: str, strategy: Any) -> dict[str, float]:
+def search_ours(folder: Path, strategy: Any) -> Figures:
     from memvid_core.index.vectors import VectorIndex
 
-    queries, right = np.load(f"{folder}/queries.npy"), np.load(f"{folder}/truth.npy")
-    count = int(np.load(f"{folder}/rows.npy", mmap_mode="r").shape[0])
-    before = resident()
-    start = time.perf_counter()
-    index = VectorIndex(queries.shape[1], folder=Path(folder, strategy), strategy=strategy, writable=False)
+    count, dimension = np.load(folder / "rows.npy", mmap_mode="r").shape
+    before, start = resident(), time.perf_counter()
+    index = VectorIndex(dimension, folder=folder / strategy, strategy=strategy, writable=False)
     index.sync(count)
-    opened = time.perf_counter() - start
-    index.search(queries[0], K)
-    first = time.perf_counter() - start
-    result = report(*timed(lambda query: index.search(query, K)[0], queries), right)
-    result |= {"open_s": opened, "open_and_first_s": first, "rss_mb": resident(), "rss_added_mb": resident() - before}
+    figures = asked(lambda query: index.search(query, K)[0], folder, start, before)
+    queries = np.load(folder / "queries.npy")
     random = np.random.default_rng(0)
     for share in (0.001, 0.1, 0.5):
         mask = random.random(count) < share
         times, _ = timed(lambda query, mask=mask: index.search(query, K, mask)[0], queries[:60])  # type: ignore[misc]
-        result[f"filter_{share}_p50_ms"] = float(np.median(times))
+        figures[f"filter {share} ms"] = float(np.median(times))
     start = time.perf_counter()
     index.search(queries, K)
-    result["batch_ms_a_query"] = (time.perf_counter() - start) * 1e3 / len(queries)
-    return result
+    return figures | {"batch ms a query": (time.perf_counter() - start) * 1e3 / len(queries)}
 
 
-def run_faiss(folder: str, _: Any) -> dict[str, float]:
+def build_faiss(folder: Path, _: str) -> Figures:
     import faiss
 
-    rows, queries, right = (np.load(f"{folder}/{name}.npy") for name in ("rows", "queries", "truth"))
+    rows, path = np.load(folder / "rows.npy"), folder / "flat.faiss"
     start = time.perf_counter()
     index = faiss.IndexFlatIP(rows.shape[1])
     index.add(rows)
-    built = time.perf_counter() - start
-    del rows
-    result = report(*timed(lambda query: index.search(query[None], K)[1][0], queries), right)
-    return result | {"build_s": built, "rss_mb": resident()}
+    faiss.write_index(index, str(path))
+    return {"build s": time.perf_counter() - start, "disk MB": path.stat().st_size / 2**20}
 
 
-def apart(work: Callable[[str, Any], dict[str, float]], folder: str, strategy: str) -> dict[str, float]:
+def search_faiss(folder: Path, _: str) -> Figures:
+    import faiss
+
+    before, start = resident(), time.perf_counter()
+    index = faiss.read_index(str(folder / "flat.faiss"))
+    return asked(lambda query: index.search(query[None], K)[1][0], folder, start, before)
+
+
+class Engine(NamedTuple):
+    """How it is built, how it is searched, and the setting both are given."""
+
+    build: Callable[[Path, str], Figures]
+    search: Callable[[Path, str], Figures]
+    setting: str = ""
+
+
+ENGINES = {
+    "memvid auto": Engine(build_ours, search_ours, "auto"),
+    "memvid hnsw": Engine(build_ours, search_ours, "hnsw"),
+    "faiss flat": Engine(build_faiss, search_faiss),
+}
+
+
+def apart(work: Callable[[Path, str], Figures], folder: Path, setting: str) -> Figures:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, (folder, strategy))
+        return pool.apply(work, (folder, setting))
 
 
-def plot(results: list[dict[str, Any]], path: str) -> None:
-    import matplotlib
+def plot(results: list[dict[str, Any]], path: Path) -> None:
+    """Draw how each engine grows."""
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
+    mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(6, 4))
-    for engine in sorted({result["engine"] for result in results}):
-        line = [(result["rows"], result["p50_ms"]) for result in results if result["engine"] == engine]
-        axes.loglog(*zip(*line, strict=True), marker="o", label=engine)
-    axes.set(xlabel="rows of 384 components", ylabel="median query, ms (k = 10)")
-    axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend()
-    figure.savefig(path, bbox_inches="tight")
+    figure, axes = pyplot.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
+    axis: Any
+    for axis, (column, label) in zip(axes.flat, PANELS.items(), strict=True):
+        for engine, colour in zip(ENGINES, ("#2b6cb0", "#2f855a", "#a0aec0"), strict=True):
+            line = [(result["rows"], result[column]) for result in results if result["engine"] == engine]
+            if line:
+                axis.loglog(*zip(*line, strict=True), marker="o", color=colour, label=engine)
+        axis.set(title=label, xlabel="rows of 384 components")
+        axis.grid(visible=True, which="major", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes.flat[0].legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--vectors")
-    parser.add_argument("--queries")
-    parser.add_argument("--noise", type=float, default=0.1)
-    parser.add_argument("--strategy", nargs="+", default=["auto"])
-    parser.add_argument("--json")
-    parser.add_argument("--plot")
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--noise", type=float, default=0.1, help="length of what is added to a vector of length 1")
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
+    engines = {name: ENGINES[name] for name in options.engines}
+    if "memvid hnsw" in engines and importlib.util.find_spec("usearch") is None:
+        print("memvid hnsw is left out: its extra is not installed")
+        del engines["memvid hnsw"]
+    real, made_of = embedded(list(chunks(options.data)))
+    print(describe("memvid-core", "numpy", "faiss-cpu", "usearch"))
+    print(f"\nVectors of {len(real):,} texts ({made_of}), noise {options.noise}, k = {K}, {QUERIES} questions.\n")
     results: list[dict[str, Any]] = []
     for count in options.rows:
-        with tempfile.TemporaryDirectory() as folder:
-            rows, queries = make(count, options.vectors, options.queries, options.noise)
-            np.save(f"{folder}/rows.npy", rows)
-            np.save(f"{folder}/queries.npy", queries)
-            np.save(f"{folder}/truth.npy", truth(rows, queries))
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            rows, queries = make(count, real, options.noise)
+            for part, matrix in (("rows", rows), ("queries", queries), ("truth", truth(rows, queries))):
+                np.save(folder / f"{part}.npy", matrix)
             del rows
-            for strategy in options.strategy:
-                result = apart(run_build, folder, strategy) | apart(run_ours, folder, strategy)
-                results.append({"rows": count, "engine": f"memvid {strategy}", **result})
-            results.append({"rows": count, "engine": "faiss flat", **apart(run_faiss, folder, "")})
-    print(describe("numpy", "faiss-cpu", "usearch"))
+            for engine, (build, search, setting) in engines.items():
+                figures = apart(build, folder, setting) | apart(search, folder, setting)
+                results.append({"rows": count, "engine": engine, **figures})
     columns = list(dict.fromkeys(name for result in results for name in result))
     print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for result in results:
         cells = [result.get(name, "") for name in columns]
         print("| " + " | ".join(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells) + " |")
-    if options.json:
-        Path(options.json).write_text(json.dumps(results, indent=2), encoding="utf-8")
-    if options.plot:
-        plot(results, options.plot)
+    plot(results, options.results / "vectors.png")
+    print(f"\nplot: {options.results / 'vectors.png'}")
 
 
 if __name__ == "__main__":

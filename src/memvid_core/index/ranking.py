@@ -253,8 +253,8 @@ def trust(dense: Ranking, lexical: Ranking) -> float:
         >>> round(trust(dense, (np.array([1, 7]), np.array([8.0, 4.0], np.float32))), 3)
         0.375
     """
-    first = lexical[0][:10]
-    return 0.2 + 0.35 * float(np.isin(first, dense[0]).mean()) if len(first) else 0.55
+    first = set(lexical[0][:10].tolist())  # so few rows are compared faster by a set than by NumPy
+    return 0.2 + 0.35 * len(first.intersection(dense[0].tolist())) / len(first) if first else 0.55
 
 
 def feedback(query: ArrayLike, vectors: ArrayLike, scores: ArrayLike) -> NDArray[np.float32]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -404,6 +407,32 @@ def test_two_that_index_the_same_words_at_once_agree(
         searches = [p.submit(memory.search, "common", 100, mode="lexical") for memory in (one, two)]
         assert [ids_of(search.result()) for search in searches] == [expected] * 2
         assert ids_of(one.search("word50", mode="lexical")) == ids_of(two.search("word50", mode="lexical")) == ["50"]
+
+
+@pytest.mark.parametrize("how", ["without words", "of another analyser", "of a scheme before", "noise", "cut"])
+@pytest.mark.parametrize("mode", ["r", "a"])
+def test_an_index_folder_from_before_is_brought_up_to_date(tmp_path: Path, how: str, mode: str) -> None:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, embed) as memory:
+        memory.add([f"word{i} common" for i in range(700)], ids=[str(i) for i in range(700)])
+        expected = ids_of(memory.search("common word7", 700, mode="lexical"))
+    (file,) = Path(f"{path}.index").rglob("lexical.sqlite")
+    if how == "without words":
+        shutil.rmtree(file.parent)
+    elif how == "noise":
+        file.write_bytes(random.Random(1).randbytes(5000))
+    elif how == "cut":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    else:
+        with closing(sqlite3.connect(file, isolation_level=None)) as older:
+            if how == "of another analyser":
+                older.execute("UPDATE meta SET value = 'older/0' WHERE name = 'analyser'")
+            else:
+                older.executescript("DROP TABLE meta; DROP TABLE postings; CREATE TABLE postings (token, row)")
+    for _ in range(2):
+        with Memory.open(path, mode, embedder=embed) as memory:
+            assert ids_of(memory.search("common word7", 700, mode="lexical")) == expected
+            assert ids_of(memory.search("word8", 1)) == ["8"]
 
 
 AWKWARD = [

@@ -10,6 +10,14 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from blockbuster import blockbuster_ctx
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, HumanMessage
+
+from langchain_memvid.agents import MemvidMiddleware, MemvidSaver, MemvidStore, create_memory_tools
+from memvid_core import Memory
+from tests.langchain_memvid.agents.fakes import ScriptedModel, call
+
 HEAD = """
 import json, sys
 from langchain.agents import create_agent
@@ -86,3 +94,27 @@ def test_the_middleware_alone_carries_a_fact_over(tmp_path: Path, root: Path) ->
     assert elsewhere(first, tmp_path, root) == "My cat is called Miso."  # it knows nothing yet, and repeats
     second = code.format(opened='open("agent.mp4", "a")', text="What is my cat called?", thread="tuesday")
     assert "- My cat is called Miso." in elsewhere(second, tmp_path, root)
+
+
+async def test_an_agent_with_all_of_it_never_blocks_the_event_loop(tmp_path: Path) -> None:
+    """Any file, socket, lock or database call made on the loop from our modules raises here."""
+    script = [call("save_memory", text="Ada's cat is called Miso."), AIMessage("Noted."), AIMessage("Miso.")]
+    thread: Any = {"configurable": {"thread_id": "monday"}}
+    with Memory.create(tmp_path / "agent.mp4") as memory:
+        store, saver = MemvidStore(memory=memory), MemvidSaver(memory=memory)
+        agent = create_agent(
+            ScriptedModel(script=script),
+            tools=create_memory_tools(memory),
+            middleware=[MemvidMiddleware(memory)],
+            checkpointer=saver,
+            store=store,
+        )
+        with blockbuster_ctx(["langchain_memvid", "memvid_core"]):
+            await store.aput(("users",), "ada", {"text": "drinks tea"}, ttl=5)
+            assert [item.key for item in await store.asearch((), query="tea")] == ["ada"]
+            for question in ("My cat is called Miso.", "What is my cat called?"):
+                result = await agent.ainvoke({"messages": [HumanMessage(question)]}, thread)
+            assert result["messages"][-1].text == "Miso."
+            assert [state async for state in agent.aget_state_history(thread)]
+            await saver.aprune(["monday"])
+            await saver.adelete_thread("monday")

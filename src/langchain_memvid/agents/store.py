@@ -27,7 +27,17 @@ from typing_extensions import override
 from langchain_memvid.agents.items import Stored, check_ttl, item_id, items_where, matches, utc_now
 from langchain_memvid.agents.layout import EXPIRES, FIELD, FIELDS, IN_RAM, ITEM, KIND, is_id_of, open_memory, parse_id
 from langchain_memvid.agents.plan import Plan, check_keys
-from memvid_core import DimensionError, Embedder, HashingEmbedder, Hit, InvalidInputError, Memory, ReadOnlyError, Record
+from memvid_core import (
+    DimensionError,
+    Embedder,
+    HashingEmbedder,
+    Hit,
+    InvalidInputError,
+    Memory,
+    ReadOnlyError,
+    Record,
+    plain_query,
+)
 
 __all__ = ["MemvidStore"]
 
@@ -211,7 +221,7 @@ class MemvidStore(BaseStore):
         mode = self._mode()
         k = wanted
         while True:
-            hits = self.memory.search(query, k, scored, mode, embedding=vector)
+            hits = self.memory.search(plain_query(query), k, scored, mode, embedding=vector)
             best: dict[str, tuple[Stored, float | None]] = {}
             for hit in hits:
                 stored = Stored.of(hit.record)

@@ -265,6 +265,14 @@ def test_settings_that_contradict_each_other(tmp_path: Path) -> None:
             MemvidStore(memory=memory, index={"embed": LetterEmbeddings()})
 
 
+@pytest.mark.parametrize("query", ['he said "with milk"', "-tea -Ada drink", "tea*"])
+def test_a_query_is_what_somebody_said_and_no_query_language(place: str, query: str) -> None:
+    with MemvidStore(place, index={"fields": ["text"]}) as store:
+        store.put(HERE, "k", {"text": "Ada drinks tea without milk"})
+        store.put(HERE, "l", {"text": "the engine hums"})
+        assert store.search(HERE, query=query)[0].key == "k"
+
+
 @pytest.mark.parametrize(
     "options",
     [{"index": {"filds": ["a"]}}, {"index": "text"}, {"index": True}, {"ttl": {"defualt_ttl": 3}}, {"memory": "a.mp4"}],

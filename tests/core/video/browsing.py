@@ -7,10 +7,11 @@ import http.server
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
@@ -68,19 +69,35 @@ def served(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
+@contextmanager
+def started(address: str, profile: Path, options: Sequence[str], printed: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The browser with a new profile at ``address``; what it prints goes to a file. It ends with all its processes.
+
+    They would keep a pipe open, and a core busy, when the one that started them is gone.
+    """
+    command = [browser(), *QUIETLY, f"--user-data-dir={profile}", *options, address]
+    with printed.open("wb") as out:
+        running = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, start_new_session=os.name == "posix")
+    try:
+        yield running
+    finally:
+        if os.name == "posix":
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+        running.kill()
+        running.wait()
+
+
 def look(address: str, profile: Path, *options: str) -> str:
     """What the browser prints when it opens ``address`` with a new profile."""
-    command = [browser(), *QUIETLY, f"--user-data-dir={profile}", *options, address]
-    return subprocess.run(command, check=True, capture_output=True, timeout=120, text=True).stdout
+    printed = profile.with_name(f"{profile.name}.txt")
+    with started(address, profile, options, printed) as running:
+        assert running.wait(timeout=120) == 0
+    return printed.read_text(encoding="utf-8")
 
 
 def told(address: str, profile: Path) -> str:
     """What the page at ``address`` posts to its own server, within a minute."""
-    command = [browser(), *QUIETLY, f"--user-data-dir={profile}", "--remote-debugging-port=0"]
-    command += ["--autoplay-policy=no-user-gesture-required", address]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+    options = ("--remote-debugging-port=0", "--autoplay-policy=no-user-gesture-required")
+    with started(address, profile, options, profile.with_name(f"{profile.name}.txt")):
         return Quiet.posted.get(timeout=60)
-    finally:
-        running.kill()
-        running.wait()

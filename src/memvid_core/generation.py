@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import DamagedFrameError, StorageError
+from memvid_core.errors import ClosedError, DamagedFrameError, StorageError
 from memvid_core.index.folder import IndexFolder
 from memvid_core.journal import Journal, RecordReader, RowFrame
 from memvid_core.journal.frames import Kind
@@ -57,6 +58,7 @@ class Generation:
     def __init__(self, journal: Journal, index: IndexFolder, cache_bytes: int) -> None:
         self.journal = journal
         self.index = index
+        self.closed = False
         own = weakref.proxy(self)  # a circle would keep the files open until the collector comes by
         self.reader = RecordReader(journal.video, lambda number: own.record_frame(number), cache_bytes)
 
@@ -118,8 +120,23 @@ class Generation:
                 found[row] = held[row]
         return found
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """What fails in it because another thread closed the memory meanwhile says so.
+
+        Raises:
+            ClosedError: The memory was closed.
+        """
+        try:
+            yield
+        except Exception as exc:
+            if self.closed and not isinstance(exc, ClosedError):
+                raise ClosedError("the memory was closed while it was being read") from exc
+            raise
+
     def close(self) -> None:
         """Close journal and index; closing twice is fine."""
+        self.closed = True
         self.journal.close()
         self.index.close()
 

@@ -287,20 +287,22 @@ class Memory(AsyncMemory):
             DamagedFrameError: A record's frame is damaged.
         """
         view = self._view()
-        if isinstance(ids, str):
-            row = self._rows([ids], view).get(ids)
-            if row is None:
-                raise RecordNotFoundError(f"no record has the id {ids!r}")
-            return view.generation.record(row)
-        wanted = wanted_ids(ids)
-        rows = self._rows(wanted, view)
-        return [view.generation.record(rows[record_id]) for record_id in wanted if record_id in rows]
+        with view.generation.reading():
+            if isinstance(ids, str):
+                row = self._rows([ids], view).get(ids)
+                if row is None:
+                    raise RecordNotFoundError(f"no record has the id {ids!r}")
+                return view.generation.record(row)
+            wanted = wanted_ids(ids)
+            rows = self._rows(wanted, view)
+            return [view.generation.record(rows[record_id]) for record_id in wanted if record_id in rows]
 
     def vectors(self, ids: Iterable[str] | str) -> dict[str, Any]:
         """The stored vectors of some records; ids that are not there or have none are left out."""
         view = self._view()
-        rows = self._rows(wanted_ids(ids), view)
-        found = view.generation.vectors(view, list(rows.values()))
+        with view.generation.reading():
+            rows = self._rows(wanted_ids(ids), view)
+            found = view.generation.vectors(view, list(rows.values()))
         return {record_id: found[row] for record_id, row in rows.items() if row in found}
 
     def __contains__(self, record_id: object) -> bool:
@@ -315,20 +317,23 @@ class Memory(AsyncMemory):
     def __iter__(self) -> Iterator[Record]:
         """Every record, in the order they were added."""
         view = self._view()
-        for _, record in view.generation.records(view):
-            yield record
+        with view.generation.reading():
+            for _, record in view.generation.records(view):
+                yield record
 
     def select(self, where: Mapping[str, Any] | None = None, *, limit: int | None = None) -> list[Record]:
         """The records that match a filter, in the order added: at most ``limit`` of them; None matches all."""
         view = self._view()
         most = None if limit is None else check_count(limit, "limit is a number of records")
-        return [view.generation.record(row) for row in self._matching(view, where)[:most]]
+        with view.generation.reading():
+            return [view.generation.record(row) for row in self._matching(view, where)[:most]]
 
     def ids(self, where: Mapping[str, Any] | None = None) -> list[str]:
         """The ids of the records that match a filter, in the order they were added; no frame is read for it."""
         view = self._view()
-        rows = self._matching(view, where)
-        found = view.generation.index.catalog.ids(rows)
+        with view.generation.reading():
+            rows = self._matching(view, where)
+            found = view.generation.index.catalog.ids(rows)
         return [found[row] for row in rows]
 
     def _matching(self, view: View, where: Mapping[str, Any] | None) -> list[int]:

@@ -453,7 +453,7 @@ class Replica:
 
     def close(self) -> None:
         """Close journal and index."""
-        self._closed = True
+        self._closed = self.generation.closed = True
         self.journal.close()
         if self._mode == "a" and not self._stale:
             self.index.sync()

@@ -118,11 +118,12 @@ class Searcher:
         """The best ``k`` records of ``view``, decoded from the video, best first."""
         if query.k <= 0 or not view.rows:
             return []
-        if callable(query.where):
-            ranked = self._accepted(view, query, query.where)
-        else:
-            ranked = self._rank(view, query, query.pool, self._mask(view, query.where))
-        return self._decode(view, self._adjusted(view, ranked, query), query)
+        with view.generation.reading():
+            if callable(query.where):
+                ranked = self._accepted(view, query, query.where)
+            else:
+                ranked = self._rank(view, query, query.pool, self._mask(view, query.where))
+            return self._decode(view, self._adjusted(view, ranked, query), query)
 
     def many(self, view: View, queries: Sequence[Query]) -> list[list[Hit]]:
         """Hits for each of several questions that differ in their vectors alone, in one pass over the index."""
@@ -135,9 +136,10 @@ class Searcher:
         if index is None or not asked or first.k <= 0 or not view.rows:
             return found
         matrix = np.stack([_fitting(queries[place].vector, index.dimension) for place in asked])
-        answers = index.search(matrix, first.k, self._mask(view, first.where) & view.dense)
-        for place, rows, cosines in zip(asked, *answers, strict=True):
-            found[place] = self._decode(view, _dense_ranked(rows[rows >= 0], cosines[rows >= 0]), first)
+        with view.generation.reading():
+            answers = index.search(matrix, first.k, self._mask(view, first.where) & view.dense)
+            for place, rows, cosines in zip(asked, *answers, strict=True):
+                found[place] = self._decode(view, _dense_ranked(rows[rows >= 0], cosines[rows >= 0]), first)
         return found
 
     def mmr(self, view: View, query: Query, fetch_k: int, lambda_mult: float) -> list[Hit]:

@@ -26,9 +26,10 @@ from memvid_core import (
     Memory,
     QueryError,
     Recency,
+    Record,
     searching,
 )
-from memvid_core.searching import Searcher
+from memvid_core.searching import Mode, Searcher
 from tests.core.embedders import DIMENSION, embed
 
 TEXTS = {
@@ -220,6 +221,20 @@ def test_a_memory_that_nobody_holds_closes_itself(tmp_path: Path) -> None:
     assert ids_of(hits[0].context()) == ["1"]  # a hit holds it open
     del hits
     Memory.open(path, "a", embedder=embed).close()
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_a_search_in_a_memory_that_is_closed_meanwhile_says_so(tmp_path: Path, mode: Mode) -> None:
+    memory = Memory.create(tmp_path / "m.mp4", embed)
+    memory.add([f"text {i}" for i in range(50)])
+    memory.search("text", mode="lexical")
+
+    def close(record: Record) -> bool:
+        memory.close()
+        return False
+
+    with pytest.raises(ClosedError):
+        memory.search("text", k=1, where=close, mode=mode)
 
 
 def test_many_questions_at_once_answer_as_one_by_one() -> None:

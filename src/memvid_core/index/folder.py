@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import StorageError
+from memvid_core.errors import ClosedError, StorageError
 from memvid_core.index.catalog import Catalog, CommitRow, FrameRow, RecordRow
 from memvid_core.index.columns import MetadataColumns
 from memvid_core.index.lexical import LexicalIndex
@@ -64,6 +64,7 @@ class IndexFolder:
         self._placements: dict[int, Placement] = {}
         self._vectors: VectorIndex | None = None
         self._lexical: LexicalIndex | None = None
+        self._closed = False
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -132,7 +133,12 @@ class IndexFolder:
                 index.sync(rows)
         return self._vectors
 
+    def _assert_open(self) -> None:
+        if self._closed:
+            raise ClosedError("this index is closed; open the memory again")
+
     def _open_vectors(self, dimension: int) -> VectorIndex:
+        self._assert_open()
         folder = None if self.folder is None else self.folder / "vectors"
         self._vectors = VectorIndex(dimension, folder=folder, dtype=self._dtype)  # type: ignore[arg-type]
         rows = int(self.catalog.state("vector_rows") or 0)
@@ -159,6 +165,7 @@ class IndexFolder:
     def lexical(self) -> LexicalIndex:
         """The lexical index, which the caller feeds up to where it wants to search."""
         if self._lexical is None:
+            self._assert_open()
             # In RAM for who still looks at what a compaction swept: the folder must not come back.
             folder = None if self.folder is None or not self.folder.is_dir() else self.folder / "lexical"
             try:
@@ -192,6 +199,7 @@ class IndexFolder:
 
     def close(self) -> None:
         """Close everything; the files stay."""
+        self._closed = True
         self.catalog.close()
         for index in (self._vectors, self._lexical):
             if index is not None:

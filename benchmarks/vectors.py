@@ -46,6 +46,8 @@ PANELS = {
     "build s": "build, s",
     "open + first ms": "open and first answer, ms",
     "resident MB": "resident memory, MB",
+    "disk MB": "on disk, MB",
+    "recall@10": "recall@10",
 }
 
 
@@ -191,14 +193,18 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
+    figure, axes = pyplot.subplots(2, 3, figsize=(14, 7.5), layout="constrained")
     axis: Any
     for axis, (column, label) in zip(axes.flat, PANELS.items(), strict=True):
         for engine, colour in zip(ENGINES, ("#2b6cb0", "#2f855a", "#a0aec0"), strict=True):
             line = [(result["rows"], result[column]) for result in results if result["engine"] == engine]
             if line:
-                axis.loglog(*zip(*line, strict=True), marker="o", color=colour, label=engine)
-        axis.set(title=label, xlabel="rows of 384 components")
+                axis.plot(*zip(*line, strict=True), marker="o", color=colour, label=engine)
+        axis.set(title=label, xlabel="rows of 384 components", xscale="log")
+        if column == "recall@10":
+            axis.set_ylim(0, 1.03)
+        else:
+            axis.set_yscale("log")
         axis.grid(visible=True, which="major", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes.flat[0].legend(frameon=False)

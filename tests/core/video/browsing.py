@@ -23,6 +23,7 @@ PLACES = (
 QUIETLY = (
     "--headless",
     "--no-sandbox",
+    "--no-zygote",  # fewer processes, and none that outlives its browser
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",

@@ -147,7 +147,7 @@ class Searcher:
 
         A record without a vector is like no other.
         """
-        if not 0 <= lambda_mult <= 1:
+        if not _is_fraction(lambda_mult):
             raise InvalidInputError(f"lambda_mult is a number from 0 to 1, not {lambda_mult!r}")
         candidates = max(query.k, check_count(fetch_k, "fetch_k is a number of candidates"))
         pool = self.hits(view, replace(query, k=candidates, vectors=True))

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -137,6 +139,8 @@ class Encoder:
         context.thread_type = "FRAME"  # PyAV's default makes x264 cut pictures into a slice a thread
         context.flags |= av.codec.context.Flags.global_header | av.codec.context.Flags.closed_gop
         context.options = self._options(hold, threads)
+        with _ordinary_priority():
+            context.open()
         return context
 
     def encode(self, pictures: Iterable[Gray], count: int, hold: int) -> list[Sample]:
@@ -204,6 +208,8 @@ class Encoder:
             stream.codec_context.gop_size = context.gop_size
             stream.codec_context.thread_count = 1
             stream.codec_context.flags |= av.codec.context.Flags.closed_gop
+            with _ordinary_priority():
+                container.start_encoding()
             frame = self._frame(white)
             frame.pts = 0
             container.mux(stream.encode(frame))
@@ -219,6 +225,35 @@ def _copies(encoder: Encoder, hold: int) -> tuple[Sample, ...]:
     """The pictures of H.264 that show a key picture again, whichever it is: every macroblock of them is skipped."""
     white = np.full((encoder.side, encoder.side), 255, np.uint8)
     return tuple(encoder._run([white], 1, hold)[1:])
+
+
+def _threads() -> set[int]:
+    """The threads of this process, where Linux tells them."""
+    try:
+        return {int(thread) for thread in os.listdir("/proc/self/task")}
+    except OSError:
+        return set()
+
+
+@contextmanager
+def _ordinary_priority() -> Iterator[None]:
+    """Undo what libsvtav1 does when it is opened where it may, as root, which is who runs in most containers.
+
+    It makes its threads, and the one that opened it, real-time ones of the highest priority (SCHED_FIFO, 99): they, and
+    every process that is started from then on, would keep all others from running.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    before = _threads()
+    try:
+        yield
+    finally:
+        for thread in (0, *(_threads() - before)):
+            with suppress(OSError):  # a thread may have ended
+                if os.sched_getscheduler(thread) == os.SCHED_FIFO:
+                    os.sched_setscheduler(thread, policy, parameters)
 
 
 def _quiet() -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import av
@@ -12,7 +16,7 @@ import pytest
 
 from memvid_core.errors import CodecError, DamagedFrameError, NotAMemoryError, UnsupportedFormatError
 from memvid_core.video import Fragment, FramePosition, QRCodec, VideoFile, bmff, get_codec, parts, symbols
-from memvid_core.video.encoders import VIDEO_CODECS, key_pictures
+from memvid_core.video.encoders import VIDEO_CODECS, Encoder, key_pictures
 from tests.core.video.contract import FrameCodecContract
 
 
@@ -309,6 +313,24 @@ def test_a_symbol_of_a_newer_version_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.undo()
     with pytest.raises(UnsupportedFormatError, match="version 2"):
         parts.parse(frames[0][0])
+
+
+if sys.platform == "linux":
+
+    @pytest.mark.parametrize("video_codec", VIDEO_CODECS)
+    def test_encoding_leaves_the_priority_as_it_was(video_codec: str) -> None:
+        """As root, libsvtav1 makes itself and the caller real-time, and with that every process started later."""
+        seen: set[int] = set()
+
+        def pictures() -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+            for _ in range(20):  # enough for threads
+                seen.update(os.sched_getscheduler(int(thread.name)) for thread in Path("/proc/self/task").iterdir())
+                yield np.full((64, 64), 255, np.uint8)
+
+        Encoder(video_codec, 64, 30, 30).init_segment()
+        Encoder(video_codec, 64, 30, 30).encode(pictures(), 20, 1)
+        assert seen == {os.SCHED_OTHER}
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_encoders_and_decoders_keep_quiet(capfd: pytest.CaptureFixture[str]) -> None:

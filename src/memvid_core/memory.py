@@ -69,6 +69,7 @@ class Memory(AsyncMemory):
         codec_options: Mapping[str, Any] | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         description: str = "",
+        hnsw: bool = False,
     ) -> Self:
         """Make a new memory and open it for writing.
 
@@ -83,6 +84,7 @@ class Memory(AsyncMemory):
             codec_options: Settings of the codec.
             index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
             description: A line for people, kept in the file.
+            hnsw: As in :meth:`open`.
 
         Raises:
             MemoryExistsError: The path is taken.
@@ -98,6 +100,7 @@ class Memory(AsyncMemory):
                 codec_options=codec_options,
                 index_dir=index_dir,
                 description=description,
+                hnsw=hnsw,
             )
         )
 
@@ -112,6 +115,7 @@ class Memory(AsyncMemory):
         index_dir: str | os.PathLike[str] | None = None,
         force: bool = False,
         show_progress: bool | None = None,
+        hnsw: bool = False,
     ) -> Self:
         """Open an existing memory.
 
@@ -125,8 +129,12 @@ class Memory(AsyncMemory):
                 written.
             force: Take ``embedder`` although another wrote the memory.
             show_progress: Whether a rebuild of the index shows a bar; None shows it on a terminal.
+            hnsw: Search vectors through an HNSW graph, for which there is the extra ``hnsw``: faster on hundreds of
+                thousands of records, for a slow build, the graph in RAM, and a hit that may be missed. A writer saves
+                the graph when it closes. Others may open the same memory without it.
 
         Raises:
+            MissingExtraError: ``hnsw``, and usearch is not installed.
             MemoryNotFoundError: There is no such file.
             NotAMemoryError: It is no MP4, or one that carries no memory.
             UnsupportedFormatError: A newer version wrote it.
@@ -142,6 +150,7 @@ class Memory(AsyncMemory):
                 index_dir=index_dir,
                 force=force,
                 show_progress=show_progress,
+                hnsw=hnsw,
             )
         )
 

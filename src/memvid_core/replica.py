@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count, repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,6 +26,7 @@ from memvid_core.generation import Generation, View
 from memvid_core.index.catalog import CommitRow, FrameRow, RecordRow
 from memvid_core.index.filters import encode_metadata
 from memvid_core.index.folder import Change, IndexFolder
+from memvid_core.index.rows import StoredDtype
 from memvid_core.index.vectors import IndexStaleError
 from memvid_core.journal import Batch, Cursor, Entry, Header, Journal
 from memvid_core.journal.compaction import rewrite
@@ -62,6 +63,7 @@ class Replica:
         index_root: The index folder; None keeps the index in RAM.
         embedder: For a memory that stores no vectors: they are made again when the index is.
         show_progress: Whether a rebuild shows a bar; None shows it on a terminal.
+        hnsw: Whether vectors are searched through a graph.
         cache_bytes: How much of what was read last to keep.
     """
 
@@ -73,9 +75,11 @@ class Replica:
         *,
         embedder: Embedder | None = None,
         show_progress: bool | None = None,
+        hnsw: bool = False,
         cache_bytes: int = 128 << 20,
     ) -> None:
         self._mode = mode
+        self._strategy: Literal["auto", "hnsw"] = "hnsw" if hnsw else "auto"
         self._root = index_root
         self._embedder = embedder
         self._show_progress = show_progress
@@ -126,18 +130,19 @@ class Replica:
         return Generation(journal, self._open_index(journal.header), self._cache_bytes)
 
     def _open_index(self, header: Header) -> IndexFolder:
-        dtype, name = "float16" if header.vectors in ("float16", "int8") else "float32", _index_name(header)
+        dtype: StoredDtype = "float16" if header.vectors in ("float16", "int8") else "float32"
+        name, strategy = _index_name(header), self._strategy
         try:
-            return IndexFolder(self._root, name, dtype=dtype)
+            return IndexFolder(self._root, name, dtype=dtype, strategy=strategy)
         except (*_INDEX_ERRORS, OSError):
             if self._root is None:
                 raise
             shutil.rmtree(self._root / name, ignore_errors=True)
         try:
-            return IndexFolder(self._root, name, dtype=dtype)
+            return IndexFolder(self._root, name, dtype=dtype, strategy=strategy)
         except (*_INDEX_ERRORS, OSError):
             self._root = None
-            return IndexFolder(None, name, dtype=dtype)
+            return IndexFolder(None, name, dtype=dtype, strategy=strategy)
 
     def _discard_index(self) -> None:
         """Begin the index anew. Rows keep their numbers, so the views of this generation stay what they are."""

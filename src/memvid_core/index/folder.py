@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from memvid_core.index.catalog import Catalog, CommitRow, FrameRow, RecordRow
 from memvid_core.index.columns import MetadataColumns
 from memvid_core.index.lexical import LexicalIndex
 from memvid_core.index.placement import Placement
+from memvid_core.index.rows import StoredDtype
 from memvid_core.index.vectors import VectorIndex
 
 __all__ = ["Change", "IndexFolder"]
@@ -52,11 +53,20 @@ class IndexFolder:
             each memory and generation, so that a compaction never changes what a reader has open.
         name: Tells this memory and generation from others.
         dtype: How rows of vectors are kept: ``"float16"`` or ``"float32"``.
+        strategy: How they are searched: ``"auto"``, or ``"hnsw"``, which keeps up all that "auto" needs.
     """
 
-    def __init__(self, root: Path | None, name: str, *, dtype: str = "float16") -> None:
+    def __init__(
+        self,
+        root: Path | None,
+        name: str,
+        *,
+        dtype: StoredDtype = "float16",
+        strategy: Literal["auto", "hnsw"] = "auto",
+    ) -> None:
         self.folder = None if root is None else root / name
-        self._dtype = dtype
+        self._dtype: StoredDtype = dtype
+        self._strategy = strategy
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
         self.catalog = Catalog(None if self.folder is None else self.folder / "catalog.sqlite")
@@ -140,7 +150,7 @@ class IndexFolder:
     def _open_vectors(self, dimension: int) -> VectorIndex:
         self._assert_open()
         folder = None if self.folder is None else self.folder / "vectors"
-        self._vectors = VectorIndex(dimension, folder=folder, dtype=self._dtype)  # type: ignore[arg-type]
+        self._vectors = VectorIndex(dimension, folder=folder, dtype=self._dtype, strategy=self._strategy)
         rows = int(self.catalog.state("vector_rows") or 0)
         if rows and self._vectors.rows < rows:
             self._vectors.sync(rows)

@@ -1,7 +1,9 @@
 """HNSW search through usearch, an extra: the fastest queries on millions of rows, for a slow build and more memory.
 
 The graph (Malkov and Yashunin, TPAMI 2018) holds int8 copies of the rows and is saved whole on ``flush``; the rows it
-proposes are scored from the stored rows like everybody's. Rows it was saved without are added when it is opened.
+proposes are scored from the stored rows like everybody's. Rows it was saved without are added when it is opened. It
+stands beside another search, which is kept up to date, too: that one answers what the graph is no good for, and an
+index that one process opens with the graph another may open without.
 """
 
 from __future__ import annotations
@@ -15,16 +17,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import MissingExtraError, StorageError
-from memvid_core.index.exact import ExactSearch, Rows
+from memvid_core.index.exact import Rows, SearchStrategy
 from memvid_core.index.rows import Matrix, RowStore, widen
 
-__all__ = ["HnswSearch"]
+__all__ = ["HnswSearch", "graph_class"]
 
 _LEAST_ROWS: Final = 2000  # fewer are compared one by one
 _BREADTH: Final = 128  # rows a search keeps in view, beside 4 k
-_MOST_ASKED: Final = 4096  # when a filter would need more proposals than these, exact search is as good
+_MOST_ASKED: Final = 4096  # when a filter would need more proposals than these, the search beside it is as good
 _BATCH_ROWS: Final = 16384
 _BUILD_THREADS: Final = 0  # all cores; with one thread the same rows give the same graph
+
+
+def graph_class() -> Any:
+    """Usearch's graph.
+
+    Raises:
+        MissingExtraError: usearch is not installed.
+    """
+    try:
+        import usearch.index
+    except ImportError as exc:
+        raise MissingExtraError('hnsw needs usearch; install it with: pip install "memvid-core[hnsw]"') from exc
+    return usearch.index.Index
 
 
 class HnswSearch:
@@ -32,6 +47,7 @@ class HnswSearch:
 
     Args:
         store: The rows.
+        beside: The search that answers for few rows, and for filters that let few through.
         folder: Where the graph is saved; None for RAM only.
         writable: Whether it may be saved.
 
@@ -41,20 +57,15 @@ class HnswSearch:
 
     name = "hnsw"
 
-    def __init__(self, store: RowStore, folder: Path | None, *, writable: bool) -> None:
-        try:
-            import usearch.index
-        except ImportError as exc:
-            raise MissingExtraError(
-                'strategy "hnsw" needs usearch; install it with: pip install "memvid-core[hnsw]"'
-            ) from exc
-        self._engine: Any = usearch.index.Index
+    def __init__(self, store: RowStore, beside: SearchStrategy, folder: Path | None, *, writable: bool) -> None:
+        self._engine: Any = graph_class()
         self._store = store
         self._path = None if folder is None else folder / f"hnsw-{store.dimension}.usearch"
         self._writable = writable
-        self._exact = ExactSearch(store)
+        self._beside = beside
         self._lock = threading.RLock()
         self._graph: Any = None
+        self._rows = 0
         self._known = 0  # rows in the graph
         self._saved = 0
 
@@ -63,8 +74,9 @@ class HnswSearch:
 
     def extend(self, first_row: int, unit: Matrix) -> None:
         """Forget rows that are written anew; new ones join the graph at the next search, flush or sync."""
-        self._exact.extend(first_row, unit)
+        self._beside.extend(first_row, unit)
         with self._lock:
+            self._rows = first_row + len(unit)
             if first_row < self._known:
                 for row in range(first_row, self._known):
                     self._graph.remove(row)
@@ -74,7 +86,9 @@ class HnswSearch:
 
     def sync(self, rows: int) -> None:
         """Take the saved graph, where it saves work."""
+        self._beside.sync(rows)
         with self._lock:
+            self._rows = rows
             if self._graph is None and self._path is not None and self._path.exists() and rows >= _LEAST_ROWS:
                 graph = self._new()
                 try:
@@ -112,7 +126,7 @@ class HnswSearch:
         breadth = _BREADTH + 4 * k
         asked = breadth if mask is None else breadth * rows // max(passing, 1)
         if rows < _LEAST_ROWS or asked > min(_MOST_ASKED + 4 * k, rows):
-            return self._exact.candidates(queries, k, rows, mask)
+            return self._beside.candidates(queries, k, rows, mask)
         found = []
         with self._lock:  # how far to look is a setting of the whole graph, and rows may be taken out of it
             if self._known < rows:
@@ -124,19 +138,19 @@ class HnswSearch:
                 found.append(keys if mask is None else keys[mask[keys]])
         short = [at for at, keys in enumerate(found) if len(keys) < min(k, passing)]
         if short:
-            exact = self._exact.candidates(queries[short], k, rows, mask)
-            for at, keys in zip(short, exact, strict=True):
+            better = self._beside.candidates(queries[short], k, rows, mask)
+            for at, keys in zip(short, better, strict=True):
                 found[at] = keys
         return found
 
     def flush(self) -> None:
         """Save the graph, under its name at once."""
-        rows = self._store.available()
-        if self._path is None or not self._writable or rows < _LEAST_ROWS:
+        self._beside.flush()
+        if self._path is None or not self._writable or self._rows < _LEAST_ROWS:
             return
-        if self._known < rows:
-            self._grow(rows)
         with self._lock:
+            if self._known < self._rows:
+                self._grow(self._rows)
             if self._saved == self._known:
                 return
             half = self._path.with_suffix(".part")
@@ -150,12 +164,14 @@ class HnswSearch:
 
     def close(self) -> None:
         """Let go of the graph."""
-        self._exact.close()
+        self._beside.close()
         self._graph, self._known = None, 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the saved graph, or of the one in RAM."""
+        """Bytes of the saved graph, or of the one in RAM, and of what stands beside it."""
         if self._path is not None:
-            return self._path.stat().st_size if self._path.exists() else 0
-        return 0 if self._graph is None else int(self._graph.memory_usage)
+            graph = self._path.stat().st_size if self._path.exists() else 0
+        else:
+            graph = 0 if self._graph is None else int(self._graph.memory_usage)
+        return graph + self._beside.nbytes

@@ -87,10 +87,11 @@ class VectorIndex:
             return ExactSearch(self._store)
         if strategy == "sklearn":
             return SklearnSearch(self._store)
-        if strategy == "hnsw":
-            return HnswSearch(self._store, folder, writable=self._writable)
         least_rows = 1 if strategy == "quantized" else -(-AUTO_FLOATS // self.dimension)
-        return QuantizedSearch(self._store, folder, writable=self._writable, least_rows=least_rows)
+        quantized = QuantizedSearch(self._store, folder, writable=self._writable, least_rows=least_rows)
+        if strategy == "hnsw":
+            return HnswSearch(self._store, quantized, folder, writable=self._writable)
+        return quantized
 
     @property
     def rows(self) -> int:

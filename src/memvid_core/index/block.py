@@ -10,7 +10,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from memvid_core.index.tokens import analyse, inflected, words
 
@@ -110,6 +109,8 @@ class BlockBuilder:
 
     def _lists(self, lengths: NDArray[np.int32]) -> Iterator[tuple[int, str, bytes, bytes, bytes]]:
         """Yield each token with its lists, in the order of the tokens."""
+        from scipy.sparse import csr_matrix  # a tenth of a second to import
+
         ends = np.cumsum(lengths, dtype=np.int64)
         places = np.arange(len(self._stream)) - np.repeat(ends - lengths, lengths)
         cells = (

@@ -3,9 +3,9 @@
     python -m benchmarks.vectors                           # 10,000, 100,000 and 1,000,000 rows
     python -m benchmarks.vectors --rows 10000 --engines "memvid auto"
 
-The rows are vectors of real texts, repeated with a little noise until there are enough; the questions are vectors of
-texts that are not among them. Recall is against an exact search in single precision. Every size and engine is built in
-one process and searched in another. Writes ``benchmarks/results/vectors.png``.
+The rows are vectors of real texts, chunks and questions, repeated with a little noise until there are enough; asked are
+vectors of texts that are not among them. Recall is against an exact search in single precision. Every size and engine
+is built in one process and searched in another. Writes ``benchmarks/results/vectors.png``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if __package__ in (None, ""):  # run as a file
 
 from benchmarks.data import DATA, chunks, embedded
 from benchmarks.machine import describe
+from benchmarks.retrieval.questions import collections
 
 Matrix = NDArray[np.float32]
 Search = Callable[[Matrix], NDArray[np.int64]]
@@ -224,7 +225,8 @@ def main() -> None:
     if "memvid hnsw" in engines and importlib.util.find_spec("usearch") is None:
         print("memvid hnsw is left out: its extra is not installed")
         del engines["memvid hnsw"]
-    real, made_of = embedded(list(chunks(options.data)))
+    asked = (question for collection in collections(options.data) for question in collection.questions)
+    real, made_of = embedded(list(dict.fromkeys([*chunks(options.data), *asked])))
     print(describe("memvid-core", "numpy", "faiss-cpu", "usearch"))
     print(f"\nVectors of {len(real):,} texts ({made_of}), noise {options.noise}, k = {K}, {QUERIES} questions.\n")
     print(f"| rows | engine | {' | '.join(COLUMNS)} |\n|" + "---|" * (len(COLUMNS) + 2), flush=True)

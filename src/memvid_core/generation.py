@@ -91,10 +91,10 @@ class Generation:
             raise StorageError(f"row {row} is in no frame that the index knows; delete the index folder to rebuild it")
         return RowFrame(*found)
 
-    def records(self, view: View, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Record]]:
-        """The live records in rows [``start``, ``stop``) with their rows, in the order added, at sequential speed."""
+    def records(self, view: View) -> Iterator[tuple[int, Record]]:
+        """The live records with their rows, in the order added, at sequential speed."""
         place: RowFrame | None = None
-        for row in (np.flatnonzero(view.live[start:stop]) + start).tolist():
+        for row in np.flatnonzero(view.live).tolist():
             if place is None or row >= place.row + place.items:
                 place = self._place(Kind.RECORDS, row)
             yield row, Record(*self.reader.row(row, place))

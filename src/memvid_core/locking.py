@@ -58,5 +58,6 @@ class WriterLock:
     def release(self) -> None:
         """Give the lock back; releasing twice is fine."""
         if self._lock.is_locked:
-            self._owner.unlink(missing_ok=True)
+            with suppress(OSError):  # Windows deletes no file that another process is reading
+                self._owner.unlink(missing_ok=True)
             self._lock.release()

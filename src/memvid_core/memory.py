@@ -315,7 +315,9 @@ class Memory(AsyncMemory):
         return {record_id: found[row] for record_id, row in rows.items() if row in found}
 
     def __contains__(self, record_id: object) -> bool:
-        return isinstance(record_id, str) and bool(self._rows([record_id], self._view()))
+        view = self._view()
+        with view.generation.reading():
+            return isinstance(record_id, str) and bool(self._rows([record_id], view))
 
     def __len__(self) -> int:
         return self._view().records
@@ -497,11 +499,15 @@ class Memory(AsyncMemory):
 
     def info(self) -> MemoryInfo:
         """What the memory is and how large."""
-        return maintenance.info(self._replica, self._view(), self.path)
+        view = self._view()
+        with view.generation.reading():
+            return maintenance.info(self._replica, view, self.path)
 
     def history(self) -> list[Commit]:
         """Every commit, oldest first."""
-        return maintenance.history(self._replica, self._view())
+        view = self._view()
+        with view.generation.reading():
+            return maintenance.history(self._replica, view)
 
     def verify(self) -> VerifyReport:
         """Read every frame of the file and check every checksum; what is wrong is named in the report."""

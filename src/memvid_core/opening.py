@@ -44,9 +44,11 @@ class Opened:
 
     def close(self) -> None:
         """Close everything and give the lock back."""
-        self.replica.close()
-        if self.lock is not None:
-            self.lock.release()
+        try:
+            self.replica.close()
+        finally:
+            if self.lock is not None:
+                self.lock.release()
 
 
 def create(
@@ -155,10 +157,10 @@ def _real(path: StrPath) -> Path:
     Raises:
         InvalidInputError: No file can have that name.
     """
-    try:
-        return Path(os.path.realpath(os.fsdecode(path)))
-    except ValueError as exc:
-        raise InvalidInputError(f"{path!r} cannot be a path: {exc}") from exc
+    name = os.fsdecode(path)
+    if "\0" in name:
+        raise InvalidInputError(f"{path!r} cannot be a path: it holds a null character")
+    return Path(os.path.realpath(name))
 
 
 def _acquire(file: Path) -> WriterLock:

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count, repeat
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -134,7 +134,8 @@ class Replica:
         name, strategy = _index_name(header), self._strategy
         try:
             return IndexFolder(self._root, name, dtype=dtype, strategy=strategy)
-        except (*_INDEX_ERRORS, OSError):
+        except (*_INDEX_ERRORS, OSError) as exc:
+            _check_idle(exc)
             if self._root is None:
                 raise
             shutil.rmtree(self._root / name, ignore_errors=True)
@@ -157,23 +158,30 @@ class Replica:
         Raises:
             ClosedError: The memory was closed.
         """
-        if self._closed:
-            raise ClosedError("the memory that this comes from is closed; open it again")
+        self._check_open()
         if self._mode == "r" or self._stale:
             with self._lock:
                 if self._mode == "r" or self._stale:
                     self._follow()
         return self.view
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the memory that this comes from is closed; open it again")
+
     def _follow(self) -> None:
+        self._check_open()
         if self.journal.video.replaced():
             self._go_on_with(Journal.open(self.journal.video.target, self._mode))
         elif self._stale or self.journal.video.changed():
             self._catch_up()
 
     def _go_on_with(self, journal: Journal) -> None:
-        """The file was swapped by a compaction: the new one, with an index of its own."""
+        """The file was swapped, by a compaction or for another memory: the new one, with an index of its own."""
         self._stale = True
+        if journal.header.memory_id != self.journal.header.memory_id and isinstance(self._embedder, FittableEmbedder):
+            self._embedder.fit(())  # of nothing, nothing is learned: what the other memory taught does not hold here
+            self._model = 0
         self.generation = self._opened(journal)
         self._catch_up()
 
@@ -182,7 +190,8 @@ class Replica:
         self.journal.video.changed()
         try:
             self._replay(self.view)
-        except (*_INDEX_ERRORS, StorageError):
+        except (*_INDEX_ERRORS, StorageError) as exc:
+            _check_idle(exc)
             self._discard_index()
             try:
                 self._replay(self.generation.empty())
@@ -316,6 +325,7 @@ class Replica:
     def writing(self) -> Iterator[View]:
         """The newest view, held while a commit that depends on it is prepared and written."""
         with self._lock:
+            self._check_open()
             if self._stale:
                 self._follow()
             yield self.view
@@ -330,10 +340,9 @@ class Replica:
         """
         with self.writing():
             before = self.journal.cursor
-            vectors = [] if unstored is None or batch.vector_places is None else [(batch.vector_places, unstored)]
-            if batch.vectors is not None and batch.vector_places is not None and len(batch.vectors):
-                vectors = [(batch.vector_places, batch.vectors)]
-            placed = [(places + before.row, matrix) for places, matrix in vectors]
+            placed = batch.placed(before.row)
+            if unstored is not None and batch.vector_places is not None:
+                placed = [(batch.vector_places + before.row, unstored)]
             self._stale = True  # until the view is the new one: an interrupt in between only means a catch-up
             try:
                 if placed and len(new.ids) >= _STAGED_ROWS:
@@ -350,6 +359,7 @@ class Replica:
             except (*_INDEX_ERRORS, OSError) as exc:
                 if self.journal.cursor == before:  # the journal itself refused, and nothing was stored
                     self._stale = False
+                    _check_idle(exc)
                     raise
                 warnings.warn(
                     f"commit {self.journal.cursor.commit} is stored, but the index could not take it in ({exc}); "
@@ -458,16 +468,30 @@ class Replica:
 
     def close(self) -> None:
         """Close journal and index."""
-        self._closed = self.generation.closed = True
-        self.journal.close()
-        if self._mode == "a" and not self._stale:
-            self.index.sync()
-        self.index.close()
+        with self._lock:
+            self._closed = self.generation.closed = True
+            self.journal.close()
+            try:
+                if self._mode == "a" and not self._stale:
+                    with suppress(*_INDEX_ERRORS, OSError):  # what is not synced is built anew after a power cut
+                        self.index.sync()
+            finally:
+                self.index.close()
 
 
 def metadata_json(metadata: dict[str, Any]) -> str | None:
     """Metadata as the catalog keeps it and filters read it; what is nothing takes no room."""
     return encode_metadata(metadata) if metadata else None
+
+
+def _check_idle(exc: Exception) -> None:
+    """An index that another process is busy with is not broken, and not to be deleted.
+
+    Raises:
+        StorageError: It is busy.
+    """
+    if isinstance(exc, sqlite3.Error) and getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+        raise StorageError("another process has been writing the index for a minute; try again") from exc
 
 
 def _beside(path: Path) -> Path:

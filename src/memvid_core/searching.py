@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import DamagedFrameError, DimensionError, InvalidInputError, QueryError
+from memvid_core.errors import DamagedFrameError, DimensionError, InvalidInputError, QueryError, StorageError
 from memvid_core.generation import View
 from memvid_core.index import ranking
 from memvid_core.index.lexical import LexicalIndex
@@ -130,13 +130,13 @@ class Searcher:
         first = queries[0]
         if callable(first.where):
             raise QueryError("many questions at once take a dict as their filter, not a function; search() takes both")
-        index = view.generation.index.vectors()
         asked = [place for place, query in enumerate(queries) if query.vector is not None and len(query.vector)]
         found: list[list[Hit]] = [[] for _ in queries]
-        if index is None or not asked or first.k <= 0 or not view.rows:
-            return found
-        matrix = np.stack([_fitting(queries[place].vector, index.dimension) for place in asked])
         with view.generation.reading():
+            index = view.generation.index.vectors()
+            if index is None or not asked or first.k <= 0 or not view.rows:
+                return found
+            matrix = np.stack([_fitting(queries[place].vector, index.dimension) for place in asked])
             answers = index.search(matrix, first.k, self._mask(view, first.where) & view.dense)
             for place, rows, cosines in zip(asked, *answers, strict=True):
                 found[place] = self._decode(view, _dense_ranked(rows[rows >= 0], cosines[rows >= 0]), first)
@@ -245,15 +245,22 @@ class Searcher:
         if index.rows >= view.rows:
             return index
         with self._feeding:  # the index itself lets one process write at a time; the catalog stays free for writers
-            index.sync()
-            start, total = index.rows, view.rows
-            show = None if total - start > _SHOW_PROGRESS_ROWS else False
-            with progress("Indexing words", total - start, show=show) as advance:
-                while index.rows < total:
-                    index.extend(index.rows, self._texts(view, index.rows, total))
-                    advance(index.rows - start)
-                    index.sync()  # another process may be feeding it too
+            try:
+                self._feed(view, index)
+            except StorageError:  # there is no room for it any more
+                index = folder.lexical_in_ram()
+                self._feed(view, index)
         return index
+
+    def _feed(self, view: View, index: LexicalIndex) -> None:
+        index.sync()
+        start, total = index.rows, view.rows
+        show = None if total - start > _SHOW_PROGRESS_ROWS else False
+        with progress("Indexing words", total - start, show=show) as advance:
+            while index.rows < total:
+                index.extend(index.rows, self._texts(view, index.rows, total))
+                advance(index.rows - start)
+                index.sync()  # another process may be feeding it too
 
     def _texts(self, view: View, start: int, stop: int) -> list[str]:
         """The texts of the next rows, deleted ones too, for the past; empty where one cannot be read."""
@@ -317,7 +324,8 @@ class Searcher:
         where: dict[str, Any] = {"source": {"$eq": source}}
         if numbered := type(chunk) is int:  # True is no number of a chunk
             where["chunk"] = {"$between": [chunk - before, chunk + after]}
-        around = [view.generation.record(row) for row in np.flatnonzero(self._mask(view, where)).tolist()]
+        with view.generation.reading():
+            around = [view.generation.record(row) for row in np.flatnonzero(self._mask(view, where)).tolist()]
         place = next((i for i, found in enumerate(around) if found.id == record.id), None)
         if place is None:  # deleted since
             return [record]

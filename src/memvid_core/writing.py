@@ -56,12 +56,12 @@ class Prepared:
         delete: Sequence[str] = (),
     ) -> Prepared:
         """From columns of what was given, and the places in them of the records to keep."""
-        kept = ids, texts, metadata
-        if len(places) < len(ids):
-            kept = [ids[i] for i in places], [texts[i] for i in places], [metadata[i] for i in places]
-        rows = encode_records(*kept)  # first, for it names what is wrong
-        records = NewRecords(kept[0], list(map(metadata_json, kept[2])))
-        return cls(ids, records, kept[1], rows, places, delete)
+        rows = encode_records(ids, texts, metadata)  # first, for it names what is wrong by its place
+        columns = list(map(metadata_json, metadata))
+        if len(places) == len(ids):
+            return cls(ids, NewRecords(ids, columns), texts, rows, places, delete)
+        records = NewRecords([ids[i] for i in places], [columns[i] for i in places])
+        return cls(ids, records, [texts[i] for i in places], [rows[i] for i in places], places, delete)
 
 
 class Writer:
@@ -92,7 +92,7 @@ class Writer:
     def fit(self, prepared: Prepared, *, learn: bool = True) -> None:
         """Let an embedder that learns do so from an empty memory's first records; what it knows goes into the file."""
         embedder = self._embedder
-        if not isinstance(embedder, FittableEmbedder) or self._replica.view.rows:
+        if not isinstance(embedder, FittableEmbedder) or self._replica.refresh().rows:
             return
         with self._replica.writing() as view:
             if view.rows:

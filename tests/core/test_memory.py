@@ -203,6 +203,22 @@ class TestReading:
         assert "closed" in repr(memory)
 
 
+def test_memories_share_an_index_folder(tmp_path: Path) -> None:
+    shared = tmp_path / "indexes"
+    with Memory.create(tmp_path / "a.mp4", embed, index_dir=shared) as first:
+        first.add("one", ids="1")
+    kept = set(shared.iterdir())
+    with Memory.create(tmp_path / "b.mp4", embed, index_dir=shared) as second:
+        second.add("two", ids="2")
+        second.compact()
+        assert kept < set(shared.iterdir())
+        assert len(set(shared.iterdir())) == 2  # what its compaction left is gone
+        with Memory.open(tmp_path / "a.mp4", "a", embedder=embed, index_dir=shared) as first:
+            assert ids_of(first.search("one", mode="lexical")) == ["1"]
+        second.add("three", ids="3")
+        assert set(ids_of(second.search("three", k=2, mode="dense"))) == {"2", "3"}
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "error", "says"),

@@ -256,6 +256,11 @@ def test_a_memory_searched_through_a_graph_opens_without_it_too(
     with Memory.open(path, embedder=embed, hnsw=True) as memory:
         assert {text: ids_of(memory.search(text, k=5, mode="dense")) for text in texts[::20]} == plain
         assert memory.search(texts[250], k=1, where={"n": 5}, mode="dense")[0].text == texts[250]
+    (graph,) = tmp_path.rglob("*.usearch")
+    size = graph.stat().st_size
+    with Memory.open(path, "a", embedder=embed, hnsw=True) as memory:  # a writer that adds nothing saves what it built
+        memory.search(texts[250], k=1, mode="dense")
+    assert graph.stat().st_size > size
 
 
 def test_without_the_graphs_package_a_memory_says_what_to_install(

@@ -66,14 +66,14 @@ class BlockBuilder:
     @property
     def full(self) -> bool:
         """Whether the block should be written and another begun."""
-        if len(self._pending) >= PENDING_WORDS:
-            self._settle()
         return len(self.lengths) + len(self._ends) >= BLOCK_ROWS or len(self._stream) >= BLOCK_TOKENS
 
     def add_text(self, text: str) -> None:
         """Analyse the text of the next row."""
         self._pending.extend(map(self._words.__getitem__, words(text)))
         self._ends.append(len(self._pending))
+        if len(self._pending) >= PENDING_WORDS:
+            self._settle()
 
     def _settle(self) -> None:
         """Replace the words that wait by their tokens: many at once, in NumPy."""

@@ -83,14 +83,21 @@ class Catalog:
     def __init__(self, path: Path | None) -> None:
         self._write_lock = threading.RLock()
         self._inside = False  # a transaction
-        self._writer = _connect(path)
-        if path is None:
-            self._reader, self._read_lock = self._writer, self._write_lock
-        else:
-            self._writer.execute("PRAGMA journal_mode = WAL")
-            # In WAL mode this costs no fsync a commit, and a power cut leaves an old catalog, never a broken one.
-            self._writer.execute("PRAGMA synchronous = NORMAL")
-            self._reader, self._read_lock = _connect(path), threading.RLock()
+        self._seen_version = -1
+        self._writer = self._reader = _connect(path)
+        self._read_lock = self._write_lock
+        try:
+            if path is not None:
+                self._writer.execute("PRAGMA journal_mode = WAL")
+                # In WAL mode this costs no fsync a commit, and a power cut leaves an old catalog, never a broken one.
+                self._writer.execute("PRAGMA synchronous = NORMAL")
+                self._reader, self._read_lock = _connect(path), threading.RLock()
+            self._check_version()
+        except BaseException:  # a broken file is deleted next, which Windows refuses while it is open
+            self.close()
+            raise
+
+    def _check_version(self) -> None:
         with self.transaction():
             (version,) = self._writer.execute("PRAGMA user_version").fetchone()
             if version == 0:
@@ -99,7 +106,6 @@ class Catalog:
                 self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif version != SCHEMA_VERSION:
                 raise sqlite3.DatabaseError(f"catalog version {version}, expected {SCHEMA_VERSION}")
-        self._seen_version = -1
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -175,21 +181,17 @@ class Catalog:
 
     # --- questions ---
 
-    def live_rows(
-        self, ids: Sequence[str], commit: int, connection: sqlite3.Connection | None = None
-    ) -> dict[str, int]:
+    def live_rows(self, ids: Sequence[str], commit: int) -> dict[str, int]:
         """The row of each id that is live after ``commit``."""
         found: dict[str, int] = {}
         if not all(map(str.isascii, ids)):  # no record has an id that is not valid Unicode, and SQLite takes none
             ids = [record_id for record_id in ids if record_id.encode(errors="ignore").decode() == record_id]
-        with self.reading() as reader:
-            # The writer asks through its own connection, which sees what its open transaction has not committed yet.
-            asked = reader if connection is None else connection
+        with self.reading() as connection:
             for start in range(0, len(ids), 500):
                 part = ids[start : start + 500]
                 marks = ",".join("?" * len(part))
                 found.update(
-                    asked.execute(
+                    connection.execute(
                         f"SELECT id, row FROM records WHERE id IN ({marks}) "
                         "AND born <= ? AND (died IS NULL OR died > ?)",
                         (*part, commit, commit),

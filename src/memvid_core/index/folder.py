@@ -184,6 +184,14 @@ class IndexFolder:
                 self._lexical = LexicalIndex(None)
         return self._lexical
 
+    def lexical_in_ram(self) -> LexicalIndex:
+        """An empty lexical index in place of the one in the folder, which cannot grow any more."""
+        self._assert_open()
+        if self._lexical is not None:
+            self._lexical.close()
+        self._lexical = LexicalIndex(None)
+        return self._lexical
+
     def nbytes(self) -> int:
         """Bytes on disk."""
         if self.folder is None:
@@ -193,9 +201,10 @@ class IndexFolder:
     def sync(self) -> None:
         """Force the vectors to the disk, and note how far what is there can be trusted after a power cut."""
         cursor = self.cursor
-        if cursor is not None and cursor != self.catalog.state("synced"):
-            if self._vectors is not None:
-                self._vectors.flush()
+        unsynced = cursor is not None and cursor != self.catalog.state("synced")
+        if self._vectors is not None and (unsynced or self._strategy == "hnsw"):  # a graph is built by searching, too
+            self._vectors.flush()
+        if unsynced:
             with self.transaction():
                 self.catalog.set_state("synced", cursor)
 
@@ -224,9 +233,13 @@ class IndexFolder:
 
     @staticmethod
     def sweep(root: Path, keep: str) -> None:
-        """Delete what earlier generations left in ``root``; what another process holds open stays for later."""
+        """Delete what earlier generations of the memory of ``keep`` left in ``root``, where others may lie, too.
+
+        What another process holds open stays for later.
+        """
+        memory, _, _ = keep.rpartition("-")
         if root.is_dir():
-            for path in root.iterdir():
+            for path in root.glob(f"{memory}-*"):
                 if path.name != keep and path.is_dir() and (path / "catalog.sqlite").exists():
                     shutil.rmtree(path, ignore_errors=True)
 

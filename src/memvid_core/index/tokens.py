@@ -212,8 +212,8 @@ def parse(query: str) -> Query:
 def plain_query(text: str) -> str:
     """A text as a query that is words and nothing else: its quotes, minus signs and stars rule nothing in or out.
 
-    For what nobody wrote as a query, as what was said in a conversation: ``He said "see you"`` would otherwise find
-    only texts with these words in this order.
+    For what nobody wrote as a query, such as something said in a conversation: ``He said "see you"`` would otherwise
+    find only texts with these words in this order.
 
     Args:
         text: Any text.

@@ -23,7 +23,6 @@ __all__ = ["Journal"]
 
 _NO_CHAIN = bytes(16)
 
-
 _rows_decoder = msgspec.msgpack.Decoder(Row)
 _commit_decoder = msgspec.msgpack.Decoder(CommitFrame)
 
@@ -117,10 +116,7 @@ class Journal:
             journal = cls(video, header, _at(video.start))
             commit = journal._commit_frame(found)
             start = _after(found, commit) if commit else _at(video.end)
-        except DamagedFrameError as exc:
-            video.close()
-            raise NotAMemoryError(f"the memory's header cannot be read: {exc}") from exc
-        except msgspec.DecodeError as exc:
+        except (DamagedFrameError, msgspec.DecodeError) as exc:
             video.close()
             raise NotAMemoryError(f"the memory's header cannot be read: {exc}") from exc
         except BaseException:

@@ -159,8 +159,10 @@ class ByteFile:
 
     def replaced(self) -> bool:
         """Whether the path now names another file than the one that is open (a compaction swapped it)."""
-        if self.path is None or self._descriptor is None:
+        if self.path is None:
             return False
+        if self._descriptor is None:  # closed for a swap that was interrupted
+            return True
         try:
             there = os.stat(self.path)
         except FileNotFoundError:
@@ -173,7 +175,7 @@ class ByteFile:
         with self._lock:
             if self._file is not None and self._owned:
                 self._file.close()
-            self._file = None
+            self._file = self._descriptor = None  # the number may become another file's
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:

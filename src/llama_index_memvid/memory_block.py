@@ -82,7 +82,8 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
         scoped = session_id is not None and not self.across_sessions
         where = {"role": {"$exists": True}, **({"session_id": {"$eq": session_id}} if scoped else {})}
         # The last message alone says best what is asked; those before it say what "it" and "there" are.
-        questions = dict.fromkeys([latest[-1], "\n".join(latest)])
+        asked = dict.fromkeys([latest[-1], "\n".join(latest)])
+        questions = [question for question in asked if plain_query(question).strip()]  # quotes alone ask nothing
         found = await asyncio.gather(*[self._found(question, where, len(known)) for question in questions])
         merged = {node.node_id: node for row in zip_longest(*found) for node in row if node is not None}
         kept = [node for node in merged.values() if node.get_content() not in known]

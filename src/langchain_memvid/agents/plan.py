@@ -17,7 +17,7 @@ from langgraph.store.base import (
 )
 
 from langchain_memvid.agents.items import check_ttl, item_id, to_where
-from memvid_core import InvalidInputError, MetadataError
+from memvid_core import InvalidInputError, MetadataError, plain_query
 
 __all__ = ["Plan", "check_keys"]
 
@@ -62,7 +62,7 @@ class Plan:
         self.texts_of = {name: _texts(op, fields) for name, op in self.puts.items()}
         self.texts = list(dict.fromkeys(text for texts in self.texts_of.values() for text in texts))
         asked = [op.query for op in self.ops if isinstance(op, SearchOp) and fields is not None]
-        self.queries = list(dict.fromkeys(query for query in asked if query and query.strip()))
+        self.queries = list(dict.fromkeys(query for query in asked if query and plain_query(query).strip()))
 
     @staticmethod
     def whole(op: PutOp) -> str:

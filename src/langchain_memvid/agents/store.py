@@ -181,7 +181,7 @@ class MemvidStore(BaseStore):
                 results[place] = None if got is None else got.item()
                 touched |= {got.id: got} if got is not None and op.refresh_ttl else {}
             elif isinstance(op, SearchOp):
-                items = self._search(op, vectors, now)
+                items = self._search(op, plan.queries, vectors, now)
                 results[place] = [found.found(score) for found, score in items]
                 touched |= {found.id: found for found, _ in items} if op.refresh_ttl else {}
             elif isinstance(op, ListNamespacesOp):
@@ -196,15 +196,16 @@ class MemvidStore(BaseStore):
         found = Stored.of(records[0]) if records else None
         return found if found is not None and self._lifetimes.shows(found, now) else None
 
-    def _search(self, op: SearchOp, vectors: Embedded, now: float) -> list[tuple[Stored, float | None]]:
+    def _search(
+        self, op: SearchOp, queries: Sequence[str], vectors: Embedded, now: float
+    ) -> list[tuple[Stored, float | None]]:
         end = op.offset + op.limit
         if not op.limit:
             return []
         where = items_where(op.namespace_prefix, op.filter, self._lifetimes.from_(now))
-        query = op.query if op.query and op.query.strip() and self._fields is not None else None
-        if query is None:
+        if op.query is None or op.query not in queries:  # it asks nothing
             return [(found, None) for found in self._listed({"$and": [where, {KIND: ITEM}]})[op.offset : end]]
-        ranked: list[tuple[Stored, float | None]] = self._ranked(query, vectors.queries.get(query), end, where)
+        ranked = self._ranked(op.query, vectors.queries.get(op.query), end, where)
         if len(ranked) < end:
             without = {"$and": [where, {KIND: ITEM}, {FIELDS: 0}]}
             ranked += [(found, None) for found in self._listed(without)]

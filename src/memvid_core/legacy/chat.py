@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from memvid_core.errors import QueryError
+from memvid_core.index.tokens import plain_query
 from memvid_core.legacy.checks import check_count
 from memvid_core.legacy.client import LLMClient
 from memvid_core.legacy.models import PROVIDERS, find_api_key
@@ -215,7 +216,8 @@ class MemvidChat:
         assert self._session is not None
         memory = self.retriever.memory
         # The ranking that is best for an answer; a threshold, which needs scores that compare, is the retriever's.
-        hits = memory.search(message, self.context_chunks)
+        query = plain_query(message)  # nobody meant a quote or a dash in a message as part of a query
+        hits = memory.search(query, self.context_chunks) if query.strip() else []
         self.sources = find_sources(memory, hits, max_context_tokens)
         return self._session
 

@@ -163,6 +163,17 @@ class TestAnswers:
                 with pytest.raises(QueryError):
                     chat.chat(question, stream=stream)  # type: ignore[arg-type]
 
+    @pytest.mark.parametrize("said", ['"', "***"])
+    def test_what_asks_nothing_finds_nothing_and_is_answered(self, chat: MemvidChat, model: Model, said: str) -> None:
+        assert chat.chat(said) == "Answer 1 [1]."
+        assert chat.sources == []
+        assert "(none fits the question)" in model.shown[0][-1]["content"]
+
+    @pytest.mark.parametrize("said", ['What did "paid when" mean?', "-refunds -paid?", 'refunds "'])
+    def test_what_is_said_is_no_query_language(self, chat: MemvidChat, said: str) -> None:
+        chat.chat(said)
+        assert FAQ[0][2] in [source["text"] for source in chat.sources]
+
     def test_an_empty_memory(self, tmp_path: Path, model: Model) -> None:
         Memory.create(tmp_path / "m.mp4").close()
         with MemvidChat(tmp_path / "m.mp4", llm_model=model) as chat:

@@ -87,6 +87,15 @@ def test_what_is_said_is_no_query_language(memory: Memory, said: str) -> None:
     assert "- The cat is called Miso." in told(model)
 
 
+@pytest.mark.parametrize("said", ['"', "***"])
+def test_what_asks_nothing_recalls_nothing(memory: Memory, said: str) -> None:
+    memory.add(["The cat is called Miso."])
+    model = ScriptedModel(script=[AIMessage("fine")])
+    create_agent(model, middleware=[MemvidMiddleware(memory)]).invoke(ask(said))
+    assert told(model) == ""
+    assert roles(memory) == [("user", said), ("assistant", "fine")]
+
+
 def test_saying_a_thing_twice_records_it_once(memory: Memory) -> None:
     for _ in range(3):
         model = ScriptedModel(script=[AIMessage("Hello.")])

@@ -291,6 +291,19 @@ def test_a_closed_store_says_so(make: MakeStore) -> None:
         store.search(HERE)
 
 
+@pytest.mark.parametrize("query", ['"', "***"])
+async def test_a_query_that_asks_nothing_lists_and_what_is_put_beside_it_is_kept(make: MakeStore, query: str) -> None:
+    embeddings = LetterEmbeddings()
+    store = make({"embed": embeddings})
+    store.put(HERE, "old", {"text": "tea"})
+    found, _ = store.batch([SearchOp((), query=query), PutOp(HERE, "new", {"text": "milk"})])
+    assert [(item.key, item.score) for item in found] == [("old", None)]  # type: ignore[union-attr]
+    found, _ = await store.abatch([SearchOp((), query=query), PutOp(HERE, "newer", {"text": "bread"})])
+    assert [item.key for item in found] == ["old", "new"]  # type: ignore[union-attr]
+    assert [item.key for item in store.search((), query=query)] == ["old", "new", "newer"]
+    assert not {"embed_query", "aembed_query"} & set(embeddings.calls)
+
+
 # --- times to live ---
 
 

@@ -103,6 +103,14 @@ async def test_what_is_said_is_no_query_language(said: str) -> None:
     assert "Ada" in await memory.aget([ChatMessage(said)])
 
 
+@pytest.mark.parametrize("said", ['"', "***"])
+async def test_quotes_and_stars_alone_ask_nothing_beside_what_was_said_before(said: str) -> None:
+    memory = block(similarity_top_k=1)
+    await memory.aput([WING, CAT])
+    assert await memory.aget([ChatMessage(said)]) == ""
+    assert "Ada" in await memory.aget([*ASKED, ChatMessage(said)])
+
+
 async def test_nothing_said_is_nothing_kept_and_nothing_recalled() -> None:
     memory = block()
     await memory.aput([])

@@ -61,8 +61,7 @@ def build(
         NotAMemoryError: At ``target`` is another file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if os.path.lexists(target):
-        _check_replaceable(target)
+    replaced = _replaceable_id(target) if os.path.lexists(target) else None
     # Each memory has a folder of its own in the index folder: the old one is used until it is replaced.
     root = index_folder(index) or target.with_name(target.name + ".index")
     is_new = not root.exists()
@@ -79,8 +78,11 @@ def build(
             made = open_memory(beside, root, embedder, "a")
         with made as memory:
             told = _write(memory, waiting, show)
+        stale = None if replaced == _memory_id(beside) else replaced
         os.replace(beside, target)
         sync_folder(target.parent)
+        if stale is not None:
+            _drop_index(root, stale)
     except BaseException:
         if is_new:
             shutil.rmtree(root, ignore_errors=True)
@@ -138,11 +140,23 @@ def index_stats(memory: Memory) -> dict[str, Any]:
     }
 
 
-def _check_replaceable(target: Path) -> None:
+def _replaceable_id(target: Path) -> bytes:
     try:
-        Journal.open(target, "r").close()
+        return _memory_id(target)
     except NotAMemoryError as exc:
         raise NotAMemoryError(f"{target} is no memory, and only a memory is replaced: give another name") from exc
+
+
+def _memory_id(path: Path) -> bytes:
+    journal = Journal.open(path, "r")
+    journal.close()
+    return journal.header.memory_id
+
+
+def _drop_index(root: Path, memory_id: bytes) -> None:
+    """Remove what the index folder has of a memory that is gone: other memories sweep only their own folders."""
+    for folder in root.glob(f"{memory_id.hex()[:16]}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove(path: Path) -> None:

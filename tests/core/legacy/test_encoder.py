@@ -278,6 +278,7 @@ class TestBuilding:
             encoder.build_video(tmp_path / "m.mp4", tmp_path / "m.json")
         with MemvidRetriever(tmp_path / "m.mp4") as retriever:
             assert (len(retriever), retriever.get_chunk_by_id(0)) == (1, "new")
+        assert len(list((tmp_path / "m.mp4.index").iterdir())) == 1  # the old one's part of the index has gone with it
         (tmp_path / "film.mp4").write_bytes(b"a film")
         with pytest.raises(NotAMemoryError, match="only a memory is replaced"):
             encoder.build_video(tmp_path / "film.mp4")

@@ -52,9 +52,7 @@ class Notes:
         named = json.dumps([self.scope, text], sort_keys=True, ensure_ascii=False, default=str)
         return f"note-{hashlib.blake2b(named.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
 
-    def _prepared(
-        self, said: Iterable[tuple[str, str]]
-    ) -> tuple[list[str], list[str], list[str], list[dict[str, Any]]]:
+    def _prepared(self, said: Iterable[tuple[str, str]]) -> _Prepared:
         """The ids of all notes; and id, text and metadata of those that are not there yet."""
         named = {self._id(text): (role, text) for role, text in said}
         there = set(self.memory.ids({"$id": {"$in": list(named)}})) if named else set()

@@ -29,7 +29,7 @@ def to_where(chosen: Filter | None) -> Mapping[str, Any] | Callable[[Record], bo
     if chosen is None or isinstance(chosen, Mapping):
         return chosen
     if not callable(chosen):
-        raise FilterError(f"filter is a dict or a function of a Document, not a {type(chosen).__name__}")
+        raise FilterError(f"filter is a dict or a function of a Document, not a value of type {type(chosen).__name__}")
     accepts = chosen
     return lambda record: accepts(to_document(record))
 

@@ -28,8 +28,8 @@ def check_reranker(reranker: object) -> None:
     """
     if not isinstance(reranker, BaseDocumentCompressor) and not callable(reranker):
         raise InvalidInputError(
-            f"a {type(reranker).__name__} cannot rerank: give a document compressor of LangChain, or a function "
-            "(query, texts) -> scores"
+            f"an object of type {type(reranker).__name__} cannot rerank: give a document compressor of LangChain, "
+            "or a function (query, texts) -> scores"
         )
 
 
@@ -78,7 +78,9 @@ def _ordered(documents: list[Document], scores: Any) -> list[Document]:
     try:
         values = np.asarray(scores if hasattr(scores, "__len__") else list(scores), dtype=np.float64)
     except (TypeError, ValueError) as exc:
-        raise InvalidInputError(f"the reranker gave a {type(scores).__name__}, not one number a text: {exc}") from exc
+        raise InvalidInputError(
+            f"the reranker gave a value of type {type(scores).__name__}, not one number a text: {exc}"
+        ) from exc
     if values.shape != (len(documents),):
         raise InvalidInputError(
             f"the reranker gave scores of shape {values.shape} for {len(documents)} texts: return one number a text"

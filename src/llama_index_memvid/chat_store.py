@@ -67,7 +67,7 @@ class MemvidChatStore(AsyncDBChatStore):
         if memory is not None and path != IN_RAM:
             raise InvalidInputError("give an open memory or a path, and not both")
         if memory is not None and not isinstance(memory, Memory):
-            raise InvalidInputError(f"memory is an open Memory, not a {type(memory).__name__}")
+            raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}")
         opened = open_memory(path, mode) if memory is None else memory
         super().__init__(path=opened.path, mode=mode)  # type: ignore[call-arg]
         self._memory = opened

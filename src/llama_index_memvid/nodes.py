@@ -61,7 +61,8 @@ def to_columns(nodes: Sequence[BaseNode]) -> Columns:
     vectors: list[list[float]] = []
     for place, node in enumerate(nodes):
         if not isinstance(node, BaseNode):
-            raise InvalidInputError(f"{place} of what was given is a {type(node).__name__}: put it into a TextNode")
+            kind = type(node).__name__
+            raise InvalidInputError(f"node {place} is of type {kind}, not a node: put its text into a TextNode")
         if node.embedding is None:
             raise VectorError(
                 f"node {place} ({node.node_id!r}) has no embedding: add it through an index, or set its embedding first"

@@ -88,7 +88,7 @@ class MemvidVectorStore(BasePydanticVectorStore):
         ):
             raise InvalidInputError("give an open memory, or a path and its options: the memory has its own")
         if memory is not None and not isinstance(memory, Memory):
-            raise InvalidInputError(f"memory is an open Memory, not a {type(memory).__name__}")
+            raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}")
         opened = memory
         if opened is None:
             opened = open_memory(path, mode, embedder, codec=codec, vectors=vectors, index_dir=index_dir)

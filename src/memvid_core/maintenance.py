@@ -68,8 +68,8 @@ def past_view(replica: Replica, as_of: int | datetime) -> View:
     """
     if isinstance(as_of, bool) or not isinstance(as_of, int | datetime):
         raise InvalidInputError(
-            f"as_of is the number of a commit or a datetime, not a {type(as_of).__name__}; datetime.fromisoformat() "
-            "makes one of a text"
+            f"as_of is the number of a commit or a datetime, not a value of type {type(as_of).__name__}; "
+            "datetime.fromisoformat() makes one of a text"
         )
     catalog, header = replica.index.catalog, replica.journal.header
     if isinstance(as_of, datetime):

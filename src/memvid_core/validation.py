@@ -43,13 +43,13 @@ def check_texts(texts: Iterable[str] | str) -> list[str]:
         return checked
     for i, text in enumerate(checked):
         if not isinstance(text, str):
-            raise TextError(f"text {i} is a {type(text).__name__}, not a str")
+            raise TextError(f"text {i} is of type {type(text).__name__}, not a str")
     return [str(text) for text in checked]  # plain ones: msgpack takes no subclass
 
 
 def _listed(values: Any, what: str, error: type[InvalidInputError] = InvalidInputError) -> list[Any]:
     if not isinstance(values, Iterable):
-        raise error(f"{what} must be one or several, not a {type(values).__name__}")
+        raise error(f"{what} must be one or several, not a value of type {type(values).__name__}")
     return list(values)
 
 
@@ -90,7 +90,7 @@ def check_ids(ids: Iterable[str | None] | None, count: int) -> list[str]:
     checked: list[str] = []
     for i, record_id in enumerate(given):
         if record_id is not None and not isinstance(record_id, str):
-            raise InvalidInputError(f"id {i} is a {type(record_id).__name__}, not a str")
+            raise InvalidInputError(f"id {i} is of type {type(record_id).__name__}, not a str")
         checked.append(next(fresh) if record_id is None else str(record_id))
     return checked
 
@@ -104,7 +104,7 @@ def wanted_ids(ids: Iterable[str] | str) -> list[str]:
     wanted = [ids] if isinstance(ids, str) else _listed(ids, "ids")
     for i, record_id in enumerate(wanted):
         if not isinstance(record_id, str):
-            raise InvalidInputError(f"id {i} is a {type(record_id).__name__}, not a str")
+            raise InvalidInputError(f"id {i} is of type {type(record_id).__name__}, not a str")
     return wanted
 
 
@@ -176,14 +176,14 @@ def _plain_dict(item: Mapping[str, Any] | None, number: int) -> dict[str, Any]:
     if item is None:
         return {}
     if not isinstance(item, Mapping):
-        raise MetadataError(f"metadata {number} is a {type(item).__name__}, not a dict")
+        raise MetadataError(f"metadata {number} is of type {type(item).__name__}, not a dict")
     where = f"metadata {number}"
     return {_key(key, where): _plain(value, key, where, 1) for key, value in item.items()}
 
 
 def _key(key: object, where: str) -> str:
     if not isinstance(key, str):
-        raise MetadataError(f"{where}: the key {key!r} is a {type(key).__name__}, not a str")
+        raise MetadataError(f"{where}: the key {key!r} is of type {type(key).__name__}, not a str")
     check_unicode(key, f"{where}: the key {key!r}", MetadataError)
     return key
 
@@ -208,7 +208,7 @@ def _plain(value: Any, path: str, where: str, depth: int) -> Any:
         if isinstance(value, base):  # an IntEnum or a str subclass is stored as what it is
             return _plain(base(value), path, where, depth + 1)
     raise MetadataError(
-        f"{where}: {path!r} is a {kind.__name__}, which cannot be stored; "
+        f"{where}: {path!r} is of type {kind.__name__}, which cannot be stored; "
         "use None, bool, int, float, str, lists and dicts (a date as its isoformat())"
     )
 

@@ -170,7 +170,9 @@ def to_where(chosen: Mapping[str, Any]) -> dict[str, Any]:
         FilterError: It is not of the language.
     """
     if not isinstance(chosen, Mapping):
-        raise FilterError(f"a filter is a dict such as {{'status': 'active'}}, not a {type(chosen).__name__}")
+        raise FilterError(
+            f"a filter is a dict such as {{'status': 'active'}}, not a value of type {type(chosen).__name__}"
+        )
     return {"$and": [_clause(key, wanted) for key, wanted in chosen.items()]} if chosen else {}
 
 

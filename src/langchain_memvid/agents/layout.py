@@ -86,7 +86,7 @@ def open_memory(
         if path != IN_RAM or index_dir is not None:
             raise InvalidInputError("give an open memory, or a path: the memory has its own")
         if not isinstance(memory, Memory):
-            raise InvalidInputError(f"memory is an open Memory, not a {type(memory).__name__}")
+            raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}")
         return memory
     if path != IN_RAM and (mode == "r" or os.path.exists(path)):
         return Memory.open(path, mode, embedder=embedder, index_dir=index_dir)

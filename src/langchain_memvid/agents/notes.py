@@ -44,7 +44,7 @@ class Notes:
 
     def __init__(self, memory: Memory, scope: Mapping[str, Any] | None = None) -> None:
         if not isinstance(memory, Memory):
-            raise InvalidInputError(f"give an open Memory, not a {type(memory).__name__}")
+            raise InvalidInputError(f"give an open Memory, not a value of type {type(memory).__name__}")
         self.memory = memory
         self.scope = _checked(scope or {})
 

@@ -37,7 +37,8 @@ def check_keys(config: object, known: type, name: str) -> None:
     if not isinstance(config, Mapping):
         raise InvalidInputError(f"{name} is a dict with keys of {there}, not {config!r}")
     if wrong := sorted(config.keys() - set(there)):
-        raise InvalidInputError(f"{name} has no {wrong}; there are {there}")
+        unknown = ", ".join(map(repr, wrong))
+        raise InvalidInputError(f"{name} has no key {unknown}; its keys are {', '.join(there)}")
 
 
 class Plan:
@@ -109,7 +110,7 @@ def _all_str(paths: object) -> bool:
 def _check_value(value: Any) -> None:
     """JSON has no word for what is refused here; what remains is checked by the memory."""
     if not isinstance(value, Mapping):
-        raise MetadataError(f"a value is a dict with str keys, not a {type(value).__name__}: {value!r}")
+        raise MetadataError(f"a value is a dict with str keys, not {value!r}")
     try:
         get_text_at_path(value, "$")
     except (TypeError, ValueError, RecursionError) as exc:

@@ -84,7 +84,7 @@ def to_row(
     try:
         type_, data = (EMPTY, b"") if meta.get("type") == EMPTY else serde.dumps_typed(value)
     except (TypeError, ValueError) as exc:
-        raise MetadataError(f"{name}: a {type(value).__name__} cannot be stored: {exc}") from exc
+        raise MetadataError(f"{name}: a value of type {type(value).__name__} cannot be stored: {exc}") from exc
     return Row(name, encoded(data), {META: {"kind": kind, **meta, "type": type_}})
 
 

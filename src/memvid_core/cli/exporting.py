@@ -218,7 +218,7 @@ def _lines(name: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
 
 def _what_is_wrong(item: Any) -> str:
     if not isinstance(item, dict):
-        return f"a {type(item).__name__}, not an object"
+        return f"a value of type {type(item).__name__}, not an object"
     if not isinstance(item.get("text"), str):
         return '"text" is missing' if "text" not in item else '"text" is no string'
     if not isinstance(item.get("id"), str | None):

@@ -345,8 +345,8 @@ def as_embedder(obj: object = None, *, exact: bool = False) -> Embedder:
     if callable(obj):
         return CallableEmbedder(obj, exact=exact)
     raise InvalidInputError(
-        f"a {type(obj).__name__} cannot embed: give a LangChain or LlamaIndex embedding, an object with encode(), a"
-        " function from a list of texts to vectors, the name of a model, or None for the built-in embedder"
+        f"an object of type {type(obj).__name__} cannot embed: give a LangChain or LlamaIndex embedding, an object "
+        "with encode(), a function from a list of texts to vectors, the name of a model, or None for the built-in one"
     )
 
 

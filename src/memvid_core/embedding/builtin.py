@@ -123,7 +123,7 @@ class HashingEmbedder:
         texts = list(texts)
         for index, text in enumerate(texts):
             if not isinstance(text, str):
-                raise TextError(f"text {index} is a {type(text).__name__}, not a str")
+                raise TextError(f"text {index} is of type {type(text).__name__}, not a str")
         out = np.zeros((len(texts), self._dimension), dtype=np.float32)
         fit = self._fit  # one for all, whatever another thread fits meanwhile
         for start in range(0, len(texts), _BATCH):

@@ -119,7 +119,9 @@ def check_vectors(
     rows = vectors if isinstance(vectors, np.ndarray) else _tensor(vectors)
     if not isinstance(rows, (np.ndarray, list, tuple)):
         if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
-            raise miscounted(f"{source} gave a {type(vectors).__name__}, not vectors: return one vector a text")
+            raise miscounted(
+                f"{source} gave a value of type {type(vectors).__name__}, not vectors: return one vector a text"
+            )
         rows = list(rows)
     if isinstance(rows, np.ndarray) and rows.ndim == 0:
         raise VectorError(f"{source} gave one number, not vectors: return one vector a text")
@@ -160,7 +162,9 @@ def check_vector(
     if not isinstance(row, (np.ndarray, list, tuple)):
         if isinstance(row, (str, bytes)) or not isinstance(row, Iterable):
             error = VectorError if given else EmbeddingError
-            raise error(f"{source} gave a {type(vector).__name__}, not a vector: return a sequence of numbers")
+            raise error(
+                f"{source} gave a value of type {type(vector).__name__}, not a vector: return a sequence of numbers"
+            )
         row = list(row)
     if not given and np.ndim(row) and len(row) == 0:
         warnings.warn(f"{source} returned an empty vector for a query: it is searched without a vector", stacklevel=2)
@@ -223,7 +227,7 @@ def _row_array(row: object, index: int, source: str) -> NDArray[Any]:
     except (TypeError, ValueError) as error:
         raise VectorError(f"vector {index} of {source} is not numeric: {error}") from error
     if array.ndim != 1 or array.dtype.kind not in "fiu":
-        raise VectorError(f"vector {index} of {source} is a {type(row).__name__}, not a sequence of numbers")
+        raise VectorError(f"vector {index} of {source} is of type {type(row).__name__}, not a sequence of numbers")
     return array
 
 

@@ -208,7 +208,7 @@ class MemvidChat:
 
     def _search(self, message: str, max_context_tokens: int) -> Session:
         if not isinstance(message, str):
-            raise QueryError(f"the question is a {type(message).__name__}: give a text")
+            raise QueryError(f"the question is of type {type(message).__name__}: give a text")
         if not message.strip():
             raise QueryError("the question is empty")
         if self._session is None:

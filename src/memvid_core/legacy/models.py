@@ -168,8 +168,8 @@ def as_chat_model(model: object) -> ChatModel:
     if callable(model):
         return FunctionModel(model, getattr(model, "__name__", type(model).__name__))
     raise InvalidInputError(
-        f"a {type(model).__name__} is no language model: give a LangChain or LlamaIndex one, or a function from "
-        "messages to a text; a model by its name goes with a provider"
+        f"an object of type {type(model).__name__} is no language model: give a LangChain or LlamaIndex one, or a "
+        "function from messages to a text; a model by its name goes with a provider"
     )
 
 
@@ -229,7 +229,7 @@ class _Outside:
             blocks = [block if isinstance(block, str) else block.get("text", "") for block in content]
             content = "".join(block for block in blocks if isinstance(block, str))
         if not isinstance(content, str):
-            raise ChatError(f"{self.name} answered with a {type(content).__name__}, not a text")
+            raise ChatError(f"{self.name} answered with a value of type {type(content).__name__}, not a text")
         return content
 
 

@@ -165,7 +165,7 @@ def test_its_name_makes_an_equal_one():
 
 
 def test_what_is_no_text_is_refused():
-    with pytest.raises(TextError, match="text 1 is a int"):
+    with pytest.raises(TextError, match="text 1 is of type int"):
         HashingEmbedder().embed_documents(["a", 3])  # type: ignore[list-item]
 
 

@@ -84,7 +84,7 @@ class TestObjects:
             with pytest.raises(ChatError, match=r"broken gave no answer \(ConnectionError: no route\)") as caught:
                 ask(MESSAGES)
             assert isinstance(caught.value.__cause__, ConnectionError)
-        with pytest.raises(ChatError, match="a int, not a text"):
+        with pytest.raises(ChatError, match="a value of type int, not a text"):
             as_chat_model(lambda messages: 7).reply(MESSAGES)
 
 

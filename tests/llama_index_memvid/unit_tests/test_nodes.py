@@ -13,7 +13,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery
 
 from llama_index_memvid import MemvidVectorStore
 from llama_index_memvid.nodes import to_columns, to_node
-from memvid_core import Memory, MetadataError, Record
+from memvid_core import InvalidInputError, Memory, MetadataError, Record
 from tests.llama_index_memvid.some_nodes import META, node, whole_nodes
 
 WHOLE = whole_nodes()
@@ -164,4 +164,6 @@ def test_what_cannot_be_stored_is_refused_whole(store: MemvidVectorStore) -> Non
     ):
         with pytest.raises(MetadataError):
             store.add([good, bad])
+    with pytest.raises(InvalidInputError, match="node 1 is of type str, not a node"):
+        store.add([good, "text"])  # type: ignore[list-item]
     assert store.get_nodes() == []

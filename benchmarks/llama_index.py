@@ -100,7 +100,7 @@ def add(name: str, folder: Path, data: Corpus) -> dict[str, float]:
     nodes = nodes_of(data)
     started = time.perf_counter()
     store = OPEN[name](folder)
-    step = 5_000 if name == "chroma" else len(nodes)  # Chroma takes no larger batch
+    step = 5_000 if name == "chroma" else len(nodes)  # near the most that Chroma takes
     for at in range(0, len(nodes), step):
         store.add(nodes[at : at + step])
     if name == "simple":

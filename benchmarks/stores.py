@@ -84,7 +84,7 @@ def ingest(name: str, folder: Path, data: Corpus) -> dict[str, float]:
     _warm(name)
     started = time.perf_counter()
     store = OPEN[name](folder, given, new=True)
-    step = 5_000 if name == "chroma" else len(ids)  # Chroma takes no larger batch
+    step = 5_000 if name == "chroma" else len(ids)  # near the most that Chroma takes
     for at in range(0, len(ids), step):
         part = slice(at, at + step)
         store.add_texts(data.texts[part], data.metadata[part], ids=ids[part])

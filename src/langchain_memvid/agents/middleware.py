@@ -52,7 +52,7 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         record: Whether to record.
 
     Raises:
-        InvalidInputError: ``memory`` is none, or a number is negative.
+        InvalidInputError: ``memory`` is none, or a number is not whole or is negative, or the scope names nobody.
 
     Example:
         >>> memory = Memory.create(":memory:")

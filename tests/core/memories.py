@@ -1,12 +1,15 @@
-"""Memories with a past, and whether two are the same."""
+"""Memories with a past, whether two are the same, and a compaction that others look on at."""
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 from typing import Any
 
-from memvid_core import Memory, Record
+import pytest
+
+from memvid_core import Memory, Record, StorageError
 
 SMALL = {"frame_size": 256, "preset": "compact"}
 
@@ -49,3 +52,13 @@ def assert_same(one: Path, other: Path, **opened: Any) -> None:
         about = ("records", "deleted", "commits", "created", "modified", "embedder", "dimension", "description")
         assert [getattr(first.info(), name) for name in about] == [getattr(second.info(), name) for name in about]
     assert states(one, **opened) == states(other, **opened)
+
+
+def compact_beside_readers(writer: Memory) -> bool:
+    """Compact while others have the file open; False on Windows, which refuses it and leaves the memory as it was."""
+    if os.name == "nt":
+        with pytest.raises(StorageError, match="close other readers"):
+            writer.compact()
+        return False
+    writer.compact()
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from memvid_core import ClosedError, HashingEmbedder, Memory, StorageError
 from memvid_core.journal import Journal
 from memvid_core.video.file import ByteFile
 from tests.core.embedders import embed
+from tests.core.memories import compact_beside_readers
 
 COLOURS, THINGS = ("red", "green", "blue", "grey"), ("apples", "houses", "rivers", "engines", "wings")
 MANY = [f"{colour} {thing} number {i}" for colour in COLOURS for thing in THINGS for i in range(20)]
@@ -39,20 +41,22 @@ def writer(path: Path) -> Iterator[Memory]:
 LEFT = [str(i) for i in range(10, 20)]
 
 
-def test_all_records_are_told_although_the_file_is_swapped_half_way(writer: Memory) -> None:
-    records = iter(writer)
-    first = [next(records).id for _ in range(3)]
-    writer.delete("15")
-    writer.compact()
-    assert first + [record.id for record in records] == LEFT
-    assert [record.id for record in writer] == [record_id for record_id in LEFT if record_id != "15"]
+if sys.platform != "win32":  # where a writer closes its own file for the swap, too
+
+    def test_all_records_are_told_although_the_file_is_swapped_half_way(writer: Memory) -> None:
+        records = iter(writer)
+        first = [next(records).id for _ in range(3)]
+        writer.delete("15")
+        writer.compact()
+        assert first + [record.id for record in records] == LEFT
+        assert [record.id for record in writer] == [record_id for record_id in LEFT if record_id != "15"]
 
 
 def test_a_reader_half_way_goes_on_and_then_follows(path: Path, writer: Memory) -> None:
     with Memory.open(path, embedder=embed) as reader:
         records = iter(reader)
         first = [next(records).id for _ in range(3)]
-        writer.compact()
+        compact_beside_readers(writer)
         writer.add("later", ids="later")
         assert len(reader) == 11
         assert first + [record.id for record in records] == LEFT
@@ -61,7 +65,7 @@ def test_a_reader_half_way_goes_on_and_then_follows(path: Path, writer: Memory) 
 
 def test_the_past_is_searched_and_saved_although_the_file_was_swapped(path: Path, writer: Memory) -> None:
     with Memory.open(path, embedder=embed, as_of=1) as past:
-        writer.compact()
+        compact_beside_readers(writer)
         (folder,) = Path(f"{path}.index").iterdir()
         assert past.search("text 3", k=1, mode="lexical")[0].id == "3"
         past.save(path.with_name("past.mp4"))
@@ -93,33 +97,35 @@ def test_the_neighbours_of_a_hit_are_found_after_a_compaction_and_not_after_clos
         hit.context()
 
 
-def test_threads_search_while_the_file_is_swapped_again_and_again(path: Path, writer: Memory) -> None:
-    wrong: list[Any] = []
-    done = threading.Event()
+if sys.platform != "win32":  # where a writer closes its own file for the swap, too
 
-    def look(memory: Memory) -> None:
-        while not done.is_set():
-            for record_id in LEFT:
-                try:
-                    (hit,) = memory.search(f"text {record_id}", k=1, mode="dense")
-                    seen = (hit.id, hit.text, memory.get(record_id).text, len(memory) >= 10)
-                    if seen != (record_id, f"text {record_id}", f"text {record_id}", True):
-                        wrong.append(seen)
-                except Exception as exc:
-                    wrong.append(exc)
+    def test_threads_search_while_the_file_is_swapped_again_and_again(path: Path, writer: Memory) -> None:
+        wrong: list[Any] = []
+        done = threading.Event()
 
-    with Memory.open(path, embedder=embed) as reader:
-        threads = [threading.Thread(target=look, args=(memory,)) for memory in (writer, reader, reader)]
-        for thread in threads:
-            thread.start()
-        for i in range(8):
-            writer.add(f"more {i}", ids=f"more {i}")
-            writer.delete(f"more {i - 1}")
-            writer.compact()
-        done.set()
-        for thread in threads:
-            thread.join()
-    assert wrong == []
+        def look(memory: Memory) -> None:
+            while not done.is_set():
+                for record_id in LEFT:
+                    try:
+                        (hit,) = memory.search(f"text {record_id}", k=1, mode="dense")
+                        seen = (hit.id, hit.text, memory.get(record_id).text, len(memory) >= 10)
+                        if seen != (record_id, f"text {record_id}", f"text {record_id}", True):
+                            wrong.append(seen)
+                    except Exception as exc:
+                        wrong.append(exc)
+
+        with Memory.open(path, embedder=embed) as reader:
+            threads = [threading.Thread(target=look, args=(memory,)) for memory in (writer, reader, reader)]
+            for thread in threads:
+                thread.start()
+            for i in range(8):
+                writer.add(f"more {i}", ids=f"more {i}")
+                writer.delete(f"more {i - 1}")
+                writer.compact()
+            done.set()
+            for thread in threads:
+                thread.join()
+        assert wrong == []
 
 
 def test_an_interrupt_behind_the_swap_loses_nothing_that_is_added_later(
@@ -247,5 +253,5 @@ class TestWhatTheEmbedderLearns:
                 writer.refit()
                 assert self.best(reader) == self.best(writer) != before
                 assert self.best(past) == before
-                writer.compact()
+                compact_beside_readers(writer)
                 assert self.best(reader) == self.best(writer)

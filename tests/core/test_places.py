@@ -15,6 +15,7 @@ import pytest
 from memvid_core import Hit, InvalidInputError, LockedError, Memory, MemoryExistsError, StorageError, TextError
 from memvid_core.video.file import ByteFile
 from tests.core.embedders import embed
+from tests.core.memories import compact_beside_readers
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows wants a privilege for a link")
@@ -46,7 +47,7 @@ def test_a_relative_path_stays_what_it_was_where_the_program_goes_elsewhere(
         memory.add(["a", "b"], ids=["a", "b"])
         monkeypatch.chdir("other")
         memory.delete("a")
-        assert memory.compact() > 0
+        compact_beside_readers(memory)
         memory.add("c", ids="c")
         assert reader.ids() == ["b", "c"]
         assert memory.verify().ok

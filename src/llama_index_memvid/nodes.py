@@ -61,8 +61,9 @@ def to_columns(nodes: Sequence[BaseNode]) -> Columns:
     vectors: list[list[float]] = []
     for place, node in enumerate(nodes):
         if not isinstance(node, BaseNode):
-            kind = type(node).__name__
-            raise InvalidInputError(f"node {place} is of type {kind}, not a node: put its text into a TextNode")
+            raise InvalidInputError(
+                f"node {place} is of type {type(node).__name__}, not a node: put its text into a TextNode"
+            )
         if node.embedding is None:
             raise VectorError(
                 f"node {place} ({node.node_id!r}) has no embedding: add it through an index, or set its embedding first"

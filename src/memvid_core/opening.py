@@ -67,7 +67,7 @@ def create(
         graph_class()
     in_ram = path == IN_RAM
     if not isinstance(description, str):
-        raise InvalidInputError(f"description is a str, not a {type(description).__name__}")
+        raise InvalidInputError(f"description is a str, not of type {type(description).__name__}")
     check_unicode(description, "the description")
     # On disk, half precision costs nothing that a search can see; in RAM, nothing is saved by rounding what was given.
     kept: VectorType = vectors or ("float64" if in_ram else "float16")

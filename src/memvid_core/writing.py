@@ -106,7 +106,7 @@ class Writer:
     def given(self, prepared: Prepared, vectors: GivenVectors) -> list[Any] | NDArray[Any]:
         """The caller's vectors, one a record, None where a record is to have none."""
         if not isinstance(vectors, Iterable):
-            raise VectorError(f"vectors must be one a text, not a {type(vectors).__name__}")
+            raise VectorError(f"vectors must be one a text, not of type {type(vectors).__name__}")
         rows = vectors if isinstance(vectors, np.ndarray) else list(vectors)
         if len(rows) != len(prepared.ids):
             raise InvalidInputError(f"vectors must be as many as texts: {len(rows)} vectors, {len(prepared.ids)} texts")

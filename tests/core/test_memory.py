@@ -243,7 +243,7 @@ class TestBadInput:
             ((5,), TextError, "not a value of type int"),
             ((["a"], 5), MetadataError, "not a value of type int"),
             ((["a"], None, 5), InvalidInputError, "not a value of type int"),
-            ((["a"], None, None, 5), VectorError, "not a int"),
+            ((["a"], None, None, 5), VectorError, "not of type int"),
         ],
     )
     def test_is_named_and_changes_nothing(self, memory: Memory, arguments: Any, error: type, says: str) -> None:

@@ -282,7 +282,7 @@ def test_a_mistyped_setting_is_not_passed_over(options: Any) -> None:
     with pytest.raises(InvalidInputError):
         MemvidStore(**options)
     with pytest.raises(InvalidInputError, match="index has no key 'filds'; its keys are dims, embed, fields"):
-        MemvidStore(index={"filds": ["a"]})  # type: ignore[typeddict-unknown-key]
+        MemvidStore(index={"filds": ["a"]})  # type: ignore[arg-type]
 
 
 def test_a_closed_store_says_so(make: MakeStore) -> None:

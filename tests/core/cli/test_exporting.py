@@ -88,7 +88,7 @@ def test_an_import_can_take_several_and_replace(hard: list[Record]) -> None:
     ("line", "message"),
     [
         ("{", "line 3: no JSON"),
-        ("[1]", "line 3: a list, not an object"),
+        ("[1]", "line 3: a value of type list, not an object"),
         ("{}", 'line 3: "text" is missing'),
         ('{"text": 1}', 'line 3: "text" is no string'),
         ('{"text": "a", "id": 1}', 'line 3: "id" is no string'),

@@ -40,7 +40,7 @@ _SAMPLE_ROWS: Final = 16384
 _REFIT_GROWTH: Final = 4  # rows grown by this factor since the fit: fit again
 _REFIT_UNTIL: Final = 1 << 18  # a fit on this many rows is kept
 _FIRST_PICK: Final = 1200  # rows whose bits are weighed, at least, beside 16 k; one in 160 of many rows
-_FIRST_LOOK: Final = 240  # rows compared before the first estimate, beside 4 k; one in 700 of many rows
+_FIRST_LOOK: Final = 240  # rows compared before the first estimate, beside 4 k; one in 600 of many rows
 _MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
 _SMALL: Final = 100_000  # so few rows are all compared when a quarter of them is not enough
 _MOST_COMPARED: Final = 8192  # of more rows, so many are compared at most: there recall gives way to time
@@ -300,7 +300,7 @@ def _nearest(
     small = passing <= _SMALL
     picked = max(passing // 160, _FIRST_PICK) + 16 * k
     most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)
-    first = max(passing // 700, _FIRST_LOOK) + 4 * k
+    first = max(passing // 600, _FIRST_LOOK) + 4 * k
 
     limit = int(np.searchsorted(within, picked))
     flags = _scratch.flags(len(distances))

@@ -131,22 +131,28 @@ class PostingStore:
 
     def sync(self) -> bool:
         """Pick up what was written since, by this or another process; tells whether there was anything."""
-        with self._guarded():
-            [(generation,)] = self._sqlite.execute("SELECT value FROM meta WHERE name = 'generation'").fetchall()
-            if generation == self._generation:
-                return False
-            blocks: dict[_Block, NDArray[np.int32]] = {}
-            for row in self._sqlite.execute(_BLOCKS):
-                block = _Block(*row)
-                known = self._blocks.get(block)
-                blocks[block] = self._lengths_of(block) if known is None else known
-            last = next(reversed(blocks), None)
-            self._blocks, self._tail, self._tail_size = blocks, {}, (0, 0)
-            self.lengths = np.concatenate([np.zeros(0, np.int32), *blocks.values()])
-            self.rows = self.first if last is None else last.first + last.rows
-            tail = self._sqlite.execute("SELECT tokens FROM tail ORDER BY row").fetchall()
-            self._remember([tokens.split(" ") if tokens else [] for (tokens,) in tail])
-            self._generation = generation
+        if self._sqlite.in_transaction:
+            return self._take_in()
+        known = self._generation
+        with self.snapshot():  # blocks, their lengths and the tail must be of one state of the file
+            return self._generation != known
+
+    def _take_in(self) -> bool:
+        [(generation,)] = self._sqlite.execute("SELECT value FROM meta WHERE name = 'generation'").fetchall()
+        if generation == self._generation:
+            return False
+        blocks: dict[_Block, NDArray[np.int32]] = {}
+        for row in self._sqlite.execute(_BLOCKS):
+            block = _Block(*row)
+            known = self._blocks.get(block)
+            blocks[block] = self._lengths_of(block) if known is None else known
+        last = next(reversed(blocks), None)
+        self._blocks, self._tail, self._tail_size = blocks, {}, (0, 0)
+        self.lengths = np.concatenate([np.zeros(0, np.int32), *blocks.values()])
+        self.rows = self.first if last is None else last.first + last.rows
+        tail = self._sqlite.execute("SELECT tokens FROM tail ORDER BY row").fetchall()
+        self._remember([tokens.split(" ") if tokens else [] for (tokens,) in tail])
+        self._generation = generation
         return True
 
     def _lengths_of(self, block: _Block) -> NDArray[np.int32]:
@@ -321,7 +327,7 @@ class PostingStore:
         with self._guarded():
             try:
                 self._begin("BEGIN")
-                self.sync()
+                self._take_in()
                 yield
             finally:
                 if self._sqlite.in_transaction:

@@ -65,11 +65,13 @@ def readers_of(pool):
 
 def test_closing_early_ends_the_processes(folder):
     files = [file.path for file in folder[1]]
-    before = threading.active_count()
+    before = set(threading.enumerate())
     results = read_many(files, workers=2)
     next(results)
     results.close()
-    assert threading.active_count() == before
+    for thread in set(threading.enumerate()) - before:  # a timer that was called off is gone in a moment
+        thread.join(timeout=30)
+        assert not thread.is_alive()
 
 
 def test_a_reader_that_dies_names_its_file_and_the_next_goes_on(folder):

@@ -26,7 +26,7 @@ def symbol(said: str, version: int | None = None) -> NDArray[np.uint8]:
     Its version is 35 at least, whatever it says; here, where that is not asked for, the smallest that fits.
     """
     if len(said) > 100:
-        said = "GZ:" + base64.b64encode(gzip.compress(said.encode())).decode()
+        said = "GZ:" + base64.b64encode(gzip.compress(said.encode(), mtime=0)).decode()  # the same at any time of day
     if version is not None:
         drawn = qrcode.QRCode(version, qrcode.constants.ERROR_CORRECT_M, box_size=5, border=3, mask_pattern=2)
         drawn.add_data(said)

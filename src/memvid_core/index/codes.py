@@ -1,8 +1,9 @@
-"""Sign codes: how a vector becomes 256 bits, and where the bits of all rows lie.
+"""Codes: how a vector becomes 256 bits to scan and up to 256 bytes to look closer, and where those of all rows lie.
 
 A ``Quantizer`` is fitted once on a sample: the mean, the directions in which the rows spread most, and a random
 rotation among those, so that every bit carries as much as any other (Gong and Lazebnik, "Iterative Quantization",
-CVPR 2011, whose random rotation is kept and whose iterations are not: they gave nothing here). It is stored with its
+CVPR 2011, whose random rotation is kept and whose iterations are not: they gave nothing here). What a row measures
+along each direction is kept twice: its sign, and rounded to one of 255 levels. It is stored with its
 codes under a generation number. A later fit writes a new generation beside the old one; codes of committed rows
 never change within a generation, so a reader may keep the one it has.
 """
@@ -30,6 +31,7 @@ __all__ = [
     "CodeStore",
     "Codes",
     "FileCodes",
+    "Levels",
     "Quantizer",
     "RamCodes",
     "load_codes",
@@ -41,9 +43,11 @@ WORDS: Final = BITS // 64
 BLOCK_ROWS: Final = 8192  # 256 KB of codes: with the temporaries of a scan they fit a core's L2 cache
 
 Codes = NDArray[np.uint64]
+Levels = NDArray[np.int8]
 
 _BLOCK_BYTES: Final = WORDS * BLOCK_ROWS * 8
 _ENCODE_ROWS: Final = 4096
+_TOP_LEVEL: Final = 127
 _EIGEN_DIMENSION: Final = 768  # above it a full eigendecomposition takes longer than a few subspace iterations
 _SEED: Final = 0x6D656D76
 
@@ -52,15 +56,26 @@ _SEED: Final = 0x6D656D76
 class Quantizer:
     """Centre and directions: bit j of a row is whether its projection on direction j is beyond the centre's.
 
+    Level j says how far beyond, in steps. Of fewer than 256 dimensions the first d directions are a basis already, and
+    only they have levels.
+
     Attributes:
         directions: (256, d) float32, unit rows.
         offsets: (256,) float32, the centre's projections.
+        step: What one level is worth.
         fitted_rows: How many rows there were when it was fitted.
     """
 
     directions: Matrix
     offsets: NDArray[np.float32]
+    step: float
     fitted_rows: int
+
+    @property
+    def width(self) -> int:
+        """How many levels a row has: min(d, 256)."""
+        dimension: int = self.directions.shape[1]
+        return min(dimension, BITS)
 
     @classmethod
     def fit(cls, sample: Matrix, rows: int) -> Quantizer:
@@ -78,19 +93,37 @@ class Quantizer:
         turns = [np.linalg.qr(random.standard_normal((kept, kept)))[0] for _ in range(-(-BITS // kept))]
         rotation = np.concatenate(turns, axis=1)[:, :BITS].astype(np.float32)
         directions = np.ascontiguousarray((basis @ rotation).T)
-        return cls(directions, np.vecdot(directions, centre), rows)
+        offsets = np.vecdot(directions, centre)
+        farthest = float(np.abs(sample @ directions[:kept].T - offsets[:kept]).max(initial=0.0))
+        return cls(directions, offsets, max(farthest / _TOP_LEVEL, 1e-6), rows)
 
-    def encode(self, unit: Matrix) -> Codes:
-        """Codes of unit rows: (n, 4) uint64."""
-        codes = np.empty((len(unit), WORDS), dtype=np.uint64)
+    def encode(self, unit: Matrix) -> tuple[Codes, Levels]:
+        """Codes of unit rows: the signs, (n, 4) uint64, and the levels, (n, width) int8; what lies too far is cut."""
+        signs = np.empty((len(unit), WORDS), dtype=np.uint64)
+        levels = np.empty((len(unit), self.width), dtype=np.int8)
         for start in range(0, len(unit), _ENCODE_ROWS):
             part = unit[start : start + _ENCODE_ROWS]
-            # One query is projected row by row: a BLAS product would wake its threads for a few microseconds of work.
+            # One row is projected alone: a BLAS product would wake its threads for a few microseconds of work.
             projected = np.vecdot(self.directions, part) if len(part) == 1 else part @ self.directions.T
             projected = projected.reshape(len(part), BITS)
-            signs = np.packbits(projected > self.offsets, axis=1)
-            codes[start : start + len(signs)] = signs.view(np.uint64)
-        return codes
+            projected -= self.offsets
+            signs[start : start + len(part)] = np.packbits(projected > 0.0, axis=1).view(np.uint64)
+            steps = projected[:, : self.width]
+            steps *= np.float32(1.0 / self.step)
+            np.rint(steps, out=steps)
+            np.clip(steps, -_TOP_LEVEL, _TOP_LEVEL, out=steps)
+            levels[start : start + len(part)] = steps
+        return signs, levels
+
+    def ask(self, query: Matrix) -> tuple[Codes, NDArray[np.float32]]:
+        """What a unit query is compared with: its signs, (4,) uint64, and a weight for each level, (width,) float32.
+
+        The weighted sum of a row's levels is the cosine, less a number that is the same for all rows and what lies in
+        none of the directions.
+        """
+        projected = np.vecdot(self.directions, query)
+        signs = np.packbits(projected > self.offsets).view(np.uint64)
+        return signs, projected[: self.width] * np.float32(self.step)
 
 
 def _principal(centred: Matrix, count: int) -> Matrix:
@@ -107,13 +140,16 @@ def _principal(centred: Matrix, count: int) -> Matrix:
 
 
 class CodeStore(Protocol):
-    """Codes in blocks of 8192 rows, word by word: (blocks, 4, 8192) uint64."""
+    """Signs in blocks of 8192 rows, word by word: (blocks, 4, 8192) uint64; levels row by row."""
 
-    def write(self, first_row: int, codes: Codes) -> None:
-        """Store (n, 4) codes from ``first_row`` on."""
+    def write(self, first_row: int, signs: Codes, levels: Levels) -> None:
+        """Store (n, 4) signs and (n, width) levels from ``first_row`` on."""
 
     def blocks(self, rows: int) -> Codes:
-        """The blocks that hold the first ``rows`` rows, without a copy."""
+        """The blocks that hold the signs of the first ``rows`` rows, without a copy."""
+
+    def levels(self, rows: int) -> Levels:
+        """The levels of the first ``rows`` rows, (rows, width), without a copy."""
 
     def flush(self) -> None:
         """Make what was written durable."""
@@ -127,74 +163,120 @@ class CodeStore(Protocol):
 
 
 class RamCodes:
-    """Code blocks in memory."""
+    """Codes in memory.
 
-    def __init__(self) -> None:
+    Args:
+        width: Levels of a row.
+    """
+
+    def __init__(self, width: int) -> None:
         self._blocks: Codes = np.empty((0, WORDS, BLOCK_ROWS), dtype=np.uint64)
+        self._levels: Levels = np.empty((0, width), dtype=np.int8)
 
-    def write(self, first_row: int, codes: Codes) -> None:
+    def write(self, first_row: int, signs: Codes, levels: Levels) -> None:
         """Store codes from ``first_row`` on."""
-        needed = _block_count(first_row + len(codes))
+        needed = _block_count(first_row + len(signs))
         if needed > len(self._blocks):
-            grown = np.zeros((max(needed, len(self._blocks) * 3 // 2), WORDS, BLOCK_ROWS), dtype=np.uint64)
-            grown[: len(self._blocks)] = self._blocks
-            self._blocks = grown
-        for block, start, part in _parts(first_row, codes):
+            blocks = max(needed, len(self._blocks) * 3 // 2)
+            self._blocks = _grown(self._blocks, blocks)
+            self._levels = _grown(self._levels, blocks * BLOCK_ROWS)
+        for block, start, part in _parts(first_row, signs):
             self._blocks[block, :, start : start + len(part)] = part.T
+        self._levels[first_row : first_row + len(levels)] = levels
 
     def blocks(self, rows: int) -> Codes:
         """The blocks of the first ``rows`` rows."""
         return self._blocks[: _block_count(rows)]
+
+    def levels(self, rows: int) -> Levels:
+        """The levels of the first ``rows`` rows."""
+        return self._levels[:rows]
 
     def flush(self) -> None:
         """Nothing to do: there is no disk under it."""
 
     def close(self) -> None:
         """Let go of the memory."""
-        self._blocks = np.empty((0, WORDS, BLOCK_ROWS), dtype=np.uint64)
+        self._blocks, self._levels = self._blocks[:0].copy(), self._levels[:0].copy()
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the blocks."""
-        return self._blocks.nbytes
+        """Bytes of both."""
+        return self._blocks.nbytes + self._levels.nbytes
 
 
 class FileCodes:
-    """Code blocks in a file, whole blocks always, so that readers map them again only once in 8192 rows."""
+    """Codes in two files, room for whole blocks always, so that readers map them again only once in 8192 rows.
 
-    def __init__(self, path: Path, *, writable: bool) -> None:
-        self.path = path
-        self._file = GrowingFile(path, writable=writable)
+    Args:
+        folder: Where they lie.
+        generation: In their names.
+        width: Levels of a row.
+        writable: Whether they may be written.
+    """
 
-    def write(self, first_row: int, codes: Codes) -> None:
+    def __init__(self, folder: Path, generation: int, width: int, *, writable: bool) -> None:
+        self._width = width
+        self._signs, self._levels = (GrowingFile(path, writable=writable) for path in _files(folder, generation))
+
+    def write(self, first_row: int, signs: Codes, levels: Levels) -> None:
         """Store codes from ``first_row`` on."""
-        self._file.reserve(_block_count(first_row + len(codes)) * _BLOCK_BYTES)
-        for block, start, part in _parts(first_row, codes):
+        blocks = _block_count(first_row + len(signs))
+        self._signs.reserve(blocks * _BLOCK_BYTES)
+        self._levels.reserve(blocks * BLOCK_ROWS * self._width)
+        for block, start, part in _parts(first_row, signs):
             words = np.ascontiguousarray(part.T)
             at = block * _BLOCK_BYTES + start * 8
             if len(part) == BLOCK_ROWS:
-                self._file.write(at, words.data.cast("B"))
+                self._signs.write(at, words.data.cast("B"))
             else:
                 for word in range(WORDS):
-                    self._file.write(at + word * BLOCK_ROWS * 8, words[word].data.cast("B"))
+                    self._signs.write(at + word * BLOCK_ROWS * 8, words[word].data.cast("B"))
+        if len(levels):
+            self._levels.write(first_row * self._width, levels.data.cast("B"))
 
     def blocks(self, rows: int) -> Codes:
         """The blocks of the first ``rows`` rows, mapped."""
         size = _block_count(rows) * _BLOCK_BYTES
-        return self._file.mapped(size)[:size].view(np.uint64).reshape(-1, WORDS, BLOCK_ROWS)
+        return self._signs.mapped(size)[:size].view(np.uint64).reshape(-1, WORDS, BLOCK_ROWS)
+
+    def levels(self, rows: int) -> Levels:
+        """The levels of the first ``rows`` rows, mapped."""
+        size = rows * self._width
+        return self._levels.mapped(size)[:size].view(np.int8).reshape(rows, self._width)
+
+    def holds(self, rows: int) -> bool:
+        """Whether both files are long enough for so many rows."""
+        blocks = _block_count(rows)
+        signs, levels = blocks * _BLOCK_BYTES, blocks * BLOCK_ROWS * self._width
+        return self._signs.size() >= signs and self._levels.size() >= levels
 
     def flush(self) -> None:
         """Force the codes to the disk."""
-        self._file.flush()
+        self._signs.flush()
+        self._levels.flush()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the files."""
+        self._signs.close()
+        self._levels.close()
 
     @property
     def nbytes(self) -> int:
-        """Size of the file."""
-        return self._file.size()
+        """Size of the files."""
+        return self._signs.size() + self._levels.size()
+
+
+def _files(folder: Path, generation: int) -> tuple[Path, Path]:
+    """Where the signs and the levels of a generation lie."""
+    return folder / f"codes-{generation}.bits", folder / f"codes-{generation}.levels"
+
+
+def _grown(array: NDArray[Any], length: int) -> NDArray[Any]:
+    """A longer copy, with zeros at its end."""
+    longer = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
+    longer[: len(array)] = array
+    return longer
 
 
 def _block_count(rows: int) -> int:
@@ -233,16 +315,19 @@ def load_codes(folder: Path, dimension: int, rows: int, *, writable: bool) -> tu
                 (folder / f"quantizer-{generation}.npz").open("rb") as file,
                 np.load(file, allow_pickle=False) as arrays,
             ):
-                quantizer = Quantizer(arrays["directions"], arrays["offsets"], int(arrays["fitted_rows"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                directions, offsets = arrays["directions"], arrays["offsets"]
+                quantizer = Quantizer(directions, offsets, float(arrays["step"]), int(arrays["fitted_rows"]))
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
             continue
-        shapes = quantizer.directions.shape, quantizer.offsets.shape
-        dtypes = {quantizer.directions.dtype, quantizer.offsets.dtype}
-        if shapes != ((BITS, dimension), (BITS,)) or dtypes != {np.dtype(np.float32)}:
+        shapes = directions.shape, offsets.shape
+        dtypes = {directions.dtype, offsets.dtype}
+        if shapes != ((BITS, dimension), (BITS,)) or dtypes != {np.dtype(np.float32)} or not quantizer.step > 0.0:
             continue
-        path = folder / f"codes-{generation}.bits"
-        if path.exists() and path.stat().st_size >= _block_count(rows) * _BLOCK_BYTES:
-            return generation, quantizer, FileCodes(path, writable=writable)
+        if all(path.exists() for path in _files(folder, generation)):
+            codes = FileCodes(folder, generation, quantizer.width, writable=writable)
+            if codes.holds(rows):
+                return generation, quantizer, codes
+            codes.close()
     return None
 
 
@@ -259,7 +344,7 @@ def save_codes(folder: Path, quantizer: Quantizer, fill: Any) -> tuple[int, File
     """
     older = [int(name.stem.rsplit("-", 1)[1]) for name in folder.glob("codes-*.bits") if name.stem[6:].isdigit()]
     generation = max([*older, *_generations(folder)], default=0) + 1
-    codes = FileCodes(folder / f"codes-{generation}.bits", writable=True)
+    codes = FileCodes(folder, generation, quantizer.width, writable=True)
     try:
         fill(codes)
         codes.flush()
@@ -269,12 +354,13 @@ def save_codes(folder: Path, quantizer: Quantizer, fill: Any) -> tuple[int, File
                 file,
                 directions=quantizer.directions,
                 offsets=quantizer.offsets,
+                step=np.float64(quantizer.step),
                 fitted_rows=np.int64(quantizer.fitted_rows),
             )
         os.replace(half, folder / f"quantizer-{generation}.npz")
     except OSError as exc:
         codes.close()
-        for path in (folder / f"codes-{generation}.bits", folder / f"quantizer-{generation}.npz.part"):
+        for path in (*_files(folder, generation), folder / f"quantizer-{generation}.npz.part"):
             path.unlink(missing_ok=True)
         if isinstance(exc, StorageError):
             raise
@@ -283,5 +369,6 @@ def save_codes(folder: Path, quantizer: Quantizer, fill: Any) -> tuple[int, File
         # Windows refuses while a reader has it mapped; the next fit tries again.
         with contextlib.suppress(OSError):
             (folder / f"quantizer-{old}.npz").unlink(missing_ok=True)
-            (folder / f"codes-{old}.bits").unlink(missing_ok=True)
+            for path in _files(folder, old):
+                path.unlink(missing_ok=True)
     return generation, codes

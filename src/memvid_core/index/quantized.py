@@ -1,10 +1,10 @@
-"""Quantised search: sign bits choose, stored rows decide.
+"""Quantised search: sign bits choose, levels order, stored rows decide.
 
-Every row is kept as 256 sign bits (``codes``). The Hamming distance of two codes estimates the angle between the
-vectors (Charikar, STOC 2002: a random hyperplane parts two vectors with probability angle / pi). A query scans all
-codes, compares the nearest few hundred rows exactly, learns from them how far Hamming distance and cosine stray from
-each other *here*, and goes on until the number of rows that it must expect to have missed is small. So the effort
-follows the data, not a constant.
+Every row is kept as 256 signs and up to 256 levels (``codes``). The Hamming distance of two rows' signs estimates the
+angle between the vectors (Charikar, STOC 2002: a random hyperplane parts two vectors with probability angle / pi). A
+query scans all signs, looks at the levels of the nearest thousands, compares the best hundred of those exactly, learns
+from them how far distance, levels and cosine stray from each other *here*, and goes on until the number of rows that
+it must expect to have missed is small. So the effort follows the data, not a constant.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from memvid_core.index.codes import (
     WORDS,
     Codes,
     CodeStore,
+    Levels,
     Quantizer,
     RamCodes,
     load_codes,
@@ -39,20 +40,18 @@ AUTO_FLOATS: Final = 16384 * 384  # below this many stored numbers the exact sea
 _SAMPLE_ROWS: Final = 16384
 _REFIT_GROWTH: Final = 4  # rows grown by this factor since the fit: fit again
 _REFIT_UNTIL: Final = 1 << 18  # a fit on this many rows is kept
-_FIRST_PICK: Final = 1200  # rows whose bits are weighed, at least, beside 16 k; one in 160 of many rows
-_FIRST_LOOK: Final = 240  # rows compared before the first estimate, beside 4 k; one in 600 of many rows
+_FIRST_PICK: Final = 1200  # rows whose levels are weighed, at least, beside 16 k; one in 100 of many rows
+_FIRST_LOOK: Final = 240  # rows compared before the first estimate, beside 4 k; one in 2500 of many rows
 _MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
 _SMALL: Final = 100_000  # so few rows are all compared when a quarter of them is not enough
 _MOST_COMPARED: Final = 8192  # of more rows, so many are compared at most: there recall gives way to time
 _OUT_OF_SIGHT: Final = 6.0  # deviations: a chance of one in a billion
 _ROUNDS: Final = 4
-_BLOCK_SHIFT: Final = BLOCK_ROWS.bit_length() - 1
-_WORD_STARTS: Final = np.arange(WORDS, dtype=np.int64) * BLOCK_ROWS
 _FAR: Final = 255  # distances saturate here; the mean is 128, so only rows beyond reach are affected
 _FEW: Final = 3000  # candidates that are cheaper to compare one by one than to find in a scan
 _GROUP: Final = 4  # blocks for which NumPy is called once: fewer calls, and still near the caches
 _THREAD_BLOCKS: Final = 24  # blocks from which a second thread pays
-_PIECE_ROWS: Final = 512  # rows whose bits are spread out at once: 0.6 MB
+_PIECE_ROWS: Final = 512  # rows whose levels are made float32 at once: 0.6 MB
 _THREAD_PIECES: Final = 8
 
 
@@ -125,31 +124,25 @@ def scan(blocks: Codes, query: Codes, rows: int) -> NDArray[np.uint8]:
     return distances[:rows]
 
 
-def weigh(blocks: Codes, rows: Rows, weights: Matrix) -> NDArray[np.float32]:
-    """For each row the sum of the weights at its one bits: a finer estimate than the Hamming distance.
-
-    With the query's own projections as weights, a bit counts as much as the query leans to its side; the code of the
-    row stays as coarse as it is (asymmetric distance, Gordo et al., TPAMI 2014).
+def weigh(levels: Levels, rows: Rows, weights: Matrix) -> NDArray[np.float32]:
+    """For each row the sum of its levels times the query's weights: the cosine but for a rounding and a constant.
 
     Args:
-        blocks: (b, 4, 8192) uint64.
+        levels: (n, width) int8.
         rows: (m,) row numbers.
-        weights: (256,) float32.
+        weights: (width,) float32.
 
     Returns:
         (m,) float32.
     """
-    words = blocks.reshape(-1)
     sums = np.empty(len(rows), dtype=np.float32)
+    width = len(weights)
 
     def work(first: int, last: int) -> None:
-        wide = _scratch.wide
+        wide = _scratch.wide[:, :width]
         for start in range(first * _PIECE_ROWS, min(last * _PIECE_ROWS, len(rows)), _PIECE_ROWS):
-            part = rows[start : start + _PIECE_ROWS]
-            # Row r lies at word w of its block: (r // 8192, w, r % 8192).
-            at = part + (part >> _BLOCK_SHIFT) * ((WORDS - 1) * BLOCK_ROWS)
-            bits = np.unpackbits(words.take(at[:, None] + _WORD_STARTS).view(np.uint8)).reshape(-1, BITS)
-            np.copyto(wide[: len(part)], bits)
+            part = levels.take(rows[start : start + _PIECE_ROWS], axis=0)
+            np.copyto(wide[: len(part)], part)
             np.vecdot(wide[: len(part)], weights, out=sums[start : start + len(part)])
 
     pieces = -(-len(rows) // _PIECE_ROWS)
@@ -180,7 +173,7 @@ class QuantizedSearch:
         self._exact = ExactSearch(store)
         self._lock = threading.Lock()
         self._quantizer: Quantizer | None = None
-        self._codes: CodeStore = RamCodes()
+        self._codes: CodeStore = RamCodes(min(store.dimension, BITS))
         self._coded = 0  # rows whose codes are known to be there
         self._generation = 0
 
@@ -197,7 +190,7 @@ class QuantizedSearch:
             elif rows >= _REFIT_GROWTH * quantizer.fitted_rows and quantizer.fitted_rows < _REFIT_UNTIL:
                 self._fit(rows)
             else:
-                self._codes.write(first_row, quantizer.encode(unit))
+                self._codes.write(first_row, *quantizer.encode(unit))
                 self._coded = rows
 
     def sync(self, rows: int) -> None:
@@ -226,13 +219,13 @@ class QuantizedSearch:
 
         def fill(codes: CodeStore) -> None:
             for start in range(0, rows, BLOCK_ROWS):
-                codes.write(start, quantizer.encode(widen(stored[start : min(start + BLOCK_ROWS, rows)])))
+                codes.write(start, *quantizer.encode(widen(stored[start : min(start + BLOCK_ROWS, rows)])))
                 self._store.passed(BLOCK_ROWS)
 
         if self._folder is not None and self._writable:
             self._generation, self._codes = save_codes(self._folder, quantizer, fill)
         else:
-            codes = RamCodes()
+            codes = RamCodes(quantizer.width)
             fill(codes)
             self._codes = codes
         self._quantizer, self._coded = quantizer, rows
@@ -244,17 +237,16 @@ class QuantizedSearch:
         passing = rows if mask is None else int(np.count_nonzero(mask))
         if quantizer is None or rows < self._least_rows or passing <= max(_FEW, 32 * k, rows >> 8):
             return self._exact.candidates(queries, k, rows, mask)
-        blocks = store.blocks(rows)
+        blocks, levels = store.blocks(rows), store.levels(rows)
         stored = self._store.view(rows)
-        codes = quantizer.encode(queries)
         hidden = None if mask is None else np.subtract(mask.view(np.uint8), 1, dtype=np.uint8)  # False: 255
 
         def one(at: int) -> Rows:
-            distances = scan(blocks, codes[at], rows)
+            signs, weights = quantizer.ask(queries[at])
+            distances = scan(blocks, signs, rows)
             if hidden is not None:
                 np.bitwise_or(distances, hidden, out=distances)
-            weights = np.vecdot(quantizer.directions, queries[at]) - quantizer.offsets
-            found = _nearest(distances, blocks, weights, self._store, stored, queries[at], k, passing)
+            found = _nearest(distances, levels, weights, self._store, stored, queries[at], k, passing)
             if found is None:
                 wanted = None if mask is None else np.flatnonzero(mask)
                 found = exact_candidates(stored, queries[at], k, wanted, slack_of(stored), self._store)
@@ -280,7 +272,7 @@ class QuantizedSearch:
 
 def _nearest(
     distances: NDArray[np.uint8],
-    blocks: Codes,
+    levels: Levels,
     weights: Matrix,
     store: RowStore,
     stored: NDArray[Any],
@@ -288,7 +280,7 @@ def _nearest(
     k: int,
     passing: int,
 ) -> Rows | None:
-    """Narrow all rows down: distances pick thousands, weighed bits order them, stored rows decide.
+    """Narrow all rows down: distances pick thousands, levels order them, stored rows decide.
 
     Each step is as wide as the rows compared so far show that it must be. None when comparing all rows would be no
     slower, or when distances tell nothing, as among copies of one vector.
@@ -298,16 +290,16 @@ def _nearest(
     histogram[_FAR] = 0  # hidden rows, and those on the far side
     within = histogram.cumsum()
     small = passing <= _SMALL
-    picked = max(passing // 160, _FIRST_PICK) + 16 * k
+    picked = max(passing // 100, _FIRST_PICK) + 16 * k
     most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)
-    first = max(passing // 600, _FIRST_LOOK) + 4 * k
+    first = max(passing // 2500, _FIRST_LOOK) + 4 * k
 
     limit = int(np.searchsorted(within, picked))
     flags = _scratch.flags(len(distances))
     rows = np.flatnonzero(np.less_equal(distances, limit, out=flags))
     if limit >= _FAR or len(rows) > 4 * most or len(rows) < min(4 * k, passing):
         return None
-    sums = weigh(blocks, rows, weights)
+    sums = weigh(levels, rows, weights)
     first = min(len(rows), first)
     chosen = np.argpartition(-sums, first - 1)[:first]
     open_ = np.ones(len(rows), dtype=np.bool_)
@@ -329,7 +321,7 @@ def _nearest(
         flags[rows] = False
         new = np.flatnonzero(flags)
         left_rows = np.concatenate((left_rows, new))
-        left_sums = np.concatenate((left_sums, weigh(blocks, new, weights)))
+        left_sums = np.concatenate((left_sums, weigh(levels, new, weights)))
 
     for _ in range(_ROUNDS):
         away = fine.away(left_sums, kth)

@@ -516,19 +516,34 @@ def test_a_reader_keeps_its_generation_until_it_syncs(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_fits")
-@pytest.mark.parametrize("harm", ["no codes", "no parameters", "torn parameters", "other dimension", "short codes"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        *("no codes", "no levels", "no parameters", "torn parameters", "other dimension", "short codes"),
+        *("short levels", "of an earlier version"),
+    ],
+)
 def test_codes_that_cannot_be_used_are_made_again(tmp_path: Path, harm: str) -> None:
     data = clustered(2000, 24)
     VectorIndex(24, folder=tmp_path, strategy="quantized").extend(0, data)
-    parameters, bits = tmp_path / "quantizer-1.npz", tmp_path / "codes-1.bits"
+    parameters = tmp_path / "quantizer-1.npz"
+    bits, levels = tmp_path / "codes-1.bits", tmp_path / "codes-1.levels"
     if harm == "no codes":
         bits.unlink()
+    elif harm == "no levels":
+        levels.unlink()
     elif harm == "no parameters":
         parameters.unlink()
     elif harm == "torn parameters":
         parameters.write_bytes(parameters.read_bytes()[:-100])
     elif harm == "short codes":
         bits.write_bytes(b"\0" * 1000)
+    elif harm == "short levels":
+        levels.write_bytes(b"\0" * 1000)
+    elif harm == "of an earlier version":  # signs alone, and no step
+        levels.unlink()
+        with np.load(parameters) as arrays:
+            np.savez(parameters, **{name: arrays[name] for name in ("directions", "offsets", "fitted_rows")})
     else:
         other = tmp_path / "other"
         VectorIndex(25, folder=other, strategy="quantized").extend(0, clustered(2000, 25))
@@ -617,17 +632,20 @@ def test_any_small_integers(rows: int, dimension: int, k: int, seed: int, strate
 def test_code_stores_hold_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, writes: list[tuple[int, int]]
 ) -> None:
-    file = FileCodes(tmp_path_factory.mktemp("codes") / "c.bits", writable=True)
-    ram = RamCodes()
-    model = np.zeros((0, 4), dtype=np.uint64)
+    file = FileCodes(tmp_path_factory.mktemp("codes"), 1, 7, writable=True)
+    ram = RamCodes(7)
+    signs, levels = np.zeros((0, 4), dtype=np.uint64), np.zeros((0, 7), dtype=np.int8)
     for seed, (at, count) in enumerate(writes):
-        first = min(at, len(model))
-        codes = np.random.default_rng(seed).integers(0, 2**63, (count, 4), dtype=np.uint64)
-        model = np.concatenate((model[:first], codes))
+        first = min(at, len(signs))
+        random = np.random.default_rng(seed)
+        new = random.integers(0, 2**63, (count, 4), dtype=np.uint64), random.integers(-127, 128, (count, 7), np.int8)
+        signs, levels = np.concatenate((signs[:first], new[0])), np.concatenate((levels[:first], new[1]))
         for store in (file, ram):
-            store.write(first, codes)
-            blocks = store.blocks(len(model))
-            assert (blocks.transpose(0, 2, 1).reshape(-1, 4)[: len(model)] == model).all()
+            store.write(first, *new)
+            assert (store.blocks(len(signs)).transpose(0, 2, 1).reshape(-1, 4)[: len(signs)] == signs).all()
+            assert (store.levels(len(signs)) == levels).all()
+        assert file.holds(len(signs))
+        assert not file.holds(len(signs) + BLOCK_ROWS)
     file.close()
 
 
@@ -636,38 +654,54 @@ def test_scan_counts_differing_bits() -> None:
     codes = random.integers(0, 2**63, (BLOCK_ROWS + 10, 4), dtype=np.uint64)
     query = random.integers(0, 2**63, 4, dtype=np.uint64)
     codes[5], codes[6] = query, ~query
-    store = RamCodes()
-    store.write(0, codes)
+    store = RamCodes(1)
+    store.write(0, codes, np.zeros((len(codes), 1), dtype=np.int8))
     counted = quantized_module.scan(store.blocks(len(codes)), query, len(codes))
     expected = np.bitwise_count(codes ^ query).sum(axis=1, dtype=np.int64)
     assert (counted == np.minimum(expected, 255)).all()
     assert (counted[5], counted[6]) == (0, 255)
 
 
-def test_weighed_bits_are_sums_of_weights() -> None:
+def test_weighed_levels_are_sums_of_weights() -> None:
     random = np.random.default_rng(0)
-    codes = random.integers(0, 2**63, (2000, 4), dtype=np.uint64)
-    weights = random.standard_normal(256).astype(np.float32)
-    store = RamCodes()
-    store.write(0, codes)
-    rows = np.sort(random.choice(2000, 1500, replace=False))
-    bits = np.unpackbits(codes[rows].view(np.uint8), axis=1)
-    np.testing.assert_allclose(quantized_module.weigh(store.blocks(2000), rows, weights), bits @ weights, atol=1e-4)
+    levels = random.integers(-127, 128, (9000, 200), dtype=np.int8)
+    weights = random.standard_normal(200).astype(np.float32)
+    rows = np.sort(random.choice(9000, 7500, replace=False))
+    np.testing.assert_allclose(quantized_module.weigh(levels, rows, weights), levels[rows] @ weights, atol=2e-2)
+
+
+@pytest.mark.parametrize("dimension", [3, 200, 256])
+def test_levels_tell_the_cosine(dimension: int) -> None:
+    """Where the directions are a basis, weighed levels are off by no more than the rounding and a constant."""
+    unit = normalised(clustered(2000, dimension), dimension)
+    query = normalised(clustered(1, dimension, seed=4), dimension)[0]
+    quantizer = Quantizer.fit(unit, 2000)
+    _, levels = quantizer.encode(unit)
+    _, weights = quantizer.ask(query)
+    assert levels.shape == (2000, dimension)
+    assert np.abs(levels).max() == 127
+    errors = levels @ weights - unit @ query
+    assert errors.std() <= quantizer.step
 
 
 def test_the_same_sample_gives_the_same_quantizer() -> None:
     sample = normalised(clustered(500, 20), 20)
     first, second = Quantizer.fit(sample, 500), Quantizer.fit(sample, 500)
     assert (first.directions == second.directions).all()
-    assert (first.encode(sample) == second.encode(sample)).all()
+    for some, same in zip(first.encode(sample), second.encode(sample), strict=True):
+        assert np.array_equal(some, same)
 
 
 def test_one_row_is_coded_as_among_many() -> None:
     unit = normalised(clustered(300, 900), 900)
     quantizer = Quantizer.fit(unit, 300)
-    together = quantizer.encode(unit)
-    alone = np.concatenate([quantizer.encode(row[None]) for row in unit])
-    assert np.bitwise_count(together ^ alone).sum() <= 3  # a projection on the border may round either way
+    signs, levels = quantizer.encode(unit)
+    # A projection on the border may round either way.
+    assert (
+        sum(int(np.bitwise_count(quantizer.encode(row[None])[0] ^ signs[at]).sum()) for at, row in enumerate(unit)) <= 3
+    )
+    assert sum(int((quantizer.encode(row[None])[1] != levels[at]).sum()) for at, row in enumerate(unit)) <= 9
+    assert sum(int(np.bitwise_count(quantizer.ask(row)[0] ^ signs[at]).sum()) for at, row in enumerate(unit)) <= 3
 
 
 def test_widen_and_narrow_are_the_casts() -> None:

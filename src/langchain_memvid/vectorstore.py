@@ -260,7 +260,8 @@ class MemvidVectorStore(Searches):
     def delete(self, ids: Iterable[str] | None = None, *, filter: Filter | None = None, **unknown: Any) -> bool:
         """Delete by id, by filter, or what both name. With neither, delete all, as LangChain's contract says.
 
-        An empty list deletes nothing. Until the memory is compacted, ``Memory.open(path, as_of=…)`` shows the past.
+        An empty list deletes nothing, and an empty filter alone raises ``InvalidInputError``. Until the memory is
+        compacted, ``Memory.open(path, as_of=…)`` shows the past.
 
         Returns:
             True: ids that are not there are passed over, and a real failure raises.

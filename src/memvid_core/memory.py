@@ -69,7 +69,7 @@ class Memory(AsyncMemory):
         codec_options: Mapping[str, Any] | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         description: str = "",
-        hnsw: bool = False,
+        ivf: bool = False,
     ) -> Self:
         """Make a new memory and open it for writing.
 
@@ -84,7 +84,7 @@ class Memory(AsyncMemory):
             codec_options: Settings of the codec.
             index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
             description: A line for people, kept in the file.
-            hnsw: As in :meth:`open`.
+            ivf: As in :meth:`open`.
 
         Raises:
             MemoryExistsError: The path is taken.
@@ -100,7 +100,7 @@ class Memory(AsyncMemory):
                 codec_options=codec_options,
                 index_dir=index_dir,
                 description=description,
-                hnsw=hnsw,
+                ivf=ivf,
             )
         )
 
@@ -115,7 +115,7 @@ class Memory(AsyncMemory):
         index_dir: str | os.PathLike[str] | None = None,
         force: bool = False,
         show_progress: bool | None = None,
-        hnsw: bool = False,
+        ivf: bool = False,
     ) -> Self:
         """Open an existing memory.
 
@@ -129,12 +129,11 @@ class Memory(AsyncMemory):
                 written.
             force: Take ``embedder`` although another wrote the memory.
             show_progress: Whether a rebuild of the index shows a bar; None shows it on a terminal.
-            hnsw: Search vectors through an HNSW graph, for which there is the extra ``hnsw``: faster on hundreds of
-                thousands of records, for a slow build, the graph in RAM, and a hit that may be missed. A writer saves
-                the graph when it closes. Others may open the same memory without it.
+            ivf: Search vectors through an inverted file, in lists around centroids: several times faster on hundreds
+                of thousands of records, for lists that are made at the first search and a hit in a hundred that may
+                be missed. A writer saves the lists when it closes. Others may open the same memory without them.
 
         Raises:
-            MissingExtraError: ``hnsw``, and usearch is not installed.
             MemoryNotFoundError: There is no such file.
             NotAMemoryError: It is no MP4, or one that carries no memory.
             UnsupportedFormatError: A newer version wrote it.
@@ -150,7 +149,7 @@ class Memory(AsyncMemory):
                 index_dir=index_dir,
                 force=force,
                 show_progress=show_progress,
-                hnsw=hnsw,
+                ivf=ivf,
             )
         )
 
@@ -259,11 +258,11 @@ class Memory(AsyncMemory):
             How many were deleted.
 
         Raises:
-            InvalidInputError: Neither ids nor a filter was given.
+            InvalidInputError: Neither ids nor a filter was given, or only a filter that is empty and so means all.
             FilterError: The filter is wrong.
         """
         self._check_writable()
-        if ids is None and where is None:
+        if ids is None and not where:
             raise InvalidInputError("say what to delete: ids, where=, or both; clear() deletes everything")
         return self._writer.delete(lambda view: self._selected(view, ids, where))
 

@@ -15,7 +15,6 @@ from memvid_core.embedding import Embedder, FittableEmbedder, as_embedder
 from memvid_core.errors import EmbedderMismatchError, InvalidInputError, MemoryExistsError, MemoryNotFoundError
 from memvid_core.generation import View
 from memvid_core.index.folder import IndexFolder
-from memvid_core.index.hnsw import graph_class
 from memvid_core.journal import Journal
 from memvid_core.locking import WriterLock
 from memvid_core.replica import Replica
@@ -60,11 +59,9 @@ def create(
     codec_options: Mapping[str, Any] | None,
     index_dir: StrPath | None,
     description: str,
-    hnsw: bool,
+    ivf: bool,
 ) -> Opened:
     """A new memory, as :meth:`memvid_core.Memory.create` describes it."""
-    if hnsw:
-        graph_class()
     in_ram = path == IN_RAM
     if not isinstance(description, str):
         raise InvalidInputError(f"description is a str, not of type {type(description).__name__}")
@@ -92,7 +89,7 @@ def create(
         )
         try:
             root = None if file is None else _index_root(file, index_dir)
-            replica = Replica(journal, "a", root, embedder=made, hnsw=hnsw)
+            replica = Replica(journal, "a", root, embedder=made, ivf=ivf)
         except BaseException:
             journal.close()
             if file is not None:
@@ -114,13 +111,11 @@ def open_existing(
     index_dir: StrPath | None,
     force: bool,
     show_progress: bool | None,
-    hnsw: bool,
+    ivf: bool,
 ) -> Opened:
     """An existing memory, as :meth:`memvid_core.Memory.open` describes it."""
     if mode not in ("r", "a"):
         raise InvalidInputError(f"mode is 'r' or 'a', not {mode!r}")
-    if hnsw:
-        graph_class()
     if as_of is not None and mode == "a":
         raise InvalidInputError("the past cannot be written: as_of goes with mode='r'")
     if path == IN_RAM:
@@ -132,7 +127,7 @@ def open_existing(
         lock = _acquire(file) if mode == "a" else None
         chosen = _matching(embedder, journal.header.embedder, journal.header.vectors, force=force)
         root = _index_root(file, index_dir)
-        replica = Replica(journal, mode, root, embedder=chosen, show_progress=show_progress, hnsw=hnsw)
+        replica = Replica(journal, mode, root, embedder=chosen, show_progress=show_progress, ivf=ivf)
         try:
             pinned = None if as_of is None else maintenance.past_view(replica, as_of)
             if pinned is not None and isinstance(chosen, FittableEmbedder):

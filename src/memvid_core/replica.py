@@ -63,7 +63,7 @@ class Replica:
         index_root: The index folder; None keeps the index in RAM.
         embedder: For a memory that stores no vectors: they are made again when the index is.
         show_progress: Whether a rebuild shows a bar; None shows it on a terminal.
-        hnsw: Whether vectors are searched through a graph.
+        ivf: Whether vectors are searched through an inverted file.
         cache_bytes: How much of what was read last to keep.
     """
 
@@ -75,11 +75,11 @@ class Replica:
         *,
         embedder: Embedder | None = None,
         show_progress: bool | None = None,
-        hnsw: bool = False,
+        ivf: bool = False,
         cache_bytes: int = 128 << 20,
     ) -> None:
         self._mode = mode
-        self._strategy: Literal["auto", "hnsw"] = "hnsw" if hnsw else "auto"
+        self._strategy: Literal["auto", "ivf"] = "ivf" if ivf else "auto"
         self._root = index_root
         self._embedder = embedder
         self._show_progress = show_progress

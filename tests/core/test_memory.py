@@ -108,8 +108,11 @@ class TestWriting:
         assert len(memory) == 0
 
     def test_delete_wants_to_know_what(self, memory: Memory) -> None:
-        with pytest.raises(InvalidInputError, match="clear"):
-            memory.delete()
+        memory.add(["a"])
+        for call in (memory.delete, lambda: memory.delete(where={}), lambda: memory.delete(None, where=None)):
+            with pytest.raises(InvalidInputError, match="clear"):
+                call()
+        assert len(memory) == 1
 
     def test_records_without_vectors_are_found_by_words_and_filters(self, memory: Memory) -> None:
         memory.add(["with one", "without any"], [{"n": 1}, {"n": 2}], ["a", "b"], vectors=[np.ones(DIMENSION), None])

@@ -6,7 +6,6 @@ import asyncio
 import random
 import shutil
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,13 +24,12 @@ from memvid_core import (
     HashingEmbedder,
     InvalidInputError,
     Memory,
-    MissingExtraError,
     QueryError,
     Recency,
     Record,
     searching,
 )
-from memvid_core.index import hnsw
+from memvid_core.index import vectors
 from memvid_core.searching import Mode, Searcher
 from tests.core.embedders import DIMENSION, embed
 
@@ -240,41 +238,27 @@ def test_a_search_in_a_memory_that_is_closed_meanwhile_says_so(tmp_path: Path, m
         memory.search("text", k=1, where=close, mode=mode)
 
 
-def test_a_memory_searched_through_a_graph_opens_without_it_too(
+def test_a_memory_searched_through_lists_opens_without_them_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hnsw, "_LEAST_ROWS", 64)
+    monkeypatch.setattr(vectors, "AUTO_FLOATS", 64)  # lists are made of codes, and codes for more rows than these
     path = tmp_path / "m.mp4"
     texts = [f"text {i}" for i in range(300)]
-    with Memory.create(path, embed, hnsw=True) as memory:
+    with Memory.create(path, embed, ivf=True) as memory:
         memory.add(texts[:200], [{"n": i % 4} for i in range(200)])
         assert memory.search(texts[7], k=1, mode="dense")[0].text == texts[7]
-    assert list(tmp_path.rglob("*.usearch"))
-    with Memory.open(path, "a", embedder=embed) as memory:  # a writer that knows nothing of the graph
+    assert list(tmp_path.rglob("*.lists"))
+    with Memory.open(path, "a", embedder=embed) as memory:  # a writer that knows nothing of the lists
         memory.add(texts[200:], [{"n": 5}] * 100)
         plain = {text: ids_of(memory.search(text, k=5, mode="dense")) for text in texts[::20]}
-    with Memory.open(path, embedder=embed, hnsw=True) as memory:
+    with Memory.open(path, embedder=embed, ivf=True) as memory:
         assert {text: ids_of(memory.search(text, k=5, mode="dense")) for text in texts[::20]} == plain
         assert memory.search(texts[250], k=1, where={"n": 5}, mode="dense")[0].text == texts[250]
-    (graph,) = tmp_path.rglob("*.usearch")
-    size = graph.stat().st_size
-    with Memory.open(path, "a", embedder=embed, hnsw=True) as memory:  # a writer that adds nothing saves what it built
+    (lists,) = tmp_path.rglob("*.lists")
+    size = lists.stat().st_size
+    with Memory.open(path, "a", embedder=embed, ivf=True) as memory:  # a writer that adds nothing saves what it made
         memory.search(texts[250], k=1, mode="dense")
-    assert graph.stat().st_size > size
-
-
-def test_without_the_graphs_package_a_memory_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "m.mp4"
-    monkeypatch.setitem(sys.modules, "usearch", None)
-    monkeypatch.setitem(sys.modules, "usearch.index", None)
-    with pytest.raises(MissingExtraError, match=r"memvid-core\[hnsw\]"):
-        Memory.create(path, embed, hnsw=True)
-    assert not any(tmp_path.iterdir())
-    Memory.create(path, embed).close()
-    with pytest.raises(MissingExtraError, match=r"memvid-core\[hnsw\]"):
-        Memory.open(path, embedder=embed, hnsw=True)
+    assert lists.stat().st_size > size
 
 
 def test_many_questions_at_once_answer_as_one_by_one() -> None:

@@ -32,7 +32,7 @@ def delete(
     What is deleted stays in the past (`--as-of`) and in the file until `memvid compact`.
     """
     condition = parse_object(where, "--where")
-    if not ids and condition is None:
+    if not ids and not condition:
         raise typer.BadParameter("say what to delete: ids, --where, or both", param_hint="IDS")
     wanted = list(dict.fromkeys(ids)) if ids else None
     with opened(memory_path, "r" if dry_run else "a") as memory:

@@ -16,7 +16,7 @@ import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ __all__ = [
     "FileCodes",
     "Levels",
     "Quantizer",
+    "Question",
     "RamCodes",
     "load_codes",
     "save_codes",
@@ -50,6 +51,21 @@ _ENCODE_ROWS: Final = 4096
 _TOP_LEVEL: Final = 127
 _EIGEN_DIMENSION: Final = 768  # above it a full eigendecomposition takes longer than a few subspace iterations
 _SEED: Final = 0x6D656D76
+
+
+class Question(NamedTuple):
+    """What rows are compared with.
+
+    The weighted sum of a row's levels is its cosine, less a number that is the same for all rows and what lies in none
+    of the directions.
+
+    Attributes:
+        signs: (4,) uint64.
+        weights: (width,) float32, one for each level.
+    """
+
+    signs: Codes
+    weights: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -105,25 +121,19 @@ class Quantizer:
             part = unit[start : start + _ENCODE_ROWS]
             # One row is projected alone: a BLAS product would wake its threads for a few microseconds of work.
             projected = np.vecdot(self.directions, part) if len(part) == 1 else part @ self.directions.T
-            projected = projected.reshape(len(part), BITS)
-            projected -= self.offsets
-            signs[start : start + len(part)] = np.packbits(projected > 0.0, axis=1).view(np.uint64)
-            steps = projected[:, : self.width]
+            beyond = projected.reshape(len(part), BITS) - self.offsets
+            signs[start : start + len(part)] = np.packbits(beyond > 0.0, axis=1).view(np.uint64)
+            steps = beyond[:, : self.width]
             steps *= np.float32(1.0 / self.step)
             np.rint(steps, out=steps)
-            np.clip(steps, -_TOP_LEVEL, _TOP_LEVEL, out=steps)
-            levels[start : start + len(part)] = steps
+            levels[start : start + len(part)] = np.clip(steps, -_TOP_LEVEL, _TOP_LEVEL, out=steps)
         return signs, levels
 
-    def ask(self, query: Matrix) -> tuple[Codes, NDArray[np.float32]]:
-        """What a unit query is compared with: its signs, (4,) uint64, and a weight for each level, (width,) float32.
-
-        The weighted sum of a row's levels is the cosine, less a number that is the same for all rows and what lies in
-        none of the directions.
-        """
+    def ask(self, query: Matrix) -> Question:
+        """Encode a unit query, (d,)."""
         projected = np.vecdot(self.directions, query)
         signs = np.packbits(projected > self.offsets).view(np.uint64)
-        return signs, projected[: self.width] * np.float32(self.step)
+        return Question(signs, projected[: self.width] * np.float32(self.step))
 
 
 def _principal(centred: Matrix, count: int) -> Matrix:

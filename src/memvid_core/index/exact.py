@@ -78,9 +78,9 @@ def best(query: Matrix, vectors: Matrix, rows: Rows, k: int) -> tuple[Rows, NDAr
         Row numbers and float32 cosines in [-1, 1], best first; fewer than k when m is smaller.
     """
     wide = vectors.astype(np.float64)
-    scores = (wide * query.astype(np.float64)).sum(axis=1)
+    scores = np.vecdot(wide, query.astype(np.float64))
     # Rounding of the stored rows moves their length by up to 2**-11: divide it out, so that a vector finds itself at 1.
-    lengths = np.sqrt((wide * wide).sum(axis=1))
+    lengths = np.sqrt(np.vecdot(wide, wide))
     scores /= np.where(lengths > 0.0, lengths, 1.0)
     # Rounded to float32 before sorting: what the caller sees as equal is ordered by row.
     rounded = np.clip(scores, -1.0, 1.0).astype(np.float32)

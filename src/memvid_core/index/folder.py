@@ -53,7 +53,7 @@ class IndexFolder:
             each memory and generation, so that a compaction never changes what a reader has open.
         name: Tells this memory and generation from others.
         dtype: How rows of vectors are kept: ``"float16"`` or ``"float32"``.
-        strategy: How they are searched: ``"auto"``, or ``"hnsw"``, which keeps up all that "auto" needs.
+        strategy: How they are searched: ``"auto"``, or ``"ivf"``, which keeps up all that "auto" needs.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class IndexFolder:
         name: str,
         *,
         dtype: StoredDtype = "float16",
-        strategy: Literal["auto", "hnsw"] = "auto",
+        strategy: Literal["auto", "ivf"] = "auto",
     ) -> None:
         self.folder = None if root is None else root / name
         self._dtype: StoredDtype = dtype
@@ -202,7 +202,7 @@ class IndexFolder:
         """Force the vectors to the disk, and note how far what is there can be trusted after a power cut."""
         cursor = self.cursor
         unsynced = cursor is not None and cursor != self.catalog.state("synced")
-        if self._vectors is not None and (unsynced or self._strategy == "hnsw"):  # a graph is built by searching, too
+        if self._vectors is not None and (unsynced or self._strategy == "ivf"):  # lists are made by searching, too
             self._vectors.flush()
         if unsynced:
             with self.transaction():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from memvid_core.index.exact import ExactSearch, Rows, compare, exact_candidates
 from memvid_core.index.rows import Matrix, RowStore, widen
 from memvid_core.index.workers import split_over_cores
 
-__all__ = ["AUTO_FLOATS", "QuantizedSearch"]
+__all__ = ["AUTO_FLOATS", "Coded", "QuantizedSearch", "scan", "weigh"]
 
 AUTO_FLOATS: Final = 16384 * 384  # below this many stored numbers the exact search is as fast
 
@@ -153,6 +153,22 @@ def weigh(levels: Levels, rows: Rows, weights: Matrix) -> NDArray[np.float32]:
     return sums
 
 
+class Coded(NamedTuple):
+    """The codes of some rows.
+
+    Attributes:
+        generation: Under which they are kept in the folder; 0 where they are in RAM only.
+        quantizer: What made them.
+        signs: (blocks, 4, 8192) uint64.
+        levels: (rows, width) int8.
+    """
+
+    generation: int
+    quantizer: Quantizer
+    signs: Codes
+    levels: Levels
+
+
 class QuantizedSearch:
     """Sign codes over a ``RowStore``; rows too few to need codes are searched exactly.
 
@@ -230,23 +246,28 @@ class QuantizedSearch:
             self._codes = codes
         self._quantizer, self._coded = quantizer, rows
 
+    def coded(self, rows: int) -> Coded | None:
+        """The codes of the first ``rows`` rows; None where rows are so few that there are none."""
+        with self._lock:
+            if self._quantizer is None or rows < self._least_rows:
+                return None
+            return Coded(self._generation, self._quantizer, self._codes.blocks(rows), self._codes.levels(rows))
+
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
         """Rows that hold each query's best k, but for about one in a hundred."""
-        with self._lock:
-            quantizer, store = self._quantizer, self._codes
+        coded = self.coded(rows)
         passing = rows if mask is None else int(np.count_nonzero(mask))
-        if quantizer is None or rows < self._least_rows or passing <= max(_FEW, 32 * k, rows >> 8):
+        if coded is None or passing <= max(_FEW, 32 * k, rows >> 8):
             return self._exact.candidates(queries, k, rows, mask)
-        blocks, levels = store.blocks(rows), store.levels(rows)
         stored = self._store.view(rows)
         hidden = None if mask is None else np.subtract(mask.view(np.uint8), 1, dtype=np.uint8)  # False: 255
 
         def one(at: int) -> Rows:
-            signs, weights = quantizer.ask(queries[at])
-            distances = scan(blocks, signs, rows)
+            question = coded.quantizer.ask(queries[at])
+            distances = scan(coded.signs, question.signs, rows)
             if hidden is not None:
                 np.bitwise_or(distances, hidden, out=distances)
-            found = _nearest(distances, levels, weights, self._store, stored, queries[at], k, passing)
+            found = _nearest(distances, coded.levels, question.weights, self._store, stored, queries[at], k, passing)
             if found is None:
                 wanted = None if mask is None else np.flatnonzero(mask)
                 found = exact_candidates(stored, queries[at], k, wanted, slack_of(stored), self._store)

@@ -1,7 +1,7 @@
 """VectorIndex: cosine search over rows that grow by commits, exact while they are few, quantised when they are many.
 
 The rows lie in one matrix (``rows``); a strategy proposes the rows that may belong to the best k (``exact``,
-``quantized``, ``hnsw``), and the index scores the proposals itself, so every strategy gives the same scores and the
+``quantized``, ``ivf``), and the index scores the proposals itself, so every strategy gives the same scores and the
 same order.
 """
 
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, DimensionError, InvalidInputError, QueryError, ReadOnlyError
 from memvid_core.index.exact import ExactSearch, SearchStrategy, SklearnSearch, best
-from memvid_core.index.hnsw import HnswSearch
+from memvid_core.index.ivf import IvfSearch
 from memvid_core.index.quantized import AUTO_FLOATS, QuantizedSearch
 from memvid_core.index.rows import FileRows, IndexStaleError, RamRows, RowStore, StoredDtype, normalised
 
 __all__ = ["IndexStaleError", "StrategyName", "VectorIndex"]
 
-StrategyName = Literal["auto", "exact", "sklearn", "quantized", "hnsw"]
+StrategyName = Literal["auto", "exact", "sklearn", "quantized", "ivf"]
 
 MAX_DIMENSION: Final = 65536
 _NO_ROW: Final = -1
@@ -41,11 +41,10 @@ class VectorIndex:
         dtype: How rows are stored: "float16" or "float32".
         writable: Whether ``extend`` may be called; a reader never creates or changes a file.
         strategy: "auto" (exact while rows are few, then quantised), or one by name: "exact", "sklearn"
-            (``sklearn.neighbors.NearestNeighbors``), "quantized", "hnsw" (needs the extra of that name).
+            (``sklearn.neighbors.NearestNeighbors``), "quantized", "ivf" (lists around centroids).
 
     Raises:
         InvalidInputError: A dimension, dtype or strategy that does not exist.
-        MissingExtraError: The strategy's package is not installed.
         StorageError: The folder cannot be opened.
 
     Example:
@@ -89,8 +88,8 @@ class VectorIndex:
             return SklearnSearch(self._store)
         least_rows = 1 if strategy == "quantized" else -(-AUTO_FLOATS // self.dimension)
         quantized = QuantizedSearch(self._store, folder, writable=self._writable, least_rows=least_rows)
-        if strategy == "hnsw":
-            return HnswSearch(self._store, quantized, folder, writable=self._writable)
+        if strategy == "ivf":
+            return IvfSearch(quantized, folder, writable=self._writable)
         return quantized
 
     @property

@@ -21,16 +21,16 @@ from memvid_core.errors import (
     ClosedError,
     DimensionError,
     InvalidInputError,
-    MissingExtraError,
     QueryError,
     ReadOnlyError,
     StorageError,
     VectorError,
 )
 from memvid_core.index import exact as exact_module
-from memvid_core.index import hnsw as hnsw_module
+from memvid_core.index import ivf as ivf_module
 from memvid_core.index import quantized as quantized_module
 from memvid_core.index import rows as rows_module
+from memvid_core.index import vectors as vectors_module
 from memvid_core.index.codes import BLOCK_ROWS, FileCodes, Quantizer, RamCodes
 from memvid_core.index.estimate import Line, enough, upper_tail
 from memvid_core.index.rows import GrowingFile, narrow, normalised, widen
@@ -392,15 +392,17 @@ class TestQuantized(VectorIndexContract):
         monkeypatch.setattr(quantized_module, "_FEW", 8)
 
 
-class TestHnsw(VectorIndexContract):
-    strategy: StrategyName = "hnsw"
+class TestIvf(VectorIndexContract):
+    strategy: StrategyName = "ivf"
 
     @pytest.fixture(autouse=True)
-    def graph_even_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Build a graph from sixty-four rows on, and look at so much of it that small sets come out whole."""
-        monkeypatch.setattr(hnsw_module, "_LEAST_ROWS", 64)
-        monkeypatch.setattr(hnsw_module, "_BREADTH", 1024)
-        monkeypatch.setattr(hnsw_module, "_BUILD_THREADS", 1)
+    def lists_even_of_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make codes and lists from the first row on, and look into so many that small sets come out whole."""
+        monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1)
+        monkeypatch.setattr(quantized_module, "_FEW", 8)
+        monkeypatch.setattr(ivf_module, "_UNLISTED", 16)
+        for setting in ("_PROBES", "_COMPARED", "_MOST_PROBES"):
+            monkeypatch.setattr(ivf_module, setting, 1 << 16)
 
 
 # ------------------------------------------------------------------------------------------------------- recall
@@ -455,23 +457,104 @@ def test_quantised_search_after_the_data_moved_elsewhere() -> None:
     assert recall(index, np.concatenate((near, far)), -clustered(40, 48, seed=6), 10) >= 0.97
 
 
-def test_hnsw_recall(tmp_path: Path) -> None:
-    data, queries = clustered(8000, 48), clustered(50, 48, seed=9)
-    index = VectorIndex(48, folder=tmp_path, strategy="hnsw")
-    index.extend(0, data)
-    assert recall(index, data, queries, 10) >= 0.97
+@pytest.fixture
+def codes_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make codes, and so lists, from a thousand rows on."""
+    monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 48_000)
+
+
+@pytest.mark.usefixtures("codes_of_few")
+@pytest.mark.parametrize("noise", [0.05, 0.35, 0.8])
+def test_ivf_recall(tmp_path: Path, noise: float) -> None:
+    data, queries = clustered(30_000, 48, noise=noise), clustered(50, 48, seed=9, noise=noise)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    for first in range(0, 30_000, 7000):
+        index.extend(first, data[first : first + 7000])
+        assert recall(index, data[: first + 7000], queries, 10) >= 0.96
     index.flush()
-    again = VectorIndex(48, folder=tmp_path, strategy="hnsw", writable=False)
-    again.sync(8000)
-    assert recall(again, data, queries, 10) >= 0.97
-    assert recall(again, data, queries, 10, np.arange(8000) % 2 == 0) >= 0.97
+    again = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
+    again.sync(30_000)
+    for some in (index, again):
+        assert recall(some, data, queries, 10) >= 0.97
+        assert recall(some, data, queries, 100) >= 0.95
+        assert recall(some, data, queries, 10, np.arange(30_000) % 2 == 0) >= 0.97
+        assert recall(some, data, queries, 10, np.arange(30_000) % 300 == 0) >= 0.97
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "usearch", None)
-    monkeypatch.setitem(sys.modules, "usearch.index", None)
-    with pytest.raises(MissingExtraError, match=r"memvid-core\[hnsw\]"):
-        VectorIndex(4, strategy="hnsw")
+@pytest.mark.usefixtures("codes_of_few")
+def test_ivf_search_among_copies_and_rows_without_a_vector() -> None:
+    random = np.random.default_rng(0)
+    kinds = random.standard_normal((3, 48), dtype=np.float32)
+    data = kinds[random.integers(0, 3, 9000)]
+    data[::2] = 0.0
+    index = VectorIndex(48, strategy="ivf")
+    index.extend(0, data)
+    rows, _ = index.search(kinds[1], 15)
+    assert rows.tolist() == np.flatnonzero((data == kinds[1]).all(axis=1))[:15].tolist()
+
+
+@pytest.mark.usefixtures("codes_of_few")
+@pytest.mark.parametrize(
+    "harm", ["no lists", "no centroids", "torn lists", "torn centroids", "wild lists", "too long", "other names"]
+)
+def test_lists_that_cannot_be_used_are_made_again(tmp_path: Path, harm: str) -> None:
+    data = clustered(4000, 48)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data)
+    index.flush()
+    index.close()
+    lists, centroids = tmp_path / "ivf-1-4000.lists", tmp_path / "ivf-1-4000.centroids"
+    if harm.startswith("no "):
+        (lists if harm == "no lists" else centroids).unlink()
+    elif harm.startswith("torn "):
+        path = lists if harm == "torn lists" else centroids
+        path.write_bytes(path.read_bytes()[:-5])
+    elif harm == "wild lists":
+        lists.write_bytes(np.full(4000, 10**6, dtype="<i4").tobytes())
+    elif harm == "too long":
+        lists.write_bytes(lists.read_bytes() * 2)
+    else:
+        lists.rename(tmp_path / "ivf-1-many.lists")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    for writable in (False, True):
+        index = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=writable)
+        index.sync(4000)
+        assert recall(index, data, clustered(30, 48, seed=2), 10) >= 0.97
+        index.flush()
+        if not writable:
+            assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert len(np.fromfile(lists, dtype="<i4")) == 4000
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_a_disk_that_is_full_when_lists_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = clustered(3000, 48)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(StorageError, match="No space left"):
+            index.flush()
+    assert not list(tmp_path.glob("*.part"))
+    assert recall(index, data, data[::100], 10) >= 0.97
+    index.flush()
+    assert list(tmp_path.glob("*.lists"))
+
+
+def test_centroids_nearest_to_rows() -> None:
+    random = np.random.default_rng(0)
+    points = random.integers(-40, 41, (30, 20))
+    rows = (points[random.integers(0, 30, 3000)] + random.integers(-4, 5, (3000, 20))).astype(np.int8)
+    for count in (1, 2, 700):
+        levels = rows[:count]
+        found = ivf_module._Centroids(levels).nearest(rows)
+        distances = np.square(rows[:, None].astype(np.int32) - levels).sum(axis=2)
+        least = distances.min(axis=1)
+        assert np.mean(distances[np.arange(3000), found] == least) >= 0.99
 
 
 @pytest.mark.parametrize("name", ["dimension", "dtype", "strategy"])
@@ -486,7 +569,7 @@ def test_sklearn_is_imported_only_where_it_is_used() -> None:
     script = (
         "import sys, numpy as np; from memvid_core.index.vectors import VectorIndex\n"
         "index = VectorIndex(4); index.extend(0, np.eye(4, dtype=np.float32)); index.search(np.ones(4), 2)\n"
-        "assert not {'sklearn', 'scipy', 'usearch'} & set(sys.modules)\n"
+        "assert not {'sklearn', 'scipy'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 
@@ -677,7 +760,7 @@ def test_levels_tell_the_cosine(dimension: int) -> None:
     query = normalised(clustered(1, dimension, seed=4), dimension)[0]
     quantizer = Quantizer.fit(unit, 2000)
     _, levels = quantizer.encode(unit)
-    _, weights = quantizer.ask(query)
+    weights = quantizer.ask(query).weights
     assert levels.shape == (2000, dimension)
     assert np.abs(levels).max() == 127
     errors = levels @ weights - unit @ query
@@ -688,8 +771,9 @@ def test_the_same_sample_gives_the_same_quantizer() -> None:
     sample = normalised(clustered(500, 20), 20)
     first, second = Quantizer.fit(sample, 500), Quantizer.fit(sample, 500)
     assert (first.directions == second.directions).all()
-    for some, same in zip(first.encode(sample), second.encode(sample), strict=True):
-        assert np.array_equal(some, same)
+    (signs, levels), (same_signs, same_levels) = first.encode(sample), second.encode(sample)
+    assert np.array_equal(signs, same_signs)
+    assert np.array_equal(levels, same_levels)
 
 
 def test_one_row_is_coded_as_among_many() -> None:
@@ -701,7 +785,7 @@ def test_one_row_is_coded_as_among_many() -> None:
         sum(int(np.bitwise_count(quantizer.encode(row[None])[0] ^ signs[at]).sum()) for at, row in enumerate(unit)) <= 3
     )
     assert sum(int((quantizer.encode(row[None])[1] != levels[at]).sum()) for at, row in enumerate(unit)) <= 9
-    assert sum(int(np.bitwise_count(quantizer.ask(row)[0] ^ signs[at]).sum()) for at, row in enumerate(unit)) <= 3
+    assert sum(int(np.bitwise_count(quantizer.ask(row).signs ^ signs[at]).sum()) for at, row in enumerate(unit)) <= 3
 
 
 def test_widen_and_narrow_are_the_casts() -> None:

@@ -212,6 +212,12 @@ async def test_delete_of_none_deletes_all_as_the_contract_says(compass: MemvidVe
     assert contents(compass) == []
 
 
+def test_an_empty_filter_says_nothing_and_deletes_nothing(compass: MemvidVectorStore) -> None:
+    with pytest.raises(InvalidInputError, match="clear"):
+        compass.delete(filter={})
+    assert len(compass.memory) == len(COMPASS)
+
+
 async def test_delete_by_filter_and_by_both(compass: MemvidVectorStore) -> None:
     compass.delete(filter={"place": {"$lte": 1}})
     assert contents(compass) == ["north-east", "north", "west"]

@@ -16,6 +16,7 @@ from memvid_core.aio import AsyncMemory
 from memvid_core.embedding import Embedder, check_vector
 from memvid_core.errors import ClosedError, InvalidInputError, QueryError, ReadOnlyError, RecordNotFoundError
 from memvid_core.generation import View
+from memvid_core.index.ordering import by_value
 from memvid_core.model import Commit, Hit, MemoryInfo, Recency, Record, VerifyReport
 from memvid_core.opening import IN_RAM
 from memvid_core.searching import Fusion, Mode, Query, Rerank, Searcher, Where
@@ -331,23 +332,58 @@ class Memory(AsyncMemory):
             for _, record in view.generation.records(view):
                 yield record
 
-    def select(self, where: Mapping[str, Any] | None = None, *, limit: int | None = None) -> list[Record]:
-        """The records that match a filter, in the order added: at most ``limit`` of them; None matches all."""
-        view = self._view()
-        most = None if limit is None else check_count(limit, "limit is a number of records")
-        with view.generation.reading():
-            return [view.generation.record(row) for row in self._matching(view, where)[:most]]
+    def select(
+        self,
+        where: Mapping[str, Any] | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        order_by: str | None = None,
+        descending: bool = False,
+    ) -> list[Record]:
+        """The records that match a filter.
 
-    def ids(self, where: Mapping[str, Any] | None = None) -> list[str]:
-        """The ids of the records that match a filter, in the order they were added; no frame is read for it."""
+        Args:
+            where: A filter over metadata (see ``docs/filters.md``); None matches all.
+            limit: How many at most; only those are read from the file.
+            offset: How many to pass over first.
+            order_by: The metadata field whose values order them, numbers before strings, records with neither last;
+                ``"author.name"`` leads into a nested dict. By default they come in the order they were added.
+            descending: From the last to the first of that order.
+
+        Example:
+            >>> with Memory.create(":memory:") as memory:
+            ...     _ = memory.add(["old", "new"], [{"year": 1999}, {"year": 2026}])
+            ...     memory.select(order_by="year", descending=True, limit=1)[0].text
+            'new'
+        """
+        view = self._view()
+        first = check_count(offset, "offset is a number of records")
+        last = None if limit is None else first + check_count(limit, "limit is a number of records")
+        with view.generation.reading():
+            rows = self._matching(view, where, order_by, descending)
+            return [view.generation.record(row) for row in rows[first:last]]
+
+    def ids(
+        self, where: Mapping[str, Any] | None = None, *, order_by: str | None = None, descending: bool = False
+    ) -> list[str]:
+        """The ids of the records that match a filter, ordered as by :meth:`select`; no frame is read for it."""
         view = self._view()
         with view.generation.reading():
-            rows = self._matching(view, where)
+            rows = self._matching(view, where, order_by, descending)
             found = view.generation.index.catalog.ids(rows)
         return [found[row] for row in rows]
 
-    def _matching(self, view: View, where: Mapping[str, Any] | None) -> list[int]:
-        return self._selected(view, None, where) if where else np.flatnonzero(view.live).tolist()
+    def _matching(
+        self, view: View, where: Mapping[str, Any] | None, order_by: str | None, descending: bool
+    ) -> list[int]:
+        rows = self._selected(view, None, where) if where else np.flatnonzero(view.live).tolist()
+        if order_by is None:
+            return rows[::-1] if descending else rows
+        if not isinstance(order_by, str):
+            raise QueryError(f"order_by names a metadata field, as a str, not {order_by!r}")
+        with view.generation.index.catalog.reading() as connection:
+            return by_value(connection, rows, order_by, descending=descending)
 
     def search(
         self,

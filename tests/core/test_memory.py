@@ -194,6 +194,23 @@ class TestReading:
         assert memory.search("alpha", mode="dense")[0].vector is None
         assert np.allclose(memory.search("alpha", mode="dense", vectors=True)[0].vector, embed(["alpha"])[0])
 
+    def test_records_in_the_order_of_a_value(self, memory: Memory) -> None:
+        values: list[Any] = [3, "b", None, 1.5, [7], "a", {"x": 1}, 3, True, "é", -2]
+        memory.add([str(n) for n in range(11)], [{} if n == 4 else {"v": {"w": v}} for n, v in enumerate(values)])
+        texts = [record.text for record in memory.select(order_by="v.w")]
+        assert texts == ["10", "8", "3", "0", "7", "5", "1", "9", "2", "4", "6"]
+        falling = [record.text for record in memory.select(order_by="v.w", descending=True)]
+        assert falling == ["9", "1", "5", "0", "7", "3", "8", "10", "2", "4", "6"]
+        assert [record.text for record in memory.select(order_by="v.w", offset=2, limit=3)] == texts[2:5]
+        assert [record.text for record in memory.select({"v.w": {"$gt": 1}}, order_by="v.w")] == ["3", "0", "7"]
+        assert [record.text for record in memory.select(descending=True, limit=2)] == ["10", "9"]
+        assert memory.get(memory.ids(order_by="v.w"))[0].text == "10"
+        assert memory.ids(order_by="$id") == sorted(memory.ids())
+        assert memory.select(offset=50) == []
+        for wrong in ({"offset": -1}, {"order_by": 3}):
+            with pytest.raises(QueryError):
+                memory.select(**wrong)  # type: ignore[arg-type]
+
     def test_iteration_follows_the_order_of_adding(self, memory: Memory) -> None:
         memory.add([str(i) for i in range(50)])
         memory.delete(where=None, ids=[record.id for record in memory][10:20])

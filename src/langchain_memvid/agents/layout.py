@@ -14,12 +14,12 @@ from typing import Any, Final, Literal
 
 from memvid_core import InvalidInputError, Memory
 
-__all__ = ["BLOB", "CHECKPOINT", "EXPIRES", "FIELD", "FIELDS", "IN_RAM", "ITEM", "KIND", "META", "WRITE"]
+__all__ = ["BLOB", "CHECKPOINT", "CREATED", "EXPIRES", "FIELD", "FIELDS", "IN_RAM", "ITEM", "KIND", "META", "WRITE"]
 __all__ += ["from_text", "is_id_of", "meta_of", "open_memory", "parse_id", "record_id", "to_text"]
 
 IN_RAM: Final = ":memory:"
 META: Final = "langgraph"
-KIND, EXPIRES, FIELDS = f"{META}.kind", f"{META}.expires", f"{META}.fields"
+KIND, CREATED, EXPIRES, FIELDS = (f"{META}.{name}" for name in ("kind", "created_at", "expires", "fields"))
 ITEM, FIELD, CHECKPOINT, BLOB, WRITE = "item", "field", "checkpoint", "blob", "write"
 
 # Two of these sixteen characters stand for a byte. None is part of a word, so no blob ever turns up in a search by

@@ -25,7 +25,18 @@ from langgraph.store.base.embed import ensure_embeddings
 from typing_extensions import override
 
 from langchain_memvid.agents.items import Stored, check_ttl, item_id, items_where, matches, utc_now
-from langchain_memvid.agents.layout import EXPIRES, FIELD, FIELDS, IN_RAM, ITEM, KIND, is_id_of, open_memory, parse_id
+from langchain_memvid.agents.layout import (
+    CREATED,
+    EXPIRES,
+    FIELD,
+    FIELDS,
+    IN_RAM,
+    ITEM,
+    KIND,
+    is_id_of,
+    open_memory,
+    parse_id,
+)
 from langchain_memvid.agents.plan import Plan, check_keys
 from memvid_core import (
     DimensionError,
@@ -204,17 +215,18 @@ class MemvidStore(BaseStore):
             return []
         where = items_where(op.namespace_prefix, op.filter, self._lifetimes.from_(now))
         if op.query is None or op.query not in queries:  # it asks nothing
-            return [(found, None) for found in self._listed({"$and": [where, {KIND: ITEM}]})[op.offset : end]]
+            return [(found, None) for found in self._listed(where, op.offset, end)]
         ranked = self._ranked(op.query, vectors.queries.get(op.query), end, where)
         if len(ranked) < end:
-            without = {"$and": [where, {KIND: ITEM}, {FIELDS: 0}]}
-            ranked += [(found, None) for found in self._listed(without)]
+            without = {"$and": [where, {FIELDS: 0}]}
+            ranked += [(found, None) for found in self._listed(without, 0, end - len(ranked))]
         return ranked[op.offset : end]
 
-    def _listed(self, where: dict[str, Any]) -> list[Stored]:
-        """The items that match, in the order they were created: reading and updating do not move them."""
-        found = [stored for record in self.memory.select(where) if (stored := Stored.of(record)) is not None]
-        return sorted(found, key=lambda stored: stored.created)
+    def _listed(self, where: dict[str, Any], start: int, end: int) -> list[Stored]:
+        """Some of the items that match, in the order they were created: reading and updating do not move them."""
+        names = self.memory.ids({"$and": [where, {KIND: ITEM}]}, order_by=CREATED)
+        wanted = [name for name in names if is_id_of(ITEM, name)][start:end]
+        return [found for record in self.memory.get(wanted) if (found := Stored.of(record)) is not None]
 
     def _ranked(self, query: str, vector: Any, wanted: int, where: dict[str, Any]) -> list[tuple[Stored, float | None]]:
         """The best ``wanted`` items, each with the score of its best text."""

@@ -99,15 +99,14 @@ class Searches(VectorStore):
         mmr: Mapping[str, Any] | None = None,
         **others: Any,
     ) -> Asked:
-        known = _OF_THE_CORE if mmr is None else set()
-        unknown = others.keys() - _UNUSED - known
+        unknown = others.keys() - _UNUSED - _OF_THE_CORE
         if unknown:  # a mistyped filter that is passed over would show what it was to hide
             raise TypeError(
                 f"unknown search option {', '.join(sorted(unknown))}: there are filter, retrieval_mode, "
-                "score_threshold; for similarity alpha, fusion, recency; for MMR fetch_k, lambda_mult"
+                "score_threshold, alpha, fusion, recency; for MMR fetch_k, lambda_mult"
             )
         mode = self._mode(isinstance(question, str), retrieval_mode)
-        options = {name: value for name, value in others.items() if name in known and value is not None}
+        options = {name: value for name, value in others.items() if name in _OF_THE_CORE and value is not None}
         return Asked(question, k, to_where(filter), mode, score_threshold, {**options, **(mmr or {})}, mmr is not None)
 
     def _mode(self, has_words: bool, chosen: RetrievalMode | None) -> RetrievalMode:

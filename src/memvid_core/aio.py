@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from memvid_core.model import Hit
+from memvid_core.model import Hit, Recency
 
 if TYPE_CHECKING:
     from memvid_core.embedding import Embedder
     from memvid_core.generation import View
-    from memvid_core.searching import Mode, Query, Searcher, Where
+    from memvid_core.searching import Fusion, Mode, Query, Searcher, Where
     from memvid_core.writing import GivenVectors, Metadata, Writer
 
 __all__ = ["AsyncMemory"]
@@ -88,11 +88,15 @@ class AsyncMemory:
         *,
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
+        alpha: float | None = None,
+        fusion: Fusion = "score",
+        recency: Recency | None = None,
         vectors: bool = False,
     ) -> list[Hit]:
         """Async :meth:`Memory.mmr`."""
         view = await asyncio.to_thread(self._view)
-        asked = await self._aquery(query, k, where, mode or "dense", vectors=vectors)
+        options: dict[str, Any] = {"alpha": alpha, "fusion": fusion, "recency": recency, "vectors": vectors}
+        asked = await self._aquery(query, k, where, mode or "dense", **options)
         return await asyncio.to_thread(self._searcher.mmr, view, asked, fetch_k, lambda_mult)
 
     async def _aquery(

@@ -455,6 +455,9 @@ class Memory(AsyncMemory):
         *,
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
+        alpha: float | None = None,
+        fusion: Fusion = "score",
+        recency: Recency | None = None,
         vectors: bool = False,
     ) -> list[Hit]:
         """Hits that are good and unlike each other (maximal marginal relevance: Carbonell and Goldstein, 1998).
@@ -466,13 +469,17 @@ class Memory(AsyncMemory):
             mode: As in :meth:`search`; by default dense.
             fetch_k: How many candidates to choose from.
             lambda_mult: 1 is the plain ranking, 0 the greatest diversity.
+            alpha: As in :meth:`search`, and so are ``fusion`` and ``recency``.
+            fusion: How the candidates' halves are fused.
+            recency: Whether older candidates count less.
             vectors: Whether hits carry their stored vector.
 
         Returns:
             Hits in the order they were chosen.
         """
         view = self._view()
-        asked = self._query(query, k, where, mode or "dense", vectors=vectors)
+        options: dict[str, Any] = {"alpha": alpha, "fusion": fusion, "recency": recency, "vectors": vectors}
+        asked = self._query(query, k, where, mode or "dense", **options)
         return self._searcher.mmr(view, asked, fetch_k, lambda_mult)
 
     def _query(

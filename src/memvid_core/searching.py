@@ -155,7 +155,8 @@ class Searcher:
         if known is None:
             return pool[: query.k]
         matrix = np.stack([np.zeros_like(known) if hit.vector is None else hit.vector for hit in pool])
-        scores = None if query.mode == "dense" else [hit.score for hit in pool]
+        plain = query.mode == "dense" and query.recency is None  # then the vectors say it themselves
+        scores = None if plain else [hit.score for hit in pool]
         chosen = ranking.mmr(
             () if query.vector is None else query.vector, matrix, query.k, lambda_mult=lambda_mult, scores=scores
         )

@@ -327,7 +327,9 @@ def test_alpha_weighs_the_two_halves(make_store: MakeStore) -> None:
     store = make_store()
     store.add_texts(["by vector", "says north"], ids=["vector", "words"], vectors=[NORTH, [1.0, 0.0]])
     for alpha, first in ((1.0, "vector"), (0.0, "words")):
-        assert store.similarity_search("north", k=2, retrieval_mode="hybrid", alpha=alpha)[0].id == first
+        options: dict[str, Any] = {"retrieval_mode": "hybrid", "alpha": alpha}
+        assert store.similarity_search("north", k=2, **options)[0].id == first
+        assert store.max_marginal_relevance_search("north", k=2, **options)[0].id == first
 
 
 def test_age_can_count_and_ranks_can_be_fused(make_store: MakeStore) -> None:
@@ -336,9 +338,10 @@ def test_age_can_count_and_ranks_can_be_fused(make_store: MakeStore) -> None:
     age = Recency("at", half_life=3600.0 * 24 * 365)
     assert ids(store.similarity_search("north")) == ["old", "new"]
     assert ids(store.similarity_search("north", recency=age)) == ["new", "old"]
+    assert ids(store.max_marginal_relevance_search("north", lambda_mult=1.0, recency=age)) == ["new", "old"]
     assert ids(store.similarity_search("north", retrieval_mode="hybrid", fusion="rank")) == ["old", "new"]
-    with pytest.raises(TypeError, match="alpha"):
-        store.max_marginal_relevance_search("north", alpha=0.5)
+    with pytest.raises(TypeError, match="alpah"):
+        store.max_marginal_relevance_search("north", alpah=0.5)
 
 
 def test_without_the_embedder_that_wrote_it_a_file_is_searched_by_words(tmp_path: Path) -> None:

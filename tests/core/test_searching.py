@@ -85,6 +85,14 @@ def test_phrases_and_exclusions_bind_both_halves(memory: Memory) -> None:
     assert ids_of(memory.search('"jet engine"', k=6)) == ["engine"]
 
 
+def test_languages_named_by_a_letter_and_signs_are_told_apart() -> None:
+    with Memory.create(":memory:", None) as memory:
+        memory.add(["compiled from C", "compiled from C++", "compiled from C#"], ids=["c", "c++", "c#"])
+        for name in ("c++", "c#"):
+            assert ids_of(memory.search(name.upper(), k=1)) == [name]
+        assert set(ids_of(memory.search("compiled -C++"))) == {"c", "c#"}
+
+
 @pytest.mark.parametrize("fusion", ["score", "rank"])
 def test_alpha_leans_to_one_half(memory: Memory, fusion: Any) -> None:
     dense = ids_of(memory.search("the gas in an engine", k=3, mode="dense"))

@@ -4,7 +4,8 @@ One analyser serves every language, because nobody says in advance which one a t
 
 - words of scripts that write spaces are folded (NFKC, case, accents), and stemmed where they are letters a to z;
 - runs of scripts that write none become character bigrams, and a last character alone;
-- Korean words become bigrams, their particles being glued on, and their first bigram again as a beginning (``^``).
+- Korean words become bigrams, their particles being glued on, and their first bigram again as a beginning (``^``);
+- C++, C#, F# and their like are the letter, and a word of their own beside it.
 
 Tokens are numbered in the order they come out, so that a phrase is a run of consecutive numbers.
 """
@@ -24,7 +25,7 @@ from memvid_core.index.stem import STOP_STEMS, stem
 
 __all__ = ["ANALYSER", "Query", "fold", "parse", "plain_query", "snippet", "tokenize"]
 
-ANALYSER: Final = "fold+porter+bigram/1"
+ANALYSER: Final = "fold+porter+bigram/2"
 """Name and version of the analyser; an index written by another one is rebuilt."""
 
 MAX_QUERY_CHARACTERS: Final = 8192
@@ -51,6 +52,10 @@ _HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
 # Marks that belong to a word but that ``\w`` leaves out: it would cut Arabic, Hebrew and Indic words in pieces.
 _MARKS = "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc"
 _MARKS += "\u06df-\u06e8\u06ea-\u06ed\u0711-\u07f3\u0816-\u082d\u0898-\u0963\u0981-\u0df3\u0f18-\u0fbc\u1dc0-\u1dff"
+
+# A letter whose signs make it another name. The letter stays a word: who asks for "C" is shown "C++", too.
+_SIGNED = re.compile(r"(?<!\w)([a-z])(\+\+|#)(?![^\W\d]|[+#])")
+_SIGNS: Final = {"++": "plusplus", "#": "sharp"}
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 _WORD = re.compile(rf"[\w{_MARKS}{_GRAM_RANGES}]+")
@@ -96,6 +101,8 @@ def tokenize(text: str) -> list[str]:
         ['the', 'wing', 'of', 'gpt', '4']
         >>> tokenize("여의도에서")
         ['^여의', '여의', '의도', '도에', '에서']
+        >>> tokenize("C++ and C")
+        ['c', 'cplusplu', 'and', 'c']
     """
     return [token for word in words(text) for token in analyse(word)]
 
@@ -103,6 +110,8 @@ def tokenize(text: str) -> list[str]:
 def words(text: str) -> list[str]:
     """Cut a folded copy of a text into its surface words, each to be given to :func:`analyse`."""
     folded = fold(text)
+    if "++" in folded or "#" in folded:
+        folded = _SIGNED.sub(lambda found: f"{found[1]} {found[1]}{_SIGNS[found[2]]} ", folded)
     return _ASCII_WORD.findall(folded) if folded.isascii() else _WORD.findall(folded)
 
 

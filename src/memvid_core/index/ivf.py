@@ -2,8 +2,9 @@
 
 An inverted file (Jegou, Douze, Schmid, "Product Quantization for Nearest Neighbor Search", TPAMI 2011) over the codes
 that the quantised search keeps of each row. A query scans the signs of all centroids, orders the nearest by their
-levels, weighs the levels of the rows in their lists, and proposes the best of those. A row gets its list through
-groups of centroids, so that it is compared with a few hundred of them and not with all.
+levels, weighs the levels of the rows in their lists, learns from these how far rows stray from their centroids *here*,
+and looks into further lists until the number of rows that it must expect to have missed is small. A row gets its list
+through groups of centroids, so that it is compared with a few hundred of them and not with all.
 
 The quantised search stands beside this one, kept up to date, too: it answers what lists are no good for, and an index
 that one process opens with lists another may open without.
@@ -17,14 +18,15 @@ import re
 import threading
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import StorageError
 from memvid_core.index.codes import BITS, Codes, Levels, Quantizer, Question, RamCodes
-from memvid_core.index.exact import Rows
+from memvid_core.index.estimate import enough, upper_tail
+from memvid_core.index.exact import Rows, kth_best
 from memvid_core.index.quantized import Coded, QuantizedSearch, scan, weigh
 from memvid_core.index.rows import Matrix
 
@@ -36,12 +38,13 @@ _TRAINING_ROWS: Final = 8  # rows a centroid is the mean of
 _REFIT_GROWTH: Final = 4  # rows grown by this factor since the centroids were fitted: fit again
 _GROUPS_ASKED: Final = 6  # groups of centroids that a row is compared with
 _UNLISTED: Final = 4096  # newest rows whose lists are looked up one by one, at least; one in 32 of many rows
-_WEIGHED: Final = 12  # centroids whose levels are looked at, times probes
-_PROBES: Final = 28  # lists a search looks into, at most, beside 2 k
-_ENOUGH: Final = 40  # rows of lists, times probes, after which it looks into no further one
-_MOST_PROBES: Final = 512  # when a filter would need more than these, beside 2 k, the search beside it is as good
+_PROBES: Final = 24  # lists looked into before the first estimate, beside k
+_WEIGHED: Final = 24  # centroids whose levels are looked at, times those: a search looks into no other lists
+_MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
+_MOST_ROWS: Final = 8192  # of lists, that are weighed at most, beside the first: there recall gives way to time
+_MOST_PROBES: Final = 512  # when a filter would need more than these at first, the search beside it is as good
+_TOO_MANY_ROWS: Final = 1 << 16  # so it is when the first lists hold more than these, as among copies of one vector
 _COMPARED: Final = 112  # rows of those lists that are read and compared, beside 4 k
-_MOST_ROWS: Final = 1 << 16  # when the lists hold more, as among copies of one vector, the search beside it is as good
 _BATCH_ROWS: Final = 8192
 _SEED: Final = 0x6D656D76
 _FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists|part)")
@@ -104,6 +107,18 @@ class _Centroids:
                 found[some[better]] = members[first[better]]
 
 
+class _Lists(NamedTuple):
+    """Rows list after list, and where each list begins; rows after them are found by their centroid.
+
+    Attributes:
+        order: (n,) int32, the rows from 0 to n - 1.
+        starts: (centroids + 2,) int64; the last list is of rows without a vector.
+    """
+
+    order: NDArray[np.int32]
+    starts: NDArray[np.int64]
+
+
 class _InvertedFile:
     """Which centroid each row is nearest to, and the rows of each centroid.
 
@@ -120,13 +135,11 @@ class _InvertedFile:
         self.known = 0  # rows that have a list
         self._codes = RamCodes(quantizer.width)
         self._codes.write(0, _signs(centroids), centroids)
-        self._centre = quantizer.offsets[: quantizer.width] * np.float32(quantizer.step)
         points = centroids * np.float32(quantizer.step)
-        self._halves = np.vecdot(points, points) / 2
+        # A query's distance from a centroid, squared and halved, is its own part, and this, less the weighed levels.
+        self._shift = np.vecdot(points, points) / 2 + points @ quantizer.offsets[: quantizer.width]
         self._nearest = np.empty(0, dtype=np.int32)  # by row; a row without a vector has the number after the last
-        self._listed = 0  # rows that stand in `_order`, list after list; newer ones are found in `_nearest`
-        self._order = np.empty(0, dtype=np.int32)
-        self._starts = np.zeros(len(centroids) + 2, dtype=np.int64)
+        self._lists = _Lists(np.empty(0, dtype=np.int32), np.zeros(len(centroids) + 2, dtype=np.int64))
 
     @classmethod
     def fit(cls, coded: Coded) -> _InvertedFile:
@@ -155,8 +168,8 @@ class _InvertedFile:
     def forget(self, first_row: int) -> None:
         """The rows from ``first_row`` on are written anew."""
         self.known = min(self.known, first_row)
-        if self._listed > self.known:
-            self._listed, self._starts = 0, np.zeros_like(self._starts)
+        if len(self._lists.order) > self.known:
+            self._lists = _Lists(self._lists.order[:0], np.zeros_like(self._lists.starts))
 
     def grow(self, levels: Levels) -> None:
         """Give the rows that have none a list; ``levels`` are those of all rows."""
@@ -171,40 +184,77 @@ class _InvertedFile:
             nearest[:] = self._finder.nearest(some)
             nearest[(some == self._without).all(axis=1)] = len(self.centroids)
             self.known = start + len(some)
-        if self.known - self._listed > max(_UNLISTED, self._listed >> 5):
-            order = np.argsort(self.nearest, kind="stable").astype(np.int32)
-            starts = np.zeros_like(self._starts)
+        listed = len(self._lists.order)
+        if self.known - listed > max(_UNLISTED, listed >> 5):
+            starts = np.zeros_like(self._lists.starts)
             np.cumsum(np.bincount(self.nearest, minlength=len(starts) - 1), out=starts[1:])
-            self._order, self._starts, self._listed = order, starts, self.known
+            self._lists = _Lists(np.argsort(self.nearest, kind="stable").astype(np.int32), starts)
 
     @cached_property
     def _without(self) -> Levels:
         """The levels of a row without a vector."""
         return self.quantizer.encode(np.zeros((1, self.quantizer.directions.shape[1]), dtype=np.float32))[1]
 
-    def look(self, question: Question, probes: int, rows: int) -> Rows:
-        """The rows below ``rows`` in the lists of the centroids nearest to a query, in no order."""
-        lists = self._nearest_lists(question, probes)
-        starts = self._starts[lists]
-        sizes = self._starts[lists + 1] - starts
-        ends = np.cumsum(sizes)
-        last = int(np.searchsorted(ends, _ENOUGH * probes)) + 1
-        lists, starts, sizes, ends = lists[:last], starts[:last], sizes[:last], ends[:last]
-        at = np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1])
-        asked = np.zeros(len(self.centroids) + 1, dtype=np.bool_)
-        asked[lists] = True
-        newest = np.flatnonzero(asked[self._nearest[self._listed : self.known]]) + self._listed
-        found = np.concatenate((self._order[at], newest))
-        return found if rows >= self.known else found[found < rows]
+    def look(
+        self, question: Question, k: int, levels: Levels, mask: NDArray[np.bool_] | None, passing: int
+    ) -> tuple[Rows, NDArray[np.float32]]:
+        """The rows in the lists that hold a query's best k, but for about one in a hundred, and their weighed levels.
 
-    def _nearest_lists(self, question: Question, probes: int) -> Rows:
-        """Numbers of the centroids nearest to a query, nearest first: signs pick some, levels order them."""
+        Args:
+            question: The query.
+            k: At least 1.
+            levels: Of all rows that there are.
+            mask: Which of them may be found; None for all.
+            passing: How many these are.
+        """
+        lists, rows, share = self._lists, len(levels), passing / len(levels)
+        nearest = self._nearest
+
+        def weighed(asked: Rows) -> tuple[Rows, NDArray[np.float32]]:
+            """The rows of some lists: those in order of their lists, and the newest."""
+            starts = lists.starts[asked]
+            sizes = lists.starts[asked + 1] - starts
+            ends = np.cumsum(sizes)
+            at = np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1] if len(ends) else 0)
+            wanted = np.zeros(len(self.centroids) + 1, dtype=np.bool_)
+            wanted[asked] = True
+            newest = np.flatnonzero(wanted[nearest[len(lists.order) : rows]]) + len(lists.order)
+            found = np.concatenate((lists.order[at], newest))
+            found = found if rows >= len(lists.order) else found[found < rows]
+            found = found if mask is None else found[mask[found]]
+            return found, weigh(levels, found, question.weights)
+
+        probes = int((_PROBES + k) / share)
+        near, inner = self._nearest_lists(question, probes)
+        sizes = lists.starts[near + 1] - lists.starts[near]
+        if sizes[:probes].sum() > _TOO_MANY_ROWS:
+            return near[:0], inner[:0]
+        found, sums = weighed(near[:probes])
+        if len(found) < k or probes >= len(near):
+            return found, sums
+        of_list = np.zeros(len(self.centroids) + 1, dtype=np.float32)
+        of_list[near] = inner
+        astray = sums - of_list[nearest[found]]
+        sigma = max(float(np.sqrt(np.vecdot(astray, astray) / len(astray))), 1e-6)
+        away = (kth_best(sums, k) - inner[probes:]).astype(np.float64) / sigma
+        chances = sizes[probes:] * share * upper_tail(away)
+        order = np.argsort(-chances)
+        most = int(np.searchsorted(np.cumsum(sizes[probes:][order]) * share, _MOST_ROWS))
+        more, more_sums = weighed(near[probes:][order[: min(enough(chances[order], _MISSED * k), most)]])
+        return np.concatenate((found, more)), np.concatenate((sums, more_sums))
+
+    def _nearest_lists(self, question: Question, probes: int) -> tuple[Rows, NDArray[np.float32]]:
+        """Numbers of centroids near a query, the nearest ``probes`` first, and their weighed levels."""
         count = len(self.centroids)
         distances = scan(self._codes.blocks(count), question.signs, count)
-        within = np.bincount(distances).cumsum()
-        near = np.flatnonzero(distances <= np.searchsorted(within, min(_WEIGHED * probes, count)))
-        inner = weigh(self.centroids, near, question.weights - self._centre)
-        return near[np.argsort(self._halves[near] - inner)[:probes]]  # as the distances are ordered
+        stride = max(1, count >> 13)
+        within = np.bincount(distances[::stride]).cumsum() * stride
+        near = np.flatnonzero(distances <= np.searchsorted(within, min(_WEIGHED * probes, within[-1])))
+        inner = weigh(self.centroids, near, question.weights)
+        if probes < len(near):
+            order = np.argpartition(self._shift[near] - inner, probes)
+            near, inner = near[order], inner[order]
+        return near, inner
 
 
 def _signs(levels: Levels) -> Codes:
@@ -297,32 +347,23 @@ class IvfSearch:
         """The rows of the nearest lists whose levels are best; a filter has more lists looked into, or none at all."""
         coded = self._beside.coded(rows)
         passing = rows if mask is None else int(np.count_nonzero(mask))
-        probes = (_PROBES + 2 * k) * rows // max(passing, 1)
-        if coded is None or probes > _MOST_PROBES + 2 * k:
+        if coded is None or (_PROBES + k) * rows > _MOST_PROBES * passing:
             return self._beside.candidates(queries, k, rows, mask)
-        questions = [coded.quantizer.ask(query) for query in queries]
         with self._lock:
             file = self._grow(coded)
-            looked = [file.look(question, probes, rows) for question in questions]
-        found = [self._closest(coded.levels, *some, k, mask) for some in zip(questions, looked, strict=True)]
+        compared = _COMPARED + 4 * k
+        found = []
+        for query in queries:
+            near, sums = file.look(coded.quantizer.ask(query), k, coded.levels, mask, passing)
+            if len(near) > compared:
+                near = near[np.argpartition(-sums, compared - 1)[:compared]]
+            found.append(np.sort(near))
         short = [at for at, near in enumerate(found) if len(near) < min(k, passing)]
         if short:
             better = self._beside.candidates(queries[short], k, rows, mask)
             for at, near in zip(short, better, strict=True):
                 found[at] = near
         return found
-
-    @staticmethod
-    def _closest(levels: Levels, question: Question, near: Rows, k: int, mask: NDArray[np.bool_] | None) -> Rows:
-        """Those of some rows that are worth reading; none, if there are too many to look at."""
-        near = near if mask is None else near[mask[near]]
-        compared = _COMPARED + 4 * k
-        if len(near) > _MOST_ROWS:
-            return near[:0]
-        if len(near) > compared:
-            sums = weigh(levels, near, question.weights)
-            near = near[np.argpartition(-sums, compared - 1)[:compared]]
-        return np.sort(near)
 
     def flush(self) -> None:
         """Save centroids and lists; lists come last, under their name at once, so all is found whole or not at all."""

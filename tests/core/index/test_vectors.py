@@ -401,8 +401,9 @@ class TestIvf(VectorIndexContract):
         monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1)
         monkeypatch.setattr(quantized_module, "_FEW", 8)
         monkeypatch.setattr(ivf_module, "_UNLISTED", 16)
-        for setting in ("_PROBES", "_COMPARED", "_MOST_PROBES"):
+        for setting in ("_PROBES", "_COMPARED"):
             monkeypatch.setattr(ivf_module, setting, 1 << 16)
+        monkeypatch.setattr(ivf_module, "_MOST_PROBES", 1 << 32)
 
 
 # ------------------------------------------------------------------------------------------------------- recall

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -14,10 +15,10 @@ from memvid_core.generation import View
 from memvid_core.journal.compaction import rewrite
 from memvid_core.model import Commit, Damage, MemoryInfo, VerifyReport
 from memvid_core.progress import progress
-from memvid_core.replica import Replica
+from memvid_core.replica import Replica, beside
 from memvid_core.video.file import sync_folder
 
-__all__ = ["history", "info", "past_view", "save", "verify"]
+__all__ = ["compact", "history", "info", "past_view", "save", "verify"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOW_PROGRESS_BYTES = 32 << 20
@@ -95,6 +96,43 @@ def past_view(replica: Replica, as_of: int | datetime) -> View:
     return replica.view_at(commit)
 
 
+def compact(replica: Replica, *, keep_history: bool, drop_damaged: bool) -> int:
+    """Write the memory anew without deleted records and swap it in; returns the bytes saved."""
+    with replica.writing() as view:
+        video, header = replica.journal.video, replica.journal.header
+        before = video.size()
+        header = msgspec.structs.replace(
+            header,
+            generation=header.generation + 1,
+            history_from=header.history_from if keep_history else view.commit,
+            dimension=replica.dimension,
+        )
+        target = beside(video.target) if isinstance(video.target, Path) else io.BytesIO()
+        if isinstance(target, Path):
+            target.unlink(missing_ok=True)  # left by one that was interrupted
+        source = replica.journal_copy()
+        try:
+            with progress("Compacting", before, show=None if before > _SHOW_PROGRESS_BYTES else False) as advance:
+                made = rewrite(
+                    source,
+                    target,
+                    video.codec,
+                    header,
+                    view.live,
+                    keep_history=keep_history,
+                    drop_damaged=drop_damaged,
+                    advance=advance,
+                )
+        except BaseException:
+            if isinstance(target, Path):
+                target.unlink(missing_ok=True)
+            raise
+        finally:
+            source.close()
+        replica.swap(made)
+        return before - replica.journal.video.size()
+
+
 def save(replica: Replica, view: View, path: str | os.PathLike[str]) -> None:
     """Write the records of a view into a memory of their own at ``path``, whole or not at all."""
     target, own = Path(path), replica.journal.video.target
@@ -108,19 +146,19 @@ def save(replica: Replica, view: View, path: str | os.PathLike[str]) -> None:
         history_from=view.commit,
         dimension=replica.dimension,
     )
-    beside = target.with_name(f"{target.name}.saving")
-    beside.unlink(missing_ok=True)  # left by a save that was killed
+    half = target.with_name(f"{target.name}.saving")
+    half.unlink(missing_ok=True)  # left by a save that was killed
     try:
         total = source.video.size()
         with progress("Saving", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
-            rewrite(source, beside, source.video.codec, header, view.live, upto=view.commit, advance=advance).close()
+            rewrite(source, half, source.video.codec, header, view.live, upto=view.commit, advance=advance).close()
         try:
-            os.replace(beside, target)
+            os.replace(half, target)
         except OSError as exc:
             raise StorageError(f"cannot put the memory at {target}: {exc}") from exc
         sync_folder(target.parent)
     finally:
-        beside.unlink(missing_ok=True)
+        half.unlink(missing_ok=True)
 
 
 def verify(replica: Replica) -> VerifyReport:

@@ -577,7 +577,7 @@ class Memory(AsyncMemory):
             StorageError: There is no room for the new file beside the old one. The old one stays.
         """
         self._check_writable()
-        return self._replica.compact(keep_history=keep_history, drop_damaged=drop_damaged)
+        return maintenance.compact(self._replica, keep_history=keep_history, drop_damaged=drop_damaged)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a memory cannot be copied or pickled: Memory.open({self.path!r}) opens its file once more")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import sqlite3
@@ -28,12 +27,12 @@ from memvid_core.index.filters import encode_metadata
 from memvid_core.index.folder import Change, IndexFolder
 from memvid_core.index.rows import StoredDtype
 from memvid_core.index.vectors import IndexStaleError
+from memvid_core.index.wal import is_busy
 from memvid_core.journal import Batch, Cursor, Entry, Header, Journal
-from memvid_core.journal.compaction import rewrite
 from memvid_core.progress import progress
 from memvid_core.video.file import sync_folder
 
-__all__ = ["NewRecords", "Replica", "metadata_json"]
+__all__ = ["NewRecords", "Replica", "beside", "metadata_json"]
 
 Vectors = list[tuple[NDArray[np.int64], NDArray[Any]]]
 """Row numbers and the matrix of their vectors."""
@@ -396,55 +395,25 @@ class Replica:
 
     # --- looking after it ---
 
-    def compact(self, *, keep_history: bool = False, drop_damaged: bool = False) -> int:
-        """Write the journal anew without deleted records and swap it in; returns the bytes saved."""
-        with self.writing() as view:
-            before = self.journal.video.size()
-            header = msgspec.structs.replace(
-                self.journal.header,
-                generation=self.journal.header.generation + 1,
-                history_from=self.journal.header.history_from if keep_history else view.commit,
-                dimension=self.dimension,
-            )
-            target = self.journal.video.target
-            beside = _beside(target) if isinstance(target, Path) else io.BytesIO()
-            if isinstance(beside, Path):
-                beside.unlink(missing_ok=True)  # left by one that was interrupted
-            source = self.journal_copy()
-            try:
-                show = None if before > _SHOW_PROGRESS_BYTES else False
-                with progress("Compacting", before, show=show) as advance:
-                    made = rewrite(
-                        source,
-                        beside,
-                        self.journal.video.codec,
-                        header,
-                        view.live,
-                        keep_history=keep_history,
-                        drop_damaged=drop_damaged,
-                        advance=advance,
-                    )
-            except BaseException:
-                if isinstance(beside, Path):
-                    beside.unlink(missing_ok=True)
-                raise
-            finally:
-                source.close()
-            self._swap(made)
-            return before - self.journal.video.size()
+    def swap(self, made: Journal) -> None:
+        """Put another file in the place of the memory's own, and go on with it; call it inside :meth:`writing`.
 
-    def _swap(self, made: Journal) -> None:
-        """Put the new file in the old one's place and go on with it."""
-        path, beside = self.journal.video.target, made.video.target
-        if isinstance(path, Path) and isinstance(beside, Path):
+        Args:
+            made: The same memory's next generation, at :func:`beside` its path, or in RAM.
+
+        Raises:
+            StorageError: The system refuses, as Windows does while another process reads. The old file is still there.
+        """
+        path, new = self.journal.video.target, made.video.target
+        if isinstance(path, Path) and isinstance(new, Path):
             made.close()
             self._stale = True  # an interrupt from here on only means that the next call looks which file is there
             if os.name == "nt":  # which replaces no open file
                 self.journal.close()
             try:
-                os.replace(beside, path)
+                os.replace(new, path)
             except OSError as exc:
-                beside.unlink(missing_ok=True)
+                new.unlink(missing_ok=True)
                 if os.name == "nt":
                     self._go_on_with(Journal.open(path, self._mode))
                 raise StorageError(
@@ -460,7 +429,7 @@ class Replica:
         if self._root is not None:
             IndexFolder.sweep(self._root, _index_name(self.journal.header))
         if isinstance(self.journal.video.target, Path):
-            _beside(self.journal.video.target).unlink(missing_ok=True)
+            beside(self.journal.video.target).unlink(missing_ok=True)
 
     def journal_copy(self) -> Journal:
         """A second journal over the same file, to walk without moving this one."""
@@ -490,11 +459,11 @@ def _check_idle(exc: Exception) -> None:
     Raises:
         StorageError: It is busy.
     """
-    if isinstance(exc, sqlite3.Error) and getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+    if is_busy(exc):
         raise StorageError("another process has been writing the index for a minute; try again") from exc
 
 
-def _beside(path: Path) -> Path:
+def beside(path: Path) -> Path:
     """Where a compaction writes."""
     return path.with_name(path.name + ".compacting")
 

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal, get_args
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -119,11 +118,15 @@ class Searcher:
         if query.k <= 0 or not view.rows:
             return []
         with view.generation.reading():
-            if callable(query.where):
-                ranked = self._accepted(view, query, query.where)
-            else:
-                ranked = self._rank(view, query, query.pool, self._mask(view, query.where))
-            return self._decode(view, self._adjusted(view, ranked, query), query)
+            return self._decode(view, self._best(view, query), query)
+
+    def _best(self, view: View, query: Query) -> Ranked:
+        """The best ``k`` rows."""
+        if callable(query.where):
+            ranked = self._accepted(view, query, query.where)
+        else:
+            ranked = self._rank(view, query, query.pool, self._mask(view, query.where))
+        return self._adjusted(view, ranked, query)
 
     def many(self, view: View, queries: Sequence[Query]) -> list[list[Hit]]:
         """Hits for each of several questions that differ in their vectors alone, in one pass over the index."""
@@ -150,21 +153,22 @@ class Searcher:
         if not _is_fraction(lambda_mult):
             raise InvalidInputError(f"lambda_mult is a number from 0 to 1, not {lambda_mult!r}")
         candidates = max(query.k, check_count(fetch_k, "fetch_k is a number of candidates"))
-        pool = self.hits(view, replace(query, k=candidates, vectors=True))
-        known = next((hit.vector for hit in pool if hit.vector is not None), None)
-        if known is None:
-            return pool[: query.k]
-        matrix = np.stack([np.zeros_like(known) if hit.vector is None else hit.vector for hit in pool])
-        plain = query.mode == "dense" and query.recency is None  # then the vectors say it themselves
-        scores = None if plain else [hit.score for hit in pool]
-        chosen = ranking.mmr(
-            () if query.vector is None else query.vector, matrix, query.k, lambda_mult=lambda_mult, scores=scores
-        )
-        picked = [pool[i] for i in chosen.tolist()]
-        return [
-            msgspec.structs.replace(hit, rank=rank, vector=hit.vector if query.vectors else None)
-            for rank, hit in enumerate(picked)
-        ]
+        if query.k <= 0 or not view.rows:
+            return []
+        with view.generation.reading():
+            pool = self._best(view, replace(query, k=candidates))
+            if view.generation.index.vectors() is None:
+                chosen = np.arange(min(query.k, len(pool)))
+            else:
+                plain = query.mode == "dense" and query.recency is None  # then the vectors say it themselves
+                chosen = ranking.mmr(
+                    () if query.vector is None else query.vector,
+                    self._unit_vectors(view, pool.rows),
+                    query.k,
+                    lambda_mult=lambda_mult,
+                    scores=None if plain else pool.scores,
+                )
+            return self._decode(view, pool.taken(chosen), query)
 
     def _mask(self, view: View, where: Mapping[str, Any] | None) -> NDArray[np.bool_]:
         """The live rows that match a filter."""

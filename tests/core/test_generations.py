@@ -116,13 +116,15 @@ if sys.platform != "win32":  # where a writer closes its own file for the swap, 
             threads = [threading.Thread(target=look, args=(memory,)) for memory in (writer, reader, reader)]
             for thread in threads:
                 thread.start()
-            for i in range(8):
-                writer.add(f"more {i}", ids=f"more {i}")
-                writer.delete(f"more {i - 1}")
-                writer.compact()
-            done.set()
-            for thread in threads:
-                thread.join()
+            try:
+                for i in range(8):
+                    writer.add(f"more {i}", ids=f"more {i}")
+                    writer.delete(f"more {i - 1}")
+                    writer.compact()
+            finally:
+                done.set()
+                for thread in threads:
+                    thread.join()
         assert wrong == []
 
 

@@ -17,7 +17,7 @@ from tests.core.embedders import embed
 
 PACKAGE = str(Path(memvid_core.__file__).parent)
 # Where state changes hands: elsewhere an interrupt is an exception like any other.
-FUNCTIONS = {"transaction", "_change", "snapshot", "commit", "_apply", "_swap", "_go_on_with", "_catch_up", "_follow"}
+FUNCTIONS = {"transaction", "_change", "snapshot", "commit", "_apply", "swap", "_go_on_with", "_catch_up", "_follow"}
 
 CHANGES: dict[str, tuple[Callable[[Memory], Any], set[str]]] = {
     "add": (lambda memory: memory.add(["new", "again"], ids=["new", "a"]), {"a", "b", "c", "new"}),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.index import wal
 from memvid_core.index.filters import register_functions
 
 __all__ = ["Catalog", "CommitRow", "FrameRow", "RecordRow"]
@@ -88,7 +89,7 @@ class Catalog:
         self._read_lock = self._write_lock
         try:
             if path is not None:
-                self._writer.execute("PRAGMA journal_mode = WAL")
+                wal.turn_on(self._writer, _BUSY_SECONDS)
                 # In WAL mode this costs no fsync a commit, and a power cut leaves an old catalog, never a broken one.
                 self._writer.execute("PRAGMA synchronous = NORMAL")
                 self._reader, self._read_lock = _connect(path), threading.RLock()

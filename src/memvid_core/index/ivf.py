@@ -52,7 +52,10 @@ _FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists|part)")
 
 def _nearest(rows: Matrix, points: Matrix) -> NDArray[np.int32]:
     """The point nearest to each row, by comparing all: (n,) int32."""
-    found: NDArray[np.int32] = (rows @ points.T - np.vecdot(points, points) / 2).argmax(axis=1).astype(np.int32)
+    found, halves = np.empty(len(rows), dtype=np.int32), np.vecdot(points, points) / 2
+    for start in range(0, len(rows), _BATCH_ROWS):
+        some = rows[start : start + _BATCH_ROWS]
+        found[start : start + len(some)] = (some @ points.T - halves).argmax(axis=1)
     return found
 
 
@@ -308,7 +311,7 @@ class IvfSearch:
         for path in [] if self._folder is None else self._folder.glob(f"ivf-{coded.generation}-*.lists"):
             fitted, width = path.stem.rpartition("-")[2], coded.quantizer.width
             try:
-                if not fitted.isdigit() or path.stat().st_size > 4 * len(coded.levels):  # never committed
+                if not fitted.isdecimal() or path.stat().st_size > 4 * len(coded.levels):  # never committed
                     continue
                 nearest = np.fromfile(path, dtype="<i4").astype(np.int32)
                 centroids = np.fromfile(path.with_suffix(".centroids"), dtype=np.int8)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import StorageError
+from memvid_core.index import wal
 from memvid_core.index.block import (
     BLOCK_ROWS,
     INSERT_BLOCK,
@@ -372,7 +373,8 @@ def _connect(path: Path | None, writable: bool) -> sqlite3.Connection:
         if writable:
             sqlite = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
             # A power cut may undo the last commits, never damage the file: rows then tell what is missing.
-            for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 4194304"):
+            wal.turn_on(sqlite, _BUSY_SECONDS)
+            for pragma in ("synchronous = NORMAL", "journal_size_limit = 4194304"):
                 sqlite.execute(f"PRAGMA {pragma}")
         else:
             sqlite = _connect_reader(path)

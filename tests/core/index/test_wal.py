@@ -1,0 +1,36 @@
+"""The write-ahead log is turned on although somebody else is at work in the same new database."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from memvid_core.index import wal
+
+
+def test_who_comes_second_waits_for_the_first(tmp_path: Path) -> None:
+    first = sqlite3.connect(tmp_path / "new.sqlite", isolation_level=None)
+    second = sqlite3.connect(tmp_path / "new.sqlite", isolation_level=None, check_same_thread=False, timeout=60)
+    first.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(sqlite3.OperationalError) as refused:
+        wal.turn_on(second, patience=0.0)
+    assert wal.is_busy(refused.value)
+    waiting = threading.Thread(target=wal.turn_on, args=(second, 60.0))
+    waiting.start()
+    first.execute("COMMIT")
+    waiting.join()
+    for connection in (first, second):
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        connection.close()
+
+
+def test_what_is_no_database_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("this is no database, and long enough to be told from one" * 50)
+    connection = sqlite3.connect(tmp_path / "text")
+    with pytest.raises(sqlite3.DatabaseError) as refused:
+        wal.turn_on(connection, patience=60.0)
+    assert not wal.is_busy(refused.value)
+    connection.close()

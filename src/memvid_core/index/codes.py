@@ -306,6 +306,7 @@ def _parts(first_row: int, codes: Codes) -> list[tuple[int, int, Codes]]:
 
 
 _PARAMETERS: Final = re.compile(r"quantizer-(\d+)\.npz")
+_CODES: Final = re.compile(r"codes-(\d+)\.(?:bits|levels)")
 
 
 def _generations(folder: Path) -> list[int]:
@@ -352,7 +353,7 @@ def save_codes(folder: Path, quantizer: Quantizer, fill: Any) -> tuple[int, File
     Returns:
         The generation's number and its codes. Older generations are removed where no reader holds them.
     """
-    older = [int(name.stem.rsplit("-", 1)[1]) for name in folder.glob("codes-*.bits") if name.stem[6:].isdigit()]
+    older = {int(name[1]) for path in folder.glob("codes-*") if (name := _CODES.fullmatch(path.name))}
     generation = max([*older, *_generations(folder)], default=0) + 1
     codes = FileCodes(folder, generation, quantizer.width, writable=True)
     try:
@@ -376,9 +377,7 @@ def save_codes(folder: Path, quantizer: Quantizer, fill: Any) -> tuple[int, File
             raise
         raise StorageError(f"cannot write quantizer-{generation}.npz in {folder}: {exc.strerror}") from exc
     for old in older:
-        # Windows refuses while a reader has it mapped; the next fit tries again.
-        with contextlib.suppress(OSError):
-            (folder / f"quantizer-{old}.npz").unlink(missing_ok=True)
-            for path in _files(folder, old):
+        for path in (folder / f"quantizer-{old}.npz", *_files(folder, old)):
+            with contextlib.suppress(OSError):  # Windows refuses while a reader has it mapped; the next fit tries again
                 path.unlink(missing_ok=True)
     return generation, codes

@@ -193,7 +193,7 @@ def test_any_flipped_byte_gives_the_payload_or_a_typed_error() -> None:
 
 
 def test_the_writer_takes_larger_modules_when_small_ones_do_not_come_back() -> None:
-    codec = QRCodec("compact", module=2, crf=51, frame_size=256, error_correction="L")
+    codec = QRCodec("compact", module=2, crf=51, frame_size=256, error_correction="L", stream=1)
     payloads = payloads_of(codec.capacity, 10)
     data, _ = video_of(codec, payloads)
     assert read_all(data) == list(enumerate(payloads))

@@ -131,8 +131,8 @@ class Memory(AsyncMemory):
             force: Take ``embedder`` although another wrote the memory.
             show_progress: Whether a rebuild of the index shows a bar; None shows it on a terminal.
             ivf: Search vectors through an inverted file, in lists around centroids: several times faster on hundreds
-                of thousands of records, for lists that are made at the first search and a hit in a hundred that may
-                be missed. A writer saves the lists when it closes. Others may open the same memory without them.
+                of thousands of records, for lists that are made at the first search and a hit or two in a hundred that
+                may be missed. A writer saves the lists when it closes. Others may open the same memory without them.
 
         Raises:
             MemoryNotFoundError: There is no such file.
@@ -350,6 +350,10 @@ class Memory(AsyncMemory):
             order_by: The metadata field whose values order them, numbers before strings, records with neither last;
                 ``"author.name"`` leads into a nested dict. By default they come in the order they were added.
             descending: From the last to the first of that order.
+
+        Raises:
+            QueryError: A number below 0, or an ``order_by`` that is no str.
+            FilterError: The filter is wrong.
 
         Example:
             >>> with Memory.create(":memory:") as memory:

@@ -16,8 +16,8 @@ def is_busy(exc: BaseException) -> bool:
 def turn_on(connection: sqlite3.Connection, patience: float) -> None:
     """Switch a database to the write-ahead log, for good.
 
-    The switch needs the database for itself, and SQLite does not wait for it: of two that open a new database at once,
-    as a writer and a reader do after a compaction, one would be told that it is locked.
+    Of two that switch a new database at the same moment, as a writer and a reader do after a compaction, SQLite refuses
+    one at once, whatever its timeout: each holds what the other waits for.
 
     Args:
         connection: In no transaction.

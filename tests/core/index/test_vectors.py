@@ -495,6 +495,57 @@ def test_ivf_search_among_copies_and_rows_without_a_vector() -> None:
 
 
 @pytest.mark.usefixtures("codes_of_few")
+def test_ivf_looks_into_further_lists_where_the_first_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ivf_module, "_PROBES", -8)  # beside k: two lists at first, of some thousand
+    monkeypatch.setattr(ivf_module, "_WEIGHED", 200)
+    data, queries = clustered(20_000, 48, noise=0.8), clustered(50, 48, seed=9, noise=0.8)
+    index = VectorIndex(48, strategy="ivf")
+    index.extend(0, data)
+    assert recall(index, data, queries, 10) >= 0.9
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_ivf_rows_written_anew_get_lists_anew() -> None:
+    data = clustered(9000, 48)
+    index = VectorIndex(48, strategy="ivf")
+    index.extend(0, data)
+    index.search(data[0], 1)
+    index.extend(3000, -data[3000:])
+    rows, _ = index.search(-data[3000::60], 1)
+    assert rows[:, 0].tolist() == list(range(3000, 9000, 60))
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_ivf_rows_without_a_vector_are_in_no_list() -> None:
+    data = clustered(4000, 48)
+    data[::2] = 0.0
+    index = VectorIndex(48, strategy="ivf")
+    index.extend(0, data)
+    index.search(data[1], 1)
+    file = index._search._file  # type: ignore[attr-defined]
+    assert (file.nearest[::2] == len(file.centroids)).all()
+    assert (file.nearest[1::2] < len(file.centroids)).all()
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_ivf_lists_are_fitted_once_and_again_when_there_are_many_more_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantized_module, "_REFIT_UNTIL", 1000)  # the codes stay what they are
+    data = clustered(20_000, 48)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    for first, last, fitted in ((0, 4000, 4000), (4000, 9000, 4000), (9000, 20_000, 20_000)):
+        index.extend(first, data[first:last])
+        index.flush()
+        assert [path.name for path in tmp_path.glob("*.lists")] == [f"ivf-1-{fitted}.lists"]
+    index.close()
+    monkeypatch.setattr(ivf_module._InvertedFile, "fit", None)  # who opens it takes what is there
+    again = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
+    again.sync(20_000)
+    assert recall(again, data, clustered(30, 48, seed=2), 10) >= 0.97
+
+
+@pytest.mark.usefixtures("codes_of_few")
 @pytest.mark.parametrize(
     "harm", ["no lists", "no centroids", "torn lists", "torn centroids", "wild lists", "too long", "other names"]
 )

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from numpy.typing import ArrayLike
 
+from memvid_core.embedding import FittableEmbedder
 from memvid_core.model import Hit, Recency
+from memvid_core.threads import WriterThread, run_in_thread
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from memvid_core.embedding import Embedder
     from memvid_core.generation import View
     from memvid_core.searching import Fusion, Mode, Query, Searcher, Where
-    from memvid_core.writing import GivenVectors, Metadata, Writer
+    from memvid_core.writing import GivenVectors, Metadata, VectorType, Writer
 
 __all__ = ["AsyncMemory"]
 
 
 class AsyncMemory:
-    """Async twins of the methods that wait for a disk or a model; none of them blocks the event loop."""
+    """Async twins of the methods that wait for a disk, a lock or a model; none of them blocks the event loop.
+
+    Commits are made in a thread of the memory's own, reads in a few threads that all memories share: none in the
+    default executor of the event loop.
+    """
 
     if TYPE_CHECKING:  # what Memory brings
         _searcher: Searcher
         _writer: Writer
+        _thread: WriterThread
 
         @property
         def embedder(self) -> Embedder | None:
@@ -34,7 +45,9 @@ class AsyncMemory:
 
         def _view(self) -> View: ...
 
-        def _query(self, *args: Any, **options: Any) -> Query: ...
+        def _answer(self, question: Callable[[View], T]) -> T: ...
+
+        def _query(self, view: View, *args: Any, **options: Any) -> Query: ...
 
         def default_mode(self, text: str | None) -> Mode:
             """What a search does when it is not told."""
@@ -45,6 +58,79 @@ class AsyncMemory:
         def delete(self, ids: Any = None, *, where: Any = None) -> int:
             """Delete records."""
 
+        def update(self, record_id: str, *, text: str | None = None, metadata: Metadata | None = None) -> None:
+            """Replace a record's text or metadata."""
+
+        def close(self) -> None:
+            """Close the file."""
+
+    # --- opening and closing ---
+
+    @classmethod
+    async def aopen(
+        cls,
+        path: str | os.PathLike[str],
+        mode: str = "r",
+        *,
+        embedder: object = None,
+        as_of: int | datetime | None = None,
+        index_dir: str | os.PathLike[str] | None = None,
+        force: bool = False,
+        show_progress: bool | None = None,
+        ivf: bool = False,
+        create: bool = False,
+        timeout: float = 30.0,  # noqa: ASYNC109  # of later commits, not of this call
+    ) -> Self:
+        """Async :meth:`Memory.open`.
+
+        Example:
+            >>> import asyncio
+            >>> from memvid_core import Memory
+            >>> async def count() -> int:
+            ...     async with await Memory.aopen("async.mp4", "a", create=True) as memory:
+            ...         await memory.aadd("the wing lifts")
+            ...         return len(memory)
+            >>> asyncio.run(count())
+            1
+        """
+        options = {"as_of": as_of, "force": force, "show_progress": show_progress, "create": create}
+        shared = {"embedder": embedder, "index_dir": index_dir, "ivf": ivf, "timeout": timeout}
+        opened: Self = await run_in_thread(partial(cast(Any, cls).open, path, mode, **options, **shared))
+        return opened
+
+    @classmethod
+    async def acreate(
+        cls,
+        path: str | os.PathLike[str] = ":memory:",
+        embedder: object = None,
+        codec: str = "pcm",
+        vectors: VectorType | None = None,
+        *,
+        codec_options: Mapping[str, Any] | None = None,
+        index_dir: str | os.PathLike[str] | None = None,
+        description: str = "",
+        ivf: bool = False,
+        timeout: float = 30.0,  # noqa: ASYNC109  # of later commits, not of this call
+    ) -> Self:
+        """Async :meth:`Memory.create`."""
+        options = {"codec_options": codec_options, "index_dir": index_dir, "description": description}
+        shared = {"ivf": ivf, "timeout": timeout}
+        call = partial(cast(Any, cls).create, path, embedder, codec, vectors, **options, **shared)
+        made: Self = await run_in_thread(call)
+        return made
+
+    async def aclose(self) -> None:
+        """Async :meth:`Memory.close`, after the commits that were asked for before."""
+        await self._thread.run(self.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    # --- writing ---
+
     async def aadd(
         self,
         texts: Iterable[str] | str,
@@ -54,17 +140,22 @@ class AsyncMemory:
         *,
         delete: Iterable[str] | str = (),
     ) -> list[str]:
-        """Async :meth:`Memory.add`; the embedder's own async method is awaited, once."""
+        """Async :meth:`Memory.add`; the embedder's own async method is awaited, once.
+
+        A task that is cancelled while it waits may have committed: the commit itself runs to its end in its thread.
+        """
         self._check_writable()
-        writer = self._writer
-        prepared = await asyncio.to_thread(writer.prepare, texts, metadata, ids, delete)
-        if not prepared.rows:
-            return await asyncio.to_thread(lambda: writer.store(prepared, (), given=False))
-        await asyncio.to_thread(writer.fit, prepared, learn=vectors is None)
-        if vectors is not None:
-            return await asyncio.to_thread(lambda: writer.store(prepared, writer.given(prepared, vectors), given=True))
-        made = await writer.aembed(prepared)
-        return await asyncio.to_thread(writer.store, prepared, made, given=False)
+        return await self._writer.aadd(texts, metadata, ids, vectors, delete, self._thread)
+
+    async def aupdate(self, record_id: str, *, text: str | None = None, metadata: Metadata | None = None) -> None:
+        """Async :meth:`Memory.update`."""
+        await self._thread.run(partial(self.update, record_id, text=text, metadata=metadata))
+
+    async def adelete(self, ids: Iterable[str] | str | None = None, *, where: Mapping[str, Any] | None = None) -> int:
+        """Async :meth:`Memory.delete`."""
+        return await self._thread.run(partial(self.delete, ids, where=where))
+
+    # --- reading ---
 
     async def asearch(
         self,
@@ -75,9 +166,13 @@ class AsyncMemory:
         **options: Any,
     ) -> list[Hit]:
         """Async :meth:`Memory.search`, with its options."""
-        view = await asyncio.to_thread(self._view)  # before the question is embedded, as what embeds it may follow
-        asked = await self._aquery(query, k, where, mode, **options)
-        return await asyncio.to_thread(self._searcher.hits, view, asked)
+        embedding = options.pop("embedding", None)
+        if embedding is None:
+            embedding = await self._aembedded(query, mode)
+        return await run_in_thread(
+            self._answer,
+            lambda view: self._searcher.hits(view, self._query(view, query, k, where, mode, embedding, **options)),
+        )
 
     async def ammr(
         self,
@@ -94,29 +189,25 @@ class AsyncMemory:
         vectors: bool = False,
     ) -> list[Hit]:
         """Async :meth:`Memory.mmr`."""
-        view = await asyncio.to_thread(self._view)
         options: dict[str, Any] = {"alpha": alpha, "fusion": fusion, "recency": recency, "vectors": vectors}
-        asked = await self._aquery(query, k, where, mode or "dense", **options)
-        return await asyncio.to_thread(self._searcher.mmr, view, asked, fetch_k, lambda_mult)
+        chosen = mode or "dense"
+        embedding = await self._aembedded(query, chosen)
+        return await run_in_thread(
+            self._answer,
+            lambda view: self._searcher.mmr(
+                view, self._query(view, query, k, where, chosen, embedding, **options), fetch_k, lambda_mult
+            ),
+        )
 
-    async def _aquery(
-        self,
-        query: str | ArrayLike,
-        k: int,
-        where: Where | None,
-        mode: Mode | None,
-        embedding: ArrayLike | None = None,
-        **options: Any,
-    ) -> Query:
-        text = query if isinstance(query, str) and query.strip() and embedding is None else None
-        if text is not None and self.embedder is not None and (mode or self.default_mode(text)) != "lexical":
-            embedding = await self.embedder.aembed_query(text)
-        return self._query(query, k, where, mode, embedding, **options)
+    async def _aembedded(self, query: str | ArrayLike, mode: Mode | None) -> Any:
+        """Await a model's vector of a question; None where there is no need to, or the view has to be known first."""
+        if not isinstance(query, str) or not query.strip() or (mode or self.default_mode(query)) == "lexical":
+            return None
+        embedder = self.embedder
+        if embedder is None or isinstance(embedder, FittableEmbedder):  # which embeds in the thread, for its own view
+            return None
+        return await embedder.aembed_query(query)
 
     async def aget(self, ids: str | Iterable[str]) -> Any:
         """Async :meth:`Memory.get`."""
-        return await asyncio.to_thread(self.get, ids)
-
-    async def adelete(self, ids: Iterable[str] | str | None = None, *, where: Mapping[str, Any] | None = None) -> int:
-        """Async :meth:`Memory.delete`."""
-        return await asyncio.to_thread(lambda: self.delete(ids, where=where))
+        return await run_in_thread(self.get, ids)

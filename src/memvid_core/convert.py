@@ -7,22 +7,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from memvid_core.atomic import appearing
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, NotAMemoryError
-from memvid_core.locking import WriterLock
 from memvid_core.model import Damage
 from memvid_core.progress import progress
 from memvid_core.salvage import stage
 from memvid_core.transfer import Conversion, Replayed, copy, fold
 from memvid_core.video import get_codec
-from memvid_core.video.file import sync_folder
 from memvid_core.video.scan import Scan, ScanReport, Source, scan
 from memvid_core.writing import VectorType
 
@@ -30,7 +28,6 @@ __all__ = ["Conversion", "Recovery", "convert", "recover"]
 
 StrPath = str | os.PathLike[str]
 
-_WRITING = ".converting"
 _SHOW_PROGRESS_BYTES = 4 << 20
 
 
@@ -99,7 +96,7 @@ def convert(
     made_with = get_codec(codec, **(codec_options or {}))
     journal = Replayed.open(source)
     try:
-        with _beside(Path(target)) as beside:
+        with appearing(Path(target)) as beside:
             kind = vectors or ("int8" if codec == "qr" and journal.header.vectors != "none" else None)
             journal.prepare(kind or journal.header.vectors, embedder)
             size = journal.video.size()
@@ -152,7 +149,7 @@ def recover(
     staged = stage(found.streams[chosen])
     journal = Replayed.open(staged.file)
     try:
-        with _beside(Path(target)) as beside:
+        with appearing(Path(target)) as beside:
             journal.prepare(vectors or journal.header.vectors, embedder)
             written = copy(journal, beside, get_codec("pcm"), drop_damaged=True)
     finally:
@@ -189,24 +186,6 @@ def _stream(found: Scan, wanted: int | None) -> int:
     if wanted is not None and wanted not in sizes:
         raise NotAMemoryError(f"the pictures show no stream {wanted}; there are: {listed}")
     return next(iter(sizes)) if wanted is None else wanted
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A path to write to, whose file takes the target's name when the block ends well and is gone when it does not."""
-    _check_free(target)
-    lock = WriterLock(target)
-    lock.acquire()
-    beside = target.with_name(target.name + _WRITING)
-    try:
-        beside.unlink(missing_ok=True)  # left by a conversion that was killed
-        yield beside
-        _check_free(target)
-        os.replace(beside, target)
-        sync_folder(target.parent)
-    finally:
-        beside.unlink(missing_ok=True)
-        lock.release()
 
 
 def _check_free(target: Path) -> None:

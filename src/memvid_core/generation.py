@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.embedding import Embedder
 from memvid_core.errors import ClosedError, DamagedFrameError, StorageError
 from memvid_core.index.folder import IndexFolder
 from memvid_core.journal import Journal, RecordReader, RowFrame
@@ -33,6 +34,8 @@ class View:
     rows: int
     live: NDArray[np.bool_]
     dense: NDArray[np.bool_]
+    embedder: Embedder | None = None
+    """What made the vectors of this state: it knows what it knew then, whatever is learned later."""
     lost: int = 0
     """How many rows a damaged frame took away, with whatever they held."""
 
@@ -59,6 +62,7 @@ class Generation:
         self.journal = journal
         self.index = index
         self.closed = False
+        self._handed_on = False
         own = weakref.proxy(self)  # a circle would keep the files open until the collector comes by
         self.reader = RecordReader(journal.video, lambda number: own.record_frame(number), cache_bytes)
 
@@ -73,9 +77,9 @@ class Generation:
             raise DamagedFrameError(number, "it is not where a record goes on")
         return RowFrame(*found)
 
-    def empty(self, time: int = 0) -> View:
+    def empty(self, time: int = 0, embedder: Embedder | None = None) -> View:
         """The view before the first commit."""
-        return View(self, 0, time, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+        return View(self, 0, time, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_), embedder)
 
     def record(self, row: int) -> Record:
         """The record at ``row``, decoded from the video.
@@ -134,10 +138,16 @@ class Generation:
                 raise ClosedError("the memory was closed while it was being read") from exc
             raise
 
+    def hand_on(self) -> Journal:
+        """Give the journal to another generation, which closes it from now on."""
+        self._handed_on = True
+        return self.journal
+
     def close(self) -> None:
         """Close journal and index; closing twice is fine."""
         self.closed = True
-        self.journal.close()
+        if not self._handed_on:
+            self.journal.close()
         self.index.close()
 
     def __del__(self) -> None:

@@ -1,63 +1,180 @@
-"""WriterLock: one writer at a time across processes, and a clear word on who it is."""
+"""CommitLock: the right to commit to one file, held for one commit, across threads, processes and containers.
+
+The lock is the operating system's, on the memory file itself: whichever name or link leads to the file, there is one
+lock, and a process that dies gives it back. A second lock, on a small file in the index folder, is a queue: whoever
+waits takes a place there first, so a process that commits in a loop cannot take the lock again before others had it.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import time
+import weakref
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
-from filelock import FileLock, Timeout
+from memvid_core.errors import LockedError, StorageError
+from memvid_core.oslock import SystemLock, system_lock
 
-from memvid_core.errors import LockedError, ReadOnlyError
+__all__ = ["CommitLock"]
 
-__all__ = ["WriterLock"]
+_FIRST_PAUSE: Final = 50e-6
+_LONGEST_PAUSE: Final = 1e-3  # seconds between two tries of the one who is next
+_QUEUE_PAUSE: Final = 4e-3  # and of those behind it
+_NOTE_BYTES: Final = 256
 
 
-class WriterLock:
-    """The right to write one memory, held from ``acquire`` to ``release``.
+class CommitLock:
+    """Waits for the right to commit to one memory file, and names who holds it.
 
-    The lock is the operating system's, on a ``.lock`` file beside the memory, so a process that dies gives it back. Who
-    holds it is written to a file of its own, since a locked file cannot be read on every system.
+    Args:
+        system: The operating system's lock.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._owner = path.with_name(path.name + ".owner")
-        self._lock = FileLock(path.with_name(path.name + ".lock"), thread_local=False)
+    def __init__(self, system: SystemLock | None = None) -> None:
+        self._system = system_lock() if system is None else system
+        self._note: Path | None = None
+        self._queue = -1
+        self._held = -1
+        _open_locks.add(self)
 
-    def acquire(self) -> None:
-        """Take the lock at once.
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._held >= 0
+
+    def queue_at(self, note: Path | None) -> None:
+        """Say which file serves as queue and holds the name of the holder; None: there is none."""
+        if note != self._note:
+            queue, self._queue, self._note = self._queue, -1, note
+            if queue >= 0:
+                os.close(queue)
+
+    def acquire(self, descriptor: int, path: Path, timeout: float) -> None:
+        """Take the lock on an open file.
+
+        Args:
+            descriptor: The open file.
+            path: Its path, for the message.
+            timeout: How many seconds to wait; 0 tries once.
 
         Raises:
-            LockedError: Another writer holds it; the message says which process, on which machine, since when.
-            ReadOnlyError: The folder cannot be written.
+            LockedError: Somebody else held it all that time; the message names the process.
+            StorageError: The file system has no locks.
         """
+        deadline = time.monotonic() + timeout
+        queue = self._open_queue()
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout as exc:
-            raise LockedError(
-                f"{self._path} is open for writing by {self._holder()}; close it there, or open it with mode='r'"
-            ) from exc
+            queued = queue < 0 or self._wait(queue, deadline, _QUEUE_PAUSE)
+            try:
+                taken = queued and self._wait(descriptor, deadline, _LONGEST_PAUSE)
+            finally:
+                if queued and queue >= 0:
+                    self._system.unlock(queue)
         except OSError as exc:
-            raise ReadOnlyError(f"cannot lock {self._path} for writing: {exc}; open it with mode='r'") from exc
-        owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        with suppress(OSError):  # on a full disk the lock still holds; only its message is poorer
-            self._owner.write_text(json.dumps(owner), encoding="utf-8")
+            raise StorageError(
+                f"{path} cannot be locked for writing ({exc}): this file system has no locks; "
+                "copy the file to a local disk, or open it with mode='r'"
+            ) from exc
+        if not taken:
+            waited = f" for {timeout:g} s" if timeout else ""
+            raise LockedError(
+                f"{path} is being written by {self._holder()}{waited}; give a longer timeout=, or open it with mode='r'"
+            )
+        self._held = descriptor
+        self._sign()
 
-    def _holder(self) -> str:
-        try:
-            owner = json.loads(self._owner.read_text(encoding="utf-8"))
-            who = f"process {int(owner['pid'])} on {owner['host']} since {owner['since']}"
-            return f"{who} (this process)" if owner["pid"] == os.getpid() else who
-        except (OSError, ValueError, KeyError, TypeError):
-            return "another process"
+    def _wait(self, descriptor: int, deadline: float, longest: float) -> bool:
+        pause = _FIRST_PAUSE
+        while not self._system.try_lock(descriptor):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, pause * random.uniform(0.5, 1.0)))  # only so that waiters spread out
+            pause = min(2 * pause, longest)
+        return True
 
     def release(self) -> None:
         """Give the lock back; releasing twice is fine."""
-        if self._lock.is_locked:
-            with suppress(OSError):  # Windows deletes no file that another process is reading
-                self._owner.unlink(missing_ok=True)
-            self._lock.release()
+        held, self._held = self._held, -1
+        if held >= 0:
+            with suppress(OSError):  # closed meanwhile: then it is free
+                self._system.unlock(held)
+
+    def moved(self, descriptor: int) -> None:
+        """Hold the lock on another file instead, which the caller has locked and put in the place of the first."""
+        held, self._held = self._held, descriptor
+        with suppress(OSError):
+            self._system.unlock(held)
+
+    def take_new(self, descriptor: int) -> bool:
+        """Lock a file that nobody else has opened yet; return whether that worked."""
+        return self._system.try_lock(descriptor)
+
+    # --- who holds it ---
+
+    def _open_queue(self) -> int:
+        """The descriptor of the queue's file, or -1 where there is none: then whoever tries first is next."""
+        if self._queue < 0 and self._note is not None:
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+            with suppress(OSError):
+                self._queue = os.open(self._note, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+        return self._queue
+
+    def _sign(self) -> None:
+        """Note who holds the lock, for the message of others."""
+        if self._queue >= 0:
+            signature = f'{{"pid": {os.getpid()}, "host": {_host()}, "since": {time.time():.0f}}}'
+            with suppress(OSError):  # on a full disk the lock still holds; only the message is poorer
+                os.lseek(self._queue, 0, os.SEEK_SET)
+                os.write(self._queue, signature.encode().ljust(_NOTE_BYTES)[:_NOTE_BYTES])
+
+    def _holder(self) -> str:
+        try:
+            os.lseek(self._queue, 0, os.SEEK_SET)
+            owner = json.loads(os.read(self._queue, _NOTE_BYTES))
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(owner["since"])))
+            who = f"process {int(owner['pid'])} on {str(owner['host'])[:64]} since {since}"
+            return f"{who} (this process)" if owner["pid"] == os.getpid() else who
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            return "another process"
+
+    def close(self) -> None:
+        """Give the lock back and close the queue's file; closing twice is fine."""
+        self.release()
+        queue, self._queue = self._queue, -1
+        if queue >= 0:
+            os.close(queue)
+
+    def _forked(self) -> None:
+        """In a forked child: the lock is the parent's, so forget it, and do not keep its files open."""
+        queue, self._queue, self._held = self._queue, -1, -1
+        if queue >= 0:
+            with suppress(OSError):
+                os.close(queue)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+_open_locks: weakref.WeakSet[CommitLock] = weakref.WeakSet()
+_hosts: list[str] = []
+
+
+def _host() -> str:
+    if not _hosts:
+        _hosts.append(json.dumps(socket.gethostname()[:64]))
+    return _hosts[0]
+
+
+def _after_fork() -> None:
+    for lock in list(_open_locks):
+        lock._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from memvid_core.errors import InvalidInputError, StorageError
+from memvid_core.atomic import pass_mode_on, replacing
+from memvid_core.errors import InvalidInputError
 from memvid_core.generation import View
 from memvid_core.journal.compaction import rewrite
 from memvid_core.model import Commit, Damage, MemoryInfo, VerifyReport
 from memvid_core.progress import progress
 from memvid_core.replica import Replica, beside
-from memvid_core.video.file import sync_folder
 
 __all__ = ["compact", "history", "info", "past_view", "save", "verify"]
 
@@ -39,7 +39,7 @@ def info(replica: Replica, view: View, path: str) -> MemoryInfo:
         deleted=view.rows - records - view.lost,
         lost=view.lost,
         commits=view.commit,
-        frames=replica.journal.cursor.frame,
+        frames=replica.frames,
         bytes=replica.journal.video.size(),
         index_bytes=replica.index.nbytes(),
         dimension=replica.dimension,
@@ -90,10 +90,7 @@ def past_view(replica: Replica, as_of: int | datetime) -> View:
             raise InvalidInputError(f"there are commits 0 to {replica.view.commit}, and not {number}")
     if number < header.history_from:
         raise InvalidInputError(f"a compaction folded the past: it can be told from commit {header.history_from} on")
-    commit = catalog.commit(number)
-    if commit is None:
-        return replica.generation.empty(header.created)
-    return replica.view_at(commit)
+    return replica.view_at(number) or replica.empty_view(header.created)
 
 
 def compact(replica: Replica, *, keep_history: bool, drop_damaged: bool) -> int:
@@ -129,6 +126,8 @@ def compact(replica: Replica, *, keep_history: bool, drop_damaged: bool) -> int:
             raise
         finally:
             source.close()
+        if isinstance(video.target, Path) and isinstance(target, Path):
+            pass_mode_on(video.target, target)
         replica.swap(made)
         return before - replica.journal.video.size()
 
@@ -146,19 +145,10 @@ def save(replica: Replica, view: View, path: str | os.PathLike[str]) -> None:
         history_from=view.commit,
         dimension=replica.dimension,
     )
-    half = target.with_name(f"{target.name}.saving")
-    half.unlink(missing_ok=True)  # left by a save that was killed
-    try:
+    with replacing(target, like=own if isinstance(own, Path) else None, timeout=replica.timeout) as made:
         total = source.video.size()
         with progress("Saving", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
-            rewrite(source, half, source.video.codec, header, view.live, upto=view.commit, advance=advance).close()
-        try:
-            os.replace(half, target)
-        except OSError as exc:
-            raise StorageError(f"cannot put the memory at {target}: {exc}") from exc
-        sync_folder(target.parent)
-    finally:
-        half.unlink(missing_ok=True)
+            rewrite(source, made, source.video.codec, header, view.live, upto=view.commit, advance=advance).close()
 
 
 def verify(replica: Replica) -> VerifyReport:

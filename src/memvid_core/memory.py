@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, NoReturn, Self, get_args, overload
+from typing import Any, NoReturn, Self, TypeVar, get_args, overload
 from weakref import WeakMethod
 
 import numpy as np
@@ -17,20 +19,26 @@ from memvid_core.embedding import Embedder, check_vector
 from memvid_core.errors import ClosedError, InvalidInputError, QueryError, ReadOnlyError, RecordNotFoundError
 from memvid_core.generation import View
 from memvid_core.index.ordering import by_value
+from memvid_core.index.vectors import IndexStaleError
 from memvid_core.model import Commit, Hit, MemoryInfo, Recency, Record, VerifyReport
 from memvid_core.opening import IN_RAM
+from memvid_core.replica import INDEX_ERRORS
 from memvid_core.searching import Fusion, Mode, Query, Rerank, Searcher, Where
+from memvid_core.threads import WriterThread
 from memvid_core.validation import check_count, wanted_ids
 from memvid_core.writing import GivenVectors, Metadata, VectorType, Writer
 
 __all__ = ["Memory"]
+
+T = TypeVar("T")
 
 
 class Memory(AsyncMemory):
     """Records in one MP4 file, found again by meaning, by words, by filter and by id.
 
     Make one with :meth:`create` or :meth:`open`. Each change is one commit, durable when the call returns; a search
-    sees a whole commit or none. One writer at a time, any number of readers, any thread; a fork opens the file itself.
+    sees a whole commit or none. Any number of processes and threads write and read one file: a commit waits for its
+    turn and takes in what others committed. A forked child opens the file itself.
 
     Example:
         >>> with Memory.create(":memory:") as memory:
@@ -45,12 +53,14 @@ class Memory(AsyncMemory):
         self._closed = False
         self._process = os.getpid()
         self._searcher = Searcher(opened.replica, WeakMethod(self.context))  # weak: a cycle would keep the file open
-        self._writer = Writer(opened.replica, opened.embedder)
+        self._writer = Writer(opened.replica)
+        self._thread = WriterThread()
 
     @property
     def embedder(self) -> Embedder | None:
         """What turns texts into vectors; None if the memory was opened without the embedder that wrote it."""
-        return self._opened.embedder
+        view = self._replica.view if self._opened.pinned is None else self._opened.pinned
+        return view.embedder
 
     @property
     def path(self) -> str:
@@ -71,6 +81,7 @@ class Memory(AsyncMemory):
         index_dir: str | os.PathLike[str] | None = None,
         description: str = "",
         ivf: bool = False,
+        timeout: float = 30.0,
     ) -> Self:
         """Make a new memory and open it for writing.
 
@@ -86,11 +97,11 @@ class Memory(AsyncMemory):
             index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
             description: A line for people, kept in the file.
             ivf: As in :meth:`open`.
+            timeout: As in :meth:`open`.
 
         Raises:
             MemoryExistsError: The path is taken.
             MemoryNotFoundError: Its folder does not exist.
-            LockedError: Another writer has that path.
         """
         return cls(
             opening.create(
@@ -102,6 +113,7 @@ class Memory(AsyncMemory):
                 index_dir=index_dir,
                 description=description,
                 ivf=ivf,
+                timeout=timeout,
             )
         )
 
@@ -117,12 +129,14 @@ class Memory(AsyncMemory):
         force: bool = False,
         show_progress: bool | None = None,
         ivf: bool = False,
+        create: bool = False,
+        timeout: float = 30.0,
     ) -> Self:
         """Open an existing memory.
 
         Args:
             path: The file.
-            mode: ``"r"`` to read and follow what others write, ``"a"`` to write.
+            mode: ``"r"`` to read, ``"a"`` to read and write. Either follows what others write.
             embedder: The embedder that wrote it. None is the built-in one if that wrote it; otherwise the memory opens
                 without: search by vector, words and filter works, by meaning of a text does not.
             as_of: A commit number or a time: a read-only view of the past that does not move.
@@ -133,16 +147,19 @@ class Memory(AsyncMemory):
             ivf: Search vectors through an inverted file, in lists around centroids: several times faster on hundreds
                 of thousands of records, for lists that are made at the first search and a hit or two in a hundred that
                 may be missed. A writer saves the lists when it closes. Others may open the same memory without them.
+            create: With mode ``"a"``, make the memory if there is none, with ``embedder`` and the defaults of
+                :meth:`create`.
+            timeout: How many seconds a commit waits while others commit.
 
         Raises:
-            MemoryNotFoundError: There is no such file.
+            MemoryNotFoundError: There is no such file, and ``create`` is not set.
             NotAMemoryError: It is no MP4, or one that carries no memory.
             UnsupportedFormatError: A newer version wrote it.
             EmbedderMismatchError: Another embedder wrote it; the message names both.
-            LockedError: Mode ``"a"``, and another writer has it.
         """
+        opened = opening.open_or_create if create else opening.open_existing
         return cls(
-            opening.open_existing(
+            opened(
                 path,
                 mode,
                 embedder=embedder,
@@ -151,14 +168,16 @@ class Memory(AsyncMemory):
                 force=force,
                 show_progress=show_progress,
                 ivf=ivf,
+                timeout=timeout,
             )
         )
 
     def close(self) -> None:
-        """Close the file and give the writer's lock back; closing twice is fine."""
+        """Close the file; closing twice is fine."""
         if not self._closed:
             self._closed = True
             if self._process == os.getpid():  # in a fork, file, lock and index are the parent's
+                self._thread.close()
                 self._opened.close()
 
     def __enter__(self) -> Self:
@@ -172,9 +191,23 @@ class Memory(AsyncMemory):
             self.close()
 
     def _view(self) -> View:
-        """The state to answer from: the newest, or the past one that was asked for."""
+        """Return the state to answer from: the newest, or the past one that was asked for."""
         self._check_open()
         return self._replica.refresh() if self._opened.pinned is None else self._opened.pinned
+
+    def _answer(self, question: Callable[[View], T]) -> T:
+        """Answer a question from the newest view, once more if the index turns out to be damaged: it is made anew."""
+        view = self._view()
+        try:
+            with view.generation.reading():
+                return question(view)
+        except INDEX_ERRORS as exc:
+            view = self._replica.heal(view, exc)
+            if self._opened.pinned is not None:
+                view = maintenance.past_view(self._replica, self._opened.pinned.commit)
+                self._opened = replace(self._opened, pinned=view)
+            with view.generation.reading():
+                return question(view)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -220,13 +253,7 @@ class Memory(AsyncMemory):
             StorageError: The system refused, as when the disk is full. Nothing is kept.
         """
         self._check_writable()
-        prepared = self._writer.prepare(texts, metadata, ids, delete)
-        if not prepared.rows:
-            return self._writer.store(prepared, (), given=False)
-        self._writer.fit(prepared, learn=vectors is None)
-        if vectors is not None:
-            return self._writer.store(prepared, self._writer.given(prepared, vectors), given=True)
-        return self._writer.store(prepared, self._writer.embed(prepared), given=False)
+        return self._writer.add(texts, metadata, ids, vectors, delete)
 
     def update(self, record_id: str, *, text: str | None = None, metadata: Metadata | None = None) -> None:
         """Replace a record's text, its metadata, or both; what is not given stays. A new text is embedded.
@@ -240,15 +267,30 @@ class Memory(AsyncMemory):
             RecordNotFoundError: No live record has that id.
         """
         self._check_writable()
-        with self._replica.writing():  # or another thread's change between reading and writing would be undone
-            record = self.get(record_id)
-            vectors = [self.vectors([record_id]).get(record_id)] if text is None else None
-            self.add(
-                [record.text if text is None else text],
-                [record.metadata if metadata is None else metadata],
-                [record_id],
-                vectors,
-            )
+        self._writer.update(record_id, text, metadata)
+
+    @contextmanager
+    def exclusive(self, timeout: float | None = None) -> Iterator[Self]:
+        """Hold the right to write over several calls: what is read inside the block stays true until it ends.
+
+        Other processes, and other threads of this one, read on, and wait with their commits.
+
+        Args:
+            timeout: How many seconds to wait for others; by default what the memory was opened with.
+
+        Raises:
+            LockedError: Others were writing all that time; the message names the process.
+
+        Example:
+            >>> with Memory.create(":memory:") as memory, memory.exclusive():
+            ...     if "a" not in memory:
+            ...         ids = memory.add("the first", ids="a")
+            ...     len(memory)
+            1
+        """
+        self._check_writable()
+        with self._replica.writing(timeout):
+            yield self
 
     def delete(self, ids: Iterable[str] | str | None = None, *, where: Mapping[str, Any] | None = None) -> int:
         """Delete records by id, by filter, or by both at once; ids that are not there are passed over.
@@ -295,29 +337,34 @@ class Memory(AsyncMemory):
             RecordNotFoundError: One ``str`` was given and no live record has that id.
             DamagedFrameError: A record's frame is damaged.
         """
-        view = self._view()
-        with view.generation.reading():
-            if isinstance(ids, str):
-                row = self._rows([ids], view).get(ids)
-                if row is None:
-                    raise RecordNotFoundError(f"no record has the id {ids!r}")
-                return view.generation.record(row)
-            wanted = wanted_ids(ids)
-            rows = self._rows(wanted, view)
-            return [view.generation.record(rows[record_id]) for record_id in wanted if record_id in rows]
+        if isinstance(ids, str):
+            found = self._answer(lambda view: self._records([ids], view))
+            if not found:
+                raise RecordNotFoundError(f"no record has the id {ids!r}")
+            return found[0]
+        wanted = wanted_ids(ids)
+        return self._answer(lambda view: self._records(wanted, view))
+
+    def _records(self, ids: Sequence[str], view: View) -> list[Record]:
+        rows = self._rows(ids, view)
+        found = [view.generation.record(rows[record_id]) for record_id in ids if record_id in rows]
+        if [record.id for record in found] != [record_id for record_id in ids if record_id in rows]:
+            raise IndexStaleError("the index leads to records of other ids")
+        return found
 
     def vectors(self, ids: Iterable[str] | str) -> dict[str, Any]:
         """The stored vectors of some records; ids that are not there or have none are left out."""
-        view = self._view()
-        with view.generation.reading():
-            rows = self._rows(wanted_ids(ids), view)
+        wanted = wanted_ids(ids)
+
+        def stored(view: View) -> dict[str, Any]:
+            rows = self._rows(wanted, view)
             found = view.generation.vectors(view, list(rows.values()))
-        return {record_id: found[row] for record_id, row in rows.items() if row in found}
+            return {record_id: found[row] for record_id, row in rows.items() if row in found}
+
+        return self._answer(stored)
 
     def __contains__(self, record_id: object) -> bool:
-        view = self._view()
-        with view.generation.reading():
-            return isinstance(record_id, str) and bool(self._rows([record_id], view))
+        return isinstance(record_id, str) and self._answer(lambda view: bool(self._rows([record_id], view)))
 
     def __len__(self) -> int:
         return self._view().records
@@ -361,22 +408,25 @@ class Memory(AsyncMemory):
             ...     memory.select(order_by="year", descending=True, limit=1)[0].text
             'new'
         """
-        view = self._view()
         first = check_count(offset, "offset is a number of records")
         last = None if limit is None else first + check_count(limit, "limit is a number of records")
-        with view.generation.reading():
-            rows = self._matching(view, where, order_by, descending)
-            return [view.generation.record(row) for row in rows[first:last]]
+        return self._answer(
+            lambda view: [
+                view.generation.record(row) for row in self._matching(view, where, order_by, descending)[first:last]
+            ]
+        )
 
     def ids(
         self, where: Mapping[str, Any] | None = None, *, order_by: str | None = None, descending: bool = False
     ) -> list[str]:
         """The ids of the records that match a filter, ordered as by :meth:`select`; no frame is read for it."""
-        view = self._view()
-        with view.generation.reading():
+
+        def matching(view: View) -> list[str]:
             rows = self._matching(view, where, order_by, descending)
             found = view.generation.index.catalog.ids(rows)
-        return [found[row] for row in rows]
+            return [found[row] for row in rows]
+
+        return self._answer(matching)
 
     def _matching(
         self, view: View, where: Mapping[str, Any] | None, order_by: str | None, descending: bool
@@ -430,9 +480,12 @@ class Memory(AsyncMemory):
             FilterError: The filter is wrong.
             DimensionError: A vector of another dimension.
         """
-        view = self._view()
         options = {"fusion": fusion, "recency": recency, "rerank": rerank, "vectors": vectors, "explain": explain}
-        return self._searcher.hits(view, self._query(query, k, where, mode, embedding, alpha=alpha, **options))
+        return self._answer(
+            lambda view: self._searcher.hits(
+                view, self._query(view, query, k, where, mode, embedding, alpha=alpha, **options)
+            )
+        )
 
     def search_many(
         self, queries: Sequence[str] | ArrayLike, k: int = 5, where: Mapping[str, Any] | None = None
@@ -445,10 +498,13 @@ class Memory(AsyncMemory):
             QueryError: A filter that is a function.
             DimensionError: A vector of another dimension.
         """
-        view = self._view()
         given = [queries] if isinstance(queries, str) else queries
-        asked = [self._query(query, k, where, "dense") for query in given]  # type: ignore[union-attr]
-        return self._searcher.many(view, asked) if asked else []
+
+        def hits(view: View) -> list[list[Hit]]:
+            asked = [self._query(view, query, k, where, "dense") for query in given]  # type: ignore[union-attr]
+            return self._searcher.many(view, asked) if asked else []
+
+        return self._answer(hits)
 
     def mmr(
         self,
@@ -481,13 +537,16 @@ class Memory(AsyncMemory):
         Returns:
             Hits in the order they were chosen.
         """
-        view = self._view()
         options: dict[str, Any] = {"alpha": alpha, "fusion": fusion, "recency": recency, "vectors": vectors}
-        asked = self._query(query, k, where, mode or "dense", **options)
-        return self._searcher.mmr(view, asked, fetch_k, lambda_mult)
+        return self._answer(
+            lambda view: self._searcher.mmr(
+                view, self._query(view, query, k, where, mode or "dense", **options), fetch_k, lambda_mult
+            )
+        )
 
     def _query(
         self,
+        view: View,
         query: str | ArrayLike,
         k: int,
         where: Where | None,
@@ -506,7 +565,7 @@ class Memory(AsyncMemory):
         vector = None
         if chosen != "lexical":
             if text is not None and embedding is None:
-                vector = self._embed_query(text)
+                vector = self._embedder_of(view).embed_query(text)
             else:
                 vector = check_vector(query if text is None else embedding, given=text is None, source="the query")
         return Query(text, vector, k, chosen, where, **options)
@@ -517,17 +576,17 @@ class Memory(AsyncMemory):
             return "dense"
         return "lexical" if self.embedder is None else "hybrid"
 
-    def _embed_query(self, text: str) -> Any:
-        if self.embedder is None:
+    def _embedder_of(self, view: View) -> Embedder:
+        if view.embedder is None:
             raise QueryError(
                 f"this memory was written by {self._replica.journal.header.embedder!r}: open it with that embedder to "
                 "search by meaning, or use mode='lexical'"
             )
-        return self.embedder.embed_query(text)
+        return view.embedder
 
     def context(self, record: Record, before: int = 1, after: int = 1) -> list[Record]:
         """A record with so many neighbours ``before`` and ``after`` it in the same source, in reading order."""
-        return self._searcher.neighbours(self._view(), record, before, after)
+        return self._answer(lambda view: self._searcher.neighbours(view, record, before, after))
 
     # --- looking after it ---
 
@@ -545,15 +604,11 @@ class Memory(AsyncMemory):
 
     def info(self) -> MemoryInfo:
         """What the memory is and how large."""
-        view = self._view()
-        with view.generation.reading():
-            return maintenance.info(self._replica, view, self.path)
+        return self._answer(lambda view: maintenance.info(self._replica, view, self.path))
 
     def history(self) -> list[Commit]:
         """Every commit, oldest first."""
-        view = self._view()
-        with view.generation.reading():
-            return maintenance.history(self._replica, view)
+        return self._answer(lambda view: maintenance.history(self._replica, view))
 
     def verify(self) -> VerifyReport:
         """Read every frame of the file and check every checksum; what is wrong is named in the report."""

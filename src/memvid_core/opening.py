@@ -1,28 +1,30 @@
-"""Opening a memory: lock, journal, index and embedder, in that order, and all of them given back if one fails."""
+"""Opening a memory: journal, index and embedder, in that order, and all of them given back if one fails."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
 from memvid_core import maintenance
+from memvid_core.atomic import appearing
 from memvid_core.embedding import Embedder, FittableEmbedder, as_embedder
 from memvid_core.errors import EmbedderMismatchError, InvalidInputError, MemoryExistsError, MemoryNotFoundError
 from memvid_core.generation import View
 from memvid_core.index.folder import IndexFolder
 from memvid_core.journal import Journal
-from memvid_core.locking import WriterLock
 from memvid_core.replica import Replica
 from memvid_core.validation import check_unicode
 from memvid_core.video import get_codec
 from memvid_core.writing import VectorType
 
-__all__ = ["GIVEN", "IN_RAM", "Opened", "create", "open_existing"]
+__all__ = ["GIVEN", "IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
 
 IN_RAM = ":memory:"
 GIVEN = "given"
@@ -32,22 +34,16 @@ StrPath = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Opened:
-    """What an open memory holds: its parts, and the view that it is pinned to, if any."""
+    """What an open memory holds, and the view that it is pinned to, if any."""
 
     path: str
     replica: Replica
-    embedder: Embedder | None
-    lock: WriterLock | None
     writable: bool
     pinned: View | None = None
 
     def close(self) -> None:
-        """Close everything and give the lock back."""
-        try:
-            self.replica.close()
-        finally:
-            if self.lock is not None:
-                self.lock.release()
+        """Close everything."""
+        self.replica.close()
 
 
 def create(
@@ -60,6 +56,7 @@ def create(
     index_dir: StrPath | None,
     description: str,
     ivf: bool,
+    timeout: float,
 ) -> Opened:
     """A new memory, as :meth:`memvid_core.Memory.create` describes it."""
     in_ram = path == IN_RAM
@@ -75,31 +72,35 @@ def create(
         raise InvalidInputError("given vectors must be stored: vectors='none' needs an embedder to make them again")
     chosen_codec = get_codec(codec, **(codec_options or {}))
     file = None if in_ram else _real(path)
-    if file is not None and os.path.lexists(file):  # before a lock appears beside it
-        raise MemoryExistsError(f"{file} exists; Memory.open opens it")
-    lock = None if file is None else _acquire(file)
-    try:
-        journal = Journal.create(
-            io.BytesIO() if file is None else file,
+    wait = _check_timeout(timeout)
+
+    def journal_in(target: Path | io.BytesIO) -> Journal:
+        return Journal.create(
+            target,
             chosen_codec,
             vectors=kept,
             embedder=GIVEN if made is None else made.name,
             dimension=None if made is None else made.dimension,
             description=description,
         )
-        try:
-            root = None if file is None else _index_root(file, index_dir)
-            replica = Replica(journal, "a", root, embedder=made, ivf=ivf)
-        except BaseException:
-            journal.close()
-            if file is not None:
-                file.unlink(missing_ok=True)
-            raise
+
+    journal = journal_in(io.BytesIO()) if file is None else _published(file, journal_in)
+    try:
+        root = None if file is None else _index_root(file, index_dir)
+        replica = Replica(journal, "a", root, embedder=made, timeout=wait, ivf=ivf)
     except BaseException:
-        if lock is not None:
-            lock.release()
+        journal.close()
+        if file is not None:
+            file.unlink(missing_ok=True)
         raise
-    return Opened(os.fsdecode(path), replica, made, lock, writable=True)
+    return Opened(os.fsdecode(path), replica, writable=True)
+
+
+def _published(file: Path, journal_in: Callable[[Path], Journal]) -> Journal:
+    """Make a journal that appears at its path whole: whoever opens the path finds a memory, or nothing."""
+    with appearing(file) as made:
+        journal_in(made).close()
+    return Journal.open(file, "a")
 
 
 def open_existing(
@@ -112,6 +113,7 @@ def open_existing(
     force: bool,
     show_progress: bool | None,
     ivf: bool,
+    timeout: float,
 ) -> Opened:
     """An existing memory, as :meth:`memvid_core.Memory.open` describes it."""
     if mode not in ("r", "a"):
@@ -120,30 +122,44 @@ def open_existing(
         raise InvalidInputError("the past cannot be written: as_of goes with mode='r'")
     if path == IN_RAM:
         raise InvalidInputError("a memory in RAM is made by Memory.create(':memory:'); there is none to open")
+    wait = _check_timeout(timeout)
     file = _real(path)
-    journal = Journal.open(file, mode)  # a path that is no memory fails before a lock or an index folder appears
-    lock: WriterLock | None = None
+    journal = Journal.open(file, mode)  # a path that is no memory fails before an index folder appears
     try:
-        lock = _acquire(file) if mode == "a" else None
         chosen = _matching(embedder, journal.header.embedder, journal.header.vectors, force=force)
         root = _index_root(file, index_dir)
-        replica = Replica(journal, mode, root, embedder=chosen, show_progress=show_progress, ivf=ivf)
+        replica = Replica(journal, mode, root, embedder=chosen, timeout=wait, show_progress=show_progress, ivf=ivf)
         try:
             pinned = None if as_of is None else maintenance.past_view(replica, as_of)
-            if pinned is not None and isinstance(chosen, FittableEmbedder):
-                chosen = chosen.clone()  # the replica's own knows what was learned later
-                learned = replica.index.catalog.model(pinned.commit)
-                if learned is not None:
-                    chosen.load(learned[1])
         except BaseException:
             replica.close()
             raise
     except BaseException:
         journal.close()
-        if lock is not None:
-            lock.release()
         raise
-    return Opened(os.fsdecode(path), replica, chosen, lock, writable=mode == "a", pinned=pinned)
+    return Opened(os.fsdecode(path), replica, writable=mode == "a", pinned=pinned)
+
+
+def open_or_create(path: StrPath, mode: str, *, embedder: object, index_dir: StrPath | None, **options: Any) -> Opened:
+    """Open a memory for writing, or make it if there is none: of two processes that make it, one does."""
+    if mode != "a" or options["as_of"] is not None:
+        raise InvalidInputError("create=True goes with mode='a', and not with as_of")
+    while True:
+        try:
+            return open_existing(path, mode, embedder=embedder, index_dir=index_dir, **options)
+        except MemoryNotFoundError:
+            if not _real(path).parent.is_dir():
+                raise
+        shared = {"ivf": options["ivf"], "timeout": options["timeout"], "index_dir": index_dir}
+        with suppress(MemoryExistsError):  # another process was faster
+            return create(path, embedder, "pcm", None, codec_options=None, description="", **shared)
+
+
+def _check_timeout(timeout: float) -> float:
+    given: object = timeout
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= threading.TIMEOUT_MAX:
+        raise InvalidInputError(f"timeout is a number of seconds from 0, not {timeout!r}")
+    return float(given)
 
 
 def _real(path: StrPath) -> Path:
@@ -156,14 +172,6 @@ def _real(path: StrPath) -> Path:
     if "\0" in name:
         raise InvalidInputError(f"{path!r} cannot be a path: it holds a null character")
     return Path(os.path.realpath(name))
-
-
-def _acquire(file: Path) -> WriterLock:
-    if not file.parent.is_dir():  # the lock would be made there, folder and all
-        raise MemoryNotFoundError(f"the folder {file.parent} does not exist; create it first")
-    lock = WriterLock(file)
-    lock.acquire()
-    return lock
 
 
 def _index_root(file: Path, index_dir: StrPath | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""Replica: the one place where the journal and what is derived from it meet."""
+"""Replica: one open memory: its file, its index, the lock that commits take, and the view that searches answer from."""
 
 from __future__ import annotations
 
@@ -8,60 +8,69 @@ import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import count, repeat
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder
-from memvid_core.errors import ClosedError, DamageWarning, EmbeddingError, StorageError, TornTailWarning
+from memvid_core.errors import (
+    ClosedError,
+    DamageWarning,
+    LockedError,
+    MemoryFileError,
+    StorageError,
+    TornTailWarning,
+)
 from memvid_core.generation import Generation, View
-from memvid_core.index.catalog import CommitRow, FrameRow, RecordRow
-from memvid_core.index.filters import encode_metadata
-from memvid_core.index.folder import Change, IndexFolder
+from memvid_core.index.folder import IndexFolder, Vectors
 from memvid_core.index.rows import StoredDtype
 from memvid_core.index.vectors import IndexStaleError
 from memvid_core.index.wal import is_busy
+from memvid_core.indexing import Indexer, change_of
 from memvid_core.journal import Batch, Cursor, Entry, Header, Journal
-from memvid_core.progress import progress
+from memvid_core.locking import CommitLock
 from memvid_core.video.file import sync_folder
 
-__all__ = ["NewRecords", "Replica", "beside", "metadata_json"]
+__all__ = ["INDEX_ERRORS", "NewRecords", "Replica", "beside"]
 
-Vectors = list[tuple[NDArray[np.int64], NDArray[Any]]]
-"""Row numbers and the matrix of their vectors."""
-
-_SHOW_PROGRESS_BYTES = 32 << 20
-_TRANSACTION_SECONDS = 1.0  # a rebuild commits this often, so that Ctrl-C loses no more than this
-_STAGED_ROWS = 4096  # from here on a commit's vectors are indexed beside its writing
-_INDEX_ERRORS = (sqlite3.Error, IndexStaleError, msgspec.DecodeError)
+_STAGED_ROWS: Final = 4096  # from here on a commit's vectors are indexed beside its writing
+_LEVEL_PAUSE: Final = 0.005  # seconds between two looks whether another process has brought the index level
+INDEX_ERRORS: Final = (sqlite3.Error, IndexStaleError, msgspec.DecodeError)
+"""What a damaged index raises: it is made anew from the file."""
 
 
 class NewRecords(NamedTuple):
-    """Records to be added, as the catalog keeps them: their ids, and what :func:`metadata_json` made of them."""
+    """Records to be added, as the catalog keeps them: their ids, and their metadata as JSON."""
 
     ids: Sequence[str]
     metadata: Sequence[str | None]
 
 
 class Replica:
-    """A journal, its index, and the view that a caller searches.
+    """One open memory.
 
-    Whoever opens a memory, writer or reader, takes what the journal has beyond the index into the index; SQLite lets
-    one process do so at a time. A view is made afterwards and never changes, so a search sees a whole commit or none.
+    Any number of replicas, in any number of threads and processes, read and write one file. A commit takes the lock on
+    the file, takes in what others committed, appends, brings the shared index level and gives the lock back. Whoever
+    does not hold that lock changes neither the file nor the shared index: a reader that finds commits which the index
+    lacks takes the lock to add them, or answers from the last state that is whole.
+
+    Two locks order the threads of one replica: ``_writing`` is held by the one that changes file or index, ``_state``
+    for the moment in which the current view changes.
 
     Args:
         journal: The log, just opened.
         mode: ``"r"`` or ``"a"``.
         index_root: The index folder; None keeps the index in RAM.
-        embedder: For a memory that stores no vectors: they are made again when the index is.
-        show_progress: Whether a rebuild shows a bar; None shows it on a terminal.
+        embedder: What makes vectors; one that learns is never changed, but copied and taught.
+        timeout: How many seconds a commit waits for the lock.
+        show_progress: Whether a rebuild of the index shows a bar; None shows it on a terminal.
         ivf: Whether vectors are searched through an inverted file.
         cache_bytes: How much of what was read last to keep.
     """
@@ -73,44 +82,51 @@ class Replica:
         index_root: Path | None,
         *,
         embedder: Embedder | None = None,
+        timeout: float = 30.0,
         show_progress: bool | None = None,
         ivf: bool = False,
         cache_bytes: int = 128 << 20,
     ) -> None:
+        self.timeout = timeout
         self._mode = mode
         self._strategy: Literal["auto", "ivf"] = "ivf" if ivf else "auto"
         self._root = index_root
         self._embedder = embedder
+        self.word_embedder = isinstance(embedder, FittableEmbedder)
+        """Whether the vectors are made of words alone, as the built-in embedder's are."""
         self._show_progress = show_progress
         self._cache_bytes = cache_bytes
-        self._lock = threading.RLock()
-        self._stale = True
+        self._writing = threading.RLock()
+        self._state = threading.RLock()
+        self._depth = 0  # how often the thread that writes has taken the lock
+        self._seen: tuple[int, int] | None = None  # the stamp of the file that the view is level with
         self._closed = False
-        self._model = 0  # the commit that brought what the embedder knows
-        self.generation = self._opened(journal)
-        self.view = self.generation.empty()
+        self._lock = CommitLock()
+        self._first = True  # nothing is in use yet
+        self.generation: Generation
+        self.view: View
         try:
-            if mode == "a" and not self.index.survived():
-                self._discard_index()
-            self._catch_up()
+            self._open_first(journal)
         except BaseException:
-            self.close()
+            self._closed = True
+            self._lock.close()
             raise
-        if mode == "a":
-            self._tidy()
+        self._warn()
+
+    def _warn(self) -> None:
         if self.journal.torn_bytes:
             warnings.warn(
                 f"the last write never finished: {self.journal.torn_bytes} bytes at the end of the file are ignored, "
                 "and cut at the next write",
                 TornTailWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         if self.view.lost:
             warnings.warn(
                 f"{self.view.lost} records cannot be read, because their frames are damaged; verify() names them, and "
                 "compact(drop_damaged=True) goes on without",
                 DamageWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     # --- opening ---
@@ -125,43 +141,237 @@ class Replica:
         """What is derived from it."""
         return self.generation.index
 
-    def _opened(self, journal: Journal) -> Generation:
-        return Generation(journal, self._open_index(journal.header), self._cache_bytes)
+    @property
+    def frames(self) -> int:
+        """How many frames the file has, as far as the index reaches."""
+        return (self._indexer.cursor() or self.journal.start).frame
+
+    def _open_first(self, journal: Journal) -> None:
+        """Open the index and make the first view, with the lock if the index has to be changed for it."""
+        try:
+            self._use(journal, self._open_index(journal.header))
+        except INDEX_ERRORS as exc:
+            _check_idle(exc)
+            self._use(journal, self._index_made_anew(journal))
+        if not self._wait_until_level():
+            with self._owning(self.timeout) as owned:
+                if not owned:  # somebody writes for longer than we wait, and the index is not whole
+                    self._use(journal, self._new_index(None, journal.header))
+                elif not self._survived():
+                    self._discard_index()
+                self._catch_up()
+        if self._mode == "a" and self._shared:
+            with self._owning(0) as owned:
+                if owned:
+                    self._tidy()
+
+    def _survived(self) -> bool:
+        try:
+            return self.index.survived()
+        except INDEX_ERRORS as exc:
+            _check_idle(exc)
+            return False
+
+    def _wait_until_level(self) -> bool:
+        """Make the view of a shared index that has every commit of the file; return False if it must be changed first.
+
+        While another process takes a commit in, wait for it, unless the lock can be had.
+        """
+        deadline = time.monotonic() + self.timeout
+        while self._shared and self._survived():
+            try:
+                if self._show_level():
+                    return True
+            except INDEX_ERRORS as exc:
+                _check_idle(exc)
+                return False
+            if time.monotonic() > deadline:
+                return False
+            with self._owning(0) as owned:
+                if owned:
+                    return False
+            time.sleep(_LEVEL_PAUSE)
+        return False
+
+    def _show_level(self) -> bool:
+        """Make the view of what the index has, if that is all that the file holds."""
+        stamp = self.journal.video.stamp()
+        cursor = self._indexer.cursor()
+        if cursor is None or cursor.offset != stamp[0] or not self._holds(cursor):
+            return False
+        self._take_view()
+        self._seen = stamp
+        return True
+
+    def _holds(self, cursor: Cursor) -> bool:
+        """Return whether the commit that a cursor stands behind is in the file."""
+        return cursor == self.journal.cursor or cursor.commit == self.view.commit or self.journal.holds(cursor)
+
+    def _index_made_anew(self, journal: Journal) -> IndexFolder:
+        """Replace an index that does not open, or keep one in RAM where another process is using it."""
+        with self._owning(self.timeout, journal) as owned:
+            if not owned:
+                return self._new_index(None, journal.header)
+            try:
+                return self._open_index(journal.header)  # another process has replaced it meanwhile
+            except INDEX_ERRORS as exc:
+                _check_idle(exc)
+                self._delete_index(journal.header)
+                try:
+                    return self._open_index(journal.header)
+                except (*INDEX_ERRORS, OSError):  # there is no room for it
+                    return self._new_index(None, journal.header)
+
+    def _delete_index(self, header: Header) -> None:
+        if self._root is not None:
+            shutil.rmtree(self._root / _index_name(header), ignore_errors=True)
 
     def _open_index(self, header: Header) -> IndexFolder:
+        return self._new_index(self._root, header)
+
+    def _new_index(self, root: Path | None, header: Header) -> IndexFolder:
         dtype: StoredDtype = "float16" if header.vectors in ("float16", "int8") else "float32"
-        name, strategy = _index_name(header), self._strategy
         try:
-            return IndexFolder(self._root, name, dtype=dtype, strategy=strategy)
-        except (*_INDEX_ERRORS, OSError) as exc:
-            _check_idle(exc)
-            if self._root is None:
+            return IndexFolder(root, _index_name(header), dtype=dtype, strategy=self._strategy)
+        except OSError:
+            if root is None:
                 raise
-            shutil.rmtree(self._root / name, ignore_errors=True)
+            return IndexFolder(None, _index_name(header), dtype=dtype, strategy=self._strategy)
+
+    def _use(self, journal: Journal, index: IndexFolder) -> None:
+        """Go on with a file and an index; views of what was used before stay good."""
+        self.generation = Generation(journal, index, self._cache_bytes)
+        self._indexer = Indexer(self.generation, self._embedder, self._show_progress)
+        self._lock.queue_at(None if index.folder is None else index.folder / "writer")
+        self._seen = None
+        if self._first:
+            self._first = False
+            self.view = self.generation.empty(embedder=self._embedder)
+
+    @property
+    def _shared(self) -> bool:
+        """Whether other processes use the same index."""
+        return self.index.folder is not None
+
+    # --- the lock ---
+
+    @contextmanager
+    def _owning(self, wait: float, journal: Journal | None = None) -> Iterator[bool]:
+        """Try to become the one that may change the index; yield whether that worked.
+
+        An index in RAM is this replica's own, and needs no lock on the file.
+
+        Args:
+            wait: For how many seconds to try.
+            journal: The file whose lock to take, if not the one in use.
+        """
+        deadline = time.monotonic() + wait
+        if not self._writing.acquire(timeout=max(wait, 0)):
+            yield False
+            return
         try:
-            return IndexFolder(self._root, name, dtype=dtype, strategy=strategy)
-        except (*_INDEX_ERRORS, OSError):
-            self._root = None
-            return IndexFolder(None, name, dtype=dtype, strategy=strategy)
+            video = (self.journal if journal is None else journal).video
+            private = journal is None and not self._shared
+            if not (self._depth or private or video.descriptor is None):
+                try:
+                    self._lock.acquire(video.descriptor, Path(str(video.target)), max(0.0, deadline - time.monotonic()))
+                except MemoryFileError:  # it is taken, or there are no locks here
+                    yield False
+                    return
+            self._depth += 1
+            try:
+                yield True
+            finally:
+                self._depth -= 1
+        finally:
+            self._give_back()
 
-    def _discard_index(self) -> None:
-        """Begin the index anew. Rows keep their numbers, so the views of this generation stay what they are."""
-        self.index.discard()
-        self.generation.index = self._open_index(self.journal.header)
+    def _give_back(self) -> None:
+        if not self._depth:
+            self._lock.release()
+        self._writing.release()
 
-    # --- keeping level with the journal ---
+    @contextmanager
+    def writing(self, timeout: float | None = None) -> Iterator[View]:
+        """Hold the right to commit, and yield the newest view: what is read from it stays true until the block ends.
+
+        Args:
+            timeout: How many seconds to wait for others; None is the replica's own.
+
+        Raises:
+            LockedError: Others held the lock all that time; the message names the process.
+            StorageError: The file was deleted or cut short by another program. Nothing was written.
+        """
+        wait = self.timeout if timeout is None else timeout
+        deadline = time.monotonic() + wait
+        if not self._writing.acquire(timeout=max(wait, 0)):
+            raise LockedError(f"another thread of this process has been writing to {self.journal.video.target}")
+        try:
+            self._check_open()
+            if not self._depth:
+                self._lock_file(deadline)
+            self._depth += 1
+        except BaseException:
+            self._writing.release()
+            raise
+        try:
+            if self._depth == 1:
+                self._follow_as_owner()
+            yield self.view
+        finally:
+            self._depth -= 1
+            self._give_back()
+
+    def _lock_file(self, deadline: float) -> None:
+        """Take the lock on the file that the path names now."""
+        while True:
+            video = self.journal.video
+            if video.gone():
+                raise StorageError(f"{video.target} was deleted or renamed by another program; nothing was written")
+            if video.descriptor is not None:
+                path = Path(str(video.target))
+                self._lock.acquire(video.descriptor, path, max(0.0, deadline - time.monotonic()))
+            if not video.replaced():
+                return
+            self._lock.release()
+            with self._state:
+                self._go_on_with(Journal.open(video.target, self._mode))
+
+    def _follow_as_owner(self) -> None:
+        """Take in what others committed; the lock is held."""
+        with self._state:
+            stamp = self.journal.video.stamp()
+            cursor = self._indexer.cursor()
+            if cursor is not None and cursor.offset > stamp[0] and self._seen is not None:
+                raise StorageError(
+                    f"{self.journal.video.target} is {cursor.offset - stamp[0]} bytes shorter than what was committed: "
+                    "another program cut it; nothing was written. Open it again to see what is left"
+                )
+            if (
+                cursor is None
+                or cursor.offset != stamp[0]
+                or (self.journal.cursor != cursor and not self.journal.resume(cursor))
+            ):
+                self._catch_up()
+            elif self.view.generation is not self.generation or self.view.commit != cursor.commit:
+                self._take_view()
+            self._seen = stamp
+
+    def _stands_at(self, cursor: Cursor) -> bool:
+        return self.journal.cursor == cursor or self.journal.resume(cursor)
+
+    # --- keeping level with the file ---
 
     def refresh(self) -> View:
-        """Take in what others committed since the last call, and return the newest view.
+        """Return the newest view, after taking in what others committed since the last call.
 
         Raises:
             ClosedError: The memory was closed.
         """
         self._check_open()
-        if self._mode == "r" or self._stale:
-            with self._lock:
-                if self._mode == "r" or self._stale:
-                    self._follow()
+        video = self.journal.video
+        if self._seen != video.stamp() or video.replaced():
+            self._follow()
         return self.view
 
     def _check_open(self) -> None:
@@ -169,231 +379,187 @@ class Replica:
             raise ClosedError("the memory that this comes from is closed; open it again")
 
     def _follow(self) -> None:
-        self._check_open()
-        if self.journal.video.replaced():
-            self._go_on_with(Journal.open(self.journal.video.target, self._mode))
-        elif self._stale or self.journal.video.changed():
-            self._catch_up()
+        with self._state:
+            self._check_open()
+            if self.journal.video.replaced() and not self._follow_swap():
+                return
+            if self._seen == self.journal.video.stamp() or (self._shared and self._show_level()):
+                return
+        with self._owning(0) as owned, self._state:  # in this order, which is a writer's
+            self._check_open()
+            if owned:
+                self._catch_up()
+            elif self._shared:  # its writer is taking a commit in: show the state before it
+                self._take_view()
 
-    def _go_on_with(self, journal: Journal) -> None:
-        """The file was swapped, by a compaction or for another memory: the new one, with an index of its own."""
-        self._stale = True
-        if journal.header.memory_id != self.journal.header.memory_id and isinstance(self._embedder, FittableEmbedder):
-            self._embedder.fit(())  # of nothing, nothing is learned: what the other memory taught does not hold here
-            self._model = 0
-        self.generation = self._opened(journal)
-        self._catch_up()
+    def _follow_swap(self) -> bool:
+        """Go on with the file that took the place of this one; return False while its index is not whole.
 
-    def _catch_up(self) -> None:
-        """Bring the index level with the journal; if the index is not of this journal, build it anew."""
-        self.journal.video.changed()
+        The state before the swap is whole, too, and until the index of the new file is, searches answer from it.
+        """
+        journal = Journal.open(self.journal.video.target, self._mode)
         try:
-            self._replay(self.view)
-        except (*_INDEX_ERRORS, StorageError) as exc:
-            _check_idle(exc)
-            self._discard_index()
-            try:
-                self._replay(self.generation.empty())
-            except (*_INDEX_ERRORS, StorageError):
-                if self._root is None:
-                    raise
-                self._root = None  # there is no room for it, or no right to write: as on a medium that is read only
-                self._discard_index()
-                self._replay(self.generation.empty())
-        self._stale = False
-
-    def _replay(self, before: View) -> None:
-        size = self.journal.video.size()
-        cursor = self._cursor()
-        if not self.journal.resume(cursor):
-            raise IndexStaleError("the index reaches beyond the journal, or belongs to another")
-        behind = size - cursor.offset
-        show = self._show_progress if behind > _SHOW_PROGRESS_BYTES else False
-        with progress("Indexing", behind, show=show) as advance:
-            while self._replay_some():
-                advance(self.journal.cursor.offset - cursor.offset)
-        self.index.vectors(again=True)  # if its files are not what the catalog counts, it is told here and rebuilt
-        view = self._make_view(self.journal.cursor, before)
-        self._learn(view)
-        self.view = view
-
-    def _learn(self, view: View) -> None:
-        """Let an embedder that learns know what the one knew that made the vectors of ``view``."""
-        if isinstance(self._embedder, FittableEmbedder):
-            learned = self.index.catalog.model(view.commit)
-            if learned is not None and learned[0] != self._model:
-                self._model, data = learned
-                self._embedder.load(data)
-
-    def _replay_some(self) -> bool:
-        """Take commits in for about a second, as one transaction; False when there are no more."""
-        deadline = time.monotonic() + _TRANSACTION_SECONDS
-        with self.index.transaction():
-            cursor = self._cursor()  # another process may have done part of it meanwhile
-            self.journal.resume(cursor)
-            for entry in self.journal.replay(cursor):
-                self.index.apply(self._change(entry, cursor.row))
-                cursor = entry.cursor
-                if time.monotonic() > deadline:
-                    return True
+            index = self._open_index(journal.header)
+        except INDEX_ERRORS:  # it is being made anew
+            journal.close()
+            return False
+        before = self.generation, self._indexer
+        self._use(journal, index)
+        if not self._shared or self._show_level():
+            return True
+        with self._owning(0) as owned:
+            if owned:
+                self._catch_up()
+                return True
+        (self.generation, self._indexer), made = before, self.generation
+        made.close()
         return False
 
-    def _cursor(self) -> Cursor:
-        noted = self.index.cursor
-        return self.journal.start if noted is None else msgspec.msgpack.decode(noted, type=Cursor)
+    def _go_on_with(self, journal: Journal) -> None:
+        """Go on with the file that took the place of this one, and with an index of its own."""
+        try:
+            index = self._open_index(journal.header)
+        except INDEX_ERRORS as exc:
+            _check_idle(exc)
+            index = self._index_made_anew(journal)
+        self._use(journal, index)
 
-    def _change(self, entry: Entry, first_row: int) -> Change:
-        """A commit read back from the file, as the index takes it in."""
-        vectors = self._embedded(entry) if self.journal.header.vectors == "none" else entry.vectors
-        dense = {row for rows, _ in vectors for row in rows.tolist()}
-        records = [
-            (row, record_id, entry.number, row in dense, metadata_json(metadata))
-            for row, (record_id, _, metadata) in zip(entry.row_numbers, entry.rows, strict=True)
-        ]
-        return self._make_change(entry, first_row, records, vectors)
+    def _take_view(self) -> None:
+        """Make the view of what the index has; never an older one than before of the same file."""
+        cursor = self._indexer.cursor()
+        if cursor is None:
+            return
+        if self.view.generation is not self.generation or cursor.commit > self.view.commit:
+            self.index.vectors(again=True)
+            self.view = self._indexer.view(cursor, self.view)
 
-    def _embedded(self, entry: Entry) -> Vectors:
-        """The vectors of a commit whose file stores none, made again."""
-        embedder = self._embedder
-        if not entry.rows:
-            return []
-        if embedder is None:
-            raise EmbeddingError(
-                "this memory stores no vectors and its index has to be rebuilt: open it with "
-                f"{self.journal.header.embedder!r}"
-            )
-        if entry.model is not None and isinstance(embedder, FittableEmbedder):
-            embedder.load(entry.model)
-        matrix = embedder.embed_documents([text for _, text, _ in entry.rows])
-        return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
+    def _catch_up(self) -> None:
+        """Bring the index level with the journal; if it is not of this journal, make it anew. The lock is held."""
+        with self._state:
+            stamp = self.journal.video.stamp()
+            try:
+                self._take_in()
+            except (*INDEX_ERRORS, StorageError) as exc:
+                _check_idle(exc)
+                self._discard_index()
+                try:
+                    self._take_in()
+                except (*INDEX_ERRORS, StorageError):
+                    if self._root is None:
+                        raise
+                    self._root = None  # there is no room for it, or no right to write: as on a medium that is read only
+                    self._discard_index()
+                    self._take_in()
+            self._seen = stamp
 
-    def _make_change(self, entry: Entry, first_row: int, records: Iterable[RecordRow], vectors: Vectors) -> Change:
-        cursor = entry.cursor
-        added = cursor.row - first_row
-        frames = cursor.frame - entry.first_frame
-        size = cursor.offset - entry.start
-        commit = CommitRow(entry.number, entry.time, cursor.row, added, len(entry.tombstones), frames, size)
-        placed = [FrameRow(*frame) for frame in entry.row_frames]
-        encoded = msgspec.msgpack.encode(cursor)
-        return Change(commit, first_row, records, placed, vectors, entry.tombstones, entry.model, encoded)
+    def _take_in(self) -> None:
+        self._indexer.catch_up()
+        self.index.vectors(again=True)  # if its files are not what the catalog counts, it is told here and made anew
+        self.view = self._indexer.view(self.journal.cursor, self.view)
 
-    def _make_view(self, cursor: Cursor, before: View) -> View:
-        """The view after the last commit, built on the one before where that is possible."""
-        catalog = self.index.catalog
-        last = catalog.commit(cursor.commit)
-        time_ = 0 if last is None else last.time
-        if before.generation is not self.generation or before.commit > cursor.commit:
-            before = self.generation.empty()
-        live = np.ones(cursor.row, np.bool_)
-        live[: before.rows] = before.live
-        dense = np.ones(cursor.row, np.bool_)
-        dense[: before.rows] = before.dense
-        gone = catalog.missing(before.rows, cursor.row)
-        live[gone] = False
-        dense[gone] = False
-        dense[catalog.without_vector(before.rows, cursor.row)] = False
-        dead = catalog.dead(cursor.row, before.commit, cursor.commit)
-        live[dead] = False
-        dense[dead] = False
-        return View(self.generation, cursor.commit, time_, cursor.row, live, dense, before.lost + len(gone))
+    def _discard_index(self) -> None:
+        """Delete the index and begin an empty one in its place; the lock is held."""
+        journal = self.generation.hand_on()
+        self.index.discard()
+        self._use(journal, self._open_index(journal.header))
 
-    def view_at(self, commit: CommitRow) -> View:
-        """The view as it was after ``commit``."""
-        catalog = self.index.catalog
-        live = np.ones(commit.rows, np.bool_)
-        gone = catalog.missing(0, commit.rows)
-        live[gone] = False
-        live[catalog.dead(commit.rows, -1, commit.number)] = False
-        dense = live.copy()
-        dense[catalog.without_vector(0, commit.rows)] = False
-        return View(self.generation, commit.number, commit.time, commit.rows, live, dense, len(gone))
+    def heal(self, view: View, exc: Exception) -> View:
+        """Make the index anew, because answering from ``view`` failed; return the newest view.
+
+        Raises:
+            Exception: ``exc`` again, if the lock cannot be had.
+        """
+        _check_idle(exc)
+        with self._owning(self.timeout) as owned:
+            if not owned:
+                raise exc
+            with self._state:
+                self._check_open()
+                if view.generation is self.generation:  # or another thread has done it meanwhile
+                    self._discard_index()
+                    self._catch_up()
+        return self.refresh()
 
     # --- writing ---
-
-    @property
-    def word_embedder(self) -> bool:
-        """Whether the vectors are made of words alone, as the built-in embedder's are."""
-        return isinstance(self._embedder, FittableEmbedder)
 
     @property
     def dimension(self) -> int | None:
         """The dimension of the vectors, once it is known."""
         return self.index.dimension or self.journal.header.dimension
 
-    @contextmanager
-    def writing(self) -> Iterator[View]:
-        """The newest view, held while a commit that depends on it is prepared and written."""
-        with self._lock:
-            self._check_open()
-            if self._stale:
-                self._follow()
-            yield self.view
-
-    def commit(self, new: NewRecords, batch: Batch, unstored: NDArray[Any] | None) -> None:
-        """Append one commit, durable on return, and take it into the index.
+    def commit(self, new: NewRecords, batch: Batch, unstored: NDArray[Any] | None, embedder: Embedder | None) -> None:
+        """Append one commit, durable on return, and take it into the index; call it inside :meth:`writing`.
 
         Args:
             new: The records of the batch's rows.
             batch: What the journal stores.
             unstored: Vectors for the index alone, where the journal stores none.
+            embedder: What the batch's model is the knowledge of, if it has one.
         """
-        with self.writing():
-            before = self.journal.cursor
-            placed = batch.placed(before.row)
-            if unstored is not None and batch.vector_places is not None:
-                placed = [(batch.vector_places + before.row, unstored)]
-            self._stale = True  # until the view is the new one: an interrupt in between only means a catch-up
-            try:
-                if placed and len(new.ids) >= _STAGED_ROWS:
-                    entry = self._append_staged(new, batch, before, placed)
-                else:
-                    entry = self.journal.append(batch)
-                    with self.index.transaction():
-                        self._apply(entry, before, new, batch, placed, staged=False)
-                if self._cursor() == entry.cursor:
-                    self.view = self._make_view(entry.cursor, self.view)
-                    self._stale = False
-                else:
-                    self._catch_up()
-            except (*_INDEX_ERRORS, OSError) as exc:
-                if self.journal.cursor == before:  # the journal itself refused, and nothing was stored
-                    self._stale = False
-                    _check_idle(exc)
-                    raise
-                warnings.warn(
-                    f"commit {self.journal.cursor.commit} is stored, but the index could not take it in ({exc}); "
-                    "the next call tries again",
-                    stacklevel=4,
-                )
+        before = self.journal.cursor
+        placed = batch.placed(before.row)
+        if unstored is not None and batch.vector_places is not None:
+            placed = [(batch.vector_places + before.row, unstored)]
+        self._seen = None  # until the view is the new one: an interrupt in between only means a catch-up
+        try:
+            if placed and len(new.ids) >= _STAGED_ROWS:
+                entry = self._append_staged(new, batch, before, placed)
+            else:
+                entry = self.journal.append(batch)
+                with self.index.transaction():
+                    self._apply(entry, before, new, batch, placed, staged=False)
+            with self._state:
+                stamp = self.journal.video.stamp()
+                if batch.model is not None and embedder is not None:
+                    self._indexer.remember(entry.number, embedder)
+                self.view = self._indexer.view(entry.cursor, self.view)
+                self._seen = stamp
+        except (*INDEX_ERRORS, OSError) as exc:
+            if self.journal.cursor == before:  # the journal itself refused, and nothing was stored
+                _check_idle(exc)
+                raise
+            warnings.warn(
+                f"commit {self.journal.cursor.commit} is stored, but the index could not take it in ({exc}); "
+                "the next call tries again",
+                stacklevel=4,
+            )
 
     def _append_staged(self, new: NewRecords, batch: Batch, before: Cursor, placed: Vectors) -> Entry:
-        """A large commit: its vectors are indexed while the journal compresses, writes and waits for the disk.
+        """Append a large commit: its vectors are indexed while the journal compresses, writes and waits for the disk.
 
-        The index is held meanwhile, so that nobody else takes the same rows in. If the journal fails, the vectors stand
-        behind the last row that counts, and the next commit overwrites them.
+        If the journal fails, the vectors stand behind the last row that counts, and the next commit overwrites them.
         """
         with self.index.transaction(), ThreadPoolExecutor(1) as pool:
             first, stop = before.row, before.row + len(new.ids)
-            staging = pool.submit(self.index.stage_vectors, first, stop, placed) if self._cursor() == before else None
+            staging = pool.submit(self.index.stage_vectors, first, stop, placed)
             entry = self.journal.append(batch)
-            if staging is not None:
-                staging.result()
-            self._apply(entry, before, new, batch, placed, staged=staging is not None)
+            staging.result()
+            self._apply(entry, before, new, batch, placed, staged=True)
         return entry
 
     def _apply(
         self, entry: Entry, before: Cursor, new: NewRecords, batch: Batch, placed: Vectors, *, staged: bool
     ) -> None:
-        """Take a commit of our own into the index, unless another process has done so already."""
-        if self._cursor() == before:
-            dense = np.zeros(len(new.ids), np.bool_)
-            if batch.vector_places is not None:
-                dense[batch.vector_places] = True
-            rows = zip(count(before.row), new.ids, repeat(entry.number), dense.tolist(), new.metadata, strict=False)
-            change = self._make_change(entry, before.row, rows, placed)
-            self.index.apply(change._replace(staged=staged))
+        """Take a commit of our own into the index; inside a transaction."""
+        if (self._indexer.cursor() or self.journal.start) != before:
+            raise IndexStaleError("the index does not stand where this commit begins")
+        dense = np.zeros(len(new.ids), np.bool_)
+        if batch.vector_places is not None:
+            dense[batch.vector_places] = True
+        rows = zip(count(before.row), new.ids, repeat(entry.number), dense.tolist(), new.metadata, strict=False)
+        change = change_of(entry, before.row, rows, placed)
+        self.index.apply(change._replace(staged=staged))
 
     # --- looking after it ---
+
+    def view_at(self, number: int) -> View | None:
+        """Return the view after the last commit at or before ``number``, or None if there is none."""
+        commit = self.index.catalog.commit(number)
+        return None if commit is None else self._indexer.view_at(commit)
+
+    def empty_view(self, time_: int) -> View:
+        """Return the view before the first commit."""
+        return self.generation.empty(time_, self._embedder)
 
     def swap(self, made: Journal) -> None:
         """Put another file in the place of the memory's own, and go on with it; call it inside :meth:`writing`.
@@ -405,10 +571,22 @@ class Replica:
             StorageError: The system refuses, as Windows does while another process reads. The old file is still there.
         """
         path, new = self.journal.video.target, made.video.target
-        if isinstance(path, Path) and isinstance(new, Path):
-            made.close()
-            self._stale = True  # an interrupt from here on only means that the next call looks which file is there
+        with self._state:
+            if isinstance(path, Path) and isinstance(new, Path):
+                made.close()
+                made = self._swap_files(path, new)
+            self._go_on_with(made)
+            self._catch_up()
+            self._tidy()
+
+    def _swap_files(self, path: Path, new: Path) -> Journal:
+        """Rename ``new`` to ``path`` while holding the lock on both."""
+        made = Journal.open(new, self._mode)
+        try:
+            self._hold(made)
+            self._seen = None  # an interrupt from here on only means that the next call looks which file is there
             if os.name == "nt":  # which replaces no open file
+                made.close()
                 self.journal.close()
             try:
                 os.replace(new, path)
@@ -419,42 +597,52 @@ class Replica:
                 raise StorageError(
                     f"cannot swap the compacted file in ({exc}); close other readers and try again"
                 ) from exc
-            sync_folder(path.parent)
-            made = Journal.open(path, self._mode)
-        self._go_on_with(made)
-        self._tidy()
+            if os.name == "nt":
+                made = Journal.open(path, self._mode)
+                self._hold(made)
+            made.video.renamed(path)
+            if made.video.descriptor is not None:
+                self._lock.moved(made.video.descriptor)
+            with suppress(OSError):  # the swap is done, and a power cut may only undo it
+                sync_folder(path.parent)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def _hold(self, made: Journal) -> None:
+        if made.video.descriptor is not None:
+            self._lock.take_new(made.video.descriptor)
 
     def _tidy(self) -> None:
-        """Delete what a compaction left: the index before it, and its own file if it was killed."""
+        """Delete what a compaction left: the index before it, and its own file if it was killed; the lock is held."""
         if self._root is not None:
             IndexFolder.sweep(self._root, _index_name(self.journal.header))
         if isinstance(self.journal.video.target, Path):
             beside(self.journal.video.target).unlink(missing_ok=True)
 
     def journal_copy(self) -> Journal:
-        """A second journal over the same file, to walk without moving this one."""
+        """Return a second journal over the same file, to walk without moving this one."""
         return Journal.open(self.journal.video.target, "r")
 
     def close(self) -> None:
         """Close journal and index."""
-        with self._lock:
-            self._closed = self.generation.closed = True
-            self.journal.close()
-            try:
-                if self._mode == "a" and not self._stale:
-                    with suppress(*_INDEX_ERRORS, OSError):  # what is not synced is built anew after a power cut
+        if self._closed:
+            return
+        if self._mode == "a" and self._shared and self._seen is not None:
+            with self._owning(0) as owned:
+                if owned:  # what is not synced is made anew after a power cut
+                    with suppress(*INDEX_ERRORS, OSError):
                         self.index.sync()
-            finally:
-                self.index.close()
-
-
-def metadata_json(metadata: dict[str, Any]) -> str | None:
-    """Metadata as the catalog keeps it and filters read it; what is nothing takes no room."""
-    return encode_metadata(metadata) if metadata else None
+        with self._state:
+            self._closed = self.generation.closed = True
+            self._lock.close()
+            self.journal.close()
+            self.index.close()
 
 
 def _check_idle(exc: Exception) -> None:
-    """An index that another process is busy with is not broken, and not to be deleted.
+    """Refuse to take an index that another process is busy with for a broken one, and delete it.
 
     Raises:
         StorageError: It is busy.
@@ -464,7 +652,7 @@ def _check_idle(exc: Exception) -> None:
 
 
 def beside(path: Path) -> Path:
-    """Where a compaction writes."""
+    """Return where a compaction writes."""
     return path.with_name(path.name + ".compacting")
 
 

@@ -249,7 +249,7 @@ class Searcher:
         index = folder.lexical()
         if index.rows >= view.rows:
             return index
-        with self._feeding:  # the index itself lets one process write at a time; the catalog stays free for writers
+        with self._feeding:  # its own transactions let one process write at a time; the file stays free for writers
             try:
                 self._feed(view, index)
             except StorageError:  # there is no room for it any more

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder, check_vectors
-from memvid_core.errors import DimensionError, EmbeddingError, InvalidInputError, VectorError
+from memvid_core.errors import DimensionError, EmbeddingError, InvalidInputError, RecordNotFoundError, VectorError
 from memvid_core.generation import View
+from memvid_core.indexing import metadata_json
 from memvid_core.journal import Batch
-from memvid_core.replica import NewRecords, Replica, metadata_json
+from memvid_core.replica import NewRecords, Replica
+from memvid_core.threads import WriterThread, run_in_thread
 from memvid_core.validation import check_ids, check_metadata, check_texts, encode_records, wanted_ids
 
 __all__ = ["Prepared", "VectorType", "Writer"]
@@ -42,9 +45,12 @@ class Prepared:
     """For each record, its place in what was given."""
     delete: Sequence[str] = ()
     """Ids to delete in the same commit."""
+    base: Embedder | None = None
+    """The embedder of the state that the vectors are to be compared with."""
+    embedder: Embedder | None = None
+    """What makes the vectors: ``base``, or a copy of it that has learned from these texts."""
     model: bytes | None = None
-    fits: int = 0
-    """How often the embedder had learned when it embedded them."""
+    """What it learned, if the commit is to carry that."""
 
     @classmethod
     def of(
@@ -67,12 +73,44 @@ class Prepared:
 class Writer:
     """Adds, replaces and deletes records of one memory; each call is one commit."""
 
-    def __init__(self, replica: Replica, embedder: Embedder | None) -> None:
+    def __init__(self, replica: Replica) -> None:
         self._replica = replica
-        self._embedder = embedder
-        self._fits = 0
         self._kind: VectorType = replica.journal.header.vectors  # type: ignore[assignment]
         assert self._kind in get_args(VectorType)
+
+    def add(
+        self,
+        texts: Iterable[str] | str,
+        metadata: Iterable[Metadata | None] | Metadata | None,
+        ids: Iterable[str | None] | str | None,
+        vectors: GivenVectors | None,
+        delete: Iterable[str] | str,
+    ) -> list[str]:
+        """Write one commit, as :meth:`memvid_core.Memory.add` describes it."""
+        prepared = self.prepare(texts, metadata, ids, delete, learn=vectors is None)
+        return self.store(prepared, self.given(prepared, vectors) if self._is_given(prepared, vectors) else None)
+
+    async def aadd(
+        self,
+        texts: Iterable[str] | str,
+        metadata: Iterable[Metadata | None] | Metadata | None,
+        ids: Iterable[str | None] | str | None,
+        vectors: GivenVectors | None,
+        delete: Iterable[str] | str,
+        thread: WriterThread,
+    ) -> list[str]:
+        """Async :meth:`add`: the embedder's own async method is awaited, and the commit is made in ``thread``."""
+        prepare = partial(self.prepare, learn=vectors is None)
+        prepared = await run_in_thread(prepare, texts, metadata, ids, delete)
+        if self._is_given(prepared, vectors):
+            given = await run_in_thread(self.given, prepared, vectors)
+            return await thread.run(self.store, prepared, given)
+        made = await self._needed(prepared.embedder).aembed_documents(prepared.texts)
+        return await thread.run(partial(self.store, prepared, embedded=made))
+
+    @staticmethod
+    def _is_given(prepared: Prepared, vectors: GivenVectors | None) -> bool:
+        return vectors is not None or not prepared.rows
 
     def prepare(
         self,
@@ -80,31 +118,37 @@ class Writer:
         metadata: Iterable[Metadata | None] | Metadata | None,
         ids: Iterable[str | None] | None,
         delete: Iterable[str] | str = (),
+        *,
+        learn: bool = False,
     ) -> Prepared:
-        """Check texts, ids and metadata; nothing is written."""
+        """Check texts, ids and metadata, and choose what embeds them; nothing is written."""
         checked = check_texts(texts)
         given_ids = check_ids(ids, len(checked))
         plain = check_metadata(metadata, len(checked))
         last = {record_id: i for i, record_id in enumerate(given_ids)}
         places = list(last.values()) if len(last) < len(given_ids) else list(range(len(given_ids)))
-        return Prepared.of(given_ids, checked, plain, places, wanted_ids(delete))
+        prepared = Prepared.of(given_ids, checked, plain, places, wanted_ids(delete))
+        if prepared.rows:
+            self._choose_embedder(prepared, learn=learn)
+        return prepared
 
-    def fit(self, prepared: Prepared, *, learn: bool = True) -> None:
-        """Let an embedder that learns do so from an empty memory's first records; what it knows goes into the file."""
-        embedder = self._embedder
-        if not isinstance(embedder, FittableEmbedder) or self._replica.refresh().rows:
+    def _choose_embedder(self, prepared: Prepared, *, learn: bool) -> None:
+        """Take the memory's embedder; of an empty memory, let a copy learn from the first records."""
+        view = self._replica.refresh()
+        prepared.base = prepared.embedder = view.embedder
+        if view.rows or not isinstance(view.embedder, FittableEmbedder):
             return
-        with self._replica.writing() as view:
-            if view.rows:
-                return
-            if learn and not embedder.fitted:
-                embedder.fit(prepared.texts)
-                self._fits += 1
-            if embedder.fitted:
-                prepared.model = embedder.dump()
+        embedder = view.embedder
+        if learn and not embedder.fitted:
+            embedder = embedder.clone()
+            embedder.fit(prepared.texts)
+        if embedder.fitted:
+            prepared.embedder, prepared.model = embedder, embedder.dump()
 
-    def given(self, prepared: Prepared, vectors: GivenVectors) -> list[Any] | NDArray[Any]:
-        """The caller's vectors, one a record, None where a record is to have none."""
+    def given(self, prepared: Prepared, vectors: GivenVectors | None) -> list[Any] | NDArray[Any]:
+        """Return the caller's vectors, one a record, None where a record is to have none."""
+        if not prepared.rows:
+            return []
         if not isinstance(vectors, Iterable):
             raise VectorError(f"vectors must be one a text, not of type {type(vectors).__name__}")
         rows = vectors if isinstance(vectors, np.ndarray) else list(vectors)
@@ -114,41 +158,46 @@ class Writer:
             return rows
         return rows[prepared.places] if isinstance(rows, np.ndarray) else [rows[i] for i in prepared.places]
 
-    def embed(self, prepared: Prepared) -> NDArray[Any]:
-        """One vector a record from the embedder.
+    def _needed(self, embedder: Embedder | None) -> Embedder:
+        """Return the embedder.
 
         Raises:
-            EmbeddingError: There is no embedder, or it failed.
+            EmbeddingError: There is none.
         """
-        prepared.fits = self._fits
-        return self._needed_embedder().embed_documents(prepared.texts)
-
-    async def aembed(self, prepared: Prepared) -> NDArray[Any]:
-        """Async :meth:`embed`."""
-        prepared.fits = self._fits
-        return await self._needed_embedder().aembed_documents(prepared.texts)
-
-    def _needed_embedder(self) -> Embedder:
-        if self._embedder is None:
+        if embedder is None:
             recorded = self._replica.journal.header.embedder
             raise EmbeddingError(
                 f"this memory was written by {recorded!r}; open it with that embedder, or give vectors"
             )
-        return self._embedder
+        return embedder
 
-    def store(self, prepared: Prepared, vectors: Any, *, given: bool) -> list[str]:
-        """Write the commit; returns the ids.
+    def store(self, prepared: Prepared, given: Any = None, *, embedded: NDArray[Any] | None = None) -> list[str]:
+        """Write the commit; return the ids.
+
+        Args:
+            prepared: What :meth:`prepare` made.
+            given: The caller's vectors, one a record; without them the texts are embedded.
+            embedded: What ``prepared.embedder`` made of the texts, if that has been done already.
 
         Raises:
+            EmbeddingError: There is no embedder, or it failed.
             VectorError: NaN, infinite, or too large for float16.
             DimensionError: Not of the memory's dimension.
+            LockedError: Others were writing for longer than the memory's timeout.
             StorageError: The system refused; nothing was stored.
         """
-        matrix, places = self._matrix(prepared, vectors, given=given)
+        made = given is None
+        if made and embedded is None:
+            embedded = self._needed(prepared.embedder).embed_documents(prepared.texts)
+        matrix, places = self._matrix(prepared, embedded if made else given, given=not made)
         replica = self._replica
         with replica.writing() as view:
-            if not given and prepared.rows and prepared.fits != self._fits:  # another thread's texts taught it more
-                matrix, places = self._matrix(prepared, self._once_more(prepared), given=False)
+            if prepared.rows and self._outdated(prepared, view):
+                prepared.base = prepared.embedder = view.embedder
+                prepared.model = None
+                if made:
+                    embedded = self._needed(view.embedder).embed_documents(prepared.texts)
+                    matrix, places = self._matrix(prepared, embedded, given=False)
             self._check_dimension(matrix)
             gone = dict.fromkeys([*prepared.records.ids, *prepared.delete])
             replaced = replica.index.catalog.live_rows(list(gone), view.commit)
@@ -156,14 +205,13 @@ class Writer:
                 return []
             stored, unstored = (None, matrix) if self._kind == "none" else (matrix, None)
             batch = Batch(prepared.rows, stored, places, list(replaced.values()), prepared.model)
-            replica.commit(prepared.records, batch, unstored)
+            replica.commit(prepared.records, batch, unstored, prepared.embedder)
         return prepared.ids
 
-    def _once_more(self, prepared: Prepared) -> NDArray[Any]:
-        """The vectors of what the embedder knows now; the commit carries what that is."""
-        if isinstance(self._embedder, FittableEmbedder) and self._embedder.fitted:
-            prepared.model = self._embedder.dump()
-        return self.embed(prepared)
+    @staticmethod
+    def _outdated(prepared: Prepared, view: View) -> bool:
+        """Whether others have written since the vectors were made, and theirs cannot be compared with these."""
+        return view.embedder is not prepared.base or bool(prepared.model is not None and view.rows)
 
     def _check_dimension(self, matrix: NDArray[Any] | None) -> None:
         expected = self._replica.dimension
@@ -198,39 +246,49 @@ class Writer:
         return matrix, places
 
     def refit(self) -> int:
-        """Fit the embedder to every record and write all of them again with their new vectors."""
-        embedder = self._embedder
-        if not isinstance(embedder, FittableEmbedder):
-            raise InvalidInputError("this memory's embedder does not learn from texts; only the built-in one does")
+        """Fit a copy of the embedder to every record, and write all of them again with their new vectors."""
         with self._replica.writing() as view:
+            if not isinstance(view.embedder, FittableEmbedder):
+                raise InvalidInputError("this memory's embedder does not learn from texts; only the built-in one does")
             records = [record for _, record in view.generation.records(view)]
             if not records:
                 return 0
-            before = embedder.dump() if embedder.fitted else None
-            try:
-                embedder.fit([record.text for record in records])
-                self._fits += 1
-                prepared = Prepared.of(
-                    [record.id for record in records],
-                    [record.text for record in records],
-                    [record.metadata for record in records],
-                    list(range(len(records))),
-                )
-                prepared.model = embedder.dump() if embedder.fitted else None
-                self.store(prepared, self.embed(prepared), given=False)
-            except BaseException:
-                if before is None:
-                    embedder.fit(())  # of nothing, nothing is learned
-                else:
-                    embedder.load(before)
-                self._fits += 1
-                raise
+            embedder = view.embedder.clone()
+            embedder.fit([record.text for record in records])
+            prepared = Prepared.of(
+                [record.id for record in records],
+                [record.text for record in records],
+                [record.metadata for record in records],
+                list(range(len(records))),
+            )
+            matrix, places = self._matrix(prepared, embedder.embed_documents(prepared.texts), given=False)
+            replaced = self._replica.index.catalog.live_rows(prepared.records.ids, view.commit)
+            stored, unstored = (None, matrix) if self._kind == "none" else (matrix, None)
+            model = embedder.dump() if embedder.fitted else None
+            batch = Batch(prepared.rows, stored, places, list(replaced.values()), model)
+            self._replica.commit(prepared.records, batch, unstored, embedder)
             return len(records)
 
+    def update(self, record_id: str, text: str | None, metadata: Metadata | None) -> None:
+        """Write a record again, with another text, other metadata, or both."""
+        base = self._replica.refresh().embedder
+        embedded = None if text is None else self._needed(base).embed_documents(check_texts(text))
+        with self._replica.writing() as view:
+            row = self._replica.index.catalog.live_rows([record_id], view.commit).get(record_id)
+            if row is None:
+                raise RecordNotFoundError(f"no record has the id {record_id!r}")
+            record = view.generation.record(row)
+            kept = record.metadata if metadata is None else metadata
+            prepared = self.prepare(record.text if text is None else text, kept, record_id)
+            if text is None:
+                self.store(prepared, [view.generation.vectors(view, [row]).get(row)])
+            else:
+                self.store(prepared, embedded=embedded if view.embedder is base else None)
+
     def delete(self, select: Callable[[View], Sequence[int]]) -> int:
-        """Delete the live rows that ``select`` names in the newest view; returns how many there were."""
+        """Delete the live rows that ``select`` names in the newest view; return how many there were."""
         with self._replica.writing() as view:
             rows = list(dict.fromkeys(select(view)))
             if rows:
-                self._replica.commit(NewRecords((), ()), Batch(tombstones=rows), None)
+                self._replica.commit(NewRecords((), ()), Batch(tombstones=rows), None, None)
         return len(rows)

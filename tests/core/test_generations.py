@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from memvid_core import ClosedError, HashingEmbedder, Memory, StorageError
-from memvid_core.journal import Journal
+from memvid_core import ClosedError, HashingEmbedder, Memory, StorageError, replica
 from memvid_core.video.file import ByteFile
 from tests.core.embedders import embed
 from tests.core.memories import compact_beside_readers
@@ -131,15 +130,10 @@ if sys.platform != "win32":  # where a writer closes its own file for the swap, 
 def test_an_interrupt_behind_the_swap_loses_nothing_that_is_added_later(
     path: Path, writer: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = Journal.open
-    swapped = path.stat().st_ino
-
-    def interrupted(*args: Any) -> Journal:
-        if path.stat().st_ino == swapped:
-            return opened(*args)
+    def interrupted(folder: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Journal, "open", interrupted)
+    monkeypatch.setattr(replica, "sync_folder", interrupted)
     with pytest.raises(KeyboardInterrupt):
         writer.compact()
     monkeypatch.undo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -397,11 +398,16 @@ class TestOpening:
             with pytest.raises(QueryError, match="embed"):
                 memory.search("wing", mode="dense")
 
-    def test_a_second_writer_is_told_who_has_it(self, tmp_path: Path) -> None:
+    def test_a_second_writer_waits_for_its_turn_and_is_told_who_has_it(self, tmp_path: Path) -> None:
         path = tmp_path / "m.mp4"
-        with Memory.create(path, embed), pytest.raises(LockedError, match="process"):
-            Memory.open(path, "a", embedder=embed)
-        Memory.open(path, "a", embedder=embed).close()
+        with Memory.create(path, embed) as first, Memory.open(path, "a", embedder=embed, timeout=0) as second:
+            with first.exclusive():
+                first.add("one", ids="1")
+                with pytest.raises(LockedError, match=f"process {os.getpid()}.*this process"):
+                    second.add("two", ids="2")
+                assert second.get("1").text == "one"
+            second.add("two", ids="2")
+            assert first.ids() == ["1", "2"]
 
     def test_a_reader_follows_the_writer_and_may_not_write(self, tmp_path: Path) -> None:
         path = tmp_path / "m.mp4"

@@ -78,8 +78,8 @@ def _growing(path: Path, settings: dict[str, Any]) -> Iterator[Memory]:
 @contextmanager
 def _replacing(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
     from memvid_core import NotAMemoryError
+    from memvid_core.atomic import held, pass_mode_on
     from memvid_core.journal import Journal
-    from memvid_core.locking import WriterLock
     from memvid_core.video.file import sync_folder
 
     try:
@@ -87,13 +87,12 @@ def _replacing(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
     except NotAMemoryError as exc:
         raise NotAMemoryError(f"{target} is no memory, and only a memory is replaced: give another name") from exc
     beside = target.with_name(target.name + BUILDING)
-    lock = WriterLock(target)
-    lock.acquire()
-    try:
+    with held(target):
         _remove(beside)
         with _growing(beside, settings) as memory:
             yield memory
         if beside.exists():
+            pass_mode_on(target, beside)
             os.replace(beside, target)
             sync_folder(target.parent)
             # Only a cache: where it cannot be moved, it is made anew.
@@ -101,8 +100,6 @@ def _replacing(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
                 shutil.rmtree(_index(target), ignore_errors=True)
                 os.replace(_index(beside), _index(target))
             _remove(beside)
-    finally:
-        lock.release()
 
 
 def _index(path: Path) -> Path:
@@ -112,6 +109,5 @@ def _index(path: Path) -> Path:
 def _remove(path: Path) -> None:
     """Remove a memory and all that stands beside it."""
     shutil.rmtree(_index(path), ignore_errors=True)
-    for name in (path.name, path.name + ".lock", path.name + ".owner"):
-        with suppress(OSError):
-            path.with_name(name).unlink(missing_ok=True)
+    with suppress(OSError):
+        path.unlink(missing_ok=True)

@@ -55,8 +55,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 # What the core advises a Python program to do, and what it means for who types commands.
 _IN_SHELL_WORDS = (
-    ("close it there, or open it with mode='r'", "wait until it is done, or end it"),
-    ("; open it with mode='r'", "; make its folder writable"),
+    ("give a longer timeout=, or open it with mode='r'", "try again, or give a longer --timeout"),
     (
         "verify() names all of it, drop_damaged=True goes on without",
         "memvid verify names it, --drop-damaged goes on without",

@@ -84,7 +84,6 @@ class Catalog:
     def __init__(self, path: Path | None) -> None:
         self._write_lock = threading.RLock()
         self._inside = False  # a transaction
-        self._seen_version = -1
         self._writer = self._reader = _connect(path)
         self._read_lock = self._write_lock
         try:
@@ -132,14 +131,6 @@ class Catalog:
         """The connection for queries."""
         with self._read_lock:
             yield self._reader
-
-    def changed(self) -> bool:
-        """Whether another connection committed since this was asked last."""
-        with self._read_lock:
-            (version,) = self._reader.execute("PRAGMA data_version").fetchone()
-            changed = bool(version != self._seen_version)
-            self._seen_version = version
-            return changed
 
     # --- state ---
 
@@ -264,13 +255,17 @@ class Catalog:
             found = connection.execute(f"SELECT * FROM commits WHERE {condition} LIMIT 1", (value,)).fetchone()
         return None if found is None else CommitRow(*found)
 
-    def model(self, number: int) -> tuple[int, bytes] | None:
-        """What the embedder had learned as of commit ``number``, and the commit that it came with."""
+    def model_number(self, commit: int) -> int | None:
+        """Return the commit that brought what the embedder knew as of ``commit``, or None if it had learned nothing."""
         with self.reading() as connection:
-            found = connection.execute(
-                "SELECT number, data FROM models WHERE number <= ? ORDER BY number DESC LIMIT 1", (number,)
-            ).fetchone()
-        return None if found is None else (int(found[0]), bytes(found[1]))
+            (number,) = connection.execute("SELECT max(number) FROM models WHERE number <= ?", (commit,)).fetchone()
+        return None if number is None else int(number)
+
+    def model_data(self, number: int) -> bytes | None:
+        """Return the model that commit ``number`` brought."""
+        with self.reading() as connection:
+            found = connection.execute("SELECT data FROM models WHERE number = ?", (number,)).fetchone()
+        return None if found is None else bytes(found[0])
 
     def close(self) -> None:
         """Close the connections."""

@@ -103,8 +103,12 @@ class IndexFolder:
         if change.model is not None:
             catalog.add_model(change.commit.number, change.model)
         self._extend_vectors(change)
-        catalog.set_state("cursor", change.cursor)
-        catalog.set_state("boot", _boot())
+        self.note(change.cursor)
+
+    def note(self, cursor: bytes) -> None:
+        """Note how far the index reaches; call it inside a transaction."""
+        self.catalog.set_state("cursor", cursor)
+        self.catalog.set_state("boot", _boot())
 
     def stage_vectors(self, first_row: int, stop: int, vectors: Vectors) -> None:
         """Put the vectors of rows [``first_row``, ``stop``) in place; nobody sees them before :meth:`apply` says so."""

@@ -129,16 +129,20 @@ class Journal:
         """Another over the same open file, to replay without moving this one; closing either closes the file."""
         return Journal(self.video.again(), self.header, self.start)
 
-    def resume(self, cursor: Cursor) -> bool:
-        """Go to ``cursor`` without a replay, if the commit before it is still there; False if it is not."""
+    def holds(self, cursor: Cursor) -> bool:
+        """Return whether the commit that ``cursor`` stands behind is in the file, by reading its COMMIT frame."""
         if cursor.offset > self.video.size():
             return False
         try:
             payload = self.video.read(cursor.last_frame, FramePosition(cursor.last_offset, cursor.last_size))
             header, body = frames.parse(payload, cursor.last_frame)
-            if header.kind != Kind.COMMIT or _commit_decoder.decode(body).chain != cursor.chain:
-                return False
+            return header.kind == Kind.COMMIT and _commit_decoder.decode(body).chain == cursor.chain
         except (DamagedFrameError, msgspec.DecodeError):
+            return False
+
+    def resume(self, cursor: Cursor) -> bool:
+        """Go to ``cursor`` without a replay, if the commit before it is still there; return False if it is not."""
+        if not self.holds(cursor):
             return False
         self.cursor = cursor
         self.video.resume(cursor.position)

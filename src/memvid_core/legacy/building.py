@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from memvid_core.atomic import replacing
 from memvid_core.convert import convert
 from memvid_core.embedding import Embedder
 from memvid_core.errors import CodecError, NotAMemoryError
@@ -15,10 +16,8 @@ from memvid_core.ingest import Chunk
 from memvid_core.journal import Journal
 from memvid_core.legacy.places import coding, picture_rate, picture_settings, pictures
 from memvid_core.legacy.pointer import index_folder, open_memory
-from memvid_core.locking import WriterLock
 from memvid_core.memory import Memory
 from memvid_core.progress import progress
-from memvid_core.video.file import sync_folder
 
 __all__ = ["append", "build", "index_stats"]
 
@@ -65,31 +64,23 @@ def build(
     # Each memory has a folder of its own in the index folder: the old one is used until it is replaced.
     root = index_folder(index) or target.with_name(target.name + ".index")
     is_new = not root.exists()
-    beside = target.with_name(target.name + _BUILDING)
-    lock = WriterLock(target)
-    lock.acquire()
     try:
-        _remove(beside)
-        if base is None:
-            vectors: Any = "int8" if codec == "qr" else "float16"
-            made = Memory.create(beside, embedder, codec, vectors, codec_options=options, index_dir=root)
-        else:
-            convert(base, beside, codec=codec, codec_options=options, show_progress=show)
-            made = open_memory(beside, root, embedder, "a")
-        with made as memory:
-            told = _write(memory, waiting, show)
-        stale = None if replaced == _memory_id(beside) else replaced
-        os.replace(beside, target)
-        sync_folder(target.parent)
+        with replacing(target) as beside:
+            if base is None:
+                vectors: Any = "int8" if codec == "qr" else "float16"
+                made = Memory.create(beside, embedder, codec, vectors, codec_options=options, index_dir=root)
+            else:
+                convert(base, beside, codec=codec, codec_options=options, show_progress=show)
+                made = open_memory(beside, root, embedder, "a")
+            with made as memory:
+                told = _write(memory, waiting, show)
+            stale = None if replaced == _memory_id(beside) else replaced
         if stale is not None:
             _drop_index(root, stale)
     except BaseException:
         if is_new:
             shutil.rmtree(root, ignore_errors=True)
         raise
-    finally:
-        _remove(beside)
-        lock.release()
     return told
 
 
@@ -157,9 +148,3 @@ def _drop_index(root: Path, memory_id: bytes) -> None:
     """Remove what the index folder has of a memory that is gone: other memories sweep only their own folders."""
     for folder in root.glob(f"{memory_id.hex()[:16]}-*"):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove(path: Path) -> None:
-    """Remove a memory that is being made."""
-    for name in (path.name, path.name + ".lock", path.name + ".owner"):
-        path.with_name(name).unlink(missing_ok=True)

@@ -158,9 +158,22 @@ class VideoFile:
         """The file's size now, in bytes."""
         return self._file.size()
 
-    def changed(self) -> bool:
-        """Whether the file grew or was written since this was asked last."""
-        return self._file.changed()
+    @property
+    def descriptor(self) -> int | None:
+        """The open file's descriptor; None where there is none."""
+        return self._file.descriptor
+
+    def stamp(self) -> tuple[int, int]:
+        """Return what tells one content of the file from the next: its size and the time of the last change."""
+        return self._file.stamp()
+
+    def renamed(self, path: Path) -> None:
+        """Take note of the path that the open file has now."""
+        self._file.renamed(path)
+
+    def gone(self) -> bool:
+        """Return whether the file was deleted or renamed since it was opened."""
+        return self._file.gone()
 
     def replaced(self) -> bool:
         """Whether another file was swapped in under the path since this one was opened."""

@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,7 @@ from memvid_core.errors import (
     ReadOnlyError,
     StorageError,
 )
+from memvid_core.oslock import system_lock
 
 __all__ = ["ByteFile", "sync_folder"]
 
@@ -69,7 +71,6 @@ class ByteFile:
     def __init__(self, target: str | os.PathLike[str] | BinaryIO, mode: str) -> None:
         self.writable = mode != "r"
         self._lock = _lock_of(target)
-        self._stamp: tuple[int, int] | None = None
         self._owned = isinstance(target, str | os.PathLike)
         self.path = Path(target) if isinstance(target, str | os.PathLike) else None
         if self.path is None:
@@ -78,6 +79,8 @@ class ByteFile:
         else:
             self._file = _open(self.path, mode)
             if mode == "x":
+                with suppress(OSError):  # while it is open, nobody takes it for what a killed process left
+                    system_lock().try_lock(self._file.fileno())
                 sync_folder(self.path.parent)
         self._descriptor = self._file.fileno() if self._owned and self._file is not None else None
 
@@ -147,28 +150,41 @@ class ByteFile:
         except OSError:
             return
 
-    def changed(self) -> bool:
-        """Whether size or modification time differ from when this was asked last."""
+    @property
+    def descriptor(self) -> int | None:
+        """The open file's descriptor; None of a file object, and of a closed file."""
+        return self._descriptor
+
+    def stamp(self) -> tuple[int, int]:
+        """Return size in bytes and time of the last change in nanoseconds: another stamp is another content."""
         if self._descriptor is None:
-            stamp = (self.size(), 0)
-        else:
-            status = os.fstat(self._descriptor)
-            stamp = (status.st_size, status.st_mtime_ns)
-        changed, self._stamp = stamp != self._stamp, stamp
-        return changed
+            return self.size(), 0
+        status = os.fstat(self._descriptor)
+        return status.st_size, status.st_mtime_ns
+
+    def renamed(self, path: Path) -> None:
+        """Take note of the path that the open file has now."""
+        self.path = path
 
     def replaced(self) -> bool:
-        """Whether the path now names another file than the one that is open (a compaction swapped it)."""
-        if self.path is None:
+        """Return whether the path now names another file than the one that is open (a compaction swapped it)."""
+        there = self._at_path()
+        if there is None:
             return False
         if self._descriptor is None:  # closed for a swap that was interrupted
             return True
-        try:
-            there = os.stat(self.path)
-        except FileNotFoundError:
-            return False
         here = os.fstat(self._descriptor)
         return (there.st_ino, there.st_dev) != (here.st_ino, here.st_dev)
+
+    def gone(self) -> bool:
+        """Return whether the file lost its name: somebody deleted it or renamed it."""
+        return self.path is not None and self._at_path() is None
+
+    def _at_path(self) -> os.stat_result | None:
+        try:
+            return None if self.path is None else os.stat(self.path)
+        except FileNotFoundError:
+            return None
 
     def close(self) -> None:
         """Close the file if it was opened here; closing twice is fine."""

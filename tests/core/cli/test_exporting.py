@@ -129,7 +129,7 @@ def test_export_to_a_file_replaces_none_unless_told_to(notes: Path) -> None:
         "bytes": Path("out.jsonl").stat().st_size,
     }
     assert memvid("export", notes, "-o", "nowhere/out.jsonl").code == 9
-    assert {path.name for path in Path().iterdir()} == {"notes.mp4", "notes.mp4.index", "notes.mp4.lock", "out.jsonl"}
+    assert {path.name for path in Path().iterdir()} == {"notes.mp4", "notes.mp4.index", "out.jsonl"}
 
 
 def test_export_as_one_document(notes: Path) -> None:

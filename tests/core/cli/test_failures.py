@@ -101,10 +101,10 @@ def test_a_bug_is_called_one(notes: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_locked_memory_says_who_holds_it(notes: Path) -> None:
-    with Memory.open(notes, "a"):
-        done = memvid("add", notes, "--text", "more")
+    with Memory.open(notes, "a") as memory, memory.exclusive():
+        done = memvid("add", notes, "--text", "more", "--timeout", "0")
         assert done.code == 8
-        assert "is open for writing by process" in done.err
+        assert "is being written by process" in done.err
         assert "mode=" not in done.err
         assert memvid("search", notes, "wing").code == 0
 

@@ -19,7 +19,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
 from langchain_memvid.agents import MemvidSaver, MemvidStore
-from memvid_core import ClosedError, InvalidInputError, LockedError, Memory, MetadataError, ReadOnlyError
+from memvid_core import ClosedError, InvalidInputError, Memory, MetadataError, ReadOnlyError
 
 
 class State(TypedDict):
@@ -275,13 +275,13 @@ def test_a_config_without_a_thread_is_an_error(saver: MemvidSaver, config: Any) 
     assert len(saver.memory) == 0
 
 
-def test_a_file_opened_twice_for_writing_says_who_has_it(tmp_path: Path) -> None:
+def test_a_file_is_opened_twice_for_writing_by_path(tmp_path: Path) -> None:
     path = tmp_path / "threads.mp4"
-    with MemvidSaver(path) as saver:
-        with pytest.raises(LockedError):
-            MemvidSaver(path)
-        with pytest.raises(LockedError):
-            MemvidStore(path)
+    with MemvidSaver(path) as saver, MemvidSaver(path) as other:
+        compiled = StateGraph(MessagesState).add_node("answer", lambda state: {"messages": [AIMessage("the wing")]})
+        graph = compiled.add_edge(START, "answer").compile(checkpointer=saver)
+        graph.invoke({"messages": [HumanMessage("what about the wing?")]}, thread("a"))
+        assert other.get_tuple(thread("a")) == saver.get_tuple(thread("a"))
     saver.close()
     with pytest.raises(ClosedError):
         saver.get_tuple(thread("a"))

@@ -1,0 +1,196 @@
+"""Indexer: brings an index level with its journal, and makes the views that searches answer from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+
+from memvid_core.embedding import Embedder, FittableEmbedder
+from memvid_core.errors import EmbeddingError
+from memvid_core.generation import Generation, View
+from memvid_core.index.catalog import CommitRow, FrameRow, RecordRow
+from memvid_core.index.filters import encode_metadata
+from memvid_core.index.folder import Change, Vectors
+from memvid_core.index.vectors import IndexStaleError
+from memvid_core.journal import Cursor, Entry
+from memvid_core.progress import progress
+
+__all__ = ["Indexer", "change_of", "metadata_json"]
+
+_SHOW_PROGRESS_BYTES = 32 << 20
+_TRANSACTION_SECONDS = 1.0  # a rebuild commits this often, so that Ctrl-C loses no more than this
+
+
+class Indexer:
+    """What joins one generation's journal and index.
+
+    Args:
+        generation: The file and what is derived from it.
+        embedder: What makes vectors that the file does not store; None if the memory was opened without.
+        show_progress: Whether a rebuild shows a bar; None shows it on a terminal.
+    """
+
+    def __init__(self, generation: Generation, embedder: Embedder | None, show_progress: bool | None) -> None:
+        self._generation = generation
+        self._embedder = embedder
+        self._show_progress = show_progress
+        self._learns = isinstance(embedder, FittableEmbedder)
+        self._learned: dict[int, Embedder] = {}
+
+    # --- taking commits in; only the owner of the index calls these ---
+
+    def cursor(self) -> Cursor | None:
+        """Return how far the index reaches, or None while it is empty."""
+        noted = self._generation.index.cursor
+        return None if noted is None else msgspec.msgpack.decode(noted, type=Cursor)
+
+    def catch_up(self) -> None:
+        """Take in every commit that the journal has beyond the index.
+
+        Raises:
+            IndexStaleError: The index is not of this journal, or reaches beyond it.
+        """
+        journal = self._generation.journal
+        start = self.cursor() or journal.start
+        if not journal.resume(start):
+            raise IndexStaleError("the index reaches beyond the journal, or belongs to another")
+        behind = journal.video.size() - start.offset
+        show = self._show_progress if behind > _SHOW_PROGRESS_BYTES else False
+        with progress("Indexing", behind, show=show) as advance:
+            while self._replay_some():
+                advance(journal.cursor.offset - start.offset)
+
+    def _replay_some(self) -> bool:
+        """Take commits in for about a second, as one transaction; return False when there are no more."""
+        deadline = time.monotonic() + _TRANSACTION_SECONDS
+        index, journal = self._generation.index, self._generation.journal
+        with index.transaction():
+            noted = self.cursor()
+            cursor = journal.start if noted is None else noted
+            embedder = self.embedder_at(cursor.commit)
+            for entry in journal.replay(cursor):
+                if entry.model is not None:
+                    embedder = _taught(self._embedder, entry.model)
+                index.apply(self._change(entry, cursor.row, embedder))
+                cursor = entry.cursor
+                if time.monotonic() > deadline:
+                    return True
+            if noted is None and cursor == journal.start:  # an empty memory is level, too
+                index.note(msgspec.msgpack.encode(cursor))
+        return False
+
+    def _change(self, entry: Entry, first_row: int, embedder: Embedder | None) -> Change:
+        """Make a commit read back from the file into what the index takes in."""
+        stored = self._generation.journal.header.vectors != "none"
+        vectors = entry.vectors if stored else self._embedded(entry, embedder)
+        dense = {row for rows, _ in vectors for row in rows.tolist()}
+        records = [
+            (row, record_id, entry.number, row in dense, metadata_json(metadata))
+            for row, (record_id, _, metadata) in zip(entry.row_numbers, entry.rows, strict=True)
+        ]
+        return change_of(entry, first_row, records, vectors)
+
+    def _embedded(self, entry: Entry, embedder: Embedder | None) -> Vectors:
+        """Make the vectors of a commit whose file stores none."""
+        if not entry.rows:
+            return []
+        if embedder is None:
+            raise EmbeddingError(
+                "this memory stores no vectors and its index has to be rebuilt: open it with "
+                f"{self._generation.journal.header.embedder!r}"
+            )
+        matrix = embedder.embed_documents([text for _, text, _ in entry.rows])
+        return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
+
+    # --- what searches answer from ---
+
+    def embedder_at(self, commit: int) -> Embedder | None:
+        """Return the embedder as it was when the vectors of a commit were made; it is never changed afterwards."""
+        if not self._learns:
+            return self._embedder
+        catalog = self._generation.index.catalog
+        number = catalog.model_number(commit)
+        if number is None:
+            return self._embedder
+        known = self._learned.get(number)
+        if known is None:
+            data = catalog.model_data(number)
+            known = self._embedder if data is None else _taught(self._embedder, data)
+            assert known is not None
+            self.remember(number, known)
+        return known
+
+    def remember(self, number: int, embedder: Embedder) -> None:
+        """Keep the embedder that commit ``number`` brought, so that it need not be loaded again."""
+        self._learned[number] = embedder
+        while len(self._learned) > 4:  # the past that a few pinned views look at
+            self._learned.pop(next(iter(self._learned)))
+
+    def view(self, cursor: Cursor, before: View) -> View:
+        """Make the view after the commit at ``cursor``, built on an earlier one of the same generation."""
+        catalog = self._generation.index.catalog
+        last = catalog.commit(cursor.commit)
+        if before.generation is not self._generation or before.commit > cursor.commit:
+            before = self._generation.empty()
+        live = np.ones(cursor.row, np.bool_)
+        live[: before.rows] = before.live
+        dense = np.ones(cursor.row, np.bool_)
+        dense[: before.rows] = before.dense
+        gone = catalog.missing(before.rows, cursor.row)
+        live[gone] = False
+        dense[gone] = False
+        dense[catalog.without_vector(before.rows, cursor.row)] = False
+        dead = catalog.dead(cursor.row, before.commit, cursor.commit)
+        live[dead] = False
+        dense[dead] = False
+        return View(
+            generation=self._generation,
+            commit=cursor.commit,
+            time=0 if last is None else last.time,
+            rows=cursor.row,
+            live=live,
+            dense=dense,
+            embedder=self.embedder_at(cursor.commit),
+            lost=before.lost + len(gone),
+        )
+
+    def view_at(self, commit: CommitRow) -> View:
+        """Make the view as it was after ``commit``."""
+        catalog = self._generation.index.catalog
+        live = np.ones(commit.rows, np.bool_)
+        gone = catalog.missing(0, commit.rows)
+        live[gone] = False
+        live[catalog.dead(commit.rows, -1, commit.number)] = False
+        dense = live.copy()
+        dense[catalog.without_vector(0, commit.rows)] = False
+        embedder = self.embedder_at(commit.number)
+        return View(self._generation, commit.number, commit.time, commit.rows, live, dense, embedder, len(gone))
+
+
+def change_of(entry: Entry, first_row: int, records: Iterable[RecordRow], vectors: Vectors) -> Change:
+    """Make what the index takes in of a commit whose first row is ``first_row``."""
+    cursor = entry.cursor
+    added = cursor.row - first_row
+    frames = cursor.frame - entry.first_frame
+    size = cursor.offset - entry.start
+    commit = CommitRow(entry.number, entry.time, cursor.row, added, len(entry.tombstones), frames, size)
+    placed = [FrameRow(*frame) for frame in entry.row_frames]
+    encoded = msgspec.msgpack.encode(cursor)
+    return Change(commit, first_row, records, placed, vectors, entry.tombstones, entry.model, encoded)
+
+
+def metadata_json(metadata: dict[str, object]) -> str | None:
+    """Return metadata as the catalog keeps it and filters read it; empty metadata takes no room."""
+    return encode_metadata(metadata) if metadata else None
+
+
+def _taught(embedder: Embedder | None, model: bytes) -> Embedder | None:
+    """Return an embedder of the same kind that knows a model; one that does not learn stays as it is."""
+    if not isinstance(embedder, FittableEmbedder):
+        return embedder
+    made = embedder.clone()
+    made.load(model)
+    return made

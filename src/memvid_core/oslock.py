@@ -1,0 +1,106 @@
+"""The operating system's exclusive lock on an open file, one interface for all systems."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+__all__ = ["FlockLock", "RangeLock", "SystemLock", "system_lock"]
+
+_FAR: Final = 1 << 62  # no file reaches there, and Windows locks bytes that do not exist
+
+
+class SystemLock(Protocol):
+    """One operating system's exclusive lock on an open file."""
+
+    def try_lock(self, descriptor: int) -> bool:
+        """Take the lock if it is free; return whether it was.
+
+        Raises:
+            OSError: The file system has no locks.
+        """
+
+    def unlock(self, descriptor: int) -> None:
+        """Give the lock back."""
+
+
+class FlockLock:
+    """``flock`` (Linux, macOS): the lock belongs to the open file, so two opens of one process exclude each other."""
+
+    def __init__(self) -> None:
+        import fcntl
+
+        self._flock: Callable[[int, int], None] = fcntl.flock
+        self._exclusive, self._unlock = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
+
+    def try_lock(self, descriptor: int) -> bool:
+        """Take the lock if it is free."""
+        try:
+            self._flock(descriptor, self._exclusive)
+        except BlockingIOError:
+            return False
+        return True
+
+    def unlock(self, descriptor: int) -> None:
+        """Give the lock back."""
+        self._flock(descriptor, self._unlock)
+
+
+class RangeLock:
+    """``LockFileEx`` (Windows): one byte far behind the end of the file, so that no reader or writer is kept out.
+
+    Args:
+        kernel: ``kernel32``, or what stands in for it in a test.
+        handle_of: The system's handle of a descriptor.
+    """
+
+    _FLAGS: Final = 0x1 | 0x2  # LOCKFILE_FAIL_IMMEDIATELY | LOCKFILE_EXCLUSIVE_LOCK
+    _TAKEN: Final = (33, 158, 997)  # ERROR_LOCK_VIOLATION, ERROR_NOT_LOCKED, ERROR_IO_PENDING
+
+    def __init__(self, kernel: Any = None, handle_of: Callable[[int], int] | None = None) -> None:
+        import ctypes
+
+        if kernel is None or handle_of is None:
+            import msvcrt
+
+            kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined,unused-ignore]
+            handle_of = msvcrt.get_osfhandle  # type: ignore[attr-defined,unused-ignore]
+        self._kernel = kernel
+        self._handle_of: Callable[[int], int] = handle_of
+        self._pointer = ctypes.c_void_p
+
+        class Overlapped(ctypes.Structure):
+            """The place of the byte, as the system wants it."""
+
+            _fields_ = (
+                ("internal", ctypes.c_void_p),
+                ("internal_high", ctypes.c_void_p),
+                ("offset", ctypes.c_uint32),
+                ("offset_high", ctypes.c_uint32),
+                ("event", ctypes.c_void_p),
+            )
+
+        self._place: Callable[[], Any] = lambda: ctypes.byref(
+            Overlapped(None, None, _FAR & 0xFFFFFFFF, _FAR >> 32, None)
+        )
+        self._error: Callable[[], int] = getattr(ctypes, "get_last_error", lambda: 0)
+
+    def try_lock(self, descriptor: int) -> bool:
+        """Take the lock if it is free."""
+        handle = self._pointer(self._handle_of(descriptor))
+        if self._kernel.LockFileEx(handle, self._FLAGS, 0, 1, 0, self._place()):
+            return True
+        error = self._error()
+        if error and error not in self._TAKEN:
+            raise OSError(0, f"LockFileEx failed with error {error}")
+        return False
+
+    def unlock(self, descriptor: int) -> None:
+        """Give the lock back."""
+        self._kernel.UnlockFileEx(self._pointer(self._handle_of(descriptor)), 0, 1, 0, self._place())
+
+
+def system_lock() -> SystemLock:
+    """Return the lock of the system this runs on."""
+    return RangeLock() if sys.platform == "win32" else FlockLock()

@@ -1,0 +1,60 @@
+"""Threads for the asynchronous methods: of our own, so that waiting for a disk or a lock takes none of the caller's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, TypeVar
+
+__all__ = ["WriterThread", "run_in_thread"]
+
+T = TypeVar("T")
+
+_MOST: Final = 8
+_pools: dict[int, ThreadPoolExecutor] = {}  # by process id: a forked child has none of its parent's threads
+
+
+def _pool() -> ThreadPoolExecutor:
+    pid = os.getpid()
+    pool = _pools.get(pid)
+    if pool is None:
+        _pools.clear()
+        pool = _pools.setdefault(pid, ThreadPoolExecutor(_MOST, thread_name_prefix="memvid"))
+    return pool
+
+
+async def run_in_thread(function: Callable[..., T], *arguments: object, pool: ThreadPoolExecutor | None = None) -> T:
+    """Call a function in a thread and wait for it without blocking the event loop.
+
+    Args:
+        function: What to call; context variables are those of the caller.
+        *arguments: What to call it with.
+        pool: The threads to use; by default a few that all memories of the process share.
+    """
+    call = partial(contextvars.copy_context().run, function, *arguments)
+    return await asyncio.get_running_loop().run_in_executor(_pool() if pool is None else pool, call)
+
+
+class WriterThread:
+    """One thread for the commits of one memory: they are made one after the other anyway."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call a function in the thread, after those that came before."""
+        if self._pool is None or self._process != os.getpid():
+            self._process = os.getpid()
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="memvid-writer")
+        return await run_in_thread(function, *arguments, pool=self._pool)
+
+    def close(self) -> None:
+        """Let the thread end once it has done what it was given."""
+        if self._pool is not None and self._process == os.getpid():
+            self._pool.shutdown(wait=False)
+        self._pool = None

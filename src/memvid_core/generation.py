@@ -95,10 +95,10 @@ class Generation:
             raise StorageError(f"row {row} is in no frame that the index knows; delete the index folder to rebuild it")
         return RowFrame(*found)
 
-    def records(self, view: View) -> Iterator[tuple[int, Record]]:
-        """The live records with their rows, in the order added, at sequential speed."""
+    def records(self, view: View, after: int = -1) -> Iterator[tuple[int, Record]]:
+        """Yield the live records of the rows beyond ``after`` with their rows, in the order added."""
         place: RowFrame | None = None
-        for row in np.flatnonzero(view.live).tolist():
+        for row in (after + 1 + np.flatnonzero(view.live[after + 1 :])).tolist():
             if place is None or row >= place.row + place.items:
                 place = self._place(Kind.RECORDS, row)
             yield row, Record(*self.reader.row(row, place))

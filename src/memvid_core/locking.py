@@ -22,9 +22,9 @@ from memvid_core.oslock import SystemLock, system_lock
 
 __all__ = ["CommitLock"]
 
-_FIRST_PAUSE: Final = 50e-6
-_LONGEST_PAUSE: Final = 1e-3  # seconds between two tries of the one who is next
-_QUEUE_PAUSE: Final = 4e-3  # and of those behind it
+_NEXT_PAUSES: Final = (50e-6, 2e-3)  # seconds between two tries of the one who is next: the first, and the longest
+_QUEUE_PAUSES: Final = (200e-6, 10e-3)  # and of those behind it
+_PATIENCE: Final = 0.02  # of the time waited so far: how long the next pause is
 _NOTE_BYTES: Final = 256
 
 
@@ -69,9 +69,9 @@ class CommitLock:
         deadline = time.monotonic() + timeout
         queue = self._open_queue()
         try:
-            queued = queue < 0 or self._wait(queue, deadline, _QUEUE_PAUSE)
+            queued = queue < 0 or self._wait(queue, deadline, *_QUEUE_PAUSES)
             try:
-                taken = queued and self._wait(descriptor, deadline, _LONGEST_PAUSE)
+                taken = queued and self._wait(descriptor, deadline, *_NEXT_PAUSES)
             finally:
                 if queued and queue >= 0:
                     self._system.unlock(queue)
@@ -88,14 +88,15 @@ class CommitLock:
         self._held = descriptor
         self._sign()
 
-    def _wait(self, descriptor: int, deadline: float, longest: float) -> bool:
-        pause = _FIRST_PAUSE
+    def _wait(self, descriptor: int, deadline: float, shortest: float, longest: float) -> bool:
+        """Try until the lock is free; the longer it has taken, the longer the pauses."""
+        began = time.monotonic()
         while not self._system.try_lock(descriptor):
-            left = deadline - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            if now >= deadline:
                 return False
-            time.sleep(min(left, pause * random.uniform(0.5, 1.0)))  # only so that waiters spread out
-            pause = min(2 * pause, longest)
+            pause = min(max(shortest, _PATIENCE * (now - began)), longest, deadline - now)
+            time.sleep(pause * random.uniform(0.5, 1.0))  # only so that waiters spread out
         return True
 
     def release(self) -> None:

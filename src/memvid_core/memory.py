@@ -16,7 +16,14 @@ from numpy.typing import ArrayLike
 from memvid_core import maintenance, opening
 from memvid_core.aio import AsyncMemory
 from memvid_core.embedding import Embedder, check_vector
-from memvid_core.errors import ClosedError, InvalidInputError, QueryError, ReadOnlyError, RecordNotFoundError
+from memvid_core.errors import (
+    ClosedError,
+    DamagedFrameError,
+    InvalidInputError,
+    QueryError,
+    ReadOnlyError,
+    RecordNotFoundError,
+)
 from memvid_core.generation import View
 from memvid_core.index.ordering import by_value
 from memvid_core.index.vectors import IndexStaleError
@@ -195,13 +202,20 @@ class Memory(AsyncMemory):
         self._check_open()
         return self._replica.refresh() if self._opened.pinned is None else self._opened.pinned
 
-    def _answer(self, question: Callable[[View], T]) -> T:
-        """Answer a question from the newest view, once more if the index turns out to be damaged: it is made anew."""
+    def _answer(self, question: Callable[[View], T], *, past_damage: bool = True) -> T:
+        """Answer a question from the newest view; if the index turns out to be damaged, from one made anew.
+
+        Args:
+            question: What to ask.
+            past_damage: Whether to make the index anew for a damaged frame, too: then its records are left out.
+        """
         view = self._view()
         try:
             with view.generation.reading():
                 return question(view)
-        except INDEX_ERRORS as exc:
+        except (*INDEX_ERRORS, DamagedFrameError) as exc:
+            if isinstance(exc, DamagedFrameError) and not past_damage:
+                raise
             view = self._replica.heal(view, exc)
             if self._opened.pinned is not None:
                 view = maintenance.past_view(self._replica, self._opened.pinned.commit)
@@ -338,12 +352,12 @@ class Memory(AsyncMemory):
             DamagedFrameError: A record's frame is damaged.
         """
         if isinstance(ids, str):
-            found = self._answer(lambda view: self._records([ids], view))
+            found = self._answer(lambda view: self._records([ids], view), past_damage=False)
             if not found:
                 raise RecordNotFoundError(f"no record has the id {ids!r}")
             return found[0]
         wanted = wanted_ids(ids)
-        return self._answer(lambda view: self._records(wanted, view))
+        return self._answer(lambda view: self._records(wanted, view), past_damage=False)
 
     def _records(self, ids: Sequence[str], view: View) -> list[Record]:
         rows = self._rows(ids, view)
@@ -374,10 +388,20 @@ class Memory(AsyncMemory):
 
     def __iter__(self) -> Iterator[Record]:
         """Every record, in the order they were added."""
-        view = self._view()
-        with view.generation.reading():
-            for _, record in view.generation.records(view):
-                yield record
+        view, done = self._view(), -1
+        while True:
+            try:
+                with view.generation.reading():
+                    for row, record in view.generation.records(view, done):
+                        yield record
+                        done = row
+                return
+            except (*INDEX_ERRORS, DamagedFrameError) as exc:
+                healed = self._replica.heal(view, exc)
+                if healed.generation.journal.header != view.generation.journal.header:
+                    raise  # a compaction numbered the rows anew
+                live = healed.live[: view.rows] & view.live
+                view = replace(healed, rows=view.rows, live=live, dense=healed.dense[: view.rows])
 
     def select(
         self,

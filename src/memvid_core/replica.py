@@ -179,12 +179,8 @@ class Replica:
         """
         deadline = time.monotonic() + self.timeout
         while self._shared and self._survived():
-            try:
-                if self._show_level():
-                    return True
-            except INDEX_ERRORS as exc:
-                _check_idle(exc)
-                return False
+            if self._show_level():
+                return True
             if time.monotonic() > deadline:
                 return False
             with self._owning(0) as owned:
@@ -196,10 +192,14 @@ class Replica:
     def _show_level(self) -> bool:
         """Make the view of what the index has, if that is all that the file holds."""
         stamp = self.journal.video.stamp()
-        cursor = self._indexer.cursor()
-        if cursor is None or cursor.offset != stamp[0] or not self._holds(cursor):
+        try:
+            cursor = self._indexer.cursor()
+            if cursor is None or cursor.offset != stamp[0] or not self._holds(cursor):
+                return False
+            self._take_view()
+        except INDEX_ERRORS as exc:
+            _check_idle(exc)
             return False
-        self._take_view()
         self._seen = stamp
         return True
 
@@ -256,7 +256,9 @@ class Replica:
     # --- the lock ---
 
     @contextmanager
-    def _owning(self, wait: float, journal: Journal | None = None) -> Iterator[bool]:
+    def _owning(
+        self, wait: float, journal: Journal | None = None, *, thread_wait: float | None = None
+    ) -> Iterator[bool]:
         """Try to become the one that may change the index; yield whether that worked.
 
         An index in RAM is this replica's own, and needs no lock on the file.
@@ -264,9 +266,10 @@ class Replica:
         Args:
             wait: For how many seconds to try.
             journal: The file whose lock to take, if not the one in use.
+            thread_wait: For how many seconds to wait for another thread of this process, if not ``wait``.
         """
         deadline = time.monotonic() + wait
-        if not self._writing.acquire(timeout=max(wait, 0)):
+        if not self._writing.acquire(timeout=wait if thread_wait is None else thread_wait):
             yield False
             return
         try:
@@ -340,8 +343,9 @@ class Replica:
     def _follow_as_owner(self) -> None:
         """Take in what others committed; the lock is held."""
         with self._state:
+            self._reopen_replaced_index()
             stamp = self.journal.video.stamp()
-            cursor = self._indexer.cursor()
+            cursor = self._noted_cursor()
             if cursor is not None and cursor.offset > stamp[0] and self._seen is not None:
                 raise StorageError(
                     f"{self.journal.video.target} is {cursor.offset - stamp[0]} bytes shorter than what was committed: "
@@ -356,6 +360,20 @@ class Replica:
             elif self.view.generation is not self.generation or self.view.commit != cursor.commit:
                 self._take_view()
             self._seen = stamp
+
+    def _reopen_replaced_index(self) -> None:
+        """Go on with the index that is in the folder now, if another process made it anew or deleted it."""
+        if self.index.replaced():
+            index = self._open_index(self.journal.header)
+            self._use(self.generation.hand_on(), index)
+
+    def _noted_cursor(self) -> Cursor | None:
+        """Return how far the index reaches; a damaged one reaches nowhere, and is made anew."""
+        try:
+            return self._indexer.cursor()
+        except INDEX_ERRORS as exc:
+            _check_idle(exc)
+            return None
 
     def _stands_at(self, cursor: Cursor) -> bool:
         return self.journal.cursor == cursor or self.journal.resume(cursor)
@@ -388,9 +406,11 @@ class Replica:
         with self._owning(0) as owned, self._state:  # in this order, which is a writer's
             self._check_open()
             if owned:
+                self._reopen_replaced_index()
                 self._catch_up()
             elif self._shared:  # its writer is taking a commit in: show the state before it
-                self._take_view()
+                with suppress(*INDEX_ERRORS):
+                    self._take_view()
 
     def _follow_swap(self) -> bool:
         """Go on with the file that took the place of this one; return False while its index is not whole.
@@ -476,8 +496,13 @@ class Replica:
             with self._state:
                 self._check_open()
                 if view.generation is self.generation:  # or another thread has done it meanwhile
+                    if self._embedder is None and self.journal.header.vectors == "none":
+                        raise exc  # nobody could make its vectors again
+                    lost = self.view.lost
                     self._discard_index()
                     self._catch_up()
+                    if self.view.lost > lost:
+                        self._warn()
         return self.refresh()
 
     # --- writing ---
@@ -626,19 +651,18 @@ class Replica:
         return Journal.open(self.journal.video.target, "r")
 
     def close(self) -> None:
-        """Close journal and index."""
+        """Close journal and index, after a commit that is under way in another thread."""
         if self._closed:
             return
-        if self._mode == "a" and self._shared and self._seen is not None:
-            with self._owning(0) as owned:
-                if owned:  # what is not synced is made anew after a power cut
-                    with suppress(*INDEX_ERRORS, OSError):
-                        self.index.sync()
-        with self._state:
-            self._closed = self.generation.closed = True
-            self._lock.close()
-            self.journal.close()
-            self.index.close()
+        with self._owning(0, thread_wait=self.timeout) as owned:
+            if owned and self._mode == "a" and self._shared and self._seen is not None:
+                with suppress(*INDEX_ERRORS, OSError):  # what is not synced is made anew after a power cut
+                    self.index.sync()
+            with self._state:
+                self._closed = self.generation.closed = True
+                self._lock.close()
+                self.journal.close()
+                self.index.close()
 
 
 def _check_idle(exc: Exception) -> None:

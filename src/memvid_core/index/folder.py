@@ -71,10 +71,22 @@ class IndexFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
         self.catalog = Catalog(None if self.folder is None else self.folder / "catalog.sqlite")
         self.columns = MetadataColumns()
+        self._identity = self._on_disk()
         self._placements: dict[int, Placement] = {}
         self._vectors: VectorIndex | None = None
         self._lexical: LexicalIndex | None = None
         self._closed = False
+
+    def _on_disk(self) -> tuple[int, int] | None:
+        try:
+            there = None if self.folder is None else os.stat(self.folder / "catalog.sqlite")
+        except FileNotFoundError:
+            return None
+        return None if there is None else (there.st_dev, there.st_ino)
+
+    def replaced(self) -> bool:
+        """Return whether somebody deleted the folder, or made the index anew, since this one was opened."""
+        return self._on_disk() != self._identity
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -83,6 +83,15 @@ class ByteFile:
                     system_lock().try_lock(self._file.fileno())
                 sync_folder(self.path.parent)
         self._descriptor = self._file.fileno() if self._owned and self._file is not None else None
+        if self._owned:
+            _open_files.add(self)
+
+    def _forked(self) -> None:
+        """In a forked child: do not keep the parent's file open, for its lock would outlive the parent."""
+        file, self._file, self._descriptor = self._file, None, None
+        if file is not None:
+            with suppress(OSError):
+                file.close()
 
     def _handle(self) -> BinaryIO:
         if self._file is None:
@@ -192,6 +201,18 @@ class ByteFile:
             if self._file is not None and self._owned:
                 self._file.close()
             self._file = self._descriptor = None  # the number may become another file's
+
+
+_open_files: weakref.WeakSet[ByteFile] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for file in list(_open_files):
+        file._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:

@@ -77,7 +77,9 @@ class Indexer:
                 index.apply(self._change(entry, cursor.row, embedder))
                 cursor = entry.cursor
                 if time.monotonic() > deadline:
+                    index.mark_partial(True)
                     return True
+            index.mark_partial(False)
             if noted is None and cursor == journal.start:  # an empty memory is level, too
                 index.note(msgspec.msgpack.encode(cursor))
         return False

@@ -26,6 +26,7 @@ _NEXT_PAUSES: Final = (50e-6, 2e-3)  # seconds between two tries of the one who 
 _QUEUE_PAUSES: Final = (200e-6, 10e-3)  # and of those behind it
 _PATIENCE: Final = 0.02  # of the time waited so far: how long the next pause is
 _NOTE_BYTES: Final = 256
+_VOUCH_TRIES: Final = 32
 
 
 class CommitLock:
@@ -39,7 +40,9 @@ class CommitLock:
         self._system = system_lock() if system is None else system
         self._note: Path | None = None
         self._queue = -1
+        self._level = -1
         self._held = -1
+        self._vouches = False
         _open_locks.add(self)
 
     @property
@@ -50,9 +53,8 @@ class CommitLock:
     def queue_at(self, note: Path | None) -> None:
         """Say which file serves as queue and holds the name of the holder; None: there is none."""
         if note != self._note:
-            queue, self._queue, self._note = self._queue, -1, note
-            if queue >= 0:
-                os.close(queue)
+            self._close_files()
+            self._note = note
 
     def acquire(self, descriptor: int, path: Path, timeout: float) -> None:
         """Take the lock on an open file.
@@ -99,8 +101,38 @@ class CommitLock:
             time.sleep(pause * random.uniform(0.5, 1.0))  # only so that waiters spread out
         return True
 
+    def vouch(self) -> None:
+        """Tell readers, until the lock is released, that the index in this folder has all that was committed before.
+
+        A holder that keeps its index in another folder cannot say so, and readers of this one wait for the lock.
+        """
+        if self._held >= 0 and self._open_level() >= 0:
+            with suppress(OSError):
+                for _ in range(_VOUCH_TRIES):  # a reader that looks holds it for a moment
+                    self._vouches = self._system.try_lock(self._level)
+                    if self._vouches:
+                        return
+
+    def vouched(self) -> bool:
+        """Return whether whoever holds the lock keeps the index in this folder level."""
+        if self._vouches:
+            return True
+        if self._open_level() < 0:
+            return False
+        try:
+            free = self._system.try_lock(self._level, shared=True)
+            if free:
+                self._system.unlock(self._level)
+        except OSError:
+            return False
+        return not free
+
     def release(self) -> None:
         """Give the lock back; releasing twice is fine."""
+        if self._vouches:
+            self._vouches = False
+            with suppress(OSError):
+                self._system.unlock(self._level)
         held, self._held = self._held, -1
         if held >= 0:
             with suppress(OSError):  # closed meanwhile: then it is free
@@ -121,10 +153,13 @@ class CommitLock:
     def _open_queue(self) -> int:
         """The descriptor of the queue's file, or -1 where there is none: then whoever tries first is next."""
         if self._queue < 0 and self._note is not None:
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-            with suppress(OSError):
-                self._queue = os.open(self._note, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+            self._queue = _opened(self._note)
         return self._queue
+
+    def _open_level(self) -> int:
+        if self._level < 0 and self._note is not None:
+            self._level = _opened(self._note.with_name("level"))
+        return self._level
 
     def _sign(self) -> None:
         """Note who holds the lock, for the message of others."""
@@ -147,19 +182,31 @@ class CommitLock:
     def close(self) -> None:
         """Give the lock back and close the queue's file; closing twice is fine."""
         self.release()
-        queue, self._queue = self._queue, -1
-        if queue >= 0:
-            os.close(queue)
+        self._close_files()
+
+    def _close_files(self) -> None:
+        for descriptor in (self._queue, self._level):
+            if descriptor >= 0:
+                with suppress(OSError):
+                    os.close(descriptor)
+        self._queue = self._level = -1
+        self._vouches = False
 
     def _forked(self) -> None:
-        """In a forked child: the lock is the parent's, so forget it, and do not keep its files open."""
-        queue, self._queue, self._held = self._queue, -1, -1
-        if queue >= 0:
-            with suppress(OSError):
-                os.close(queue)
+        """In a forked child: the locks are the parent's, so forget them, and do not keep its files open."""
+        self._held = -1
+        self._close_files()
 
     def __del__(self) -> None:
         self.close()
+
+
+def _opened(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    except OSError:
+        return -1
 
 
 _open_locks: weakref.WeakSet[CommitLock] = weakref.WeakSet()

@@ -14,8 +14,12 @@ _FAR: Final = 1 << 62  # no file reaches there, and Windows locks bytes that do 
 class SystemLock(Protocol):
     """One operating system's exclusive lock on an open file."""
 
-    def try_lock(self, descriptor: int) -> bool:
+    def try_lock(self, descriptor: int, *, shared: bool = False) -> bool:
         """Take the lock if it is free; return whether it was.
+
+        Args:
+            descriptor: The open file.
+            shared: Whether others may have it at the same time, shared too.
 
         Raises:
             OSError: The file system has no locks.
@@ -33,11 +37,12 @@ class FlockLock:
 
         self._flock: Callable[[int, int], None] = fcntl.flock
         self._exclusive, self._unlock = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
+        self._shared = fcntl.LOCK_SH | fcntl.LOCK_NB
 
-    def try_lock(self, descriptor: int) -> bool:
+    def try_lock(self, descriptor: int, *, shared: bool = False) -> bool:
         """Take the lock if it is free."""
         try:
-            self._flock(descriptor, self._exclusive)
+            self._flock(descriptor, self._shared if shared else self._exclusive)
         except BlockingIOError:
             return False
         return True
@@ -55,7 +60,8 @@ class RangeLock:
         handle_of: The system's handle of a descriptor.
     """
 
-    _FLAGS: Final = 0x1 | 0x2  # LOCKFILE_FAIL_IMMEDIATELY | LOCKFILE_EXCLUSIVE_LOCK
+    _AT_ONCE: Final = 0x1  # LOCKFILE_FAIL_IMMEDIATELY
+    _EXCLUSIVE: Final = 0x2  # LOCKFILE_EXCLUSIVE_LOCK
     _TAKEN: Final = (33, 158, 997)  # ERROR_LOCK_VIOLATION, ERROR_NOT_LOCKED, ERROR_IO_PENDING
 
     def __init__(self, kernel: Any = None, handle_of: Callable[[int], int] | None = None) -> None:
@@ -86,10 +92,11 @@ class RangeLock:
         )
         self._error: Callable[[], int] = getattr(ctypes, "get_last_error", lambda: 0)
 
-    def try_lock(self, descriptor: int) -> bool:
+    def try_lock(self, descriptor: int, *, shared: bool = False) -> bool:
         """Take the lock if it is free."""
+        flags = self._AT_ONCE if shared else self._AT_ONCE | self._EXCLUSIVE
         handle = self._pointer(self._handle_of(descriptor))
-        if self._kernel.LockFileEx(handle, self._FLAGS, 0, 1, 0, self._place()):
+        if self._kernel.LockFileEx(handle, flags, 0, 1, 0, self._place()):
             return True
         error = self._error()
         if error and error not in self._TAKEN:

@@ -179,7 +179,7 @@ class Replica:
         """
         deadline = time.monotonic() + self.timeout
         while self._shared and self._survived():
-            if self._show_level():
+            if self._show_whole(first=True):
                 return True
             if time.monotonic() > deadline:
                 return False
@@ -189,18 +189,30 @@ class Replica:
             time.sleep(_LEVEL_PAUSE)
         return False
 
-    def _show_level(self) -> bool:
-        """Make the view of what the index has, if that is all that the file holds."""
+    def _show_whole(self, *, first: bool = False) -> bool:
+        """Make the view of what the shared index has, if it has every commit that was acknowledged.
+
+        That is so if it has every commit of the file, or if the one who is committing keeps it level: then a commit is
+        acknowledged when it is in the index.
+
+        Args:
+            first: Whether the index must have every commit of the file, and lead to the last one of it.
+        """
+        vouched = self._lock.vouched()  # before the index is looked at
         stamp = self.journal.video.stamp()
         try:
-            cursor = self._indexer.cursor()
-            if cursor is None or cursor.offset != stamp[0] or not self._holds(cursor):
+            cursor = None if self.index.replaced() or self.index.partial else self._indexer.cursor()
+            if cursor is None or cursor.offset > stamp[0]:
+                return False
+            level = cursor.offset == stamp[0]
+            if (first and not (level and self._holds(cursor))) or not (level or vouched):
                 return False
             self._take_view()
         except INDEX_ERRORS as exc:
             _check_idle(exc)
             return False
-        self._seen = stamp
+        if level:
+            self._seen = stamp
         return True
 
     def _holds(self, cursor: Cursor) -> bool:
@@ -320,6 +332,7 @@ class Replica:
         try:
             if self._depth == 1:
                 self._follow_as_owner()
+                self._lock.vouch()
             yield self.view
         finally:
             self._depth -= 1
@@ -397,43 +410,71 @@ class Replica:
             raise ClosedError("the memory that this comes from is closed; open it again")
 
     def _follow(self) -> None:
-        with self._state:
-            self._check_open()
-            if self.journal.video.replaced() and not self._follow_swap():
+        deadline = time.monotonic() + self.timeout
+        while True:
+            with self._state:
+                self._check_open()
+                if self._up_to_date():
+                    return
+            with self._owning(0) as owned, self._state:  # in this order, which is a writer's
+                self._check_open()
+                if owned:
+                    self._catch_up_with_path()
+                    return
+            if self.journal.video.descriptor is None:  # in RAM: another thread is at work, and nothing else is newer
                 return
-            if self._seen == self.journal.video.stamp() or (self._shared and self._show_level()):
-                return
-        with self._owning(0) as owned, self._state:  # in this order, which is a writer's
-            self._check_open()
-            if owned:
-                self._reopen_replaced_index()
-                self._catch_up()
-            elif self._shared:  # its writer is taking a commit in: show the state before it
-                with suppress(*INDEX_ERRORS):
-                    self._take_view()
+            if time.monotonic() > deadline:
+                raise LockedError(
+                    f"the index of {self.journal.video.target} has been made anew by another process for "
+                    f"{self.timeout:g} s; try again, or give a longer timeout="
+                )
+            time.sleep(_LEVEL_PAUSE)
 
-    def _follow_swap(self) -> bool:
-        """Go on with the file that took the place of this one; return False while its index is not whole.
+    def _up_to_date(self) -> bool:
+        """Make the view of the newest commit that was acknowledged; return False if the index must be changed first."""
+        video = self.journal.video
+        if video.replaced() and self._go_on_with_whole_successor():
+            return True
+        return self._seen == video.stamp() or (self._shared and self._show_whole())
 
-        The state before the swap is whole, too, and until the index of the new file is, searches answer from it.
+    def _go_on_with_whole_successor(self) -> bool:
+        """Go on with the file that took the place of this one, once its index is whole.
+
+        Until then nothing newer was acknowledged, and searches answer from the file before.
         """
-        journal = Journal.open(self.journal.video.target, self._mode)
+        try:
+            journal = Journal.open(self.journal.video.target, self._mode)
+        except MemoryFileError:
+            return False
         try:
             index = self._open_index(journal.header)
         except INDEX_ERRORS:  # it is being made anew
             journal.close()
             return False
-        before = self.generation, self._indexer
+        before = self.generation, self._indexer, self._seen
         self._use(journal, index)
-        if not self._shared or self._show_level():
+        if self._shared and self._show_whole():
             return True
-        with self._owning(0) as owned:
-            if owned:
-                self._catch_up()
-                return True
-        (self.generation, self._indexer), made = before, self.generation
+        (self.generation, self._indexer, self._seen), made = before, self.generation
+        self._lock.queue_at(None if self.index.folder is None else self.index.folder / "writer")
         made.close()
         return False
+
+    def _catch_up_with_path(self) -> None:
+        """Bring the index of the file that the path names level; the lock is held, on the file that is in use."""
+        video = self.journal.video
+        if not video.replaced():
+            self._reopen_replaced_index()
+            self._catch_up()
+            return
+        journal = Journal.open(video.target, self._mode)
+        if journal.video.descriptor is not None and self._shared:
+            if not self._lock.take_new(journal.video.descriptor):  # somebody commits to it: the next look sees more
+                journal.close()
+                return
+            self._lock.moved(journal.video.descriptor)
+        self._go_on_with(journal)
+        self._catch_up()
 
     def _go_on_with(self, journal: Journal) -> None:
         """Go on with the file that took the place of this one, and with an index of its own."""

@@ -100,6 +100,15 @@ class IndexFolder:
         return self.catalog.state("cursor")
 
     @property
+    def partial(self) -> bool:
+        """Whether more commits are being taken in, so that it lacks some that were acknowledged."""
+        return self.catalog.state("partial") is not None
+
+    def mark_partial(self, partial: bool) -> None:
+        """Note whether more is to come; call it inside a transaction."""
+        self.catalog.set_state("partial", b"1" if partial else None)
+
+    @property
     def dimension(self) -> int | None:
         """The dimension of the vectors, once there are any."""
         found = self.catalog.state("dimension")

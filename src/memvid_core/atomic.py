@@ -16,7 +16,7 @@ from memvid_core.locking import CommitLock
 from memvid_core.oslock import system_lock
 from memvid_core.video.file import sync_folder
 
-__all__ = ["appearing", "held", "pass_mode_on", "replacing"]
+__all__ = ["appearing", "held", "pass_mode_on", "remove_left", "replacing"]
 
 _SUFFIX: Final = ".writing"
 
@@ -101,16 +101,24 @@ def _publish(made: Path, target: Path) -> None:
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
-    prefix = f".{target.name[:180]}."
-    for left in target.parent.glob(f"{_escaped(prefix)}*{_SUFFIX}"):
-        _remove_if_left(left)
-    made = target.with_name(f"{prefix}{uuid.uuid4().hex[:12]}{_SUFFIX}")
+    remove_left(target)
+    made = target.with_name(f"{_prefix(target)}{uuid.uuid4().hex[:12]}{_SUFFIX}")
     try:
         yield made
     finally:
         with suppress(OSError):  # Windows deletes no file that somebody reads; the next one does
             made.unlink(missing_ok=True)
         shutil.rmtree(made.with_name(made.name + ".index"), ignore_errors=True)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:180]}."
+
+
+def remove_left(target: Path) -> None:
+    """Delete what processes that were killed left of files that should have become ``target``."""
+    for left in target.parent.glob(f"{_escaped(_prefix(target))}*{_SUFFIX}"):
+        _remove_if_left(left)
 
 
 def _escaped(name: str) -> str:

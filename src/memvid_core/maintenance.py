@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from memvid_core.atomic import pass_mode_on, replacing
-from memvid_core.errors import InvalidInputError
+from memvid_core.atomic import pass_mode_on, remove_left, replacing
+from memvid_core.errors import InvalidInputError, StorageError
 from memvid_core.generation import View
 from memvid_core.journal.compaction import rewrite
 from memvid_core.model import Commit, Damage, MemoryInfo, VerifyReport
@@ -98,6 +98,7 @@ def compact(replica: Replica, *, keep_history: bool, drop_damaged: bool) -> int:
     with replica.writing() as view:
         video, header = replica.journal.video, replica.journal.header
         before = video.size()
+        _check_one_name(video.target)
         header = msgspec.structs.replace(
             header,
             generation=header.generation + 1,
@@ -130,6 +131,22 @@ def compact(replica: Replica, *, keep_history: bool, drop_damaged: bool) -> int:
             pass_mode_on(video.target, target)
         replica.swap(made)
         return before - replica.journal.video.size()
+
+
+def _check_one_name(target: object) -> None:
+    """Refuse to swap a file that has other names, too: they would go on with the old one.
+
+    Raises:
+        StorageError: It has.
+    """
+    if isinstance(target, Path):
+        remove_left(target)
+        names = os.stat(target).st_nlink
+        if names > 1:
+            raise StorageError(
+                f"{target} has {names} names (hard links), and compacting it under one would part them: "
+                "remove the others, or copy the file"
+            )
 
 
 def save(replica: Replica, view: View, path: str | os.PathLike[str]) -> None:

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.atomic import remove_left
 from memvid_core.embedding import Embedder, FittableEmbedder
 from memvid_core.errors import (
     ClosedError,
@@ -101,6 +102,7 @@ class Replica:
         self._depth = 0  # how often the thread that writes has taken the lock
         self._seen: tuple[int, int] | None = None  # the stamp of the file that the view is level with
         self._closed = False
+        self._path = journal.video.target if isinstance(journal.video.target, Path) else None
         self._lock = CommitLock()
         self._first = True  # nothing is in use yet
         self.generation: Generation
@@ -243,8 +245,9 @@ class Replica:
 
     def _new_index(self, root: Path | None, header: Header) -> IndexFolder:
         dtype: StoredDtype = "float16" if header.vectors in ("float16", "int8") else "float32"
+        like = self._path
         try:
-            return IndexFolder(root, _index_name(header), dtype=dtype, strategy=self._strategy)
+            return IndexFolder(root, _index_name(header), dtype=dtype, strategy=self._strategy, like=like)
         except OSError:
             if root is None:
                 raise
@@ -516,6 +519,7 @@ class Replica:
     def _take_in(self) -> None:
         self._indexer.catch_up()
         self.index.vectors(again=True)  # if its files are not what the catalog counts, it is told here and made anew
+        self.index.protect()
         self.view = self._indexer.view(self.journal.cursor, self.view)
 
     def _discard_index(self) -> None:
@@ -684,8 +688,9 @@ class Replica:
         """Delete what a compaction left: the index before it, and its own file if it was killed; the lock is held."""
         if self._root is not None:
             IndexFolder.sweep(self._root, _index_name(self.journal.header))
-        if isinstance(self.journal.video.target, Path):
-            beside(self.journal.video.target).unlink(missing_ok=True)
+        if self._path is not None:
+            remove_left(self._path)
+            beside(self._path).unlink(missing_ok=True)
 
     def journal_copy(self) -> Journal:
         """Return a second journal over the same file, to walk without moving this one."""
@@ -699,6 +704,7 @@ class Replica:
             if owned and self._mode == "a" and self._shared and self._seen is not None:
                 with suppress(*INDEX_ERRORS, OSError):  # what is not synced is made anew after a power cut
                     self.index.sync()
+                    self.index.protect()
             with self._state:
                 self._closed = self.generation.closed = True
                 self._lock.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -54,6 +55,7 @@ class IndexFolder:
         name: Tells this memory and generation from others.
         dtype: How rows of vectors are kept: ``"float16"`` or ``"float32"``.
         strategy: How they are searched: ``"auto"``, or ``"ivf"``, which keeps up all that "auto" needs.
+        like: The memory's file: whoever may not read it may not read what is derived from it.
     """
 
     def __init__(
@@ -63,12 +65,14 @@ class IndexFolder:
         *,
         dtype: StoredDtype = "float16",
         strategy: Literal["auto", "ivf"] = "auto",
+        like: Path | None = None,
     ) -> None:
         self.folder = None if root is None else root / name
+        self._like = like
         self._dtype: StoredDtype = dtype
         self._strategy = strategy
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._make_folder(self.folder)
         self.catalog = Catalog(None if self.folder is None else self.folder / "catalog.sqlite")
         self.columns = MetadataColumns()
         self._identity = self._on_disk()
@@ -76,6 +80,36 @@ class IndexFolder:
         self._vectors: VectorIndex | None = None
         self._lexical: LexicalIndex | None = None
         self._closed = False
+
+    def _make_folder(self, folder: Path) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir(0o700 if self._mode() is not None else 0o777)
+            self.protect()
+
+    def _mode(self) -> int | None:
+        """The permissions of the memory's file, where the system has such."""
+        if self._like is None or os.name == "nt":
+            return None
+        try:
+            return stat.S_IMODE(os.stat(self._like).st_mode) & 0o666
+        except OSError:
+            return None
+
+    def protect(self) -> None:
+        """Give the folder and its files the permissions and the owner of the memory's file."""
+        mode = self._mode()
+        if mode is None or self.folder is None or self._like is None:
+            return
+        owner = os.stat(self._like)
+        for path in (self.folder, *self.folder.rglob("*")):
+            with suppress(OSError):  # a file of another user is that user's to protect
+                there = path.stat()
+                wanted = mode | (mode & 0o444) >> 2 if stat.S_ISDIR(there.st_mode) else mode
+                if stat.S_IMODE(there.st_mode) != wanted:
+                    path.chmod(wanted)
+                if (there.st_uid, there.st_gid) != (owner.st_uid, owner.st_gid):
+                    os.chown(path, owner.st_uid, owner.st_gid)
 
     def _on_disk(self) -> tuple[int, int] | None:
         try:

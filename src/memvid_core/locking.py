@@ -45,10 +45,9 @@ class CommitLock:
         self._vouches = False
         _open_locks.add(self)
 
-    @property
-    def held(self) -> bool:
-        """Whether this object holds the lock."""
-        return self._held >= 0
+    def holds(self, descriptor: int | None) -> bool:
+        """Return whether this object holds the lock on an open file."""
+        return self._held >= 0 and self._held == descriptor
 
     def queue_at(self, note: Path | None) -> None:
         """Say which file serves as queue and holds the name of the holder; None: there is none."""

@@ -288,7 +288,8 @@ class Replica:
             yield False
             return
         try:
-            video = (self.journal if journal is None else journal).video
+            generation = self.generation if journal is None else None  # kept while its file is looked at
+            video = (journal or self.journal).video if generation is None else generation.journal.video
             private = journal is None and not self._shared
             if not (self._depth or private or video.descriptor is None):
                 try:
@@ -344,17 +345,35 @@ class Replica:
     def _lock_file(self, deadline: float) -> None:
         """Take the lock on the file that the path names now."""
         while True:
-            video = self.journal.video
+            generation = self.generation  # kept while we wait: another thread may go on with the next
+            video = generation.journal.video
             if video.gone():
                 raise StorageError(f"{video.target} was deleted or renamed by another program; nothing was written")
             if video.descriptor is not None:
                 path = Path(str(video.target))
                 self._lock.acquire(video.descriptor, path, max(0.0, deadline - time.monotonic()))
-            if not video.replaced():
-                return
-            self._lock.release()
             with self._state:
-                self._go_on_with(Journal.open(video.target, self._mode))
+                if self.generation is generation:
+                    if not video.replaced():
+                        return
+                    journal = self._successor()
+                    self._lock.release()
+                    self._go_on_with(journal)
+            self._lock.release()
+
+    def _successor(self) -> Journal:
+        """Open the file that took the place of this one.
+
+        Raises:
+            StorageError: It is another memory, into which a writer did not mean to write.
+        """
+        journal = Journal.open(self.journal.video.target, self._mode)
+        if self._mode == "a" and journal.header.memory_id != self.journal.header.memory_id:
+            journal.close()
+            raise StorageError(
+                f"{self.journal.video.target} was replaced by another memory; nothing was written. Open it again"
+            )
+        return journal
 
     def _follow_as_owner(self) -> None:
         """Take in what others committed; the lock is held."""
@@ -403,7 +422,8 @@ class Replica:
             ClosedError: The memory was closed.
         """
         self._check_open()
-        video = self.journal.video
+        generation = self.generation  # kept while it is looked at: another thread may go on with the next
+        video = generation.journal.video
         if self._seen != video.stamp() or video.replaced():
             self._follow()
         return self.view
@@ -421,8 +441,7 @@ class Replica:
                     return
             with self._owning(0) as owned, self._state:  # in this order, which is a writer's
                 self._check_open()
-                if owned:
-                    self._catch_up_with_path()
+                if owned and self._catch_up_with_path():
                     return
             if self.journal.video.descriptor is None:  # in RAM: another thread is at work, and nothing else is newer
                 return
@@ -445,10 +464,7 @@ class Replica:
 
         Until then nothing newer was acknowledged, and searches answer from the file before.
         """
-        try:
-            journal = Journal.open(self.journal.video.target, self._mode)
-        except MemoryFileError:
-            return False
+        journal = self._successor()
         try:
             index = self._open_index(journal.header)
         except INDEX_ERRORS:  # it is being made anew
@@ -463,21 +479,24 @@ class Replica:
         made.close()
         return False
 
-    def _catch_up_with_path(self) -> None:
-        """Bring the index of the file that the path names level; the lock is held, on the file that is in use."""
+    def _catch_up_with_path(self) -> bool:
+        """Bring the index of the file that the path names level, if the lock that is held is the right one."""
         video = self.journal.video
+        if self._shared and not self._lock.holds(video.descriptor):  # another thread went on with another file
+            return False
         if not video.replaced():
             self._reopen_replaced_index()
             self._catch_up()
-            return
-        journal = Journal.open(video.target, self._mode)
+            return True
+        journal = self._successor()
         if journal.video.descriptor is not None and self._shared:
-            if not self._lock.take_new(journal.video.descriptor):  # somebody commits to it: the next look sees more
+            if not self._lock.take_new(journal.video.descriptor):  # somebody commits to it
                 journal.close()
-                return
+                return False
             self._lock.moved(journal.video.descriptor)
         self._go_on_with(journal)
         self._catch_up()
+        return True
 
     def _go_on_with(self, journal: Journal) -> None:
         """Go on with the file that took the place of this one, and with an index of its own."""
@@ -540,7 +559,8 @@ class Replica:
                 raise exc
             with self._state:
                 self._check_open()
-                if view.generation is self.generation:  # or another thread has done it meanwhile
+                right = not self._shared or self._lock.holds(self.journal.video.descriptor)
+                if right and view.generation is self.generation:  # or another thread has done it meanwhile
                     if self._embedder is None and self.journal.header.vectors == "none":
                         raise exc  # nobody could make its vectors again
                     lost = self.view.lost

@@ -102,6 +102,7 @@ class Replica:
         self._depth = 0  # how often the thread that writes has taken the lock
         self._seen: tuple[int, int] | None = None  # the stamp of the file that the view is level with
         self._closed = False
+        self._level_once = False
         self._path = journal.video.target if isinstance(journal.video.target, Path) else None
         self._lock = CommitLock()
         self._first = True  # nothing is in use yet
@@ -113,6 +114,7 @@ class Replica:
             self._closed = True
             self._lock.close()
             raise
+        self._level_once = True
         self._warn()
 
     def _warn(self) -> None:
@@ -381,7 +383,7 @@ class Replica:
             self._reopen_replaced_index()
             stamp = self.journal.video.stamp()
             cursor = self._noted_cursor()
-            if cursor is not None and cursor.offset > stamp[0] and self._seen is not None:
+            if cursor is not None and self._is_cut(cursor, stamp):
                 raise StorageError(
                     f"{self.journal.video.target} is {cursor.offset - stamp[0]} bytes shorter than what was committed: "
                     "another program cut it; nothing was written. Open it again to see what is left"
@@ -395,6 +397,10 @@ class Replica:
             elif self.view.generation is not self.generation or self.view.commit != cursor.commit:
                 self._take_view()
             self._seen = stamp
+
+    def _is_cut(self, cursor: Cursor, stamp: tuple[int, int]) -> bool:
+        """Return whether another program made the file shorter since it was opened here."""
+        return self._level_once and cursor.offset > stamp[0]
 
     def _reopen_replaced_index(self) -> None:
         """Go on with the index that is in the folder now, if another process made it anew or deleted it."""
@@ -456,6 +462,9 @@ class Replica:
         """Make the view of the newest commit that was acknowledged; return False if the index must be changed first."""
         video = self.journal.video
         if video.replaced() and self._go_on_with_whole_successor():
+            return True
+        cursor = self._noted_cursor()
+        if cursor is not None and self._is_cut(cursor, video.stamp()):  # what can be read is read, and nothing written
             return True
         return self._seen == video.stamp() or (self._shared and self._show_whole())
 

@@ -27,9 +27,9 @@ from memvid_core.errors import (
 from memvid_core.generation import View
 from memvid_core.index.ordering import by_value
 from memvid_core.index.vectors import IndexStaleError
+from memvid_core.index_place import INDEX_ERRORS
 from memvid_core.model import Commit, Hit, MemoryInfo, Recency, Record, VerifyReport
 from memvid_core.opening import IN_RAM
-from memvid_core.replica import INDEX_ERRORS
 from memvid_core.searching import Fusion, Mode, Query, Rerank, Searcher, Where
 from memvid_core.threads import WriterThread
 from memvid_core.validation import check_count, wanted_ids

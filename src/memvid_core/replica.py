@@ -3,55 +3,37 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count, repeat
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
-import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.atomic import remove_left
+from memvid_core.committing import NewRecords, commit
 from memvid_core.embedding import Embedder, FittableEmbedder
 from memvid_core.errors import (
     ClosedError,
     DamageWarning,
     LockedError,
-    MemoryFileError,
     StorageError,
     TornTailWarning,
 )
 from memvid_core.generation import Generation, View
-from memvid_core.index.folder import IndexFolder, Vectors
-from memvid_core.index.rows import StoredDtype
-from memvid_core.index.vectors import IndexStaleError
-from memvid_core.index.wal import is_busy
-from memvid_core.indexing import Indexer, change_of
-from memvid_core.journal import Batch, Cursor, Entry, Header, Journal
-from memvid_core.locking import CommitLock
+from memvid_core.index.folder import IndexFolder
+from memvid_core.index_place import INDEX_ERRORS, IndexPlace, check_idle
+from memvid_core.indexing import Indexer
+from memvid_core.journal import Batch, Cursor, Journal
+from memvid_core.turns import WriteTurn
 from memvid_core.video.file import sync_folder
 
-__all__ = ["INDEX_ERRORS", "NewRecords", "Replica", "beside"]
+__all__ = ["Replica", "beside"]
 
-_STAGED_ROWS: Final = 4096  # from here on a commit's vectors are indexed beside its writing
 _LEVEL_PAUSE: Final = 0.005  # seconds between two looks whether another process has brought the index level
-INDEX_ERRORS: Final = (sqlite3.Error, IndexStaleError, msgspec.DecodeError)
-"""What a damaged index raises: it is made anew from the file."""
-
-
-class NewRecords(NamedTuple):
-    """Records to be added, as the catalog keeps them: their ids, and their metadata as JSON."""
-
-    ids: Sequence[str]
-    metadata: Sequence[str | None]
 
 
 class Replica:
@@ -90,21 +72,18 @@ class Replica:
     ) -> None:
         self.timeout = timeout
         self._mode = mode
-        self._strategy: Literal["auto", "ivf"] = "ivf" if ivf else "auto"
-        self._root = index_root
         self._embedder = embedder
         self.word_embedder = isinstance(embedder, FittableEmbedder)
         """Whether the vectors are made of words alone, as the built-in embedder's are."""
         self._show_progress = show_progress
         self._cache_bytes = cache_bytes
-        self._writing = threading.RLock()
         self._state = threading.RLock()
-        self._depth = 0  # how often the thread that writes has taken the lock
         self._seen: tuple[int, int] | None = None  # the stamp of the file that the view is level with
         self._closed = False
         self._level_once = False
         self._path = journal.video.target if isinstance(journal.video.target, Path) else None
-        self._lock = CommitLock()
+        self._place = IndexPlace(index_root, "ivf" if ivf else "auto", self._path)
+        self._turn = WriteTurn()
         self._first = True  # nothing is in use yet
         self.generation: Generation
         self.view: View
@@ -112,7 +91,7 @@ class Replica:
             self._open_first(journal)
         except BaseException:
             self._closed = True
-            self._lock.close()
+            self._turn.lock.close()
             raise
         self._level_once = True
         self._warn()
@@ -153,14 +132,14 @@ class Replica:
     def _open_first(self, journal: Journal) -> None:
         """Open the index and make the first view, with the lock if the index has to be changed for it."""
         try:
-            self._use(journal, self._open_index(journal.header))
+            self._use(journal, self._place.open(journal.header))
         except INDEX_ERRORS as exc:
-            _check_idle(exc)
+            check_idle(exc)
             self._use(journal, self._index_made_anew(journal))
         if not self._wait_until_level():
             with self._owning(self.timeout) as owned:
                 if not owned:  # somebody writes for longer than we wait, and the index is not whole
-                    self._use(journal, self._new_index(None, journal.header))
+                    self._use(journal, self._place.in_ram(journal.header))
                 elif not self._survived():
                     self._discard_index()
                 self._catch_up()
@@ -173,7 +152,7 @@ class Replica:
         try:
             return self.index.survived()
         except INDEX_ERRORS as exc:
-            _check_idle(exc)
+            check_idle(exc)
             return False
 
     def _wait_until_level(self) -> bool:
@@ -202,7 +181,7 @@ class Replica:
         Args:
             first: Whether the index must have every commit of the file, and lead to the last one of it.
         """
-        vouched = self._lock.vouched()  # before the index is looked at
+        vouched = self._turn.lock.vouched()  # before the index is looked at
         stamp = self.journal.video.stamp()
         try:
             cursor = None if self.index.replaced() or self.index.partial else self._indexer.cursor()
@@ -213,7 +192,7 @@ class Replica:
                 return False
             self._take_view()
         except INDEX_ERRORS as exc:
-            _check_idle(exc)
+            check_idle(exc)
             return False
         if level:
             self._seen = stamp
@@ -225,41 +204,14 @@ class Replica:
 
     def _index_made_anew(self, journal: Journal) -> IndexFolder:
         """Replace an index that does not open, or keep one in RAM where another process is using it."""
-        with self._owning(self.timeout, journal) as owned:
-            if not owned:
-                return self._new_index(None, journal.header)
-            try:
-                return self._open_index(journal.header)  # another process has replaced it meanwhile
-            except INDEX_ERRORS as exc:
-                _check_idle(exc)
-                self._delete_index(journal.header)
-                try:
-                    return self._open_index(journal.header)
-                except (*INDEX_ERRORS, OSError):  # there is no room for it
-                    return self._new_index(None, journal.header)
-
-    def _delete_index(self, header: Header) -> None:
-        if self._root is not None:
-            shutil.rmtree(self._root / _index_name(header), ignore_errors=True)
-
-    def _open_index(self, header: Header) -> IndexFolder:
-        return self._new_index(self._root, header)
-
-    def _new_index(self, root: Path | None, header: Header) -> IndexFolder:
-        dtype: StoredDtype = "float16" if header.vectors in ("float16", "int8") else "float32"
-        like = self._path
-        try:
-            return IndexFolder(root, _index_name(header), dtype=dtype, strategy=self._strategy, like=like)
-        except OSError:
-            if root is None:
-                raise
-            return IndexFolder(None, _index_name(header), dtype=dtype, strategy=self._strategy)
+        with self._turn.tried(journal.video, self.timeout) as owned:
+            return self._place.open_anew(journal.header) if owned else self._place.in_ram(journal.header)
 
     def _use(self, journal: Journal, index: IndexFolder) -> None:
         """Go on with a file and an index; views of what was used before stay good."""
         self.generation = Generation(journal, index, self._cache_bytes)
         self._indexer = Indexer(self.generation, self._embedder, self._show_progress)
-        self._lock.queue_at(None if index.folder is None else index.folder / "writer")
+        self._turn.lock.queue_at(None if index.folder is None else index.folder / "writer")
         self._seen = None
         if self._first:
             self._first = False
@@ -273,44 +225,15 @@ class Replica:
     # --- the lock ---
 
     @contextmanager
-    def _owning(
-        self, wait: float, journal: Journal | None = None, *, thread_wait: float | None = None
-    ) -> Iterator[bool]:
+    def _owning(self, wait: float, *, thread_wait: float | None = None) -> Iterator[bool]:
         """Try to become the one that may change the index; yield whether that worked.
 
         An index in RAM is this replica's own, and needs no lock on the file.
-
-        Args:
-            wait: For how many seconds to try.
-            journal: The file whose lock to take, if not the one in use.
-            thread_wait: For how many seconds to wait for another thread of this process, if not ``wait``.
         """
-        deadline = time.monotonic() + wait
-        if not self._writing.acquire(timeout=wait if thread_wait is None else thread_wait):
-            yield False
-            return
-        try:
-            generation = self.generation if journal is None else None  # kept while its file is looked at
-            video = (journal or self.journal).video if generation is None else generation.journal.video
-            private = journal is None and not self._shared
-            if not (self._depth or private or video.descriptor is None):
-                try:
-                    self._lock.acquire(video.descriptor, Path(str(video.target)), max(0.0, deadline - time.monotonic()))
-                except MemoryFileError:  # it is taken, or there are no locks here
-                    yield False
-                    return
-            self._depth += 1
-            try:
-                yield True
-            finally:
-                self._depth -= 1
-        finally:
-            self._give_back()
-
-    def _give_back(self) -> None:
-        if not self._depth:
-            self._lock.release()
-        self._writing.release()
+        generation = self.generation  # kept while its file is looked at
+        video = generation.journal.video if generation.index.folder is not None else None
+        with self._turn.tried(video, wait, thread_wait=thread_wait) as owned:
+            yield owned
 
     @contextmanager
     def writing(self, timeout: float | None = None) -> Iterator[View]:
@@ -325,24 +248,13 @@ class Replica:
         """
         wait = self.timeout if timeout is None else timeout
         deadline = time.monotonic() + wait
-        if not self._writing.acquire(timeout=max(wait, 0)):
-            raise LockedError(f"another thread of this process has been writing to {self.journal.video.target}")
-        try:
+        with self._turn.taken(wait, self.journal.video.target) as outermost:
             self._check_open()
-            if not self._depth:
+            if outermost:
                 self._lock_file(deadline)
-            self._depth += 1
-        except BaseException:
-            self._writing.release()
-            raise
-        try:
-            if self._depth == 1:
                 self._follow_as_owner()
-                self._lock.vouch()
+                self._turn.lock.vouch()
             yield self.view
-        finally:
-            self._depth -= 1
-            self._give_back()
 
     def _lock_file(self, deadline: float) -> None:
         """Take the lock on the file that the path names now."""
@@ -351,17 +263,23 @@ class Replica:
             video = generation.journal.video
             if video.gone():
                 raise StorageError(f"{video.target} was deleted or renamed by another program; nothing was written")
-            if video.descriptor is not None:
-                path = Path(str(video.target))
-                self._lock.acquire(video.descriptor, path, max(0.0, deadline - time.monotonic()))
-            with self._state:
-                if self.generation is generation:
-                    if not video.replaced():
-                        return
-                    journal = self._successor()
-                    self._lock.release()
-                    self._go_on_with(journal)
-            self._lock.release()
+            self._turn.lock_file(video, deadline)
+            if self.generation is generation and not video.replaced():
+                return
+            self._turn.lock.release()
+            if self.generation is generation:
+                self._go_on_with_locked_successor(deadline)
+
+    def _go_on_with_locked_successor(self, deadline: float) -> None:
+        journal = self._successor()
+        try:
+            self._turn.lock_file(journal.video, deadline)
+        except BaseException:
+            journal.close()
+            raise
+        with self._state:
+            self._go_on_with(journal)
+        self._turn.lock.release()  # and look again which file the path names
 
     def _successor(self) -> Journal:
         """Open the file that took the place of this one.
@@ -388,11 +306,7 @@ class Replica:
                     f"{self.journal.video.target} is {cursor.offset - stamp[0]} bytes shorter than what was committed: "
                     "another program cut it; nothing was written. Open it again to see what is left"
                 )
-            if (
-                cursor is None
-                or cursor.offset != stamp[0]
-                or (self.journal.cursor != cursor and not self.journal.resume(cursor))
-            ):
+            if cursor is None or cursor.offset != stamp[0] or not self._stands_at(cursor):
                 self._catch_up()
             elif self.view.generation is not self.generation or self.view.commit != cursor.commit:
                 self._take_view()
@@ -405,7 +319,7 @@ class Replica:
     def _reopen_replaced_index(self) -> None:
         """Go on with the index that is in the folder now, if another process made it anew or deleted it."""
         if self.index.replaced():
-            index = self._open_index(self.journal.header)
+            index = self._place.open(self.journal.header)
             self._use(self.generation.hand_on(), index)
 
     def _noted_cursor(self) -> Cursor | None:
@@ -413,7 +327,7 @@ class Replica:
         try:
             return self._indexer.cursor()
         except INDEX_ERRORS as exc:
-            _check_idle(exc)
+            check_idle(exc)
             return None
 
     def _stands_at(self, cursor: Cursor) -> bool:
@@ -475,7 +389,7 @@ class Replica:
         """
         journal = self._successor()
         try:
-            index = self._open_index(journal.header)
+            index = self._place.open(journal.header)
         except INDEX_ERRORS:  # it is being made anew
             journal.close()
             return False
@@ -484,14 +398,14 @@ class Replica:
         if self._shared and self._show_whole():
             return True
         (self.generation, self._indexer, self._seen), made = before, self.generation
-        self._lock.queue_at(None if self.index.folder is None else self.index.folder / "writer")
+        self._turn.lock.queue_at(None if self.index.folder is None else self.index.folder / "writer")
         made.close()
         return False
 
     def _catch_up_with_path(self) -> bool:
         """Bring the index of the file that the path names level, if the lock that is held is the right one."""
         video = self.journal.video
-        if self._shared and not self._lock.holds(video.descriptor):  # another thread went on with another file
+        if self._shared and not self._turn.holds(video):  # another thread went on with another file
             return False
         if not video.replaced():
             self._reopen_replaced_index()
@@ -499,10 +413,10 @@ class Replica:
             return True
         journal = self._successor()
         if journal.video.descriptor is not None and self._shared:
-            if not self._lock.take_new(journal.video.descriptor):  # somebody commits to it
+            if not self._turn.lock.take_new(journal.video.descriptor):  # somebody commits to it
                 journal.close()
                 return False
-            self._lock.moved(journal.video.descriptor)
+            self._turn.lock.moved(journal.video.descriptor)
         self._go_on_with(journal)
         self._catch_up()
         return True
@@ -510,9 +424,9 @@ class Replica:
     def _go_on_with(self, journal: Journal) -> None:
         """Go on with the file that took the place of this one, and with an index of its own."""
         try:
-            index = self._open_index(journal.header)
+            index = self._place.open(journal.header)
         except INDEX_ERRORS as exc:
-            _check_idle(exc)
+            check_idle(exc)
             index = self._index_made_anew(journal)
         self._use(journal, index)
 
@@ -532,14 +446,13 @@ class Replica:
             try:
                 self._take_in()
             except (*INDEX_ERRORS, StorageError) as exc:
-                _check_idle(exc)
+                check_idle(exc)
                 self._discard_index()
                 try:
                     self._take_in()
                 except (*INDEX_ERRORS, StorageError):
-                    if self._root is None:
+                    if not self._place.stay_in_ram():  # no room for it, or no right: as on a medium that is read only
                         raise
-                    self._root = None  # there is no room for it, or no right to write: as on a medium that is read only
                     self._discard_index()
                     self._take_in()
             self._seen = stamp
@@ -554,7 +467,7 @@ class Replica:
         """Delete the index and begin an empty one in its place; the lock is held."""
         journal = self.generation.hand_on()
         self.index.discard()
-        self._use(journal, self._open_index(journal.header))
+        self._use(journal, self._place.open(journal.header))
 
     def heal(self, view: View, exc: Exception) -> View:
         """Make the index anew, because answering from ``view`` failed; return the newest view.
@@ -562,13 +475,13 @@ class Replica:
         Raises:
             Exception: ``exc`` again, if the lock cannot be had.
         """
-        _check_idle(exc)
+        check_idle(exc)
         with self._owning(self.timeout) as owned:
             if not owned:
                 raise exc
             with self._state:
                 self._check_open()
-                right = not self._shared or self._lock.holds(self.journal.video.descriptor)
+                right = not self._shared or self._turn.holds(self.journal.video)
                 if right and view.generation is self.generation:  # or another thread has done it meanwhile
                     if self._embedder is None and self.journal.header.vectors == "none":
                         raise exc  # nobody could make its vectors again
@@ -596,17 +509,9 @@ class Replica:
             embedder: What the batch's model is the knowledge of, if it has one.
         """
         before = self.journal.cursor
-        placed = batch.placed(before.row)
-        if unstored is not None and batch.vector_places is not None:
-            placed = [(batch.vector_places + before.row, unstored)]
         self._seen = None  # until the view is the new one: an interrupt in between only means a catch-up
         try:
-            if placed and len(new.ids) >= _STAGED_ROWS:
-                entry = self._append_staged(new, batch, before, placed)
-            else:
-                entry = self.journal.append(batch)
-                with self.index.transaction():
-                    self._apply(entry, before, new, batch, placed, staged=False)
+            entry = commit(self.generation, self._indexer, new, batch, unstored)
             with self._state:
                 stamp = self.journal.video.stamp()
                 if batch.model is not None and embedder is not None:
@@ -615,39 +520,13 @@ class Replica:
                 self._seen = stamp
         except (*INDEX_ERRORS, OSError) as exc:
             if self.journal.cursor == before:  # the journal itself refused, and nothing was stored
-                _check_idle(exc)
+                check_idle(exc)
                 raise
             warnings.warn(
                 f"commit {self.journal.cursor.commit} is stored, but the index could not take it in ({exc}); "
                 "the next call tries again",
                 stacklevel=4,
             )
-
-    def _append_staged(self, new: NewRecords, batch: Batch, before: Cursor, placed: Vectors) -> Entry:
-        """Append a large commit: its vectors are indexed while the journal compresses, writes and waits for the disk.
-
-        If the journal fails, the vectors stand behind the last row that counts, and the next commit overwrites them.
-        """
-        with self.index.transaction(), ThreadPoolExecutor(1) as pool:
-            first, stop = before.row, before.row + len(new.ids)
-            staging = pool.submit(self.index.stage_vectors, first, stop, placed)
-            entry = self.journal.append(batch)
-            staging.result()
-            self._apply(entry, before, new, batch, placed, staged=True)
-        return entry
-
-    def _apply(
-        self, entry: Entry, before: Cursor, new: NewRecords, batch: Batch, placed: Vectors, *, staged: bool
-    ) -> None:
-        """Take a commit of our own into the index; inside a transaction."""
-        if (self._indexer.cursor() or self.journal.start) != before:
-            raise IndexStaleError("the index does not stand where this commit begins")
-        dense = np.zeros(len(new.ids), np.bool_)
-        if batch.vector_places is not None:
-            dense[batch.vector_places] = True
-        rows = zip(count(before.row), new.ids, repeat(entry.number), dense.tolist(), new.metadata, strict=False)
-        change = change_of(entry, before.row, rows, placed)
-        self.index.apply(change._replace(staged=staged))
 
     # --- looking after it ---
 
@@ -701,7 +580,7 @@ class Replica:
                 self._hold(made)
             made.video.renamed(path)
             if made.video.descriptor is not None:
-                self._lock.moved(made.video.descriptor)
+                self._turn.lock.moved(made.video.descriptor)
             with suppress(OSError):  # the swap is done, and a power cut may only undo it
                 sync_folder(path.parent)
         except BaseException:
@@ -711,12 +590,11 @@ class Replica:
 
     def _hold(self, made: Journal) -> None:
         if made.video.descriptor is not None:
-            self._lock.take_new(made.video.descriptor)
+            self._turn.lock.take_new(made.video.descriptor)
 
     def _tidy(self) -> None:
         """Delete what a compaction left: the index before it, and its own file if it was killed; the lock is held."""
-        if self._root is not None:
-            IndexFolder.sweep(self._root, _index_name(self.journal.header))
+        self._place.sweep(self.journal.header)
         if self._path is not None:
             remove_left(self._path)
             beside(self._path).unlink(missing_ok=True)
@@ -736,25 +614,11 @@ class Replica:
                     self.index.protect()
             with self._state:
                 self._closed = self.generation.closed = True
-                self._lock.close()
+                self._turn.lock.close()
                 self.journal.close()
                 self.index.close()
-
-
-def _check_idle(exc: Exception) -> None:
-    """Refuse to take an index that another process is busy with for a broken one, and delete it.
-
-    Raises:
-        StorageError: It is busy.
-    """
-    if is_busy(exc):
-        raise StorageError("another process has been writing the index for a minute; try again") from exc
 
 
 def beside(path: Path) -> Path:
     """Return where a compaction writes."""
     return path.with_name(path.name + ".compacting")
-
-
-def _index_name(header: Header) -> str:
-    return f"{header.memory_id.hex()[:16]}-{header.generation}"

@@ -10,12 +10,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from memvid_core.committing import NewRecords
 from memvid_core.embedding import Embedder, FittableEmbedder, check_vectors
 from memvid_core.errors import DimensionError, EmbeddingError, InvalidInputError, RecordNotFoundError, VectorError
 from memvid_core.generation import View
 from memvid_core.indexing import metadata_json
 from memvid_core.journal import Batch
-from memvid_core.replica import NewRecords, Replica
+from memvid_core.replica import Replica
 from memvid_core.threads import WriterThread, run_in_thread
 from memvid_core.validation import check_ids, check_metadata, check_texts, encode_records, wanted_ids
 

@@ -1,0 +1,81 @@
+"""One commit of our own: into the journal, and then into the index, by whoever holds the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, repeat
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.generation import Generation
+from memvid_core.index.folder import Vectors
+from memvid_core.index.vectors import IndexStaleError
+from memvid_core.indexing import Indexer, change_of
+from memvid_core.journal import Batch, Cursor, Entry
+
+__all__ = ["NewRecords", "commit"]
+
+_STAGED_ROWS: Final = 4096  # from here on a commit's vectors are indexed beside its writing
+
+
+class NewRecords(NamedTuple):
+    """Records to be added, as the catalog keeps them: their ids, and their metadata as JSON."""
+
+    ids: Sequence[str]
+    metadata: Sequence[str | None]
+
+
+def commit(
+    generation: Generation, indexer: Indexer, new: NewRecords, batch: Batch, unstored: NDArray[Any] | None
+) -> Entry:
+    """Append one commit, durable on return, and take it into the index.
+
+    Args:
+        generation: The file and its index, level with each other.
+        indexer: What joins the two.
+        new: The records of the batch's rows.
+        batch: What the journal stores.
+        unstored: Vectors (n, d) for the index alone, where the journal stores none.
+    """
+    before = generation.journal.cursor
+    placed: Vectors = batch.placed(before.row)
+    if unstored is not None and batch.vector_places is not None:
+        placed = [(batch.vector_places + before.row, unstored)]
+    index = generation.index
+    if not placed or len(new.ids) < _STAGED_ROWS:
+        entry = generation.journal.append(batch)
+        with index.transaction():
+            _apply(generation, indexer, entry, before, new, batch, placed, staged=False)
+        return entry
+    # A large commit: its vectors are indexed while the journal compresses, writes and waits for the disk. If the
+    # journal fails, the vectors stand behind the last row that counts, and the next commit overwrites them.
+    with index.transaction(), ThreadPoolExecutor(1) as pool:
+        staging = pool.submit(index.stage_vectors, before.row, before.row + len(new.ids), placed)
+        entry = generation.journal.append(batch)
+        staging.result()
+        _apply(generation, indexer, entry, before, new, batch, placed, staged=True)
+    return entry
+
+
+def _apply(
+    generation: Generation,
+    indexer: Indexer,
+    entry: Entry,
+    before: Cursor,
+    new: NewRecords,
+    batch: Batch,
+    placed: Vectors,
+    *,
+    staged: bool,
+) -> None:
+    """Take the commit into the index; inside a transaction."""
+    if (indexer.cursor() or generation.journal.start) != before:
+        raise IndexStaleError("the index does not stand where this commit begins")
+    dense = np.zeros(len(new.ids), np.bool_)
+    if batch.vector_places is not None:
+        dense[batch.vector_places] = True
+    rows = zip(count(before.row), new.ids, repeat(entry.number), dense.tolist(), new.metadata, strict=False)
+    generation.index.apply(change_of(entry, before.row, rows, placed)._replace(staged=staged))

@@ -1,0 +1,95 @@
+"""IndexPlace: where a memory keeps its indexes, one folder a generation, or RAM where no folder can be written."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from memvid_core.errors import StorageError
+from memvid_core.index.folder import IndexFolder
+from memvid_core.index.rows import StoredDtype
+from memvid_core.index.vectors import IndexStaleError
+from memvid_core.index.wal import is_busy
+from memvid_core.journal import Header
+
+__all__ = ["INDEX_ERRORS", "IndexPlace", "check_idle"]
+
+INDEX_ERRORS: Final = (sqlite3.Error, IndexStaleError, msgspec.DecodeError)
+"""What a damaged index raises: it is made anew from the file."""
+
+
+class IndexPlace:
+    """Opens, deletes and tidies the indexes of one memory.
+
+    Args:
+        root: The index folder; None keeps every index in RAM.
+        strategy: How vectors are searched: ``"auto"`` or ``"ivf"``.
+        like: The memory's file, whose permissions an index gets.
+    """
+
+    def __init__(self, root: Path | None, strategy: Literal["auto", "ivf"], like: Path | None) -> None:
+        self._root = root
+        self._strategy = strategy
+        self._like = like
+
+    def open(self, header: Header) -> IndexFolder:
+        """Open the index of a generation, or make an empty one; in RAM where there is no room for it.
+
+        Raises:
+            Exception: One of :data:`INDEX_ERRORS`: the one in the folder is damaged.
+        """
+        if self._root is None:
+            return self.in_ram(header)
+        try:
+            return self._made(self._root, header)
+        except OSError:
+            return self.in_ram(header)
+
+    def in_ram(self, header: Header) -> IndexFolder:
+        """Make an empty index in RAM."""
+        return self._made(None, header)
+
+    def _made(self, root: Path | None, header: Header) -> IndexFolder:
+        dtype: StoredDtype = "float16" if header.vectors in ("float16", "int8") else "float32"
+        return IndexFolder(root, _name(header), dtype=dtype, strategy=self._strategy, like=self._like)
+
+    def open_anew(self, header: Header) -> IndexFolder:
+        """Delete an index that does not open and make an empty one; the lock on the file is held."""
+        try:
+            return self.open(header)  # another process has replaced it meanwhile
+        except INDEX_ERRORS as exc:
+            check_idle(exc)
+        if self._root is not None:
+            shutil.rmtree(self._root / _name(header), ignore_errors=True)
+        try:
+            return self.open(header)
+        except INDEX_ERRORS:
+            return self.in_ram(header)
+
+    def stay_in_ram(self) -> bool:
+        """Keep every further index in RAM, for want of room or rights; return whether that is a change."""
+        changed, self._root = self._root is not None, None
+        return changed
+
+    def sweep(self, header: Header) -> None:
+        """Delete the indexes of other generations of the same memory; the lock on the file is held."""
+        if self._root is not None:
+            IndexFolder.sweep(self._root, _name(header))
+
+
+def check_idle(exc: Exception) -> None:
+    """Refuse to take an index that another process is busy with for a damaged one, and delete it.
+
+    Raises:
+        StorageError: It is busy.
+    """
+    if is_busy(exc):
+        raise StorageError("another process has been writing the index for a minute; try again") from exc
+
+
+def _name(header: Header) -> str:
+    return f"{header.memory_id.hex()[:16]}-{header.generation}"

@@ -113,22 +113,29 @@ class PostingStore:
         return self._path is not None
 
     def _prepare(self, writable: bool) -> None:
-        try:
-            [(found,)] = self._sqlite.execute("SELECT value FROM meta WHERE name = 'analyser'").fetchall() or [(None,)]
-        except sqlite3.OperationalError as error:
-            if "no such table" not in str(error):
-                raise
-            found = None
-        if found == ANALYSER:
+        """Make the tables if they are not there, or of another analyser; of several that want to, the first does."""
+        if self._analyser() == ANALYSER:
             return
         if not writable:
-            raise StorageError(f"the lexical index {self._path} is of analyser {found!r}, not {ANALYSER!r}")
+            raise StorageError(f"the lexical index {self._path} is not of analyser {ANALYSER!r}")
         with self._change():
+            if self._analyser() == ANALYSER:  # another process made them while this one waited
+                return
             for table in _TABLES:
                 self._sqlite.execute(f"DROP TABLE IF EXISTS {table}")
             for statement in SCHEMA.split(";"):
                 self._sqlite.execute(statement)
             self._sqlite.execute("INSERT INTO meta VALUES ('analyser', ?), ('generation', ?)", (ANALYSER, time_ns()))
+
+    def _analyser(self) -> object:
+        """Return the analyser that the tables were made by, or None where there are none."""
+        try:
+            found = self._sqlite.execute("SELECT value FROM meta WHERE name = 'analyser'").fetchone()
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):
+                raise
+            return None
+        return None if found is None else found[0]
 
     def sync(self) -> bool:
         """Pick up what was written since, by this or another process; tells whether there was anything."""
@@ -174,6 +181,11 @@ class PostingStore:
         """Index the texts of rows from ``first_row`` on, all or none of them; rows that are there are passed over."""
         with self._change():
             self.sync()  # another process may have written the same rows meanwhile
+            if self.rows < first_row:
+                raise StorageError(
+                    f"the lexical index {self._path or 'in RAM'} ends at row {self.rows}, before row {first_row}: "
+                    "another process began it anew; feed it from there"
+                )
             texts = texts[self.rows - first_row :]
             tail = self._tokens_for_tail(texts)
             if tail is None:

@@ -45,7 +45,7 @@ def commit(
     if unstored is not None and batch.vector_places is not None:
         placed = [(batch.vector_places + before.row, unstored)]
     index = generation.index
-    if not placed or len(new.ids) < _STAGED_ROWS:
+    if not placed or len(new.ids) < _STAGED_ROWS or index.folder is None:  # in RAM, one thread has the only connection
         entry = generation.journal.append(batch)
         with index.transaction():
             _apply(generation, indexer, entry, before, new, batch, placed, staged=False)

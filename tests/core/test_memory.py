@@ -225,6 +225,12 @@ class TestReading:
         assert "closed" in repr(memory)
 
 
+def test_a_large_first_commit_in_ram_is_taken_in() -> None:
+    with Memory.create() as memory:
+        memory.add([f"text {i} of many words" for i in range(4409)])
+        assert len(memory.search("text 17", k=3)) == 3
+
+
 def test_memories_share_an_index_folder(tmp_path: Path) -> None:
     shared = tmp_path / "indexes"
     with Memory.create(tmp_path / "a.mp4", embed, index_dir=shared) as first:

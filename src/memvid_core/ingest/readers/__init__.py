@@ -18,7 +18,7 @@ from memvid_core.ingest.readers.text import read_code, read_markdown, read_noteb
 from memvid_core.ingest.readers.web import read_epub, read_html
 from memvid_core.ingest.readers.zipped import zip_format
 
-__all__ = ["LARGEST_FILE", "READERS", "read_document", "source_name"]
+__all__ = ["LARGEST_FILE", "READERS", "OutOfMemoryError", "read_document", "source_name"]
 
 LARGEST_FILE = 1 << 30  # bytes; a reader may hold a small multiple of a file in memory
 
@@ -37,6 +37,16 @@ READERS: dict[str, Callable[[Path], list[Section]]] = {
 }
 _ZIPPED = frozenset({"docx", "epub", "pptx", "xlsx"})
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+
+class OutOfMemoryError(IngestError):
+    """A file needs more memory than there is, or than its reader process may take."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(f"{source}: does not fit in memory: split it, or raise the memory limit")
+
+    def __reduce__(self) -> tuple[type[IngestError], tuple[str]]:
+        return IngestError, (str(self),)
 
 
 def source_name(path: str | os.PathLike[str]) -> str:
@@ -74,7 +84,7 @@ def read_document(path: str | os.PathLike[str]) -> Document:
     except MemvidError:
         raise
     except MemoryError as exc:
-        raise IngestError(f"{source}: does not fit in memory") from exc
+        raise OutOfMemoryError(source) from exc
     except OSError as exc:
         raise IngestError(f"{source}: cannot be read: {exc.strerror or exc}") from exc
     except (BadZipFile, zlib.error, EOFError) as exc:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["OVER_MEMORY", "address_space", "limit_memory"]
+__all__ = ["OVER_MEMORY", "address_space", "memory_limiter", "watch_peak"]
 
 OVER_MEMORY = 86
 """Exit code of a process that its own watchdog ended because it held too much memory."""
@@ -15,7 +16,7 @@ OVER_MEMORY = 86
 _POLL = 0.05  # seconds between two looks of the watchdog
 
 
-def limit_memory(size: int) -> None:
+def memory_limiter(size: int | None) -> Callable[[], None]:
     """Limit how much memory this process may take beyond what it holds now.
 
     Linux limits the address space (``RLIMIT_AS``) and Windows the committed memory (a job object): an allocation
@@ -23,14 +24,25 @@ def limit_memory(size: int) -> None:
     the resident memory 20 times a second and ends the process with `OVER_MEMORY`.
 
     Args:
-        size: Bytes.
+        size: Bytes; None for no limit.
+
+    Returns:
+        A function that sets the limit again, counted from what is held when it is called.
     """
+    if size is None:
+        return _nothing
     if sys.platform == "win32":
         _limit_job(size)
-    elif sys.platform == "linux":
+    elif sys.platform == "linux" and address_space():
         _limit_address_space(size)
+        return lambda: _limit_address_space(size)
     else:
         watch_peak(size)
+    return _nothing
+
+
+def _nothing() -> None:
+    pass
 
 
 def address_space() -> int:
@@ -58,13 +70,9 @@ if sys.platform != "win32":
     import resource
 
     def _limit_address_space(size: int) -> None:
-        start = address_space()
-        if not start:  # no /proc
-            watch_peak(size)
-            return
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        limit = start + size if hard == resource.RLIM_INFINITY else min(start + size, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        limit = address_space() + size
+        resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
     def _peak() -> int:

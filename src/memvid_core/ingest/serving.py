@@ -15,7 +15,7 @@ import msgspec
 from memvid_core.errors import IngestError, MemvidError, MissingExtraError, TextError
 from memvid_core.ingest.chunking import Chunker
 from memvid_core.ingest.document import Chunk, Document
-from memvid_core.ingest.limits import address_space, limit_memory
+from memvid_core.ingest.limits import address_space, memory_limiter
 from memvid_core.ingest.readers import OutOfMemoryError, read_document, source_name
 
 __all__ = ["READY", "Answer", "Limits", "Request", "Settings", "error_of", "receive", "send", "serve"]
@@ -24,8 +24,10 @@ READY = b"ready"
 _BROKEN = 70  # EX_SOFTWARE of sysexits.h
 _LENGTH = 8
 _GRACE = 10.0  # seconds
-# A process that has grown by a quarter of its memory limit is replaced: the next file gets all of the limit.
+# A process that has grown by more than a quarter of its memory limit, beside what the converters themselves take, is
+# replaced.
 _GROWN = 4
+_CONVERTERS = 256 << 20
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -74,8 +76,7 @@ def _serve(limits: Limits) -> None:
     # What a converter prints must not end up between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    if limits.memory is not None:
-        limit_memory(limits.memory)
+    raise_limit = memory_limiter(limits.memory)
     start = address_space()
     send(answers, READY)
     while (received := receive(requests)) is not None:
@@ -87,6 +88,7 @@ def _serve(limits: Limits) -> None:
             # The process that asks ends this one when a file takes too long; this holds when that one is gone.
             faulthandler.dump_traceback_later((limits.timeout + _GRACE) * len(request.paths), exit=True)
         for path in request.paths:
+            raise_limit()  # what the converters take when they are first imported is not the file's
             answer, encoded = _answer(Path(os.fsdecode(path)), chunker, limits, start)
             send(answers, encoded)
             if answer.last:
@@ -96,7 +98,9 @@ def _serve(limits: Limits) -> None:
 
 def _answer(file: Path, chunker: Chunker | None, limits: Limits, start: int) -> tuple[Answer, bytes]:
     answer = _read(file, chunker)
-    grown = limits.memory is not None and address_space() - start > limits.memory // _GROWN
+    grown = False
+    if limits.memory is not None:
+        grown = address_space() - start > limits.memory // _GROWN + _CONVERTERS
     if grown:
         answer = msgspec.structs.replace(answer, last=True)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -50,8 +51,8 @@ class OutOfMemoryError(IngestError):
 
 
 def source_name(path: str | os.PathLike[str]) -> str:
-    """Return a path as ``source`` has it: as given, with ``/`` between its parts, bytes that are no UTF-8 escaped."""
-    return PurePath(path).as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a path as ``source`` has it: as given, ``/`` between its parts, NFC, bytes that are no UTF-8 escaped."""
+    return unicodedata.normalize("NFC", PurePath(path).as_posix().encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def read_document(path: str | os.PathLike[str]) -> Document:
@@ -125,7 +126,12 @@ def _format(file: Path) -> str:
 
 
 def _about_ole(file: Path) -> str:
-    # MS-OFFCRYPTO 2.3: an encrypted OOXML file is an OLE file with a stream of this name.
-    if "EncryptedPackage".encode("utf-16-le") in file.read_bytes():
-        return "encrypted: remove its password first"
-    return "an old binary Office file (.doc, .xls, .ppt): save it as .docx, .xlsx or .pptx"
+    data = file.read_bytes()
+    # Streams that tell what an OLE file is: MS-OFFCRYPTO 2.3 (an encrypted OOXML file), MS-OXMSG 2.1.
+    streams = {
+        "EncryptedPackage": "encrypted: remove its password first",
+        "__properties_version1.0": "an Outlook message (.msg): save it as .txt, .html or .pdf",
+        "HwpSummaryInformation": "a Hangul document (.hwp): save it as .docx or .pdf",
+    }
+    known = (about for name, about in streams.items() if name.encode("utf-16-le") in data)
+    return next(known, "an old binary Office file (.doc, .xls, .ppt): save it as .docx, .xlsx or .pptx")

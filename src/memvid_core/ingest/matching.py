@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import posixpath
-import unicodedata
 from collections.abc import Iterable
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.discover import Found
 from memvid_core.ingest.ownership import KnownFile, known_files, near_path, path_key, real_path, token_of
-from memvid_core.ingest.readers import source_name
+from memvid_core.ingest.readers import escaped, source_name
 from memvid_core.memory import Memory
 
 __all__ = ["Matching", "keys_of"]
@@ -27,8 +26,8 @@ def keys_of(found: Iterable[Found]) -> dict[str, Found]:
     for file in found:
         if file.root not in roots:
             roots[file.root] = real_path(file.root)
-        key = _join(roots[file.root], unicodedata.normalize("NFC", file.relative))
-        named.setdefault(key, []).append((_join(roots[file.root], file.relative), file))
+        key = _join(roots[file.root], source_name(file.relative))
+        named.setdefault(key, []).append((_join(roots[file.root], escaped(file.relative)), file))
     files: dict[str, Found] = {}
     for key, same in named.items():
         # Names that are the same when composed: Linux has room for both.
@@ -134,7 +133,7 @@ class Matching:
         if near is None or self._memory.path == ":memory:":
             return None
         seen = os.path.normpath(os.path.join(real_path(Path(self._memory.path).parent), near))
-        path = unicodedata.normalize("NFC", PurePath(seen).as_posix())
+        path = source_name(seen)
         same = sum(self._digests.get(_join(path, file.file)) == file.digest for file in group)
         return path if path_key(path) == root or same * 2 >= len(group) else None
 

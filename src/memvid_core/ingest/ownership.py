@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePath
@@ -24,6 +23,7 @@ import xxhash
 
 from memvid_core.errors import ReadOnlyError
 from memvid_core.ingest.groups import in_groups
+from memvid_core.ingest.readers import source_name
 from memvid_core.memory import Memory
 from memvid_core.model import Record
 
@@ -75,7 +75,7 @@ class KnownFile(msgspec.Struct):
 
 def real_path(path: str | os.PathLike[str]) -> str:
     """Return the one spelling of a path: absolute, links resolved, case folded where the system does, ``/`` and NFC."""
-    return unicodedata.normalize("NFC", PurePath(os.path.normcase(os.path.realpath(path))).as_posix())
+    return source_name(os.path.normcase(os.path.realpath(path)))
 
 
 def path_key(path: str) -> str:

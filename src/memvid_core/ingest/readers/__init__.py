@@ -19,7 +19,7 @@ from memvid_core.ingest.readers.text import read_code, read_markdown, read_noteb
 from memvid_core.ingest.readers.web import read_epub, read_html
 from memvid_core.ingest.readers.zipped import zip_format
 
-__all__ = ["LARGEST_FILE", "READERS", "OutOfMemoryError", "read_document", "source_name"]
+__all__ = ["LARGEST_FILE", "READERS", "OutOfMemoryError", "escaped", "read_document", "source_name"]
 
 LARGEST_FILE = 1 << 30  # bytes; a reader may hold a small multiple of a file in memory
 
@@ -52,7 +52,12 @@ class OutOfMemoryError(IngestError):
 
 def source_name(path: str | os.PathLike[str]) -> str:
     """Return a path as ``source`` has it: as given, ``/`` between its parts, NFC, bytes that are no UTF-8 escaped."""
-    return unicodedata.normalize("NFC", PurePath(path).as_posix().encode("utf-8", "backslashreplace").decode("utf-8"))
+    return unicodedata.normalize("NFC", escaped(PurePath(path).as_posix()))
+
+
+def escaped(text: str) -> str:
+    """Return a name with the bytes that are no UTF-8 escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_document(path: str | os.PathLike[str]) -> Document:

@@ -200,7 +200,7 @@ def import_(
     exports into a memory that is there. A video and a JSON file that Memvid wrote are taken over too.
     """
     if is_pair(exports):
-        import_pair(exports, output, force=force, embedder=embedder, as_json=as_json)
+        import_pair(exports, output, force=force, embedder=embedder, timeout=timeout, as_json=as_json)
         return
     from_stdin = Path("-") in exports
     run = _Run([path for path in exports if path != Path("-")])

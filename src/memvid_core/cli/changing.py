@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from memvid_core.cli.failures import NOTHING
-from memvid_core.cli.options import AsJson, MemoryPath, Where, opened, parse_object
+from memvid_core.cli.options import WAIT, AsJson, MemoryPath, Timeout, Where, opened, parse_object
 from memvid_core.cli.output import count, megabytes, note, say, write_json
 
 __all__ = ["register"]
@@ -25,6 +25,7 @@ def delete(
     ids: Annotated[list[str] | None, typer.Argument(metavar="IDS", show_default=False, help="Ids of records.")] = None,
     where: Where = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Delete records by id, by filter, or both.
@@ -35,7 +36,7 @@ def delete(
     if not ids and not condition:
         raise typer.BadParameter("say what to delete: ids, --where, or both", param_hint="IDS")
     wanted = list(dict.fromkeys(ids)) if ids else None
-    with opened(memory_path, "r" if dry_run else "a") as memory:
+    with opened(memory_path, "r" if dry_run else "a", timeout=timeout, beside=ids or ()) as memory:
         missing = [record_id for record_id in wanted or () if record_id not in memory]
         asked = condition or {}
         if wanted is not None:
@@ -74,13 +75,14 @@ def compact(
     drop_damaged: Annotated[
         bool, typer.Option("--drop-damaged", help="Go on without what cannot be read, instead of refusing.")
     ] = False,
+    timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Write the file anew without deleted records.
 
     It is swapped in when it is whole. The past before can then no longer be searched, unless `--keep-history` is given.
     """
-    with opened(memory_path, "a") as memory:
+    with opened(memory_path, "a", timeout=timeout) as memory:
         before = memory.info()
         saved = memory.compact(keep_history=keep_history, drop_damaged=drop_damaged)
         after = memory.info()

@@ -245,7 +245,9 @@ def is_pair(paths: list[Path]) -> bool:
     return any(suffix in _VIDEOS for suffix in suffixes) or suffixes in ([".json"], [".faiss"])
 
 
-def import_pair(paths: list[Path], output: Path, *, force: bool, embedder: str | None, as_json: bool) -> None:
+def import_pair(
+    paths: list[Path], output: Path, *, force: bool, embedder: str | None, timeout: float, as_json: bool
+) -> None:
     """Take over a pair that Memvid wrote: texts from the pictures where they can be read, else from the JSON."""
     from memvid_core.legacy import import_pair as take_over
 
@@ -256,7 +258,10 @@ def import_pair(paths: list[Path], output: Path, *, force: bool, embedder: str |
     video, index = (next(iter(found), None) for found in (videos, indexes))
     if video is not None:
         _check_foreign(video)
-    with new_memory(output, force=force, embedder=embedder) as memory, files_progress("Reading", "pictures") as update:
+    with (
+        new_memory(output, force=force, embedder=embedder, timeout=timeout) as memory,
+        files_progress("Reading", "pictures") as update,
+    ):
 
         def on_picture(done: int) -> None:
             if done % _UPDATE_EVERY == 0:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
@@ -15,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from memvid_core.cli.options import AsJson, AsOf, MemoryPath, Where, opened, parse_as_of, parse_object
-from memvid_core.cli.output import count, files_progress, megabytes, note, write_json
+from memvid_core.cli.output import count, escaped_json, files_progress, megabytes, note, printable, write_json
 
 if TYPE_CHECKING:
     from memvid_core import Memory, Record
@@ -72,7 +73,7 @@ def export(
         hidden = output is None and sys.stdout.isatty()
         update = None if hidden else stack.enter_context(files_progress("Exporting", "records"))
         done = 0
-        for piece in pieces:
+        for piece in map(_shown(chosen, as_json), pieces) if hidden else pieces:
             out.write(piece)
             done += 1
             if update is not None and done % _UPDATE_EVERY == 0:
@@ -85,6 +86,11 @@ def export(
         write_json(told)
     else:
         note(f"{output}: {count(done, 'record')}, {megabytes(size)}")
+
+
+def _shown(style: str, as_json: bool) -> Callable[[bytes], bytes]:
+    """What makes a piece of an export safe for a terminal."""
+    return escaped_json if as_json or style == "jsonl" else lambda piece: printable(piece.decode()).encode()
 
 
 def _records(memory: Memory, where: dict[str, Any] | None) -> Iterator[Record]:
@@ -206,6 +212,8 @@ def _lines(name: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
+        if number == 1 and line.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
+            raise IngestError(f"{name}: a JSON array; an export has one record a line: jq -c '.[]' makes lines of it")
         try:
             item = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except (ValueError, RecursionError) as exc:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
 from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import typer
 
@@ -20,9 +23,12 @@ __all__ = [
     "INTERRUPTED",
     "NOTHING",
     "PARTLY",
+    "TERMINATED",
     "USAGE",
+    "Terminated",
     "exit_code",
     "reported",
+    "terminable",
 ]
 
 NOTHING = 1
@@ -30,6 +36,7 @@ USAGE = 2
 PARTLY = 3
 BUG = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # 128 + SIGINT, as a shell counts
+TERMINATED = 143  # 128 + SIGTERM
 CLOSED_PIPE = 141  # 128 + SIGPIPE
 
 # The first that fits counts, so the narrow come before the wide.
@@ -55,6 +62,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 # What the core advises a Python program to do, and what it means for who types commands.
 _IN_SHELL_WORDS = (
+    ("pass drop_most=True", "add --yes"),
     ("give a longer timeout=, or open it with mode='r'", "try again, or give a longer --timeout"),
     (
         "verify() names all of it, drop_damaged=True goes on without",
@@ -67,6 +75,33 @@ _IN_SHELL_WORDS = (
     ),
     ("Open it with the first, or pass force=True if they are the same model", "Give the first with --embedder"),
 )
+
+
+class Terminated(KeyboardInterrupt):  # as KeyboardInterrupt, which it is to all that catches it
+    """SIGTERM: what ends a service ends a command as Ctrl-C does, with nothing half made left behind."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM, and the end of the terminal, raise `Terminated` for the length of a ``with`` block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    before: dict[int, Any] = {}
+    # SIGBREAK is what Windows sends where others send SIGTERM; there is no SIGHUP there.
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup's choice stands
+            before[number] = signal.signal(number, terminate)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def exit_code(error: BaseException) -> int:
@@ -95,7 +130,7 @@ def reported(*, debug: bool, as_json: bool) -> Iterator[None]:
     except KeyboardInterrupt as exc:
         note(f"stopped: {exc}" if exc.args else "stopped")
         _forget_interrupt()
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(TERMINATED if isinstance(exc, Terminated) else INTERRUPTED) from None
     except Exception as exc:
         if _is_usage_or_exit(exc):
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from memvid_core.cli.converting import import_pair, is_pair
 from memvid_core.cli.creating import new_memory
 from memvid_core.cli.failures import NOTHING, PARTLY
 from memvid_core.cli.options import (
+    WAIT,
     AsJson,
     ChunkSize,
     EmbedderName,
@@ -24,6 +26,7 @@ from memvid_core.cli.options import (
     Include,
     MemoryPath,
     Overlap,
+    Timeout,
     opened,
     parse_object,
 )
@@ -37,6 +40,7 @@ __all__ = ["register"]
 
 _CHUNK_SIZE = 1000
 _NAMED_AT_MOST = 20  # of the files that could not be read; --json has them all
+_KINDS_AT_MOST = 8  # of skipped files
 _COMMAND_AT_MOST = 200  # characters of a command that is worth showing
 _SIDE_FILES = ("*.mp4.index", "*.mp4.lock", "*.mp4.owner")
 
@@ -68,12 +72,15 @@ def build(
     include: Include = None,
     exclude: Exclude = None,
     embedder: EmbedderName = None,
-    codec: Annotated[str, typer.Option("--codec", help="How bytes become pictures.")] = "pcm",
+    codec: Annotated[str, typer.Option("--codec", metavar="pcm|qr", help="How bytes become pictures.")] = "pcm",
     vectors: Annotated[
         Literal["float16", "float32", "int8", "none"],
         typer.Option("--vectors", help="How vectors are stored; none: made again when the index is."),
     ] = "float16",
-    description: Annotated[str, typer.Option("--description", help="A line about it, kept in it.")] = "",
+    description: Annotated[
+        str, typer.Option("--description", metavar="TEXT", help="A line about it, kept in it.")
+    ] = "",
+    timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Make a memory from files and folders.
@@ -83,7 +90,7 @@ def build(
     """
     run = _Run(paths, chunk_size, overlap, include, exclude)
     settings = {"embedder": embedder, "codec": codec, "vectors": vectors, "description": description}
-    with new_memory(output, force=force, **settings) as memory:
+    with new_memory(output, force=force, timeout=timeout, **settings) as memory:
         run.read(memory, drop=False)
         run.look(memory)
     run.show(output, as_json)
@@ -116,6 +123,7 @@ def add(
     include: Include = None,
     exclude: Exclude = None,
     embedder: EmbedderName = None,
+    timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Add files, folders, standard input or texts to a memory.
@@ -134,7 +142,7 @@ def add(
     if plain is not None and (jsonl or not (text or from_stdin)):
         raise typer.BadParameter("it goes with --text and with - alone", param_hint="--metadata")
     run = _Run(paths, chunk_size, overlap, include, exclude)
-    with _opened_or_made(memory_path, create=create, embedder=embedder) as memory:
+    with _opened_or_made(memory_path, given, create=create, embedder=embedder, timeout=timeout) as memory:
         if text:
             metadatas = None if plain is None else [plain] * len(text)
             run.ids += memory.add(text, metadatas, record_id)
@@ -152,20 +160,24 @@ def add(
 def sync_(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDERS", show_default=False, help="Folders and files.")],
     memory_path: MemoryPath,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Go on though most files of a folder are gone.")] = False,
     chunk_size: ChunkSize = _CHUNK_SIZE,
     overlap: Overlap = 0,
     include: Include = None,
     exclude: Exclude = None,
     embedder: EmbedderName = None,
+    timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Bring a memory in step with folders.
 
     What is new is added, what has changed is replaced, what is gone is dropped; what did not come from these folders is
-    not touched. The memory is made if it is not there. Files are known by their paths as given: name them as before.
+    not touched. The memory is made if it is not there. If all files of a folder are gone, or most of many, nothing is
+    done without `--yes`: its disk may not be mounted.
     """
-    run = _Run(folders, chunk_size, overlap, include, exclude)
-    with _opened_or_made(memory_path, create=True, embedder=embedder) as memory:
+    run = _Run(folders, chunk_size, overlap, include, exclude, drop_most=yes)
+    given = [str(folder) for folder in folders]
+    with _opened_or_made(memory_path, given, create=True, embedder=embedder, timeout=timeout) as memory:
         run.read(memory, drop=True)
         run.look(memory)
     run.show(memory_path, as_json)
@@ -179,6 +191,7 @@ def import_(
     output: Output,
     force: Force = False,
     embedder: EmbedderName = None,
+    timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Make a memory from exports, with the same ids.
@@ -187,23 +200,25 @@ def import_(
     exports into a memory that is there. A video and a JSON file that Memvid wrote are taken over too.
     """
     if is_pair(exports):
-        import_pair(exports, output, force=force, embedder=embedder, as_json=as_json)
+        import_pair(exports, output, force=force, embedder=embedder, timeout=timeout, as_json=as_json)
         return
     from_stdin = Path("-") in exports
     run = _Run([path for path in exports if path != Path("-")])
-    with new_memory(output, force=force, embedder=embedder) as memory:
+    with new_memory(output, force=force, embedder=embedder, timeout=timeout) as memory:
         run.load(memory, from_stdin=from_stdin)
         run.look(memory)
     run.show(output, as_json)
 
 
 @contextmanager
-def _opened_or_made(path: Path, *, create: bool, embedder: str | None) -> Iterator[Memory]:
+def _opened_or_made(
+    path: Path, given: list[str], *, create: bool, embedder: str | None, timeout: float
+) -> Iterator[Memory]:
     if create and not path.exists():
-        with new_memory(path, embedder=embedder) as memory:
+        with new_memory(path, embedder=embedder, timeout=timeout) as memory:
             yield memory
     else:
-        with opened(path, "a", embedder=embedder) as memory:
+        with opened(path, "a", embedder=embedder, timeout=timeout, beside=given) as memory:
             yield memory
 
 
@@ -227,6 +242,7 @@ class _Run:
     overlap: int = 0
     include: list[str] | None = None
     exclude: list[str] | None = None
+    drop_most: bool = False
     ids: list[str] = field(default_factory=list)
     loaded: int = 0
     report: SyncReport | None = None
@@ -242,7 +258,7 @@ class _Run:
 
         chunker = Chunker(self.chunk_size, self.overlap)
         own = Path(memory.path).name
-        exclude = [*(self.exclude or ()), *_SIDE_FILES, f"{escape(own)}.*"]
+        exclude = [*(self.exclude or ()), *_SIDE_FILES, escape(own), f"{escape(own)}.*"]
         with self._telling_what_is_in(memory, "sync" if drop else "add"), files_progress("Reading") as update:
             self.report = sync(
                 memory,
@@ -251,6 +267,7 @@ class _Run:
                 include=self.include or None,
                 exclude=exclude,
                 drop=drop,
+                drop_most=self.drop_most,
                 on_file=lambda result, done, total: update(done, total, result.source),
             )
 
@@ -288,7 +305,7 @@ class _Run:
             if commits and command:
                 told += f"; to go on: {self._command(command, memory.path)}"
             if isinstance(exc, KeyboardInterrupt):
-                raise KeyboardInterrupt(told) from None
+                raise type(exc)(told) from None
             if commits:
                 exc.add_note(told)
             raise
@@ -321,6 +338,8 @@ class _Run:
                     "unchanged": report.unchanged if report else [],
                     "empty": report.empty if report else [],
                     "removed": report.removed if report else [],
+                    "skipped": report.skipped if report else [],
+                    "skipped_kinds": _kinds(report.skipped) if report else {},
                     "failed": [
                         {"source": source, "type": type(error).__name__, "message": str(error)}
                         for source, error in failed.items()
@@ -329,6 +348,7 @@ class _Run:
             )
         else:
             say(self._summary(path, chunks))
+            self._tell_skipped()
         if failed:
             note(f"{count(len(failed), 'file')} could not be read and {'is' if len(failed) == 1 else 'are'} not in:")
             for error in list(failed.values())[:_NAMED_AT_MOST]:
@@ -339,6 +359,13 @@ class _Run:
             raise typer.Exit(NOTHING)
         if failed:
             raise typer.Exit(PARTLY)
+
+    def _tell_skipped(self) -> None:
+        skipped = [] if self.report is None else self.report.skipped
+        if skipped:
+            kinds = [f"{kind} {number:,}" for kind, number in _kinds(skipped).items()]
+            more = ", …" if len(kinds) > _KINDS_AT_MOST else ""
+            note(f"{len(skipped):,} skipped ({', '.join(kinds[:_KINDS_AT_MOST])}{more})")
 
     def _summary(self, path: Path, chunks: int) -> str:
         if not self.state["commits"]:
@@ -355,3 +382,13 @@ class _Run:
         told[-1] += f" in {time.monotonic() - self.started:.1f} s"
         held = "" if self.state["records"] == chunks else f"it holds {count(self.state['records'], 'record')}, "
         return f"{path}: {', '.join(told)}; {held}{megabytes(self.state['bytes'])}"
+
+
+def _kinds(sources: list[str]) -> dict[str, int]:
+    """How many files there are of each suffix, the most first.
+
+    Example:
+        >>> _kinds(["a.odt", "b.ODT", "c.zip", "core"])
+        {'.odt': 2, '.zip': 1, 'without suffix': 1}
+    """
+    return dict(Counter(Path(source).suffix.lower() or "without suffix" for source in sources).most_common())

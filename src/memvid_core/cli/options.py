@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from memvid_core import Memory
 
 __all__ = [
+    "WAIT",
     "AsJson",
     "AsOf",
     "ChunkSize",
@@ -22,11 +24,16 @@ __all__ = [
     "Include",
     "MemoryPath",
     "Overlap",
+    "Timeout",
     "Where",
+    "WithQuestion",
     "opened",
     "parse_as_of",
     "parse_object",
 ]
+
+WAIT = 30.0
+"""Seconds a command waits for others that write, if it is not told otherwise."""
 
 MemoryPath = Annotated[Path, typer.Argument(metavar="MEMORY", help="The memory's file.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -74,6 +81,23 @@ Exclude = Annotated[
 ]
 
 
+Timeout = Annotated[
+    float,
+    typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait while others write to the memory."),
+]
+
+
+class WithQuestion(TyperCommand):
+    """A command whose last argument is a question: one of several words is no option, whatever it begins with."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put a question that begins with a hyphen behind ``--``."""
+        question = [arg for arg in args if arg.startswith("-") and not arg.startswith("--") and " " in arg]
+        if len(question) == 1 and "--" not in args:
+            args = [*(arg for arg in args if arg != question[0]), "--", *question]
+        return super().parse_args(ctx, args)
+
+
 def parse_object(text: str | None, option: str) -> dict[str, Any] | None:
     """The JSON object that an option was given; None if it was not given.
 
@@ -119,18 +143,35 @@ def parse_as_of(text: str | None) -> int | datetime | None:
 
 @contextmanager
 def opened(
-    path: Path, mode: str = "r", *, embedder: str | None = None, as_of: int | datetime | None = None
+    path: Path,
+    mode: str = "r",
+    *,
+    embedder: str | None = None,
+    as_of: int | datetime | None = None,
+    timeout: float = WAIT,
+    beside: Iterable[str] = (),
 ) -> Iterator[Memory]:
     """Open a memory for the length of a command.
+
+    Args:
+        path: The memory.
+        mode: ``"r"`` or ``"a"``.
+        embedder: The name of the model it was written with, if it is not the built-in one.
+        as_of: A commit or a time, for the memory as it was then.
+        timeout: Seconds a commit waits while others write.
+        beside: The other arguments: if one of them is the memory, the message says that they are swapped.
 
     Raises:
         MemoryNotFoundError: There is none; the message says how to make one.
     """
     from memvid_core import Memory, MemoryNotFoundError, NotAMemoryError
 
+    swapped = next((other for other in beside if other.endswith(".mp4") and Path(other).is_file()), None)
+    if swapped is not None and not path.is_file():
+        raise NotAMemoryError(f"{path} is no memory; did you swap it with {swapped}? See --help for the order")
     if path.is_dir():
         raise NotAMemoryError(f"{path} is a folder: give the .mp4 file of a memory")
     if not path.exists():
         raise MemoryNotFoundError(f"there is no {path}; make one with: memvid build PATHS -o {path.name}")
-    with Memory.open(path, mode, embedder=embedder, as_of=as_of) as memory:
+    with Memory.open(path, mode, embedder=embedder, as_of=as_of, timeout=timeout) as memory:
         yield memory

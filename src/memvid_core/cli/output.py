@@ -15,6 +15,7 @@ __all__ = [
     "Update",
     "console",
     "count",
+    "escaped_json",
     "facts",
     "files_progress",
     "megabytes",
@@ -35,6 +36,10 @@ Update = Callable[[int, int, str], None]
 # What would move the cursor, ring or recolour the terminal is shown as a picture of itself instead.
 _CONTROLS: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 _CONTROLS |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}")}
+# What would show the letters after it in another order than they stand in.
+_BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CONTROLS |= {code: f"\\u{code:04x}" for code in _BIDI}
+_IN_JSON = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *_BIDI)}
 
 
 def printable(text: str) -> str:
@@ -206,13 +211,24 @@ def write_json(document: Any) -> None:
     except UnicodeEncodeError:  # the name of a file that is no valid Unicode
         encoded = msgspec.json.encode(_valid(msgspec.to_builtins(document)))
     if sys.stdout.isatty():
-        encoded = msgspec.json.format(encoded, indent=2)
+        encoded = escaped_json(msgspec.json.format(encoded, indent=2))
     _write(encoded + b"\n")
 
 
+def escaped_json(encoded: bytes) -> bytes:
+    r"""The same JSON, without a character that a terminal would act on.
+
+    Example:
+        >>> escaped_json('"\u009b31m"'.encode()).decode()
+        '"\\u009b31m"'
+    """
+    return encoded.decode().translate(_IN_JSON).encode()
+
+
 def write_text(text: str) -> None:
-    """Print a text as it is, in UTF-8, and nothing after it."""
-    _write(text.encode("utf-8", "backslashreplace"))
+    """Print a text in UTF-8 and nothing after it: as it is, or on a terminal without what would control it."""
+    shown = printable(text) if sys.stdout.isatty() else text
+    _write(shown.encode("utf-8", "backslashreplace"))
 
 
 def _write(data: bytes) -> None:

@@ -7,10 +7,10 @@ import warnings
 from typing import Annotated, Any, TextIO
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperGroup
 
 from memvid_core.cli import changing, chatting, converting, exporting, ingesting, looking, searching
-from memvid_core.cli.failures import reported
+from memvid_core.cli.failures import reported, terminable
 from memvid_core.cli.output import note
 
 __all__ = ["app"]
@@ -32,16 +32,28 @@ class Program(TyperGroup):
             args = ["--debug", *(arg for arg in own if arg != "--debug"), *rest]
         return super().parse_args(ctx, args)
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command whose help names what a value is, never the Python type of a flag or of an argument."""
+        command = super().get_command(ctx, cmd_name)
+        for param in getattr(command, "params", ()):
+            if isinstance(param, TyperArgument) or getattr(param, "is_flag", False) or param.name == "help":
+                param.display_type_rich = _no_type
+        return command
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command; whatever goes wrong becomes one line and an exit code."""
         _prepare_streams()
         # The catching is undone at the end, so that a test or a program that calls this keeps its own settings.
-        with warnings.catch_warnings(), reported(debug=ctx.obj["debug"], as_json=ctx.obj["json"]):
+        with warnings.catch_warnings(), reported(debug=ctx.obj["debug"], as_json=ctx.obj["json"]), terminable():
             warnings.simplefilter("always", UserWarning)  # those the core means for people; others as Python is told
             warnings.showwarning = _warned
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
+
+
+def _no_type(ctx: Any) -> None:
+    return None
 
 
 def _prepare_streams() -> None:

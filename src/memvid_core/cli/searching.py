@@ -13,6 +13,7 @@ from memvid_core.cli.options import (
     EmbedderName,
     MemoryPath,
     Where,
+    WithQuestion,
     opened,
     parse_as_of,
     parse_object,
@@ -34,7 +35,7 @@ _MARKS = ("\ue000", "\ue001")  # private use: in no text that is meant to be rea
 
 def register(app: typer.Typer) -> None:
     """Add these commands to a program."""
-    app.command("search", rich_help_panel="Ask", epilog=_EXAMPLE)(search)
+    app.command("search", cls=WithQuestion, rich_help_panel="Ask", epilog=_EXAMPLE)(search)
     app.command("get", rich_help_panel="Ask")(get)
 
 
@@ -62,7 +63,7 @@ def search(
     condition = parse_object(where, "--where")
     if not query.strip():
         raise typer.BadParameter("the question is empty; memvid export lists all records", param_hint="QUERY")
-    with opened(memory_path, embedder=embedder, as_of=parse_as_of(as_of)) as memory:
+    with opened(memory_path, embedder=embedder, as_of=parse_as_of(as_of), beside=[query]) as memory:
         chosen = mode or memory.default_mode(query)
         if memory.embedder is None and mode is None:
             written = memory.info().embedder

@@ -25,7 +25,7 @@ _LONGEST_GRAPHEME = 64
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")
 _ITEM = re.compile(r"\n(?=[^\S\n]*(?:[-*+•‣◦|]|\d{1,9}[.)])\s)")
 _BLANK_LINE = re.compile(r"\n(?:[^\S\n]*\n)+")
-_TOP_LEVEL = re.compile(r"\n(?:[^\S\n]*\n)+(?=[^\s)\]}])")
+_INNER = re.compile(r"[\s)\]}]")
 _DEFINITION = re.compile(
     r"\n(?=(?:(?:export|default|public|private|protected|internal|static|abstract|final|async|pub|unsafe|extern)\s+){0,5}"
     r"(?:def|class|func|function|fn|interface|struct|enum|trait|impl|module|namespace|type|object|sub|proc)\s)"
@@ -195,7 +195,7 @@ def prose_levels(text: str, language: str) -> list[Level]:
 def code_levels(text: str) -> list[Level]:
     """Return the levels of source code: top-level block, blank line, line, word, grapheme."""
     blank = [found.end() for found in _BLANK_LINE.finditer(text)]
-    top = [found.end() for found in _TOP_LEVEL.finditer(text)]
+    top = [place for place in blank if place < len(text) and not _INNER.match(text, place)]
     for found in _DEFINITION.finditer(text):
         # A decorator, an attribute or a comment belongs to the definition under it.
         line = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]

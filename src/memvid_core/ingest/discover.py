@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 from memvid_core.errors import IngestError, InvalidInputError
 from memvid_core.ingest.languages import BINARY_SUFFIXES, DOCUMENT_FORMATS, SNIFF_BYTES, looks_binary
 
-__all__ = ["discover"]
+__all__ = ["Found", "discover", "find"]
 
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
 
@@ -36,6 +38,35 @@ def discover(
     Raises:
         IngestError: A path does not exist; before anything is yielded.
     """
+    return (found.path for found in find(paths, include=include, exclude=exclude))
+
+
+class Found(NamedTuple):
+    """A file to read: its path, the folder that was given, and its path below that with ``/``; of a file, its own."""
+
+    path: Path
+    root: Path
+    relative: str
+
+
+def find(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    include: Iterable[str] | None = None,
+    exclude: Iterable[str] | None = None,
+    skipped: list[Path] | None = None,
+) -> Iterator[Found]:
+    """Yield what `discover` does, with the folder that each file was found in.
+
+    Args:
+        paths: Files and folders.
+        include: As for `discover`.
+        exclude: As for `discover`.
+        skipped: Takes the binary files that are no documents.
+
+    Raises:
+        IngestError: A path does not exist; before anything is yielded.
+    """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
     roots = [Path(path) for path in paths]
@@ -45,45 +76,66 @@ def discover(
     for root in roots:
         if not os.path.lexists(root):
             raise IngestError(f"{root}: no such file or folder")
-    return _walk_all(roots, None if include is None else list(include), list(exclude or ()))
+    walk = _Walk(None if include is None else list(map(_nfc, include)), list(map(_nfc, exclude or ())), skipped)
+    return walk.all(roots)
 
 
-def _walk_all(roots: list[Path], include: list[str] | None, exclude: list[str]) -> Iterator[Path]:
-    files: set[object] = set()
-    folders: set[object] = set()
-    for root in roots:
-        for path in _walk(root, include, exclude, folders) if root.is_dir() else (root,):
+class _Walk:
+    """One walk over files and folders, each taken once."""
+
+    def __init__(self, include: list[str] | None, exclude: list[str], skipped: list[Path] | None) -> None:
+        self._include = include
+        self._exclude = exclude
+        self._skipped = skipped
+        self._files: set[object] = set()
+        self._folders: set[object] = set()
+
+    def all(self, roots: list[Path]) -> Iterator[Found]:
+        for root in roots:
+            for found in self._below(root) if root.is_dir() else (Found(root, root.parent, root.name),):
+                itself = _identity(found.path)
+                if itself not in self._files:
+                    self._files.add(itself)
+                    yield found
+
+    def _below(self, root: Path) -> Iterator[Found]:
+        # Every real folder is walked once: links that form loops end, and links among siblings do not multiply.
+        waiting = [(root, "")]
+        while waiting:
+            path, relative = waiting.pop()
+            if not path.is_dir():
+                if self._taken(path, relative):
+                    yield Found(path, root, relative)
+                continue
             itself = _identity(path)
-            if itself not in files:
-                files.add(itself)
-                yield path
+            if itself in self._folders:
+                continue
+            self._folders.add(itself)
+            try:
+                names = sorted(os.listdir(path), reverse=True)
+            except OSError:
+                yield Found(path, root, relative)
+                continue
+            below = f"{relative}/" if relative else ""
+            waiting.extend((path / name, below + name) for name in names if self._entered(name, below + name))
+
+    def _entered(self, name: str, relative: str) -> bool:
+        if name.startswith(".") or name in _SKIPPED_FOLDERS:
+            return False
+        return not _matches(name, relative, self._exclude)
+
+    def _taken(self, path: Path, relative: str) -> bool:
+        if not path.is_file() or not (self._include is None or _matches(path.name, relative, self._include)):
+            return False
+        readable = _readable(path)
+        if not readable and self._skipped is not None:
+            self._skipped.append(path)
+        return readable
 
 
-def _walk(root: Path, include: list[str] | None, exclude: list[str], seen: set[object]) -> Iterator[Path]:
-    # Every real folder is walked once: links that form loops end, and links among siblings do not multiply.
-    waiting = [(root, "")]
-    while waiting:
-        path, relative = waiting.pop()
-        if not path.is_dir():
-            name = path.name
-            if path.is_file() and (include is None or _matches(name, relative, include)) and _readable(path):
-                yield path
-            continue
-        itself = _identity(path)
-        if itself in seen:
-            continue
-        seen.add(itself)
-        try:
-            names = sorted(os.listdir(path), reverse=True)
-        except OSError:
-            yield path
-            continue
-        below = f"{relative}/" if relative else ""
-        waiting.extend(
-            (path / name, below + name)
-            for name in names
-            if not name.startswith(".") and name not in _SKIPPED_FOLDERS and not _matches(name, below + name, exclude)
-        )
+def _nfc(text: str) -> str:
+    # macOS keeps names as they were made, often decomposed; a screen shows both the same.
+    return unicodedata.normalize("NFC", text)
 
 
 def _identity(path: Path) -> object:
@@ -96,6 +148,9 @@ def _identity(path: Path) -> object:
 
 
 def _matches(name: str, relative: str, patterns: list[str]) -> bool:
+    if not patterns:
+        return False
+    name, relative = _nfc(name), _nfc(relative)
     return any(fnmatchcase(name, pattern) or fnmatchcase(relative, pattern.rstrip("/")) for pattern in patterns)
 
 

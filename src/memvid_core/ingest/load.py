@@ -11,17 +11,21 @@ import msgspec
 
 from memvid_core.errors import IngestError, InvalidInputError, MemvidError, TextError
 from memvid_core.ingest.chunking import Chunker
-from memvid_core.ingest.document import Chunk, Document
+from memvid_core.ingest.document import Chunk
 from memvid_core.ingest.languages import format_of
 from memvid_core.ingest.readers import read_document, source_name
+from memvid_core.ingest.serving import Answer, Limits, Settings, error_of
 from memvid_core.ingest.workers import ReaderPool
 
-__all__ = ["ReadResult", "load_chunks", "read_many"]
+__all__ = ["LEAST_MEMORY", "ReadResult", "load_chunks", "read_many"]
 
-# Text is read faster than it is handed from one process to another.
+LEAST_MEMORY = 64 << 20  # bytes; the converters themselves need some of it
+_LONGEST_TIMEOUT = 86_400.0
+# One process reads such files about as fast as this one takes them in.
 _LIGHT = frozenset({"text", "markdown", "code", "csv", "ipynb"})
-# A process takes up to a second to start and import the converters: not for less than this many bytes of documents.
+# A process takes a while to start and import the converters: no second one for less than this many bytes of documents.
 _BYTES_A_WORKER = 4 << 20
+_TEXTS_A_WORKER = 500
 _MOST_WORKERS = 8
 
 
@@ -59,44 +63,59 @@ def read_many(
     *,
     workers: int | None = None,
     timeout: float | None = 300.0,
+    memory_limit: int | None = 1 << 30,
 ) -> Generator[ReadResult, None, None]:
-    """Read many files, documents side by side in processes, and yield what became of each in the order given.
+    """Read many files in processes of their own, and yield what became of each in the order given.
 
-    A file that cannot be read, even one that crashes its converter or never ends, is named in its result and the rest
-    goes on. Closing the iterator, or an exception such as KeyboardInterrupt while it waits, ends the processes.
+    A file that cannot be read, even one that crashes its converter, never ends or takes all memory, is named in its
+    result and the rest goes on. Closing the iterator, or an exception such as KeyboardInterrupt while it waits, ends
+    the processes.
 
     Args:
         paths: Files, as from `discover`.
         chunker: How to cut; by default chunks of at most 1,000 characters.
-        workers: Reader processes; 1 reads everything in this one, where a converter's crash would end it. By default
-            one for every 4 MiB of documents, as many as there are processors and 8 at most.
-        timeout: Seconds a document may take in a reader process; None for no limit.
+        workers: Reader processes. By default one for every 4 MiB of documents and every 500 texts, as many as there
+            are processors and 8 at most.
+        timeout: Seconds a file may take, of whatever format; None for no limit.
+        memory_limit: Bytes of memory that reading a file may take; None for no limit. Files are read in this process
+            only if there is neither limit and no more than one worker.
 
     Raises:
-        InvalidInputError: ``workers`` below 1 or ``timeout`` not above 0; before anything is read.
+        InvalidInputError: ``workers`` below 1, ``timeout`` not above 0 or ``memory_limit`` below 64 MiB; before
+            anything is read.
+        IngestError: No process can be started.
     """
     if workers is not None and workers < 1:
         raise InvalidInputError(f"workers is {workers}: at least 1 reads")
-    if timeout is not None and not timeout > 0:
-        raise InvalidInputError(f"timeout is {timeout}: give seconds above 0, or None")
+    if timeout is not None and not 0 < timeout <= _LONGEST_TIMEOUT:
+        raise InvalidInputError(f"timeout is {timeout}: give seconds above 0, a day at most, or None")
+    if memory_limit is not None and memory_limit < LEAST_MEMORY:
+        raise InvalidInputError(f"memory_limit is {memory_limit}: give at least {LEAST_MEMORY:,} bytes, or None")
     files = [Path(path) for path in paths]
-    heavy = [format_of(file) not in _LIGHT for file in files]
     if workers is None:
-        size = sum(_size(file) for file, is_heavy in zip(files, heavy, strict=True) if is_heavy)
-        workers = max(1, min(os.cpu_count() or 1, _MOST_WORKERS, sum(heavy), size // _BYTES_A_WORKER))
-    return _read_many(files, heavy, chunker or Chunker(), workers, timeout)
+        heavy = [_size(file) for file in files if format_of(file) not in _LIGHT]
+        useful = min(len(heavy), sum(heavy) // _BYTES_A_WORKER) + (len(files) - len(heavy)) // _TEXTS_A_WORKER
+        workers = max(1, min(os.cpu_count() or 1, _MOST_WORKERS, useful))
+    limits = Limits(timeout, memory_limit)
+    return _read_many(files, chunker or Chunker(), workers, limits)
 
 
-def _read_many(
-    files: list[Path], heavy: list[bool], chunker: Chunker, workers: int, timeout: float | None
-) -> Generator[ReadResult, None, None]:
-    if workers == 1 or not any(heavy):
+def _read_many(files: list[Path], chunker: Chunker, workers: int, limits: Limits) -> Generator[ReadResult, None, None]:
+    unlimited = limits.timeout is None and limits.memory is None
+    if unlimited and workers == 1:
         for file in files:
-            yield _result(file, chunker, None)
+            yield _read_here(file, chunker)
         return
-    with closing(ReaderPool(workers, timeout)) as pool:
-        for file, answer in pool.map(files, heavy):
+    with closing(ReaderPool(workers, limits, _settings(chunker))) as pool:
+        for file, answer in pool.map(files):
             yield _result(file, chunker, answer)
+
+
+def _settings(chunker: Chunker) -> Settings | None:
+    """Return what another process needs to make the same chunker; None if it cannot: a tokenizer stays here."""
+    if type(chunker) is not Chunker or chunker.unit != "characters":
+        return None
+    return Settings(chunker.chunk_size, chunker.overlap, chunker.language)
 
 
 def _size(file: Path) -> int:
@@ -106,13 +125,23 @@ def _size(file: Path) -> int:
         return 0  # reading it says why
 
 
-def _result(file: Path, chunker: Chunker, answer: Document | MemvidError | None) -> ReadResult:
+def _read_here(file: Path, chunker: Chunker) -> ReadResult:
     source = source_name(file)
     try:
-        if isinstance(answer, MemvidError):
-            raise answer
-        return ReadResult(file, source, chunker.split_document(read_document(file) if answer is None else answer))
+        return ReadResult(file, source, chunker.split_document(read_document(file)))
     except TextError as exc:
         return ReadResult(file, source, error=IngestError(f"{source}: {exc}"))
     except MemvidError as exc:
         return ReadResult(file, source, error=exc)
+
+
+def _result(file: Path, chunker: Chunker, answer: Answer) -> ReadResult:
+    source = source_name(file)
+    if answer.chunks is not None:
+        return ReadResult(file, source, answer.chunks)
+    if answer.document is None:
+        return ReadResult(file, source, error=error_of(answer))
+    try:
+        return ReadResult(file, source, chunker.split_document(answer.document))
+    except TextError as exc:
+        return ReadResult(file, source, error=IngestError(f"{source}: {exc}"))

@@ -14,7 +14,7 @@ from memvid_core.ingest.document import Outline, Section
 
 __all__ = ["markdown_headings", "markdown_sections"]
 
-_ATX = re.compile(r" {0,1}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
+_ATX = re.compile(r" {0,1}(#{1,6})(?=[ \t]|$)")
 _SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _FENCE = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+){0,8}(`{3,}(?=[^`]*$)|~{3,})")
 _CONTAINER = re.compile(r" {0,3}(?:>|[-*+](?:[ \t]|$)|\d{1,9}[.)](?:[ \t]|$))")
@@ -80,7 +80,7 @@ def markdown_headings(text: str) -> Iterator[tuple[int, int, int, str]]:
             continue
         found = _ATX.match(line)
         if found:
-            yield start, after, len(found.group(1)), _plain(found.group(2) or "")
+            yield start, after, len(found.group(1)), _plain(_atx_title(line[found.end() :]))
             paragraph, other = -1, False
             continue
         found = _SETEXT.match(line)
@@ -122,6 +122,13 @@ def markdown_sections(text: str, metadata: dict[str, Any] | None = None) -> list
         path, level, body = outline.enter(depth, title), depth, after
     close(len(text))
     return sections
+
+
+def _atx_title(rest: str) -> str:
+    """Return what stands after the marks of an ATX heading, without closing marks."""
+    title = rest.strip(" \t")
+    bare = title.rstrip("#")
+    return bare.rstrip(" \t") if not bare or bare[-1] in " \t" else title
 
 
 def _plain(title: str) -> str:

@@ -1,4 +1,4 @@
-"""Reader processes: converters side by side, where none can take this process down with it.
+"""Reader processes: files read and cut side by side, where none can take this process down with it.
 
 Plain child processes that speak length-prefixed MessagePack over pipes. `multiprocessing` would import the user's main
 module in each of them (a script without a main guard would start over), and pickle what it sends.
@@ -8,209 +8,229 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillRunning
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
-from memvid_core.errors import IngestError, MemvidError, MissingExtraError
-from memvid_core.ingest.document import Document
-from memvid_core.ingest.readers import read_document, source_name
+from memvid_core.errors import IngestError
+from memvid_core.ingest.limits import OVER_MEMORY
+from memvid_core.ingest.readers import OutOfMemoryError, source_name
+from memvid_core.ingest.serving import READY, Answer, Limits, Request, Settings, receive, send
 
-__all__ = ["ReaderPool", "serve"]
+__all__ = ["ReaderPool"]
 
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from memvid_core.ingest.workers import serve; serve()"
-_LENGTH = 8
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from memvid_core.ingest.serving import serve; serve()"
+_LOOK = 0.1  # seconds between two looks for files that take too long
 _WAKE = 0.5  # seconds; on Windows a wait without an end cannot be interrupted by Ctrl-C
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    document: Document | None = None
-    error: str = ""
-    missing_extra: bool = False
+# Handing over costs as much as reading a small file: such files go together.
+_FILES_A_REQUEST = 32
+_BYTES_A_REQUEST = 256 << 10
+# numpy, which openpyxl imports, reserves memory for each thread of its linear algebra.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class ReaderPool:
-    """A number of reader processes, started when they are first needed.
+    """A number of reader processes, started when they are first needed and replaced when one ends.
 
     Args:
         workers: The most processes at once.
-        timeout: Seconds a file may take before its process is ended; None for no limit.
+        limits: What each file may cost.
+        chunker: How the processes cut what they read; None leaves the documents whole.
     """
 
-    def __init__(self, workers: int, timeout: float | None) -> None:
+    def __init__(self, workers: int, limits: Limits, chunker: Settings | None = None) -> None:
         self._workers = workers
-        self._timeout = timeout
+        self._limits = limits
+        self._chunker = chunker
         self._idle: deque[_Reader] = deque()
         self._all: set[_Reader] = set()
         self._lock = threading.Lock()
-        self._closed = False
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="memvid-reader")
+        self._closed = threading.Event()
+        self._threads = ThreadPoolExecutor(workers + 1, thread_name_prefix="memvid-reader")
+        if limits.timeout is not None:
+            self._threads.submit(self._watch, limits.timeout)
 
-    def map(self, files: list[Path], heavy: list[bool]) -> Iterator[tuple[Path, Document | MemvidError | None]]:
-        """Yield each file with its document or error, in order; a file that is not heavy with None, at its turn."""
-        waiting: deque[tuple[Path, Future[Document | MemvidError] | None]] = deque()
-        ahead = 0
-        for file, is_heavy in zip(files, heavy, strict=True):
+    def map(self, files: Iterable[Path]) -> Iterator[tuple[Path, Answer]]:
+        """Yield each file with its answer, in order.
+
+        Raises:
+            IngestError: No process can be started.
+        """
+        waiting: deque[tuple[list[Path], Future[list[Answer]]]] = deque()
+        for group in _groups(files):
             # Twice as many as there are readers keeps them busy, and few documents in memory.
-            while ahead >= 2 * self._workers or len(waiting) >= 1024:
-                first, future = waiting.popleft()
-                ahead -= future is not None
-                yield first, None if future is None else _wait(future)
-            waiting.append((file, self._threads.submit(self._read, file) if is_heavy else None))
-            ahead += is_heavy
+            if len(waiting) >= 2 * self._workers:
+                yield from _done(waiting)
+            waiting.append((group, self._threads.submit(self.read, group)))
         while waiting:
-            first, future = waiting.popleft()
-            yield first, None if future is None else _wait(future)
+            yield from _done(waiting)
+
+    def read(self, files: list[Path]) -> list[Answer]:
+        """Read files in one process, and in a new one what is left when it ends."""
+        answers: list[Answer] = []
+        while len(answers) < len(files):
+            reader = self._idle.pop() if self._idle else self._start()
+            answers += reader.ask(files[len(answers) :], self._chunker, self._limits)
+            if reader.alive:
+                self._idle.append(reader)
+            else:
+                with self._lock:
+                    self._all.discard(reader)
+                reader.end()
+        return answers
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
             readers = list(self._all)
         for reader in readers:
-            reader.end()
+            reader.kill()
         self._threads.shutdown(wait=True, cancel_futures=True)
-
-    def _read(self, file: Path) -> Document | MemvidError:
-        try:
-            reader = self._idle.pop() if self._idle else self._start()
-        except OSError:  # no more processes to be had: here, then
-            return _read_here(file)
-        answer = reader.ask(file, self._timeout)
-        if reader.alive:
-            self._idle.append(reader)
-        else:
-            with self._lock:
-                self._all.discard(reader)
+        for reader in readers:
             reader.end()
-        return answer
+
+    def _watch(self, timeout: float) -> None:
+        while not self._closed.wait(min(_LOOK, timeout / 4)):
+            with self._lock:
+                readers = list(self._all)
+            for reader in readers:
+                reader.end_if_late(timeout)
 
     def _start(self) -> _Reader:
-        if getattr(sys, "frozen", False) or not sys.executable:
-            raise OSError("no interpreter to start")
-        with self._lock:
-            if self._closed:
-                raise OSError("closed")
-            reader = _Reader()
-            self._all.add(reader)
+        try:
+            with self._lock:
+                if self._closed.is_set():
+                    raise OSError("the pool is closed")
+                if getattr(sys, "frozen", False) or not sys.executable:
+                    raise OSError("this program comes without a Python interpreter")
+                reader = _Reader(self._limits)
+                self._all.add(reader)
+            reader.wait_ready()
+        except OSError as exc:
+            raise IngestError(
+                f"no process to read files in can be started: {exc}; with timeout=None and memory_limit=None they are "
+                "read in this one, where a hostile file can end it"
+            ) from exc
         return reader
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         # A console's Ctrl-C reaches every process of its group: the readers leave it to this one to end them.
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, json.dumps(sys.path)],
+            [sys.executable, "-c", _BOOT, json.dumps(sys.path), msgspec.json.encode(limits).decode()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, **_ONE_THREAD},
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self.alive = True
+        self._lock = threading.Lock()
+        self._since: float | None = None  # when the file that is read was begun
+        self._late = False
 
-    def ask(self, file: Path, timeout: float | None) -> Document | MemvidError:
-        source = source_name(file)
-        late = threading.Event()
+    def end_if_late(self, timeout: float) -> None:
+        """End the process if its file has taken more than ``timeout`` seconds."""
+        with self._lock:
+            if self._since is not None and time.monotonic() - self._since > timeout:
+                self._late = True
+                self._process.kill()
 
-        def stop() -> None:
-            late.set()
-            self._process.kill()
+    def _begin(self, since: float | None) -> None:
+        with self._lock:
+            self._since = since
 
-        timer = threading.Timer(timeout, stop) if timeout is not None else None
-        if timer:
-            timer.daemon = True
-            timer.start()
+    def wait_ready(self) -> None:
+        if receive(self._answers) != READY:
+            raise OSError(f"it ended with exit code {self._process.wait()}")
+
+    def ask(self, files: list[Path], chunker: Settings | None, limits: Limits) -> list[Answer]:
+        """Return answers to at least the first file, and to all of them while the process lives."""
+        answers: list[Answer] = []
+        ended = False
+        self._begin(time.monotonic())
         try:
-            _send(self._requests, os.fspath(file).encode("utf-8", "surrogateescape"))
-            received = _receive(self._answers)
+            send(self._requests, msgspec.msgpack.encode(Request([os.fsencode(file) for file in files], chunker)))
+            while not ended and len(answers) < len(files):
+                received = receive(self._answers)
+                self._begin(time.monotonic())
+                if received is None:
+                    ended = True
+                    continue
+                answers.append(msgspec.msgpack.decode(received, type=Answer))
+                if self._late or answers[-1].last:
+                    self.alive = False
+                    break
         except (OSError, ValueError):  # a broken or closed pipe
-            received = None
-        finally:
-            if timer:
-                timer.cancel()
-        if received is None:
+            ended = True
+        self._begin(None)
+        if ended:
             self.alive = False
-            code = self._process.wait()
-            if late.is_set():
-                return IngestError(
-                    f"{source}: took more than {timeout:g} seconds to read; split it, or raise the timeout"
-                )
-            return IngestError(f"{source}: its converter crashed (exit code {code}): damaged beyond what it can take")
-        self.alive = not late.is_set()
-        answer = msgspec.msgpack.decode(received, type=_Answer)
-        if answer.document is not None:
-            return answer.document
-        return MissingExtraError(answer.error) if answer.missing_extra else IngestError(answer.error)
+            answers.append(Answer(error=self._why_it_ended(files[len(answers)], limits)))
+        return answers
 
-    def end(self) -> None:
+    def _why_it_ended(self, file: Path, limits: Limits) -> str:
+        source = source_name(file)
+        code = self._process.wait()
+        if self._late:
+            return f"{source}: took more than {limits.timeout:g} seconds to read; split it, or raise the timeout"
+        if code == OVER_MEMORY:
+            return str(OutOfMemoryError(source))
+        memory = "" if limits.memory is None else f", or needs more than {limits.memory >> 20:,} MiB of memory"
+        return f"{source}: its converter crashed (exit code {code}): damaged beyond what it can take{memory}"
+
+    def kill(self) -> None:
         self.alive = False
         with suppress(OSError):
             self._process.kill()
+
+    def end(self) -> None:
+        self.kill()
         self._process.wait()
         for pipe in (self._requests, self._answers):
             with suppress(OSError, ValueError):
                 pipe.close()
 
 
-def serve() -> None:
-    """Answer read requests on standard input until it ends: the main loop of a reader process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    requests = sys.stdin.buffer
-    # What a converter prints must not end up between the answers.
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    while (received := _receive(requests)) is not None:
-        path = Path(received.decode("utf-8", "surrogateescape"))
-        read = _read_here(path)
-        if isinstance(read, Document):
-            answer = _Answer(document=read)
-        else:
-            answer = _Answer(error=str(read), missing_extra=isinstance(read, MissingExtraError))
-        try:
-            encoded = msgspec.msgpack.encode(answer)
-        except UnicodeEncodeError as exc:
-            encoded = msgspec.msgpack.encode(_Answer(error=f"{source_name(path)}: its text is no valid Unicode: {exc}"))
-        _send(answers, encoded)
+def _groups(files: Iterable[Path]) -> Iterator[list[Path]]:
+    group: list[Path] = []
+    size = 0
+    for file in files:
+        group.append(file)
+        size += _size(file)
+        if len(group) == _FILES_A_REQUEST or size >= _BYTES_A_REQUEST:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
-def _read_here(file: Path) -> Document | MemvidError:
+def _size(file: Path) -> int:
     try:
-        return read_document(file)
-    except MemvidError as exc:
-        return exc
+        return file.stat().st_size
+    except OSError:
+        return 0  # reading it says why
 
 
-def _wait(future: Future[Document | MemvidError]) -> Document | MemvidError:
+def _done(waiting: deque[tuple[list[Path], Future[list[Answer]]]]) -> Iterator[tuple[Path, Answer]]:
+    group, future = waiting.popleft()
     while True:
         try:
-            return future.result(timeout=_WAKE)
+            yield from zip(group, future.result(timeout=_WAKE), strict=True)
         except StillRunning:
             continue
-
-
-def _send(pipe: IO[bytes], message: bytes) -> None:
-    pipe.write(len(message).to_bytes(_LENGTH, "little"))
-    pipe.write(message)
-    pipe.flush()
-
-
-def _receive(pipe: IO[bytes]) -> bytes | None:
-    length = pipe.read(_LENGTH)
-    if len(length) < _LENGTH:
-        return None
-    size = int.from_bytes(length, "little")
-    message = pipe.read(size)
-    return message if len(message) == size else None
+        return

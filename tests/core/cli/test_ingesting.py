@@ -41,6 +41,8 @@ def test_build_says_in_json_what_it_did(folder: Path) -> None:
         "unchanged": [],
         "empty": [],
         "removed": [],
+        "skipped": [],
+        "skipped_kinds": {},
         "failed": [],
     }
 

@@ -217,3 +217,83 @@ if sys.platform != "win32":
             bars = [part for part in re.split("[\r\n]", plain(shown)) if "Reading" in part]
             assert bars
             assert max(map(cell_len, bars)) <= width - 2
+
+
+if sys.platform != "win32":  # there no process can send it
+
+    @pytest.mark.parametrize("at", [1, 2])
+    def test_sigterm_ends_as_ctrl_c_does(many: Path, at: int) -> None:
+        code = STOPPED.format(at=at).replace("SIGINT", "SIGTERM")
+        done = process("build", many, "-o", "notes.mp4", code=code)
+        assert done.code == 143
+        assert f"stopped: {at * 20} records of this run are in notes.mp4" in done.err
+        assert len(texts("notes.mp4")) == at * 20
+
+    @pytest.mark.parametrize("force", [False, True])
+    def test_sigterm_before_the_first_commit_leaves_nothing(many: Path, force: bool) -> None:
+        if force:
+            memvid("add", "notes.mp4", "--create", "--text", "the old one")
+        names = {path.name for path in Path().iterdir()}
+        program = "import signal, memvid_core.ingest.sync as s\ns.read_many = lambda *a, **k: signal.raise_signal(15)\n"
+        options = ["--force"] if force else []
+        done = process(
+            "build", many, "-o", "notes.mp4", *options, code=program + "from memvid_core.cli import app; app()"
+        )
+        assert (done.code, done.err) == (143, "stopped: nothing was written\n")
+        assert {path.name for path in Path().iterdir()} == names
+
+    HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\u202eright\u2066to\u2069 left\x08"
+    EVIL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["export", "m.mp4"],
+            ["export", "m.mp4", "--json"],
+            ["export", "m.mp4", "--format", "markdown"],
+            ["search", "m.mp4", "title"],
+            ["search", "m.mp4", "title", "--json"],
+            ["get", "m.mp4", HOSTILE],
+            ["get", "m.mp4", HOSTILE, "--json"],
+            ["get", "m.mp4", HOSTILE, "--raw"],
+            ["get", "m.mp4", HOSTILE + "gone"],
+            ["info", "m.mp4"],
+            ["delete", "m.mp4", HOSTILE, "--dry-run"],
+            ["chat", "m.mp4", "title"],
+        ],
+        ids=" ".join,
+    )
+    def test_nothing_in_a_record_reaches_a_terminal(tmp_path: Path, arguments: list[str]) -> None:
+        import pty
+
+        with Memory.create(tmp_path / "m.mp4", description=HOSTILE) as memory:
+            memory.add([f"title {HOSTILE}"], [{"source": HOSTILE, "heading": HOSTILE, HOSTILE: HOSTILE}], [HOSTILE])
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [*COMMAND, *arguments], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+            env=environment(NO_COLOR="1", TERM="dumb"),
+        ) as child:  # fmt: skip
+            os.close(theirs)
+            out = b""
+            while piece := _read(ours):
+                out += piece
+            child.wait()
+        os.close(ours)
+        text = out.decode().replace("\r\n", "\n")
+        assert "title" in text
+        # What the command itself sends to style its lines has no part of the record in it.
+        assert not EVIL.findall(re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", text.replace("\r", "")))
+        assert "\x1b[2J" not in text
+
+    def _read(terminal: int) -> bytes:
+        try:
+            return os.read(terminal, 65536)
+        except OSError:  # Linux says so when the other side has closed
+            return b""
+
+    def test_a_pipe_gets_the_very_bytes(tmp_path: Path) -> None:
+        with Memory.create(tmp_path / "m.mp4") as memory:
+            memory.add([HOSTILE], ids=["a"])
+        assert process("get", tmp_path / "m.mp4", "a", "--raw").out == HOSTILE + "\n"
+        assert HOSTILE in process("export", tmp_path / "m.mp4", "--format", "markdown").out
+        assert process("export", tmp_path / "m.mp4", "--json").json["records"][0]["text"] == HOSTILE

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 
 from memvid_core.errors import IngestError, InvalidInputError
-from memvid_core.ingest import Chunker, Document, discover, read_many
+from memvid_core.ingest import Chunker, discover, read_many
+from memvid_core.ingest.serving import Limits
 from memvid_core.ingest.workers import ReaderPool
 from tests.core.ingest import mixed
 
@@ -40,7 +42,7 @@ def test_damaged_files_are_named_and_the_rest_is_in(folder, workers):
 
 def test_processes_and_this_one_read_the_same(folder):
     files = [file.path for file in folder[1] if not file.damaged]
-    here = list(read_many(files, workers=1))
+    here = list(read_many(files, workers=1, timeout=None, memory_limit=None))
     there = list(read_many(files, workers=2))
     assert here == there
 
@@ -59,10 +61,6 @@ def test_a_missing_file_is_named_among_others(tmp_path):
     assert second.chunks[0].text == "here"
 
 
-def readers_of(pool):
-    return [reader._process for reader in pool._all]
-
-
 def test_closing_early_ends_the_processes(folder):
     files = [file.path for file in folder[1]]
     before = set(threading.enumerate())
@@ -76,28 +74,22 @@ def test_closing_early_ends_the_processes(folder):
 
 def test_a_reader_that_dies_names_its_file_and_the_next_goes_on(folder):
     file = next(file.path for file in folder[1] if not file.damaged and file.path.suffix == ".pdf")
-    pool = ReaderPool(1, 60)
-    try:
-        assert isinstance(pool._read(file), Document)
-        (process,) = readers_of(pool)
-        process.kill()
-        process.wait()
-        assert "crashed" in str(pool._read(file))
-        assert isinstance(pool._read(file), Document)
-    finally:
-        pool.close()
-    assert process.poll() is not None
+    with closing(ReaderPool(1, Limits(60))) as pool:
+        assert pool.read([file])[0].document is not None
+        (reader,) = pool._all
+        reader._process.kill()
+        reader._process.wait()
+        dead, alive = pool.read([file, file])
+        assert "crashed" in dead.error
+        assert alive.document is not None
+    assert reader._process.poll() is not None
 
 
 def test_a_reader_that_never_ends_is_ended(folder):
     file = next(file.path for file in folder[1] if not file.damaged and file.path.suffix == ".docx")
-    pool = ReaderPool(1, 0.001)  # less than a process takes to start
-    try:
-        error = pool._read(file)
-        assert isinstance(error, IngestError)
-        assert "took more than 0.001 seconds" in str(error)
-    finally:
-        pool.close()
+    with closing(ReaderPool(1, Limits(0.001))) as pool:
+        (answer,) = pool.read([file])
+    assert "took more than 0.001 seconds" in answer.error
 
 
 def test_a_script_without_a_main_guard_does_not_start_over(folder, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -18,7 +19,7 @@ from memvid_core.ingest.readers.text import read_code, read_markdown, read_noteb
 from memvid_core.ingest.readers.web import read_epub, read_html
 from memvid_core.ingest.readers.zipped import zip_format
 
-__all__ = ["LARGEST_FILE", "READERS", "read_document", "source_name"]
+__all__ = ["LARGEST_FILE", "READERS", "OutOfMemoryError", "escaped", "read_document", "source_name"]
 
 LARGEST_FILE = 1 << 30  # bytes; a reader may hold a small multiple of a file in memory
 
@@ -39,9 +40,24 @@ _ZIPPED = frozenset({"docx", "epub", "pptx", "xlsx"})
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
+class OutOfMemoryError(IngestError):
+    """A file needs more memory than there is, or than its reader process may take."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(f"{source}: does not fit in memory: split it, or raise the memory limit")
+
+    def __reduce__(self) -> tuple[type[IngestError], tuple[str]]:
+        return IngestError, (str(self),)
+
+
 def source_name(path: str | os.PathLike[str]) -> str:
-    """Return a path as ``source`` has it: as given, with ``/`` between its parts, bytes that are no UTF-8 escaped."""
-    return PurePath(path).as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a path as ``source`` has it: as given, ``/`` between its parts, NFC, bytes that are no UTF-8 escaped."""
+    return unicodedata.normalize("NFC", escaped(PurePath(path).as_posix()))
+
+
+def escaped(text: str) -> str:
+    """Return a name with the bytes that are no UTF-8 escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_document(path: str | os.PathLike[str]) -> Document:
@@ -74,7 +90,7 @@ def read_document(path: str | os.PathLike[str]) -> Document:
     except MemvidError:
         raise
     except MemoryError as exc:
-        raise IngestError(f"{source}: does not fit in memory") from exc
+        raise OutOfMemoryError(source) from exc
     except OSError as exc:
         raise IngestError(f"{source}: cannot be read: {exc.strerror or exc}") from exc
     except (BadZipFile, zlib.error, EOFError) as exc:
@@ -115,7 +131,12 @@ def _format(file: Path) -> str:
 
 
 def _about_ole(file: Path) -> str:
-    # MS-OFFCRYPTO 2.3: an encrypted OOXML file is an OLE file with a stream of this name.
-    if "EncryptedPackage".encode("utf-16-le") in file.read_bytes():
-        return "encrypted: remove its password first"
-    return "an old binary Office file (.doc, .xls, .ppt): save it as .docx, .xlsx or .pptx"
+    data = file.read_bytes()
+    # Streams that tell what an OLE file is: MS-OFFCRYPTO 2.3 (an encrypted OOXML file), MS-OXMSG 2.1.
+    streams = {
+        "EncryptedPackage": "encrypted: remove its password first",
+        "__properties_version1.0": "an Outlook message (.msg): save it as .txt, .html or .pdf",
+        "HwpSummaryInformation": "a Hangul document (.hwp): save it as .docx or .pdf",
+    }
+    known = (about for name, about in streams.items() if name.encode("utf-16-le") in data)
+    return next(known, "an old binary Office file (.doc, .xls, .ppt): save it as .docx, .xlsx or .pptx")

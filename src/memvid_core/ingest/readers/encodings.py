@@ -37,6 +37,7 @@ _SPELLINGS = {
     "cp1254": ("çğıİöşüâîû",),
 }  # fmt: skip
 _PUNCTUATION = "«»‘’‚“”„–—…•€°§©®·¡¿£\u00a0"
+_SAMPLE = 1 << 20
 _LEAST_FIT = 0.9
 _CYRILLIC = ("cp1251", "koi8_r")
 
@@ -74,7 +75,7 @@ def _strictly(data: bytes, encoding: str) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as exc:
         raise IngestError(
-            f"its first bytes say {encoding}, but byte {exc.start} is no {encoding}: {exc.reason}"
+            f"what it starts with says {encoding}, but byte {exc.start} is no {encoding}: {exc.reason}"
         ) from exc
 
 
@@ -85,16 +86,25 @@ def _guess(data: bytes, why: UnicodeDecodeError) -> str:
     if script is not None:
         return script
     # preemptive_behaviour is off: an encoding named in the text ("charset=…") is often one it had in another life.
-    best = detector.from_bytes(data, cp_isolation=_CANDIDATES, preemptive_behaviour=False).best()
+    best = detector.from_bytes(_sample(data, why.start), cp_isolation=_CANDIDATES, preemptive_behaviour=False).best()
     if best is not None and str(best.encoding) in _CYRILLIC:
         # Each reads the other's small letters as capitals.
         return max((data.decode(name, "replace") for name in _CYRILLIC), key=lambda text: sum(map(str.islower, text)))
     if best is not None and str(best.encoding) not in _SPELLINGS:
-        return data.decode(str(best.encoding))
+        return _strictly(data, str(best.encoding))
     text, fit = _latin(data)
     if best is None and fit < _LEAST_FIT:
         raise IngestError(f"no known text encoding: not UTF-8 ({reason}), nor any older one that fits")
     return text
+
+
+def _sample(data: bytes, place: int) -> bytes:
+    """Return whole lines around a place, about `_SAMPLE` bytes: the detector decodes all it gets sixteen times."""
+    if len(data) <= _SAMPLE:
+        return data
+    start = max(data.rfind(b"\n", 0, place) + 1, place - _SAMPLE // 2)
+    end = data.rfind(b"\n", place, start + _SAMPLE)
+    return data[start : end if end > place else start + _SAMPLE]
 
 
 def _by_script(data: bytes) -> str | None:

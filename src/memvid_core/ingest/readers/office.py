@@ -25,11 +25,7 @@ def read_docx(path: Path) -> list[Section]:
     """
     docx = require("docx", "to read DOCX")
     document = docx.Document(str(path))
-    levels = {
-        style.style_id: _level(style)
-        for style in document.styles
-        if style.type == docx.enum.style.WD_STYLE_TYPE.PARAGRAPH
-    }
+    levels = _levels(document.styles.element)
     builder = SectionBuilder()
     for block in _blocks(document.element.body):
         if block.tag == f"{_W}tbl":
@@ -37,7 +33,7 @@ def read_docx(path: Path) -> list[Section]:
             continue
         style = block.find(f"{_W}pPr/{_W}pStyle")
         name = style.get(f"{_W}val") if style is not None else None
-        level = levels.get(name, 0)
+        level = levels.get(name or "", 0)
         if level:
             builder.heading(level, _text(block))
         elif block.find(f"{_W}pPr/{_W}numPr") is not None or (name or "").startswith("List"):
@@ -49,15 +45,35 @@ def read_docx(path: Path) -> list[Section]:
     return [*sections, Section(notes, {"heading": "Notes"})] if notes else sections
 
 
-def _level(style: Any) -> int:
-    while style is not None:
-        found = _HEADING.match(style.name or "")
-        if found:
-            return int(found.group(1))
-        if (style.name or "").lower() == "title":
-            return 1
-        style = style.base_style
-    return 0
+def _levels(styles: Any) -> dict[str, int]:
+    """Return the heading level of each paragraph style by its id; 0 for those that are no headings.
+
+    A style is what it is based on; chains may be long, and in damaged files circular.
+    """
+    own: dict[str, int] = {}
+    base: dict[str, str] = {}
+    for style in styles.iterchildren(f"{_W}style"):
+        if style.get(f"{_W}type", "paragraph") != "paragraph":
+            continue
+        name, based = style.find(f"{_W}name"), style.find(f"{_W}basedOn")
+        style_id = style.get(f"{_W}styleId", "")
+        own[style_id] = _level("" if name is None else name.get(f"{_W}val", ""))
+        base[style_id] = "" if based is None else based.get(f"{_W}val", "")
+    levels: dict[str, int] = {}
+    for style_id in own:
+        chain: dict[str, None] = {}
+        at = style_id
+        while at in own and at not in chain and at not in levels and not own[at]:
+            chain[at] = None
+            at = base[at]
+        level = levels.get(at, own.get(at, 0))
+        levels.update(dict.fromkeys((*chain, style_id), level))
+    return levels
+
+
+def _level(name: str) -> int:
+    found = _HEADING.match(name)
+    return int(found.group(1)) if found else int(name.lower() == "title")
 
 
 def _blocks(parent: Any) -> Iterator[Any]:

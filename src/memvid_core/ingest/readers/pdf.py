@@ -39,7 +39,10 @@ def read_pdf(path: Path) -> list[Section]:
             raise IngestError(known or f"damaged: {exc}") from exc
         try:
             headings = _bookmarks(document)
-            sections = [_page(document, number, headings) for number in range(len(document))]
+            heading, sections = "", []
+            for number in range(len(document)):
+                heading = headings.get(number, heading)
+                sections.append(_page(document, number, heading))
         except pdfium.PdfiumError as exc:
             raise IngestError(f"damaged: {exc}") from exc
         finally:
@@ -49,7 +52,7 @@ def read_pdf(path: Path) -> list[Section]:
     return sections
 
 
-def _page(document: Any, number: int, headings: dict[int, str]) -> Section:
+def _page(document: Any, number: int, heading: str) -> Section:
     try:
         page = document[number]
         try:
@@ -63,9 +66,8 @@ def _page(document: Any, number: int, headings: dict[int, str]) -> Section:
     except Exception as exc:
         raise IngestError(f"page {number + 1} is damaged: {exc}") from exc
     metadata: dict[str, Any] = {"page": number + 1}
-    before = [index for index in headings if index <= number]
-    if before:
-        metadata["heading"] = headings[max(before)]
+    if heading:
+        metadata["heading"] = heading
     return Section(_HYPHEN.sub("", text).replace("\r\n", "\n").replace("\r", "\n"), metadata)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import datetime
+import io
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +19,19 @@ from memvid_core.ingest.readers.extras import require
 
 __all__ = ["read_csv", "read_xlsx"]
 
-_SAMPLE = 1 << 16
+# Delimiters are tried on so much of a file.
+_SAMPLE = 1 << 16  # characters
+_SAMPLE_ROWS = 200
 _DELIMITERS = ",;\t|"
+_MOST_COLUMNS = 16_384  # as many as a sheet has
 _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?$")
 
 
 def read_csv(path: Path) -> list[Section]:
     """Read CSV or TSV, whatever delimiter it has: one line a row, ``row`` counted from 1 as in the file.
 
-    A first row that reads like names (text, none twice) gives the columns theirs: ``name: Ada; born: 1815``.
+    A file called ``.tsv`` is split at tabs. A first row that reads like names (text, none twice) gives the columns
+    theirs: ``name: Ada; born: 1815``.
 
     Raises:
         IngestError: Not a table.
@@ -32,16 +39,27 @@ def read_csv(path: Path) -> list[Section]:
     text = decode(path.read_bytes())
     # The limit is the process's; a cell cannot be larger than its file.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text[:_SAMPLE])
     try:
-        dialect: Any = csv.Sniffer().sniff(text[:_SAMPLE], _DELIMITERS)
-        delimiter = dialect.delimiter
-    except csv.Error:  # one column, or rows too unlike
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    try:
-        # The quoting of the standard, whatever the sniffer makes of a sample: RFC 4180.
-        return _sections(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), {})
+        return _sections(map(_sparse, csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter)), {})
     except csv.Error as exc:
         raise IngestError(f"damaged: {exc}") from exc
+
+
+def _delimiter(sample: str) -> str:
+    """Return the delimiter by which most rows of a text have the same number of columns, more than one.
+
+    `csv.Sniffer` has regular expressions that take exponential time over a few hundred quotes.
+    """
+    best, best_score = _DELIMITERS[0], (0.0, 0)
+    for delimiter in _DELIMITERS:
+        rows = csv.reader(io.StringIO(sample, newline="\n"), delimiter=delimiter)
+        widths = Counter(len(row) for row in islice(rows, _SAMPLE_ROWS) if row)
+        width, number = max(widths.items(), key=lambda item: (item[0] > 1, item[1], item[0]), default=(0, 0))
+        score = (number / widths.total(), width) if width > 1 else (0.0, 0)
+        if score > best_score:
+            best, best_score = delimiter, score
+    return best
 
 
 def read_xlsx(path: Path) -> list[Section]:
@@ -56,24 +74,41 @@ def read_xlsx(path: Path) -> list[Section]:
         sections: list[Section] = []
         for sheet in workbook.worksheets:
             sheet.reset_dimensions()  # writers store wrong ones
-            rows = ([_cell(value) for value in row] for row in sheet.iter_rows(values_only=True))
-            sections += _sections(rows, {"sheet": sheet.title})
+            rows = sheet.iter_rows(values_only=True)
+            sections += _sections(map(_sparse_values, rows), {"sheet": sheet.title})
         return sections
     finally:
         workbook.close()
 
 
-def _sections(rows: Iterable[list[str]], metadata: dict[str, Any]) -> list[Section]:
-    names: list[str] | None = None
+# The cells of a row that hold something, by column from 0: a row may be 16,384 wide for the sake of its last cell.
+_Row = dict[int, str]
+
+
+def _sparse(row: list[str]) -> _Row:
+    if len(row) > _MOST_COLUMNS:
+        raise IngestError(f"a row of {len(row):,} columns, more than {_MOST_COLUMNS:,}: no table")
+    return {place: cleaned for place, cell in enumerate(row) if cell and (cleaned := " ".join(cell.split()))}
+
+
+def _sparse_values(row: Iterable[Any]) -> _Row:
+    cells = ((place, _cell(value)) for place, value in enumerate(row) if value is not None)
+    return {place: cleaned for place, cell in cells if (cleaned := " ".join(cell.split()))}
+
+
+def _sections(rows: Iterable[_Row], metadata: dict[str, Any]) -> list[Section]:
+    names: _Row | None = None
     lines: list[str] = []
     sections: list[Section] = []
     first = expected = 0
-    for number, row in _numbered(rows):
+    for number, row in enumerate(rows, 1):
+        if not row:
+            continue
         if names is None:
-            names = row if _is_header(row) else []
+            names = row if _is_header(row) else {}
             if names:
                 continue
-        line = "; ".join(_named(row, names))
+        line = "; ".join(f"{names[place]}: {cell}" if place in names else cell for place, cell in row.items())
         # A gap starts a section: within one, the line tells the row.
         if lines and number != expected:
             sections.append(Section("\n".join(lines), {**metadata, "row": first}, "rows"))
@@ -82,29 +117,15 @@ def _sections(rows: Iterable[list[str]], metadata: dict[str, Any]) -> list[Secti
         expected = number + 1
         lines.append(line)
     if names and not sections and not lines:  # nothing but a header
-        lines, first = ["; ".join(name for name in names if name)], 1
+        lines, first = ["; ".join(names.values())], 1
     if lines:
         sections.append(Section("\n".join(lines), {**metadata, "row": first}, "rows"))
     return sections
 
 
-def _numbered(rows: Iterable[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    for number, row in enumerate(rows, 1):
-        cleaned = [" ".join(cell.split()) for cell in row]
-        if any(cleaned):
-            yield number, cleaned
-
-
-def _named(row: list[str], names: list[str]) -> Iterator[str]:
-    for place, cell in enumerate(row):
-        if cell:
-            name = names[place] if place < len(names) else ""
-            yield f"{name}: {cell}" if name else cell
-
-
-def _is_header(row: list[str]) -> bool:
-    cells = [cell for cell in row if cell]
-    return len(set(cells)) == len(cells) and not any(_NUMBER.match(cell) or len(cell) > 200 for cell in cells)
+def _is_header(row: _Row) -> bool:
+    cells = list(row.values())
+    return len(set(cells)) == len(cells) and not any(len(cell) > 200 or _NUMBER.match(cell) for cell in cells)
 
 
 def _cell(value: Any) -> str:

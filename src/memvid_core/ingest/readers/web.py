@@ -36,6 +36,7 @@ _MEANT = {
     "ascii": "cp1252", "iso-8859-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252",
     "euc-kr": "cp949", "ks_c_5601-1987": "cp949", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932",
 }  # fmt: skip
+_MOST_REPEATED = 1000
 _OPF = "{http://www.idpf.org/2007/opf}"
 _CONTAINER = "{urn:oasis:names:tc:opendocument:xmlns:container}"
 _ENCRYPTED = "{http://www.w3.org/2001/04/xmlenc#}CipherReference"
@@ -67,12 +68,16 @@ def read_epub(path: Path) -> list[Section]:
             for item in spine
             if item.get("media-type") in ("application/xhtml+xml", "text/html")
         ]
-        _refuse_encrypted(archive, chapters)
+        names = list(dict.fromkeys(chapters))
+        # EPUB 3.3, 5.6.2: no chapter is in the spine twice.
+        if len(chapters) - len(names) > _MOST_REPEATED:
+            raise IngestError(f"its spine lists {len(chapters):,} chapters, of which {len(names):,} are different")
+        _refuse_encrypted(archive, names)
         title = next(
             (found.text for found in package.iter("{http://purl.org/dc/elements/1.1/}title") if found.text), ""
         )
         sections: list[Section] = []
-        for part, name in enumerate(chapters, 1):
+        for part, name in enumerate(names, 1):
             metadata: dict[str, Any] = {"part": part}
             if title:
                 metadata["title"] = " ".join(title.split())

@@ -1,0 +1,174 @@
+"""The files that were found, beside the files that a memory knows: which is which, whatever they are called now."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from memvid_core.errors import IngestError
+from memvid_core.ingest.discover import Found
+from memvid_core.ingest.ownership import KnownFile, known_files, near_path, path_key, real_path, token_of
+from memvid_core.ingest.readers import escaped, source_name
+from memvid_core.memory import Memory
+
+__all__ = ["Matching", "keys_of"]
+
+# So few files may go without a question, if others stay.
+_MANY = 10
+
+
+def keys_of(found: Iterable[Found]) -> dict[str, Found]:
+    """Return files by the one spelling of their paths."""
+    roots: dict[Path, str] = {}
+    named: dict[str, list[tuple[str, Found]]] = {}
+    for file in found:
+        if file.root not in roots:
+            roots[file.root] = real_path(file.root)
+        key = _join(roots[file.root], source_name(file.relative))
+        named.setdefault(key, []).append((_join(roots[file.root], escaped(file.relative)), file))
+    files: dict[str, Found] = {}
+    for key, same in named.items():
+        # Names that are the same when composed: Linux has room for both.
+        files.update({key: same[0][1]} if len(same) == 1 else dict(same))
+    return files
+
+
+class Matching:
+    """What a memory knows of the files below some folders.
+
+    Args:
+        memory: The memory.
+        roots: The folders and files that were given.
+        files: What was found in them, as from `keys_of`.
+        digests: The digest of each file that was found, by the same keys.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        roots: list[str | os.PathLike[str]],
+        files: dict[str, Found],
+        digests: dict[str, str],
+    ) -> None:
+        self._memory = memory
+        self._roots = [(Path(root), real_path(root if Path(root).is_dir() else Path(root).parent)) for root in roots]
+        self._files = files
+        self._digests = digests
+        self._homes: dict[str, str | None] = {}
+        self.known: dict[str, KnownFile] = {}
+        self.unsaved: list[KnownFile] = []
+        known = known_files(memory)
+        self._taken = {file.token for file in known}
+        self._place([file for file in known if file.token])
+        self._adopt([file for file in known if not file.token])
+
+    def file(self, key: str) -> KnownFile:
+        """Return what is known of a file that was found, or a new entry for it."""
+        known = self.known.get(key)
+        if known is not None:
+            return known
+        found = self._files[key]
+        root = real_path(found.root)
+        home = next((str(path) for path in PurePosixPath(key).parents if str(path) in self._homes), root)
+        prefix = self._homes.get(home)
+        file = key[len(_join(home, "")) :]
+        source = source_name(found.path) if prefix is None else f"{prefix}{file}"
+        token = token_of(path_key(home), file, self._taken)
+        self._taken.add(token)
+        return KnownFile(token, path_key(home), near_path(self._memory, home), file, source, "")
+
+    def gone(self, *, most: bool) -> list[KnownFile]:
+        """Return the known files below the given folders that were not found.
+
+        Args:
+            most: Whether they may be most of those that were there.
+
+        Raises:
+            IngestError: They are, and may not.
+        """
+        # What is in a folder that could not be listed may still be there.
+        unlisted = [PurePosixPath(key) for key, found in self._files.items() if found.path.is_dir()]
+        still_there = set(self._digests.values())
+        gone: dict[str, KnownFile] = {}
+        for given, root in self._roots:
+            if not given.is_dir():
+                continue
+            below = {key: file for key, file in self.known.items() if key.startswith(_join(root, ""))}
+            lost = {
+                key: file
+                for key, file in below.items()
+                if key not in self._files and not any(PurePosixPath(key).is_relative_to(path) for path in unlisted)
+            }
+            # A file that was moved is found under its new name.
+            missed = sum(file.digest not in still_there for file in lost.values())
+            if not most and (missed > max(_MANY, len(below) // 2) or 1 < missed == len(below)):
+                raise IngestError(
+                    f"{given}: {missed:,} of the {len(below):,} files that the memory has of it are gone; is its disk "
+                    "mounted, and is it the right folder? Nothing was changed; to drop their records pass "
+                    "drop_most=True"
+                )
+            gone |= lost
+        return list(gone.values())
+
+    def _place(self, files: list[KnownFile]) -> None:
+        """Find where the files of a sync are now."""
+        groups: dict[tuple[str, str | None], list[KnownFile]] = {}
+        for file in files:
+            groups.setdefault((file.root, file.near), []).append(file)
+        paths = {root for _, root in self._roots}
+        for path in [*paths, *self._files]:
+            while (path := posixpath.dirname(path)) not in paths:
+                paths.add(path)
+        by_hash = {path_key(path): path for path in paths}
+        for (root, near), group in groups.items():
+            place = by_hash.get(root) or self._from_near(root, near, group)
+            if place is not None:
+                for file in group:
+                    self._know(place, file)
+
+    def _from_near(self, root: str, near: str | None, group: list[KnownFile]) -> str | None:
+        """Return the folder as seen from the memory, if it is the one, or was moved together with the memory."""
+        if near is None or self._memory.path == ":memory:":
+            return None
+        seen = os.path.normpath(os.path.join(real_path(Path(self._memory.path).parent), near))
+        path = source_name(seen)
+        same = sum(self._digests.get(_join(path, file.file)) == file.digest for file in group)
+        return path if path_key(path) == root or same * 2 >= len(group) else None
+
+    def _know(self, path: str, file: KnownFile) -> None:
+        near = near_path(self._memory, path)
+        if file.root != path_key(path) or (near is not None and near != file.near):
+            file.root, file.near = path_key(path), near
+            self.unsaved.append(file)
+        self.known.setdefault(_join(path, file.file), file)
+        self._homes.setdefault(path, file.prefix)
+
+    def _adopt(self, files: list[KnownFile]) -> None:
+        """Take over files whose records a version before wrote, which knew them by their spelling alone.
+
+        That spelling is proof if it is absolute. Otherwise one of the files below the same folder has to be what it
+        was: a folder of the same name may be another.
+        """
+        for given, root in self._roots:
+            spelled = PurePosixPath(source_name(given))
+            group: list[tuple[str, KnownFile]] = []
+            for file in files:
+                source = PurePosixPath(file.source)
+                if not file.token and (source.is_relative_to(spelled) if given.is_dir() else source == spelled):
+                    name = str(source.relative_to(spelled)) if given.is_dir() else spelled.name
+                    group.append((name, file))
+            proved = given.is_absolute() or any(
+                self._digests.get(_join(root, name)) == file.digest for name, file in group
+            )
+            for name, file in group if proved else ():
+                file.root, file.near, file.file = path_key(root), near_path(self._memory, root), name
+                file.token = token_of(file.root, name, self._taken)
+                self._taken.add(file.token)
+                self.unsaved.append(file)
+                self._know(root, file)
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"

@@ -1,0 +1,198 @@
+"""Which records of a memory a sync wrote, and for which file: only those are its to change.
+
+Each record of a sync has a reserved entry in its metadata, ``_sync``: a token of its file, and a hash of the token, the
+record's id and its text. Metadata that is copied to another record, or that stays when somebody gives the record a new
+text, does not fit its record, which then is not the sync's. The first record of a file also holds what is known of the
+file: a hash of the path of its folder, the way from the memory to that folder, its path below the folder, its digest.
+
+Records of versions before have no such entry: they are known by ids, numbers and a digest that no one else writes, and
+get the entry at the first sync.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path, PurePath
+from typing import Any
+
+import msgspec
+import xxhash
+
+from memvid_core.errors import ReadOnlyError
+from memvid_core.ingest.groups import in_groups
+from memvid_core.ingest.readers import source_name
+from memvid_core.memory import Memory
+from memvid_core.model import Record
+
+__all__ = [
+    "KEY",
+    "KnownFile",
+    "known_files",
+    "mark",
+    "near_path",
+    "owned_records",
+    "path_key",
+    "real_path",
+    "save_heads",
+    "token_of",
+]
+
+KEY = "_sync"
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+
+
+class KnownFile(msgspec.Struct):
+    """A file that a memory has records of.
+
+    Attributes:
+        token: What its records are marked with.
+        root: Hash of the path of the folder it was found in.
+        near: That folder as seen from the memory's; None if there is no way.
+        file: Its path below the folder, with ``/``.
+        source: Its name in the metadata.
+        digest: Of its content and of how it was cut; empty if its last sync was not finished.
+        old: Whether a version before wrote its records, all but the first without an entry.
+        head: Its first record, while it is without an entry.
+    """
+
+    token: str
+    root: str
+    near: str | None
+    file: str
+    source: str
+    digest: str
+    old: bool = False
+    head: Record | None = None
+
+    @property
+    def prefix(self) -> str | None:
+        """What stands before ``file`` in its source; None if the source does not end so."""
+        return self.source[: -len(self.file)] if self.file and self.source.endswith(self.file) else None
+
+
+def real_path(path: str | os.PathLike[str]) -> str:
+    """Return the one spelling of a path: absolute, links resolved, case folded where the system does, ``/`` and NFC."""
+    return source_name(os.path.normcase(os.path.realpath(path)))
+
+
+def path_key(path: str) -> str:
+    """Return the hash that stands for a folder: a memory that is passed on does not tell where it was made."""
+    return _hash("root", path)
+
+
+def near_path(memory: Memory, root: str) -> str | None:
+    """Return the way from a memory's folder to another; None for a memory in RAM, or on another drive."""
+    if memory.path == ":memory:":
+        return None
+    try:
+        return PurePath(os.path.relpath(root, real_path(Path(memory.path).parent))).as_posix()
+    except ValueError:
+        return None
+
+
+def token_of(root: str, file: str, taken: Iterable[str]) -> str:
+    """Return a token for the records of a file, not one of those that are taken."""
+    number = 0
+    while (token := _hash("file", root, file, str(number))) in taken:
+        number += 1
+    return token
+
+
+def mark(known: KnownFile, record_id: str, text: str, number: int) -> dict[str, Any]:
+    """Return the entry of a record: the chunk of a file with that number."""
+    entry: dict[str, Any] = {"of": known.token, "key": _hash("record", known.token, record_id, text)}
+    if number == 0:
+        entry |= {"root": known.root, "near": known.near, "file": known.file, "digest": known.digest}
+        entry |= {"old": True} if known.old else {}
+    return entry
+
+
+def known_files(memory: Memory) -> list[KnownFile]:
+    """Return the files that a memory has records of from a sync; those of versions before have an empty token."""
+    files: list[KnownFile] = []
+    for record in memory.select({f"{KEY}.digest": {"$exists": True}}):
+        entry = _entry(record)
+        if entry is not None and isinstance(entry.get("file"), str):
+            source = str(record.metadata.get("source", ""))
+            known = (entry.get("root", ""), entry.get("near"), entry["file"], source, entry["digest"])
+            files.append(KnownFile(entry["of"], *known, old=bool(entry.get("old"))))
+    for record in memory.select({"chunk": 0, "digest": {"$exists": True}}):
+        origin, digest = record.metadata.get("source"), record.metadata.get("digest")
+        if not (isinstance(origin, str) and isinstance(digest, str) and _DIGEST.fullmatch(digest)):
+            continue
+        if _is_old_chunk(record, origin, 0):
+            files.append(KnownFile("", "", None, "", origin, digest, old=True, head=record))
+    return files
+
+
+def owned_records(memory: Memory, files: Iterable[KnownFile]) -> dict[str, list[str]]:
+    """Return the ids of the records that a sync wrote, for each token of some files."""
+    files = list(files)
+    owned: dict[str, list[str]] = {file.token: [] for file in files}
+    for some in in_groups(list(owned)):
+        for record in memory.select({f"{KEY}.of": {"$in": some}}):
+            entry = _entry(record)
+            if entry is not None:
+                owned[entry["of"]].append(record.id)
+    for old in in_groups([file for file in files if file.old]):
+        by_source: dict[str, dict[int, Record]] = {file.source: {} for file in old}
+        for record in memory.select({"source": {"$in": list(by_source)}}):
+            source, number = record.metadata["source"], record.metadata.get("chunk")
+            if isinstance(number, int) and _is_old_chunk(record, source, number):
+                by_source[source][number] = record
+        for file in old:
+            number = 1  # the first has its entry, or is the head
+            while number in by_source[file.source]:
+                owned[file.token].append(by_source[file.source][number].id)
+                number += 1
+    return owned
+
+
+def save_heads(memory: Memory, files: list[KnownFile]) -> None:
+    """Write what is known of files into their first records, in one commit; not into a memory open for reading."""
+    if not files:
+        return
+    with suppress(ReadOnlyError), memory.exclusive():
+        marks: dict[str, dict[str, Any]] = {}
+        for file in files:
+            head = file.head or _head(memory, file)
+            if head is not None:
+                marks[head.id] = mark(file, head.id, head.text, 0)
+        # Only records that are still what they were are taken over.
+        before = {file.head.id: file.head.text for file in files if file.head}
+        heads = [head for head in memory.get(list(marks)) if before.get(head.id, head.text) == head.text]
+        if not heads:
+            return
+        ids = [head.id for head in heads]
+        metadata = [{**head.metadata, KEY: marks[head.id]} for head in heads]
+        vectors = None
+        if memory.info().vectors != "none":
+            known = memory.vectors(ids)
+            vectors = [known.get(record_id) for record_id in ids]
+        memory.add([head.text for head in heads], metadata, ids, vectors=vectors)
+
+
+def _head(memory: Memory, file: KnownFile) -> Record | None:
+    records = memory.select({f"{KEY}.of": file.token, f"{KEY}.digest": {"$exists": True}})
+    return next((record for record in records if _entry(record) is not None), None)
+
+
+def _entry(record: Record) -> Mapping[str, Any] | None:
+    """Return the entry of a record, if it fits the record."""
+    entry = record.metadata.get(KEY)
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("of"), str):
+        return None
+    return entry if entry.get("key") == _hash("record", entry["of"], record.id, record.text) else None
+
+
+def _is_old_chunk(record: Record, source: str, number: int) -> bool:
+    metadata = record.metadata
+    fits = record.id == f"{source}#{number}" and metadata.get("chunk") == number
+    return fits and KEY not in metadata and isinstance(metadata.get("start"), int)
+
+
+def _hash(*parts: str) -> str:
+    return xxhash.xxh3_64_hexdigest("\0".join(parts).encode("utf-8", "surrogatepass"))[:12]

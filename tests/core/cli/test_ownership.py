@@ -1,0 +1,111 @@
+"""`memvid sync` in real processes: several working folders, records of others, folders that are empty."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from memvid_core import Memory
+from tests.core.cli.running import COMMAND, Done, environment, memvid
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("A", "B"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "README.md").write_text(f"The readme of {folder}.", encoding="utf-8")
+    return tmp_path
+
+
+def run(folder: Path, *arguments: object) -> Done:
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def texts(path: Path) -> list[str]:
+    with Memory.open(path) as memory:
+        return sorted(record.text for record in memory)
+
+
+def test_two_folders_of_one_spelling_go_into_one_memory(place: Path) -> None:
+    for folder in ("A", "B", "A"):
+        assert run(place / folder, "sync", ".", "../all.mp4").code == 0
+    assert texts(place / "all.mp4") == ["The readme of A.", "The readme of B."]
+    told = run(place, "sync", "A", "./B/", "all.mp4", "--json").json
+    assert (told["unchanged"], told["added"], told["removed"]) == (["README.md", "README.md"], [], [])
+    told = run(place / "B", "sync", place / "A", "../all.mp4", "--json").json
+    assert (told["unchanged"], told["added"]) == (["README.md"], [])
+
+
+def test_a_record_with_the_source_of_a_file_is_not_the_files(place: Path) -> None:
+    assert memvid("sync", "A", "m.mp4").code == 0
+    assert memvid("add", "m.mp4", "--text", "mine", "--id", "mine", "--metadata", '{"source": "A/README.md"}').code == 0
+    (place / "A" / "README.md").unlink()
+    told = memvid("sync", "A", "m.mp4", "--json").json
+    assert told["removed"] == ["A/README.md"]
+    assert texts(place / "m.mp4") == ["mine"]
+
+
+def test_an_empty_folder_stops_a_sync_until_yes(place: Path) -> None:
+    for i in range(5):
+        (place / "A" / f"{i}.md").write_text(f"Number {i}.", encoding="utf-8")
+    assert memvid("sync", "A", "m.mp4").code == 0
+    for path in (place / "A").iterdir():
+        path.unlink()
+    done = memvid("sync", "A", "m.mp4")
+    assert done.code == 2
+    assert "A: 6 of the 6 files that the memory has of it are gone" in done.err
+    assert "add --yes" in done.err
+    assert len(texts(place / "m.mp4")) == 6
+    assert memvid("sync", "A", "m.mp4", "--yes", "--json").json["records"] == 0
+
+
+def test_what_is_skipped_is_told_by_kind(place: Path) -> None:
+    for name in ("a.odt", "b.ODT", "c.zip", "core"):
+        (place / "A" / name).write_bytes(b"PK\0\0\1\2")
+    done = memvid("build", "A", "-o", "A/m.mp4")
+    assert done.err == "4 skipped (.odt 2, .zip 1, without suffix 1)\n"
+    told = memvid("sync", "A", "A/m.mp4", "--json").json
+    assert told["skipped"] == ["A/a.odt", "A/b.ODT", "A/c.zip", "A/core"]
+    assert told["skipped_kinds"] == {".odt": 2, ".zip": 1, "without suffix": 1}
+
+
+def test_swapped_arguments_are_told(place: Path) -> None:
+    memvid("build", "A", "-o", "m.mp4")
+    for arguments in (("sync", "m.mp4", "A"), ("add", "A", "m.mp4"), ("search", "readme", "m.mp4")):
+        done = memvid(*arguments)
+        assert done.code == 6
+        assert "did you swap it with m.mp4?" in done.err
+    assert os.listdir(place / "A") == ["README.md"]
+
+
+def test_a_question_may_begin_with_a_hyphen(place: Path) -> None:
+    memvid("build", "A", "B", "-o", "m.mp4")
+    told = memvid("search", "m.mp4", "-A readme", "-k", 5, "--mode", "lexical", "--json").json
+    assert (told["query"], len(told["hits"])) == ("-A readme", 1)
+    assert memvid("search", "m.mp4", "--mode=lexical", "-k", "1", "--", "readme").code == 0
+
+
+def test_others_that_write_are_waited_for(place: Path) -> None:
+    memvid("build", "A", "-o", "m.mp4")
+    with Memory.open("m.mp4", "a") as memory, memory.exclusive():
+        for command in (
+            ["sync", "B", "m.mp4"],
+            ["add", "m.mp4", "-t", "x"],
+            ["delete", "m.mp4", "x"],
+            ["compact", "m.mp4"],
+        ):
+            assert run(place, *command, "--timeout", "0.1").code == 8
+    assert memvid("sync", "B", "m.mp4", "--timeout", "5").code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 
 from memvid_core.embedding.protocol import Embedder, Vectors, check_vector, check_vectors
 from memvid_core.errors import EmbeddingError, InvalidInputError, MemvidError
+from memvid_core.threads import run_in_thread
 
 __all__ = ["CallableEmbedder", "EncodeEmbedder", "LangChainEmbedder", "LlamaIndexEmbedder", "as_embedder"]
 
@@ -114,18 +114,18 @@ class _Adapter:
             return self._none()
         try:
             call = self._adocuments(texts)
-            vectors = await (asyncio.to_thread(self._documents, texts) if call is None else call)
+            vectors = await (run_in_thread(self._documents, texts) if call is None else call)
         except Exception as error:
             raise self._failed(error, len(texts)) from error
         if len(texts) > _CHECK_IN_THREAD:
-            return await asyncio.to_thread(self._checked, vectors, len(texts))
+            return await run_in_thread(self._checked, vectors, len(texts))
         return self._checked(vectors, len(texts))
 
     async def aembed_query(self, text: str) -> Vectors:
         """As ``embed_query``; awaits the model's own coroutine once, or runs a synchronous model in a thread."""
         try:
             call = self._aquery(text)
-            vector = await (asyncio.to_thread(self._query, text) if call is None else call)
+            vector = await (run_in_thread(self._query, text) if call is None else call)
         except Exception as error:
             raise self._failed(error, 1) from error
         return self._checked_query(vector)

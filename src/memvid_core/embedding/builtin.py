@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding.features import END, STOP, Terms, signs, terms
+from memvid_core.embedding.features import END, STOP, Terms, batches, signs, terms
 from memvid_core.embedding.fitting import Fit, fit_texts, weigh
 from memvid_core.errors import EmbeddingError, InvalidInputError, TextError
+from memvid_core.threads import run_in_thread
 
 __all__ = ["HashingEmbedder"]
 
@@ -126,8 +126,8 @@ class HashingEmbedder:
                 raise TextError(f"text {index} is of type {type(text).__name__}, not a str")
         out = np.zeros((len(texts), self._dimension), dtype=np.float32)
         fit = self._fit  # one for all, whatever another thread fits meanwhile
-        for start in range(0, len(texts), _BATCH):
-            out[start : start + _BATCH] = self._embed(terms(texts[start : start + _BATCH]), fit)
+        for part in batches(texts, _BATCH):
+            out[part] = self._embed(terms(texts[part]), fit)
         return out
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
@@ -141,11 +141,11 @@ class HashingEmbedder:
 
     async def aembed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """As ``embed_documents``, in a thread."""
-        return await asyncio.to_thread(self.embed_documents, texts)
+        return await run_in_thread(self.embed_documents, texts)
 
     async def aembed_query(self, text: str) -> NDArray[np.float32]:
         """As ``embed_query``, in a thread."""
-        return await asyncio.to_thread(self.embed_query, text)
+        return await run_in_thread(self.embed_query, text)
 
     def _embed(self, found: Terms, fit: Fit | None) -> NDArray[np.float32]:
         random = signs(found.hashes, self._dimension, _RANDOM)

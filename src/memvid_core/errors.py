@@ -307,10 +307,11 @@ class TornTailWarning(MemvidWarning):
 
 
 class EmbedderWarning(MemvidWarning):
-    """A memory was opened without the embedder that wrote it: only words can be searched.
+    """A memory was opened without the embedder that wrote it, or with one of which that cannot be told.
 
     Attributes:
         embedder: The name that the memory records.
+        given: The name of the embedder it was opened with; None where there is none, and only words can be searched.
 
     Example:
         >>> print(EmbedderWarning("model2vec:minishlab/potion-base-8M"))
@@ -318,9 +319,12 @@ class EmbedderWarning(MemvidWarning):
 can be searched; open it with the embedder 'model2vec:minishlab/potion-base-8M', or give vectors=
     """
 
-    def __init__(self, embedder: str) -> None:
+    def __init__(self, embedder: str, given: str | None = None) -> None:
+        problem, action = "is opened without it, so that only words can be searched", Action.GIVE_EMBEDDER
+        if given is not None:
+            problem, action = f"{given!r} was given; the older name does not tell if that is the same", Action.FORCE
         super().__init__(
-            f"this memory was written by {embedder!r} and is opened without it, so that only words can be searched",
-            hint=Hint(Action.GIVE_EMBEDDER, {"embedder": embedder}),
+            f"this memory was written by {embedder!r} and {problem}", hint=Hint(action, {"embedder": embedder})
         )
         self.embedder = embedder
+        self.given = given

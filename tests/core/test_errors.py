@@ -34,7 +34,7 @@ from memvid_core.errors import (
 )
 
 HINT = Hint(Action.FORCE, {"embedder": "model2vec:{m}"})
-SAMPLES = {"int": 3, "str": "a {text}"}
+SAMPLES = {"int": 3, "str": "a {text}", "str | None": "a {text}"}
 
 
 class Awkward(StorageError):

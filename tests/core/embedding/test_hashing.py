@@ -210,6 +210,22 @@ def test_equal_texts_are_enough_to_fit():
     assert np.linalg.norm(embedder.embed_query("the same wing")) == pytest.approx(1, abs=1e-5)
 
 
+def test_it_learns_at_a_thousand_records_and_at_four_times_as_many(fitted):
+    plain = HashingEmbedder()
+    assert plain.min_texts_to_fit == 256
+    assert [n for n in range(1, 1_100) if plain.should_learn(n)] == list(range(1_000, 1_100))
+    learnt, moments = 0, []
+    for records in range(256, 200_000):
+        if (fitted if learnt else plain).should_learn(records, learnt):
+            learnt = records
+            moments.append(records)
+    assert moments == [1_000, 4_000, 16_000]
+    assert not fitted.should_learn(999, 256)
+    assert fitted.should_learn(1_024, 256)
+    assert fitted.should_learn(1_000, 0)  # unknown: an old memory says nothing of it
+    assert not fitted.should_learn(10**6, 6_000)
+
+
 def test_words_never_seen_are_told_apart(fitted):
     one, same, other = fitted.embed_documents(["zeppelin hangar", "hangar zeppelin", "quantum chromodynamics"])
     assert one @ same > 0.99

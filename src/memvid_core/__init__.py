@@ -23,6 +23,7 @@ if _TYPE_CHECKING:
         as_embedder,
     )
     from memvid_core.errors import (
+        Action,
         ChatError,
         ClosedError,
         CodecError,
@@ -30,8 +31,10 @@ if _TYPE_CHECKING:
         DamageWarning,
         DimensionError,
         EmbedderMismatchError,
+        EmbedderWarning,
         EmbeddingError,
         FilterError,
+        Hint,
         IngestError,
         InvalidInputError,
         LockedError,
@@ -39,6 +42,7 @@ if _TYPE_CHECKING:
         MemoryFileError,
         MemoryNotFoundError,
         MemvidError,
+        MemvidWarning,
         MetadataError,
         MissingExtraError,
         NotAMemoryError,
@@ -50,12 +54,14 @@ if _TYPE_CHECKING:
         TornTailWarning,
         UnsupportedFormatError,
         VectorError,
+        worded,
     )
     from memvid_core.index.tokens import plain_query
     from memvid_core.memory import Memory
     from memvid_core.model import Commit, Damage, Hit, MemoryInfo, Recency, Record, VerifyReport
 
 __all__ = [
+    "Action",
     "CallableEmbedder",
     "ChatError",
     "ClosedError",
@@ -67,11 +73,13 @@ __all__ = [
     "DimensionError",
     "Embedder",
     "EmbedderMismatchError",
+    "EmbedderWarning",
     "EmbeddingError",
     "EncodeEmbedder",
     "FilterError",
     "FittableEmbedder",
     "HashingEmbedder",
+    "Hint",
     "Hit",
     "IngestError",
     "InvalidInputError",
@@ -84,6 +92,7 @@ __all__ = [
     "MemoryInfo",
     "MemoryNotFoundError",
     "MemvidError",
+    "MemvidWarning",
     "MetadataError",
     "MissingExtraError",
     "NotAMemoryError",
@@ -100,6 +109,7 @@ __all__ = [
     "VerifyReport",
     "as_embedder",
     "plain_query",
+    "worded",
 ]
 
 # A name is imported when it is first used (PEP 562): a program that prints its help needs no NumPy.
@@ -112,6 +122,7 @@ _MODULES = {
     "LangChainEmbedder": "memvid_core.embedding",
     "LlamaIndexEmbedder": "memvid_core.embedding",
     "as_embedder": "memvid_core.embedding",
+    "Action": "memvid_core.errors",
     "ChatError": "memvid_core.errors",
     "ClosedError": "memvid_core.errors",
     "CodecError": "memvid_core.errors",
@@ -119,8 +130,10 @@ _MODULES = {
     "DamagedFrameError": "memvid_core.errors",
     "DimensionError": "memvid_core.errors",
     "EmbedderMismatchError": "memvid_core.errors",
+    "EmbedderWarning": "memvid_core.errors",
     "EmbeddingError": "memvid_core.errors",
     "FilterError": "memvid_core.errors",
+    "Hint": "memvid_core.errors",
     "IngestError": "memvid_core.errors",
     "InvalidInputError": "memvid_core.errors",
     "LockedError": "memvid_core.errors",
@@ -128,6 +141,7 @@ _MODULES = {
     "MemoryFileError": "memvid_core.errors",
     "MemoryNotFoundError": "memvid_core.errors",
     "MemvidError": "memvid_core.errors",
+    "MemvidWarning": "memvid_core.errors",
     "MetadataError": "memvid_core.errors",
     "MissingExtraError": "memvid_core.errors",
     "NotAMemoryError": "memvid_core.errors",
@@ -139,6 +153,7 @@ _MODULES = {
     "TornTailWarning": "memvid_core.errors",
     "UnsupportedFormatError": "memvid_core.errors",
     "VectorError": "memvid_core.errors",
+    "worded": "memvid_core.errors",
     "plain_query": "memvid_core.index.tokens",
     "Memory": "memvid_core.memory",
     "Commit": "memvid_core.model",

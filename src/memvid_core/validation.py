@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 import os
 import time
@@ -12,9 +13,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from memvid_core.errors import InvalidInputError, MetadataError, QueryError, TextError
+from memvid_core.errors import FilterError, InvalidInputError, MetadataError, QueryError, TextError
+from memvid_core.values import DEEPEST, SCALARS, plain, replacement, shortened
 
 __all__ = [
+    "check_answer",
     "check_count",
     "check_ids",
     "check_metadata",
@@ -25,11 +28,9 @@ __all__ = [
     "wanted_ids",
 ]
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
 _encode = msgspec.msgpack.Encoder().encode
 _STR = frozenset({str})
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1  # what msgpack has room for
-_DEPTH_LIMIT = 64
 
 
 def check_texts(texts: Iterable[str] | str) -> list[str]:
@@ -44,7 +45,7 @@ def check_texts(texts: Iterable[str] | str) -> list[str]:
     for i, text in enumerate(checked):
         if not isinstance(text, str):
             raise TextError(f"text {i} is of type {type(text).__name__}, not a str")
-    return [str(text) for text in checked]  # plain ones: msgpack takes no subclass
+    return list(map(plain, checked))  # msgpack takes no subclass
 
 
 def _listed(values: Any, what: str, error: type[InvalidInputError] = InvalidInputError) -> list[Any]:
@@ -68,7 +69,7 @@ def encode_records(ids: Sequence[str], texts: Sequence[str], metadata: Sequence[
             check_unicode(record_id, f"id {i}")
             check_unicode(text, f"text {i}")
             for key, value in item.items():
-                _plain(value, _key(key, f"metadata {i}"), f"metadata {i}", 1)
+                _plain(value, _key(key, f"metadata {i}"), f"metadata {i}")
         raise
 
 
@@ -91,7 +92,7 @@ def check_ids(ids: Iterable[str | None] | None, count: int) -> list[str]:
     for i, record_id in enumerate(given):
         if record_id is not None and not isinstance(record_id, str):
             raise InvalidInputError(f"id {i} is of type {type(record_id).__name__}, not a str")
-        checked.append(next(fresh) if record_id is None else str(record_id))
+        checked.append(next(fresh) if record_id is None else plain(record_id))
     return checked
 
 
@@ -105,7 +106,7 @@ def wanted_ids(ids: Iterable[str] | str) -> list[str]:
     for i, record_id in enumerate(wanted):
         if not isinstance(record_id, str):
             raise InvalidInputError(f"id {i} is of type {type(record_id).__name__}, not a str")
-    return wanted
+    return wanted if _STR.issuperset(map(type, wanted)) else list(map(plain, wanted))
 
 
 def check_count(value: Any, what: str) -> int:
@@ -125,6 +126,37 @@ def check_count(value: Any, what: str) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 0:
         raise QueryError(f"{what}, 0 or more, not {value!r}")
     return operator.index(value)
+
+
+def check_answer(answer: Any) -> bool:
+    """What a filter function said of a record, as a bool.
+
+    The truth of anything else is not taken: a coroutine, a non-empty list or the string "no" would all say yes.
+
+    Raises:
+        FilterError: It is no bool, of Python or NumPy.
+
+    Example:
+        >>> check_answer(np.bool_(False))
+        False
+    """
+    if isinstance(answer, bool | np.bool_):
+        return bool(answer)
+    if inspect.isawaitable(answer) or inspect.isasyncgen(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()  # or Python warns that it was never awaited
+        raise FilterError("an async function cannot be a filter here; give a plain one, or a dict")
+    raise FilterError(
+        f"the filter function gave {_shown(answer)} of type {type(answer).__name__}; it must return True or False"
+    )
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # of a user's own class, or nested too deep
+        return "a value"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def new_ids(count: int) -> list[str]:
@@ -153,8 +185,9 @@ def check_metadata(
 ) -> list[dict[str, Any]]:
     """One plain dict a text; a given dict that is plain already is itself the one.
 
-    Values are None, bool, int (64 bits), float, str, and lists and dicts of them; tuples become lists, NumPy scalars
-    their Python selves.
+    Values are None, bool, int (64 bits), float, str, and lists and dicts of them, nested up to 64 deep. Subclasses of
+    these count by what they hold, as in JSON: a member of ``class Kind(str, Enum)`` is its string. Tuples become lists,
+    NumPy scalars their Python selves. Dates, sets, bytes, arrays and other objects are refused.
 
     Raises:
         InvalidInputError: There are not as many as texts.
@@ -171,45 +204,47 @@ def check_metadata(
 
 
 def _plain_dict(item: Mapping[str, Any] | None, number: int) -> dict[str, Any]:
-    if type(item) is dict and _SCALARS.issuperset(map(type, item.values())) and _STR.issuperset(map(type, item)):
+    if type(item) is dict and SCALARS.issuperset(map(type, item.values())) and _STR.issuperset(map(type, item)):
         return item  # nearly all there is; its integers and characters are checked when it is encoded
     if item is None:
         return {}
     if not isinstance(item, Mapping):
         raise MetadataError(f"metadata {number} is of type {type(item).__name__}, not a dict")
     where = f"metadata {number}"
-    return {_key(key, where): _plain(value, key, where, 1) for key, value in item.items()}
+    return {(name := _key(key, where)): _plain(value, name, where, (id(item),)) for key, value in item.items()}
 
 
 def _key(key: object, where: str) -> str:
     if not isinstance(key, str):
         raise MetadataError(f"{where}: the key {key!r} is of type {type(key).__name__}, not a str")
-    check_unicode(key, f"{where}: the key {key!r}", MetadataError)
-    return key
+    name: str = plain(key)
+    check_unicode(name, f"{where}: the key {name!r}", MetadataError)
+    return name
 
 
-def _plain(value: Any, path: str, where: str, depth: int) -> Any:
-    kind = type(value)
-    if kind in _SCALARS:
-        if kind is int and not _INT_MIN <= value <= _INT_MAX:
-            raise MetadataError(f"{where}: {path!r} is {value}, which does not fit 64 bits; store it as a str")
-        if kind is str:
-            check_unicode(value, f"{where}: {path!r}", MetadataError)
+def _plain(value: Any, path: str, where: str, above: tuple[int, ...] = ()) -> Any:
+    """A value as plain JSON; ``above`` are the ids of the lists and dicts that it is in."""
+    value = plain(value)
+    if type(value) in SCALARS:
+        if type(value) is int and not _INT_MIN <= value <= _INT_MAX:
+            raise MetadataError(
+                f"{where}: {shortened(path)!r} is {_shown(value)}, which does not fit 64 bits; store it as a str"
+            )
+        if type(value) is str:
+            check_unicode(value, f"{where}: {shortened(path)!r}", MetadataError)
         return value
-    if depth > _DEPTH_LIMIT:
-        raise MetadataError(f"{where}: {path!r} is nested more than {_DEPTH_LIMIT} deep, or contains itself")
+    if id(value) in above:
+        raise MetadataError(f"{where}: {shortened(path)!r} is a list or dict that contains itself")
+    if len(above) > DEEPEST:
+        raise MetadataError(f"{where}: {shortened(path)!r} is nested more than {DEEPEST} deep")
+    within = (*above, id(value))
     if isinstance(value, Mapping):
-        return {_key(k, f"{where}: {path}"): _plain(v, f"{path}.{k}", where, depth + 1) for k, v in value.items()}
+        found = ((_key(key, f"{where}: {shortened(path)}"), item) for key, item in value.items())
+        return {key: _plain(item, f"{path}.{key}", where, within) for key, item in found}
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{path}[{i}]", where, depth + 1) for i, item in enumerate(value)]
-    if isinstance(value, np.generic) and not isinstance(value, np.void):
-        return _plain(value.item(), path, where, depth + 1)
-    for base in (bool, int, float, str):
-        if isinstance(value, base):  # an IntEnum or a str subclass is stored as what it is
-            return _plain(base(value), path, where, depth + 1)
+        return [_plain(item, f"{path}[{i}]", where, within) for i, item in enumerate(value)]
     raise MetadataError(
-        f"{where}: {path!r} is of type {kind.__name__}, which cannot be stored; "
-        "use None, bool, int, float, str, lists and dicts (a date as its isoformat())"
+        f"{where}: {shortened(path)!r} is of type {type(value).__name__}, which cannot be stored{replacement(value)}"
     )
 
 

@@ -8,10 +8,13 @@ from memvid_core.embedding.adapters import (
     as_embedder,
 )
 from memvid_core.embedding.builtin import HashingEmbedder
+from memvid_core.embedding.choosing import GIVEN, choose_embedder
+from memvid_core.embedding.identity import same_embedder
 from memvid_core.embedding.models import load_model
 from memvid_core.embedding.protocol import Embedder, FittableEmbedder, check_vector, check_vectors
 
 __all__ = [
+    "GIVEN",
     "CallableEmbedder",
     "Embedder",
     "EncodeEmbedder",
@@ -22,5 +25,7 @@ __all__ = [
     "as_embedder",
     "check_vector",
     "check_vectors",
+    "choose_embedder",
     "load_model",
+    "same_embedder",
 ]

@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import re
+import os
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from memvid_core.embedding.identity import identity, names_model, old_identity
 from memvid_core.embedding.protocol import Embedder, Vectors, check_vector, check_vectors
-from memvid_core.errors import EmbeddingError, InvalidInputError, MemvidError
+from memvid_core.errors import Action, EmbedderWarning, EmbeddingError, Hint, InvalidInputError, MemvidError
+from memvid_core.threads import run_in_thread
 
 __all__ = ["CallableEmbedder", "EncodeEmbedder", "LangChainEmbedder", "LlamaIndexEmbedder", "as_embedder"]
 
-_MODEL_ATTRIBUTES = ("model", "model_name", "model_id", "model_name_or_path", "deployment", "base_model_name")
 _CHECK_IN_THREAD = 256  # vectors; checking more would hold the event loop for milliseconds
-
-
-def identity(obj: object) -> str:
-    """Class name and model name of an outside object: stable across processes, without secrets or addresses."""
-    name = type(obj).__name__
-    tokenizer = getattr(obj, "tokenizer", None)  # where a SentenceTransformer keeps the name it was loaded by
-    candidates = [getattr(obj, attribute, None) for attribute in _MODEL_ATTRIBUTES]
-    for value in [*candidates, getattr(tokenizer, "name_or_path", None)]:
-        if isinstance(value, str) and value.strip():  # a mock has every attribute, but no string in it
-            return f"{name}:{_plain(value.strip())}"
-    return name
-
-
-def _plain(model: str) -> str:
-    """A model's name without what a URL or a local path would give away."""
-    if "://" in model or model.startswith(("/", "~", ".")) or "\\" in model or model.count("/") > 1:
-        model = re.split(r"[?#]", model)[0].rstrip("/\\")
-        return re.split(r"[/\\]", model)[-1].rpartition("@")[2]
-    return model
 
 
 class _Adapter:
     """What all adapters share: one call out, checked on the way back."""
 
-    def __init__(self, name: str, dimension: int | None, exact: bool) -> None:
-        self._name = name
+    def __init__(self, kind: str, model: object, name: str | None, dimension: int | None, exact: bool) -> None:
+        self._name = name or f"{kind}:{identity(model)}"
+        self._old_name = None if name else f"{kind}:{old_identity(model)}"
+        self._old_name_tells = name is not None or names_model(model)
         self._dimension = dimension
         self._dtype = None if exact else np.float32
 
@@ -55,6 +39,20 @@ class _Adapter:
     def dimension(self) -> int | None:
         """Components of each vector; ``None`` until it is known."""
         return self._dimension
+
+    def matches(self, recorded: str) -> bool:
+        """Whether a memory that recorded this name was written by this embedder.
+
+        Older versions recorded no deployment, no reduced dimension and nothing of what a wrapper holds. Such a name
+        matches, with an ``EmbedderWarning`` where another model would have had it, too.
+        """
+        if recorded == self._name:
+            return True
+        if recorded != self._old_name:
+            return False
+        if not self._old_name_tells:
+            warnings.warn(EmbedderWarning(recorded, self._name), stacklevel=3)
+        return True
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self._name!r}, dimension={self._dimension})"
@@ -114,18 +112,18 @@ class _Adapter:
             return self._none()
         try:
             call = self._adocuments(texts)
-            vectors = await (asyncio.to_thread(self._documents, texts) if call is None else call)
+            vectors = await (run_in_thread(self._documents, texts) if call is None else call)
         except Exception as error:
             raise self._failed(error, len(texts)) from error
         if len(texts) > _CHECK_IN_THREAD:
-            return await asyncio.to_thread(self._checked, vectors, len(texts))
+            return await run_in_thread(self._checked, vectors, len(texts))
         return self._checked(vectors, len(texts))
 
     async def aembed_query(self, text: str) -> Vectors:
         """As ``embed_query``; awaits the model's own coroutine once, or runs a synchronous model in a thread."""
         try:
             call = self._aquery(text)
-            vector = await (asyncio.to_thread(self._query, text) if call is None else call)
+            vector = await (run_in_thread(self._query, text) if call is None else call)
         except Exception as error:
             raise self._failed(error, 1) from error
         return self._checked_query(vector)
@@ -167,7 +165,7 @@ class LangChainEmbedder(_Adapter):
     """
 
     def __init__(self, model: Any, *, name: str | None = None, exact: bool = False) -> None:
-        super().__init__(name or f"langchain:{identity(model)}", None, exact)
+        super().__init__("langchain", model, name, None, exact)
         self.model = model
 
     def _documents(self, texts: list[str]) -> object:
@@ -194,8 +192,7 @@ class LlamaIndexEmbedder(_Adapter):
     """
 
     def __init__(self, model: Any, *, name: str | None = None, exact: bool = False) -> None:
-        name = name or f"llama-index:{identity(model)}".removesuffix(":unknown")  # the framework's default model name
-        super().__init__(name, None, exact)
+        super().__init__("llama-index", model, name, None, exact)
         self.model = model
 
     def _documents(self, texts: list[str]) -> object:
@@ -231,7 +228,7 @@ class EncodeEmbedder(_Adapter):
     """
 
     def __init__(self, model: Any, *, name: str | None = None, exact: bool = False) -> None:
-        super().__init__(name or f"encode:{identity(model)}", _dimension_of(model), exact)
+        super().__init__("encode", model, name, _dimension_of(model), exact)
         self.model = model
         prompts = all(callable(getattr(type(model), method, None)) for method in ("encode_query", "encode_document"))
         self._encode_documents = model.encode_document if prompts else model.encode
@@ -269,9 +266,7 @@ class CallableEmbedder(_Adapter):
         dimension: int | None = None,
         exact: bool = False,
     ) -> None:
-        given = getattr(function, "__qualname__", None)
-        own = given if isinstance(given, str) else identity(function)
-        super().__init__(name or f"callable:{own}", dimension, exact)
+        super().__init__("callable", function, name, dimension, exact)
         self.function = function
         self.query = query
 
@@ -314,7 +309,7 @@ def as_embedder(obj: object = None, *, exact: bool = False) -> Embedder:
         The embedder.
 
     Raises:
-        InvalidInputError: Nothing that can embed.
+        InvalidInputError: Nothing that can embed, such as the path of a memory.
         MissingExtraError: The model's name needs a package that is not installed.
         EmbeddingError: The named model cannot be loaded.
 
@@ -327,6 +322,11 @@ def as_embedder(obj: object = None, *, exact: bool = False) -> Embedder:
 
     if obj is None:
         return HashingEmbedder()
+    if isinstance(obj, os.PathLike) or (isinstance(obj, str) and _is_file(obj)):
+        path = os.fsdecode(obj)
+        raise InvalidInputError(
+            f"{path!r} is a path, where an embedder is expected", hint=Hint(Action.GIVE_PATH, {"path": path})
+        )
     if isinstance(obj, str):
         return load_model(obj, exact=exact)
     if isinstance(obj, type):
@@ -348,6 +348,11 @@ def as_embedder(obj: object = None, *, exact: bool = False) -> Embedder:
         f"an object of type {type(obj).__name__} cannot embed: give a LangChain or LlamaIndex embedding, an object "
         "with encode(), a function from a list of texts to vectors, the name of a model, or None for the built-in one"
     )
+
+
+def _is_file(name: str) -> bool:
+    """Whether a name is that of a file and not of a model, which is on a hub or a folder."""
+    return name == ":memory:" or name.lower().endswith((".mp4", ".m4v", ".mov")) or os.path.isfile(name)
 
 
 def _texts(texts: Sequence[str]) -> list[str]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding.features import END, STOP, Terms, signs, terms
+from memvid_core.embedding.features import END, STOP, Terms, batches, signs, terms
 from memvid_core.embedding.fitting import Fit, fit_texts, weigh
 from memvid_core.errors import EmbeddingError, InvalidInputError, TextError
+from memvid_core.threads import run_in_thread
 
 __all__ = ["HashingEmbedder"]
 
@@ -18,7 +18,10 @@ _BATCH = 1024  # texts projected at a time: their features' projection stays nea
 _PRIOR = np.ones(4, dtype=np.float32)  # weight of each kind of feature before anything is learnt
 _PRIOR[STOP] = 0.1
 _PRIOR[END] = 0.3  # where words carry particles, their last bigram says little
-_LEAST = 256  # texts; fewer teach less than the plain hashing already knows
+_LEAST = 256  # texts; fewer cannot be learnt from
+_LEARN_AT = 1_000  # records; from here on, what is learnt finds at least as much as the plain hashing
+_LEARN_AGAIN = 4  # times as many records
+_LEARN_LAST = 20_000  # records; above, embedding all of them again would hold up the write that brings it on
 _RANDOM = 0x6D76  # the stream of signs; another number would be another embedder
 
 
@@ -87,6 +90,29 @@ class HashingEmbedder:
         """An unfitted embedder of the same settings: each memory fits its own."""
         return type(self)(self._dimension)
 
+    @property
+    def min_texts_to_fit(self) -> int:
+        """How many texts ``fit`` needs to learn anything at all."""
+        return _LEAST
+
+    def should_learn(self, records: int, records_at_fit: int = 0) -> bool:
+        """Whether it is time to fit to all records of a memory and to embed them again.
+
+        That is at 1,000 records, and again at four times as many as were there the last time, up to 20,000.
+
+        Args:
+            records: How many records there are now.
+            records_at_fit: How many there were when it learnt what it knows; of no meaning while it is unfitted.
+
+        Example:
+            >>> [HashingEmbedder().should_learn(records) for records in (999, 1_000, 50_000)]
+            [False, True, True]
+        """
+        if not self.fitted:
+            return records >= _LEARN_AT
+        again = _LEARN_AGAIN * max(records_at_fit, _LEARN_AT // _LEARN_AGAIN)
+        return again <= records and again <= _LEARN_LAST
+
     def fit(self, texts: Sequence[str]) -> None:
         """Learn weights and a projection, replacing what was learnt before.
 
@@ -126,8 +152,8 @@ class HashingEmbedder:
                 raise TextError(f"text {index} is of type {type(text).__name__}, not a str")
         out = np.zeros((len(texts), self._dimension), dtype=np.float32)
         fit = self._fit  # one for all, whatever another thread fits meanwhile
-        for start in range(0, len(texts), _BATCH):
-            out[start : start + _BATCH] = self._embed(terms(texts[start : start + _BATCH]), fit)
+        for part in batches(texts, _BATCH):
+            out[part] = self._embed(terms(texts[part]), fit)
         return out
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
@@ -141,11 +167,11 @@ class HashingEmbedder:
 
     async def aembed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """As ``embed_documents``, in a thread."""
-        return await asyncio.to_thread(self.embed_documents, texts)
+        return await run_in_thread(self.embed_documents, texts)
 
     async def aembed_query(self, text: str) -> NDArray[np.float32]:
         """As ``embed_query``, in a thread."""
-        return await asyncio.to_thread(self.embed_query, text)
+        return await run_in_thread(self.embed_query, text)
 
     def _embed(self, found: Terms, fit: Fit | None) -> NDArray[np.float32]:
         random = signs(found.hashes, self._dimension, _RANDOM)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["END", "NGRAM", "STOP", "WORD", "Terms", "mix", "signs", "terms", "words"]
+__all__ = ["END", "NGRAM", "STOP", "WORD", "Terms", "batches", "mix", "signs", "terms", "words"]
 
 WORD, STOP, NGRAM, END = range(4)  # kinds of features: a word, a function word, an n-gram, the n-gram that ends a word
 
@@ -31,6 +31,8 @@ _RUN = re.compile(
     "[\u0e00-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
 )
+_PIECE = 1 << 15  # characters normalized and searched in one call, which lets no other thread run: a few milliseconds
+_CUT = re.compile(r"[\x00-/:-@\[-`{-\x7f。、，！？]")  # never inside a token, nor composed with what stands before it
 _LONGEST = 64  # characters of a token; a longer one, as a run without spaces may be, is taken in pieces
 _STOP_WORDS = """a about above after again against all also am an and any are as at be because been before being below
 between both but by can could did do does doing down during each few for from further had has have having he her here
@@ -91,12 +93,36 @@ def words(text: str) -> list[str]:
         >>> words("Ｈello, Größe 대통령은 🙂!")
         ['hello', 'grösse', '대통령은', '🙂']
     """
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    tokens: list[str] = _TOKEN.findall(text.casefold())
+    tokens: list[str] = []
+    for piece in [text] if len(text) <= _PIECE else _pieces(text):
+        normal = piece if piece.isascii() else unicodedata.normalize("NFKC", piece)
+        tokens += _TOKEN.findall(normal.casefold())
     if any(len(token) > _LONGEST for token in tokens):
         tokens = [token[i : i + _LONGEST] for token in tokens for i in range(0, len(token), _LONGEST)]
     return tokens
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A long text in pieces that have, one after another, its tokens."""
+    start = 0
+    for end in range(_PIECE, len(text), _PIECE):
+        cut = _CUT.search(text, end, end + _PIECE)
+        if cut is not None:  # or the piece grows on, as in a run of letters
+            yield text[start : cut.start()]
+            start = cut.start()
+    yield text[start:]
+
+
+def batches(texts: Sequence[str], count: int, characters: int = 1 << 19) -> Iterator[slice]:
+    """Slices of texts, of so many texts and about so many characters at most; a longer text is one by itself."""
+    start = size = 0
+    for place, text in enumerate(texts):
+        if place > start and (place - start >= count or size + len(text) > characters):
+            yield slice(start, place)
+            start, size = place, 0
+        size += len(text)
+    if start < len(texts):
+        yield slice(start, len(texts))
 
 
 def stem(word: str) -> str:

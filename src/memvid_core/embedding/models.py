@@ -8,7 +8,7 @@ from typing import Any
 from memvid_core.embedding.adapters import CallableEmbedder, EncodeEmbedder
 from memvid_core.embedding.builtin import HashingEmbedder
 from memvid_core.embedding.protocol import Embedder
-from memvid_core.errors import EmbeddingError, InvalidInputError, MissingExtraError
+from memvid_core.errors import Action, EmbeddingError, Hint, InvalidInputError, MissingExtraError
 
 __all__ = ["load_model"]
 
@@ -85,8 +85,8 @@ def _import(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f"this embedder needs the package {extra}, which cannot be imported ({error});"
-            f" install it with: pip install 'memvid-core[{extra}]'"
+            f"this embedder needs the package {extra}, which cannot be imported ({error})",
+            hint=Hint(Action.INSTALL_EXTRA, {"extra": extra}),
         ) from error
 
 

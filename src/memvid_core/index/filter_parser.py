@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from memvid_core.errors import FilterError
+from memvid_core.values import DEEPEST, plain, replacement, shortened
 
 __all__ = ["ID", "MAX_DEPTH", "And", "Filter", "Leaf", "Node", "Not", "Or", "parse_filter"]
 
 ID: Final = "$id"
 MAX_DEPTH: Final = 32  # SQLite's parser stack has 100 entries; a condition needs about 50, a level 1 to 3
-_MAX_VALUE_DEPTH: Final = 64
 MAX_PATTERN_BYTES: Final = 50_000  # SQLITE_MAX_LIKE_PATTERN_LENGTH
 _MAX_INT: Final = 2**1023  # what a double can still be compared with
 
@@ -166,8 +166,7 @@ def _member(key: object, value: Any, at: str, outer: str, depth: int) -> Node:
         if key in _OPERATORS:
             raise FilterError(f"{key} at {outer} needs a field: {{'field': {{{key!r}: ...}}}}")
         raise _unknown(key, outer, (*_GROUPS, ID))
-    _scalar(key, at)  # a name that is not valid Unicode names nothing
-    return _field(key, value, at, depth)
+    return _field(_string(key, at), value, at, depth)  # a name that is not valid Unicode names nothing
 
 
 def _field(path: str, value: Any, at: str, depth: int) -> Node:
@@ -201,7 +200,10 @@ def _unknown(name: str, at: str, known: tuple[str, ...]) -> FilterError:
 
 
 def _show(value: object) -> str:
-    text = json.dumps(value) if isinstance(value, str) else repr(value)
+    try:
+        text = json.dumps(value) if isinstance(value, str) else repr(value)
+    except RecursionError:
+        text = "a value nested too deep to show"
     text = text if len(text) <= 80 else f"{text[:77]}..."
     return text if isinstance(value, str) else f"{text} ({type(value).__name__})"
 
@@ -211,40 +213,40 @@ def _show(value: object) -> str:
 
 def _scalar(value: Any, at: str) -> bool | int | float | str | None:
     """The operand as a plain JSON scalar; NumPy scalars and enums of str or int are taken for what they hold."""
-    if not isinstance(value, bool | int | float | str | None) and hasattr(value, "dtype") and hasattr(value, "item"):
-        value = value.item()
+    value = plain(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        number = operator.index(value)
-        if abs(number) >= _MAX_INT:
+        if abs(value) >= _MAX_INT:
             raise FilterError(f"the integer at {at} is too large to compare with; use one below 2**1023")
-        return int(number)
+        return value
     if isinstance(value, float):
         if not math.isfinite(value):
             raise FilterError(f"{at} is {value!r}, which equals nothing and has no order; use a finite number")
-        return float(value)
+        return value
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError as exc:
             raise FilterError(f"the string at {at} is not valid Unicode: {exc.reason} at position {exc.start}") from exc
-        return str.__str__(value)
-    hint = "; use .isoformat() or .timestamp(), as the metadata does" if hasattr(value, "isoformat") else ""
-    raise FilterError(f"{at} cannot be compared with {_show(value)}{hint}")
+        return value
+    raise FilterError(f"{shortened(at)} cannot be compared with {_show(value)}{replacement(value)}")
 
 
-def _value(value: Any, at: str, depth: int = 0) -> Any:
-    """The operand as plain JSON, lists and dicts included."""
-    if depth > _MAX_VALUE_DEPTH:
-        raise FilterError(f"the value at {at} is nested deeper than {_MAX_VALUE_DEPTH} levels")
-    if isinstance(value, list | tuple):
-        return [_value(item, at, depth + 1) for item in value]
+def _value(value: Any, at: str, above: tuple[int, ...] = ()) -> Any:
+    """The operand as plain JSON, lists and dicts included; ``above`` are the ids of those that it is in."""
+    if not isinstance(value, list | tuple | Mapping):
+        return _scalar(value, at)
+    if id(value) in above:
+        raise FilterError(f"the list or dict at {shortened(at)} contains itself")
+    if len(above) >= DEEPEST:
+        raise FilterError(f"the value at {shortened(at)} is nested deeper than {DEEPEST} levels")
+    within = (*above, id(value))
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise FilterError(f"the dict at {at} has a key that is no string; metadata has only string keys")
-        return {str(_scalar(key, at)): _value(item, at, depth + 1) for key, item in value.items()}
-    return _scalar(value, at)
+            raise FilterError(f"the dict at {shortened(at)} has a key that is no string; metadata has only string keys")
+        return {str(_scalar(key, at)): _value(item, f"{at}[{_show(key)}]", within) for key, item in value.items()}
+    return [_value(item, f"{at}[{i}]", within) for i, item in enumerate(value)]
 
 
 def _values(value: Any, at: str) -> list[Any]:

@@ -16,6 +16,7 @@ import msgspec
 
 from memvid_core.index.filter_functions import NUL_SIGN, fold
 from memvid_core.index.filter_parser import ID, Leaf
+from memvid_core.values import plain
 
 __all__ = ["Sql", "condition", "joined", "member", "value_at"]
 
@@ -41,6 +42,7 @@ def value_at(path: str, *, alias: str = "r") -> Sql:
 
     A key that is spelt exactly like the path comes first; without it, dots lead into nested dicts.
     """
+    path = plain(path)  # a subclass of str would be formatted by its own rules
     if path == ID:
         return Sql(f"json_quote({alias}.id)")
     document, steps = f"{alias}.metadata", path.split(".")

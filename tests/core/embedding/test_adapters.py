@@ -50,7 +50,7 @@ class NamedEmbeddings(DeterministicFakeEmbedding):
         (MockEmbedding(embed_dim=3, model_name="m"), LlamaIndexEmbedder, "llama-index:MockEmbedding:m"),
         (Sentences("org/model"), EncodeEmbedder, "encode:Sentences:org/model"),
         (embed_all, CallableEmbedder, "callable:embed_all"),
-        (partial(embed_all), CallableEmbedder, "callable:partial"),
+        (partial(embed_all), CallableEmbedder, "callable:embed_all"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )

@@ -7,15 +7,18 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
 
-from memvid_core.embedding import HashingEmbedder
-from memvid_core.embedding.features import STOP, terms, words
+from memvid_core.embedding import HashingEmbedder, features, fitting
+from memvid_core.embedding.features import STOP, batches, terms, words
 from memvid_core.errors import EmbeddingError, InvalidInputError, TextError
 from tests.core.embedding.corpus import TOPICS, texts
 from tests.core.embedding.make_golden import FOLDER, SAMPLES
@@ -207,6 +210,22 @@ def test_equal_texts_are_enough_to_fit():
     assert np.linalg.norm(embedder.embed_query("the same wing")) == pytest.approx(1, abs=1e-5)
 
 
+def test_it_learns_at_a_thousand_records_and_at_four_times_as_many(fitted):
+    plain = HashingEmbedder()
+    assert plain.min_texts_to_fit == 256
+    assert [n for n in range(1, 1_100) if plain.should_learn(n)] == list(range(1_000, 1_100))
+    learnt, moments = 0, []
+    for records in range(256, 200_000):
+        if (fitted if learnt else plain).should_learn(records, learnt):
+            learnt = records
+            moments.append(records)
+    assert moments == [1_000, 4_000, 16_000]
+    assert not fitted.should_learn(999, 256)
+    assert fitted.should_learn(1_024, 256)
+    assert fitted.should_learn(1_000, 0)  # unknown: an old memory says nothing of it
+    assert not fitted.should_learn(10**6, 6_000)
+
+
 def test_words_never_seen_are_told_apart(fitted):
     one, same, other = fitted.embed_documents(["zeppelin hangar", "hangar zeppelin", "quantum chromodynamics"])
     assert one @ same > 0.99
@@ -331,6 +350,122 @@ def test_a_thread_that_fits_never_mixes_with_one_that_embeds(corpus):
             assert any(np.allclose(found, whole, atol=0.02) for whole in either)
     finally:
         thread.join()
+
+
+ALPHABET = "abc XYZ,.<\u0338é\u0301ﬁ가각힣대통령東京タワー。、\u1100\u1161\u11a812_-\n\t🙂ก็हिन्दीßİΣς\ud800"
+
+
+@given(st.lists(st.text(ALPHABET, max_size=30) | st.sampled_from(["가" * 90, "東" * 70, "e\u0301" * 40]), max_size=30))
+def test_a_long_text_in_pieces_has_the_words_of_the_whole(parts):
+    text = "".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        whole = words(text)
+        patch.setattr("memvid_core.embedding.features._PIECE", 16)
+        assert words(text) == whole
+        assert "".join(features._pieces(text)) == text
+
+
+@given(st.lists(st.text(max_size=12), max_size=12), st.integers(1, 5), st.integers(1, 30))
+def test_batches_are_all_texts_in_order_within_their_bounds(batch, count, characters):
+    slices = list(batches(batch, count, characters))
+    assert [text for part in slices for text in batch[part]] == batch
+    for part in slices:
+        assert 1 <= len(batch[part]) <= count
+        assert len(batch[part]) == 1 or sum(map(len, batch[part])) <= characters
+
+
+def test_how_texts_are_batched_changes_no_bit(fitted, corpus, monkeypatch):
+    texts = [*SAMPLES, *corpus[:50], *SAMPLES]
+    expected = [HashingEmbedder(48).embed_documents(texts).tobytes(), fitted.embed_documents(texts).tobytes()]
+    monkeypatch.setattr("memvid_core.embedding.builtin._BATCH", 3)
+    assert expected == [HashingEmbedder(48).embed_documents(texts).tobytes(), fitted.embed_documents(texts).tobytes()]
+
+
+# ---------------------------------------------------------------------------------------- linear algebra and threads
+
+
+@pytest.mark.parametrize("rank", [1, 5, 40])
+@pytest.mark.parametrize("spread", [0, 3, 6])
+def test_a_basis_is_orthonormal_and_spans_what_it_is_a_basis_of(rank, spread):
+    """Also where columns depend on each other, and where singular values are orders of magnitude apart."""
+    random = np.random.default_rng(rank + spread)
+    left = np.linalg.qr(random.standard_normal((300, rank)))[0]
+    right = np.linalg.qr(random.standard_normal((40, rank)))[0]
+    strengths = np.logspace(0, -spread, rank)
+    matrix = ((left * strengths) @ right.T).astype(np.float32)
+    basis = fitting._orthonormal(matrix)
+    assert rank - 1 <= basis.shape[1] <= 40
+    np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-4)
+    np.testing.assert_allclose(basis @ (basis.T @ matrix), matrix, atol=2e-6)
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_fits_keep_blas_to_one_thread_and_give_it_back(corpus, monkeypatch):
+    """In any thread, also where several fit at once or one fails."""
+    before, inside, latent = blas_threads(), [], fitting._latent
+
+    def watched(*args):
+        inside.extend(blas_threads())
+        if len(inside) > 3 * len(before):
+            raise MemoryError
+        return latent(*args)
+
+    monkeypatch.setattr(fitting, "_latent", watched)
+    with ThreadPoolExecutor(4) as pool:
+        fits = [pool.submit(HashingEmbedder(16).fit, corpus) for _ in range(5)]
+    assert [type(fit.exception()) for fit in fits].count(MemoryError) == 2
+    assert set(inside) == {1}
+    assert blas_threads() == before
+
+
+def longest_hold(work):
+    """The longest time, in seconds, that another thread waited for the interpreter while the work ran."""
+    worst, interval = 0.0, sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)  # what is left is calls that do not let go of it
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(work)
+            while not running.done():
+                began = time.perf_counter()
+                wait([running], 0.001)
+                worst = max(worst, time.perf_counter() - began - 0.001)
+            running.result()
+    finally:
+        sys.setswitchinterval(interval)
+    return worst
+
+
+def spin():
+    """Half a second of Python that lets go of the interpreter as often as it can."""
+    end = time.perf_counter() + 0.5
+    while time.perf_counter() < end:
+        pass
+
+
+@pytest.mark.parametrize("case", ["short texts", "one long text", "long texts without spaces", "fit", "fit of repeats"])
+def test_the_event_loop_gets_its_turn(case):
+    """No call holds the interpreter for long; on a busy machine, not much longer than Python itself has to wait."""
+    random = np.random.default_rng(3)
+    vocabulary = [f"w{number}" for number in range(20_000)]
+    short = [" ".join(vocabulary[place] for place in row) for row in random.integers(0, 20_000, (10_000, 12))]
+    embedder = HashingEmbedder()
+    work = {
+        "short texts": lambda: embedder.embed_documents(short),
+        "one long text": lambda: embedder.embed_documents([" ".join(short) * 3 + " é"]),
+        "long texts without spaces": lambda: embedder.embed_documents(["東京都庁舎へ行く。" * 100_000] * 2),
+        "fit": lambda: embedder.fit(short),
+        "fit of repeats": lambda: embedder.fit(short[:200] * 20),
+    }[case]
+    embedder.embed_query("loads what is loaded once")
+    tries = []
+    for _ in range(5):
+        tries.append(longest_hold(work) - longest_hold(spin))
+        if tries[-1] < 0.03:
+            return
+    raise AssertionError(f"held the interpreter for {min(tries):.3f} s in the best of {len(tries)} tries")
 
 
 def test_importing_loads_nothing_heavy():

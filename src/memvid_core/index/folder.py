@@ -21,7 +21,7 @@ from memvid_core.index.columns import MetadataColumns
 from memvid_core.index.lexical import LexicalIndex
 from memvid_core.index.placement import Placement
 from memvid_core.index.rows import StoredDtype
-from memvid_core.index.vectors import VectorIndex
+from memvid_core.index.vectors import IndexStaleError, VectorIndex
 
 __all__ = ["Change", "IndexFolder"]
 
@@ -78,6 +78,7 @@ class IndexFolder:
         self._identity = self._on_disk()
         self._placements: dict[int, Placement] = {}
         self._vectors: VectorIndex | None = None
+        self._vector_rows = 0  # that the catalog counts, as read in the transaction that is open
         self._lexical: LexicalIndex | None = None
         self._closed = False
 
@@ -126,6 +127,9 @@ class IndexFolder:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One process at a time changes the index; the catalog's cursor says how far all of it reaches."""
         with self.catalog.transaction() as connection:
+            # Asked of the connection that writes, so it counts what this transaction has changed itself.
+            found = connection.execute("SELECT value FROM state WHERE key = 'vector_rows'").fetchone()
+            self._vector_rows = 0 if found is None else int(found[0])
             yield connection
 
     @property
@@ -166,10 +170,19 @@ class IndexFolder:
         self.catalog.set_state("boot", _boot())
 
     def stage_vectors(self, first_row: int, stop: int, vectors: Vectors) -> None:
-        """Put the vectors of rows [``first_row``, ``stop``) in place; nobody sees them before :meth:`apply` says so."""
+        """Put the vectors of rows [``first_row``, ``stop``) in place; nobody sees them before :meth:`apply` says so.
+
+        Call it inside a transaction. Rows that the catalog does not count, of a write that never finished, are
+        overwritten.
+
+        Raises:
+            IndexStaleError: The catalog counts rows that are to be written.
+        """
+        start = self._vector_rows
+        if start > first_row:
+            raise IndexStaleError(f"vectors of row {first_row} are in the index, which counts {start}; rebuild it")
         dimension = vectors[0][1].shape[1]
         index = self._vectors or self._open_vectors(dimension)
-        start = min(index.rows, first_row)
         if start == first_row and len(vectors) == 1 and len(vectors[0][0]) == stop - start:
             index.extend(start, vectors[0][1])
         else:  # rows without a vector are zero, and masked out of every search
@@ -185,6 +198,7 @@ class IndexFolder:
             self.stage_vectors(change.first_row, change.commit.rows, change.vectors)
         self.catalog.set_state("dimension", str(change.vectors[0][1].shape[1]).encode())
         self.catalog.set_state("vector_rows", str(change.commit.rows).encode())
+        self._vector_rows = change.commit.rows
 
     def vectors(self, *, again: bool = False) -> VectorIndex | None:
         """The vector index as far as the catalog says it reaches, or None while there are no vectors.
@@ -197,9 +211,7 @@ class IndexFolder:
             if dimension is None:
                 return None
             index = self._vectors or self._open_vectors(dimension)
-            rows = int(self.catalog.state("vector_rows") or 0)
-            if index.rows < rows:
-                index.sync(rows)
+            index.sync(int(self.catalog.state("vector_rows") or 0))
         return self._vectors
 
     def _assert_open(self) -> None:
@@ -210,9 +222,6 @@ class IndexFolder:
         self._assert_open()
         folder = None if self.folder is None else self.folder / "vectors"
         self._vectors = VectorIndex(dimension, folder=folder, dtype=self._dtype, strategy=self._strategy)
-        rows = int(self.catalog.state("vector_rows") or 0)
-        if rows and self._vectors.rows < rows:
-            self._vectors.sync(rows)
         return self._vectors
 
     def placement(self, kind: int) -> Placement:
@@ -262,6 +271,7 @@ class IndexFolder:
         cursor = self.cursor
         unsynced = cursor is not None and cursor != self.catalog.state("synced")
         if self._vectors is not None and (unsynced or self._strategy == "ivf"):  # lists are made by searching, too
+            self._vectors.sync(int(self.catalog.state("vector_rows") or 0))
             self._vectors.flush()
         if unsynced:
             with self.transaction():

@@ -73,12 +73,14 @@ class VectorIndex:
         self.dimension = dimension
         self.strategy: StrategyName = strategy
         self._writable = writable
+        self._alone = folder is None  # nobody else can write these rows
         self._lock = threading.RLock()
         self._store: RowStore = (
             RamRows(dimension, dtype) if folder is None else FileRows(folder, dimension, dtype, writable=writable)
         )
         self._search = self._choose(strategy, folder)
         self._rows = 0
+        self._final = 0  # rows that a catalog counts: nobody writes them again
         self._closed = False
 
     def _choose(self, strategy: StrategyName, folder: Path | None) -> SearchStrategy:
@@ -105,14 +107,18 @@ class VectorIndex:
     def extend(self, first_row: int, vectors: NDArray[Any]) -> None:
         """Write rows ``first_row``, ``first_row + 1`` ...; what stood at and after ``first_row`` is gone.
 
+        Whoever calls this is the only one that writes the folder meanwhile; what others wrote before is taken from the
+        files, whatever this object knew.
+
         Args:
-            first_row: At most ``rows``; less when a failed commit is written anew.
+            first_row: How many rows the catalog counts.
             vectors: (n, dimension), of any length; an all-zero row stands for a record without a vector.
 
         Raises:
             DimensionError: Another number of components.
             VectorError: NaN or infinite components.
-            InvalidInputError: ``first_row`` would leave a hole.
+            IndexStaleError: There are fewer rows than ``first_row``, or their files are not what was written.
+            InvalidInputError: ``first_row`` is negative.
             ReadOnlyError: The index was opened for reading.
             StorageError: The disk refused.
         """
@@ -121,33 +127,34 @@ class VectorIndex:
             self._assert_open()
             if not self._writable:
                 raise ReadOnlyError("this vector index was opened for reading; open it with writable=True to extend it")
-            if not 0 <= first_row <= self._rows:
-                raise InvalidInputError(f"first_row {first_row} leaves a hole: the index holds {self._rows} rows")
-            # Rows that are being replaced must not be found while they are half written.
-            self._rows = first_row
+            # From here on rows that are being replaced are not found while they are half written.
+            self._take(first_row)
             self._store.write(first_row, unit)
             self._search.extend(first_row, unit)
             self._rows = first_row + len(unit)
 
     def sync(self, rows: int) -> None:
-        """Take the rows that a writer committed, in this process or another.
+        """Take the rows that a writer committed, in this process or another; files are read, never changed.
 
         Args:
             rows: How many the catalog says there are.
 
         Raises:
-            IndexStaleError: The files hold fewer; rebuild them from the journal.
+            IndexStaleError: The files hold fewer, or are others; rebuild them from the journal.
+            InvalidInputError: ``rows`` is negative.
         """
         with self._lock:
             self._assert_open()
-            if rows < 0:
-                raise InvalidInputError(f"rows {rows} is negative")
-            if rows > self._store.available():
-                raise IndexStaleError(
-                    f"the vector index holds {self._store.available()} rows where the catalog counts {rows}; rebuild it"
-                )
-            self._search.sync(rows)
-            self._rows = rows
+            self._take(rows)
+
+    def _take(self, rows: int) -> None:
+        """Go on from ``rows`` rows; those that were not known to be committed may have become another's."""
+        if rows < 0:
+            raise InvalidInputError(f"rows {rows} is negative")
+        self._store.sync(rows)
+        self._rows = min(self._rows, rows)
+        self._search.sync(rows, rows if self._alone else min(self._final, rows))
+        self._rows = self._final = rows
 
     def search(
         self, query: NDArray[Any], k: int, mask: NDArray[np.bool_] | None = None
@@ -212,7 +219,9 @@ class VectorIndex:
         return np.array(store.read(wanted))
 
     def flush(self) -> None:
-        """Force what was written to the disk.
+        """Force what was written to the disk, and save what only speeds up the searches of who opens it next.
+
+        Whoever calls this is the only one that writes the folder meanwhile, and has synced to what the catalog counts.
 
         Raises:
             StorageError: The disk refused.

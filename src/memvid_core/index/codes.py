@@ -23,7 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import StorageError
-from memvid_core.index.growing import GrowingFile, IndexStaleError, Proof, load_arrays, row_sums, save_arrays
+from memvid_core.index.growing import (
+    GrowingFile,
+    IndexStaleError,
+    Proof,
+    factors,
+    load_arrays,
+    numbered,
+    save_arrays,
+    words_of,
+)
 from memvid_core.index.rows import Matrix
 
 __all__ = [
@@ -55,7 +64,7 @@ _TOP_LEVEL: Final = 127
 _EIGEN_DIMENSION: Final = 768  # above it a full eigendecomposition takes longer than a few subspace iterations
 _SEED: Final = 0x6D656D76
 _SUM_BYTES: Final = 8
-_CHECK_ROWS: Final = 4096  # a power of two, so that they lie in one block when they begin where the last ones ended
+_CHECK_ROWS: Final = 4096  # whose levels are compared with their checksums at once: 1 MB
 
 
 class Question(NamedTuple):
@@ -250,15 +259,17 @@ class FileCodes:
 
     def __init__(self, folder: Path, generation: int, width: int, *, writable: bool, create: bool = True) -> None:
         self._width = width
-        self._signs, self._levels, self._sums = files = [
+        self._signs, self._levels, self._sums = self._files = [
             GrowingFile(path, writable=writable, create=create) for path in _files(folder, generation)
         ]
-        self._proof = Proof(*files)
+        self._proof = Proof(self._signs, self._levels)
+        self._stamps: list[tuple[int, int]] = []
 
     def write(self, first_row: int, signs: Codes, levels: Levels) -> None:
         """Store codes from ``first_row`` on."""
         blocks = _block_count(first_row + len(signs))
-        with self._proof.writing(first_row):
+        self._proof.forget(first_row)
+        with self._proof:
             self._signs.reserve(blocks * _BLOCK_BYTES)
             self._levels.reserve(blocks * BLOCK_ROWS * self._width)
             for block, start, part in _parts(first_row, signs):
@@ -271,7 +282,7 @@ class FileCodes:
                         self._signs.write(at + word * BLOCK_ROWS * 8, words[word].data.cast("B"))
             if len(levels):
                 self._levels.write(first_row * self._width, levels.data.cast("B"))
-                sums = _sums(first_row, signs, levels)
+                sums = _sums(first_row, signs.T, levels)
                 self._sums.write(first_row * _SUM_BYTES, sums.data.cast("B"))
 
     def blocks(self, rows: int) -> Codes:
@@ -287,8 +298,9 @@ class FileCodes:
     def holds(self, rows: int) -> bool:
         """Whether the files are long enough for so many rows."""
         blocks = _block_count(rows)
-        signs, levels = blocks * _BLOCK_BYTES, blocks * BLOCK_ROWS * self._width
-        long_enough = self._signs.size() >= signs and self._levels.size() >= levels
+        self._stamps = [self._signs.stamp(), self._levels.stamp()]
+        (signs, _), (levels, _) = self._stamps
+        long_enough = signs >= blocks * _BLOCK_BYTES and levels >= blocks * BLOCK_ROWS * self._width
         return long_enough and self._sums.size() >= rows * _SUM_BYTES
 
     def sync(self, rows: int) -> None:
@@ -299,7 +311,7 @@ class FileCodes:
         """
         if not self.holds(rows):
             raise IndexStaleError(f"{self._signs.path} has no codes of {rows} rows, which were committed; rebuild it")
-        self._proof.grown(rows)
+        self._proof.sync(rows, self._stamps)
 
     def check(self, rows: int) -> None:
         """Compare rows with their checksums, those that were not since another process changed the files.
@@ -313,39 +325,47 @@ class FileCodes:
         began = time.monotonic()
         signs, levels = self.blocks(rows), self.levels(rows)
         wanted = self._sums.mapped(rows * _SUM_BYTES)[: rows * _SUM_BYTES].view(np.uint64)
-        for start in range(known, rows, _CHECK_ROWS):
-            stop = min(start + _CHECK_ROWS, rows)
+        start = known
+        while start < rows:
             block, within = divmod(start, BLOCK_ROWS)
-            stop = min(stop, (block + 1) * BLOCK_ROWS)
-            some = signs[block, :, within : within + stop - start].T
+            stop = min(start + _CHECK_ROWS, (block + 1) * BLOCK_ROWS, rows)
+            some = signs[block, :, within : within + stop - start]
             wrong = np.flatnonzero(_sums(start, some, levels[start:stop]) != wanted[start:stop])
             if len(wrong):
                 raise IndexStaleError(
                     f"the codes of row {start + wrong[0]} in {self._signs.path.parent} are not what was written; "
                     "rebuild the index"
                 )
+            start = stop
         self._proof.found(rows, time.monotonic() - began)
 
     def flush(self) -> None:
         """Force the codes to the disk."""
-        for file in (self._signs, self._levels, self._sums):
+        for file in self._files:
             file.flush()
 
     def close(self) -> None:
         """Close the files."""
-        for file in (self._signs, self._levels, self._sums):
+        for file in self._files:
             file.close()
 
     @property
     def nbytes(self) -> int:
         """Size of the files."""
-        return self._signs.size() + self._levels.size() + self._sums.size()
+        return sum(file.size() for file in self._files)
 
 
-def _sums(first_row: int, signs: Codes, levels: Levels) -> NDArray[np.uint64]:
-    """One checksum a row, of its signs and levels."""
-    numbers = np.arange(first_row, first_row + len(signs))
-    return row_sums(signs, numbers) * np.uint64(3) + row_sums(levels, numbers)
+def _sums(first_row: int, words: Codes, levels: Levels) -> NDArray[np.uint64]:
+    """One checksum a row, of its signs, (4, n), and its levels."""
+    numbers = np.arange(first_row, first_row + len(levels))
+    wide = words_of(levels)
+    weights = factors(WORDS + wide.shape[1])
+    if len(levels) == 1:
+        return numbered(np.vecdot(np.concatenate((words.T, wide), axis=1), weights), numbers)
+    sums = np.vecdot(wide, weights[WORDS:])
+    for word, weight in zip(words, weights, strict=False):
+        sums += word * weight
+    return numbered(sums, numbers)
 
 
 def _files(folder: Path, generation: int) -> tuple[Path, Path, Path]:

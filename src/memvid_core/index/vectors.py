@@ -8,6 +8,7 @@ same order.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -15,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, DimensionError, InvalidInputError, QueryError, ReadOnlyError
+from memvid_core.index.catalog import FrameRow
 from memvid_core.index.exact import ExactSearch, SearchStrategy, SklearnSearch, best
 from memvid_core.index.ivf import IvfSearch
+from memvid_core.index.pictures import Pictures, VideoRows
 from memvid_core.index.quantized import AUTO_FLOATS, QuantizedSearch
 from memvid_core.index.rows import FileRows, IndexStaleError, RamRows, RowStore, StoredDtype, normalised
 
@@ -42,6 +45,7 @@ class VectorIndex:
         writable: Whether ``extend`` may be called; a reader never creates or changes a file.
         strategy: "auto" (exact while rows are few, then quantised), or one by name: "exact", "sklearn"
             (``sklearn.neighbors.NearestNeighbors``), "quantized", "ivf" (lists around centroids).
+        pictures: The video that the same rows are stored in, from which a large index reads them.
 
     Raises:
         InvalidInputError: A dimension, dtype or strategy that does not exist.
@@ -63,6 +67,7 @@ class VectorIndex:
         dtype: StoredDtype = "float16",
         writable: bool = True,
         strategy: StrategyName = "auto",
+        pictures: Pictures | None = None,
     ) -> None:
         if not 1 <= dimension <= MAX_DIMENSION:
             raise InvalidInputError(f"dimension {dimension} is not in 1..{MAX_DIMENSION}")
@@ -75,9 +80,13 @@ class VectorIndex:
         self._writable = writable
         self._alone = folder is None  # nobody else can write these rows
         self._lock = threading.RLock()
-        self._store: RowStore = (
-            RamRows(dimension, dtype) if folder is None else FileRows(folder, dimension, dtype, writable=writable)
-        )
+        self._store: RowStore
+        if folder is None:
+            self._store = RamRows(dimension, dtype)
+        elif pictures is None:
+            self._store = FileRows(folder, dimension, dtype, writable=writable)
+        else:
+            self._store = VideoRows(folder, dimension, dtype, writable=writable, pictures=pictures)
         self._search = self._choose(strategy, folder)
         self._rows = 0
         self._final = 0  # rows that a catalog counts: nobody writes them again
@@ -133,11 +142,12 @@ class VectorIndex:
             self._search.extend(first_row, unit)
             self._rows = first_row + len(unit)
 
-    def sync(self, rows: int) -> None:
+    def sync(self, rows: int, settled: int = 0) -> None:
         """Take the rows that a writer committed, in this process or another; files are read, never changed.
 
         Args:
             rows: How many the catalog says there are.
+            settled: How many of them the catalog says are read from the video.
 
         Raises:
             IndexStaleError: The files hold fewer, or are others; rebuild them from the journal.
@@ -145,7 +155,44 @@ class VectorIndex:
         """
         with self._lock:
             self._assert_open()
+            if isinstance(self._store, VideoRows):
+                self._store.follow(settled)
+            elif settled:
+                raise IndexStaleError(
+                    f"{settled} rows are to be read from a video that is not there; rebuild the index"
+                )
             self._take(rows)
+
+    def settle(self, frames: Sequence[FrameRow]) -> int:
+        """Read rows from the video from now on that lie there in enough number, instead of from a copy.
+
+        Whoever calls this is the only one that writes the folder meanwhile, has synced to what the catalog counts, and
+        notes in the catalog what it returns.
+
+        Args:
+            frames: The frames of vectors from row ``settled`` on, in the order of their rows.
+
+        Returns:
+            How many rows are read from the video.
+        """
+        with self._lock:
+            self._assert_open()
+            store, rows = self._store, self._final
+            if not isinstance(store, VideoRows):
+                return 0
+            return store.settle(frames, rows)
+
+    @property
+    def due(self) -> int:
+        """In how many frames, at most, the newest rows must lie for :meth:`settle` to pay; 0 where it does not."""
+        store, rows = self._store, self._final
+        large = isinstance(store, VideoRows) and rows * self.dimension >= AUTO_FLOATS
+        return store.due(rows) if large and isinstance(store, VideoRows) else 0
+
+    @property
+    def settled(self) -> int:
+        """How many rows are read from the video."""
+        return self._store.settled if isinstance(self._store, VideoRows) else 0
 
     def _take(self, rows: int) -> None:
         """Go on from ``rows`` rows; those that were not known to be committed may have become another's."""

@@ -232,6 +232,10 @@ class VideoFile:
             return None
         return head
 
+    def coded(self, offsets: Sequence[int], size: int) -> list[bytes]:
+        """Read ``size`` bytes of the file from each offset, as they lie there; fewer at its end."""
+        return [self._file.read(offset, size) for offset in offsets]
+
     def read(self, number: int, place: FramePosition) -> bytes:
         """The payload of frame ``number``: one positional read and one decode.
 

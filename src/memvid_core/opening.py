@@ -14,8 +14,8 @@ from typing import Any, get_args
 
 from memvid_core import maintenance
 from memvid_core.atomic import appearing
-from memvid_core.embedding import Embedder, FittableEmbedder, as_embedder
-from memvid_core.errors import EmbedderMismatchError, InvalidInputError, MemoryExistsError, MemoryNotFoundError
+from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, as_embedder, choose_embedder
+from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError
 from memvid_core.generation import View
 from memvid_core.index.folder import IndexFolder
 from memvid_core.journal import Journal
@@ -24,11 +24,9 @@ from memvid_core.validation import check_unicode
 from memvid_core.video import get_codec
 from memvid_core.writing import VectorType
 
-__all__ = ["GIVEN", "IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
+__all__ = ["IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
 
 IN_RAM = ":memory:"
-GIVEN = "given"
-"""The embedder that a memory records if its vectors always come with its records: any embedder may open it later."""
 StrPath = str | os.PathLike[str]
 
 
@@ -65,7 +63,11 @@ def create(
     check_unicode(description, "the description")
     # On disk, half precision costs nothing that a search can see; in RAM, nothing is saved by rounding what was given.
     kept: VectorType = vectors or ("float64" if in_ram else "float16")
-    made = None if _is_given(embedder) else _own(as_embedder(embedder, exact=kept == "float64"))
+    made = (
+        None
+        if embedder == GIVEN and isinstance(embedder, str)
+        else _own(as_embedder(embedder, exact=kept == "float64"))
+    )
     if kept not in get_args(VectorType):
         raise InvalidInputError(f"vectors is one of {', '.join(get_args(VectorType))}, not {kept!r}")
     if made is None and kept == "none":
@@ -126,7 +128,8 @@ def open_existing(
     file = _real(path)
     journal = Journal.open(file, mode)  # a path that is no memory fails before an index folder appears
     try:
-        chosen = _matching(embedder, journal.header.embedder, journal.header.vectors, force=force)
+        exact = journal.header.vectors == "float64"
+        chosen = choose_embedder(embedder, journal.header.embedder, has_vectors=True, exact=exact, force=force)
         root = _index_root(file, index_dir)
         replica = Replica(journal, mode, root, embedder=chosen, timeout=wait, show_progress=show_progress, ivf=ivf)
         try:
@@ -188,27 +191,3 @@ def _own(embedder: Embedder) -> Embedder:
     if embedder.fitted:
         copy.load(embedder.dump())
     return copy
-
-
-def _matching(embedder: object, recorded: str, vectors: str, *, force: bool) -> Embedder | None:
-    """The embedder to use for a memory that ``recorded`` wrote; None if it is not the built-in one and none is given.
-
-    Raises:
-        EmbedderMismatchError: It is another one, and not forced.
-    """
-    if _is_given(embedder):
-        return None
-    chosen = as_embedder(embedder, exact=vectors == "float64")
-    if chosen.name == recorded or force or (recorded == GIVEN and embedder is not None):
-        return chosen.clone() if isinstance(chosen, FittableEmbedder) else chosen
-    if embedder is None:
-        return None
-    raise EmbedderMismatchError(
-        f"this memory was written by {recorded!r} and {chosen.name!r} was given; their vectors cannot be compared. "
-        "Open it with the first, or pass force=True if they are the same model"
-    )
-
-
-def _is_given(embedder: object) -> bool:
-    """Whether the caller brings every vector."""
-    return isinstance(embedder, str) and embedder == GIVEN

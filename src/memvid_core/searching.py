@@ -21,7 +21,7 @@ from memvid_core.index.lexical import LexicalIndex
 from memvid_core.model import Hit, Recency, Record
 from memvid_core.progress import progress
 from memvid_core.replica import Replica
-from memvid_core.validation import check_count
+from memvid_core.validation import check_answer, check_count
 
 __all__ = ["Fusion", "Mode", "Query", "Rerank", "Searcher", "Where"]
 
@@ -293,7 +293,7 @@ class Searcher:
             kept: list[int] = []
             for place, row in enumerate(ranked.rows.tolist()):
                 if row not in accepted:
-                    accepted[row] = bool(where(view.generation.record(row)))
+                    accepted[row] = check_answer(where(view.generation.record(row)))
                 if accepted[row]:
                     kept.append(place)
                 if len(kept) == wanted:

@@ -12,12 +12,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding import Embedder, FittableEmbedder, as_embedder
+from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, as_embedder, same_embedder
 from memvid_core.errors import EmbedderMismatchError, InvalidInputError, MemoryFileError, VectorError
 from memvid_core.journal import Batch, Cursor, Entry, Header, Journal
 from memvid_core.journal.compaction import rewrite
 from memvid_core.model import Damage
-from memvid_core.opening import GIVEN
 from memvid_core.video import FrameCodec
 from memvid_core.writing import VectorType
 
@@ -65,7 +64,7 @@ class Replayed(Journal):
         if wanted == "none" or self.header.vectors != "none":
             return
         self.embedder = as_embedder(embedder)
-        if self.embedder.name != recorded:
+        if not same_embedder(self.embedder, recorded):
             raise EmbedderMismatchError(
                 f"this memory stores no vectors and was written by {recorded!r}; to store them, give that embedder "
                 f"and not {self.embedder.name!r}, or keep vectors='none'"

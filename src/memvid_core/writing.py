@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
@@ -11,11 +12,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from memvid_core.committing import NewRecords
-from memvid_core.embedding import Embedder, FittableEmbedder, check_vectors
-from memvid_core.errors import DimensionError, EmbeddingError, InvalidInputError, RecordNotFoundError, VectorError
+from memvid_core.embedding import Embedder, FittableEmbedder, HashingEmbedder, check_vectors
+from memvid_core.errors import (
+    DimensionError,
+    EmbeddingError,
+    InvalidInputError,
+    MemvidError,
+    RecordNotFoundError,
+    VectorError,
+)
 from memvid_core.generation import View
 from memvid_core.indexing import metadata_json
 from memvid_core.journal import Batch
+from memvid_core.model import Record
 from memvid_core.replica import Replica
 from memvid_core.threads import WriterThread, run_in_thread
 from memvid_core.validation import check_ids, check_metadata, check_texts, encode_records, wanted_ids
@@ -27,6 +36,8 @@ Metadata = Mapping[str, Any]
 GivenVectors = ArrayLike | Sequence[ArrayLike | None]
 
 _FLOAT16_MAX = 65504.0
+_FEWEST, _MOST = 1_000, 100_000  # rows of a memory whose embedder learns by itself
+_SAME = 0.02  # how far a stored component may be from the one that was embedded, for rounding to int8
 
 
 @dataclass
@@ -76,6 +87,7 @@ class Writer:
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
+        self._not_due = -1  # so many records were found not to be the embedder's own
         self._kind: VectorType = replica.journal.header.vectors  # type: ignore[assignment]
         assert self._kind in get_args(VectorType)
 
@@ -89,7 +101,11 @@ class Writer:
     ) -> list[str]:
         """Write one commit, as :meth:`memvid_core.Memory.add` describes it."""
         prepared = self.prepare(texts, metadata, ids, delete, learn=vectors is None)
-        return self.store(prepared, self.given(prepared, vectors) if self._is_given(prepared, vectors) else None)
+        if self._is_given(prepared, vectors):
+            return self.store(prepared, self.given(prepared, vectors))
+        added = self.store(prepared)
+        self._learn_if_due()
+        return added
 
     async def aadd(
         self,
@@ -107,7 +123,9 @@ class Writer:
             given = await run_in_thread(self.given, prepared, vectors)
             return await thread.run(self.store, prepared, given)
         made = await self._needed(prepared.embedder).aembed_documents(prepared.texts)
-        return await thread.run(partial(self.store, prepared, embedded=made))
+        added = await thread.run(partial(self.store, prepared, embedded=made))
+        await thread.run(self._learn_if_due)
+        return added
 
     @staticmethod
     def _is_given(prepared: Prepared, vectors: GivenVectors | None) -> bool:
@@ -246,6 +264,43 @@ class Writer:
             return matrix.astype(np.float16), places
         return matrix, places
 
+    def _learn_if_due(self) -> None:
+        """Let the embedder learn once there is something to learn from; it is not due again if it fails."""
+        view = self._replica.view
+        if not _FEWEST <= view.rows <= _MOST or not isinstance(view.embedder, HashingEmbedder):
+            return
+        if self._replica.journal.header.codec != "pcm" or not self._is_due(view):  # pictures of symbols cost too much
+            return
+        with suppress(MemvidError), self._replica.writing() as view:
+            if self._is_due(view):
+                self._learn(view)
+
+    def _is_due(self, view: View) -> bool:
+        embedder = view.embedder
+        assert isinstance(embedder, HashingEmbedder)
+        number = self._replica.index.catalog.model_number(view.commit)
+        learned = None if number is None else self._replica.index.catalog.commit(number)
+        records = int(np.count_nonzero(view.dense))
+        due = embedder.should_learn(records, 0 if learned is None else learned.added)
+        return due and records != self._not_due
+
+    def _learn(self, view: View) -> None:
+        """Fit a copy of the embedder to the records that it embedded, and write those again with their new vectors."""
+        base = view.embedder
+        assert isinstance(base, FittableEmbedder)
+        rows = np.flatnonzero(view.dense)
+        self._not_due = len(rows)
+        records = [record for row, record in view.generation.records(view) if view.dense[row]]
+        texts = [record.text for record in records]
+        stored = view.generation.vectors(view, rows.tolist())
+        made = base.embed_documents(texts)
+        if not all(np.allclose(made[i], stored[row], atol=_SAME) for i, row in enumerate(rows.tolist())):
+            return  # some vectors were given, and are not ours to change
+        embedder = base.clone()
+        embedder.fit(texts)
+        if embedder.fitted:
+            self._write_again(records, embedder, view)
+
     def refit(self) -> int:
         """Fit a copy of the embedder to every record, and write all of them again with their new vectors."""
         with self._replica.writing() as view:
@@ -256,19 +311,23 @@ class Writer:
                 return 0
             embedder = view.embedder.clone()
             embedder.fit([record.text for record in records])
-            prepared = Prepared.of(
-                [record.id for record in records],
-                [record.text for record in records],
-                [record.metadata for record in records],
-                list(range(len(records))),
-            )
-            matrix, places = self._matrix(prepared, embedder.embed_documents(prepared.texts), given=False)
-            replaced = self._replica.index.catalog.live_rows(prepared.records.ids, view.commit)
-            stored, unstored = (None, matrix) if self._kind == "none" else (matrix, None)
-            model = embedder.dump() if embedder.fitted else None
-            batch = Batch(prepared.rows, stored, places, list(replaced.values()), model)
-            self._replica.commit(prepared.records, batch, unstored, embedder)
+            self._write_again(records, embedder, view)
             return len(records)
+
+    def _write_again(self, records: list[Record], embedder: FittableEmbedder, view: View) -> None:
+        """Write records again, in one commit, with the vectors of an embedder that has learned."""
+        prepared = Prepared.of(
+            [record.id for record in records],
+            [record.text for record in records],
+            [record.metadata for record in records],
+            list(range(len(records))),
+        )
+        matrix, places = self._matrix(prepared, embedder.embed_documents(prepared.texts), given=False)
+        replaced = self._replica.index.catalog.live_rows(prepared.records.ids, view.commit)
+        stored, unstored = (None, matrix) if self._kind == "none" else (matrix, None)
+        model = embedder.dump() if embedder.fitted else None
+        batch = Batch(prepared.rows, stored, places, list(replaced.values()), model)
+        self._replica.commit(prepared.records, batch, unstored, embedder)
 
     def update(self, record_id: str, text: str | None, metadata: Metadata | None) -> None:
         """Write a record again, with another text, other metadata, or both."""

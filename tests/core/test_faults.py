@@ -336,7 +336,7 @@ class TestIndexFolder:
             monkeypatch.setattr("memvid_core.index.folder._boot", lambda: b"another run")
         with Memory.open(path, "a", embedder=embed) as memory:
             found = memory.search(texts["5"], k=1, mode="dense")
-            assert (found[0].score > 0.9) == rebooted
+            assert found[0].score > 0.9  # if it is not seen at the open, the checksum of the row does not fit
 
     def test_that_cannot_be_written_is_kept_in_ram(self, tmp_path: Path) -> None:
         path = tmp_path / "m.mp4"

@@ -19,6 +19,7 @@ from memvid_core import (
     ClosedError,
     DimensionError,
     EmbedderMismatchError,
+    EmbedderWarning,
     EmbeddingError,
     HashingEmbedder,
     InvalidInputError,
@@ -397,7 +398,9 @@ class TestOpening:
         path = tmp_path / "m.mp4"
         with Memory.create(path, embed) as memory:
             memory.add(["alpha wing", "beta"], ids=["a", "b"])
-        with Memory.open(path) as memory:
+        with pytest.warns(EmbedderWarning, match="callable:embed"):
+            memory = Memory.open(path)
+        with memory:
             assert memory.embedder is None
             assert ids_of(memory.search("wing")) == ["a"]
             assert ids_of(memory.search(embed(["beta"])[0], k=1)) == ["b"]
@@ -624,3 +627,31 @@ class MemoryAgainstDict(RuleBasedStateMachine):
 
 TestMemoryAgainstDict = MemoryAgainstDict.TestCase
 TestMemoryAgainstDict.settings = settings(max_examples=25, stateful_step_count=20)
+
+
+def test_a_memory_that_is_filled_one_by_one_learns_when_there_is_something_to_learn_from(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    subjects = ("wings", "engines", "tails", "rudders")
+    texts = [f"record {i} speaks of {subjects[i % 4]} and of number {i % 37}" for i in range(1001)]
+    ids = [str(i) for i in range(1001)]
+    plain = HashingEmbedder()
+    with Memory.create(path) as memory, Memory.open(path) as reader:
+        memory.add(texts[:998], ids=ids[:998], vectors=plain.embed_documents(texts[:998]))
+        memory.add(texts[998], ids=ids[998])
+        assert not getattr(memory.embedder, "fitted", None)
+        for i in (999, 1000):
+            memory.add(texts[i], ids=ids[i])
+        assert reader.search(texts[3], k=1)
+        assert memory.embedder is not None
+        assert [getattr(opened.embedder, "fitted", None) for opened in (memory, reader)] == [True, True]
+        assert reader.ids() == ids
+        stored = reader.vectors(ids)
+        np.testing.assert_allclose([stored[i] for i in ids], memory.embedder.embed_documents(texts), atol=2e-3)
+
+
+def test_given_vectors_are_never_learned_over(tmp_path: Path) -> None:
+    with Memory.create(tmp_path / "m.mp4") as memory:
+        given = np.random.default_rng(0).normal(size=(1200, 384))
+        memory.add([f"record {i}" for i in range(1200)], vectors=given)
+        memory.add("one more")
+        assert memory.info().commits == 2

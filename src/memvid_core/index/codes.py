@@ -13,7 +13,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import zipfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -22,7 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import StorageError
-from memvid_core.index.rows import GrowingFile, Matrix
+from memvid_core.index.growing import (
+    GrowingFile,
+    IndexStaleError,
+    Proof,
+    factors,
+    load_arrays,
+    numbered,
+    save_arrays,
+    words_of,
+)
+from memvid_core.index.rows import Matrix
 
 __all__ = [
     "BITS",
@@ -36,6 +47,7 @@ __all__ = [
     "Question",
     "RamCodes",
     "load_codes",
+    "newest_codes",
     "save_codes",
 ]
 
@@ -51,6 +63,8 @@ _ENCODE_ROWS: Final = 4096
 _TOP_LEVEL: Final = 127
 _EIGEN_DIMENSION: Final = 768  # above it a full eigendecomposition takes longer than a few subspace iterations
 _SEED: Final = 0x6D656D76
+_SUM_BYTES: Final = 8
+_CHECK_ROWS: Final = 4096  # whose levels are compared with their checksums at once: 1 MB
 
 
 class Question(NamedTuple):
@@ -161,6 +175,12 @@ class CodeStore(Protocol):
     def levels(self, rows: int) -> Levels:
         """The levels of the first ``rows`` rows, (rows, width), without a copy."""
 
+    def sync(self, rows: int) -> None:
+        """Another may have written: see that there are the codes of ``rows`` rows."""
+
+    def check(self, rows: int) -> None:
+        """Compare the first ``rows`` rows with their checksums, those that were not since the files changed."""
+
     def flush(self) -> None:
         """Make what was written durable."""
 
@@ -202,6 +222,12 @@ class RamCodes:
         """The levels of the first ``rows`` rows."""
         return self._levels[:rows]
 
+    def sync(self, rows: int) -> None:
+        """Nothing to do: nobody else writes here."""
+
+    def check(self, rows: int) -> None:
+        """Nothing to do: there is no disk under it."""
+
     def flush(self) -> None:
         """Nothing to do: there is no disk under it."""
 
@@ -218,32 +244,46 @@ class RamCodes:
 class FileCodes:
     """Codes in two files, room for whole blocks always, so that readers map them again only once in 8192 rows.
 
+    A third has one checksum a row, over its signs and levels.
+
     Args:
         folder: Where they lie.
         generation: In their names.
         width: Levels of a row.
         writable: Whether they may be written.
+        create: Whether they are made when they are missing.
+
+    Raises:
+        StorageError: They cannot be opened.
     """
 
-    def __init__(self, folder: Path, generation: int, width: int, *, writable: bool) -> None:
+    def __init__(self, folder: Path, generation: int, width: int, *, writable: bool, create: bool = True) -> None:
         self._width = width
-        self._signs, self._levels = (GrowingFile(path, writable=writable) for path in _files(folder, generation))
+        self._signs, self._levels, self._sums = self._files = [
+            GrowingFile(path, writable=writable, create=create) for path in _files(folder, generation)
+        ]
+        self._proof = Proof(self._signs, self._levels)
+        self._stamps: list[tuple[int, int]] = []
 
     def write(self, first_row: int, signs: Codes, levels: Levels) -> None:
         """Store codes from ``first_row`` on."""
         blocks = _block_count(first_row + len(signs))
-        self._signs.reserve(blocks * _BLOCK_BYTES)
-        self._levels.reserve(blocks * BLOCK_ROWS * self._width)
-        for block, start, part in _parts(first_row, signs):
-            words = np.ascontiguousarray(part.T)
-            at = block * _BLOCK_BYTES + start * 8
-            if len(part) == BLOCK_ROWS:
-                self._signs.write(at, words.data.cast("B"))
-            else:
-                for word in range(WORDS):
-                    self._signs.write(at + word * BLOCK_ROWS * 8, words[word].data.cast("B"))
-        if len(levels):
-            self._levels.write(first_row * self._width, levels.data.cast("B"))
+        self._proof.forget(first_row)
+        with self._proof:
+            self._signs.reserve(blocks * _BLOCK_BYTES)
+            self._levels.reserve(blocks * BLOCK_ROWS * self._width)
+            for block, start, part in _parts(first_row, signs):
+                words = np.ascontiguousarray(part.T)
+                at = block * _BLOCK_BYTES + start * 8
+                if len(part) == BLOCK_ROWS:
+                    self._signs.write(at, words.data.cast("B"))
+                else:
+                    for word in range(WORDS):
+                        self._signs.write(at + word * BLOCK_ROWS * 8, words[word].data.cast("B"))
+            if len(levels):
+                self._levels.write(first_row * self._width, levels.data.cast("B"))
+                sums = _sums(first_row, signs.T, levels)
+                self._sums.write(first_row * _SUM_BYTES, sums.data.cast("B"))
 
     def blocks(self, rows: int) -> Codes:
         """The blocks of the first ``rows`` rows, mapped."""
@@ -256,30 +296,85 @@ class FileCodes:
         return self._levels.mapped(size)[:size].view(np.int8).reshape(rows, self._width)
 
     def holds(self, rows: int) -> bool:
-        """Whether both files are long enough for so many rows."""
+        """Whether the files are long enough for so many rows."""
         blocks = _block_count(rows)
-        signs, levels = blocks * _BLOCK_BYTES, blocks * BLOCK_ROWS * self._width
-        return self._signs.size() >= signs and self._levels.size() >= levels
+        self._stamps = [self._signs.stamp(), self._levels.stamp()]
+        (signs, _), (levels, _) = self._stamps
+        long_enough = signs >= blocks * _BLOCK_BYTES and levels >= blocks * BLOCK_ROWS * self._width
+        return long_enough and self._sums.size() >= rows * _SUM_BYTES
+
+    def sync(self, rows: int) -> None:
+        """Another process may have written: see that there are the codes of so many rows.
+
+        Raises:
+            IndexStaleError: There are not.
+        """
+        if not self.holds(rows):
+            raise IndexStaleError(f"{self._signs.path} has no codes of {rows} rows, which were committed; rebuild it")
+        self._proof.sync(rows, self._stamps)
+
+    def check(self, rows: int) -> None:
+        """Compare rows with their checksums, those that were not since another process changed the files.
+
+        Raises:
+            IndexStaleError: One is not what was written.
+        """
+        known = self._proof.known()
+        if known >= rows:
+            return
+        began = time.monotonic()
+        signs, levels = self.blocks(rows), self.levels(rows)
+        wanted = self._sums.mapped(rows * _SUM_BYTES)[: rows * _SUM_BYTES].view(np.uint64)
+        start = known
+        while start < rows:
+            block, within = divmod(start, BLOCK_ROWS)
+            stop = min(start + _CHECK_ROWS, (block + 1) * BLOCK_ROWS, rows)
+            some = signs[block, :, within : within + stop - start]
+            wrong = np.flatnonzero(_sums(start, some, levels[start:stop]) != wanted[start:stop])
+            if len(wrong):
+                raise IndexStaleError(
+                    f"the codes of row {start + wrong[0]} in {self._signs.path.parent} are not what was written; "
+                    "rebuild the index"
+                )
+            start = stop
+        self._proof.found(rows, time.monotonic() - began)
 
     def flush(self) -> None:
         """Force the codes to the disk."""
-        self._signs.flush()
-        self._levels.flush()
+        for file in self._files:
+            file.flush()
 
     def close(self) -> None:
         """Close the files."""
-        self._signs.close()
-        self._levels.close()
+        for file in self._files:
+            file.close()
 
     @property
     def nbytes(self) -> int:
         """Size of the files."""
-        return self._signs.size() + self._levels.size()
+        return sum(file.size() for file in self._files)
 
 
-def _files(folder: Path, generation: int) -> tuple[Path, Path]:
-    """Where the signs and the levels of a generation lie."""
-    return folder / f"codes-{generation}.bits", folder / f"codes-{generation}.levels"
+def _sums(first_row: int, words: Codes, levels: Levels) -> NDArray[np.uint64]:
+    """One checksum a row, of its signs, (4, n), and its levels."""
+    numbers = np.arange(first_row, first_row + len(levels))
+    wide = words_of(levels)
+    weights = factors(WORDS + wide.shape[1])
+    if len(levels) == 1:
+        return numbered(np.vecdot(np.concatenate((words.T, wide), axis=1), weights), numbers)
+    sums = np.vecdot(wide, weights[WORDS:])
+    for word, weight in zip(words, weights, strict=False):
+        sums += word * weight
+    return numbered(sums, numbers)
+
+
+def _files(folder: Path, generation: int) -> tuple[Path, Path, Path]:
+    """Where the signs, the levels and the checksums of a generation lie."""
+    return (
+        folder / f"codes-{generation}.bits",
+        folder / f"codes-{generation}.levels",
+        folder / f"codes-{generation}.sums",
+    )
 
 
 def _grown(array: NDArray[Any], length: int) -> NDArray[Any]:
@@ -305,14 +400,22 @@ def _parts(first_row: int, codes: Codes) -> list[tuple[int, int, Codes]]:
     return parts
 
 
-_PARAMETERS: Final = re.compile(r"quantizer-(\d+)\.npz")
-_CODES: Final = re.compile(r"codes-(\d+)\.(?:bits|levels)")
+_PARAMETERS: Final = re.compile(r"quantizer-(\d+)")
+_CODES: Final = re.compile(r"codes-(\d+)\.(?:bits|levels|sums)")
 
 
 def _generations(folder: Path) -> list[int]:
     """Generation numbers that have their parameters, newest first."""
-    names = (_PARAMETERS.fullmatch(path.name) for path in folder.glob("quantizer-*.npz"))
-    return sorted((int(name[1]) for name in names if name), reverse=True)
+    try:
+        names = (_PARAMETERS.fullmatch(name) for name in os.listdir(folder))
+        return sorted((int(name[1]) for name in names if name), reverse=True)
+    except OSError as exc:
+        raise StorageError(f"cannot list {folder}: {exc.strerror}") from exc
+
+
+def newest_codes(folder: Path) -> int:
+    """The number of the newest generation; 0 when there is none."""
+    return max(_generations(folder), default=0)
 
 
 def load_codes(folder: Path, dimension: int, rows: int, *, writable: bool) -> tuple[int, Quantizer, FileCodes] | None:
@@ -321,28 +424,24 @@ def load_codes(folder: Path, dimension: int, rows: int, *, writable: bool) -> tu
     A file that is damaged or of another dimension is passed over: codes can be made again from the rows.
     """
     for generation in _generations(folder):
+        arrays = load_arrays(folder / f"quantizer-{generation}")
+        if arrays is None or set(arrays) != {"directions", "offsets", "step", "fitted_rows"}:
+            continue
+        directions = arrays["directions"]
+        quantizer = Quantizer(directions, arrays["offsets"], float(arrays["step"]), int(arrays["fitted_rows"]))
+        if directions.shape != (BITS, dimension):
+            continue
         try:
-            with (
-                (folder / f"quantizer-{generation}.npz").open("rb") as file,
-                np.load(file, allow_pickle=False) as arrays,
-            ):
-                directions, offsets = arrays["directions"], arrays["offsets"]
-                quantizer = Quantizer(directions, offsets, float(arrays["step"]), int(arrays["fitted_rows"]))
-        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
+            codes = FileCodes(folder, generation, quantizer.width, writable=writable, create=False)
+        except StorageError:  # another process replaced them a moment ago
             continue
-        shapes = directions.shape, offsets.shape
-        dtypes = {directions.dtype, offsets.dtype}
-        if shapes != ((BITS, dimension), (BITS,)) or dtypes != {np.dtype(np.float32)} or not quantizer.step > 0.0:
-            continue
-        if all(path.exists() for path in _files(folder, generation)):
-            codes = FileCodes(folder, generation, quantizer.width, writable=writable)
-            if codes.holds(rows):
-                return generation, quantizer, codes
-            codes.close()
+        if codes.holds(rows):
+            return generation, quantizer, codes
+        codes.close()
     return None
 
 
-def save_codes(folder: Path, quantizer: Quantizer, fill: Any) -> tuple[int, FileCodes]:
+def save_codes(folder: Path, quantizer: Quantizer, fill: Callable[[FileCodes], None]) -> tuple[int, FileCodes]:
     """Write a new generation; its parameters come last, under their name at once, so it is found whole or not at all.
 
     Args:
@@ -359,25 +458,20 @@ def save_codes(folder: Path, quantizer: Quantizer, fill: Any) -> tuple[int, File
     try:
         fill(codes)
         codes.flush()
-        half = folder / f"quantizer-{generation}.npz.part"
-        with half.open("wb") as file:
-            np.savez(
-                file,
-                directions=quantizer.directions,
-                offsets=quantizer.offsets,
-                step=np.float64(quantizer.step),
-                fitted_rows=np.int64(quantizer.fitted_rows),
-            )
-        os.replace(half, folder / f"quantizer-{generation}.npz")
-    except OSError as exc:
+        save_arrays(
+            folder / f"quantizer-{generation}",
+            directions=quantizer.directions,
+            offsets=quantizer.offsets,
+            step=np.float64(quantizer.step),
+            fitted_rows=np.int64(quantizer.fitted_rows),
+        )
+    except BaseException:
         codes.close()
-        for path in (*_files(folder, generation), folder / f"quantizer-{generation}.npz.part"):
+        for path in _files(folder, generation):
             path.unlink(missing_ok=True)
-        if isinstance(exc, StorageError):
-            raise
-        raise StorageError(f"cannot write quantizer-{generation}.npz in {folder}: {exc.strerror}") from exc
+        raise
     for old in older:
-        for path in (folder / f"quantizer-{old}.npz", *_files(folder, old)):
+        for path in (folder / f"quantizer-{old}", *_files(folder, old)):
             with contextlib.suppress(OSError):  # Windows refuses while a reader has it mapped; the next fit tries again
                 path.unlink(missing_ok=True)
     return generation, codes

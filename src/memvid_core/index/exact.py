@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index.rows import Matrix, RowStore, take, widen
+from memvid_core.index.rows import Matrix, RowStore, take
 from memvid_core.index.workers import split_over_cores
 
 __all__ = [
@@ -37,6 +37,7 @@ _PIECE_FLOATS: Final = 512 * 384  # rows of a piece, their float32 copy and its 
 _MANY_PIECES: Final = 8  # from here on another thread pays
 _PLAIN_FLOATS: Final = 1 << 21  # float32 rows of a piece: less is done sooner than another thread is awake
 _LANES: Final = 64  # scores of which only the best is looked at first
+_FEW_SHIFT: Final = 6  # one row in so many, as a power of two, is few
 _SCORE_FLOATS: Final = 1 << 24  # scores of a batch held at once: 64 MB
 
 
@@ -48,8 +49,8 @@ class SearchStrategy(Protocol):
     def extend(self, first_row: int, unit: Matrix) -> None:
         """Take note of unit rows written to the store from ``first_row`` on."""
 
-    def sync(self, rows: int) -> None:
-        """Another process wrote the store: take what it made for rows below ``rows``."""
+    def sync(self, rows: int, kept: int) -> None:
+        """There are ``rows`` rows; those from ``kept`` on may be another's. Take what it made for them."""
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
         """For each unit query, rows below ``rows`` that pass the mask and hold (nearly all of) the best k."""
@@ -108,41 +109,36 @@ def kth_best(scores: NDArray[np.float32], k: int) -> float:
     return float(np.partition(scores, at)[at])
 
 
-def compare(
-    stored: NDArray[Any], query: Matrix, rows: Rows | None, store: RowStore | None = None
-) -> NDArray[np.float32]:
+def compare(query: Matrix, rows: Rows | int, store: RowStore, copy: Matrix | None = None) -> NDArray[np.float32]:
     """Dot products of one query with some rows, in pieces that fit the caches, on all cores when there are many.
 
     One dot product a row (``np.vecdot``) rather than a BLAS matrix product: it is as fast, it does not wait for BLAS
     threads on a busy machine, and equal rows get equal scores wherever they stand.
 
     Args:
-        stored: (n, d) float16 or float32 unit rows.
         query: (d,) float32.
-        rows: (m,) row numbers to look at; None for all.
-        store: Whose view ``stored`` is; None for a copy in RAM.
+        rows: (m,) row numbers to look at; a number m for the first m rows.
+        store: Where the rows lie.
+        copy: (n, d) float32, a copy of all rows looked at, where there is one in RAM.
 
     Returns:
-        (m,) or (n,) float32.
+        (m,) float32.
     """
-    count = len(stored) if rows is None else len(rows)
+    every = isinstance(rows, int)
+    count = rows if isinstance(rows, int) else len(rows)
     scores = np.empty(count, dtype=np.float32)
-    as_it_is = rows is None and stored.dtype == np.float32  # nothing to copy: pieces only share the cores
-    step = max(1, (_PLAIN_FLOATS if as_it_is else _PIECE_FLOATS) // stored.shape[1])
+    as_it_is = every and (copy is not None or store.dtype == np.float32)  # nothing to copy: pieces only share the cores
+    step = max(1, (_PLAIN_FLOATS if as_it_is else _PIECE_FLOATS) // store.dimension)
+    if every and copy is None:
+        store.check(count)
 
     def work(first: int, last: int) -> None:
         for start in range(first * step, min(last * step, count), step):
             stop = min(start + step, count)
-            if rows is None:
-                part = widen(stored[start:stop])
-            else:
-                part = take(stored, rows[start:stop]) if store is None else store.read(rows[start:stop])
-            np.vecdot(part, query, out=scores[start:stop])
-            if store is not None and rows is None:
-                store.passed(stop - start)
+            np.vecdot(_piece(store, copy, rows, start, stop), query, out=scores[start:stop])
 
     pieces = -(-count // step)
-    alone = rows is not None and store is not None and store.one_by_one
+    alone = not every and copy is None and store.one_by_one
     if pieces >= (2 if as_it_is else _MANY_PIECES) and not alone:
         split_over_cores(work, pieces)
     else:
@@ -150,20 +146,28 @@ def compare(
     return scores
 
 
+def _piece(store: RowStore, copy: Matrix | None, rows: Rows | int, start: int, stop: int) -> Matrix:
+    """From the ``start``-th to the ``stop``-th of some rows, or of all."""
+    if isinstance(rows, int):
+        return store.block(start, stop) if copy is None else copy[start:stop]
+    return store.read(rows[start:stop]) if copy is None else take(copy, rows[start:stop])
+
+
 def exact_candidates(
-    stored: NDArray[Any], query: Matrix, k: int, passing: Rows | None, slack: float, store: RowStore | None
+    query: Matrix, k: int, rows: int, passing: Rows | None, store: RowStore, copy: Matrix | None = None
 ) -> Rows:
-    """At least the best k rows of those that pass (None: of all), ascending, by comparing every one."""
+    """At least the best k of the first ``rows`` rows that pass (None: of all), ascending, by comparing every one."""
+    slack = slack_of(store)
     if passing is None:
-        return near_best(compare(stored, query, None, store), k, slack)
-    if 2 * len(passing) > len(stored):  # reading on is cheaper than picking
-        return passing[near_best(compare(stored, query, None, store)[passing], k, slack)]
-    return passing[near_best(compare(stored, query, passing, store), k, slack)]
+        return near_best(compare(query, rows, store, copy), k, slack)
+    if 2 * len(passing) > rows:  # reading on is cheaper than picking
+        return passing[near_best(compare(query, rows, store, copy)[passing], k, slack)]
+    return passing[near_best(compare(query, passing, store, copy), k, slack)]
 
 
-def slack_of(stored: NDArray[Any]) -> float:
+def slack_of(store: RowStore) -> float:
     """How far a raw dot product may be from the cosine: rounding to float16 changes the length of a row a little."""
-    return max(SLACK, 2.0**-9 / float(np.sqrt(stored.shape[1]))) if stored.dtype == np.float16 else SLACK
+    return max(SLACK, 2.0**-9 / float(np.sqrt(store.dimension))) if store.dtype == np.float16 else SLACK
 
 
 class ExactSearch:
@@ -182,48 +186,47 @@ class ExactSearch:
         with self._lock:
             self._known = min(self._known, first_row)
 
-    def sync(self, rows: int) -> None:
-        """Nothing to take: committed rows never change."""
+    def sync(self, rows: int, kept: int) -> None:
+        """What was copied of rows that may be another's is void."""
+        with self._lock:
+            self._known = min(self._known, kept)
 
-    def matrix(self, rows: int) -> NDArray[Any]:
-        """The first ``rows`` rows: float32 and in RAM where they are few, else as stored."""
-        stored = self._store.view(rows)
-        if stored.dtype == np.float32 or rows * self._store.dimension * 4 > _CACHE_BYTES:
-            return stored
+    def copy(self, rows: int) -> Matrix | None:
+        """The first ``rows`` rows in RAM, where they are few."""
+        store = self._store
+        if store.dtype == np.float32 or rows * store.dimension * 4 > _CACHE_BYTES:
+            return None
         with self._lock:
             if self._known < rows:
                 wide, known = self._wide, self._known
                 if len(wide) < rows:
-                    wide = np.empty((max(rows, 2 * len(wide)), self._store.dimension), dtype=np.float32)
+                    wide = np.empty((max(rows, 2 * len(wide)), store.dimension), dtype=np.float32)
                     wide[:known] = self._wide[:known]
-                widen(stored[known:rows], wide[known:rows])
+                store.check(rows)
+                wide[known:rows] = store.block(known, rows)
                 self._wide, self._known = wide, rows
             return self._wide[:rows]
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
         """At least the best k of each query; exact."""
-        matrix = self.matrix(rows)
+        store, copy = self._store, self.copy(rows)
         passing = None if mask is None else np.flatnonzero(mask)
-        slack = slack_of(self._store.view(0))
         count = rows if passing is None else len(passing)
-        store = self._store if len(self._wide) < rows else None
+        if copy is None and count > rows >> _FEW_SHIFT:  # one check of all is cheaper than one with every read
+            store.check(rows)
         if len(queries) == 1:
-            return [exact_candidates(matrix, queries[0], k, passing, slack, store)]
+            return [exact_candidates(queries[0], k, rows, passing, store, copy)]
+        wanted = rows if passing is None else passing
+        slack = slack_of(store)
         found: list[Rows] = []
         batch = max(1, _SCORE_FLOATS // max(count, 1))
         for first in range(0, len(queries), batch):
             part = queries[first : first + batch]
             scores = np.empty((len(part), count), dtype=np.float32)
-            step = max(1, _BLOCK_FLOATS // self._store.dimension)
+            step = max(1, _BLOCK_FLOATS // store.dimension)
             for start in range(0, count, step):
                 stop = min(start + step, count)
-                if passing is None:
-                    block = widen(matrix[start:stop])
-                else:
-                    block = take(matrix, passing[start:stop]) if store is None else store.read(passing[start:stop])
-                np.matmul(part, block.T, out=scores[:, start:stop])
-                if store is not None and passing is None:
-                    store.passed(stop - start)
+                np.matmul(part, _piece(store, copy, wanted, start, stop).T, out=scores[:, start:stop])
             near = [near_best(row, k, slack) for row in scores]
             found += near if passing is None else [passing[some] for some in near]
         return found
@@ -255,8 +258,10 @@ class SklearnSearch:
         """The fitted model no longer holds all rows."""
         self._fitted = -1
 
-    def sync(self, rows: int) -> None:
-        """Nothing to take: it is fitted when it is searched."""
+    def sync(self, rows: int, kept: int) -> None:
+        """A model that was fitted to rows that may be another's is void."""
+        if kept < self._fitted:
+            self._fitted = -1
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
         """The best k of each query and all that tie with the last of them."""
@@ -266,11 +271,12 @@ class SklearnSearch:
             passing = np.flatnonzero(mask)
             if not len(passing):
                 return [passing] * len(queries)
-            model = NearestNeighbors(algorithm="brute", metric="cosine").fit(take(self._store.view(rows), passing))
+            model = NearestNeighbors(algorithm="brute", metric="cosine").fit(self._store.read(passing))
         else:
             passing = np.arange(rows, dtype=np.int64)
             if self._fitted != rows:
-                self._model = NearestNeighbors(algorithm="brute", metric="cosine").fit(widen(self._store.view(rows)))
+                self._store.check(rows)
+                self._model = NearestNeighbors(algorithm="brute", metric="cosine").fit(self._store.block(0, rows))
                 self._fitted = rows
             model = self._model
         if k >= len(passing):

@@ -19,14 +19,18 @@ from memvid_core.errors import ClosedError, StorageError
 from memvid_core.index.catalog import Catalog, CommitRow, FrameRow, RecordRow
 from memvid_core.index.columns import MetadataColumns
 from memvid_core.index.lexical import LexicalIndex
+from memvid_core.index.pictures import Pictures
 from memvid_core.index.placement import Placement
 from memvid_core.index.rows import StoredDtype
-from memvid_core.index.vectors import VectorIndex
+from memvid_core.index.vectors import IndexStaleError, VectorIndex
 
 __all__ = ["Change", "IndexFolder"]
 
 Vectors = Sequence[tuple[NDArray[np.int64], NDArray[Any]]]
 """Row numbers and the matrix of their vectors."""
+
+
+_TRIES = 5  # while a writer goes on with other files between two looks
 
 
 class Change(NamedTuple):
@@ -56,6 +60,8 @@ class IndexFolder:
         dtype: How rows of vectors are kept: ``"float16"`` or ``"float32"``.
         strategy: How they are searched: ``"auto"``, or ``"ivf"``, which keeps up all that "auto" needs.
         like: The memory's file: whoever may not read it may not read what is derived from it.
+        pictures: The video that vectors are stored in, if single ones can be read there: a large index then keeps no
+            copy of them.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class IndexFolder:
         dtype: StoredDtype = "float16",
         strategy: Literal["auto", "ivf"] = "auto",
         like: Path | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
         self.folder = None if root is None else root / name
         self._like = like
@@ -78,6 +85,9 @@ class IndexFolder:
         self._identity = self._on_disk()
         self._placements: dict[int, Placement] = {}
         self._vectors: VectorIndex | None = None
+        self._pictures = pictures
+        self._settle_from = 0  # rows from which on it is worth a try to read more of them from the video
+        self._vector_rows = self._video_rows = 0  # that the catalog counts, as read in the transaction that is open
         self._lexical: LexicalIndex | None = None
         self._closed = False
 
@@ -126,6 +136,8 @@ class IndexFolder:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One process at a time changes the index; the catalog's cursor says how far all of it reaches."""
         with self.catalog.transaction() as connection:
+            # Asked of the connection that writes, so it counts what this transaction has changed itself.
+            self._vector_rows, self._video_rows = _counts(connection)
             yield connection
 
     @property
@@ -166,10 +178,21 @@ class IndexFolder:
         self.catalog.set_state("boot", _boot())
 
     def stage_vectors(self, first_row: int, stop: int, vectors: Vectors) -> None:
-        """Put the vectors of rows [``first_row``, ``stop``) in place; nobody sees them before :meth:`apply` says so."""
+        """Put the vectors of rows [``first_row``, ``stop``) in place; nobody sees them before :meth:`apply` says so.
+
+        Call it inside a transaction. Rows that the catalog does not count, of a write that never finished, are
+        overwritten.
+
+        Raises:
+            IndexStaleError: The catalog counts rows that are to be written.
+        """
+        start = self._vector_rows
+        if start > first_row:
+            raise IndexStaleError(f"vectors of row {first_row} are in the index, which counts {start}; rebuild it")
         dimension = vectors[0][1].shape[1]
         index = self._vectors or self._open_vectors(dimension)
-        start = min(index.rows, first_row)
+        index.sync(start, self._video_rows)
+        self._settle(index)
         if start == first_row and len(vectors) == 1 and len(vectors[0][0]) == stop - start:
             index.extend(start, vectors[0][1])
         else:  # rows without a vector are zero, and masked out of every search
@@ -178,6 +201,24 @@ class IndexFolder:
                 matrix[rows - start] = part
             index.extend(start, matrix)
 
+    def _settle(self, index: VectorIndex) -> None:
+        """Have rows read from the video that are stored there by now; call it inside a transaction."""
+        most = index.due
+        if self._pictures is None or not most or index.rows < self._settle_from:
+            return
+        kind, after = self._pictures.kind, self._video_rows - 1
+        with self.catalog.reading() as connection:
+            (count,) = connection.execute(
+                "SELECT count(*) FROM frames WHERE items > 0 AND kind = ? AND row > ?", (kind, after)
+            ).fetchone()
+        if count <= most:
+            settled = index.settle([FrameRow(*frame) for frame in self.catalog.frames_after(kind, after)])
+            if settled != self._video_rows:
+                self.catalog.set_state("video_rows", str(settled).encode())
+                self._video_rows = settled
+                return
+        self._settle_from = index.rows + index.rows // 8  # in vain: not again with every commit
+
     def _extend_vectors(self, change: Change) -> None:
         if not change.vectors:
             return
@@ -185,6 +226,7 @@ class IndexFolder:
             self.stage_vectors(change.first_row, change.commit.rows, change.vectors)
         self.catalog.set_state("dimension", str(change.vectors[0][1].shape[1]).encode())
         self.catalog.set_state("vector_rows", str(change.commit.rows).encode())
+        self._vector_rows = change.commit.rows
 
     def vectors(self, *, again: bool = False) -> VectorIndex | None:
         """The vector index as far as the catalog says it reaches, or None while there are no vectors.
@@ -197,10 +239,21 @@ class IndexFolder:
             if dimension is None:
                 return None
             index = self._vectors or self._open_vectors(dimension)
-            rows = int(self.catalog.state("vector_rows") or 0)
-            if index.rows < rows:
-                index.sync(rows)
+            self._sync(index)
         return self._vectors
+
+    def _sync(self, index: VectorIndex) -> None:
+        """Bring the vectors to what the catalog counts."""
+        for _ in range(_TRIES):
+            with self.catalog.reading() as connection:
+                counts = _counts(connection)
+            try:
+                return index.sync(*counts)
+            except IndexStaleError:
+                with self.catalog.reading() as connection:
+                    if _counts(connection) == counts:
+                        raise
+        index.sync(*counts)
 
     def _assert_open(self) -> None:
         if self._closed:
@@ -209,10 +262,9 @@ class IndexFolder:
     def _open_vectors(self, dimension: int) -> VectorIndex:
         self._assert_open()
         folder = None if self.folder is None else self.folder / "vectors"
-        self._vectors = VectorIndex(dimension, folder=folder, dtype=self._dtype, strategy=self._strategy)
-        rows = int(self.catalog.state("vector_rows") or 0)
-        if rows and self._vectors.rows < rows:
-            self._vectors.sync(rows)
+        self._vectors = VectorIndex(
+            dimension, folder=folder, dtype=self._dtype, strategy=self._strategy, pictures=self._pictures
+        )
         return self._vectors
 
     def placement(self, kind: int) -> Placement:
@@ -262,6 +314,9 @@ class IndexFolder:
         cursor = self.cursor
         unsynced = cursor is not None and cursor != self.catalog.state("synced")
         if self._vectors is not None and (unsynced or self._strategy == "ivf"):  # lists are made by searching, too
+            with self.transaction():
+                self._vectors.sync(self._vector_rows, self._video_rows)
+                self._settle(self._vectors)
             self._vectors.flush()
         if unsynced:
             with self.transaction():
@@ -310,6 +365,12 @@ class IndexFolder:
         except OSError:
             return False
         return os.access(root, os.W_OK)
+
+
+def _counts(connection: sqlite3.Connection) -> tuple[int, int]:
+    """How many rows of vectors there are, and how many of them are read from the video."""
+    found = dict(connection.execute("SELECT key, value FROM state WHERE key IN ('vector_rows', 'video_rows')"))
+    return int(found.get("vector_rows", 0)), int(found.get("video_rows", 0))
 
 
 @cache

@@ -13,7 +13,6 @@ that one process opens with lists another may open without.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import threading
 from functools import cached_property
@@ -23,10 +22,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import StorageError
 from memvid_core.index.codes import BITS, Codes, Levels, Quantizer, Question, RamCodes
 from memvid_core.index.estimate import enough, upper_tail
 from memvid_core.index.exact import Rows, kth_best
+from memvid_core.index.growing import load_arrays, save_arrays
 from memvid_core.index.quantized import Coded, QuantizedSearch, scan, weigh
 from memvid_core.index.rows import Matrix
 
@@ -47,7 +46,7 @@ _TOO_MANY_ROWS: Final = 1 << 16  # so it is when the first lists hold more than 
 _COMPARED: Final = 112  # rows of those lists that are read and compared, beside 4 k
 _BATCH_ROWS: Final = 8192
 _SEED: Final = 0x6D656D76
-_FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists|part)")
+_FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists)(\.part)?")
 
 
 def _nearest(rows: Matrix, points: Matrix) -> NDArray[np.int32]:
@@ -291,35 +290,35 @@ class IvfSearch:
         """Forget rows that are written anew; new ones get their lists at the next search or flush."""
         self._beside.extend(first_row, unit)
         with self._lock:
-            self._rows = first_row + len(unit)
             if self._file is not None:
                 self._file.forget(first_row)
             if self._saved is not None and first_row < self._saved[1]:
                 self._sweep(keep=None)
 
-    def sync(self, rows: int) -> None:
-        """Take what was saved, where it saves work."""
-        self._beside.sync(rows)
+    def sync(self, rows: int, kept: int) -> None:
+        """Forget rows that may be another's, and take what was saved, where it saves work."""
+        self._beside.sync(rows, kept)
         with self._lock:
             self._rows = rows
+            if self._file is not None:
+                self._file.forget(kept)
             coded = self._beside.coded(rows)
-            if self._file is None and coded is not None:
+            if coded is not None and (self._file is None or self._file.quantizer is not coded.quantizer):
                 self._load(coded)
 
     def _load(self, coded: Coded) -> None:
         """Take centroids and lists that belong to these codes; what is damaged can be made again."""
         for path in [] if self._folder is None else self._folder.glob(f"ivf-{coded.generation}-*.lists"):
             fitted, width = path.stem.rpartition("-")[2], coded.quantizer.width
-            try:
-                if not fitted.isdecimal() or path.stat().st_size > 4 * len(coded.levels):  # never committed
-                    continue
-                nearest = np.fromfile(path, dtype="<i4").astype(np.int32)
-                centroids = np.fromfile(path.with_suffix(".centroids"), dtype=np.int8)
-            except OSError:
+            lists, centres = load_arrays(path), load_arrays(path.with_suffix(".centroids"))
+            if not fitted.isdecimal() or lists is None or centres is None:
                 continue
-            count = len(centroids) // width
-            if count and len(centroids) == count * width and ((nearest >= 0) & (nearest <= count)).all():
-                self._file = _InvertedFile(coded.quantizer, centroids.reshape(count, width), int(fitted))
+            nearest, centroids = lists.get("nearest"), centres.get("centroids")
+            if nearest is None or centroids is None or len(nearest) > len(coded.levels):  # never committed
+                continue
+            count = len(centroids)
+            if count and centroids.shape[1:] == (width,) and ((nearest >= 0) & (nearest <= count)).all():
+                self._file = _InvertedFile(coded.quantizer, centroids, int(fitted))
                 self._file.take(nearest)
                 self._saved = path.stem, len(nearest)
                 return
@@ -377,20 +376,14 @@ class IvfSearch:
                 return
             file = self._grow(coded)
             name = f"ivf-{coded.generation}-{file.fitted_rows}"
-            if self._saved == (name, file.known):
+            if self._saved == (name, self._rows):
                 return
             lists = self._folder / f"{name}.lists"
-            half = lists.with_suffix(".part")
-            try:
-                if self._saved is None or self._saved[0] != name:
-                    lists.unlink(missing_ok=True)
-                    file.centroids.tofile(lists.with_suffix(".centroids"))
-                file.nearest.astype("<i4").tofile(half)
-                os.replace(half, lists)
-            except OSError as exc:
-                half.unlink(missing_ok=True)
-                raise StorageError(f"cannot save {lists}: {exc.strerror or exc}") from exc
-            self._saved = name, file.known
+            if self._saved is None or self._saved[0] != name:
+                lists.unlink(missing_ok=True)
+                save_arrays(lists.with_suffix(".centroids"), centroids=file.centroids)
+            save_arrays(lists, nearest=file.nearest[: self._rows])
+            self._saved = name, self._rows
             self._sweep(keep=name)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,12 @@ from memvid_core.index.codes import (
     Quantizer,
     RamCodes,
     load_codes,
+    newest_codes,
     save_codes,
 )
 from memvid_core.index.estimate import Line, enough, upper_tail
 from memvid_core.index.exact import ExactSearch, Rows, compare, exact_candidates, kth_best, near_best, slack_of
-from memvid_core.index.rows import Matrix, RowStore, widen
+from memvid_core.index.rows import Matrix, RowStore
 from memvid_core.index.workers import split_over_cores
 
 __all__ = ["AUTO_FLOATS", "Coded", "QuantizedSearch", "scan", "weigh"]
@@ -191,7 +192,8 @@ class QuantizedSearch:
         self._quantizer: Quantizer | None = None
         self._codes: CodeStore = RamCodes(min(store.dimension, BITS))
         self._coded = 0  # rows whose codes are known to be there
-        self._generation = 0
+        self._generation = 0  # of the codes in the folder that are in use
+        self._unusable = 0  # the newest in the folder, when none could be used
 
     def extend(self, first_row: int, unit: Matrix) -> None:
         """Encode rows that were written; fit first, when there are enough or many more than at the last fit."""
@@ -200,58 +202,89 @@ class QuantizedSearch:
         with self._lock:
             self._coded = min(self._coded, first_row)
             quantizer = self._quantizer
-            if quantizer is None:
+            if quantizer is None or self._makeshift:
                 if rows >= self._least_rows:
-                    self._fit(rows)
+                    self._fit(rows, keep=True)
             elif rows >= _REFIT_GROWTH * quantizer.fitted_rows and quantizer.fitted_rows < _REFIT_UNTIL:
-                self._fit(rows)
+                self._fit(rows, keep=True)
             else:
                 self._codes.write(first_row, *quantizer.encode(unit))
                 self._coded = rows
 
-    def sync(self, rows: int) -> None:
-        """Take the newest codes of the writer; a reader without a folder to write to makes what is missing in RAM."""
-        with self._lock:
-            if rows < self._least_rows or (rows <= self._coded and self._quantizer is not None):
-                return
-            found = None
-            if self._folder is not None:
-                found = load_codes(self._folder, self._store.dimension, rows, writable=self._writable)
-            if found is None:
-                self._fit(rows)
-                return
-            generation, quantizer, codes = found
-            if generation == self._generation:
-                codes.close()
-            else:
-                self._generation, self._quantizer, self._codes = generation, quantizer, codes
-            self._coded = rows
+    def sync(self, rows: int, kept: int) -> None:
+        """Take the newest codes there are; where none can be used, they are made in RAM, and kept by who writes next.
 
-    def _fit(self, rows: int) -> None:
-        """Fit a quantizer to ``rows`` rows of the store and encode them all."""
-        stored = self._store.view(rows)
+        Raises:
+            IndexStaleError: The codes in use were cut off.
+        """
+        self._exact.sync(rows, kept)
+        with self._lock:
+            self._coded = min(self._coded, kept)
+            if rows < self._least_rows:
+                return
+            if self._folder is not None:
+                self._follow(self._folder, rows)
+            if self._quantizer is None:
+                self._fit(rows, keep=False)
+            elif self._generation:
+                self._codes.sync(rows)
+                self._coded = rows
+            else:
+                self._encode(self._codes, self._quantizer, self._coded, rows)
+                self._coded = max(self._coded, rows)
+
+    def _follow(self, folder: Path, rows: int) -> None:
+        """Go on with the newest codes in the folder that can be used, if there are any."""
+        newest = newest_codes(folder)
+        while newest not in (self._generation, self._unusable):
+            found = load_codes(folder, self._store.dimension, rows, writable=self._writable)
+            seen, newest = newest, newest_codes(folder)
+            if found is not None:
+                self._generation, self._quantizer, self._codes = found
+                return
+            if newest == seen:  # else a writer replaced them meanwhile
+                self._unusable = newest
+                if self._generation:  # what is open is of a generation that is no longer kept up
+                    self._generation, self._quantizer = 0, None
+
+    @property
+    def _makeshift(self) -> bool:
+        """Whether codes are in RAM that belong into the folder."""
+        return not self._generation and self._folder is not None and self._writable
+
+    def _encode(self, codes: CodeStore, quantizer: Quantizer, start: int, stop: int) -> None:
+        """Write the codes of rows of the store."""
+        if start < stop:
+            self._store.check(stop)
+        for first in range(start, stop, BLOCK_ROWS):
+            codes.write(first, *quantizer.encode(self._store.block(first, min(first + BLOCK_ROWS, stop))))
+
+    def _fit(self, rows: int, *, keep: bool) -> None:
+        """Fit a quantizer to ``rows`` rows of the store and encode them all; ``keep`` them in the folder."""
         sample = np.arange(0, rows, max(1, rows // _SAMPLE_ROWS), dtype=np.int64)
         quantizer = Quantizer.fit(self._store.read(sample), rows)
-
-        def fill(codes: CodeStore) -> None:
-            for start in range(0, rows, BLOCK_ROWS):
-                codes.write(start, *quantizer.encode(widen(stored[start : min(start + BLOCK_ROWS, rows)])))
-                self._store.passed(BLOCK_ROWS)
-
-        if self._folder is not None and self._writable:
-            self._generation, self._codes = save_codes(self._folder, quantizer, fill)
+        if keep and self._folder is not None and self._writable:
+            self._generation, self._codes = save_codes(
+                self._folder, quantizer, lambda codes: self._encode(codes, quantizer, 0, rows)
+            )
         else:
-            codes = RamCodes(quantizer.width)
-            fill(codes)
-            self._codes = codes
+            made = RamCodes(quantizer.width)
+            self._encode(made, quantizer, 0, rows)
+            self._generation, self._codes = 0, made
         self._quantizer, self._coded = quantizer, rows
 
     def coded(self, rows: int) -> Coded | None:
-        """The codes of the first ``rows`` rows; None where rows are so few that there are none."""
+        """The codes of the first ``rows`` rows; None where rows are so few that there are none.
+
+        Raises:
+            IndexStaleError: They are not what was written.
+        """
         with self._lock:
             if self._quantizer is None or rows < self._least_rows:
                 return None
-            return Coded(self._generation, self._quantizer, self._codes.blocks(rows), self._codes.levels(rows))
+            generation, quantizer, codes = self._generation, self._quantizer, self._codes
+        codes.check(rows)
+        return Coded(generation, quantizer, codes.blocks(rows), codes.levels(rows))
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
         """Rows that hold each query's best k, but for about one in a hundred."""
@@ -259,7 +292,6 @@ class QuantizedSearch:
         passing = rows if mask is None else int(np.count_nonzero(mask))
         if coded is None or passing <= max(_FEW, 32 * k, rows >> 8):
             return self._exact.candidates(queries, k, rows, mask)
-        stored = self._store.view(rows)
         hidden = None if mask is None else np.subtract(mask.view(np.uint8), 1, dtype=np.uint8)  # False: 255
 
         def one(at: int) -> Rows:
@@ -267,16 +299,19 @@ class QuantizedSearch:
             distances = scan(coded.signs, question.signs, rows)
             if hidden is not None:
                 np.bitwise_or(distances, hidden, out=distances)
-            found = _nearest(distances, coded.levels, question.weights, self._store, stored, queries[at], k, passing)
+            found = _nearest(distances, coded.levels, question.weights, self._store, queries[at], k, passing)
             if found is None:
                 wanted = None if mask is None else np.flatnonzero(mask)
-                found = exact_candidates(stored, queries[at], k, wanted, slack_of(stored), self._store)
+                found = exact_candidates(queries[at], k, rows, wanted, self._store)
             return found
 
         return [one(at) for at in range(len(queries))]
 
     def flush(self) -> None:
-        """Force the codes to the disk."""
+        """Force the codes to the disk; those that could only be made in RAM are kept from now on."""
+        with self._lock:
+            if self._makeshift and self._quantizer is not None and self._coded >= self._least_rows:
+                self._fit(self._coded, keep=True)
         self._codes.flush()
 
     def close(self) -> None:
@@ -296,7 +331,6 @@ def _nearest(
     levels: Levels,
     weights: Matrix,
     store: RowStore,
-    stored: NDArray[Any],
     query: Matrix,
     k: int,
     passing: int,
@@ -326,7 +360,7 @@ def _nearest(
     open_ = np.ones(len(rows), dtype=np.bool_)
     open_[chosen] = False
     known_rows, known_sums = rows[chosen], sums[chosen]
-    scores = compare(stored, query, known_rows, store)
+    scores = compare(query, known_rows, store)
     fine = Line.through(known_sums, scores)
     coarse = Line.through(distances[rows].astype(np.float32), sums)
     if fine is None or coarse is None or (small and (fine.slope <= 0.0 or coarse.slope >= 0.0)):
@@ -359,11 +393,11 @@ def _nearest(
         chosen.sort()  # in order of rows, as they lie in the file
         known_rows = np.concatenate((known_rows, left_rows[chosen]))
         known_sums = np.concatenate((known_sums, left_sums[chosen]))
-        scores = np.concatenate((scores, compare(stored, query, left_rows[chosen], store)))
+        scores = np.concatenate((scores, compare(query, left_rows[chosen], store)))
         left_rows, left_sums = np.delete(left_rows, chosen), np.delete(left_sums, chosen)
         kth = kth_best(scores, k)
         again = Line.through(known_sums, scores)
         if again is None or len(known_rows) >= most:
             break
         fine = again
-    return known_rows[near_best(scores, k, slack_of(stored))]
+    return known_rows[near_best(scores, k, slack_of(store))]

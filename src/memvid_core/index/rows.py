@@ -2,21 +2,22 @@
 
 Rows are numbered from 0 and stored as float16 or float32. A file store is written with positional writes and read
 through a memory map; a map is never resized: after growth a new one is opened, and whoever still holds the old one
-keeps reading the rows that were committed when it was made.
+keeps reading the rows that were committed when it was made. Beside it lies a file with one checksum a row, and every
+row that is read is compared with it.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
-import threading
+import time
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import ClosedError, DimensionError, MemvidError, ReadOnlyError, StorageError, VectorError
+from memvid_core.errors import DimensionError, VectorError
+from memvid_core.index.growing import GrowingFile, IndexStaleError, Proof, row_sums
 
 __all__ = ["FileRows", "IndexStaleError", "RamRows", "RowStore", "StoredDtype", "narrow", "normalised", "take", "widen"]
 
@@ -25,11 +26,8 @@ Matrix = NDArray[np.float32]
 
 _BLOCK_FLOATS: Final = 1 << 20  # floats a temporary may hold while rows are converted: 4 MB, about the L2 caches
 _MAPPED_BYTES: Final = 256 << 20  # a larger matrix is not kept mapped as a whole
+_SUM_BYTES: Final = 8
 _DTYPES: Final[dict[str, str]] = {"float16": "<f2", "float32": "<f4"}  # little-endian in files, whatever the machine
-
-
-class IndexStaleError(MemvidError):
-    """The files hold fewer rows than the catalog committed: the caller rebuilds the index from the journal."""
 
 
 def normalised(vectors: NDArray[Any], dimension: int) -> Matrix:
@@ -154,25 +152,29 @@ class RowStore(Protocol):
     """What the searches need from the matrix; ``RamRows`` and ``FileRows`` are it."""
 
     dimension: int
+    dtype: np.dtype[Any]
+
+    def sync(self, rows: int) -> None:
+        """Another may have written: see that ``rows`` rows can be read."""
 
     def write(self, first_row: int, unit: Matrix) -> None:
         """Store unit rows from ``first_row`` on."""
 
-    def view(self, rows: int) -> NDArray[Any]:
-        """The first ``rows`` rows, (rows, d), in the stored dtype, without a copy."""
-
     def available(self) -> int:
-        """How many rows can be viewed."""
+        """How many rows there are, committed or not."""
 
     def read(self, rows: NDArray[np.int64]) -> Matrix:
-        """Some rows, (m, d) float32, in the order asked."""
+        """Some rows, (m, d) float32, in the order asked, each compared with its checksum."""
+
+    def check(self, rows: int) -> None:
+        """Compare the first ``rows`` rows with their checksums, those that were not since the files changed."""
+
+    def block(self, start: int, stop: int) -> Matrix:
+        """Rows that ``check`` has seen, (stop - start, d) float32, for reading one block after the other."""
 
     @property
     def one_by_one(self) -> bool:
         """Whether ``read`` fetches row after row, so that more threads would only wait for each other."""
-
-    def passed(self, rows: int) -> None:
-        """Take note that so many rows of a view were read one after another, so that mapped memory stays bounded."""
 
     def flush(self) -> None:
         """Make what was written durable."""
@@ -190,23 +192,24 @@ class RamRows:
 
     def __init__(self, dimension: int, dtype: StoredDtype) -> None:
         self.dimension = dimension
-        self._dtype = np.dtype(_DTYPES[dtype])
-        self._array: NDArray[Any] = np.empty((0, dimension), dtype=self._dtype)
+        self.dtype = np.dtype(_DTYPES[dtype])
+        self._array: NDArray[Any] = np.empty((0, dimension), dtype=self.dtype)
         self._rows = 0
+
+    def sync(self, rows: int) -> None:
+        """See that there are so many: nobody else writes here."""
+        if rows > self._rows:
+            raise IndexStaleError(f"the vector index holds {self._rows} rows where {rows} were committed; rebuild it")
 
     def write(self, first_row: int, unit: Matrix) -> None:
         """Store unit rows from ``first_row`` on; arrays handed out before keep their rows below ``first_row``."""
         stop = first_row + len(unit)
         if stop > len(self._array):
-            grown = np.empty((max(stop, 2 * len(self._array), 64), self.dimension), dtype=self._dtype)
+            grown = np.empty((max(stop, 2 * len(self._array), 64), self.dimension), dtype=self.dtype)
             grown[:first_row] = self._array[:first_row]
             self._array = grown
         _store(unit, self._array[first_row:stop])
         self._rows = stop
-
-    def view(self, rows: int) -> NDArray[Any]:
-        """The first ``rows`` rows without a copy."""
-        return self._array[:rows]
 
     def available(self) -> int:
         """How many rows were written."""
@@ -216,56 +219,102 @@ class RamRows:
         """Some rows as float32."""
         return take(self._array, rows)
 
+    def check(self, rows: int) -> None:
+        """Nothing to do: there is no disk under it."""
+
+    def block(self, start: int, stop: int) -> Matrix:
+        """Rows one after the other."""
+        return widen(self._array[start:stop])
+
     @property
     def one_by_one(self) -> bool:
         """They are gathered at once."""
         return False
-
-    def passed(self, rows: int) -> None:
-        """Nothing to do: nothing is mapped."""
 
     def flush(self) -> None:
         """Nothing to do: there is no disk under it."""
 
     def close(self) -> None:
         """Let go of the memory."""
-        self._array = np.empty((0, self.dimension), dtype=self._dtype)
+        self._array = np.empty((0, self.dimension), dtype=self.dtype)
         self._rows = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of the rows written."""
-        return self._rows * self.dimension * self._dtype.itemsize
+        return self._rows * self.dimension * self.dtype.itemsize
 
 
 class FileRows:
-    """Rows in one file without a header; its name carries dimension and dtype, so another shape is another file."""
+    """Rows in one file without a header; its name carries dimension and dtype, so another shape is another file.
 
-    def __init__(self, folder: Path, dimension: int, dtype: StoredDtype, *, writable: bool) -> None:
+    Args:
+        folder: Where it lies.
+        dimension: Components of a row.
+        dtype: How they are stored.
+        writable: Whether it may be written.
+        first_row: Which row of an index the first of the file is, in its name; here rows count from 0.
+    """
+
+    def __init__(self, folder: Path, dimension: int, dtype: StoredDtype, *, writable: bool, first_row: int = 0) -> None:
         self.dimension = dimension
-        self._dtype = np.dtype(_DTYPES[dtype])
-        self._row_bytes = dimension * self._dtype.itemsize
+        self.dtype = np.dtype(_DTYPES[dtype])
+        self._row_bytes = dimension * self.dtype.itemsize
         self._passed = 0
-        self.path = folder / f"vectors-{dimension}.{dtype}"
+        self._size = 0
+        self.path = folder / (f"vectors-{dimension}.{dtype}" + (f".{first_row}" if first_row else ""))
         self._file = GrowingFile(self.path, writable=writable)
+        self._sums = GrowingFile(self.path.with_name(self.path.name + ".sums"), writable=writable)
+        self._proof = Proof(self._file)
+
+    def sync(self, rows: int) -> None:
+        """See that the files are still those that their names stand for, and long enough."""
+        stamp = self._file.named_stamp()
+        there = min(stamp[0] // self._row_bytes, self._sums.size() // _SUM_BYTES)
+        if there < rows:
+            raise IndexStaleError(f"the vector index holds {there} rows where {rows} were committed; rebuild it")
+        self._size = stamp[0]
+        self._proof.sync(rows, [stamp])
 
     def write(self, first_row: int, unit: Matrix) -> None:
         """Store unit rows from ``first_row`` on, over whatever an unfinished write left there."""
         step = max(1, _BLOCK_FLOATS // self.dimension)
-        for start in range(0, len(unit), step):
-            part = unit[start : start + step]
-            block = np.empty(part.shape, dtype=self._dtype)
-            _store(part, block)
-            self._file.write((first_row + start) * self._row_bytes, block.data.cast("B"))
+        self._proof.forget(first_row)
+        with self._proof:
+            for start in range(0, len(unit), step):
+                part = unit[start : start + step]
+                block = np.empty(part.shape, dtype=self.dtype)
+                _store(part, block)
+                first = first_row + start
+                sums = row_sums(block, np.arange(first, first + len(block)))
+                self._file.write(first * self._row_bytes, block.data.cast("B"))
+                self._sums.write(first * sums.itemsize, sums.data.cast("B"))
+        self._size = max(self._size, (first_row + len(unit)) * self._row_bytes)
 
-    def view(self, rows: int) -> NDArray[Any]:
-        """The first ``rows`` rows, mapped."""
-        flat = self._file.mapped(rows * self._row_bytes)
-        return flat[: rows * self._row_bytes].view(self._dtype).reshape(rows, self.dimension)
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """The files."""
+        return self._file.path, self._sums.path
 
     def available(self) -> int:
-        """How many whole rows the file holds."""
-        return self._file.size() // self._row_bytes
+        """How many whole rows the files hold."""
+        return min(self._file.size() // self._row_bytes, self._sums.size() // _SUM_BYTES)
+
+    def _mapped(self, rows: int) -> NDArray[Any]:
+        """The first ``rows`` rows, as stored."""
+        flat = self._file.mapped(rows * self._row_bytes)
+        return flat[: rows * self._row_bytes].view(self.dtype).reshape(rows, self.dimension)
+
+    def _compare(self, stored: NDArray[Any], rows: NDArray[np.int64], all_rows: int) -> None:
+        """Compare rows with their checksums.
+
+        Raises:
+            IndexStaleError: One is not what was written.
+        """
+        wanted = self._sums.mapped(all_rows * _SUM_BYTES)[: all_rows * _SUM_BYTES].view(np.uint64)[rows]
+        wrong = np.flatnonzero(row_sums(stored, rows) != wanted)
+        if len(wrong):
+            raise IndexStaleError(f"row {rows[wrong[0]]} of {self.path} is not what was written; rebuild the index")
 
     def read(self, rows: NDArray[np.int64]) -> Matrix:
         """Some rows as float32.
@@ -275,21 +324,54 @@ class FileRows:
         """
         if not len(rows):
             return np.empty((0, self.dimension), dtype=np.float32)
-        needed = (int(rows.max()) + 1) * self._row_bytes
-        if not self.one_by_one:
-            return take(self.view(int(rows.max()) + 1), rows)
+        out = np.empty((len(rows), self.dimension), dtype=np.float32)
+        step = max(1, _BLOCK_FLOATS // self.dimension)
+        there = int(rows.max()) + 1
+        seen = self._proof.flags(there)
+        unseen = ~seen[rows]
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
+            stored = self._pieces(some) if self.one_by_one else self._mapped(there).take(some, axis=0)
+            new = np.flatnonzero(unseen[start : start + step])
+            if len(new):
+                self._compare(stored if len(new) == len(stored) else stored[new], some[new], there)
+            widen(stored, out[start : start + step])
+        seen[rows] = True
+        return out
+
+    def _pieces(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Rows read one by one, as stored."""
         pieces = self._file.read((rows * self._row_bytes).tolist(), self._row_bytes)
         if len(pieces) != len(rows) * self._row_bytes:
-            raise IndexStaleError(f"{self.path} is shorter than the {needed} bytes that were committed; rebuild it")
-        return widen(np.frombuffer(pieces, dtype=self._dtype).reshape(len(rows), self.dimension))
+            raise IndexStaleError(f"{self.path} is shorter than row {rows.max()}, which was committed; rebuild it")
+        return np.frombuffer(pieces, dtype=self.dtype).reshape(len(rows), self.dimension)
+
+    def check(self, rows: int) -> None:
+        """Compare rows with their checksums, those that were not since another process changed the files."""
+        known = self._proof.known()
+        if known >= rows:
+            return
+        began = time.monotonic()
+        stored = self._mapped(rows)
+        step = max(1, _BLOCK_FLOATS // self.dimension)
+        for start in range(known, rows, step):
+            some = np.arange(start, min(start + step, rows))
+            self._compare(stored[some[0] : some[-1] + 1], some, rows)
+            self._pass(len(some))
+        self._proof.found(rows, time.monotonic() - began)
+
+    def block(self, start: int, stop: int) -> Matrix:
+        """Rows one after the other; mapped memory stays bounded."""
+        self._pass(stop - start)
+        return widen(self._mapped(stop)[start:stop])
 
     @property
     def one_by_one(self) -> bool:
         """Whether the file is too large to stay mapped."""
-        return self._file.size() > _MAPPED_BYTES and hasattr(os, "pread")
+        return self._size > _MAPPED_BYTES and hasattr(os, "pread")
 
-    def passed(self, rows: int) -> None:
-        """Count what was read of the map; beyond the budget, give all of it back to the system."""
+    def _pass(self, rows: int) -> None:
+        """Count what is read of the map; beyond the budget, give all of it back to the system."""
         self._passed += rows * self._row_bytes
         if self._passed > _MAPPED_BYTES:
             self._passed = 0
@@ -298,115 +380,14 @@ class FileRows:
     def flush(self) -> None:
         """Force the rows to the disk."""
         self._file.flush()
+        self._sums.flush()
 
     def close(self) -> None:
-        """Close the file and let go of the map."""
+        """Close the files and let go of the maps."""
         self._file.close()
+        self._sums.close()
 
     @property
     def nbytes(self) -> int:
-        """Size of the file."""
-        return self._file.size()
-
-
-class GrowingFile:
-    """A file that is written at positions and read through a map that is replaced, never resized."""
-
-    def __init__(self, path: Path, *, writable: bool) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        self._writable = writable
-        self._map: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
-        self._pages: mmap.mmap | None = None
-        self._fd = -1
-        flags = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-        try:
-            if writable:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._fd = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
-            elif path.exists():  # a reader may come before the first vector was written
-                self._fd = os.open(path, os.O_RDONLY | flags)
-        except OSError as exc:
-            raise StorageError(f"cannot open {path}: {exc.strerror}") from exc
-
-    def write(self, position: int, data: memoryview) -> None:
-        """Write all of ``data`` at ``position``; the file grows as needed."""
-        if not self._writable:
-            raise ReadOnlyError(f"{self.path} was opened for reading only; open the index with writable=True")
-        try:
-            with self._lock:
-                while data:  # a write may be cut short, by a signal or a nearly full disk
-                    if hasattr(os, "pwrite"):
-                        done = os.pwrite(self._fd, data, position)
-                    else:
-                        os.lseek(self._fd, position, os.SEEK_SET)
-                        done = os.write(self._fd, data)
-                    data, position = data[done:], position + done
-        except OSError as exc:
-            raise StorageError(f"cannot write {len(data)} bytes to {self.path}: {exc.strerror}") from exc
-
-    def read(self, positions: list[int], size: int) -> bytes:
-        """``size`` bytes from each position, joined; fewer where the file ends."""
-        with self._lock:  # nobody may close the file, and its number go to another, in between
-            fd = self._fd
-            if fd < 0:
-                raise ClosedError(f"{self.path} is closed; open the index again")
-            return b"".join([os.pread(fd, size, position) for position in positions])
-
-    def reserve(self, size: int) -> None:
-        """Make the file at least ``size`` bytes long; what is new reads as zeros."""
-        try:
-            with self._lock:
-                if self.size() < size:
-                    os.ftruncate(self._fd, size)
-        except OSError as exc:
-            raise StorageError(f"cannot grow {self.path} to {size} bytes: {exc.strerror}") from exc
-
-    def size(self) -> int:
-        """Bytes in the file now."""
-        if self._fd < 0:
-            if self._writable or not self.path.exists():
-                return 0
-            self._fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
-        return os.fstat(self._fd).st_size
-
-    def mapped(self, size: int) -> NDArray[np.uint8]:
-        """At least ``size`` bytes from the start, as one read-only array.
-
-        Raises:
-            IndexStaleError: The file is shorter.
-        """
-        current = self._map
-        if len(current) >= size:
-            return current
-        with self._lock:
-            there = self.size()
-            if there < size:
-                raise IndexStaleError(f"{self.path} holds {there} bytes where {size} were committed; rebuild the index")
-            # The array keeps the map alive; the last reader of an outgrown map closes it by letting go.
-            self._pages = mmap.mmap(self._fd, there, access=mmap.ACCESS_READ)
-            self._map = np.frombuffer(self._pages, dtype=np.uint8)
-            return self._map
-
-    def release(self, least: int) -> None:
-        """Unmap the pages of a map of more than ``least`` bytes; the system caches them and maps them when read."""
-        pages = self._pages
-        if pages is not None and len(pages) > least and hasattr(mmap, "MADV_DONTNEED"):
-            pages.madvise(mmap.MADV_DONTNEED)
-
-    def flush(self) -> None:
-        """Force what was written to the disk."""
-        if self._writable and self._fd >= 0:
-            try:
-                os.fsync(self._fd)
-            except OSError as exc:
-                raise StorageError(f"cannot flush {self.path}: {exc.strerror}") from exc
-
-    def close(self) -> None:
-        """Close the file; arrays handed out stay valid."""
-        with self._lock:
-            self._map = np.empty(0, dtype=np.uint8)
-            self._pages = None
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
+        """Size of the files."""
+        return self._file.size() + self._sums.size()

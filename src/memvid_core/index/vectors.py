@@ -8,6 +8,7 @@ same order.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -15,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, DimensionError, InvalidInputError, QueryError, ReadOnlyError
+from memvid_core.index.catalog import FrameRow
 from memvid_core.index.exact import ExactSearch, SearchStrategy, SklearnSearch, best
 from memvid_core.index.ivf import IvfSearch
+from memvid_core.index.pictures import Pictures, VideoRows
 from memvid_core.index.quantized import AUTO_FLOATS, QuantizedSearch
 from memvid_core.index.rows import FileRows, IndexStaleError, RamRows, RowStore, StoredDtype, normalised
 
@@ -42,6 +45,7 @@ class VectorIndex:
         writable: Whether ``extend`` may be called; a reader never creates or changes a file.
         strategy: "auto" (exact while rows are few, then quantised), or one by name: "exact", "sklearn"
             (``sklearn.neighbors.NearestNeighbors``), "quantized", "ivf" (lists around centroids).
+        pictures: The video that the same rows are stored in, from which a large index reads them.
 
     Raises:
         InvalidInputError: A dimension, dtype or strategy that does not exist.
@@ -63,6 +67,7 @@ class VectorIndex:
         dtype: StoredDtype = "float16",
         writable: bool = True,
         strategy: StrategyName = "auto",
+        pictures: Pictures | None = None,
     ) -> None:
         if not 1 <= dimension <= MAX_DIMENSION:
             raise InvalidInputError(f"dimension {dimension} is not in 1..{MAX_DIMENSION}")
@@ -73,12 +78,18 @@ class VectorIndex:
         self.dimension = dimension
         self.strategy: StrategyName = strategy
         self._writable = writable
+        self._alone = folder is None  # nobody else can write these rows
         self._lock = threading.RLock()
-        self._store: RowStore = (
-            RamRows(dimension, dtype) if folder is None else FileRows(folder, dimension, dtype, writable=writable)
-        )
+        self._store: RowStore
+        if folder is None:
+            self._store = RamRows(dimension, dtype)
+        elif pictures is None:
+            self._store = FileRows(folder, dimension, dtype, writable=writable)
+        else:
+            self._store = VideoRows(folder, dimension, dtype, writable=writable, pictures=pictures)
         self._search = self._choose(strategy, folder)
         self._rows = 0
+        self._final = 0  # rows that a catalog counts: nobody writes them again
         self._closed = False
 
     def _choose(self, strategy: StrategyName, folder: Path | None) -> SearchStrategy:
@@ -105,14 +116,18 @@ class VectorIndex:
     def extend(self, first_row: int, vectors: NDArray[Any]) -> None:
         """Write rows ``first_row``, ``first_row + 1`` ...; what stood at and after ``first_row`` is gone.
 
+        Whoever calls this is the only one that writes the folder meanwhile; what others wrote before is taken from the
+        files, whatever this object knew.
+
         Args:
-            first_row: At most ``rows``; less when a failed commit is written anew.
+            first_row: How many rows the catalog counts.
             vectors: (n, dimension), of any length; an all-zero row stands for a record without a vector.
 
         Raises:
             DimensionError: Another number of components.
             VectorError: NaN or infinite components.
-            InvalidInputError: ``first_row`` would leave a hole.
+            IndexStaleError: There are fewer rows than ``first_row``, or their files are not what was written.
+            InvalidInputError: ``first_row`` is negative.
             ReadOnlyError: The index was opened for reading.
             StorageError: The disk refused.
         """
@@ -121,33 +136,72 @@ class VectorIndex:
             self._assert_open()
             if not self._writable:
                 raise ReadOnlyError("this vector index was opened for reading; open it with writable=True to extend it")
-            if not 0 <= first_row <= self._rows:
-                raise InvalidInputError(f"first_row {first_row} leaves a hole: the index holds {self._rows} rows")
-            # Rows that are being replaced must not be found while they are half written.
-            self._rows = first_row
+            # From here on rows that are being replaced are not found while they are half written.
+            self._take(first_row)
             self._store.write(first_row, unit)
             self._search.extend(first_row, unit)
             self._rows = first_row + len(unit)
 
-    def sync(self, rows: int) -> None:
-        """Take the rows that a writer committed, in this process or another.
+    def sync(self, rows: int, settled: int = 0) -> None:
+        """Take the rows that a writer committed, in this process or another; files are read, never changed.
 
         Args:
             rows: How many the catalog says there are.
+            settled: How many of them the catalog says are read from the video.
 
         Raises:
-            IndexStaleError: The files hold fewer; rebuild them from the journal.
+            IndexStaleError: The files hold fewer, or are others; rebuild them from the journal.
+            InvalidInputError: ``rows`` is negative.
         """
         with self._lock:
             self._assert_open()
-            if rows < 0:
-                raise InvalidInputError(f"rows {rows} is negative")
-            if rows > self._store.available():
+            if isinstance(self._store, VideoRows):
+                self._store.follow(settled)
+            elif settled:
                 raise IndexStaleError(
-                    f"the vector index holds {self._store.available()} rows where the catalog counts {rows}; rebuild it"
+                    f"{settled} rows are to be read from a video that is not there; rebuild the index"
                 )
-            self._search.sync(rows)
-            self._rows = rows
+            self._take(rows)
+
+    def settle(self, frames: Sequence[FrameRow]) -> int:
+        """Read rows from the video from now on that lie there in enough number, instead of from a copy.
+
+        Whoever calls this is the only one that writes the folder meanwhile, has synced to what the catalog counts, and
+        notes in the catalog what it returns.
+
+        Args:
+            frames: The frames of vectors from row ``settled`` on, in the order of their rows.
+
+        Returns:
+            How many rows are read from the video.
+        """
+        with self._lock:
+            self._assert_open()
+            store, rows = self._store, self._final
+            if not isinstance(store, VideoRows):
+                return 0
+            return store.settle(frames, rows)
+
+    @property
+    def due(self) -> int:
+        """In how many frames, at most, the newest rows must lie for :meth:`settle` to pay; 0 where it does not."""
+        store, rows = self._store, self._final
+        large = isinstance(store, VideoRows) and rows * self.dimension >= AUTO_FLOATS
+        return store.due(rows) if large and isinstance(store, VideoRows) else 0
+
+    @property
+    def settled(self) -> int:
+        """How many rows are read from the video."""
+        return self._store.settled if isinstance(self._store, VideoRows) else 0
+
+    def _take(self, rows: int) -> None:
+        """Go on from ``rows`` rows; those that were not known to be committed may have become another's."""
+        if rows < 0:
+            raise InvalidInputError(f"rows {rows} is negative")
+        self._store.sync(rows)
+        self._rows = min(self._rows, rows)
+        self._search.sync(rows, rows if self._alone else min(self._final, rows))
+        self._rows = self._final = rows
 
     def search(
         self, query: NDArray[Any], k: int, mask: NDArray[np.bool_] | None = None
@@ -212,7 +266,9 @@ class VectorIndex:
         return np.array(store.read(wanted))
 
     def flush(self) -> None:
-        """Force what was written to the disk.
+        """Force what was written to the disk, and save what only speeds up the searches of who opens it next.
+
+        Whoever calls this is the only one that writes the folder meanwhile, and has synced to what the catalog counts.
 
         Raises:
             StorageError: The disk refused.

@@ -40,6 +40,7 @@ __all__ = [
     "encode_tombstones",
     "encode_vectors",
     "join_blocks",
+    "matrix_place",
     "pack",
     "parse",
     "raw_bytes",
@@ -314,6 +315,23 @@ def decode_vectors(
     scale = np.frombuffer(body, "<f4", n, start)
     matrix = np.frombuffer(body, dtype, n * dimension, start + 4 * n).reshape(n, dimension)
     return rows, matrix.astype(np.float32) * scale[:, None]
+
+
+def matrix_place(header: FrameHeader, body: bytes | memoryview, number: int) -> tuple[int, str, int] | None:
+    """Dimension and dtype of the matrix in a body, and where it begins; None if rows are listed, or scaled.
+
+    Raises:
+        DamagedFrameError: The sizes do not add up.
+    """
+    if len(body) < _VECTORS.size:
+        raise DamagedFrameError(number, "it is too short for vectors")
+    code, listed, _, dimension = _VECTORS.unpack_from(body)
+    name, dtype = _DTYPE_BY_CODE.get(code, ("", np.dtype("V")))
+    if listed or name not in ("float16", "float32"):
+        return None
+    if len(body) != _VECTORS.size + header.items * dimension * dtype.itemsize:
+        raise DamagedFrameError(number, "its vectors do not fill it")
+    return dimension, name, _VECTORS.size
 
 
 # --- TOMBSTONES: the row numbers of deleted records ---

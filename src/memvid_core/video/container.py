@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import DamagedFrameError, NotAMemoryError
+from memvid_core.errors import DamagedFrameError, NotAMemoryError, StorageError
 from memvid_core.video import bmff
 from memvid_core.video.codec import FrameCodec, RepairingCodec, recognise_codec
 from memvid_core.video.file import ByteFile
@@ -231,6 +231,20 @@ class VideoFile:
         if not (self.codec.one_picture or head.keys[0]):
             return None
         return head
+
+    def coded(self, offsets: Sequence[int], size: int) -> list[bytes]:
+        """Read ``size`` bytes of the file from each offset, as they lie there; fewer at its end.
+
+        Raises:
+            StorageError: The system refuses.
+        """
+        descriptor = self.descriptor
+        if descriptor is None or not hasattr(os, "pread"):
+            return [self._file.read(offset, size) for offset in offsets]
+        try:
+            return [os.pread(descriptor, size, offset) for offset in offsets]
+        except OSError as exc:
+            raise StorageError(f"cannot read {self.target}: {exc.strerror}") from exc
 
     def read(self, number: int, place: FramePosition) -> bytes:
         """The payload of frame ``number``: one positional read and one decode.

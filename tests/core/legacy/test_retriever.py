@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from memvid_core import ClosedError, InvalidInputError, Memory, MemoryNotFoundError, NotAMemoryError, QueryError
+from memvid_core import (
+    ClosedError,
+    EmbedderWarning,
+    InvalidInputError,
+    Memory,
+    MemoryNotFoundError,
+    NotAMemoryError,
+    QueryError,
+)
 from memvid_core.legacy import MemvidEncoder, MemvidRetriever
 from tests.core.embedders import embed
 
@@ -84,7 +92,9 @@ class TestSearch:
         encoder = MemvidEncoder(embedding_model=embed)
         encoder.add_chunks(FACTS)
         encoder.build_video(tmp_path / "m.mp4")
-        with MemvidRetriever(tmp_path / "m.mp4") as retriever:
+        with pytest.warns(EmbedderWarning):
+            retriever = MemvidRetriever(tmp_path / "m.mp4")
+        with retriever:
             assert retriever.search("thrust")[0][0] == FACTS[1]
 
 

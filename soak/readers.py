@@ -45,11 +45,6 @@ class History:
             else:
                 self.ended = True
 
-    def forget(self, before: int) -> None:
-        """Drop the states before a commit."""
-        for number in [number for number in self._states if number < before]:
-            del self._states[number]
-
     def state(self, number: int) -> State:
         """The state after so many commits."""
         return self._states[number]
@@ -96,12 +91,12 @@ def _read(path: Path, log: Path, seed: int, given: bool, shared: Memory | None =
             fits = (number for number in range(low, history.begun + 1) if question.holds(history.state(number), answer))
             found = next(fits, None)
             if found is None:
+                old = [number for number in range(low) if question.holds(history.state(number), answer)]
                 raise WrongAnswer(
-                    f"{question.name} -> {str(answer)[:300]}, which no commit from {low} (seen {seen}, done "
-                    f"{history.done}) to {history.begun} explains"
+                    f"{question.name} -> {str(answer)[:300]}, which no commit from {low} (seen {seen}) to "
+                    f"{history.begun} explains" + (f"; it is as of commit {old[-1]}" if old else "")
                 )
             seen = found
-            history.forget(seen)
             counts["reads"] += 1
         counts["reads"] += ask_everything(memory, history.state(history.begun), given=given)
     finally:

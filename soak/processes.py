@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -85,7 +86,9 @@ def start(function: Callable[..., Any], *arguments: Any, own_group: bool = False
     """
     receiving, sending = _CONTEXT.Pipe(duplex=False)
     process = _CONTEXT.Process(target=_run, args=(function, arguments, sending), kwargs={"own_group": own_group})
-    process.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork beside a thread
+        process.start()
     sending.close()
     return Child(process, receiving)
 

@@ -41,7 +41,7 @@ def _images(path: Path, commit: Change) -> list[bytes]:
         finally:
             for one in patches:
                 one.stop()
-    images.append(path.read_bytes())
+    check(images[-1] == path.read_bytes(), "a commit was acknowledged before all of it was synced")
     return [image for n, image in enumerate(images) if n == 0 or image != images[n - 1]]
 
 

@@ -29,6 +29,9 @@ _START_SECONDS, _CHECK_SECONDS = 30.0, 60.0
 class Scene(Protocol):
     """What is written while writers are killed, and how it is looked at afterwards."""
 
+    torn: int
+    """How many writes were found half done."""
+
     def __init__(self, rng: random.Random) -> None: ...
 
     def prepare(self, folder: Path) -> None:
@@ -84,6 +87,7 @@ def run(folder: Path, seed: int, scale: float, *, scene: str | None = None, writ
         children = [start(chosen.write, folder, log, n, rng.randrange(1 << 40)) for n in range(many)]
         _kill_one_after_another(children, log, rng)
         acknowledged, chosen = start(_compared, chosen, folder, log, turn).result(_CHECK_SECONDS)
+        counts["torn"] = chosen.torn
         counts.update({"kills": many, "acknowledged": acknowledged, f"kills, {name}": many})
         log.unlink()
     return counts

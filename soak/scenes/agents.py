@@ -13,7 +13,7 @@ from memvid_core import Memory
 from soak.ledger import Ledger
 from soak.log import Log, Tail
 from soak.model import check
-from soak.scenes.core import quietly
+from soak.scenes.core import quietly, write_in_pieces
 
 __all__ = ["Agents"]
 
@@ -23,6 +23,7 @@ class Agents:
 
     def __init__(self, rng: random.Random) -> None:
         self.ledger = Ledger()
+        self.torn = 0
 
     def prepare(self, folder: Path) -> None:
         """Make the memory."""
@@ -31,6 +32,8 @@ class Agents:
     def write(self, folder: Path, log: Path, writer: int, seed: int) -> None:
         """Put and delete items, put checkpoints and writes, without end."""
         rng, notes, number = random.Random(seed), Log(log), 0
+        if rng.random() < 0.4:
+            write_in_pieces()
         memory = quietly(folder / "m.mp4", "a", None)
         store, saver = MemvidStore(memory=memory), MemvidSaver(memory=memory)
         while True:
@@ -59,7 +62,8 @@ class Agents:
         before = self.ledger.acknowledged
         self.ledger.take(Tail(log).read())
         with quietly(folder / "m.mp4", "r", None) as memory:
-            check(not memory.verify().damage, f"{memory.verify()}")
+            self.torn += (report := memory.verify()).torn_bytes > 0
+            check(not report.damage, f"{report}")
             self.ledger.compare(_told(memory))
         with quietly(folder / "m.mp4", "a", None) as memory:
             MemvidStore(memory=memory).put(("after",), "k", {"version": turn})

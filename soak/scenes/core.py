@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import random
 import shutil
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 from memvid_core import Memory, RecordNotFoundError, TornTailWarning
+from memvid_core.video import file
 from soak.ledger import Ledger
 from soak.log import Log, Tail
 from soak.model import check, embed, metadata_of, put, text_of, versions_in
 from soak.questions import ask_everything
 
-__all__ = ["Core", "quietly"]
+__all__ = ["Core", "quietly", "write_in_pieces"]
 
-_IDS = 60
+_IDS, _MOST = 60, 400
 _EXPECTED = {"m.mp4", "m.mp4.index", "m.mp4.lock"}
 
 
@@ -26,6 +28,18 @@ def quietly(path: Path, mode: str, embedder: object) -> Memory:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TornTailWarning)
         return Memory.open(path, mode, embedder=embedder)
+
+
+def write_in_pieces() -> None:
+    """From here on this process writes the file 512 bytes at a time, so that a kill in the middle is likely."""
+
+    def write_all(handle: BinaryIO, data: bytes) -> None:
+        for at in range(0, len(data), 512):
+            handle.write(data[at : at + 512])
+            handle.flush()
+            time.sleep(0)
+
+    file._write_all = write_all
 
 
 class Operation(NamedTuple):
@@ -69,13 +83,14 @@ class Operations:
 
     def _new(self, count: int) -> dict[str, int]:
         version = self._rng.randrange(1, 1 << 40)
-        return {f"{self._name}-{self._rng.randrange(_IDS)}": version for _ in range(count)}
+        ids = range(_IDS, _IDS + count) if count == _MOST else (self._rng.randrange(_IDS) for _ in range(count))
+        return {f"{self._name}-{number}": version for number in ids}
 
     def _some(self, count: int) -> list[str]:
         return self._rng.sample(list(self.mine), min(len(self.mine), count))
 
     def _add(self) -> Operation:
-        records = self._new(self._rng.choice([1, 1, 1, 2, 40]))
+        records = self._new(self._rng.choice([1, 1, 1, 2, 40, _MOST]))  # a large one takes several writes
         return Operation("private", records, [], lambda memory: put(memory, records))
 
     def _update(self) -> Operation:
@@ -85,7 +100,7 @@ class Operations:
         return Operation("private", {record_id: version}, [], call)
 
     def _delete(self) -> Operation:
-        gone = self._some(self._rng.choice([1, 2, 10]))
+        gone = self._some(self._rng.choice([1, 2, 10, _MOST]))
         return Operation("private", {}, gone, lambda memory: memory.delete(gone))
 
     def _delete_where(self) -> Operation:
@@ -122,6 +137,7 @@ class Core:
     def __init__(self, rng: random.Random) -> None:
         self.embedder = rng.choice([None, embed, embed])
         self.ledger = Ledger()
+        self.torn = 0
 
     def prepare(self, folder: Path) -> None:
         """Make an empty memory."""
@@ -130,6 +146,8 @@ class Core:
     def write(self, folder: Path, log: Path, writer: int, seed: int) -> None:
         """Write without end."""
         rng, notes, path = random.Random(seed), Log(log), folder / "m.mp4"
+        if rng.random() < 0.4:
+            write_in_pieces()
         operations = Operations(rng, f"w{writer}", path, learns=self.embedder is None)
         if rng.random() < 0.1:
             shutil.rmtree(f"{path}.index", ignore_errors=True)
@@ -161,6 +179,7 @@ class Core:
         with quietly(path, "r", self.embedder) as memory:
             found = versions_in(memory)
             report = memory.verify()
+        self.torn += report.torn_bytes > 0
         check(not report.damage, f"{report}")
         self.ledger.compare(found)
         with quietly(path, "a", self.embedder) as memory:

@@ -9,7 +9,7 @@ from memvid_core import Memory
 from memvid_core.ingest.sync import sync
 from soak.log import Log, Tail
 from soak.model import check
-from soak.scenes.core import quietly
+from soak.scenes.core import quietly, write_in_pieces
 
 __all__ = ["Folders"]
 
@@ -18,7 +18,7 @@ class Folders:
     """Three folders of text files, one for each of up to four writers, and records that no sync wrote."""
 
     def __init__(self, rng: random.Random) -> None:
-        self._seed = rng.randrange(1 << 30)
+        self.torn = 0
 
     def prepare(self, folder: Path) -> None:
         """Make the memory, with one record of another origin."""
@@ -28,6 +28,8 @@ class Folders:
     def write(self, folder: Path, log: Path, writer: int, seed: int) -> None:
         """Change files and sync, without end."""
         rng, notes, files = random.Random(seed), Log(log), folder / f"files-{writer}"
+        if rng.random() < 0.4:
+            write_in_pieces()
         files.mkdir(exist_ok=True)
         memory, number = quietly(folder / "m.mp4", "a", None), 0
         while True:
@@ -42,7 +44,8 @@ class Folders:
     def compare(self, folder: Path, log: Path, turn: int) -> int:
         """Sync once more and compare with a memory built anew."""
         with quietly(folder / "m.mp4", "r", None) as memory:
-            check(not memory.verify().damage, f"{memory.verify()}")
+            self.torn += (report := memory.verify()).torn_bytes > 0
+            check(not report.damage, f"{report}")
             check(memory.get("note").text == "a note that no file holds", "sync changed a record that is not its own")
         folders = sorted(folder.glob("files-*"))
         fresh: dict[str, str] = {}

@@ -39,7 +39,7 @@ def write_in_pieces() -> None:
             handle.flush()
             time.sleep(0)
 
-    file._write_all = write_all
+    file._write_all = write_all  # type: ignore[assignment]  # for good: the process will be killed
 
 
 class Operation(NamedTuple):

@@ -168,9 +168,9 @@ def _threads(path: Path, log: Path, seed: int, readers: int, commits: int, given
         try:
             _write(memory, log, seed, commits)
         finally:
-            if (notes := Log(log)) is not None:
-                notes.write("end")
-                notes.close()
+            notes = Log(log)
+            notes.write("end")  # also if the writer failed, or its readers would go on without end
+            notes.close()
             for worker in workers:
                 worker.join()
     if failures:

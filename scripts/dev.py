@@ -216,10 +216,13 @@ def test(rest: list[str]) -> None:
 
 
 def soak(rest: list[str]) -> None:
-    """The tests with many more random examples and rounds, for as long as it takes (hours on two cores)."""
-    system_packages()
+    """Long runs against a model (``python -m soak``); ``soak tests`` is pytest with many more examples and rounds."""
     setup("test")
-    _pytest(rest, workers=max(2, _cpus()), env={"HYPOTHESIS_PROFILE": "soak", "MEMVID_SOAK": "20"})
+    if rest[:1] != ["tests"]:
+        run([PYTHON, "-m", "soak", *rest])
+        return
+    system_packages()
+    _pytest(rest[1:], workers=max(2, _cpus()), env={"HYPOTHESIS_PROFILE": "soak", "MEMVID_SOAK": "20"})
 
 
 def bench(rest: list[str]) -> None:
@@ -237,7 +240,8 @@ def build(rest: list[str]) -> None:
 
 def clean(rest: list[str]) -> None:
     """Remove everything these commands made: the environment, caches, builds."""
-    for name in (".venv", "build", "dist", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "htmlcov"):
+    made = (".venv", "build", "dist", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".soak", "htmlcov")
+    for name in made:
         shutil.rmtree(ROOT / name, ignore_errors=True)
     for pattern in (".coverage*", ".import_linter_cache"):
         for path in ROOT.glob(pattern):

@@ -36,7 +36,7 @@ os.environ.update(LANGSMITH_TRACING="false", LANGCHAIN_TRACING_V2="false", ANONY
 
 @pytest.fixture(scope="session")
 def effort() -> Callable[[int], int]:
-    """How many rounds to make: the number given in the test command, a multiple of it in ``make soak``."""
+    """How many rounds to make: the number given in the test command, a multiple of it in ``make soak ARGS="tests"``."""
     factor = int(os.environ.get("MEMVID_SOAK", "1"))
     return lambda rounds: rounds * factor
 

@@ -1,0 +1,175 @@
+"""Damage to the memory's file, with the index kept or deleted: right, or named; never wrong without a word.
+
+What is asked after each damage: every id, record, vector and word. Content that was never written is wrong whatever was
+said. A state that differs must have been announced: by a warning at opening or an error where it is read, by
+``info().lost``, and by ``verify``. Damage of one sector may cost the records whose commits it lies in and one more. The
+warning stays until it is repaired, and a compaction refuses until then.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from memvid_core import DamageWarning, Memory, MemoryFileError, MemvidError, TornTailWarning
+from soak.damage import Damaged, damage
+from soak.model import State, WrongAnswer, check, put, unique_word, vector_of, versions_in
+from soak.past import Past
+
+__all__ = ["run"]
+
+_SECONDS = 5.0
+_CLOSE = 2e-3
+
+
+class Look:
+    """What a memory shows when it is opened and asked for everything."""
+
+    def __init__(self, past: Past) -> None:
+        self.unreadable: set[str] = set()
+        self.unfound: set[str] = set()
+        self.found: State = {}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            memory = Memory.open(past.path, embedder="given")
+        with memory:
+            self.ids = memory.ids()
+            for record_id in self.ids:
+                self._read(memory, record_id)
+            for record_id, version in self.found.items():
+                self._search(memory, record_id, version)
+            self.lost = memory.info().lost
+            self.report = memory.verify()
+        kinds = [warning.category for warning in caught]
+        self.damage_named = DamageWarning in kinds
+        self.torn_named = TornTailWarning in kinds
+        strange = [str(w.message) for w in caught if not issubclass(w.category, DamageWarning | TornTailWarning)]
+        check(not strange, f"strange: warnings {strange}")
+
+    def _read(self, memory: Memory, record_id: str) -> None:
+        try:
+            self.found |= versions_in([memory.get(record_id)])
+        except MemvidError:
+            self.unreadable.add(record_id)
+
+    def _search(self, memory: Memory, record_id: str, version: int) -> None:
+        try:
+            vector = memory.vectors([record_id]).get(record_id)
+            nearest = memory.search(vector_of(record_id, version), k=1, mode="dense")
+            worded = memory.search(unique_word(record_id, version), mode="lexical")
+        except MemvidError:
+            self.unreadable.add(record_id)
+            return
+        close = vector is not None and abs(vector - vector_of(record_id, version)).max() < 0.2
+        check(close or vector is None, f"garbage: the vector of {record_id} is {vector}")
+        same = [(hit.id, hit.cosine or 0.0) for hit in nearest]
+        if not (same and same[0][0] == record_id and abs(same[0][1] - 1) < _CLOSE) or vector is None:
+            self.unfound.add(record_id)
+        if [hit.id for hit in worded] != [record_id]:
+            self.unfound.add(record_id)
+
+
+def _judge(past: Past, made: Damaged, *, kept: bool) -> str:
+    """Look at a damaged memory; returns "right", "named" or "refused".
+
+    Raises:
+        WrongAnswer: Something differs and nothing was said, or more is lost than may be.
+    """
+    try:
+        look = Look(past)
+    except MemvidError as exc:
+        check(not made.small, f"unopenable: {exc}")
+        return "refused"
+    if not kept and len(made.data) in past.ends and past.data.startswith(made.data):
+        return "right"  # a whole older file, and nothing is left that knows better
+    for record_id, version in look.found.items():
+        check(version in past.versions.get(record_id, set()), f"garbage: {record_id}@{version} was never written")
+    missing = {i for i, v in past.state.items() if look.found.get(i) != v or i in look.unreadable}
+    extra = set(look.ids) - set(past.state)
+    named = look.damage_named or (look.torn_named and not kept)
+    silent = (missing | extra | look.unfound) - look.unreadable
+    check(named or not silent, f"silent: {sorted(silent)} differ (missing {sorted(missing)}, extra {sorted(extra)})")
+    allowed = past.may_lose(made.touched)
+    if made.small or "zeros" in made.what:
+        costs = missing - allowed
+        check(len(costs) < 2, f"amplified: {sorted(costs)} are lost beside {sorted(missing & allowed)}")
+    if not missing and not extra and not look.unfound:
+        return "named" if named or look.torn_named or not look.report.ok else "right"
+    check(not look.report.ok, f"unverified: {sorted(missing | extra | look.unfound)} differ and verify() is clean")
+    gone = {i for i in missing if i not in look.ids}
+    counted = look.torn_named or look.lost >= len(gone)
+    check(counted, f"uncounted: {len(gone)} lost, info().lost is {look.lost}")
+    return "named"
+
+
+def _go_on(past: Past, outcome: str) -> None:
+    """Write to a damaged memory: what was there stays, the warning comes again, a compaction refuses or repairs."""
+    try:
+        before = Look(past)
+    except MemvidError:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        with Memory.open(past.path, "a", embedder="given") as memory:
+            put(memory, {"after-0": 1})
+    after = Look(past)
+    kept = {i: v for i, v in before.found.items() if after.found.get(i) != v}
+    check(not kept, f"overwritten: {kept} were there before the next commit")
+    check(after.found.get("after-0") == 1, "lost: the commit after the damage is not there")
+    check(after.damage_named or not before.damage_named, "forgotten: no warning after the next commit")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        memory = Memory.open(past.path, "a", embedder="given")
+    with memory:
+        if after.report.damage:
+            try:
+                memory.compact()
+            except MemoryFileError:
+                pass
+            else:
+                raise WrongAnswer("compacted: a compaction made the damage final without drop_damaged")
+        memory.compact(drop_damaged=True)
+        check(memory.verify().ok, f"unrepaired: {memory.verify()}")
+    last = Look(past)
+    kept = {i: v for i, v in after.found.items() if last.found.get(i) != v and i not in after.unreadable}
+    check(not kept, f"dropped: {kept} could be read before the compaction")
+    check(not last.damage_named, "unrepaired: a warning after compact(drop_damaged=True)")
+
+
+def cases(folder: Path, seed: int, scale: float) -> Iterator[tuple[str, str]]:
+    """Damage one memory many times; yields what was done and what became of it.
+
+    A case that goes wrong yields the message instead, so that a caller may count them all.
+    """
+    rng = random.Random(seed)
+    codec = "qr" if rng.random() < 0.08 else "pcm"
+    past = Past(folder, seed, codec=codec, vectors=rng.choice(["float16", "float32"]))
+    for _ in range(max(4, int((20 if codec == "qr" else 300) * scale))):
+        made, kept, on = damage(past.data, rng), rng.random() < 0.5, rng.random() < 0.15
+        past.restore(made.data, past.index if kept else None)
+        what = f"{codec}, {made.what}, index {'kept' if kept else 'deleted'}"
+        started = time.monotonic()
+        try:
+            outcome = _judge(past, made, kept=kept)
+            if on:
+                _go_on(past, outcome)
+            check(time.monotonic() - started < _SECONDS, "hang")
+        except WrongAnswer as exc:
+            outcome = f"WRONG {exc}"
+        except Exception as exc:
+            outcome = f"WRONG raw: {type(exc).__name__}: {exc}"
+        yield what, outcome
+
+
+def run(folder: Path, seed: int, scale: float) -> Counter[str]:
+    """One round: 300 damages of one memory (20 of a QR memory)."""
+    counts: Counter[str] = Counter()
+    for what, outcome in cases(folder, seed, scale):
+        if outcome.startswith("WRONG"):
+            raise WrongAnswer(f"case {counts['damages']} ({what}): {outcome}")
+        counts.update(["damages", outcome])
+    return counts

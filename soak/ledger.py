@@ -1,0 +1,117 @@
+"""What a memory may hold after writers were killed, worked out from what they noted before and after each call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from soak.model import check
+
+__all__ = ["Ledger"]
+
+Values = set[int | None]
+"""The versions that a record may have; None: it is not there."""
+
+
+class _Begun(NamedTuple):
+    """A call that has begun: where in the log, what it does, and what its records were before."""
+
+    at: int
+    kind: str
+    put: dict[str, int]
+    gone: list[str]
+    before: dict[str, Values]
+
+    @property
+    def ids(self) -> set[str]:
+        """The records that it changes."""
+        return {*self.put, *self.gone}
+
+
+class Ledger:
+    """The values that each record may have.
+
+    Ids belong to one writer each, so private calls never meet; ``clear`` meets everything, and where the log does not
+    tell which of two calls came first, both outcomes may be.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, Values] = {}
+        self.acknowledged = 0
+
+    def take(self, entries: Iterable[list[Any]]) -> None:
+        """Follow the log of one turn; what is begun and not done at its end may have happened or not."""
+        self._open: dict[int, _Begun] = {}
+        self._settled: dict[str, int] = {}
+        self._unsure: set[str] = set()
+        for at, (what, writer, _, *call) in enumerate(entries):
+            if what == "begin":
+                kind, put, gone = call
+                self._begin(writer, _Begun(at, kind, put, gone, {}))
+            else:
+                self._end(writer, at, happened=what == "done")
+        for begun in self._open.values():
+            for record_id in begun.ids:
+                self._may_be(record_id).add(begun.put.get(record_id))
+
+    def _may_be(self, record_id: str) -> Values:
+        return self._values.setdefault(record_id, {None})
+
+    def _clearing(self) -> bool:
+        return any(begun.kind == "clear" for begun in self._open.values())
+
+    def _begin(self, writer: int, begun: _Begun) -> None:
+        if begun.kind == "clear":
+            for values in self._values.values():
+                values.add(None)
+            self._unsure.update(*(other.ids for other in self._open.values()))
+        if self._clearing():
+            self._unsure |= begun.ids
+        before = {record_id: set(self._may_be(record_id)) for record_id in begun.ids}
+        self._open[writer] = begun._replace(before=before)
+
+    def _end(self, writer: int, at: int, *, happened: bool) -> None:
+        begun = self._open.pop(writer)
+        self.acknowledged += happened
+        if not happened:
+            self._unsure -= set() if self._clearing() else begun.ids
+            return
+        if begun.kind == "clear":
+            self._cleared(begun)
+        for record_id in begun.ids:
+            new = begun.put.get(record_id)
+            self._values[record_id] = {new, None} if record_id in self._unsure else {new}
+            self._settled[record_id] = at
+        if not self._clearing():
+            self._unsure -= begun.ids
+
+    def _cleared(self, clear: _Begun) -> None:
+        in_flight = {record_id for begun in self._open.values() for record_id in begun.ids}
+        for record_id, values in self._values.items():
+            if self._settled.get(record_id, -1) > clear.at or record_id in in_flight:
+                values.add(None)
+            else:
+                self._values[record_id] = {None}
+
+    def compare(self, found: dict[str, int]) -> None:
+        """Check what is there against what may be, and take it as known from here on.
+
+        Raises:
+            WrongAnswer: Something acknowledged is lost, something deleted is back, or a commit is there by half.
+        """
+        for record_id, values in self._values.items():
+            version = found.get(record_id)
+            check(version in values, f"{record_id} is {version} and must be one of {values}")
+        strange = set(found) - set(self._values)
+        check(not strange, f"records that nobody wrote: {sorted(strange)[:5]}")
+        cleared = any(begun.kind == "clear" for begun in self._open.values())
+        for begun in self._open.values():
+            if not cleared and not begun.ids & self._unsure:
+                self._check_whole(begun, found)
+        self._values = {record_id: {version} for record_id, version in found.items()}
+
+    @staticmethod
+    def _check_whole(begun: _Begun, found: dict[str, int]) -> None:
+        """A commit that was not acknowledged is there whole or not at all."""
+        told = {found.get(i) == begun.put.get(i) for i in begun.ids if begun.put.get(i) not in begun.before[i]}
+        check(len(told) < 2, f"half of a commit is there: {begun.put} {begun.gone}")

@@ -1,0 +1,41 @@
+"""A file that writers append lines to and others follow: what a killed process wrote stays, in one order for all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Log", "Tail"]
+
+
+class Log:
+    """Append JSON lines; each is one write, so lines of several processes do not mix."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+
+    def write(self, *entry: Any) -> None:
+        """Append one line."""
+        os.write(self._file, (json.dumps(entry) + "\n").encode())
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+class Tail:
+    """The lines of a log, each once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._at = path, 0
+
+    def read(self) -> list[Any]:
+        """The lines that came since the last call."""
+        with open(self._path, "rb") as file:
+            file.seek(self._at)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._at += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]

@@ -1,0 +1,146 @@
+"""Rounds of workloads until the time is over: each seeded, in a process of its own, after those of the last call."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from soak import corruption, disks, index_corruption, kills, limits, power, readers, servers, writers
+from soak.model import WrongAnswer
+from soak.processes import end_group, start
+
+__all__ = ["WORKLOADS", "Failure", "Progress", "Workload", "one_round", "soak", "table"]
+
+Round = Callable[[Path, int, float], "Counter[str]"]
+
+
+class Workload(NamedTuple):
+    """A workload: what makes a round, its share of the time, how many seconds a round may take."""
+
+    run: Round
+    share: float
+    limit: float
+    about: str
+
+
+WORKLOADS: dict[str, Workload] = {
+    "readers": Workload(readers.run, 4, 300, "one writer and readers beside it, every answer checked"),
+    "writers": Workload(writers.run, 3, 600, "several writers of one file, readers beside them"),
+    "kills": Workload(kills.run, 5, 300, "SIGKILL at random moments over mixed work"),
+    "corruption": Workload(corruption.run, 5, 300, "damage to the file, index kept or deleted"),
+    "index": Workload(index_corruption.run, 2, 300, "damage to the index, closed, live and in use"),
+    "power": Workload(power.run, 2, 300, "subsets of the last commit's blocks"),
+    "disks": Workload(disks.run, 1, 300, "full disks and failing syncs"),
+    "limits": Workload(limits.run, 1, 600, "few descriptors, little memory, threads, forks"),
+    "servers": Workload(servers.run, 1, 600, "a web server, two graphs, a notebook cell run again"),
+}
+
+
+class Failure(NamedTuple):
+    """A round that found a wrong answer."""
+
+    workload: str
+    seed: int
+    message: str
+
+
+class Progress:
+    """What was counted so far and which round comes next, kept in a file.
+
+    Args:
+        path: The file; None keeps nothing.
+        seed: Rounds of another seed are counted apart.
+    """
+
+    def __init__(self, path: Path | None, seed: int) -> None:
+        self._path, self._seed = path, seed
+        self._all: dict[str, dict[str, dict[str, float]]] = {}
+        if path is not None and path.exists():
+            self._all = json.loads(path.read_text(encoding="utf-8"))
+        self.counts = self._all.setdefault(str(seed), {})
+
+    def next_seed(self, name: str) -> int:
+        """The seed of the next round; seeds of different calls never meet."""
+        return self._seed * 1_000_000 + int(self.counts.get(name, {}).get("rounds", 0))
+
+    def add(self, name: str, seconds: float, counted: Counter[str]) -> None:
+        """A round is over."""
+        total = self.counts.setdefault(name, {})
+        for key, value in {"rounds": 1, "seconds": seconds, **counted}.items():
+            total[key] = total.get(key, 0) + value
+        if self._path is not None:
+            half = self._path.with_suffix(".half")
+            half.write_text(json.dumps(self._all, indent=1), encoding="utf-8")
+            half.replace(self._path)
+
+
+def one_round(name: str, seed: int, scale: float, root: Path | None = None) -> Counter[str]:
+    """Make one round in an empty folder, which stays if the round fails.
+
+    Raises:
+        WrongAnswer: What the round found, or that it did not end in time; the message names the folder.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"soak-{name}-{seed}-", dir=root))
+    child = start(WORKLOADS[name].run, folder, seed, scale, own_group=True)
+    try:
+        counted: Counter[str] = child.result(WORKLOADS[name].limit)
+    except WrongAnswer as exc:
+        raise WrongAnswer(f"{exc}\n(the files are in {folder})") from None
+    finally:
+        end_group(child)
+    shutil.rmtree(folder)
+    return counted
+
+
+def soak(
+    names: Iterable[str], minutes: float, progress: Progress, *, scale: float, root: Path | None, go_on: bool
+) -> list[Failure]:
+    """Make rounds until the time is over, of whichever workload has had the least of its share.
+
+    Args:
+        names: The workloads.
+        minutes: How long; a round that has begun is ended.
+        progress: Where to go on and to count.
+        scale: How large rounds are.
+        root: Where folders are made; None: where temporary files go.
+        go_on: Whether to go on after a wrong answer.
+
+    Returns:
+        The rounds that failed.
+    """
+    deadline = time.monotonic() + minutes * 60
+    spent = dict.fromkeys(names, 0.0)
+    failures: list[Failure] = []
+    while time.monotonic() < deadline:
+        name = min(spent, key=lambda name: spent[name] / WORKLOADS[name].share)
+        seed, started = progress.next_seed(name), time.monotonic()
+        try:
+            counted = one_round(name, seed, scale, root)
+        except WrongAnswer as exc:
+            counted = Counter({"wrong": 1})
+            failures.append(Failure(name, seed, str(exc)))
+        seconds = time.monotonic() - started
+        spent[name] += seconds
+        progress.add(name, seconds, counted)
+        if failures and not go_on:
+            break
+    return failures
+
+
+def table(counts: dict[str, dict[str, float]]) -> str:
+    """All counts, one line a workload."""
+    lines = ["| workload | rounds | seconds | wrong | counted |", "|---|---|---|---|---|"]
+    for name in [name for name in WORKLOADS if name in counts]:
+        total = counts[name]
+        rest = [f"{key} {value:,.0f}" for key, value in total.items() if key not in ("rounds", "seconds", "wrong")]
+        lines.append(
+            f"| {name} | {total['rounds']:,.0f} | {total['seconds']:,.0f} | {total.get('wrong', 0):,.0f} | "
+            f"{', '.join(rest)} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""What writers do while they are killed."""

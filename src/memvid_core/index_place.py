@@ -57,12 +57,18 @@ class IndexPlace:
         dtype: StoredDtype = "float16" if header.vectors in ("float16", "int8") else "float32"
         return IndexFolder(root, _name(header), dtype=dtype, strategy=self._strategy, like=self._like)
 
-    def open_anew(self, header: Header) -> IndexFolder:
-        """Delete an index that does not open and make an empty one; the lock on the file is held."""
-        try:
-            return self.open(header)  # another process has replaced it meanwhile
-        except INDEX_ERRORS as exc:
-            check_idle(exc)
+    def open_anew(self, header: Header, *, wipe: bool = False) -> IndexFolder:
+        """Delete an index that does not open and make an empty one; the lock on the file is held.
+
+        Args:
+            header: Whose index.
+            wipe: Delete it although it opens: a process that was killed left it.
+        """
+        if not wipe:
+            try:
+                return self.open(header)  # another process has replaced it meanwhile
+            except INDEX_ERRORS as exc:
+                check_idle(exc)
         if self._root is not None:
             shutil.rmtree(self._root / _name(header), ignore_errors=True)
         try:

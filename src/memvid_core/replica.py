@@ -207,9 +207,9 @@ class Replica:
         with self._turn.tried(journal.video, self.timeout) as owned:
             return self._place.open_anew(journal.header) if owned else self._place.in_ram(journal.header)
 
-    def _use(self, journal: Journal, index: IndexFolder) -> None:
+    def _use(self, journal: Journal, index: IndexFolder, generation: Generation | None = None) -> None:
         """Go on with a file and an index; views of what was used before stay good."""
-        self.generation = Generation(journal, index, self._cache_bytes)
+        self.generation = generation or Generation(journal, index, self._cache_bytes)
         self._indexer = Indexer(self.generation, self._embedder, self._show_progress)
         self._turn.lock.queue_at(None if index.folder is None else index.folder / "writer")
         self._seen = None
@@ -375,17 +375,17 @@ class Replica:
     def _up_to_date(self) -> bool:
         """Make the view of the newest commit that was acknowledged; return False if the index must be changed first."""
         video = self.journal.video
-        if video.replaced() and self._go_on_with_whole_successor():
-            return True
+        if video.replaced():
+            return self._go_on_with_whole_successor()
         cursor = self._noted_cursor()
         if cursor is not None and self._is_cut(cursor, video.stamp()):  # what can be read is read, and nothing written
             return True
         return self._seen == video.stamp() or (self._shared and self._show_whole())
 
     def _go_on_with_whole_successor(self) -> bool:
-        """Go on with the file that took the place of this one, once its index is whole.
+        """Go on with the file that took the place of this one; return False if its index must be changed first.
 
-        Until then nothing newer was acknowledged, and searches answer from the file before.
+        A compaction makes the index before it swaps the file in, so that nobody has to wait for it.
         """
         journal = self._successor()
         try:
@@ -549,48 +549,56 @@ class Replica:
             StorageError: The system refuses, as Windows does while another process reads. The old file is still there.
         """
         path, new = self.journal.video.target, made.video.target
-        with self._state:
-            if isinstance(path, Path) and isinstance(new, Path):
-                made.close()
-                made = self._swap_files(path, new)
-            self._go_on_with(made)
-            self._catch_up()
-            self._tidy()
-
-    def _swap_files(self, path: Path, new: Path) -> Journal:
-        """Rename ``new`` to ``path`` while holding the lock on both."""
-        made = Journal.open(new, self._mode)
+        if isinstance(path, Path) and isinstance(new, Path):
+            made.close()
+            made = Journal.open(new, self._mode)
         try:
-            self._hold(made)
-            self._seen = None  # an interrupt from here on only means that the next call looks which file is there
-            if os.name == "nt":  # which replaces no open file
-                made.close()
-                self.journal.close()
-            try:
-                os.replace(new, path)
-            except OSError as exc:
-                new.unlink(missing_ok=True)
-                if os.name == "nt":
-                    self._go_on_with(Journal.open(path, self._mode))
-                raise StorageError(
-                    f"cannot swap the compacted file in ({exc}); close other readers and try again"
-                ) from exc
-            if os.name == "nt":
-                made = Journal.open(path, self._mode)
-                self._hold(made)
-            made.video.renamed(path)
-            if made.video.descriptor is not None:
-                self._turn.lock.moved(made.video.descriptor)
-            with suppress(OSError):  # the swap is done, and a power cut may only undo it
-                sync_folder(path.parent)
+            generation = self._indexed(made)
+            if isinstance(path, Path) and isinstance(new, Path):
+                self._swap_files(generation.journal, path, new)
         except BaseException:
             made.close()
             raise
-        return made
+        with self._state:
+            self._use(generation.journal, generation.index, generation)
+            self._catch_up()
+            self._tidy()
 
-    def _hold(self, made: Journal) -> None:
+    def _indexed(self, made: Journal) -> Generation:
+        """Make the index of a file that nobody else knows yet."""
         if made.video.descriptor is not None:
             self._turn.lock.take_new(made.video.descriptor)
+        index = self._place.open_anew(made.header, wipe=True)
+        generation = Generation(made, index, self._cache_bytes)
+        try:
+            Indexer(generation, self._embedder, self._show_progress).catch_up()
+        except INDEX_ERRORS:  # there is no room: it is made when it is needed
+            index.discard()
+            generation.index = self._place.in_ram(made.header)
+        return generation
+
+    def _swap_files(self, made: Journal, path: Path, new: Path) -> None:
+        """Rename ``new`` to ``path`` while holding the lock on both."""
+        self._seen = None  # an interrupt from here on only means that the next call looks which file is there
+        if os.name == "nt":  # which replaces no open file
+            made.close()
+            self.journal.close()
+        try:
+            os.replace(new, path)
+        except OSError as exc:
+            new.unlink(missing_ok=True)
+            if os.name == "nt":
+                self._go_on_with(Journal.open(path, self._mode))
+            raise StorageError(f"cannot swap the compacted file in ({exc}); close other readers and try again") from exc
+        made.video.renamed(path)
+        if os.name == "nt":
+            made.video.reopen()
+            if made.video.descriptor is not None:
+                self._turn.lock.take_new(made.video.descriptor)
+        if made.video.descriptor is not None:
+            self._turn.lock.moved(made.video.descriptor)
+        with suppress(OSError):  # the swap is done, and a power cut may only undo it
+            sync_folder(path.parent)
 
     def _tidy(self) -> None:
         """Delete what a compaction left: the index before it, and its own file if it was killed; the lock is held."""

@@ -171,6 +171,10 @@ class VideoFile:
         """Take note of the path that the open file has now."""
         self._file.renamed(path)
 
+    def reopen(self) -> None:
+        """Open the file again after it was closed to be renamed."""
+        self._file.reopen()
+
     def gone(self) -> bool:
         """Return whether the file was deleted or renamed since it was opened."""
         return self._file.gone()

@@ -175,6 +175,12 @@ class ByteFile:
         """Take note of the path that the open file has now."""
         self.path = path
 
+    def reopen(self) -> None:
+        """Open the file again after it was closed to be renamed."""
+        assert self.path is not None
+        self._file = _open(self.path, "a" if self.writable else "r")
+        self._descriptor = self._file.fileno()
+
     def replaced(self) -> bool:
         """Return whether the path now names another file than the one that is open (a compaction swapped it)."""
         there = self._at_path()

@@ -80,7 +80,7 @@ class FragmentHead(NamedTuple):
 
     size: int
     first_picture: int
-    count: int
+    pictures: int
     data_offset: int
 
 

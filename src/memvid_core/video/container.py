@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import DamagedFrameError, MemoryFileError, MemvidError, NotAMemoryError
+from memvid_core.errors import DamagedFrameError, MemoryExistsError, MemvidError
 from memvid_core.video import bmff
 from memvid_core.video.codec import FrameCodec, RepairingCodec
 from memvid_core.video.file import ByteFile
@@ -22,6 +23,9 @@ __all__ = ["Fragment", "FramePosition", "Position", "TornTail", "VideoFile"]
 _SALVAGE_LIMIT = 1 << 28  # of damaged bytes in which frames are looked for one by one
 _LEAST_FRAME = 64  # bytes that a frame takes at least: a gap hides no more frames than that allows
 _MOST_FRAMES = 1 << 40  # no video has more, whatever a box says
+_BLOCK = 512  # bytes that a disk writes at once, at least
+_COPIED = 1 << 20
+_REST = 1 << 12  # bytes of a commit's last picture and footer, at most
 _ASKED = 3  # frames whose checksums are asked which number a fragment has
 
 
@@ -62,6 +66,21 @@ class Fragment(NamedTuple):
     def __len__(self) -> int:
         """How many frames it has."""
         return len(self.offsets)
+
+    def part(self, first: int, stop: int) -> Fragment:
+        """The same place with the frames from ``first`` to ``stop - 1`` alone."""
+        at = slice(first - self.first_frame, stop - self.first_frame)
+        return Fragment(
+            self.start,
+            self.end,
+            self.sequence,
+            first,
+            self.offsets[at],
+            self.sizes[at],
+            self.damage,
+            self.footed,
+            self.listed,
+        )
 
     def frames(self) -> Iterator[tuple[int, FramePosition]]:
         """The number and place of each frame, in order."""
@@ -155,6 +174,17 @@ class VideoFile:
             file.close()
             raise
 
+    def guess_codec(self) -> bool:
+        """Tell the codec from the pictures, because the one in the head reads none of them; return whether that worked."""
+        guessed = guess_head(self._file)
+        if guessed is None or guessed[0] == self.codec:
+            return False
+        self.codec, self.head_size = guessed
+        self.head_damage = "the head of the file is damaged: no picture is what it says"
+        self._fragments = Fragments(self._file, self.codec.one_picture)
+        self._pictures = (self.head_size, 0)
+        return True
+
     def again(self) -> VideoFile:
         """Another over the same open file, to walk without moving this one; closing either closes the file."""
         return VideoFile(self._file, self.codec, self.head_size, self.head_damage)
@@ -229,12 +259,17 @@ class VideoFile:
             start = at.offset - (footer.size if footer else 0)
             head = self._fragments.head(start) if footer and self.head_size <= start < at.offset else None
             # Past any picture there can be, if the fragment before is damaged: time must not run backwards.
-            picture = head.first_picture + head.count if head else at.frame * 10_000
+            picture = head.first_picture + head.pictures if head else at.frame * 10_000
             self._pictures = (at.offset, min(picture, 1 << 62))
         return self._pictures[1]
 
-    def read(self, number: int, place: FramePosition) -> bytes:
+    def read(self, number: int, place: FramePosition, fragment: Fragment | None = None) -> bytes:
         """The payload of frame ``number``: one positional read and one decode.
+
+        Args:
+            number: The frame's number.
+            place: Where it lies.
+            fragment: What it is a part of, if that is known; what cannot be decoded is looked for in its redundancy.
 
         Raises:
             DamagedFrameError: The bytes there are not what was written.
@@ -245,31 +280,74 @@ class VideoFile:
                 raise DamagedFrameError(number, f"the file ends {place.size - len(coded)} bytes before it does")
             return self.codec.decode(coded, number)
         except DamagedFrameError:
-            payload = self._repair(number, place)
+            payload = self._repair(number, place, fragment)
             if payload is None:
                 raise
             return payload
 
-    def _repair(self, number: int, place: FramePosition) -> bytes | None:
+    def _repair(self, number: int, place: FramePosition, fragment: Fragment | None) -> bytes | None:
         """The payload of a frame that cannot be decoded, out of its fragment's redundancy."""
         if not isinstance(self.codec, RepairingCodec):
             return None
-        if not self._rebuilt[0] <= place.offset < self._rebuilt[1]:
+        if fragment is not None:
+            if self._rebuilt[:2] != (fragment.start, fragment.end):
+                self._rebuild(fragment)
+        elif not self._rebuilt[0] <= place.offset < self._rebuilt[1]:
             # The caller's own walk may be under way: leave ``end`` where it is.
             for found in self.again().walk(self.start):
                 if isinstance(found, Fragment) and found.start <= place.offset < found.end:
-                    self.rebuild(found)
+                    self._rebuild(found)
                     break
         payload = self._rebuilt[2].get(number)
         if payload is not None:
             self.repaired.add(number)
         return payload
 
-    def rebuild(self, fragment: Fragment) -> None:
+    def _rebuild(self, fragment: Fragment) -> None:
         """Rebuild what cannot be decoded of a fragment out of its redundancy, for the reads that come."""
         if isinstance(self.codec, RepairingCodec):
             coded = [self._file.read(where.offset, where.size) for _, where in fragment.frames()]
             self._rebuilt = (fragment.start, fragment.end, self.codec.repair(coded, fragment.first_frame))
+
+    def unwritten(self, fragment: Fragment) -> bool:
+        """Return whether a block of the disk that a fragment lies in is all zeros, as one that was never written is.
+
+        No picture holds so many zeros in a row.
+        """
+        step = _BLOCK << 11
+        for start in range(fragment.start - fragment.start % step, fragment.end, step):
+            begin, stop = max(start, fragment.start), min(start + step, fragment.end)
+            data = self._file.read(begin, stop - begin)
+            padded = data.rjust(len(data) + begin % _BLOCK, b"\x01" if begin % _BLOCK > _BLOCK - 4 else b"\0")
+            padded = padded.ljust(-(-len(padded) // _BLOCK) * _BLOCK, b"\x01" if len(padded) % _BLOCK < 4 else b"\0")
+            if not np.frombuffer(padded, np.uint8).reshape(-1, _BLOCK).any(axis=1).all():
+                return True
+        return False
+
+    def set_aside(self, tail: TornTail) -> Path | None:
+        """Copy a torn tail into a file beside this one; return its path, or None where there is no folder.
+
+        Raises:
+            StorageError: The system refused.
+        """
+        path = self._file.path
+        if path is None:
+            return None
+        for n in count(1):
+            target = path.with_name(f"{path.name}.torn-{n}")
+            try:
+                made = ByteFile(target, "x")
+            except MemoryExistsError:
+                continue
+            try:
+                made.write(0, (self._file.read(at, _COPIED) for at in range(tail.start, tail.start + tail.size, _COPIED)))
+            except BaseException:
+                made.close()
+                target.unlink(missing_ok=True)
+                raise
+            made.close()
+            return target
+        return None  # pragma: no cover - there is always a next number
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         """Number and payload of every frame, in order, at sequential speed.
@@ -313,8 +391,9 @@ class VideoFile:
             stop = after
             if stop is None:
                 stop = max((end for end, _ in self._fragments.footers(at.offset, size)), default=at.offset)
-            for fragment in self._damaged(at, stop, size if after is None else after):
+            for fragment in self._damaged(at, stop):
                 yield self._step(fragment)
+            self.end = self.end._replace(offset=stop)
             if after is None and stop < size:
                 yield TornTail(stop, size - stop, self._torn(self.end, size))
                 return
@@ -329,9 +408,11 @@ class VideoFile:
         """A sound fragment under the number that its witnesses agree on."""
         offsets, sizes = _frames(found.data, found.sizes, found.keys)
         end, damage = found.end, None
-        if found.footer is None:
+        cut = found.footer is None
+        if cut:  # its write was stopped before the footer, or the file was cut short, and another came after it
             end = self._fragments.next_sound(found.data, end, self.size(), footed=True) or end
-        if found.footer is None or not found.framed:
+            cut = end == found.end or end < found.data + int(found.sizes.sum())
+        if cut or not found.framed:
             damage = "the boxes around its frames are damaged; its frames were found"
         first, doubt = self._first_frame(found, at.frame, certain, offsets, sizes)
         return Fragment(
@@ -369,13 +450,11 @@ class VideoFile:
             return True
         return False
 
-    def _damaged(self, at: Position, stop: int, after: int) -> Iterator[Fragment]:
+    def _damaged(self, at: Position, stop: int) -> Iterator[Fragment]:
         """What is left in [``at``, ``stop``), cut where boxes say that a fragment began or ended."""
         cuts = {stop}
         footers: dict[int, bmff.Footer] = {}
         for end, footer in self._fragments.footers(at.offset, stop):
-            if end == stop and footer.size > end - at.offset and stop == after:
-                return  # the rest of a fragment that was taken before its footer was written
             footers[end] = footer
             cuts.update(cut for cut in (end, end - footer.size) if at.offset < cut <= stop)
         cuts.update(place for place in self._fragments.heads(at.offset + 1, stop))
@@ -384,7 +463,9 @@ class VideoFile:
             if cut <= start:
                 continue
             found = self._searched(Position(start, frame, sequence), cut, footers.get(cut))
-            yield found
+            rest = cut in footers and footers[cut].size > cut - start == cut - at.offset and cut - start < _REST
+            if not (rest and not len(found)):  # of a fragment that was taken before its footer was written
+                yield found
             start, frame, sequence = cut, max(frame, found.first_frame + len(found)), found.sequence
 
     def _searched(self, at: Position, end: int, footer: bmff.Footer | None) -> Fragment:
@@ -414,7 +495,7 @@ class VideoFile:
         found = self._fragments.listed(at.offset, size)
         if found is None:
             searched = self._searched(at, size, None)
-            return searched._replace(footed=False) if len(searched) else None
+            return searched if len(searched) else None
         offsets, sizes = _frames(found.data, found.sizes, found.keys)
         there = offsets < size
         damage = "the file ends before it does"

@@ -71,9 +71,9 @@ class Replayed(Journal):
                 f"and not {self.embedder.name!r}, or keep vectors='none'"
             )
 
-    def replay(self, since: Cursor) -> Iterator[Entry]:
+    def replay(self, since: Cursor, *, acknowledged: int = 0) -> Iterator[Entry]:
         """The commits after ``since``; see :meth:`Journal.replay`."""
-        for entry in super().replay(since):
+        for entry in super().replay(since, acknowledged=acknowledged):
             if self.wanted == "none":
                 entry.vectors = []
             elif self.embedder is not None:

@@ -83,7 +83,7 @@ class Contents:
         if refused:
             placed = [place for place in entry.row_frames if begin <= place.row < commit.rows]
             entry.row_frames = [place for place in placed if place.frame not in refused]
-        self._name_losses(entry, commit, unread, begin)
+        self._name_losses(entry, commit, unread, begin, listed=fragment.listed)
         return entry
 
     def _take(self, entry: Entry, body: _Body, begin: int, stop: int) -> None:
@@ -153,16 +153,21 @@ class Contents:
         if len(rows):
             entry.vectors.append((rows, matrix))
 
-    def _name_losses(self, entry: Entry, commit: CommitFrame, unread: list[tuple[int, str]], begin: int) -> None:
+    def _name_losses(
+        self, entry: Entry, commit: CommitFrame, unread: list[tuple[int, str]], begin: int, *, listed: bool
+    ) -> None:
         """Count what is missing of a commit and name it; what is missing of no frame in particular goes to the first."""
         said = sum(item.records for item in entry.damage)
         records = max(0, commit.rows - begin - len(entry.rows) - said)
         deletions = max(0, commit.deleted - len(entry.tombstones))
         vectors = 0
-        if self._stored and unread and not ((records or deletions) and len(unread) == 1):
+        if self._stored and (unread or not listed) and not ((records or deletions) and len(unread) == 1):
             found = sum(len(rows) for rows, _ in entry.vectors)
             vectors = max(0, len(entry.rows) - found - sum(item.vectors for item in entry.damage))
-        if not unread and (records or deletions):
+        # Of a commit without its COMMIT frame, nobody knows how many deletions it held.
+        if not (records or vectors or deletions) and not commit.frames and len(unread) > 1:
+            deletions = 1
+        if not unread and (records or deletions or vectors):
             unread.append((-1, "some of its frames are missing"))
         for number, reason in unread:
             frame = None if number < 0 else number

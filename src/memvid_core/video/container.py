@@ -410,14 +410,24 @@ class VideoFile:
         end, damage = found.end, None
         cut = found.footer is None
         if cut:  # its write was stopped before the footer, or the file was cut short, and another came after it
-            end = self._fragments.next_sound(found.data, end, self.size(), footed=True) or end
-            cut = end == found.end or end < found.data + int(found.sizes.sum())
+            end = self._fragments.next_sound(found.data, self.size(), self.size(), footed=True) or end
+            end = min(end, found.end + _REST)
+            cut = not found.end - bmff.FOOTER_BYTES <= end < found.end
         if cut or not found.framed:
             damage = "the boxes around its frames are damaged; its frames were found"
         first, doubt = self._first_frame(found, at.frame, certain, offsets, sizes)
+        if cut:
+            self._move(offsets, sizes, first, found.data, end)
         return Fragment(
             found.start, end, at.fragment + 1, first, offsets, sizes, damage or doubt, found.footer is not None
         )
+
+    def _move(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], first: int, start: int, end: int) -> None:
+        """Correct the places of frames that bytes too many or too few have moved."""
+        coded = self._file.read(start, min(end - start, _SALVAGE_LIMIT))
+        for number, offset, size in self.codec.find(coded, first, first + len(offsets)):
+            if offsets[number - first] != start + offset:
+                offsets[number - first], sizes[number - first] = start + offset, size
 
     def _first_frame(
         self, found: Found, own: int, certain: bool, offsets: NDArray[np.int64], sizes: NDArray[np.int64]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +39,8 @@ class Written(NamedTuple):
     data: bytes
     versions: dict[str, list[Version]]
     live: frozenset[str]
+    ends: frozenset[int]
+    """Where commits end: a file that is cut there tells nothing of what is missing."""
 
 
 @cache
@@ -46,6 +49,7 @@ def written(codec: str, folder: Path) -> Written:
     path, rng = folder / f"{codec}.mp4", random.Random(1)
     versions: dict[str, list[Version]] = {}
     live: set[str] = set()
+    ends: set[int] = set()
     with Memory.create(
         path, "given", codec.split("-")[0], "float32", codec_options=CODECS[codec], description="x"
     ) as memory:
@@ -70,11 +74,13 @@ def written(codec: str, folder: Path) -> Written:
             for record_id, version in zip(ids, made, strict=True):
                 versions.setdefault(record_id, []).append(version)
             live.update(ids)
+            ends.add(path.stat().st_size)
             if commit in (3, 7):
                 gone = rng.choice(sorted(live))
                 memory.delete(gone)
                 live.discard(gone)
-    return Written(path.read_bytes(), versions, frozenset(live))
+                ends.add(path.stat().st_size)
+    return Written(path.read_bytes(), versions, frozenset(live), frozenset(ends))
 
 
 def flips(data: bytes, rng: random.Random) -> bytes:
@@ -143,6 +149,8 @@ def check(path: Path, of: Written, what: object) -> str:
             found = list(memory)
             vectors = memory.vectors([record.id for record in found])
             report = memory.verify()
+    if path.stat().st_size in of.ends and report.ok:
+        return "cut"
     ids = [record.id for record in found]
     current = 0
     old = set()
@@ -212,7 +220,8 @@ def test_a_zeroed_sector_costs_the_records_that_lie_in_it(
     forty(path, codec)
     data = path.read_bytes()
     with Memory.open(path, embedder="given") as memory:
-        entries = list(memory._replica.journal_copy().replay(memory._replica.journal.start))
+        with closing(memory._replica.journal_copy()) as journal:
+            entries = list(journal.replay(journal.start))
     spans = [(entry.start, entry.cursor.offset) for entry in entries]
     path = tmp_path / "broken.mp4"
     Path(f"{path}.index").touch()
@@ -227,5 +236,6 @@ def test_a_zeroed_sector_costs_the_records_that_lie_in_it(
         touched = sum(begin < start + size and end > start for begin, end in spans)
         lost = 40 - len(found)
         assert lost <= touched, (start, lost, touched)
-        assert lost <= sum(item.records for item in report.damage) + bool(report.torn_bytes), (start, report)
         assert not report.ok or not lost
+        if not any(item.commit is None for item in report.damage):  # nothing behind it tells how many there were
+            assert lost <= sum(item.records for item in report.damage), (start, report)

@@ -215,10 +215,14 @@ class Replay:
         for i, reading in enumerate(waiting):
             number = reading.number
             if number is None or i > counting:
-                reason = reading.fragment.damage or "the end of the file holds a commit that cannot be read"
-                if number is not None:
+                if number is None:
+                    reason = reading.fragment.damage or "the end of the file holds a commit that cannot be read"
+                    self._say(reason, reading.fragment)
+                else:
+                    begin, stop = reading.rows() or (0, 0)
+                    added = reading.commit.added if reading.commit else min(stop - begin, self._most_rows)
                     reason = f"commit {number} was not written whole, and does not count"
-                self._say(reason, reading.fragment)
+                    self._said.append(Damage(reading.fragment.first_frame, number, added, reason))
             else:
                 following = waiting[i + 1].commit if i < counting else None
                 yield self._taken(reading, reading.commit or self._rebuilt(reading, following))

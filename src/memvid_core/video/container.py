@@ -466,17 +466,24 @@ class VideoFile:
         footers: dict[int, bmff.Footer] = {}
         for end, footer in self._fragments.footers(at.offset, stop):
             footers[end] = footer
-            cuts.update(cut for cut in (end, end - footer.size) if at.offset < cut <= stop)
+            # A footer without the beginning of its fragment stands alone: it tells that there was one.
+            begin = end - footer.size if footer.size <= end - at.offset else end - bmff.FOOTER_BYTES
+            cuts.update(cut for cut in (end, begin) if at.offset < cut <= stop)
         cuts.update(place for place in self._fragments.heads(at.offset + 1, stop))
         start, frame, sequence = at.offset, at.frame, at.fragment
         for cut in sorted(cuts):
             if cut <= start:
                 continue
             found = self._searched(Position(start, frame, sequence), cut, footers.get(cut))
-            rest = cut in footers and footers[cut].size > cut - start == cut - at.offset and cut - start < _REST
-            if not (rest and not len(found)):  # of a fragment that was taken before its footer was written
+            if len(found) or not self._is_rest(at, cut, footers.get(cut)):
                 yield found
             start, frame, sequence = cut, max(frame, found.first_frame + len(found)), found.sequence
+
+    @staticmethod
+    def _is_rest(at: Position, end: int, footer: bmff.Footer | None) -> bool:
+        """Return whether bytes behind ``at`` end a fragment that was taken before its footer was written."""
+        size = end - at.offset
+        return footer is not None and size < min(footer.size, _REST) and footer.first_frame < at.frame
 
     def _searched(self, at: Position, end: int, footer: bmff.Footer | None) -> Fragment:
         """A part of the file whose boxes are damaged, with the frames that can be found in it."""

@@ -54,6 +54,7 @@ if _TYPE_CHECKING:
     from memvid_core.index.tokens import plain_query
     from memvid_core.memory import Memory
     from memvid_core.model import Commit, Damage, Hit, MemoryInfo, Recency, Record, VerifyReport
+    from memvid_core.rescuing import RescueReport, rescue
 
 __all__ = [
     "CallableEmbedder",
@@ -92,6 +93,7 @@ __all__ = [
     "Recency",
     "Record",
     "RecordNotFoundError",
+    "RescueReport",
     "StorageError",
     "TextError",
     "TornTailWarning",
@@ -100,6 +102,7 @@ __all__ = [
     "VerifyReport",
     "as_embedder",
     "plain_query",
+    "rescue",
 ]
 
 # A name is imported when it is first used (PEP 562): a program that prints its help needs no NumPy.
@@ -148,6 +151,8 @@ _MODULES = {
     "Recency": "memvid_core.model",
     "Record": "memvid_core.model",
     "VerifyReport": "memvid_core.model",
+    "RescueReport": "memvid_core.rescuing",
+    "rescue": "memvid_core.rescuing",
 }
 
 

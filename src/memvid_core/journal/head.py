@@ -139,7 +139,9 @@ def _behind(video: VideoFile, first: Reading, header: Header | None, damage: lis
     fragment = first.fragment
     if fragment.first_frame or not (fragment.listed or first.number == 0) or first.number not in (0, None):
         damage.append(Damage(None, 0, 0, "commit 0 is missing, or its boxes are damaged"))
-        return after(Fragment(0, video.head_size, 0, 0, fragment.offsets[:0], fragment.sizes[:0]), _commit_0(None, first))
+        return after(
+            Fragment(0, video.head_size, 0, 0, fragment.offsets[:0], fragment.sizes[:0]), _commit_0(None, first)
+        )
     if fragment.damage:
         damage.append(Damage(None, 0, 0, fragment.damage))
     damage += [Damage(number, 0, 0, reason) for number, reason in first.unread]

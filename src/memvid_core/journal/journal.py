@@ -47,6 +47,9 @@ class Journal:
         self.made_up = False
         """Whether the header is lost with all copies, and ``header`` says what could be told from the frames."""
         self.torn_bytes = 0
+        """How many bytes at the end of the file are of a write that never finished."""
+        self.torn_records = 0
+        """How many records in them can be read. They do not count; a copy is put aside before they are cut."""
         self.unfinished: list[Damage] = []
         self._aside: TornTail | None = None  # what the next append cuts, and is worth keeping
         self._last = (-1, 0)  # number and time of the last commit that was seen

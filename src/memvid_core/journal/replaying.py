@@ -50,7 +50,7 @@ class Replay:
     def entries(self) -> Iterator[Entry]:
         """The commits that count."""
         journal = self._journal
-        journal.torn_bytes, journal.unfinished = 0, []
+        journal.torn_bytes, journal.torn_records, journal.unfinished = 0, 0, []
         journal.cursor = self._since
         journal.drop_tail(None)
         for found in journal.video.walk(self._since.position):
@@ -189,8 +189,10 @@ class Replay:
                     continue
                 counts = commit is not None and chain_fits(reading, commit)
                 if not (counts or known):
-                    if any(piece.header.kind == Kind.RECORDS for piece in reading.pieces):
+                    begin, stop = reading.rows() or (0, 0)
+                    if stop > begin:
                         journal.drop_tail(tail)
+                        journal.torn_records += min(stop - begin, self._most_rows)
                     continue
                 yield from self._settle(number, commit)
                 entry = self._taken(reading, commit or self._rebuilt(reading))
@@ -202,7 +204,9 @@ class Replay:
                 yield entry
                 return
         if known:
-            reason = f"the last {tail.size} bytes of the file hold a commit that was written and cannot be read any more"
+            reason = (
+                f"the last {tail.size} bytes of the file hold a commit that was written and cannot be read any more"
+            )
             journal.unfinished.append(Damage(None, journal.cursor.commit + 1, 0, reason))
             journal.keep_tail()
         else:

@@ -340,7 +340,9 @@ class VideoFile:
             except MemoryExistsError:
                 continue
             try:
-                made.write(0, (self._file.read(at, _COPIED) for at in range(tail.start, tail.start + tail.size, _COPIED)))
+                made.write(
+                    0, (self._file.read(at, _COPIED) for at in range(tail.start, tail.start + tail.size, _COPIED))
+                )
             except BaseException:
                 made.close()
                 target.unlink(missing_ok=True)
@@ -497,8 +499,10 @@ class VideoFile:
             places = self.codec.find(coded, at.frame, at.frame + size // _LEAST_FRAME + 1)
         if places:
             first = min(first, places[0][0]) if footer is not None else places[0][0]
-        damage = "its boxes are damaged; frames were looked for one by one" if places else (
-            f"{size} bytes in which no frame can be read"
+        damage = (
+            "its boxes are damaged; frames were looked for one by one"
+            if places
+            else (f"{size} bytes in which no frame can be read")
         )
         count = places[-1][0] + 1 - first if places else 0
         offsets, sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -533,7 +537,9 @@ class VideoFile:
         self.close()
 
 
-def _frames(data: int, sizes: Sequence[int] | NDArray[np.int64], keys: Sequence[bool] | NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _frames(
+    data: int, sizes: Sequence[int] | NDArray[np.int64], keys: Sequence[bool] | NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Offset and size in bytes of each frame of a fragment whose first picture lies at ``data``."""
     ends = np.cumsum(np.asarray(sizes, np.int64))
     starts = (ends - sizes)[np.asarray(keys, bool)]

@@ -64,7 +64,9 @@ def guess_head(file: ByteFile) -> tuple[FrameCodec, int] | None:
         pcm = _guessed_pcm(coded, found.first_picture + len(starts) - len(coded))
         if pcm is not None:
             return pcm, min(place, len(pcm.init_segment()))
-        qr = None if found.keys.all() and len(starts) > 1 else _guessed_qr(file.read(found.data, int(found.sizes.sum())))
+        qr = (
+            None if found.keys.all() and len(starts) > 1 else _guessed_qr(file.read(found.data, int(found.sizes.sum())))
+        )
         if qr is not None:
             return qr, min(place, len(qr.init_segment()))
         place = fragments.next_sound(place + 1, min(size, _GUESS_LIMIT), size)

@@ -117,7 +117,7 @@ def _copied(source: Path, target: Path) -> tuple[Conversion, bool, list[Damage]]
 
 
 def _copy(journal: Replayed, target: Path) -> Conversion:
-    journal.wanted = journal.header.vectors
+    journal.wanted, journal.everything = journal.header.vectors, True
     return copy(journal, target, get_codec("pcm"), drop_damaged=True)
 
 

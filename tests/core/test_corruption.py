@@ -223,9 +223,8 @@ def test_a_zeroed_sector_costs_the_records_that_lie_in_it(
     path = tmp_path / "m.mp4"
     forty(path, codec)
     data = path.read_bytes()
-    with Memory.open(path, embedder="given") as memory:
-        with closing(memory._replica.journal_copy()) as journal:
-            entries = list(journal.replay(journal.start))
+    with Memory.open(path, embedder="given") as memory, closing(memory._replica.journal_copy()) as journal:
+        entries = list(journal.replay(journal.start))
     spans = [(entry.start, entry.cursor.offset) for entry in entries]
     path = tmp_path / "broken.mp4"
     Path(f"{path}.index").touch()

@@ -156,7 +156,7 @@ class Contents:
     def _name_losses(
         self, entry: Entry, commit: CommitFrame, unread: list[tuple[int, str]], begin: int, *, listed: bool
     ) -> None:
-        """Count what is missing of a commit and name it; what is missing of no frame in particular goes to the first."""
+        """Count what is missing of a commit and name it, with the first frame that cannot be read."""
         said = sum(item.records for item in entry.damage)
         records = max(0, commit.rows - begin - len(entry.rows) - said)
         deletions = max(0, commit.deleted - len(entry.tombstones))

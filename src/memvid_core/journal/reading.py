@@ -64,11 +64,11 @@ class Reading:
         return found if found is not None and found < MOST_COMMITS else None
 
     def rows(self) -> tuple[int, int] | None:
-        """The first row and the one after the last, as far as the frames with records say; None if there are none."""
+        """The first row and the one after the last, as far as the frames with rows say; None if there are none."""
         spans = [
             (piece.header.row, piece.header.row + piece.header.items)
             for piece in self.pieces
-            if piece.header.kind == Kind.RECORDS
+            if piece.header.kind in (Kind.RECORDS, Kind.VECTORS)
         ]
         return (min(start for start, _ in spans), max(stop for _, stop in spans)) if spans else None
 

@@ -236,7 +236,7 @@ def parse_moof(start: bytes) -> FragmentHead | None:
 
 
 def parse_entries(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | None:
-    """Sizes in bytes of the pictures in a part of a ``moof``'s table, and which are key pictures; None if it is none."""
+    """Sizes in bytes of the pictures in a part of a ``moof``'s table, and which are key pictures; or None."""
     entries = np.frombuffer(data, ">u4").reshape(-1, 2)
     keys = entries[:, 1] == _SAMPLE_IS_KEY
     if not (keys | (entries[:, 1] == _SAMPLE_IS_DELTA)).all():

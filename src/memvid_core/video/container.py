@@ -175,7 +175,7 @@ class VideoFile:
             raise
 
     def guess_codec(self) -> bool:
-        """Tell the codec from the pictures, because the one in the head reads none of them; return whether that worked."""
+        """Tell the codec from the pictures, as the one in the head reads none of them; return whether that worked."""
         guessed = guess_head(self._file)
         if guessed is None or guessed[0] == self.codec:
             return False

@@ -143,7 +143,7 @@ class ByteFile:
         with self._lock:
             if self._broken:
                 raise StorageError(
-                    f"a write to {self.path or 'the file'} failed before, and it is not known what the disk kept of it; "
+                    f"a write to {self.path or 'the file'} failed before, and nobody knows what the disk kept of it; "
                     "close the memory and open it again to write"
                 )
             try:
@@ -228,7 +228,8 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
 
 def _open(path: Path, mode: str) -> BinaryIO:
     try:
-        file: BinaryIO = open(path, _MODES[mode], buffering=0, opener=_open_at_once)  # type: ignore[assignment]
+        # FileIO is a BinaryIO in all but name; the caller closes it.
+        file: BinaryIO = open(path, _MODES[mode], buffering=0, opener=_open_at_once)  # type: ignore[assignment]  # noqa: SIM115
     except FileNotFoundError as exc:
         if mode == "x" or not path.parent.exists():
             raise MemoryNotFoundError(f"the folder {path.parent} does not exist; create it first") from exc

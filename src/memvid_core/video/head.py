@@ -45,7 +45,7 @@ def read_head(file: ByteFile) -> tuple[FrameCodec, int]:
 
 
 def guess_head(file: ByteFile) -> tuple[FrameCodec, int] | None:
-    """The codec told from the first pictures that can be read, and where the first fragment may begin; None if none can.
+    """The codec told from the first pictures that can be read, and where fragments may begin; None if none can.
 
     The picture size of ``pcm`` is told from the pictures, the settings of ``qr`` are tried in turn.
     """

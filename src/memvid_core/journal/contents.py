@@ -122,7 +122,8 @@ class Contents:
             for raw in raws:
                 try:
                     record = _decode(raw)
-                    _check_json(record[2])
+                    if record[2]:
+                        _check_json(record[2])
                 except (msgspec.MsgspecError, TypeError, ValueError, RecursionError, OverflowError) as exc:
                     entry.damage.append(
                         Damage(number, entry.number, 1, f"frame {number} is damaged: row {row} is no record ({exc})")

@@ -109,7 +109,7 @@ class Replay:
         deletions = [piece.header.items for piece in reading.pieces if piece.header.kind == Kind.TOMBSTONES]
         made = CommitFrame(
             number=number,
-            time=self._journal.last_time(),
+            time=self._journal.last_time() if following is None else following.time,
             rows=stop,
             added=stop - begin,
             deleted=min(max(deletions, default=0), stop),
@@ -223,8 +223,8 @@ class Replay:
                     reason = reading.fragment.damage or "the end of the file holds a commit that cannot be read"
                     self._say(reason, reading.fragment)
                 else:
-                    begin, stop = reading.rows() or (0, 0)
-                    added = reading.commit.added if reading.commit else min(stop - begin, self._most_rows)
+                    stop = reading.commit.rows if reading.commit else (reading.rows() or (0, 0))[1]
+                    added = max(0, min(stop, self._most_rows) - self._journal.cursor.row)
                     reason = f"commit {number} was not written whole, and does not count"
                     self._said.append(Damage(reading.fragment.first_frame, number, added, reason))
             else:

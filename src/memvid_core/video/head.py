@@ -54,8 +54,9 @@ def guess_head(file: ByteFile) -> tuple[FrameCodec, int] | None:
     place = fragments.next_sound(0, min(size, _GUESS_LIMIT), size)
     while place is not None:
         found = fragments.sound(place, size)
-        if found is None or found.footer is None:
-            return None
+        if found is None or found.footer is None:  # it may be of another kind of MP4
+            place = fragments.next_sound(place + 1, min(size, _GUESS_LIMIT), size)
+            continue
         starts = (found.data + found.sizes.cumsum() - found.sizes).tolist()
         coded = [
             file.read(start, length)

@@ -59,6 +59,7 @@ if _TYPE_CHECKING:
     from memvid_core.index.tokens import plain_query
     from memvid_core.memory import Memory
     from memvid_core.model import Commit, Damage, Hit, MemoryInfo, Recency, Record, VerifyReport
+    from memvid_core.rescuing import RescueReport, rescue
 
 __all__ = [
     "Action",
@@ -101,6 +102,7 @@ __all__ = [
     "Recency",
     "Record",
     "RecordNotFoundError",
+    "RescueReport",
     "StorageError",
     "TextError",
     "TornTailWarning",
@@ -109,6 +111,7 @@ __all__ = [
     "VerifyReport",
     "as_embedder",
     "plain_query",
+    "rescue",
     "worded",
 ]
 
@@ -163,6 +166,8 @@ _MODULES = {
     "Recency": "memvid_core.model",
     "Record": "memvid_core.model",
     "VerifyReport": "memvid_core.model",
+    "RescueReport": "memvid_core.rescuing",
+    "rescue": "memvid_core.rescuing",
 }
 
 

@@ -22,6 +22,10 @@ __all__ = ["Indexer", "change_of", "metadata_json"]
 
 _SHOW_PROGRESS_BYTES = 32 << 20
 _TRANSACTION_SECONDS = 1.0  # a rebuild commits this often, so that Ctrl-C loses no more than this
+_BURY_REPLACED = """
+UPDATE records SET died = ? WHERE died IS NULL AND row < ?
+AND id IN (SELECT id FROM records WHERE row >= ? AND row < ?)
+"""  # where the deletion of a record's earlier version cannot be read, there must not be two of it
 
 
 class Indexer:
@@ -67,7 +71,7 @@ class Indexer:
         """Take commits in for about a second, as one transaction; return False when there are no more."""
         deadline = time.monotonic() + _TRANSACTION_SECONDS
         index, journal = self._generation.index, self._generation.journal
-        with index.transaction():
+        with index.transaction() as connection:
             noted = self.cursor()
             cursor = journal.start if noted is None else noted
             embedder = self.embedder_at(cursor.commit)
@@ -75,6 +79,7 @@ class Indexer:
                 if entry.model is not None:
                     embedder = _taught(self._embedder, entry.model)
                 index.apply(self._change(entry, cursor.row, embedder))
+                connection.execute(_BURY_REPLACED, (entry.number, cursor.row, cursor.row, entry.cursor.row))
                 cursor = entry.cursor
                 if time.monotonic() > deadline:
                     index.mark_partial(True)

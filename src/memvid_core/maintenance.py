@@ -119,6 +119,7 @@ def compact(replica: Replica, *, keep_history: bool, drop_damaged: bool) -> int:
                     view.live,
                     keep_history=keep_history,
                     drop_damaged=drop_damaged,
+                    acknowledged=replica.journal.cursor.offset,
                     advance=advance,
                 )
         except BaseException:
@@ -173,16 +174,18 @@ def verify(replica: Replica) -> VerifyReport:
     journal = replica.journal_copy()
     try:
         commits = frames = records = 0
-        damage: list[Damage] = []
-        total = journal.video.size()
+        damage: list[Damage] = list(journal.head_damage)
+        total, known = journal.video.size(), replica.journal.cursor
         with progress("Verifying", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
-            for entry in journal.replay(journal.start):
+            for entry in journal.replay(journal.start, acknowledged=known.offset):
                 commits += 1
                 frames = entry.cursor.frame
                 records += len(entry.rows)
                 damage += entry.damage
                 advance(entry.cursor.offset)
         damage += journal.unfinished
+        missing = journal.missing(known)
+        damage += [] if missing is None else [missing]
         repaired = tuple(sorted(journal.video.repaired))
         return VerifyReport(commits, frames, records, total, journal.torn_bytes, tuple(damage), repaired)
     finally:

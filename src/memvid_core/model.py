@@ -97,12 +97,19 @@ class Commit(msgspec.Struct, frozen=True):
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """One thing ``verify`` found wrong: the frame, the commit and rows it held where known, and why."""
+    """One thing that is wrong in the file: where, what it costs, and why.
+
+    ``frame`` and ``commit`` are numbers, where they are known. ``records``, ``vectors`` and ``deletions`` count what
+    cannot be read: records with all they held, vectors of records that are there, and deletions, whose records are
+    back. Where all three are 0, nothing is lost.
+    """
 
     frame: int | None
     commit: int | None
     records: int
     reason: str
+    vectors: int = 0
+    deletions: int = 0
 
 
 class VerifyReport(msgspec.Struct, frozen=True):

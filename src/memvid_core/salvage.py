@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from memvid_core.embedding import GIVEN
-from memvid_core.errors import DamagedFrameError
+from memvid_core.errors import DamagedFrameError, MemoryFileError
 from memvid_core.journal import Header
 from memvid_core.journal.entries import CommitFrame
 from memvid_core.journal.frames import Flag, FrameHeader, Kind, decode_vectors, pack, parse
@@ -31,6 +31,7 @@ class Staged(NamedTuple):
     file: io.BytesIO
     numbers: list[int]
     made_up: int | None
+    header_made_up: bool = False
 
 
 def stage(payloads: Mapping[int, bytes]) -> Staged:
@@ -47,16 +48,17 @@ def stage(payloads: Mapping[int, bytes]) -> Staged:
     for number, payload in payloads.items():
         try:
             parsed[number] = parse(payload, number)
-        except DamagedFrameError:
+        except MemoryFileError:
             continue
     largest = max((len(payloads[number]) for number in parsed), default=0)
     small = PcmCodec()
     file, numbers = io.BytesIO(), list[int]()
     video = VideoFile.create(file, small if largest <= small.capacity else PcmCodec(64, 64))
     runs = list(_runs(parsed))
-    if not _has_header(parsed):
+    has_header = _has_header(parsed)
+    if not has_header:
         runs = [run for run in runs if any(parsed[number][0].commit for number in run if number in parsed)]
-        header = _made_up_header(parsed)
+        header = _copied_header(parsed) or _made_up_header(parsed)
         video.append(header)
         numbers += range(len(header))
     for run in runs[:-1]:
@@ -71,7 +73,7 @@ def stage(payloads: Mapping[int, bytes]) -> Staged:
             last += pack(FrameHeader(Kind.COMMIT, 0, 0, commit.rows, made_up), msgspec.msgpack.encode(commit), 1 << 30)
         video.append(last)
         numbers += range(run.start, run.start + len(last))
-    return Staged(file, numbers, made_up)
+    return Staged(file, numbers, made_up, not has_header)
 
 
 def _runs(parsed: Parsed) -> Iterator[range]:
@@ -107,7 +109,7 @@ def _commit(parsed: Parsed, number: int) -> CommitFrame | None:
         return None
     try:
         return _commit_decoder.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 
@@ -139,6 +141,13 @@ def _has_header(parsed: Parsed) -> bool:
             return True
         number += 1
     return False
+
+
+def _copied_header(parsed: Parsed) -> list[bytes] | None:
+    """The copy of the header that some COMMIT frames carry, if one was found."""
+    copies = (commit.copy for number in sorted(parsed) if (commit := _commit(parsed, number)) is not None)
+    copy = next(filter(None, copies), None)
+    return None if copy is None else pack(FrameHeader(Kind.HEADER, 0, 0, 0, 0), copy, PcmCodec().capacity)
 
 
 def _made_up_header(parsed: Parsed) -> list[bytes]:

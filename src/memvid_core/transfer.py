@@ -23,6 +23,7 @@ from memvid_core.writing import VectorType
 __all__ = ["Conversion", "Replayed", "copy", "fold"]
 
 _FLOAT16_MAX = 65504.0
+_EVERYTHING = 1 << 62  # bytes: more than any file has
 _encode_row = msgspec.msgpack.Encoder().encode
 
 
@@ -48,6 +49,8 @@ class Replayed(Journal):
 
     wanted: str = ""
     embedder: Embedder | None = None
+    everything: bool = False
+    """Whether what nothing proves to have been written whole is read, too."""
 
     def prepare(self, wanted: str, embedder: object) -> None:
         """Say how the target stores vectors, and what makes those that are not there.
@@ -70,9 +73,9 @@ class Replayed(Journal):
                 f"and not {self.embedder.name!r}, or keep vectors='none'"
             )
 
-    def replay(self, since: Cursor) -> Iterator[Entry]:
+    def replay(self, since: Cursor, *, acknowledged: int = 0) -> Iterator[Entry]:
         """The commits after ``since``; see :meth:`Journal.replay`."""
-        for entry in super().replay(since):
+        for entry in super().replay(since, acknowledged=_EVERYTHING if self.everything else acknowledged):
             if self.wanted == "none":
                 entry.vectors = []
             elif self.embedder is not None:

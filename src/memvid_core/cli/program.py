@@ -9,7 +9,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperArgument, TyperGroup
 
-from memvid_core.cli import changing, chatting, converting, exporting, ingesting, looking, searching
+from memvid_core.cli import changing, chatting, converting, exporting, ingesting, looking, rescuing, searching
 from memvid_core.cli.failures import reported, terminable
 from memvid_core.cli.output import note
 
@@ -108,5 +108,5 @@ def memvid(
 
 
 # A new group of commands is a module with register(), and its name here.
-for group in (ingesting, searching, chatting, changing, exporting, converting, looking):
+for group in (ingesting, searching, chatting, changing, exporting, converting, looking, rescuing):
     group.register(app)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from memvid_core.errors import MemoryFileError
 from memvid_core.journal.entries import Batch, Entry, Header
 from memvid_core.journal.journal import Journal
+from memvid_core.model import Damage
 from memvid_core.video import FrameCodec
 
 __all__ = ["rewrite"]
@@ -36,7 +37,7 @@ class _Pending:
         """The live records of a commit, behind what is there."""
         place_of: dict[int, int] = {}
         for row, record in zip(entry.row_numbers, entry.rows, strict=True):
-            if live[row]:
+            if row < len(live) and live[row]:
                 place_of[row] = len(self.rows)
                 self.rows.append(_encode_row(record))
                 self.size += len(self.rows[-1])
@@ -64,6 +65,7 @@ def rewrite(
     upto: int | None = None,
     keep_history: bool = False,
     drop_damaged: bool = False,
+    acknowledged: int = 0,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Journal:
     """Write the live records of ``source`` into a new journal.
@@ -78,6 +80,7 @@ def rewrite(
         keep_history: Write a commit for each commit, under its number and time, instead of merging them. What was
             deleted is left out all the same.
         drop_damaged: Go on where the source is damaged, with what can be read.
+        acknowledged: The byte offset up to which commits of the source are known to be durable.
         advance: Called with the byte position reached in the source.
 
     Returns:
@@ -90,15 +93,10 @@ def rewrite(
     made = Journal.create_with(target, codec, header)
     try:
         pending, last = _Pending(), None
-        for entry in source.replay(source.start):
+        for entry in source.replay(source.start, acknowledged=acknowledged):
             if upto is not None and entry.number > upto:
                 break
-            if entry.damage and not drop_damaged:
-                first = entry.damage[0]
-                raise MemoryFileError(
-                    f"commit {entry.number} is damaged ({first.reason}), and a new file would make that loss final; "
-                    "verify() names all of it, drop_damaged=True goes on without"
-                )
+            _refuse(f"commit {entry.number}", entry.damage, drop_damaged)
             pending.model = entry.model or pending.model
             pending.take(entry, live)
             last = entry
@@ -106,9 +104,18 @@ def rewrite(
                 made.append(pending.batch(), number=entry.number, at=entry.time)
                 pending, last = _Pending(), None
             advance(entry.cursor.offset)
+        _refuse("the end of the file", source.unfinished, drop_damaged)
         if last is not None:
             made.append(pending.batch(), number=last.number, at=last.time)
     except BaseException:
         made.close()
         raise
     return made
+
+
+def _refuse(where: str, damage: Sequence[Damage], allowed: bool) -> None:
+    if damage and not allowed:
+        raise MemoryFileError(
+            f"{where} is damaged ({damage[0].reason}), and a new file would make that loss final; "
+            "verify() names all of it, drop_damaged=True goes on without"
+        )

@@ -38,7 +38,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CommitFrame(msgspec.Struct, frozen=True, array_like=True):
-    """The last frame of each commit. ``rows`` is how many there are after it; ``chain`` covers all that came before."""
+    """The last frame of each commit. ``rows`` is how many there are after it; ``chain`` covers all that came before.
+
+    ``copy`` is the journal's header once more, in some commits.
+    """
 
     number: int
     time: int
@@ -48,6 +51,7 @@ class CommitFrame(msgspec.Struct, frozen=True, array_like=True):
     frames: int
     previous: bytes
     chain: bytes
+    copy: bytes = b""
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):

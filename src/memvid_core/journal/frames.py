@@ -26,11 +26,13 @@ __all__ = [
     "BLOCK_BYTES",
     "FORMAT_VERSION",
     "HEADER_BYTES",
+    "RATIO_LIMIT",
     "Block",
     "Flag",
     "FrameHeader",
     "Kind",
     "compress",
+    "content_size",
     "decode_blocks",
     "decode_rows",
     "decode_tombstones",
@@ -57,6 +59,13 @@ BLOCK_BYTES = 1 << 15  # of raw rows: 64 chunks of 500 characters. Twice as much
 _THREADED_BLOCKS = 16  # with fewer, starting threads costs more than it saves
 _TASK_BLOCKS = 8  # for a thread at a time
 _BODY_LIMIT = 1 << 30  # of anything decompressed at once: a file that claims more is not believed
+_PLAIN_BYTES = 1 << 20  # from here on, what shrinks more than RATIO_LIMIT is stored as it is
+RATIO_LIMIT = 1 << 10
+"""How many times its compressed size a body may have, where it is large."""
+_FREE_BYTES = 1 << 26  # what older versions wrote may have any ratio up to this size
+_LEAST_ROW = 4  # bytes: an array of two empty texts and an empty map
+_MOST_ROWS = BLOCK_BYTES // _LEAST_ROW + 1  # a writer closes a block at BLOCK_BYTES
+_STORED_BLOCK = (1 << 17) - 1
 
 
 class Kind(enum.IntEnum):
@@ -71,6 +80,9 @@ class Kind(enum.IntEnum):
     MODEL = 7
 
 
+_KINDS = frozenset(int(kind) for kind in Kind) - {int(Kind.BLOBS)}
+
+
 class Flag(enum.IntFlag):
     """How a frame's body is coded."""
 
@@ -80,7 +92,8 @@ class Flag(enum.IntFlag):
     SKIPPABLE = 1 << 15  # a reader that does not know the kind may pass over it
 
 
-_KNOWN_FLAGS = Flag.COMPRESSED | Flag.MORE | Flag.SKIPPABLE
+_SKIPPABLE = int(Flag.SKIPPABLE)
+_UNKNOWN_FLAGS = 0xFFFF & ~int(Flag.COMPRESSED | Flag.MORE | Flag.SKIPPABLE)
 
 
 class FrameHeader(NamedTuple):
@@ -112,8 +125,7 @@ def parse(payload: bytes, number: int) -> tuple[FrameHeader, memoryview]:
             f"frame {number} is of format version {version}, and this is a reader of version {FORMAT_VERSION}; "
             "a newer memvid-core opens it"
         )
-    known = kind in Kind.__members__.values() and kind != Kind.BLOBS
-    if not flags & Flag.SKIPPABLE and (not known or flags & ~_KNOWN_FLAGS):
+    if not flags & _SKIPPABLE and (kind not in _KINDS or flags & _UNKNOWN_FLAGS):
         raise UnsupportedFormatError(
             f"frame {number} has kind {kind} and flags {flags:#06x}, which need a newer memvid-core"
         )
@@ -134,7 +146,22 @@ def pack(header: FrameHeader, body: bytes, capacity: int) -> list[bytes]:
 
 def compress(data: bytes) -> bytes:
     """One zstd frame that says its size (RFC 8878)."""
+    packed = _packed(data)
+    return _stored(data) if len(data) >= _PLAIN_BYTES and len(data) > RATIO_LIMIT * len(packed) else packed
+
+
+def _packed(data: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=_LEVEL).compress(data)
+
+
+def _stored(data: bytes) -> bytes:
+    """A zstd frame of raw blocks: what claims a thousand times its size is not believed by who reads it."""
+    parts = [b"\x28\xb5\x2f\xfd\xe0", struct.pack("<Q", len(data))]  # single segment, content size of 8 bytes
+    for start in range(0, len(data), _STORED_BLOCK):
+        block = data[start : start + _STORED_BLOCK]
+        last = start + len(block) == len(data)
+        parts += [(len(block) << 3 | last).to_bytes(3, "little"), block]
+    return b"".join(parts)
 
 
 _local = threading.local()
@@ -148,19 +175,35 @@ def _decompressor() -> zstandard.ZstdDecompressor:
     return made
 
 
-def decompress(data: bytes | memoryview, number: int) -> bytes:
+def content_size(data: bytes | memoryview, number: int, free: int = _FREE_BYTES) -> int:
+    """How large ``data`` says it is decompressed, if that can be believed.
+
+    Raises:
+        DamagedFrameError: It is no zstd frame, or claims more than any writer packs into so few bytes.
+    """
+    try:
+        size = int(zstandard.frame_content_size(data))
+    except zstandard.ZstdError as exc:
+        raise DamagedFrameError(number, f"its body does not decompress ({exc})") from exc
+    if not 0 <= size <= _BODY_LIMIT or (size > free and size > RATIO_LIMIT * len(data)):
+        raise DamagedFrameError(number, f"its body claims {size} bytes")
+    return size
+
+
+def decompress(data: bytes | memoryview, number: int, free: int = _FREE_BYTES) -> bytes:
     """What ``compress`` was given; the size it claims is checked before memory is taken.
 
     Raises:
-        DamagedFrameError: It is no zstd frame, or claims more than a gigabyte.
+        DamagedFrameError: It is no zstd frame, or claims too much.
     """
+    size = content_size(data, number, free)
     try:
-        size = zstandard.frame_content_size(data)
-        if not 0 <= size <= _BODY_LIMIT:
-            raise DamagedFrameError(number, f"its body claims {size} bytes")
-        return _decompressor().decompress(data, max_output_size=size)
-    except zstandard.ZstdError as exc:
+        raw: bytes = _decompressor().decompress(data, max_output_size=size)
+    except (zstandard.ZstdError, MemoryError) as exc:
         raise DamagedFrameError(number, f"its body does not decompress ({exc})") from exc
+    if len(raw) != size:
+        raise DamagedFrameError(number, f"its body claims {size} bytes and has {len(raw)}")
+    return raw
 
 
 # --- RECORDS: a table of (rows, bytes) a block, then the blocks: arrays of [id, text, metadata], a zstd frame each ---
@@ -228,17 +271,25 @@ def decode_blocks(body: bytes | memoryview, number: int) -> list[Block]:
     return blocks
 
 
-def raw_bytes(body: bytes | memoryview, block: Block) -> int:
-    """How many bytes the rows of a block take, decompressed."""
-    return zstandard.frame_content_size(body[block.start : block.start + block.size])
+def raw_bytes(body: bytes | memoryview, block: Block, number: int = 0) -> int:
+    """How many bytes the rows of a block take, decompressed.
+
+    Raises:
+        DamagedFrameError: The block claims more rows or bytes than it can have.
+    """
+    size = content_size(body[block.start : block.start + block.size], number)
+    if not 0 < block.rows <= min(_MOST_ROWS, size // _LEAST_ROW):
+        raise DamagedFrameError(number, f"a block of {size} bytes claims {block.rows} rows")
+    return size
 
 
 def decode_rows(body: bytes | memoryview, block: Block, number: int) -> list[msgspec.Raw]:
     """The rows of one block, each still in msgpack."""
+    raw_bytes(body, block, number)
     raw = decompress(body[block.start : block.start + block.size], number)
     try:
         rows = _rows_decoder.decode(raw)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, RecursionError) as exc:
         raise DamagedFrameError(number, f"its rows are not msgpack ({exc})") from exc
     if len(rows) != block.rows:
         raise DamagedFrameError(number, f"a block says {block.rows} rows and holds {len(rows)}")
@@ -298,6 +349,8 @@ def decode_vectors(
     if len(body) < _VECTORS.size:
         raise DamagedFrameError(number, "it is too short for vectors")
     code, listed, _, dimension = _VECTORS.unpack_from(body)
+    if not dimension or not header.items:
+        raise DamagedFrameError(number, f"it says it holds {header.items} vectors of dimension {dimension}")
     if code not in _DTYPE_BY_CODE:
         raise UnsupportedFormatError(f"frame {number} stores vectors as type {code}, which needs a newer memvid-core")
     name, dtype = _DTYPE_BY_CODE[code]
@@ -340,16 +393,31 @@ def matrix_place(header: FrameHeader, body: bytes | memoryview, number: int) -> 
 def encode_tombstones(rows: Iterable[int]) -> bytes:
     """Deleted row numbers as a zstd frame of differences, which are small."""
     sorted_rows = np.array(sorted(rows), np.int64)
-    return compress(np.diff(sorted_rows, prepend=0).astype("<i8").tobytes())
+    return _packed(np.diff(sorted_rows, prepend=0).astype("<i8").tobytes())
 
 
-def decode_tombstones(header: FrameHeader, body: bytes | memoryview, number: int) -> NDArray[np.int64]:
+def decode_tombstones(
+    header: FrameHeader, body: bytes | memoryview, number: int, rows: int = 1 << 62
+) -> NDArray[np.int64]:
     """The row numbers, ascending.
 
+    Args:
+        header: The frame's header.
+        body: The whole body.
+        number: The frame's number.
+        rows: How many rows there are to delete.
+
     Raises:
-        DamagedFrameError: They are not as many as the header says.
+        DamagedFrameError: They are not as many as the header says, or not rows that are there.
     """
-    data = decompress(body, number)
-    if len(data) != 8 * header.items:
-        raise DamagedFrameError(number, f"it says {header.items} deletions and holds {len(data) // 8}")
-    return np.cumsum(np.frombuffer(data, "<i8")).astype(np.int64)
+    free = 8 * min(header.items, rows)
+    size = content_size(body, number, free)
+    if size != 8 * header.items or header.items > rows:
+        raise DamagedFrameError(number, f"it says {header.items} deletions and holds {size // 8}")
+    deltas = np.frombuffer(decompress(body, number, free), "<i8")
+    if len(deltas) and (deltas[0] < 0 or (deltas[1:] <= 0).any() or (deltas > rows).any()):
+        raise DamagedFrameError(number, "its deletions are not in order")
+    found = np.cumsum(deltas).astype(np.int64)
+    if len(found) and found[-1] >= rows:
+        raise DamagedFrameError(number, f"it deletes row {found[-1]} of {rows}")
+    return found

@@ -5,26 +5,22 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 
 import msgspec
-import xxhash
 
-from memvid_core.errors import DamagedFrameError, NotAMemoryError, UnsupportedFormatError
+from memvid_core.errors import MemoryFileError, NotAMemoryError, ReadOnlyError
 from memvid_core.journal import frames, packing
-from memvid_core.journal.entries import Batch, CommitFrame, Cursor, Entry, Header, Row, RowFrame
-from memvid_core.journal.frames import Flag, FrameHeader, Kind
+from memvid_core.journal.entries import Batch, CommitFrame, Cursor, Entry, Header, RowFrame
+from memvid_core.journal.frames import FrameHeader, Kind
+from memvid_core.journal.head import after, open_head, start_at
+from memvid_core.journal.replaying import Replay
 from memvid_core.model import Damage
-from memvid_core.video import Fragment, FrameCodec, FramePosition, Position, TornTail, VideoFile
+from memvid_core.video import FrameCodec, FramePosition, Position, TornTail, VideoFile
 
 __all__ = ["Journal"]
-
-_NO_CHAIN = bytes(16)
-
-_rows_decoder = msgspec.msgpack.Decoder(Row)
-_commit_decoder = msgspec.msgpack.Decoder(CommitFrame)
 
 
 class Journal:
@@ -41,13 +37,22 @@ class Journal:
         (1, [('a', 'hello', {})])
     """
 
-    def __init__(self, video: VideoFile, header: Header, start: Cursor) -> None:
+    def __init__(self, video: VideoFile, header: Header, start: Cursor, damage: Sequence[Damage] = ()) -> None:
         self.video = video
         self.header = header
         self.start = start
         self.cursor = start
+        self.head_damage = list(damage)
+        """What is wrong with the head of the file and with commit 0. No record is lost by it."""
+        self.made_up = False
+        """Whether the header is lost with all copies, and ``header`` says what could be told from the frames."""
         self.torn_bytes = 0
+        """How many bytes at the end of the file are of a write that never finished."""
+        self.torn_records = 0
+        """How many records in them can be read. They do not count; a copy is put aside before they are cut."""
         self.unfinished: list[Damage] = []
+        self._aside: TornTail | None = None  # what the next append cuts, and is worth keeping
+        self._last = (-1, 0)  # number and time of the last commit that was seen
 
     @classmethod
     def create(
@@ -78,7 +83,7 @@ class Journal:
     def create_with(cls, target: str | os.PathLike[str] | BinaryIO, codec: FrameCodec, header: Header) -> Self:
         """A new journal with a given header, as a compaction or a conversion writes it."""
         video = VideoFile.create(target, codec)
-        journal = cls(video, header, _at(video.start))
+        journal = cls(video, header, start_at(video.start))
         try:
             body = msgspec.msgpack.encode(header)
             entry = journal._write([(FrameHeader(Kind.HEADER, 0, 0, 0, 0), body)], 0, header.created, 0, 0)
@@ -101,44 +106,43 @@ class Journal:
         """
         video = VideoFile.open(target, mode)
         try:
-            found = next(video.walk(video.start), None)
-            if not isinstance(found, Fragment) or not len(found):
+            opening = open_head(video)
+            if opening is None and video.guess_codec():
+                opening = open_head(video)
+            if opening is None:
                 raise NotAMemoryError("the file is an MP4 whose first commit never finished; it holds nothing yet")
-            (number, place), *_ = found.frames()
-            header_frame, body = frames.parse(video.read(number, place), number)
-            while header_frame.flags & Flag.MORE:
-                number += 1
-                header_frame, more = frames.parse(video.read(number, dict(found.frames())[number]), number)
-                body = memoryview(bytes(body) + bytes(more))
-            if header_frame.kind != Kind.HEADER:
-                raise NotAMemoryError("the first frame of the video is not a memory's header")
-            header = msgspec.msgpack.decode(body, type=Header)
-            journal = cls(video, header, _at(video.start))
-            commit = journal._commit_frame(found)
-            start = _after(found, commit) if commit else _at(video.end)
-        except (DamagedFrameError, msgspec.DecodeError) as exc:
-            video.close()
-            raise NotAMemoryError(f"the memory's header cannot be read: {exc}") from exc
         except BaseException:
             video.close()
             raise
-        journal.start = journal.cursor = start
+        journal = cls(video, opening.header, opening.start, opening.damage)
+        journal.made_up = opening.made_up
         return journal
 
     def again(self) -> Journal:
         """Another over the same open file, to replay without moving this one; closing either closes the file."""
-        return Journal(self.video.again(), self.header, self.start)
+        made = Journal(self.video.again(), self.header, self.start, self.head_damage)
+        made.made_up = self.made_up
+        return made
 
     def holds(self, cursor: Cursor) -> bool:
-        """Return whether the commit that ``cursor`` stands behind is in the file, by reading its COMMIT frame."""
+        """Return whether the commit that ``cursor`` stands behind is in the file, by reading one of its frames.
+
+        That is its COMMIT frame, or where this is damaged, another of its frames.
+        """
+        if cursor.commit <= 0:
+            return cursor == self.start
         if cursor.offset > self.video.size():
             return False
         try:
             payload = self.video.read(cursor.last_frame, FramePosition(cursor.last_offset, cursor.last_size))
             header, body = frames.parse(payload, cursor.last_frame)
-            return header.kind == Kind.COMMIT and _commit_decoder.decode(body).chain == cursor.chain
-        except (DamagedFrameError, msgspec.DecodeError):
+            if header.kind != Kind.COMMIT:
+                return header.commit == cursor.commit
+            commit = msgspec.msgpack.decode(body, type=CommitFrame)
+        except (MemoryFileError, msgspec.DecodeError, RecursionError):
             return False
+        self._last = (commit.number, commit.time)
+        return commit.chain == cursor.chain
 
     def resume(self, cursor: Cursor) -> bool:
         """Go to ``cursor`` without a replay, if the commit before it is still there; return False if it is not."""
@@ -162,10 +166,15 @@ class Journal:
         Raises:
             StorageError: The system refused; the file is as before.
         """
+        if self.made_up:
+            raise ReadOnlyError(
+                "the memory's header is lost, and what it said is not known: it can be read, but not written; "
+                "memvid rescue makes a sound memory of it"
+            )
         number = self.cursor.commit + 1 if number is None else number
         row = self.cursor.row
         given = packing.bodies(batch, row, number, dtype=self.header.vectors, capacity=self.video.codec.capacity)
-        entry = self._write(given, number, _now() if at is None else at, len(batch.rows), len(batch.tombstones))
+        entry = self._write(given, number, self._time() if at is None else at, len(batch.rows), len(batch.tombstones))
         entry.vectors = batch.placed(row)
         entry.tombstones = list(batch.tombstones)
         entry.model = batch.model
@@ -173,6 +182,10 @@ class Journal:
         return entry
 
     def _write(self, given: Iterable[packing.Body], number: int, at: int, added: int, deleted: int) -> Entry:
+        if self._aside is not None:
+            self.video.set_aside(self._aside)
+            self._aside = None
+        fragments = self.video.end.fragment
         commit = CommitFrame(
             number=number,
             time=at,
@@ -182,6 +195,7 @@ class Journal:
             frames=0,
             previous=self.cursor.chain,
             chain=b"",
+            copy=msgspec.msgpack.encode(self.header) if fragments and not fragments & (fragments - 1) else b"",
         )
         payloads = packing.Payloads(given, commit, self.video.codec.capacity)
         fragment = self.video.append(payloads)
@@ -190,146 +204,61 @@ class Journal:
             RowFrame(first + i, int(offsets[i]), int(sizes[i]), head.kind, head.row, head.items)
             for i, head in payloads.with_rows
         ]
-        return Entry(number, at, _after(fragment, payloads.commit), fragment.start, first, row_frames=placed)
+        self._last = (number, at)
+        return Entry(number, at, after(fragment, payloads.commit), fragment.start, first, row_frames=placed)
 
-    def replay(self, since: Cursor) -> Iterator[Entry]:
+    def _time(self) -> int:
+        """Now, but never before the last commit: the past is looked up by time."""
+        if self._last[0] != self.cursor.commit:
+            self._last = (self.cursor.commit, 0)
+            self.holds(self.cursor)
+        return max(_now(), self._last[1])
+
+    def replay(self, since: Cursor, *, acknowledged: int = 0) -> Iterator[Entry]:
         """The commits after ``since``, oldest first, each decoded. ``cursor`` follows.
 
-        What cannot be read is named in the entries' ``damage``. A commit whose COMMIT frame is damaged counts if a
-        later one says that it came after it; at the end of the file it does not.
+        What cannot be read is named in the entries' ``damage``. A commit of which something cannot be read counts if a
+        later one proves that it was written whole, or ``acknowledged`` does. At the end of the file, where nothing
+        does, it counts if only its COMMIT frame is damaged, or if no block of it looks as if it was never written. What
+        does not count is named in ``unfinished``, with what is damaged behind the last commit.
+
+        Args:
+            since: Where to begin.
+            acknowledged: The byte offset up to which somebody, such as an index, knows that commits were durable.
         """
-        self.torn_bytes = 0
-        self.unfinished = []
-        self.cursor = since
-        pending: list[Fragment] = []
-        for found in self.video.walk(since.position):
-            if isinstance(found, TornTail):
-                self.torn_bytes = found.size
-                break
-            commit = self._commit_frame(found)
-            if commit is None:
-                pending.append(found)
-                continue
-            if commit.number <= self.cursor.commit:  # a copy of an older commit: nothing of ours writes one
-                continue
-            for fragment in pending:
-                entry = self._uncommitted(fragment, commit)
-                if entry is not None:
-                    self.cursor = entry.cursor
-                    yield entry
-            pending.clear()
-            entry = self._entry(found, commit)
-            if commit.previous != self.cursor.chain:
-                entry.damage.append(Damage(None, commit.number, 0, "it does not continue the commit before it"))
-            self.cursor = entry.cursor
-            yield entry
-        for fragment in pending:
-            reason = "a commit at the end whose COMMIT frame is damaged: it does not count"
-            self.unfinished.append(Damage(fragment.first_frame + max(len(fragment) - 1, 0), None, 0, reason))
+        return Replay(self, since, acknowledged).entries()
 
-    def _uncommitted(self, fragment: Fragment, following: CommitFrame) -> Entry | None:
-        """A fragment without a readable COMMIT frame, if ``following`` proves that its commit counted."""
-        number = next((header.commit for _, header, _ in self._parts(fragment, [], []) if header.commit), None)
-        if number is None or not self.cursor.commit < number < following.number:
+    def last_time(self) -> int:
+        """The time of the last commit that was replayed or written, in microseconds since 1970; 0 if none was."""
+        return self._last[1]
+
+    def seen(self, number: int, at: int) -> None:
+        """Note a commit's time: no later one is earlier."""
+        self._last = (number, max(at, self._last[1] if number > self._last[0] else 0))
+
+    def drop_tail(self, tail: TornTail | None) -> None:
+        """Say which torn tail the next append cuts, after a copy of it was put aside; None if there is none."""
+        self._aside = tail
+
+    def keep_tail(self) -> None:
+        """Let the next append go behind all bytes that are there."""
+        self._aside = None
+        end = self.video.end
+        frame, fragment = max(end.frame, self.cursor.frame), max(end.fragment, self.cursor.fragment)
+        self.video.resume(Position(self.video.size(), frame, fragment))
+
+    def missing(self, known: Cursor) -> Damage | None:
+        """What the file lacks of the commits up to ``known``, after a replay; None if it has them.
+
+        Args:
+            known: The place behind a commit that was durable, as an index noted it.
+        """
+        commits, rows = known.commit - self.cursor.commit, max(0, known.row - self.cursor.row)
+        if commits <= 0:
             return None
-        commit = CommitFrame(number, following.time, following.rows - following.added, 0, 0, 0, b"", following.previous)
-        entry = self._entry(fragment, commit)
-        entry.damage.append(
-            Damage(None, number, 0, "its COMMIT frame is damaged; the commit after it proves that it counted")
-        )
-        return entry
-
-    def _commit_frame(self, fragment: Fragment) -> CommitFrame | None:
-        """The fragment's COMMIT frame, or None if it has no valid one."""
-        if not len(fragment):
-            return None
-        number = fragment.first_frame + len(fragment) - 1
-        try:
-            place = FramePosition(int(fragment.offsets[-1]), int(fragment.sizes[-1]))
-            header, body = frames.parse(self.video.read(number, place), number)
-            commit = _commit_decoder.decode(body) if header.kind == Kind.COMMIT else None
-        except (DamagedFrameError, msgspec.DecodeError):
-            return None
-        return commit if commit is not None and commit.frames == len(fragment) else None
-
-    def _parts(
-        self, fragment: Fragment, damage: list[tuple[int, str]], digests: list[bytes]
-    ) -> Iterator[tuple[int, FrameHeader, memoryview]]:
-        """Number, header and body of each readable frame; checksums go to ``digests``, the others to ``damage``."""
-        for number, place in fragment.frames():
-            try:
-                payload = self.video.read(number, place)
-                header, body = frames.parse(payload, number)
-            except DamagedFrameError as exc:
-                damage.append((number, str(exc)))
-                continue
-            digests.append(xxhash.xxh3_64_digest(payload))
-            yield number, header, body
-
-    def _entry(self, fragment: Fragment, commit: CommitFrame) -> Entry:
-        entry = Entry(commit.number, commit.time, _after(fragment, commit), fragment.start, fragment.first_frame)
-        if fragment.damage:
-            entry.damage.append(Damage(None, commit.number, 0, fragment.damage))
-        unread: list[tuple[int, str]] = []
-        digests: list[bytes] = []
-        for number, header, data, after_gap in self._bodies(fragment, entry, unread, digests):
-            try:
-                if after_gap and header.kind == Kind.MODEL:  # it opens a commit: this is the rest of one
-                    raise DamagedFrameError(number, "the frame that it goes on from cannot be read")
-                self._take(entry, number, header, data)
-            except (DamagedFrameError, msgspec.DecodeError) as exc:
-                unread.append((number, str(exc)))
-            except UnsupportedFormatError as exc:
-                if not after_gap:
-                    raise
-                unread.append((number, f"the frame that it goes on from cannot be read ({exc})"))
-        lost = max(0, commit.added - len(entry.rows))
-        for number, reason in unread:
-            entry.damage.append(Damage(number, commit.number, lost, reason))
-            lost = 0
-        if not unread and commit.frames and packing.chain(commit, digests[:-1]) != commit.chain:
-            entry.damage.append(Damage(None, commit.number, 0, "its chained checksum does not cover what it holds"))
-        return entry
-
-    def _bodies(
-        self, fragment: Fragment, entry: Entry, unread: list[tuple[int, str]], digests: list[bytes]
-    ) -> list[tuple[int, FrameHeader, bytes | memoryview, bool]]:
-        """First frame, header and whole body of what the frames carry, and whether the frame before it is missing."""
-        places = dict(fragment.frames())
-        whole: list[tuple[int, FrameHeader, bytes | memoryview, bool]] = []
-        open_body: tuple[int, FrameHeader, list[memoryview], bool] | None = None
-        expected = fragment.first_frame
-        for number, header, body in self._parts(fragment, unread, digests):
-            continues = open_body is not None and number == expected and header.kind == open_body[1].kind
-            if header.kind in (Kind.RECORDS, Kind.VECTORS):
-                items = 0 if continues else header.items
-                entry.row_frames.append(RowFrame(number, *places[number], header.kind, header.row, items))
-            if open_body is None or not continues:
-                open_body = (number, header, [], number != expected)
-            open_body[2].append(body)
-            expected = number + 1
-            if not header.flags & Flag.MORE:
-                first, head, bodies, after_gap = open_body
-                whole.append((first, head, bodies[0] if len(bodies) == 1 else b"".join(bodies), after_gap))
-                open_body = None
-        return whole
-
-    @staticmethod
-    def _take(entry: Entry, number: int, header: FrameHeader, body: bytes | memoryview) -> None:
-        """Decode one frame's content into ``entry``."""
-        if header.kind == Kind.RECORDS:
-            row = header.row
-            for block in frames.decode_blocks(body, number):
-                for raw in frames.decode_rows(body, block, number):
-                    entry.rows.append(_rows_decoder.decode(raw))
-                    entry.row_numbers.append(row)
-                    row += 1
-        elif header.kind == Kind.VECTORS:
-            entry.vectors.append(frames.decode_vectors(header, body, number))
-        elif header.kind == Kind.TOMBSTONES:
-            entry.tombstones += frames.decode_tombstones(header, body, number).tolist()
-        elif header.kind == Kind.MODEL:
-            entry.model = bytes(body)
+        gone = max(0, known.offset - self.video.size())
+        reason = f"commits {self.cursor.commit + 1} to {known.commit} were written and are not in the file any more"
+        return Damage(None, known.commit, rows, f"{reason}; it is {gone} bytes shorter than it was" if gone else reason)
 
     def close(self) -> None:
         """Close the file."""
@@ -338,24 +267,3 @@ class Journal:
 
 def _now() -> int:
     return time.time_ns() // 1000
-
-
-def _at(position: Position) -> Cursor:
-    return Cursor(*position, commit=-1, row=0, chain=_NO_CHAIN, last_frame=0, last_offset=0, last_size=0)
-
-
-def _after(fragment: Fragment, commit: CommitFrame) -> Cursor:
-    """The place after a commit."""
-    frame = fragment.first_frame + len(fragment)
-    last = (int(fragment.offsets[-1]), int(fragment.sizes[-1])) if len(fragment) else (0, 0)
-    return Cursor(
-        offset=fragment.end,
-        frame=frame,
-        fragment=fragment.sequence,
-        commit=commit.number,
-        row=commit.rows,
-        chain=commit.chain,
-        last_frame=frame - 1,
-        last_offset=last[0],
-        last_size=last[1],
-    )

@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-__all__ = ["MACROBLOCK_BYTES", "START_CODE", "parameter_sets", "slice_nal"]
+__all__ = ["MACROBLOCK_BYTES", "START_CODE", "filler_fits", "parameter_sets", "pcm_samples", "pcm_starts", "slice_nal"]
 
 MACROBLOCK_BYTES = 384
 START_CODE = b"\x00\x00\x00\x01"
@@ -23,6 +23,7 @@ _LEVEL_4_1 = 41  # 256x256 at 30 pictures a second of 96 KiB is 24 Mbit/s; level
 _MB_TYPE_I_PCM = 25
 _MB_TYPE_INTRA16_DC = 3  # Intra_16x16, DC prediction, no coded coefficients (Table 7-11)
 _EMULATION = re.compile(rb"\x00\x00(?=[\x00-\x03])")
+_ESCAPED = b"\x00\x00\x03"
 
 
 class BitWriter:
@@ -166,3 +167,50 @@ def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes
     if whole < used:
         coded[whole, 2 : 2 + len(payload) - whole * MACROBLOCK_BYTES] = data[whole * MACROBLOCK_BYTES :]
     return _escape(b"".join((_pcm_start(idr_pic_id), coded.reshape(-1)[2:].tobytes(), filler)))
+
+
+def pcm_starts() -> tuple[bytes, bytes]:
+    """The first bytes of a slice whose first macroblock is I_PCM, for each ``idr_pic_id``."""
+    return _pcm_start(0), _pcm_start(1)
+
+
+def pcm_samples(nal: bytes, size: int) -> bytes | None:
+    """The first ``size`` samples of a slice that :func:`slice_nal` made, or None if it does not have them.
+
+    It reads the bytes as they lie, without a decoder: what is wrong behind the samples does not matter.
+
+    Example:
+        >>> pcm_samples(slice_nal(b"hello", 1, 1, 0), 5)
+        b'hello'
+    """
+    start = next((start for start in pcm_starts() if nal.startswith(start)), None)
+    if start is None or size < 0:
+        return None
+    used = -(-size // MACROBLOCK_BYTES)
+    wanted = used * (MACROBLOCK_BYTES + 2) - 2
+    coded = _unescaped(nal, len(start), wanted)
+    if len(coded) < wanted - (used * MACROBLOCK_BYTES - size):
+        return None
+    coded = coded[:wanted].ljust(wanted, b"\x80")
+    lines = np.frombuffer(b"\x0d\x00" + coded, np.uint8).reshape(used, MACROBLOCK_BYTES + 2)
+    return lines[:, 2:].tobytes()[:size]
+
+
+def filler_fits(nal: bytes, size: int, columns: int, rows: int) -> bool:
+    """Return whether a slice with ``size`` samples of payload ends as that of a picture of ``columns`` x ``rows``."""
+    used = -(-size // MACROBLOCK_BYTES)
+    if not 0 < used <= columns * rows:
+        return False
+    start = len(_pcm_start(0) if nal.startswith(_pcm_start(0)) else _pcm_start(1))
+    coded = _unescaped(nal, start, len(nal))[used * (MACROBLOCK_BYTES + 2) - 2 :]
+    macroblocks = columns * rows - used
+    # Eight bits a macroblock, five more beside one that is I_PCM, of which there are a row at most.
+    if not macroblocks <= len(coded) <= macroblocks + (5 * (columns + 2)) // 8 + 2:
+        return False
+    return coded == _filler(columns, rows, used, 0)
+
+
+def _unescaped(nal: bytes, start: int, size: int) -> bytes:
+    """At least ``size`` bytes behind ``start``, if there are as many, without emulation prevention."""
+    stop = start + size + size // 2 + 3  # every third byte may be one that prevents
+    return nal[start:stop].replace(_ESCAPED, b"\x00\x00")

@@ -16,13 +16,19 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from memvid_core.video.codec import Sample, SampleEntry
 
 if TYPE_CHECKING:
     import av
 
 __all__ = [
+    "ENTRY_BYTES",
     "FOOTER_BYTES",
+    "FOOTER_MARK",
+    "MOOF_BYTES",
     "TIMESCALE",
     "Box",
     "FragmentHead",
@@ -30,6 +36,7 @@ __all__ = [
     "fragment",
     "init_segment",
     "mdat_header",
+    "parse_entries",
     "parse_footer",
     "parse_moof",
     "parse_sample_entry",
@@ -45,6 +52,14 @@ _TFHD_FLAGS = 0x020000 | 0x000008  # default-base-is-moof; default sample durati
 _FOOTER = struct.Struct(">I4s4sIQ")
 _FOOTER_MAGIC = b"mvid"
 FOOTER_BYTES = _FOOTER.size
+FOOTER_MARK = b"free" + _FOOTER_MAGIC
+"""What a footer has from its fifth byte on."""
+_MOOF = struct.Struct(">I4sI4sIII4sI4sIIII4sIQI4sIIi")
+MOOF_BYTES = _MOOF.size
+"""Size of a ``moof`` without its table of pictures."""
+_TRUN_AT = MOOF_BYTES - 20
+ENTRY_BYTES = 8
+"""Size of a picture's entry in that table."""
 
 
 class Box(NamedTuple):
@@ -57,16 +72,15 @@ class Box(NamedTuple):
 
 
 class FragmentHead(NamedTuple):
-    """What a ``moof`` says.
+    """What the fixed part of a ``moof`` says.
 
-    Its sequence number, its first picture's number, the sizes of its pictures in bytes, which of them are key
-    pictures, and where the first lies, counted from the box's start.
+    Its size in bytes, its first picture's number, how many pictures it lists, and where the first lies, counted from
+    the box's start.
     """
 
-    sequence: int
+    size: int
     first_picture: int
-    sizes: tuple[int, ...]
-    keys: tuple[bool, ...]
+    pictures: int
     data_offset: int
 
 
@@ -183,7 +197,7 @@ def fragment(samples: Sequence[Sample], sequence: int, first_picture: int, first
     moof_size = 8 + 16 + 8 + 20 + 20 + trun_size
     moof = _box(
         b"moof",
-        _box(b"mfhd", struct.pack(">II", 0, sequence)),
+        _box(b"mfhd", struct.pack(">II", 0, sequence & 0xFFFFFFFF)),
         _box(
             b"traf",
             _box(b"tfhd", struct.pack(">III", _TFHD_FLAGS, 1, 1)),
@@ -204,24 +218,27 @@ def parse_footer(data: bytes) -> Footer | None:
     return Footer(first_frame, total) if (size, kind, magic) == (FOOTER_BYTES, b"free", _FOOTER_MAGIC) else None
 
 
-def parse_moof(moof: bytes) -> FragmentHead | None:
-    """What a ``moof`` box of ours says, or None if it is not one that this module could have written."""
-    inner = {box.type: box for box in boxes(moof, 8)}
-    if set(inner) != {b"mfhd", b"traf"} or inner[b"mfhd"].end - inner[b"mfhd"].content != 8:
+def parse_moof(start: bytes) -> FragmentHead | None:
+    """What the first :data:`MOOF_BYTES` of a ``moof`` say, or None if this module could not have written them.
+
+    The table of the pictures comes after them; :func:`parse_entries` reads it.
+    """
+    if len(start) < MOOF_BYTES:
         return None
-    (sequence,) = struct.unpack_from(">I", moof, inner[b"mfhd"].content + 4)
-    traf = {box.type: box for box in boxes(moof, inner[b"traf"].content, inner[b"traf"].end)}
-    if set(traf) != {b"tfhd", b"tfdt", b"trun"}:
+    fields = _MOOF.unpack_from(start)
+    size, picture, count, data_offset = fields[0], fields[16], fields[20], fields[21]
+    boxes_ = (fields[1:4], fields[6:10], fields[13:15], fields[17:19])
+    rest = size - _TRUN_AT
+    wanted = ((b"moof", 16, b"mfhd"), (size - 24, b"traf", 20, b"tfhd"), (20, b"tfdt"), (rest, b"trun"))
+    if boxes_ != wanted or fields[19] != _TRUN_FLAGS or size != MOOF_BYTES + ENTRY_BYTES * count or not count:
         return None
-    tfdt, trun = traf[b"tfdt"], traf[b"trun"]
-    if tfdt.end - tfdt.content != 12 or trun.end - trun.content < 12:
+    return FragmentHead(size, picture, count, data_offset) if data_offset - size in (8, 16) else None
+
+
+def parse_entries(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | None:
+    """Sizes in bytes of the pictures in a part of a ``moof``'s table, and which are key pictures; or None."""
+    entries = np.frombuffer(data, ">u4").reshape(-1, 2)
+    keys = entries[:, 1] == _SAMPLE_IS_KEY
+    if not (keys | (entries[:, 1] == _SAMPLE_IS_DELTA)).all():
         return None
-    (first_picture,) = struct.unpack_from(">Q", moof, tfdt.content + 4)
-    flags, count, data_offset = struct.unpack_from(">IIi", moof, trun.content)
-    if flags != _TRUN_FLAGS or trun.end - trun.content != 12 + 8 * count:
-        return None
-    entries = struct.unpack_from(f">{2 * count}I", moof, trun.content + 12)
-    if not {_SAMPLE_IS_KEY, _SAMPLE_IS_DELTA}.issuperset(entries[1::2]):
-        return None
-    keys = tuple(sample_flags == _SAMPLE_IS_KEY for sample_flags in entries[1::2])
-    return FragmentHead(sequence, first_picture, entries[::2], keys, data_offset)
+    return entries[:, 0].astype(np.int64), keys

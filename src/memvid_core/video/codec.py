@@ -12,6 +12,7 @@ from memvid_core.errors import CodecError, DamagedFrameError
 
 __all__ = [
     "ENVELOPE_BYTES",
+    "FoundFrame",
     "FrameCodec",
     "RepairingCodec",
     "Sample",
@@ -21,6 +22,7 @@ __all__ = [
     "recognise_codec",
     "register_codec",
     "seal",
+    "sealed_for",
     "unseal",
 ]
 
@@ -29,6 +31,10 @@ ENVELOPE_BYTES = _ENVELOPE.size
 
 Sample = tuple[bytes, bool]
 """One coded picture as the container stores it, and whether it is a key picture, at which a frame begins."""
+
+
+FoundFrame = tuple[int, int, int]
+"""A frame found in coded pictures: its number, where it begins, and its size in bytes."""
 
 
 class SampleEntry(NamedTuple):
@@ -93,6 +99,13 @@ class FrameCodec(Protocol):
         """
         ...
 
+    def find(self, coded: bytes, first: int, stop: int) -> list[FoundFrame]:
+        """The frames ``first`` to ``stop - 1`` that lie in ``coded``, in order, where the boxes around them are lost.
+
+        The work grows with the size of ``coded``, whatever it holds.
+        """
+        ...
+
 
 @runtime_checkable
 class RepairingCodec(Protocol):
@@ -102,13 +115,6 @@ class RepairingCodec(Protocol):
         """The payloads by frame number that can be had, some of them rebuilt.
 
         ``frames`` are the coded pictures of each frame of a fragment whose first is frame ``first``.
-        """
-        ...
-
-    def locate(self, coded: bytes) -> tuple[int, list[tuple[int, int]]] | None:
-        """The number of the first frame, and offset and size of each, in pictures whose boxes are lost.
-
-        A frame that cannot be found between others has size 0; None if there is none at all.
         """
         ...
 
@@ -138,6 +144,13 @@ def unseal(sealed: bytes | memoryview, number: int) -> bytes:
     if xxhash.xxh3_64_intdigest(payload, number) != checksum:
         raise DamagedFrameError(number, "its checksum does not match its bytes")
     return payload
+
+
+def sealed_for(sealed: bytes, numbers: Iterable[int]) -> int | None:
+    """The first of some frame numbers whose frame ``sealed`` is, or None."""
+    length, checksum = _ENVELOPE.unpack_from(sealed)
+    payload = sealed[ENVELOPE_BYTES : ENVELOPE_BYTES + length]
+    return next((number for number in numbers if xxhash.xxh3_64_intdigest(payload, number) == checksum), None)
 
 
 class _Registered(NamedTuple):

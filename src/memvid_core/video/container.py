@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import DamagedFrameError, NotAMemoryError, StorageError
+from memvid_core.errors import DamagedFrameError, MemoryExistsError, MemvidError, StorageError
 from memvid_core.video import bmff
-from memvid_core.video.codec import FrameCodec, RepairingCodec, recognise_codec
+from memvid_core.video.codec import FrameCodec, RepairingCodec
 from memvid_core.video.file import ByteFile
+from memvid_core.video.fragments import Found, Fragments
+from memvid_core.video.head import guess_head, read_head
 
 __all__ = ["Fragment", "FramePosition", "Position", "TornTail", "VideoFile"]
 
-_HEAD_LIMIT = 1 << 20  # a head of ours has 709 bytes; nothing larger is read into memory
-_MOOF_LIMIT = 1 << 26  # eight million pictures in one commit
-_SALVAGE_LIMIT = 1 << 30  # of a fragment whose pictures must be decoded to find its frames
-_WINDOW = 1 << 20
-_MOOV_BOXES = frozenset({b"mvhd", b"trak", b"mvex", b"udta"})
+_SALVAGE_LIMIT = 1 << 28  # of damaged bytes in which frames are looked for one by one
+_LEAST_FRAME = 64  # bytes that a frame takes at least: a gap hides no more frames than that allows
+_MOST_FRAMES = 1 << 40  # no video has more, whatever a box says
+_BLOCK = 512  # bytes that a disk writes at once, at least
+_COPIED = 1 << 20
+_REST = 1 << 12  # bytes of a commit's last picture and footer, at most
+_ASKED = 3  # frames whose checksums are asked which number a fragment has
 
 
 class FramePosition(NamedTuple):
@@ -53,10 +58,29 @@ class Fragment(NamedTuple):
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     damage: str | None = None
+    footed: bool = True
+    """Whether its footer is at its place, which the last bytes of a write are."""
+    listed: bool = True
+    """Whether its frames are those that its ``moof`` lists; otherwise they were looked for, and there may be more."""
 
     def __len__(self) -> int:
         """How many frames it has."""
         return len(self.offsets)
+
+    def part(self, first: int, stop: int) -> Fragment:
+        """The same place with the frames from ``first`` to ``stop - 1`` alone."""
+        at = slice(first - self.first_frame, stop - self.first_frame)
+        return Fragment(
+            self.start,
+            self.end,
+            self.sequence,
+            first,
+            self.offsets[at],
+            self.sizes[at],
+            self.damage,
+            self.footed,
+            self.listed,
+        )
 
     def frames(self) -> Iterator[tuple[int, FramePosition]]:
         """The number and place of each frame, in order."""
@@ -67,10 +91,14 @@ class Fragment(NamedTuple):
 
 
 class TornTail(NamedTuple):
-    """Bytes at the end of the file of a write that never finished."""
+    """Bytes at the end of the file of a write that never finished, or of a file that was cut short.
+
+    ``fragment`` is what can be told of it: its frames as far as they are there.
+    """
 
     start: int
     size: int
+    fragment: Fragment | None = None
 
 
 class VideoFile:
@@ -90,8 +118,11 @@ class VideoFile:
         [b'one', b'two']
     """
 
-    def __init__(self, file: ByteFile, codec: FrameCodec, head_size: int) -> None:
+    def __init__(self, file: ByteFile, codec: FrameCodec, head_size: int, head_damage: str | None = None) -> None:
         self._file = file
+        self.head_damage = head_damage
+        """What is wrong with the boxes that the file begins with, if anything."""
+        self._fragments = Fragments(file, codec.one_picture)
         self.codec = codec
         self.head_size = head_size
         self.end = Position(head_size, 0, 0)
@@ -130,19 +161,33 @@ class VideoFile:
         """
         file = ByteFile(target, mode)
         try:
-            head = _read_head(file)
-            entry = bmff.parse_sample_entry(head)
-            codec = None if entry is None else recognise_codec(entry)
-            if codec is None:
-                raise NotAMemoryError(f"{file.path or 'the file'} is an MP4, but not one that carries a memory")
+            try:
+                codec, size = read_head(file)
+                return cls(file, codec, size)
+            except MemvidError as exc:
+                guessed = guess_head(file)
+                if guessed is None:
+                    raise
+                codec, size = guessed
+                return cls(file, codec, size, f"the head of the file is damaged, and was made up ({exc})")
         except BaseException:
             file.close()
             raise
-        return cls(file, codec, len(head))
+
+    def guess_codec(self) -> bool:
+        """Tell the codec from the pictures, as the one in the head reads none of them; return whether that worked."""
+        guessed = guess_head(self._file)
+        if guessed is None or guessed[0] == self.codec:
+            return False
+        self.codec, self.head_size = guessed
+        self.head_damage = "the head of the file is damaged: no picture is what it says"
+        self._fragments = Fragments(self._file, self.codec.one_picture)
+        self._pictures = (self.head_size, 0)
+        return True
 
     def again(self) -> VideoFile:
         """Another over the same open file, to walk without moving this one; closing either closes the file."""
-        return VideoFile(self._file, self.codec, self.head_size)
+        return VideoFile(self._file, self.codec, self.head_size, self.head_damage)
 
     @property
     def start(self) -> Position:
@@ -215,26 +260,12 @@ class VideoFile:
             return 0
         if self._pictures[0] != at.offset:
             footer = bmff.parse_footer(self._file.read(at.offset - bmff.FOOTER_BYTES, bmff.FOOTER_BYTES))
-            head = None if footer is None or footer.size > at.offset else self._moof_at(at.offset - footer.size)
+            start = at.offset - (footer.size if footer else 0)
+            head = self._fragments.head(start) if footer and self.head_size <= start < at.offset else None
             # Past any picture there can be, if the fragment before is damaged: time must not run backwards.
-            picture = head.first_picture + len(head.sizes) if head else at.frame * 10_000
-            self._pictures = (at.offset, picture)
+            picture = head.first_picture + head.pictures if head else at.frame * 10_000
+            self._pictures = (at.offset, min(picture, 1 << 62))
         return self._pictures[1]
-
-    def _moof_at(self, offset: int) -> bmff.FragmentHead | None:
-        """What the ``moof`` box at ``offset`` says, if there is a sound one."""
-        header = self._file.read(offset, 8)
-        if len(header) < 8 or header[4:] != b"moof":
-            return None
-        size = int.from_bytes(header[:4], "big")
-        if not 8 <= size <= min(_MOOF_LIMIT, self.size() - offset):
-            return None
-        head = bmff.parse_moof(self._file.read(offset, size))
-        if head is None or head.data_offset - size not in (8, 16) or not head.sizes:
-            return None
-        if not (self.codec.one_picture or head.keys[0]):
-            return None
-        return head
 
     def coded(self, offsets: Sequence[int], size: int) -> list[bytes]:
         """Read ``size`` bytes of the file from each offset, as they lie there; fewer at its end.
@@ -250,37 +281,93 @@ class VideoFile:
         except OSError as exc:
             raise StorageError(f"cannot read {self.target}: {exc.strerror}") from exc
 
-    def read(self, number: int, place: FramePosition) -> bytes:
+    def read(self, number: int, place: FramePosition, fragment: Fragment | None = None) -> bytes:
         """The payload of frame ``number``: one positional read and one decode.
+
+        Args:
+            number: The frame's number.
+            place: Where it lies.
+            fragment: What it is a part of, if that is known; what cannot be decoded is looked for in its redundancy.
 
         Raises:
             DamagedFrameError: The bytes there are not what was written.
         """
         coded = self._file.read(place.offset, place.size)
-        if len(coded) != place.size:
-            raise DamagedFrameError(number, f"the file ends {place.size - len(coded)} bytes before it does")
         try:
+            if len(coded) != place.size:
+                raise DamagedFrameError(number, f"the file ends {place.size - len(coded)} bytes before it does")
             return self.codec.decode(coded, number)
         except DamagedFrameError:
-            payload = self._repair(number, place)
+            payload = self._repair(number, place, fragment)
             if payload is None:
                 raise
             return payload
 
-    def _repair(self, number: int, place: FramePosition) -> bytes | None:
+    def _repair(self, number: int, place: FramePosition, fragment: Fragment | None) -> bytes | None:
         """The payload of a frame that cannot be decoded, out of its fragment's redundancy."""
         if not isinstance(self.codec, RepairingCodec):
             return None
-        if not self._rebuilt[0] <= place.offset < self._rebuilt[1]:
+        if fragment is not None:
+            if self._rebuilt[:2] != (fragment.start, fragment.end):
+                self._rebuild(fragment)
+        elif not self._rebuilt[0] <= place.offset < self._rebuilt[1]:
             # The caller's own walk may be under way: leave ``end`` where it is.
             for found in self.again().walk(self.start):
                 if isinstance(found, Fragment) and found.start <= place.offset < found.end:
-                    coded = [self._file.read(where.offset, where.size) for _, where in found.frames()]
-                    self._rebuilt = (found.start, found.end, self.codec.repair(coded, found.first_frame))
+                    self._rebuild(found)
+                    break
         payload = self._rebuilt[2].get(number)
         if payload is not None:
             self.repaired.add(number)
         return payload
+
+    def _rebuild(self, fragment: Fragment) -> None:
+        """Rebuild what cannot be decoded of a fragment out of its redundancy, for the reads that come."""
+        if isinstance(self.codec, RepairingCodec):
+            coded = [self._file.read(where.offset, where.size) for _, where in fragment.frames()]
+            self._rebuilt = (fragment.start, fragment.end, self.codec.repair(coded, fragment.first_frame))
+
+    def unwritten(self, fragment: Fragment) -> bool:
+        """Return whether a block of the disk that a fragment lies in is all zeros, as one that was never written is.
+
+        No picture holds so many zeros in a row.
+        """
+        step = _BLOCK << 11
+        for start in range(fragment.start - fragment.start % step, fragment.end, step):
+            begin, stop = max(start, fragment.start), min(start + step, fragment.end)
+            data = self._file.read(begin, stop - begin)
+            padded = data.rjust(len(data) + begin % _BLOCK, b"\x01" if begin % _BLOCK > _BLOCK - 4 else b"\0")
+            padded = padded.ljust(-(-len(padded) // _BLOCK) * _BLOCK, b"\x01" if len(padded) % _BLOCK < 4 else b"\0")
+            if not np.frombuffer(padded, np.uint8).reshape(-1, _BLOCK).any(axis=1).all():
+                return True
+        return False
+
+    def set_aside(self, tail: TornTail) -> Path | None:
+        """Copy a torn tail into a file beside this one; return its path, or None where there is no folder.
+
+        Raises:
+            StorageError: The system refused.
+        """
+        path = self._file.path
+        if path is None:
+            return None
+        for n in count(1):
+            target = path.with_name(f"{path.name}.torn-{n}")
+            try:
+                made = ByteFile(target, "x")
+            except MemoryExistsError:
+                continue
+            try:
+                made.write(
+                    0, (self._file.read(at, _COPIED) for at in range(tail.start, tail.start + tail.size, _COPIED))
+                )
+            except BaseException:
+                made.close()
+                target.unlink(missing_ok=True)
+                raise
+            made.close()
+            return target
+        return None  # pragma: no cover - there is always a next number
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         """Number and payload of every frame, in order, at sequential speed.
@@ -306,98 +393,156 @@ class VideoFile:
     def walk(self, position: Position) -> Iterator[Fragment | TornTail]:
         """The fragments from ``position`` to the end of the file, then the torn tail if there is one.
 
-        Damaged boxes are stepped over: frames are found by their length prefixes where that is possible, and the walk
-        goes on at the next whole fragment. ``end`` follows the walk.
+        Damaged boxes are stepped over: frames are found by the marks that their pictures begin with, and the walk
+        goes on at the next sound fragment, whose own word for its number counts. ``end`` follows the walk.
         """
         size = self.size()
         self.end = position
-        certain = True  # whether the frame number reached is known, or a damaged fragment hid how many frames it had
+        certain = True  # whether the frame number reached is known, or damaged bytes hid how many frames they had
         while self.end.offset < size:
-            found = self._fragment_at(self.end, size, certain)
-            if found is None:
-                found = self._salvage(self.end, size)
-                if found is None:
-                    yield TornTail(self.end.offset, size - self.end.offset)
-                    return
-                certain = certain and len(found) > 0
-            else:
-                certain = True
-            self.end = Position(found.end, found.first_frame + len(found), found.sequence)
-            yield found
-
-    def _fragment_at(self, at: Position, size: int, certain: bool) -> Fragment | None:
-        """The fragment at ``at`` if its ``moof`` holds and at least one of ``mdat`` and footer agrees with it."""
-        head = self._moof_at(at.offset)
-        if head is None:
-            return None
-        keys = (True,) * len(head.sizes) if self.codec.one_picture else head.keys
-        payload = sum(head.sizes)
-        data = at.offset + head.data_offset
-        end = data + payload + bmff.FOOTER_BYTES
-        if end > size:
-            return None
-        footer = bmff.parse_footer(self._file.read(end - bmff.FOOTER_BYTES, bmff.FOOTER_BYTES))
-        if footer is not None and footer.size != end - at.offset:
-            footer = None
-        mdat = bmff.mdat_header(payload)
-        agrees = self._file.read(data - len(mdat), len(mdat)) == mdat
-        if footer is None and not agrees:
-            return None
-        damage = None if footer and agrees else "the boxes around its frames are damaged; its frames were found"
-        first = head.first_picture if self.codec.one_picture or footer is None else footer.first_frame
-        if first != at.frame and certain:
-            if footer is not None or self.codec.one_picture:
-                damage = "its decode time or footer is damaged; its frames were found"
-            first = at.frame
-        offsets, sizes = _frames(data, head.sizes, keys)
-        return Fragment(at.offset, end, at.fragment + 1, first, offsets, sizes, damage)
-
-    def _salvage(self, at: Position, size: int) -> Fragment | None:
-        """What is left of a fragment whose boxes are damaged, or None if its writing never finished."""
-        end = self._next_fragment(at.offset + 1, size)
-        if end is None:
-            footer = bmff.parse_footer(self._file.read(size - bmff.FOOTER_BYTES, bmff.FOOTER_BYTES))
-            if footer is None or footer.size > size - at.offset:
-                return None
-            end = size
-        first, places = at.frame, list[FramePosition]()
-        if isinstance(self.codec, RepairingCodec):
-            coded = self._file.read(at.offset, min(end - at.offset, _SALVAGE_LIMIT))
-            start = coded.find(b"mdat") + 4
-            found = self.codec.locate(coded[start : -bmff.FOOTER_BYTES]) if start > 4 else None
+            at = self.end
+            found = self._fragments.sound(at.offset, size)
             if found is not None:
-                first = found[0]
-                places = [FramePosition(at.offset + start + offset, length) for offset, length in found[1]]
-        elif self.codec.single_nal:
-            places = self._pictures_between(at.offset, end - bmff.FOOTER_BYTES)
-        offsets, sizes = (np.array([place[i] for place in places], np.int64) for i in (0, 1))
-        damage = "its boxes are damaged; frames were looked for one by one"
-        return Fragment(at.offset, end, at.fragment + 1, first, offsets, sizes, damage)
+                yield self._step(self._numbered(found, at, certain))
+                certain = True
+                continue
+            certain = False
+            after = self._fragments.next_sound(at.offset + 1, size, size)
+            stop = after
+            if stop is None:
+                stop = max((end for end, _ in self._fragments.footers(at.offset, size)), default=at.offset)
+            for fragment in self._damaged(at, stop):
+                yield self._step(fragment)
+            self.end = self.end._replace(offset=stop)
+            if after is None and stop < size:
+                yield TornTail(stop, size - stop, self._torn(self.end, size))
+                return
 
-    def _next_fragment(self, start: int, size: int) -> int | None:
-        """The offset of the first whole fragment at or after ``start``."""
-        for offset in range(start, size, _WINDOW):
-            window = self._file.read(offset, _WINDOW + 7)  # a moof header may lie across two windows
-            at = window.find(b"moof", 4)
-            while at >= 0:
-                place = Position(offset + at - 4, 0, 0)
-                if self._fragment_at(place, size, False) is not None:
-                    return place.offset
-                at = window.find(b"moof", at + 1)
-        return None
+    def _step(self, fragment: Fragment) -> Fragment:
+        """Move ``end`` behind a fragment; a copy of an earlier one does not set the numbers back."""
+        frame = max(self.end.frame, fragment.first_frame + len(fragment))
+        self.end = Position(fragment.end, frame, fragment.sequence)
+        return fragment
 
-    def _pictures_between(self, start: int, end: int) -> list[FramePosition]:
-        """Pictures by their four-byte lengths, from the first ``mdat`` after ``start``; none if they do not add up."""
-        at = self._file.read(start, min(end - start, _MOOF_LIMIT)).find(b"mdat")
-        places: list[FramePosition] = []
-        offset = start + at + 4
-        while at >= 0 and offset < end:
-            length = int.from_bytes(self._file.read(offset, 4), "big") + 4
-            if length <= 4 or offset + length > end:
-                return []
-            places.append(FramePosition(offset, length))
-            offset += length
-        return places
+    def _numbered(self, found: Found, at: Position, certain: bool) -> Fragment:
+        """A sound fragment under the number that its witnesses agree on."""
+        offsets, sizes = _frames(found.data, found.sizes, found.keys)
+        end, damage = found.end, None
+        cut = found.footer is None
+        if cut:  # its write was stopped before the footer, or the file was cut short, and another came after it
+            end = self._fragments.next_sound(found.data, self.size(), self.size(), footed=True) or end
+            end = min(end, found.end + _REST)
+            cut = not found.end - bmff.FOOTER_BYTES <= end < found.end
+        if cut or not found.framed:
+            damage = "the boxes around its frames are damaged; its frames were found"
+        first, doubt = self._first_frame(found, at.frame, certain, offsets, sizes)
+        if cut:
+            self._move(offsets, sizes, first, found.data, end)
+        return Fragment(
+            found.start, end, at.fragment + 1, first, offsets, sizes, damage or doubt, found.footer is not None
+        )
+
+    def _move(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], first: int, start: int, end: int) -> None:
+        """Correct the places of frames that bytes too many or too few have moved."""
+        coded = self._file.read(start, min(end - start, _SALVAGE_LIMIT))
+        for number, offset, size in self.codec.find(coded, first, first + len(offsets)):
+            if offsets[number - first] != start + offset:
+                offsets[number - first], sizes[number - first] = start + offset, size
+
+    def _first_frame(
+        self, found: Found, own: int, certain: bool, offsets: NDArray[np.int64], sizes: NDArray[np.int64]
+    ) -> tuple[int, str | None]:
+        """The number of a fragment's first frame, and what is wrong with who says so."""
+        said = [found.first_picture] if self.codec.one_picture else []
+        if found.footer is not None:
+            said.append(found.footer.first_frame)
+        if all(number == own for number in said):
+            return own, None
+        wrong = "its decode time or footer is damaged; its frames were found"
+        agreed = said[0] if len(said) == 2 and said[0] == said[1] and said[0] < _MOST_FRAMES else None
+        if agreed is not None and not certain and agreed >= own:
+            return agreed, None
+        for number in [*said, own]:
+            if number < _MOST_FRAMES and self._answers(number, offsets, sizes):
+                return number, None if agreed == number or said == [number] else wrong
+        if certain or agreed is None:
+            return own, wrong
+        return agreed, None
+
+    def _answers(self, first: int, offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> bool:
+        """Return whether one of a fragment's frames has the checksum of its place from ``first`` on."""
+        count = len(offsets)
+        for i in dict.fromkeys([count - 1, *range(min(_ASKED, count))]):
+            try:
+                self.codec.decode(self._file.read(int(offsets[i]), int(sizes[i])), first + i)
+            except DamagedFrameError:
+                continue
+            return True
+        return False
+
+    def _damaged(self, at: Position, stop: int) -> Iterator[Fragment]:
+        """What is left in [``at``, ``stop``), cut where boxes say that a fragment began or ended."""
+        cuts = {stop}
+        footers: dict[int, bmff.Footer] = {}
+        for end, footer in self._fragments.footers(at.offset, stop):
+            footers[end] = footer
+            # A footer without the beginning of its fragment stands alone: it tells that there was one.
+            begin = end - footer.size if footer.size <= end - at.offset else end - bmff.FOOTER_BYTES
+            cuts.update(cut for cut in (end, begin) if at.offset < cut <= stop)
+        cuts.update(place for place in self._fragments.heads(at.offset + 1, stop))
+        start, frame, sequence = at.offset, at.frame, at.fragment
+        for cut in sorted(cuts):
+            if cut <= start:
+                continue
+            found = self._searched(Position(start, frame, sequence), cut, footers.get(cut))
+            if len(found) or not self._is_rest(at, cut, footers.get(cut)):
+                yield found
+            start, frame, sequence = cut, max(frame, found.first_frame + len(found)), found.sequence
+
+    @staticmethod
+    def _is_rest(at: Position, end: int, footer: bmff.Footer | None) -> bool:
+        """Return whether bytes behind ``at`` end a fragment that was taken before its footer was written."""
+        size = end - at.offset
+        return footer is not None and size < min(footer.size, _REST) and footer.first_frame < at.frame
+
+    def _searched(self, at: Position, end: int, footer: bmff.Footer | None) -> Fragment:
+        """A part of the file whose boxes are damaged, with the frames that can be found in it."""
+        size = end - at.offset
+        first = at.frame
+        if footer is not None and footer.size == size and first <= footer.first_frame < first + _MOST_FRAMES:
+            first = footer.first_frame
+        coded = self._file.read(at.offset, min(size, _SALVAGE_LIMIT))
+        places = self.codec.find(coded, first, first + size // _LEAST_FRAME + 1)
+        if not places and first != at.frame:
+            places = self.codec.find(coded, at.frame, at.frame + size // _LEAST_FRAME + 1)
+        if places:
+            first = min(first, places[0][0]) if footer is not None else places[0][0]
+        damage = (
+            "its boxes are damaged; frames were looked for one by one"
+            if places
+            else (f"{size} bytes in which no frame can be read")
+        )
+        count = places[-1][0] + 1 - first if places else 0
+        offsets, sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        for number, offset, length in places:
+            offsets[number - first], sizes[number - first] = at.offset + offset, length
+        footed = footer is not None
+        return Fragment(at.offset, end, at.fragment + 1, first, offsets, sizes, damage, footed, listed=False)
+
+    def _torn(self, at: Position, size: int) -> Fragment | None:
+        """What the tail of the file holds of a fragment that is not there whole."""
+        found = self._fragments.listed(at.offset, size)
+        if found is None:
+            searched = self._searched(at, size, None)
+            return searched if len(searched) else None
+        offsets, sizes = _frames(found.data, found.sizes, found.keys)
+        there = offsets < size
+        damage = "the file ends before it does"
+        first, _ = self._first_frame(found, at.frame, True, offsets[there], sizes[there])
+        listed = bool(there.all())
+        return Fragment(
+            at.offset, size, at.fragment + 1, first, offsets[there], sizes[there], damage, footed=False, listed=listed
+        )
 
     def close(self) -> None:
         """Close the file; closing twice is fine."""
@@ -410,25 +555,10 @@ class VideoFile:
         self.close()
 
 
-def _frames(data: int, sizes: Sequence[int], keys: Sequence[bool]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _frames(
+    data: int, sizes: Sequence[int] | NDArray[np.int64], keys: Sequence[bool] | NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Offset and size in bytes of each frame of a fragment whose first picture lies at ``data``."""
-    ends = np.cumsum(np.array(sizes, np.int64))
-    starts = (ends - sizes)[np.array(keys, bool)]
+    ends = np.cumsum(np.asarray(sizes, np.int64))
+    starts = (ends - sizes)[np.asarray(keys, bool)]
     return data + starts, np.diff(starts, append=ends[-1:])
-
-
-def _read_head(file: ByteFile) -> bytes:
-    """The ``ftyp`` and ``moov`` boxes at the start of the file."""
-    start = file.read(0, 8)
-    if len(start) < 8 or start[4:] != b"ftyp":
-        what = "is empty" if not start else "is not an MP4"
-        raise NotAMemoryError(f"{file.path or 'the file'} {what}")
-    data = file.read(0, _HEAD_LIMIT)
-    found = {box.type: box for box in list(bmff.boxes(data))[:2]}
-    if set(found) != {b"ftyp", b"moov"}:
-        raise NotAMemoryError(f"{file.path or 'the file'} is cut short, or not an MP4 that carries a memory")
-    moov = found[b"moov"]
-    inner = list(bmff.boxes(data, moov.content, moov.end))
-    if not inner or inner[-1].end != moov.end or not _MOOV_BOXES.issuperset(box.type for box in inner):
-        raise NotAMemoryError(f"the head of {file.path or 'the file'} is damaged, or not one of a memory")
-    return data[: moov.end]

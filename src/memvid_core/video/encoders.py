@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -31,7 +32,7 @@ from memvid_core.video.codec import Sample, SampleEntry
 if TYPE_CHECKING:
     import av
 
-__all__ = ["VIDEO_CODECS", "Decoder", "Encoder", "VideoCodec", "key_pictures", "luma"]
+__all__ = ["VIDEO_CODECS", "Decoder", "Encoder", "VideoCodec", "key_pictures", "luma", "scattered_key_pictures"]
 
 Gray = NDArray[np.uint8]
 
@@ -311,6 +312,28 @@ def key_pictures(video_codec: str, coded: bytes) -> Iterator[tuple[int, bytes]]:
         if _is_key(video_codec, coded[start + 4]):
             yield start, coded[start:end]
         start = end
+
+
+_KEY_NAL = {"h264": re.compile(rb"\x00...[\x05\x25\x45\x65]", re.DOTALL)}
+_KEY_NAL["h265"] = re.compile(rb"\x00...[\x20-\x2b]", re.DOTALL)
+
+
+def scattered_key_pictures(video_codec: str, coded: bytes) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of what may be key pictures, anywhere in ``coded``: some of what lies between is damaged.
+
+    AV1 has no marks to find them by, and gives those that follow each other from the first ``mdat`` on.
+    """
+    if video_codec not in _KEY_NAL:
+        start = coded.find(b"mdat") + 4
+        start = start if start > 4 else 0
+        yield from ((start + offset, picture) for offset, picture in key_pictures(video_codec, coded[start:]))
+        return
+    at = 0
+    while (match := _KEY_NAL[video_codec].search(coded, at)) is not None:
+        start, at = match.start(), match.start() + 1
+        end = start + 4 + int.from_bytes(coded[start : start + 4], "big")
+        if start + 5 <= end <= len(coded):
+            yield start, coded[start:end]
 
 
 def luma(frame: av.VideoFrame) -> Gray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import stat
 import sys
 import threading
 import weakref
@@ -46,13 +47,20 @@ def _sync(descriptor: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a new or renamed name in ``folder`` durable, where the system can (POSIX; Windows has no such call)."""
+    """Make a new or renamed name in ``folder`` durable, where the system can (POSIX; Windows has no such call).
+
+    Raises:
+        StorageError: The system refused; the name is there, and a power cut may undo it.
+    """
     if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as exc:
+            raise StorageError(f"cannot make the names in {folder} durable: {exc}") from exc
 
 
 class ByteFile:
@@ -81,7 +89,13 @@ class ByteFile:
             if mode == "x":
                 with suppress(OSError):  # while it is open, nobody takes it for what a killed process left
                     system_lock().try_lock(self._file.fileno())
-                sync_folder(self.path.parent)
+                try:
+                    sync_folder(self.path.parent)
+                except StorageError:
+                    self._file.close()
+                    self.path.unlink(missing_ok=True)
+                    raise
+        self._broken = False  # whether a write failed and could not be taken back
         self._descriptor = self._file.fileno() if self._owned and self._file is not None else None
         if self._owned:
             _open_files.add(self)
@@ -129,12 +143,18 @@ class ByteFile:
 
         Raises:
             ReadOnlyError: The file was opened for reading.
-            StorageError: The system refused, for want of space or another reason. Nothing was kept.
+            StorageError: The system refused, for want of space or another reason. Nothing was kept, or the message
+                says that this is not known; then every later write is refused, too.
         """
         if not self.writable:
             raise ReadOnlyError(f"{self.path or 'the file'} is open for reading only")
         file = self._handle()
         with self._lock:
+            if self._broken:
+                raise StorageError(
+                    f"a write to {self.path or 'the file'} failed before, and nobody knows what the disk kept of it; "
+                    "close the memory and open it again to write"
+                )
             try:
                 file.seek(offset)
                 file.truncate()
@@ -144,20 +164,22 @@ class ByteFile:
                 if self._descriptor is not None:
                     _sync(self._descriptor)
             except BaseException as exc:
-                self._undo(offset)
+                self._broken = not self._undo(offset)
                 if isinstance(exc, OSError):
                     reason = "the disk is full" if exc.errno == errno.ENOSPC else str(exc)
-                    raise StorageError(
-                        f"cannot write to {self.path or 'the file'}: {reason}; nothing was kept"
-                    ) from exc
+                    kept = "nothing was kept"
+                    if self._broken:
+                        kept = "it is not known what was kept: close the memory and open it again to see"
+                    raise StorageError(f"cannot write to {self.path or 'the file'}: {reason}; {kept}") from exc
                 raise
 
-    def _undo(self, offset: int) -> None:
-        """Back to ``offset`` bytes; if even that fails, a reader sees a torn tail and ignores it."""
+    def _undo(self, offset: int) -> bool:
+        """Go back to ``offset`` bytes; return whether that worked."""
         try:
             self._handle().truncate(offset)
-        except OSError:
-            return
+        except (OSError, ValueError):
+            return False
+        return True
 
     @property
     def descriptor(self) -> int | None:
@@ -233,7 +255,8 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
 
 def _open(path: Path, mode: str) -> BinaryIO:
     try:
-        return open(path, _MODES[mode], buffering=0)  # type: ignore[return-value]  # FileIO is a BinaryIO in all but name
+        # FileIO is a BinaryIO in all but name; the caller closes it.
+        file: BinaryIO = open(path, _MODES[mode], buffering=0, opener=_open_at_once)  # type: ignore[assignment]  # noqa: SIM115
     except FileNotFoundError as exc:
         if mode == "x" or not path.parent.exists():
             raise MemoryNotFoundError(f"the folder {path.parent} does not exist; create it first") from exc
@@ -247,3 +270,12 @@ def _open(path: Path, mode: str) -> BinaryIO:
         raise ReadOnlyError(f"{path}: no permission to {wanted}") from exc
     except OSError as exc:
         raise StorageError(f"cannot open {path}: {exc}") from exc
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise StorageError(f"{path} is a pipe or a device; a memory is a regular file")
+    return file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for somebody at the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)

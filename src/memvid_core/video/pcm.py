@@ -7,6 +7,7 @@ I_PCM (ITU-T H.264, 7.3.5), so the file plays anywhere, and libavcodec decodes i
 from __future__ import annotations
 
 import io
+import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,9 +17,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memvid_core.errors import CodecError, DamagedFrameError
-from memvid_core.video.bitstream import MACROBLOCK_BYTES, START_CODE, parameter_sets, slice_nal
+from memvid_core.video.bitstream import (
+    MACROBLOCK_BYTES,
+    START_CODE,
+    filler_fits,
+    parameter_sets,
+    pcm_samples,
+    pcm_starts,
+    slice_nal,
+)
 from memvid_core.video.bmff import init_segment
-from memvid_core.video.codec import ENVELOPE_BYTES, Sample, SampleEntry, register_codec, seal, unseal
+from memvid_core.video.codec import (
+    ENVELOPE_BYTES,
+    FoundFrame,
+    Sample,
+    SampleEntry,
+    register_codec,
+    seal,
+    sealed_for,
+    unseal,
+)
 
 if TYPE_CHECKING:
     import av
@@ -28,6 +46,10 @@ __all__ = ["PcmCodec"]
 # A line of a macroblock, 16 or 8 samples, is moved as one element, in a quarter of the time that its bytes take. Only
 # the sizes of the types matter: NumPy copies between equal types bit by bit.
 _RUN_16, _RUN_8 = np.dtype(np.complex128), np.dtype(np.uint64)
+
+_PICTURE = re.compile(b"|".join(map(re.escape, pcm_starts())))
+_LARGEST = 64 * 64 * MACROBLOCK_BYTES
+_BUDGET, _BUDGET_A_BYTE, _TRY = 1 << 24, 64, 256  # bytes of work for looking for pictures whose places are lost
 
 
 @dataclass(frozen=True)
@@ -98,8 +120,51 @@ class PcmCodec:
         return samples
 
     def decode(self, coded: bytes, number: int) -> bytes:
-        """The payload of frame ``number``, decoded by libavcodec and checked."""
-        return self._decoder.decode(coded, number)
+        """The payload of frame ``number``, decoded by libavcodec and checked.
+
+        What libavcodec does not decode, because what is behind the payload is damaged, is read as it lies.
+        """
+        try:
+            return self._decoder.decode(coded, number)
+        except DamagedFrameError:
+            sealed = _sealed(coded, 4)
+            if sealed is None:
+                raise
+            return unseal(sealed, number)
+
+    def find(self, coded: bytes, first: int, stop: int) -> list[FoundFrame]:
+        """The frames from ``first`` to ``stop - 1`` that lie anywhere in ``coded``, each told by its checksum."""
+        found: list[FoundFrame] = []
+        budget = _BUDGET + _BUDGET_A_BYTE * len(coded)
+        number, end = first, 0
+        for match in _PICTURE.finditer(coded):
+            offset = match.start() - 4
+            if offset < end or number >= stop or budget <= 0:
+                continue
+            sealed = _sealed(coded, match.start())
+            if sealed is None:
+                continue
+            cost = _TRY + len(sealed) // 8
+            numbers = range(number, min(stop, number + budget // cost + 1))
+            known = sealed_for(sealed, numbers)
+            budget -= 4 * len(sealed) + cost * (len(numbers) if known is None else known - number)
+            if known is None:
+                continue
+            size = int.from_bytes(coded[offset : offset + 4], "big") + 4
+            if not len(sealed) < size <= len(coded) - offset:
+                size = min(len(coded) - offset, 2 * len(sealed) + 1024)
+            found.append((known, offset, size))
+            number, end = known + 1, offset + len(sealed)
+        return found
+
+    @classmethod
+    def guess(cls, coded: bytes) -> PcmCodec | None:
+        """The codec that coded a picture, told from its bytes alone; None if they do not tell."""
+        nal, sealed = coded[4:], _sealed(coded, 4)
+        if sealed is None:
+            return None
+        sizes = [(16, 16), *((columns, rows) for columns in range(1, 65) for rows in range(1, 65))]
+        return next((cls(c, r) for c, r in sizes if filler_fits(nal, len(sealed), c, r)), None)
 
     @classmethod
     def recognise(cls, entry: SampleEntry) -> PcmCodec | None:
@@ -109,6 +174,17 @@ class PcmCodec:
             return None
         own = parameter_sets(columns, rows).split(START_CODE)[1:]
         return cls(columns, rows) if all(nal in entry.configuration for nal in own) else None
+
+
+def _sealed(coded: bytes, start: int) -> bytes | None:
+    """The sealed payload in the slice that begins at ``start``, read as it lies; None if there is none."""
+    head = pcm_samples(coded[start : start + 64], ENVELOPE_BYTES)
+    if head is None:
+        return None
+    size = int.from_bytes(head[:4], "little") + ENVELOPE_BYTES
+    if size > min(_LARGEST, len(coded) - start):
+        return None
+    return pcm_samples(coded[start : start + 64 + 2 * size], size)
 
 
 @lru_cache(maxsize=8)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
@@ -17,8 +18,8 @@ import msgspec
 
 from memvid_core.errors import CodecError, DamagedFrameError, UnsupportedFormatError
 from memvid_core.video import bmff, parts, symbols
-from memvid_core.video.codec import Sample, SampleEntry, register_codec
-from memvid_core.video.encoders import VIDEO_CODECS, Decoder, Encoder, Gray, key_pictures
+from memvid_core.video.codec import FoundFrame, Sample, SampleEntry, register_codec
+from memvid_core.video.encoders import VIDEO_CODECS, Decoder, Encoder, Gray, key_pictures, scattered_key_pictures
 
 __all__ = ["PRESETS", "QRCodec", "QRSettings"]
 
@@ -280,9 +281,21 @@ class QRCodec:
                 text = next(iter(self._pair.read(picture)), None)
             yield None if text is None else symbols.from_base45(text)
 
+    def stream_in(self, coded: bytes) -> int | None:
+        """The number of the video that coded pictures belong to, if this codec can read one of their symbols."""
+        for content in self._contents(coded):
+            with suppress(UnsupportedFormatError):
+                symbol = None if content is None else parts.parse(content)
+                if symbol is not None:
+                    return symbol.stream
+        return None
+
     def _symbols(self, coded: bytes) -> Iterator[parts.Symbol]:
         for content in self._contents(coded):
-            symbol = None if content is None else parts.parse(content)
+            try:
+                symbol = None if content is None else parts.parse(content)
+            except UnsupportedFormatError:  # the head of the file is of this version: one symbol is not
+                continue
             if symbol is not None and symbol.stream == self.settings.stream:
                 yield symbol
 
@@ -312,23 +325,25 @@ class QRCodec:
         groups[first].rebuild()
         return groups[first].payloads()
 
-    def locate(self, coded: bytes) -> tuple[int, list[tuple[int, int]]] | None:
-        """The number of the first frame, and offset and size of each, as their symbols say."""
+    def find(self, coded: bytes, first: int, stop: int) -> list[FoundFrame]:
+        """The frames from ``first`` to ``stop - 1`` whose symbols lie anywhere in ``coded``."""
         starts: dict[int, int] = {}
-        group = 0
-        for offset, picture in key_pictures(self.settings.video_codec, coded):
+        end, budget = len(coded), 64 * len(coded)
+        tail = 0
+        for offset, picture in scattered_key_pictures(self.settings.video_codec, coded):
+            if offset < tail or budget < 0:
+                continue
+            budget -= len(picture) + 256
             for symbol in self._symbols(picture):
-                if symbol.is_data:
-                    group = symbol.group
+                tail = offset + len(picture)
+                if symbol.is_data and first <= symbol.part[0] < stop:
                     starts.setdefault(symbol.part[0], offset)
-        if not starts:
-            return None
-        places, end = [(0, 0)] * (max(starts) + 1 - group), len(coded)
-        for frame in sorted(starts, reverse=True):
-            if frame >= group:
-                places[frame - group] = starts[frame], end - starts[frame]
-                end = starts[frame]
-        return group, places
+        found: list[FoundFrame] = []
+        for number, offset in sorted(starts.items(), key=lambda item: item[1], reverse=True):
+            found.append((number, offset, end - offset))
+            end = offset
+        found.sort()
+        return found
 
 
 register_codec("qr", QRCodec, QRCodec.recognise)

@@ -30,6 +30,7 @@ RUNS = {
     "info": ["info", "notes.mp4"],
     "history": ["history", "notes.mp4"],
     "verify": ["verify", "notes.mp4"],
+    "rescue": ["rescue", "notes.mp4", "new.mp4"],
 }
 COMMANDS = list(RUNS)
 

@@ -1,0 +1,202 @@
+"""Contents: what a commit's frames hold, decoded, with everything that cannot be read counted and named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.errors import DamagedFrameError, UnsupportedFormatError
+from memvid_core.journal import frames, packing
+from memvid_core.journal.entries import CommitFrame, Cursor, Entry, Row, RowFrame
+from memvid_core.journal.frames import Flag, FrameHeader, Kind
+from memvid_core.journal.reading import Reading
+from memvid_core.model import Damage
+
+__all__ = ["Contents", "chain_fits"]
+
+_MORE = int(Flag.MORE)
+_WITH_ROWS = (int(Kind.RECORDS), int(Kind.VECTORS))
+_FREE_BYTES = 1 << 28  # of rows, decompressed, whatever the size of the file
+_UNREADABLE = (DamagedFrameError, msgspec.DecodeError, RecursionError, MemoryError, OverflowError)
+
+
+def _refuse(code: int, data: memoryview) -> NoReturn:
+    raise msgspec.ValidationError(f"it holds a value of the extension type {code}")
+
+
+_decode: Callable[[msgspec.Raw], Row] = msgspec.msgpack.Decoder(Row, ext_hook=_refuse).decode
+_check_json = msgspec.json.Encoder().encode
+
+
+class _Body(NamedTuple):
+    """A whole body: the number of its first frame, its header, and whether the frame before it is missing."""
+
+    number: int
+    header: FrameHeader
+    data: bytes | memoryview
+    after_gap: bool
+
+
+class Contents:
+    """Decodes commits, one after the other, of one journal.
+
+    Args:
+        vectors: How the journal stores vectors; ``"none"`` if it does not.
+        dimension: The dimension of its vectors, if it is known.
+        size: The file's size in bytes, which bounds how much is decompressed in all.
+    """
+
+    def __init__(self, vectors: str, dimension: int | None, size: int) -> None:
+        self._stored = vectors != "none"
+        self.dimension = dimension
+        self._left = _FREE_BYTES + frames.RATIO_LIMIT * size
+
+    def entry(self, reading: Reading, commit: CommitFrame, cursor: Cursor, begin: int) -> Entry:
+        """The commit that ``reading`` holds.
+
+        Args:
+            reading: Its frames.
+            commit: Its numbers.
+            cursor: The place after it.
+            begin: Its first row.
+        """
+        fragment = reading.fragment
+        entry = Entry(commit.number, commit.time, cursor, fragment.start, fragment.first_frame)
+        unread = list(reading.unread)
+        refused: set[int] = set()
+        for body in _bodies(reading, entry):
+            try:
+                if body.after_gap and body.header.kind == Kind.MODEL:  # it opens a commit: this is the rest of one
+                    raise DamagedFrameError(body.number, "the frame that it goes on from cannot be read")
+                self._take(entry, body, begin, commit.rows)
+            except _UNREADABLE as exc:
+                refused.add(body.number)
+                unread.append((body.number, str(exc) or type(exc).__name__))
+            except UnsupportedFormatError as exc:
+                if not body.after_gap:
+                    raise
+                unread.append((body.number, f"the frame that it goes on from cannot be read ({exc})"))
+        if refused:
+            placed = [place for place in entry.row_frames if begin <= place.row < commit.rows]
+            entry.row_frames = [place for place in placed if place.frame not in refused]
+        self._name_losses(entry, commit, unread, begin, listed=fragment.listed)
+        return entry
+
+    def _take(self, entry: Entry, body: _Body, begin: int, stop: int) -> None:
+        """Decode one body into ``entry``; its rows are to lie in [``begin``, ``stop``)."""
+        number, header, data, _ = body
+        if header.kind == Kind.RECORDS:
+            self._take_records(entry, body, begin, stop)
+        elif header.kind == Kind.VECTORS:
+            self._take_vectors(entry, *frames.decode_vectors(header, data, number), number, (begin, stop))
+        elif header.kind == Kind.TOMBSTONES:
+            entry.tombstones += frames.decode_tombstones(header, data, number, stop).tolist()
+        elif header.kind == Kind.MODEL:
+            entry.model = bytes(data)
+
+    def _take_records(self, entry: Entry, body: _Body, begin: int, stop: int) -> None:
+        number, header, data, _ = body
+        row = header.row
+        least = entry.row_numbers[-1] + 1 if entry.row_numbers else begin
+        if not least <= row <= row + header.items <= stop:
+            raise DamagedFrameError(
+                number, f"it says that it holds {header.items} rows from {row}: they are not its commit's"
+            )
+        blocks = frames.decode_blocks(data, number)
+        if sum(block.rows for block in blocks) != header.items:
+            raise DamagedFrameError(number, "its blocks do not hold as many rows as it says")
+        for block in blocks:
+            try:
+                self._left -= frames.raw_bytes(data, block, number)
+                if self._left < 0:
+                    raise DamagedFrameError(number, "its rows take more room than any writer packs into such a file")
+                raws = frames.decode_rows(data, block, number)
+            except DamagedFrameError as exc:
+                entry.damage.append(Damage(number, entry.number, block.rows, str(exc)))
+                row += block.rows
+                continue
+            for raw in raws:
+                try:
+                    record = _decode(raw)
+                    if record[2]:
+                        _check_json(record[2])
+                except (msgspec.MsgspecError, TypeError, ValueError, RecursionError, OverflowError) as exc:
+                    entry.damage.append(
+                        Damage(number, entry.number, 1, f"frame {number} is damaged: row {row} is no record ({exc})")
+                    )
+                else:
+                    entry.rows.append(record)
+                    entry.row_numbers.append(row)
+                row += 1
+
+    def _take_vectors(
+        self, entry: Entry, rows: NDArray[np.int64], matrix: NDArray[Any], number: int, span: tuple[int, int]
+    ) -> None:
+        if self.dimension is None:
+            self.dimension = matrix.shape[1]
+        if matrix.shape[1] != self.dimension:
+            raise DamagedFrameError(number, f"its vectors have {matrix.shape[1]} components, not {self.dimension}")
+        good = (rows >= span[0]) & (rows < span[1])
+        good[1:] &= rows[1:] > rows[:-1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = np.isfinite(matrix.sum(dtype=np.float64))
+        if not finite:
+            good &= np.isfinite(matrix).all(axis=1)
+        if not good.all():
+            lost = int(len(good) - good.sum())
+            reason = f"frame {number} is damaged: {lost} of its vectors are not finite, or of no row of its commit"
+            entry.damage.append(Damage(number, entry.number, 0, reason, vectors=lost))
+            rows, matrix = rows[good], matrix[good]
+        if len(rows):
+            entry.vectors.append((rows, matrix))
+
+    def _name_losses(
+        self, entry: Entry, commit: CommitFrame, unread: list[tuple[int, str]], begin: int, *, listed: bool
+    ) -> None:
+        """Count what is missing of a commit and name it, with the first frame that cannot be read."""
+        said = sum(item.records for item in entry.damage)
+        records = max(0, commit.rows - begin - len(entry.rows) - said)
+        deletions = max(0, commit.deleted - len(entry.tombstones))
+        vectors = 0
+        if self._stored and (unread or not listed) and not ((records or deletions) and len(unread) == 1):
+            found = sum(len(rows) for rows, _ in entry.vectors)
+            vectors = max(0, len(entry.rows) - found - sum(item.vectors for item in entry.damage))
+        # Of a commit without its COMMIT frame, nobody knows how many deletions it held.
+        if not (records or vectors or deletions) and not commit.frames and len(unread) > 1:
+            deletions = 1
+        if not unread and (records or deletions or vectors):
+            unread.append((-1, "some of its frames are missing"))
+        for number, reason in unread:
+            frame = None if number < 0 else number
+            entry.damage.append(Damage(frame, commit.number, records, reason, vectors, deletions))
+            records = vectors = deletions = 0
+
+
+def _bodies(reading: Reading, entry: Entry) -> list[_Body]:
+    """The whole bodies that the frames carry; frames with rows go to ``entry.row_frames``."""
+    whole: list[_Body] = []
+    parts: list[memoryview] = []
+    number, header, after_gap = 0, FrameHeader(0, 0, 0, 0, 0), False
+    expected = reading.fragment.first_frame
+    for piece in reading.pieces:
+        continues = bool(parts) and piece.number == expected and piece.header.kind == header.kind
+        if piece.header.kind in _WITH_ROWS:
+            items = 0 if continues else piece.header.items
+            entry.row_frames.append(RowFrame(piece.number, *piece.place, piece.header.kind, piece.header.row, items))
+        if not continues:
+            number, header, after_gap, parts = piece.number, piece.header, piece.number != expected, []
+        parts.append(piece.body)
+        expected = piece.number + 1
+        if not piece.header.flags & _MORE:
+            whole.append(_Body(number, header, parts[0] if len(parts) == 1 else b"".join(parts), after_gap))
+            parts = []
+    return whole
+
+
+def chain_fits(reading: Reading, commit: CommitFrame) -> bool:
+    """Return whether a commit's chained checksum covers exactly the frames that were read."""
+    return not reading.unread and packing.chain(commit, reading.digests) == commit.chain

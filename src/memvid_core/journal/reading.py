@@ -1,0 +1,145 @@
+"""Reading: the frames of one fragment, each decoded once, and what can be said of the commit that they make up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+import xxhash
+
+from memvid_core.errors import DamagedFrameError
+from memvid_core.journal import frames
+from memvid_core.journal.entries import CommitFrame
+from memvid_core.journal.frames import FrameHeader, Kind
+from memvid_core.video import Fragment, FramePosition, VideoFile
+
+__all__ = ["LAST_TIME", "MOST_COMMITS", "Piece", "Reading", "believable", "readings"]
+
+MOST_COMMITS = 1 << 48
+LAST_TIME = 253_402_300_799_999_999  # microseconds: the last day that a datetime has
+_commit_decoder = msgspec.msgpack.Decoder(CommitFrame)
+
+
+class Piece(NamedTuple):
+    """One readable frame: its number and place, what it carries, and the XXH3-64 of its payload."""
+
+    number: int
+    place: FramePosition
+    header: FrameHeader
+    body: memoryview
+    digest: bytes
+
+
+@dataclass
+class Reading:
+    """One commit's frames as they were found.
+
+    ``unread`` names the frames that are there and cannot be read; ``commit`` is what the COMMIT frame says.
+    """
+
+    fragment: Fragment
+    pieces: list[Piece] = field(default_factory=list)
+    unread: list[tuple[int, str]] = field(default_factory=list)
+    commit: CommitFrame | None = None
+
+    @property
+    def digests(self) -> list[bytes]:
+        """The checksums of all frames that the chain covers."""
+        return [piece.digest for piece in self.pieces if piece.header.kind != Kind.COMMIT]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every frame but the COMMIT frame can be read, and there were no others."""
+        last = self.fragment.first_frame + len(self.fragment) - 1
+        return bool(self.pieces) and self.fragment.listed and all(number == last for number, _ in self.unread)
+
+    @property
+    def number(self) -> int | None:
+        """The commit that the frames say they belong to; None if none says so."""
+        if self.commit is not None:
+            return self.commit.number
+        found = next((piece.header.commit for piece in self.pieces), None)
+        return found if found is not None and found < MOST_COMMITS else None
+
+    def rows(self) -> tuple[int, int] | None:
+        """The first row and the one after the last, as far as the frames with rows say; None if there are none."""
+        spans = [
+            (piece.header.row, piece.header.row + piece.header.items)
+            for piece in self.pieces
+            if piece.header.kind in (Kind.RECORDS, Kind.VECTORS)
+        ]
+        return (min(start for start, _ in spans), max(stop for _, stop in spans)) if spans else None
+
+
+def readings(video: VideoFile, fragment: Fragment, rows: int) -> Iterator[Reading]:
+    """The commits in a fragment: one, or several where the boxes between them are damaged.
+
+    Args:
+        video: The file.
+        fragment: Where the frames lie.
+        rows: The most rows that are believed.
+    """
+    found = Reading(fragment)
+    first = fragment.first_frame
+    for number, place in fragment.frames():
+        try:
+            payload = video.read(number, place, fragment)
+            header, body = frames.parse(payload, number)
+        except DamagedFrameError as exc:
+            found.unread.append((number, str(exc)))
+            continue
+        piece = Piece(number, place, header, body, xxhash.xxh3_64_digest(payload))
+        if not fragment.listed and found.pieces and header.commit != found.pieces[-1].header.commit:
+            yield _part(found, first, number)
+            first, found = number, Reading(fragment)
+        found.pieces.append(piece)
+        if header.kind != Kind.COMMIT:
+            continue
+        found.commit = _commit(piece, rows)
+        if found.commit is not None and not _counts(found.commit, fragment, number):
+            found.commit = None
+        if not fragment.listed:
+            yield _part(found, first, number + 1)
+            first, found = number + 1, Reading(fragment)
+    if found.pieces or found.unread or first == fragment.first_frame:
+        yield found if fragment.listed else _part(found, first, fragment.first_frame + len(fragment))
+
+
+def _counts(commit: CommitFrame, fragment: Fragment, number: int) -> bool:
+    """Return whether a COMMIT frame is the last frame, and counts as many as there are."""
+    if fragment.listed:
+        return commit.frames == len(fragment) == number + 1 - fragment.first_frame
+    return 0 < commit.frames <= number + 1
+
+
+def _part(found: Reading, first: int, stop: int) -> Reading:
+    """The part of a damaged fragment whose frames are [``first``, ``stop``); its COMMIT frame knows better."""
+    found.fragment = found.fragment.part(first, stop)
+    if found.commit is not None:
+        begin = stop - found.commit.frames
+        known = {number for number, _ in found.unread} | {piece.number for piece in found.pieces}
+        missing = stop - max(begin, 0) - len(known)
+        if missing > 0 and begin < first:
+            found.unread.insert(0, (begin, f"{missing} frames of its commit were not found"))
+    return found
+
+
+def _commit(piece: Piece, rows: int) -> CommitFrame | None:
+    """What a COMMIT frame says, if it can be believed."""
+    try:
+        commit = _commit_decoder.decode(piece.body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return commit if believable(commit, rows) else None
+
+
+def believable(commit: CommitFrame, rows: int) -> bool:
+    """Return whether a commit's numbers are such as a file with room for ``rows`` rows can have."""
+    return (
+        0 <= commit.number < MOST_COMMITS
+        and 0 <= commit.added <= commit.rows <= rows
+        and 0 <= commit.deleted <= rows
+        and 0 <= commit.time <= LAST_TIME
+    )

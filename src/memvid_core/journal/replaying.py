@@ -1,0 +1,243 @@
+"""Replay: the commits of a journal in order, and the rules that say which of them count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from memvid_core.journal.contents import Contents, chain_fits
+from memvid_core.journal.entries import CommitFrame, Cursor, Entry
+from memvid_core.journal.frames import Kind
+from memvid_core.journal.head import NO_CHAIN, after
+from memvid_core.journal.packing import chain
+from memvid_core.journal.reading import Reading, readings
+from memvid_core.model import Damage
+from memvid_core.video import Fragment, TornTail
+from memvid_core.video.bmff import FOOTER_BYTES
+
+if TYPE_CHECKING:
+    from memvid_core.journal.journal import Journal
+
+__all__ = ["Replay"]
+
+_ROWS_A_BYTE = 4  # of the file: no writer packs more
+
+
+class Replay:
+    """One pass over a journal.
+
+    A commit whose frames are all there, and fit its chained checksum, counts at once. Any other waits: it counts as
+    soon as a frame of a later commit is read, which was written only after it was durable. A commit of the same number
+    that comes later takes its place: it never finished, and was written again. What still waits at the end of the file
+    is judged by what is left of it.
+
+    Args:
+        journal: What to read; its ``cursor``, ``torn_bytes`` and ``unfinished`` are kept up to date.
+        since: Where to begin.
+        acknowledged: The byte offset up to which commits are known to have been durable.
+    """
+
+    def __init__(self, journal: Journal, since: Cursor, acknowledged: int) -> None:
+        self._journal = journal
+        self._since = since
+        self._acknowledged = acknowledged
+        size = journal.video.size()
+        self._most_rows = _ROWS_A_BYTE * size
+        self._contents = Contents(journal.header.vectors, journal.header.dimension, size)
+        self._waiting: list[Reading] = []
+        self._said: list[Damage] = []  # damage that belongs to no commit, for the next entry
+
+    def entries(self) -> Iterator[Entry]:
+        """The commits that count."""
+        journal = self._journal
+        journal.torn_bytes, journal.torn_records, journal.unfinished = 0, 0, []
+        journal.cursor = self._since
+        journal.drop_tail(None)
+        for found in journal.video.walk(self._since.position):
+            if isinstance(found, TornTail):
+                yield from self._tail(found)
+                break
+            for reading in readings(journal.video, found, self._most_rows):
+                yield from self._step(reading)
+        yield from self._end()
+
+    def _step(self, reading: Reading) -> Iterator[Entry]:
+        cursor, number = self._journal.cursor, reading.number
+        if number is None:
+            self._waiting.append(reading)
+            return
+        if number <= cursor.commit:
+            if number:
+                self._say(f"a copy of commit {number}, or of a part of it, is ignored", reading.fragment)
+            return
+        yield from self._settle(number, reading.commit)
+        if reading.commit is not None and chain_fits(reading, reading.commit):
+            yield self._taken(reading, reading.commit)
+        else:
+            self._waiting.append(reading)
+
+    def _settle(self, number: int, following: CommitFrame | None) -> Iterator[Entry]:
+        """Decide what waits, now that a frame of commit ``number`` was read."""
+        waiting, self._waiting = self._waiting, []
+        for reading in waiting:
+            if reading.number is None:
+                self._say(reading.fragment.damage or "a fragment of which no frame can be read", reading.fragment)
+            elif reading.number < number:
+                yield self._taken(reading, reading.commit or self._rebuilt(reading, following))
+            else:
+                self._say(f"commit {number} was begun here, never finished, and written again", reading.fragment)
+
+    def _say(self, reason: str, fragment: Fragment) -> None:
+        frame = fragment.first_frame if len(fragment) else None
+        self._said.append(Damage(frame, None, 0, reason))
+
+    def _rebuilt(self, reading: Reading, following: CommitFrame | None = None) -> CommitFrame:
+        """What a damaged COMMIT frame said, as far as the commit's other frames and the next commit tell."""
+        cursor, number = self._journal.cursor, reading.number
+        assert number is not None
+        begin, stop = reading.rows() or (cursor.row, cursor.row)
+        begin, stop = max(begin, cursor.row), max(stop, cursor.row)
+        if number == cursor.commit + 1:
+            begin = cursor.row
+        next_begin = None if following is None else following.rows - following.added
+        if next_begin is not None and following is not None:
+            stop = min(stop, max(next_begin, begin))
+            if following.number == number + 1:
+                stop = max(next_begin, begin)
+        if stop > self._most_rows:
+            begin = stop = cursor.row
+        deletions = [piece.header.items for piece in reading.pieces if piece.header.kind == Kind.TOMBSTONES]
+        made = CommitFrame(
+            number=number,
+            time=self._journal.last_time() if following is None else following.time,
+            rows=stop,
+            added=stop - begin,
+            deleted=min(max(deletions, default=0), stop),
+            frames=0,
+            previous=cursor.chain,
+            chain=NO_CHAIN,
+        )
+        linked = chain(made, reading.digests)
+        if following is not None and following.number == number + 1:
+            linked = following.previous
+        return CommitFrame(number, made.time, stop, made.added, made.deleted, 0, cursor.chain, linked)
+
+    def _taken(self, reading: Reading, commit: CommitFrame) -> Entry:
+        """The entry of a commit that counts; the journal's cursor moves behind it."""
+        journal, before = self._journal, self._journal.cursor
+        begin = commit.rows - commit.added
+        damage, self._said = self._said, []
+        if begin > before.row:
+            damage.append(Damage(None, before.commit + 1, begin - before.row, self._between(before, commit)))
+        elif begin < before.row or (commit.previous != before.chain and before.chain != NO_CHAIN):
+            damage.append(Damage(None, commit.number, 0, "it does not continue the commit before it"))
+        begin = max(begin, before.row)
+        rows = max(commit.rows, before.row)
+        if rows != commit.rows:
+            commit = CommitFrame(
+                commit.number, commit.time, rows, 0, commit.deleted, commit.frames, commit.previous, commit.chain
+            )
+        cursor = self._cursor(reading, commit)
+        entry = self._contents.entry(reading, commit, cursor, begin)
+        if reading.commit is None:
+            damage.append(Damage(None, commit.number, 0, "its COMMIT frame is damaged; what it said was made up"))
+        elif not reading.unread and commit.frames and not chain_fits(reading, reading.commit):
+            damage.append(Damage(None, commit.number, 0, "its chained checksum does not cover what it holds"))
+        if reading.fragment.damage:
+            damage.append(Damage(None, commit.number, 0, reading.fragment.damage))
+        entry.damage[:0] = damage
+        journal.cursor = cursor
+        journal.seen(commit.number, commit.time)
+        return entry
+
+    @staticmethod
+    def _between(before: Cursor, commit: CommitFrame) -> str:
+        first, last = before.commit + 1, commit.number - 1
+        if last < first:
+            return f"rows of no commit, between commits {before.commit} and {commit.number}"
+        return f"commit {first} cannot be read" if first == last else f"commits {first} to {last} cannot be read"
+
+    @staticmethod
+    def _cursor(reading: Reading, commit: CommitFrame) -> Cursor:
+        """The place after a commit, which names one of its frames that can be read."""
+        fragment = reading.fragment
+        if reading.commit is not None or not reading.pieces:
+            return after(fragment, commit)
+        piece = reading.pieces[-1]
+        return Cursor(
+            offset=fragment.end,
+            frame=fragment.first_frame + len(fragment),
+            fragment=fragment.sequence,
+            commit=commit.number,
+            row=commit.rows,
+            chain=commit.chain,
+            last_frame=piece.number,
+            last_offset=piece.place.offset,
+            last_size=piece.place.size,
+        )
+
+    # --- the end of the file ---
+
+    def _tail(self, tail: TornTail) -> Iterator[Entry]:
+        """What the last write left that did not finish, or what is left of a file that was cut short."""
+        journal = self._journal
+        known = self._acknowledged > tail.start
+        if tail.fragment is not None:
+            for reading in readings(journal.video, tail.fragment, self._most_rows):
+                number, commit = reading.number, reading.commit
+                if number is None or number <= journal.cursor.commit:
+                    continue
+                counts = commit is not None and chain_fits(reading, commit)
+                if not (counts or known):
+                    begin, stop = reading.rows() or (0, 0)
+                    if stop > begin:
+                        journal.drop_tail(tail)
+                        journal.torn_records += min(stop - begin, self._most_rows)
+                    continue
+                yield from self._settle(number, commit)
+                entry = self._taken(reading, commit or self._rebuilt(reading))
+                last = reading.fragment
+                missing = int(last.offsets[-1] + last.sizes[-1]) + FOOTER_BYTES - tail.start - tail.size
+                if counts and missing <= FOOTER_BYTES:
+                    entry.damage = [item for item in entry.damage if item.reason != last.damage]
+                journal.keep_tail()
+                yield entry
+                return
+        if known:
+            reason = (
+                f"the last {tail.size} bytes of the file hold a commit that was written and cannot be read any more"
+            )
+            journal.unfinished.append(Damage(None, journal.cursor.commit + 1, 0, reason))
+            journal.keep_tail()
+        else:
+            journal.torn_bytes = tail.size
+
+    def _end(self) -> Iterator[Entry]:
+        """Judge what waits where no later commit does."""
+        waiting, self._waiting = self._waiting, []
+        counting = max((i for i, reading in enumerate(waiting) if self._counts(reading)), default=-1)
+        for i, reading in enumerate(waiting):
+            number = reading.number
+            if number is None or i > counting:
+                if number is None:
+                    reason = reading.fragment.damage or "the end of the file holds a commit that cannot be read"
+                    self._say(reason, reading.fragment)
+                else:
+                    stop = reading.commit.rows if reading.commit else (reading.rows() or (0, 0))[1]
+                    added = max(0, min(stop, self._most_rows) - self._journal.cursor.row)
+                    reason = f"commit {number} was not written whole, and does not count"
+                    self._said.append(Damage(reading.fragment.first_frame, number, added, reason))
+            else:
+                following = waiting[i + 1].commit if i < counting else None
+                yield self._taken(reading, reading.commit or self._rebuilt(reading, following))
+        self._journal.unfinished[:0] = self._said
+        self._said = []
+
+    def _counts(self, reading: Reading) -> bool:
+        """Return whether a commit at the end of the file counts, of which something cannot be read."""
+        fragment = reading.fragment
+        if reading.number is None:
+            return False
+        if self._acknowledged >= fragment.end or (reading.whole and fragment.footed):
+            return True
+        return (fragment.footed or reading.commit is not None) and not self._journal.video.unwritten(fragment)

@@ -1,0 +1,145 @@
+"""Fragments in the bytes of a file: which are there, and what marks where damaged ones began and ended.
+
+Nothing that a box says is believed before it is compared with the bytes that are there, and the work grows with the
+bytes looked at, whatever they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.video import bmff
+from memvid_core.video.file import ByteFile
+
+__all__ = ["Found", "Fragments"]
+
+_MOOF_LIMIT = 1 << 26  # eight million pictures in one commit
+_FIRST_READ = 1 << 12
+_WINDOW = 1 << 20
+
+
+class Found(NamedTuple):
+    """A fragment whose ``moof`` holds.
+
+    ``sizes`` and ``keys`` have an entry a picture, the first of which lies at ``data``; ``end`` is where its footer
+    ends, or ought to. ``footer`` is what that says, and ``framed`` whether the ``mdat`` box around the pictures agrees.
+    """
+
+    start: int
+    data: int
+    end: int
+    first_picture: int
+    sizes: NDArray[np.int64]
+    keys: NDArray[np.bool_]
+    footer: bmff.Footer | None
+    framed: bool
+
+
+class Fragments:
+    """Looks for fragments in a file.
+
+    Args:
+        file: The bytes.
+        one_picture: Whether every picture begins a frame.
+    """
+
+    def __init__(self, file: ByteFile, one_picture: bool) -> None:
+        self._file = file
+        self._one_picture = one_picture
+
+    def head(self, offset: int) -> bmff.FragmentHead | None:
+        """What the fixed part of a ``moof`` at ``offset`` says, if there is one."""
+        return None if offset < 0 else bmff.parse_moof(self._file.read(offset, bmff.MOOF_BYTES))
+
+    def listed(self, offset: int, size: int) -> Found | None:
+        """The fragment that the ``moof`` at ``offset`` describes, whether or not the bytes that it lists are there."""
+        start = self._file.read(offset, _FIRST_READ)
+        head = bmff.parse_moof(start)
+        if head is None or head.size > min(_MOOF_LIMIT, size - offset):
+            return None
+        table = self._table(offset, head, start)
+        if table is None or not (self._one_picture or table[1][0]):
+            return None
+        sizes, keys = table
+        if self._one_picture:
+            keys = np.ones(len(sizes), np.bool_)
+        payload = int(sizes.sum())
+        data = offset + head.data_offset
+        end = data + payload + bmff.FOOTER_BYTES
+        mdat = bmff.mdat_header(payload)
+        framed = head.data_offset - head.size == len(mdat) and self._read(data - len(mdat), len(mdat)) == mdat
+        footer = bmff.parse_footer(self._read(end - bmff.FOOTER_BYTES, bmff.FOOTER_BYTES)) if end <= size else None
+        if footer is not None and footer.size != end - offset:
+            footer = None
+        return Found(offset, data, end, head.first_picture, sizes, keys, footer, framed)
+
+    def sound(self, offset: int, size: int) -> Found | None:
+        """The fragment at ``offset`` if its ``moof`` holds, and ``mdat`` or footer agrees with it."""
+        found = self.listed(offset, size)
+        return found if found is not None and found.end <= size and (found.footer or found.framed) else None
+
+    def next_sound(self, start: int, stop: int, size: int, *, footed: bool = False) -> int | None:
+        """The offset of the first sound fragment that begins in [``start``, ``stop``).
+
+        Args:
+            start: Where to begin.
+            stop: Where to end.
+            size: The file's size in bytes.
+            footed: Take only one whose footer is at its place.
+        """
+        for place in self._marks(b"moof", 4, start, stop):
+            found = self.sound(place, size)
+            if found is not None and (found.footer or not footed):
+                return place
+        return None
+
+    def footers(self, start: int, stop: int) -> Iterator[tuple[int, bmff.Footer]]:
+        """Where each footer in [``start``, ``stop``) ends, and what it says."""
+        for place in self._marks(bmff.FOOTER_MARK, 4, start, stop):
+            footer = bmff.parse_footer(self._file.read(place, bmff.FOOTER_BYTES))
+            if footer is not None and place + bmff.FOOTER_BYTES <= stop:
+                yield place + bmff.FOOTER_BYTES, footer
+
+    def heads(self, start: int, stop: int) -> Iterator[int]:
+        """Where a ``moof`` begins in [``start``, ``stop``) whose fixed part holds."""
+        for place in self._marks(b"moof", 4, start, stop):
+            if self.head(place) is not None:
+                yield place
+
+    def _read(self, offset: int, size: int) -> bytes:
+        return self._file.read(offset, size) if offset >= 0 else b""
+
+    def _table(
+        self, offset: int, head: bmff.FragmentHead, start: bytes
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | None:
+        """Sizes and kinds of the pictures; read in growing parts, so that a claim costs no more than what bears it."""
+        parts = []
+        at, stop, chunk = bmff.MOOF_BYTES, head.size, _FIRST_READ
+        data = start[at : min(stop, len(start) - (len(start) - at) % bmff.ENTRY_BYTES)]
+        while True:
+            entries = bmff.parse_entries(data)
+            if entries is None or not data:
+                return None
+            parts.append(entries)
+            at += len(data)
+            if at >= stop:
+                break
+            chunk *= 2
+            data = self._file.read(offset + at, min(chunk, stop - at))
+            data = data[: len(data) - len(data) % bmff.ENTRY_BYTES]
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate([sizes for sizes, _ in parts]), np.concatenate([keys for _, keys in parts])
+
+    def _marks(self, mark: bytes, before: int, start: int, stop: int) -> Iterator[int]:
+        """Places in [``start``, ``stop``) that lie ``before`` bytes before each ``mark``."""
+        for offset in range(start, stop, _WINDOW):
+            window = self._file.read(offset, min(_WINDOW, stop - offset) + before + len(mark) - 1)
+            at = window.find(mark, before)
+            while at >= 0:
+                yield offset + at - before
+                at = window.find(mark, at + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ from memvid_core.index.filters import encode_metadata
 from memvid_core.index.folder import Change, Vectors
 from memvid_core.index.vectors import IndexStaleError
 from memvid_core.journal import Cursor, Entry
+from memvid_core.model import Damage
 from memvid_core.progress import progress
 
 __all__ = ["Indexer", "change_of", "metadata_json"]
@@ -51,8 +52,12 @@ class Indexer:
         noted = self._generation.index.cursor
         return None if noted is None else msgspec.msgpack.decode(noted, type=Cursor)
 
-    def catch_up(self) -> None:
-        """Take in every commit that the journal has beyond the index.
+    def catch_up(self, known: Cursor | None = None, missing: Sequence[Damage] = ()) -> None:
+        """Take in every commit that the journal has beyond the index, and what is wrong with it.
+
+        Args:
+            known: How far an earlier index reached: what lies before it was acknowledged, whatever the file says now.
+            missing: What an earlier index knew to be missing in the file.
 
         Raises:
             IndexStaleError: The index is not of this journal, or reaches beyond it.
@@ -64,10 +69,23 @@ class Indexer:
         behind = journal.video.size() - start.offset
         show = self._show_progress if behind > _SHOW_PROGRESS_BYTES else False
         with progress("Indexing", behind, show=show) as advance:
-            while self._replay_some():
+            while self._replay_some(0 if known is None else known.offset):
                 advance(journal.cursor.offset - start.offset)
+        self._note_damage(known, missing)
 
-    def _replay_some(self) -> bool:
+    def _note_damage(self, known: Cursor | None, missing: Sequence[Damage]) -> None:
+        """Note what is wrong with the head and the end of the file, and what is not there any more."""
+        index, journal = self._generation.index, self._generation.journal
+        lost = None if known is None else journal.missing(known)
+        if not (journal.head_damage or journal.unfinished or lost or missing or index.catalog.damage()):
+            return
+        with index.transaction():
+            for kind, damage in (("head", journal.head_damage), ("end", journal.unfinished)):
+                index.catalog.clear_damage(kind)
+                index.catalog.add_damage(kind, damage)
+            index.catalog.add_damage("missing", [*missing, *([] if lost is None else [lost])])
+
+    def _replay_some(self, acknowledged: int) -> bool:
         """Take commits in for about a second, as one transaction; return False when there are no more."""
         deadline = time.monotonic() + _TRANSACTION_SECONDS
         index, journal = self._generation.index, self._generation.journal
@@ -75,10 +93,11 @@ class Indexer:
             noted = self.cursor()
             cursor = journal.start if noted is None else noted
             embedder = self.embedder_at(cursor.commit)
-            for entry in journal.replay(cursor):
+            for entry in journal.replay(cursor, acknowledged=acknowledged):
                 if entry.model is not None:
                     embedder = _taught(self._embedder, entry.model)
                 index.apply(self._change(entry, cursor.row, embedder))
+                index.catalog.add_damage("commit", entry.damage)
                 connection.execute(_BURY_REPLACED, (entry.number, cursor.row, cursor.row, entry.cursor.row))
                 cursor = entry.cursor
                 if time.monotonic() > deadline:

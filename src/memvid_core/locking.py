@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from memvid_core.errors import LockedError, StorageError
+from memvid_core.errors import Action, Hint, LockedError, StorageError
 from memvid_core.oslock import SystemLock, system_lock
 
 __all__ = ["CommitLock"]
@@ -83,9 +83,7 @@ class CommitLock:
             ) from exc
         if not taken:
             waited = f" for {timeout:g} s" if timeout else ""
-            raise LockedError(
-                f"{path} is being written by {self._holder()}{waited}; give a longer timeout=, or open it with mode='r'"
-            )
+            raise LockedError(f"{path} is being written by {self._holder()}{waited}", hint=Hint(Action.WAIT))
         self._held = descriptor
         self._sign()
 

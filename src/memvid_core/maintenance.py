@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import msgspec
 from memvid_core.atomic import pass_mode_on, remove_left, replacing
 from memvid_core.errors import InvalidInputError, StorageError
 from memvid_core.generation import View
+from memvid_core.journal import Entry, Journal
 from memvid_core.journal.compaction import rewrite
 from memvid_core.model import Commit, Damage, MemoryInfo, VerifyReport
 from memvid_core.progress import progress
@@ -37,9 +39,9 @@ def info(replica: Replica, view: View, path: str) -> MemoryInfo:
         codec=header.codec,
         records=records,
         deleted=view.rows - records - view.lost,
-        lost=view.lost,
+        lost=replica.lost,
         commits=view.commit,
-        frames=replica.frames,
+        frames=replica.cursor.frame,
         bytes=replica.journal.video.size(),
         index_bytes=replica.index.nbytes(),
         dimension=replica.dimension,
@@ -98,6 +100,7 @@ def compact(replica: Replica, *, keep_history: bool, drop_damaged: bool) -> int:
     with replica.writing() as view:
         video, header = replica.journal.video, replica.journal.header
         before = video.size()
+        replica.check_whole(drop_damaged)
         _check_one_name(video.target)
         header = msgspec.structs.replace(
             header,
@@ -150,8 +153,9 @@ def _check_one_name(target: object) -> None:
             )
 
 
-def save(replica: Replica, view: View, path: str | os.PathLike[str]) -> None:
+def save(replica: Replica, view: View, path: str | os.PathLike[str], *, drop_damaged: bool) -> None:
     """Write the records of a view into a memory of their own at ``path``, whole or not at all."""
+    replica.check_whole(drop_damaged)
     target, own = Path(path), replica.journal.video.target
     if isinstance(own, Path) and target.exists() and target.samefile(own):
         raise InvalidInputError(f"{target} is this memory's own file, and up to date; give another path")
@@ -166,7 +170,17 @@ def save(replica: Replica, view: View, path: str | os.PathLike[str]) -> None:
     with replacing(target, like=own if isinstance(own, Path) else None, timeout=replica.timeout) as made:
         total = source.video.size()
         with progress("Saving", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
-            rewrite(source, made, source.video.codec, header, view.live, upto=view.commit, advance=advance).close()
+            rewrite(
+                source,
+                made,
+                source.video.codec,
+                header,
+                view.live,
+                upto=view.commit,
+                drop_damaged=drop_damaged,
+                acknowledged=replica.cursor.offset,
+                advance=advance,
+            ).close()
 
 
 def verify(replica: Replica) -> VerifyReport:
@@ -175,9 +189,9 @@ def verify(replica: Replica) -> VerifyReport:
     try:
         commits = frames = records = 0
         damage: list[Damage] = list(journal.head_damage)
-        total, known = journal.video.size(), replica.journal.cursor
+        total, known = journal.video.size(), replica.cursor
         with progress("Verifying", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
-            for entry in journal.replay(journal.start, acknowledged=known.offset):
+            for entry in _every_entry(replica, journal, known.offset):
                 commits += 1
                 frames = entry.cursor.frame
                 records += len(entry.rows)
@@ -185,8 +199,16 @@ def verify(replica: Replica) -> VerifyReport:
                 advance(entry.cursor.offset)
         damage += journal.unfinished
         missing = journal.missing(known)
-        damage += [] if missing is None else [missing]
+        damage += replica.index.catalog.damage("missing") if missing is None else [missing]
         repaired = tuple(sorted(journal.video.repaired))
-        return VerifyReport(commits, frames, records, total, journal.torn_bytes, tuple(damage), repaired)
+        return VerifyReport(commits, frames, records, journal.video.size(), journal.torn_bytes, tuple(damage), repaired)
     finally:
         journal.close()
+
+
+def _every_entry(replica: Replica, journal: Journal, acknowledged: int) -> Iterator[Entry]:
+    """Replay a journal; if it ends torn, look again while nobody writes: a commit may be under way."""
+    yield from journal.replay(journal.start, acknowledged=acknowledged)
+    if journal.torn_bytes or journal.unfinished:
+        with replica.settled():
+            yield from journal.replay(journal.cursor, acknowledged=acknowledged)

@@ -17,8 +17,10 @@ from memvid_core import maintenance, opening
 from memvid_core.aio import AsyncMemory
 from memvid_core.embedding import Embedder, check_vector
 from memvid_core.errors import (
+    Action,
     ClosedError,
     DamagedFrameError,
+    Hint,
     InvalidInputError,
     QueryError,
     ReadOnlyError,
@@ -235,7 +237,7 @@ class Memory(AsyncMemory):
     def _check_writable(self) -> None:
         self._check_open()
         if not self._opened.writable:
-            raise ReadOnlyError(f"{self.path} is open for reading; Memory.open(path, mode='a') opens it for writing")
+            raise ReadOnlyError(f"{self.path} is open for reading", hint=Hint(Action.OPEN_FOR_WRITING))
 
     # --- writing ---
 
@@ -320,7 +322,7 @@ class Memory(AsyncMemory):
         """
         self._check_writable()
         if ids is None and not where:
-            raise InvalidInputError("say what to delete: ids, where=, or both; clear() deletes everything")
+            raise InvalidInputError("nothing says what to delete", hint=Hint(Action.NAME_RECORDS))
         return self._writer.delete(lambda view: self._selected(view, ids, where))
 
     def clear(self) -> int:
@@ -582,7 +584,7 @@ class Memory(AsyncMemory):
         k = check_count(k, "k is a number of hits")
         text = query if isinstance(query, str) else None
         if text is not None and not text.strip():
-            raise QueryError("the query is empty; to list records without one, use select(where=...)")
+            raise QueryError("the query is empty", hint=Hint(Action.FILTER))
         chosen = mode or self.default_mode(text)
         if chosen not in get_args(Mode):
             raise QueryError(f"mode is 'dense', 'lexical' or 'hybrid', not {mode!r}")
@@ -602,9 +604,10 @@ class Memory(AsyncMemory):
 
     def _embedder_of(self, view: View) -> Embedder:
         if view.embedder is None:
+            recorded = self._replica.journal.header.embedder
             raise QueryError(
-                f"this memory was written by {self._replica.journal.header.embedder!r}: open it with that embedder to "
-                "search by meaning, or use mode='lexical'"
+                f"this memory was written by {recorded!r} and opened without it",
+                hint=Hint(Action.SEARCH_WORDS, {"embedder": recorded}),
             )
         return view.embedder
 
@@ -614,17 +617,23 @@ class Memory(AsyncMemory):
 
     # --- looking after it ---
 
-    def refit(self) -> int:
+    def refit(self, *, drop_damaged: bool = False) -> int:
         """Let an embedder that learns do so from all there is, and embed every record anew, as one commit.
+
+        Args:
+            drop_damaged: Go on although the file is damaged, with what can be read.
 
         Returns:
             How many records were embedded.
 
         Raises:
             InvalidInputError: The embedder does not learn.
+            MemoryFileError: This memory is damaged, and ``drop_damaged`` is not set.
         """
         self._check_writable()
-        return self._writer.refit()
+        with self._replica.writing():
+            self._replica.check_whole(drop_damaged)
+            return self._writer.refit()
 
     def info(self) -> MemoryInfo:
         """What the memory is and how large."""
@@ -639,15 +648,20 @@ class Memory(AsyncMemory):
         self._check_open()
         return maintenance.verify(self._replica)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, drop_damaged: bool = False) -> None:
         """Write the live records, with their vectors, into a memory of their own; what is at ``path`` is replaced.
+
+        Args:
+            path: The file to write.
+            drop_damaged: Go on where this memory is damaged, with what can be read.
 
         Raises:
             InvalidInputError: ``path`` is this memory's own file.
-            MemoryFileError: This memory is damaged.
+            MemoryFileError: This memory is damaged, and ``drop_damaged`` is not set.
+            LockedError: Somebody is writing to a memory at ``path``.
             StorageError: The system refused. What was at ``path`` stays.
         """
-        maintenance.save(self._replica, self._view(), path)
+        maintenance.save(self._replica, self._view(), path, drop_damaged=drop_damaged)
 
     def compact(self, *, keep_history: bool = False, drop_damaged: bool = False) -> int:
         """Write the file anew without deleted records and swap it in; returns how many bytes that saved.

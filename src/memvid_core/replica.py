@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +17,12 @@ from memvid_core.atomic import remove_left
 from memvid_core.committing import NewRecords, commit
 from memvid_core.embedding import Embedder, FittableEmbedder
 from memvid_core.errors import (
+    Action,
     ClosedError,
     DamageWarning,
+    Hint,
     LockedError,
+    MemoryFileError,
     StorageError,
     TornTailWarning,
 )
@@ -28,10 +31,14 @@ from memvid_core.index.folder import IndexFolder
 from memvid_core.index_place import INDEX_ERRORS, IndexPlace, check_idle
 from memvid_core.indexing import Indexer
 from memvid_core.journal import Batch, Cursor, Journal
+from memvid_core.model import Damage
 from memvid_core.turns import WriteTurn
 from memvid_core.video.file import sync_folder
 
 __all__ = ["Replica", "beside"]
+
+_Known = tuple[Cursor | None, list[Damage]]
+"""How far an index reached, and what it knew to be missing in the file."""
 
 _LEVEL_PAUSE: Final = 0.005  # seconds between two looks whether another process has brought the index level
 
@@ -98,18 +105,36 @@ class Replica:
 
     def _warn(self) -> None:
         if self.journal.torn_bytes:
+            kept = (
+                f" A copy of the {self.journal.torn_records} records in them is kept"
+                if self.journal.torn_records
+                else ""
+            )
             warnings.warn(
                 f"the last write never finished: {self.journal.torn_bytes} bytes at the end of the file are ignored, "
-                "and cut at the next write",
+                f"and cut at the next write.{kept}",
                 TornTailWarning,
                 stacklevel=5,
             )
-        if self.view.lost:
-            warnings.warn(
-                f"{self.view.lost} records cannot be read, because their frames are damaged; verify() names them, and "
-                "compact(drop_damaged=True) goes on without",
-                DamageWarning,
-                stacklevel=5,
+        damage = self.index.catalog.damage()
+        if damage:
+            warnings.warn(DamageWarning(_told(damage, self.lost), hint=Hint(Action.DROP_DAMAGED)), stacklevel=5)
+
+    @property
+    def lost(self) -> int:
+        """How many records damage took away, as far as anything still tells."""
+        return self.view.lost + sum(damage.records for damage in self.index.catalog.damage("missing"))
+
+    def check_whole(self, drop_damaged: bool) -> None:
+        """Refuse to make a loss final.
+
+        Raises:
+            MemoryFileError: The file is damaged, and ``drop_damaged`` is not set.
+        """
+        damage = [] if drop_damaged else self.index.catalog.damage()
+        if damage:
+            raise MemoryFileError(
+                f"{_told(damage, self.lost)}, and a new file would make that final", hint=Hint(Action.DROP_DAMAGED)
             )
 
     # --- opening ---
@@ -125,9 +150,9 @@ class Replica:
         return self.generation.index
 
     @property
-    def frames(self) -> int:
-        """How many frames the file has, as far as the index reaches."""
-        return (self._indexer.cursor() or self.journal.start).frame
+    def cursor(self) -> Cursor:
+        """How far the index reaches."""
+        return self._indexer.cursor() or self.journal.start
 
     def _open_first(self, journal: Journal) -> None:
         """Open the index and make the first view, with the lock if the index has to be changed for it."""
@@ -140,9 +165,10 @@ class Replica:
             with self._owning(self.timeout) as owned:
                 if not owned:  # somebody writes for longer than we wait, and the index is not whole
                     self._use(journal, self._place.in_ram(journal.header))
-                elif not self._survived():
+                known = self._known()
+                if owned and not self._survived():
                     self._discard_index()
-                self._catch_up()
+                self._catch_up(known)
         if self._mode == "a" and self._shared:
             with self._owning(0) as owned:
                 if owned:
@@ -368,7 +394,8 @@ class Replica:
             if time.monotonic() > deadline:
                 raise LockedError(
                     f"the index of {self.journal.video.target} has been made anew by another process for "
-                    f"{self.timeout:g} s; try again, or give a longer timeout="
+                    f"{self.timeout:g} s",
+                    hint=Hint(Action.WAIT),
                 )
             time.sleep(_LEVEL_PAUSE)
 
@@ -439,26 +466,35 @@ class Replica:
             self.index.vectors(again=True)
             self.view = self._indexer.view(cursor, self.view)
 
-    def _catch_up(self) -> None:
+    def _known(self) -> _Known:
+        """Return what the index knows of the file that the file cannot tell: read it before the index is deleted."""
+        try:
+            return self._indexer.cursor(), self.index.catalog.damage("missing")
+        except INDEX_ERRORS as exc:
+            check_idle(exc)
+            return None, []
+
+    def _catch_up(self, known: _Known = (None, [])) -> None:
         """Bring the index level with the journal; if it is not of this journal, make it anew. The lock is held."""
         with self._state:
             stamp = self.journal.video.stamp()
             try:
-                self._take_in()
+                self._take_in(*known)
             except (*INDEX_ERRORS, StorageError) as exc:
                 check_idle(exc)
+                known = known if known[0] is not None else self._known()
                 self._discard_index()
                 try:
-                    self._take_in()
+                    self._take_in(*known)
                 except (*INDEX_ERRORS, StorageError):
                     if not self._place.stay_in_ram():  # no room for it, or no right: as on a medium that is read only
                         raise
                     self._discard_index()
-                    self._take_in()
+                    self._take_in(*known)
             self._seen = stamp
 
-    def _take_in(self) -> None:
-        self._indexer.catch_up()
+    def _take_in(self, known: Cursor | None, missing: Sequence[Damage]) -> None:
+        self._indexer.catch_up(known, missing)
         self.index.vectors(again=True)  # if its files are not what the catalog counts, it is told here and made anew
         self.index.protect()
         self.view = self._indexer.view(self.journal.cursor, self.view)
@@ -485,10 +521,10 @@ class Replica:
                 if right and view.generation is self.generation:  # or another thread has done it meanwhile
                     if self._embedder is None and self.journal.header.vectors == "none":
                         raise exc  # nobody could make its vectors again
-                    lost = self.view.lost
+                    known, before = self._known(), self.lost
                     self._discard_index()
-                    self._catch_up()
-                    if self.view.lost > lost:
+                    self._catch_up(known)
+                    if self.lost > before:
                         self._warn()
         return self.refresh()
 
@@ -607,6 +643,12 @@ class Replica:
             remove_left(self._path)
             beside(self._path).unlink(missing_ok=True)
 
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """Keep others from committing while the block runs, if that can be had within the timeout."""
+        with self._owning(self.timeout):
+            yield
+
     def journal_copy(self) -> Journal:
         """Return a second journal over the same file, to walk without moving this one."""
         return Journal.open(self.journal.video.target, "r")
@@ -625,6 +667,19 @@ class Replica:
                 self._turn.lock.close()
                 self.journal.close()
                 self.index.close()
+
+
+def _told(damage: Sequence[Damage], lost: int) -> str:
+    """What is wrong with the file, in one sentence."""
+    vectors, deletions = sum(d.vectors for d in damage), sum(d.deletions for d in damage)
+    told = []
+    if lost:
+        told.append(f"{lost} records cannot be read, because their frames are damaged or missing")
+    if vectors:
+        told.append(f"the vectors of {vectors} records cannot be read")
+    if deletions:
+        told.append(f"{deletions} deletions cannot be read, so that what they deleted is back")
+    return " and ".join(told) or f"the file is damaged in {len(damage)} places, and no record is lost"
 
 
 def beside(path: Path) -> Path:

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, as_embedder, same_embedder
-from memvid_core.errors import EmbedderMismatchError, InvalidInputError, MemoryFileError, VectorError
+from memvid_core.errors import (
+    Action,
+    EmbedderMismatchError,
+    Hint,
+    InvalidInputError,
+    MemoryFileError,
+    VectorError,
+)
 from memvid_core.journal import Batch, Cursor, Entry, Header, Journal
 from memvid_core.journal.compaction import rewrite
 from memvid_core.model import Damage
@@ -157,9 +164,7 @@ def _check_damage(damage: Sequence[Damage], allowed: bool) -> None:
     if damage and not allowed:
         first = damage[0]
         where = "the end" if first.commit is None else f"commit {first.commit}"
-        raise MemoryFileError(
-            f"{where} is damaged ({first.reason}); verify() names all of it, drop_damaged=True goes on without"
-        )
+        raise MemoryFileError(f"{where} is damaged ({first.reason})", hint=Hint(Action.DROP_DAMAGED))
 
 
 class _Rows:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from memvid_core.errors import LockedError, MemoryFileError
+from memvid_core.errors import Action, Hint, LockedError, MemoryFileError
 from memvid_core.locking import CommitLock
 from memvid_core.video import VideoFile
 
@@ -70,7 +70,7 @@ class WriteTurn:
             LockedError: Another thread had the turn all that time.
         """
         if not self._thread.acquire(timeout=wait):
-            raise LockedError(f"another thread of this process has been writing to {target} for {wait:g} s")
+            raise LockedError(f"{target} is being written by another thread of this process", hint=Hint(Action.WAIT))
         try:
             self._depth += 1
             try:

@@ -14,8 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from memvid_core.committing import NewRecords
 from memvid_core.embedding import Embedder, FittableEmbedder, HashingEmbedder, check_vectors
 from memvid_core.errors import (
+    Action,
     DimensionError,
     EmbeddingError,
+    Hint,
     InvalidInputError,
     MemvidError,
     RecordNotFoundError,
@@ -186,7 +188,8 @@ class Writer:
         if embedder is None:
             recorded = self._replica.journal.header.embedder
             raise EmbeddingError(
-                f"this memory was written by {recorded!r}; open it with that embedder, or give vectors"
+                f"this memory was written by {recorded!r} and opened without it",
+                hint=Hint(Action.GIVE_EMBEDDER, {"embedder": recorded}),
             )
         return embedder
 

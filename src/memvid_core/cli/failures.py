@@ -61,20 +61,18 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 )
 
 # What the core advises a Python program to do, and what it means for who types commands.
-_IN_SHELL_WORDS = (
-    ("pass drop_most=True", "add --yes"),
-    ("give a longer timeout=, or open it with mode='r'", "try again, or give a longer --timeout"),
-    (
-        "verify() names all of it, drop_damaged=True goes on without",
-        "memvid verify names it, --drop-damaged goes on without",
-    ),
-    ("open it with that embedder, or give vectors", "give its name with --embedder"),
-    (
-        "open it with that embedder to search by meaning, or use mode='lexical'",
-        "give its name with --embedder, or use --mode lexical",
-    ),
-    ("Open it with the first, or pass force=True if they are the same model", "Give the first with --embedder"),
-)
+_WORDS = {
+    errors.Action.DROP_DAMAGED: "memvid verify names it, --drop-damaged goes on without",
+    errors.Action.FILTER: "to list records without a query, use memvid export",
+    errors.Action.FORCE: "give the name of that embedder with --embedder",
+    errors.Action.GIVE_EMBEDDER: "give the name of that embedder with --embedder",
+    errors.Action.NAME_RECORDS: "give ids or --where",
+    errors.Action.OPEN_FOR_READING: "make the file and its folder writable",
+    errors.Action.OPEN_FOR_WRITING: "make the file and its folder writable",
+    errors.Action.SEARCH_WORDS: "give its name with --embedder, or use --mode lexical",
+    errors.Action.WAIT: "try again, or give a longer --timeout",
+}
+_IN_SHELL_WORDS = (("pass drop_most=True", "add --yes"),)
 
 
 class Terminated(KeyboardInterrupt):  # as KeyboardInterrupt, which it is to all that catches it
@@ -164,11 +162,16 @@ def _report(error: Exception, *, debug: bool, as_json: bool) -> int:
     return code
 
 
+def in_shell_words(error: BaseException) -> str:
+    """The message of an error or a warning, with what to do about it as a command."""
+    return errors.worded(error, _WORDS)
+
+
 def _message(error: Exception, code: int) -> str:
     if isinstance(error, OSError) and not isinstance(error, errors.MemvidError):
         text = f"{error.filename or 'the output'}: {error.strerror or error}"
     else:
-        text = str(error) or type(error).__name__
+        text = in_shell_words(error) or type(error).__name__
         for python, shell in _IN_SHELL_WORDS:
             text = text.replace(python, shell)
     if code == BUG:

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperArgument, TyperGroup
 
 from memvid_core.cli import changing, chatting, converting, exporting, ingesting, looking, rescuing, searching
-from memvid_core.cli.failures import reported, terminable
+from memvid_core.cli.failures import in_shell_words, reported, terminable
 from memvid_core.cli.output import note
 
 __all__ = ["app"]
@@ -74,7 +74,7 @@ def _warned(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    note(f"warning: {message}")
+    note(f"warning: {in_shell_words(message) if isinstance(message, Warning) else message}")
 
 
 def _version(asked: bool) -> None:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from memvid_core.index import wal
 from memvid_core.index.filters import register_functions
+from memvid_core.model import Damage
 
 __all__ = ["Catalog", "CommitRow", "FrameRow", "RecordRow"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _BUSY_SECONDS = 60.0  # another process may be rebuilding
 
 _SCHEMA = """
@@ -39,6 +40,10 @@ CREATE TABLE commits (
     deleted INTEGER NOT NULL, frames INTEGER NOT NULL, bytes INTEGER NOT NULL
 );
 CREATE TABLE models (number INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE damage (
+    kind TEXT NOT NULL, frame INTEGER, number INTEGER, records INTEGER NOT NULL, vectors INTEGER NOT NULL,
+    deletions INTEGER NOT NULL, reason TEXT NOT NULL
+);
 """
 
 
@@ -171,7 +176,33 @@ class Catalog:
             "UPDATE records SET died = ? WHERE row = ? AND died IS NULL", ((number, row) for row in rows)
         )
 
+    def add_damage(self, kind: str, damage: Iterable[Damage]) -> None:
+        """Take what is wrong in the file.
+
+        Args:
+            kind: ``"commit"``, ``"head"``, ``"end"`` (behind the last commit) or ``"missing"`` (no longer in the file).
+            damage: What is wrong.
+        """
+        self._writer.executemany(
+            "INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ((kind, d.frame, d.commit, d.records, d.vectors, d.deletions, d.reason) for d in damage),
+        )
+
+    def clear_damage(self, kind: str) -> None:
+        """Forget the damage of a kind: it is looked for again."""
+        self._writer.execute("DELETE FROM damage WHERE kind = ?", (kind,))
+
     # --- questions ---
+
+    def damage(self, kind: str | None = None) -> list[Damage]:
+        """Return what is wrong in the file, of one kind or all."""
+        with self.reading() as connection:
+            found = connection.execute(
+                "SELECT frame, number, records, reason, vectors, deletions FROM damage "
+                "WHERE ? IN (kind, '') ORDER BY rowid",
+                (kind or "",),
+            ).fetchall()
+        return [Damage(*row) for row in found]
 
     def live_rows(self, ids: Sequence[str], commit: int) -> dict[str, int]:
         """The row of each id that is live after ``commit``."""

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import MemoryFileError
+from memvid_core.errors import Action, Hint, MemoryFileError
 from memvid_core.journal.entries import Batch, Entry, Header
 from memvid_core.journal.journal import Journal
 from memvid_core.model import Damage
@@ -116,6 +116,6 @@ def rewrite(
 def _refuse(where: str, damage: Sequence[Damage], allowed: bool) -> None:
     if damage and not allowed:
         raise MemoryFileError(
-            f"{where} is damaged ({damage[0].reason}), and a new file would make that loss final; "
-            "verify() names all of it, drop_damaged=True goes on without"
+            f"{where} is damaged ({damage[0].reason}), and a new file would make that loss final",
+            hint=Hint(Action.DROP_DAMAGED),
         )

@@ -82,7 +82,6 @@ __all__ = [
     "TornTailWarning",
     "UnsupportedFormatError",
     "VectorError",
-    "worded",
 ]
 
 

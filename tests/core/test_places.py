@@ -25,8 +25,8 @@ def test_a_link_is_the_file_and_has_its_lock_and_index(tmp_path: Path) -> None:
     with Memory.create(real, embed) as memory:
         memory.add(["a", "b"], ids=["a", "b"])
         link.symlink_to(real)
-        with pytest.raises(LockedError):
-            Memory.open(link, "a", embedder=embed)
+        with memory.exclusive(), Memory.open(link, "a", embedder=embed, timeout=0) as other, pytest.raises(LockedError):
+            other.add("c")
         with pytest.raises(MemoryExistsError):
             Memory.create(link, embed)
     with Memory.open(link, "a", embedder=embed) as memory:
@@ -71,10 +71,16 @@ with Memory.create(sys.argv[1]) as memory, Memory.create(":memory:") as in_ram:
             os._exit(7 if "fork" in str(exc) and len(in_ram) == 2 else 1)
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    try:
-        Memory.open(sys.argv[1], "a")
-    except BlockingIOError:  # the child's close() took nothing from the parent
-        memory.add("later", ids="later")
+    with memory.exclusive(), Memory.open(sys.argv[1], "a", timeout=0) as other:
+        child = os.fork()
+        if not child:
+            memory.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        try:
+            other.add("too early", ids="early")
+        except BlockingIOError:  # the child's close() took nothing from the parent
+            memory.add("later", ids="later")
     assert memory.ids() == ["parent", "later"] and len(in_ram) == 1 and memory.verify().ok
 """
 

@@ -12,6 +12,7 @@ from typer.core import TyperArgument, TyperGroup
 from memvid_core.cli import changing, chatting, converting, exporting, ingesting, looking, rescuing, searching
 from memvid_core.cli.failures import in_shell_words, reported, terminable
 from memvid_core.cli.output import note
+from memvid_core.errors import EmbedderWarning
 
 __all__ = ["app"]
 
@@ -74,6 +75,8 @@ def _warned(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
+    if isinstance(message, EmbedderWarning):  # a command that searches says so in its own words
+        return
     note(f"warning: {in_shell_words(message) if isinstance(message, Warning) else message}")
 
 

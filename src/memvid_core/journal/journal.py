@@ -257,7 +257,10 @@ class Journal:
         if commits <= 0:
             return None
         gone = max(0, known.offset - self.video.size())
-        reason = f"commits {self.cursor.commit + 1} to {known.commit} were written and are not in the file any more"
+        reason = (
+            f"commits {self.cursor.commit + 1} to {known.commit} were written and are no longer in the file "
+            "(where an older copy was put back on purpose, delete the index folder)"
+        )
         return Damage(None, known.commit, rows, f"{reason}; it is {gone} bytes shorter than it was" if gone else reason)
 
     def close(self) -> None:

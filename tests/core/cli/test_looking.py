@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -69,7 +70,7 @@ def test_verify_finds_damage(tmp_path: Path) -> None:
     assert "--drop-damaged" in done.err
     told = memvid("verify", copy, "--json")
     assert (told.code, told.json["ok"]) == (1, False)
-    assert set(told.json["damage"][0]) == {"frame", "commit", "records", "reason"}
+    assert set(told.json["damage"][0]) == {"frame", "commit", "records", "vectors", "deletions", "reason"}
     refused = memvid("compact", copy)
     assert refused.code == 7
     assert "--drop-damaged" in refused.err
@@ -79,11 +80,28 @@ def test_verify_finds_damage(tmp_path: Path) -> None:
 
 def test_verify_finds_a_torn_tail_and_the_next_write_mends_it(notes: Path) -> None:
     with notes.open("rb+") as file:
-        file.truncate(notes.stat().st_size - 10)
+        file.truncate(notes.stat().st_size - 400)
+    shutil.rmtree(f"{notes}.index")  # which would prove that the write was finished
     done = memvid("verify", notes)
     assert done.code == 1
     assert "the last write never finished" in done.out
     assert done.err.startswith("warning: ")
     assert memvid("verify", notes, "--json").json["torn_bytes"] > 0
     assert memvid("add", notes, "--text", "more").code == 0
+    assert memvid("verify", notes).code == 0
+
+
+def test_verify_names_what_was_cut_off_although_the_index_knows_that_it_was_written(notes: Path) -> None:
+    before = memvid("info", notes, "--json").json["records"]
+    with notes.open("rb+") as file:
+        file.truncate(notes.stat().st_size // 2)
+    done = memvid("info", notes, "--json")
+    assert done.json["lost"] > 0
+    assert done.json["records"] + done.json["lost"] == before
+    assert "cannot be read" in done.err
+    assert memvid("verify", notes).code == 1
+    assert memvid("add", notes, "--text", "more").code == 0
+    assert memvid("verify", notes).code == 1
+    assert memvid("compact", notes).code == 7
+    assert memvid("compact", notes, "--drop-damaged").code == 0
     assert memvid("verify", notes).code == 0

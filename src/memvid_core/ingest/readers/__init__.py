@@ -46,9 +46,6 @@ class OutOfMemoryError(IngestError):
     def __init__(self, source: str) -> None:
         super().__init__(f"{source}: does not fit in memory: split it, or raise the memory limit")
 
-    def __reduce__(self) -> tuple[type[IngestError], tuple[str]]:
-        return IngestError, (str(self),)
-
 
 def source_name(path: str | os.PathLike[str]) -> str:
     """Return a path as ``source`` has it: as given, ``/`` between its parts, NFC, bytes that are no UTF-8 escaped."""

@@ -14,7 +14,6 @@ from memvid_core import (
     ClosedError,
     EmbedderMismatchError,
     InvalidInputError,
-    LockedError,
     Memory,
     MemoryNotFoundError,
     MetadataError,
@@ -234,7 +233,7 @@ def test_a_mistyped_filter_deletes_nothing(compass: MemvidVectorStore) -> None:
     assert len(compass.memory) == len(COMPASS)
 
 
-async def test_a_mistyped_option_loses_no_metadata_and_others_are_passed_over(store: MemvidVectorStore) -> None:
+async def test_a_mistyped_option_loses_no_metadata_and_others_are_refused_too(store: MemvidVectorStore) -> None:
     wrong: dict[str, Any]
     for wrong in ({"metadata": [{"n": 1}]}, {"id": ["1"]}, {"vector": [[1.0, 0.0]]}):
         with pytest.raises(TypeError, match="did you mean"):
@@ -242,7 +241,9 @@ async def test_a_mistyped_option_loses_no_metadata_and_others_are_passed_over(st
         with pytest.raises(TypeError, match="did you mean"):
             await store.aadd_documents([Document("north")], **wrong)
     assert len(store.memory) == 0
-    assert store.add_texts(["north"], ids=["1"], batch_size=10, current_time=0) == ["1"]
+    with pytest.raises(TypeError, match="batch_size"):
+        store.add_texts(["north"], ids=["1"], current_time=0)
+    assert len(store.memory) == 0
 
 
 async def test_one_id_is_not_its_letters(store: MemvidVectorStore) -> None:
@@ -308,8 +309,7 @@ def test_what_cannot_be_opened_says_why(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="retrieval_mode"):
         MemvidVectorStore(path=path, retrieval_mode="fast")  # type: ignore[arg-type]
     assert not path.exists()
-    with MemvidVectorStore.from_texts(["a"], TableEmbeddings(), path=path), pytest.raises(LockedError):
-        MemvidVectorStore(TableEmbeddings(), path=path)
+    MemvidVectorStore.from_texts(["a"], TableEmbeddings(), path=path).close()
     with pytest.raises(EmbedderMismatchError, match="TableEmbeddings"):
         MemvidVectorStore(MemvidEmbeddings(), path=path)
 

@@ -126,7 +126,8 @@ class MemvidStore(BaseStore, OverMemory):
         self._lifetimes = _Lifetimes(ttl or {})
         self._fields = None if index is False else list(config.get("fields") or ["$"])
         self._dimension = config.get("dims")
-        embedder = "given" if index is False else None if embed is None else ensure_embeddings(embed)
+        known = embed is None or isinstance(embed, Embedder)
+        embedder = "given" if index is False else embed if known else ensure_embeddings(embed)
         options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
         opened = memory_of(memory, path, mode, embedder, _EMBEDDER, **options)
         self._hold(opened, owned=memory is None, index=index, ttl=ttl, **options)

@@ -70,7 +70,7 @@ class Batches:
             yield
         except MemvidError as exc:
             if self.stored and exc.args:
-                exc.args = (f"{exc}; {self._said()}", *exc.args[1:])
+                exc.args = (f"{exc.args[0]}; {self._said()}", *exc.args[1:])
             raise
         except Exception as exc:
             if not self.stored:

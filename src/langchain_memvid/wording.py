@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from memvid_core import MemvidError
+from typing_extensions import override
 
-__all__ = ["our_words"]
+from memvid_core import Action, Hint, MemvidError
+
+__all__ = ["OurHint", "our_words"]
 
 _PATH: Final = r"Memory\.open\([^)]*\)"
 _WORDS: Final = [
@@ -28,6 +30,25 @@ _WORDS: Final = [
     ),
     (re.compile(r"\bmetadata must be as many"), "metadatas must be as many"),
 ]
+
+
+_ACTIONS: Final = {
+    Action.FILTER: "a blank query lists documents",
+    Action.FORCE: "give {embedder!r} as {argument}",
+    Action.GIVE_EMBEDDER: "give {embedder!r} as {argument}",
+    Action.NAME_RECORDS: "give ids, filter=, or both; delete() with neither deletes every document",
+    Action.OPEN_AGAIN: "make a new store on {path!r}",
+    Action.OPEN_FOR_WRITING: "open the store with mode='a'",
+    Action.SEARCH_WORDS: "give {embedder!r} as {argument} to search by meaning, or use retrieval_mode='lexical'",
+}
+
+
+class OurHint(Hint):
+    """A hint of the core in the words of these classes."""
+
+    @override
+    def words(self, words: Mapping[Action, str] | None = None) -> str:
+        return super().words({**_ACTIONS, **(words or {})})
 
 
 def _reworded(message: str, embedder: str) -> str:
@@ -55,5 +76,7 @@ def our_words(embedder: str = "embedding=") -> Iterator[None]:
     try:
         yield
     except MemvidError as exc:
+        if exc.hint is not None and not isinstance(exc.hint, OurHint):
+            exc.hint = OurHint(exc.hint.action, {**exc.hint.values, "argument": embedder})
         exc.args = tuple(_reworded(part, embedder) if isinstance(part, str) else part for part in exc.args)
         raise

@@ -189,7 +189,9 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
                     stored += self._memory.add(texts, metadata, ids, vectors)  # type: ignore[arg-type]
                 except MemvidError as exc:
                     if stored:
-                        exc.args = (f"{exc}; the first {start} of {total} nodes are stored: add nodes[{start}:] again",)
+                        exc.args = (
+                            f"{exc.args[0]}; the first {start} of {total} nodes are stored: add nodes[{start}:] again",
+                        )
                     raise
         return stored if total else self._memory.add([])
 

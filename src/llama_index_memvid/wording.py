@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from memvid_core import MemvidError
+from typing_extensions import override
 
-__all__ = ["our_words"]
+from memvid_core import Action, Hint, MemvidError
+
+__all__ = ["OurHint", "our_words"]
 
 _PATH: Final = r"Memory\.open\([^)]*\)"
 _WORDS: Final = [
@@ -29,6 +31,25 @@ _WORDS: Final = [
 ]
 
 
+_ACTIONS: Final = {
+    Action.FILTER: "to list nodes without a query, give filters",
+    Action.FORCE: "give {embedder!r} as embedder=",
+    Action.GIVE_EMBEDDER: "give {embedder!r} as embedder=, or add nodes with embeddings",
+    Action.NAME_RECORDS: "give node_ids, filters, or both; clear() deletes every node",
+    Action.OPEN_AGAIN: "make a new store on {path!r}",
+    Action.OPEN_FOR_WRITING: "open the store with mode='a'",
+    Action.SEARCH_WORDS: "give {embedder!r} as embedder= to search by meaning, or use VectorStoreQueryMode.TEXT_SEARCH",
+}
+
+
+class OurHint(Hint):
+    """A hint of the core in the words of these classes."""
+
+    @override
+    def words(self, words: Mapping[Action, str] | None = None) -> str:
+        return super().words({**_ACTIONS, **(words or {})})
+
+
 @contextmanager
 def our_words() -> Iterator[None]:
     """Reword what the core raises inside the block; type, cause and traceback stay.
@@ -45,6 +66,8 @@ def our_words() -> Iterator[None]:
     try:
         yield
     except MemvidError as exc:
+        if exc.hint is not None and not isinstance(exc.hint, OurHint):
+            exc.hint = OurHint(exc.hint.action, exc.hint.values)
         exc.args = tuple(_reworded(part) if isinstance(part, str) else part for part in exc.args)
         raise
 

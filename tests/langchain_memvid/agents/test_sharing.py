@@ -439,6 +439,7 @@ def test_messages_advise_what_can_be_done_here(tmp_path: Path) -> None:
     with MemvidStore(path, index={"embed": LetterEmbeddings(), "dims": 8}) as store:
         store.put(("a",), "k", {"text": "tea"})
     reader, closed = MemvidStore(path, mode="r", index=False), MemvidStore(path, index=False)
+    plain, stateless = MemvidStore(path), MemvidSaver(path, mode="r")
     closed.close()
     wrong: Any = {"embed": TableEmbeddings()}
     calls: list[Any] = [
@@ -447,9 +448,9 @@ def test_messages_advise_what_can_be_done_here(tmp_path: Path) -> None:
         lambda: MemvidSaver(path, mode="w"),  # type: ignore[arg-type]
         lambda: MemvidSaver(reader.memory),  # type: ignore[arg-type]
         lambda: reader.put(("a",), "l", {}),
-        lambda: MemvidStore(path).put(("a",), "l", {}),
+        lambda: plain.put(("a",), "l", {}),
         lambda: closed.get(("a",), "k"),
-        lambda: MemvidSaver(path, mode="r").delete_thread("t"),
+        lambda: stateless.delete_thread("t"),
         reader.sweep_ttl,
     ]
     for number, made in enumerate(calls):
@@ -462,4 +463,5 @@ def test_messages_advise_what_can_be_done_here(tmp_path: Path) -> None:
         MemvidStore(index=mistyped)
     with pytest.raises(ReadOnlyError, match="mode='a'"):
         reader.put(("a",), "l", {})
-    reader.close()
+    for held in (reader, plain, stateless):
+        held.close()

@@ -376,7 +376,7 @@ def test_a_file_of_another_model_s_vectors_does_not_take_it(tmp_path: Path) -> N
 def test_messages_advise_what_can_be_done_here(tmp_path: Path) -> None:
     path, said = tmp_path / "m.mp4", []
     MemvidVectorStore.from_texts(["east"], TableEmbeddings(COMPASS), path=path).close()
-    reader, closed = MemvidVectorStore(path=path, mode="r"), MemvidVectorStore(path=path)
+    reader, closed, plain = (MemvidVectorStore(path=path, mode=mode) for mode in ("r", "a", "a"))  # type: ignore[arg-type]
     closed.close()
     calls: list[Any] = [
         lambda: MemvidVectorStore(MemvidEmbeddings(), path=path),
@@ -387,8 +387,8 @@ def test_messages_advise_what_can_be_done_here(tmp_path: Path) -> None:
         lambda: reader.add_texts(["a"]),
         lambda: asyncio.run(reader.aadd_texts(["a"])),
         lambda: reader.delete(["a"]),
-        lambda: MemvidVectorStore(path=path).delete(filter={}),
-        lambda: MemvidVectorStore(path=path).add_texts(["a"]),
+        lambda: plain.delete(filter={}),
+        lambda: plain.add_texts(["a"]),
         lambda: reader.similarity_search("x", retrieval_mode="dense"),
         lambda: asyncio.run(reader.asimilarity_search("x", retrieval_mode="hybrid")),
         lambda: reader.max_marginal_relevance_search("x", retrieval_mode="dense", lambda_mult=3),
@@ -411,6 +411,7 @@ def test_messages_advise_what_can_be_done_here(tmp_path: Path) -> None:
     with pytest.raises(EmbedderMismatchError, match="embedding="):
         MemvidVectorStore(MemvidEmbeddings(), path=path)
     reader.close()
+    plain.close()
 
 
 def test_unknown_options_are_refused_everywhere_with_the_nearest_name(compass: MemvidVectorStore) -> None:

@@ -114,10 +114,11 @@ def test_what_holds_a_store_is_copied_with_it(tmp_path: Path) -> None:
     assert copy.deepcopy(memory).sql_store is not None
     block = MemvidMemoryBlock(vector_store=nodes)
     assert block.model_copy(deep=True).vector_store is nodes
-    with Memory.create(tmp_path / "m.mp4", "given") as opened, MemvidChatStore(memory=opened) as given:
-        assert pickle.loads(pickle.dumps(given)).path == str(tmp_path / "m.mp4")
-    with Memory.open(tmp_path / "m.mp4") as opened, MemvidVectorStore(memory=opened) as given:
-        assert given.mode == pickle.loads(pickle.dumps(given)).mode == "r"
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, "given") as opened, pickle.loads(pickle.dumps(MemvidChatStore(memory=opened))) as other:
+        assert (other.path, other.mode) == (str(path), "a")
+    with Memory.open(path) as opened, pickle.loads(pickle.dumps(MemvidVectorStore(memory=opened))) as reader:
+        assert MemvidVectorStore(memory=opened).mode == reader.mode == "r"
 
 
 # --- users ---
@@ -171,6 +172,7 @@ def test_messages_advise_what_can_be_done_here(tmp_path: Path) -> None:
     path, said = tmp_path / "m.mp4", []
     MemvidVectorStore(path, embedder=MemvidEmbedding("memvid-hash-v1:64")).close()
     reader, closed = MemvidVectorStore(path, mode="r"), MemvidVectorStore(path)
+    plain, chats = MemvidVectorStore(path), MemvidChatStore(path, mode="r")
     closed.close()
     asked = VectorStoreQuery(query_str="x", query_embedding=[1.0] * 64, similarity_top_k=1)
     calls: list[Any] = [
@@ -182,8 +184,8 @@ def test_messages_advise_what_can_be_done_here(tmp_path: Path) -> None:
         lambda: reader.delete("d"),
         closed.get_nodes,
         lambda: closed.query(asked),
-        lambda: MemvidVectorStore(path).query(VectorStoreQuery(query_str="x", mode="mmr"), mmr_threshold=9),  # type: ignore[arg-type]
-        lambda: asyncio.run(MemvidChatStore(path, mode="r").add_message("k", ChatMessage("x"))),
+        lambda: plain.query(VectorStoreQuery(query_str="x", mode="mmr"), mmr_threshold=9),  # type: ignore[arg-type]
+        lambda: asyncio.run(chats.add_message("k", ChatMessage("x"))),
     ]
     for call in calls:
         with pytest.raises(MemvidError) as caught:
@@ -195,7 +197,8 @@ def test_messages_advise_what_can_be_done_here(tmp_path: Path) -> None:
         )
     with pytest.raises(EmbedderMismatchError, match="embedder="):
         MemvidVectorStore(path, embedder=MemvidEmbedding())
-    reader.close()
+    for store in (reader, plain, chats):
+        store.close()
 
 
 def test_a_batch_that_fails_leaves_those_before_it(tmp_path: Path) -> None:
@@ -222,4 +225,5 @@ def test_threads_with_stores_of_their_own_write_one_file(tmp_path: Path) -> None
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(MemvidVectorStore(path, mode="r").get_nodes()) == 20
+    with MemvidVectorStore(path, mode="r") as reader:
+        assert len(reader.get_nodes()) == 20

@@ -376,7 +376,7 @@ def test_a_file_of_another_model_s_vectors_does_not_take_it(tmp_path: Path) -> N
 def test_messages_advise_what_can_be_done_here(tmp_path: Path) -> None:
     path, said = tmp_path / "m.mp4", []
     MemvidVectorStore.from_texts(["east"], TableEmbeddings(COMPASS), path=path).close()
-    reader, closed, plain = (MemvidVectorStore(path=path, mode=mode) for mode in ("r", "a", "a"))  # type: ignore[arg-type]
+    reader, closed, plain = (MemvidVectorStore(path=path, mode=mode) for mode in ("r", "a", "a"))
     closed.close()
     calls: list[Any] = [
         lambda: MemvidVectorStore(MemvidEmbeddings(), path=path),

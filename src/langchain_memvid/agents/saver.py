@@ -197,7 +197,9 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
             blob = {**place, "channel": channel} | ({} if channel in values else {"type": EMPTY})
             rows.append(to_row(self.serde, BLOB, (thread, ns, channel, version), values.get(channel), blob))
         with our_words(), self.memory.exclusive():
-            self._commit([*rows, *self._lost(checkpoint, key, new_versions)])
+            # What it shares with its parent is there as long as the parent is.
+            whole = parent is not None and key._replace(checkpoint=parent).record in self.memory
+            self._commit(rows if whole else [*rows, *self._lost(checkpoint, key, new_versions)])
         self._remember([key.record])
         return key.config
 

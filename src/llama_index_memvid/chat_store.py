@@ -73,7 +73,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
         timeout: float = 30.0,
     ) -> None:
         options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
-        opened = memory_of(memory, path, mode, **options)
+        opened = memory_of(memory, path, mode, "given" if memory is None else None, **options)  # it needs no vectors
         super().__init__(path=opened.path, mode=mode if memory is None else mode_of(memory))  # type: ignore[call-arg]
         self._memory = opened
         self._owned = memory is None

@@ -434,6 +434,7 @@ def test_a_pickled_store_has_its_embedder(tmp_path: Path) -> None:
         assert MemvidStore(memory=memory).search(("a",), query="tea")[0].score == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore::memvid_core.EmbedderWarning")
 def test_messages_advise_what_can_be_done_here(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     with MemvidStore(path, index={"embed": LetterEmbeddings(), "dims": 8}) as store:

@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
 from langchain_memvid import MemvidEmbeddings, MemvidRetriever, MemvidVectorStore
-from memvid_core import DimensionError, FilterError, InvalidInputError, Memory, QueryError, Recency
+from memvid_core import DimensionError, EmbedderWarning, FilterError, InvalidInputError, Memory, QueryError, Recency
 from tests.langchain_memvid.conftest import MakeStore
 from tests.langchain_memvid.fakes import COMPASS, TableEmbeddings
 
@@ -355,7 +355,9 @@ def test_age_can_count_and_ranks_can_be_fused(make_store: MakeStore) -> None:
 def test_without_the_embedder_that_wrote_it_a_file_is_searched_by_words(tmp_path: Path) -> None:
     path = tmp_path / "store.mp4"
     MemvidVectorStore.from_texts(LETTERS, TableEmbeddings(), path=path).close()
-    with MemvidVectorStore(path=path) as store:
+    with pytest.warns(EmbedderWarning, match="TableEmbeddings"):
+        reopened = MemvidVectorStore(path=path)
+    with reopened as store:
         assert store.embeddings is None
         assert store.similarity_search("err-4711", k=1)[0].page_content == LETTERS[2]
         with pytest.raises(QueryError, match="TableEmbeddings"):

@@ -373,6 +373,7 @@ def test_a_file_of_another_model_s_vectors_does_not_take_it(tmp_path: Path) -> N
 # --- words ---
 
 
+@pytest.mark.filterwarnings("ignore::memvid_core.EmbedderWarning")
 def test_messages_advise_what_can_be_done_here(tmp_path: Path) -> None:
     path, said = tmp_path / "m.mp4", []
     MemvidVectorStore.from_texts(["east"], TableEmbeddings(COMPASS), path=path).close()

@@ -13,6 +13,7 @@ from langchain_memvid import MemvidEmbeddings, MemvidVectorStore
 from memvid_core import (
     ClosedError,
     EmbedderMismatchError,
+    EmbedderWarning,
     InvalidInputError,
     Memory,
     MemoryNotFoundError,
@@ -414,7 +415,9 @@ def test_dump_keeps_what_the_built_in_embedder_learnt_and_records_without_vector
 def test_dump_without_the_embedder_keeps_its_name(tmp_path: Path) -> None:
     path = tmp_path / "store.mp4"
     MemvidVectorStore.from_texts(list(COMPASS), TableEmbeddings(COMPASS), path=path).close()
-    with MemvidVectorStore(path=path) as store:
+    with pytest.warns(EmbedderWarning):
+        reopened = MemvidVectorStore(path=path)
+    with reopened as store:
         store.dump(tmp_path / "copy.mp4")
     with MemvidVectorStore.load(tmp_path / "copy.mp4", TableEmbeddings(COMPASS)) as loaded:
         assert loaded.similarity_search("north", k=1)[0].page_content == "north"

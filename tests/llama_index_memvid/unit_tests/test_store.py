@@ -244,8 +244,9 @@ def test_the_embedder_is_checked_if_one_is_named(tmp_path: Path) -> None:
     with MemvidVectorStore(path, embedder="memvid-hash-v1:64") as store:
         assert store.embed_model is not None
         assert len(store.embed_model.get_query_embedding("x")) == 64
-    with MemvidVectorStore(path) as store:
-        assert store.embed_model is None
+    with MemvidVectorStore(path) as store:  # of the core's own kind it is found in the file
+        assert store.embed_model is not None
+        assert store.embed_model.model_name == "memvid-hash-v1:64"
 
 
 def test_a_file_of_given_vectors_may_be_opened_with_any_embedder(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from langchain_core.documents import Document
 
 from memvid_core import FilterError, Memory, Record, RecordNotFoundError
@@ -24,14 +26,27 @@ def to_where(chosen: Filter | None) -> Mapping[str, Any] | Callable[[Record], bo
     """What :meth:`memvid_core.Memory.search` takes for a filter over documents.
 
     Raises:
-        FilterError: It is neither a dict nor a function.
+        FilterError: It is neither a dict nor a function, or an async one; or, when it is asked, it gives no bool.
     """
     if chosen is None or isinstance(chosen, Mapping):
         return chosen
     if not callable(chosen):
         raise FilterError(f"filter is a dict or a function of a Document, not a value of type {type(chosen).__name__}")
-    accepts = chosen
-    return lambda record: accepts(to_document(record))
+    if inspect.iscoroutinefunction(chosen) or inspect.iscoroutinefunction(type(chosen).__call__):
+        raise FilterError("filter is an async function, whose answer nobody waits for: give a plain one")
+    accepts: Callable[[Document], object] = chosen
+    return lambda record: _verdict(accepts(to_document(record)))
+
+
+def _verdict(answer: object) -> bool:
+    """What a filter says of a document, if it says it: any other object would be taken for a yes."""
+    if isinstance(answer, bool | np.bool_):
+        return bool(answer)
+    if inspect.iscoroutine(answer):
+        answer.close()
+    raise FilterError(
+        f"the filter gave a value of type {type(answer).__name__}: a function of a Document returns True or False"
+    )
 
 
 class StoreView(Mapping[str, dict[str, Any]]):

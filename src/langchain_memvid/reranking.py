@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 
-from memvid_core import InvalidInputError
+from memvid_core import InvalidInputError, run_in_thread
 
 __all__ = ["Reranker", "arerank", "check_reranker", "rerank"]
 
@@ -70,7 +69,7 @@ async def arerank(
     if isinstance(reranker, BaseDocumentCompressor):
         return list(await reranker.acompress_documents(documents, query, callbacks))
     texts = [document.page_content for document in documents]
-    scores = await asyncio.to_thread(reranker, query, texts)  # a coroutine function only makes its coroutine there
+    scores = await run_in_thread(reranker, query, texts)  # a coroutine function only makes its coroutine there
     return _ordered(documents, await scores if inspect.isawaitable(scores) else scores)
 
 

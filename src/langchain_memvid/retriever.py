@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -12,15 +13,22 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import override
 
+from langchain_memvid.opening import is_path
+from langchain_memvid.options import check_options
 from langchain_memvid.reranking import arerank, check_reranker, rerank
-from langchain_memvid.search import RetrievalMode
+from langchain_memvid.search import RetrievalMode, check_threshold
 from langchain_memvid.vectorstore import MemvidVectorStore
+from memvid_core import run_in_thread
 
 __all__ = ["MemvidRetriever"]
+
+_ASKING = ("k", "search_type", "retrieval_mode", "filter", "score_threshold", "fetch_k", "lambda_mult", "alpha")
 
 
 class MemvidRetriever(BaseRetriever):
     """Finds documents in a memory; each field can also be given to one ``invoke``.
+
+    In a coroutine, ``async with await MemvidRetriever.aopen(path=...) as retriever`` does not block the event loop.
 
     Example:
         >>> store = MemvidVectorStore.from_texts(["the wing lifts", "the engine hums"])
@@ -37,6 +45,8 @@ class MemvidRetriever(BaseRetriever):
     """A memory's file, opened for reading when there is no ``vectorstore``."""
     embedding: Any = None
     """The embedder that wrote the file at ``path``; None if that was the built-in one."""
+    timeout: float = 30.0
+    """How many seconds the store at ``path`` waits for others where it has to."""
     k: int = Field(default=4, ge=0)
     """How many documents at most."""
     search_type: Literal["similarity", "mmr", "similarity_score_threshold"] = "similarity"
@@ -60,13 +70,18 @@ class MemvidRetriever(BaseRetriever):
     @classmethod
     def _opened(cls, values: dict[str, Any]) -> dict[str, Any]:
         store, path = values.get("vectorstore"), values.get("path")
+        check_options("MemvidRetriever", values, cls.model_fields)
+        if is_path(store):
+            raise ValueError(f"{store!r} is a path, and this is the vectorstore: give path={store!r}")
+        check_threshold(values.get("score_threshold"))
         if store is None and path is None:
             raise ValueError("give a vectorstore, or the path of a memory")
         if path is None or (store is not None and store.memory.path == os.fspath(path)):  # a copy of one has both
             return values
         if store is not None:
             raise ValueError("give a vectorstore, or the path of a memory, and not both")
-        return values | {"vectorstore": MemvidVectorStore(values.get("embedding"), path=path, mode="r")}
+        options = {"timeout": values["timeout"]} if "timeout" in values else {}
+        return values | {"vectorstore": MemvidVectorStore(values.get("embedding"), path=path, mode="r", **options)}
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -78,8 +93,8 @@ class MemvidRetriever(BaseRetriever):
 
     def _asked(self, changes: dict[str, Any]) -> tuple[dict[str, Any], int, Any]:
         """What to ask the store for, how many documents to keep, and the reranker, where there is one."""
-        names = ("k", "search_type", "retrieval_mode", "filter", "score_threshold", "fetch_k", "lambda_mult", "alpha")
-        options = {name: value for name in names if (value := getattr(self, name)) is not None} | changes
+        check_options("invoke", changes, (*_ASKING, "reranker", "fusion", "recency", "verbose"))
+        options = {name: value for name in _ASKING if (value := getattr(self, name)) is not None} | changes
         reranker = options.pop("reranker", self.reranker)
         k = options["k"]
         if reranker is not None:
@@ -112,7 +127,29 @@ class MemvidRetriever(BaseRetriever):
             params["ls_embedding_provider"] = type(embeddings).__name__
         return params
 
+    @classmethod
+    async def aopen(cls, **fields: Any) -> Self:
+        """Make one without blocking the event loop; the fields are the class's."""
+        return await run_in_thread(partial(cls, **fields))
+
     def close(self) -> None:
         """Close what was opened for ``path``; a ``vectorstore`` that was given stays open."""
         if self.path is not None:
             self.vectorstore.close()
+
+    async def aclose(self) -> None:
+        """Async :meth:`close`."""
+        if self.path is not None:
+            await self.vectorstore.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, get_args
 
+import numpy as np
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 from typing_extensions import override
 
 from langchain_memvid.documents import Filter, to_document, to_where
-from memvid_core import HashingEmbedder, Hit, InvalidInputError, Memory, Record
+from langchain_memvid.options import check_options
+from langchain_memvid.sharing import is_machinery, readable
+from langchain_memvid.wording import our_words
+from memvid_core import HashingEmbedder, Hit, InvalidInputError, Memory, QueryError, Record, run_in_thread
 
-__all__ = ["RetrievalMode", "Searches", "check_mode"]
+__all__ = ["RetrievalMode", "Searches", "check_mode", "check_threshold"]
 
 RetrievalMode = Literal["dense", "hybrid", "lexical"]
 """By vector, by vector and words together, or by words."""
@@ -22,8 +26,9 @@ RetrievalMode = Literal["dense", "hybrid", "lexical"]
 Question = str | Sequence[float]
 Scored = list[tuple[Document, float]]
 
-_OF_THE_CORE = {"alpha", "fusion", "recency"}  # handed to the memory as they are
-_UNUSED = {"fetch_k", "lambda_mult", "verbose"}  # left in search_kwargs of another search_type, or by a Runnable
+_OF_THE_CORE = ("alpha", "fusion", "recency")  # handed to the memory as they are
+_UNUSED = ("fetch_k", "lambda_mult", "verbose")  # left in search_kwargs of another search_type, or by a Runnable
+_OPTIONS = ("k", "filter", "retrieval_mode", "score_threshold", *_OF_THE_CORE, *_UNUSED)
 
 
 def check_mode(mode: RetrievalMode) -> RetrievalMode:
@@ -35,6 +40,20 @@ def check_mode(mode: RetrievalMode) -> RetrievalMode:
     if mode not in get_args(RetrievalMode):
         raise InvalidInputError(f"retrieval_mode is 'dense', 'hybrid' or 'lexical', not {mode!r}")
     return mode
+
+
+def check_threshold(least: object) -> float | None:
+    """The least relevance that is asked for; None asks for none.
+
+    Raises:
+        QueryError: It is no number from 0 to 1.
+    """
+    if least is None:
+        return None
+    number = isinstance(least, int | float | np.integer | np.floating) and not isinstance(least, bool)
+    if not number or not 0 <= float(least) <= 1:  # type: ignore[arg-type]
+        raise QueryError(f"score_threshold is a number from 0 to 1, not {least!r}")
+    return float(least)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -51,15 +70,18 @@ class Asked:
 
     @property
     def lists(self) -> bool:
-        """Whether the filter is the whole question, as when a self-query found nothing but conditions in it."""
-        return isinstance(self.question, str) and not self.question.strip() and self.where is not None
+        """Whether nothing is asked, as when a self-query found nothing but conditions in a question."""
+        return isinstance(self.question, str) and not self.question.strip()
 
     def listed(self, memory: Memory) -> list[Hit]:
         """The records that match the filter, in the order they were added; each matches fully."""
+        if isinstance(self.k, bool) or not hasattr(self.k, "__index__") or self.k < 0:
+            raise QueryError(f"k is a number of documents, 0 or more, not {self.k!r}")
         if callable(self.where):
-            found = [record for record in memory if self.where(record)][: self.k]
+            accepts = self.where
+            found = list(islice((one for one in memory if not is_machinery(one) and accepts(one)), int(self.k)))
         else:
-            found = memory.select(self.where, limit=self.k)
+            found = memory.select({"$and": [readable(), self.where or {}]}, limit=self.k)
         return [Hit(record, 1.0, rank) for rank, record in enumerate(found)]
 
     def _kept(self, hits: list[Hit]) -> list[Hit]:
@@ -99,15 +121,10 @@ class Searches(VectorStore):
         mmr: Mapping[str, Any] | None = None,
         **others: Any,
     ) -> Asked:
-        unknown = others.keys() - _UNUSED - _OF_THE_CORE
-        if unknown:  # a mistyped filter that is passed over would show what it was to hide
-            raise TypeError(
-                f"unknown search option {', '.join(sorted(unknown))}: there are filter, retrieval_mode, "
-                "score_threshold, alpha, fusion, recency; for MMR fetch_k, lambda_mult"
-            )
-        mode = self._mode(isinstance(question, str), retrieval_mode)
+        check_options("a search", others, _OPTIONS)
+        mode, least = self._mode(isinstance(question, str), retrieval_mode), check_threshold(score_threshold)
         options = {name: value for name, value in others.items() if name in _OF_THE_CORE and value is not None}
-        return Asked(question, k, to_where(filter), mode, score_threshold, {**options, **(mmr or {})}, mmr is not None)
+        return Asked(question, k, to_where(filter), mode, least, {**options, **(mmr or {})}, mmr is not None)
 
     def _mode(self, has_words: bool, chosen: RetrievalMode | None) -> RetrievalMode:
         """The mode of one call: its own, else the store's, else what LangChain means by similarity: dense.
@@ -122,16 +139,18 @@ class Searches(VectorStore):
         return check_mode(mode)
 
     def _hits(self, asked: Asked) -> list[Hit]:
-        if asked.lists:
-            return asked.listed(self.memory)
-        search = self.memory.mmr if asked.diverse else self.memory.search
-        return search(asked.question, asked.k, asked.where, asked.mode, **asked.options)
+        with our_words():
+            if asked.lists:
+                return asked.listed(self.memory)
+            search = self.memory.mmr if asked.diverse else self.memory.search
+            return search(asked.question, asked.k, asked.where, asked.mode, **asked.options)
 
     async def _ahits(self, asked: Asked) -> list[Hit]:
-        if asked.lists:
-            return await asyncio.to_thread(asked.listed, self.memory)
-        search = self.memory.ammr if asked.diverse else self.memory.asearch
-        return await search(asked.question, asked.k, asked.where, asked.mode, **asked.options)
+        with our_words():
+            if asked.lists:
+                return await run_in_thread(asked.listed, self.memory)
+            search = self.memory.ammr if asked.diverse else self.memory.asearch
+            return await search(asked.question, asked.k, asked.where, asked.mode, **asked.options)
 
     # --- similarity ---
 
@@ -195,6 +214,16 @@ class Searches(VectorStore):
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         """From a score of the store's own mode to a relevance in [0, 1]: of a cosine, what is above 0."""
         return (lambda cosine: min(max(cosine, 0.0), 1.0)) if self._mode(True, None) == "dense" else float
+
+    @override
+    def similarity_search_with_relevance_scores(self, query: str, k: int = 4, **options: Any) -> Scored:
+        """The documents with their scores in [0, 1]; ``score_threshold`` leaves out what is below it."""
+        return self._similarity_search_with_relevance_scores(query, k, **options)
+
+    @override
+    async def asimilarity_search_with_relevance_scores(self, query: str, k: int = 4, **options: Any) -> Scored:
+        """Async :meth:`similarity_search_with_relevance_scores`."""
+        return await self._asimilarity_search_with_relevance_scores(query, k, **options)
 
     @override
     def _similarity_search_with_relevance_scores(self, query: str, k: int = 4, **options: Any) -> Scored:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,17 +11,22 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from typing_extensions import override
 
+from langchain_memvid.batches import Batches
 from langchain_memvid.documents import Filter, StoreView, to_document, to_where
 from langchain_memvid.embeddings import MemvidEmbeddings, to_embeddings
+from langchain_memvid.opening import IN_RAM, OverMemory, is_path, open_memory
+from langchain_memvid.options import check_options
 from langchain_memvid.search import RetrievalMode, Searches, check_mode
-from memvid_core import InvalidInputError, Memory, MemoryNotFoundError
+from langchain_memvid.sharing import records_of_others
+from langchain_memvid.wording import our_words
+from memvid_core import InvalidInputError, Memory, MemoryNotFoundError, run_in_thread
 
 __all__ = ["MemvidVectorStore"]
 
-_IN_RAM = ":memory:"
+_ADDING = ("metadatas", "ids", "vectors", "batch_size")
 
 
-class MemvidVectorStore(Searches):
+class MemvidVectorStore(Searches, OverMemory):
     """Documents in one MP4 file, found again by meaning, by words, by filter and by id.
 
     Every search takes ``k`` and these options:
@@ -36,13 +39,20 @@ class MemvidVectorStore(Searches):
       relevance.
 
     ``…_with_score`` gives cosines, higher is better, for a dense search, and the score in [0, 1] for the others;
-    ``…_with_relevance_scores`` gives scores in [0, 1] for all. A blank query with a filter lists what matches.
+    ``…_with_relevance_scores`` gives scores in [0, 1] for all. A blank query lists what matches the filter, or all
+    documents, in the order they were added.
+
+    Give each document an id of its own, or use LangChain's ``index()``: a program that is run twice then stores each
+    document once. Without ids the second run adds them all again.
+
+    Any number of stores, threads and processes may write one file. In a coroutine,
+    ``async with await MemvidVectorStore.aopen(path=...) as store`` does not block the event loop.
 
     Args:
         embedding: A LangChain ``Embeddings``, or anything else :func:`memvid_core.as_embedder` takes; None is the
             built-in offline embedder.
         path: The MP4 file, opened if it is there and created if not; ``":memory:"`` keeps all in RAM.
-        mode: ``"a"`` to write, ``"r"`` to read beside another writer; the file must then exist.
+        mode: ``"a"`` to read and write, ``"r"`` to read; the file must then exist.
         vectors: How a new file stores vectors: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"`` (the
             default in RAM), ``"int8"`` or ``"none"``.
         codec: What a new file's pictures are: ``"pcm"`` or ``"qr"``.
@@ -50,11 +60,12 @@ class MemvidVectorStore(Searches):
         retrieval_mode: How texts are searched for when a call does not say. By default ``"dense"``, which is what
             LangChain means by similarity, and ``"hybrid"`` with the built-in embedder.
         memory: An open memory to use instead of all the above but ``retrieval_mode``; it stays open on :meth:`close`.
+        timeout: How many seconds a write waits while others write.
 
     Raises:
+        InvalidInputError: An argument that cannot be taken, as a path where the embedding goes.
         MemoryNotFoundError: The folder, or with ``mode="r"`` the file, does not exist.
         EmbedderMismatchError: Another embedder wrote the file.
-        LockedError: Another writer has it.
 
     Example:
         >>> with MemvidVectorStore(path="notes.mp4") as store:
@@ -67,26 +78,28 @@ class MemvidVectorStore(Searches):
         self,
         embedding: Embeddings | object = None,
         *,
-        path: str | os.PathLike[str] = _IN_RAM,
+        path: str | os.PathLike[str] = IN_RAM,
         mode: Literal["a", "r"] = "a",
         vectors: Literal["float16", "float32", "float64", "int8", "none"] | None = None,
         codec: str = "pcm",
         index_dir: str | os.PathLike[str] | None = None,
         retrieval_mode: RetrievalMode | None = None,
         memory: Memory | None = None,
+        timeout: float = 30.0,
     ) -> None:
-        self._owned = memory is None
+        if is_path(embedding):
+            raise InvalidInputError(f"{embedding!r} is a path, and this is the embedding: give path={embedding!r}")
         self.retrieval_mode = None if retrieval_mode is None else check_mode(retrieval_mode)
         if memory is not None:
-            if path != _IN_RAM or any(given is not None for given in (embedding, vectors, index_dir)):
+            if path != IN_RAM or any(given is not None for given in (embedding, vectors, index_dir)):
                 raise InvalidInputError("give an open memory, or an embedding and a path: the memory has its own")
-            self.memory = memory
-            return
-        embedder = embedding.embedder if isinstance(embedding, MemvidEmbeddings) else embedding
-        if path != _IN_RAM and (mode == "r" or os.path.exists(path)):
-            self.memory = Memory.open(path, mode, embedder=embedder, index_dir=index_dir)
-        else:
-            self.memory = Memory.create(path, embedder, codec, vectors, index_dir=index_dir)
+            if not isinstance(memory, Memory):
+                raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}")
+        chosen = embedding.embedder if isinstance(embedding, MemvidEmbeddings) else embedding
+        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+        opened = memory or open_memory(path, mode, chosen, codec=codec, vectors=vectors, **options)
+        self._hold(opened, owned=memory is None, retrieval_mode=self.retrieval_mode, **options)
+        self._arguments["embedding"] = self._embedder()
 
     # --- opening and closing ---
 
@@ -101,10 +114,14 @@ class MemvidVectorStore(Searches):
         ids: Iterable[str | None] | None = None,
         **options: Any,
     ) -> Self:
-        """A store with these texts in it; ``options`` are the constructor's. A file that is there is added to."""
+        """A store with these texts in it; ``options`` are the constructor's, and ``batch_size``.
+
+        A file that is there is added to; give ``ids`` to replace what an earlier run stored.
+        """
+        batch_size = options.pop("batch_size", None)
         store = cls(embedding, **options)
         try:
-            store.add_texts(texts, metadatas, ids=ids)
+            store.add_texts(texts, metadatas, ids=ids, batch_size=batch_size)
         except BaseException:
             store.close()
             raise
@@ -122,11 +139,12 @@ class MemvidVectorStore(Searches):
         **options: Any,
     ) -> Self:
         """Async :meth:`from_texts`."""
-        store = await asyncio.to_thread(cls, embedding, **options)
+        batch_size = options.pop("batch_size", None)
+        store = await cls.aopen(embedding, **options)
         try:
-            await store.aadd_texts(texts, metadatas, ids=ids)
+            await store.aadd_texts(texts, metadatas, ids=ids, batch_size=batch_size)
         except BaseException:
-            await asyncio.to_thread(store.close)
+            await store.aclose()
             raise
         return store
 
@@ -135,7 +153,7 @@ class MemvidVectorStore(Searches):
     def from_documents(
         cls, documents: Iterable[Document], embedding: Embeddings | object = None, **options: Any
     ) -> Self:
-        """A store with these documents in it; ``options`` are the constructor's. A file that is there is added to."""
+        """A store with these documents in it, as :meth:`from_texts`; documents with an ``id`` are stored once."""
         texts, metadatas, ids = _columns(documents, options.pop("ids", None))
         return cls.from_texts(texts, embedding, metadatas, ids=ids, **options)
 
@@ -169,18 +187,8 @@ class MemvidVectorStore(Searches):
             StorageError: The system refused. What was there stays.
         """
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self.memory.save(path)
-
-    def close(self) -> None:
-        """Close the memory, unless it was given open; closing twice is fine."""
-        if self._owned:
-            self.memory.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+        with our_words():
+            self.memory.save(path)
 
     def __repr__(self) -> str:
         mode = "" if self.retrieval_mode is None else f", retrieval_mode={self.retrieval_mode!r}"
@@ -207,26 +215,37 @@ class MemvidVectorStore(Searches):
         *,
         ids: Iterable[str | None] | None = None,
         vectors: Sequence[Sequence[float] | None] | None = None,
-        **others: Any,
+        batch_size: int | None = None,
+        **unknown: Any,
     ) -> list[str]:
-        """Add texts as one commit, durable on return. A known id is replaced whole; of equal ids the last one stays.
+        """Add texts, durable on return. A known id is replaced whole; of equal ids the last one stays.
 
         Args:
             texts: The texts.
             metadatas: A dict a text.
             ids: An id a text; where one is None, a new one is made.
             vectors: A vector a text, instead of embedding them.
-            others: What LangChain hands on for other stores, such as ``batch_size``; passed over.
+            batch_size: How many texts are embedded and committed at a time; None is all of them, as one commit.
+            unknown: Refused.
 
         Returns:
             The ids, in order.
 
         Raises:
-            InvalidInputError: Lengths differ, or something cannot be stored. Nothing is written.
-            TypeError: An option that is nearly one of these. Nothing is written.
+            InvalidInputError: Lengths differ, or something cannot be stored.
+            EmbeddingError: The embedder failed.
+            UnknownOptionError: An option that is none of these. Nothing is written.
+
+        What was raised is of the batch that failed: those before it stay, and the message says how many texts that are.
+        With ids of their own all of them can be added again. Without ``batch_size`` nothing is written.
         """
-        _check_names(others)
-        return self.memory.add(texts, metadatas, ids, vectors)
+        check_options("add_texts", unknown, _ADDING)
+        batches = Batches.of(texts, metadatas, ids, vectors, batch_size)
+        with our_words():
+            for batch in batches:
+                with batches.told():
+                    batches.stored += self.memory.add(*batch)
+        return batches.stored
 
     @override
     async def aadd_texts(
@@ -236,10 +255,16 @@ class MemvidVectorStore(Searches):
         *,
         ids: Iterable[str | None] | None = None,
         vectors: Sequence[Sequence[float] | None] | None = None,
-        **others: Any,
+        batch_size: int | None = None,
+        **unknown: Any,
     ) -> list[str]:
-        _check_names(others)
-        return await self.memory.aadd(texts, metadatas, ids, vectors)
+        check_options("aadd_texts", unknown, _ADDING)
+        batches = Batches.of(texts, metadatas, ids, vectors, batch_size)
+        with our_words():
+            for batch in batches:
+                with batches.told():
+                    batches.stored += await self.memory.aadd(*batch)
+        return batches.stored
 
     @override
     def add_documents(
@@ -258,54 +283,55 @@ class MemvidVectorStore(Searches):
 
     @override
     def delete(self, ids: Iterable[str] | None = None, *, filter: Filter | None = None, **unknown: Any) -> bool:
-        """Delete by id, by filter, or what both name. With neither, delete all, as LangChain's contract says.
+        """Delete by id, by filter, or what both name. With neither, delete all documents, as LangChain's contract says.
 
-        An empty list deletes nothing, and an empty filter alone raises ``InvalidInputError``. Until the memory is
-        compacted, ``Memory.open(path, as_of=…)`` shows the past.
+        Without ids, what agents, savers, stores and chat stores keep in the same memory is not touched. An empty list
+        deletes nothing, and an empty filter alone raises ``InvalidInputError``. Until the memory is compacted,
+        ``Memory.open(path, as_of=…)`` shows the past.
 
         Returns:
             True: ids that are not there are passed over, and a real failure raises.
+
+        Raises:
+            FilterError: The filter is wrong, or a function that gives no bool. Nothing is deleted.
+            UnknownOptionError: Another option. Nothing is deleted.
         """
-        if unknown:  # passed over, a mistyped filter would delete everything
-            raise TypeError(f"delete takes ids and filter, not {', '.join(sorted(unknown))}")
+        check_options("delete", unknown, ("ids", "filter"))
         where = to_where(filter)
-        if ids is None and where is None:
-            self.memory.clear()
-            return True
-        chosen = None if ids is None else _several(ids)
-        if callable(where):
-            records = self.memory if chosen is None else self.memory.get(chosen)
-            self.memory.delete([record.id for record in records if where(record)])
-        else:
-            self.memory.delete(chosen, where=where)
+        if isinstance(where, Mapping) and not where and ids is None:
+            raise InvalidInputError(
+                "say what to delete: ids, filter=, or neither of them to clear the store of every document"
+            )
+        with our_words(), self.memory.exclusive():  # what is read here is still true when it is deleted
+            if ids is None:
+                others = records_of_others(self.memory)
+                names = [one.id for one in self.memory if where(one)] if callable(where) else self.memory.ids(where)
+                self.memory.delete([name for name in names if name not in others])
+            elif callable(where):
+                self.memory.delete([one.id for one in self.memory.get(_several(ids)) if where(one)])
+            else:
+                self.memory.delete(_several(ids), where=where)
         return True
 
     @override
     async def adelete(self, ids: Iterable[str] | None = None, **options: Any) -> bool:
-        return await asyncio.to_thread(self.delete, ids, **options)
+        return await self._written(self.delete, ids, **options)
 
     # --- reading ---
 
     @override
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        return [to_document(record) for record in self.memory.get(_several(ids))]
+        with our_words():
+            return [to_document(record) for record in self.memory.get(_several(ids))]
 
     @override
     async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        return [to_document(record) for record in await self.memory.aget(_several(ids))]
+        return await run_in_thread(self.get_by_ids, ids)
 
 
 def _several(ids: Iterable[str]) -> list[str]:
     """The ids as a list; one ``str`` is one id, and not its letters."""
     return [ids] if isinstance(ids, str) else list(ids)
-
-
-def _check_names(options: Mapping[str, Any]) -> None:
-    """Raise for a slip of the pen, which would lose metadata, ids or vectors without a word."""
-    for name in options:
-        near = difflib.get_close_matches(name, ("metadatas", "ids", "vectors"), n=1, cutoff=0.75)
-        if near:
-            raise TypeError(f"there is no option {name!r}; did you mean {near[0]!r}?")
 
 
 def _columns(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.bridge.pydantic import PrivateAttr
@@ -15,8 +13,9 @@ from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, Messag
 from typing_extensions import override
 
 from llama_index_memvid.messages import message_of, text_of, what_else
-from llama_index_memvid.opening import IN_RAM, open_memory
-from memvid_core import InvalidInputError, Memory, Record
+from llama_index_memvid.opening import IN_RAM, OverMemory, memory_of, mode_of
+from llama_index_memvid.wording import our_words
+from memvid_core import InvalidInputError, Memory, Record, WriterThread, run_in_thread
 
 __all__ = ["MemvidChatStore"]
 
@@ -25,7 +24,7 @@ T = TypeVar("T")
 _KEY, _CHAT = "llama_index", "llama_index.chat"
 
 
-class MemvidChatStore(AsyncDBChatStore):
+class MemvidChatStore(OverMemory, AsyncDBChatStore):
     """Conversations in one MP4 file, for the ``chat_store`` of LlamaIndex's ``Memory``.
 
     Each message is a record: its text is the message's words, its metadata under ``llama_index.chat`` the
@@ -34,16 +33,22 @@ class MemvidChatStore(AsyncDBChatStore):
 
     Args:
         path: The MP4 file, opened if it is there and created if not; by default all is kept in RAM.
-        mode: ``"a"`` to write, ``"r"`` to read beside another writer.
+        mode: ``"a"`` to read and write, ``"r"`` to read; the file must then exist.
         memory: An open memory to use instead, which may hold other things too; it stays open on :meth:`close`.
+        index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
+        timeout: How many seconds a write waits while others write.
+
+    Any number of stores, threads and processes may write one file. In a coroutine,
+    ``async with await MemvidChatStore.aopen("chat.mp4") as store`` does not block the event loop.
 
     Raises:
-        LockedError: Another writer has the file.
+        MemoryNotFoundError: The folder, or with ``mode="r"`` the file, does not exist.
         InvalidInputError: What a method was given is not what it takes, as a key that is no string. Nothing is written.
         MetadataError: A message cannot be stored. Nothing is written.
 
     Example:
         >>> store = MemvidChatStore()
+        >>> import asyncio
         >>> asyncio.run(store.add_message("a talk", ChatMessage("Wings lift.")))
         >>> asyncio.run(store.get_messages("a talk"))[0].content
         'Wings lift.'
@@ -54,7 +59,8 @@ class MemvidChatStore(AsyncDBChatStore):
 
     _memory: Memory = PrivateAttr()
     _owned: bool = PrivateAttr(default=True)
-    _writing: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+    _reopening: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _thread: WriterThread = PrivateAttr(default_factory=WriterThread)
     _last: int = PrivateAttr(default=0)
 
     def __init__(
@@ -63,36 +69,20 @@ class MemvidChatStore(AsyncDBChatStore):
         *,
         mode: Literal["a", "r"] = "a",
         memory: Memory | None = None,
+        index_dir: str | os.PathLike[str] | None = None,
+        timeout: float = 30.0,
     ) -> None:
-        if memory is not None and path != IN_RAM:
-            raise InvalidInputError("give an open memory or a path, and not both")
-        if memory is not None and not isinstance(memory, Memory):
-            raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}")
-        opened = open_memory(path, mode) if memory is None else memory
-        super().__init__(path=opened.path, mode=mode)  # type: ignore[call-arg]
+        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+        opened = memory_of(memory, path, mode, "given" if memory is None else None, **options)  # it needs no vectors
+        super().__init__(path=opened.path, mode=mode if memory is None else mode_of(memory))  # type: ignore[call-arg]
         self._memory = opened
         self._owned = memory is None
+        self._reopening = options
 
     @classmethod
     @override
     def class_name(cls) -> str:
         return "MemvidChatStore"
-
-    @property
-    def memory(self) -> Memory:
-        """The memory underneath."""
-        return self._memory
-
-    def close(self) -> None:
-        """Close the memory, unless it was given open; closing twice is fine."""
-        if self._owned:
-            self._memory.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     # --- the ten methods; each waits for the disk in a thread ---
 
@@ -106,12 +96,12 @@ class MemvidChatStore(AsyncDBChatStore):
     ) -> list[ChatMessage]:
         """The messages of a conversation, oldest first; ``status=None`` is all of them."""
         first, count = _count(offset or 0, "offset"), None if limit is None else _count(limit, "limit")
-        found = await asyncio.to_thread(self._records, key, status)
+        found = await run_in_thread(self._records, key, status)
         return [_message(record) for record in found[first : None if count is None else first + count]]
 
     @override
     async def count_messages(self, key: str, status: MessageStatus | None = MessageStatus.ACTIVE) -> int:
-        return len(await asyncio.to_thread(self._records, key, status))
+        return len(await run_in_thread(self._records, key, status))
 
     @override
     async def add_message(self, key: str, message: ChatMessage, status: MessageStatus = MessageStatus.ACTIVE) -> None:
@@ -129,11 +119,8 @@ class MemvidChatStore(AsyncDBChatStore):
     ) -> None:
         """Put these messages in place of all that the conversation had."""
 
-        def put() -> None:  # new ones take the places of old ones, so that most often it is one commit
-            old = [record.id for record in self._records(key, None)]
-            self._add(key, messages, status, old)
-            if len(old) > len(messages):
-                self._memory.delete(old[len(messages) :])
+        def put() -> None:
+            self._add(key, messages, status, [record.id for record in self._records(key, None)])
 
         await self._write(put)
 
@@ -171,20 +158,22 @@ class MemvidChatStore(AsyncDBChatStore):
     @override
     async def get_keys(self) -> list[str]:
         """The keys of all conversations, the one begun first first."""
-        found = await asyncio.to_thread(self._memory.select, {f"{_CHAT}.key": {"$type": "string"}})
+        with our_words():
+            found = await run_in_thread(self._memory.select, {f"{_CHAT}.key": {"$type": "string"}})
         return list(dict.fromkeys(_chat(record)["key"] for record in sorted(found, key=_time)))
 
     # --- what they stand on ---
 
     async def _write(self, work: Callable[[], T]) -> T:
-        def locked() -> T:
-            with self._writing:
+        def alone() -> T:
+            with our_words(), self._memory.exclusive():  # what is read here is still true when it is written
                 return work()
 
-        return await asyncio.to_thread(locked)
+        return await self._written(alone)
 
     def _records(self, key: str, status: MessageStatus | None) -> list[Record]:
-        return sorted(self._memory.select(_where(key, status)), key=_time)
+        with our_words():
+            return sorted(self._memory.select(_where(key, status)), key=_time)
 
     def _oldest(self, key: str, n: int) -> list[Record]:
         if type(n) is not int:
@@ -198,10 +187,12 @@ class MemvidChatStore(AsyncDBChatStore):
             for message, now in zip(_all_messages(messages), self._times(len(messages)), strict=True)
         ]
         chosen = [*ids[: len(messages)], *[None] * (len(messages) - len(ids))]
-        self._put([text_of(message) for message in messages], metadata, chosen)
+        self._put([text_of(message) for message in messages], metadata, chosen, ids[len(messages) :])
 
-    def _put(self, texts: list[str], metadata: list[dict[str, Any]], ids: Sequence[str | None]) -> None:
-        self._memory.add(texts, metadata, ids, [None] * len(texts))
+    def _put(
+        self, texts: list[str], metadata: list[dict[str, Any]], ids: Sequence[str | None], gone: Sequence[str] = ()
+    ) -> None:
+        self._memory.add(texts, metadata, ids, [None] * len(texts), delete=gone)
 
     def _times(self, count: int) -> range:
         """One time a message, each later than all before it."""

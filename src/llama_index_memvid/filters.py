@@ -48,7 +48,14 @@ def to_where(filters: MetadataFilters | None) -> Where:
         >>> to_where(MetadataFilters(filters=[MetadataFilter(key="page", value=3, operator=FilterOperator.GTE)]))
         {'$and': [{'page': {'$gte': 3}}]}
     """
-    if filters is None or not filters.filters:
+    if filters is None:
+        return {}
+    if not isinstance(filters, MetadataFilters):
+        raise FilterError(
+            f"filters is a MetadataFilters, not a value of type {type(filters).__name__}; a dict of the filter "
+            "language goes into where, as in vector_store_kwargs={'where': ...}"
+        )
+    if not filters.filters:
         return {}
     group = _GROUPS.get(filters.condition or FilterCondition.AND)
     if group is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any
@@ -32,7 +34,8 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
     """A memory block that keeps every message in a memory file and recalls those that matter to the latest ones.
 
     Messages are kept word for word, one record each, and found by meaning and by words together; no model is called
-    but the embedding model. A message that comes twice in one session is kept once.
+    but the embedding model. A message that comes twice in one session is kept once. Where several users share a file,
+    ``scope={"user": "ada"}`` keeps them apart, also with ``across_sessions``.
 
     Example:
         >>> block = MemvidMemoryBlock()
@@ -54,6 +57,10 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
     context_messages: int = Field(
         default=3, ge=1, description="How many of the latest messages to ask with; the last is also asked alone."
     )
+    scope: dict[str, str | int | float] = Field(
+        default_factory=dict,
+        description="Metadata that what is kept gets, and that what is recalled must have: whose memory it is.",
+    )
     across_sessions: bool = Field(
         default=False, description="Whether other sessions' messages are recalled too, as for one user's own file."
     )
@@ -69,6 +76,8 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
     def _one_space(cls, values: dict[str, Any]) -> dict[str, Any]:
         """What is recalled must be embedded as it was kept: the memory's own embedder goes before a new one."""
         store = values.get("vector_store")
+        if isinstance(store, str | os.PathLike):
+            raise ValueError(f"{store!r} is a path: give vector_store=MemvidVectorStore({os.fspath(store)!r})")
         own = store.embed_model if isinstance(store, MemvidVectorStore) else None
         return values if own is None else {"embed_model": own, **values}
 
@@ -80,7 +89,8 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
             return ""
         known = {text_of(message) for message in messages or []}  # what is in the context needs no recall
         scoped = session_id is not None and not self.across_sessions
-        where = {"role": {"$exists": True}, **({"session_id": {"$eq": session_id}} if scoped else {})}
+        named = {**self.scope, **({"session_id": session_id} if scoped else {})}
+        where = {"role": {"$exists": True}, **{key: {"$eq": value} for key, value in named.items()}}
         # The last message alone says best what is asked; those before it say what "it" and "there" are.
         asked = dict.fromkeys([latest[-1], "\n".join(latest)])
         questions = [question for question in asked if plain_query(question).strip()]  # quotes alone ask nothing
@@ -110,7 +120,7 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
     @override
     async def _aput(self, messages: list[ChatMessage]) -> None:
         """Keep messages, each for the session that its own ``session_id`` names."""
-        nodes = [_node(message) for message in messages if text_of(message).strip()]
+        nodes = [_node(message, self.scope) for message in messages if text_of(message).strip()]
         if not nodes:
             return
         embeddings = await self.embed_model.aget_text_embedding_batch([node.text for node in nodes])
@@ -129,9 +139,11 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
         return _SEPARATOR.join(whole) or None
 
 
-def _node(message: ChatMessage) -> TextNode:
-    """A message as a node; the same one of the same session has the same id."""
+def _node(message: ChatMessage, scope: Mapping[str, Any]) -> TextNode:
+    """A message as a node; the same one of the same scope and session has the same id."""
     session, role, text = message.additional_kwargs.get("session_id"), message.role.value, text_of(message)
-    identity = hashlib.sha256("\0".join([str(session), role, text]).encode("utf-8", "surrogatepass")).hexdigest()
+    whose = [json.dumps(scope, sort_keys=True)] if scope else []
+    named = "\0".join([*whose, str(session), role, text])
+    identity = hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return TextNode(id_=identity[:32], text=text, metadata={"session_id": session, "role": role, "time": now})
+    return TextNode(id_=identity[:32], text=text, metadata={**scope, "session_id": session, "role": role, "time": now})

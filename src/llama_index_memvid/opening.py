@@ -1,31 +1,168 @@
-"""Opening the memory under a store."""
+"""Opening the memory under a store, and what every store can do: be closed, entered, copied and pickled."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from llama_index_memvid.embedding import MemvidEmbedding
-from memvid_core import Memory
+from llama_index_memvid.wording import our_words
+from memvid_core import (
+    HashingEmbedder,
+    InvalidInputError,
+    LockedError,
+    Memory,
+    MemoryExistsError,
+    MemoryNotFoundError,
+    ReadOnlyError,
+    WriterThread,
+    run_in_thread,
+)
 
-__all__ = ["IN_RAM", "open_memory"]
+__all__ = ["IN_RAM", "OverMemory", "StrPath", "embedder_of", "memory_of", "mode_of"]
+
+T = TypeVar("T")
+StrPath = str | os.PathLike[str]
 
 IN_RAM = ":memory:"
 
 
-def open_memory(
-    path: str | os.PathLike[str], mode: Literal["a", "r"], embedder: object = None, **options: Any
+def memory_of(
+    memory: Memory | None, path: StrPath, mode: Literal["a", "r"], embedder: object = None, **options: Any
 ) -> Memory:
-    """The memory at ``path``, created if it is to be written and is not there.
+    """The memory that was given, or the one at ``path``, created if it is to be written and is not there.
 
     Args:
+        memory: An open memory, or None.
         path: The MP4 file, or ``":memory:"``.
         mode: ``"a"`` to write, ``"r"`` to read.
         embedder: Anything ``memvid_core.as_embedder`` takes. None opens with what the memory can find of itself, and
             creates one whose vectors all come with the nodes.
-        options: For a new memory, those of ``Memory.create``; ``index_dir`` for any.
+        options: For a new memory, ``codec`` and ``vectors``; ``index_dir`` and ``timeout`` for any.
+
+    Raises:
+        InvalidInputError: Both were given, or one of them cannot be what it is given as.
+        MemoryNotFoundError: There is no such folder; with mode ``"r"``, no such file.
+        EmbedderMismatchError: Another embedder wrote the file.
     """
+    if memory is None:
+        return _opened(path, mode, embedder, **options)
+    if path != IN_RAM or any(given is not None for given in (embedder, options.get("vectors"), options["index_dir"])):
+        raise InvalidInputError("give an open memory, or a path and its options: the memory has its own")
+    if not isinstance(memory, Memory):
+        raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}; give path=")
+    return memory
+
+
+def _opened(path: StrPath, mode: Literal["a", "r"], embedder: object, **options: Any) -> Memory:
+    _check_path(path)
+    if isinstance(embedder, os.PathLike) or (isinstance(embedder, str) and embedder.lower().endswith(".mp4")):
+        raise InvalidInputError(f"{embedder!r} is a path, and this is the embedder: give path={embedder!r}")
+    if mode not in ("a", "r"):
+        raise InvalidInputError(f"mode is 'a' to write or 'r' to read, not {mode!r}")
     chosen = embedder.embedder if isinstance(embedder, MemvidEmbedding) else embedder
-    if path != IN_RAM and (mode == "r" or os.path.exists(path)):
-        return Memory.open(path, mode, embedder=chosen, index_dir=options.get("index_dir"))
-    return Memory.create(path, "given" if chosen is None else chosen, **options)
+    shared = {name: options[name] for name in ("index_dir", "timeout")}
+    made_with = "given" if chosen is None else chosen
+    with our_words():
+        while path != IN_RAM:
+            try:
+                return Memory.open(path, mode, embedder=chosen, **shared)
+            except MemoryNotFoundError:
+                if mode == "r":
+                    raise
+            with suppress(MemoryExistsError):  # another process was faster
+                return Memory.create(path, made_with, **options)
+        return Memory.create(path, made_with, **options)
+
+
+def _check_path(path: object) -> None:
+    if isinstance(path, Memory):
+        raise InvalidInputError("an open memory was given as path: give it as memory=")
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise InvalidInputError(
+            f"path is the name of an .mp4 file, or ':memory:', not {path!r}; an embedding model goes into embedder="
+        )
+
+
+def embedder_of(memory: Memory) -> object:
+    """What to open a memory's file with once more: the built-in embedder is found in the file."""
+    return None if isinstance(memory.embedder, HashingEmbedder) else memory.embedder
+
+
+def mode_of(memory: Memory) -> Literal["a", "r"]:
+    """How a memory was opened."""
+    try:
+        with memory.exclusive(timeout=0):
+            return "a"
+    except ReadOnlyError:
+        return "r"
+    except LockedError:
+        return "a"
+
+
+class OverMemory:
+    """What every store can do: be opened without blocking, closed, entered, copied and pickled.
+
+    A copy is the same store. A pickle holds the path, and what is made of it opens the file anew.
+    """
+
+    if TYPE_CHECKING:  # what the stores bring: private attributes of a Pydantic model
+        path: str
+        mode: Literal["a", "r"]
+        _memory: Memory
+        _owned: bool
+        _reopening: dict[str, Any]
+        _thread: WriterThread
+
+    @classmethod
+    async def aopen(cls, *arguments: Any, **options: Any) -> Self:
+        """Make one without blocking the event loop; the arguments are the constructor's."""
+        return await run_in_thread(partial(cls, *arguments, **options))
+
+    @property
+    def memory(self) -> Memory:
+        """The memory underneath."""
+        return self._memory
+
+    async def _written(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """Do work that may wait for other writers in a thread of this store's own."""
+        return await self._thread.run(partial(work, *arguments, **options))
+
+    def close(self) -> None:
+        """Close the memory, unless it was given open; closing twice is fine."""
+        self._thread.close()
+        if self._owned:
+            self._memory.close()
+
+    async def aclose(self) -> None:
+        """Async :meth:`close`, after the writes that were asked for before."""
+        await self._written(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.path == IN_RAM:
+            raise InvalidInputError("a store in RAM cannot be pickled; give it a path, and the copy opens that")
+        return {"path": os.path.abspath(self.path), "mode": self.mode, **self._reopening}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]

@@ -13,7 +13,8 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 
 from llama_index_memvid.filters import both, to_where
 from llama_index_memvid.nodes import REF_DOC, to_node
-from memvid_core import DimensionError, Hit, InvalidInputError, Memory, QueryError
+from llama_index_memvid.options import check_options
+from memvid_core import DimensionError, FilterError, Hit, InvalidInputError, Memory, QueryError
 
 __all__ = ["Question", "to_result"]
 
@@ -22,7 +23,7 @@ Mode = VectorStoreQueryMode
 _BY_WORDS: Final = {Mode.SPARSE, Mode.TEXT_SEARCH}
 _BY_BOTH: Final = {Mode.HYBRID, Mode.SEMANTIC_HYBRID}
 _LEARNERS: Final = {Mode.SVM, Mode.LINEAR_REGRESSION, Mode.LOGISTIC_REGRESSION}
-_OPTIONS: Final = {"where", "mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k"}
+_OPTIONS: Final = ("where", "mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k")
 _PREFETCH: Final = (4, 20)  # candidates of MMR: so many times k, at least so many
 _RERANKED: Final = 50  # candidates of SEMANTIC_HYBRID, at least
 
@@ -51,18 +52,19 @@ class Question:
             InvalidInputError: ``mmr_prefetch_factor`` and ``mmr_prefetch_k`` at once.
             TypeError: An option that is not known.
         """
-        _check_options(options)
+        check_options("query", options, _OPTIONS)
         mode = _mode(query.mode)
         k = _count(query.similarity_top_k, "similarity_top_k")
         if mode in _BY_BOTH and query.hybrid_top_k is not None:
             k = _count(query.hybrid_top_k, "hybrid_top_k")
-        threshold = query.mmr_threshold if query.mmr_threshold is not None else options.get("mmr_threshold")
+        threshold = options.get("mmr_threshold")  # what a call says goes before what the query says, as in LlamaIndex
+        threshold = query.mmr_threshold if threshold is None else threshold
         text = query.query_str if query.query_str and query.query_str.strip() else None
         return cls(
             mode=mode,
             k=k,
             depth=max(k, _depth(mode, k, query, options)),
-            where=both(scope_of(query), to_where(query.filters), dict(options.get("where") or {})),
+            where=both(scope_of(query), to_where(query.filters), _where(options.get("where"))),
             text=text,
             embedding=query.query_embedding,
             alpha=query.alpha,
@@ -173,11 +175,10 @@ def to_result(question: Question, hits: list[Hit]) -> VectorStoreQueryResult:
     )
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
-    unknown = options.keys() - _OPTIONS
-    if unknown:  # a mistyped filter that is passed over would show what it was to hide
-        known = ", ".join(sorted(_OPTIONS))
-        raise TypeError(f"unknown query option {', '.join(sorted(unknown))}; there are {known}")
+def _where(chosen: object) -> dict[str, Any]:
+    if chosen is not None and not isinstance(chosen, Mapping):
+        raise FilterError(f"where is a dict of the filter language, not a value of type {type(chosen).__name__}")
+    return dict(chosen or {})
 
 
 def _mode(given: object) -> Mode:

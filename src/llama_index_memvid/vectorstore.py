@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,24 +21,31 @@ from typing_extensions import override
 from llama_index_memvid.embedding import to_embed_model
 from llama_index_memvid.filters import both, check_text_fields, to_where
 from llama_index_memvid.nodes import REF_DOC, to_columns, to_node
-from llama_index_memvid.opening import IN_RAM, open_memory
+from llama_index_memvid.opening import IN_RAM, OverMemory, embedder_of, memory_of, mode_of
+from llama_index_memvid.options import check_options
 from llama_index_memvid.querying import Question, scope_of, to_result
-from memvid_core import InvalidInputError, Memory, MemoryNotFoundError
+from llama_index_memvid.sharing import delete_nodes_that
+from llama_index_memvid.wording import our_words
+from memvid_core import InvalidInputError, Memory, MemoryNotFoundError, MemvidError, WriterThread, run_in_thread
 
 __all__ = ["MemvidVectorStore"]
 
 
-class MemvidVectorStore(BasePydanticVectorStore):
+class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
     """Nodes in one MP4 file, found again by meaning, by words, by filter and by id.
 
     Nodes come back whole: class, relationships, excluded keys, images. Embeddings come with :meth:`get_nodes`, and with
     a query whose ``output_fields`` name ``"embedding"``. All query modes of LlamaIndex are there; ``SPARSE`` and
     ``TEXT_SEARCH`` need no embedding. ``vector_store_kwargs`` may hold ``where`` (a dict of ``docs/filters.md``, beside
-    the filters), ``mmr_threshold``, and ``mmr_prefetch_factor`` or ``mmr_prefetch_k``.
+    the filters), ``mmr_threshold``, and ``mmr_prefetch_factor`` or ``mmr_prefetch_k``; what a call says goes before
+    what the query says.
+
+    Any number of stores, threads and processes may write one file. In a coroutine,
+    ``async with await MemvidVectorStore.aopen("notes.mp4") as store`` does not block the event loop.
 
     Args:
         path: The MP4 file, opened if it is there and created if not; by default all is kept in RAM.
-        mode: ``"a"`` to write, ``"r"`` to read beside another writer; the file must then exist.
+        mode: ``"a"`` to read and write, ``"r"`` to read; the file must then exist.
         embedder: What embeds a query that comes without an embedding: an embedding model of LlamaIndex, or anything
             else ``memvid_core.as_embedder`` takes. None is the built-in one if that wrote the file, and otherwise none:
             an index brings all embeddings itself.
@@ -48,11 +54,12 @@ class MemvidVectorStore(BasePydanticVectorStore):
         codec: What a new file's pictures are: ``"pcm"`` or ``"qr"``.
         index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
         memory: An open memory to use instead of all the above; it stays open on :meth:`close`.
+        timeout: How many seconds a write waits while others write.
 
     Raises:
+        InvalidInputError: An argument that cannot be taken, as a model where the path goes.
         MemoryNotFoundError: The folder, or with ``mode="r"`` the file, does not exist.
         EmbedderMismatchError: Another embedder wrote the file.
-        LockedError: Another writer has it.
 
     Example:
         >>> from llama_index.core.schema import TextNode
@@ -70,7 +77,7 @@ class MemvidVectorStore(BasePydanticVectorStore):
     _memory: Memory = PrivateAttr()
     _owned: bool = PrivateAttr(default=True)
     _reopening: dict[str, Any] = PrivateAttr(default_factory=dict)
-    _reads_first: bool = PrivateAttr(default=False)
+    _thread: WriterThread = PrivateAttr(default_factory=WriterThread)
 
     def __init__(
         self,
@@ -82,20 +89,15 @@ class MemvidVectorStore(BasePydanticVectorStore):
         codec: str = "pcm",
         index_dir: str | os.PathLike[str] | None = None,
         memory: Memory | None = None,
+        timeout: float = 30.0,
     ) -> None:
-        if memory is not None and (
-            path != IN_RAM or any(given is not None for given in (embedder, vectors, index_dir))
-        ):
-            raise InvalidInputError("give an open memory, or a path and its options: the memory has its own")
-        if memory is not None and not isinstance(memory, Memory):
-            raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}")
-        opened = memory
-        if opened is None:
-            opened = open_memory(path, mode, embedder, codec=codec, vectors=vectors, index_dir=index_dir)
-        super().__init__(path=opened.path, mode=mode)  # type: ignore[call-arg]
+        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+        opened = memory_of(memory, path, mode, embedder, codec=codec, vectors=vectors, **options)
+        opened_for = mode if memory is None else mode_of(memory)
+        super().__init__(path=opened.path, mode=opened_for)  # type: ignore[call-arg]
         self._memory = opened
         self._owned = memory is None
-        self._reopening = {"embedder": embedder, "index_dir": index_dir}
+        self._reopening = {"embedder": embedder if memory is None else embedder_of(memory), **options}
 
     # --- opening and closing ---
 
@@ -138,43 +140,8 @@ class MemvidVectorStore(BasePydanticVectorStore):
         """
         len(self._memory)
 
-    def close(self) -> None:
-        """Close the memory, unless it was given open; closing twice is fine."""
-        if self._owned:
-            self._memory.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"MemvidVectorStore({self._memory!r})"
-
-    def __copy__(self) -> Self:
-        return self  # one file has one writer: a copy is the same store
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return self
-
-    @override
-    def __getstate__(self) -> dict[str, Any]:
-        if self.path == IN_RAM:
-            raise InvalidInputError("a store in RAM cannot be pickled; give it a path, and the copy opens that")
-        return {"path": os.path.abspath(self.path), "mode": self.mode, **self._reopening}
-
-    @override
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        mode = state["mode"]
-        self.__init__(**{**state, "mode": "r"})  # type: ignore[misc]
-        self.mode = mode
-        self._reads_first = mode == "a"
-
-    @property
-    def memory(self) -> Memory:
-        """The memory underneath."""
-        return self._memory
 
     @property
     @override
@@ -186,75 +153,103 @@ class MemvidVectorStore(BasePydanticVectorStore):
         """The memory's embedder as an embedding model, for an index on this store; None if it has none."""
         return to_embed_model(self._memory.embedder)
 
-    def _writable(self) -> Memory:
-        """The memory to write to: what unpickling opened beside the writer is opened anew, now that it is to write."""
-        if self._reads_first:
-            opened = open_memory(self.path, "a", **self._reopening)
-            self._memory.close()
-            self._memory, self._reads_first = opened, False
-        return self._memory
-
     # --- writing ---
 
     @override
-    def add(self, nodes: Sequence[BaseNode], **_: Any) -> list[str]:
-        """Add nodes as one commit, durable on return. A known id is replaced whole; of equal ids the last one stays.
+    def add(self, nodes: Sequence[BaseNode], batch_size: int | None = None, **unknown: Any) -> list[str]:
+        """Add nodes, durable on return. A known id is replaced whole; of equal ids the last one stays.
 
         Args:
             nodes: Nodes with embeddings of one length.
+            batch_size: How many are committed at a time; None is all of them, as one commit.
+            unknown: Refused.
 
         Returns:
             Their ids, in order.
 
         Raises:
-            VectorError: A node without an embedding, or with a bad one. Nothing is written.
-            MetadataError: Metadata that cannot be stored. Nothing is written.
+            VectorError: A node without an embedding, or with a bad one.
+            MetadataError: Metadata that cannot be stored.
+            UnknownOptionError: Another option. Nothing is written.
+
+        What was raised is of the batch that failed: those before it stay, and the message says how many nodes that are.
+        Without ``batch_size`` nothing is written.
         """
-        memory = self._writable()
-        texts, metadata, ids, vectors = to_columns(list(nodes))
-        return memory.add(texts, metadata, ids, vectors)
+        check_options("add", unknown, ("batch_size",))
+        if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+            raise InvalidInputError(f"batch_size is a number of nodes, 1 or more, not {batch_size!r}")
+        columns = to_columns(list(nodes))
+        total = len(columns[0])
+        stored: list[str] = []
+        with our_words():
+            for start in range(0, total, batch_size or max(total, 1)):
+                stop = start + (batch_size or total)
+                texts, metadata, ids, vectors = (column[start:stop] for column in columns)
+                try:
+                    stored += self._memory.add(texts, metadata, ids, vectors)  # type: ignore[arg-type]
+                except MemvidError as exc:
+                    if stored:
+                        exc.args = (
+                            f"{exc.args[0]}; the first {start} of {total} nodes are stored: add nodes[{start}:] again",
+                        )
+                    raise
+        return stored if total else self._memory.add([])
 
     @override
     async def async_add(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
         """Async :meth:`add`, in a thread: the loop goes on."""
-        return await asyncio.to_thread(self.add, nodes, **options)
+        return await self._written(self.add, nodes, **options)
 
     @override
-    def delete(self, ref_doc_id: str, **_: Any) -> None:
+    def delete(self, ref_doc_id: str, **unknown: Any) -> None:
         """Delete the nodes that come from a document; one that is not known is passed over."""
+        check_options("delete", unknown, ("ref_doc_id",))
         if not isinstance(ref_doc_id, str):
             raise InvalidInputError(
                 f"ref_doc_id is a document's id, not the {type(ref_doc_id).__name__} {ref_doc_id!r}"
             )
-        self._writable().delete(where={REF_DOC: ref_doc_id})
+        with our_words():
+            self._memory.delete(where={REF_DOC: ref_doc_id})
 
     @override
     async def adelete(self, ref_doc_id: str, **options: Any) -> None:
         """Async :meth:`delete`, in a thread: the loop goes on."""
-        await asyncio.to_thread(self.delete, ref_doc_id, **options)
+        await self._written(self.delete, ref_doc_id, **options)
 
     @override
-    def delete_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **_: Any) -> None:
-        """Delete the nodes that ids and filters both name, or the one that is given; with neither, none."""
-        where = self._where(filters)
-        if node_ids is None and not where:
-            return
-        self._writable().delete(node_ids, where=where or None)
+    def delete_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **unknown: Any
+    ) -> None:
+        """Delete the nodes that ids and filters both name, or the one that is given; with neither, none.
+
+        Without ids, what agents, savers, stores and chat stores keep in the same memory is not touched.
+        """
+        check_options("delete_nodes", unknown, ("node_ids", "filters"))
+        with our_words():
+            where = self._where(filters)
+            if node_ids is not None:
+                self._memory.delete(node_ids, where=where or None)
+            elif where:
+                delete_nodes_that(self._memory, where)
 
     @override
     async def adelete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **options: Any
     ) -> None:
-        await asyncio.to_thread(self.delete_nodes, node_ids, filters, **options)
+        await self._written(self.delete_nodes, node_ids, filters, **options)
 
     @override
     def clear(self) -> None:
-        """Delete every node. Until the memory is compacted, ``Memory.open(path, as_of=…)`` shows the past."""
-        self._writable().clear()
+        """Delete every node. Until the memory is compacted, ``Memory.open(path, as_of=…)`` shows the past.
+
+        What agents, savers, stores and chat stores keep in the same memory stays.
+        """
+        with our_words():
+            delete_nodes_that(self._memory, {})
 
     @override
     async def aclear(self) -> None:
-        await asyncio.to_thread(self.clear)
+        await self._written(self.clear)
 
     # --- reading ---
 
@@ -270,7 +265,10 @@ class MemvidVectorStore(BasePydanticVectorStore):
 
         Ids that are not there are passed over.
         """
-        where = self._where(filters)
+        with our_words():
+            return self._nodes(node_ids, self._where(filters))
+
+    def _nodes(self, node_ids: list[str] | None, where: dict[str, Any]) -> list[BaseNode]:
         if node_ids is None:
             records = self._memory.select(where)
         else:
@@ -285,7 +283,7 @@ class MemvidVectorStore(BasePydanticVectorStore):
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
+        return await run_in_thread(self.get_nodes, node_ids, filters)
 
     @override
     def query(self, query: VectorStoreQuery, **options: Any) -> VectorStoreQueryResult:
@@ -309,8 +307,9 @@ class MemvidVectorStore(BasePydanticVectorStore):
         words = question.to_embed(self._memory)
         if words is not None and self._memory.embedder is not None:
             question = replace(question, embedding=await self._memory.embedder.aembed_query(words))
-        return await asyncio.to_thread(self._answer, question, query)
+        return await run_in_thread(self._answer, question, query)
 
     def _answer(self, question: Question, query: VectorStoreQuery) -> VectorStoreQueryResult:
-        check_text_fields(self._memory, query.filters, scope_of(query))
-        return to_result(question, question.hits(self._memory))
+        with our_words():
+            check_text_fields(self._memory, query.filters, scope_of(query))
+            return to_result(question, question.hits(self._memory))

@@ -60,6 +60,7 @@ if _TYPE_CHECKING:
     from memvid_core.memory import Memory
     from memvid_core.model import Commit, Damage, Hit, MemoryInfo, Recency, Record, VerifyReport
     from memvid_core.rescuing import RescueReport, rescue
+    from memvid_core.threads import WriterThread, run_in_thread
 
 __all__ = [
     "Action",
@@ -109,9 +110,11 @@ __all__ = [
     "UnsupportedFormatError",
     "VectorError",
     "VerifyReport",
+    "WriterThread",
     "as_embedder",
     "plain_query",
     "rescue",
+    "run_in_thread",
     "worded",
 ]
 
@@ -168,6 +171,8 @@ _MODULES = {
     "VerifyReport": "memvid_core.model",
     "RescueReport": "memvid_core.rescuing",
     "rescue": "memvid_core.rescuing",
+    "WriterThread": "memvid_core.threads",
+    "run_in_thread": "memvid_core.threads",
 }
 
 

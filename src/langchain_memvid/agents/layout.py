@@ -12,14 +12,14 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from langchain_memvid.opening import IN_RAM, StrPath, is_path, open_memory
+from langchain_memvid.sharing import KIND, META
 from memvid_core import InvalidInputError, Memory
 
 __all__ = ["BLOB", "CHECKPOINT", "CREATED", "EXPIRES", "FIELD", "FIELDS", "IN_RAM", "ITEM", "KIND", "META", "WRITE"]
-__all__ += ["from_text", "is_id_of", "meta_of", "open_memory", "parse_id", "record_id", "to_text"]
+__all__ += ["checked_memory", "from_text", "is_id_of", "memory_of", "meta_of", "parse_id", "record_id", "to_text"]
 
-IN_RAM: Final = ":memory:"
-META: Final = "langgraph"
-KIND, CREATED, EXPIRES, FIELDS = (f"{META}.{name}" for name in ("kind", "created_at", "expires", "fields"))
+CREATED, EXPIRES, FIELDS = (f"{META}.{name}" for name in ("created_at", "expires", "fields"))
 ITEM, FIELD, CHECKPOINT, BLOB, WRITE = "item", "field", "checkpoint", "blob", "write"
 
 # Two of these sixteen characters stand for a byte. None is part of a word, so no blob ever turns up in a search by
@@ -69,28 +69,39 @@ def from_text(text: str) -> bytes:
     return bytes.fromhex(text.translate(_BYTES))
 
 
-def open_memory(
-    path: str | os.PathLike[str],
-    mode: Literal["a", "r"],
-    embedder: object,
-    memory: Memory | None,
-    index_dir: str | os.PathLike[str] | None,
+def memory_of(
+    memory: Memory | None, path: StrPath, mode: Literal["a", "r"], embedder: object, named: str, **options: Any
 ) -> Memory:
     """The memory that was given, or the one at ``path``, created if it is to be written and is not there.
 
+    Args:
+        memory: An open memory, or None.
+        path: The MP4 file.
+        mode: ``"a"`` to write, ``"r"`` to read.
+        embedder: What a new memory is made with, and an existing one opened with.
+        named: How the caller is given an embedder, for messages.
+        options: ``index_dir`` and ``timeout``.
+
     Raises:
         InvalidInputError: Both were given, or ``memory`` is none.
-        LockedError: Another writer has the file.
     """
-    if memory is not None:
-        if path != IN_RAM or index_dir is not None:
-            raise InvalidInputError("give an open memory, or a path: the memory has its own")
-        if not isinstance(memory, Memory):
-            raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}")
-        return memory
-    if path != IN_RAM and (mode == "r" or os.path.exists(path)):
-        return Memory.open(path, mode, embedder=embedder, index_dir=index_dir)
-    return Memory.create(path, embedder, index_dir=index_dir)
+    if memory is None:
+        return open_memory(path, mode, embedder, named=named, **options)
+    if path != IN_RAM or options.get("index_dir") is not None:
+        raise InvalidInputError("give an open memory, or a path: the memory has its own")
+    return checked_memory(memory)
+
+
+def checked_memory(memory: object) -> Memory:
+    """The memory, if it is one.
+
+    Raises:
+        InvalidInputError: It is none.
+    """
+    if not isinstance(memory, Memory):
+        hint = f': Memory.open({os.fspath(memory)!r}, "a", create=True)' if is_path(memory) else ""  # type: ignore[call-overload]
+        raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}{hint}")
+    return memory
 
 
 def meta_of(metadata: Mapping[str, Any]) -> dict[str, Any]:

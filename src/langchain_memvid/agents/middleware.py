@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -13,6 +14,8 @@ from langgraph.runtime import Runtime
 from typing_extensions import override
 
 from langchain_memvid.agents.notes import Notes
+from langchain_memvid.agents.scopes import Scope, ScopeError
+from langchain_memvid.wording import our_words
 from memvid_core import Hit, InvalidInputError, Memory, plain_query
 
 __all__ = ["MemoryWarning", "MemvidMiddleware", "estimate_tokens"]
@@ -45,14 +48,16 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     Args:
         memory: An open memory; for recording, one open for writing.
         scope: Metadata that what is recorded gets, and that what is recalled must have; or a function of LangGraph's
-            ``Runtime`` that gives it, as when the user is known in its ``context``.
+            ``Runtime`` that gives it, as when the user is known in its ``context``. Give the tools the same.
+        shared: Whether documents that are nobody's are recalled too, as in :func:`create_memory_tools`.
         k: How many records to recall at most.
         budget: How many tokens the recalled text may have, heading included; 0 recalls nothing.
         count_tokens: Counts the tokens of a text; by default :func:`estimate_tokens`.
         record: Whether to record.
 
     Raises:
-        InvalidInputError: ``memory`` is none, or a number is not whole or is negative, or the scope names nobody.
+        InvalidInputError: ``memory`` is none, or a number is not whole or is negative, or the scope names nobody, or
+            is an async function. While the agent runs: the scope function failed, as without a ``context``.
 
     Example:
         >>> memory = Memory.create(":memory:")
@@ -65,7 +70,8 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self,
         memory: Memory,
         *,
-        scope: Mapping[str, Any] | Callable[[Runtime[Any]], Mapping[str, Any]] | None = None,
+        scope: Scope = None,
+        shared: bool | Mapping[str, Any] = False,
         k: int = 10,
         budget: int = 500,
         count_tokens: Callable[[str], int] = estimate_tokens,
@@ -74,16 +80,16 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         super().__init__()
         if any(type(number) is not int or number < 0 for number in (k, budget)):
             raise InvalidInputError(f"k and budget are whole numbers, 0 or more, not {k!r} and {budget!r}")
-        Notes(memory, None if callable(scope) else scope)
-        self._memory = memory
-        self._scope = scope
+        if inspect.iscoroutinefunction(count_tokens):
+            raise InvalidInputError("count_tokens is an async function, whose answer nobody waits for")
+        self._notes_of_all = Notes(memory, scope, shared=shared)
         self._k = k if budget else 0
         self._budget = budget
         self._count_tokens = count_tokens
         self._record = record
 
     def _notes(self, runtime: Runtime[Any]) -> Notes:
-        return Notes(self._memory, self._scope(runtime) if callable(self._scope) else self._scope)
+        return self._notes_of_all.within(runtime)
 
     # --- before the model is called ---
 
@@ -93,9 +99,12 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     ) -> ModelResponse[Any]:
         """Call the model with what is recalled."""
         try:
-            query = _question(request.messages)
-            hits = self._notes(request.runtime).recall(query, self._k) if self._k else []
-            request = self._reminded(request, hits)
+            with our_words():
+                query = _question(request.messages)
+                hits = self._notes(request.runtime).recall(query, self._k) if self._k else []
+                request = self._reminded(request, hits)
+        except ScopeError:  # no memory has failed: the agent was called in a way that it can never remember
+            raise
         except Exception as exc:  # an agent without its memory is better than none
             _warn("recall", exc)
         return handler(request)
@@ -106,9 +115,12 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     ) -> ModelResponse[Any]:
         """Async :meth:`wrap_model_call`."""
         try:
-            query = _question(request.messages)
-            hits = await self._notes(request.runtime).arecall(query, self._k) if self._k else []
-            request = self._reminded(request, hits)
+            with our_words():
+                query = _question(request.messages)
+                hits = await self._notes(request.runtime).arecall(query, self._k) if self._k else []
+                request = self._reminded(request, hits)
+        except ScopeError:
+            raise
         except Exception as exc:
             _warn("recall", exc)
         return await handler(request)
@@ -143,7 +155,10 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         """Record what was said since the user spoke last."""
         try:
             if self._record and (said := list(_said(state["messages"]))):
-                self._notes(runtime).save(said)
+                with our_words():
+                    self._notes(runtime).save(said)
+        except ScopeError:
+            raise
         except Exception as exc:
             _warn("record", exc)
 
@@ -152,7 +167,10 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         """Async :meth:`after_model`."""
         try:
             if self._record and (said := list(_said(state["messages"]))):
-                await self._notes(runtime).asave(said)
+                with our_words():
+                    await self._notes(runtime).asave(said)
+        except ScopeError:
+            raise
         except Exception as exc:
             _warn("record", exc)
 

@@ -1,25 +1,27 @@
-"""Notes: what an agent chose to keep, as plain records that every door of the memory reads."""
+"""Notes: what an agent chose to keep, as plain records that every part of the package reads."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
+import weakref
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from langchain_memvid.agents.layout import ITEM, KIND
-from memvid_core import Hit, InvalidInputError, Memory
+from langgraph.runtime import Runtime
+
+from langchain_memvid.agents.layout import checked_memory
+from langchain_memvid.agents.scopes import Scope, check_scope, scope_for
+from langchain_memvid.sharing import CHAT, KIND, NOTE, readable
+from memvid_core import FilterError, FittableEmbedder, Hit, Memory, WriterThread, run_in_thread
 
 __all__ = ["NOTE", "Notes"]
 
-NOTE: Final = "agent_memory"
-"""The metadata key of a note: who said it, ``"user"``, ``"assistant"``, or ``"note"`` for what was saved on purpose."""
+_OWNED: Final = (KIND, NOTE, CHAT, "session_id")
+"""Metadata of records that belong to a conversation, an agent or a namespace, and so to somebody."""
 
-
-_Prepared = tuple[list[str], list[str], list[str], list[dict[str, Any]]]
-"""The ids of all notes; and ids, texts and metadata of those that are not there yet."""
+_writers: weakref.WeakKeyDictionary[Memory, WriterThread] = weakref.WeakKeyDictionary()
 
 
 class Notes:
@@ -29,7 +31,10 @@ class Notes:
 
     Args:
         memory: An open memory.
-        scope: Metadata that every note gets, and that everything recalled must have: whose memory it is.
+        scope: Metadata that every note gets, and that everything recalled must have: whose memory it is; or a function
+            of a run's ``Runtime`` that gives it.
+        shared: Whether documents that are nobody's are recalled too: those without any key of the scope that no agent,
+            store or conversation wrote. A filter says which of them.
 
     Raises:
         InvalidInputError: ``memory`` is none; or the scope names keys of ours, or no owner, such as ``{"user": None}``.
@@ -42,43 +47,83 @@ class Notes:
         ['Ada drinks tea']
     """
 
-    def __init__(self, memory: Memory, scope: Mapping[str, Any] | None = None) -> None:
-        if not isinstance(memory, Memory):
-            raise InvalidInputError(f"give an open Memory, not a value of type {type(memory).__name__}")
-        self.memory = memory
-        self.scope = _checked(scope or {})
+    def __init__(self, memory: Memory, scope: Scope = None, *, shared: bool | Mapping[str, Any] = False) -> None:
+        if not isinstance(shared, bool | Mapping):
+            raise FilterError(f"shared is True, False or a filter such as {{'kind': 'handbook'}}, not {shared!r}")
+        check_scope(scope)
+        self.memory = checked_memory(memory)
+        self.shared = shared
+        self._scope = scope
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        """Whose notes these are; of a function that is not known before a run: :meth:`within`."""
+        return scope_for(self._scope, None)
+
+    def within(self, runtime: Runtime[Any] | None) -> Notes:
+        """The notes of one run.
+
+        Raises:
+            ScopeError: The scope function failed.
+            InvalidInputError: It names nobody.
+        """
+        if not callable(self._scope):
+            return self
+        return Notes(self.memory, scope_for(self._scope, runtime), shared=self.shared)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Notes:
+        return self
 
     def _id(self, text: str) -> str:
         named = json.dumps([self.scope, text], sort_keys=True, ensure_ascii=False, default=str)
         return f"note-{hashlib.blake2b(named.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
 
-    def _prepared(self, said: Iterable[tuple[str, str]]) -> _Prepared:
-        """The ids of all notes; and id, text and metadata of those that are not there yet."""
-        named = {self._id(text): (role, text) for role, text in said}
+    def _named(self, said: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
+        return {self._id(text): (role, text) for role, text in said}
+
+    def _new(self, named: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+        """Those that are not there yet."""
         there = set(self.memory.ids({"$id": {"$in": list(named)}})) if named else set()
-        new = {name: entry for name, entry in named.items() if name not in there}
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        metadata = [{**self.scope, NOTE: role, "created_at": now} for role, _ in new.values()]
-        return list(named), list(new), [text for _, text in new.values()], metadata
+        return {name: entry for name, entry in named.items() if name not in there}
+
+    def _store(self, named: Mapping[str, tuple[str, str]], vectors: Mapping[str, Any] | None = None) -> list[str]:
+        """Keep what is not there yet, as one commit; what is there stays as it is."""
+        with self.memory.exclusive():
+            if new := self._new(named):
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                metadata = [{**self.scope, NOTE: role, "created_at": now} for role, _ in new.values()]
+                made = [vectors[name] for name in new] if vectors is not None and new.keys() <= vectors.keys() else None
+                self.memory.add([text for _, text in new.values()], metadata, list(new), made)
+        return list(named)
 
     def save(self, said: Iterable[tuple[str, str]]) -> list[str]:
         """Keep (role, text) pairs, as one commit; returns their ids. Those that are there stay as they are."""
-        names, ids, texts, metadata = self._prepared(said)
-        if ids:
-            self.memory.add(texts, metadata, ids)
-        return names
+        return self._store(self._named(said))
 
     async def asave(self, said: Iterable[tuple[str, str]]) -> list[str]:
-        """Async :meth:`save`."""
-        names, ids, texts, metadata = await asyncio.to_thread(self._prepared, said)
-        if ids:
-            await self.memory.aadd(texts, metadata, ids)
-        return names
+        """Async :meth:`save`: the embedder is awaited, once."""
+        named, embedder = self._named(said), self.memory.embedder
+        vectors: dict[str, Any] | None = None
+        if embedder is not None and not isinstance(embedder, FittableEmbedder):
+            new = await run_in_thread(self._new, named)
+            if not new:
+                return list(named)
+            made = await embedder.aembed_documents([text for _, text in new.values()])
+            vectors = dict(zip(new, made, strict=False))
+        return await _writers.setdefault(self.memory, WriterThread()).run(self._store, named, vectors)
+
+    def _mine(self) -> list[dict[str, Any]]:
+        return [{key: {"$eq": value}} for key, value in self.scope.items()]
 
     def _readable(self) -> dict[str, Any]:
-        # Checkpoints are not for reading, and a further field of an item repeats the item.
-        equal = [{key: {"$eq": value}} for key, value in self.scope.items()]
-        return {"$and": [{KIND: {"$in": [None, ITEM]}}, *equal]}
+        if not self.scope:
+            return readable()
+        if self.shared is False:
+            return {"$and": [readable(), *self._mine()]}
+        nobodys: list[Any] = [{key: {"$exists": False}} for key in (*self.scope, *_OWNED)]
+        if isinstance(self.shared, Mapping):
+            nobodys.append(self.shared)
+        return {"$and": [readable(), {"$or": [{"$and": self._mine()}, {"$and": nobodys}]}]}
 
     def recall(self, query: str, k: int) -> list[Hit]:
         """The best ``k`` records within the scope; none for a blank query."""
@@ -88,20 +133,13 @@ class Notes:
         """Async :meth:`recall`."""
         return await self.memory.asearch(query, k, self._readable()) if query.strip() else []
 
+    def _own(self) -> dict[str, Any]:
+        return {"$and": [{NOTE: {"$exists": True}}, {KIND: {"$exists": False}}, *self._mine()]}
+
     def forget(self, name: str) -> bool:
         """Delete the note with an id; False if no note within the scope has it. Other records are not touched."""
-        return bool(self.memory.delete([name], where={"$and": [self._readable(), {NOTE: {"$exists": True}}]}))
+        return bool(self.memory.delete([name], where=self._own()))
 
-
-def _checked(scope: Mapping[Any, Any]) -> dict[str, Any]:
-    """A scope that says whose notes they are: to a filter, None would be everyone who has not said."""
-    if not isinstance(scope, Mapping):
-        raise InvalidInputError(f"a scope is a dict such as {{'user': 'ada'}}, not {scope!r}")
-    if taken := scope.keys() & {NOTE, "created_at"}:
-        raise InvalidInputError(f"the scope cannot have the keys {sorted(taken)}: notes have their own")
-    for key, value in scope.items():
-        if not isinstance(key, str) or key.startswith("$") or not isinstance(value, str | int | float):
-            raise InvalidInputError(
-                f"the scope {key!r}: {value!r} names nobody: give a str or a number under a plain key"
-            )
-    return dict(scope)
+    async def aforget(self, name: str) -> bool:
+        """Async :meth:`forget`."""
+        return bool(await self.memory.adelete([name], where=self._own()))

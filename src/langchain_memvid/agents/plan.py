@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,8 +38,10 @@ def check_keys(config: object, known: type, name: str) -> None:
     if not isinstance(config, Mapping):
         raise InvalidInputError(f"{name} is a dict with keys of {there}, not {config!r}")
     if wrong := sorted(config.keys() - set(there)):
+        near = difflib.get_close_matches(str(wrong[0]), there, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
         unknown = ", ".join(map(repr, wrong))
-        raise InvalidInputError(f"{name} has no key {unknown}; its keys are {', '.join(there)}")
+        raise InvalidInputError(f"{name} has no key {unknown}; its keys are {', '.join(there)}{hint}")
 
 
 class Plan:
@@ -80,7 +83,7 @@ def _check(op: Op) -> None:
     if isinstance(op, PutOp):
         _check_put(op)
     elif isinstance(op, SearchOp):
-        to_where(op.filter or {})
+        to_where({} if op.filter is None else op.filter)
         if op.query is not None and not isinstance(op.query, str):
             raise InvalidInputError(f"query is a str or None, not {op.query!r}")
     if isinstance(op, SearchOp | ListNamespacesOp):

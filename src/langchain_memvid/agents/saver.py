@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import threading
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -29,20 +29,23 @@ from langchain_memvid.agents.layout import (
     IN_RAM,
     META,
     WRITE,
+    memory_of,
     meta_of,
-    open_memory,
     parse_id,
     record_id,
 )
 from langchain_memvid.agents.threads import EMPTY, Key, Row, Threads, to_row
-from memvid_core import InvalidInputError, Memory
+from langchain_memvid.opening import OverMemory
+from langchain_memvid.wording import our_words
+from memvid_core import FilterError, InvalidInputError, Memory, run_in_thread
 
 __all__ = ["MemvidSaver"]
 
 _AT_A_TIME = 32  # checkpoints that are listed at a time
+_REMEMBERED = 1 << 14  # checkpoints that a saver knows to have been there
 
 
-class MemvidSaver(BaseCheckpointSaver[str]):
+class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
     """The state of LangGraph's threads, step by step, in one MP4 file.
 
     A checkpoint with the channels it changed is one commit, and so are the writes of a task. A channel's value is kept
@@ -51,14 +54,17 @@ class MemvidSaver(BaseCheckpointSaver[str]):
     Args:
         path: The MP4 file, opened if it is there and created if not; ``":memory:"`` keeps all in RAM.
         serde: LangGraph's serializer; it must not fall back to pickle.
-        mode: ``"a"`` to write, ``"r"`` to read beside another writer.
-        memory: An open memory to use instead of ``path``, as when a :class:`MemvidStore` shares the file; it stays open
-            on :meth:`close`.
+        mode: ``"a"`` to read and write, ``"r"`` to read.
+        memory: An open memory to use instead of ``path``; it stays open on :meth:`close`.
         index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
+        timeout: How many seconds a write waits while others write.
+
+    Any number of savers, stores, threads and processes may write one file. In a coroutine,
+    ``async with await MemvidSaver.aopen("threads.mp4") as saver`` does not block the event loop.
 
     Raises:
         InvalidInputError: Settings that contradict each other, or a serializer with pickle.
-        LockedError: Another writer has the file.
+        MemoryNotFoundError: The folder, or with ``mode="r"`` the file, does not exist.
 
     Example:
         >>> from langgraph.graph import StateGraph
@@ -81,31 +87,17 @@ class MemvidSaver(BaseCheckpointSaver[str]):
         mode: Literal["a", "r"] = "a",
         memory: Memory | None = None,
         index_dir: str | os.PathLike[str] | None = None,
+        timeout: float = 30.0,
     ) -> None:
         super().__init__(serde=serde)
         inner = getattr(self.serde, "serde", self.serde)
         if getattr(inner, "pickle_fallback", False):
             raise InvalidInputError("pickle runs code when it is read: give a serializer with pickle_fallback=False")
-        self._owned = memory is None
-        self.memory = open_memory(path, mode, "given", memory, index_dir)
-        self._lock = threading.Lock()
-
-    def close(self) -> None:
-        """Close the memory, unless it was given open; closing twice is fine."""
-        if self._owned:
-            self.memory.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await asyncio.to_thread(self.close)
+        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+        opened = memory_of(memory, path, mode, "given", "memory=", **options)
+        self._hold(opened, owned=memory is None, serde=serde, **options)
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._knowing = threading.Lock()
 
     def __repr__(self) -> str:
         return f"MemvidSaver({self.memory!r})"
@@ -127,7 +119,9 @@ class MemvidSaver(BaseCheckpointSaver[str]):
         """The checkpoint that the config names, or the thread's newest; None if there is none."""
         thread, ns, name = _names(config)
         keys = [Key(thread, ns, name)] if name else self._threads.keys([thread], ns)[:1]
-        found = self._threads.tuples(self._threads.load(keys))
+        with our_words():
+            found = self._threads.tuples(self._threads.load(keys))
+        self._remember(key.record for key in keys[: len(found)])
         return found[0]._replace(config=config) if found and name else found[0] if found else None
 
     @override
@@ -167,6 +161,8 @@ class MemvidSaver(BaseCheckpointSaver[str]):
         return keys
 
     def _page(self, keys: Sequence[Key], filter: dict[str, Any] | None, limit: int) -> Sequence[CheckpointTuple]:
+        if filter is not None and not isinstance(filter, dict):
+            raise FilterError(f"filter is a dict of what the metadata must equal, not {filter!r}")
         wanted = (filter or {}).items()
         loaded = [
             entry
@@ -200,14 +196,43 @@ class MemvidSaver(BaseCheckpointSaver[str]):
         for channel, version in new_versions.items():
             blob = {**place, "channel": channel} | ({} if channel in values else {"type": EMPTY})
             rows.append(to_row(self.serde, BLOB, (thread, ns, channel, version), values.get(channel), blob))
-        self._commit(rows)
+        with our_words(), self.memory.exclusive():
+            # What it shares with its parent is there as long as the parent is.
+            whole = parent is not None and key._replace(checkpoint=parent).record in self.memory
+            self._commit(rows if whole else [*rows, *self._lost(checkpoint, key, new_versions)])
+        self._remember([key.record])
         return key.config
+
+    def _lost(self, checkpoint: Checkpoint, key: Key, new_versions: ChannelVersions) -> Iterator[Row]:
+        """Values that this checkpoint shares with others, which were deleted together with them meanwhile."""
+        values = checkpoint["channel_values"]
+        shared = {
+            record_id(BLOB, key.thread, key.ns, channel, version): (channel, version)
+            for channel, version in checkpoint["channel_versions"].items()
+            if channel not in new_versions and channel in values
+        }
+        there = set(self.memory.ids({"$id": {"$in": list(shared)}})) if shared else set()
+        for name in shared.keys() - there:
+            channel, version = shared[name]
+            meta = {"thread": key.thread, "ns": key.ns, "channel": channel}
+            yield to_row(self.serde, BLOB, (key.thread, key.ns, channel, version), values[channel], meta)
+
+    def _remember(self, names: Iterable[str]) -> None:
+        """Note that checkpoints are there, by the ids of their records."""
+        with self._knowing:
+            for name in names:
+                self._known[name] = None
+                self._known.move_to_end(name)
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
 
     @override
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store what a task wrote on a checkpoint, as one commit; what the same task wrote before stays.
+
+        What comes for a checkpoint that this saver knew and that was deleted meanwhile is dropped.
 
         Raises:
             InvalidInputError: The config names no checkpoint.
@@ -224,8 +249,10 @@ class MemvidSaver(BaseCheckpointSaver[str]):
             noted = {**meta, "channel": channel, "index": index}
             row = to_row(self.serde, WRITE, (*key, task_id, index), value, noted)
             rows[row.id] = (index, row)
-        with self._lock:
-            there = {record.id for record in self.memory.get(list(rows))}
+        with our_words(), self.memory.exclusive():
+            if key.record in self._known and key.record not in self.memory:
+                return  # the checkpoint was deleted while the task ran: nobody would ever find its writes
+            there = set(self.memory.ids({"$id": {"$in": list(rows)}})) if rows else set()
             # Errors, interrupts and resumes have negative numbers, and do replace.
             self._commit([row for index, row in rows.values() if index < 0 or row.id not in there])
 
@@ -238,23 +265,33 @@ class MemvidSaver(BaseCheckpointSaver[str]):
     @override
     def delete_thread(self, thread_id: str) -> None:
         """Delete everything of a thread, as one commit."""
-        self.memory.delete(where=self._threads.of([str(thread_id)]))
+        self._delete_threads([str(thread_id)])
+
+    def _delete_threads(self, threads: Sequence[str]) -> None:
+        with our_words(), self.memory.exclusive():
+            self._remember(key.record for key in self._threads.keys(threads))
+            self.memory.delete(where=self._threads.of(threads))
 
     @override
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that some runs made, with their writes and with values nobody else names."""
-        with self._lock:
-            self.memory.delete(self._threads.without(self._threads.of_runs(map(str, run_ids))))
+        with our_words(), self.memory.exclusive():
+            self._delete(self._threads.of_runs(map(str, run_ids)))
+
+    def _delete(self, gone: Sequence[Key]) -> None:
+        self._remember(key.record for key in gone)
+        self.memory.delete(self._threads.without(gone))
 
     @override
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy everything of a thread to another, as one commit; what the other has besides stays."""
-        rows = []
-        for record in self.memory.select(self._threads.of([str(source_thread_id)])):
-            meta = {**meta_of(record.metadata), "thread": str(target_thread_id)}
-            name = record_id(meta["kind"], str(target_thread_id), *parse_id(meta["kind"], record.id)[1:])
-            rows.append(Row(name, record.text, {META: meta}))
-        self._commit(rows)
+        with our_words(), self.memory.exclusive():
+            rows = []
+            for record in self.memory.select(self._threads.of([str(source_thread_id)])):
+                meta = {**meta_of(record.metadata), "thread": str(target_thread_id)}
+                name = record_id(meta["kind"], str(target_thread_id), *parse_id(meta["kind"], record.id)[1:])
+                rows.append(Row(name, record.text, {META: meta}))
+            self._commit(rows)
 
     @override
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
@@ -270,13 +307,13 @@ class MemvidSaver(BaseCheckpointSaver[str]):
         """
         threads = [str(thread) for thread in thread_ids]
         if strategy == "delete":
-            self.memory.delete(where=self._threads.of(threads))
+            self._delete_threads(threads)
         elif strategy == "keep_latest":
-            with self._lock:
+            with our_words(), self.memory.exclusive():
                 keys = self._threads.keys(threads)
                 newest = {key[:2]: key for key in reversed(keys)}.values()
                 kept = {key for latest in newest for key in self._threads.needed(latest)}
-                self.memory.delete(self._threads.without([key for key in keys if key not in kept]))
+                self._delete([key for key in keys if key not in kept])
         else:
             raise InvalidInputError(f"strategy is 'keep_latest' or 'delete', not {strategy!r}")
 
@@ -284,7 +321,7 @@ class MemvidSaver(BaseCheckpointSaver[str]):
 
     @override
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return await asyncio.to_thread(self.get_tuple, config)
+        return await run_in_thread(self.get_tuple, config)
 
     @override
     async def alist(
@@ -295,10 +332,10 @@ class MemvidSaver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        listed = await asyncio.to_thread(self._listed, config, before)
+        listed = await run_in_thread(self._listed, config, before)
         left = len(listed) if limit is None else limit
         for start in range(0, len(listed), _AT_A_TIME):
-            found = await asyncio.to_thread(self._page, listed[start : start + _AT_A_TIME], filter, left)
+            found = await run_in_thread(self._page, listed[start : start + _AT_A_TIME], filter, left)
             left -= len(found)
             for entry in found:
                 yield entry
@@ -313,29 +350,29 @@ class MemvidSaver(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        return await asyncio.to_thread(self.put, config, checkpoint, metadata, new_versions)
+        return await self._written(self.put, config, checkpoint, metadata, new_versions)
 
     @override
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        await asyncio.to_thread(self.put_writes, config, writes, task_id, task_path)
+        await self._written(self.put_writes, config, writes, task_id, task_path)
 
     @override
     async def adelete_thread(self, thread_id: str) -> None:
-        await asyncio.to_thread(self.delete_thread, thread_id)
+        await self._written(self.delete_thread, thread_id)
 
     @override
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await asyncio.to_thread(self.delete_for_runs, run_ids)
+        await self._written(self.delete_for_runs, run_ids)
 
     @override
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
+        await self._written(self.copy_thread, source_thread_id, target_thread_id)
 
     @override
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        await asyncio.to_thread(lambda: self.prune(thread_ids, strategy=strategy))
+        await self._written(self.prune, thread_ids, strategy=strategy)
 
 
 def _names(config: RunnableConfig) -> tuple[str, str, str | None]:

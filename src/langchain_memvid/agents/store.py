@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from langgraph.store.base import (
     BaseStore,
@@ -34,23 +33,29 @@ from langchain_memvid.agents.layout import (
     ITEM,
     KIND,
     is_id_of,
-    open_memory,
+    memory_of,
     parse_id,
 )
 from langchain_memvid.agents.plan import Plan, check_keys
+from langchain_memvid.opening import OverMemory
+from langchain_memvid.wording import our_words
 from memvid_core import (
     DimensionError,
     Embedder,
     HashingEmbedder,
     Hit,
     InvalidInputError,
+    LockedError,
     Memory,
     ReadOnlyError,
     Record,
     plain_query,
+    run_in_thread,
 )
 
 __all__ = ["MemvidStore"]
+
+_EMBEDDER = "index={'embed': ...}"  # how a store is given one
 
 
 @dataclass
@@ -61,7 +66,7 @@ class Embedded:
     texts: dict[str, Any] = field(default_factory=dict)
 
 
-class MemvidStore(BaseStore):
+class MemvidStore(BaseStore, OverMemory):
     """Facts that outlive a conversation, in one MP4 file: LangGraph's ``BaseStore``.
 
     All puts and deletes of one batch are one commit. Items come in the order they were created, or, for a query, best
@@ -78,15 +83,18 @@ class MemvidStore(BaseStore):
             ``omit_expired`` is False; :meth:`sweep_ttl` deletes them, and so does a write when
             ``sweep_interval_minutes`` have passed. Reading an item starts its time anew, but is written down only when
             a tenth of it has passed.
-        mode: ``"a"`` to write, ``"r"`` to read beside another writer.
-        memory: An open memory to use instead of ``path``, as when a :class:`MemvidSaver` shares the file; it stays open
-            on :meth:`close`.
+        mode: ``"a"`` to read and write, ``"r"`` to read.
+        memory: An open memory to use instead of ``path``; it stays open on :meth:`close`.
         index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
+        timeout: How many seconds a write waits while others write.
+
+    Any number of stores, savers, threads and processes may write one file. In a coroutine,
+    ``async with await MemvidStore.aopen("facts.mp4") as store`` does not block the event loop.
 
     Raises:
         InvalidInputError: Settings that contradict each other.
+        MemoryNotFoundError: The folder, or with ``mode="r"`` the file, does not exist.
         EmbedderMismatchError: Another embedder wrote the file.
-        LockedError: Another writer has it.
 
     Example:
         >>> with MemvidStore("facts.mp4") as store:
@@ -106,10 +114,11 @@ class MemvidStore(BaseStore):
         mode: Literal["a", "r"] = "a",
         memory: Memory | None = None,
         index_dir: str | os.PathLike[str] | None = None,
+        timeout: float = 30.0,
     ) -> None:
         config: IndexConfig = {} if index is None or index is False else index
         check_keys(config, IndexConfig, "index")
-        check_keys(ttl or {}, TTLConfig, "ttl")
+        check_keys({} if ttl is None else ttl, TTLConfig, "ttl")
         embed = config.get("embed")
         if memory is not None and embed is not None:
             raise InvalidInputError("give an open memory, or what embeds: the memory has its own embedder")
@@ -117,22 +126,14 @@ class MemvidStore(BaseStore):
         self._lifetimes = _Lifetimes(ttl or {})
         self._fields = None if index is False else list(config.get("fields") or ["$"])
         self._dimension = config.get("dims")
-        self._owned = memory is None
-        embedder = "given" if index is False else None if embed is None else ensure_embeddings(embed)
-        self.memory = open_memory(path, mode, embedder, memory, index_dir)
-        self._lock = threading.Lock()
+        known = embed is None or isinstance(embed, Embedder)
+        embedder = "given" if index is False else embed if known else ensure_embeddings(embed)
+        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+        opened = memory_of(memory, path, mode, embedder, _EMBEDDER, **options)
+        self._hold(opened, owned=memory is None, index=index, ttl=ttl, **options)
+        if memory is not None and index is not False and (made := self._embedder()) is not None:
+            self._arguments["index"] = {**config, "embed": made}
         self._last = utc_now()
-
-    def close(self) -> None:
-        """Close the memory, unless it was given open; closing twice is fine."""
-        if self._owned:
-            self.memory.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"MemvidStore({self.memory!r})"
@@ -148,24 +149,29 @@ class MemvidStore(BaseStore):
             InvalidInputError: A value, filter or ttl that cannot be taken. Nothing is written.
         """
         plan, vectors = Plan(ops, self._fields), Embedded()
-        if (embedder := self._embedder(plan)) is not None:
+        if (embedder := self._embedder_for(plan)) is not None:
             vectors.queries = {query: embedder.embed_query(query) for query in plan.queries}
             if plan.texts:
                 vectors.texts = self._by_text(plan.texts, embedder.embed_documents(plan.texts))
-        return self._run(plan, vectors)
+        results, stale = self._read(plan, vectors)
+        self._write(plan, vectors, stale)
+        return results
 
     @override
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Async :meth:`batch`: the embedder is awaited, everything else runs in a thread."""
         plan, vectors = Plan(ops, self._fields), Embedded()
-        if (embedder := self._embedder(plan)) is not None:
+        if (embedder := self._embedder_for(plan)) is not None:
             found = await asyncio.gather(*(embedder.aembed_query(query) for query in plan.queries))
             vectors.queries = dict(zip(plan.queries, found, strict=True))
             if plan.texts:
                 vectors.texts = self._by_text(plan.texts, await embedder.aembed_documents(plan.texts))
-        return await asyncio.to_thread(self._run, plan, vectors)
+        results, stale = await run_in_thread(self._read, plan, vectors)
+        if plan.puts or stale:
+            await self._written(self._write, plan, vectors, stale)
+        return results
 
-    def _embedder(self, plan: Plan) -> Embedder | None:
+    def _embedder_for(self, plan: Plan) -> Embedder | None:
         embedder = self.memory.embedder
         if embedder is None and plan.texts:
             raise InvalidInputError(
@@ -181,8 +187,12 @@ class MemvidStore(BaseStore):
             )
         return dict(zip(texts, matrix, strict=False))  # an embedder that gave nothing leaves the items without
 
-    def _run(self, plan: Plan, vectors: Embedded) -> list[Result]:
-        """Everything but the embedding: reads, then one commit."""
+    def _read(self, plan: Plan, vectors: Embedded) -> tuple[list[Result], list[str]]:
+        """The answers, and the ids of the items that a reading gives a new time."""
+        with our_words(_EMBEDDER):
+            return self._answers(plan, vectors)
+
+    def _answers(self, plan: Plan, vectors: Embedded) -> tuple[list[Result], list[str]]:
         now = utc_now().timestamp()
         results: list[Result] = [None] * len(plan.ops)
         touched: dict[str, Stored] = {}
@@ -197,8 +207,7 @@ class MemvidStore(BaseStore):
                 touched |= {found.id: found for found, _ in items} if op.refresh_ttl else {}
             elif isinstance(op, ListNamespacesOp):
                 results[place] = self._namespaces(op, now)
-        self._write(plan, vectors, [name for name, found in touched.items() if found.is_stale(now)])
-        return results
+        return results, [name for name, found in touched.items() if found.is_stale(now)]
 
     # --- reading ---
 
@@ -264,24 +273,27 @@ class MemvidStore(BaseStore):
         """Puts, deletes, times begun anew and what is swept, as one commit."""
         if not plan.puts and not touched:
             return
-        with self._lock:
-            rows = _Rows()
-            before = {record.id: record for record in self.memory.get(list(dict.fromkeys([*plan.puts, *touched])))}
-            for name, record in before.items():
-                if name not in plan.puts:
-                    self._refresh(rows, record)
-            for name, op in plan.puts.items():
-                old = Stored.of(before[name]) if name in before else None
-                rows.gone += [] if old is None else old.ids
-                if op.value is not None:
-                    self._put(rows, op, old, plan.texts_of[name], vectors.texts)
-            if plan.puts and self._lifetimes.sweep_is_due():
-                rows.gone += self._expired()
-            try:
-                rows.commit(self.memory)
-            except ReadOnlyError:
-                if plan.puts:  # a reader's reading cannot be written down
-                    raise
+        try:
+            with our_words(_EMBEDDER), self.memory.exclusive():  # what is read here is still true when it is written
+                self._rows(plan, vectors, touched).commit(self.memory)
+        except (ReadOnlyError, LockedError):
+            if plan.puts:  # an answer does not depend on its time being written down
+                raise
+
+    def _rows(self, plan: Plan, vectors: Embedded, touched: list[str]) -> _Rows:
+        rows = _Rows()
+        before = {record.id: record for record in self.memory.get(list(dict.fromkeys([*plan.puts, *touched])))}
+        for name, record in before.items():
+            if name not in plan.puts:
+                self._refresh(rows, record)
+        for name, op in plan.puts.items():
+            old = Stored.of(before[name]) if name in before else None
+            rows.gone += [] if old is None else old.ids
+            if op.value is not None:
+                self._put(rows, op, old, plan.texts_of[name], vectors.texts)
+        if plan.puts and self._lifetimes.sweep_is_due():
+            rows.gone += self._expired()
+        return rows
 
     def _put(self, rows: _Rows, op: PutOp, old: Stored | None, texts: list[str], vectors: dict[str, Any]) -> None:
         # Each put has a time of its own, later than all before it: the order of creation is an order.
@@ -298,11 +310,11 @@ class MemvidStore(BaseStore):
 
     def _refresh(self, rows: _Rows, record: Record) -> None:
         found = Stored.of(record)
-        if found is None or found.ttl is None:  # another thread has put it anew meanwhile
+        if found is None or not found.is_stale(utc_now().timestamp()):  # it was put or read by others meanwhile
             return
         texts = [part.text for part in self.memory.get(found.ids)]
         kept = self.memory.vectors(found.ids)
-        again = replace(found, expires=utc_now().timestamp() + 60 * found.ttl)
+        again = replace(found, expires=utc_now().timestamp() + 60 * (found.ttl or 0))
         rows.add(again, texts, [kept.get(name) for name in found.ids])
 
     def _expired(self) -> list[str]:
@@ -312,7 +324,7 @@ class MemvidStore(BaseStore):
 
     def sweep_ttl(self) -> int:
         """Delete what has expired, as one commit; returns how many items that were."""
-        with self._lock:
+        with our_words(_EMBEDDER), self.memory.exclusive():
             gone = self._expired()
             if gone:
                 self.memory.delete(gone)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.tools import BaseTool, ToolException
+from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import override
 
 from langchain_memvid.agents.notes import Notes
+from langchain_memvid.agents.scopes import Scope, current_runtime
 from langchain_memvid.documents import to_document
+from langchain_memvid.wording import our_words
 from memvid_core import Hit, Memory
 
 __all__ = ["ForgetMemory", "SaveMemory", "SearchMemory", "create_memory_tools"]
@@ -32,12 +35,23 @@ class _ForgetInput(BaseModel):
 
 
 class _MemoryTool(BaseTool):
-    """A tool over an agent's notes; what it cannot take is told to the model, which can mend it."""
+    """A tool over an agent's notes; what fails is told to the model, which can mend it or do without."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
     notes: Notes
     """Where it works."""
     handle_tool_error: Any = True
+
+    @contextmanager
+    def _working(self, what: str) -> Iterator[Notes]:
+        """The notes of the run that this is called in; whatever fails, the run goes on."""
+        try:
+            with our_words():
+                yield self.notes.within(current_runtime())
+        except (ToolException, GraphBubbleUp):
+            raise
+        except Exception as exc:
+            raise ToolException(f"Could not {what}: {type(exc).__name__}: {exc}") from exc
 
 
 class SaveMemory(_MemoryTool):
@@ -52,11 +66,13 @@ class SaveMemory(_MemoryTool):
 
     @override
     def _run(self, text: str) -> str:
-        return f"Saved as [{self.notes.save([_note(text)])[0]}]."
+        with self._working("save it") as notes:
+            return f"Saved as [{notes.save([_note(text)])[0]}]."
 
     @override
     async def _arun(self, text: str) -> str:
-        return f"Saved as [{(await self.notes.asave([_note(text)]))[0]}]."
+        with self._working("save it") as notes:
+            return f"Saved as [{(await notes.asave([_note(text)]))[0]}]."
 
 
 class SearchMemory(_MemoryTool):
@@ -71,11 +87,13 @@ class SearchMemory(_MemoryTool):
 
     @override
     def _run(self, query: str, k: int = 5) -> tuple[str, list[Document]]:
-        return _told(self.notes.recall(query, k))
+        with self._working("search") as notes:
+            return _told(notes.recall(query, k))
 
     @override
     async def _arun(self, query: str, k: int = 5) -> tuple[str, list[Document]]:
-        return _told(await self.notes.arecall(query, k))
+        with self._working("search") as notes:
+            return _told(await notes.arecall(query, k))
 
 
 class ForgetMemory(_MemoryTool):
@@ -87,11 +105,24 @@ class ForgetMemory(_MemoryTool):
 
     @override
     def _run(self, id: str) -> str:
-        return f"Forgot [{id}]." if self.notes.forget(id) else f"There is no memory with the id [{id}]."
+        name = _bare(id)
+        with self._working("forget it") as notes:
+            return _gone(name, found=notes.forget(name))
 
     @override
     async def _arun(self, id: str) -> str:
-        return await asyncio.to_thread(self._run, id)
+        name = _bare(id)
+        with self._working("forget it") as notes:
+            return _gone(name, found=await notes.aforget(name))
+
+
+def _bare(name: str) -> str:
+    """The id, as it is or as it is shown: in brackets, perhaps in quotes."""
+    return name.strip(" \t\n[]`'\"")
+
+
+def _gone(name: str, *, found: bool) -> str:
+    return f"Forgot [{name}]." if found else f"There is no memory with the id [{name}]."
 
 
 def _note(text: str) -> tuple[str, str]:
@@ -105,20 +136,27 @@ def _told(hits: list[Hit]) -> tuple[str, list[Document]]:
     return "\n".join(lines) or "Nothing found.", [to_document(hit.record) for hit in hits]
 
 
-def create_memory_tools(memory: Memory, *, scope: Mapping[str, Any] | None = None) -> list[BaseTool]:
+def create_memory_tools(
+    memory: Memory, *, scope: Scope = None, shared: bool | Mapping[str, Any] = False
+) -> list[BaseTool]:
     """Tools for an agent to save, search and forget: ``save_memory``, ``search_memory``, ``forget_memory``.
 
-    Search sees all that is in the memory, documents too; forget deletes only what was saved by an agent.
+    Without a scope, search sees all that is in the memory, documents too; forget deletes only what was saved by an
+    agent. What fails, as when the embedder's server refuses, is a message to the model and never the end of a run.
 
     Args:
         memory: A memory open for writing.
-        scope: Metadata that what is saved gets, and that what is found must have, such as ``{"user": "ada"}``.
+        scope: Metadata that what is saved gets, and that what is found or forgotten must have, such as
+            ``{"user": "ada"}``; or a function of LangGraph's ``Runtime`` that gives it:
+            ``lambda runtime: {"user": runtime.context["user"]}``. Give a :class:`MemvidMiddleware` the same.
+        shared: Whether documents that are nobody's are found too: those that have none of the scope's keys and that no
+            agent, store or conversation wrote. A filter says which of them, such as ``{"kind": "handbook"}``.
 
     Returns:
         The three tools, each with a sync and an async form.
 
     Raises:
-        InvalidInputError: ``memory`` is none.
+        InvalidInputError: ``memory`` is none; the scope names nobody, or is an async function.
 
     Example:
         >>> save, search, forget = create_memory_tools(Memory.create(":memory:"), scope={"user": "ada"})
@@ -126,5 +164,5 @@ def create_memory_tools(memory: Memory, *, scope: Mapping[str, Any] | None = Non
         >>> print(search.invoke({"query": "tea"}))
         [note-...] Ada drinks tea without milk
     """
-    notes = Notes(memory, scope)
+    notes = Notes(memory, scope, shared=shared)
     return [SaveMemory(notes=notes), SearchMemory(notes=notes), ForgetMemory(notes=notes)]

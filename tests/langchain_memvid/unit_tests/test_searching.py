@@ -11,8 +11,8 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
-from langchain_memvid import MemvidEmbeddings, MemvidVectorStore
-from memvid_core import DimensionError, FilterError, InvalidInputError, Memory, QueryError, Recency
+from langchain_memvid import MemvidEmbeddings, MemvidRetriever, MemvidVectorStore
+from memvid_core import DimensionError, EmbedderWarning, FilterError, InvalidInputError, Memory, QueryError, Recency
 from tests.langchain_memvid.conftest import MakeStore
 from tests.langchain_memvid.fakes import COMPASS, TableEmbeddings
 
@@ -181,9 +181,13 @@ async def test_a_blank_query_with_a_filter_lists_what_matches(compass: MemvidVec
     assert compass.search("", "similarity_score_threshold", filter={"place": 4}, score_threshold=0.9)[0].id == "west"
 
 
-def test_a_blank_query_alone_is_an_error(compass: MemvidVectorStore) -> None:
-    with pytest.raises(QueryError, match="empty"):
-        compass.similarity_search("")
+async def test_a_blank_query_alone_lists_documents(compass: MemvidVectorStore) -> None:
+    first = ["east", "almost east"]
+    assert ids(compass.similarity_search("", k=2)) == first
+    assert ids(await compass.asimilarity_search(" \n", k=2)) == first
+    assert ids(compass.max_marginal_relevance_search("", k=2)) == first
+    assert ids(compass.as_retriever(search_kwargs={"k": 2}).invoke("")) == first
+    assert ids(MemvidRetriever(vectorstore=compass, k=2).invoke("")) == first
 
 
 # --- scores ---
@@ -351,7 +355,9 @@ def test_age_can_count_and_ranks_can_be_fused(make_store: MakeStore) -> None:
 def test_without_the_embedder_that_wrote_it_a_file_is_searched_by_words(tmp_path: Path) -> None:
     path = tmp_path / "store.mp4"
     MemvidVectorStore.from_texts(LETTERS, TableEmbeddings(), path=path).close()
-    with MemvidVectorStore(path=path) as store:
+    with pytest.warns(EmbedderWarning, match="TableEmbeddings"):
+        reopened = MemvidVectorStore(path=path)
+    with reopened as store:
         assert store.embeddings is None
         assert store.similarity_search("err-4711", k=1)[0].page_content == LETTERS[2]
         with pytest.raises(QueryError, match="TableEmbeddings"):

@@ -13,8 +13,8 @@ from langchain_memvid import MemvidEmbeddings, MemvidVectorStore
 from memvid_core import (
     ClosedError,
     EmbedderMismatchError,
+    EmbedderWarning,
     InvalidInputError,
-    LockedError,
     Memory,
     MemoryNotFoundError,
     MetadataError,
@@ -234,7 +234,7 @@ def test_a_mistyped_filter_deletes_nothing(compass: MemvidVectorStore) -> None:
     assert len(compass.memory) == len(COMPASS)
 
 
-async def test_a_mistyped_option_loses_no_metadata_and_others_are_passed_over(store: MemvidVectorStore) -> None:
+async def test_a_mistyped_option_loses_no_metadata_and_others_are_refused_too(store: MemvidVectorStore) -> None:
     wrong: dict[str, Any]
     for wrong in ({"metadata": [{"n": 1}]}, {"id": ["1"]}, {"vector": [[1.0, 0.0]]}):
         with pytest.raises(TypeError, match="did you mean"):
@@ -242,7 +242,9 @@ async def test_a_mistyped_option_loses_no_metadata_and_others_are_passed_over(st
         with pytest.raises(TypeError, match="did you mean"):
             await store.aadd_documents([Document("north")], **wrong)
     assert len(store.memory) == 0
-    assert store.add_texts(["north"], ids=["1"], batch_size=10, current_time=0) == ["1"]
+    with pytest.raises(TypeError, match="batch_size"):
+        store.add_texts(["north"], ids=["1"], current_time=0)
+    assert len(store.memory) == 0
 
 
 async def test_one_id_is_not_its_letters(store: MemvidVectorStore) -> None:
@@ -308,8 +310,7 @@ def test_what_cannot_be_opened_says_why(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="retrieval_mode"):
         MemvidVectorStore(path=path, retrieval_mode="fast")  # type: ignore[arg-type]
     assert not path.exists()
-    with MemvidVectorStore.from_texts(["a"], TableEmbeddings(), path=path), pytest.raises(LockedError):
-        MemvidVectorStore(TableEmbeddings(), path=path)
+    MemvidVectorStore.from_texts(["a"], TableEmbeddings(), path=path).close()
     with pytest.raises(EmbedderMismatchError, match="TableEmbeddings"):
         MemvidVectorStore(MemvidEmbeddings(), path=path)
 
@@ -414,7 +415,9 @@ def test_dump_keeps_what_the_built_in_embedder_learnt_and_records_without_vector
 def test_dump_without_the_embedder_keeps_its_name(tmp_path: Path) -> None:
     path = tmp_path / "store.mp4"
     MemvidVectorStore.from_texts(list(COMPASS), TableEmbeddings(COMPASS), path=path).close()
-    with MemvidVectorStore(path=path) as store:
+    with pytest.warns(EmbedderWarning):
+        reopened = MemvidVectorStore(path=path)
+    with reopened as store:
         store.dump(tmp_path / "copy.mp4")
     with MemvidVectorStore.load(tmp_path / "copy.mp4", TableEmbeddings(COMPASS)) as loaded:
         assert loaded.similarity_search("north", k=1)[0].page_content == "north"

@@ -152,9 +152,12 @@ def test_mmr_threshold_and_prefetch(compass: MemvidVectorStore) -> None:
             found(0.5, mmr_prefetch_factor=wrong_factor)
 
 
-def test_the_threshold_of_a_query_goes_before_that_of_the_call(compass: MemvidVectorStore) -> None:
+def test_the_threshold_of_a_call_goes_before_that_of_the_query(compass: MemvidVectorStore) -> None:
     asked: dict[str, Any] = {"query_embedding": EAST, "similarity_top_k": 2, "mmr_threshold": 0.0}
-    assert ask(compass, Mode.MMR, {"mmr_threshold": 1.0}, **asked).ids == ["east", "west"]
+    assert ask(compass, Mode.MMR, {"mmr_threshold": 1.0}, **asked).ids == ["east", "almost"]
+    assert ask(compass, Mode.MMR, {"mmr_threshold": None}, **asked).ids == ["east", "west"]
+    with pytest.raises(ValueError, match="mmr_threshold"):
+        ask(compass, Mode.MMR, {"mmr_threshold": 7}, **asked)
 
 
 # --- by words, and by both ---

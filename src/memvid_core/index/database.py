@@ -20,7 +20,17 @@ from memvid_core.errors import MemvidError
 from memvid_core.index.filter_functions import take_failure
 from memvid_core.index.rows import IndexStaleError
 
-__all__ = ["assert_schema", "checked", "create_tables", "harden", "is_damage", "refuse_links", "roll_back", "whole"]
+__all__ = [
+    "SUFFIXES",
+    "assert_schema",
+    "checked",
+    "create_tables",
+    "harden",
+    "is_damage",
+    "refuse_links",
+    "roll_back",
+    "whole",
+]
 
 SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 """What SQLite keeps beside a database."""

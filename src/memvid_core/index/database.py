@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -43,7 +44,15 @@ _ENVIRONMENT: Final = frozenset(
         *("PROTOCOL", "MISUSE", "NOLFS", "AUTH"),
     )
 )
-_BAD_VALUE: Final = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, msgspec.MsgspecError)
+_BAD_VALUE: Final = (
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    struct.error,
+    msgspec.MsgspecError,
+)
 
 
 def is_damage(exc: sqlite3.Error) -> bool:

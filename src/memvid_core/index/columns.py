@@ -14,7 +14,7 @@ import json
 import sqlite3
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, islice
 from typing import Any, Final, NamedTuple
 
@@ -167,6 +167,7 @@ class MetadataColumns:
     Args:
         max_distinct: A path with more distinct values than this is scanned in the table each time instead.
         max_bytes: What all columns may hold; the least recently used one goes first.
+        rows_of: Finds the rows of some ids; without it, ids are looked for in the whole table.
 
     Example:
         >>> connection = sqlite3.connect(":memory:")
@@ -178,7 +179,14 @@ class MetadataColumns:
         [True, False]
     """
 
-    def __init__(self, *, max_distinct: int = 250_000, max_bytes: int = 256 << 20) -> None:
+    def __init__(
+        self,
+        *,
+        max_distinct: int = 250_000,
+        max_bytes: int = 256 << 20,
+        rows_of: Callable[[Sequence[str]], NDArray[np.int64]] | None = None,
+    ) -> None:
+        self._rows_of = rows_of
         self._max_distinct = max_distinct
         self._max_bytes = max_bytes
         self._lock = threading.RLock()
@@ -306,6 +314,10 @@ class MetadataColumns:
 
     def _scanned(self, connection: sqlite3.Connection, leaf: Leaf, size: int) -> Mask:
         mask = np.zeros(size, np.bool_)
+        if leaf.path == ID and leaf.op in ("in", "any") and self._rows_of is not None:
+            rows = self._rows_of([value for value in leaf.operand if isinstance(value, str)])
+            mask[rows[rows < size]] = True
+            return mask
         compiled = compile_filter(Filter(leaf, leaf.key, () if leaf.path == ID else (leaf.path,)))
         mask[select_rows(connection, compiled, extra_sql="r.row < ?", extra_params=(size,))] = True
         return mask

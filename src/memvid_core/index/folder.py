@@ -74,7 +74,7 @@ class IndexFolder:
         if self.folder is not None:
             self._make_folder(self.folder)
         self.catalog = Catalog(None if self.folder is None else self.folder / "catalog.sqlite")
-        self.columns = MetadataColumns()
+        self.columns = MetadataColumns(rows_of=self.catalog.rows_of)
         self._identity = self._on_disk()
         self._placements: dict[int, Placement] = {}
         self._vectors: VectorIndex | None = None

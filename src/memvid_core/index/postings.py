@@ -50,7 +50,7 @@ PLACE_BITS: Final = 17  # one more than a place takes, so that a phrase never re
 SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE blocks (first INTEGER PRIMARY KEY, sum INTEGER NOT NULL, data BLOB NOT NULL);
-CREATE TABLE chunks (number INTEGER PRIMARY KEY, lists BLOB NOT NULL, places BLOB NOT NULL);
+CREATE TABLE postings (number INTEGER PRIMARY KEY, lists BLOB NOT NULL, places BLOB NOT NULL);
 CREATE TABLE tail (row INTEGER PRIMARY KEY, tokens TEXT NOT NULL, spellings TEXT NOT NULL, sum INTEGER NOT NULL)"""
 
 _BUSY_SECONDS: Final = 300  # another process may be indexing a large batch
@@ -342,7 +342,7 @@ class PostingStore:
             spelt_keys.append(key)
             sums.append((checksum(data, number), checksum(b"", number)))
             rows.append((number, data, b""))
-        self._sqlite.executemany("INSERT INTO chunks VALUES (?, ?, ?)", rows)
+        self._sqlite.executemany("INSERT INTO postings VALUES (?, ?, ?)", rows)
         joined_keys = b"\n".join(keys), b"\n".join(spelt_keys)
         data = msgspec.msgpack.encode(
             Directory(len(lengths) // 4, tokens, base, *joined_keys, np.array(sums, "<u8").tobytes(), lengths)
@@ -375,13 +375,15 @@ class PostingStore:
         lists = joined(parts)
         for block in blocks:
             bounds = (block.base, block.base + block.chunks)
-            self._sqlite.execute("DELETE FROM chunks WHERE number >= ? AND number < ?", bounds)
+            self._sqlite.execute("DELETE FROM postings WHERE number >= ? AND number < ?", bounds)
             self._sqlite.execute("DELETE FROM blocks WHERE first = ?", (block.first,))
         lengths = b"".join(block.lengths.astype("<i4").tobytes() for block in blocks)
         return self._write(first, lengths, sum(block.tokens for block in blocks), lists, sorted(spellings), number)
 
     def _read(self, block: Block, number: int, column: str) -> bytes:
-        found = self._sqlite.execute(f"SELECT {column} FROM chunks WHERE number = ?", (block.base + number,)).fetchone()
+        found = self._sqlite.execute(
+            f"SELECT {column} FROM postings WHERE number = ?", (block.base + number,)
+        ).fetchone()
         return block.verified(number, int(column == "places"), None if found is None else found[0])
 
     def _chunk(self, block: Block, number: int) -> Chunk:

@@ -129,7 +129,7 @@ def test_a_change_under_an_open_index_is_told(tmp_path: Path, monkeypatch: pytes
     truth = answers(index)
     with sqlite3.connect(tmp_path / "lexical.sqlite", isolation_level=None) as other:
         other.execute("UPDATE tail SET tokens = replace(tokens, 'wing', 'jet')")
-        other.execute("UPDATE chunks SET lists = substr(lists, 1, 400) || x'ff' || substr(lists, 402)")
+        other.execute("UPDATE postings SET lists = substr(lists, 1, 400) || x'ff' || substr(lists, 402)")
     other.close()
     with pytest.raises(IndexStaleError):
         answers(index)

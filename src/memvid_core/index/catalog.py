@@ -27,6 +27,7 @@ SCHEMA_VERSION: Final = 2
 _BUSY_SECONDS: Final = 60.0  # another process may be rebuilding
 _AT_ONCE: Final = 500  # parameters of one statement
 _CHECKED_ROWS: Final = 16_384  # whose metadata is verified at a time
+_HASH_MASK: Final = (1 << 62) - 1  # the sum of all hashes is kept so far
 _NAME: Final = "the catalog of the index"
 _KEYS: Final = ""  # under it the state keeps the names of its keys
 _MAY_BE_LOST: Final = frozenset({"boot", "synced"})  # without them less is trusted
@@ -303,7 +304,7 @@ class Catalog:
         """Take new records."""
         before = self._sums()
         self._writer.executemany(
-            "INSERT OR REPLACE INTO records VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?)",
+            "INSERT INTO records VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?)",
             self._checked_records(records, before),
         )
 
@@ -312,25 +313,37 @@ class Catalog:
         for row, record_id, born, dense, metadata in records:
             hashed = _hash(record_id)
             present += 1
-            hashes += hashed & 0xFFFFFFFF
+            hashes += hashed
             if not dense:
                 sparse += 1
                 sparse_rows += row
             check = _record_sum(row, record_id, born, None, int(dense))
             yield row, record_id, born, int(dense), hashed, check, _metadata_sum(metadata), metadata
+        hashes = (totals.hashes + hashes & _HASH_MASK) - totals.hashes
         self._totals = totals.plus(present=present, hashes=hashes, sparse=sparse, sparse_rows=sparse_rows)
 
     def add_frames(self, frames: Iterable[FrameRow]) -> None:
         """Take the places of frames with records or vectors."""
+        placed = list(frames)
         self._writer.executemany(
-            "INSERT OR REPLACE INTO frames VALUES (?, ?, ?, ?, ?, ?, ?)", ((*frame, _sum(*frame)) for frame in frames)
+            "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?)", ((*frame, _sum(*frame)) for frame in placed)
         )
+        for kind in {frame.kind for frame in placed}:
+            added = sum(frame.kind == kind and frame.items > 0 for frame in placed)
+            self._count(f"frames {kind}", self._counted(f"frames {kind}") + added)
 
     def add_commit(self, commit: CommitRow) -> None:
-        """Take a commit's numbers, after its records and what it deleted."""
-        row = (*commit, self._commit_before(commit.number - 1).row.number, *self._sums())
+        """Take a commit's numbers, after its records and what it deleted.
+
+        Raises:
+            IndexStaleError: It, or a later one, is there already.
+        """
+        previous = self._commit_before(None).row.number
+        if previous >= commit.number:
+            raise IndexStaleError(f"{_NAME} has commit {commit.number} already")
+        row = (*commit, previous, *self._sums())
         marks = ", ".join("?" * (len(row) + 1))
-        self._writer.execute(f"INSERT OR REPLACE INTO commits VALUES ({marks})", (*row, _sum(*row)))
+        self._writer.execute(f"INSERT INTO commits VALUES ({marks})", (*row, _sum(*row)))
         self._count("last_commit", commit.number)
 
     def add_model(self, number: int, data: bytes) -> None:
@@ -389,30 +402,34 @@ class Catalog:
         with self.snapshot() as connection, checked(_NAME):
             for part in _parts([_hash(record_id) for record_id in wanted]):
                 sql = f"SELECT row, id, born, died, dense, sum FROM records WHERE hash IN ({_marks(part)})"
-                found += [_record(row) for row in connection.execute(sql, part) if row[1] in wanted]
+                found += [_record(row) for row in connection.execute(sql, part)]
+            if not all(record_id in wanted for _, record_id, *_ in found):
+                raise IndexStaleError(f"the ids in {_NAME} are damaged")
             if len(wanted) > len({record_id for _, record_id, *_ in found}):
                 self._verify_hashes(connection)
         return found
 
     def _verify_hashes(self, connection: sqlite3.Connection) -> None:
-        """Check once that the index on the hashes has every record, so that an id that is not found is not there."""
+        """Check once that the index on the hashes has all in order, so that an id that is not found is not there."""
         if self._hashes_verified or connection is self._writer:
             return
-        count, total = connection.execute(
-            "SELECT count(*), coalesce(sum(hash & 4294967295), 0) FROM records INDEXED BY records_hash"
-        ).fetchone()
         totals = self._commit_before(None).totals
-        if (count, total) != (totals.present, totals.hashes):
+        found = connection.execute("SELECT hash FROM records INDEXED BY records_hash ORDER BY hash")
+        hashes = np.fromiter((number for (number,) in found), np.uint64)
+        ascending = bool((hashes[1:] >= hashes[:-1]).all())
+        if not ascending or len(hashes) != totals.present or int(hashes.sum()) & _HASH_MASK != totals.hashes:
             raise IndexStaleError(f"the ids in {_NAME} are damaged")
         self._hashes_verified = True
 
     def ids(self, rows: Sequence[int]) -> dict[int, str]:
-        """The id of each row."""
+        """The id of each row, all of which must be there."""
         found: dict[int, str] = {}
         with self.reading() as connection, checked(_NAME):
             for part in _parts([int(row) for row in rows]):
                 sql = f"SELECT row, id, born, died, dense, sum FROM records WHERE row IN ({_marks(part)})"
                 found.update(_record(row)[:2] for row in connection.execute(sql, part))
+            if not all(row in found for row in rows):
+                raise IndexStaleError(f"{_NAME} has lost rows")
         return found
 
     def verify_metadata(self, stop: int) -> None:
@@ -429,13 +446,12 @@ class Catalog:
 
     def frames_after(self, kind: int, row: int) -> list[FrameRow]:
         """The frames of a kind whose first row is beyond ``row``, in the order of their rows."""
-        with self.reading() as connection, checked(_NAME):
-            return [
-                FrameRow(*_verified(found))
-                for found in connection.execute(
-                    "SELECT * FROM frames WHERE items > 0 AND kind = ? AND row > ? ORDER BY row", (kind, row)
-                )
-            ]
+        with self.snapshot() as connection, checked(_NAME):
+            sql = "SELECT * FROM frames WHERE items > 0 AND kind = ? AND row > ? ORDER BY row"
+            found = [FrameRow(*_verified(frame)) for frame in connection.execute(sql, (kind, row))]
+            if row < 0 and len(found) != self._counted(f"frames {kind}"):
+                raise IndexStaleError(f"{_NAME} has lost frames")
+            return found
 
     def frame(self, number: int) -> FrameRow | None:
         """The frame of records or vectors with that number."""

@@ -175,7 +175,9 @@ class Catalog:
         self._inside: int | None = None  # the thread in a transaction
         self._pinned = False  # whether a snapshot is being read
         self._state: dict[str, bytes] | None = None  # as the transaction leaves it
-        self._totals: _Totals | None = None  # likewise
+        self._written: dict[str, bytes] = {}  # as it found it
+        self._last: _Commit | None = None  # likewise, with the totals as they are becoming
+        self._read: tuple[list[tuple[Any, ...]], dict[str, bytes]] = [], {}  # the state, as it was read last
         self._hashes_verified = False
         self._metadata_verified = 0
         with whole(_NAME):
@@ -210,11 +212,12 @@ class Catalog:
                 yield self._writer
                 return
             try:  # around BEGIN too: a transaction that an interrupt left open would swallow all that come after
-                self._state = self._totals = None
+                self._state = self._last = None
                 roll_back(self._writer)
                 self._inside = threading.get_ident()
                 self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
+                self._write_state()
                 self._inside = None
                 self._writer.execute("COMMIT")
             except BaseException:
@@ -262,25 +265,41 @@ class Catalog:
         with self.reading() as connection, checked(_NAME):
             if self._inside == threading.get_ident():
                 return self._pending().get(key)
-            return _read_state(connection).get(key)
+            return self._read_state(connection).get(key)
+
+    def _read_state(self, connection: sqlite3.Connection) -> dict[str, bytes]:
+        found = connection.execute("SELECT key, value, sum FROM state").fetchall()  # few rows: so a lost one is told
+        known, state = self._read
+        if found != known or not found:
+            state = _verified_state(found)
+            self._read = found, state
+        return state
 
     def _pending(self) -> dict[str, bytes]:
         if self._state is None:
-            self._state = _read_state(self._writer)
+            self._written = self._read_state(self._writer)
+            self._state = dict(self._written)
         return self._state
 
     def set_state(self, key: str, value: bytes | None) -> None:
         """Put ``value`` under ``key``, or take it away; call it inside a transaction."""
-        pending = self._pending()
-        names = _names(pending)
         if value is None:
-            pending.pop(key, None)
-            self._writer.execute("DELETE FROM state WHERE key = ?", (key,))
+            self._pending().pop(key, None)
         else:
-            pending[key] = value
-            self._put(key, value)
-        if _names(pending) != names:
-            self._put(_KEYS, _names(pending))
+            self._pending()[key] = bytes(value)
+
+    def _write_state(self) -> None:
+        """Write what the transaction changed of the state."""
+        state = self._state
+        if state is None or state == self._written:
+            return
+        for key in self._written.keys() - state.keys():
+            self._writer.execute("DELETE FROM state WHERE key = ?", (key,))
+        for key, value in state.items():
+            if self._written.get(key) != value:
+                self._put(key, value)
+        if self._written.keys() != state.keys():
+            self._put(_KEYS, _names(state))
 
     def _put(self, key: str, value: bytes) -> None:
         check = xxhash.xxh32_intdigest(key.encode() + b"\0" + value)
@@ -294,21 +313,24 @@ class Catalog:
 
     # --- taking a commit in; call these inside a transaction ---
 
-    def _sums(self) -> _Totals:
-        """The totals as of this point of the transaction."""
-        if self._totals is None:
-            self._totals = self._commit_before(None).totals
-        return self._totals
+    def _newest(self) -> _Commit:
+        """The last commit; in a transaction with the totals as they are becoming."""
+        if self._last is None:
+            self._last = self._commit_before(None)
+        return self._last
+
+    def _add(self, **added: int) -> None:
+        newest = self._newest()
+        self._last = newest._replace(totals=newest.totals.plus(**added))
 
     def add_records(self, records: Iterable[RecordRow]) -> None:
         """Take new records."""
-        before = self._sums()
+        self._newest()  # before any row is added
         self._writer.executemany(
-            "INSERT INTO records VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?)",
-            self._checked_records(records, before),
+            "INSERT INTO records VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?)", self._checked_records(records)
         )
 
-    def _checked_records(self, records: Iterable[RecordRow], totals: _Totals) -> Iterator[tuple[Any, ...]]:
+    def _checked_records(self, records: Iterable[RecordRow]) -> Iterator[tuple[Any, ...]]:
         present = hashes = sparse = sparse_rows = 0
         for row, record_id, born, dense, metadata in records:
             hashed = _hash(record_id)
@@ -319,8 +341,9 @@ class Catalog:
                 sparse_rows += row
             check = _record_sum(row, record_id, born, None, int(dense))
             yield row, record_id, born, int(dense), hashed, check, _metadata_sum(metadata), metadata
-        hashes = (totals.hashes + hashes & _HASH_MASK) - totals.hashes
-        self._totals = totals.plus(present=present, hashes=hashes, sparse=sparse, sparse_rows=sparse_rows)
+        before = self._newest().totals.hashes
+        hashes = (before + hashes & _HASH_MASK) - before
+        self._add(present=present, hashes=hashes, sparse=sparse, sparse_rows=sparse_rows)
 
     def add_frames(self, frames: Iterable[FrameRow]) -> None:
         """Take the places of frames with records or vectors."""
@@ -338,12 +361,14 @@ class Catalog:
         Raises:
             IndexStaleError: It, or a later one, is there already.
         """
-        previous = self._commit_before(None).row.number
+        newest = self._newest()
+        previous = newest.row.number
         if previous >= commit.number:
             raise IndexStaleError(f"{_NAME} has commit {commit.number} already")
-        row = (*commit, previous, *self._sums())
+        row = (*commit, previous, *newest.totals)
         marks = ", ".join("?" * (len(row) + 1))
         self._writer.execute(f"INSERT INTO commits VALUES ({marks})", (*row, _sum(*row)))
+        self._last = _Commit(commit, previous, newest.totals)
         self._count("last_commit", commit.number)
 
     def add_model(self, number: int, data: bytes) -> None:
@@ -362,7 +387,7 @@ class Catalog:
                 "UPDATE records SET died = ?, sum = ? WHERE row = ?",
                 [(number, _record_sum(row, name, born, number, dense), row) for row, name, born, dense in found],
             )
-            self._totals = self._sums().plus(buried=len(found), buried_rows=sum(row for row, *_ in found))
+            self._add(buried=len(found), buried_rows=sum(row for row, *_ in found))
 
     def add_damage(self, found: Iterable[DamageRow]) -> None:
         """Note damage of the journal, so that every open can tell it; call it inside a transaction."""
@@ -427,8 +452,11 @@ class Catalog:
         with self.reading() as connection, checked(_NAME):
             for part in _parts([int(row) for row in rows]):
                 sql = f"SELECT row, id, born, died, dense, sum FROM records WHERE row IN ({_marks(part)})"
-                found.update(_record(row)[:2] for row in connection.execute(sql, part))
-            if not all(row in found for row in rows):
+                for row, record_id, born, died, dense, check in connection.execute(sql, part):
+                    if _record_sum(row, record_id, born, died, dense) != check:
+                        raise IndexStaleError(f"row {row} of {_NAME} is damaged")
+                    found[row] = record_id
+            if len(found) < len(rows) and not all(row in found for row in rows):
                 raise IndexStaleError(f"{_NAME} has lost rows")
         return found
 
@@ -544,9 +572,10 @@ class Catalog:
                 "SELECT * FROM commits WHERE number <= ? ORDER BY number DESC LIMIT 1", (bound,)
             ).fetchone()
             commit = _NO_COMMIT if found is None else _commit(found)
-            after = connection.execute(
-                "SELECT * FROM commits WHERE number > ? ORDER BY number LIMIT 1", (bound,)
-            ).fetchone()
+            after = None
+            if commit.row.number != self._last_commit():
+                sql = "SELECT * FROM commits WHERE number > ? ORDER BY number LIMIT 1"
+                after = connection.execute(sql, (bound,)).fetchone()
             # Whoever comes next knows who came before, and the state knows the last: none was lost in between.
             witness = self._last_commit() if after is None else _commit(after).previous
             if commit.row.number != witness:
@@ -599,10 +628,9 @@ def _names(state: dict[str, bytes]) -> bytes:
     return "\n".join(sorted(key for key in state if key not in _MAY_BE_LOST)).encode()
 
 
-def _read_state(connection: sqlite3.Connection) -> dict[str, bytes]:
-    """Read the whole state: a few rows, so that a lost one is told."""
+def _verified_state(found: Sequence[tuple[Any, ...]]) -> dict[str, bytes]:
     state: dict[str, bytes] = {}
-    for key, value, check in connection.execute("SELECT key, value, sum FROM state"):
+    for key, value, check in found:
         if xxhash.xxh32_intdigest(key.encode() + b"\0" + value) != check:
             raise IndexStaleError(f"the state in {_NAME} is damaged")
         state[key] = value

@@ -240,7 +240,9 @@ class MetadataColumns:
             if committed is None:
                 committed = 0 if connection.in_transaction else size
             columns = {path: c for path in parsed.paths if (c := self._column(connection, path, min(size, committed)))}
-            covered = min((len(column.codes) for column in columns.values()), default=0)
+            by_id = self._rows_of is not None and _asks_ids(parsed.root)  # which needs no column
+            reached = min(size, committed) if by_id else 0
+            covered = min((len(column.codes) for column in columns.values()), default=reached)
             answer = np.zeros(size, np.bool_)
             if head := min(covered, size):
                 answer[:head] = self._evaluate(connection, parsed.root, columns, head)
@@ -314,7 +316,7 @@ class MetadataColumns:
 
     def _scanned(self, connection: sqlite3.Connection, leaf: Leaf, size: int) -> Mask:
         mask = np.zeros(size, np.bool_)
-        if leaf.path == ID and leaf.op in ("in", "any") and self._rows_of is not None:
+        if self._rows_of is not None and _asks_ids(leaf):
             rows = self._rows_of([value for value in leaf.operand if isinstance(value, str)])
             mask[rows[rows < size]] = True
             return mask
@@ -328,3 +330,7 @@ class MetadataColumns:
                 return
             if path not in keep:
                 self._columns.pop(path).drop()
+
+
+def _asks_ids(node: Node) -> bool:
+    return isinstance(node, Leaf) and node.path == ID and node.op in ("in", "any")

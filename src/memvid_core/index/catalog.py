@@ -54,9 +54,9 @@ CREATE TABLE commits (
 );
 CREATE TABLE models (number INTEGER PRIMARY KEY, data BLOB NOT NULL, sum INTEGER NOT NULL);
 CREATE TABLE damage (
-    number INTEGER NOT NULL, frame INTEGER NOT NULL, lost INTEGER NOT NULL, reason TEXT NOT NULL, sum INTEGER NOT NULL,
-    PRIMARY KEY (number, frame)
-) WITHOUT ROWID"""
+    item INTEGER PRIMARY KEY, kind TEXT NOT NULL, frame INTEGER, number INTEGER, records INTEGER NOT NULL,
+    reason TEXT NOT NULL, vectors INTEGER NOT NULL, deletions INTEGER NOT NULL, sum INTEGER NOT NULL
+)"""
 
 
 RecordRow = tuple[int, str, int, bool, str | None]
@@ -87,12 +87,14 @@ class CommitRow(NamedTuple):
 
 
 class DamageRow(NamedTuple):
-    """Damage found in the journal: the commit, the frame, how many records it took away, and what is wrong."""
+    """Damage found in the journal: where, as far as it is known, what cannot be read because of it, and why."""
 
-    commit: int
-    frame: int
-    lost: int
+    frame: int | None
+    commit: int | None
+    records: int
     reason: str
+    vectors: int = 0
+    deletions: int = 0
 
 
 class Changes(NamedTuple):
@@ -378,7 +380,7 @@ class Catalog:
         self._count("models", self._writer.execute("SELECT count(*) FROM models").fetchone()[0])
 
     def bury(self, rows: Sequence[int], number: int) -> None:
-        """Mark rows as deleted by commit ``number``."""
+        """Mark rows as deleted by commit ``number``; before :meth:`add_commit`, which counts them."""
         for part in _parts(rows):
             found = self._writer.execute(
                 f"SELECT row, id, born, dense FROM records WHERE row IN ({_marks(part)}) AND died IS NULL", part
@@ -389,22 +391,36 @@ class Catalog:
             )
             self._add(buried=len(found), buried_rows=sum(row for row, *_ in found))
 
-    def add_damage(self, found: Iterable[DamageRow]) -> None:
-        """Note damage of the journal, so that every open can tell it; call it inside a transaction."""
-        self._writer.executemany(
-            "INSERT OR REPLACE INTO damage VALUES (?, ?, ?, ?, ?)", ((*row, _sum(*row)) for row in found)
-        )
+    def add_damage(self, kind: str, found: Iterable[DamageRow]) -> None:
+        """Take what is wrong in the file, so that every open can tell it; call it inside a transaction.
+
+        Args:
+            kind: ``"commit"``, ``"head"``, ``"end"`` (behind the last commit) or ``"missing"`` (no longer in the file).
+            found: What is wrong.
+        """
+        (last,) = self._writer.execute("SELECT coalesce(max(item), 0) FROM damage").fetchone()
+        for item, damage in enumerate(found, last + 1):
+            row = (item, kind, *damage)
+            self._writer.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, _sum(*row)))
+        self._count_damage()
+
+    def clear_damage(self, kind: str) -> None:
+        """Forget the damage of a kind, which is looked for again; call it inside a transaction."""
+        self._writer.execute("DELETE FROM damage WHERE kind = ?", (kind,))
+        self._count_damage()
+
+    def _count_damage(self) -> None:
         self._count("damage", self._writer.execute("SELECT count(*) FROM damage").fetchone()[0])
 
     # --- questions ---
 
-    def damage(self) -> list[DamageRow]:
-        """The damage of the journal that was noted, by commit and frame."""
+    def damage(self, kind: str | None = None) -> list[DamageRow]:
+        """Return what is wrong in the file, of one kind or all, in the order noted."""
         with self.snapshot() as connection, checked(_NAME):
-            found = connection.execute("SELECT * FROM damage ORDER BY number, frame").fetchall()
+            found = [_verified(row) for row in connection.execute("SELECT * FROM damage ORDER BY item")]
             if len(found) != self._counted("damage"):
                 raise IndexStaleError(f"{_NAME} has lost what it knew of damage")
-            return [DamageRow(*_verified(row)) for row in found]
+            return [DamageRow(*values) for _, of_kind, *values in found if kind in (None, of_kind)]
 
     def live_rows(self, ids: Sequence[str], commit: int) -> dict[str, int]:
         """The row of each id that is live after ``commit``."""

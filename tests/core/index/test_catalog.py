@@ -57,7 +57,9 @@ def filled(path: Path | None) -> Catalog:
     for number in range(COMMITS):
         rows = take_in(catalog, number, rows)
     with catalog.transaction():
-        catalog.add_damage([DamageRow(4, 12, 2, "checksum"), DamageRow(17, 52, 1, "checksum")])
+        catalog.add_damage("end", [DamageRow(None, None, 0, "torn")])
+        catalog.add_damage("commit", [DamageRow(4, 12, 2, "checksum"), DamageRow(17, 52, 1, "checksum", 3, 4)])
+        catalog.clear_damage("end")
     return catalog
 
 
@@ -71,7 +73,14 @@ def answers(catalog: Catalog) -> list[Any]:
     rows = 0 if last is None else last.rows
     ids = catalog.ids([row for row in range(rows) if row not in LOST])
     found += [ids, catalog.live_rows([*ids.values(), "absent"], COMMITS - 1), catalog.live_rows(list(ids.values()), 30)]
-    found += [catalog.commits(), catalog.commit_at(30_500), catalog.commit(7), catalog.commit(-5), catalog.damage()]
+    found += [
+        catalog.commits(),
+        catalog.commit_at(30_500),
+        catalog.commit(7),
+        catalog.commit(-5),
+        catalog.damage(),
+        catalog.damage("end"),
+    ]
     found += [catalog.state(key) for key in ("cursor", "vector_rows", "none")]
     found += [(number := catalog.model_number(upto)) is not None and catalog.model_data(number) for upto in (5, 30, 99)]
     found += [catalog.frames_after(kind, -1) for kind in (1, 2)] + [catalog.frame(9), catalog.frame(10)]
@@ -171,8 +180,8 @@ def test_damage_is_told_or_harmless(
         "DELETE FROM models WHERE number = 40",
         "UPDATE models SET data = x'00' WHERE number = 40",
         "UPDATE frames SET row = row + 1 WHERE frame = 9",
-        "DELETE FROM damage WHERE number = 4",
-        "UPDATE damage SET lost = 0 WHERE number = 4",
+        "DELETE FROM damage WHERE number = 12",
+        "UPDATE damage SET records = 0 WHERE number = 12",
         "DELETE FROM state WHERE key = 'vector_rows'",
         "UPDATE state SET value = x'31' WHERE key = 'cursor'",
     ],

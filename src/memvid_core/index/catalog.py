@@ -367,11 +367,14 @@ class Catalog:
         previous = newest.row.number
         if previous >= commit.number:
             raise IndexStaleError(f"{_NAME} has commit {commit.number} already")
-        row = (*commit, previous, *newest.totals)
-        marks = ", ".join("?" * (len(row) + 1))
-        self._writer.execute(f"INSERT INTO commits VALUES ({marks})", (*row, _sum(*row)))
-        self._last = _Commit(commit, previous, newest.totals)
+        self._put_commit(_Commit(commit, previous, newest.totals))
         self._count("last_commit", commit.number)
+
+    def _put_commit(self, commit: _Commit) -> None:
+        row = (*commit.row, commit.previous, *commit.totals)
+        marks = ", ".join("?" * (len(row) + 1))
+        self._writer.execute(f"INSERT OR REPLACE INTO commits VALUES ({marks})", (*row, _sum(*row)))
+        self._last = commit
 
     def add_model(self, number: int, data: bytes) -> None:
         """Take what an embedder learned, in force from commit ``number``."""
@@ -380,7 +383,7 @@ class Catalog:
         self._count("models", self._writer.execute("SELECT count(*) FROM models").fetchone()[0])
 
     def bury(self, rows: Sequence[int], number: int) -> None:
-        """Mark rows as deleted by commit ``number``; before :meth:`add_commit`, which counts them."""
+        """Mark rows as deleted by commit ``number``, which is the last or the one being taken in."""
         for part in _parts(rows):
             found = self._writer.execute(
                 f"SELECT row, id, born, dense FROM records WHERE row IN ({_marks(part)}) AND died IS NULL", part
@@ -390,6 +393,21 @@ class Catalog:
                 [(number, _record_sum(row, name, born, number, dense), row) for row, name, born, dense in found],
             )
             self._add(buried=len(found), buried_rows=sum(row for row, *_ in found))
+        newest = self._newest()
+        if newest.row.number == number:  # it is there already, with what it had deleted so far
+            self._put_commit(newest)
+
+    def bury_replaced(self, start: int, stop: int, number: int) -> None:
+        """Mark rows before ``start`` as deleted whose ids the rows in [``start``, ``stop``) have, too.
+
+        For a commit whose deletions cannot be read: there must not be two records of one id.
+        """
+        found = self._writer.execute(
+            "SELECT row FROM records WHERE died IS NULL AND row < ? "
+            "AND hash IN (SELECT hash FROM records WHERE row >= ? AND row < ?)",
+            (start, start, stop),
+        )
+        self.bury([row for (row,) in found.fetchall()], number)
 
     def add_damage(self, kind: str, found: Iterable[DamageRow]) -> None:
         """Take what is wrong in the file, so that every open can tell it; call it inside a transaction.

@@ -303,3 +303,19 @@ def test_a_commit_is_taken_in_once(tmp_path: Path) -> None:
         take_in(catalog, 0, 0)  # as after a cursor that was lost
     assert answers(catalog) == truth
     catalog.close()
+
+
+def test_an_earlier_version_whose_deletion_was_lost_is_deleted(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "catalog.sqlite")
+    for number, (row, name) in enumerate([(0, "a"), (1, "b"), (2, "a")], 1):
+        with catalog.transaction():
+            catalog.add_records([(row, name, number, True, None)])
+            catalog.add_commit(CommitRow(number, 1000 * number, row + 1, 1, 0, 1, 1))
+            catalog.bury_replaced(row, row + 1, number)
+    changes = catalog.changes(-1, 3)
+    assert changes.dead.tolist() == [0]
+    assert catalog.changes(2, 3).dead.tolist() == [0]
+    assert catalog.changes(-1, 2).dead.tolist() == []
+    assert catalog.live_rows(["a", "b"], 3) == {"a": 2, "b": 1}
+    assert catalog.live_rows(["a", "b"], 2) == {"a": 0, "b": 1}
+    catalog.close()

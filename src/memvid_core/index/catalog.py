@@ -460,7 +460,7 @@ class Catalog:
             ids = [record_id for record_id in ids if record_id.encode(errors="ignore").decode() == record_id]
         wanted = dict.fromkeys(ids)
         found: list[tuple[int, str, int, int | None, int]] = []
-        with self.snapshot() as connection, checked(_NAME):
+        with self.reading() as connection, checked(_NAME):
             for part in _parts([_hash(record_id) for record_id in wanted]):
                 sql = f"SELECT row, id, born, died, dense, sum FROM records WHERE hash IN ({_marks(part)})"
                 found += [_record(row) for row in connection.execute(sql, part)]
@@ -474,9 +474,10 @@ class Catalog:
         """Check once that the index on the hashes has all in order, so that an id that is not found is not there."""
         if self._hashes_verified or connection is self._writer:
             return
-        totals = self._commit_before(None).totals
-        found = connection.execute("SELECT hash FROM records INDEXED BY records_hash ORDER BY hash")
-        hashes = np.fromiter((number for (number,) in found), np.uint64)
+        with self.snapshot():
+            totals = self._commit_before(None).totals
+            found = connection.execute("SELECT hash FROM records INDEXED BY records_hash ORDER BY hash")
+            hashes = np.fromiter((number for (number,) in found), np.uint64)
         ascending = bool((hashes[1:] >= hashes[:-1]).all())
         if not ascending or len(hashes) != totals.present or int(hashes.sum()) & _HASH_MASK != totals.hashes:
             raise IndexStaleError(f"the ids in {_NAME} are damaged")

@@ -95,8 +95,10 @@ def checked(name: str) -> Iterator[None]:
         IndexStaleError: The file is damaged.
     """
     try:
+        yield
+    except sqlite3.Error as exc:
         with whole(name):
-            yield
+            raise exc
     except MemvidError:
         raise
     except _BAD_VALUE as exc:

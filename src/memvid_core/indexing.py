@@ -11,7 +11,7 @@ import numpy as np
 from memvid_core.embedding import Embedder, FittableEmbedder
 from memvid_core.errors import EmbeddingError
 from memvid_core.generation import Generation, View
-from memvid_core.index.catalog import CommitRow, FrameRow, RecordRow
+from memvid_core.index.catalog import CommitRow, DamageRow, FrameRow, RecordRow
 from memvid_core.index.filters import encode_metadata
 from memvid_core.index.folder import Change, Vectors
 from memvid_core.index.vectors import IndexStaleError
@@ -23,10 +23,6 @@ __all__ = ["Indexer", "change_of", "metadata_json"]
 
 _SHOW_PROGRESS_BYTES = 32 << 20
 _TRANSACTION_SECONDS = 1.0  # a rebuild commits this often, so that Ctrl-C loses no more than this
-_BURY_REPLACED = """
-UPDATE records SET died = ? WHERE died IS NULL AND row < ?
-AND id IN (SELECT id FROM records WHERE row >= ? AND row < ?)
-"""  # where the deletion of a record's earlier version cannot be read, there must not be two of it
 
 
 class Indexer:
@@ -52,7 +48,7 @@ class Indexer:
         noted = self._generation.index.cursor
         return None if noted is None else msgspec.msgpack.decode(noted, type=Cursor)
 
-    def catch_up(self, known: Cursor | None = None, missing: Sequence[Damage] = ()) -> None:
+    def catch_up(self, known: Cursor | None = None, missing: Sequence[DamageRow] = ()) -> None:
         """Take in every commit that the journal has beyond the index, and what is wrong with it.
 
         Args:
@@ -73,7 +69,7 @@ class Indexer:
                 advance(journal.cursor.offset - start.offset)
         self._note_damage(known, missing)
 
-    def _note_damage(self, known: Cursor | None, missing: Sequence[Damage]) -> None:
+    def _note_damage(self, known: Cursor | None, missing: Sequence[DamageRow]) -> None:
         """Note what is wrong with the head and the end of the file, and what is not there any more."""
         index, journal = self._generation.index, self._generation.journal
         lost = None if known is None else journal.missing(known)
@@ -82,14 +78,14 @@ class Indexer:
         with index.transaction():
             for kind, damage in (("head", journal.head_damage), ("end", journal.unfinished)):
                 index.catalog.clear_damage(kind)
-                index.catalog.add_damage(kind, damage)
-            index.catalog.add_damage("missing", [*missing, *([] if lost is None else [lost])])
+                index.catalog.add_damage(kind, map(_noted, damage))
+            index.catalog.add_damage("missing", [*missing, *([] if lost is None else [_noted(lost)])])
 
     def _replay_some(self, acknowledged: int) -> bool:
         """Take commits in for about a second, as one transaction; return False when there are no more."""
         deadline = time.monotonic() + _TRANSACTION_SECONDS
         index, journal = self._generation.index, self._generation.journal
-        with index.transaction() as connection:
+        with index.transaction():
             noted = self.cursor()
             cursor = journal.start if noted is None else noted
             embedder = self.embedder_at(cursor.commit)
@@ -97,8 +93,8 @@ class Indexer:
                 if entry.model is not None:
                     embedder = _taught(self._embedder, entry.model)
                 index.apply(self._change(entry, cursor.row, embedder))
-                index.catalog.add_damage("commit", entry.damage)
-                connection.execute(_BURY_REPLACED, (entry.number, cursor.row, cursor.row, entry.cursor.row))
+                index.catalog.add_damage("commit", map(_noted, entry.damage))
+                index.catalog.bury_replaced(cursor.row, entry.cursor.row, entry.number)
                 cursor = entry.cursor
                 if time.monotonic() > deadline:
                     index.mark_partial(True)
@@ -157,43 +153,46 @@ class Indexer:
 
     def view(self, cursor: Cursor, before: View) -> View:
         """Make the view after the commit at ``cursor``, built on an earlier one of the same generation."""
-        catalog = self._generation.index.catalog
-        last = catalog.commit(cursor.commit)
         if before.generation is not self._generation or before.commit > cursor.commit:
             before = self._generation.empty()
-        live = np.ones(cursor.row, np.bool_)
+        return self._after(before, cursor.commit, cursor.row)
+
+    def view_at(self, number: int) -> View:
+        """Make the view as it was after commit ``number``."""
+        return self._after(self._generation.empty(), number, None)
+
+    def _after(self, before: View, number: int, rows: int | None) -> View:
+        """Make the view after commit ``number``, which has ``rows`` rows where that is known."""
+        changes = self._generation.index.catalog.changes(before.commit or -1, number)
+        last = changes.commit
+        size = rows if rows is not None else 0 if last is None else last.rows
+        if last is not None and last.rows != size:
+            raise IndexStaleError(f"the index has {last.rows} rows where the file has {size}")
+        live, dense = np.ones(size, np.bool_), np.ones(size, np.bool_)
         live[: before.rows] = before.live
-        dense = np.ones(cursor.row, np.bool_)
         dense[: before.rows] = before.dense
-        gone = catalog.missing(before.rows, cursor.row)
-        live[gone] = False
-        dense[gone] = False
-        dense[catalog.without_vector(before.rows, cursor.row)] = False
-        dead = catalog.dead(cursor.row, before.commit, cursor.commit)
-        live[dead] = False
-        dense[dead] = False
+        for gone in (changes.missing, changes.dead):
+            live[gone] = False
+            dense[gone] = False
+        dense[changes.sparse] = False
+        live.flags.writeable = dense.flags.writeable = False  # a view never changes
         return View(
             generation=self._generation,
-            commit=cursor.commit,
+            commit=number,
             time=0 if last is None else last.time,
-            rows=cursor.row,
+            rows=size,
             live=live,
             dense=dense,
-            embedder=self.embedder_at(cursor.commit),
-            lost=before.lost + len(gone),
+            embedder=self.embedder_at(number),
+            lost=before.lost + len(changes.missing),
         )
 
-    def view_at(self, commit: CommitRow) -> View:
-        """Make the view as it was after ``commit``."""
-        catalog = self._generation.index.catalog
-        live = np.ones(commit.rows, np.bool_)
-        gone = catalog.missing(0, commit.rows)
-        live[gone] = False
-        live[catalog.dead(commit.rows, -1, commit.number)] = False
-        dense = live.copy()
-        dense[catalog.without_vector(0, commit.rows)] = False
-        embedder = self.embedder_at(commit.number)
-        return View(self._generation, commit.number, commit.time, commit.rows, live, dense, embedder, len(gone))
+
+def _noted(damage: Damage) -> DamageRow:
+    """Return damage as the catalog keeps it."""
+    return DamageRow(
+        damage.frame, damage.commit, damage.records, damage.reason, damage.vectors, damage.deletions
+    )
 
 
 def change_of(entry: Entry, first_row: int, records: Iterable[RecordRow], vectors: Vectors) -> Change:

@@ -199,7 +199,10 @@ def verify(replica: Replica) -> VerifyReport:
                 advance(entry.cursor.offset)
         damage += journal.unfinished
         missing = journal.missing(known)
-        damage += replica.index.catalog.damage("missing") if missing is None else [missing]
+        if missing is None:
+            damage += [Damage(*row) for row in replica.index.catalog.damage("missing")]
+        else:
+            damage.append(missing)
         repaired = tuple(sorted(journal.video.repaired))
         return VerifyReport(commits, frames, records, journal.video.size(), journal.torn_bytes, tuple(damage), repaired)
     finally:

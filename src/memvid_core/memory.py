@@ -212,6 +212,14 @@ class Memory(AsyncMemory):
             past_damage: Whether to make the index anew for a damaged frame, too: then its records are left out.
         """
         view = self._view()
+        for _ in range(2):  # an index of words that is damaged is begun anew by itself, and only has to be asked again
+            try:
+                with view.generation.reading():
+                    return question(view)
+            except IndexStaleError:
+                continue
+            except (*INDEX_ERRORS, DamagedFrameError):
+                break
         try:
             with view.generation.reading():
                 return question(view)
@@ -462,6 +470,7 @@ class Memory(AsyncMemory):
             return rows[::-1] if descending else rows
         if not isinstance(order_by, str):
             raise QueryError(f"order_by names a metadata field, as a str, not {order_by!r}")
+        view.generation.index.catalog.verify_metadata(view.rows)
         with view.generation.index.catalog.reading() as connection:
             return by_value(connection, rows, order_by, descending=descending)
 

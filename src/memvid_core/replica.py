@@ -27,17 +27,17 @@ from memvid_core.errors import (
     TornTailWarning,
 )
 from memvid_core.generation import Generation, View
+from memvid_core.index.catalog import DamageRow
 from memvid_core.index.folder import IndexFolder
 from memvid_core.index_place import INDEX_ERRORS, IndexPlace, check_idle
 from memvid_core.indexing import Indexer
 from memvid_core.journal import Batch, Cursor, Journal
-from memvid_core.model import Damage
 from memvid_core.turns import WriteTurn
 from memvid_core.video.file import sync_folder
 
 __all__ = ["Replica", "beside"]
 
-_Known = tuple[Cursor | None, list[Damage]]
+_Known = tuple[Cursor | None, list[DamageRow]]
 """How far an index reached, and what it knew to be missing in the file."""
 
 _LEVEL_PAUSE: Final = 0.005  # seconds between two looks whether another process has brought the index level
@@ -493,7 +493,7 @@ class Replica:
                     self._take_in(*known)
             self._seen = stamp
 
-    def _take_in(self, known: Cursor | None, missing: Sequence[Damage]) -> None:
+    def _take_in(self, known: Cursor | None, missing: Sequence[DamageRow]) -> None:
         self._indexer.catch_up(known, missing)
         self.index.vectors(again=True)  # if its files are not what the catalog counts, it is told here and made anew
         self.index.protect()
@@ -569,7 +569,7 @@ class Replica:
     def view_at(self, number: int) -> View | None:
         """Return the view after the last commit at or before ``number``, or None if there is none."""
         commit = self.index.catalog.commit(number)
-        return None if commit is None else self._indexer.view_at(commit)
+        return None if commit is None else self._indexer.view_at(commit.number)
 
     def empty_view(self, time_: int) -> View:
         """Return the view before the first commit."""
@@ -669,7 +669,7 @@ class Replica:
                 self.index.close()
 
 
-def _told(damage: Sequence[Damage], lost: int) -> str:
+def _told(damage: Sequence[DamageRow], lost: int) -> str:
     """What is wrong with the file, in one sentence."""
     vectors, deletions = sum(d.vectors for d in damage), sum(d.deletions for d in damage)
     told = []

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from memvid_core.index.chunks import Lists, no_lists, spans
 from memvid_core.index.tokens import analyse, inflected, words
 
-__all__ = [
-    "BLOCK_ROWS",
-    "INSERT_BLOCK",
-    "INSERT_LIST",
-    "INSERT_SPELLING",
-    "LAST_PLACE",
-    "MAX_COUNT",
-    "SCHEMA",
-    "BlockBuilder",
-]
+__all__ = ["BLOCK_ROWS", "LAST_PLACE", "MAX_COUNT", "BlockBuilder", "Memo"]
 
 BLOCK_ROWS: Final = 1 << 16
 BLOCK_TOKENS: Final = 1 << 23
@@ -37,23 +26,24 @@ LAST_PLACE: Final = (1 << 16) - 1
 MAX_COUNT: Final = 255
 """A token that occurs more often in a row counts as often as this: BM25 is flat there."""
 
-SCHEMA: Final = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE blocks (first INTEGER PRIMARY KEY, rows INTEGER NOT NULL, tokens INTEGER NOT NULL, lengths BLOB NOT NULL);
-CREATE TABLE postings (first INTEGER, token TEXT, rows BLOB NOT NULL, counts BLOB NOT NULL, places BLOB NOT NULL,
-                       PRIMARY KEY (first, token)) WITHOUT ROWID;
-CREATE TABLE spellings (word TEXT, token TEXT, PRIMARY KEY (word, token)) WITHOUT ROWID;
-CREATE TABLE tail (row INTEGER PRIMARY KEY, tokens TEXT NOT NULL);
-"""
-INSERT_BLOCK: Final = "INSERT INTO blocks VALUES (?, ?, ?, ?)"
-INSERT_LIST: Final = "INSERT INTO postings VALUES (?, ?, ?, ?, ?)"
-INSERT_SPELLING: Final = "INSERT OR IGNORE INTO spellings VALUES (?, ?)"
+MEMO_WORDS: Final = 1 << 18
+"""So many different words are remembered with their tokens from one block to the next."""
+
+
+class Memo(dict[str, tuple[tuple[str, ...], tuple[bytes, ...]]]):
+    """Surface word to its tokens and spellings; a word is analysed when it is first met."""
+
+    def __missing__(self, word: str) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+        found = analyse(word), tuple(f"{spelling}\t{token}".encode() for spelling, token in inflected(word))
+        if len(word) <= 32 and len(self) < MEMO_WORDS:  # longer ones hardly come back, and would fill the memory
+            self[word] = found
+        return found
 
 
 class BlockBuilder:
     """Turns texts into the posting lists of one block: each word to its number, then all of them to those of tokens."""
 
-    def __init__(self, first: int) -> None:
+    def __init__(self, first: int, memo: Memo) -> None:
         self.first = first
         self.lengths = array("i")
         self._stream = array("i")
@@ -61,7 +51,7 @@ class BlockBuilder:
         self._ends: list[int] = []
         self._numbers: defaultdict[str, int] = defaultdict()
         self._numbers.default_factory = self._numbers.__len__
-        self._words = _Numbered(self._numbers)
+        self._words = _Numbered(self._numbers, memo)
 
     @property
     def full(self) -> bool:
@@ -89,28 +79,32 @@ class BlockBuilder:
         self._pending = array("i")
         self._ends.clear()
 
-    def add_tokens(self, tokens: list[str]) -> None:
-        """Take the tokens of the next row."""
+    def add_tokens(self, tokens: list[str], spellings: list[bytes]) -> None:
+        """Take the tokens and spellings of the next row."""
         self._settle()
         self._stream.extend(map(self._numbers.__getitem__, tokens))
         self.lengths.append(len(tokens))
+        self._words.spellings.update(spellings)
 
-    def write(self, sqlite: sqlite3.Connection) -> None:
-        """Insert the block and its lists."""
+    @property
+    def spellings(self) -> list[bytes]:
+        """The spellings met, ascending."""
+        return sorted(self._words.spellings)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the rows have."""
         self._settle()
-        lengths = np.frombuffer(self.lengths, np.int32) if self.lengths else np.zeros(0, np.int32)
-        if not len(lengths):
-            return
-        size = (self.first, len(lengths), len(self._stream))
-        sqlite.executemany(INSERT_SPELLING, sorted(self._words.spellings))
-        sqlite.execute(INSERT_BLOCK, (*size, lengths.astype("<i4").tobytes()))
-        if self._stream:
-            sqlite.executemany(INSERT_LIST, self._lists(lengths))
+        return len(self._stream)
 
-    def _lists(self, lengths: NDArray[np.int32]) -> Iterator[tuple[int, str, bytes, bytes, bytes]]:
-        """Yield each token with its lists, in the order of the tokens."""
+    def lists(self) -> Lists:
+        """Return the posting lists."""
+        self._settle()
+        if not self._stream:
+            return no_lists()
         from scipy.sparse import csr_matrix  # a tenth of a second to import
 
+        lengths = np.frombuffer(self.lengths, np.int32)
         ends = np.cumsum(lengths, dtype=np.int64)
         places = np.arange(len(self._stream)) - np.repeat(ends - lengths, lengths)
         cells = (
@@ -131,30 +125,34 @@ class BlockBuilder:
         if counts.max() > MAX_COUNT:
             place = place[np.arange(len(rows)) - np.repeat(at, counts) < MAX_COUNT]
             counts = np.minimum(counts, MAX_COUNT)
-        place_starts = np.append(0, np.cumsum(counts))[starts]
-        row_bytes, count_bytes = rows[at].astype("<u2").tobytes(), counts.astype(np.uint8).tobytes()
-        place_bytes = place.astype("<u2", copy=False).tobytes()
-        spans = [
-            *zip(starts.tolist(), starts[1:].tolist(), place_starts.tolist(), place_starts[1:].tolist(), strict=False)
-        ]
-        for name, number in sorted(self._numbers.items()):
-            low, high, low_place, high_place = spans[number]
-            lists = row_bytes[2 * low : 2 * high], count_bytes[low:high], place_bytes[2 * low_place : 2 * high_place]
-            yield (self.first, name, *lists)
+        # In the order of the tokens, which are numbered as they were met.
+        names = [name.encode() for name in self._numbers]
+        order = np.array(sorted(range(len(names)), key=names.__getitem__))
+        sizes = np.diff(starts)
+        after = np.append(0, np.cumsum(counts))[starts]
+        row_at, place_at = spans(starts[:-1][order], sizes[order]), spans(after[:-1][order], np.diff(after)[order])
+        return Lists(
+            [names[number] for number in order.tolist()],
+            np.append(0, np.cumsum(sizes[order])),
+            rows[at][row_at].astype(np.uint16),
+            counts[row_at].astype(np.uint8),
+            place[place_at],
+        )
 
 
 class _Numbered(dict[str, int]):
-    """Surface word to a number, and the numbers of its tokens; a word is analysed when it is first met."""
+    """Surface word to a number, and the numbers of its tokens."""
 
-    def __init__(self, numbers: defaultdict[str, int]) -> None:
+    def __init__(self, numbers: defaultdict[str, int], memo: Memo) -> None:
         super().__init__()
-        self._numbers = numbers
+        self._numbers, self._memo = numbers, memo
         self.tokens, self.starts = array("i"), array("i", [0])
-        self.spellings: set[tuple[str, str]] = set()
+        self.spellings: set[bytes] = set()
 
     def __missing__(self, word: str) -> int:
-        self.tokens.extend(map(self._numbers.__getitem__, analyse(word)))
-        self.spellings.update(inflected(word))
+        tokens, spellings = self._memo[word]
+        self.tokens.extend(map(self._numbers.__getitem__, tokens))
+        self.spellings.update(spellings)
         number = len(self.starts) - 1
         self.starts.append(len(self.tokens))
         if len(word) <= 32:  # longer ones hardly come back, and would fill the memory

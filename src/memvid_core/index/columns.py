@@ -10,19 +10,21 @@ processes, and a read-only catalog is served like any other.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index.filter_functions import register_functions
+from memvid_core.index.database import checked, roll_back
+from memvid_core.index.filter_functions import canonical, register_functions
 from memvid_core.index.filter_parser import ID, And, Filter, Leaf, Node, Not, Or
-from memvid_core.index.filter_sql import condition, value_at
+from memvid_core.index.filter_sql import MANY, condition, texts_of, value_at
 from memvid_core.index.filters import compile_filter, parse_filter, select_rows
 
 __all__ = ["MetadataColumns"]
@@ -33,6 +35,7 @@ _NO_ROW: Final = 0  # the code of a row number that no record has
 _ABSENT: Final = 1  # the code of a record without the path
 _ANSWERS: Final = 128  # conditions whose answers a column keeps
 _CHUNK: Final = 16_384  # rows read at a time
+_NESTED: Final = ("[", "{")  # how the text of a list or a dict begins
 
 
 class _Column:
@@ -44,11 +47,12 @@ class _Column:
         self._path = path
         self._capacity = self.codes
         self._text_bytes = 0
+        self._nested = False  # whether any value is a list or a dict
         self._code_of: defaultdict[str, int] = defaultdict(count(_ABSENT).__next__)
         self._values = values
-        self._table = f"v{number}"
+        self.table = f"v{number}"
         self._answers: OrderedDict[str, Mask] = OrderedDict()
-        values.execute(f"CREATE TABLE {self._table} (code INTEGER PRIMARY KEY, j)")
+        values.execute(f"CREATE TABLE {self.table} (code INTEGER PRIMARY KEY, j)")
         self._remember([""])
 
     @property
@@ -93,36 +97,66 @@ class _Column:
         return [row for _, row in found], [text for text, _ in found]
 
     def _remember(self, texts: list[str]) -> None:
+        rows = [(self._code_of[text], text or None) for text in texts]
         self._values.execute("BEGIN")
-        self._values.executemany(
-            f"INSERT INTO {self._table} VALUES (?, ?)", [(self._code_of[text], text or None) for text in texts]
-        )
+        self._values.executemany(f"INSERT INTO {self.table} VALUES (?, ?)", rows)
         self._values.execute("COMMIT")
         self._text_bytes += sum(map(len, texts))
+        self._nested |= any(text[:1] in _NESTED for text in texts if text)
 
     def answer(self, leaf: Leaf) -> Mask:
         """For every code, whether its value meets the condition."""
         known = self._answers.get(leaf.key)
         size = len(self._code_of) + 1
         if known is None or len(known) < size:
-            test = condition(leaf)
             answers = np.zeros(size, np.bool_)
             done = 0 if known is None else len(known)
             answers[:done] = False if known is None else known
-            found = self._values.execute(
-                f"SELECT group_concat(v.code) FROM {self._table} AS v WHERE v.code >= ? AND ({test.text})",
-                (done, *test.params),
-            ).fetchone()[0]
-            if found is not None:
-                answers[np.fromstring(str(found), dtype=np.int64, sep=",")] = True
+            answers[self._meeting(leaf, done)] = True
             self._answers[leaf.key] = known = answers
         self._answers.move_to_end(leaf.key)
         if len(self._answers) > _ANSWERS:
             self._answers.popitem(last=False)
         return known
 
+    def _meeting(self, leaf: Leaf, done: int) -> NDArray[np.int64]:
+        """The codes from ``done`` on whose values meet the condition."""
+        if leaf.op in ("in", "any") and len(leaf.operand) > MANY:
+            return np.array(list(self._among(leaf, done)), np.int64)
+        test = condition(leaf)
+        found = self._values.execute(
+            f"SELECT group_concat(v.code) FROM {self.table} AS v WHERE v.code >= ? AND ({test.text})",
+            (done, *test.params),
+        ).fetchone()[0]
+        return np.zeros(0, np.int64) if found is None else np.fromstring(str(found), dtype=np.int64, sep=",")
+
+    def _among(self, leaf: Leaf, done: int) -> Iterator[int]:
+        """The codes from ``done`` on whose values are among many: looked up here, for SQLite would sort the many."""
+        whole = leaf.op == "in"
+        if whole and None in leaf.operand and done <= _ABSENT:
+            yield _ABSENT
+        for text in texts_of(leaf.operand):
+            code = self._code_of.get(text, _NO_ROW) if text else _NO_ROW
+            if code > _ABSENT and code >= done:
+                yield code
+        if self._nested:
+            wanted = set(map(canonical, leaf.operand))
+            for text, code in islice(self._code_of.items(), max(done - 1, 0), None):
+                if text[:1] in _NESTED and text:
+                    value = json.loads(text)
+                    is_list = isinstance(value, list)
+                    found = (whole or not is_list) and canonical(value) in wanted
+                    if found or (is_list and not wanted.isdisjoint(map(canonical, value))):
+                        yield code
+
     def drop(self) -> None:
-        self._values.execute(f"DROP TABLE {self._table}")
+        self._values.execute(f"DROP TABLE {self.table}")
+
+
+class _Kept(NamedTuple):
+    columns: OrderedDict[str, _Column]
+    wide: set[str]
+    values: sqlite3.Connection
 
 
 class MetadataColumns:
@@ -133,6 +167,7 @@ class MetadataColumns:
     Args:
         max_distinct: A path with more distinct values than this is scanned in the table each time instead.
         max_bytes: What all columns may hold; the least recently used one goes first.
+        rows_of: Finds the rows of some ids; without it, ids are looked for in the whole table.
 
     Example:
         >>> connection = sqlite3.connect(":memory:")
@@ -144,18 +179,28 @@ class MetadataColumns:
         [True, False]
     """
 
-    def __init__(self, *, max_distinct: int = 250_000, max_bytes: int = 256 << 20) -> None:
+    def __init__(
+        self,
+        *,
+        max_distinct: int = 250_000,
+        max_bytes: int = 256 << 20,
+        rows_of: Callable[[Sequence[str]], NDArray[np.int64]] | None = None,
+    ) -> None:
+        self._rows_of = rows_of
         self._max_distinct = max_distinct
         self._max_bytes = max_bytes
         self._lock = threading.RLock()
+        self._made = 0
         self._start()
 
     def _start(self) -> None:
-        self._columns: OrderedDict[str, _Column] = OrderedDict()
-        self._wide: set[str] = set()
-        self._made = 0
-        self._values = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-        register_functions(self._values)
+        values = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        register_functions(values)
+        self._kept = _Kept(OrderedDict(), set(), values)  # at once, whenever an interrupt comes
+
+    @property
+    def _columns(self) -> OrderedDict[str, _Column]:
+        return self._kept.columns
 
     @property
     def nbytes(self) -> int:
@@ -166,8 +211,9 @@ class MetadataColumns:
     def clear(self) -> None:
         """Forget every column: the rows were numbered anew."""
         with self._lock:
-            self._values.close()
+            before = self._kept
             self._start()
+            before.values.close()
 
     def mask(
         self, connection: sqlite3.Connection, where: Mapping[str, Any] | Filter, *, committed: int | None = None
@@ -186,14 +232,17 @@ class MetadataColumns:
 
         Raises:
             FilterError: The filter is wrong.
+            IndexStaleError: The table is damaged.
         """
         parsed = parse_filter(where)
-        with self._lock:
+        with self._lock, checked("the metadata in the index"):
             size = connection.execute("SELECT coalesce(max(row) + 1, 0) FROM records").fetchone()[0]
             if committed is None:
                 committed = 0 if connection.in_transaction else size
             columns = {path: c for path in parsed.paths if (c := self._column(connection, path, min(size, committed)))}
-            covered = min((len(column.codes) for column in columns.values()), default=0)
+            by_id = self._rows_of is not None and _asks_ids(parsed.root)  # which needs no column
+            reached = min(size, committed) if by_id else 0
+            covered = min((len(column.codes) for column in columns.values()), default=reached)
             answer = np.zeros(size, np.bool_)
             if head := min(covered, size):
                 answer[:head] = self._evaluate(connection, parsed.root, columns, head)
@@ -216,23 +265,38 @@ class MetadataColumns:
         return np.flatnonzero(self.mask(connection, where, committed=committed))
 
     def _column(self, connection: sqlite3.Connection, path: str, limit: int) -> _Column | None:
-        """The column of a path, read up to ``limit``; None for a path that has too many values."""
-        if path in self._wide:
+        """The column of a path, read up to ``limit``; None for a path that has too many values.
+
+        A column that is being read belongs to nobody, so that half of one, left by an interrupt, answers nothing.
+        """
+        columns, wide, values = self._kept
+        if path in wide:
             return None
-        column = self._columns.get(path)
-        if column is None:
-            self._made += 1
-            column = self._columns[path] = _Column(self._made, path, self._values)
-        self._columns.move_to_end(path)
-        fits = False
-        try:
-            fits = column.extend(connection, limit, self._max_distinct, self._max_bytes)
-            if not fits:
-                self._wide.add(path)
-        finally:
-            if not fits:  # also when reading was interrupted: half a column answers nothing
-                self._columns.pop(path).drop()
-        return column if fits else None
+        column = columns.get(path)
+        if column is None or len(column.codes) < limit:
+            if values.in_transaction or column is None:
+                self._tidy()
+            column = columns.pop(path, None) or self._new_column(path)
+            if not column.extend(connection, limit, self._max_distinct, self._max_bytes):
+                wide.add(path)
+                column.drop()
+                return None
+            columns[path] = column
+        columns.move_to_end(path)
+        return column
+
+    def _new_column(self, path: str) -> _Column:
+        self._made += 1
+        return _Column(self._made, path, self._kept.values)
+
+    def _tidy(self) -> None:
+        """Drop what an interrupt left: an open transaction, and the tables of columns that were being read."""
+        columns, _, values = self._kept
+        roll_back(values)
+        kept = {column.table for column in columns.values()}
+        for (table,) in values.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+            if table not in kept:
+                values.execute(f"DROP TABLE {table}")
 
     def _evaluate(self, connection: sqlite3.Connection, node: Node, columns: dict[str, _Column], size: int) -> Mask:
         match node:
@@ -252,6 +316,10 @@ class MetadataColumns:
 
     def _scanned(self, connection: sqlite3.Connection, leaf: Leaf, size: int) -> Mask:
         mask = np.zeros(size, np.bool_)
+        if self._rows_of is not None and _asks_ids(leaf):
+            rows = self._rows_of([value for value in leaf.operand if isinstance(value, str)])
+            mask[rows[rows < size]] = True
+            return mask
         compiled = compile_filter(Filter(leaf, leaf.key, () if leaf.path == ID else (leaf.path,)))
         mask[select_rows(connection, compiled, extra_sql="r.row < ?", extra_params=(size,))] = True
         return mask
@@ -262,3 +330,7 @@ class MetadataColumns:
                 return
             if path not in keep:
                 self._columns.pop(path).drop()
+
+
+def _asks_ids(node: Node) -> bool:
+    return isinstance(node, Leaf) and node.path == ID and node.op in ("in", "any")

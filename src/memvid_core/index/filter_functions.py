@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import unicodedata
+from collections.abc import Callable, Hashable
+from functools import lru_cache, wraps
 from typing import Any, Final
 
 import msgspec
 
-__all__ = ["NUL_SIGN", "fold", "register_functions"]
+__all__ = ["NUL_SIGN", "canonical", "fold", "register_functions", "take_failure"]
 
 NUL_SIGN: Final = "\u2400"  # stands for NUL where SQLite would stop reading: in GLOB
 
@@ -27,11 +30,35 @@ def register_functions(connection: sqlite3.Connection) -> None:
     Args:
         connection: An open connection; read-only ones too.
     """
-    connection.create_function("memvid_fold", 1, fold, deterministic=True)
-    connection.create_function("memvid_text", -1, _text, deterministic=True)
-    connection.create_function("memvid_get", 2, _get, deterministic=True)
-    connection.create_function("memvid_same", 2, _same_as_any, deterministic=True)
-    connection.create_function("memvid_order", 2, _order, deterministic=True)
+    for name, arguments, function in _FUNCTIONS:
+        connection.create_function(name, arguments, function, deterministic=True)
+
+
+class _Failure(threading.local):
+    """What a function raised in this thread: SQLite only tells that it failed."""
+
+    error: BaseException | None = None
+
+
+_failure: Final = _Failure()
+
+
+def take_failure() -> BaseException | None:
+    """Return what a function raised in this thread inside the statement that failed last; None if nothing."""
+    error, _failure.error = _failure.error, None
+    return error
+
+
+def _noting(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def noting(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except BaseException as exc:
+            _failure.error = exc
+            raise
+
+    return noting
 
 
 def fold(text: str) -> str:
@@ -75,22 +102,46 @@ def _get(document: str | None, where: str | int) -> str | None:
 
 
 def _same_as_any(document: str, others: str) -> bool:
-    value = json.loads(document)
-    return any(_same(value, other) for other in json.loads(others))
+    return canonical(json.loads(document)) in _canonical_set(others)
 
 
-def _same(a: Any, b: Any) -> bool:
-    """Equality of JSON values: 1 is 1.0 but not True, dicts in any order."""
-    if isinstance(a, bool) or isinstance(b, bool):
-        return a is b
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(_same, a, b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_same(value, b[key]) for key, value in a.items())
-    return bool(a == b)
+@lru_cache(maxsize=8)
+def _canonical_set(others: str) -> frozenset[Hashable]:
+    return frozenset(map(canonical, json.loads(others)))
+
+
+def canonical(value: Any) -> Hashable:
+    """Return what equal JSON values have in common: 1 is 1.0 but not True, dicts are equal in any order.
+
+    Args:
+        value: A JSON value, decoded.
+
+    Returns:
+        Something hashable, equal for equal values alone.
+
+    Example:
+        >>> canonical({"a": 1, "b": [True]}) == canonical({"b": [True], "a": 1.0})
+        True
+    """
+    if isinstance(value, bool):
+        return ("bool", value)
+    if isinstance(value, list):
+        return ("list", *map(canonical, value))
+    if isinstance(value, dict):
+        return ("dict", frozenset((key, canonical(item)) for key, item in value.items()))
+    return value  # type: ignore[no-any-return]
 
 
 def _order(a: str, b: str) -> int:
     """-1, 0 or 1 for two JSON numbers, exact beyond 64 bits, where SQLite would round to doubles."""
     x, y = json.loads(a), json.loads(b)
     return int(x > y) - int(x < y)
+
+
+_FUNCTIONS: Final = (
+    ("memvid_fold", 1, _noting(fold)),
+    ("memvid_text", -1, _noting(_text)),
+    ("memvid_get", 2, _noting(_get)),
+    ("memvid_same", 2, _noting(_same_as_any)),
+    ("memvid_order", 2, _noting(_order)),
+)

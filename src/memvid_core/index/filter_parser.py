@@ -18,10 +18,28 @@ from typing import Any, Final
 from memvid_core.errors import FilterError
 from memvid_core.values import DEEPEST, plain, replacement, shortened
 
-__all__ = ["ID", "MAX_DEPTH", "And", "Filter", "Leaf", "Node", "Not", "Or", "parse_filter"]
+__all__ = [
+    "ID",
+    "MAX_CONDITIONS",
+    "MAX_DEPTH",
+    "MAX_NESTED_VALUES",
+    "And",
+    "Filter",
+    "Leaf",
+    "Node",
+    "Not",
+    "Or",
+    "parse_filter",
+]
 
 ID: Final = "$id"
 MAX_DEPTH: Final = 32  # SQLite's parser stack has 100 entries; a condition needs about 50, a level 1 to 3
+MAX_CONDITIONS: Final = 2048
+"""So many conditions one filter may have; the values of one field in one ``$in``, or in one ``$or``, count as one."""
+
+MAX_NESTED_VALUES: Final = 1000
+"""So many of the values of one ``$in`` may be lists or dicts; of plain values there may be any number."""
+
 MAX_PATTERN_BYTES: Final = 50_000  # SQLITE_MAX_LIKE_PATTERN_LENGTH
 _MAX_INT: Final = 2**1023  # what a double can still be compared with
 
@@ -115,7 +133,17 @@ $not $type
     if isinstance(where, Filter):
         return where
     root = _group(where, "where", 1)
-    return Filter(root, _key(root), tuple(dict.fromkeys(leaf.path for leaf in _leaves(root) if leaf.path != ID)))
+    leaves = _leaves(root)
+    _assert_few(len(leaves), "where")
+    return Filter(root, _key(root), tuple(dict.fromkeys(leaf.path for leaf in leaves if leaf.path != ID)))
+
+
+def _assert_few(count: int, at: str) -> None:
+    if count > MAX_CONDITIONS:
+        raise FilterError(
+            f"{at} has too many conditions ({count:,}; at most {MAX_CONDITIONS:,}); "
+            "put all values of a field into one $in, which takes any number"
+        )
 
 
 def _leaves(node: Node) -> list[Leaf]:
@@ -139,7 +167,30 @@ def _key(node: Node) -> str:
 
 
 def _and(parts: list[Node]) -> Node:
+    parts = _merged(parts, negated=True)
     return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+
+def _or(parts: list[Node]) -> Node:
+    parts = _merged(parts, negated=False)
+    return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+
+def _merged(parts: list[Node], *, negated: bool) -> list[Node]:
+    """Make one condition of all that compare one field with values: of several ``$eq`` in an OR, ``$ne`` in an AND."""
+    found: dict[str, list[Any]] = {}
+    for part in parts:
+        leaf = part.part if negated and isinstance(part, Not) else part
+        if isinstance(leaf, Leaf) and leaf.op == "in" and (leaf is not part) == negated:
+            found.setdefault(leaf.path, []).append((part, leaf))
+    merged: dict[int, Node] = {}
+    gone: set[int] = set()
+    for path, several in found.items():
+        if len(several) > 1:
+            union = _leaf(path, "in", _distinct([value for _, leaf in several for value in leaf.operand]))
+            merged[id(several[0][0])] = Not(union) if negated else union
+            gone.update(id(part) for part, _ in several[1:])
+    return [merged.get(id(part), part) for part in parts if id(part) not in gone] if merged else parts
 
 
 def _group(where: object, at: str, depth: int) -> Node:
@@ -147,6 +198,7 @@ def _group(where: object, at: str, depth: int) -> Node:
         raise FilterError(f"{at} must be a dict such as {{'page': {{'$gte': 3}}}}, not {_show(where)}")
     if depth > MAX_DEPTH:
         raise FilterError(f"the filter is nested deeper than {MAX_DEPTH} levels; flatten it")
+    _assert_few(len(where), at)
     return _and([_member(key, value, f"{at}[{_show(key)}]", at, depth) for key, value in where.items()])
 
 
@@ -158,10 +210,10 @@ def _member(key: object, value: Any, at: str, outer: str, depth: int) -> Node:
     if key in _GROUPS:
         if not isinstance(value, list | tuple) or not value:
             raise FilterError(f"{at} must be a non-empty list of filters, not {_show(value)}")
-        parts = tuple(_group(part, f"{at}[{i}]", depth + 1) for i, part in enumerate(value))
+        parts = [_group(part, f"{at}[{i}]", depth + 1) for i, part in enumerate(value)]
         if key == "$and":
-            return And(parts)
-        return Or(parts) if key == "$or" else Not(Or(parts))
+            return _and(parts)
+        return _or(parts) if key == "$or" else Not(_or(parts))
     if key.startswith("$") and key != ID:
         if key in _OPERATORS:
             raise FilterError(f"{key} at {outer} needs a field: {{'field': {{{key!r}: ...}}}}")
@@ -251,11 +303,37 @@ def _value(value: Any, at: str, above: tuple[int, ...] = ()) -> Any:
 
 def _values(value: Any, at: str) -> list[Any]:
     if isinstance(value, list | tuple):
-        items = [_value(item, at) for item in value]
+        items = _uniform(value) or [_value(item, at) for item in value]
     elif isinstance(value, AbstractSet):
         items = sorted((_value(item, at) for item in value), key=_dump)
     else:
         raise FilterError(f"{at} must be a list of values, not {_show(value)}")
+    items = _distinct(items)
+    nested = sum(isinstance(item, list | dict) for item in items)
+    if nested > MAX_NESTED_VALUES:
+        raise FilterError(f"{at} has {nested:,} lists and dicts among its values; at most {MAX_NESTED_VALUES:,} can be")
+    return items
+
+
+def _uniform(value: list[Any] | tuple[Any, ...]) -> list[Any] | None:
+    """Take many values of one plain type at once; None for others, and where one of them is wrong."""
+    kinds = set(map(type, value))
+    if kinds == {int} and max(max(value), -min(value)) < _MAX_INT:
+        return list(value)
+    if kinds == {float} and all(map(math.isfinite, value)):
+        return list(value)
+    if kinds == {str}:
+        try:
+            "".join(value).encode()
+        except UnicodeEncodeError:
+            return None
+        return list(value)
+    return None
+
+
+def _distinct(items: list[Any]) -> list[Any]:
+    if len(set(map(type, items))) == 1 and isinstance(items[0], int | float | str):
+        return list(dict.fromkeys(items))
     # 1, 1.0 and True are equal as dict keys, lists are none at all
     return list({item if type(item) is str else (_dump(item),): item for item in items}.values())
 
@@ -280,8 +358,7 @@ def _ordered(value: Any, at: str) -> bool | int | float | str:
     return plain
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+_dump: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 # Operators ------------------------------------------------------------------------------------------------------------

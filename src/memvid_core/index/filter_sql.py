@@ -18,10 +18,10 @@ from memvid_core.index.filter_functions import NUL_SIGN, fold
 from memvid_core.index.filter_parser import ID, Leaf
 from memvid_core.values import plain
 
-__all__ = ["Sql", "condition", "joined", "member", "value_at"]
+__all__ = ["MANY", "Sql", "condition", "joined", "member", "texts_of", "value_at"]
 
 _HAS_ARROW: Final = sqlite3.sqlite_version_info >= (3, 38)  # "->": the only way to a value's JSON text without Python
-_MANY: Final = 64  # longer lists travel as one JSON parameter
+MANY: Final = 64  # longer lists travel as one JSON parameter
 _EXACT: Final = 2**63  # from here SQLite reads integers as doubles
 
 
@@ -134,7 +134,7 @@ def _in(values: list[Any], *, missing: bool, whole: bool) -> Sql:
     if not values:
         return Sql("0")
     absent = Sql("1" if missing else "0")
-    texts = [text for value in values if not isinstance(value, list | dict) for text in _texts(value)]
+    texts = texts_of(values)
     cases: list[tuple[str | Sql, Sql]] = [("v.j IS NULL", absent), (member("v.j", texts), Sql("1"))]
     lists = [value for value in values if isinstance(value, list)]
     found = _some_item(_item_in(values))
@@ -163,7 +163,7 @@ def _item_in(values: list[Any]) -> Sql:
 
 def member(expression: str, values: Sequence[str | float]) -> Sql:
     """``expression IN (values)``; many values go as one JSON parameter, NULs never (SQLite would cut them)."""
-    direct = list(values) if len(values) <= _MANY else [v for v in values if isinstance(v, str) and "\0" in v]
+    direct = list(values) if len(values) <= MANY else [v for v in values if isinstance(v, str) and "\0" in v]
     terms = []
     if len(direct) < len(values):
         rest = [v for v in values if not (isinstance(v, str) and "\0" in v)]
@@ -227,8 +227,15 @@ def _item_key(value: Any) -> str | float:
     return value  # type: ignore[no-any-return]
 
 
+def texts_of(values: list[Any]) -> list[str]:
+    """Return the JSON texts that the plain ones of some values can have."""
+    return [text for value in values if not isinstance(value, list | dict) for text in _texts(value)]
+
+
 def _texts(value: Any) -> list[str]:
     """The JSON texts that a scalar can have: 1 is also 1.0."""
+    if type(value) is int and 0 < value < 1_000_000:
+        return [f"{value}", f"{value}.0"]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return [_encode(value)]
     if value == 0:
@@ -237,12 +244,12 @@ def _texts(value: Any) -> list[str]:
     return [*texts, _encode(float(value))] if float(value) == value else texts
 
 
+_encoder: Final = msgspec.json.Encoder()
+_dump: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def _encode(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _encoder.encode(value).decode()
 
 
 def _glob(pattern: str) -> str:

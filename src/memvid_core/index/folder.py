@@ -81,7 +81,7 @@ class IndexFolder:
         if self.folder is not None:
             self._make_folder(self.folder)
         self.catalog = Catalog(None if self.folder is None else self.folder / "catalog.sqlite")
-        self.columns = MetadataColumns()
+        self.columns = MetadataColumns(rows_of=self.catalog.rows_of)
         self._identity = self._on_disk()
         self._placements: dict[int, Placement] = {}
         self._vectors: VectorIndex | None = None
@@ -136,9 +136,13 @@ class IndexFolder:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One process at a time changes the index; the catalog's cursor says how far all of it reaches."""
         with self.catalog.transaction() as connection:
-            # Asked of the connection that writes, so it counts what this transaction has changed itself.
-            self._vector_rows, self._video_rows = _counts(connection)
+            self._vector_rows, self._video_rows = self._counts()
             yield connection
+
+    def _counts(self) -> tuple[int, int]:
+        """Return how many rows of vectors there are, and how many of them are read from the video."""
+        with self.catalog.snapshot():
+            return int(self.catalog.state("vector_rows") or 0), int(self.catalog.state("video_rows") or 0)
 
     @property
     def cursor(self) -> bytes | None:
@@ -245,14 +249,12 @@ class IndexFolder:
     def _sync(self, index: VectorIndex) -> None:
         """Bring the vectors to what the catalog counts."""
         for _ in range(_TRIES):
-            with self.catalog.reading() as connection:
-                counts = _counts(connection)
+            counts = self._counts()
             try:
                 return index.sync(*counts)
             except IndexStaleError:
-                with self.catalog.reading() as connection:
-                    if _counts(connection) == counts:
-                        raise
+                if self._counts() == counts:
+                    raise
         index.sync(*counts)
 
     def _assert_open(self) -> None:
@@ -277,6 +279,7 @@ class IndexFolder:
         Raises:
             FilterError: The filter is wrong.
         """
+        self.catalog.verify_metadata(rows)
         with self.catalog.reading() as connection:
             found = self.columns.mask(connection, where, committed=rows)
         mask = np.zeros(rows, np.bool_)
@@ -366,11 +369,6 @@ class IndexFolder:
             return False
         return os.access(root, os.W_OK)
 
-
-def _counts(connection: sqlite3.Connection) -> tuple[int, int]:
-    """How many rows of vectors there are, and how many of them are read from the video."""
-    found = dict(connection.execute("SELECT key, value FROM state WHERE key IN ('vector_rows', 'video_rows')"))
-    return int(found.get("vector_rows", 0)), int(found.get("video_rows", 0))
 
 
 @cache

@@ -40,7 +40,7 @@ class Placement:
             if row < self._next_row:
                 return
             last = self._frames[-1].row if self._frames else -1
-            frames = [*self._frames, *(FrameRow(*found) for found in self._catalog.frames_after(self._kind, last))]
+            frames = [*self._frames, *self._catalog.frames_after(self._kind, last)]
             if frames:
                 self._first_rows = np.array([frame.row for frame in frames], np.int64)
                 self._frames = frames

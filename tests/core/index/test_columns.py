@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memvid_core.index import columns as columns_module
+from memvid_core.index import filter_functions
 from memvid_core.index.columns import MetadataColumns
 from memvid_core.index.filters import compile_filter, encode_metadata, register_functions, select_rows
+from memvid_core.index.rows import IndexStaleError
 
 SCHEMA = "CREATE TABLE records (row INTEGER PRIMARY KEY, id TEXT, died INTEGER, metadata TEXT)"
 FILTERS: list[dict[str, Any]] = [
@@ -252,3 +258,144 @@ def test_many_threads_ask_while_one_appends(tmp_path: Path) -> None:
             done.set()
         assert all(future.result() for future in asked)
     check(columns, writer)
+
+
+class InterruptAt:
+    """Raises KeyboardInterrupt before the ``number``-th line to run in the module of columns."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.seen = 0
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> InterruptAt | None:
+        if frame.f_code.co_filename != columns_module.__file__:
+            return None
+        if event == "line":
+            self.seen += 1
+            if self.seen == self.number:
+                raise KeyboardInterrupt
+        return self
+
+    def during(self, call: Callable[[], Any]) -> bool:
+        before = sys.gettrace()
+        sys.settrace(self)
+        try:
+            call()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_interrupt_at_any_line_breaks_no_later_filter(known: bool) -> None:
+    where = {"n": {"$gte": 2}, "tag": {"$ne": "even"}}
+    interrupted, number = True, 0
+    while interrupted:
+        number += 1
+        connection, columns = records(), MetadataColumns(max_bytes=3_000)
+        with connection:
+            insert(connection, *range(4))
+        if known:
+            check(columns, connection)
+            with connection:
+                insert(connection, *range(4, 8))
+        interrupted = InterruptAt(number).during(
+            lambda columns=columns, connection=connection: columns.mask(connection, where)  # type: ignore[misc]
+        )
+        check(columns, connection)
+        columns.mask(connection, {"fresh": 1})
+        (tables,) = columns._kept.values.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        assert tables <= len(columns._kept.columns), number
+        connection.close()
+    assert number > 40
+
+
+def test_an_interrupt_while_columns_are_forgotten() -> None:
+    connection = records()
+    with connection:
+        insert(connection, *range(20))
+    interrupted, number = True, 0
+    while interrupted:
+        number += 1
+        columns = MetadataColumns()
+        check(columns, connection)
+        interrupted = InterruptAt(number).during(columns.clear)
+        check(columns, connection)
+    connection.close()
+
+
+def test_an_interrupt_inside_a_function_of_a_filter_is_an_interrupt() -> None:
+    connection = records()
+    with connection:
+        insert(connection, *range(20))
+    columns = MetadataColumns()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filter_functions.unicodedata, "normalize", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            columns.mask(connection, {"$id": {"$icontains": "É"}, "tag": {"$ilike": "É%"}})
+    check(columns, connection)
+    connection.close()
+
+
+def _interrupt(*_: object) -> str:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("operator", ["$in", "$nin", "$any"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_many_values_mean_what_few_mean(operator: str, deep: bool) -> None:
+    held: list[Any] = [
+        0,
+        1,
+        -1,
+        1.5,
+        2.0,
+        10**20,
+        "1",
+        "x\0y",
+        "",
+        True,
+        False,
+        None,
+        [],
+        [1, "a"],
+        ["a", [2]],
+        {"k": 1},
+    ]
+    held += [[None], [True], [1.0], {"k": [1.0]}, [{"k": 1}], "é", -0.0, [10**20], 1e20]
+    connection = records()
+    with connection:
+        connection.executemany(
+            "INSERT INTO records (row, id, metadata) VALUES (?, ?, ?)",
+            [(row, f"r{row}", encode_metadata({"v": value})) for row, value in enumerate(held)]
+            + [(len(held), "none", None)],
+        )
+    filler: list[Any] = [f"filler {n}" for n in range(100)] + ([[f"filler {n}"] for n in range(9)] if deep else [])
+    for value in held:
+        few = MetadataColumns().rows(connection, {"v": {operator: [value]}}).tolist()
+        many = MetadataColumns()
+        assert many.rows(connection, {"v": {operator: [*filler, value]}}).tolist() == few, value
+    connection.close()
+
+
+def test_what_a_column_knew_of_many_values_is_extended() -> None:
+    connection, columns = records(), MetadataColumns()
+    many = {"n": {"$in": [*range(3), *range(100, 200)]}, "tag": {"$nin": [None, *(f"t{n}" for n in range(100))]}}
+    for row in range(0, 40, 2):
+        with connection:
+            insert(connection, row, row + 1)
+        check(columns, connection, [many])
+    connection.close()
+
+
+def test_damage_in_the_table_is_one_error(tmp_path: Path) -> None:
+    connection = records()
+    with connection:
+        insert(connection, *range(20))
+        connection.execute("UPDATE records SET metadata = '{\"n\": ' WHERE row = 3")
+    for where in ({"n": 3}, {"n": {"$gt": 1}}, {"n": {"$ilike": "é"}}):
+        with pytest.raises(IndexStaleError):
+            MetadataColumns().mask(connection, where)
+    connection.close()

@@ -295,8 +295,22 @@ def test_thousands_of_conditions_run_and_more_are_refused() -> None:
     connection = catalog(RECORDS)
     assert scan(connection, {"$or": [{"n": {"$gt": i}} for i in range(3, 1500)]}) == [5, 6]
     assert scan(connection, {f"k{i}": {"$exists": False} for i in range(1500)}) == EVERY
-    with pytest.raises(FilterError, match=r"too many conditions.*\$in"):
-        compile_filter({"$or": [{f"k{i}": i} for i in range(20_000)]})
+    assert scan(connection, {"$or": [{"n": i} for i in range(3, 20_000)]}) == scan(
+        connection, {"n": {"$in": list(range(3, 20_000))}}
+    )
+    assert scan(connection, {"$and": [{"n": {"$ne": i}} for i in range(3, 20_000)]}) == scan(
+        connection, {"n": {"$nin": list(range(3, 20_000))}}
+    )
+    for where in (
+        {"$or": [{f"k{i}": i} for i in range(20_000)]},
+        {f"k{i}": i for i in range(100_000)},
+        {"$and": [{"$or": [{f"k{i}": i} for i in range(50)]} for _ in range(50)]},
+        {"n": {"$all": list(range(20_000))}},
+    ):
+        with pytest.raises(FilterError, match=r"too many conditions.*2,048.*\$in"):
+            parse_filter(where)
+    with pytest.raises(FilterError, match="at most 1,000"):
+        parse_filter({"n": {"$in": [[i] for i in range(1001)]}})
 
 
 def test_a_hostile_pattern_does_not_hang() -> None:

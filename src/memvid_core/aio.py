@@ -61,6 +61,9 @@ class AsyncMemory:
         def update(self, record_id: str, *, text: str | None = None, metadata: Metadata | None = None) -> None:
             """Replace a record's text or metadata."""
 
+        def prepare(self) -> None:
+            """Build what the first searches would build."""
+
         def close(self) -> None:
             """Close the file."""
 
@@ -207,6 +210,10 @@ class AsyncMemory:
         if embedder is None or isinstance(embedder, FittableEmbedder):  # which embeds in the thread, for its own view
             return None
         return await embedder.aembed_query(query)
+
+    async def aprepare(self) -> None:
+        """Async :meth:`Memory.prepare`."""
+        await run_in_thread(self.prepare)
 
     async def aget(self, ids: str | Iterable[str]) -> Any:
         """Async :meth:`Memory.get`."""

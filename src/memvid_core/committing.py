@@ -22,10 +22,11 @@ _STAGED_ROWS: Final = 4096  # from here on a commit's vectors are indexed beside
 
 
 class NewRecords(NamedTuple):
-    """Records to be added, as the catalog keeps them: their ids, and their metadata as JSON."""
+    """Records to be added, as the indexes keep them: ids, metadata as JSON, and texts."""
 
     ids: Sequence[str]
     metadata: Sequence[str | None]
+    texts: Sequence[str]
 
 
 def commit(
@@ -49,6 +50,7 @@ def commit(
         entry = generation.journal.append(batch)
         with index.transaction():
             _apply(generation, indexer, entry, before, new, batch, placed, staged=False)
+        index.keep_words(before.row, new.texts)
         return entry
     # A large commit: its vectors are indexed while the journal compresses, writes and waits for the disk. If the
     # journal fails, the vectors stand behind the last row that counts, and the next commit overwrites them.

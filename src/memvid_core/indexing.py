@@ -190,9 +190,7 @@ class Indexer:
 
 def _noted(damage: Damage) -> DamageRow:
     """Return damage as the catalog keeps it."""
-    return DamageRow(
-        damage.frame, damage.commit, damage.records, damage.reason, damage.vectors, damage.deletions
-    )
+    return DamageRow(damage.frame, damage.commit, damage.records, damage.reason, damage.vectors, damage.deletions)
 
 
 def change_of(entry: Entry, first_row: int, records: Iterable[RecordRow], vectors: Vectors) -> Change:

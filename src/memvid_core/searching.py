@@ -243,6 +243,16 @@ class Searcher:
             ranked = ranked.rescored(scores, query.k, rerank=scores)
         return ranked
 
+    def prepare(self, view: View) -> None:
+        """Make what the first searches of a view would make: the index of words, and the lists of vectors."""
+        with view.generation.reading():
+            if not view.rows:
+                return
+            self.lexical_index(view)
+            index = view.generation.index.vectors()
+            if index is not None:
+                index.search(np.ones(index.dimension, np.float32), 1, view.dense)
+
     def lexical_index(self, view: View) -> LexicalIndex:
         """The lexical index, fed as far as the view reaches: it costs nothing until someone asks by words."""
         folder = view.generation.index

@@ -79,9 +79,10 @@ class Prepared:
         rows = encode_records(ids, texts, metadata)  # first, for it names what is wrong by its place
         columns = list(map(metadata_json, metadata))
         if len(places) == len(ids):
-            return cls(ids, NewRecords(ids, columns), texts, rows, places, delete)
-        records = NewRecords([ids[i] for i in places], [columns[i] for i in places])
-        return cls(ids, records, [texts[i] for i in places], [rows[i] for i in places], places, delete)
+            return cls(ids, NewRecords(ids, columns, texts), texts, rows, places, delete)
+        kept = [texts[i] for i in places]
+        records = NewRecords([ids[i] for i in places], [columns[i] for i in places], kept)
+        return cls(ids, records, kept, [rows[i] for i in places], places, delete)
 
 
 class Writer:
@@ -353,5 +354,5 @@ class Writer:
         with self._replica.writing() as view:
             rows = list(dict.fromkeys(select(view)))
             if rows:
-                self._replica.commit(NewRecords((), ()), Batch(tombstones=rows), None, None)
+                self._replica.commit(NewRecords((), (), ()), Batch(tombstones=rows), None, None)
         return len(rows)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ Vectors = Sequence[tuple[NDArray[np.int64], NDArray[Any]]]
 """Row numbers and the matrix of their vectors."""
 
 
+_KEPT_ROWS: Final = 1024  # a larger commit is left to the next search by words, which takes it in faster
 _TRIES = 5  # while a writer goes on with other files between two looks
 
 
@@ -298,6 +299,22 @@ class IndexFolder:
                 self._lexical = LexicalIndex(None)
         return self._lexical
 
+    def keep_words(self, first_row: int, texts: Sequence[str]) -> None:
+        """Take the words of a small commit in, if the lexical index is in use and level; whoever commits calls it.
+
+        What it lacks otherwise, and what is damaged, is made up for by the next search by words.
+        """
+        if not texts or len(texts) > _KEPT_ROWS or self._closed:
+            return
+        if self._lexical is None and (self.folder is None or not LexicalIndex.in_use(self.folder / "lexical")):
+            return
+        with suppress(StorageError, IndexStaleError):
+            index = self.lexical()
+            if index.rows != first_row:
+                index.sync()
+            if index.rows == first_row:
+                index.extend(first_row, texts)
+
     def lexical_in_ram(self) -> LexicalIndex:
         """An empty lexical index in place of the one in the folder, which cannot grow any more."""
         self._assert_open()
@@ -368,7 +385,6 @@ class IndexFolder:
         except OSError:
             return False
         return os.access(root, os.W_OK)
-
 
 
 @cache

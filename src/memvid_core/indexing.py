@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder
 from memvid_core.errors import EmbeddingError
@@ -160,6 +162,28 @@ class Indexer:
     def view_at(self, number: int) -> View:
         """Make the view as it was after commit ``number``."""
         return self._after(self._generation.empty(), number, None)
+
+    def own_view(self, entry: Entry, before: View, places: NDArray[np.int64] | None) -> View:
+        """Make the view after a commit of our own, which needs no question to the catalog.
+
+        Args:
+            entry: The commit.
+            before: The view that it was made from.
+            places: Which of its rows have a vector, counted from its first; None: none.
+        """
+        rows = entry.cursor.row
+        live, dense = np.ones(rows, np.bool_), np.zeros(rows, np.bool_)
+        live[: before.rows] = before.live
+        dense[: before.rows] = before.dense
+        if places is not None:
+            dense[places + before.rows] = True
+        live[entry.tombstones] = False
+        dense[entry.tombstones] = False
+        live.flags.writeable = dense.flags.writeable = False
+        embedder = before.embedder if entry.model is None else self.embedder_at(entry.number)
+        return replace(
+            before, commit=entry.number, time=entry.time, rows=rows, live=live, dense=dense, embedder=embedder
+        )
 
     def _after(self, before: View, number: int, rows: int | None) -> View:
         """Make the view after commit ``number``, which has ``rows`` rows where that is known."""

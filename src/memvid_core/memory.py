@@ -57,6 +57,9 @@ class Memory(AsyncMemory):
     """
 
     def __init__(self, opened: opening.Opened) -> None:
+        given: object = opened
+        if not isinstance(given, opening.Opened):
+            raise InvalidInputError("a memory is made by Memory.create(path), and opened by Memory.open(path)")
         self._opened = opened
         self._replica = opened.replica
         self._closed = False
@@ -212,26 +215,25 @@ class Memory(AsyncMemory):
             past_damage: Whether to make the index anew for a damaged frame, too: then its records are left out.
         """
         view = self._view()
-        for _ in range(2):  # an index of words that is damaged is begun anew by itself, and only has to be asked again
+        for attempt in range(3):
             try:
                 with view.generation.reading():
                     return question(view)
-            except IndexStaleError:
-                continue
-            except (*INDEX_ERRORS, DamagedFrameError):
-                break
-        try:
-            with view.generation.reading():
-                return question(view)
-        except (*INDEX_ERRORS, DamagedFrameError) as exc:
-            if isinstance(exc, DamagedFrameError) and not past_damage:
-                raise
-            view = self._replica.heal(view, exc)
-            if self._opened.pinned is not None:
-                view = maintenance.past_view(self._replica, self._opened.pinned.commit)
-                self._opened = replace(self._opened, pinned=view)
-            with view.generation.reading():
-                return question(view)
+            except (*INDEX_ERRORS, DamagedFrameError) as exc:
+                if attempt == 2 or (isinstance(exc, DamagedFrameError) and not past_damage):
+                    raise
+                if attempt == 0 and isinstance(exc, IndexStaleError):
+                    continue  # a damaged index of words is begun anew by itself, and only has to be asked again
+                view = self._healed(view, exc)
+        raise AssertionError("the last attempt answers or raises")
+
+    def _healed(self, view: View, exc: Exception) -> View:
+        """Have the index made anew, and return the view to answer from then."""
+        healed = self._replica.heal(view, exc)
+        if self._opened.pinned is not None:
+            healed = maintenance.past_view(self._replica, self._opened.pinned.commit)
+            self._opened = replace(self._opened, pinned=healed)
+        return healed
 
     def _check_open(self) -> None:
         if self._closed:

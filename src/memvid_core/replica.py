@@ -552,7 +552,7 @@ class Replica:
                 stamp = self.journal.video.stamp()
                 if batch.model is not None and embedder is not None:
                     self._indexer.remember(entry.number, embedder)
-                self.view = self._indexer.view(entry.cursor, self.view)
+                self.view = self._indexer.own_view(entry, self.view, batch.vector_places)
                 self._seen = stamp
         except (*INDEX_ERRORS, OSError) as exc:
             if self.journal.cursor == before:  # the journal itself refused, and nothing was stored

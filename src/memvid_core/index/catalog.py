@@ -238,8 +238,8 @@ class Catalog:
         else:
             outermost = not self._read_lock._is_owned()  # type: ignore[attr-defined]
             with self._read_lock, whole(_NAME):
-                if outermost and self._reader is not self._writer:  # what an interrupt left pinned would grow old
-                    self._pinned = False
+                if outermost and (self._pinned or self._reader.in_transaction) and self._reader is not self._writer:
+                    self._pinned = False  # what an interrupt left pinned would grow old
                     roll_back(self._reader)
                 yield self._reader
 
@@ -266,10 +266,17 @@ class Catalog:
 
     def state(self, key: str) -> bytes | None:
         """The value under ``key``."""
-        with self.reading() as connection, checked(_NAME):
-            if self._inside == threading.get_ident():
-                return self._pending().get(key)
-            return self._read_state(connection).get(key)
+        return self.states(key)[0]
+
+    def states(self, *keys: str) -> list[bytes | None]:
+        """The values under some keys, all from one state."""
+        if self._inside == threading.get_ident():
+            with checked(_NAME):
+                state = self._pending()
+        else:
+            with self.reading() as connection, checked(_NAME):
+                state = self._read_state(connection)
+        return [state.get(key) for key in keys]
 
     def _read_state(self, connection: sqlite3.Connection) -> dict[str, bytes]:
         found = connection.execute("SELECT key, value, sum FROM state").fetchall()  # few rows: so a lost one is told

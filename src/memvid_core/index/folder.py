@@ -142,8 +142,8 @@ class IndexFolder:
 
     def _counts(self) -> tuple[int, int]:
         """Return how many rows of vectors there are, and how many of them are read from the video."""
-        with self.catalog.snapshot():
-            return int(self.catalog.state("vector_rows") or 0), int(self.catalog.state("video_rows") or 0)
+        rows, in_video = self.catalog.states("vector_rows", "video_rows")
+        return int(rows or 0), int(in_video or 0)
 
     @property
     def cursor(self) -> bytes | None:
@@ -162,6 +162,8 @@ class IndexFolder:
     @property
     def dimension(self) -> int | None:
         """The dimension of the vectors, once there are any."""
+        if self._vectors is not None:
+            return self._vectors.dimension
         found = self.catalog.state("dimension")
         return None if found is None else int(found)
 

@@ -153,7 +153,11 @@ def test_a_path_and_a_model_in_each_other_s_place(tmp_path: Path) -> None:
         MemvidMemoryBlock(vector_store="notes.mp4")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrong", [False, 0, "", [], "page", lambda record: True], ids=repr)
+@pytest.mark.parametrize(
+    "wrong",
+    [False, 0, "", [], "page", lambda record: True],
+    ids=["False", "0", "empty str", "empty list", "str", "function"],
+)
 def test_what_is_no_filter_is_never_taken_for_none(wrong: Any) -> None:
     store = MemvidVectorStore()
     store.add([node("a", [1.0])])

@@ -101,7 +101,10 @@ class Replica:
             self._turn.lock.close()
             raise
         self._level_once = True
-        self._warn()
+        try:
+            self._warn()
+        except INDEX_ERRORS as exc:
+            self.heal(self.view, exc)
 
     def _warn(self) -> None:
         if self.journal.torn_bytes:
@@ -171,7 +174,7 @@ class Replica:
                 self._catch_up(known)
         if self._mode == "a" and self._shared:
             with self._owning(0) as owned:
-                if owned:
+                if owned and not self.journal.video.replaced():  # what is left is that of the newest file
                     self._tidy()
 
     def _survived(self) -> bool:
@@ -521,7 +524,8 @@ class Replica:
                 if right and view.generation is self.generation:  # or another thread has done it meanwhile
                     if self._embedder is None and self.journal.header.vectors == "none":
                         raise exc  # nobody could make its vectors again
-                    known, before = self._known(), self.lost
+                    known = self._known()
+                    before = view.lost + sum(damage.records for damage in known[1])
                     self._discard_index()
                     self._catch_up(known)
                     if self.lost > before:
@@ -544,7 +548,7 @@ class Replica:
             unstored: Vectors for the index alone, where the journal stores none.
             embedder: What the batch's model is the knowledge of, if it has one.
         """
-        before = self.journal.cursor
+        before, view = self.journal.cursor, self.view
         self._seen = None  # until the view is the new one: an interrupt in between only means a catch-up
         try:
             entry = commit(self.generation, self._indexer, new, batch, unstored)
@@ -552,7 +556,8 @@ class Replica:
                 stamp = self.journal.video.stamp()
                 if batch.model is not None and embedder is not None:
                     self._indexer.remember(entry.number, embedder)
-                self.view = self._indexer.own_view(entry, self.view, batch.vector_places)
+                if self.view is view:  # or another thread has taken the commit from the index by now
+                    self.view = self._indexer.own_view(entry, view, batch.vector_places)
                 self._seen = stamp
         except (*INDEX_ERRORS, OSError) as exc:
             if self.journal.cursor == before:  # the journal itself refused, and nothing was stored

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,7 @@ from memvid_core.errors import (
     VectorError,
 )
 from memvid_core.generation import View
+from memvid_core.index_place import INDEX_ERRORS
 from memvid_core.indexing import metadata_json
 from memvid_core.journal import Batch
 from memvid_core.model import Record
@@ -35,6 +36,7 @@ __all__ = ["Prepared", "VectorType", "Writer"]
 
 VectorType = Literal["float16", "float32", "float64", "int8", "none"]
 Metadata = Mapping[str, Any]
+T = TypeVar("T")
 GivenVectors = ArrayLike | Sequence[ArrayLike | None]
 
 _FLOAT16_MAX = 65504.0
@@ -209,6 +211,17 @@ class Writer:
             LockedError: Others were writing for longer than the memory's timeout.
             StorageError: The system refused; nothing was stored.
         """
+        return self._mended(lambda: self._store(prepared, given, embedded))
+
+    def _mended(self, change: Callable[[], T]) -> T:
+        """Make a change; if the index turns out to be damaged, which is before anything is written, from one made anew."""
+        try:
+            return change()
+        except INDEX_ERRORS as exc:
+            self._replica.heal(self._replica.view, exc)
+            return change()
+
+    def _store(self, prepared: Prepared, given: Any, embedded: NDArray[Any] | None) -> list[str]:
         made = given is None
         if made and embedded is None:
             embedded = self._needed(prepared.embedder).embed_documents(prepared.texts)
@@ -307,6 +320,9 @@ class Writer:
 
     def refit(self) -> int:
         """Fit a copy of the embedder to every record, and write all of them again with their new vectors."""
+        return self._mended(self._refit)
+
+    def _refit(self) -> int:
         with self._replica.writing() as view:
             if not isinstance(view.embedder, FittableEmbedder):
                 raise InvalidInputError("this memory's embedder does not learn from texts; only the built-in one does")
@@ -335,6 +351,9 @@ class Writer:
 
     def update(self, record_id: str, text: str | None, metadata: Metadata | None) -> None:
         """Write a record again, with another text, other metadata, or both."""
+        self._mended(lambda: self._update(record_id, text, metadata))
+
+    def _update(self, record_id: str, text: str | None, metadata: Metadata | None) -> None:
         base = self._replica.refresh().embedder
         embedded = None if text is None else self._needed(base).embed_documents(check_texts(text))
         with self._replica.writing() as view:
@@ -351,6 +370,9 @@ class Writer:
 
     def delete(self, select: Callable[[View], Sequence[int]]) -> int:
         """Delete the live rows that ``select`` names in the newest view; return how many there were."""
+        return self._mended(lambda: self._delete(select))
+
+    def _delete(self, select: Callable[[View], Sequence[int]]) -> int:
         with self._replica.writing() as view:
             rows = list(dict.fromkeys(select(view)))
             if rows:

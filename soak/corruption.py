@@ -35,15 +35,14 @@ class Look:
         self.found: State = {}
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            memory = Memory.open(past.path, embedder="given")
-        with memory:
-            self.ids = memory.ids()
-            for record_id in self.ids:
-                self._read(memory, record_id)
-            for record_id, version in self.found.items():
-                self._search(memory, record_id, version)
-            self.lost = memory.info().lost
-            self.report = memory.verify()
+            with Memory.open(past.path, embedder="given") as memory:
+                self.ids = memory.ids()
+                for record_id in self.ids:
+                    self._read(memory, record_id)
+                for record_id, version in self.found.items():
+                    self._search(memory, record_id, version)
+                self.lost = memory.info().lost
+                self.report = memory.verify()
         kinds = [warning.category for warning in caught]
         self.damage_named = DamageWarning in kinds
         self.torn_named = TornTailWarning in kinds

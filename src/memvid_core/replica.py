@@ -88,6 +88,7 @@ class Replica:
         self._seen: tuple[int, int] | None = None  # the stamp of the file that the view is level with
         self._closed = False
         self._level_once = False
+        self._told_damage: list[DamageRow] = []
         self._path = journal.video.target if isinstance(journal.video.target, Path) else None
         self._place = IndexPlace(index_root, "ivf" if ivf else "auto", self._path)
         self._turn = WriteTurn()
@@ -119,14 +120,16 @@ class Replica:
                 TornTailWarning,
                 stacklevel=5,
             )
-        damage = self.index.catalog.damage()
+        damage = self._told_damage = self.index.catalog.damage()
         if damage:
             warnings.warn(DamageWarning(_told(damage, self.lost), hint=Hint(Action.DROP_DAMAGED)), stacklevel=5)
 
     @property
     def lost(self) -> int:
         """How many records damage took away, as far as anything still tells."""
-        return self.view.lost + sum(damage.records for damage in self.index.catalog.damage("missing"))
+        catalog = self.index.catalog
+        behind = [*catalog.damage("missing"), *catalog.damage("end")]
+        return self.view.lost + sum(damage.records for damage in behind)
 
     def check_whole(self, drop_damaged: bool) -> None:
         """Refuse to make a loss final.
@@ -524,11 +527,10 @@ class Replica:
                 if right and view.generation is self.generation:  # or another thread has done it meanwhile
                     if self._embedder is None and self.journal.header.vectors == "none":
                         raise exc  # nobody could make its vectors again
-                    known = self._known()
-                    before = view.lost + sum(damage.records for damage in known[1])
+                    known, told = self._known(), self._told_damage
                     self._discard_index()
                     self._catch_up(known)
-                    if self.lost > before:
+                    if self.index.catalog.damage() != told:
                         self._warn()
         return self.refresh()
 

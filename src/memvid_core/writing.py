@@ -214,7 +214,7 @@ class Writer:
         return self._mended(lambda: self._store(prepared, given, embedded))
 
     def _mended(self, change: Callable[[], T]) -> T:
-        """Make a change; if the index turns out to be damaged, which is before anything is written, from one made anew."""
+        """Make a change; if the index turns out to be damaged, before anything was written, make it anew first."""
         try:
             return change()
         except INDEX_ERRORS as exc:

@@ -152,11 +152,11 @@ class AsyncMemory:
 
     async def aupdate(self, record_id: str, *, text: str | None = None, metadata: Metadata | None = None) -> None:
         """Async :meth:`Memory.update`."""
-        await self._thread.run(partial(self.update, record_id, text=text, metadata=metadata))
+        await self._writer.in_turn(self._thread, partial(self.update, record_id, text=text, metadata=metadata))
 
     async def adelete(self, ids: Iterable[str] | str | None = None, *, where: Mapping[str, Any] | None = None) -> int:
         """Async :meth:`Memory.delete`."""
-        return await self._thread.run(partial(self.delete, ids, where=where))
+        return await self._writer.in_turn(self._thread, partial(self.delete, ids, where=where))
 
     # --- reading ---
 

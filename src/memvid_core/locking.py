@@ -43,7 +43,13 @@ class CommitLock:
         self._level = -1
         self._held = -1
         self._vouches = False
+        self._queued = False  # in the queue, or about to be
         _open_locks.add(self)
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._held >= 0
 
     def holds(self, descriptor: int | None) -> bool:
         """Return whether this object holds the lock on an open file."""
@@ -69,22 +75,28 @@ class CommitLock:
         """
         deadline = time.monotonic() + timeout
         queue = self._open_queue()
+        taken = False
         try:
-            queued = queue < 0 or self._wait(queue, deadline, *_QUEUE_PAUSES)
-            try:
-                taken = queued and self._wait(descriptor, deadline, *_NEXT_PAUSES)
-            finally:
-                if queued and queue >= 0:
-                    self._system.unlock(queue)
-        except OSError as exc:
-            raise StorageError(
-                f"{path} cannot be locked for writing ({exc}): this file system has no locks; "
-                "copy the file to a local disk, or open it with mode='r'"
-            ) from exc
+            self._queued = queue >= 0
+            if queue < 0 or self._wait(queue, deadline, *_QUEUE_PAUSES):
+                taken = self._wait(descriptor, deadline, *_NEXT_PAUSES)
+            self._held = descriptor if taken else -1
+        except BaseException as exc:  # an interrupt may come between getting a lock and noting it
+            self._held = -1
+            with suppress(OSError):
+                self._system.unlock(descriptor)
+            if isinstance(exc, OSError):
+                raise StorageError(
+                    f"{path} cannot be locked for writing ({exc}): this file system has no locks; copy the file to a "
+                    "local disk",
+                    hint=Hint(Action.OPEN_FOR_READING),
+                ) from exc
+            raise
+        finally:
+            self._leave_queue()
         if not taken:
             waited = f" for {timeout:g} s" if timeout else ""
             raise LockedError(f"{path} is being written by {self._holder()}{waited}", hint=Hint(Action.WAIT))
-        self._held = descriptor
         self._sign()
 
     def _wait(self, descriptor: int, deadline: float, shortest: float, longest: float) -> bool:
@@ -126,14 +138,22 @@ class CommitLock:
 
     def release(self) -> None:
         """Give the lock back; releasing twice is fine."""
+        # What is given back is forgotten afterwards: an interrupt in between only means that it is given back twice.
+        self._leave_queue()
         if self._vouches:
-            self._vouches = False
             with suppress(OSError):
                 self._system.unlock(self._level)
-        held, self._held = self._held, -1
-        if held >= 0:
+            self._vouches = False
+        if self._held >= 0:
             with suppress(OSError):  # closed meanwhile: then it is free
-                self._system.unlock(held)
+                self._system.unlock(self._held)
+            self._held = -1
+
+    def _leave_queue(self) -> None:
+        if self._queued and self._queue >= 0:
+            with suppress(OSError):
+                self._system.unlock(self._queue)
+        self._queued = False
 
     def moved(self, descriptor: int) -> None:
         """Hold the lock on another file instead, which the caller has locked and put in the place of the first."""
@@ -182,12 +202,13 @@ class CommitLock:
         self._close_files()
 
     def _close_files(self) -> None:
-        for descriptor in (self._queue, self._level):
+        self._vouches = False
+        queue, self._queue = self._queue, -1  # forgotten first: a number that is closed twice may be another file's
+        level, self._level = self._level, -1
+        for descriptor in (queue, level):
             if descriptor >= 0:
                 with suppress(OSError):
                     os.close(descriptor)
-        self._queue = self._level = -1
-        self._vouches = False
 
     def _forked(self) -> None:
         """In a forked child: the locks are the parent's, so forget them, and do not keep its files open."""

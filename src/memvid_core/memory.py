@@ -34,7 +34,7 @@ from memvid_core.model import Commit, Hit, MemoryInfo, Recency, Record, VerifyRe
 from memvid_core.opening import IN_RAM
 from memvid_core.searching import Fusion, Mode, Query, Rerank, Searcher, Where
 from memvid_core.threads import WriterThread
-from memvid_core.validation import check_count, wanted_ids
+from memvid_core.validation import check_count, check_timeout, wanted_ids
 from memvid_core.writing import GivenVectors, Metadata, VectorType, Writer
 
 __all__ = ["Memory"]
@@ -315,7 +315,7 @@ class Memory(AsyncMemory):
             1
         """
         self._check_writable()
-        with self._replica.writing(timeout):
+        with self._replica.writing(None if timeout is None else check_timeout(timeout)):
             yield self
 
     def delete(self, ids: Iterable[str] | str | None = None, *, where: Mapping[str, Any] | None = None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from memvid_core.generation import View
 from memvid_core.index.folder import IndexFolder
 from memvid_core.journal import Journal
 from memvid_core.replica import Replica
-from memvid_core.validation import check_unicode
+from memvid_core.validation import check_timeout, check_unicode
 from memvid_core.video import get_codec
 from memvid_core.writing import VectorType
 
@@ -74,7 +73,7 @@ def create(
         raise InvalidInputError("given vectors must be stored: vectors='none' needs an embedder to make them again")
     chosen_codec = get_codec(codec, **(codec_options or {}))
     file = None if in_ram else _real(path)
-    wait = _check_timeout(timeout)
+    wait = check_timeout(timeout)
 
     def journal_in(target: Path | io.BytesIO) -> Journal:
         return Journal.create(
@@ -91,9 +90,7 @@ def create(
         root = None if file is None else _index_root(file, index_dir)
         replica = Replica(journal, "a", root, embedder=made, timeout=wait, ivf=ivf)
     except BaseException:
-        journal.close()
-        if file is not None:
-            file.unlink(missing_ok=True)
+        journal.close()  # the file stays: others may have opened it, and committed to it
         raise
     return Opened(os.fsdecode(path), replica, writable=True)
 
@@ -124,7 +121,7 @@ def open_existing(
         raise InvalidInputError("the past cannot be written: as_of goes with mode='r'")
     if path == IN_RAM:
         raise InvalidInputError("a memory in RAM is made by Memory.create(':memory:'); there is none to open")
-    wait = _check_timeout(timeout)
+    wait = check_timeout(timeout)
     file = _real(path)
     journal = Journal.open(file, mode)  # a path that is no memory fails before an index folder appears
     try:
@@ -156,13 +153,6 @@ def open_or_create(path: StrPath, mode: str, *, embedder: object, index_dir: Str
         shared = {"ivf": options["ivf"], "timeout": options["timeout"], "index_dir": index_dir}
         with suppress(MemoryExistsError):  # another process was faster
             return create(path, embedder, "pcm", None, codec_options=None, description="", **shared)
-
-
-def _check_timeout(timeout: float) -> float:
-    given: object = timeout
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= threading.TIMEOUT_MAX:
-        raise InvalidInputError(f"timeout is a number of seconds from 0, not {timeout!r}")
-    return float(given)
 
 
 def _real(path: StrPath) -> Path:

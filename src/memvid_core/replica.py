@@ -280,12 +280,14 @@ class Replica:
         """
         wait = self.timeout if timeout is None else timeout
         deadline = time.monotonic() + wait
-        with self._turn.taken(wait, self.journal.video.target) as outermost:
+        self._check_open()
+        with self._turn.taken(wait, self.journal.video.target, lambda: self._lock_file(deadline)) as outermost:
             self._check_open()
             if outermost:
-                self._lock_file(deadline)
                 self._follow_as_owner()
                 self._turn.lock.vouch()
+            else:
+                self._check_file()
             yield self.view
 
     def _lock_file(self, deadline: float) -> None:
@@ -343,6 +345,35 @@ class Replica:
             elif self.view.generation is not self.generation or self.view.commit != cursor.commit:
                 self._take_view()
             self._seen = stamp
+
+    def _check_file(self) -> None:
+        """Refuse to go on with a file that another program changed although the lock is held.
+
+        Raises:
+            StorageError: It was deleted, renamed, replaced or cut.
+        """
+        video = self.journal.video
+        if video.gone() or video.replaced() or video.size() < self.journal.cursor.offset:
+            raise StorageError(
+                f"{video.target} was deleted, replaced or cut by another program while it was locked; nothing was "
+                "written. Open it again to see what is left"
+            )
+
+    def _check_not_overwritten(self) -> None:
+        """Refuse to go on with another memory that was written over this one's file.
+
+        Raises:
+            StorageError: Another memory, or none, is in the file.
+        """
+        if self._path is None or not self._level_once:
+            return
+        try:
+            there = Journal.open(self._path, "r")
+        except MemoryFileError as exc:
+            raise StorageError(f"{self._path} was overwritten by another program ({exc})") from exc
+        there.close()
+        if there.header.memory_id != self.journal.header.memory_id:
+            raise StorageError(f"{self._path} was overwritten by another memory; open it again")
 
     def _is_cut(self, cursor: Cursor, stamp: tuple[int, int]) -> bool:
         """Return whether another program made the file shorter since it was opened here."""
@@ -488,6 +519,7 @@ class Replica:
                 self._take_in(*known)
             except (*INDEX_ERRORS, StorageError) as exc:
                 check_idle(exc)
+                self._check_not_overwritten()
                 known = known if known[0] is not None else self._known()
                 self._discard_index()
                 try:
@@ -535,6 +567,11 @@ class Replica:
         return self.refresh()
 
     # --- writing ---
+
+    @property
+    def mine(self) -> bool:
+        """Whether the calling thread holds the right to write."""
+        return self._turn.mine()
 
     @property
     def dimension(self) -> int | None:

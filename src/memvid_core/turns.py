@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,13 +18,18 @@ __all__ = ["WriteTurn"]
 class WriteTurn:
     """The right to write, of one open memory: a lock for the threads of the process, then the lock on the file.
 
-    A thread that has it may take it again. The lock on the file is given back when the outermost block ends.
+    A thread that has it may take it again; the block that locked the file unlocks it, and whether a block has to lock
+    it is asked of the lock itself. Each lock is given back in two places: the second does what an interrupt kept the
+    first from doing.
     """
 
     def __init__(self) -> None:
         self.lock = CommitLock()
         self._thread = threading.RLock()
-        self._depth = 0  # how often the thread that has it has taken it
+
+    def mine(self) -> bool:
+        """Return whether the calling thread has the turn."""
+        return bool(self._thread._is_owned())  # type: ignore[attr-defined]
 
     def holds(self, video: VideoFile) -> bool:
         """Return whether the lock on a file is held."""
@@ -40,45 +45,70 @@ class WriteTurn:
             thread_wait: For how many seconds to wait for another thread, if not ``wait``.
         """
         deadline = time.monotonic() + wait
-        if not self._thread.acquire(timeout=wait if thread_wait is None else thread_wait):
-            yield False
-            return
-        try:
-            if not self._depth and video is not None and video.descriptor is not None:
-                try:
-                    self.lock_file(video, deadline)
-                except MemoryFileError:  # it is taken, or there are no locks here
-                    yield False
-                    return
-            self._depth += 1
+        with self._waited(wait if thread_wait is None else thread_wait) as got:
+            if not got:
+                yield False
+                return
+            with self._locked(lambda: self._try_file(video, deadline)):
+                yield video is None or video.descriptor is None or self.lock.held
+
+    def _try_file(self, video: VideoFile | None, deadline: float) -> None:
+        if video is not None:
             try:
-                yield True
-            finally:
-                self._depth -= 1
-        finally:
-            self._give_back()
+                self.lock_file(video, deadline)
+            except MemoryFileError:  # it is taken, or there are no locks here
+                return
 
     @contextmanager
-    def taken(self, wait: float, target: object) -> Iterator[bool]:
-        """Wait for other threads, and yield whether this is the outermost block, which has to lock the file.
+    def taken(self, wait: float, target: object, lock: Callable[[], None]) -> Iterator[bool]:
+        """Take the turn, and yield whether this block locked the file.
 
         Args:
-            wait: For how many seconds.
+            wait: How many seconds to wait for other threads.
             target: What is written, for the message.
+            lock: Locks the file.
 
         Raises:
             LockedError: Another thread had the turn all that time.
         """
-        if not self._thread.acquire(timeout=wait):
-            raise LockedError(f"{target} is being written by another thread of this process", hint=Hint(Action.WAIT))
+        with self._waited(wait) as got:
+            if not got:
+                raise LockedError(
+                    f"{target} is being written by another thread of this process", hint=Hint(Action.WAIT)
+                )
+            with self._locked(lock) as outermost:
+                yield outermost
+
+    @contextmanager
+    def _waited(self, wait: float) -> Iterator[bool]:
+        """Hold the lock of the threads, if it can be had."""
+        got = False
         try:
-            self._depth += 1
             try:
-                yield self._depth == 1
+                got = self._thread.acquire(timeout=wait)
+                yield got
             finally:
-                self._depth -= 1
+                if got:
+                    got = bool(self._thread.release())  # type: ignore[func-returns-value]  # False: noted in one step
         finally:
-            self._give_back()
+            if got:
+                self._thread.release()
+
+    @contextmanager
+    def _locked(self, lock: Callable[[], None]) -> Iterator[bool]:
+        """Hold the lock on the file, unless a block around this one does; yield whether none does."""
+        outermost = not self.lock.held
+        try:
+            try:
+                if outermost:
+                    lock()
+                yield outermost
+            finally:
+                if outermost:
+                    self.lock.release()
+        finally:
+            if outermost:
+                self.lock.release()
 
     def lock_file(self, video: VideoFile, deadline: float) -> None:
         """Take the lock on a file.
@@ -88,8 +118,3 @@ class WriteTurn:
         """
         if video.descriptor is not None:
             self.lock.acquire(video.descriptor, Path(str(video.target)), max(0.0, deadline - time.monotonic()))
-
-    def _give_back(self) -> None:
-        if not self._depth:
-            self.lock.release()
-        self._thread.release()

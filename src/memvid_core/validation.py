@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import operator
 import os
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ __all__ = [
     "check_ids",
     "check_metadata",
     "check_texts",
+    "check_timeout",
     "check_unicode",
     "encode_records",
     "new_ids",
@@ -256,3 +258,14 @@ def check_unicode(text: str, what: str, error: type[InvalidInputError] = TextErr
         text.encode()
     except UnicodeEncodeError as exc:
         raise error(f"{what} holds a lone surrogate at character {exc.start}, which is no valid Unicode") from exc
+
+
+def check_timeout(timeout: object) -> float:
+    """Return a timeout in seconds, from 0.
+
+    Raises:
+        InvalidInputError: It is no such number.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout <= threading.TIMEOUT_MAX:
+        raise InvalidInputError(f"timeout is a number of seconds from 0, not {timeout!r}")
+    return float(timeout)

@@ -126,11 +126,15 @@ class Writer:
         prepared = await run_in_thread(prepare, texts, metadata, ids, delete)
         if self._is_given(prepared, vectors):
             given = await run_in_thread(self.given, prepared, vectors)
-            return await thread.run(self.store, prepared, given)
+            return await self.in_turn(thread, self.store, prepared, given)
         made = await self._needed(prepared.embedder).aembed_documents(prepared.texts)
-        added = await thread.run(partial(self.store, prepared, embedded=made))
-        await thread.run(self._learn_if_due)
+        added = await self.in_turn(thread, partial(self.store, prepared, embedded=made))
+        await self.in_turn(thread, self._learn_if_due)
         return added
+
+    async def in_turn(self, thread: WriterThread, change: Callable[..., T], *arguments: object) -> T:
+        """Make a change in the memory's thread, or here and now where the caller is inside ``exclusive()``."""
+        return change(*arguments) if self._replica.mine else await thread.run(change, *arguments)
 
     @staticmethod
     def _is_given(prepared: Prepared, vectors: GivenVectors | None) -> bool:

@@ -236,9 +236,9 @@ class GrowingFile:
         with self._lock:
             self._map = np.empty(0, dtype=np.uint8)
             self._pages = None
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
+            descriptor, self._fd = self._fd, -1  # forgotten first: a number closed twice may be another file's
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def __del__(self) -> None:
         """Codes that were replaced are let go of while another thread may still search them."""

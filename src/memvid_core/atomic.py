@@ -164,6 +164,8 @@ def held(target: Path, timeout: float = 30.0) -> Iterator[None]:
 def _check_folder(target: Path) -> None:
     if not target.parent.is_dir():
         raise MemoryNotFoundError(f"the folder {target.parent} does not exist; create it first")
+    if target.exists() and not target.is_file():
+        raise StorageError(f"{target} is a folder, a pipe or a device, and not a file")
 
 
 def _taken(target: Path) -> MemoryExistsError:

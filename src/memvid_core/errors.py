@@ -281,6 +281,19 @@ class StorageError(MemoryFileError):
     """The operating system refused a read or a write. Nothing was committed."""
 
 
+class storage_errors:  # a context manager, like contextlib's
+    """Turn what the system refuses in the block into a StorageError; errors of ours stay as they are."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
+        if isinstance(exc, OSError) and not isinstance(exc, MemvidError):
+            raise StorageError(f"the system refused: {exc}") from exc
+
+
 class ClosedError(MemvidError, ValueError):
     """Used after ``close()``, as a closed file would be."""
 

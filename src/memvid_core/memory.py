@@ -25,6 +25,7 @@ from memvid_core.errors import (
     QueryError,
     ReadOnlyError,
     RecordNotFoundError,
+    storage_errors,
 )
 from memvid_core.generation import View
 from memvid_core.index.ordering import by_value
@@ -170,19 +171,20 @@ class Memory(AsyncMemory):
             EmbedderMismatchError: Another embedder wrote it; the message names both.
         """
         opened = opening.open_or_create if create else opening.open_existing
-        return cls(
-            opened(
-                path,
-                mode,
-                embedder=embedder,
-                as_of=as_of,
-                index_dir=index_dir,
-                force=force,
-                show_progress=show_progress,
-                ivf=ivf,
-                timeout=timeout,
+        with storage_errors():
+            return cls(
+                opened(
+                    path,
+                    mode,
+                    embedder=embedder,
+                    as_of=as_of,
+                    index_dir=index_dir,
+                    force=force,
+                    show_progress=show_progress,
+                    ivf=ivf,
+                    timeout=timeout,
+                )
             )
-        )
 
     def close(self) -> None:
         """Close the file; closing twice is fine."""
@@ -214,10 +216,11 @@ class Memory(AsyncMemory):
             question: What to ask.
             past_damage: Whether to make the index anew for a damaged frame, too: then its records are left out.
         """
-        view = self._view()
+        with storage_errors():
+            view = self._view()
         for attempt in range(3):
             try:
-                with view.generation.reading():
+                with storage_errors(), view.generation.reading():
                     return question(view)
             except (*INDEX_ERRORS, DamagedFrameError) as exc:
                 if attempt == 2 or (isinstance(exc, DamagedFrameError) and not past_damage):
@@ -687,7 +690,8 @@ class Memory(AsyncMemory):
             LockedError: Somebody is writing to a memory at ``path``.
             StorageError: The system refused. What was at ``path`` stays.
         """
-        maintenance.save(self._replica, self._view(), path, drop_damaged=drop_damaged)
+        with storage_errors():
+            maintenance.save(self._replica, self._view(), path, drop_damaged=drop_damaged)
 
     def compact(self, *, keep_history: bool = False, drop_damaged: bool = False) -> int:
         """Write the file anew without deleted records and swap it in; returns how many bytes that saved.
@@ -700,7 +704,8 @@ class Memory(AsyncMemory):
             StorageError: There is no room for the new file beside the old one. The old one stays.
         """
         self._check_writable()
-        return maintenance.compact(self._replica, keep_history=keep_history, drop_damaged=drop_damaged)
+        with storage_errors():
+            return maintenance.compact(self._replica, keep_history=keep_history, drop_damaged=drop_damaged)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a memory cannot be copied or pickled: Memory.open({self.path!r}) opens its file once more")

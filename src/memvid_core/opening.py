@@ -11,9 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from memvid_core import maintenance
 from memvid_core.atomic import appearing
-from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, as_embedder, choose_embedder
+from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, HashingEmbedder, as_embedder, choose_embedder
 from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError
 from memvid_core.generation import View
 from memvid_core.index.folder import IndexFolder
@@ -27,6 +29,9 @@ __all__ = ["IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
 
 IN_RAM = ":memory:"
 StrPath = str | os.PathLike[str]
+
+_COMPARED = 4  # vectors of a memory that records no embedder: were they the built-in one's?
+_SAME = 0.99  # their cosine
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,8 @@ def open_existing(
         root = _index_root(file, index_dir)
         replica = Replica(journal, mode, root, embedder=chosen, timeout=wait, show_progress=show_progress, ivf=ivf)
         try:
+            if chosen is None and embedder is None and journal.header.embedder == GIVEN:
+                _adopt_builtin(replica)
             pinned = None if as_of is None else maintenance.past_view(replica, as_of)
         except BaseException:
             replica.close()
@@ -138,6 +145,22 @@ def open_existing(
         journal.close()
         raise
     return Opened(os.fsdecode(path), replica, writable=mode == "a", pinned=pinned)
+
+
+def _adopt_builtin(replica: Replica) -> None:
+    """Give a memory that records no embedder the built-in one, if it has no vectors yet, or only that one's."""
+    builtin, view = HashingEmbedder(), replica.view
+    if replica.dimension is not None:
+        rows = np.flatnonzero(view.dense)[:_COMPARED].tolist()
+        if replica.dimension != builtin.dimension or not rows:
+            return
+        stored = view.generation.vectors(view, rows)
+        made = builtin.embed_documents([view.generation.record(row).text for row in rows])
+        for row, vector in zip(rows, made, strict=True):
+            there = np.asarray(stored[row], np.float64)
+            if float(there @ vector) < _SAME * float(np.linalg.norm(there)) * float(np.linalg.norm(vector)):
+                return
+    replica.adopt(builtin)
 
 
 def open_or_create(path: StrPath, mode: str, *, embedder: object, index_dir: StrPath | None, **options: Any) -> Opened:
@@ -161,7 +184,12 @@ def _real(path: StrPath) -> Path:
     Raises:
         InvalidInputError: No file can have that name.
     """
-    name = os.fsdecode(path)
+    given: object = path
+    if not isinstance(given, str | bytes | os.PathLike) or not os.fspath(given):
+        raise InvalidInputError(f"a path is a str or a PathLike that names a file, not {given!r}")
+    name = os.path.expanduser(os.fsdecode(path))
+    if "://" in name:
+        raise InvalidInputError(f"{name} is a URL, and a memory is a local file: copy it to this machine first")
     if "\0" in name:
         raise InvalidInputError(f"{path!r} cannot be a path: it holds a null character")
     return Path(os.path.realpath(name))

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -170,7 +171,7 @@ class Replica:
         if not self._wait_until_level():
             with self._owning(self.timeout) as owned:
                 if not owned:  # somebody writes for longer than we wait, and the index is not whole
-                    self._use(journal, self._place.in_ram(journal.header))
+                    self._use(self.generation.hand_on(), self._place.in_ram(journal.header))
                 known = self._known()
                 if owned and not self._survived():
                     self._discard_index()
@@ -607,6 +608,14 @@ class Replica:
                 "the next call tries again",
                 stacklevel=4,
             )
+
+    def adopt(self, embedder: Embedder) -> None:
+        """Take an embedder for a memory that was opened without one."""
+        with self._state:
+            self._embedder = embedder
+            self.word_embedder = isinstance(embedder, FittableEmbedder)
+            self._indexer = Indexer(self.generation, embedder, self._show_progress)
+            self.view = replace(self.view, embedder=self._indexer.embedder_at(self.view.commit))
 
     # --- looking after it ---
 

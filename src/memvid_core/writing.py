@@ -22,6 +22,7 @@ from memvid_core.errors import (
     MemvidError,
     RecordNotFoundError,
     VectorError,
+    storage_errors,
 )
 from memvid_core.generation import View
 from memvid_core.index_place import INDEX_ERRORS
@@ -219,11 +220,12 @@ class Writer:
 
     def _mended(self, change: Callable[[], T]) -> T:
         """Make a change; if the index turns out to be damaged, before anything was written, make it anew first."""
-        try:
-            return change()
-        except INDEX_ERRORS as exc:
-            self._replica.heal(self._replica.view, exc)
-            return change()
+        with storage_errors():
+            try:
+                return change()
+            except INDEX_ERRORS as exc:
+                self._replica.heal(self._replica.view, exc)
+                return change()
 
     def _store(self, prepared: Prepared, given: Any, embedded: NDArray[Any] | None) -> list[str]:
         made = given is None

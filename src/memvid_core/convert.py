@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from memvid_core.atomic import appearing
+from memvid_core.atomic import appearing, pass_mode_on
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, NotAMemoryError
 from memvid_core.model import Damage
 from memvid_core.progress import progress
@@ -104,6 +104,7 @@ def convert(
             with progress("Converting", size, show=show) as advance:
                 write = copy if keep_history else fold
                 told = write(journal, beside, made_with, drop_damaged=drop_damaged, advance=advance)
+            pass_mode_on(Path(source), beside)
         return msgspec.structs.replace(told, path=os.fspath(target))
     finally:
         journal.close()

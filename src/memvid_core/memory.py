@@ -13,7 +13,7 @@ from weakref import WeakMethod
 import numpy as np
 from numpy.typing import ArrayLike
 
-from memvid_core import maintenance, opening
+from memvid_core import folding, maintenance, opening
 from memvid_core.aio import AsyncMemory
 from memvid_core.embedding import Embedder, check_vector
 from memvid_core.errors import (
@@ -698,7 +698,7 @@ class Memory(AsyncMemory):
             StorageError: There is no room for the new file beside the old one. The old one stays.
         """
         self._check_writable()
-        return maintenance.compact(self._replica, keep_history=keep_history, drop_damaged=drop_damaged)
+        return folding.compact(self._replica, keep_history=keep_history, drop_damaged=drop_damaged)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a memory cannot be copied or pickled: Memory.open({self.path!r}) opens its file once more")

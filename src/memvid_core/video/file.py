@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterable
 from contextlib import suppress
@@ -27,6 +28,7 @@ __all__ = ["ByteFile", "sync_folder"]
 
 _locks: weakref.WeakKeyDictionary[BinaryIO, threading.RLock] = weakref.WeakKeyDictionary()
 _MODES = {"r": "rb", "a": "r+b", "x": "x+b"}
+_LOOK_PAUSE = 0.001  # seconds
 _PREAD = getattr(os, "pread", None)  # not on Windows: there, a lock around seek and read
 
 
@@ -85,10 +87,8 @@ class ByteFile:
             assert not isinstance(target, str | os.PathLike)
             self._file: BinaryIO | None = target
         else:
-            self._file = _open(self.path, mode)
+            self._file = _created(self.path) if mode == "x" else _open(self.path, mode)
             if mode == "x":
-                with suppress(OSError):  # while it is open, nobody takes it for what a killed process left
-                    system_lock().try_lock(self._file.fileno())
                 try:
                     sync_folder(self.path.parent)
                 except StorageError:
@@ -274,6 +274,23 @@ def _open(path: Path, mode: str) -> BinaryIO:
         file.close()
         raise StorageError(f"{path} is a pipe or a device; a memory is a regular file")
     return file
+
+
+def _created(path: Path) -> BinaryIO:
+    """Create a file and lock it: while it is open, nobody takes it for what a killed process left, and deletes it."""
+    while True:
+        file = _open(path, "x")
+        try:
+            while not system_lock().try_lock(file.fileno()):  # somebody looks whether it was left, and is done at once
+                time.sleep(_LOOK_PAUSE)
+            here, there = os.fstat(file.fileno()), os.stat(path)
+            if (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev):
+                return file
+        except FileNotFoundError:
+            pass
+        except OSError:  # no locks here, and so nobody who looks
+            return file
+        file.close()  # it was taken for left before it was locked
 
 
 def _open_at_once(path: str, flags: int) -> int:

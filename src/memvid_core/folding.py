@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from memvid_core.atomic import compacting, pass_mode_on, remove_left
-from memvid_core.errors import StorageError
+from memvid_core.errors import LockedError, StorageError
 from memvid_core.generation import View
 from memvid_core.index_place import INDEX_ERRORS
 from memvid_core.indexing import Indexer
@@ -22,24 +23,33 @@ from memvid_core.journal.compaction import MERGED_BYTES, Rewriting
 from memvid_core.progress import progress
 from memvid_core.replica import Replica
 
-__all__ = ["compact", "fold"]
+__all__ = ["Folded", "compact", "fold"]
 
 _TRIES: Final = 3  # without the lock, while others compact the same file
 _ROUNDS: Final = 8  # of taking over what was committed meanwhile, before the lock is taken for the last of it
 _FEW_COMMITS: Final = 32  # that are left for it
+_WAIT_SECONDS: Final = 1.0  # for the lock, before the caller is asked whether to go on
 _SHOW_PROGRESS_BYTES: Final = 32 << 20
+
+
+class Folded(NamedTuple):
+    """What a fold did: bytes saved in all, and how large the file was with how many records before later commits."""
+
+    saved: int
+    bytes: int
+    records: int
 
 
 def compact(replica: Replica, *, keep_history: bool, drop_damaged: bool) -> int:
     """Write the memory anew and swap it in, as :meth:`memvid_core.Memory.compact` describes it; return bytes saved."""
     for _ in range(_TRIES):
-        saved = fold(replica, keep_history=keep_history, drop_damaged=drop_damaged)
-        if saved is not None:
-            return saved
+        done = fold(replica, keep_history=keep_history, drop_damaged=drop_damaged)
+        if done is not None:
+            return done.saved
     with replica.writing():  # so that nobody else can be faster
-        saved = fold(replica, keep_history=keep_history, drop_damaged=drop_damaged)
-        assert saved is not None
-        return saved
+        done = fold(replica, keep_history=keep_history, drop_damaged=drop_damaged)
+        assert done is not None
+        return done.saved
 
 
 def fold(
@@ -50,7 +60,7 @@ def fold(
     merged_bytes: int = MERGED_BYTES,
     quiet: bool = False,
     step: Callable[[], None] = lambda: None,
-) -> int | None:
+) -> Folded | None:
     """Write the memory anew once; the lock is held only while the last commits are taken over and the file is swapped.
 
     Args:
@@ -62,9 +72,9 @@ def fold(
         step: Called again and again; what it raises ends the work, and nothing is changed.
 
     Returns:
-        The bytes saved; None if another compaction was faster: then nothing was changed.
+        What was done; None if another compaction was faster: then nothing was changed.
     """
-    with replica.writing() as view:  # for a moment: what is wrong with the file or its index is told, or mended, now
+    with _writing(replica, step) as view:  # for a moment: what is wrong with file or index is told, or mended, now
         replica.check_whole(drop_damaged)
     source = view.generation.journal
     _check_one_name(source.video.target)
@@ -79,9 +89,29 @@ def fold(
         folding = _Folding(replica, view, keep_history=keep_history, drop_damaged=drop_damaged, advance=went_on)
         try:
             folding.rewrite(merged_bytes)
-            return folding.finish() if folding.catch_up() else None
+            if not folding.catch_up():
+                return None
+            with _writing(replica, step) as view:
+                return folding.finish(view)
         finally:
             folding.clean_up()
+
+
+@contextmanager
+def _writing(replica: Replica, step: Callable[[], None]) -> Iterator[View]:
+    """Hold the right to commit; ``step`` is called again and again while others have it."""
+    deadline = time.monotonic() + replica.timeout
+    with ExitStack() as stack:
+        while True:
+            step()
+            wait = min(_WAIT_SECONDS, max(0.0, deadline - time.monotonic()))
+            try:
+                view = stack.enter_context(replica.writing(wait))
+                break
+            except LockedError:
+                if time.monotonic() >= deadline:
+                    raise
+        yield view
 
 
 class _Folding:
@@ -106,6 +136,7 @@ class _Folding:
     ) -> None:
         self._replica = replica
         self._view = view
+        self._size = 0  # of the new file with what the view holds
         self._keep_history = keep_history
         self._drop_damaged = drop_damaged
         own = view.generation.journal.video.target
@@ -119,6 +150,7 @@ class _Folding:
             drop_damaged=drop_damaged,
             advance=advance,
         )
+        self._rewriting.made.video.defer_sync(True)
         try:
             if isinstance(own, Path) and isinstance(self._target, Path):
                 pass_mode_on(own, self._target)
@@ -156,6 +188,7 @@ class _Folding:
             if not self._keep_history:
                 self._index()
         self._index()
+        self._size = self._rewriting.made.video.size()
 
     def _index(self) -> None:
         """Bring the new index level with the new file."""
@@ -174,23 +207,29 @@ class _Folding:
                 break
             self._rewriting.take_over(view.commit, self._acknowledged)
             self._index()
+        self._rewriting.made.video.sync()  # so that little is left to be synced under the lock
         return True
 
-    def finish(self) -> int | None:
-        """Take over what is left and swap the file in; return the bytes saved, or None if another was faster."""
-        with self._replica.writing() as view:
-            if view.generation is not self._view.generation:
-                return None
-            self._replica.check_whole(self._drop_damaged)
-            own = view.generation.journal.video
-            before = own.size()
-            self._rewriting.take_over(None, self._acknowledged)
-            self._index()
-            _check_one_name(own.target)
-            if isinstance(own.target, Path) and isinstance(self._target, Path):
-                pass_mode_on(own.target, self._target)
-            self._replica.swap(self._built)
-            return before - self._replica.journal.video.size()
+    def finish(self, view: View) -> Folded | None:
+        """Take over what is left and swap the file in; return None if another was faster.
+
+        Args:
+            view: The newest; the lock is held.
+        """
+        if view.generation is not self._view.generation:
+            return None
+        self._replica.check_whole(self._drop_damaged)
+        own, made = view.generation.journal.video, self._rewriting.made.video
+        before = own.size()
+        self._rewriting.take_over(None, self._acknowledged)
+        self._index()
+        made.defer_sync(False)
+        made.sync()
+        _check_one_name(own.target)
+        if isinstance(own.target, Path) and isinstance(self._target, Path):
+            pass_mode_on(own.target, self._target)
+        self._replica.swap(self._built)
+        return Folded(before - made.size(), self._size, self._view.records)
 
     def clean_up(self) -> None:
         """Delete what was written, unless it is in use."""

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from memvid_core import folding, maintenance, opening
 from memvid_core.aio import AsyncMemory
+from memvid_core.auto_compact import AutoCompact, check_share
 from memvid_core.embedding import Embedder, check_vector
 from memvid_core.errors import (
     Action,
@@ -56,7 +57,7 @@ class Memory(AsyncMemory):
         'the wing lifts'
     """
 
-    def __init__(self, opened: opening.Opened) -> None:
+    def __init__(self, opened: opening.Opened, auto_compact: float | None = None) -> None:
         self._opened = opened
         self._replica = opened.replica
         self._closed = False
@@ -64,6 +65,8 @@ class Memory(AsyncMemory):
         self._searcher = Searcher(opened.replica, WeakMethod(self.context))  # weak: a cycle would keep the file open
         self._writer = Writer(opened.replica)
         self._thread = WriterThread()
+        folds = auto_compact is not None and opened.writable
+        self._auto = AutoCompact(opened.replica, auto_compact) if folds and auto_compact is not None else None
 
     @property
     def embedder(self) -> Embedder | None:
@@ -91,6 +94,7 @@ class Memory(AsyncMemory):
         description: str = "",
         ivf: bool = False,
         timeout: float = 30.0,
+        auto_compact: float | None = None,
     ) -> Self:
         """Make a new memory and open it for writing.
 
@@ -107,11 +111,13 @@ class Memory(AsyncMemory):
             description: A line for people, kept in the file.
             ivf: As in :meth:`open`.
             timeout: As in :meth:`open`.
+            auto_compact: As in :meth:`open`.
 
         Raises:
             MemoryExistsError: The path is taken.
             MemoryNotFoundError: Its folder does not exist.
         """
+        share = check_share(auto_compact)
         return cls(
             opening.create(
                 path,
@@ -123,7 +129,8 @@ class Memory(AsyncMemory):
                 description=description,
                 ivf=ivf,
                 timeout=timeout,
-            )
+            ),
+            share,
         )
 
     @classmethod
@@ -140,6 +147,7 @@ class Memory(AsyncMemory):
         ivf: bool = False,
         create: bool = False,
         timeout: float = 30.0,
+        auto_compact: float | None = None,
     ) -> Self:
         """Open an existing memory.
 
@@ -159,6 +167,10 @@ class Memory(AsyncMemory):
             create: With mode ``"a"``, make the memory if there is none, with ``embedder`` and the defaults of
                 :meth:`create`.
             timeout: How many seconds a commit waits while others commit.
+            auto_compact: With mode ``"a"``: compact the memory by itself, in the background, when that would save more
+                than this share of the file, as 0.5; what small commits and deleted records take up is estimated after
+                every few hundred commits. As with :meth:`compact`, the past before it can then no longer be told. None
+                never does, and keeps all of the past.
 
         Raises:
             MemoryNotFoundError: There is no such file, and ``create`` is not set.
@@ -166,6 +178,7 @@ class Memory(AsyncMemory):
             UnsupportedFormatError: A newer version wrote it.
             EmbedderMismatchError: Another embedder wrote it; the message names both.
         """
+        share = check_share(auto_compact)
         opened = opening.open_or_create if create else opening.open_existing
         return cls(
             opened(
@@ -178,7 +191,8 @@ class Memory(AsyncMemory):
                 show_progress=show_progress,
                 ivf=ivf,
                 timeout=timeout,
-            )
+            ),
+            share,
         )
 
     def close(self) -> None:
@@ -187,6 +201,8 @@ class Memory(AsyncMemory):
             self._closed = True
             if self._process == os.getpid():  # in a fork, file, lock and index are the parent's
                 self._thread.close()
+                if self._auto is not None:
+                    self._auto.close()
                 self._opened.close()
 
     def __enter__(self) -> Self:

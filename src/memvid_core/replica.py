@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -92,6 +92,8 @@ class Replica:
         self._place = IndexPlace(index_root, "ivf" if ivf else "auto", self._path)
         self._turn = WriteTurn()
         self._first = True  # nothing is in use yet
+        self.on_commit: Callable[[int], None] | None = None
+        """Called with the number of each commit that is made here, while the lock is held."""
         self.generation: Generation
         self.view: View
         try:
@@ -554,6 +556,8 @@ class Replica:
                     self._indexer.remember(entry.number, embedder)
                 self.view = self._indexer.view(entry.cursor, self.view)
                 self._seen = stamp
+            if self.on_commit is not None:
+                self.on_commit(entry.number)
         except (*INDEX_ERRORS, OSError) as exc:
             if self.journal.cursor == before:  # the journal itself refused, and nothing was stored
                 check_idle(exc)

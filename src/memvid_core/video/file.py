@@ -96,6 +96,7 @@ class ByteFile:
                     self.path.unlink(missing_ok=True)
                     raise
         self._broken = False  # whether a write failed and could not be taken back
+        self._deferred = False  # whether writes are made durable later, all at once
         self._descriptor = self._file.fileno() if self._owned and self._file is not None else None
         if self._owned:
             _open_files.add(self)
@@ -161,7 +162,7 @@ class ByteFile:
                 for part in parts:
                     _write_all(file, part)
                 file.flush()
-                if self._descriptor is not None:
+                if self._descriptor is not None and not self._deferred:
                     _sync(self._descriptor)
             except BaseException as exc:
                 self._broken = not self._undo(offset)
@@ -172,6 +173,23 @@ class ByteFile:
                         kept = "it is not known what was kept: close the memory and open it again to see"
                     raise StorageError(f"cannot write to {self.path or 'the file'}: {reason}; {kept}") from exc
                 raise
+
+    def defer_sync(self, deferred: bool) -> None:
+        """Say whether writes are left to :meth:`sync`, as for a file that nobody else knows yet."""
+        self._deferred = deferred
+
+    def sync(self) -> None:
+        """Make what was written durable.
+
+        Raises:
+            StorageError: The system refused, and nobody knows what the disk kept.
+        """
+        try:
+            if self._descriptor is not None:
+                _sync(self._descriptor)
+        except OSError as exc:
+            self._broken = True
+            raise StorageError(f"cannot write to {self.path}: {exc}") from exc
 
     def _undo(self, offset: int) -> bool:
         """Go back to ``offset`` bytes; return whether that worked."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import threading
-import time
 import warnings
 import weakref
 from pathlib import Path
@@ -25,6 +24,7 @@ from memvid_core.replica import Replica
 __all__ = ["AutoCompact", "check_share", "folded_bytes"]
 
 _EVERY: Final = 256  # commits between two looks
+_LEAST_BYTES: Final = 1 << 20  # that a fold has to save: a small file costs nothing
 _SAMPLE: Final = 128  # records that are written on trial
 _MERGED_BYTES: Final = 2 << 20  # in one commit: writers of this process wait while it is made
 _encode_row = msgspec.msgpack.Encoder().encode
@@ -119,7 +119,7 @@ class AutoCompact:
     def _fold_if_due(self, replica: Replica) -> None:
         view = replica.refresh()
         target, size = view.generation.journal.video.target, view.generation.journal.video.size()
-        if size - self._expected(view) <= self._share * size:
+        if size - self._expected(view) <= max(self._share * size, _LEAST_BYTES):
             return
         if isinstance(target, Path) and being_compacted(target):
             return
@@ -136,10 +136,9 @@ class AutoCompact:
         return (commit + view.records * record) * self._error
 
     def _step(self) -> None:
-        """Let a thread that commits go first; raise if the memory is being closed."""
+        """Raise if the memory is being closed."""
         if self._stop.is_set():
             raise _StoppedError
-        time.sleep(0)
 
 
 def folded_bytes(view: View) -> tuple[float, float]:

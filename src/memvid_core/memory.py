@@ -707,10 +707,12 @@ class Memory(AsyncMemory):
         """Write the file anew without deleted records and swap it in; returns how many bytes that saved.
 
         Small commits are merged. The past before this call can then no longer be told, unless ``keep_history`` is set,
-        which merges nothing. If the process dies, the file is the old one or the new one, whole.
+        which merges nothing. Others read and write meanwhile, and wait only while the last of their commits are taken
+        over. If the process dies, the file is the old one or the new one, whole.
 
         Raises:
             MemoryFileError: The file is damaged, and ``drop_damaged`` does not say to go on with what can be read.
+            LockedError: Others were writing for longer than the memory's timeout.
             StorageError: There is no room for the new file beside the old one. The old one stays.
         """
         self._check_writable()

@@ -605,7 +605,7 @@ class Replica:
         """
         path, made = self.journal.video.target, built.journal
         index = self._place.settle(built.index, made.header)
-        generation = Generation(built.hand_on(), index, self._cache_bytes)
+        generation = built if index is built.index else Generation(built.hand_on(), index, self._cache_bytes)
         if isinstance(path, Path) and isinstance(made.video.target, Path):
             try:
                 self._swap_files(made, path, made.video.target)

@@ -83,6 +83,7 @@ class AsyncMemory:
         ivf: bool = False,
         create: bool = False,
         timeout: float = 30.0,  # noqa: ASYNC109  # of later commits, not of this call
+        auto_compact: float | None = None,
     ) -> Self:
         """Async :meth:`Memory.open`.
 
@@ -96,8 +97,9 @@ class AsyncMemory:
             >>> asyncio.run(count())
             1
         """
-        options = {"as_of": as_of, "force": force, "show_progress": show_progress, "create": create}
+        options: dict[str, Any] = {"as_of": as_of, "force": force, "show_progress": show_progress, "create": create}
         shared = {"embedder": embedder, "index_dir": index_dir, "ivf": ivf, "timeout": timeout}
+        options["auto_compact"] = auto_compact
         opened: Self = await run_in_thread(partial(cast(Any, cls).open, path, mode, **options, **shared))
         return opened
 
@@ -114,10 +116,11 @@ class AsyncMemory:
         description: str = "",
         ivf: bool = False,
         timeout: float = 30.0,  # noqa: ASYNC109  # of later commits, not of this call
+        auto_compact: float | None = None,
     ) -> Self:
         """Async :meth:`Memory.create`."""
         options = {"codec_options": codec_options, "index_dir": index_dir, "description": description}
-        shared = {"ivf": ivf, "timeout": timeout}
+        shared = {"ivf": ivf, "timeout": timeout, "auto_compact": auto_compact}
         call = partial(cast(Any, cls).create, path, embedder, codec, vectors, **options, **shared)
         made: Self = await run_in_thread(call)
         return made

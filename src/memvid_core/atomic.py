@@ -16,9 +16,10 @@ from memvid_core.locking import CommitLock
 from memvid_core.oslock import system_lock
 from memvid_core.video.file import sync_folder
 
-__all__ = ["appearing", "held", "pass_mode_on", "remove_left", "replacing"]
+__all__ = ["appearing", "being_compacted", "compacting", "held", "pass_mode_on", "remove_left", "replacing"]
 
 _SUFFIX: Final = ".writing"
+_COMPACTING: Final = ".compacting"
 
 
 @contextmanager
@@ -115,27 +116,52 @@ def _prefix(target: Path) -> str:
     return f".{target.name[:180]}."
 
 
+def compacting(target: Path, key: str) -> Path:
+    """Return where the compaction named ``key`` writes what is to take the place of ``target``."""
+    return target.with_name(f"{_prefix(target)}{key}{_COMPACTING}")
+
+
+def being_compacted(target: Path) -> bool:
+    """Return whether somebody is compacting ``target``, after deleting what those who were killed left."""
+    pattern = f"{_escaped(_prefix(target))}*{_COMPACTING}"
+    return any(not _remove_if_left(path) for path in target.parent.glob(pattern))
+
+
 def remove_left(target: Path) -> None:
     """Delete what processes that were killed left of files that should have become ``target``."""
-    for left in target.parent.glob(f"{_escaped(_prefix(target))}*{_SUFFIX}"):
-        _remove_if_left(left)
+    for suffix in (_SUFFIX, _COMPACTING):
+        for left in target.parent.glob(f"{_escaped(_prefix(target))}*{suffix}"):
+            _remove_if_left(left)
 
 
 def _escaped(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
-def _remove_if_left(path: Path) -> None:
-    """Delete what a killed process left; one that still writes holds the lock on its file."""
-    with suppress(OSError):
+def _remove_if_left(path: Path) -> bool:
+    """Delete what a killed process left; return whether it is gone. One that still writes holds the lock on it."""
+    try:
         descriptor = os.open(path, os.O_RDWR)
-        try:
-            left = system_lock().try_lock(descriptor)
-        finally:
-            os.close(descriptor)
-        if left:
-            path.unlink(missing_ok=True)
-            shutil.rmtree(path.with_name(path.name + ".index"), ignore_errors=True)
+    except OSError as exc:
+        return isinstance(exc, FileNotFoundError)
+    try:
+        if not system_lock().try_lock(descriptor):
+            return False
+        if os.name != "nt":  # which deletes no open file, and so none that somebody has just made
+            _delete(path)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    if os.name == "nt":
+        _delete(path)
+    return True
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+        shutil.rmtree(path.with_name(path.name + ".index"), ignore_errors=True)
 
 
 @contextmanager

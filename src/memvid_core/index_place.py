@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from memvid_core.atomic import compacting
 from memvid_core.errors import StorageError
 from memvid_core.index.folder import IndexFolder
 from memvid_core.index.rows import StoredDtype
@@ -53,22 +55,48 @@ class IndexPlace:
         """Make an empty index in RAM."""
         return self._made(None, header)
 
-    def _made(self, root: Path | None, header: Header) -> IndexFolder:
-        dtype: StoredDtype = "float16" if header.vectors in ("float16", "int8") else "float32"
-        return IndexFolder(root, _name(header), dtype=dtype, strategy=self._strategy, like=self._like)
-
-    def open_anew(self, header: Header, *, wipe: bool = False) -> IndexFolder:
-        """Delete an index that does not open and make an empty one; the lock on the file is held.
+    def building(self, header: Header, key: str) -> IndexFolder:
+        """Make an empty index in a folder of its own, for a file that nobody else knows yet.
 
         Args:
             header: Whose index.
-            wipe: Delete it although it opens: a process that was killed left it.
+            key: The name of the compaction: while its file is there, nobody deletes the folder.
         """
-        if not wipe:
-            try:
-                return self.open(header)  # another process has replaced it meanwhile
-            except INDEX_ERRORS as exc:
-                check_idle(exc)
+        if self._root is None:
+            return self.in_ram(header)
+        try:
+            return self._made(self._root, header, f"{_memory(header)}.{key}")
+        except (OSError, *INDEX_ERRORS):
+            return self.in_ram(header)
+
+    def settle(self, index: IndexFolder, header: Header) -> IndexFolder:
+        """Give an index that was being built the place where others look for it; the lock on the file is held.
+
+        What is there was left by a process that was killed before its file came into use.
+        """
+        if index.folder is None:
+            return index
+        root, folder = index.folder.parent, index.folder.with_name(_name(header))
+        index.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            os.rename(index.folder, folder)
+            return self._made(root, header)
+        except (OSError, *INDEX_ERRORS):  # it is made once more when it is needed
+            shutil.rmtree(index.folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            return self.in_ram(header)
+
+    def _made(self, root: Path | None, header: Header, name: str | None = None) -> IndexFolder:
+        dtype: StoredDtype = "float16" if header.vectors in ("float16", "int8") else "float32"
+        return IndexFolder(root, name or _name(header), dtype=dtype, strategy=self._strategy, like=self._like)
+
+    def open_anew(self, header: Header) -> IndexFolder:
+        """Delete an index that does not open and make an empty one; the lock on the file is held."""
+        try:
+            return self.open(header)  # another process has replaced it meanwhile
+        except INDEX_ERRORS as exc:
+            check_idle(exc)
         if self._root is not None:
             shutil.rmtree(self._root / _name(header), ignore_errors=True)
         try:
@@ -82,9 +110,13 @@ class IndexPlace:
         return changed
 
     def sweep(self, header: Header) -> None:
-        """Delete the indexes of other generations of the same memory; the lock on the file is held."""
-        if self._root is not None:
-            IndexFolder.sweep(self._root, _name(header))
+        """Delete the indexes of other generations, and of killed compactions; the lock on the file is held."""
+        if self._root is None:
+            return
+        IndexFolder.sweep(self._root, _name(header))
+        for path in self._root.glob(f"{_memory(header)}.*"):  # made after its compaction's file, and gone before it
+            if self._like is not None and not compacting(self._like, path.suffix[1:]).exists():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def check_idle(exc: Exception) -> None:
@@ -98,4 +130,8 @@ def check_idle(exc: Exception) -> None:
 
 
 def _name(header: Header) -> str:
-    return f"{header.memory_id.hex()[:16]}-{header.generation}"
+    return f"{_memory(header)}-{header.generation}"
+
+
+def _memory(header: Header) -> str:
+    return header.memory_id.hex()[:16]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import uuid
 from collections.abc import Iterator
@@ -11,16 +10,16 @@ from pathlib import Path
 
 import msgspec
 
-from memvid_core.atomic import pass_mode_on, remove_left, replacing
-from memvid_core.errors import InvalidInputError, StorageError
+from memvid_core.atomic import replacing
+from memvid_core.errors import InvalidInputError
 from memvid_core.generation import View
 from memvid_core.journal import Entry, Journal
 from memvid_core.journal.compaction import rewrite
 from memvid_core.model import Commit, Damage, MemoryInfo, VerifyReport
 from memvid_core.progress import progress
-from memvid_core.replica import Replica, beside
+from memvid_core.replica import Replica
 
-__all__ = ["compact", "history", "info", "past_view", "save", "verify"]
+__all__ = ["history", "info", "past_view", "save", "verify"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOW_PROGRESS_BYTES = 32 << 20
@@ -93,64 +92,6 @@ def past_view(replica: Replica, as_of: int | datetime) -> View:
     if number < header.history_from:
         raise InvalidInputError(f"a compaction folded the past: it can be told from commit {header.history_from} on")
     return replica.view_at(number) or replica.empty_view(header.created)
-
-
-def compact(replica: Replica, *, keep_history: bool, drop_damaged: bool) -> int:
-    """Write the memory anew without deleted records and swap it in; returns the bytes saved."""
-    with replica.writing() as view:
-        video, header = replica.journal.video, replica.journal.header
-        before = video.size()
-        replica.check_whole(drop_damaged)
-        _check_one_name(video.target)
-        header = msgspec.structs.replace(
-            header,
-            generation=header.generation + 1,
-            history_from=header.history_from if keep_history else view.commit,
-            dimension=replica.dimension,
-        )
-        target = beside(video.target) if isinstance(video.target, Path) else io.BytesIO()
-        if isinstance(target, Path):
-            target.unlink(missing_ok=True)  # left by one that was interrupted
-        source = replica.journal_copy()
-        try:
-            with progress("Compacting", before, show=None if before > _SHOW_PROGRESS_BYTES else False) as advance:
-                made = rewrite(
-                    source,
-                    target,
-                    video.codec,
-                    header,
-                    view.live,
-                    keep_history=keep_history,
-                    drop_damaged=drop_damaged,
-                    acknowledged=replica.journal.cursor.offset,
-                    advance=advance,
-                )
-        except BaseException:
-            if isinstance(target, Path):
-                target.unlink(missing_ok=True)
-            raise
-        finally:
-            source.close()
-        if isinstance(video.target, Path) and isinstance(target, Path):
-            pass_mode_on(video.target, target)
-        replica.swap(made)
-        return before - replica.journal.video.size()
-
-
-def _check_one_name(target: object) -> None:
-    """Refuse to swap a file that has other names, too: they would go on with the old one.
-
-    Raises:
-        StorageError: It has.
-    """
-    if isinstance(target, Path):
-        remove_left(target)
-        names = os.stat(target).st_nlink
-        if names > 1:
-            raise StorageError(
-                f"{target} has {names} names (hard links), and compacting it under one would part them: "
-                "remove the others, or copy the file"
-            )
 
 
 def save(replica: Replica, view: View, path: str | os.PathLike[str], *, drop_damaged: bool) -> None:

@@ -13,8 +13,9 @@ from weakref import WeakMethod
 import numpy as np
 from numpy.typing import ArrayLike
 
-from memvid_core import maintenance, opening
+from memvid_core import folding, maintenance, opening
 from memvid_core.aio import AsyncMemory
+from memvid_core.auto_compact import AutoCompact, check_share
 from memvid_core.embedding import Embedder, check_vector
 from memvid_core.errors import (
     Action,
@@ -57,7 +58,7 @@ class Memory(AsyncMemory):
         'the wing lifts'
     """
 
-    def __init__(self, opened: opening.Opened) -> None:
+    def __init__(self, opened: opening.Opened, auto_compact: float | None = None) -> None:
         given: object = opened
         if not isinstance(given, opening.Opened):
             raise InvalidInputError("a memory is made by Memory.create(path), and opened by Memory.open(path)")
@@ -68,6 +69,8 @@ class Memory(AsyncMemory):
         self._searcher = Searcher(opened.replica, WeakMethod(self.context))  # weak: a cycle would keep the file open
         self._writer = Writer(opened.replica)
         self._thread = WriterThread()
+        folds = auto_compact is not None and opened.writable
+        self._auto = AutoCompact(opened.replica, auto_compact) if folds and auto_compact is not None else None
 
     @property
     def embedder(self) -> Embedder | None:
@@ -95,6 +98,7 @@ class Memory(AsyncMemory):
         description: str = "",
         ivf: bool = False,
         timeout: float = 30.0,
+        auto_compact: float | None = None,
     ) -> Self:
         """Make a new memory and open it for writing.
 
@@ -111,11 +115,13 @@ class Memory(AsyncMemory):
             description: A line for people, kept in the file.
             ivf: As in :meth:`open`.
             timeout: As in :meth:`open`.
+            auto_compact: As in :meth:`open`.
 
         Raises:
             MemoryExistsError: The path is taken.
             MemoryNotFoundError: Its folder does not exist.
         """
+        share = check_share(auto_compact)
         return cls(
             opening.create(
                 path,
@@ -127,7 +133,8 @@ class Memory(AsyncMemory):
                 description=description,
                 ivf=ivf,
                 timeout=timeout,
-            )
+            ),
+            share,
         )
 
     @classmethod
@@ -144,6 +151,7 @@ class Memory(AsyncMemory):
         ivf: bool = False,
         create: bool = False,
         timeout: float = 30.0,
+        auto_compact: float | None = None,
     ) -> Self:
         """Open an existing memory.
 
@@ -163,6 +171,10 @@ class Memory(AsyncMemory):
             create: With mode ``"a"``, make the memory if there is none, with ``embedder`` and the defaults of
                 :meth:`create`.
             timeout: How many seconds a commit waits while others commit.
+            auto_compact: With mode ``"a"``: compact the memory by itself, in the background, when that would save more
+                than this share of the file, as 0.5; what small commits and deleted records take up is estimated after
+                every few hundred commits. As with :meth:`compact`, the past before it can then no longer be told. None
+                never does, and keeps all of the past.
 
         Raises:
             MemoryNotFoundError: There is no such file, and ``create`` is not set.
@@ -170,6 +182,7 @@ class Memory(AsyncMemory):
             UnsupportedFormatError: A newer version wrote it.
             EmbedderMismatchError: Another embedder wrote it; the message names both.
         """
+        share = check_share(auto_compact)
         opened = opening.open_or_create if create else opening.open_existing
         with storage_errors():
             return cls(
@@ -183,7 +196,8 @@ class Memory(AsyncMemory):
                     show_progress=show_progress,
                     ivf=ivf,
                     timeout=timeout,
-                )
+                ),
+                share,
             )
 
     def close(self) -> None:
@@ -192,6 +206,8 @@ class Memory(AsyncMemory):
             self._closed = True
             if self._process == os.getpid():  # in a fork, file, lock and index are the parent's
                 self._thread.close()
+                if self._auto is not None:
+                    self._auto.close()
                 self._opened.close()
 
     def __enter__(self) -> Self:
@@ -697,15 +713,17 @@ class Memory(AsyncMemory):
         """Write the file anew without deleted records and swap it in; returns how many bytes that saved.
 
         Small commits are merged. The past before this call can then no longer be told, unless ``keep_history`` is set,
-        which merges nothing. If the process dies, the file is the old one or the new one, whole.
+        which merges nothing. Others read and write meanwhile, and wait only while the last of their commits are taken
+        over. If the process dies, the file is the old one or the new one, whole.
 
         Raises:
             MemoryFileError: The file is damaged, and ``drop_damaged`` does not say to go on with what can be read.
+            LockedError: Others were writing for longer than the memory's timeout.
             StorageError: There is no room for the new file beside the old one. The old one stays.
         """
         self._check_writable()
         with storage_errors():
-            return maintenance.compact(self._replica, keep_history=keep_history, drop_damaged=drop_damaged)
+            return folding.compact(self._replica, keep_history=keep_history, drop_damaged=drop_damaged)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a memory cannot be copied or pickled: Memory.open({self.path!r}) opens its file once more")

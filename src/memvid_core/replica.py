@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ from memvid_core.journal import Batch, Cursor, Journal
 from memvid_core.turns import WriteTurn
 from memvid_core.video.file import sync_folder
 
-__all__ = ["Replica", "beside"]
+__all__ = ["Replica"]
 
 _Known = tuple[Cursor | None, list[DamageRow]]
 """How far an index reached, and what it knew to be missing in the file."""
@@ -94,6 +94,8 @@ class Replica:
         self._place = IndexPlace(index_root, "ivf" if ivf else "auto", self._path)
         self._turn = WriteTurn()
         self._first = True  # nothing is in use yet
+        self.on_commit: Callable[[int], None] | None = None
+        """Called with the number of each commit that is made here, while the lock is held."""
         self.generation: Generation
         self.view: View
         try:
@@ -599,6 +601,8 @@ class Replica:
                 if self.view is view:  # or another thread has taken the commit from the index by now
                     self.view = self._indexer.own_view(entry, view, batch.vector_places)
                 self._seen = stamp
+            if self.on_commit is not None:
+                self.on_commit(entry.number)
         except (*INDEX_ERRORS, OSError) as exc:
             if self.journal.cursor == before:  # the journal itself refused, and nothing was stored
                 check_idle(exc)
@@ -628,43 +632,43 @@ class Replica:
         """Return the view before the first commit."""
         return self.generation.empty(time_, self._embedder)
 
-    def swap(self, made: Journal) -> None:
+    def building(self, made: Journal, key: str) -> tuple[Generation, Indexer]:
+        """Begin the index of a file that nobody else knows yet, in a folder that nobody else uses.
+
+        Args:
+            made: The same memory's next generation.
+            key: The name of the compaction that writes it.
+        """
+        generation = Generation(made, self._place.building(made.header, key), self._cache_bytes)
+        return generation, Indexer(generation, self._embedder, self._show_progress)
+
+    def build_in_ram(self, generation: Generation) -> None:
+        """Go on without the index that was being built: there is no room for it, and it is made when it is needed."""
+        generation.index.discard()
+        generation.index = self._place.in_ram(generation.journal.header)
+
+    def swap(self, built: Generation) -> None:
         """Put another file in the place of the memory's own, and go on with it; call it inside :meth:`writing`.
 
         Args:
-            made: The same memory's next generation, at :func:`beside` its path, or in RAM.
+            built: What :meth:`building` began: the next generation, beside the memory's path or in RAM, with its index.
 
         Raises:
             StorageError: The system refuses, as Windows does while another process reads. The old file is still there.
         """
-        path, new = self.journal.video.target, made.video.target
-        if isinstance(path, Path) and isinstance(new, Path):
-            made.close()
-            made = Journal.open(new, self._mode)
-        try:
-            generation = self._indexed(made)
-            if isinstance(path, Path) and isinstance(new, Path):
-                self._swap_files(generation.journal, path, new)
-        except BaseException:
-            made.close()
-            raise
+        path, made = self.journal.video.target, built.journal
+        index = self._place.settle(built.index, made.header)
+        generation = built if index is built.index else Generation(built.hand_on(), index, self._cache_bytes)
+        if isinstance(path, Path) and isinstance(made.video.target, Path):
+            try:
+                self._swap_files(made, path, made.video.target)
+            except StorageError:
+                index.discard()
+                raise
         with self._state:
-            self._use(generation.journal, generation.index, generation)
+            self._use(made, index, generation)
             self._catch_up()
             self._tidy()
-
-    def _indexed(self, made: Journal) -> Generation:
-        """Make the index of a file that nobody else knows yet."""
-        if made.video.descriptor is not None:
-            self._turn.lock.take_new(made.video.descriptor)
-        index = self._place.open_anew(made.header, wipe=True)
-        generation = Generation(made, index, self._cache_bytes)
-        try:
-            Indexer(generation, self._embedder, self._show_progress).catch_up()
-        except INDEX_ERRORS:  # there is no room: it is made when it is needed
-            index.discard()
-            generation.index = self._place.in_ram(made.header)
-        return generation
 
     def _swap_files(self, made: Journal, path: Path, new: Path) -> None:
         """Rename ``new`` to ``path`` while holding the lock on both."""
@@ -691,10 +695,9 @@ class Replica:
 
     def _tidy(self) -> None:
         """Delete what a compaction left: the index before it, and its own file if it was killed; the lock is held."""
-        self._place.sweep(self.journal.header)
         if self._path is not None:
             remove_left(self._path)
-            beside(self._path).unlink(missing_ok=True)
+        self._place.sweep(self.journal.header)
 
     @contextmanager
     def settled(self) -> Iterator[None]:
@@ -733,8 +736,3 @@ def _told(damage: Sequence[DamageRow], lost: int) -> str:
     if deletions:
         told.append(f"{deletions} deletions cannot be read, so that what they deleted is back")
     return " and ".join(told) or f"the file is damaged in {len(damage)} places, and no record is lost"
-
-
-def beside(path: Path) -> Path:
-    """Return where a compaction writes."""
-    return path.with_name(path.name + ".compacting")

@@ -162,7 +162,7 @@ def test_a_swap_that_the_system_refuses_changes_nothing(
 
 
 def test_what_a_killed_compaction_left_goes_with_the_next_writer(path: Path, writer: Memory) -> None:
-    left = path.with_name(f"{path.name}.compacting")
+    left = path.with_name(f".{path.name}.0123456789ab.compacting")
     left.write_bytes(b"half a file")
     Memory.open(path, embedder=embed).close()
     assert left.exists()  # it may be another writer's work

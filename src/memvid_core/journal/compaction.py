@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, BinaryIO
 
 import msgspec
@@ -17,9 +18,10 @@ from memvid_core.journal.journal import Journal
 from memvid_core.model import Damage
 from memvid_core.video import FrameCodec
 
-__all__ = ["rewrite"]
+__all__ = ["MERGED_BYTES", "Rewriting", "rewrite"]
 
-_MERGED_BYTES = 32 << 20  # of content in one merged commit: what is held in memory at a time
+MERGED_BYTES = 32 << 20
+"""Bytes of content in one merged commit: what is held in memory at a time."""
 _encode_row = msgspec.msgpack.Encoder().encode
 
 
@@ -28,18 +30,22 @@ class _Pending:
     """Content gathered for the next commit."""
 
     rows: list[bytes] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    """The rows' numbers in the source."""
     matrices: list[NDArray[Any]] = field(default_factory=list)
     places: list[NDArray[np.int64]] = field(default_factory=list)
+    tombstones: Sequence[int] = ()
     model: bytes | None = None
     size: int = 0
 
-    def take(self, entry: Entry, live: NDArray[np.bool_]) -> None:
-        """The live records of a commit, behind what is there."""
+    def take(self, entry: Entry, live: NDArray[np.bool_] | None) -> None:
+        """Take the live records of a commit behind what is there; None takes all."""
         place_of: dict[int, int] = {}
         for row, record in zip(entry.row_numbers, entry.rows, strict=True):
-            if row < len(live) and live[row]:
+            if live is None or (row < len(live) and live[row]):
                 place_of[row] = len(self.rows)
                 self.rows.append(_encode_row(record))
+                self.numbers.append(row)
                 self.size += len(self.rows[-1])
         for numbers, matrix in entry.vectors:
             kept = np.array([row in place_of for row in numbers.tolist()], np.bool_)
@@ -49,10 +55,137 @@ class _Pending:
                 self.size += self.matrices[-1].nbytes
 
     def batch(self) -> Batch:
-        """All of it as one commit."""
-        if not self.matrices:
-            return Batch(self.rows, model=self.model)
-        return Batch(self.rows, np.concatenate(self.matrices), np.concatenate(self.places), model=self.model)
+        """Return all of it as one commit."""
+        matrix = np.concatenate(self.matrices) if self.matrices else None
+        places = np.concatenate(self.places) if self.places else None
+        return Batch(self.rows, matrix, places, self.tombstones, self.model)
+
+
+class Rewriting:
+    """A new journal on its way: first what is live in another, then what was committed to that meanwhile.
+
+    Args:
+        source: What to read, from its start.
+        target: Where the new one goes.
+        codec: How its frames are coded.
+        header: Its first frame.
+        drop_damaged: Go on where the source is damaged, with what can be read.
+        advance: Called with the byte position reached in the source.
+
+    Raises:
+        StorageError: The target cannot be written.
+    """
+
+    def __init__(
+        self,
+        source: Journal,
+        target: str | os.PathLike[str] | BinaryIO,
+        codec: FrameCodec,
+        header: Header,
+        *,
+        drop_damaged: bool = False,
+        advance: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        self.source = source
+        self.made = Journal.create_with(target, codec, header)
+        """The new journal."""
+        self._drop_damaged = drop_damaged
+        self._advance = advance
+        self._kept: list[NDArray[np.int64]] = []  # rows of the source, ascending: the place of one is its new number
+        self._folded = np.zeros(0, np.int64)  # the same in one piece, when all are there
+        self._late: dict[int, int] = {}  # rows taken over since then, with their new numbers
+
+    def fold(
+        self,
+        live: NDArray[np.bool_],
+        *,
+        upto: int | None = None,
+        keep_history: bool = False,
+        acknowledged: int = 0,
+        merged_bytes: int = MERGED_BYTES,
+    ) -> Iterator[int]:
+        """Write the live records, and yield the number of each commit that was written.
+
+        Args:
+            live: Which rows of the source to keep, (rows,) of bool.
+            upto: The last commit to read; None is the newest.
+            keep_history: Write a commit for each commit, under its number and time, instead of merging them. What was
+                deleted is left out all the same.
+            acknowledged: The byte offset up to which commits of the source are known to be durable.
+            merged_bytes: How much content goes into one merged commit.
+
+        Raises:
+            MemoryFileError: The source is damaged, and ``drop_damaged`` is not set.
+        """
+        pending, last = _Pending(), None
+        for entry in self._entries(upto, acknowledged):
+            pending.model = entry.model or pending.model
+            pending.take(entry, live)
+            last = entry
+            if keep_history or pending.size >= merged_bytes:
+                yield self._write(pending, entry)
+                pending, last = _Pending(), None
+        if last is not None:
+            yield self._write(pending, last)
+        self._folded = np.concatenate(self._kept) if self._kept else self._folded
+        self._kept = []
+
+    def take_over(self, upto: int | None, acknowledged: int) -> int:
+        """Write each commit that the source has beyond what was read, with all it holds; return how many there were.
+
+        Args:
+            upto: The last one to take; None is the newest, and then the end of the source must be sound, too.
+            acknowledged: The byte offset up to which commits of the source are known to be durable.
+
+        Raises:
+            MemoryFileError: The source is damaged, and ``drop_damaged`` is not set.
+        """
+        taken = 0
+        for entry in self._entries(upto, acknowledged):
+            first = self.made.cursor.row
+            pending = _Pending(model=entry.model)
+            pending.take(entry, None)
+            self._late.update(zip(pending.numbers, count(first)))
+            pending.tombstones = sorted(place for row in entry.tombstones if (place := self._place(row)) is not None)
+            self.made.append(pending.batch(), number=entry.number, at=entry.time)
+            taken += 1
+        return taken
+
+    def _entries(self, upto: int | None, acknowledged: int) -> Iterator[Entry]:
+        """Read on in the source; ``source.cursor`` stands behind the last commit that was yielded."""
+        before = self.source.cursor
+        if upto is not None and before.commit >= upto:
+            return
+        for entry in self.source.replay(before, acknowledged=acknowledged):
+            if upto is not None and entry.number > upto:
+                self.source.cursor = before
+                return
+            self._refuse(f"commit {entry.number}", entry.damage)
+            yield entry
+            self._advance(entry.cursor.offset)
+            if entry.number == upto:  # what comes behind it may be half written
+                return
+            before = entry.cursor
+        self._refuse("the end of the file", self.source.unfinished)
+
+    def _write(self, pending: _Pending, last: Entry) -> int:
+        self.made.append(pending.batch(), number=last.number, at=last.time)
+        self._kept.append(np.array(pending.numbers, np.int64))
+        return last.number
+
+    def _place(self, row: int) -> int | None:
+        """Return the new number of a row of the source; None if it was left out."""
+        place = int(np.searchsorted(self._folded, row))
+        if place < len(self._folded) and self._folded[place] == row:
+            return place
+        return self._late.get(row)
+
+    def _refuse(self, where: str, damage: Sequence[Damage]) -> None:
+        if damage and not self._drop_damaged:
+            raise MemoryFileError(
+                f"{where} is damaged ({damage[0].reason}), and a new file would make that loss final",
+                hint=Hint(Action.DROP_DAMAGED),
+            )
 
 
 def rewrite(
@@ -63,12 +196,11 @@ def rewrite(
     live: NDArray[np.bool_],
     *,
     upto: int | None = None,
-    keep_history: bool = False,
     drop_damaged: bool = False,
     acknowledged: int = 0,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Journal:
-    """Write the live records of ``source`` into a new journal.
+    """Write the live records of ``source`` into a new journal, with small commits merged.
 
     Args:
         source: What to read; it is replayed from its start.
@@ -77,8 +209,6 @@ def rewrite(
         header: Its first frame.
         live: Which rows of the source to keep, (rows,) of bool.
         upto: The last commit to read; None is the newest.
-        keep_history: Write a commit for each commit, under its number and time, instead of merging them. What was
-            deleted is left out all the same.
         drop_damaged: Go on where the source is damaged, with what can be read.
         acknowledged: The byte offset up to which commits of the source are known to be durable.
         advance: Called with the byte position reached in the source.
@@ -90,32 +220,11 @@ def rewrite(
         MemoryFileError: The source is damaged, and ``drop_damaged`` is not set.
         StorageError: The target cannot be written.
     """
-    made = Journal.create_with(target, codec, header)
+    rewriting = Rewriting(source, target, codec, header, drop_damaged=drop_damaged, advance=advance)
     try:
-        pending, last = _Pending(), None
-        for entry in source.replay(source.start, acknowledged=acknowledged):
-            if upto is not None and entry.number > upto:
-                break
-            _refuse(f"commit {entry.number}", entry.damage, drop_damaged)
-            pending.model = entry.model or pending.model
-            pending.take(entry, live)
-            last = entry
-            if keep_history or pending.size >= _MERGED_BYTES:
-                made.append(pending.batch(), number=entry.number, at=entry.time)
-                pending, last = _Pending(), None
-            advance(entry.cursor.offset)
-        _refuse("the end of the file", source.unfinished, drop_damaged)
-        if last is not None:
-            made.append(pending.batch(), number=last.number, at=last.time)
+        for _ in rewriting.fold(live, upto=upto, acknowledged=acknowledged):
+            pass
     except BaseException:
-        made.close()
+        rewriting.made.close()
         raise
-    return made
-
-
-def _refuse(where: str, damage: Sequence[Damage], allowed: bool) -> None:
-    if damage and not allowed:
-        raise MemoryFileError(
-            f"{where} is damaged ({damage[0].reason}), and a new file would make that loss final",
-            hint=Hint(Action.DROP_DAMAGED),
-        )
+    return rewriting.made

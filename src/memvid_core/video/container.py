@@ -212,6 +212,14 @@ class VideoFile:
         """Return what tells one content of the file from the next: its size and the time of the last change."""
         return self._file.stamp()
 
+    def defer_sync(self, deferred: bool) -> None:
+        """Say whether fragments are made durable by :meth:`sync` alone, as in a file that nobody else knows yet."""
+        self._file.defer_sync(deferred)
+
+    def sync(self) -> None:
+        """Make all that was appended durable."""
+        self._file.sync()
+
     def renamed(self, path: Path) -> None:
         """Take note of the path that the open file has now."""
         self._file.renamed(path)

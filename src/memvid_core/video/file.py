@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterable
 from contextlib import suppress
@@ -27,6 +28,7 @@ __all__ = ["ByteFile", "sync_folder"]
 
 _locks: weakref.WeakKeyDictionary[BinaryIO, threading.RLock] = weakref.WeakKeyDictionary()
 _MODES = {"r": "rb", "a": "r+b", "x": "x+b"}
+_LOOK_PAUSE = 0.001  # seconds
 _PREAD = getattr(os, "pread", None)  # not on Windows: there, a lock around seek and read
 
 
@@ -85,10 +87,8 @@ class ByteFile:
             assert not isinstance(target, str | os.PathLike)
             self._file: BinaryIO | None = target
         else:
-            self._file = _open(self.path, mode)
+            self._file = _created(self.path) if mode == "x" else _open(self.path, mode)
             if mode == "x":
-                with suppress(OSError):  # while it is open, nobody takes it for what a killed process left
-                    system_lock().try_lock(self._file.fileno())
                 try:
                     sync_folder(self.path.parent)
                 except StorageError:
@@ -96,6 +96,7 @@ class ByteFile:
                     self.path.unlink(missing_ok=True)
                     raise
         self._broken = False  # whether a write failed and could not be taken back
+        self._deferred = False  # whether writes are made durable later, all at once
         self._descriptor = self._file.fileno() if self._owned and self._file is not None else None
         if self._owned:
             _open_files.add(self)
@@ -161,7 +162,7 @@ class ByteFile:
                 for part in parts:
                     _write_all(file, part)
                 file.flush()
-                if self._descriptor is not None:
+                if self._descriptor is not None and not self._deferred:
                     _sync(self._descriptor)
             except BaseException as exc:
                 self._broken = not self._undo(offset)
@@ -172,6 +173,23 @@ class ByteFile:
                         kept = "it is not known what was kept: close the memory and open it again to see"
                     raise StorageError(f"cannot write to {self.path or 'the file'}: {reason}; {kept}") from exc
                 raise
+
+    def defer_sync(self, deferred: bool) -> None:
+        """Say whether writes are left to :meth:`sync`, as for a file that nobody else knows yet."""
+        self._deferred = deferred
+
+    def sync(self) -> None:
+        """Make what was written durable.
+
+        Raises:
+            StorageError: The system refused, and nobody knows what the disk kept.
+        """
+        try:
+            if self._descriptor is not None:
+                _sync(self._descriptor)
+        except OSError as exc:
+            self._broken = True
+            raise StorageError(f"cannot write to {self.path}: {exc}") from exc
 
     def _undo(self, offset: int) -> bool:
         """Go back to ``offset`` bytes; return whether that worked."""
@@ -274,6 +292,23 @@ def _open(path: Path, mode: str) -> BinaryIO:
         file.close()
         raise StorageError(f"{path} is a pipe or a device; a memory is a regular file")
     return file
+
+
+def _created(path: Path) -> BinaryIO:
+    """Create a file and lock it: while it is open, nobody takes it for what a killed process left, and deletes it."""
+    while True:
+        file = _open(path, "x")
+        try:
+            while not system_lock().try_lock(file.fileno()):  # somebody looks whether it was left, and is done at once
+                time.sleep(_LOOK_PAUSE)
+            here, there = os.fstat(file.fileno()), os.stat(path)
+            if (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev):
+                return file
+        except FileNotFoundError:
+            pass
+        except OSError:  # no locks here, and so nobody who looks
+            return file
+        file.close()  # it was taken for left before it was locked
 
 
 def _open_at_once(path: str, flags: int) -> int:

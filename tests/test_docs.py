@@ -22,11 +22,12 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [path for path in (ROOT / "README.md", ROOT / "README.ko.md") if path.exists()]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
-LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+LINKED = [*PAGES, *(ROOT / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY", "CODE_OF_CONDUCT"))]
 
 SHELLS = {"bash", "console", "sh", "shell"}
 COMPARE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -141,8 +142,17 @@ def test_the_korean_readme_tells_the_same_figures() -> None:
         sorted(figure.findall(re.sub(r"```.*?```", "", (ROOT / name).read_text("utf-8"), flags=re.DOTALL)))
         for name in ("README.md", "README.ko.md")
     )
-    assert len(english) > 40
+    assert len(english) > 25
     assert korean == english
+
+
+def test_the_readme_is_short_and_begins_with_a_picture_that_moves() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert len(readme.split()) <= 750
+    picture = ROOT / re.search(r"!\[[^\]]+\]\(([^)]+)\)", readme[:1000]).group(1)  # type: ignore[union-attr]
+    assert picture.stat().st_size < 1_000_000
+    with Image.open(picture) as image:
+        assert getattr(image, "n_frames", 1) > 10
 
 
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: page.relative_to(ROOT).as_posix())

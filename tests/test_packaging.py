@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"memvid_core", "langchain_memvid", "llama_index_memvid"}
@@ -102,6 +103,17 @@ def test_the_metadata_says_what_pyproject_says(wheel: zipfile.ZipFile, project: 
     assert set(metadata.get_all("Provides-Extra", [])) == set(project["optional-dependencies"])
     assert f"{folder}/licenses/LICENSE" in wheel.namelist()
     assert "memvid = memvid_core.cli:app" in wheel.read(f"{folder}/entry_points.txt").decode()
+
+
+def test_no_link_of_the_package_page_is_dead(wheel: zipfile.ZipFile, project: dict[str, Any]) -> None:
+    (path,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = email.message_from_bytes(wheel.read(path))
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    page = MarkdownIt().enable("table").parse(wheel.read(path).decode().partition("\n\n")[2])
+    inline = [child for token in page for child in token.children or []]
+    targets = [str(token.attrGet("href") or token.attrGet("src") or "") for token in inline]
+    assert [target for target in targets if target and not target.startswith("https://")] == []
+    assert any(token.type == "fence" and "MemvidVectorStore" in token.content for token in page)
 
 
 def test_the_source_archive_can_be_tested(dist: Path) -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
+import subprocess
+import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+import memvid_core
 
 PACKAGES = ["memvid_core", "langchain_memvid", "llama_index_memvid"]
 
@@ -39,3 +45,17 @@ def test_every_public_name_shows_up_in_dir_and_is_described(package: ModuleType)
     described = (getattr(package, name) for name in package.__all__)
     nouns = [value for value in described if inspect.isclass(value) or inspect.isfunction(value)]
     assert [value.__name__ for value in nouns if not (value.__doc__ or "").strip()] == []
+
+
+def test_the_version_is_that_of_the_distribution(package: ModuleType) -> None:
+    assert package.__version__ == importlib.metadata.version("memvid-core")
+
+
+def test_the_version_is_looked_up_when_it_is_asked_for() -> None:
+    code = f"""if True:
+        import sys
+        sys.path.insert(0, {str(Path(memvid_core.__file__).parent.parent)!r})
+        import memvid_core
+        assert "importlib.metadata" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)

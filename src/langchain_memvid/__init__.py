@@ -29,6 +29,8 @@ if typing.TYPE_CHECKING:
     from langchain_memvid.translator import MemvidTranslator
     from langchain_memvid.vectorstore import MemvidVectorStore
 
+__version__: str
+
 __all__ = [
     "Filter",
     "MemvidEmbeddings",
@@ -52,9 +54,13 @@ del langchain_core
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
+    value: object
+    if name == "__version__":
+        value = importlib.import_module("importlib.metadata").version("memvid-core")
+    elif name in _MODULES:
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

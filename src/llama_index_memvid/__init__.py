@@ -28,3 +28,14 @@ from llama_index_memvid.vectorstore import MemvidVectorStore
 __all__ = ["MemvidChatStore", "MemvidEmbedding", "MemvidMemoryBlock", "MemvidVectorStore"]
 
 del MissingExtraError, llama_index
+
+
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("memvid-core")

@@ -62,6 +62,8 @@ if _TYPE_CHECKING:
     from memvid_core.rescuing import RescueReport, rescue
     from memvid_core.threads import WriterThread, run_in_thread
 
+__version__: str
+
 __all__ = [
     "Action",
     "CallableEmbedder",
@@ -177,9 +179,13 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
+    value: object
+    if name == "__version__":
+        value = importlib.import_module("importlib.metadata").version("memvid-core")
+    elif name in _MODULES:
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 

@@ -37,7 +37,7 @@ ENDLESS = "WITH RECURSIVE n(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM n)"
 
 
 def answers(index: LexicalIndex) -> list[tuple[list[int], list[float]]]:
-    return [tuple(part.tolist() for part in index.search(query, ROWS)) for query in QUERIES]  # type: ignore[misc]
+    return [tuple(part.tolist() for part in index.search(query, ROWS)) for query in QUERIES]
 
 
 def fed(folder: Path) -> LexicalIndex:

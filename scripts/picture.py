@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "docs" / "assets" / "demo.gif"
 
 BUILD = ["memvid", "build", "docs", "src", "-o", "notes.mp4"]
-SEARCH = ["memvid", "search", "notes.mp4", "what survives a power cut?", "-k", "2"]
+SEARCH = ["memvid", "search", "notes.mp4", "recover a video after YouTube", "-k", "2"]
 
 WIDTH, HEIGHT, MARGIN = 960, 400, 18
 SIZE, LINE = 15, 21  # the font and the line, in pixels

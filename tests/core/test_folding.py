@@ -241,7 +241,12 @@ def test_a_memory_in_ram_is_folded_beside_a_thread_that_writes(between: Callable
         changes = Changes(memory, 3)
         for _ in range(20):
             changes.change()
-        between("rewrite", lambda: [changes.change() for _ in range(20)] and None)
+
+        def meanwhile() -> None:
+            for _ in range(20):
+                changes.change()
+
+        between("rewrite", meanwhile)
         memory.compact()
         assert contents(memory) == changes.model
 

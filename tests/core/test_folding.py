@@ -242,11 +242,11 @@ def test_a_memory_in_ram_is_folded_beside_a_thread_that_writes(between: Callable
         for _ in range(20):
             changes.change()
 
-        def change_more() -> None:
+        def meanwhile() -> None:
             for _ in range(20):
                 changes.change()
 
-        between("rewrite", change_more)
+        between("rewrite", meanwhile)
         memory.compact()
         assert contents(memory) == changes.model
 

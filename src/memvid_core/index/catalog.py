@@ -141,7 +141,7 @@ def _sum(*values: object) -> int:
 
 
 def _record_sum(row: int, record_id: str, born: int, died: int | None, dense: int) -> int:
-    # Odd factors: whichever number is another, so is the seed.
+    # Odd factors: if either number differs, so does the initial value.
     mixed = row * 0x9E3779B1 ^ born * 0x85EBCA77 ^ (0 if died is None else died + 1) * 0xC2B2AE3D ^ dense * 0x27D4EB2F
     return xxhash.xxh32_intdigest(record_id.encode(), mixed & 0xFFFFFFFF)
 

@@ -1,4 +1,4 @@
-"""What the seed's API says of pictures, in this project's words."""
+"""What Memvid's API says of pictures, in this project's words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ``index`` path of the seed's API: a small JSON file that points at the memory, or the index folder itself.
+"""The ``index`` path of Memvid's API: a small JSON file that points at the memory, or the index folder itself.
 
 In Memvid, text and vectors are in the index, and a search cannot do without it. Here everything is in the video, and
 what an index is for can be made again. Programs still pass two paths, look whether both are there and copy both, so:
@@ -49,7 +49,7 @@ def _same_drive(one: StrPath, other: StrPath) -> bool:
 
 
 def open_memory(video: StrPath, index: StrPath | None, embedding_model: object, mode: str = "r") -> Memory:
-    """Open a memory by the two paths of the seed's API.
+    """Open a memory by the two paths of Memvid's API.
 
     A model that the memory names and that can be loaded by its name is loaded.
 

@@ -52,8 +52,8 @@ class Replica:
     does not hold that lock changes neither the file nor the shared index: a reader that finds commits which the index
     lacks takes the lock to add them, or answers from the last state that is whole.
 
-    Two locks order the threads of one replica: ``_writing`` is held by the one that changes file or index, ``_state``
-    for the moment in which the current view changes.
+    Two locks order the threads of one replica: ``_turn`` is held by the one that changes file or index, ``_state`` for
+    the moment in which the current view changes. A thread that needs both takes the turn first.
 
     Args:
         journal: The log, just opened.

@@ -28,10 +28,11 @@ from rich.console import Console
 from rich.table import Table
 
 from memvid_core import CallableEmbedder, Memory, NotAMemoryError
-from memvid_core.convert import recover
-from memvid_core.legacy.places import clear_cache
-from memvid_core.video import VideoFile, symbols
-from memvid_core.video.scan import Scan, scan
+from memvid_core.memvid_v1.places import clear_cache
+from memvid_core.rewriting.convert import recover
+from memvid_core.video import VideoFile
+from memvid_core.video.qr import symbols
+from memvid_core.video.qr.scan import Scan, scan
 
 Picture = NDArray[np.uint8]
 console = Console(width=140)

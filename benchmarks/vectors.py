@@ -117,7 +117,7 @@ def asked(search: Search, folder: Path, opened: float, before: float) -> Figures
 
 
 def build_ours(folder: Path, strategy: Any) -> Figures:
-    from memvid_core.index.vectors import VectorIndex
+    from memvid_core.index.vectors.vector_index import VectorIndex
 
     rows = np.load(folder / "rows.npy", mmap_mode="r")
     start = time.perf_counter()
@@ -129,7 +129,7 @@ def build_ours(folder: Path, strategy: Any) -> Figures:
 
 
 def search_ours(folder: Path, strategy: Any) -> Figures:
-    from memvid_core.index.vectors import VectorIndex
+    from memvid_core.index.vectors.vector_index import VectorIndex
 
     count, dimension = np.load(folder / "rows.npy", mmap_mode="r").shape
     before, start = resident(), time.perf_counter()

@@ -56,11 +56,11 @@ if _TYPE_CHECKING:
         VectorError,
         worded,
     )
-    from memvid_core.index.tokens import plain_query
+    from memvid_core.index.words.analyzer import plain_query
     from memvid_core.memory import Memory
     from memvid_core.model import Commit, Damage, Hit, MemoryInfo, Recency, Record, VerifyReport
-    from memvid_core.rescuing import RescueReport, rescue
-    from memvid_core.threads import WriterThread, run_in_thread
+    from memvid_core.rewriting.rescue import RescueReport, rescue
+    from memvid_core.system.threads import WriterThread, run_in_thread
 
 __version__: str
 
@@ -162,7 +162,7 @@ _MODULES = {
     "UnsupportedFormatError": "memvid_core.errors",
     "VectorError": "memvid_core.errors",
     "worded": "memvid_core.errors",
-    "plain_query": "memvid_core.index.tokens",
+    "plain_query": "memvid_core.index.words.analyzer",
     "Memory": "memvid_core.memory",
     "Commit": "memvid_core.model",
     "Damage": "memvid_core.model",
@@ -171,10 +171,10 @@ _MODULES = {
     "Recency": "memvid_core.model",
     "Record": "memvid_core.model",
     "VerifyReport": "memvid_core.model",
-    "RescueReport": "memvid_core.rescuing",
-    "rescue": "memvid_core.rescuing",
-    "WriterThread": "memvid_core.threads",
-    "run_in_thread": "memvid_core.threads",
+    "RescueReport": "memvid_core.rewriting.rescue",
+    "rescue": "memvid_core.rewriting.rescue",
+    "WriterThread": "memvid_core.system.threads",
+    "run_in_thread": "memvid_core.system.threads",
 }
 
 

@@ -12,15 +12,15 @@ from numpy.typing import ArrayLike
 
 from memvid_core.embedding import FittableEmbedder
 from memvid_core.model import Hit, Recency
-from memvid_core.threads import WriterThread, run_in_thread
+from memvid_core.system.threads import WriterThread, run_in_thread
 
 T = TypeVar("T")
 
 if TYPE_CHECKING:
     from memvid_core.embedding import Embedder
-    from memvid_core.generation import View
-    from memvid_core.searching import Fusion, Mode, Query, Searcher, Where
-    from memvid_core.writing import GivenVectors, Metadata, VectorType, Writer
+    from memvid_core.engine.searching import Fusion, Mode, Query, Searcher, Where
+    from memvid_core.engine.snapshot import Snapshot
+    from memvid_core.engine.writing import GivenVectors, Metadata, VectorType, Writer
 
 __all__ = ["AsyncMemory"]
 
@@ -43,11 +43,11 @@ class AsyncMemory:
 
         def _check_writable(self) -> None: ...
 
-        def _view(self) -> View: ...
+        def _snapshot(self) -> Snapshot: ...
 
-        def _answer(self, question: Callable[[View], T]) -> T: ...
+        def _answer(self, question: Callable[[Snapshot], T]) -> T: ...
 
-        def _query(self, view: View, *args: Any, **options: Any) -> Query: ...
+        def _query(self, snapshot: Snapshot, *args: Any, **options: Any) -> Query: ...
 
         def default_mode(self, text: str | None) -> Mode:
             """What a search does when it is not told."""
@@ -177,7 +177,9 @@ class AsyncMemory:
             embedding = await self._aembedded(query, mode)
         return await run_in_thread(
             self._answer,
-            lambda view: self._searcher.hits(view, self._query(view, query, k, where, mode, embedding, **options)),
+            lambda snapshot: self._searcher.hits(
+                snapshot, self._query(snapshot, query, k, where, mode, embedding, **options)
+            ),
         )
 
     async def ammr(
@@ -200,17 +202,17 @@ class AsyncMemory:
         embedding = await self._aembedded(query, chosen)
         return await run_in_thread(
             self._answer,
-            lambda view: self._searcher.mmr(
-                view, self._query(view, query, k, where, chosen, embedding, **options), fetch_k, lambda_mult
+            lambda snapshot: self._searcher.mmr(
+                snapshot, self._query(snapshot, query, k, where, chosen, embedding, **options), fetch_k, lambda_mult
             ),
         )
 
     async def _aembedded(self, query: str | ArrayLike, mode: Mode | None) -> Any:
-        """Await a model's vector of a question; None where there is no need to, or the view has to be known first."""
+        """Await a model's vector of a question; None where none is needed, or the snapshot is needed first."""
         if not isinstance(query, str) or not query.strip() or (mode or self.default_mode(query)) == "lexical":
             return None
         embedder = self.embedder
-        if embedder is None or isinstance(embedder, FittableEmbedder):  # which embeds in the thread, for its own view
+        if embedder is None or isinstance(embedder, FittableEmbedder):  # embeds in the thread, for its snapshot
             return None
         return await embedder.aembed_query(query)
 

@@ -13,10 +13,18 @@ from weakref import WeakMethod
 import numpy as np
 from numpy.typing import ArrayLike
 
-from memvid_core import folding, maintenance, opening
 from memvid_core.aio import AsyncMemory
-from memvid_core.auto_compact import AutoCompact, check_share
 from memvid_core.embedding import Embedder, check_vector
+from memvid_core.engine import compacting as folding
+from memvid_core.engine import inspection as maintenance
+from memvid_core.engine import opening
+from memvid_core.engine.auto_compact import AutoCompact, check_share
+from memvid_core.engine.index_place import INDEX_ERRORS
+from memvid_core.engine.opening import IN_RAM
+from memvid_core.engine.searching import Fusion, Mode, Query, Rerank, Searcher, Where
+from memvid_core.engine.snapshot import Snapshot
+from memvid_core.engine.validation import check_count, check_timeout, wanted_ids
+from memvid_core.engine.writing import GivenVectors, Metadata, VectorType, Writer
 from memvid_core.errors import (
     Action,
     ClosedError,
@@ -28,16 +36,10 @@ from memvid_core.errors import (
     RecordNotFoundError,
     storage_errors,
 )
-from memvid_core.generation import View
-from memvid_core.index.ordering import by_value
-from memvid_core.index.vectors import IndexStaleError
-from memvid_core.index_place import INDEX_ERRORS
+from memvid_core.index.catalog.ordering import by_value
+from memvid_core.index.stale import IndexStaleError
 from memvid_core.model import Commit, Hit, MemoryInfo, Recency, Record, VerifyReport
-from memvid_core.opening import IN_RAM
-from memvid_core.searching import Fusion, Mode, Query, Rerank, Searcher, Where
-from memvid_core.threads import WriterThread
-from memvid_core.validation import check_count, check_timeout, wanted_ids
-from memvid_core.writing import GivenVectors, Metadata, VectorType, Writer
+from memvid_core.system.threads import WriterThread
 
 __all__ = ["Memory"]
 
@@ -63,20 +65,20 @@ class Memory(AsyncMemory):
         if not isinstance(given, opening.Opened):
             raise InvalidInputError("a memory is made by Memory.create(path), and opened by Memory.open(path)")
         self._opened = opened
-        self._replica = opened.replica
+        self._indexed = opened.indexed
         self._closed = False
         self._process = os.getpid()
-        self._searcher = Searcher(opened.replica, WeakMethod(self.context))  # weak: a cycle would keep the file open
-        self._writer = Writer(opened.replica)
+        self._searcher = Searcher(opened.indexed, WeakMethod(self.context))  # weak: a cycle would keep the file open
+        self._writer = Writer(opened.indexed)
         self._thread = WriterThread()
         folds = auto_compact is not None and opened.writable
-        self._auto = AutoCompact(opened.replica, auto_compact) if folds and auto_compact is not None else None
+        self._auto = AutoCompact(opened.indexed, auto_compact) if folds and auto_compact is not None else None
 
     @property
     def embedder(self) -> Embedder | None:
         """What turns texts into vectors; None if the memory was opened without the embedder that wrote it."""
-        view = self._replica.view if self._opened.pinned is None else self._opened.pinned
-        return view.embedder
+        snapshot = self._indexed.snapshot if self._opened.pinned is None else self._opened.pinned
+        return snapshot.embedder
 
     @property
     def path(self) -> str:
@@ -160,7 +162,7 @@ class Memory(AsyncMemory):
             mode: ``"r"`` to read, ``"a"`` to read and write. Either follows what others write.
             embedder: The embedder that wrote it. None is the built-in one if that wrote it; otherwise the memory opens
                 without: search by vector, words and filter works, by meaning of a text does not.
-            as_of: A commit number or a time: a read-only view of the past that does not move.
+            as_of: A commit number or a time: a read-only snapshot of the past that does not move.
             index_dir: Where the index is; by default beside the file, as ``<path>.index``, in RAM where that cannot be
                 written.
             force: Take ``embedder`` although another wrote the memory.
@@ -220,37 +222,37 @@ class Memory(AsyncMemory):
         if not getattr(self, "_closed", True):
             self.close()
 
-    def _view(self) -> View:
+    def _snapshot(self) -> Snapshot:
         """Return the state to answer from: the newest, or the past one that was asked for."""
         self._check_open()
-        return self._replica.refresh() if self._opened.pinned is None else self._opened.pinned
+        return self._indexed.refresh() if self._opened.pinned is None else self._opened.pinned
 
-    def _answer(self, question: Callable[[View], T], *, past_damage: bool = True) -> T:
-        """Answer a question from the newest view; if the index turns out to be damaged, from one made anew.
+    def _answer(self, question: Callable[[Snapshot], T], *, past_damage: bool = True) -> T:
+        """Answer a question from the newest snapshot; if the index turns out to be damaged, from one made anew.
 
         Args:
             question: What to ask.
             past_damage: Whether to make the index anew for a damaged frame, too: then its records are left out.
         """
         with storage_errors():
-            view = self._view()
+            snapshot = self._snapshot()
         for attempt in range(3):
             try:
-                with storage_errors(), view.generation.reading():
-                    return question(view)
+                with storage_errors(), snapshot.epoch.reading():
+                    return question(snapshot)
             except (*INDEX_ERRORS, DamagedFrameError) as exc:
                 if attempt == 2 or (isinstance(exc, DamagedFrameError) and not past_damage):
                     raise
                 if attempt == 0 and isinstance(exc, IndexStaleError):
                     continue  # a damaged index of words is begun anew by itself, and only has to be asked again
-                view = self._healed(view, exc)
+                snapshot = self._healed(snapshot, exc)
         raise AssertionError("the last attempt answers or raises")
 
-    def _healed(self, view: View, exc: Exception) -> View:
-        """Have the index made anew, and return the view to answer from then."""
-        healed = self._replica.heal(view, exc)
+    def _healed(self, snapshot: Snapshot, exc: Exception) -> Snapshot:
+        """Have the index made anew, and return the snapshot to answer from then."""
+        healed = self._indexed.heal(snapshot, exc)
         if self._opened.pinned is not None:
-            healed = maintenance.past_view(self._replica, self._opened.pinned.commit)
+            healed = maintenance.past_snapshot(self._indexed, self._opened.pinned.commit)
             self._opened = replace(self._opened, pinned=healed)
         return healed
 
@@ -334,7 +336,7 @@ class Memory(AsyncMemory):
             1
         """
         self._check_writable()
-        with self._replica.writing(None if timeout is None else check_timeout(timeout)):
+        with self._indexed.writing(None if timeout is None else check_timeout(timeout)):
             yield self
 
     def delete(self, ids: Iterable[str] | str | None = None, *, where: Mapping[str, Any] | None = None) -> int:
@@ -352,24 +354,26 @@ class Memory(AsyncMemory):
         self._check_writable()
         if ids is None and not where:
             raise InvalidInputError("nothing says what to delete", hint=Hint(Action.NAME_RECORDS))
-        return self._writer.delete(lambda view: self._selected(view, ids, where))
+        return self._writer.delete(lambda snapshot: self._selected(snapshot, ids, where))
 
     def clear(self) -> int:
         """Delete every record; returns how many there were."""
         self._check_writable()
-        return self._writer.delete(lambda view: np.flatnonzero(view.live).tolist())
+        return self._writer.delete(lambda snapshot: np.flatnonzero(snapshot.live).tolist())
 
-    def _selected(self, view: View, ids: Iterable[str] | str | None, where: Mapping[str, Any] | None) -> list[int]:
-        rows = None if ids is None else list(self._rows(wanted_ids(ids), view).values())
+    def _selected(
+        self, snapshot: Snapshot, ids: Iterable[str] | str | None, where: Mapping[str, Any] | None
+    ) -> list[int]:
+        rows = None if ids is None else list(self._rows(wanted_ids(ids), snapshot).values())
         if where is None:
             return rows or []
-        mask = view.live & view.generation.index.mask(where, view.rows)
+        mask = snapshot.live & snapshot.epoch.index.mask(where, snapshot.rows)
         return np.flatnonzero(mask).tolist() if rows is None else [row for row in rows if mask[row]]
 
     # --- reading ---
 
-    def _rows(self, ids: Sequence[str], view: View) -> dict[str, int]:
-        return view.generation.index.catalog.live_rows(ids, view.commit)
+    def _rows(self, ids: Sequence[str], snapshot: Snapshot) -> dict[str, int]:
+        return snapshot.epoch.index.catalog.live_rows(ids, snapshot.commit)
 
     @overload
     def get(self, ids: str) -> Record: ...  # type: ignore[overload-overlap]  # a str is also an Iterable[str]
@@ -383,16 +387,16 @@ class Memory(AsyncMemory):
             DamagedFrameError: A record's frame is damaged.
         """
         if isinstance(ids, str):
-            found = self._answer(lambda view: self._records([ids], view), past_damage=False)
+            found = self._answer(lambda snapshot: self._records([ids], snapshot), past_damage=False)
             if not found:
                 raise RecordNotFoundError(f"no record has the id {ids!r}")
             return found[0]
         wanted = wanted_ids(ids)
-        return self._answer(lambda view: self._records(wanted, view), past_damage=False)
+        return self._answer(lambda snapshot: self._records(wanted, snapshot), past_damage=False)
 
-    def _records(self, ids: Sequence[str], view: View) -> list[Record]:
-        rows = self._rows(ids, view)
-        found = [view.generation.record(rows[record_id]) for record_id in ids if record_id in rows]
+    def _records(self, ids: Sequence[str], snapshot: Snapshot) -> list[Record]:
+        rows = self._rows(ids, snapshot)
+        found = [snapshot.epoch.record(rows[record_id]) for record_id in ids if record_id in rows]
         if [record.id for record in found] != [record_id for record_id in ids if record_id in rows]:
             raise IndexStaleError("the index leads to records of other ids")
         return found
@@ -401,38 +405,38 @@ class Memory(AsyncMemory):
         """The stored vectors of some records; ids that are not there or have none are left out."""
         wanted = wanted_ids(ids)
 
-        def stored(view: View) -> dict[str, Any]:
-            rows = self._rows(wanted, view)
-            found = view.generation.vectors(view, list(rows.values()))
+        def stored(snapshot: Snapshot) -> dict[str, Any]:
+            rows = self._rows(wanted, snapshot)
+            found = snapshot.epoch.vectors(snapshot, list(rows.values()))
             return {record_id: found[row] for record_id, row in rows.items() if row in found}
 
         return self._answer(stored)
 
     def __contains__(self, record_id: object) -> bool:
-        return isinstance(record_id, str) and self._answer(lambda view: bool(self._rows([record_id], view)))
+        return isinstance(record_id, str) and self._answer(lambda snapshot: bool(self._rows([record_id], snapshot)))
 
     def __len__(self) -> int:
-        return self._view().records
+        return self._snapshot().records
 
     def __bool__(self) -> bool:
         return True  # an empty memory is still a memory
 
     def __iter__(self) -> Iterator[Record]:
         """Every record, in the order they were added."""
-        view, done = self._view(), -1
+        snapshot, done = self._snapshot(), -1
         while True:
             try:
-                with view.generation.reading():
-                    for row, record in view.generation.records(view, done):
+                with snapshot.epoch.reading():
+                    for row, record in snapshot.epoch.records(snapshot, done):
                         yield record
                         done = row
                 return
             except (*INDEX_ERRORS, DamagedFrameError) as exc:
-                healed = self._replica.heal(view, exc)
-                if healed.generation.journal.header != view.generation.journal.header:
+                healed = self._indexed.heal(snapshot, exc)
+                if healed.epoch.journal.header != snapshot.epoch.journal.header:
                     raise  # a compaction numbered the rows anew
-                live = healed.live[: view.rows] & view.live
-                view = replace(healed, rows=view.rows, live=live, dense=healed.dense[: view.rows])
+                live = healed.live[: snapshot.rows] & snapshot.live
+                snapshot = replace(healed, rows=snapshot.rows, live=live, dense=healed.dense[: snapshot.rows])
 
     def select(
         self,
@@ -466,8 +470,8 @@ class Memory(AsyncMemory):
         first = check_count(offset, "offset is a number of records")
         last = None if limit is None else first + check_count(limit, "limit is a number of records")
         return self._answer(
-            lambda view: [
-                view.generation.record(row) for row in self._matching(view, where, order_by, descending)[first:last]
+            lambda snapshot: [
+                snapshot.epoch.record(row) for row in self._matching(snapshot, where, order_by, descending)[first:last]
             ]
         )
 
@@ -476,23 +480,23 @@ class Memory(AsyncMemory):
     ) -> list[str]:
         """The ids of the records that match a filter, ordered as by :meth:`select`; no frame is read for it."""
 
-        def matching(view: View) -> list[str]:
-            rows = self._matching(view, where, order_by, descending)
-            found = view.generation.index.catalog.ids(rows)
+        def matching(snapshot: Snapshot) -> list[str]:
+            rows = self._matching(snapshot, where, order_by, descending)
+            found = snapshot.epoch.index.catalog.ids(rows)
             return [found[row] for row in rows]
 
         return self._answer(matching)
 
     def _matching(
-        self, view: View, where: Mapping[str, Any] | None, order_by: str | None, descending: bool
+        self, snapshot: Snapshot, where: Mapping[str, Any] | None, order_by: str | None, descending: bool
     ) -> list[int]:
-        rows = self._selected(view, None, where) if where else np.flatnonzero(view.live).tolist()
+        rows = self._selected(snapshot, None, where) if where else np.flatnonzero(snapshot.live).tolist()
         if order_by is None:
             return rows[::-1] if descending else rows
         if not isinstance(order_by, str):
             raise QueryError(f"order_by names a metadata field, as a str, not {order_by!r}")
-        view.generation.index.catalog.verify_metadata(view.rows)
-        with view.generation.index.catalog.reading() as connection:
+        snapshot.epoch.index.catalog.verify_metadata(snapshot.rows)
+        with snapshot.epoch.index.catalog.reading() as connection:
             return by_value(connection, rows, order_by, descending=descending)
 
     def search(
@@ -538,8 +542,8 @@ class Memory(AsyncMemory):
         """
         options = {"fusion": fusion, "recency": recency, "rerank": rerank, "vectors": vectors, "explain": explain}
         return self._answer(
-            lambda view: self._searcher.hits(
-                view, self._query(view, query, k, where, mode, embedding, alpha=alpha, **options)
+            lambda snapshot: self._searcher.hits(
+                snapshot, self._query(snapshot, query, k, where, mode, embedding, alpha=alpha, **options)
             )
         )
 
@@ -556,9 +560,9 @@ class Memory(AsyncMemory):
         """
         given = [queries] if isinstance(queries, str) else queries
 
-        def hits(view: View) -> list[list[Hit]]:
-            asked = [self._query(view, query, k, where, "dense") for query in given]  # type: ignore[union-attr]
-            return self._searcher.many(view, asked) if asked else []
+        def hits(snapshot: Snapshot) -> list[list[Hit]]:
+            asked = [self._query(snapshot, query, k, where, "dense") for query in given]  # type: ignore[union-attr]
+            return self._searcher.many(snapshot, asked) if asked else []
 
         return self._answer(hits)
 
@@ -595,14 +599,14 @@ class Memory(AsyncMemory):
         """
         options: dict[str, Any] = {"alpha": alpha, "fusion": fusion, "recency": recency, "vectors": vectors}
         return self._answer(
-            lambda view: self._searcher.mmr(
-                view, self._query(view, query, k, where, mode or "dense", **options), fetch_k, lambda_mult
+            lambda snapshot: self._searcher.mmr(
+                snapshot, self._query(snapshot, query, k, where, mode or "dense", **options), fetch_k, lambda_mult
             )
         )
 
     def _query(
         self,
-        view: View,
+        snapshot: Snapshot,
         query: str | ArrayLike,
         k: int,
         where: Where | None,
@@ -621,7 +625,7 @@ class Memory(AsyncMemory):
         vector = None
         if chosen != "lexical":
             if text is not None and embedding is None:
-                vector = self._embedder_of(view).embed_query(text)
+                vector = self._embedder_of(snapshot).embed_query(text)
             else:
                 vector = check_vector(query if text is None else embedding, given=text is None, source="the query")
         return Query(text, vector, k, chosen, where, **options)
@@ -632,18 +636,18 @@ class Memory(AsyncMemory):
             return "dense"
         return "lexical" if self.embedder is None else "hybrid"
 
-    def _embedder_of(self, view: View) -> Embedder:
-        if view.embedder is None:
-            recorded = self._replica.journal.header.embedder
+    def _embedder_of(self, snapshot: Snapshot) -> Embedder:
+        if snapshot.embedder is None:
+            recorded = self._indexed.journal.header.embedder
             raise QueryError(
                 f"this memory was written by {recorded!r} and opened without it",
                 hint=Hint(Action.SEARCH_WORDS, {"embedder": recorded}),
             )
-        return view.embedder
+        return snapshot.embedder
 
     def context(self, record: Record, before: int = 1, after: int = 1) -> list[Record]:
         """A record with so many neighbours ``before`` and ``after`` it in the same source, in reading order."""
-        return self._answer(lambda view: self._searcher.neighbours(view, record, before, after))
+        return self._answer(lambda snapshot: self._searcher.neighbours(snapshot, record, before, after))
 
     # --- looking after it ---
 
@@ -676,22 +680,22 @@ class Memory(AsyncMemory):
             MemoryFileError: This memory is damaged, and ``drop_damaged`` is not set.
         """
         self._check_writable()
-        with self._replica.writing():
-            self._replica.check_whole(drop_damaged)
+        with self._indexed.writing():
+            self._indexed.check_whole(drop_damaged)
             return self._writer.refit()
 
     def info(self) -> MemoryInfo:
         """What the memory is and how large."""
-        return self._answer(lambda view: maintenance.info(self._replica, view, self.path))
+        return self._answer(lambda snapshot: maintenance.info(self._indexed, snapshot, self.path))
 
     def history(self) -> list[Commit]:
         """Every commit, oldest first."""
-        return self._answer(lambda view: maintenance.history(self._replica, view))
+        return self._answer(lambda snapshot: maintenance.history(self._indexed, snapshot))
 
     def verify(self) -> VerifyReport:
         """Read every frame of the file and check every checksum; what is wrong is named in the report."""
         self._check_open()
-        return maintenance.verify(self._replica)
+        return maintenance.verify(self._indexed)
 
     def save(self, path: str | os.PathLike[str], *, drop_damaged: bool = False) -> None:
         """Write the live records, with their vectors, into a memory of their own; what is at ``path`` is replaced.
@@ -707,7 +711,7 @@ class Memory(AsyncMemory):
             StorageError: The system refused. What was at ``path`` stays.
         """
         with storage_errors():
-            maintenance.save(self._replica, self._view(), path, drop_damaged=drop_damaged)
+            maintenance.save(self._indexed, self._snapshot(), path, drop_damaged=drop_damaged)
 
     def compact(self, *, keep_history: bool = False, drop_damaged: bool = False) -> int:
         """Write the file anew without deleted records and swap it in; returns how many bytes that saved.
@@ -723,7 +727,7 @@ class Memory(AsyncMemory):
         """
         self._check_writable()
         with storage_errors():
-            return folding.compact(self._replica, keep_history=keep_history, drop_damaged=drop_damaged)
+            return folding.compact(self._indexed, keep_history=keep_history, drop_damaged=drop_damaged)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a memory cannot be copied or pickled: Memory.open({self.path!r}) opens its file once more")
@@ -731,7 +735,7 @@ class Memory(AsyncMemory):
     def __repr__(self) -> str:
         if self._closed:
             return f"<Memory {self.path!r} (closed)>"
-        view = self._replica.view if self._opened.pinned is None else self._opened.pinned
+        snapshot = self._indexed.snapshot if self._opened.pinned is None else self._opened.pinned
         name = "no embedder" if self.embedder is None else self.embedder.name
-        state = "" if self._opened.pinned is None else f", as of commit {view.commit}"
-        return f"<Memory {self.path!r}: {view.records} records, {name}{state}>"
+        state = "" if self._opened.pinned is None else f", as of commit {snapshot.commit}"
+        return f"<Memory {self.path!r}: {snapshot.records} records, {name}{state}>"

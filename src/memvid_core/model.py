@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-__all__ = ["Commit", "Damage", "Hit", "MemoryInfo", "Recency", "Record", "VerifyReport"]
+__all__ = ["Commit", "Damage", "FrameLocation", "Hit", "MemoryInfo", "Recency", "Record", "VerifyReport"]
 
 Metadata = dict[str, Any]
 
@@ -31,7 +31,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """A record with the score and the rank (from 0) that a search gave it.
 
-    ``score`` is in [0, 1], higher is better; what it means depends on the mode (``memvid_core.index.ranking``).
+    ``score`` is in [0, 1], higher is better; what it means depends on the mode (``memvid_core.index.fusion``).
     ``cosine`` is the cosine of query and record, in [-1, 1], where the search used vectors. ``vector`` and
     ``explain`` (what each part of the search contributed) are there when they were asked for.
     """
@@ -153,3 +153,18 @@ class MemoryInfo(msgspec.Struct, frozen=True):
     created: datetime
     modified: datetime
     description: str = ""
+
+
+class FrameLocation(NamedTuple):
+    """Where a frame of records or vectors lies in the file, and which rows it holds.
+
+    ``frame`` is its number, ``offset`` and ``size`` are in bytes, ``kind`` is the kind of the frame, ``row`` its first
+    row and ``items`` the number of rows that begin in it (0: it continues the frame before).
+    """
+
+    frame: int
+    offset: int
+    size: int
+    kind: int
+    row: int
+    items: int

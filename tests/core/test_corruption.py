@@ -15,7 +15,7 @@ import pytest
 
 from memvid_core import Memory, MemvidError
 from memvid_core.errors import DamageWarning, TornTailWarning
-from memvid_core.video.bmff import FOOTER_BYTES
+from memvid_core.video.mp4 import FOOTER_BYTES
 
 CODECS: dict[str, dict[str, Any]] = {
     "pcm": {"columns": 4, "rows": 4},
@@ -225,7 +225,7 @@ def test_a_zeroed_sector_costs_the_records_that_lie_in_it(
     path = tmp_path / "m.mp4"
     forty(path, codec)
     data = path.read_bytes()
-    with Memory.open(path, embedder="given") as memory, closing(memory._replica.journal_copy()) as journal:
+    with Memory.open(path, embedder="given") as memory, closing(memory._indexed.journal_copy()) as journal:
         entries = list(journal.replay(journal.start))
     spans = [(entry.start, entry.cursor.offset) for entry in entries]
     path = tmp_path / "broken.mp4"

@@ -10,7 +10,7 @@ import pytest
 
 from memvid_core import Memory
 from memvid_core.video import Fragment, VideoFile
-from memvid_core.video.encoders import VIDEO_CODECS, key_pictures
+from memvid_core.video.qr.encoders import VIDEO_CODECS, key_pictures
 from tests.core.cli.running import memvid
 
 

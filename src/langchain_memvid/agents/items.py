@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from langgraph.store.base import Item, MatchCondition, PutOp, SearchItem
 
-from langchain_memvid.agents.layout import EXPIRES, FIELD, ITEM, KIND, META, is_id_of, meta_of, record_id
+from langchain_memvid.agents.record_schema import EXPIRES, FIELD, ITEM, KIND, META, is_id_of, meta_of, record_id
 from memvid_core import FilterError, InvalidInputError, Record
 
 __all__ = ["Stored", "check_ttl", "item_id", "items_where", "matches", "to_where", "utc_now"]

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from langgraph.runtime import Runtime
 
-from langchain_memvid.agents.layout import checked_memory
+from langchain_memvid.agents.record_schema import checked_memory
 from langchain_memvid.agents.scopes import Scope, check_scope, scope_for
 from langchain_memvid.sharing import CHAT, KIND, NOTE, readable
 from memvid_core import FilterError, FittableEmbedder, Hit, Memory, WriterThread, run_in_thread

@@ -23,7 +23,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from typing_extensions import override
 
-from langchain_memvid.agents.layout import (
+from langchain_memvid.agents.record_schema import (
     BLOB,
     CHECKPOINT,
     IN_RAM,

@@ -24,7 +24,8 @@ from langgraph.store.base.embed import ensure_embeddings
 from typing_extensions import override
 
 from langchain_memvid.agents.items import Stored, check_ttl, item_id, items_where, matches, utc_now
-from langchain_memvid.agents.layout import (
+from langchain_memvid.agents.plan import Plan, check_keys
+from langchain_memvid.agents.record_schema import (
     CREATED,
     EXPIRES,
     FIELD,
@@ -36,7 +37,6 @@ from langchain_memvid.agents.layout import (
     memory_of,
     parse_id,
 )
-from langchain_memvid.agents.plan import Plan, check_keys
 from langchain_memvid.opening import OverMemory
 from langchain_memvid.wording import our_words
 from memvid_core import (

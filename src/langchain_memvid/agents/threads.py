@@ -14,8 +14,18 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite, writes_sort_key
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from langchain_memvid.agents.layout import BLOB, CHECKPOINT, KIND, META, WRITE, from_text, meta_of, parse_id, record_id
-from langchain_memvid.agents.layout import to_text as encoded
+from langchain_memvid.agents.record_schema import (
+    BLOB,
+    CHECKPOINT,
+    KIND,
+    META,
+    WRITE,
+    from_text,
+    meta_of,
+    parse_id,
+    record_id,
+)
+from langchain_memvid.agents.record_schema import to_text as encoded
 from memvid_core import Memory, MetadataError, Record
 
 __all__ = ["EMPTY", "Key", "Loaded", "Threads", "to_row"]

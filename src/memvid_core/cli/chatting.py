@@ -13,7 +13,7 @@ from memvid_core.cli.options import AsJson, EmbedderName, MemoryPath, opened
 from memvid_core.cli.output import note, printable, say, show, write_json
 
 if TYPE_CHECKING:
-    from memvid_core.legacy import MemvidChat
+    from memvid_core.memvid_v1 import MemvidChat
 
 __all__ = ["register"]
 
@@ -80,8 +80,8 @@ def chat(
     Without a provider the passages themselves are shown. A provider speaks through LangChain's package for it; any
     server of OpenAI's protocol is `--provider openai --base-url URL`.
     """
-    from memvid_core.legacy import MemvidChat
-    from memvid_core.legacy.models import find_api_key
+    from memvid_core.memvid_v1 import MemvidChat
+    from memvid_core.memvid_v1.models import find_api_key
 
     if provider is None and (model or base_url or api_key):
         raise typer.BadParameter("a model goes with a --provider", param_hint="--provider")
@@ -92,7 +92,7 @@ def chat(
     with opened(memory_path, embedder=embedder):  # says what is wrong with it in the words of a shell
         pass
     if provider is not None and not (api_key or base_url or find_api_key(provider)):
-        from memvid_core.legacy.models import PROVIDERS
+        from memvid_core.memvid_v1.models import PROVIDERS
 
         variable = PROVIDERS[provider.lower()].variables[0]
         raise typer.BadParameter(f"{provider} needs a key: set {variable}", param_hint="--provider")
@@ -153,7 +153,7 @@ def _answer(talk: MemvidChat, question: str, stream: bool) -> None:
 def _show_sources(talk: MemvidChat) -> None:
     from rich.text import Text
 
-    from memvid_core.legacy.sources import citation
+    from memvid_core.memvid_v1.sources import citation
 
     if talk.sources:
         show(Text())

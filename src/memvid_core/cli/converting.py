@@ -80,7 +80,7 @@ def convert(
     if codec == "plain":
         _plain(memory_path, target, settings, as_json)
         return
-    from memvid_core.convert import convert as run
+    from memvid_core.rewriting.convert import convert as run
 
     _check_there(memory_path)
     told = run(
@@ -127,7 +127,7 @@ def _settings(given: list[str] | None) -> dict[str, Any]:
 
 def _plain(memory_path: Path, target: Path, settings: dict[str, Any], as_json: bool) -> None:
     from memvid_core import CodecError
-    from memvid_core.video.plain import write_plain
+    from memvid_core.video.qr.plain_texts import write_plain
 
     with opened(memory_path) as memory:
         texts = [record.text for record in memory]
@@ -162,8 +162,8 @@ def scan(
 
     What is missing is named (exit code 3); what can be read is written all the same.
     """
-    from memvid_core.convert import recover
-    from memvid_core.video.scan import scan as look
+    from memvid_core.rewriting.convert import recover
+    from memvid_core.video.qr.scan import scan as look
 
     found = look(source, pair=pair)
     if not found.streams:
@@ -249,7 +249,7 @@ def import_pair(
     paths: list[Path], output: Path, *, force: bool, embedder: str | None, timeout: float, as_json: bool
 ) -> None:
     """Take over a pair that Memvid wrote: texts from the pictures where they can be read, else from the JSON."""
-    from memvid_core.legacy import import_pair as take_over
+    from memvid_core.memvid_v1 import import_pair as take_over
 
     videos = [path for path in paths if path.suffix.lower() in _VIDEOS]
     indexes = [path for path in paths if path.suffix.lower() == ".json"]

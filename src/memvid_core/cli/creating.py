@@ -78,9 +78,9 @@ def _growing(path: Path, settings: dict[str, Any]) -> Iterator[Memory]:
 @contextmanager
 def _replacing(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
     from memvid_core import NotAMemoryError
-    from memvid_core.atomic import held, pass_mode_on
     from memvid_core.journal import Journal
-    from memvid_core.video.file import sync_folder
+    from memvid_core.system.atomic_files import held, pass_mode_on
+    from memvid_core.system.folders import sync_folder
 
     try:
         Journal.open(target, "r").close()

@@ -12,7 +12,7 @@ from memvid_core.cli.options import AsJson
 from memvid_core.cli.output import count, megabytes, note, say, write_json
 
 if TYPE_CHECKING:
-    from memvid_core.rescuing import RescueReport
+    from memvid_core.rewriting.rescue import RescueReport
 
 __all__ = ["register"]
 
@@ -33,7 +33,7 @@ def rescue(file: Damaged, out: Target, as_json: AsJson = False) -> None:
     Whatever is damaged: the head of the file, its end, or parts in between. Each record is exactly what was written, or
     is not there. The file itself is only read. What is lost is named (exit code 3).
     """
-    from memvid_core.rescuing import rescue as run
+    from memvid_core.rewriting.rescue import rescue as run
 
     told = run(file, out)
     if as_json:

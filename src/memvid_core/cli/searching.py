@@ -58,7 +58,7 @@ def search(
 
     In a question, `"two words"` must stand together, `-word` must not be there, and `word*` is any that begins so.
     """
-    from memvid_core.index.tokens import snippet
+    from memvid_core.index.words.analyzer import snippet
 
     condition = parse_object(where, "--where")
     if not query.strip():
@@ -164,7 +164,7 @@ def _shown_text(text: str, query: str, *, full: bool) -> Text:
     from rich.cells import cell_len
     from rich.text import Text
 
-    from memvid_core.index.tokens import snippet
+    from memvid_core.index.words.analyzer import snippet
 
     out = console()
     if not full:

@@ -13,7 +13,7 @@ import numpy as np
 from memvid_core.embedding.identity import identity, names_model, old_identity
 from memvid_core.embedding.protocol import Embedder, Vectors, check_vector, check_vectors
 from memvid_core.errors import Action, EmbedderWarning, EmbeddingError, Hint, InvalidInputError, MemvidError
-from memvid_core.threads import run_in_thread
+from memvid_core.system.threads import run_in_thread
 
 __all__ = ["CallableEmbedder", "EncodeEmbedder", "LangChainEmbedder", "LlamaIndexEmbedder", "as_embedder"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from memvid_core.embedding.features import END, STOP, Terms, batches, signs, terms
 from memvid_core.embedding.fitting import Fit, fit_texts, weigh
 from memvid_core.errors import EmbeddingError, InvalidInputError, TextError
-from memvid_core.threads import run_in_thread
+from memvid_core.system.threads import run_in_thread
 
 __all__ = ["HashingEmbedder"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import struct
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -16,8 +17,7 @@ from typing import Final
 import msgspec
 
 from memvid_core.errors import MemvidError
-from memvid_core.index.filter_functions import take_failure
-from memvid_core.index.rows import IndexStaleError
+from memvid_core.index.stale import IndexStaleError
 
 __all__ = [
     "SUFFIXES",
@@ -26,8 +26,10 @@ __all__ = [
     "create_tables",
     "harden",
     "is_damage",
+    "note_failure",
     "refuse_links",
     "roll_back",
+    "take_failure",
     "whole",
 ]
 
@@ -59,6 +61,26 @@ def is_damage(exc: sqlite3.Error) -> bool:
         return False
     code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     return code == sqlite3.SQLITE_IOERR_SHORT_READ or code & 0xFF not in _ENVIRONMENT
+
+
+class _Failure(threading.local):
+    """What an SQL function raised in this thread."""
+
+    error: BaseException | None = None
+
+
+_failure: Final = _Failure()
+
+
+def note_failure(error: BaseException) -> None:
+    """Remember what an SQL function raised in this thread: SQLite only tells that a function failed."""
+    _failure.error = error
+
+
+def take_failure() -> BaseException | None:
+    """Return what a function raised in this thread inside the statement that failed last; None if nothing."""
+    error, _failure.error = _failure.error, None
+    return error
 
 
 class whole:  # a class, because a generator costs a microsecond more each time

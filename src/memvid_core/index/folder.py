@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, StorageError
-from memvid_core.index.catalog import Catalog, CommitRow, FrameRow, RecordRow
-from memvid_core.index.columns import MetadataColumns
-from memvid_core.index.lexical import LexicalIndex
-from memvid_core.index.pictures import Pictures
-from memvid_core.index.placement import Placement
-from memvid_core.index.rows import StoredDtype
-from memvid_core.index.vectors import IndexStaleError, VectorIndex
+from memvid_core.index.catalog.catalog import Catalog, CommitRow, RecordRow
+from memvid_core.index.catalog.frame_table import FrameTable
+from memvid_core.index.filters.columns import MetadataColumns
+from memvid_core.index.stale import IndexStaleError
+from memvid_core.index.vectors.matrix import StoredDtype
+from memvid_core.index.vectors.vector_index import VectorIndex
+from memvid_core.index.vectors.video_rows import Pictures
+from memvid_core.index.words.lexical_index import LexicalIndex
+from memvid_core.model import FrameLocation
 
 __all__ = ["Change", "IndexFolder"]
 
@@ -43,7 +45,7 @@ class Change(NamedTuple):
     commit: CommitRow
     first_row: int
     records: Iterable[RecordRow]
-    frames: Sequence[FrameRow]
+    frames: Sequence[FrameLocation]
     vectors: Vectors
     tombstones: Sequence[int]
     model: bytes | None
@@ -52,12 +54,12 @@ class Change(NamedTuple):
 
 
 class IndexFolder:
-    """Catalog, vector index and lexical index of one memory in one of its generations.
+    """Catalog, vector index and lexical index of one memory in one of its epochs.
 
     Args:
         root: The index folder of the memory; None keeps all in RAM. What lies in it belongs to ``name``, a folder for
-            each memory and generation, so that a compaction never changes what a reader has open.
-        name: Tells this memory and generation from others.
+            each memory and epoch, so that a compaction never changes what a reader has open.
+        name: Tells this memory and epoch from others.
         dtype: How rows of vectors are kept: ``"float16"`` or ``"float32"``.
         strategy: How they are searched: ``"auto"``, or ``"ivf"``, which keeps up all that "auto" needs.
         like: The memory's file: whoever may not read it may not read what is derived from it.
@@ -84,7 +86,7 @@ class IndexFolder:
         self.catalog = Catalog(None if self.folder is None else self.folder / "catalog.sqlite")
         self.columns = MetadataColumns(rows_of=self.catalog.rows_of)
         self._identity = self._on_disk()
-        self._placements: dict[int, Placement] = {}
+        self._placements: dict[int, FrameTable] = {}
         self._vectors: VectorIndex | None = None
         self._pictures = pictures
         self._settle_from = 0  # rows from which on it is worth a try to read more of them from the video
@@ -219,7 +221,7 @@ class IndexFolder:
                 "SELECT count(*) FROM frames WHERE items > 0 AND kind = ? AND row > ?", (kind, after)
             ).fetchone()
         if count <= most:
-            settled = index.settle([FrameRow(*frame) for frame in self.catalog.frames_after(kind, after)])
+            settled = index.settle(self.catalog.frames_after(kind, after))
             if settled != self._video_rows:
                 self.catalog.set_state("video_rows", str(settled).encode())
                 self._video_rows = settled
@@ -272,9 +274,9 @@ class IndexFolder:
         )
         return self._vectors
 
-    def placement(self, kind: int) -> Placement:
+    def frame_table(self, kind: int) -> FrameTable:
         """Where the rows of frames of a kind lie."""
-        return self._placements.setdefault(kind, Placement(self.catalog, kind))
+        return self._placements.setdefault(kind, FrameTable(self.catalog, kind))
 
     def mask(self, where: Mapping[str, Any], rows: int) -> NDArray[np.bool_]:
         """Which of the first ``rows`` rows match a filter, live or not.
@@ -369,7 +371,7 @@ class IndexFolder:
 
     @staticmethod
     def sweep(root: Path, keep: str) -> None:
-        """Delete what earlier generations of the memory of ``keep`` left in ``root``, where others may lie, too.
+        """Delete what earlier epochs of the memory of ``keep`` left in ``root``, where others may lie, too.
 
         What another process holds open stays for later.
         """

@@ -15,7 +15,7 @@ import xxhash
 from memvid_core.errors import MemvidError
 from memvid_core.ingest.chunking import Chunker
 from memvid_core.ingest.discover import find
-from memvid_core.ingest.languages import format_of
+from memvid_core.ingest.file_types import format_of
 from memvid_core.ingest.load import ReadResult, read_many
 from memvid_core.ingest.matching import Matching, keys_of
 from memvid_core.ingest.ownership import KEY, KnownFile, mark, owned_records, save_heads

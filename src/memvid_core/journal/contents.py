@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError, UnsupportedFormatError
 from memvid_core.journal import frames, packing
-from memvid_core.journal.entries import CommitFrame, Cursor, Entry, Row, RowFrame
+from memvid_core.journal.entries import CommitFrame, Cursor, Entry, Row
 from memvid_core.journal.frames import Flag, FrameHeader, Kind
 from memvid_core.journal.reading import Reading
-from memvid_core.model import Damage
+from memvid_core.model import Damage, FrameLocation
 
 __all__ = ["Contents", "chain_fits"]
 
@@ -186,7 +186,9 @@ def _bodies(reading: Reading, entry: Entry) -> list[_Body]:
         continues = bool(parts) and piece.number == expected and piece.header.kind == header.kind
         if piece.header.kind in _WITH_ROWS:
             items = 0 if continues else piece.header.items
-            entry.row_frames.append(RowFrame(piece.number, *piece.place, piece.header.kind, piece.header.row, items))
+            entry.row_frames.append(
+                FrameLocation(piece.number, *piece.place, piece.header.kind, piece.header.row, items)
+            )
         if not continues:
             number, header, after_gap, parts = piece.number, piece.header, piece.number != expected, []
         parts.append(piece.body)

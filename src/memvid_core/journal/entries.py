@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.journal.frames import FORMAT_VERSION
-from memvid_core.model import Damage
+from memvid_core.model import Damage, FrameLocation
 from memvid_core.video import Position
 
-__all__ = ["Batch", "CommitFrame", "Cursor", "Entry", "Header", "Row", "RowFrame"]
+__all__ = ["Batch", "CommitFrame", "Cursor", "Entry", "Header", "Row"]
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The first frame: what the memory is. Times are microseconds since 1970, UTC.
 
-    ``generation`` grows with each compaction, which writes a new file; ``history_from`` is the first commit whose past
+    ``epoch`` grows with each compaction, which writes a new file; ``history_from`` is the first commit whose past
     state can still be told after one.
     """
 
@@ -29,7 +29,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     vectors: str
     created: int
     format_version: int = FORMAT_VERSION
-    generation: int = 0
+    epoch: int = msgspec.field(default=0, name="generation")
     history_from: int = 0
     dimension: int | None = None
     metric: str = "cosine"
@@ -77,17 +77,6 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         return Position(self.offset, self.frame, self.fragment)
 
 
-class RowFrame(NamedTuple):
-    """Where rows lie: the frame, its place, its kind, its first row and how many items it holds (0: a continuation)."""
-
-    frame: int
-    offset: int
-    size: int
-    kind: int
-    row: int
-    items: int
-
-
 Row = tuple[str, str, dict[str, Any]]
 """Id, text and metadata of a record."""
 
@@ -126,7 +115,7 @@ class Entry:
     cursor: Cursor
     start: int
     first_frame: int
-    row_frames: list[RowFrame] = field(default_factory=list)
+    row_frames: list[FrameLocation] = field(default_factory=list)
     row_numbers: list[int] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     vectors: list[tuple[NDArray[np.int64], NDArray[Any]]] = field(default_factory=list)

@@ -126,7 +126,7 @@ def _decoded(body: bytes) -> Header | None:
         return None
     believable = (
         0 <= header.created <= LAST_TIME
-        and 0 <= header.generation < MOST_COMMITS
+        and 0 <= header.epoch < MOST_COMMITS
         and 0 <= header.history_from < MOST_COMMITS
         and (header.dimension is None or 0 < header.dimension < _MOST_DIMENSIONS)
         and header.vectors in _VECTORS

@@ -13,11 +13,11 @@ import msgspec
 
 from memvid_core.errors import MemoryFileError, NotAMemoryError, ReadOnlyError
 from memvid_core.journal import frames, packing
-from memvid_core.journal.entries import Batch, CommitFrame, Cursor, Entry, Header, RowFrame
+from memvid_core.journal.entries import Batch, CommitFrame, Cursor, Entry, Header
 from memvid_core.journal.frames import FrameHeader, Kind
 from memvid_core.journal.head import after, open_head, start_at
 from memvid_core.journal.replaying import Replay
-from memvid_core.model import Damage
+from memvid_core.model import Damage, FrameLocation
 from memvid_core.video import FrameCodec, FramePosition, Position, TornTail, VideoFile
 
 __all__ = ["Journal"]
@@ -201,7 +201,7 @@ class Journal:
         fragment = self.video.append(payloads)
         offsets, sizes, first = fragment.offsets, fragment.sizes, fragment.first_frame
         placed = [
-            RowFrame(first + i, int(offsets[i]), int(sizes[i]), head.kind, head.row, head.items)
+            FrameLocation(first + i, int(offsets[i]), int(sizes[i]), head.kind, head.row, head.items)
             for i, head in payloads.with_rows
         ]
         self._last = (number, at)

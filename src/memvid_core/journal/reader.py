@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError
 from memvid_core.journal import frames
-from memvid_core.journal.entries import Row, RowFrame
+from memvid_core.journal.entries import Row
 from memvid_core.journal.frames import Block, Flag, FrameHeader
+from memvid_core.model import FrameLocation
 from memvid_core.video import FramePosition, VideoFile
 
 __all__ = ["ByteCache", "RecordReader"]
@@ -76,17 +77,17 @@ class RecordReader:
 
     Args:
         video: The file.
-        locate: The RowFrame that lies at a frame number, for bodies that go on in the next frame.
+        locate: The FrameLocation that lies at a frame number, for bodies that go on in the next frame.
         cache_bytes: How much to keep: coded frame bodies, and the rows of decompressed blocks.
     """
 
-    def __init__(self, video: VideoFile, locate: Callable[[int], RowFrame], cache_bytes: int = 128 << 20) -> None:
+    def __init__(self, video: VideoFile, locate: Callable[[int], FrameLocation], cache_bytes: int = 128 << 20) -> None:
         self._video = video
         self._locate = locate
         self._bodies: ByteCache[tuple[memoryview | bytes, list[Block]]] = ByteCache(cache_bytes // 2)
         self.blocks: ByteCache[list[msgspec.Raw]] = ByteCache(cache_bytes // 2)
 
-    def row(self, row: int, place: RowFrame) -> Row:
+    def row(self, row: int, place: FrameLocation) -> Row:
         """Id, text and metadata of ``row``, which lies in the frame at ``place``.
 
         Raises:
@@ -101,13 +102,13 @@ class RecordReader:
             first += block.rows
         raise DamagedFrameError(place.frame, f"it does not hold row {row}")
 
-    def prefetch(self, place: RowFrame) -> None:
+    def prefetch(self, place: FrameLocation) -> None:
         """Decode a whole frame into the cache."""
         _, table = self._bodies.get(place.frame, lambda: self._body(place))
         for i in range(len(table)):
             self.blocks.get((place.frame, i), partial(self._block, place, i))
 
-    def vectors(self, place: RowFrame) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    def vectors(self, place: FrameLocation) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Row numbers and matrix of the VECTORS frame at ``place``.
 
         Raises:
@@ -121,7 +122,7 @@ class RecordReader:
         self._bodies.clear()
         self.blocks.clear()
 
-    def _assemble(self, place: RowFrame) -> tuple[FrameHeader, memoryview | bytes]:
+    def _assemble(self, place: FrameLocation) -> tuple[FrameHeader, memoryview | bytes]:
         """Header and body of the frame at ``place``, with the frames that it goes on in."""
         number, parts = place.frame, []
         first, part = frames.parse(self._video.read(number, FramePosition(place.offset, place.size)), number)
@@ -134,11 +135,11 @@ class RecordReader:
             parts.append(part)
         return first, parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _body(self, place: RowFrame) -> tuple[tuple[memoryview | bytes, list[Block]], int]:
+    def _body(self, place: FrameLocation) -> tuple[tuple[memoryview | bytes, list[Block]], int]:
         _, body = self._assemble(place)
         return (body, frames.decode_blocks(body, place.frame)), len(body)
 
-    def _block(self, place: RowFrame, index: int) -> tuple[list[msgspec.Raw], int]:
+    def _block(self, place: FrameLocation, index: int) -> tuple[list[msgspec.Raw], int]:
         body, table = self._bodies.get(place.frame, lambda: self._body(place))
         rows = frames.decode_rows(body, table[index], place.frame)
         return rows, frames.raw_bytes(body, table[index])

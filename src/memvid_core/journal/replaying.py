@@ -13,7 +13,7 @@ from memvid_core.journal.packing import chain
 from memvid_core.journal.reading import Reading, readings
 from memvid_core.model import Damage
 from memvid_core.video import Fragment, TornTail
-from memvid_core.video.bmff import FOOTER_BYTES
+from memvid_core.video.mp4 import FOOTER_BYTES
 
 if TYPE_CHECKING:
     from memvid_core.journal.journal import Journal

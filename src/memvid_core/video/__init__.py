@@ -3,7 +3,7 @@
 from memvid_core.video.codec import FrameCodec, codec_names, get_codec
 from memvid_core.video.container import Fragment, FramePosition, Position, TornTail, VideoFile
 from memvid_core.video.pcm import PcmCodec
-from memvid_core.video.qr import QRCodec
+from memvid_core.video.qr.codec import QRCodec
 
 __all__ = [
     "Fragment",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError, MemoryExistsError, MemvidError, StorageError
-from memvid_core.video import bmff
+from memvid_core.video import mp4 as bmff
 from memvid_core.video.codec import FrameCodec, RepairingCodec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.fragments import Found, Fragments

@@ -22,9 +22,10 @@ from memvid_core.errors import (
     ReadOnlyError,
     StorageError,
 )
-from memvid_core.oslock import system_lock
+from memvid_core.system.file_lock import system_lock
+from memvid_core.system.folders import sync_folder
 
-__all__ = ["ByteFile", "sync_folder"]
+__all__ = ["ByteFile"]
 
 _locks: weakref.WeakKeyDictionary[BinaryIO, threading.RLock] = weakref.WeakKeyDictionary()
 _MODES = {"r": "rb", "a": "r+b", "x": "x+b"}
@@ -46,23 +47,6 @@ def _sync(descriptor: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     else:
         os.fsync(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new or renamed name in ``folder`` durable, where the system can (POSIX; Windows has no such call).
-
-    Raises:
-        StorageError: The system refused; the name is there, and a power cut may undo it.
-    """
-    if os.name == "posix":
-        try:
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError as exc:
-            raise StorageError(f"cannot make the names in {folder} durable: {exc}") from exc
 
 
 class ByteFile:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.video import bmff
+from memvid_core.video import mp4 as bmff
 from memvid_core.video.file import ByteFile
 
 __all__ = ["Found", "Fragments"]

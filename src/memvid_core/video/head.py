@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from memvid_core.errors import DamagedFrameError, NotAMemoryError
-from memvid_core.video import bmff
+from memvid_core.video import mp4 as bmff
 from memvid_core.video.codec import FrameCodec, recognise_codec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.fragments import Fragments
 from memvid_core.video.pcm import PcmCodec
-from memvid_core.video.qr import QRCodec
+from memvid_core.video.qr.codec import QRCodec
 
 __all__ = ["guess_head", "read_head"]
 

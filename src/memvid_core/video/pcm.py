@@ -26,7 +26,6 @@ from memvid_core.video.bitstream import (
     pcm_starts,
     slice_nal,
 )
-from memvid_core.video.bmff import init_segment
 from memvid_core.video.codec import (
     ENVELOPE_BYTES,
     FoundFrame,
@@ -37,6 +36,7 @@ from memvid_core.video.codec import (
     sealed_for,
     unseal,
 )
+from memvid_core.video.mp4 import init_segment
 
 if TYPE_CHECKING:
     import av

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.core.cli.running import memvid
-from tests.core.legacy.openai_server import chat_server
+from tests.core.memvid_v1.openai_server import chat_server
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ import pytest
 
 from memvid_core import Memory
 from memvid_core.journal import Journal
-from memvid_core.video.scan import scan as look
+from memvid_core.video.qr.scan import scan as look
 from tests.core.cli.running import memvid
-from tests.core.legacy.memvid_pairs import write_pair
+from tests.core.memvid_v1.memvid_pairs import write_pair
 
 SMALL = ("--set", "frame_size=256")
 

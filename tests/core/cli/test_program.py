@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memvid_core.video.plain import write_plain
+from memvid_core.video.qr.plain_texts import write_plain
 from tests.core.cli.running import memvid, process
 
 # Each of them on a memory with the record "lift", and documents in "docs".

@@ -18,7 +18,8 @@ from memvid_core.journal import Batch, Entry, Journal, frames, packing
 from memvid_core.journal.compaction import rewrite
 from memvid_core.journal.entries import CommitFrame
 from memvid_core.journal.frames import FrameHeader, Kind
-from memvid_core.video import PcmCodec, VideoFile, bmff
+from memvid_core.video import PcmCodec, VideoFile
+from memvid_core.video import mp4 as bmff
 from memvid_core.video.file import ByteFile
 
 CODEC = PcmCodec(4, 4)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from memvid_core.errors import CodecError, DamagedFrameError
 from memvid_core.video import FrameCodec, VideoFile
-from memvid_core.video.bmff import parse_sample_entry
 from memvid_core.video.codec import Sample, recognise_codec
+from memvid_core.video.mp4 import parse_sample_entry
 
 
 def frames_of(samples: Sequence[Sample]) -> list[bytes]:

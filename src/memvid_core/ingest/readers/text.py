@@ -7,7 +7,7 @@ from pathlib import Path
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.document import Section
-from memvid_core.ingest.languages import language_of
+from memvid_core.ingest.file_types import language_of
 from memvid_core.ingest.markdown import markdown_sections
 from memvid_core.ingest.readers.encodings import decode
 

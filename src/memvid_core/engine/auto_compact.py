@@ -1,0 +1,162 @@
+"""AutoCompact: folds a memory in a thread of its own when that saves more than a stated share of the file."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+import weakref
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from memvid_core.engine.compacting import fold
+from memvid_core.engine.index_place import INDEX_ERRORS
+from memvid_core.engine.indexed_journal import IndexedJournal
+from memvid_core.engine.snapshot import Snapshot
+from memvid_core.errors import ClosedError, InvalidInputError, LockedError, MemvidError, MemvidWarning
+from memvid_core.journal import Batch, Journal
+from memvid_core.system.atomic_files import being_compacted
+
+__all__ = ["AutoCompact", "check_share", "folded_bytes"]
+
+_EVERY: Final = 256  # commits between two looks
+_LEAST_BYTES: Final = 1 << 20  # that a fold has to save: a small file costs nothing
+_SAMPLE: Final = 128  # records that are written on trial
+_MERGED_BYTES: Final = 2 << 20  # in one commit: writers of this process wait while it is made
+_encode_row = msgspec.msgpack.Encoder().encode
+
+
+class _StoppedError(Exception):
+    """The memory is being closed."""
+
+
+def check_share(share: float | None) -> float | None:
+    """Return a share of a file, or None.
+
+    Raises:
+        InvalidInputError: It is no number between 0 and 1.
+    """
+    given: object = share
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
+        raise InvalidInputError(
+            f"auto_compact is a share of the file between 0 and 1, as 0.5, or None for never, not {share!r}"
+        )
+    return float(given)
+
+
+class _Running:
+    """At most one fold at a time in a process; a forked child begins anew."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        self.lock = threading.Lock()
+
+
+_running = _Running()
+
+
+class AutoCompact:
+    """Looks at a memory after every few hundred commits, and folds it in the background where that is due.
+
+    The commits are counted by their numbers, so that it does not matter which process makes them.
+
+    Args:
+        indexed: The memory, open for writing.
+        share: The share of the file's bytes that a fold has to save.
+    """
+
+    def __init__(self, indexed: IndexedJournal, share: float) -> None:
+        self._indexed = weakref.ref(indexed)  # a cycle would keep the file open
+        self._share = share
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._sampled = (0, 0.0, 0.0)  # records at the last sample, bytes of a commit, and of a record more in it
+        self._error = 1.0  # how much larger the file was after the last fold than it was expected to be
+        indexed.on_commit = self.committed
+
+    def committed(self, number: int) -> None:
+        """Look whether a fold is due, in a thread; whoever commits calls this and waits for nothing."""
+        if number % _EVERY or self._stop.is_set() or (self._thread is not None and self._thread.is_alive()):
+            return
+        thread = threading.Thread(target=self._run, name="memvid-fold", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads, or the interpreter is ending
+            return
+        self._thread = thread
+
+    def close(self) -> None:
+        """End a fold that is under way, which changes nothing then, and wait until its thread is done."""
+        self._stop.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _run(self) -> None:
+        indexed, running = self._indexed(), _running.lock
+        if indexed is None or not running.acquire(blocking=False):
+            return
+        try:
+            self._fold_if_due(indexed)
+        except (_StoppedError, ClosedError, LockedError):  # closed, or others write: there is a next time
+            pass
+        except (MemvidError, OSError, *INDEX_ERRORS) as exc:
+            if not self._stop.is_set():
+                warnings.warn(MemvidWarning(f"the memory could not be compacted by itself: {exc}"), stacklevel=1)
+        finally:
+            running.release()
+
+    def _fold_if_due(self, indexed: IndexedJournal) -> None:
+        snapshot = indexed.refresh()
+        target, size = snapshot.epoch.journal.video.target, snapshot.epoch.journal.video.size()
+        if size - self._expected(snapshot) <= max(self._share * size, _LEAST_BYTES):
+            return
+        if isinstance(target, Path) and being_compacted(target):
+            return
+        done = fold(indexed, merged_bytes=_MERGED_BYTES, quiet=True, step=self._step)
+        if done is not None:
+            _, commit, record = self._sampled
+            self._error = done.bytes / (commit + done.records * record)
+
+    def _expected(self, snapshot: Snapshot) -> float:
+        """Return how many bytes the file would have after a fold."""
+        if not self._sampled[0] <= snapshot.records <= 2 * self._sampled[0]:
+            self._sampled = (snapshot.records, *folded_bytes(snapshot))
+        _, commit, record = self._sampled
+        return (commit + snapshot.records * record) * self._error
+
+    def _step(self) -> None:
+        """Raise if the memory is being closed."""
+        if self._stop.is_set():
+            raise _StoppedError
+
+
+def folded_bytes(snapshot: Snapshot) -> tuple[float, float]:
+    """Return how many bytes a commit takes, and how many each record in it, by writing some of a snapshot's in RAM."""
+    rows = np.flatnonzero(snapshot.live)
+    if not len(rows):
+        return float(snapshot.epoch.journal.start.offset), 0.0
+    rows = rows[np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).astype(np.int64)]
+    source, epoch = snapshot.epoch.journal, snapshot.epoch
+    records = [epoch.record(row) for row in rows.tolist()]
+    encoded = [_encode_row((record.id, record.text, record.metadata)) for record in records]
+    vectors = epoch.vectors(snapshot, rows.tolist()) if source.header.vectors != "none" else {}
+    places = np.array([i for i, row in enumerate(rows.tolist()) if row in vectors], np.int64)
+    matrix = np.array([vectors[int(rows[i])] for i in places]) if len(places) else None
+    trial = Journal.create_with(io.BytesIO(), source.video.codec, source.header)
+    empty = trial.video.size()
+    trial.append(Batch(encoded[:1]))
+    commit = trial.video.size()
+    trial.append(Batch(encoded, matrix, places if len(places) else None))
+    each = (trial.video.size() - commit - (commit - empty)) / len(rows)
+    return float(commit), max(0.0, each)

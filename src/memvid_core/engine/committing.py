@@ -1,0 +1,81 @@
+"""One commit of our own: into the journal, and then into the index, by whoever holds the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, repeat
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.engine.indexing import Indexer, change_of
+from memvid_core.engine.snapshot import Epoch
+from memvid_core.index.folder import Vectors
+from memvid_core.index.stale import IndexStaleError
+from memvid_core.journal import Batch, Cursor, Entry
+
+__all__ = ["NewRecords", "commit"]
+
+_STAGED_ROWS: Final = 4096  # from here on a commit's vectors are indexed beside its writing
+
+
+class NewRecords(NamedTuple):
+    """Records to be added, as the indexes keep them: ids, metadata as JSON, and texts."""
+
+    ids: Sequence[str]
+    metadata: Sequence[str | None]
+    texts: Sequence[str]
+
+
+def commit(epoch: Epoch, indexer: Indexer, new: NewRecords, batch: Batch, unstored: NDArray[Any] | None) -> Entry:
+    """Append one commit, durable on return, and take it into the index.
+
+    Args:
+        epoch: The file and its index, level with each other.
+        indexer: What joins the two.
+        new: The records of the batch's rows.
+        batch: What the journal stores.
+        unstored: Vectors (n, d) for the index alone, where the journal stores none.
+    """
+    before = epoch.journal.cursor
+    placed: Vectors = batch.placed(before.row)
+    if unstored is not None and batch.vector_places is not None:
+        placed = [(batch.vector_places + before.row, unstored)]
+    index = epoch.index
+    if not placed or len(new.ids) < _STAGED_ROWS or index.folder is None:  # in RAM, one thread has the only connection
+        entry = epoch.journal.append(batch)
+        with index.transaction():
+            _apply(epoch, indexer, entry, before, new, batch, placed, staged=False)
+        index.keep_words(before.row, new.texts)
+        return entry
+    # A large commit: its vectors are indexed while the journal compresses, writes and waits for the disk. If the
+    # journal fails, the vectors stand behind the last row that counts, and the next commit overwrites them.
+    with index.transaction(), ThreadPoolExecutor(1) as pool:
+        staging = pool.submit(index.stage_vectors, before.row, before.row + len(new.ids), placed)
+        entry = epoch.journal.append(batch)
+        staging.result()
+        _apply(epoch, indexer, entry, before, new, batch, placed, staged=True)
+    return entry
+
+
+def _apply(
+    epoch: Epoch,
+    indexer: Indexer,
+    entry: Entry,
+    before: Cursor,
+    new: NewRecords,
+    batch: Batch,
+    placed: Vectors,
+    *,
+    staged: bool,
+) -> None:
+    """Take the commit into the index; inside a transaction."""
+    if (indexer.cursor() or epoch.journal.start) != before:
+        raise IndexStaleError("the index does not stand where this commit begins")
+    dense = np.zeros(len(new.ids), np.bool_)
+    if batch.vector_places is not None:
+        dense[batch.vector_places] = True
+    rows = zip(count(before.row), new.ids, repeat(entry.number), dense.tolist(), new.metadata, strict=False)
+    epoch.index.apply(change_of(entry, before.row, rows, placed)._replace(staged=staged))

@@ -1,0 +1,264 @@
+"""Folding: a memory written anew without deleted records and with small commits merged, while others go on writing."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from memvid_core.engine.index_place import INDEX_ERRORS
+from memvid_core.engine.indexed_journal import IndexedJournal
+from memvid_core.engine.indexing import Indexer
+from memvid_core.engine.snapshot import Snapshot
+from memvid_core.errors import LockedError, StorageError
+from memvid_core.journal import Header
+from memvid_core.journal.compaction import MERGED_BYTES, Rewriting
+from memvid_core.system.atomic_files import compacting, pass_mode_on, remove_left
+from memvid_core.system.progress import progress
+
+__all__ = ["Folded", "compact", "fold"]
+
+_TRIES: Final = 3  # without the lock, while others compact the same file
+_ROUNDS: Final = 8  # of taking over what was committed meanwhile, before the lock is taken for the last of it
+_FEW_COMMITS: Final = 32  # that are left for it
+_WAIT_SECONDS: Final = 1.0  # for the lock, before the caller is asked whether to go on
+_SHOW_PROGRESS_BYTES: Final = 32 << 20
+
+
+class Folded(NamedTuple):
+    """What a fold did: bytes saved in all, and how large the file was with how many records before later commits."""
+
+    saved: int
+    bytes: int
+    records: int
+
+
+def compact(indexed: IndexedJournal, *, keep_history: bool, drop_damaged: bool) -> int:
+    """Write the memory anew and swap it in, as :meth:`memvid_core.Memory.compact` describes it; return bytes saved."""
+    for _ in range(_TRIES):
+        done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
+        if done is not None:
+            return done.saved
+    with indexed.writing():  # so that nobody else can be faster
+        done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
+        assert done is not None
+        return done.saved
+
+
+def fold(
+    indexed: IndexedJournal,
+    *,
+    keep_history: bool = False,
+    drop_damaged: bool = False,
+    merged_bytes: int = MERGED_BYTES,
+    quiet: bool = False,
+    step: Callable[[], None] = lambda: None,
+) -> Folded | None:
+    """Write the memory anew once; the lock is held only while the last commits are taken over and the file is swapped.
+
+    Args:
+        indexed: The memory.
+        keep_history: Merge nothing.
+        drop_damaged: Go on although the file is damaged, with what can be read.
+        merged_bytes: How much content goes into one commit.
+        quiet: Show no progress.
+        step: Called again and again; what it raises ends the work, and nothing is changed.
+
+    Returns:
+        What was done; None if another compaction was faster: then nothing was changed.
+    """
+    with _writing(indexed, step) as snapshot:  # for a moment: what is wrong with file or index is told, or mended, now
+        indexed.check_whole(drop_damaged)
+    source = snapshot.epoch.journal
+    _check_one_name(source.video.target)
+    size = source.video.size()
+    show = False if quiet or size <= _SHOW_PROGRESS_BYTES else None
+    with progress("Compacting", size, show=show) as advance:
+
+        def went_on(done: int) -> None:
+            advance(done)
+            step()
+
+        folding = _Folding(indexed, snapshot, keep_history=keep_history, drop_damaged=drop_damaged, advance=went_on)
+        try:
+            folding.rewrite(merged_bytes)
+            if not folding.catch_up():
+                return None
+            with _writing(indexed, step) as snapshot:
+                return folding.finish(snapshot)
+        finally:
+            folding.clean_up()
+
+
+@contextmanager
+def _writing(indexed: IndexedJournal, step: Callable[[], None]) -> Iterator[Snapshot]:
+    """Hold the right to commit; ``step`` is called again and again while others have it."""
+    deadline = time.monotonic() + indexed.timeout
+    with ExitStack() as stack:
+        while True:
+            step()
+            wait = min(_WAIT_SECONDS, max(0.0, deadline - time.monotonic()))
+            try:
+                snapshot = stack.enter_context(indexed.writing(wait))
+                break
+            except LockedError:
+                if time.monotonic() >= deadline:
+                    raise
+        yield snapshot
+
+
+class _Folding:
+    """One compaction under way: the new file and its index, which nobody else knows yet.
+
+    Args:
+        indexed: The memory.
+        snapshot: What is written anew; later commits are taken over one by one.
+        keep_history: Merge nothing.
+        drop_damaged: Go on although the file is damaged, with what can be read.
+        advance: Called with the byte position reached in the old file.
+    """
+
+    def __init__(
+        self,
+        indexed: IndexedJournal,
+        snapshot: Snapshot,
+        *,
+        keep_history: bool,
+        drop_damaged: bool,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._indexed = indexed
+        self._snapshot = snapshot
+        self._size = 0  # of the new file with what the snapshot holds
+        self._keep_history = keep_history
+        self._drop_damaged = drop_damaged
+        own = snapshot.epoch.journal.video.target
+        key = uuid.uuid4().hex[:12]
+        self._target = compacting(own, key) if isinstance(own, Path) else io.BytesIO()
+        self._rewriting = Rewriting(
+            snapshot.epoch.journal.again(),
+            self._target,
+            snapshot.epoch.journal.video.codec,
+            self._header(snapshot),
+            drop_damaged=drop_damaged,
+            advance=advance,
+        )
+        self._rewriting.made.video.defer_sync(True)
+        try:
+            if isinstance(own, Path) and isinstance(self._target, Path):
+                pass_mode_on(own, self._target)
+            self._built, self._indexer = indexed.building(self._rewriting.made, key)
+        except BaseException:
+            self._remove()
+            raise
+
+    def _header(self, snapshot: Snapshot) -> Header:
+        header = snapshot.epoch.journal.header
+        return msgspec.structs.replace(
+            header,
+            epoch=header.epoch + 1,
+            history_from=header.history_from if self._keep_history else snapshot.commit,
+            dimension=snapshot.epoch.index.dimension or header.dimension,
+        )
+
+    @property
+    def _acknowledged(self) -> int:
+        """The byte offset up to which commits are known to be durable."""
+        epoch = self._snapshot.epoch
+        cursor = Indexer(epoch, None, False).cursor()
+        return (cursor or epoch.journal.start).offset
+
+    def rewrite(self, merged_bytes: int) -> None:
+        """Write what the snapshot holds, and index it."""
+        written = self._rewriting.fold(
+            self._snapshot.live,
+            upto=self._snapshot.commit,
+            keep_history=self._keep_history,
+            acknowledged=self._acknowledged,
+            merged_bytes=merged_bytes,
+        )
+        for _ in written:
+            if not self._keep_history:
+                self._index()
+        self._index()
+        self._size = self._rewriting.made.video.size()
+
+    def _index(self) -> None:
+        """Bring the new index level with the new file."""
+        try:
+            self._indexer.catch_up()
+        except INDEX_ERRORS:
+            self._indexed.build_in_ram(self._built)
+
+    def catch_up(self) -> bool:
+        """Take over most of what was committed meanwhile; return False if another compaction was faster."""
+        for _ in range(_ROUNDS):
+            snapshot = self._indexed.refresh()
+            if snapshot.epoch is not self._snapshot.epoch:
+                return False
+            if snapshot.commit - self._rewriting.source.cursor.commit <= _FEW_COMMITS:
+                break
+            self._rewriting.take_over(snapshot.commit, self._acknowledged)
+            self._index()
+        self._rewriting.made.video.sync()  # so that little is left to be synced under the lock
+        return True
+
+    def finish(self, snapshot: Snapshot) -> Folded | None:
+        """Take over what is left and swap the file in; return None if another was faster.
+
+        Args:
+            snapshot: The newest; the lock is held.
+        """
+        if snapshot.epoch is not self._snapshot.epoch:
+            return None
+        self._indexed.check_whole(self._drop_damaged)
+        own, made = snapshot.epoch.journal.video, self._rewriting.made.video
+        before = own.size()
+        self._rewriting.take_over(None, self._acknowledged)
+        self._index()
+        made.defer_sync(False)
+        made.sync()
+        _check_one_name(own.target)
+        if isinstance(own.target, Path) and isinstance(self._target, Path):
+            pass_mode_on(own.target, self._target)
+        self._indexed.swap(self._built)
+        return Folded(before - made.size(), self._size, self._snapshot.records)
+
+    def clean_up(self) -> None:
+        """Delete what was written, unless it is in use."""
+        if self._indexed.journal is not self._rewriting.made:
+            with suppress(OSError):
+                self._built.index.discard()
+            self._remove()
+
+    def _remove(self) -> None:
+        self._rewriting.made.close()
+        if isinstance(self._target, Path):  # not where the file is now: an interrupt may have come behind the swap
+            with suppress(OSError):
+                self._target.unlink(missing_ok=True)
+
+
+def _check_one_name(target: object) -> None:
+    """Refuse to swap a file that has other names, too: they would go on with the old one.
+
+    Raises:
+        StorageError: It has.
+    """
+    if isinstance(target, Path):
+        remove_left(target)
+        try:
+            names = os.stat(target).st_nlink
+        except OSError as exc:
+            raise StorageError(f"{target} cannot be compacted: {exc}") from exc
+        if names > 1:
+            raise StorageError(
+                f"{target} has {names} names (hard links), and compacting it under one would part them: "
+                "remove the others, or copy the file"
+            )

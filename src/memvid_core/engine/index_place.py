@@ -1,0 +1,137 @@
+"""IndexPlace: where a memory keeps its indexes, one folder an epoch, or RAM where no folder can be written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from memvid_core.errors import StorageError
+from memvid_core.index.folder import IndexFolder
+from memvid_core.index.stale import IndexStaleError
+from memvid_core.index.vectors.matrix import StoredDtype
+from memvid_core.index.wal import is_busy
+from memvid_core.journal import Header
+from memvid_core.system.atomic_files import compacting
+
+__all__ = ["INDEX_ERRORS", "IndexPlace", "check_idle"]
+
+INDEX_ERRORS: Final = (sqlite3.Error, IndexStaleError, msgspec.DecodeError)
+"""What a damaged index raises: it is made anew from the file."""
+
+
+class IndexPlace:
+    """Opens, deletes and tidies the indexes of one memory.
+
+    Args:
+        root: The index folder; None keeps every index in RAM.
+        strategy: How vectors are searched: ``"auto"`` or ``"ivf"``.
+        like: The memory's file, whose permissions an index gets.
+    """
+
+    def __init__(self, root: Path | None, strategy: Literal["auto", "ivf"], like: Path | None) -> None:
+        self._root = root
+        self._strategy = strategy
+        self._like = like
+
+    def open(self, header: Header) -> IndexFolder:
+        """Open the index of an epoch, or make an empty one; in RAM where there is no room for it.
+
+        Raises:
+            Exception: One of :data:`INDEX_ERRORS`: the one in the folder is damaged.
+        """
+        if self._root is None:
+            return self.in_ram(header)
+        try:
+            return self._made(self._root, header)
+        except OSError:
+            return self.in_ram(header)
+
+    def in_ram(self, header: Header) -> IndexFolder:
+        """Make an empty index in RAM."""
+        return self._made(None, header)
+
+    def building(self, header: Header, key: str) -> IndexFolder:
+        """Make an empty index in a folder of its own, for a file that nobody else knows yet.
+
+        Args:
+            header: Whose index.
+            key: The name of the compaction: while its file is there, nobody deletes the folder.
+        """
+        if self._root is None:
+            return self.in_ram(header)
+        try:
+            return self._made(self._root, header, f"{_memory(header)}.{key}")
+        except (OSError, *INDEX_ERRORS):
+            return self.in_ram(header)
+
+    def settle(self, index: IndexFolder, header: Header) -> IndexFolder:
+        """Give an index that was being built the place where others look for it; the lock on the file is held.
+
+        What is there was left by a process that was killed before its file came into use.
+        """
+        if index.folder is None:
+            return index
+        root, folder = index.folder.parent, index.folder.with_name(_name(header))
+        index.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            os.rename(index.folder, folder)
+            return self._made(root, header)
+        except (OSError, *INDEX_ERRORS):  # it is made once more when it is needed
+            shutil.rmtree(index.folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            return self.in_ram(header)
+
+    def _made(self, root: Path | None, header: Header, name: str | None = None) -> IndexFolder:
+        dtype: StoredDtype = "float16" if header.vectors in ("float16", "int8") else "float32"
+        return IndexFolder(root, name or _name(header), dtype=dtype, strategy=self._strategy, like=self._like)
+
+    def open_anew(self, header: Header) -> IndexFolder:
+        """Delete an index that does not open and make an empty one; the lock on the file is held."""
+        try:
+            return self.open(header)  # another process has replaced it meanwhile
+        except INDEX_ERRORS as exc:
+            check_idle(exc)
+        if self._root is not None:
+            shutil.rmtree(self._root / _name(header), ignore_errors=True)
+        try:
+            return self.open(header)
+        except INDEX_ERRORS:
+            return self.in_ram(header)
+
+    def stay_in_ram(self) -> bool:
+        """Keep every further index in RAM, for want of room or rights; return whether that is a change."""
+        changed, self._root = self._root is not None, None
+        return changed
+
+    def sweep(self, header: Header) -> None:
+        """Delete the indexes of other epochs, and of killed compactions; the lock on the file is held."""
+        if self._root is None:
+            return
+        IndexFolder.sweep(self._root, _name(header))
+        for path in self._root.glob(f"{_memory(header)}.*"):  # made after its compaction's file, and gone before it
+            if self._like is not None and not compacting(self._like, path.suffix[1:]).exists():
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def check_idle(exc: Exception) -> None:
+    """Refuse to take an index that another process is busy with for a damaged one, and delete it.
+
+    Raises:
+        StorageError: It is busy.
+    """
+    if is_busy(exc):
+        raise StorageError("another process has been writing the index for a minute; try again") from exc
+
+
+def _name(header: Header) -> str:
+    return f"{_memory(header)}-{header.epoch}"
+
+
+def _memory(header: Header) -> str:
+    return header.memory_id.hex()[:16]

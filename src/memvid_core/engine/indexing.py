@@ -1,0 +1,243 @@
+"""Indexer: brings an index level with its journal, and makes the snapshots that searches answer from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.embedding import Embedder, FittableEmbedder
+from memvid_core.engine.snapshot import Epoch, Snapshot
+from memvid_core.errors import EmbeddingError
+from memvid_core.index.catalog.catalog import CommitRow, DamageRow, RecordRow
+from memvid_core.index.filters.compiler import encode_metadata
+from memvid_core.index.folder import Change, Vectors
+from memvid_core.index.stale import IndexStaleError
+from memvid_core.journal import Cursor, Entry
+from memvid_core.model import Damage
+from memvid_core.system.progress import progress
+
+__all__ = ["Indexer", "change_of", "metadata_json"]
+
+_SHOW_PROGRESS_BYTES = 32 << 20
+_TRANSACTION_SECONDS = 1.0  # a rebuild commits this often, so that Ctrl-C loses no more than this
+
+
+class Indexer:
+    """What joins one epoch's journal and index.
+
+    Args:
+        epoch: The file and what is derived from it.
+        embedder: What makes vectors that the file does not store; None if the memory was opened without.
+        show_progress: Whether a rebuild shows a bar; None shows it on a terminal.
+    """
+
+    def __init__(self, epoch: Epoch, embedder: Embedder | None, show_progress: bool | None) -> None:
+        self._epoch = epoch
+        self._embedder = embedder
+        self._show_progress = show_progress
+        self._learns = isinstance(embedder, FittableEmbedder)
+        self._learned: dict[int, Embedder] = {}
+
+    # --- taking commits in; only the owner of the index calls these ---
+
+    def cursor(self) -> Cursor | None:
+        """Return how far the index reaches, or None while it is empty."""
+        noted = self._epoch.index.cursor
+        return None if noted is None else msgspec.msgpack.decode(noted, type=Cursor)
+
+    def catch_up(self, known: Cursor | None = None, missing: Sequence[DamageRow] = ()) -> None:
+        """Take in every commit that the journal has beyond the index, and what is wrong with it.
+
+        Args:
+            known: How far an earlier index reached: what lies before it was acknowledged, whatever the file says now.
+            missing: What an earlier index knew to be missing in the file.
+
+        Raises:
+            IndexStaleError: The index is not of this journal, or reaches beyond it.
+        """
+        journal = self._epoch.journal
+        start = self.cursor() or journal.start
+        if not journal.resume(start):
+            raise IndexStaleError("the index reaches beyond the journal, or belongs to another")
+        behind = journal.video.size() - start.offset
+        show = self._show_progress if behind > _SHOW_PROGRESS_BYTES else False
+        with progress("Indexing", behind, show=show) as advance:
+            while self._replay_some(0 if known is None else known.offset):
+                advance(journal.cursor.offset - start.offset)
+        self._note_damage(known, missing)
+
+    def _note_damage(self, known: Cursor | None, missing: Sequence[DamageRow]) -> None:
+        """Note what is wrong with the head and the end of the file, and what is not there any more."""
+        index, journal = self._epoch.index, self._epoch.journal
+        lost = None if known is None else journal.missing(known)
+        if not (journal.head_damage or journal.unfinished or lost or missing or index.catalog.damage()):
+            return
+        with index.transaction():
+            for kind, damage in (("head", journal.head_damage), ("end", journal.unfinished)):
+                index.catalog.clear_damage(kind)
+                index.catalog.add_damage(kind, map(_noted, damage))
+            index.catalog.add_damage("missing", [*missing, *([] if lost is None else [_noted(lost)])])
+
+    def _replay_some(self, acknowledged: int) -> bool:
+        """Take commits in for about a second, as one transaction; return False when there are no more."""
+        deadline = time.monotonic() + _TRANSACTION_SECONDS
+        index, journal = self._epoch.index, self._epoch.journal
+        with index.transaction():
+            noted = self.cursor()
+            cursor = journal.start if noted is None else noted
+            embedder = self.embedder_at(cursor.commit)
+            for entry in journal.replay(cursor, acknowledged=acknowledged):
+                if entry.model is not None:
+                    embedder = _taught(self._embedder, entry.model)
+                index.apply(self._change(entry, cursor.row, embedder))
+                index.catalog.add_damage("commit", map(_noted, entry.damage))
+                index.catalog.bury_replaced(cursor.row, entry.cursor.row, entry.number)
+                cursor = entry.cursor
+                if time.monotonic() > deadline:
+                    index.mark_partial(True)
+                    return True
+            index.mark_partial(False)
+            if noted is None and cursor == journal.start:  # an empty memory is level, too
+                index.note(msgspec.msgpack.encode(cursor))
+        return False
+
+    def _change(self, entry: Entry, first_row: int, embedder: Embedder | None) -> Change:
+        """Make a commit read back from the file into what the index takes in."""
+        stored = self._epoch.journal.header.vectors != "none"
+        vectors = entry.vectors if stored else self._embedded(entry, embedder)
+        dense = {row for rows, _ in vectors for row in rows.tolist()}
+        records = [
+            (row, record_id, entry.number, row in dense, metadata_json(metadata))
+            for row, (record_id, _, metadata) in zip(entry.row_numbers, entry.rows, strict=True)
+        ]
+        return change_of(entry, first_row, records, vectors)
+
+    def _embedded(self, entry: Entry, embedder: Embedder | None) -> Vectors:
+        """Make the vectors of a commit whose file stores none."""
+        if not entry.rows:
+            return []
+        if embedder is None:
+            raise EmbeddingError(
+                "this memory stores no vectors and its index has to be rebuilt: open it with "
+                f"{self._epoch.journal.header.embedder!r}"
+            )
+        matrix = embedder.embed_documents([text for _, text, _ in entry.rows])
+        return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
+
+    # --- what searches answer from ---
+
+    def embedder_at(self, commit: int) -> Embedder | None:
+        """Return the embedder as it was when the vectors of a commit were made; it is never changed afterwards."""
+        if not self._learns:
+            return self._embedder
+        catalog = self._epoch.index.catalog
+        number = catalog.model_number(commit)
+        if number is None:
+            return self._embedder
+        known = self._learned.get(number)
+        if known is None:
+            data = catalog.model_data(number)
+            known = self._embedder if data is None else _taught(self._embedder, data)
+            assert known is not None
+            self.remember(number, known)
+        return known
+
+    def remember(self, number: int, embedder: Embedder) -> None:
+        """Keep the embedder that commit ``number`` brought, so that it need not be loaded again."""
+        self._learned[number] = embedder
+        while len(self._learned) > 4:  # the past that a few pinned snapshots look at
+            self._learned.pop(next(iter(self._learned)))
+
+    def snapshot(self, cursor: Cursor, before: Snapshot) -> Snapshot:
+        """Make the snapshot after the commit at ``cursor``, built on an earlier one of the same epoch."""
+        if before.epoch is not self._epoch or before.commit > cursor.commit:
+            before = self._epoch.empty()
+        return self._after(before, cursor.commit, cursor.row)
+
+    def view_at(self, number: int) -> Snapshot:
+        """Make the snapshot as it was after commit ``number``."""
+        return self._after(self._epoch.empty(), number, None)
+
+    def own_view(self, entry: Entry, before: Snapshot, places: NDArray[np.int64] | None) -> Snapshot:
+        """Make the snapshot after a commit of our own, which needs no question to the catalog.
+
+        Args:
+            entry: The commit.
+            before: The snapshot that it was made from.
+            places: Which of its rows have a vector, counted from its first; None: none.
+        """
+        rows = entry.cursor.row
+        live, dense = np.ones(rows, np.bool_), np.zeros(rows, np.bool_)
+        live[: before.rows] = before.live
+        dense[: before.rows] = before.dense
+        if places is not None:
+            dense[places + before.rows] = True
+        live[entry.tombstones] = False
+        dense[entry.tombstones] = False
+        live.flags.writeable = dense.flags.writeable = False
+        embedder = before.embedder if entry.model is None else self.embedder_at(entry.number)
+        return replace(
+            before, commit=entry.number, time=entry.time, rows=rows, live=live, dense=dense, embedder=embedder
+        )
+
+    def _after(self, before: Snapshot, number: int, rows: int | None) -> Snapshot:
+        """Make the snapshot after commit ``number``, which has ``rows`` rows where that is known."""
+        changes = self._epoch.index.catalog.changes(before.commit or -1, number)
+        last = changes.commit
+        size = rows if rows is not None else 0 if last is None else last.rows
+        if last is not None and last.rows != size:
+            raise IndexStaleError(f"the index has {last.rows} rows where the file has {size}")
+        live, dense = np.ones(size, np.bool_), np.ones(size, np.bool_)
+        live[: before.rows] = before.live
+        dense[: before.rows] = before.dense
+        for gone in (changes.missing, changes.dead):
+            live[gone] = False
+            dense[gone] = False
+        dense[changes.sparse] = False
+        live.flags.writeable = dense.flags.writeable = False  # a snapshot never changes
+        return Snapshot(
+            epoch=self._epoch,
+            commit=number,
+            time=0 if last is None else last.time,
+            rows=size,
+            live=live,
+            dense=dense,
+            embedder=self.embedder_at(number),
+            lost=before.lost + len(changes.missing),
+        )
+
+
+def _noted(damage: Damage) -> DamageRow:
+    """Return damage as the catalog keeps it."""
+    return DamageRow(damage.frame, damage.commit, damage.records, damage.reason, damage.vectors, damage.deletions)
+
+
+def change_of(entry: Entry, first_row: int, records: Iterable[RecordRow], vectors: Vectors) -> Change:
+    """Make what the index takes in of a commit whose first row is ``first_row``."""
+    cursor = entry.cursor
+    added = cursor.row - first_row
+    frames = cursor.frame - entry.first_frame
+    size = cursor.offset - entry.start
+    commit = CommitRow(entry.number, entry.time, cursor.row, added, len(entry.tombstones), frames, size)
+    placed = list(entry.row_frames)
+    encoded = msgspec.msgpack.encode(cursor)
+    return Change(commit, first_row, records, placed, vectors, entry.tombstones, entry.model, encoded)
+
+
+def metadata_json(metadata: dict[str, object]) -> str | None:
+    """Return metadata as the catalog keeps it and filters read it; empty metadata takes no room."""
+    return encode_metadata(metadata) if metadata else None
+
+
+def _taught(embedder: Embedder | None, model: bytes) -> Embedder | None:
+    """Return an embedder of the same kind that knows a model; one that does not learn stays as it is."""
+    if not isinstance(embedder, FittableEmbedder):
+        return embedder
+    made = embedder.clone()
+    made.load(model)
+    return made

@@ -1,0 +1,158 @@
+"""What keeps a memory in order: what it says of itself, its past, and whether it is whole."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from memvid_core.engine.indexed_journal import IndexedJournal
+from memvid_core.engine.snapshot import Snapshot
+from memvid_core.errors import InvalidInputError
+from memvid_core.journal import Entry, Journal
+from memvid_core.journal.compaction import rewrite
+from memvid_core.model import Commit, Damage, MemoryInfo, VerifyReport
+from memvid_core.system.atomic_files import replacing
+from memvid_core.system.progress import progress
+
+__all__ = ["history", "info", "past_snapshot", "save", "verify"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHOW_PROGRESS_BYTES = 32 << 20
+
+
+def _when(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def info(indexed: IndexedJournal, snapshot: Snapshot, path: str) -> MemoryInfo:
+    """What the memory is and how large."""
+    header, records = indexed.journal.header, snapshot.records
+    return MemoryInfo(
+        path=path,
+        format_version=header.format_version,
+        codec=header.codec,
+        records=records,
+        deleted=snapshot.rows - records - snapshot.lost,
+        lost=indexed.lost,
+        commits=snapshot.commit,
+        frames=indexed.cursor.frame,
+        bytes=indexed.journal.video.size(),
+        index_bytes=indexed.index.nbytes(),
+        dimension=indexed.dimension,
+        vectors=header.vectors,
+        metric=header.metric,
+        embedder=header.embedder,
+        created=_when(header.created),
+        modified=_when(snapshot.time or header.created),
+        description=header.description,
+    )
+
+
+def history(indexed: IndexedJournal, snapshot: Snapshot) -> list[Commit]:
+    """The commits up to a snapshot, oldest first."""
+    return [
+        Commit(row.number, _when(row.time), row.added, row.deleted, row.frames, row.bytes)
+        for row in indexed.index.catalog.commits()
+        if row.number <= snapshot.commit
+    ]
+
+
+def past_snapshot(indexed: IndexedJournal, as_of: int | datetime) -> Snapshot:
+    """The state after the last commit at or before a number or a time.
+
+    Raises:
+        InvalidInputError: It is neither, or lies before what the file can still tell, or after the last commit.
+    """
+    if isinstance(as_of, bool) or not isinstance(as_of, int | datetime):
+        raise InvalidInputError(
+            f"as_of is the number of a commit or a datetime, not a value of type {type(as_of).__name__}; "
+            "datetime.fromisoformat() makes one of a text"
+        )
+    catalog, header = indexed.index.catalog, indexed.journal.header
+    if isinstance(as_of, datetime):
+        try:
+            moment = as_of if as_of.tzinfo is not None else as_of.astimezone()
+        except (ValueError, OverflowError, OSError) as exc:  # local time is not known so long ago, or so far ahead
+            raise InvalidInputError(f"as_of {as_of.isoformat()} has no time zone, and none can be told: {exc}") from exc
+        found = catalog.commit_at((moment - _EPOCH) // timedelta(microseconds=1))
+        number = 0 if found is None else found.number
+        if found is None and _when(header.created) > moment:
+            raise InvalidInputError(
+                f"this memory was made at {_when(header.created).isoformat()}, after {as_of.isoformat()}"
+            )
+    else:
+        number = as_of
+        if not 0 <= number <= indexed.snapshot.commit:
+            raise InvalidInputError(f"there are commits 0 to {indexed.snapshot.commit}, and not {number}")
+    if number < header.history_from:
+        raise InvalidInputError(f"a compaction folded the past: it can be told from commit {header.history_from} on")
+    return indexed.view_at(number) or indexed.empty_view(header.created)
+
+
+def save(indexed: IndexedJournal, snapshot: Snapshot, path: str | os.PathLike[str], *, drop_damaged: bool) -> None:
+    """Write the records of a snapshot into a memory of their own at ``path``, whole or not at all."""
+    indexed.check_whole(drop_damaged)
+    target, own = Path(path), indexed.journal.video.target
+    if isinstance(own, Path) and target.exists() and target.samefile(own):
+        raise InvalidInputError(f"{target} is this memory's own file, and up to date; give another path")
+    source = snapshot.epoch.journal.again()  # not the path: a compaction may have put another file there
+    header = msgspec.structs.replace(
+        source.header,
+        memory_id=uuid.uuid4().bytes,
+        epoch=0,
+        history_from=snapshot.commit,
+        dimension=indexed.dimension,
+    )
+    with replacing(target, like=own if isinstance(own, Path) else None, timeout=indexed.timeout) as made:
+        total = source.video.size()
+        with progress("Saving", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
+            rewrite(
+                source,
+                made,
+                source.video.codec,
+                header,
+                snapshot.live,
+                upto=snapshot.commit,
+                drop_damaged=drop_damaged,
+                acknowledged=indexed.cursor.offset,
+                advance=advance,
+            ).close()
+
+
+def verify(indexed: IndexedJournal) -> VerifyReport:
+    """Read every frame and check every checksum and every link between commits."""
+    journal = indexed.journal_copy()
+    try:
+        commits = frames = records = 0
+        damage: list[Damage] = list(journal.head_damage)
+        total, known = journal.video.size(), indexed.cursor
+        with progress("Verifying", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
+            for entry in _every_entry(indexed, journal, known.offset):
+                commits += 1
+                frames = entry.cursor.frame
+                records += len(entry.rows)
+                damage += entry.damage
+                advance(entry.cursor.offset)
+        damage += journal.unfinished
+        missing = journal.missing(known)
+        if missing is None:
+            damage += [Damage(*row) for row in indexed.index.catalog.damage("missing")]
+        else:
+            damage.append(missing)
+        repaired = tuple(sorted(journal.video.repaired))
+        return VerifyReport(commits, frames, records, journal.video.size(), journal.torn_bytes, tuple(damage), repaired)
+    finally:
+        journal.close()
+
+
+def _every_entry(indexed: IndexedJournal, journal: Journal, acknowledged: int) -> Iterator[Entry]:
+    """Replay a journal; if it ends torn, look again while nobody writes: a commit may be under way."""
+    yield from journal.replay(journal.start, acknowledged=acknowledged)
+    if journal.torn_bytes or journal.unfinished:
+        with indexed.settled():
+            yield from journal.replay(journal.cursor, acknowledged=acknowledged)

@@ -1,0 +1,213 @@
+"""Opening a memory: journal, index and embedder, in that order, and all of them given back if one fails."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, HashingEmbedder, as_embedder, choose_embedder
+from memvid_core.engine import inspection as maintenance
+from memvid_core.engine.indexed_journal import IndexedJournal
+from memvid_core.engine.snapshot import Snapshot
+from memvid_core.engine.validation import check_timeout, check_unicode
+from memvid_core.engine.writing import VectorType
+from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError
+from memvid_core.index.folder import IndexFolder
+from memvid_core.journal import Journal
+from memvid_core.system.atomic_files import appearing
+from memvid_core.video import get_codec
+
+__all__ = ["IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
+
+IN_RAM = ":memory:"
+StrPath = str | os.PathLike[str]
+
+_COMPARED = 4  # vectors of a memory that records no embedder: were they the built-in one's?
+_SAME = 0.99  # their cosine
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What an open memory holds, and the snapshot that it is pinned to, if any."""
+
+    path: str
+    indexed: IndexedJournal
+    writable: bool
+    pinned: Snapshot | None = None
+
+    def close(self) -> None:
+        """Close everything."""
+        self.indexed.close()
+
+
+def create(
+    path: StrPath,
+    embedder: object,
+    codec: str,
+    vectors: VectorType | None,
+    *,
+    codec_options: Mapping[str, Any] | None,
+    index_dir: StrPath | None,
+    description: str,
+    ivf: bool,
+    timeout: float,
+) -> Opened:
+    """A new memory, as :meth:`memvid_core.Memory.create` describes it."""
+    in_ram = path == IN_RAM
+    if not isinstance(description, str):
+        raise InvalidInputError(f"description is a str, not of type {type(description).__name__}")
+    check_unicode(description, "the description")
+    # On disk, half precision costs nothing that a search can see; in RAM, nothing is saved by rounding what was given.
+    kept: VectorType = vectors or ("float64" if in_ram else "float16")
+    made = (
+        None
+        if embedder == GIVEN and isinstance(embedder, str)
+        else _own(as_embedder(embedder, exact=kept == "float64"))
+    )
+    if kept not in get_args(VectorType):
+        raise InvalidInputError(f"vectors is one of {', '.join(get_args(VectorType))}, not {kept!r}")
+    if made is None and kept == "none":
+        raise InvalidInputError("given vectors must be stored: vectors='none' needs an embedder to make them again")
+    chosen_codec = get_codec(codec, **(codec_options or {}))
+    file = None if in_ram else _real(path)
+    wait = check_timeout(timeout)
+
+    def journal_in(target: Path | io.BytesIO) -> Journal:
+        return Journal.create(
+            target,
+            chosen_codec,
+            vectors=kept,
+            embedder=GIVEN if made is None else made.name,
+            dimension=None if made is None else made.dimension,
+            description=description,
+        )
+
+    journal = journal_in(io.BytesIO()) if file is None else _published(file, journal_in)
+    try:
+        root = None if file is None else _index_root(file, index_dir)
+        indexed = IndexedJournal(journal, "a", root, embedder=made, timeout=wait, ivf=ivf)
+    except BaseException:
+        journal.close()  # the file stays: others may have opened it, and committed to it
+        raise
+    return Opened(os.fsdecode(path), indexed, writable=True)
+
+
+def _published(file: Path, journal_in: Callable[[Path], Journal]) -> Journal:
+    """Make a journal that appears at its path whole: whoever opens the path finds a memory, or nothing."""
+    with appearing(file) as made:
+        journal_in(made).close()
+    return Journal.open(file, "a")
+
+
+def open_existing(
+    path: StrPath,
+    mode: str,
+    *,
+    embedder: object,
+    as_of: int | datetime | None,
+    index_dir: StrPath | None,
+    force: bool,
+    show_progress: bool | None,
+    ivf: bool,
+    timeout: float,
+) -> Opened:
+    """An existing memory, as :meth:`memvid_core.Memory.open` describes it."""
+    if mode not in ("r", "a"):
+        raise InvalidInputError(f"mode is 'r' or 'a', not {mode!r}")
+    if as_of is not None and mode == "a":
+        raise InvalidInputError("the past cannot be written: as_of goes with mode='r'")
+    if path == IN_RAM:
+        raise InvalidInputError("a memory in RAM is made by Memory.create(':memory:'); there is none to open")
+    wait = check_timeout(timeout)
+    file = _real(path)
+    journal = Journal.open(file, mode)  # a path that is no memory fails before an index folder appears
+    try:
+        exact = journal.header.vectors == "float64"
+        chosen = choose_embedder(embedder, journal.header.embedder, has_vectors=True, exact=exact, force=force)
+        root = _index_root(file, index_dir)
+        indexed = IndexedJournal(
+            journal, mode, root, embedder=chosen, timeout=wait, show_progress=show_progress, ivf=ivf
+        )
+        try:
+            if chosen is None and embedder is None and journal.header.embedder == GIVEN:
+                _adopt_builtin(indexed)
+            pinned = None if as_of is None else maintenance.past_snapshot(indexed, as_of)
+        except BaseException:
+            indexed.close()
+            raise
+    except BaseException:
+        journal.close()
+        raise
+    return Opened(os.fsdecode(path), indexed, writable=mode == "a", pinned=pinned)
+
+
+def _adopt_builtin(indexed: IndexedJournal) -> None:
+    """Give a memory that records no embedder the built-in one, if it has no vectors yet, or only that one's."""
+    builtin, snapshot = HashingEmbedder(), indexed.snapshot
+    if indexed.dimension is not None:
+        rows = np.flatnonzero(snapshot.dense)[:_COMPARED].tolist()
+        if indexed.dimension != builtin.dimension or not rows:
+            return
+        stored = snapshot.epoch.vectors(snapshot, rows)
+        made = builtin.embed_documents([snapshot.epoch.record(row).text for row in rows])
+        for row, vector in zip(rows, made, strict=True):
+            there = np.asarray(stored[row], np.float64)
+            if float(there @ vector) < _SAME * float(np.linalg.norm(there)) * float(np.linalg.norm(vector)):
+                return
+    indexed.adopt(builtin)
+
+
+def open_or_create(path: StrPath, mode: str, *, embedder: object, index_dir: StrPath | None, **options: Any) -> Opened:
+    """Open a memory for writing, or make it if there is none: of two processes that make it, one does."""
+    if mode != "a" or options["as_of"] is not None:
+        raise InvalidInputError("create=True goes with mode='a', and not with as_of")
+    while True:
+        try:
+            return open_existing(path, mode, embedder=embedder, index_dir=index_dir, **options)
+        except MemoryNotFoundError:
+            if not _real(path).parent.is_dir():
+                raise
+        shared = {"ivf": options["ivf"], "timeout": options["timeout"], "index_dir": index_dir}
+        with suppress(MemoryExistsError):  # another process was faster
+            return create(path, embedder, "pcm", None, codec_options=None, description="", **shared)
+
+
+def _real(path: StrPath) -> Path:
+    """The file itself, whichever link leads to it and wherever the program goes: lock and index are the file's own.
+
+    Raises:
+        InvalidInputError: No file can have that name.
+    """
+    given: object = path
+    if not isinstance(given, str | bytes | os.PathLike) or not os.fspath(given):
+        raise InvalidInputError(f"a path is a str or a PathLike that names a file, not {given!r}")
+    name = os.path.expanduser(os.fsdecode(path))
+    if "://" in name:
+        raise InvalidInputError(f"{name} is a URL, and a memory is a local file: copy it to this machine first")
+    if "\0" in name:
+        raise InvalidInputError(f"{path!r} cannot be a path: it holds a null character")
+    return Path(os.path.realpath(name))
+
+
+def _index_root(file: Path, index_dir: StrPath | None) -> Path | None:
+    """The index folder, or None where it cannot be written: the index is then kept in RAM."""
+    root = file.with_name(file.name + ".index") if index_dir is None else Path(index_dir).absolute()
+    return root if IndexFolder.usable(root) else None
+
+
+def _own(embedder: Embedder) -> Embedder:
+    """The embedder, or a copy of one that learns: what it learns belongs to one memory."""
+    if not isinstance(embedder, FittableEmbedder):
+        return embedder
+    copy = embedder.clone()
+    if embedder.fitted:
+        copy.load(embedder.dump())
+    return copy

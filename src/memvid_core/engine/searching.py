@@ -1,0 +1,408 @@
+"""Searcher: a question to rows with scores, in one snapshot of a memory."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.engine.indexed_journal import IndexedJournal
+from memvid_core.engine.snapshot import Snapshot
+from memvid_core.engine.validation import check_answer, check_count
+from memvid_core.errors import DamagedFrameError, DimensionError, InvalidInputError, QueryError, StorageError
+from memvid_core.index import fusion as ranking
+from memvid_core.index.words.lexical_index import LexicalIndex
+from memvid_core.model import Hit, Recency, Record
+from memvid_core.system.progress import progress
+
+__all__ = ["Fusion", "Mode", "Query", "Rerank", "Searcher", "Where"]
+
+Mode = Literal["dense", "lexical", "hybrid"]
+Fusion = Literal["score", "rank"]
+Where = Mapping[str, Any] | Callable[[Record], bool]
+Rerank = Callable[[str, list[str]], Sequence[float]]
+"""A question and texts to one score a text, higher is better."""
+Neighbours = Callable[[Record, int, int], list[Record]]
+"""A record, how many before it and how many after it, to all of them in reading order."""
+
+_FEED_ROWS = 1 << 16
+_FEED_CHARACTERS = 1 << 25
+"""The lexical index is fed so much at a time: enough for blocks that no merge has to write again."""
+_SHOW_PROGRESS_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question: its text, its vector, or both, and how it is to be answered.
+
+    Raises:
+        QueryError: A setting that no search can follow.
+    """
+
+    text: str | None
+    vector: NDArray[Any] | None
+    k: int
+    mode: Mode
+    where: Where | None = None
+    alpha: float | None = None
+    fusion: Fusion = "score"
+    recency: Recency | None = None
+    rerank: Rerank | None = None
+    vectors: bool = False
+    explain: bool = False
+
+    def __post_init__(self) -> None:
+        if self.alpha is not None and not _is_fraction(self.alpha):
+            raise QueryError(f"alpha is the weight of the dense half, from 0 to 1, not {self.alpha!r}")
+        if self.fusion not in get_args(Fusion):
+            raise QueryError(f"fusion is 'score' or 'rank', not {self.fusion!r}")
+        if self.recency is not None and not isinstance(self.recency, Recency):
+            raise QueryError(f"recency is a Recency(field, half_life), not {self.recency!r}")
+        if self.rerank is not None and not callable(self.rerank):
+            raise QueryError(f"rerank is a function of the question and texts, not {self.rerank!r}")
+
+    @property
+    def pool(self) -> int:
+        """How many rows to rank before the last step picks ``k``."""
+        return self.k if self.recency is None and self.rerank is None else max(self.k, ranking.CANDIDATES)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Rows best first, their scores in [0, 1], their cosines where known, and each part's share by name."""
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    cosines: dict[int, float] = field(default_factory=dict)
+    parts: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def taken(self, places: Sequence[int] | NDArray[np.int64]) -> Ranked:
+        """Some of it, in another order."""
+        at = np.asarray(places, np.int64)
+        parts = {name: part[at] for name, part in self.parts.items()}
+        return Ranked(self.rows[at], self.scores[at], self.cosines, parts)
+
+    def rescored(self, scores: NDArray[np.float32], k: int, **shares: NDArray[np.float32]) -> Ranked:
+        """The best ``k`` under other scores; equal ones in the order of the rows."""
+        better = Ranked(self.rows, scores, self.cosines, {**self.parts, **shares})
+        return better.taken(np.lexsort((self.rows, -scores))[:k])
+
+
+class Searcher:
+    """Ranks the rows of a snapshot.
+
+    Args:
+        indexed: The memory.
+        neighbours: Gives the function that a hit asks for its neighbours, or None once nobody can answer: called later
+            than the search, it must not hold on to the snapshot of then.
+    """
+
+    def __init__(self, indexed: IndexedJournal, neighbours: Callable[[], Neighbours | None]) -> None:
+        self._indexed = indexed
+        self._neighbours = neighbours
+        self._feeding = threading.Lock()
+
+    def hits(self, snapshot: Snapshot, query: Query) -> list[Hit]:
+        """The best ``k`` records of ``snapshot``, decoded from the video, best first."""
+        if query.k <= 0 or not snapshot.rows:
+            return []
+        with snapshot.epoch.reading():
+            return self._decode(snapshot, self._best(snapshot, query), query)
+
+    def _best(self, snapshot: Snapshot, query: Query) -> Ranked:
+        """The best ``k`` rows."""
+        if callable(query.where):
+            ranked = self._accepted(snapshot, query, query.where)
+        else:
+            ranked = self._rank(snapshot, query, query.pool, self._mask(snapshot, query.where))
+        return self._adjusted(snapshot, ranked, query)
+
+    def many(self, snapshot: Snapshot, queries: Sequence[Query]) -> list[list[Hit]]:
+        """Hits for each of several questions that differ in their vectors alone, in one pass over the index."""
+        first = queries[0]
+        if callable(first.where):
+            raise QueryError("many questions at once take a dict as their filter, not a function; search() takes both")
+        asked = [place for place, query in enumerate(queries) if query.vector is not None and len(query.vector)]
+        found: list[list[Hit]] = [[] for _ in queries]
+        with snapshot.epoch.reading():
+            index = snapshot.epoch.index.vectors()
+            if index is None or not asked or first.k <= 0 or not snapshot.rows:
+                return found
+            matrix = np.stack([_fitting(queries[place].vector, index.dimension) for place in asked])
+            answers = index.search(matrix, first.k, self._mask(snapshot, first.where) & snapshot.dense)
+            for place, rows, cosines in zip(asked, *answers, strict=True):
+                found[place] = self._decode(snapshot, _dense_ranked(rows[rows >= 0], cosines[rows >= 0]), first)
+        return found
+
+    def mmr(self, snapshot: Snapshot, query: Query, fetch_k: int, lambda_mult: float) -> list[Hit]:
+        """``k`` of the best ``fetch_k`` records, each chosen for its score and its distance from those before it.
+
+        A record without a vector is like no other.
+        """
+        if not _is_fraction(lambda_mult):
+            raise InvalidInputError(f"lambda_mult is a number from 0 to 1, not {lambda_mult!r}")
+        candidates = max(query.k, check_count(fetch_k, "fetch_k is a number of candidates"))
+        if query.k <= 0 or not snapshot.rows:
+            return []
+        with snapshot.epoch.reading():
+            pool = self._best(snapshot, replace(query, k=candidates))
+            if snapshot.epoch.index.vectors() is None:
+                chosen = np.arange(min(query.k, len(pool)))
+            else:
+                plain = query.mode == "dense" and query.recency is None  # then the vectors say it themselves
+                chosen = ranking.mmr(
+                    () if query.vector is None else query.vector,
+                    self._unit_vectors(snapshot, pool.rows),
+                    query.k,
+                    lambda_mult=lambda_mult,
+                    scores=None if plain else pool.scores,
+                )
+            return self._decode(snapshot, pool.taken(chosen), query)
+
+    def _mask(self, snapshot: Snapshot, where: Mapping[str, Any] | None) -> NDArray[np.bool_]:
+        """The live rows that match a filter."""
+        return snapshot.live & snapshot.epoch.index.mask(where, snapshot.rows) if where else snapshot.live
+
+    def _rank(self, snapshot: Snapshot, query: Query, k: int, mask: NDArray[np.bool_]) -> Ranked:
+        if query.mode == "dense":
+            return _dense_ranked(*self._dense(snapshot, query, k, mask))
+        if query.mode == "lexical":
+            rows, scores = self._lexical(snapshot, query, k, mask, normalised=True)
+            return Ranked(rows, scores, parts={"lexical": scores})
+        return self._hybrid(snapshot, query, k, mask)
+
+    def _dense(self, snapshot: Snapshot, query: Query, k: int, mask: NDArray[np.bool_]) -> ranking.Ranking:
+        """Rows and cosines."""
+        index = snapshot.epoch.index.vectors()
+        if index is None or query.vector is None or not len(query.vector):  # empty: what the embedder had to say
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        return index.search(_fitting(query.vector, index.dimension), k, mask & snapshot.dense)
+
+    def _lexical(
+        self, snapshot: Snapshot, query: Query, k: int, mask: NDArray[np.bool_], *, normalised: bool
+    ) -> ranking.Ranking:
+        """Rows and BM25 scores, or their share of the ideal."""
+        if query.text is None:
+            raise QueryError("a search by words needs the words of the question, not a vector alone")
+        return self.lexical_index(snapshot).search(query.text, k, mask, live=snapshot.live, normalised=normalised)
+
+    def _hybrid(self, snapshot: Snapshot, query: Query, k: int, mask: NDArray[np.bool_]) -> Ranked:
+        pool = max(k, ranking.CANDIDATES)
+        lexical = self._lexical(snapshot, query, pool, mask, normalised=False)
+        # A phrase or an exclusion binds both halves: a text that was excluded must not come back for its meaning.
+        allowed = self.lexical_index(snapshot).restriction(query.text or "")
+        dense = self._dense(snapshot, query, pool, mask if allowed is None else mask & _fitted(allowed, len(mask)))
+        if query.fusion == "rank":
+            weights = None if query.alpha is None else {"dense": query.alpha, "lexical": 1 - query.alpha}
+            fused = ranking.reciprocal_rank_fusion({"dense": dense, "lexical": lexical}, k, weights=weights)
+        else:
+            alpha = query.alpha
+            if alpha is None:  # the built-in embedder sees the same words, so its agreement says nothing
+                alpha = ranking.ALPHA if self._indexed.word_embedder else ranking.trust(dense, lexical)
+            asked = np.zeros(0, np.float32) if query.vector is None else query.vector
+            fused = ranking.hybrid(asked, dense, lexical, partial(self._unit_vectors, snapshot), k, alpha=alpha)
+        return Ranked(fused.rows, fused.scores, _by_row(*dense), fused.parts)
+
+    def _unit_vectors(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The indexed vectors of rows; zero for a row that has none."""
+        index = snapshot.epoch.index.vectors()
+        assert index is not None
+        found = np.zeros((len(rows), index.dimension), np.float32)
+        inside = rows < index.rows
+        found[inside] = index.vectors(rows[inside])
+        return found
+
+    def _adjusted(self, snapshot: Snapshot, ranked: Ranked, query: Query) -> Ranked:
+        """The last step: age, then a reranker's own opinion."""
+        if query.recency is not None and len(ranked):
+            age = query.recency
+            times = np.array([_time_of(snapshot.epoch.record(row), age.field) for row in ranked.rows.tolist()])
+            now = time.time() if age.now is None else age.now
+            scores = ranking.recency(ranked.scores, times, now=now, half_life=age.half_life, weight=age.weight)
+            k = query.k if query.rerank is None else len(ranked)
+            ranked = ranked.rescored(scores, k, recency=scores - ranked.scores)
+        if query.rerank is not None and len(ranked):
+            if query.text is None:
+                raise QueryError("a reranker needs the words of the question, not a vector alone")
+            given = query.rerank(query.text, [snapshot.epoch.record(row).text for row in ranked.rows.tolist()])
+            opinions = _opinions(given, len(ranked))
+            low, high = float(opinions.min()), float(opinions.max())
+            inside = low >= 0 and high <= 1  # an order is kept either way; the scale only where it already is [0, 1]
+            scores = (opinions if inside else (opinions - low) / ((high - low) or 1.0)).astype(np.float32)
+            ranked = ranked.rescored(scores, query.k, rerank=scores)
+        return ranked
+
+    def prepare(self, snapshot: Snapshot) -> None:
+        """Make what the first searches of a snapshot would make: the index of words, and the lists of vectors."""
+        with snapshot.epoch.reading():
+            if not snapshot.rows:
+                return
+            self.lexical_index(snapshot)
+            index = snapshot.epoch.index.vectors()
+            if index is not None:
+                index.search(np.ones(index.dimension, np.float32), 1, snapshot.dense)
+
+    def lexical_index(self, snapshot: Snapshot) -> LexicalIndex:
+        """The lexical index, fed as far as the snapshot reaches: it costs nothing until someone asks by words."""
+        folder = snapshot.epoch.index
+        index = folder.lexical()
+        if index.rows >= snapshot.rows:
+            return index
+        with self._feeding:  # its own transactions let one process write at a time; the file stays free for writers
+            try:
+                self._feed(snapshot, index)
+            except StorageError:  # there is no room for it any more
+                index = folder.lexical_in_ram()
+                self._feed(snapshot, index)
+        return index
+
+    def _feed(self, snapshot: Snapshot, index: LexicalIndex) -> None:
+        index.sync()
+        start, total = index.rows, snapshot.rows
+        show = None if total - start > _SHOW_PROGRESS_ROWS else False
+        with progress("Indexing words", total - start, show=show) as advance:
+            while index.rows < total:
+                index.extend(index.rows, self._texts(snapshot, index.rows, total))
+                advance(index.rows - start)
+                index.sync()  # another process may be feeding it too
+
+    def _texts(self, snapshot: Snapshot, start: int, stop: int) -> list[str]:
+        """The texts of the next rows, deleted ones too, for the past; empty where one cannot be read."""
+        stop = min(stop, start + _FEED_ROWS)
+        missing = set(snapshot.epoch.index.catalog.missing(start, stop).tolist())
+        texts: list[str] = []
+        characters = 0
+        for row in range(start, stop):
+            try:
+                text = "" if row in missing else snapshot.epoch.record(row).text
+            except DamagedFrameError:
+                text = ""
+            texts.append(text)
+            characters += len(text)
+            if characters >= _FEED_CHARACTERS:
+                break
+        return texts
+
+    def _accepted(self, snapshot: Snapshot, query: Query, where: Callable[[Record], bool]) -> Ranked:
+        """Rows that a function accepts: the ranking is read on until there are enough, or no more."""
+        wanted, k = query.pool, 4 * query.pool
+        accepted: dict[int, bool] = {}
+        while True:
+            ranked = self._rank(snapshot, query, k, snapshot.live)
+            kept: list[int] = []
+            for place, row in enumerate(ranked.rows.tolist()):
+                if row not in accepted:
+                    accepted[row] = check_answer(where(snapshot.epoch.record(row)))
+                if accepted[row]:
+                    kept.append(place)
+                if len(kept) == wanted:
+                    break
+            if len(kept) == wanted or len(ranked) < k:
+                return ranked.taken(kept)
+            k *= 4
+
+    def _decode(self, snapshot: Snapshot, ranked: Ranked, query: Query) -> list[Hit]:
+        rows = ranked.rows.tolist()
+        vectors = snapshot.epoch.vectors(snapshot, rows) if query.vectors else {}
+        neighbours = self._neighbours()
+        return [
+            Hit(
+                snapshot.epoch.record(row),
+                score,
+                rank,
+                ranked.cosines.get(row),
+                vectors.get(row),
+                {name: float(part[rank]) for name, part in ranked.parts.items()} if query.explain else None,
+                neighbours,
+            )
+            for rank, (row, score) in enumerate(zip(rows, ranked.scores.tolist(), strict=True))
+        ]
+
+    def neighbours(self, snapshot: Snapshot, record: Record, before: int, after: int) -> list[Record]:
+        """A record with those that stand around it in its source, by their ``chunk`` numbers, or in the order added."""
+        for name, number in (("before", before), ("after", after)):
+            check_count(number, f"{name} is a number of records")
+        source, chunk = record.metadata.get("source"), record.metadata.get("chunk")
+        if source is None:
+            return [record]
+        where: dict[str, Any] = {"source": {"$eq": source}}
+        if numbered := type(chunk) is int:  # True is no number of a chunk
+            where["chunk"] = {"$between": [chunk - before, chunk + after]}
+        with snapshot.epoch.reading():
+            around = [snapshot.epoch.record(row) for row in np.flatnonzero(self._mask(snapshot, where)).tolist()]
+        place = next((i for i, found in enumerate(around) if found.id == record.id), None)
+        if place is None:  # deleted since
+            return [record]
+        if numbered:
+            return sorted(around, key=lambda found: float(found.metadata["chunk"]))
+        return around[max(0, place - before) : place + after + 1]
+
+
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, int | float | np.floating) and bool(0 <= value <= 1)
+
+
+def _fitting(vector: NDArray[Any] | None, dimension: int) -> NDArray[Any]:
+    """The vector of a question, if it can be compared with the memory's."""
+    if vector is None or vector.shape != (dimension,):
+        size = 0 if vector is None else vector.size
+        raise DimensionError(f"the query has {size} components, and this memory's vectors have {dimension}")
+    return vector
+
+
+def _opinions(given: Any, count: int) -> NDArray[np.float64]:
+    """What a reranker gave, one finite number a text."""
+    if inspect.iscoroutine(given):
+        given.close()
+        raise QueryError("the reranker is a coroutine function: give a plain one")
+    try:
+        opinions = np.asarray(given if hasattr(given, "__len__") else list(given), np.float64)
+    except (TypeError, ValueError) as exc:
+        raise QueryError(f"the reranker must give one number a text, not {type(given).__name__}: {exc}") from exc
+    if opinions.shape != (count,) or not np.isfinite(opinions).all():
+        raise QueryError(f"the reranker must give one finite score a text: {count} texts, {opinions.shape}")
+    return opinions
+
+
+def _dense_ranked(rows: NDArray[np.int64], cosines: NDArray[np.float32]) -> Ranked:
+    scores = ranking.dense_score(cosines)
+    return Ranked(rows, scores, _by_row(rows, cosines), {"dense": scores})
+
+
+def _by_row(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[int, float]:
+    return dict(zip(rows.tolist(), scores.tolist(), strict=True))
+
+
+def _fitted(mask: NDArray[np.bool_], rows: int) -> NDArray[np.bool_]:
+    """A mask of ``rows`` rows; what is beyond its own end is not allowed."""
+    fitted = np.zeros(rows, np.bool_)
+    fitted[: min(rows, len(mask))] = mask[:rows]
+    return fitted
+
+
+def _time_of(record: Record, path: str) -> float:
+    """Seconds since 1970 at a metadata path; NaN where there is no time.
+
+    A time without a zone is taken as UTC: the same memory must rank the same on every machine.
+    """
+    value: Any = record.metadata
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return float("nan")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")

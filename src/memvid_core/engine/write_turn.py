@@ -1,0 +1,120 @@
+"""WriteTurn: one thread of one process at a time changes the file and the index of a memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from memvid_core.errors import Action, Hint, LockedError, MemoryFileError
+from memvid_core.system.commit_lock import CommitLock
+from memvid_core.video import VideoFile
+
+__all__ = ["WriteTurn"]
+
+
+class WriteTurn:
+    """The right to write, of one open memory: a lock for the threads of the process, then the lock on the file.
+
+    A thread that has it may take it again; the block that locked the file unlocks it, and whether a block has to lock
+    it is asked of the lock itself. Each lock is given back in two places: the second does what an interrupt kept the
+    first from doing.
+    """
+
+    def __init__(self) -> None:
+        self.lock = CommitLock()
+        self._thread = threading.RLock()
+
+    def mine(self) -> bool:
+        """Return whether the calling thread has the turn."""
+        return bool(self._thread._is_owned())  # type: ignore[attr-defined]
+
+    def holds(self, video: VideoFile) -> bool:
+        """Return whether the lock on a file is held."""
+        return self.lock.holds(video.descriptor)
+
+    @contextmanager
+    def tried(self, video: VideoFile | None, wait: float, *, thread_wait: float | None = None) -> Iterator[bool]:
+        """Try to take the turn, and yield whether that worked.
+
+        Args:
+            video: The file to lock; None locks no file. The caller keeps it open.
+            wait: For how many seconds to try.
+            thread_wait: For how many seconds to wait for another thread, if not ``wait``.
+        """
+        deadline = time.monotonic() + wait
+        with self._waited(wait if thread_wait is None else thread_wait) as got:
+            if not got:
+                yield False
+                return
+            with self._locked(lambda: self._try_file(video, deadline)):
+                yield video is None or video.descriptor is None or self.lock.held
+
+    def _try_file(self, video: VideoFile | None, deadline: float) -> None:
+        if video is not None:
+            try:
+                self.lock_file(video, deadline)
+            except MemoryFileError:  # it is taken, or there are no locks here
+                return
+
+    @contextmanager
+    def taken(self, wait: float, target: object, lock: Callable[[], None]) -> Iterator[bool]:
+        """Take the turn, and yield whether this block locked the file.
+
+        Args:
+            wait: How many seconds to wait for other threads.
+            target: What is written, for the message.
+            lock: Locks the file.
+
+        Raises:
+            LockedError: Another thread had the turn all that time.
+        """
+        with self._waited(wait) as got:
+            if not got:
+                raise LockedError(
+                    f"{target} is being written by another thread of this process", hint=Hint(Action.WAIT)
+                )
+            with self._locked(lock) as outermost:
+                yield outermost
+
+    @contextmanager
+    def _waited(self, wait: float) -> Iterator[bool]:
+        """Hold the lock of the threads, if it can be had."""
+        got = False
+        try:
+            try:
+                got = self._thread.acquire(timeout=wait)
+                yield got
+            finally:
+                if got:
+                    got = bool(self._thread.release())  # type: ignore[func-returns-value]  # False: noted in one step
+        finally:
+            if got:
+                self._thread.release()
+
+    @contextmanager
+    def _locked(self, lock: Callable[[], None]) -> Iterator[bool]:
+        """Hold the lock on the file, unless a block around this one does; yield whether none does."""
+        outermost = not self.lock.held
+        try:
+            try:
+                if outermost:
+                    lock()
+                yield outermost
+            finally:
+                if outermost:
+                    self.lock.release()
+        finally:
+            if outermost:
+                self.lock.release()
+
+    def lock_file(self, video: VideoFile, deadline: float) -> None:
+        """Take the lock on a file.
+
+        Raises:
+            LockedError: Others held it until ``deadline``, a time of ``time.monotonic()``.
+        """
+        if video.descriptor is not None:
+            self.lock.acquire(video.descriptor, Path(str(video.target)), max(0.0, deadline - time.monotonic()))

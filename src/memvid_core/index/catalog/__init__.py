@@ -1,0 +1,1 @@
+"""The catalog: ids, metadata, commits and frames in SQLite."""

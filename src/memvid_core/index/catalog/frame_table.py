@@ -1,0 +1,48 @@
+"""FrameTable: which frame a row lies in, answered from arrays."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.index.catalog.catalog import Catalog
+from memvid_core.model import FrameLocation
+
+__all__ = ["FrameTable"]
+
+
+class FrameTable:
+    """The frames of one kind by their first rows, read from the catalog once and extended as it grows.
+
+    Args:
+        catalog: Where the places are.
+        kind: The kind of frame.
+    """
+
+    def __init__(self, catalog: Catalog, kind: int) -> None:
+        self._catalog = catalog
+        self._kind = kind
+        self._lock = threading.Lock()
+        self._frames: list[FrameLocation] = []
+        self._first_rows: NDArray[np.int64] = np.empty(0, np.int64)
+        self._next_row = 0
+
+    def find(self, row: int) -> FrameLocation | None:
+        """The last frame whose first row is at most ``row``."""
+        if row >= self._next_row:
+            self._extend(row)
+        at = int(self._first_rows.searchsorted(row, side="right")) - 1
+        return self._frames[at] if at >= 0 else None
+
+    def _extend(self, row: int) -> None:
+        with self._lock:
+            if row < self._next_row:
+                return
+            last = self._frames[-1].row if self._frames else -1
+            frames = [*self._frames, *self._catalog.frames_after(self._kind, last)]
+            if frames:
+                self._first_rows = np.array([frame.row for frame in frames], np.int64)
+                self._frames = frames
+                self._next_row = frames[-1].row + frames[-1].items

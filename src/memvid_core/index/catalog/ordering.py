@@ -1,0 +1,48 @@
+"""Rows in the order of a metadata value."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+from memvid_core.index.filters.conditions import value_at
+
+__all__ = ["by_value"]
+
+_AT_ONCE: Final = 500  # row numbers in one query
+_NONE: Final = (2, "")
+
+
+def by_value(connection: sqlite3.Connection, rows: Sequence[int], path: str, *, descending: bool = False) -> list[int]:
+    """Sort rows by the value at a path: numbers, then strings; rows with neither come last, whichever the direction.
+
+    Args:
+        connection: One with the table ``records``.
+        rows: Row numbers; equal values keep the order that these are in.
+        path: As in a filter: ``"page"``, ``"author.name"``, ``"$id"``.
+        descending: Strings from the last, then numbers from the greatest.
+
+    Returns:
+        The same numbers.
+    """
+    value = value_at(path)
+    keys: dict[int, tuple[int, Any]] = {}
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows[start : start + _AT_ONCE]
+        marks = ",".join("?" * len(part))
+        found = connection.execute(
+            f"SELECT r.row, {value.text} FROM records AS r WHERE r.row IN ({marks})", (*value.params, *part)
+        )
+        keys.update((row, _key(text)) for row, text in found)
+    known = [row for row in rows if keys.get(row, _NONE) != _NONE]
+    unknown = [row for row in rows if keys.get(row, _NONE) == _NONE]
+    return sorted(known, key=keys.__getitem__, reverse=descending) + unknown
+
+
+def _key(text: str | None) -> tuple[int, Any]:
+    value = None if text is None else json.loads(text)
+    if isinstance(value, bool | int | float):
+        return 0, value
+    return (1, value) if isinstance(value, str) else _NONE

@@ -1,0 +1,1 @@
+"""Vector search: exact, quantized and inverted-file indexes over one matrix of rows."""

@@ -1,0 +1,477 @@
+"""Codes: how a vector becomes 256 bits to scan and up to 256 bytes to look closer, and where those of all rows lie.
+
+A ``Quantizer`` is fitted once on a sample: the mean, the directions in which the rows spread most, and a random
+rotation among those, so that every bit carries as much as any other (Gong and Lazebnik, "Iterative Quantization",
+CVPR 2011, whose random rotation is kept and whose iterations are not: they gave nothing here). What a row measures
+along each direction is kept twice: its sign, and rounded to one of 255 levels. It is stored with its
+codes under a fit number. A later fit writes a new fit beside the old one; codes of committed rows
+never change within a fit, so a reader may keep the one it has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.errors import StorageError
+from memvid_core.index.stale import IndexStaleError
+from memvid_core.index.vectors.growing_file import (
+    GrowingFile,
+    Proof,
+    factors,
+    load_arrays,
+    numbered,
+    save_arrays,
+    words_of,
+)
+from memvid_core.index.vectors.matrix import Matrix
+
+__all__ = [
+    "BITS",
+    "BLOCK_ROWS",
+    "WORDS",
+    "CodeStore",
+    "Codes",
+    "FileCodes",
+    "Levels",
+    "Quantizer",
+    "Question",
+    "RamCodes",
+    "load_codes",
+    "newest_codes",
+    "save_codes",
+]
+
+BITS: Final = 256
+WORDS: Final = BITS // 64
+BLOCK_ROWS: Final = 8192  # 256 KB of codes: with the temporaries of a scan they fit a core's L2 cache
+
+Codes = NDArray[np.uint64]
+Levels = NDArray[np.int8]
+
+_BLOCK_BYTES: Final = WORDS * BLOCK_ROWS * 8
+_ENCODE_ROWS: Final = 4096
+_TOP_LEVEL: Final = 127
+_EIGEN_DIMENSION: Final = 768  # above it a full eigendecomposition takes longer than a few subspace iterations
+_SEED: Final = 0x6D656D76
+_SUM_BYTES: Final = 8
+_CHECK_ROWS: Final = 4096  # whose levels are compared with their checksums at once: 1 MB
+
+
+class Question(NamedTuple):
+    """What rows are compared with.
+
+    The weighted sum of a row's levels is its cosine, less a number that is the same for all rows and what lies in none
+    of the directions.
+
+    Attributes:
+        signs: (4,) uint64.
+        weights: (width,) float32, one for each level.
+    """
+
+    signs: Codes
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """Centre and directions: bit j of a row is whether its projection on direction j is beyond the centre's.
+
+    Level j says how far beyond, in steps. Of fewer than 256 dimensions the first d directions are a basis already, and
+    only they have levels.
+
+    Attributes:
+        directions: (256, d) float32, unit rows.
+        offsets: (256,) float32, the centre's projections.
+        step: What one level is worth.
+        fitted_rows: How many rows there were when it was fitted.
+    """
+
+    directions: Matrix
+    offsets: NDArray[np.float32]
+    step: float
+    fitted_rows: int
+
+    @property
+    def width(self) -> int:
+        """How many levels a row has: min(d, 256)."""
+        dimension: int = self.directions.shape[1]
+        return min(dimension, BITS)
+
+    @classmethod
+    def fit(cls, sample: Matrix, rows: int) -> Quantizer:
+        """Fit to a sample of unit rows; the same sample gives the same quantizer on one machine.
+
+        Args:
+            sample: (m, d), m >= 1, spread evenly over the rows.
+            rows: How many rows it stands for.
+        """
+        dimension = sample.shape[1]
+        centre = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+        basis = _principal(sample - centre, min(dimension, BITS))
+        kept = basis.shape[1]
+        random = np.random.default_rng(_SEED)
+        turns = [np.linalg.qr(random.standard_normal((kept, kept)))[0] for _ in range(-(-BITS // kept))]
+        rotation = np.concatenate(turns, axis=1)[:, :BITS].astype(np.float32)
+        directions = np.ascontiguousarray((basis @ rotation).T)
+        offsets = np.vecdot(directions, centre)
+        farthest = float(np.abs(sample @ directions[:kept].T - offsets[:kept]).max(initial=0.0))
+        return cls(directions, offsets, max(farthest / _TOP_LEVEL, 1e-6), rows)
+
+    def encode(self, unit: Matrix) -> tuple[Codes, Levels]:
+        """Codes of unit rows: the signs, (n, 4) uint64, and the levels, (n, width) int8; what lies too far is cut."""
+        signs = np.empty((len(unit), WORDS), dtype=np.uint64)
+        levels = np.empty((len(unit), self.width), dtype=np.int8)
+        for start in range(0, len(unit), _ENCODE_ROWS):
+            part = unit[start : start + _ENCODE_ROWS]
+            # One row is projected alone: a BLAS product would wake its threads for a few microseconds of work.
+            projected = np.vecdot(self.directions, part) if len(part) == 1 else part @ self.directions.T
+            beyond = projected.reshape(len(part), BITS) - self.offsets
+            signs[start : start + len(part)] = np.packbits(beyond > 0.0, axis=1).view(np.uint64)
+            steps = beyond[:, : self.width]
+            steps *= np.float32(1.0 / self.step)
+            np.rint(steps, out=steps)
+            levels[start : start + len(part)] = np.clip(steps, -_TOP_LEVEL, _TOP_LEVEL, out=steps)
+        return signs, levels
+
+    def ask(self, query: Matrix) -> Question:
+        """Encode a unit query, (d,)."""
+        projected = np.vecdot(self.directions, query)
+        signs = np.packbits(projected > self.offsets).view(np.uint64)
+        return Question(signs, projected[: self.width] * np.float32(self.step))
+
+
+def _principal(centred: Matrix, count: int) -> Matrix:
+    """Orthonormal (d, count): the directions of largest variance."""
+    dimension = centred.shape[1]
+    if dimension <= _EIGEN_DIMENSION:
+        _, vectors = np.linalg.eigh(centred.T @ centred)
+        return np.ascontiguousarray(vectors[:, ::-1][:, :count], dtype=np.float32)
+    # Halko, Martinsson, Tropp 2011, algorithm 4.4: a few power iterations from a random start.
+    basis = np.random.default_rng(_SEED).standard_normal((dimension, count)).astype(np.float32)
+    for _ in range(3):
+        basis = np.linalg.qr(centred.T @ (centred @ basis) + np.float32(1e-6) * basis)[0]
+    return basis
+
+
+class CodeStore(Protocol):
+    """Signs in blocks of 8192 rows, word by word: (blocks, 4, 8192) uint64; levels row by row."""
+
+    def write(self, first_row: int, signs: Codes, levels: Levels) -> None:
+        """Store (n, 4) signs and (n, width) levels from ``first_row`` on."""
+
+    def blocks(self, rows: int) -> Codes:
+        """The blocks that hold the signs of the first ``rows`` rows, without a copy."""
+
+    def levels(self, rows: int) -> Levels:
+        """The levels of the first ``rows`` rows, (rows, width), without a copy."""
+
+    def sync(self, rows: int) -> None:
+        """Another may have written: see that there are the codes of ``rows`` rows."""
+
+    def check(self, rows: int) -> None:
+        """Compare the first ``rows`` rows with their checksums, those that were not since the files changed."""
+
+    def flush(self) -> None:
+        """Make what was written durable."""
+
+    def close(self) -> None:
+        """Let go of files and memory."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+
+
+class RamCodes:
+    """Codes in memory.
+
+    Args:
+        width: Levels of a row.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._blocks: Codes = np.empty((0, WORDS, BLOCK_ROWS), dtype=np.uint64)
+        self._levels: Levels = np.empty((0, width), dtype=np.int8)
+
+    def write(self, first_row: int, signs: Codes, levels: Levels) -> None:
+        """Store codes from ``first_row`` on."""
+        needed = _block_count(first_row + len(signs))
+        if needed > len(self._blocks):
+            blocks = max(needed, len(self._blocks) * 3 // 2)
+            self._blocks = _grown(self._blocks, blocks)
+            self._levels = _grown(self._levels, blocks * BLOCK_ROWS)
+        for block, start, part in _parts(first_row, signs):
+            self._blocks[block, :, start : start + len(part)] = part.T
+        self._levels[first_row : first_row + len(levels)] = levels
+
+    def blocks(self, rows: int) -> Codes:
+        """The blocks of the first ``rows`` rows."""
+        return self._blocks[: _block_count(rows)]
+
+    def levels(self, rows: int) -> Levels:
+        """The levels of the first ``rows`` rows."""
+        return self._levels[:rows]
+
+    def sync(self, rows: int) -> None:
+        """Nothing to do: nobody else writes here."""
+
+    def check(self, rows: int) -> None:
+        """Nothing to do: there is no disk under it."""
+
+    def flush(self) -> None:
+        """Nothing to do: there is no disk under it."""
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._blocks, self._levels = self._blocks[:0].copy(), self._levels[:0].copy()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both."""
+        return self._blocks.nbytes + self._levels.nbytes
+
+
+class FileCodes:
+    """Codes in two files, room for whole blocks always, so that readers map them again only once in 8192 rows.
+
+    A third has one checksum a row, over its signs and levels.
+
+    Args:
+        folder: Where they lie.
+        fit: In their names.
+        width: Levels of a row.
+        writable: Whether they may be written.
+        create: Whether they are made when they are missing.
+
+    Raises:
+        StorageError: They cannot be opened.
+    """
+
+    def __init__(self, folder: Path, fit: int, width: int, *, writable: bool, create: bool = True) -> None:
+        self._width = width
+        self._signs, self._levels, self._sums = self._files = [
+            GrowingFile(path, writable=writable, create=create) for path in _files(folder, fit)
+        ]
+        self._proof = Proof(self._signs, self._levels)
+        self._stamps: list[tuple[int, int]] = []
+
+    def write(self, first_row: int, signs: Codes, levels: Levels) -> None:
+        """Store codes from ``first_row`` on."""
+        blocks = _block_count(first_row + len(signs))
+        self._proof.forget(first_row)
+        with self._proof:
+            self._signs.reserve(blocks * _BLOCK_BYTES)
+            self._levels.reserve(blocks * BLOCK_ROWS * self._width)
+            for block, start, part in _parts(first_row, signs):
+                words = np.ascontiguousarray(part.T)
+                at = block * _BLOCK_BYTES + start * 8
+                if len(part) == BLOCK_ROWS:
+                    self._signs.write(at, words.data.cast("B"))
+                else:
+                    for word in range(WORDS):
+                        self._signs.write(at + word * BLOCK_ROWS * 8, words[word].data.cast("B"))
+            if len(levels):
+                self._levels.write(first_row * self._width, levels.data.cast("B"))
+                sums = _sums(first_row, signs.T, levels)
+                self._sums.write(first_row * _SUM_BYTES, sums.data.cast("B"))
+
+    def blocks(self, rows: int) -> Codes:
+        """The blocks of the first ``rows`` rows, mapped."""
+        size = _block_count(rows) * _BLOCK_BYTES
+        return self._signs.mapped(size)[:size].view(np.uint64).reshape(-1, WORDS, BLOCK_ROWS)
+
+    def levels(self, rows: int) -> Levels:
+        """The levels of the first ``rows`` rows, mapped."""
+        size = rows * self._width
+        return self._levels.mapped(size)[:size].view(np.int8).reshape(rows, self._width)
+
+    def holds(self, rows: int) -> bool:
+        """Whether the files are long enough for so many rows."""
+        blocks = _block_count(rows)
+        self._stamps = [self._signs.stamp(), self._levels.stamp()]
+        (signs, _), (levels, _) = self._stamps
+        long_enough = signs >= blocks * _BLOCK_BYTES and levels >= blocks * BLOCK_ROWS * self._width
+        return long_enough and self._sums.size() >= rows * _SUM_BYTES
+
+    def sync(self, rows: int) -> None:
+        """Another process may have written: see that there are the codes of so many rows.
+
+        Raises:
+            IndexStaleError: There are not.
+        """
+        if not self.holds(rows):
+            raise IndexStaleError(f"{self._signs.path} has no codes of {rows} rows, which were committed; rebuild it")
+        self._proof.sync(rows, self._stamps)
+
+    def check(self, rows: int) -> None:
+        """Compare rows with their checksums, those that were not since another process changed the files.
+
+        Raises:
+            IndexStaleError: One is not what was written.
+        """
+        known = self._proof.known()
+        if known >= rows:
+            return
+        began = time.monotonic()
+        signs, levels = self.blocks(rows), self.levels(rows)
+        wanted = self._sums.mapped(rows * _SUM_BYTES)[: rows * _SUM_BYTES].view(np.uint64)
+        start = known
+        while start < rows:
+            block, within = divmod(start, BLOCK_ROWS)
+            stop = min(start + _CHECK_ROWS, (block + 1) * BLOCK_ROWS, rows)
+            some = signs[block, :, within : within + stop - start]
+            wrong = np.flatnonzero(_sums(start, some, levels[start:stop]) != wanted[start:stop])
+            if len(wrong):
+                raise IndexStaleError(
+                    f"the codes of row {start + wrong[0]} in {self._signs.path.parent} are not what was written; "
+                    "rebuild the index"
+                )
+            start = stop
+        self._proof.found(rows, time.monotonic() - began)
+
+    def flush(self) -> None:
+        """Force the codes to the disk."""
+        for file in self._files:
+            file.flush()
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files:
+            file.close()
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the files."""
+        return sum(file.size() for file in self._files)
+
+
+def _sums(first_row: int, words: Codes, levels: Levels) -> NDArray[np.uint64]:
+    """One checksum a row, of its signs, (4, n), and its levels."""
+    numbers = np.arange(first_row, first_row + len(levels))
+    wide = words_of(levels)
+    weights = factors(WORDS + wide.shape[1])
+    if len(levels) == 1:
+        return numbered(np.vecdot(np.concatenate((words.T, wide), axis=1), weights), numbers)
+    sums = np.vecdot(wide, weights[WORDS:])
+    for word, weight in zip(words, weights, strict=False):
+        sums += word * weight
+    return numbered(sums, numbers)
+
+
+def _files(folder: Path, fit: int) -> tuple[Path, Path, Path]:
+    """Where the signs, the levels and the checksums of a fit lie."""
+    return (
+        folder / f"codes-{fit}.bits",
+        folder / f"codes-{fit}.levels",
+        folder / f"codes-{fit}.sums",
+    )
+
+
+def _grown(array: NDArray[Any], length: int) -> NDArray[Any]:
+    """A longer copy, with zeros at its end."""
+    longer = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+def _block_count(rows: int) -> int:
+    return -(-rows // BLOCK_ROWS)
+
+
+def _parts(first_row: int, codes: Codes) -> list[tuple[int, int, Codes]]:
+    """Cut codes at block borders: (block, row within it, codes)."""
+    parts = []
+    done = 0
+    while done < len(codes):
+        block, start = divmod(first_row + done, BLOCK_ROWS)
+        part = codes[done : done + BLOCK_ROWS - start]
+        parts.append((block, start, part))
+        done += len(part)
+    return parts
+
+
+_PARAMETERS: Final = re.compile(r"quantizer-(\d+)")
+_CODES: Final = re.compile(r"codes-(\d+)\.(?:bits|levels|sums)")
+
+
+def _fits(folder: Path) -> list[int]:
+    """Fit numbers that have their parameters, newest first."""
+    try:
+        names = (_PARAMETERS.fullmatch(name) for name in os.listdir(folder))
+        return sorted((int(name[1]) for name in names if name), reverse=True)
+    except OSError as exc:
+        raise StorageError(f"cannot list {folder}: {exc.strerror}") from exc
+
+
+def newest_codes(folder: Path) -> int:
+    """The number of the newest fit; 0 when there is none."""
+    return max(_fits(folder), default=0)
+
+
+def load_codes(folder: Path, dimension: int, rows: int, *, writable: bool) -> tuple[int, Quantizer, FileCodes] | None:
+    """Open the newest fit that covers ``rows`` rows; None when there is none.
+
+    A file that is damaged or of another dimension is passed over: codes can be made again from the rows.
+    """
+    for fit in _fits(folder):
+        arrays = load_arrays(folder / f"quantizer-{fit}")
+        if arrays is None or set(arrays) != {"directions", "offsets", "step", "fitted_rows"}:
+            continue
+        directions = arrays["directions"]
+        quantizer = Quantizer(directions, arrays["offsets"], float(arrays["step"]), int(arrays["fitted_rows"]))
+        if directions.shape != (BITS, dimension):
+            continue
+        try:
+            codes = FileCodes(folder, fit, quantizer.width, writable=writable, create=False)
+        except StorageError:  # another process replaced them a moment ago
+            continue
+        if codes.holds(rows):
+            return fit, quantizer, codes
+        codes.close()
+    return None
+
+
+def save_codes(folder: Path, quantizer: Quantizer, fill: Callable[[FileCodes], None]) -> tuple[int, FileCodes]:
+    """Write a new fit; its parameters come last, under their name at once, so it is found whole or not at all.
+
+    Args:
+        folder: Where the index lies.
+        quantizer: What the codes are made with.
+        fill: Called with the empty ``FileCodes`` to write all codes to it.
+
+    Returns:
+        The fit's number and its codes. Older fits are removed where no reader holds them.
+    """
+    older = {int(name[1]) for path in folder.glob("codes-*") if (name := _CODES.fullmatch(path.name))}
+    fit = max([*older, *_fits(folder)], default=0) + 1
+    codes = FileCodes(folder, fit, quantizer.width, writable=True)
+    try:
+        fill(codes)
+        codes.flush()
+        save_arrays(
+            folder / f"quantizer-{fit}",
+            directions=quantizer.directions,
+            offsets=quantizer.offsets,
+            step=np.float64(quantizer.step),
+            fitted_rows=np.int64(quantizer.fitted_rows),
+        )
+    except BaseException:
+        codes.close()
+        for path in _files(folder, fit):
+            path.unlink(missing_ok=True)
+        raise
+    for old in older:
+        for path in (folder / f"quantizer-{old}", *_files(folder, old)):
+            with contextlib.suppress(OSError):  # Windows refuses while a reader has it mapped; the next fit tries again
+                path.unlink(missing_ok=True)
+    return fit, codes

@@ -1,0 +1,1 @@
+"""Full-text search: BM25 over words and character bigrams."""

@@ -1,0 +1,485 @@
+"""BM25 over words and character bigrams: finds names, numbers and rare words that vectors blur, and needs no model.
+
+The index holds no texts. Rows are handed in as they are committed, or when lexical search is first used; a deleted row
+stays and is left out by the mask of a query.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from threading import RLock
+from typing import Final, NamedTuple
+from weakref import ref
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.errors import ClosedError, InvalidInputError, StorageError
+from memvid_core.index.database import SUFFIXES
+from memvid_core.index.fusion import best, lexical_score
+from memvid_core.index.stale import IndexStaleError
+from memvid_core.index.words.analyzer import Query, parse, snippet
+from memvid_core.index.words.postings import PLACE_BITS, Matches, PostingStore
+from memvid_core.system.file_lock import system_lock
+
+__all__ = ["LexicalIndex"]
+
+K1: Final = 1.0
+B: Final = 0.65
+"""How soon repetition stops to count, and how much length does: chosen on questions in English and Korean."""
+
+MAX_TERMS: Final = 128
+"""A longer query is searched by so many of its tokens, those that tell most."""
+
+MAX_CANDIDATES: Final = 512
+"""How many different tokens of a query are looked at at all, from its beginning."""
+
+MAX_LISTS: Final = 1 << 14
+"""How many posting lists the prefixes of one query may read; words beyond this are left out."""
+
+_FILE: Final = "lexical.sqlite"
+_LOCK: Final = "lexical.lock"
+_LOCK_SECONDS: Final = 60.0
+
+
+class LexicalIndex:
+    """Ranks rows by the words of a query (BM25: Robertson and Zaragoza, 2009; idf as in Lucene, never negative).
+
+    Safe to use from several threads. Any number of processes may feed and search one file; each sees what others wrote
+    after :meth:`sync`. A damaged file is made anew where it is met, and the call says so: it is to be repeated, after
+    the rows were given again.
+
+    Args:
+        folder: Where its file lies; without one it lives in RAM.
+        writable: Whether it may write there. If not, rows that the file lacks can be added for this object alone.
+
+    Raises:
+        StorageError: If the file can be neither read nor made anew.
+
+    Example:
+        >>> index = LexicalIndex()
+        >>> index.extend(0, ["the lift of a wing", "heat transfer", "the wings of a jet"])
+        >>> rows, scores = index.search("wing -jet", k=2)
+        >>> rows.tolist()
+        [0]
+    """
+
+    def __init__(self, folder: Path | None = None, *, writable: bool = True) -> None:
+        self._path = None if folder is None else folder / _FILE
+        self._writable = writable
+        self._lock = RLock()
+        self._closed = False
+        self._identity: tuple[int, int] | None = None
+        self._stores: list[PostingStore] = []
+        self._rows = 0
+        self._statistics: _Statistics | None = None
+        self._scores: NDArray[np.float32] | None = None
+        store = self._open()
+        if store is not None:
+            self._stores.append(store)
+        self._refresh()
+
+    @staticmethod
+    def in_use(folder: Path) -> bool:
+        """Return whether anybody has searched this folder's memory by words, so that it pays to keep them up.
+
+        Args:
+            folder: As given to :class:`LexicalIndex`.
+        """
+        return (folder / _FILE).exists()
+
+    def _open(self) -> PostingStore | None:
+        if self._path is None:
+            return PostingStore()
+        if not self._writable:
+            try:
+                return PostingStore(self._path, writable=False) if self._path.exists() else None
+            except (StorageError, IndexStaleError):
+                return None  # it serves a later sync perhaps; until then its rows are asked for again
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._alone():
+                return self._open_alone(self._path)
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"cannot write the lexical index {self._path}: {error}") from error
+
+    def _open_alone(self, path: Path) -> PostingStore:
+        try:
+            store = PostingStore(path)
+        except IndexStaleError:
+            _delete(path)
+            store = PostingStore(path)
+        self._identity = _identity(path)
+        return store
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from opening the file or making it anew meanwhile; without locks, hope for the best."""
+        assert self._path is not None
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        try:
+            descriptor = os.open(self._path.with_name(_LOCK), flags, 0o666)
+        except OSError:
+            yield
+            return
+        try:
+            self._wait_for(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @staticmethod
+    def _wait_for(descriptor: int) -> None:
+        lock, deadline = system_lock(), time.monotonic() + _LOCK_SECONDS
+        with suppress(OSError):  # the file system has no locks
+            while not lock.try_lock(descriptor) and time.monotonic() < deadline:
+                time.sleep(0.001)
+
+    @contextmanager
+    def _healing(self) -> Iterator[None]:
+        """Make the file anew if it turns out to be damaged; the error goes on to the caller, who then repeats."""
+        try:
+            yield
+        except IndexStaleError:
+            self._make_anew()
+            raise
+
+    def _make_anew(self) -> None:
+        path = self._path
+        self._replace([])
+        if path is None:
+            self._stores = [PostingStore()]
+        elif self._writable:
+            with self._alone():
+                if _identity(path) == self._identity:  # or another process has made it anew meanwhile
+                    _delete(path)
+                self._stores = [self._open_alone(path)]
+        self._refresh()
+
+    @property
+    def rows(self) -> int:
+        """Rows indexed so far: 0 to ``rows - 1``."""
+        return self._rows
+
+    def extend(self, first_row: int, texts: Sequence[str]) -> None:
+        """Index the next rows, all of them or none; rows that are there already are passed over.
+
+        Args:
+            first_row: The row of the first text, at most :attr:`rows`.
+            texts: One text a row.
+
+        Raises:
+            InvalidInputError: If rows before ``first_row`` are missing.
+            StorageError: If the disk refuses.
+            IndexStaleError: If the file was damaged, or another process made it anew: :attr:`rows` says from where on
+                rows are to be given again.
+        """
+        with self._lock, self._healing():
+            self._assert_open()
+            if first_row > self._rows:
+                raise InvalidInputError(
+                    f"row {first_row} cannot be indexed before rows {self._rows} to {first_row - 1}; give those first"
+                )
+            if first_row + len(texts) <= self._rows:
+                return
+            if not self._stores or (len(self._stores) == 1 and self._path is not None and not self._writable):
+                self._stores.append(PostingStore(first=self._rows))
+            try:
+                self._stores[-1].append(first_row, texts)
+            finally:
+                self._refresh()
+
+    def sync(self) -> None:
+        """Pick up what another process wrote.
+
+        Raises:
+            IndexStaleError: If the file was damaged; it has been made anew.
+        """
+        with self._lock, self._healing():
+            self._assert_open()
+            if self._path is None:
+                return
+            if not self._writable and not (self._stores and self._stores[0].persistent):
+                store = self._open()
+                if store is not None:
+                    self._replace([store])
+            elif self._writable and self._moved(self._path):
+                store = self._open()
+                self._replace([] if store is None else [store])
+            else:
+                self._stores[0].sync()
+                if len(self._stores) > 1 and self._stores[0].rows > self._stores[1].first:
+                    self._replace(self._stores[:1])
+            self._refresh()
+
+    def _moved(self, path: Path) -> bool:
+        """Return whether another process made the file anew; a folder that is gone is to stay so."""
+        return path.parent.is_dir() and _identity(path) != self._identity
+
+    def _replace(self, stores: list[PostingStore]) -> None:
+        for store in self._stores:
+            if store not in stores:
+                store.close()
+        self._stores = stores
+
+    def _refresh(self) -> None:
+        self._rows = self._stores[-1].rows if self._stores else 0
+        self._statistics = None
+
+    def search(
+        self,
+        query: str,
+        k: int,
+        mask: NDArray[np.bool_] | None = None,
+        *,
+        live: NDArray[np.bool_] | None = None,
+        normalised: bool = False,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rank the rows that have any of the query's words and obey its phrases and exclusions.
+
+        Args:
+            query: Words, ``"a phrase"``, ``-word``, ``begin*`` (see :func:`~memvid_core.index.words.analyzer.parse`).
+            k: How many rows to return at most.
+            mask: (n,) the rows that may be returned; rows from n on are not.
+            live: (n,) the rows that exist; given, the statistics of BM25 are those of an index without the others. What
+                is counted of an array that nobody can write to is remembered.
+            normalised: Whether scores are brought to [0, 1) by :func:`~memvid_core.index.fusion.lexical_score`.
+
+        Returns:
+            Rows (int64) and their scores (float32), best first, ties in the order of the rows.
+
+        Raises:
+            StorageError: If the file cannot be read.
+            IndexStaleError: If it was damaged; it has been made anew, and its rows are to be given again.
+        """
+        asked = parse(query)
+        with self._reading() as reader:
+            rows, found, ideal = self._score(reader, asked, live)
+            kept = self._kept(reader, asked, rows, mask, live)
+            rows, found = rows[kept], found[kept]
+            if 0 < k < len(rows):  # all rows that may be among the best, before the costly sort
+                enough = np.partition(found, len(found) - k)[len(found) - k]
+                rows, found = rows[found >= enough], found[found >= enough]
+            rows, found = best(rows, found, k)
+            return rows, lexical_score(found, ideal) if normalised else found
+
+    def restriction(self, query: str) -> NDArray[np.bool_] | None:
+        """Tell which rows obey the phrases and exclusions of a query, for a search that ranks by something else.
+
+        Args:
+            query: As for :meth:`search`.
+
+        Returns:
+            (rows,) the rows that do; None where the query rules nothing out.
+        """
+        asked = parse(query)
+        if not asked.restricts:
+            return None
+        with self._reading() as reader:
+            allowed = np.ones(self._rows, np.bool_)
+            for phrase in asked.phrases:
+                has = np.zeros(self._rows, np.bool_)
+                has[reader.rows_with(phrase)] = True
+                allowed &= has
+            for phrase in asked.excluded:
+                allowed[reader.rows_with(phrase)] = False
+            return allowed
+
+    snippet = staticmethod(snippet)
+
+    def close(self) -> None:
+        """Let go of the file; closing twice is no error."""
+        with self._lock:
+            self._closed = True
+            self._replace([])
+
+    @contextmanager
+    def _reading(self) -> Iterator[_Reader]:
+        with self._lock, self._healing(), ExitStack() as snapshots:
+            self._assert_open()
+            for store in self._stores:
+                store.forget()
+                snapshots.enter_context(store.snapshot())
+            ends = self._ends()
+            if any(
+                store.rows < end for store, end in zip(self._stores, ends, strict=True)
+            ):  # another process emptied it
+                self._refresh()
+                raise IndexStaleError("rows of the lexical index are gone; they must be indexed again")
+            yield _Reader(self._stores, ends)
+
+    def _ends(self) -> list[int]:
+        """The row where each store ends for us: what another process wrote since the last sync is not looked at."""
+        return [*(store.first for store in self._stores[1:]), self._rows][: len(self._stores)]
+
+    def _kept(
+        self,
+        reader: _Reader,
+        asked: Query,
+        rows: NDArray[np.int64],
+        mask: NDArray[np.bool_] | None,
+        live: NDArray[np.bool_] | None,
+    ) -> NDArray[np.bool_]:
+        """Tell which candidates may be returned."""
+        kept = np.ones(len(rows), np.bool_)
+        for given in (mask, live):
+            if given is not None:
+                inside = rows < len(given)
+                kept &= inside
+                kept[inside] &= given[rows[inside]]
+        for phrase in asked.phrases:
+            kept &= np.isin(rows, reader.rows_with(phrase))
+        for phrase in asked.excluded:
+            kept &= ~np.isin(rows, reader.rows_with(phrase))
+        return kept
+
+    def _score(
+        self, reader: _Reader, asked: Query, live: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
+        """Score the rows that have any of the words by BM25; and the query's ideal, the sum of its tokens' idf."""
+        counted = self._counted(live)
+        if not counted.tokens:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32), 0.0
+        total = counted.rows
+        slope = np.float32(K1 * B / (counted.tokens / total))
+        floor = np.float32(K1 * (1 - B))
+        ideal = 0.0
+        scores = self._empty_scores()
+        candidates = [np.zeros(0, np.int64)]
+        for token, times in self._chosen(asked).items():
+            rows, counts = reader.find(token)
+            frequency = len(rows) if counted.exists is None else int(np.count_nonzero(counted.exists[rows]))
+            if not frequency:
+                ideal += times * float(np.log1p((total + 0.5) / 0.5))
+                continue
+            weight = times * float(np.log1p((total - frequency + 0.5) / (frequency + 0.5)))
+            ideal += weight
+            candidates.append(rows[scores[rows] == 0])
+            saturated = counts / (counts + (floor + slope * counted.lengths[rows]))
+            scores[rows] += saturated * np.float32(weight * (K1 + 1))
+        touched = np.concatenate(candidates)
+        found = scores[touched]
+        scores[touched] = 0
+        self._scores = scores
+        return touched, found, ideal
+
+    def _empty_scores(self) -> NDArray[np.float32]:
+        """A zero for every row. Whoever takes it gives it back empty; an interrupt leaves none to be used again."""
+        scores, self._scores = self._scores, None
+        return np.zeros(self._rows * 5 // 4 + 64, np.float32) if scores is None or len(scores) < self._rows else scores
+
+    def _counted(self, live: NDArray[np.bool_] | None) -> _Statistics:
+        """Count the rows that exist and their tokens; once for an array that nobody can write to."""
+        known = self._statistics
+        if known is not None and known.live() is live and live is not None:
+            return known
+        parts = [store.lengths[: end - store.first] for store, end in zip(self._stores, self._ends(), strict=True)]
+        lengths = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.int32), *parts])
+        exists = None
+        if live is not None:
+            exists = np.zeros(self._rows, np.bool_)
+            exists[: min(len(live), self._rows)] = live[: self._rows]
+        there = lengths if exists is None else lengths[exists]
+        reference: Callable[[], object] = (lambda: None) if live is None else ref(live)
+        counted = _Statistics(reference, len(there), int(there.sum(dtype=np.int64)), lengths, exists)
+        if live is not None and not live.flags.writeable:
+            self._statistics = counted
+        return counted
+
+    def _chosen(self, asked: Query) -> dict[str, int]:
+        """Choose the tokens of a query that are searched, and how often each was said."""
+        terms = dict(list(Counter(asked.terms).items())[:MAX_CANDIDATES])
+        if len(terms) <= MAX_TERMS:
+            return terms
+        rows = {token: sum(store.frequency(token, limit=MAX_LISTS) for store in self._stores) for token in terms}
+        telling = sorted((token for token in terms if rows[token]), key=lambda token: rows[token] / terms[token])
+        return {token: terms[token] for token in telling[:MAX_TERMS]}
+
+    def _assert_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the lexical index is closed; open it again")
+
+
+class _Statistics(NamedTuple):
+    """What is counted of the rows that exist; ``live`` tells of which array."""
+
+    live: Callable[[], object]
+    rows: int
+    tokens: int
+    lengths: NDArray[np.int32]
+    exists: NDArray[np.bool_] | None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        there = path.stat()
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
+
+
+def _delete(path: Path) -> None:
+    for suffix in SUFFIXES:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+class _Reader:
+    """Reads posting lists for one query, each token once, prefixes within one allowance."""
+
+    def __init__(self, stores: Sequence[PostingStore], ends: Sequence[int]) -> None:
+        self._stores = [*zip(stores, ends, strict=True)]
+        self._allowance = MAX_LISTS
+        self._found: dict[str, Matches] = {}
+        self._places: dict[str, NDArray[np.int64]] = {}
+
+    def find(self, token: str) -> Matches:
+        """Find the rows that have a token, and how often."""
+        if token not in self._found:
+            rows, counts, lists = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], 0
+            for store, end in self._stores:
+                matches, read = store.find(token, limit=self._limit(token))
+                inside = int(np.searchsorted(matches.rows, end))
+                rows.append(matches.rows[:inside])
+                counts.append(matches.counts[:inside])
+                lists += read
+            self._found[token] = Matches(np.concatenate(rows), np.concatenate(counts))
+            self._spend(token, lists)
+        return self._found[token]
+
+    def rows_with(self, phrase: tuple[str, ...]) -> NDArray[np.int64]:
+        """Find the rows that have the tokens of a phrase one after the other."""
+        if len(phrase) == 1:
+            return self.find(phrase[0]).rows
+        rarest, *others = sorted(range(len(phrase)), key=lambda number: len(self._at(phrase[number])))
+        starts = self._at(phrase[rarest]) - rarest
+        for number in others:
+            places = self._at(phrase[number])
+            at = np.searchsorted(places, starts + number)
+            starts = starts[np.append(places, -1)[at] == starts + number]
+        return np.unique(starts >> PLACE_BITS)
+
+    def _at(self, token: str) -> NDArray[np.int64]:
+        """Find every place of a token."""
+        if token not in self._places:
+            places, lists = [np.zeros(0, np.int64)], 0
+            for store, end in self._stores:
+                found, read = store.places(token, limit=self._limit(token))
+                places.append(found[: np.searchsorted(found, end << PLACE_BITS)])
+                lists += read
+            self._places[token] = np.concatenate(places)
+            self._spend(token, lists)
+        return self._places[token]
+
+    def _limit(self, token: str) -> int:
+        return self._allowance if token[-1] == "*" else MAX_LISTS
+
+    def _spend(self, token: str, lists: int) -> None:
+        if token[-1] == "*":
+            self._allowance = max(0, self._allowance - lists)

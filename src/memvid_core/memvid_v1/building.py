@@ -1,0 +1,150 @@
+"""Chunks into a memory: a new one that appears whole, or more of one that is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from memvid_core.embedding import Embedder
+from memvid_core.errors import CodecError, NotAMemoryError
+from memvid_core.ingest import Chunk
+from memvid_core.journal import Journal
+from memvid_core.memory import Memory
+from memvid_core.memvid_v1.places import coding, picture_rate, picture_settings, pictures
+from memvid_core.memvid_v1.pointer import index_folder, open_memory
+from memvid_core.rewriting.convert import convert
+from memvid_core.system.atomic_files import replacing
+from memvid_core.system.progress import progress
+
+__all__ = ["append", "build", "index_stats"]
+
+_BUILDING = ".building"
+_CHUNKS_A_COMMIT = {"pcm": 4096, "qr": 1000}  # a commit of symbols is drawn in memory before it is coded
+
+Built = dict[str, Any]
+
+
+def append(
+    target: Path, index: Path | None, embedder: Embedder | None, waiting: list[Chunk], wanted: str, show: bool | None
+) -> Built:
+    """Write what waits behind what is there; it is taken from ``waiting`` as it is written.
+
+    Raises:
+        CodecError: The memory is not in the pictures that are wanted.
+    """
+    with open_memory(target, index, embedder, "a") as memory:
+        if wanted and coding(memory) != wanted:
+            raise CodecError(
+                f"{target} is {coding(memory)} and cannot go on as {wanted}: leave video_codec out, or use another name"
+            )
+        return _write(memory, waiting, show)
+
+
+def build(
+    target: Path,
+    index: Path | None,
+    embedder: Embedder | None,
+    waiting: list[Chunk],
+    *,
+    base: Path | None,
+    codec: str,
+    options: dict[str, Any],
+    show: bool | None,
+) -> Built:
+    """Write a new memory of ``base``, if there is one, and what waits; a memory at ``target`` is replaced at the end.
+
+    Raises:
+        NotAMemoryError: At ``target`` is another file.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    replaced = _replaceable_id(target) if os.path.lexists(target) else None
+    # Each memory has a folder of its own in the index folder: the old one is used until it is replaced.
+    root = index_folder(index) or target.with_name(target.name + ".index")
+    is_new = not root.exists()
+    try:
+        with replacing(target) as beside:
+            if base is None:
+                vectors: Any = "int8" if codec == "qr" else "float16"
+                made = Memory.create(beside, embedder, codec, vectors, codec_options=options, index_dir=root)
+            else:
+                convert(base, beside, codec=codec, codec_options=options, show_progress=show)
+                made = open_memory(beside, root, embedder, "a")
+            with made as memory:
+                told = _write(memory, waiting, show)
+            stale = None if replaced == _memory_id(beside) else replaced
+        if stale is not None:
+            _drop_index(root, stale)
+    except BaseException:
+        if is_new:
+            shutil.rmtree(root, ignore_errors=True)
+        raise
+    return told
+
+
+def _write(memory: Memory, waiting: list[Chunk], show: bool | None) -> Built:
+    size = _CHUNKS_A_COMMIT[memory.info().codec]
+    ids = _free_ids(memory)
+    total = len(waiting)
+    with progress("Building", total, show=show) as advance:
+        while waiting:
+            batch = waiting[:size]
+            memory.add([chunk.text for chunk in batch], [chunk.metadata for chunk in batch], [next(ids) for _ in batch])
+            del waiting[: len(batch)]
+            advance(total - len(waiting))
+    info = memory.info()
+    shown, rate = pictures(memory), picture_rate(memory)
+    return {
+        "total_chunks": info.records,
+        "codec": coding(memory),
+        **picture_settings(memory),
+        "total_frames": info.frames,
+        "total_pictures": shown,
+        "duration_seconds": shown / rate,
+        "video_size_mb": info.bytes / 1e6,
+        "index_stats": index_stats(memory),
+    }
+
+
+def _free_ids(memory: Memory) -> Iterator[str]:
+    """Ids that no record has: numbers, from how many there have been."""
+    info = memory.info()
+    number = info.records + info.deleted + info.lost
+    while True:
+        if str(number) not in memory:
+            yield str(number)
+        number += 1
+
+
+def index_stats(memory: Memory) -> dict[str, Any]:
+    """What there is to search."""
+    info = memory.info()
+    return {
+        "total_chunks": info.records,
+        "total_frames": info.frames,
+        "dimension": info.dimension,
+        "embedding_model": info.embedder,
+        "vectors": info.vectors,
+        "index_bytes": info.index_bytes,
+    }
+
+
+def _replaceable_id(target: Path) -> bytes:
+    try:
+        return _memory_id(target)
+    except NotAMemoryError as exc:
+        raise NotAMemoryError(f"{target} is no memory, and only a memory is replaced: give another name") from exc
+
+
+def _memory_id(path: Path) -> bytes:
+    journal = Journal.open(path, "r")
+    journal.close()
+    return journal.header.memory_id
+
+
+def _drop_index(root: Path, memory_id: bytes) -> None:
+    """Remove what the index folder has of a memory that is gone: other memories sweep only their own folders."""
+    for folder in root.glob(f"{memory_id.hex()[:16]}-*"):
+        shutil.rmtree(folder, ignore_errors=True)

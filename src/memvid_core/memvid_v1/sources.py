@@ -1,0 +1,79 @@
+"""What a question finds, as a language model and a reader are shown it: numbered, with file and frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from memvid_core.memory import Memory
+from memvid_core.memvid_v1.places import frames_of
+from memvid_core.model import Hit
+
+__all__ = ["citation", "context_text", "find_sources", "passages_text"]
+
+Found = Mapping[str, Any]
+
+_LETTERS_A_TOKEN = 4
+_LEAST_PASSAGE = 200  # characters: less of a text than this says little
+_PLACES = ("page", "slide", "sheet", "row", "heading")
+
+
+def find_sources(memory: Memory, hits: Sequence[Hit], max_tokens: int) -> list[dict[str, Any]]:
+    """What is cited for some hits: ``number`` from 1, ``text``, ``score``, ``id``, ``video``, ``frame``, ``metadata``.
+
+    Args:
+        memory: Where the hits are from.
+        hits: Best first.
+        max_tokens: About how much text to take, at four characters a token: the last one is cut, further ones are left
+            out; the first is always there.
+    """
+    frames = frames_of(memory, [hit.id for hit in hits])
+    room = max(max_tokens * _LETTERS_A_TOKEN, _LEAST_PASSAGE)
+    found: list[dict[str, Any]] = []
+    for number, hit in enumerate(hits, 1):
+        if room < _LEAST_PASSAGE and len(hit.text) > room:
+            break
+        text = hit.text if len(hit.text) <= room else f"{hit.text[: room - 1].rstrip()}…"
+        room -= len(text)
+        found.append(
+            {
+                "number": number,
+                "text": text,
+                "score": hit.score,
+                "id": hit.id,
+                "video": PurePath(memory.path).name,
+                "frame": frames.get(hit.id),
+                "metadata": hit.metadata,
+            }
+        )
+    return found
+
+
+def citation(source: Found) -> str:
+    """Where a passage is from: the file it was read from, and the frame of the video that carries it.
+
+    Example:
+        >>> citation({"video": "notes.mp4", "frame": 12, "metadata": {"source": "wings.pdf", "page": 3}})
+        'wings.pdf, page 3 (notes.mp4, frame 12)'
+        >>> citation({"video": "notes.mp4", "frame": 12, "metadata": {}})
+        'notes.mp4, frame 12'
+    """
+    metadata = source["metadata"]
+    parts = [str(metadata["source"])] if metadata.get("source") else []
+    parts += [f"{key} {metadata[key]}" for key in _PLACES if metadata.get(key) not in (None, "")] if parts else []
+    video = f"{source['video']}, frame {source['frame']}"
+    return f"{', '.join(parts)} ({video})" if parts else video
+
+
+def context_text(sources: Sequence[Found]) -> str:
+    """The passages as a language model gets them."""
+    return "\n\n".join(f"[{source['number']}] {citation(source)}\n{source['text']}" for source in sources)
+
+
+def passages_text(sources: Sequence[Found], why: str) -> str:
+    """What there is to show without a language model: the passages, and a line that says so."""
+    if not sources:
+        return f"No passage in the memory fits this question. ({why})"
+    shown = "\n\n".join(f"[{source['number']}] {source['text']}\n    {citation(source)}" for source in sources)
+    return f"{shown}\n\nThese are passages of the memory, not an answer: {why}"

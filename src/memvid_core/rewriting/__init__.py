@@ -1,0 +1,1 @@
+"""A memory written again in another form: converted, recovered from pictures, rescued after damage."""

@@ -1,0 +1,267 @@
+"""Commits from one journal into another, whatever pictures and vectors either has."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, as_embedder, same_embedder
+from memvid_core.engine.writing import VectorType
+from memvid_core.errors import (
+    Action,
+    EmbedderMismatchError,
+    Hint,
+    InvalidInputError,
+    MemoryFileError,
+    VectorError,
+)
+from memvid_core.journal import Batch, Cursor, Entry, Header, Journal
+from memvid_core.journal.compaction import rewrite
+from memvid_core.model import Damage
+from memvid_core.video import FrameCodec
+
+__all__ = ["Conversion", "Replayed", "copy", "fold"]
+
+_FLOAT16_MAX = 65504.0
+_EVERYTHING = 1 << 62  # bytes: more than any file has
+_encode_row = msgspec.msgpack.Encoder().encode
+
+
+class Conversion(msgspec.Struct, frozen=True, kw_only=True):
+    """What was written: commits, records (deleted ones too, where history is kept), and the sizes of both files.
+
+    ``lost`` counts the records that could not be read, and ``damage`` says why.
+    """
+
+    path: str
+    codec: str
+    vectors: str
+    commits: int
+    records: int
+    lost: int
+    bytes: int
+    source_bytes: int
+    damage: tuple[Damage, ...] = ()
+
+
+class Replayed(Journal):
+    """A journal to read, whose commits come with vectors as the target is to have them."""
+
+    wanted: str = ""
+    embedder: Embedder | None = None
+    everything: bool = False
+    """Whether what nothing proves to have been written whole is read, too."""
+
+    def prepare(self, wanted: str, embedder: object) -> None:
+        """Say how the target stores vectors, and what makes those that are not there.
+
+        Raises:
+            EmbedderMismatchError: They cannot be made with what is given.
+        """
+        if wanted not in get_args(VectorType):
+            raise InvalidInputError(f"vectors is {wanted!r}: it is one of {', '.join(get_args(VectorType))}")
+        recorded = self.header.embedder
+        if wanted == "none" and recorded == GIVEN:
+            raise InvalidInputError("this memory's vectors were given: no embedder could make them again, keep them")
+        self.wanted = wanted
+        if wanted == "none" or self.header.vectors != "none":
+            return
+        self.embedder = as_embedder(embedder)
+        if not same_embedder(self.embedder, recorded):
+            raise EmbedderMismatchError(
+                f"this memory stores no vectors and was written by {recorded!r}; to store them, give that embedder "
+                f"and not {self.embedder.name!r}, or keep vectors='none'"
+            )
+
+    def replay(self, since: Cursor, *, acknowledged: int = 0) -> Iterator[Entry]:
+        """The commits after ``since``; see :meth:`Journal.replay`."""
+        for entry in super().replay(since, acknowledged=_EVERYTHING if self.everything else acknowledged):
+            if self.wanted == "none":
+                entry.vectors = []
+            elif self.embedder is not None:
+                entry.vectors = self._embedded(entry, self.embedder)
+            elif self.wanted == "float16":
+                _check_float16(entry)
+            yield entry
+
+    @staticmethod
+    def _embedded(entry: Entry, embedder: Embedder) -> list[tuple[NDArray[np.int64], NDArray[Any]]]:
+        if entry.model is not None and isinstance(embedder, FittableEmbedder):
+            embedder.load(entry.model)
+        if not entry.rows:
+            return []
+        matrix = embedder.embed_documents([text for _, text, _ in entry.rows])
+        return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
+
+
+def _check_float16(entry: Entry) -> None:
+    for _, matrix in entry.vectors:
+        if matrix.size and float(np.abs(matrix).max()) > _FLOAT16_MAX:
+            raise VectorError("a component is larger than float16 holds (65504); convert with vectors='float32'")
+
+
+def _header(source: Replayed, codec: FrameCodec, history_from: int) -> Header:
+    # Another epoch: an index that was made for the source is not taken for the target's.
+    return msgspec.structs.replace(
+        source.header,
+        codec=codec.name,
+        vectors=source.wanted,
+        epoch=source.header.epoch + 1,
+        history_from=history_from,
+    )
+
+
+def copy(
+    source: Replayed,
+    target: Path,
+    codec: FrameCodec,
+    *,
+    drop_damaged: bool,
+    advance: Callable[[int], None] = lambda done: None,
+) -> Conversion:
+    """Every commit of ``source`` with all it holds."""
+    made = Journal.create_with(target, codec, _header(source, codec, source.header.history_from))
+    rows = _Rows(keep_ids=drop_damaged)
+    damage: list[Damage] = []
+    commits = 0
+    try:
+        for entry in source.replay(source.start):
+            _check_damage(entry.damage, drop_damaged)
+            before = len(rows.lost)
+            made.append(rows.batch(entry), number=entry.number, at=entry.time)
+            damage += entry.damage
+            untold = len(rows.lost) - before - sum(item.records for item in entry.damage)
+            if untold > 0:
+                reason = f"{untold} records of it, or of a commit beside it, were not found"
+                damage.append(Damage(None, entry.number, untold, reason))
+            commits += 1
+            advance(entry.cursor.offset)
+        _check_damage(source.unfinished, drop_damaged)
+        damage += source.unfinished
+        return Conversion(
+            path=os.fspath(target),
+            codec=codec.name,
+            vectors=source.wanted,
+            commits=commits,
+            records=rows.written,
+            lost=len(rows.lost),
+            bytes=made.video.size(),
+            source_bytes=source.video.size(),
+            damage=tuple(damage),
+        )
+    finally:
+        made.close()
+
+
+def _check_damage(damage: Sequence[Damage], allowed: bool) -> None:
+    if damage and not allowed:
+        first = damage[0]
+        where = "the end" if first.commit is None else f"commit {first.commit}"
+        raise MemoryFileError(f"{where} is damaged ({first.reason})", hint=Hint(Action.DROP_DAMAGED))
+
+
+class _Rows:
+    """Commits as they are written again: rows that could not be read leave no gap.
+
+    Args:
+        keep_ids: Bury the earlier record of an id that comes again, where the tombstone may be among what is lost.
+    """
+
+    def __init__(self, *, keep_ids: bool) -> None:
+        self.lost: list[int] = []
+        self.written = 0
+        self._next = 0
+        self._places: dict[str, int] | None = {} if keep_ids else None
+        self._ids: dict[int, str] = {}
+
+    def batch(self, entry: Entry) -> Batch:
+        """The content of a commit, for the rows that are next in the target."""
+        numbers = np.array(entry.row_numbers, np.int64)
+        present = set(entry.row_numbers)
+        if len(present) < entry.cursor.row - self._next:
+            self.lost += [row for row in range(self._next, entry.cursor.row) if row not in present]
+        self._next = max(self._next, entry.cursor.row)
+        tombstones = {place for row in entry.tombstones if (place := self._place(row)) is not None}
+        tombstones |= self._replaced(entry, tombstones)
+        matrices, places = [], []
+        for rows, matrix in entry.vectors:
+            at = np.minimum(np.searchsorted(numbers, rows), max(len(numbers) - 1, 0))
+            kept = numbers[at] == rows if len(numbers) else np.zeros(len(rows), np.bool_)
+            matrices.append(matrix[kept])
+            places.append(at[kept])
+        self.written += len(entry.rows)
+        return Batch(
+            [_encode_row(record) for record in entry.rows],
+            np.concatenate(matrices) if matrices else None,
+            np.concatenate(places) if places else None,
+            sorted(tombstones),
+            entry.model,
+        )
+
+    def _place(self, row: int) -> int | None:
+        """The row in the target of a row of the source; None if it could not be read."""
+        before = bisect_left(self.lost, row)
+        return None if before < len(self.lost) and self.lost[before] == row else row - before
+
+    def _replaced(self, entry: Entry, tombstones: set[int]) -> set[int]:
+        if self._places is None:
+            return set()
+        for place in tombstones:
+            record_id = self._ids.pop(place, None)
+            if record_id is not None and self._places.get(record_id) == place:
+                del self._places[record_id]
+        buried = set()
+        for place, (record_id, _, _) in enumerate(entry.rows, self.written):
+            if record_id in self._places:
+                buried.add(self._places[record_id])
+                self._ids.pop(self._places[record_id], None)
+            self._places[record_id] = place
+            self._ids[place] = record_id
+        return buried
+
+
+def fold(
+    source: Replayed,
+    target: Path,
+    codec: FrameCodec,
+    *,
+    drop_damaged: bool,
+    advance: Callable[[int], None] = lambda done: None,
+) -> Conversion:
+    """What is live in ``source``, in few large commits."""
+    total, last = 0, source.header.history_from
+    tombstones: list[int] = []
+    damage: list[Damage] = []
+    reader = Journal.open(source.video.target, "r")
+    try:
+        for entry in reader.replay(reader.start):
+            total, last = entry.cursor.row, entry.number
+            tombstones += entry.tombstones
+            damage += entry.damage
+    finally:
+        reader.close()
+    live = np.ones(total, np.bool_)
+    live[tombstones] = False
+    header = _header(source, codec, last)
+    made = rewrite(source, target, codec, header, live, drop_damaged=drop_damaged, advance=advance)
+    try:
+        return Conversion(
+            path=os.fspath(target),
+            codec=codec.name,
+            vectors=source.wanted,
+            commits=sum(1 for _ in made.replay(made.start)),
+            records=made.cursor.row,
+            lost=int(live.sum()) - made.cursor.row,
+            bytes=made.video.size(),
+            source_bytes=source.video.size(),
+            damage=tuple(damage),
+        )
+    finally:
+        made.close()

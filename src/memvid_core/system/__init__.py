@@ -1,0 +1,1 @@
+"""Operating-system services: file locks, files that appear whole, threads, progress bars."""

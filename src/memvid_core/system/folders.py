@@ -1,0 +1,27 @@
+"""Folders: new names in them, made durable."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from memvid_core.errors import StorageError
+
+__all__ = ["sync_folder"]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new or renamed name in ``folder`` durable, where the system can (POSIX; Windows has no such call).
+
+    Raises:
+        StorageError: The system refused; the name is there, and a power cut may undo it.
+    """
+    if os.name == "posix":
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as exc:
+            raise StorageError(f"cannot make the names in {folder} durable: {exc}") from exc

@@ -1,0 +1,1 @@
+"""QR pictures: symbols, erasure coding, and reading them back from any video."""

@@ -1,0 +1,142 @@
+"""Plain mode: texts as symbols that a phone shows as they are, without this package.
+
+Each symbol holds a text and a tail that says which one of how many it is, ``[3/120 7f3a91c2]``, so that ``scan`` puts
+them in order. There is no redundancy across symbols: what cannot be read is lost. It is for sentences, not memories.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from memvid_core.errors import CodecError
+from memvid_core.video import mp4 as bmff
+from memvid_core.video.file import ByteFile
+from memvid_core.video.qr import symbols
+from memvid_core.video.qr.encoders import Decoder, Encoder, Gray, key_pictures
+
+__all__ = ["PlainTexts", "write_plain"]
+
+_TAIL = re.compile(r"\n\[(\d+)/(\d+)(?: (\d+)/(\d+))? ([0-9a-f]{8})\]\Z")
+_TAIL_BYTES = 48
+_AT_ONCE = 64
+
+
+def write_plain(
+    path: str | os.PathLike[str],
+    texts: Iterable[str],
+    *,
+    video_codec: str = "h264",
+    frame_size: int = 512,
+    hold: int = 30,
+    error_correction: str = "M",
+    pair: str = "zxing",
+) -> int:
+    """A video that shows each text as a symbol for ``hold`` pictures at 30 a second, as large as the picture allows.
+
+    A text too long for one symbol is cut at white space into several.
+
+    Returns:
+        How many symbols it has.
+
+    Raises:
+        CodecError: Settings that cannot work, or a symbol that does not come back from the video.
+        MemoryExistsError: The path is taken.
+    """
+    level = error_correction
+    version = symbols.version_that_fits(frame_size, 3)
+    if level not in tuple(symbols.ERROR_CORRECTION) or hold < 1:
+        raise CodecError(f"error_correction {level!r} is none of L, M, Q, H, or hold {hold} is less than 1 picture")
+    room = symbols.utf8_capacity(version, level) - _TAIL_BYTES if version else 0
+    if room < 64:
+        raise CodecError(f"frame_size {frame_size} is too small for a text at 3 pixels a module; use 512")
+    encoder = Encoder(video_codec, frame_size, 30, {"h264": 40, "h265": 40}.get(video_codec, 35))
+    reader = symbols.get_pair(pair)
+    shown = list(_with_tails([_pieces(text, room) for text in texts]))
+    head = encoder.init_segment()
+    entry = bmff.parse_sample_entry(head)
+    assert entry is not None
+    decoder = Decoder(video_codec, entry)
+    file = ByteFile(path, "x")
+    try:
+        file.write(0, [head])
+        offset, picture = len(head), 0
+        for start in range(0, len(shown), _AT_ONCE):
+            some = shown[start : start + _AT_ONCE]
+            drawn = (_draw(reader.write(text, level), frame_size) for text in some)
+            samples = encoder.encode(drawn, len(some), hold)
+            coded = b"".join(data for data, _ in samples)
+            seen = decoder.decode(image for _, image in key_pictures(video_codec, coded))
+            if [next(iter(reader.read(image)), None) for image in seen] != some:
+                raise CodecError(f"texts do not come back from {video_codec} at frame_size {frame_size}; use more")
+            fragment = bmff.fragment(samples, start // _AT_ONCE + 1, picture, picture)
+            file.write(offset, fragment)
+            offset += sum(map(len, fragment))
+            picture += len(samples)
+    except BaseException:
+        file.close()
+        os.unlink(path)
+        raise
+    file.close()
+    return len(shown)
+
+
+def _draw(modules: Gray, side: int) -> Gray:
+    module = side // (len(modules) + 2 * symbols.QUIET)
+    return symbols.draw(modules, side, module - module % 4 if module > 4 else module)
+
+
+def _pieces(text: str, room: int) -> list[str]:
+    """``text`` in pieces of at most ``room`` bytes of UTF-8, cut after white space where there is any."""
+    pieces = []
+    while len(text.encode()) > room:
+        whole = text.encode()[:room].decode("utf-8", "ignore")
+        cut = max(whole.rfind(space) for space in " \n\t") + 1
+        cut = cut if cut > len(whole) // 2 else len(whole)
+        pieces.append(text[:cut])
+        text = text[cut:]
+    return [*pieces, text]
+
+
+def _with_tails(texts: Sequence[Sequence[str]]) -> Iterable[str]:
+    video = secrets.token_hex(4)
+    for number, pieces in enumerate(texts, 1):
+        for part, piece in enumerate(pieces, 1):
+            middle = f" {part}/{len(pieces)}" if len(pieces) > 1 else ""
+            yield f"{piece}\n[{number}/{len(texts)}{middle} {video}]"
+
+
+class PlainTexts:
+    """Puts plain texts back in order as their symbols come in."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[tuple[str, int], dict[int, str]] = {}
+        self._counts: dict[tuple[str, int], int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def add(self, text: str) -> bool:
+        """Take in what a symbol says; False if it is no plain text of ours."""
+        tail = _TAIL.search(text)
+        if tail is None:
+            return False
+        number, _, part, count, video = tail.groups()
+        key = video, int(number)
+        self._pieces.setdefault(key, {})[int(part or 1)] = text[: tail.start()]
+        self._counts[key] = int(count or 1)
+        return True
+
+    def texts(self) -> list[str]:
+        """The texts whose pieces are all there, in order."""
+        order: dict[str, Any] = {}
+        for video, _ in self._pieces:
+            order.setdefault(video, len(order))
+        return [
+            "".join(self._pieces[key][part] for part in range(1, self._counts[key] + 1))
+            for key in sorted(self._pieces, key=lambda key: (order[key[0]], key[1]))
+            if all(part in self._pieces[key] for part in range(1, self._counts[key] + 1))
+        ]

@@ -11,6 +11,7 @@ from memvid_core.agent.messages import Conversation, Message
 from memvid_core.agent.records import (
     Resource,
     Turn,
+    changed,
     digest,
     is_dated,
     read_resource,
@@ -112,7 +113,7 @@ class Conversations:
             _turn(session, resource.turns + place, message, when, scope)
             for place, (message, when) in enumerate(zip(said[new_from:], times, strict=True))
         ]
-        grown = Resource(**{**dict(resource), "turns": resource.turns + len(turns)})
+        grown = changed(resource, turns=resource.turns + len(turns))
         dated = [message.created_at is not None for message in said[new_from:]]
         drafts = [turn_draft(turn, when, dated=d) for turn, when, d in zip(turns, times, dated, strict=True)]
         return Changes([resource_draft(grown), *drafts], result=Added(grown, turns))

@@ -19,7 +19,7 @@ import msgspec
 
 from memvid_core.agent.folding import fold
 from memvid_core.agent.passages import passage, terms_of
-from memvid_core.agent.records import AGENT, Item, kind_of, read_item, turn_id
+from memvid_core.agent.records import AGENT, kind_of, read_item, turn_id
 from memvid_core.agent.store import Store
 from memvid_core.agent.time_words import Span, spans
 from memvid_core.agent.times import seconds, utc_now
@@ -96,6 +96,8 @@ _ABOUT_ASSISTANT: Final = re.compile(
 class Recalled(msgspec.Struct, kw_only=True):
     """One turn or item of an answer, and where its score comes from.
 
+    ``note`` says what an item said before it was corrected.
+
     ``parts`` has what the search gave (``search``), what neighbors, session and items added, and the factors
     ``speaker``, ``role`` and ``time``, where they are not 1.
     """
@@ -117,7 +119,11 @@ class Recalled(msgspec.Struct, kw_only=True):
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """A turn or item that was found and is not in the answer, and why: ``"budget"`` or ``"repeat"``."""
+    """A turn or item that was found and is not in the answer, and why.
+
+    ``"budget"``: there was no room. ``"repeat"``: the same is shown already. ``"turn"``: an item that a rule read,
+    which says no more than the turn that it leads to.
+    """
 
     id: str
     score: float
@@ -183,6 +189,7 @@ def recall(
     _lend_by_session(found)
     _weigh_speakers(found, question)
     _lift_times(found, named)
+    _lift_corrections(found)
     ranked = sorted(found.values(), key=lambda hit: (-hit.score, hit.id))
     answer = Recall(question=question, ranked=ranked, spans=named)
     _fill(answer, budget, count_tokens, heading)
@@ -207,6 +214,7 @@ def _candidates(
         elif (item := _item(hit.record, score, present, past=past)) is not None:
             found[hit.id] = item
     _lend_to_sources(store, found)
+    _tell_of_older(store, found)
     return found
 
 
@@ -250,15 +258,18 @@ def _item(record: Record, score: float, present: datetime, *, past: bool) -> Rec
         happened_at=item.happened_at,
         score=score,
         sources=item.sources,
-        note=_note(record, item),
+        note=item.supersedes or "",
         parts={"search": score},
     )
 
 
-def _note(record: Record, item: Item) -> str:
-    """Return what an item said before it was corrected."""
-    before = record.metadata[AGENT].get("before", "")
-    return f" (until {item.created_at[:10]}: {before})" if before else ""
+def _tell_of_older(store: Store, found: Mapping[str, Recalled]) -> None:
+    """Note beside a corrected item what was known before; nothing if that was forgotten."""
+    corrected = [hit for hit in found.values() if hit.note]
+    older = store.get(hit.note for hit in corrected)
+    for hit in corrected:
+        record = older.get(hit.note)
+        hit.note = "" if record is None else f"(until {hit.created_at[:10]}: {record.text})"
 
 
 def _lend_to_sources(store: Store, found: dict[str, Recalled]) -> None:
@@ -381,6 +392,14 @@ def _days_of(hit: Recalled) -> Iterable[date]:
             yield date.fromisoformat(text[:10])
 
 
+def _lift_corrections(found: Mapping[str, Recalled]) -> None:
+    """Put an item that was corrected before the turns that it comes from: it tells what is no longer true."""
+    for hit in found.values():
+        if hit.note:
+            best = max((found[name].score for name in hit.sources if name in found), default=0.0)
+            _add(hit, "correction", max(best - hit.score, 0.0) + 1e-6)
+
+
 # --- budget and text ---
 
 
@@ -391,17 +410,14 @@ def _fill(answer: Recall, budget: int, count_tokens: Callable[[str], int], headi
     seen: set[str] = set()
     taken: list[Recalled] = []
     for hit in answer.ranked:
-        if left < SMALLEST or min(len(hit.text), 4 * PASSAGE) > 4 * left:
-            answer.left_out.append(LeftOut(hit.id, hit.score, "budget"))
-            continue
         said = fold(hit.text[: 4 * PASSAGE])
-        if said in seen:
-            answer.left_out.append(LeftOut(hit.id, hit.score, "repeat"))
-            continue
-        hit.shown = _line(hit, terms)
-        cost = count_tokens(f"\n{hit.shown}")
-        if cost > left:
-            answer.left_out.append(LeftOut(hit.id, hit.score, "budget"))
+        why = _why_not(hit, said in seen, left)
+        if not why:
+            hit.shown = _line(hit, terms)
+            cost = count_tokens(f"\n{hit.shown}")
+            why = "budget" if cost > left else ""
+        if why:
+            answer.left_out.append(LeftOut(hit.id, hit.score, why))
             continue
         seen.add(said)
         left -= cost
@@ -412,11 +428,21 @@ def _fill(answer: Recall, budget: int, count_tokens: Callable[[str], int], headi
         answer.tokens = count_tokens(answer.text)
 
 
+def _why_not(hit: Recalled, is_shown: bool, left: int) -> str:
+    """Return why something is not shown, as far as that is known before it is written down."""
+    if hit.kind == "item" and hit.who == "rules" and not hit.note:
+        return "turn"
+    if is_shown:
+        return "repeat"
+    return "budget" if left < SMALLEST or min(len(hit.text), 4 * PASSAGE) > 4 * left else ""
+
+
 def _line(hit: Recalled, terms: list[str]) -> str:
     shown = defused(passage(hit.text, terms, 4 * PASSAGE))
     day = hit.created_at[:10]
     if hit.kind == "item":
-        return f"[ref:{hit.id}] {day}: {shown}{defused(hit.note)}"
+        note = f" {defused(hit.note)}" if hit.note else ""
+        return f"[ref:{hit.id}] {day}: {shown}{note}"
     return f"[ref:{hit.id}] {day} {defused_name(hit.who)}: {shown}"
 
 

@@ -20,7 +20,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -32,8 +32,10 @@ __all__ = [
     "Category",
     "Draft",
     "Item",
+    "Readable",
     "Resource",
     "Turn",
+    "changed",
     "digest",
     "head_of",
     "is_dated",
@@ -62,6 +64,9 @@ _MONTHS: Final = [
 ]
 
 
+T = TypeVar("T", bound="Readable")
+
+
 class Draft(NamedTuple):
     """A record to be written."""
 
@@ -70,7 +75,7 @@ class Draft(NamedTuple):
     metadata: dict[str, Any]
 
 
-class _Readable(msgspec.Struct, kw_only=True, frozen=True):
+class Readable(msgspec.Struct, kw_only=True, frozen=True):
     """A struct that also reads as a dictionary."""
 
     def __getitem__(self, name: str) -> Any:
@@ -93,7 +98,7 @@ class _Readable(msgspec.Struct, kw_only=True, frozen=True):
         return getattr(self, name) if name in self.__struct_fields__ else default
 
 
-class Turn(_Readable, frozen=True, kw_only=True):
+class Turn(Readable, frozen=True, kw_only=True):
     """One thing that was said in a conversation."""
 
     id: str
@@ -107,7 +112,7 @@ class Turn(_Readable, frozen=True, kw_only=True):
     scope: dict[str, Any] = {}
 
 
-class Resource(_Readable, frozen=True, kw_only=True):
+class Resource(Readable, frozen=True, kw_only=True):
     """A conversation or a file that was memorized.
 
     ``turns`` counts its turns, forgotten ones included; ``extracted`` of them were read for items. ``forgotten`` has a
@@ -125,7 +130,7 @@ class Resource(_Readable, frozen=True, kw_only=True):
     scope: dict[str, Any] = {}
 
 
-class Item(_Readable, frozen=True, kw_only=True):
+class Item(Readable, frozen=True, kw_only=True):
     """One thing that is known.
 
     Args:
@@ -144,6 +149,8 @@ class Item(_Readable, frozen=True, kw_only=True):
         supersedes: The id of the version before it.
         expires_at: When it stops to be true.
         same_as: The id of an item that says nearly the same.
+        slot: What of whom it says, if that can only be true once.
+        key: A digest of its folded text, by which repeats are found.
     """
 
     id: str
@@ -161,10 +168,12 @@ class Item(_Readable, frozen=True, kw_only=True):
     supersedes: str | None = None
     expires_at: str | None = None
     same_as: str | None = None
+    slot: str | None = None
+    key: str = ""
     scope: dict[str, Any] = {}
 
 
-class Category(_Readable, frozen=True, kw_only=True):
+class Category(Readable, frozen=True, kw_only=True):
     """A subject, with a summary of its items. A summary that is ``stale`` is empty until it is written anew."""
 
     id: str
@@ -174,6 +183,11 @@ class Category(_Readable, frozen=True, kw_only=True):
     stale: bool = False
     created_at: str = ""
     scope: dict[str, Any] = {}
+
+
+def changed(struct: T, **fields: Any) -> T:
+    """Return a copy of a struct with some fields changed."""
+    return msgspec.structs.replace(struct, **fields)
 
 
 def digest(*parts: Any) -> str:
@@ -255,7 +269,7 @@ def read_turn(record: Record) -> Turn:
     )
 
 
-def _rest(struct: _Readable, *left_out: str) -> dict[str, Any]:
+def _rest(struct: Readable, *left_out: str) -> dict[str, Any]:
     """Return the fields of a struct that go under ``agent``: those that are set."""
     named = {name: getattr(struct, name) for name in struct.__struct_fields__ if name not in left_out}
     return {name: value for name, value in named.items() if value not in (None, [], "", {})}

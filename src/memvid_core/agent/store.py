@@ -46,8 +46,14 @@ class Store:
         hits = self.memory.search(query, k, where)
         found = [hit for hit in hits if kind_of(hit.record) in kinds]
         if len(hits) == k and len(found) < k * 3 // 4:
-            found = self.memory.search(query, k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})
+            found = self.of_kinds(question, where, k, kinds)
         return found
+
+    def of_kinds(self, question: str, where: Mapping[str, Any], k: int, kinds: Sequence[str]) -> list[Hit]:
+        """Return the best ``k`` records of kinds that are few among the others: the filter names them."""
+        if not question.strip():
+            return []
+        return self.memory.search(plain_query(question), k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})
 
     def near(self, text: str, where: Mapping[str, Any], k: int) -> list[Hit]:
         """Return the items whose vectors are nearest to a text; none without an embedder."""

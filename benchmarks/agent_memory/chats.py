@@ -121,22 +121,25 @@ def _numbers(value: Any) -> Iterator[int]:
 
 def own(language: str) -> list[Chat]:
     """Our own set: two people, an assistant, 12 sessions and 60 questions; ``language`` is ``en`` or ``ko``."""
-    entry = json.loads((OWN / f"{language}.json").read_text("utf-8"))
     place: dict[str, int] = {}
-    sessions = []
-    for number, session in enumerate(entry["sessions"], 1):
-        time = datetime.fromisoformat(session["date"]).replace(tzinfo=UTC)
-        messages = []
-        for turn, (who, text) in enumerate(session["turns"], 1):
-            place[f"{number}:{turn}"] = len(place)
+    sessions: list[list[Message]] = []
+    questions: list[Question] = []
+    time = datetime.min.replace(tzinfo=UTC)
+    for line in (OWN / f"{language}.txt").read_text("utf-8").splitlines():
+        if line.startswith("# "):
+            time = datetime.fromisoformat(line.split()[-1]).replace(tzinfo=UTC)
+            sessions += [[]] if " questions " not in line else []
+        elif " | " in line:
+            kind, question, evidence, answer = (part.strip() for part in line.split("|"))
+            named = [place[name.strip()] for name in evidence.split(",") if name.strip()]
+            questions.append(Question(question, named, kind, answer, time))
+        else:
+            number, _, said = line.partition(" ")
+            who, _, text = said.partition(": ")
+            place[f"{len(sessions)}:{number}"] = len(place)
             assistant = who == "assistant"
-            messages.append(Message("assistant" if assistant else "user", text, None if assistant else who, time))
-        sessions.append(messages)
-    now = datetime.fromisoformat(entry["now"]).replace(tzinfo=UTC)
-    questions = [
-        Question(asked["question"], [place[name] for name in asked["evidence"]], asked["kind"], asked["answer"], now)
-        for asked in entry["questions"]
-    ]
+            role, name = ("assistant", None) if assistant else ("user", who)
+            sessions[-1].append(Message(role, text, name, time))
     return [Chat(f"own {language}", sessions, questions)]
 
 
@@ -148,6 +151,6 @@ def chat_sets(data: Path) -> dict[str, list[Chat]]:
     if (data / "beam").is_dir():
         sets["BEAM 100K 1-10"] = beam(data)
     for language, name in (("en", "own, English"), ("ko", "own, Korean")):
-        if (OWN / f"{language}.json").exists():
+        if (OWN / f"{language}.txt").exists():
             sets[name] = own(language)
     return sets

@@ -14,7 +14,7 @@ from memvid_core.agent.recall import recall
 from memvid_core.agent.store import Store
 from memvid_core.agent.tokens import estimate_tokens
 
-__all__ = ["ENGINES", "Answer", "Engine"]
+__all__ = ["ENGINES", "Answer", "Engine", "Ours"]
 
 DEPTH = 50
 CAP = 120

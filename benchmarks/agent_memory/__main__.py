@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--constants", action="store_true")
     arguments = parser.parse_args()
-    print(describe("memvid-core", "numpy", "bm25s", "langgraph"))
+    print(describe("memvid-core", "numpy", "langgraph"))
     sets = chat_sets(arguments.data)
     if arguments.constants:
         constants(sets)

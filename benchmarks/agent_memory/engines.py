@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.agent_memory.chats import Chat, Question
 from memvid_core import Memory, plain_query
@@ -30,7 +35,9 @@ class Answer(NamedTuple):
 
 
 class Engine(Protocol):
-    """A memory with one chat in it."""
+    """A memory with one chat in it. ``passes`` is how often it is searched for so many budgets."""
+
+    def passes(self, budgets: Sequence[int]) -> int: ...
 
     def ask(self, question: Question, budgets: Sequence[int]) -> Answer:
         """Rank and show."""
@@ -57,6 +64,9 @@ class Ours:
             self.now = max(self.now, now)
         self.memory.prepare()
 
+    def passes(self, budgets: Sequence[int]) -> int:
+        return len(budgets)
+
     def ask(self, question: Question, budgets: Sequence[int]) -> Answer:
         now = question.now or self.now
         answers = {budget: recall(self.store, question.text, self.where, budget=budget, now=now) for budget in budgets}
@@ -76,6 +86,9 @@ class _Listed:
 
     def rank(self, question: str) -> list[int]:
         raise NotImplementedError
+
+    def passes(self, budgets: Sequence[int]) -> int:
+        return 1
 
     def ask(self, question: Question, budgets: Sequence[int]) -> Answer:
         ranked = self.rank(question.text)
@@ -108,21 +121,29 @@ class Plain(_Listed):
 
 
 class Bm25(_Listed):
-    """BM25 over words, by bm25s."""
+    """BM25 over words (k1 = 1.2, b = 0.75)."""
 
     def __init__(self, chat: Chat) -> None:
-        import bm25s
-
         super().__init__(chat)
-        self.tokenize: Callable[..., Any] = bm25s.tokenize
-        self.index = bm25s.BM25()
-        texts = [message.text for message in self.messages]
-        self.index.index(bm25s.tokenize(texts, show_progress=False), show_progress=False)
+        counts = [Counter(_words(message.text)) for message in self.messages]
+        lengths = np.array([sum(count.values()) for count in counts], float)
+        norm = 1.2 * (0.25 + 0.75 * lengths / max(lengths.mean(), 1))
+        self.weights: dict[str, NDArray[np.float64]] = {}
+        for word in set().union(*counts):
+            often = np.array([count[word] for count in counts], float)
+            having = np.count_nonzero(often)
+            idf = np.log(1 + (len(counts) - having + 0.5) / (having + 0.5))
+            self.weights[word] = idf * often * 2.2 / (often + norm)
 
     def rank(self, question: str) -> list[int]:
-        asked = self.tokenize(question, show_progress=False)
-        found, _ = self.index.retrieve(asked, k=min(DEPTH, len(self.messages)), show_progress=False)
-        return [int(place) for place in found[0]]
+        found = [self.weights[word] for word in _words(question) if word in self.weights]
+        scores = sum(found, np.zeros(len(self.messages)))
+        order = np.argsort(-scores, kind="stable")[:DEPTH]
+        return [int(place) for place in order if scores[place] > 0]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.casefold())
 
 
 class LangGraph(_Listed):

@@ -58,7 +58,7 @@ def measure(chats: Sequence[Chat], make: Callable[[Chat], Engine], budgets: Sequ
             if question.evidence:
                 begun = time.perf_counter()
                 answer = engine.ask(question, budgets)
-                times.append((time.perf_counter() - begun) * 1e3 / (len(budgets) if hasattr(engine, "store") else 1))
+                times.append((time.perf_counter() - begun) * 1e3 / engine.passes(budgets))
                 rows.append((question.category, _figures(chat, question, answer, budgets)))
     times.sort()
     return Table(rows, times[len(times) // 2] if times else 0.0, filling)

@@ -53,8 +53,10 @@ def constants(sets: dict[str, list[Chat]]) -> None:
     print("\n## Constants of recall: R@10, and evidence within 1,000 tokens, of all questions\n")
     print(f"| constant | {' | '.join(sets)} |\n|" + "---|" * (len(sets) + 1))
 
+    filled = {chat.name: Ours(chat) for chats in sets.values() for chat in chats}
+
     def row(label: str) -> None:
-        means = [measure(chats, Ours, (1_000,)).mean() for chats in sets.values()]
+        means = [measure(chats, lambda chat: filled[chat.name], (1_000,)).mean() for chats in sets.values()]
         print(f"| {label} | {' | '.join(f'{mean[1]:.1f}, {mean[8]:.1f}' for mean in means)} |", flush=True)
 
     row("as it is")

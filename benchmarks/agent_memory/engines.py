@@ -15,6 +15,7 @@ from benchmarks.agent_memory.chats import Chat, Question
 from memvid_core import Memory, plain_query
 from memvid_core.agent.conversations import Conversations
 from memvid_core.agent.messages import Conversation
+from memvid_core.agent.passages import passage, terms_of
 from memvid_core.agent.recall import recall
 from memvid_core.agent.store import Store
 from memvid_core.agent.tokens import estimate_tokens
@@ -93,7 +94,11 @@ class _Listed:
     def ask(self, question: Question, budgets: Sequence[int]) -> Answer:
         ranked = self.rank(question.text)
         shown = {budget: list(self._shown(ranked, budget)) for budget in budgets}
-        text = {budget: "\n".join(self.messages[place].text for place in places) for budget, places in shown.items()}
+        terms = terms_of(question.text)
+        text = {
+            budget: "\n".join(passage(self.messages[place].text, terms, 4 * CAP) for place in places)
+            for budget, places in shown.items()
+        }
         return Answer(ranked, shown, text)
 
     def _shown(self, ranked: Sequence[int], budget: int) -> Any:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from memvid_core.agent.folding import fold
+from memvid_core.agent.passages import terms_of
 from memvid_core.agent.records import AGENT, Draft, Item, changed, digest, item_draft, read_item
 from memvid_core.agent.rules import Fact
 from memvid_core.agent.scopes import nearest
@@ -187,9 +188,9 @@ class Items:
                 return others[-1]
         if fact.replaces is None:
             return None
-        words = set(fold(fact.replaces).split())
+        words = set(terms_of(fact.replaces))
         for each in reversed(self._current(where, plan)):
-            if each.id == fact.replaces or (words and words <= set(re.findall(r"\w+", fold(each.summary)))):
+            if each.id == fact.replaces or (words and words <= set(terms_of(each.summary))):
                 return each if each.id != item.id else None
         return None
 

@@ -34,7 +34,7 @@ __all__ = ["LeftOut", "Recall", "Recalled", "recall"]
 # assistant). The figures are R@10 of all questions, LoCoMo then BEAM, in percent, without and with it, the others being
 # as they are here. `python -m benchmarks.agent_memory --constants` prints them.
 
-CANDIDATES: Final = 300
+CANDIDATES: Final = 250
 """How many turns and items to start from."""
 
 SHARPNESS: Final = 1.1
@@ -73,7 +73,7 @@ TIME: Final = 1.25
 ITEM: Final = 0.5
 """The share of its score that an item lends to the turns it comes from."""
 
-FETCHED: Final = 120
+FETCHED: Final = 60
 """How many turns that no search found are read at most: those to which the most was lent."""
 
 PASSAGE: Final = 80
@@ -88,12 +88,13 @@ _ABOUT_ASSISTANT: Final = re.compile(
     r"promised|offered)\b|\byour (?:advice|recommendations?|suggestions?|answers?|explanations?|tips?|list)\b|"
     r"\bassistant\b|\b(?:ai|chatbot) (?:said|suggested|recommended)|"
     r"(?:네가|니가|너가|당신이|어시스턴트|챗봇).{0,30}(?:말|추천|제안|알려|조언|설명|했)|"
-    r"(?:추천|제안|조언|알려|설명)(?:해 ?)?(?:줬|주었|했던|하신|해주신|준 )",
+    r"(?:추천|제안|조언|알려|설명|말)(?:해 ?|하신 ?|한 | ?)(?:줬|주었|준|했|하신|$)|"
+    r"(?:추천|제안|조언|설명|말)(?:했|한 )|(?:라|다)고 했",
     re.IGNORECASE,
 )
 
 
-class Recalled(msgspec.Struct, kw_only=True):
+class Recalled(msgspec.Struct, kw_only=True, gc=False):
     """One turn or item of an answer, and where its score comes from.
 
     ``note`` says what an item said before it was corrected.
@@ -114,6 +115,7 @@ class Recalled(msgspec.Struct, kw_only=True):
     score: float = 0.0
     sources: list[str] = []
     note: str = ""
+    same_as: str | None = None
     parts: dict[str, float] = {}
     shown: str = ""
 
@@ -259,6 +261,7 @@ def _item(record: Record, score: float, present: datetime, *, past: bool) -> Rec
         score=score,
         sources=item.sources,
         note=item.supersedes or "",
+        same_as=item.same_as,
         parts={"search": score},
     )
 
@@ -410,8 +413,7 @@ def _fill(answer: Recall, budget: int, count_tokens: Callable[[str], int], headi
     seen: set[str] = set()
     taken: list[Recalled] = []
     for hit in answer.ranked:
-        said = fold(hit.text[: 4 * PASSAGE])
-        why = _why_not(hit, said in seen, left)
+        why = _why_not(hit, seen, left)
         if not why:
             hit.shown = _line(hit, terms)
             cost = count_tokens(f"\n{hit.shown}")
@@ -419,7 +421,7 @@ def _fill(answer: Recall, budget: int, count_tokens: Callable[[str], int], headi
         if why:
             answer.left_out.append(LeftOut(hit.id, hit.score, why))
             continue
-        seen.add(said)
+        seen.update(_names_of(hit))
         left -= cost
         taken.append(hit)
     if taken:
@@ -428,13 +430,18 @@ def _fill(answer: Recall, budget: int, count_tokens: Callable[[str], int], headi
         answer.tokens = count_tokens(answer.text)
 
 
-def _why_not(hit: Recalled, is_shown: bool, left: int) -> str:
+def _why_not(hit: Recalled, seen: set[str], left: int) -> str:
     """Return why something is not shown, as far as that is known before it is written down."""
+    if left < SMALLEST or min(len(hit.text), 4 * PASSAGE) > 4 * left:
+        return "budget"
     if hit.kind == "item" and hit.who == "rules" and not hit.note:
         return "turn"
-    if is_shown:
-        return "repeat"
-    return "budget" if left < SMALLEST or min(len(hit.text), 4 * PASSAGE) > 4 * left else ""
+    return "" if seen.isdisjoint(_names_of(hit)) else "repeat"
+
+
+def _names_of(hit: Recalled) -> tuple[str, str]:
+    """Return what a turn or item has in common with others that say the same: its text, or the item it is linked to."""
+    return fold(hit.text[: 4 * PASSAGE]), hit.same_as or hit.id
 
 
 def _line(hit: Recalled, terms: list[str]) -> str:

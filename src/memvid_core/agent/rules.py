@@ -125,7 +125,11 @@ _CORRECTED: Final = re.compile(
     r"더 ?이상 (?P<korean>.{1,30}?)(?:안|않|못|아니)|이제 (?P<now>.{1,30}?)(?:지|은|는|이|가)? ?(?:안|않|아니)",
     re.IGNORECASE,
 )
-_SENTENCE: Final = re.compile(r"(?<=[.!?。])\s+|\n+")
+_SHORT: Final = (
+    r"(?<!\b[A-Z]\.)(?<!\b(?:Mr|Ms|Dr|St|No|vs)\.)(?<!\b(?:Mrs|Sen|Jan|Feb|Aug|Oct|Nov|Dec)\.)"
+    r"(?<!\bProf\.)(?<!\b\w\.\w\.)"
+)
+_SENTENCE: Final = re.compile(rf"{_SHORT}(?<=[.!?。])\s+|\n+")
 _LONGEST: Final = 300
 _READ: Final = 4_000
 _ENGLISH_RULES: Final = [(re.compile(rule.pattern, re.IGNORECASE), rule) for rule in _ENGLISH]

@@ -93,6 +93,16 @@ def test_numbers_tell_items_apart_and_forms_do_not(service):
     assert len(service.list_memory_items(ME)) == 3
 
 
+def test_what_says_nearly_the_same_is_linked_and_shown_once(service):
+    texts = ("the office of the harbor master opens at nine", "the office of the harbor master opens at nine sharp")
+    first, second = (service.create_memory_item(memory_content=text, user=ME) for text in texts)
+    assert second.same_as == first.id
+    answer = service.recall("When does the office of the harbor master open?", **ME)
+    assert len(answer.hits) == 1
+    assert [left.why for left in answer.left_out] == ["repeat"]
+    assert len(service.list_memory_items(ME)) == 2
+
+
 CORRECTIONS = [
     ("I live in Berlin.", "I moved to Lisbon.", "Where do I live?"),
     ("I work at Siemens.", "I work for Bosch now.", "Where do I work?"),
@@ -100,9 +110,19 @@ CORRECTIONS = [
     ("My phone number is 555-0100.", "My phone number is 555-0199.", "What is my phone number?"),
     ("My deadline is Monday.", "My deadline has changed to Friday.", "When is my deadline?"),
     ("I like jazz.", "I don't like jazz any more, now I like folk music.", "Do I like jazz?"),
+    ("My boss is Mr. Kim.", "My boss is Ms. Lee since Monday.", "Who is my boss?"),
+    ("My budget is 500 euros.", "My budget is 800 euros.", "How large is my budget?"),
+    ("My dentist is Dr. Silva.", "My dentist is Dr. Costa.", "Who is my dentist?"),
+    ("My seat is 12A.", "My seat is 21C.", "Which seat do I have?"),
+    ("I work at the harbor on Sundays.", "I no longer work at the harbor, I paint.", "What do I do at the harbor?"),
     ("나는 부산에서 살아.", "나 서울로 이사했어.", "나는 어디에서 살지?"),
     ("제일 좋아하는 음식은 김밥이야.", "제일 좋아하는 음식은 냉면이야.", "제일 좋아하는 음식이 뭐지?"),
     ("내 생일은 3월 2일이야.", "내 생일은 3월 12일이야, 잘못 말했어.", "내 생일이 언제지?"),
+    ("저는 병원에서 일하고 있어요.", "저는 학교에서 일하고 있어요.", "저는 어디에서 일하죠?"),
+    ("우리 예산은 백만 원이야.", "우리 예산은 이백만 원이야.", "우리 예산이 얼마지?"),
+    ("내 좌석은 3번이야.", "내 좌석은 8번이야.", "내 좌석이 몇 번이지?"),
+    ("제 목표는 마라톤 완주예요.", "제 목표는 철인 삼종 완주예요.", "제 목표가 뭐죠?"),
+    ("나는 재즈를 좋아해.", "나는 더 이상 재즈를 좋아하지 않아.", "내가 재즈를 좋아하나?"),
     ("우리 팀은 디자인 팀이야.", "우리 팀은 마케팅 팀이야.", "우리 팀이 뭐지?"),
 ]
 
@@ -121,7 +141,7 @@ def test_a_newer_fact_takes_the_place_of_the_older(service, old, new, question):
     assert new not in past.text
 
 
-@pytest.mark.parametrize("place", range(10))
+@pytest.mark.parametrize("place", range(20))
 def test_an_update_keeps_the_id_and_the_past(place):
     old, new, question = CORRECTIONS[place]
     times = iter(datetime(2026, month, 1, tzinfo=UTC) for month in range(1, 13))
@@ -383,3 +403,24 @@ def test_a_scope_of_ones_own():
         assert service.recall("Berlin", user_id=7).hits
         assert not service.recall("Berlin", user_id=8).hits
         assert not service.recall("Berlin", user_id=7, tenant="u").hits
+
+
+def test_no_model_and_no_network(monkeypatch, service):
+    import socket
+
+    def forbidden(*args, **kwargs):
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket, "socket", forbidden)
+    monkeypatch.setattr(socket, "create_connection", forbidden)
+    service.add(TALK, **ME)
+    assert service.recall("Berlin", **ME).hits
+    assert service.retrieve("Berlin", ME).model_calls == 0
+
+
+def test_another_reader_sees_whole_conversations(tmp_path):
+    with Memory.create(tmp_path / "m.mp4") as writing, Memory.open(tmp_path / "m.mp4") as reading:
+        writer, reader = SyncMemoryService(writing), SyncMemoryService(reading)
+        for number in range(5):
+            writer.add(TALK, **ME, session_id=str(number))
+            assert len(reader.recall("Berlin hiking Alps", **ME).ranked) == 3 * (number + 1)

@@ -43,11 +43,13 @@ class RetrieveConfig(msgspec.Struct, kw_only=True, frozen=True):
         method: ``"rag"`` without a model, ``"llm"`` with one or two calls.
         k: How many items, categories and resources at most.
         budget: How many tokens a recall may have.
+        salience: Whether items count more that were said often and lately.
     """
 
     method: Literal["rag", "llm"] = "rag"
     k: int = 10
     budget: int = 1_000
+    salience: bool = False
 
 
 class UserConfig(msgspec.Struct, kw_only=True, frozen=True):

@@ -174,17 +174,17 @@ def _begin_alike(there: Sequence[str], marks: Sequence[str]) -> bool:
     return all(old == new for old, new in zip(there, marks, strict=False))
 
 
-def _first_new(there: Sequence[str], marks: Sequence[str]) -> int:
+def _first_new(there: list[str], marks: Sequence[str]) -> int:
     """Return how many of the messages a session already holds.
 
     A call gives the whole conversation, a part of it, its last messages and new ones, or only new ones.
     """
-    count = len(marks)
-    if there and _begin_alike(there, marks):
+    given, count = list(marks), len(marks)
+    if there and _begin_alike(there, given):
         return min(len(there), count)
-    if any(_begin_alike(there[start:], marks) for start in range(len(there) - count + 1)):
+    if any(there[start : start + count] == given for start in range(len(there) - count + 1)):
         return count
-    return next((n for n in range(min(len(there), count), 0, -1) if _begin_alike(there[-n:], marks)), 0)
+    return next((n for n in range(min(len(there), count), 0, -1) if there[-n:] == given[:n]), 0)
 
 
 def _times(said: Sequence[Message], now: datetime) -> list[datetime]:

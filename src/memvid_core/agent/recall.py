@@ -73,6 +73,9 @@ TIME: Final = 1.25
 ITEM: Final = 0.5
 """The share of its score that an item lends to the turns it comes from."""
 
+HALF_LIFE: Final = 30.0
+"""The days after which an item counts half, where salience is asked for."""
+
 FETCHED: Final = 60
 """How many turns that no search found are read at most: those to which the most was lent."""
 
@@ -116,6 +119,7 @@ class Recalled(msgspec.Struct, kw_only=True, gc=False):
     sources: list[str] = []
     note: str = ""
     same_as: str | None = None
+    count: int = 1
     parts: dict[str, float] = {}
     shown: str = ""
 
@@ -164,6 +168,7 @@ def recall(
     as_of: datetime | None = None,
     count_tokens: Callable[[str], int] = estimate_tokens,
     heading: str = HEADING,
+    salience: bool = False,
 ) -> Recall:
     """Recall what answers a question.
 
@@ -176,6 +181,7 @@ def recall(
         as_of: Answer with what was known then.
         count_tokens: Counts the tokens of a text.
         heading: What the text begins with.
+        salience: Whether items count more that were said often and lately. It is off: no measurement speaks for it.
 
     Raises:
         InvalidInputError: The question is empty, or the budget is no whole number of 0 or more.
@@ -187,6 +193,8 @@ def recall(
     present = now or utc_now()
     named = spans(question, present)
     found = _candidates(store, question, where, as_of or present, past=as_of is not None)
+    if salience:
+        _weigh_items(found, present)
     _lend_to_neighbors(store, found, as_of)
     _lend_by_session(found)
     _weigh_speakers(found, question)
@@ -262,8 +270,17 @@ def _item(record: Record, score: float, present: datetime, *, past: bool) -> Rec
         sources=item.sources,
         note=item.supersedes or "",
         same_as=item.same_as,
+        count=item.count,
         parts={"search": score},
     )
+
+
+def _weigh_items(found: Mapping[str, Recalled], present: datetime) -> None:
+    """Weigh items by how often they were said, and halve them for every thirty days since."""
+    for hit in found.values():
+        if hit.kind == "item":
+            days = max(present.timestamp() - seconds(hit.created_at), 0.0) / 86_400
+            _multiply(hit, "salience", math.log(hit.count + 1) / math.log(2) * 2 ** (-days / HALF_LIFE))
 
 
 def _tell_of_older(store: Store, found: Mapping[str, Recalled]) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from memvid_core.agent.records import AGENT, Draft, kind_of
 from memvid_core.embedding import FittableEmbedder
+from memvid_core.errors import DamagedFrameError
 from memvid_core.index.words.analyzer import plain_query
 from memvid_core.memory import Memory
 from memvid_core.model import Hit, Record
@@ -62,9 +63,13 @@ class Store:
         return self.memory.search(text, k, {**where, f"{AGENT}.kind": {"$eq": "item"}}, mode="dense")
 
     def get(self, ids: Iterable[str]) -> dict[str, Record]:
-        """Return the records that are there, by id."""
+        """Return the records that are there, by id; without those in damaged frames."""
         wanted = list(dict.fromkeys(ids))
-        return {record.id: record for record in self.memory.get(wanted)} if wanted else {}
+        try:
+            found = self.memory.get(wanted) if wanted else []
+        except DamagedFrameError:
+            found = self.memory.select({"$id": {"$in": wanted}})
+        return {record.id: record for record in found}
 
     def select(self, kind: str, where: Mapping[str, Any], **options: Any) -> list[Record]:
         """Return the records of one kind within a scope, in the order they were added."""

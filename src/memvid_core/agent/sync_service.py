@@ -165,7 +165,8 @@ class SyncMemoryService:
         where = self.scopes.where(scope)
         past = None if as_of is None else parse_time(as_of, name="as_of")
         tokens = self.retrieving.budget if budget is None else budget
-        return recall(self._store, question, where, budget=tokens, now=now or self._clock(), as_of=past)
+        options: dict[str, Any] = {"budget": tokens, "as_of": past, "salience": self.retrieving.salience}
+        return recall(self._store, question, where, now=now or self._clock(), **options)
 
     def search(self, question: str, *, k: int | None = None, budget: int | None = None, **scope: Any) -> list[Recalled]:
         """Return turns and items that answer a question: the best ``k``, or those that fit into a budget.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -161,6 +162,36 @@ def test_an_update_keeps_the_id_and_the_past(place):
 def test_an_item_that_expired_is_not_recalled(service):
     service.create_memory_item(memory_content="The parking code is 99", user=ME, expires_at="2026-01-01")
     assert service.recall("parking code", **ME, now=datetime(2026, 5, 8, tzinfo=UTC)).ranked == []
+
+
+def test_salience_prefers_what_was_said_often(service):
+    for times, text in ((1, "The tram to the harbor is green"), (9, "The tram to the castle is red")):
+        for _ in range(times):
+            service.create_memory_item(memory_content=text, user=ME)
+    asking = SyncMemoryService(service.memory, retrieve_config={"salience": True})
+    ranked = asking.recall("Where does the tram go?", **ME).ranked
+    assert "castle" in ranked[0].text
+    assert ranked[0].parts["salience"] > ranked[1].parts["salience"]
+    assert all("salience" not in hit.parts for hit in service.recall("Where does the tram go?", **ME).ranked)
+
+
+def test_a_damaged_frame_costs_what_lies_in_it(tmp_path):
+    path = tmp_path / "m.mp4"
+    with Memory.create(path) as memory:
+        service = SyncMemoryService(memory)
+        for number in range(4):
+            said = [{"role": "user", "content": f"The tram number {number} is green, says {word}."} for word in "abc"]
+            service.add(said, **ME, session_id=str(number))
+        service.recall("tram", **ME)
+        frames = [commit.bytes for commit in memory.history()]
+    data = bytearray(path.read_bytes())
+    middle = len(data) - sum(frames[-2:]) + frames[-2] // 2
+    data[middle : middle + 40] = bytes(40)
+    path.write_bytes(data)
+    with warnings.catch_warnings(), Memory.open(path) as memory:
+        warnings.simplefilter("ignore")
+        found = SyncMemoryService(memory).recall("tram", **ME, budget=2_000).hits
+        assert 9 <= len(found) <= 12
 
 
 # --- forgetting ---

@@ -24,6 +24,7 @@ from memvid_core.agent import recall as ranking
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 CURVE = (125, 250, 500, 1_000, 2_000, 4_000)
 CONSTANTS = ("SHARPNESS", "NEXT", "NEXT_NEAR", "ANSWER_NEAR", "SECOND_NEAR", "SESSION", "SPEAKER", "ASSISTANT", "TIME")
+COLORS = dict(zip(ENGINES, ("#2b6cb0", "#a0aec0", "#dd6b20", "#38a169"), strict=True))
 FACTORS = ("SHARPNESS", "SPEAKER", "ASSISTANT", "TIME")
 
 
@@ -81,7 +82,7 @@ def curve(sets: dict[str, list[Chat]], path: Path) -> None:
     for axis, (name, chats) in zip(axes[0], sets.items(), strict=True):
         for engine, make in ENGINES.items():
             mean = measure(chats, make, CURVE).mean()[8 : 8 + len(CURVE)]
-            axis.plot(CURVE, mean, marker="o", label=engine, color="#2b6cb0" if engine == "recall" else None)
+            axis.plot(CURVE, mean, marker="o", label=engine, color=COLORS[engine])
         axis.set(title=name, xlabel="tokens", xscale="log", ylim=(0, 100))
         axis.set_xticks(CURVE, [f"{tokens:,}" for tokens in CURVE], rotation=45)
         axis.minorticks_off()

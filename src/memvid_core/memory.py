@@ -15,9 +15,7 @@ from numpy.typing import ArrayLike
 
 from memvid_core.aio import AsyncMemory
 from memvid_core.embedding import Embedder, check_vector
-from memvid_core.engine import compacting as folding
-from memvid_core.engine import inspection as maintenance
-from memvid_core.engine import opening
+from memvid_core.engine import compacting, inspection, opening
 from memvid_core.engine.auto_compact import AutoCompact, check_share
 from memvid_core.engine.index_place import INDEX_ERRORS
 from memvid_core.engine.opening import IN_RAM
@@ -252,7 +250,7 @@ class Memory(AsyncMemory):
         """Have the index made anew, and return the snapshot to answer from then."""
         healed = self._indexed.heal(snapshot, exc)
         if self._opened.pinned is not None:
-            healed = maintenance.past_snapshot(self._indexed, self._opened.pinned.commit)
+            healed = inspection.past_snapshot(self._indexed, self._opened.pinned.commit)
             self._opened = replace(self._opened, pinned=healed)
         return healed
 
@@ -686,16 +684,16 @@ class Memory(AsyncMemory):
 
     def info(self) -> MemoryInfo:
         """What the memory is and how large."""
-        return self._answer(lambda snapshot: maintenance.info(self._indexed, snapshot, self.path))
+        return self._answer(lambda snapshot: inspection.info(self._indexed, snapshot, self.path))
 
     def history(self) -> list[Commit]:
         """Every commit, oldest first."""
-        return self._answer(lambda snapshot: maintenance.history(self._indexed, snapshot))
+        return self._answer(lambda snapshot: inspection.history(self._indexed, snapshot))
 
     def verify(self) -> VerifyReport:
         """Read every frame of the file and check every checksum; what is wrong is named in the report."""
         self._check_open()
-        return maintenance.verify(self._indexed)
+        return inspection.verify(self._indexed)
 
     def save(self, path: str | os.PathLike[str], *, drop_damaged: bool = False) -> None:
         """Write the live records, with their vectors, into a memory of their own; what is at ``path`` is replaced.
@@ -711,7 +709,7 @@ class Memory(AsyncMemory):
             StorageError: The system refused. What was at ``path`` stays.
         """
         with storage_errors():
-            maintenance.save(self._indexed, self._snapshot(), path, drop_damaged=drop_damaged)
+            inspection.save(self._indexed, self._snapshot(), path, drop_damaged=drop_damaged)
 
     def compact(self, *, keep_history: bool = False, drop_damaged: bool = False) -> int:
         """Write the file anew without deleted records and swap it in; returns how many bytes that saved.
@@ -727,7 +725,7 @@ class Memory(AsyncMemory):
         """
         self._check_writable()
         with storage_errors():
-            return folding.compact(self._indexed, keep_history=keep_history, drop_damaged=drop_damaged)
+            return compacting.compact(self._indexed, keep_history=keep_history, drop_damaged=drop_damaged)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a memory cannot be copied or pickled: Memory.open({self.path!r}) opens its file once more")

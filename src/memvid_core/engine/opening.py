@@ -13,14 +13,15 @@ from typing import Any, get_args
 
 import numpy as np
 
+import memvid_core.video.qr  # noqa: F401 - registers its codec
 from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, HashingEmbedder, as_embedder, choose_embedder
-from memvid_core.engine import inspection as maintenance
+from memvid_core.engine import inspection
+from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_timeout, check_unicode
 from memvid_core.engine.writing import VectorType
 from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError
-from memvid_core.index.folder import IndexFolder
 from memvid_core.journal import Journal
 from memvid_core.system.atomic_files import appearing
 from memvid_core.video import get_codec
@@ -139,7 +140,7 @@ def open_existing(
         try:
             if chosen is None and embedder is None and journal.header.embedder == GIVEN:
                 _adopt_builtin(indexed)
-            pinned = None if as_of is None else maintenance.past_snapshot(indexed, as_of)
+            pinned = None if as_of is None else inspection.past_snapshot(indexed, as_of)
         except BaseException:
             indexed.close()
             raise

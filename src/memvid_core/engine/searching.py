@@ -56,7 +56,7 @@ class Query:
     fusion: Fusion = "score"
     recency: Recency | None = None
     rerank: Rerank | None = None
-    vectors: bool = False
+    with_vectors: bool = False
     explain: bool = False
 
     def __post_init__(self) -> None:
@@ -314,7 +314,7 @@ class Searcher:
 
     def _decode(self, snapshot: Snapshot, ranked: Ranked, query: Query) -> list[Hit]:
         rows = ranked.rows.tolist()
-        vectors = snapshot.epoch.vectors(snapshot, rows) if query.vectors else {}
+        vectors = snapshot.epoch.vectors(snapshot, rows) if query.with_vectors else {}
         neighbours = self._neighbours()
         return [
             Hit(

@@ -216,12 +216,9 @@ class IndexFolder:
         if self._pictures is None or not most or index.rows < self._settle_from:
             return
         kind, after = self._pictures.kind, self._video_rows - 1
-        with self.catalog.reading() as connection:
-            (count,) = connection.execute(
-                "SELECT count(*) FROM frames WHERE items > 0 AND kind = ? AND row > ?", (kind, after)
-            ).fetchone()
-        if count <= most:
-            settled = index.settle(self.catalog.frames_after(kind, after))
+        frames = self.catalog.frames_after(kind, after)
+        if len(frames) <= most:
+            settled = index.settle(frames)
             if settled != self._video_rows:
                 self.catalog.set_state("video_rows", str(settled).encode())
                 self._video_rows = settled

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
@@ -20,12 +20,22 @@ __all__ = ["Changes", "RecordRow", "RecordTable"]
 
 _CHECKED_ROWS: Final = 16_384  # that are verified at a time
 _HASH_MASK: Final = (1 << 62) - 1  # the sum of all hashes is kept so far
-_FACTORS: Final = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F)
-_FEW: Final = 16  # rows that are verified one by one
+_FACTORS: Final = (0x1E3779B1, 0x05EBCA77, 0x02B2AE3D, 0x07D4EB2F)  # odd, and so small that SQLite's sums stay exact
 _DENSE: Final = 4  # one row in so many is wanted: then all of them are read in their order
 _COLUMNS: Final = "row, id, born, died, dense, sum"
 _OF_HASH: Final = f"SELECT {_COLUMNS} FROM records WHERE hash = ?"
 _INSERT: Final = "INSERT INTO records VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?)"
+# Many rows cost SQLite and msgspec a third of what a tuple for each costs Python.
+_SEED: Final = "((row & {m}) * {} + (born & {m}) * {} + (coalesce(died + 1, 0) & {m}) * {} + dense * {}) & {m}".format(
+    *_FACTORS, m=0xFFFFFFFF
+)
+_IDS: Final = (
+    "SELECT json_group_array(row), json_group_array(id), json_group_array(sum), "
+    f"json_group_array({_SEED}) FROM records WHERE"
+)
+
+_decode_numbers: Final = msgspec.json.Decoder(list[int]).decode
+_decode_texts: Final = msgspec.json.Decoder(list[str]).decode
 
 RecordRow = tuple[int, str, int, bool, str | None]
 """A record as the catalog keeps it: row, id, the commit it came with, whether it has a vector, metadata as JSON."""
@@ -161,29 +171,20 @@ class RecordTable(CommitTable):
 
     def ids(self, rows: Sequence[int]) -> dict[int, str]:
         """The id of each row, all of which must be there."""
-        wanted = np.unique(np.asarray(rows, np.int64))
+        wanted = np.asarray(rows, np.int64)
+        if not (wanted[1:] > wanted[:-1]).all():
+            wanted = np.unique(wanted)
         found: dict[int, str] = {}
         with CHECKED:
-            for start in range(0, len(wanted), _CHECKED_ROWS):
-                part = wanted[start : start + _CHECKED_ROWS]
-                records = self._of_rows(part)
-                _verify_records(records)
-                found.update(map(_ROW_AND_ID, records))
+            for sql, parameters in _selections(wanted):
+                ((row_list, id_list, sum_list, seed_list),) = self._fetch(f"{_IDS} {sql}", parameters)
+                ids, seeds = _decode_texts(id_list), _decode_numbers(seed_list)
+                if list(map(xxhash.xxh32_intdigest, map(str.encode, ids), seeds)) != _decode_numbers(sum_list):
+                    raise IndexStaleError(f"a row of {NAME} is damaged")
+                found.update(zip(_decode_numbers(row_list), ids, strict=True))
             if len(found) < len(wanted) or (len(found) > len(wanted) and not found.keys() >= set(wanted.tolist())):
                 raise IndexStaleError(f"{NAME} has lost rows")
         return found
-
-    def _of_rows(self, rows: NDArray[np.int64]) -> list[_Found]:
-        """What the table has of some rows, ascending; and of those in between, if they are few."""
-        first, last = int(rows[0]), int(rows[-1])
-        if last - first < _DENSE * len(rows):
-            return self._fetch(f"SELECT {_COLUMNS} FROM records WHERE row >= ? AND row <= ?", (first, last))
-        with self.reading() as connection:
-            found: list[_Found] = []
-            for part in parts(rows.tolist()):
-                sql = f"SELECT {_COLUMNS} FROM records WHERE row IN ({marks(part)})"
-                found += connection.execute(sql, part).fetchall()
-            return found
 
     def verify_metadata(self, stop: int) -> None:
         """Check the metadata of the rows below ``stop``, each once; call it before a filter or an order reads them."""
@@ -255,14 +256,11 @@ class RecordTable(CommitTable):
             return np.array([row for (row,) in self._fetch(sql, parameters)], np.int64)
 
 
-_ROW_AND_ID: Final = operator.itemgetter(0, 1)
-
-
 def _record_sum(row: int, record_id: str, born: int, died: int | None, dense: int) -> int:
-    # Odd factors: if either number differs, so does the initial value.
+    # Odd factors: if one number differs, so does the initial value.
     a, b, c, d = _FACTORS
-    mixed = row * a ^ born * b ^ (0 if died is None else died + 1) * c ^ dense * d
-    return xxhash.xxh32_intdigest(record_id.encode(), mixed & 0xFFFFFFFF)
+    seed = row * a + born * b + (0 if died is None else died + 1) * c + dense * d
+    return xxhash.xxh32_intdigest(record_id.encode(), seed & 0xFFFFFFFF)
 
 
 def _verify_records(found: Sequence[_Found]) -> None:
@@ -271,19 +269,19 @@ def _verify_records(found: Sequence[_Found]) -> None:
     Raises:
         IndexStaleError: One is not what was written.
     """
-    if len(found) <= _FEW:
-        if all(_record_sum(*record[:5]) == record[5] for record in found):
-            return
-    else:
-        rows, ids, born, died, dense, sums = zip(*found, strict=True)
-        ended = [0 if number is None else number + 1 for number in died]
-        mixed = np.zeros(len(found), np.int64)
-        for numbers, factor in zip((rows, born, ended, dense), _FACTORS, strict=True):
-            mixed ^= np.array(numbers, np.int64) * np.int64(factor)
-        seeds = (mixed & 0xFFFFFFFF).tolist()
-        if tuple(map(xxhash.xxh32_intdigest, map(str.encode, ids), seeds)) == sums:
-            return
-    raise IndexStaleError(f"a row of {NAME} is damaged")
+    if not all(_record_sum(*record[:5]) == record[5] for record in found):
+        raise IndexStaleError(f"a row of {NAME} is damaged")
+
+
+def _selections(rows: NDArray[np.int64]) -> Iterator[tuple[str, list[int]]]:
+    """Yield conditions that select rows, which ascend; with those in between, if they are few."""
+    for start in range(0, len(rows), _CHECKED_ROWS):
+        part = rows[start : start + _CHECKED_ROWS]
+        first, last = int(part[0]), int(part[-1])
+        if last - first < _DENSE * len(part):
+            yield "row >= ? AND row <= ?", [first, last]
+        else:
+            yield from ((f"row IN ({marks(some)})", some) for some in parts(part.tolist()))
 
 
 def _hash(record_id: str) -> int:

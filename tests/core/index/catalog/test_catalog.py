@@ -205,6 +205,21 @@ def test_a_changed_or_lost_row_is_told(tmp_path: Path, base: tuple[Path, Path, l
     catalog.close()
 
 
+@pytest.mark.parametrize("first", [0, 1 << 34])
+def test_ids_come_back_as_they_were_given(tmp_path: Path, first: int) -> None:
+    """In one list of SQLite's JSON or one by one, whatever characters they have."""
+    ids = ["a\0b", "\0", "", '"\\/', "\x01\x1f\x7f", "é\U0001f600\u2028\ufffe", "x" * 5000, *map(chr, range(1, 0xD800))]
+    catalog = Catalog(tmp_path / "catalog.sqlite")
+    with catalog.transaction():
+        catalog.add_records((first + 3 * row, text, 1 << 33, row % 2 == 0, None) for row, text in enumerate(ids))
+    rows = [first + 3 * row for row in range(len(ids))]
+    assert catalog.ids(rows) == dict(zip(rows, ids, strict=True))
+    assert catalog.ids(rows[::-97]) == dict(zip(rows[::-97], ids[::-97], strict=True))
+    with pytest.raises(IndexStaleError):
+        catalog.ids([*rows, first + 1])
+    catalog.close()
+
+
 @pytest.mark.parametrize(
     "ddl",
     [

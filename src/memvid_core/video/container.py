@@ -212,6 +212,10 @@ class VideoFile:
         """Return what tells one content of the file from the next: its size and the time of the last change."""
         return self._file.stamp()
 
+    def unchanged(self, stamp: tuple[int, int] | None) -> bool:
+        """Return whether the path names the open file and its content has that stamp; False if that is not known."""
+        return self._file.unchanged(stamp)
+
     def defer_sync(self, deferred: bool) -> None:
         """Say whether fragments are made durable by :meth:`sync` alone, as in a file that nobody else knows yet."""
         self._file.defer_sync(deferred)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -189,9 +188,7 @@ class Indexer:
             dense[entry.tombstones] = False
         live.flags.writeable = dense.flags.writeable = False
         embedder = before.embedder if entry.model is None else self.embedder_at(entry.number)
-        return replace(
-            before, commit=entry.number, time=entry.time, rows=rows, live=live, dense=dense, embedder=embedder
-        )
+        return Snapshot(before.epoch, entry.number, entry.time, rows, live, dense, embedder, before.lost)
 
     def _after(self, before: Snapshot, number: int, rows: int | None) -> Snapshot:
         """Make the snapshot after commit ``number``, which has ``rows`` rows where that is known."""

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -30,6 +30,7 @@ __all__ = ["ByteFile"]
 _locks: weakref.WeakKeyDictionary[BinaryIO, threading.RLock] = weakref.WeakKeyDictionary()
 _MODES = {"r": "rb", "a": "r+b", "x": "x+b"}
 _LOOK_PAUSE = 0.001  # seconds
+_AT_ONCE = 1 << 18  # bytes of a write
 _PREAD = getattr(os, "pread", None)  # not on Windows: there, a lock around seek and read
 
 
@@ -143,8 +144,9 @@ class ByteFile:
                 )
             try:
                 file.seek(offset)
-                file.truncate()
-                for part in parts:
+                if self._descriptor is None or os.fstat(self._descriptor).st_size > offset:
+                    file.truncate()
+                for part in _gathered(parts):
                     _write_all(file, part)
                 file.flush()
                 if self._descriptor is not None and not self._deferred:
@@ -260,6 +262,20 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _gathered(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in fewer parts: each is a call of the system."""
+    held: list[bytes] = []
+    size = 0
+    for part in parts:
+        held.append(part)
+        size += len(part)
+        if size >= _AT_ONCE:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:

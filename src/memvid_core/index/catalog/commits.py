@@ -14,6 +14,8 @@ from memvid_core.index.stale import IndexStaleError
 __all__ = ["NO_COMMIT", "CommitRow", "CommitTable", "NotedCommit", "Totals"]
 
 _NEWEST: Final = "newest"  # the key of the state under which the last commit is kept
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(list[int]).decode
 _SELECT: Final = "SELECT * FROM commits"
 
 
@@ -90,7 +92,7 @@ class CommitTable(Tables):
         """The last commit, as the state has it."""
         with CHECKED:
             noted = self.state(_NEWEST)
-            return NO_COMMIT if noted is None else NotedCommit.of(msgspec.msgpack.decode(noted, type=list[int]))
+            return NO_COMMIT if noted is None else NotedCommit.of(_decode(noted))
 
     def _add(self, more: Totals) -> None:
         newest = self._newest()
@@ -110,7 +112,7 @@ class CommitTable(Tables):
 
     def _put_commit(self, commit: NotedCommit) -> None:
         values = commit.values()
-        encoded = msgspec.msgpack.encode(values)
+        encoded = _encode(values)
         self._writer.execute(_INSERT, (*values, xxhash.xxh32_intdigest(encoded)))
         self.set_state(_NEWEST, encoded)
         self._last = commit

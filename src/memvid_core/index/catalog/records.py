@@ -139,7 +139,7 @@ class RecordTable(CommitTable):
         with CHECKED:
             if len(ids) == 1:
                 found = self._fetch(_OF_HASH, (_hash(ids[0]),))
-                if [record[1] for record in found] == ids:
+                if [record[1] for record in found] == ids or (not found and self._hashes_verified):
                     _verify_records(found)
                     return found
             return self._of_many(dict.fromkeys(ids))

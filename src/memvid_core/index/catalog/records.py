@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from memvid_core.index.catalog.commits import NO_COMMIT, CommitRow, CommitTable, Totals
 from memvid_core.index.catalog.tables import CHECKED, NAME, marks, parts
-from memvid_core.index.database import checked
 from memvid_core.index.stale import IndexStaleError
 
 __all__ = ["Changes", "RecordRow", "RecordTable"]
@@ -134,14 +133,16 @@ class RecordTable(CommitTable):
 
     def _of_ids(self, ids: Sequence[str]) -> list[_Found]:
         """What the records table has of every row of some ids, but for the metadata."""
-        if not all(map(str.isascii, ids)):  # no record has an id that is not valid Unicode
-            ids = [record_id for record_id in ids if record_id.encode(errors="ignore").decode() == record_id]
         with CHECKED:
-            if len(ids) == 1:
+            if len(ids) == 1 and ids[0].isascii():
                 found = self._fetch(_OF_HASH, (_hash(ids[0]),))
-                if [record[1] for record in found] == ids or (not found and self._hashes_verified):
-                    _verify_records(found)
+                if not found and self._hashes_verified:
                     return found
+                if len(found) == 1 and found[0][1] == ids[0]:
+                    _verify_record(found[0])
+                    return found
+            elif not all(map(str.isascii, ids)):  # no record has an id that is not valid Unicode
+                ids = [record_id for record_id in ids if record_id.encode(errors="ignore").decode() == record_id]
             return self._of_many(dict.fromkeys(ids))
 
     def _of_many(self, wanted: dict[str, None]) -> list[_Found]:
@@ -150,7 +151,8 @@ class RecordTable(CommitTable):
             for part in parts([_hash(record_id) for record_id in wanted]):
                 sql = f"SELECT {_COLUMNS} FROM records WHERE hash IN ({marks(part)})"
                 found += connection.execute(sql, part).fetchall()
-            _verify_records(found)
+            for record in found:
+                _verify_record(record)
             there = {record[1] for record in found}
             if not there <= wanted.keys():
                 raise IndexStaleError(f"the ids in {NAME} are damaged")
@@ -188,7 +190,9 @@ class RecordTable(CommitTable):
 
     def verify_metadata(self, stop: int) -> None:
         """Check the metadata of the rows below ``stop``, each once; call it before a filter or an order reads them."""
-        with self.reading() as connection, checked(NAME):
+        if self._metadata_verified >= stop:
+            return
+        with self.reading() as connection, CHECKED:
             while (first := self._metadata_verified) < stop:
                 last = min(stop, first + _CHECKED_ROWS)
                 for text, check in connection.execute(
@@ -263,13 +267,14 @@ def _record_sum(row: int, record_id: str, born: int, died: int | None, dense: in
     return xxhash.xxh32_intdigest(record_id.encode(), seed & 0xFFFFFFFF)
 
 
-def _verify_records(found: Sequence[_Found]) -> None:
-    """Compare records with their checksums.
+def _verify_record(found: _Found) -> None:
+    """Compare a record with its checksum.
 
     Raises:
-        IndexStaleError: One is not what was written.
+        IndexStaleError: It is not what was written.
     """
-    if not all(_record_sum(*record[:5]) == record[5] for record in found):
+    row, record_id, born, died, dense, check = found
+    if _record_sum(row, record_id, born, died, dense) != check:
         raise IndexStaleError(f"a row of {NAME} is damaged")
 
 

@@ -150,7 +150,7 @@ class Tables:
             return self._writer.execute(sql, parameters).fetchall()
         outermost = not self._read_lock._is_owned()  # type: ignore[attr-defined]
         with self._read_lock:
-            if outermost:
+            if outermost and (self._pinned or self._reader.in_transaction):
                 self._unpin()
             return self._reader.execute(sql, parameters).fetchall()
 

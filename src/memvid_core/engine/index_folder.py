@@ -78,6 +78,9 @@ class IndexFolder:
         pictures: Pictures | None = None,
     ) -> None:
         self.folder = None if root is None else root / name
+        # As str, because each commit looks at them.
+        self._catalog_path = os.path.join(self.folder or "", "catalog.sqlite")
+        self._lexical_path = os.path.join(self.folder or "", "lexical")
         self._like = like
         self._dtype: StoredDtype = dtype
         self._strategy = strategy
@@ -126,7 +129,7 @@ class IndexFolder:
 
     def _on_disk(self) -> tuple[int, int] | None:
         try:
-            there = None if self.folder is None else os.stat(self.folder / "catalog.sqlite")
+            there = None if self.folder is None else os.stat(self._catalog_path)
         except FileNotFoundError:
             return None
         return None if there is None else (there.st_dev, there.st_ino)
@@ -216,12 +219,9 @@ class IndexFolder:
         if self._pictures is None or not most or index.rows < self._settle_from:
             return
         kind, after = self._pictures.kind, self._video_rows - 1
-        with self.catalog.reading() as connection:
-            (count,) = connection.execute(
-                "SELECT count(*) FROM frames WHERE items > 0 AND kind = ? AND row > ?", (kind, after)
-            ).fetchone()
-        if count <= most:
-            settled = index.settle(self.catalog.frames_after(kind, after))
+        frames = self.catalog.frames_after(kind, after)
+        if len(frames) <= most:
+            settled = index.settle(frames)
             if settled != self._video_rows:
                 self.catalog.set_state("video_rows", str(settled).encode())
                 self._video_rows = settled
@@ -276,7 +276,8 @@ class IndexFolder:
 
     def frame_table(self, kind: int) -> FrameTable:
         """Where the rows of frames of a kind lie."""
-        return self._placements.setdefault(kind, FrameTable(self.catalog, kind))
+        table = self._placements.get(kind)
+        return table or self._placements.setdefault(kind, FrameTable(self.catalog, kind))
 
     def mask(self, where: Mapping[str, Any], rows: int) -> NDArray[np.bool_]:
         """Which of the first ``rows`` rows match a filter, live or not.
@@ -310,7 +311,7 @@ class IndexFolder:
         """
         if not texts or len(texts) > _KEPT_ROWS or self._closed:
             return
-        if self._lexical is None and (self.folder is None or not LexicalIndex.in_use(self.folder / "lexical")):
+        if self._lexical is None and (self.folder is None or not LexicalIndex.in_use(self._lexical_path)):
             return
         with suppress(StorageError, IndexStaleError):
             index = self.lexical()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
@@ -26,6 +26,7 @@ _MOST_FRAMES = 1 << 40  # no video has more, whatever a box says
 _BLOCK = 512  # bytes that a disk writes at once, at least
 _COPIED = 1 << 20
 _REST = 1 << 12  # bytes of a commit's last picture and footer, at most
+_SMALL = 16  # pictures that are counted faster without NumPy
 _ASKED = 3  # frames whose checksums are asked which number a fragment has
 
 
@@ -211,6 +212,10 @@ class VideoFile:
     def stamp(self) -> tuple[int, int]:
         """Return what tells one content of the file from the next: its size and the time of the last change."""
         return self._file.stamp()
+
+    def unchanged(self, stamp: tuple[int, int] | None) -> bool:
+        """Return whether the path names the open file and its content has that stamp; False if that is not known."""
+        return self._file.unchanged(stamp)
 
     def defer_sync(self, deferred: bool) -> None:
         """Say whether fragments are made durable by :meth:`sync` alone, as in a file that nobody else knows yet."""
@@ -567,6 +572,9 @@ def _frames(
     data: int, sizes: Sequence[int] | NDArray[np.int64], keys: Sequence[bool] | NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Offset and size in bytes of each frame of a fragment whose first picture lies at ``data``."""
+    if len(sizes) <= _SMALL and all(keys):  # one picture a frame
+        starts = list(accumulate(map(int, sizes), initial=data))
+        return np.array(starts[:-1], np.int64), np.array(sizes, np.int64)
     ends = np.cumsum(np.asarray(sizes, np.int64))
-    starts = (ends - sizes)[np.asarray(keys, bool)]
-    return data + starts, np.diff(starts, append=ends[-1:])
+    first = (ends - sizes)[np.asarray(keys, bool)]
+    return data + first, np.diff(first, append=ends[-1:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from memvid_core.errors import DamagedFrameError, NotAMemoryError
 from memvid_core.video import mp4 as bmff
 from memvid_core.video.codec import FrameCodec, recognise_codec
@@ -9,6 +11,7 @@ from memvid_core.video.file import ByteFile
 from memvid_core.video.fragments import Fragments
 from memvid_core.video.pcm import PcmCodec
 from memvid_core.video.qr.codec import QRCodec
+from memvid_core.video.read_ahead import ReadAhead
 
 __all__ = ["guess_head", "read_head"]
 
@@ -50,24 +53,23 @@ def guess_head(file: ByteFile) -> tuple[FrameCodec, int] | None:
     The picture size of ``pcm`` is told from the pictures, the settings of ``qr`` are tried in turn.
     """
     size = file.size()
-    fragments = Fragments(file, one_picture=False)
+    fragments = Fragments(file, ReadAhead(file), one_picture=False)
     place = fragments.next_sound(0, min(size, _GUESS_LIMIT), size)
     while place is not None:
         found = fragments.sound(place, size)
         if found is None or found.footer is None:  # it may be of another kind of MP4
             place = fragments.next_sound(place + 1, min(size, _GUESS_LIMIT), size)
             continue
-        starts = (found.data + found.sizes.cumsum() - found.sizes).tolist()
+        sizes = np.asarray(found.sizes, np.int64)
+        starts = (found.data + sizes.cumsum() - sizes).tolist()
         coded = [
             file.read(start, length)
-            for start, length in list(zip(starts, found.sizes.tolist(), strict=True))[-_GUESSED_FRAMES:]
+            for start, length in list(zip(starts, sizes.tolist(), strict=True))[-_GUESSED_FRAMES:]
         ]
         pcm = _guessed_pcm(coded, found.first_picture + len(starts) - len(coded))
         if pcm is not None:
             return pcm, min(place, len(pcm.init_segment()))
-        qr = (
-            None if found.keys.all() and len(starts) > 1 else _guessed_qr(file.read(found.data, int(found.sizes.sum())))
-        )
+        qr = None if all(found.keys) and len(starts) > 1 else _guessed_qr(file.read(found.data, int(sizes.sum())))
         if qr is not None:
             return qr, min(place, len(qr.init_segment()))
         place = fragments.next_sound(place + 1, min(size, _GUESS_LIMIT), size)

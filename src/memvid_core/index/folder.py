@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from memvid_core.errors import ClosedError, StorageError
 from memvid_core.index.catalog.catalog import Catalog, CommitRow, RecordRow
 from memvid_core.index.catalog.frame_table import FrameTable
+from memvid_core.index.catalog.rows import CommitContents
 from memvid_core.index.filters.columns import MetadataColumns
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.matrix import StoredDtype
@@ -180,6 +181,16 @@ class IndexFolder:
             catalog.add_model(change.commit.number, change.model)
         self._extend_vectors(change)
         self.note(change.cursor)
+
+    def apply_run(self, run: Sequence[Change]) -> None:
+        """Take small commits in that follow each other, none of which has a model, as :meth:`apply` does one by one."""
+        self.catalog.add_run([CommitContents(*change[:4], change.tombstones) for change in run])
+        dense = [change for change in run if change.vectors]
+        if dense:
+            rows, matrices = zip(*(part for change in dense for part in change.vectors), strict=True)
+            vectors = [(np.concatenate(rows), np.concatenate(matrices))]
+            self._extend_vectors(dense[-1]._replace(first_row=run[0].first_row, vectors=vectors))
+        self.note(run[-1].cursor)
 
     def note(self, cursor: bytes) -> None:
         """Note how far the index reaches; call it inside a transaction."""

@@ -17,18 +17,31 @@ import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.index import wal
+from memvid_core.index.catalog.rows import (
+    HASH_MASK,
+    CommitContents,
+    CommitRow,
+    DamageRow,
+    LiveRow,
+    RecordRow,
+    Totals,
+    id_hash,
+    metadata_sum,
+    record_sum,
+    row_sum,
+)
+from memvid_core.index.catalog.run import Run
 from memvid_core.index.database import assert_schema, checked, create_tables, harden, refuse_links, roll_back, whole
 from memvid_core.index.filters.compiler import register_functions
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.model import FrameLocation
 
-__all__ = ["Catalog", "Changes", "CommitRow", "DamageRow", "RecordRow"]
+__all__ = ["Catalog", "Changes", "CommitContents", "CommitRow", "DamageRow", "RecordRow"]
 
 SCHEMA_VERSION: Final = 2
 _BUSY_SECONDS: Final = 60.0  # another process may be rebuilding
 _AT_ONCE: Final = 500  # parameters of one statement
 _CHECKED_ROWS: Final = 16_384  # whose metadata is verified at a time
-_HASH_MASK: Final = (1 << 62) - 1  # the sum of all hashes is kept so far
 _NAME: Final = "the catalog of the index"
 _KEYS: Final = ""  # under it the state keeps the names of its keys
 _MAY_BE_LOST: Final = frozenset({"boot", "synced"})  # without them less is trusted
@@ -60,33 +73,6 @@ CREATE TABLE damage (
 )"""
 
 
-RecordRow = tuple[int, str, int, bool, str | None]
-"""A record as the catalog keeps it: row, id, the commit it came with, whether it has a vector, metadata as JSON."""
-
-
-class CommitRow(NamedTuple):
-    """A commit: number, time in microseconds since 1970, rows after it, and what it did."""
-
-    number: int
-    time: int
-    rows: int
-    added: int
-    deleted: int
-    frames: int
-    bytes: int
-
-
-class DamageRow(NamedTuple):
-    """Damage found in the journal: where, as far as it is known, what cannot be read because of it, and why."""
-
-    frame: int | None
-    commit: int | None
-    records: int
-    reason: str
-    vectors: int = 0
-    deletions: int = 0
-
-
 class Changes(NamedTuple):
     """What the commits after one and up to another did, all read from one state of the catalog.
 
@@ -103,41 +89,13 @@ class Changes(NamedTuple):
     dead: NDArray[np.int64]
 
 
-class _Totals(NamedTuple):
-    """Of all commits up to one: records, their hashes; those without a vector, and deleted ones, with their rows."""
-
-    present: int = 0
-    hashes: int = 0
-    sparse: int = 0
-    sparse_rows: int = 0
-    buried: int = 0
-    buried_rows: int = 0
-
-    def plus(self, **added: int) -> _Totals:
-        return self._replace(**{name: getattr(self, name) + number for name, number in added.items()})
-
-
 class _Commit(NamedTuple):
     row: CommitRow
     previous: int
-    totals: _Totals
+    totals: Totals
 
 
-_NO_COMMIT: Final = _Commit(CommitRow(-1, 0, 0, 0, 0, 0, 0), -1, _Totals())
-
-
-def _sum(*values: object) -> int:
-    return xxhash.xxh32_intdigest("\0".join(map(str, values)).encode())
-
-
-def _record_sum(row: int, record_id: str, born: int, died: int | None, dense: int) -> int:
-    # Odd factors: if either number differs, so does the initial value.
-    mixed = row * 0x9E3779B1 ^ born * 0x85EBCA77 ^ (0 if died is None else died + 1) * 0xC2B2AE3D ^ dense * 0x27D4EB2F
-    return xxhash.xxh32_intdigest(record_id.encode(), mixed & 0xFFFFFFFF)
-
-
-def _hash(record_id: str) -> int:
-    return xxhash.xxh3_64_intdigest(record_id.encode()) >> 1
+_NO_COMMIT: Final = _Commit(CommitRow(-1, 0, 0, 0, 0, 0, 0), -1, Totals())
 
 
 def _verified(found: Sequence[Any]) -> Sequence[Any]:
@@ -146,7 +104,7 @@ def _verified(found: Sequence[Any]) -> Sequence[Any]:
     Raises:
         IndexStaleError: It is not what was written.
     """
-    if _sum(*found[:-1]) != found[-1]:
+    if row_sum(*found[:-1]) != found[-1]:
         raise IndexStaleError(f"a row of {_NAME} is damaged")
     return found[:-1]
 
@@ -334,23 +292,23 @@ class Catalog:
     def _checked_records(self, records: Iterable[RecordRow]) -> Iterator[tuple[Any, ...]]:
         present = hashes = sparse = sparse_rows = 0
         for row, record_id, born, dense, metadata in records:
-            hashed = _hash(record_id)
+            hashed = id_hash(record_id)
             present += 1
             hashes += hashed
             if not dense:
                 sparse += 1
                 sparse_rows += row
-            check = _record_sum(row, record_id, born, None, int(dense))
-            yield row, record_id, born, int(dense), hashed, check, _metadata_sum(metadata), metadata
+            check = record_sum(row, record_id, born, None, int(dense))
+            yield row, record_id, born, int(dense), hashed, check, metadata_sum(metadata), metadata
         before = self._newest().totals.hashes
-        hashes = (before + hashes & _HASH_MASK) - before
+        hashes = (before + hashes & HASH_MASK) - before
         self._add(present=present, hashes=hashes, sparse=sparse, sparse_rows=sparse_rows)
 
     def add_frames(self, frames: Iterable[FrameLocation]) -> None:
         """Take the places of frames with records or vectors."""
         placed = list(frames)
         self._writer.executemany(
-            "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?)", ((*frame, _sum(*frame)) for frame in placed)
+            "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?)", ((*frame, row_sum(*frame)) for frame in placed)
         )
         for kind in {frame.kind for frame in placed}:
             added = sum(frame.kind == kind and frame.items > 0 for frame in placed)
@@ -372,7 +330,7 @@ class Catalog:
     def _put_commit(self, commit: _Commit) -> None:
         row = (*commit.row, commit.previous, *commit.totals)
         marks = ", ".join("?" * (len(row) + 1))
-        self._writer.execute(f"INSERT OR REPLACE INTO commits VALUES ({marks})", (*row, _sum(*row)))
+        self._writer.execute(f"INSERT OR REPLACE INTO commits VALUES ({marks})", (*row, row_sum(*row)))
         self._last = commit
 
     def add_model(self, number: int, data: bytes) -> None:
@@ -389,7 +347,7 @@ class Catalog:
             ).fetchall()
             self._writer.executemany(
                 "UPDATE records SET died = ?, sum = ? WHERE row = ?",
-                [(number, _record_sum(row, name, born, number, dense), row) for row, name, born, dense in found],
+                [(number, record_sum(row, name, born, number, dense), row) for row, name, born, dense in found],
             )
             self._add(buried=len(found), buried_rows=sum(row for row, *_ in found))
         newest = self._newest()
@@ -408,6 +366,41 @@ class Catalog:
         )
         self.bury([row for (row,) in found.fetchall()], number)
 
+    def add_run(self, run: Sequence[CommitContents]) -> None:
+        """Take small commits that follow each other, all at once; call it inside a transaction.
+
+        It does what the methods above do for each of them, :meth:`bury_replaced` among them, in few statements.
+
+        Raises:
+            IndexStaleError: One of them, or a later one, is there already.
+        """
+        newest = self._newest()
+        taken = Run(newest.row.number, newest.totals, self._live_before(run))
+        for contents in run:
+            taken.take(contents)
+        execute = self._writer.executemany
+        execute("UPDATE records SET died = ?, sum = ? WHERE row = ?", taken.deaths())
+        execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", taken.births())
+        self.add_frames([frame for contents in run for frame in contents.frames])
+        marks = ", ".join("?" * len(taken.commits[0]))
+        execute(f"INSERT INTO commits VALUES ({marks})", taken.commits)
+        last = run[-1].commit
+        self._last = _Commit(last, taken.before_last, taken.totals)
+        self._count("last_commit", last.number)
+
+    def _live_before(self, run: Sequence[CommitContents]) -> list[LiveRow]:
+        """The live rows that a run of commits may delete: those it names, and those with the id of one of its own."""
+        first = run[0].first_row
+        rows = [row for contents in run for row in contents.tombstones if row < first]
+        hashes = [id_hash(record_id) for contents in run for _, record_id, *_ in contents.records]
+        found: dict[int, LiveRow] = {}
+        for column, values in (("row", rows), ("hash", hashes)):
+            for part in _parts(values):
+                asked = f"{column} IN ({_marks(part)}) AND died IS NULL"
+                rows_found = self._writer.execute(f"SELECT row, id, born, dense, hash FROM records WHERE {asked}", part)
+                found.update((row[0], LiveRow(*row)) for row in rows_found)
+        return list(found.values())
+
     def add_damage(self, kind: str, found: Iterable[DamageRow]) -> None:
         """Take what is wrong in the file, so that every open can tell it; call it inside a transaction.
 
@@ -418,7 +411,7 @@ class Catalog:
         (last,) = self._writer.execute("SELECT coalesce(max(item), 0) FROM damage").fetchone()
         for item, damage in enumerate(found, last + 1):
             row = (item, kind, *damage)
-            self._writer.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, _sum(*row)))
+            self._writer.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, row_sum(*row)))
         self._count_damage()
 
     def clear_damage(self, kind: str) -> None:
@@ -458,7 +451,7 @@ class Catalog:
         wanted = dict.fromkeys(ids)
         found: list[tuple[int, str, int, int | None, int]] = []
         with self.reading() as connection, checked(_NAME):
-            for part in _parts([_hash(record_id) for record_id in wanted]):
+            for part in _parts([id_hash(record_id) for record_id in wanted]):
                 sql = f"SELECT row, id, born, died, dense, sum FROM records WHERE hash IN ({_marks(part)})"
                 found += [_record(row) for row in connection.execute(sql, part)]
             if not all(record_id in wanted for _, record_id, *_ in found):
@@ -476,7 +469,7 @@ class Catalog:
             found = connection.execute("SELECT hash FROM records INDEXED BY records_hash ORDER BY hash")
             hashes = np.fromiter((number for (number,) in found), np.uint64)
         ascending = bool((hashes[1:] >= hashes[:-1]).all())
-        if not ascending or len(hashes) != totals.present or int(hashes.sum()) & _HASH_MASK != totals.hashes:
+        if not ascending or len(hashes) != totals.present or int(hashes.sum()) & HASH_MASK != totals.hashes:
             raise IndexStaleError(f"the ids in {_NAME} are damaged")
         self._hashes_verified = True
 
@@ -487,7 +480,7 @@ class Catalog:
             for part in _parts([int(row) for row in rows]):
                 sql = f"SELECT row, id, born, died, dense, sum FROM records WHERE row IN ({_marks(part)})"
                 for row, record_id, born, died, dense, check in connection.execute(sql, part):
-                    if _record_sum(row, record_id, born, died, dense) != check:
+                    if record_sum(row, record_id, born, died, dense) != check:
                         raise IndexStaleError(f"row {row} of {_NAME} is damaged")
                     found[row] = record_id
             if len(found) < len(rows) and not all(row in found for row in rows):
@@ -502,7 +495,7 @@ class Catalog:
                 for text, check in connection.execute(
                     "SELECT metadata, metadata_sum FROM records NOT INDEXED WHERE row >= ? AND row < ?", (first, last)
                 ):
-                    if _metadata_sum(text) != check:
+                    if metadata_sum(text) != check:
                         raise IndexStaleError(f"the metadata in {_NAME} is damaged")
                 self._metadata_verified = last
 
@@ -537,7 +530,7 @@ class Catalog:
             missing = self.missing(start, stop)
             sparse = self.without_vector(start, stop)
             dead = self.dead(stop, after, upto)
-            there = _Totals(
+            there = Totals(
                 stop - start - len(missing),
                 last.totals.hashes - before.totals.hashes,
                 len(sparse),
@@ -644,18 +637,14 @@ class Catalog:
 
 def _record(found: tuple[Any, ...]) -> tuple[int, str, int, int | None, int]:
     row, record_id, born, died, dense, check = found
-    if _record_sum(row, record_id, born, died, dense) != check:
+    if record_sum(row, record_id, born, died, dense) != check:
         raise IndexStaleError(f"row {row} of {_NAME} is damaged")
     return row, record_id, born, died, dense
 
 
 def _commit(found: Sequence[Any]) -> _Commit:
     values = _verified(found)
-    return _Commit(CommitRow(*values[:7]), values[7], _Totals(*values[8:]))
-
-
-def _metadata_sum(metadata: str | None) -> int:
-    return 0 if metadata is None else xxhash.xxh32_intdigest(metadata.encode(), 1)
+    return _Commit(CommitRow(*values[:7]), values[7], Totals(*values[8:]))
 
 
 def _names(state: dict[str, bytes]) -> bytes:

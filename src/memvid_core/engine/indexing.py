@@ -27,7 +27,7 @@ from memvid_core.system.progress import progress
 __all__ = ["Indexer", "change_of", "metadata_json"]
 
 _SHOW_PROGRESS_BYTES = 32 << 20
-_RUN_ROWS = 2048  # in small commits that are taken in together
+_RUN_ROWS = 512  # in small commits that are taken in together
 _TRANSACTION_SECONDS = 1.0  # a rebuild commits this often, so that Ctrl-C loses no more than this
 
 

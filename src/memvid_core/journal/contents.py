@@ -113,10 +113,11 @@ class Contents:
             raise DamagedFrameError(number, "its blocks do not hold as many rows as it says")
         for block in blocks:
             try:
-                self._left -= frames.raw_bytes(data, block, number)
+                size = frames.raw_bytes(data, block, number)
+                self._left -= size
                 if self._left < 0:
                     raise DamagedFrameError(number, "its rows take more room than any writer packs into such a file")
-                raws = frames.decode_rows(data, block, number)
+                raws = frames.decode_rows(data, block, number, size)
             except DamagedFrameError as exc:
                 entry.damage.append(Damage(number, entry.number, block.rows, str(exc)))
                 row += block.rows

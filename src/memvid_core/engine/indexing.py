@@ -46,6 +46,8 @@ class Indexer:
         self._show_progress = show_progress
         self._learns = isinstance(embedder, FittableEmbedder)
         self._learned: dict[int, Embedder] = {}
+        self.with_words = False
+        """Whether the words of what is taken in are indexed at once."""
 
     # --- taking commits in; only the owner of the index calls these ---
 
@@ -123,12 +125,25 @@ class Indexer:
         if entry.damage:
             catalog.add_damage("commit", map(_noted, entry.damage))
         catalog.bury_replaced(first_row, entry.cursor.row, entry.number)
+        self._take_words([entry], first_row)
 
     def take_run(self, run: Sequence[tuple[Entry, int]], embedder: Embedder | None) -> None:
         """Take in small commits that follow each other, each given with its first row."""
         vectors = self._vectors_of_run([entry for entry, _ in run], embedder)
         changes = [self._change(entry, row, part) for (entry, row), part in zip(run, vectors, strict=True)]
         self._epoch.index.apply_run(changes)
+        self._take_words([entry for entry, _ in run], run[0][1])
+
+    def _take_words(self, run: Sequence[Entry], first_row: int) -> None:
+        """Index the words of commits that follow each other; a row that cannot be read has none."""
+        rows = run[-1].cursor.row - first_row
+        if not self.with_words or not rows:
+            return
+        texts = [""] * rows
+        for entry in run:
+            for row, (_, text, _) in zip(entry.row_numbers, entry.rows, strict=True):
+                texts[row - first_row] = text
+        self._epoch.index.extend_words(first_row, texts)
 
     def _vectors_of_run(self, run: Sequence[Entry], embedder: Embedder | None) -> list[Vectors]:
         """Return the vectors of each commit; where the file stores none, the texts of all are embedded at once."""

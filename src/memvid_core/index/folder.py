@@ -330,6 +330,26 @@ class IndexFolder:
             if index.rows == first_row:
                 index.extend(first_row, texts)
 
+    @property
+    def words_in_use(self) -> bool:
+        """Whether anybody has searched by words, so that it pays to have them at hand."""
+        if self._lexical is not None:
+            return True
+        return self.folder is not None and LexicalIndex.in_use(self.folder / "lexical")
+
+    def extend_words(self, first_row: int, texts: Sequence[str]) -> None:
+        """Take the words of the next rows in, if all before them are there; the next search takes in what is not."""
+        with suppress(StorageError, IndexStaleError):
+            index = self.lexical()
+            if index.rows >= first_row:
+                index.extend(first_row, texts)
+
+    def copy_words(self, source: IndexFolder) -> bool:
+        """Begin with the words of an index whose rows are the same; return whether that worked."""
+        if self.folder is None or source.folder is None or self._lexical is not None:
+            return False
+        return LexicalIndex.copy(source.folder / "lexical", self.folder / "lexical")
+
     def lexical_in_ram(self) -> LexicalIndex:
         """An empty lexical index in place of the one in the folder, which cannot grow any more."""
         self._assert_open()

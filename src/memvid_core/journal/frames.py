@@ -286,9 +286,7 @@ def raw_bytes(body: bytes | memoryview, block: Block, number: int = 0) -> int:
     return size
 
 
-def decode_rows(
-    body: bytes | memoryview, block: Block, number: int, size: int | None = None
-) -> list[msgspec.Raw]:
+def decode_rows(body: bytes | memoryview, block: Block, number: int, size: int | None = None) -> list[msgspec.Raw]:
     """The rows of one block, each still in msgpack.
 
     Args:

@@ -177,7 +177,7 @@ class Contents:
 def _good_rows(rows: NDArray[np.int64], matrix: NDArray[Any], span: tuple[int, int]) -> NDArray[np.bool_]:
     """Return which vectors are finite, and of a row in [``span[0]``, ``span[1]``) beyond those before it."""
     if len(rows) == 1 and span[0] <= rows[0] < span[1]:
-        return np.isfinite(matrix).all(axis=1)
+        return np.array([np.isfinite(matrix).all()])
     good = (rows >= span[0]) & (rows < span[1])
     good[1:] &= rows[1:] > rows[:-1]
     with np.errstate(over="ignore", invalid="ignore"):

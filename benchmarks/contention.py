@@ -5,7 +5,7 @@
 
 One process first commits all the records. Then the writers share them, each record a commit of its own, and memvid is
 compacted once in the middle. Both are done without readers, beside readers that keep a pace (20 reads a second each, as
-a web worker does), and beside readers that read as fast as they can. "Ratio" compares the writers with one writer beside
+a web worker does), and beside readers that never rest. "Ratio" compares the writers with one writer beside
 the same readers; "to alone" with one writer without readers. Readers that never rest leave any writer only its share of
 the processors: with four of them on two cores, that alone makes it 2.5 times as slow.
 

@@ -155,6 +155,8 @@ class _Folding:
             if isinstance(own, Path) and isinstance(self._target, Path):
                 pass_mode_on(own, self._target)
             self._built, self._indexer = indexed.building(self._rewriting.made, key)
+            self._words = snapshot.epoch.index.words_in_use
+            self._same_rows = bool(snapshot.live.all())
         except BaseException:
             self._remove()
             raise
@@ -176,7 +178,8 @@ class _Folding:
         return (cursor or epoch.journal.start).offset
 
     def rewrite(self, merged_bytes: int) -> None:
-        """Write what the snapshot holds, and index it."""
+        """Write what the snapshot holds, and index it; its words, too, if they are in use."""
+        self._indexer.with_words = self._words and not self._same_rows
         written = self._rewriting.fold(
             self._snapshot.live,
             upto=self._snapshot.commit,
@@ -189,6 +192,9 @@ class _Folding:
                 self._index()
         self._index()
         self._size = self._rewriting.made.video.size()
+        if self._words and self._same_rows:
+            self._built.index.copy_words(self._snapshot.epoch.index)
+        self._indexer.with_words = self._words
 
     def _index(self) -> None:
         """Bring the new index level with the new file."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from memvid_core.errors import ClosedError, StorageError
 from memvid_core.index.catalog.catalog import Catalog, CommitRow, RecordRow
 from memvid_core.index.catalog.frame_table import FrameTable
+from memvid_core.index.catalog.run import CommitContents
 from memvid_core.index.filters.columns import MetadataColumns
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.matrix import StoredDtype
@@ -184,6 +185,16 @@ class IndexFolder:
         self._extend_vectors(change)
         self.note(change.cursor)
 
+    def apply_run(self, run: Sequence[Change]) -> None:
+        """Take small commits in that follow each other, none of which has a model, as :meth:`apply` does one by one."""
+        self.catalog.add_run([CommitContents(*change[:4], change.tombstones) for change in run])
+        dense = [change for change in run if change.vectors]
+        if dense:
+            rows, matrices = zip(*(part for change in dense for part in change.vectors), strict=True)
+            vectors = [(np.concatenate(rows), np.concatenate(matrices))]
+            self._extend_vectors(dense[-1]._replace(first_row=run[0].first_row, vectors=vectors))
+        self.note(run[-1].cursor)
+
     def note(self, cursor: bytes) -> None:
         """Note how far the index reaches; call it inside a transaction."""
         self.catalog.set_state("cursor", cursor)
@@ -319,6 +330,26 @@ class IndexFolder:
                 index.sync()
             if index.rows == first_row:
                 index.extend(first_row, texts)
+
+    @property
+    def words_in_use(self) -> bool:
+        """Whether anybody has searched by words, so that it pays to have them at hand."""
+        if self._lexical is not None:
+            return True
+        return self.folder is not None and LexicalIndex.in_use(self.folder / "lexical")
+
+    def extend_words(self, first_row: int, texts: Sequence[str]) -> None:
+        """Take the words of the next rows in, if all before them are there; the next search takes in what is not."""
+        with suppress(StorageError, IndexStaleError):
+            index = self.lexical()
+            if index.rows >= first_row:
+                index.extend(first_row, texts)
+
+    def copy_words(self, source: IndexFolder) -> bool:
+        """Begin with the words of an index whose rows are the same; return whether that worked."""
+        if self.folder is None or source.folder is None or self._lexical is not None:
+            return False
+        return LexicalIndex.copy(source.folder / "lexical", self.folder / "lexical")
 
     def lexical_in_ram(self) -> LexicalIndex:
         """An empty lexical index in place of the one in the folder, which cannot grow any more."""

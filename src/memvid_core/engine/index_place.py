@@ -35,8 +35,14 @@ class IndexPlace:
 
     def __init__(self, root: Path | None, strategy: Literal["auto", "ivf"], like: Path | None) -> None:
         self._root = root
-        self._strategy = strategy
+        self.strategy: Literal["auto", "ivf"] = strategy
+        """How vectors are searched."""
         self._like = like
+
+    @property
+    def root(self) -> Path | None:
+        """The index folder; None where every index is kept in RAM."""
+        return self._root
 
     def open(self, header: Header) -> IndexFolder:
         """Open the index of an epoch, or make an empty one; in RAM where there is no room for it.
@@ -89,7 +95,7 @@ class IndexPlace:
 
     def _made(self, root: Path | None, header: Header, name: str | None = None) -> IndexFolder:
         dtype: StoredDtype = "float16" if header.vectors in ("float16", "int8") else "float32"
-        return IndexFolder(root, name or _name(header), dtype=dtype, strategy=self._strategy, like=self._like)
+        return IndexFolder(root, name or _name(header), dtype=dtype, strategy=self.strategy, like=self._like)
 
     def open_anew(self, header: Header) -> IndexFolder:
         """Delete an index that does not open and make an empty one; the lock on the file is held."""

@@ -159,6 +159,11 @@ class IndexedJournal:
         return self.epoch.index
 
     @property
+    def place(self) -> IndexPlace:
+        """Where indexes go."""
+        return self._place
+
+    @property
     def cursor(self) -> Cursor:
         """How far the index reaches."""
         return self._indexer.cursor() or self.journal.start

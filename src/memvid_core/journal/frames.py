@@ -205,7 +205,10 @@ def decompress(data: bytes | memoryview, number: int, free: int = _FREE_BYTES) -
     Raises:
         DamagedFrameError: It is no zstd frame, or claims too much.
     """
-    size = content_size(data, number, free)
+    return _decompressed(data, content_size(data, number, free), number)
+
+
+def _decompressed(data: bytes | memoryview, size: int, number: int) -> bytes:
     try:
         raw: bytes = _decompressor().decompress(data, max_output_size=size)
     except (zstandard.ZstdError, MemoryError) as exc:
@@ -292,10 +295,17 @@ def raw_bytes(body: bytes | memoryview, block: Block, number: int = 0) -> int:
     return size
 
 
-def decode_rows(body: bytes | memoryview, block: Block, number: int) -> list[msgspec.Raw]:
-    """The rows of one block, each still in msgpack."""
-    raw_bytes(body, block, number)
-    raw = decompress(body[block.start : block.start + block.size], number)
+def decode_rows(body: bytes | memoryview, block: Block, number: int, size: int | None = None) -> list[msgspec.Raw]:
+    """The rows of one block, each still in msgpack.
+
+    Args:
+        body: The body of a RECORDS frame.
+        block: Which block of it.
+        number: The frame's number.
+        size: What :func:`raw_bytes` said of the block, if it was asked.
+    """
+    size = raw_bytes(body, block, number) if size is None else size
+    raw = _decompressed(body[block.start : block.start + block.size], size, number)
     try:
         rows = _rows_decoder.decode(raw)
     except (msgspec.DecodeError, RecursionError) as exc:

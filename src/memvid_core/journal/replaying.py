@@ -72,7 +72,7 @@ class Replay:
             return
         yield from self._settle(number, reading.commit)
         if reading.commit is not None and chain_fits(reading, reading.commit):
-            yield self._taken(reading, reading.commit)
+            yield self._taken(reading, reading.commit, fits=True)
         else:
             self._waiting.append(reading)
 
@@ -122,8 +122,14 @@ class Replay:
             linked = following.previous
         return CommitFrame(number, made.time, stop, made.added, made.deleted, 0, cursor.chain, linked)
 
-    def _taken(self, reading: Reading, commit: CommitFrame) -> Entry:
-        """The entry of a commit that counts; the journal's cursor moves behind it."""
+    def _taken(self, reading: Reading, commit: CommitFrame, *, fits: bool = False) -> Entry:
+        """The entry of a commit that counts; the journal's cursor moves behind it.
+
+        Args:
+            reading: Its frames.
+            commit: Its numbers.
+            fits: Whether its chained checksum is known to cover what was read.
+        """
         journal, before = self._journal, self._journal.cursor
         begin = commit.rows - commit.added
         damage, self._said = self._said, []
@@ -141,7 +147,7 @@ class Replay:
         entry = self._contents.entry(reading, commit, cursor, begin)
         if reading.commit is None:
             damage.append(Damage(None, commit.number, 0, "its COMMIT frame is damaged; what it said was made up"))
-        elif not reading.unread and commit.frames and not chain_fits(reading, reading.commit):
+        elif not fits and not reading.unread and commit.frames and not chain_fits(reading, reading.commit):
             damage.append(Damage(None, commit.number, 0, "its chained checksum does not cover what it holds"))
         if reading.fragment.damage:
             damage.append(Damage(None, commit.number, 0, reading.fragment.damage))

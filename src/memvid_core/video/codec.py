@@ -26,6 +26,7 @@ __all__ = [
     "seal",
     "sealed_for",
     "unseal",
+    "unsealed",
 ]
 
 _ENVELOPE = struct.Struct("<IQ")
@@ -146,6 +147,15 @@ def unseal(sealed: bytes | memoryview, number: int) -> bytes:
     if xxhash.xxh3_64_intdigest(payload, number) != checksum:
         raise DamagedFrameError(number, "its checksum does not match its bytes")
     return payload
+
+
+def unsealed(sealed: bytes, number: int) -> bytes | None:
+    """The payload inside ``sealed``, or None where it is not that of frame ``number``."""
+    if len(sealed) < ENVELOPE_BYTES:
+        return None
+    length, checksum = _ENVELOPE.unpack_from(sealed)
+    payload = sealed[ENVELOPE_BYTES : ENVELOPE_BYTES + length]
+    return payload if len(payload) == length and xxhash.xxh3_64_intdigest(payload, number) == checksum else None
 
 
 def sealed_for(sealed: bytes, numbers: Iterable[int]) -> int | None:

@@ -15,8 +15,9 @@ from memvid_core.errors import DamagedFrameError, MemoryExistsError, MemvidError
 from memvid_core.video import mp4
 from memvid_core.video.codec import FrameCodec, RepairingCodec
 from memvid_core.video.file import ByteFile
-from memvid_core.video.fragments import Found, Fragments
+from memvid_core.video.fragments import FEW, Found, Fragments
 from memvid_core.video.head import guess_head, read_head
+from memvid_core.video.read_ahead import ReadAhead
 
 __all__ = ["Fragment", "FramePosition", "Position", "TornTail", "VideoFile"]
 
@@ -123,7 +124,8 @@ class VideoFile:
         self._file = file
         self.head_damage = head_damage
         """What is wrong with the boxes that the file begins with, if anything."""
-        self._fragments = Fragments(file, codec.one_picture)
+        self._ahead = ReadAhead(file)
+        self._fragments = Fragments(file, self._ahead, codec.one_picture)
         self.codec = codec
         self.head_size = head_size
         self.end = Position(head_size, 0, 0)
@@ -182,7 +184,7 @@ class VideoFile:
             return False
         self.codec, self.head_size = guessed
         self.head_damage = "the head of the file is damaged: no picture is what it says"
-        self._fragments = Fragments(self._file, self.codec.one_picture)
+        self._fragments = Fragments(self._file, self._ahead, self.codec.one_picture)
         self._pictures = (self.head_size, 0)
         return True
 
@@ -300,12 +302,13 @@ class VideoFile:
         Args:
             number: The frame's number.
             place: Where it lies.
-            fragment: What it is a part of, if that is known; what cannot be decoded is looked for in its redundancy.
+            fragment: What it is a part of, for who reads one frame after the other in a walk; what cannot be decoded is
+                looked for in its redundancy.
 
         Raises:
             DamagedFrameError: The bytes there are not what was written.
         """
-        coded = self._file.read(place.offset, place.size)
+        coded = (self._file if fragment is None else self._ahead).read(place.offset, place.size)
         try:
             if len(coded) != place.size:
                 raise DamagedFrameError(number, f"the file ends {place.size - len(coded)} bytes before it does")
@@ -409,7 +412,13 @@ class VideoFile:
         Damaged boxes are stepped over: frames are found by the marks that their pictures begin with, and the walk
         goes on at the next sound fragment, whose own word for its number counts. ``end`` follows the walk.
         """
-        size = self.size()
+        self._ahead.forget()
+        try:
+            yield from self._walk(position, self.size())
+        finally:
+            self._ahead.forget()
+
+    def _walk(self, position: Position, size: int) -> Iterator[Fragment | TornTail]:
         self.end = position
         certain = True  # whether the frame number reached is known, or damaged bytes hid how many frames they had
         while self.end.offset < size:
@@ -572,9 +581,8 @@ def _frames(
     data: int, sizes: Sequence[int] | NDArray[np.int64], keys: Sequence[bool] | NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Offset and size in bytes of each frame of a fragment whose first picture lies at ``data``."""
-    if len(sizes) <= _SMALL and all(keys):  # one picture a frame
-        starts = list(accumulate(map(int, sizes), initial=data))
-        return np.array(starts[:-1], np.int64), np.array(sizes, np.int64)
+    if len(sizes) <= FEW and all(keys):
+        return np.array(list(accumulate(sizes[:-1], initial=data)), np.int64), np.array(sizes, np.int64)
     ends = np.cumsum(np.asarray(sizes, np.int64))
     first = (ends - sizes)[np.asarray(keys, bool)]
     return data + first, np.diff(first, append=ends[-1:])

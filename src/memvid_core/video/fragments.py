@@ -6,7 +6,7 @@ bytes looked at, whatever they hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from memvid_core.video import mp4
 from memvid_core.video.file import ByteFile
+from memvid_core.video.read_ahead import ReadAhead
 
-__all__ = ["Found", "Fragments"]
+__all__ = ["FEW", "Found", "Fragments"]
 
+FEW = 16
+"""Pictures of a small commit, for which NumPy takes longer than it saves."""
 _MOOF_LIMIT = 1 << 26  # eight million pictures in one commit
 _FIRST_READ = 1 << 12
 _WINDOW = 1 << 20
@@ -33,8 +36,8 @@ class Found(NamedTuple):
     data: int
     end: int
     first_picture: int
-    sizes: NDArray[np.int64]
-    keys: NDArray[np.bool_]
+    sizes: Sequence[int] | NDArray[np.int64]
+    keys: Sequence[bool] | NDArray[np.bool_]
     footer: mp4.Footer | None
     framed: bool
 
@@ -44,11 +47,13 @@ class Fragments:
 
     Args:
         file: The bytes.
+        ahead: The same, read from front to back.
         one_picture: Whether every picture begins a frame.
     """
 
-    def __init__(self, file: ByteFile, one_picture: bool) -> None:
+    def __init__(self, file: ByteFile, ahead: ReadAhead, one_picture: bool) -> None:
         self._file = file
+        self._ahead = ahead
         self._one_picture = one_picture
 
     def head(self, offset: int) -> mp4.FragmentHead | None:
@@ -57,7 +62,7 @@ class Fragments:
 
     def listed(self, offset: int, size: int) -> Found | None:
         """The fragment that the ``moof`` at ``offset`` describes, whether or not the bytes that it lists are there."""
-        start = self._file.read(offset, _FIRST_READ)
+        start = self._ahead.read(offset, _FIRST_READ)
         head = mp4.parse_moof(start)
         if head is None or head.size > min(_MOOF_LIMIT, size - offset):
             return None
@@ -66,8 +71,8 @@ class Fragments:
             return None
         sizes, keys = table
         if self._one_picture:
-            keys = np.ones(len(sizes), np.bool_)
-        payload = int(sizes.sum())
+            keys = [True] * len(sizes) if head.pictures <= FEW else np.ones(len(sizes), np.bool_)
+        payload = sum(sizes) if head.pictures <= FEW else int(np.sum(sizes))
         data = offset + head.data_offset
         end = data + payload + mp4.FOOTER_BYTES
         mdat = mp4.mdat_header(payload)
@@ -111,12 +116,14 @@ class Fragments:
                 yield place
 
     def _read(self, offset: int, size: int) -> bytes:
-        return self._file.read(offset, size) if offset >= 0 else b""
+        return self._ahead.peek(offset, size) if offset >= 0 else b""
 
     def _table(
         self, offset: int, head: mp4.FragmentHead, start: bytes
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | None:
+    ) -> tuple[Sequence[int] | NDArray[np.int64], Sequence[bool] | NDArray[np.bool_]] | None:
         """Sizes and kinds of the pictures; read in growing parts, so that a claim costs no more than what bears it."""
+        if head.pictures <= FEW:
+            return mp4.parse_few_entries(start[mp4.MOOF_BYTES : head.size], head.pictures)
         parts = []
         at, stop, chunk = mp4.MOOF_BYTES, head.size, _FIRST_READ
         data = start[at : min(stop, len(start) - (len(start) - at) % mp4.ENTRY_BYTES)]

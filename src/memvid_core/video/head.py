@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
+
 from memvid_core.errors import NotAMemoryError
 from memvid_core.video import mp4
 from memvid_core.video.codec import CodedPictures, FrameCodec, guess_codec, recognise_codec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.fragments import Found, Fragments
+from memvid_core.video.read_ahead import ReadAhead
 
 __all__ = ["guess_head", "read_head"]
 
@@ -49,20 +52,21 @@ def guess_head(file: ByteFile) -> tuple[FrameCodec, int] | None:
     Every registered codec is asked.
     """
     size = file.size()
-    fragments = Fragments(file, one_picture=False)
+    fragments = Fragments(file, ReadAhead(file), one_picture=False)
     place = fragments.next_sound(0, min(size, _GUESS_LIMIT), size)
     while place is not None:
         found = fragments.sound(place, size)
         if found is None or found.footer is None:  # it may be of another kind of MP4
             place = fragments.next_sound(place + 1, min(size, _GUESS_LIMIT), size)
             continue
-        starts = (found.data + found.sizes.cumsum() - found.sizes).tolist()
+        sizes = np.asarray(found.sizes, np.int64)
+        starts = (found.data + sizes.cumsum() - sizes).tolist()
         coded = [
             file.read(start, length)
-            for start, length in list(zip(starts, found.sizes.tolist(), strict=True))[-_GUESSED_FRAMES:]
+            for start, length in list(zip(starts, sizes.tolist(), strict=True))[-_GUESSED_FRAMES:]
         ]
         pictures = CodedPictures(
-            coded, found.first_picture + len(starts) - len(coded), bool(found.keys.all()), partial(_all, file, found)
+            coded, found.first_picture + len(starts) - len(coded), all(found.keys), partial(_all, file, found)
         )
         codec = guess_codec(pictures)
         if codec is not None:
@@ -72,4 +76,4 @@ def guess_head(file: ByteFile) -> tuple[FrameCodec, int] | None:
 
 
 def _all(file: ByteFile, found: Found) -> bytes:
-    return file.read(found.data, int(found.sizes.sum()))
+    return file.read(found.data, sum(map(int, found.sizes)))

@@ -8,9 +8,10 @@ from __future__ import annotations
 from memvid_core.index.catalog.commits import CommitRow
 from memvid_core.index.catalog.damage import DamageRow, DamageTable
 from memvid_core.index.catalog.frame_rows import FrameRows
-from memvid_core.index.catalog.records import Changes, RecordRow, RecordTable
+from memvid_core.index.catalog.records import Changes, RecordTable
+from memvid_core.index.catalog.run import CommitContents, RecordRow
 
-__all__ = ["Catalog", "Changes", "CommitRow", "DamageRow", "RecordRow"]
+__all__ = ["Catalog", "Changes", "CommitContents", "CommitRow", "DamageRow", "RecordRow"]
 
 
 class Catalog(RecordTable, FrameRows, DamageTable):

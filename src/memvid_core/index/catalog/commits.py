@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -111,11 +112,16 @@ class CommitTable(Tables):
         self._put_commit(NotedCommit(commit, previous, newest.totals))
 
     def _put_commit(self, commit: NotedCommit) -> None:
-        values = commit.values()
-        encoded = _encode(values)
-        self._writer.execute(_INSERT, (*values, xxhash.xxh32_intdigest(encoded)))
+        self._put_commits([commit])
+
+    def _put_commits(self, commits: Sequence[NotedCommit]) -> None:
+        encoded = b""
+        for commit in commits:
+            values = commit.values()
+            encoded = _encode(values)
+            self._writer.execute(_INSERT, (*values, xxhash.xxh32_intdigest(encoded)))
         self.set_state(_NEWEST, encoded)
-        self._last = commit
+        self._last = commits[-1]
 
     def commits(self) -> list[CommitRow]:
         """Every commit, oldest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,11 +23,16 @@ class FrameRows(Tables):
 
     def add_frames(self, frames: Iterable[FrameLocation]) -> None:
         """Take the places of a commit's frames with records or vectors, ascending; call it inside a transaction."""
-        placed = list(frames)
-        if not placed:
-            return
-        places, first = _encode(placed), placed[0].frame
-        self._writer.execute("INSERT INTO frames VALUES (?, ?, ?)", (first, places, _sum(first, places)))
+        self.add_frames_of([list(frames)])
+
+    def add_frames_of(self, commits: Iterable[Sequence[FrameLocation]]) -> None:
+        """Take the places of the frames of each of some commits; call it inside a transaction."""
+        placed: list[FrameLocation] = []
+        for frames in commits:
+            if frames:
+                places, first = _encode(frames), frames[0].frame
+                self._writer.execute("INSERT INTO frames VALUES (?, ?, ?)", (first, places, _sum(first, places)))
+                placed += frames
         for kind in {frame.kind for frame in placed}:
             added = sum(frame.kind == kind and frame.items > 0 for frame in placed)
             self._count(f"frames {kind}", self._counted(f"frames {kind}") + added)

@@ -50,7 +50,7 @@ CREATE TABLE damage (
 )"""
 
 _State = dict[str, bytes]
-_encode: Final = msgspec.msgpack.Encoder().encode
+_encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode_state: Final = msgspec.msgpack.Decoder(_State).decode
 
 

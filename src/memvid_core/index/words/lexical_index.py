@@ -24,7 +24,7 @@ from memvid_core.index.database import SUFFIXES
 from memvid_core.index.fusion import best, lexical_score
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.words.analyzer import Query, parse, snippet
-from memvid_core.index.words.postings import PLACE_BITS, Matches, PostingStore
+from memvid_core.index.words.postings import PLACE_BITS, Matches, PostingStore, copy_store
 from memvid_core.system.file_lock import system_lock
 
 __all__ = ["LexicalIndex"]
@@ -92,6 +92,24 @@ class LexicalIndex:
             folder: As given to :class:`LexicalIndex`.
         """
         return os.path.exists(os.path.join(folder, _FILE))
+
+    @staticmethod
+    def copy(source: Path, target: Path) -> bool:
+        """Copy an index as it is now, whoever is writing to it; return whether that worked.
+
+        Args:
+            source: The folder of the index.
+            target: The folder of the copy, in which there is none.
+        """
+        made = target / _FILE
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            copy_store(source / _FILE, made)
+        except (OSError, StorageError):
+            with suppress(OSError):
+                _delete(made)
+            return False
+        return True
 
     def _open(self) -> PostingStore | None:
         if self._path is None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from time import time_ns
@@ -36,7 +36,7 @@ from memvid_core.index.words.analyzer import ANALYSER, words
 from memvid_core.index.words.chunks import Block, Chunk, Directory, Lists, checksum, cut, cut_spellings, joined
 from memvid_core.index.words.posting_block import BLOCK_ROWS, LAST_PLACE, MAX_COUNT, BlockBuilder, Memo
 
-__all__ = ["PLACE_BITS", "Matches", "PostingStore"]
+__all__ = ["PLACE_BITS", "Matches", "PostingStore", "copy_store"]
 
 TAIL_ROWS: Final = 1 << 9
 TAIL_TOKENS: Final = 1 << 14
@@ -544,6 +544,19 @@ class PostingStore:
     def close(self) -> None:
         """Let go of the file."""
         self._sqlite.close()
+
+
+def copy_store(source: Path, target: Path) -> None:
+    """Copy the file of a store, from one of its states.
+
+    Raises:
+        StorageError: The system refuses, or it is no such file.
+    """
+    try:
+        with closing(_connect_reader(source)) as there, closing(sqlite3.connect(target)) as made:
+            there.backup(made)
+    except sqlite3.Error as error:
+        raise StorageError(f"the lexical index {source} cannot be copied: {error}") from error
 
 
 def _connect(path: Path | None, writable: bool) -> sqlite3.Connection:

@@ -414,8 +414,7 @@ class IndexedJournal:
         """
         self._check_open()
         epoch = self.epoch  # kept while it is looked at: another thread may go on with the next
-        video = epoch.journal.video
-        if self._seen != video.stamp() or video.replaced():
+        if not epoch.journal.video.unchanged(self._seen):
             self._follow()
         return self.snapshot
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -48,13 +47,20 @@ class Indexer:
         self._learned: dict[int, Embedder] = {}
         self.with_words = False
         """Whether the words of what is taken in are indexed at once."""
+        self._cursor: tuple[bytes, Cursor | None] = b"", None  # as it was decoded last
 
     # --- taking commits in; only the owner of the index calls these ---
 
     def cursor(self) -> Cursor | None:
         """Return how far the index reaches, or None while it is empty."""
         noted = self._epoch.index.cursor
-        return None if noted is None else msgspec.msgpack.decode(noted, type=Cursor)
+        if noted is None:
+            return None
+        known, cursor = self._cursor
+        if noted != known:
+            cursor = msgspec.msgpack.decode(noted, type=Cursor)
+            self._cursor = noted, cursor
+        return cursor
 
     def catch_up(self, known: Cursor | None = None, missing: Sequence[DamageRow] = ()) -> None:
         """Take in every commit that the journal has beyond the index, and what is wrong with it.
@@ -217,18 +223,17 @@ class Indexer:
             places: Which of its rows have a vector, counted from its first; None: none.
         """
         rows = entry.cursor.row
-        live, dense = np.ones(rows, np.bool_), np.zeros(rows, np.bool_)
-        live[: before.rows] = before.live
-        dense[: before.rows] = before.dense
+        live, dense = np.empty(rows, np.bool_), np.empty(rows, np.bool_)
+        live[: before.rows], live[before.rows :] = before.live, True
+        dense[: before.rows], dense[before.rows :] = before.dense, False
         if places is not None:
             dense[places + before.rows] = True
-        live[entry.tombstones] = False
-        dense[entry.tombstones] = False
+        if entry.tombstones:
+            live[entry.tombstones] = False
+            dense[entry.tombstones] = False
         live.flags.writeable = dense.flags.writeable = False
         embedder = before.embedder if entry.model is None else self.embedder_at(entry.number)
-        return replace(
-            before, commit=entry.number, time=entry.time, rows=rows, live=live, dense=dense, embedder=embedder
-        )
+        return Snapshot(before.epoch, entry.number, entry.time, rows, live, dense, embedder, before.lost)
 
     def _after(self, before: Snapshot, number: int, rows: int | None) -> Snapshot:
         """Make the snapshot after commit ``number``, which has ``rows`` rows where that is known."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +42,20 @@ class Snapshot:
     def records(self) -> int:
         """How many records there are."""
         return int(np.count_nonzero(self.live))
+
+
+class _Reading:  # a class, because every question pays for it
+    __slots__ = ("_epoch",)
+
+    def __init__(self, epoch: Epoch) -> None:
+        self._epoch = epoch
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
+        if self._epoch.closed and isinstance(exc, Exception) and not isinstance(exc, ClosedError):
+            raise ClosedError("the memory was closed while it was being read") from exc
 
 
 class Epoch:
@@ -124,19 +137,13 @@ class Epoch:
                 found[row] = held[row]
         return found
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> _Reading:
         """What fails in it because another thread closed the memory meanwhile says so.
 
         Raises:
             ClosedError: The memory was closed.
         """
-        try:
-            yield
-        except Exception as exc:
-            if self.closed and not isinstance(exc, ClosedError):
-                raise ClosedError("the memory was closed while it was being read") from exc
-            raise
+        return _Reading(self)
 
     def hand_on(self) -> Journal:
         """Give the journal to another epoch, which closes it from now on."""

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, StorageError
-from memvid_core.index.catalog.catalog import Catalog, CommitRow, RecordRow
+from memvid_core.index.catalog.catalog import Catalog, CommitContents, CommitRow, RecordRow
 from memvid_core.index.catalog.frame_table import FrameTable
-from memvid_core.index.catalog.rows import CommitContents
 from memvid_core.index.filters.columns import MetadataColumns
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.matrix import StoredDtype
@@ -53,6 +52,10 @@ class Change(NamedTuple):
     cursor: bytes
     staged: bool = False
 
+    def contents(self) -> CommitContents:
+        """Return what the catalog takes in of it."""
+        return CommitContents(self.commit, self.first_row, list(self.records), self.frames, self.tombstones)
+
 
 class IndexFolder:
     """Catalog, vector index and lexical index of one memory in one of its epochs.
@@ -79,6 +82,9 @@ class IndexFolder:
         pictures: Pictures | None = None,
     ) -> None:
         self.folder = None if root is None else root / name
+        # As str, because each commit looks at them.
+        self._catalog_path = os.path.join(self.folder or "", "catalog.sqlite")
+        self._lexical_path = os.path.join(self.folder or "", "lexical")
         self._like = like
         self._dtype: StoredDtype = dtype
         self._strategy = strategy
@@ -127,7 +133,7 @@ class IndexFolder:
 
     def _on_disk(self) -> tuple[int, int] | None:
         try:
-            there = None if self.folder is None else os.stat(self.folder / "catalog.sqlite")
+            there = None if self.folder is None else os.stat(self._catalog_path)
         except FileNotFoundError:
             return None
         return None if there is None else (there.st_dev, there.st_ino)
@@ -184,7 +190,7 @@ class IndexFolder:
 
     def apply_run(self, run: Sequence[Change]) -> None:
         """Take small commits in that follow each other, none of which has a model, as :meth:`apply` does one by one."""
-        self.catalog.add_run([CommitContents(*change[:4], change.tombstones) for change in run])
+        self.catalog.add_run([change.contents() for change in run])
         dense = [change for change in run if change.vectors]
         if dense:
             rows, matrices = zip(*(part for change in dense for part in change.vectors), strict=True)
@@ -227,12 +233,9 @@ class IndexFolder:
         if self._pictures is None or not most or index.rows < self._settle_from:
             return
         kind, after = self._pictures.kind, self._video_rows - 1
-        with self.catalog.reading() as connection:
-            (count,) = connection.execute(
-                "SELECT count(*) FROM frames WHERE items > 0 AND kind = ? AND row > ?", (kind, after)
-            ).fetchone()
-        if count <= most:
-            settled = index.settle(self.catalog.frames_after(kind, after))
+        frames = self.catalog.frames_after(kind, after)
+        if len(frames) <= most:
+            settled = index.settle(frames)
             if settled != self._video_rows:
                 self.catalog.set_state("video_rows", str(settled).encode())
                 self._video_rows = settled
@@ -287,7 +290,8 @@ class IndexFolder:
 
     def frame_table(self, kind: int) -> FrameTable:
         """Where the rows of frames of a kind lie."""
-        return self._placements.setdefault(kind, FrameTable(self.catalog, kind))
+        table = self._placements.get(kind)
+        return table or self._placements.setdefault(kind, FrameTable(self.catalog, kind))
 
     def mask(self, where: Mapping[str, Any], rows: int) -> NDArray[np.bool_]:
         """Which of the first ``rows`` rows match a filter, live or not.
@@ -321,7 +325,7 @@ class IndexFolder:
         """
         if not texts or len(texts) > _KEPT_ROWS or self._closed:
             return
-        if self._lexical is None and (self.folder is None or not LexicalIndex.in_use(self.folder / "lexical")):
+        if self._lexical is None and (self.folder is None or not LexicalIndex.in_use(self._lexical_path)):
             return
         with suppress(StorageError, IndexStaleError):
             index = self.lexical()

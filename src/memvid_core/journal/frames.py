@@ -151,7 +151,8 @@ def compress(data: bytes) -> bytes:
 
 
 def _packed(data: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(data)
+    packed: bytes = _compressor().compress(data)
+    return packed
 
 
 def _stored(data: bytes) -> bytes:
@@ -165,6 +166,14 @@ def _stored(data: bytes) -> bytes:
 
 
 _local = threading.local()
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    """One for each thread, as :func:`_decompressor` has it."""
+    made: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+    if made is None:
+        made = _local.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    return made
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:

@@ -214,6 +214,10 @@ class VideoFile:
         """Return what tells one content of the file from the next: its size and the time of the last change."""
         return self._file.stamp()
 
+    def unchanged(self, stamp: tuple[int, int] | None) -> bool:
+        """Return whether the path names the open file and its content has that stamp; False if that is not known."""
+        return self._file.unchanged(stamp)
+
     def defer_sync(self, deferred: bool) -> None:
         """Say whether fragments are made durable by :meth:`sync` alone, as in a file that nobody else knows yet."""
         self._file.defer_sync(deferred)
@@ -576,8 +580,9 @@ def _frames(
     data: int, sizes: Sequence[int] | NDArray[np.int64], keys: Sequence[bool] | NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Offset and size in bytes of each frame of a fragment whose first picture lies at ``data``."""
-    if len(sizes) <= FEW and all(keys):
-        return np.array(list(accumulate(sizes[:-1], initial=data)), np.int64), np.array(sizes, np.int64)
+    if len(sizes) <= FEW and all(keys):  # one picture a frame
+        starts = list(accumulate(map(int, sizes), initial=data))
+        return np.array(starts[:-1], np.int64), np.array(sizes, np.int64)
     ends = np.cumsum(np.asarray(sizes, np.int64))
-    starts = (ends - sizes)[np.asarray(keys, bool)]
-    return data + starts, np.diff(starts, append=ends[-1:])
+    first = (ends - sizes)[np.asarray(keys, bool)]
+    return data + first, np.diff(first, append=ends[-1:])

@@ -26,6 +26,7 @@ from memvid_core import (
     StorageError,
     TornTailWarning,
 )
+from memvid_core.index.catalog.catalog import Catalog
 from memvid_core.index.folder import IndexFolder
 from memvid_core.video.bitstream import MACROBLOCK_BYTES
 from memvid_core.video.file import ByteFile
@@ -335,9 +336,10 @@ class TestIndexFolder:
         path = tmp_path / "m.mp4"
         texts = written(path)
         (folder,) = Path(f"{path}.index").iterdir()
-        with sqlite3.connect(folder / "catalog.sqlite") as connection:
-            connection.execute("DELETE FROM state WHERE key = 'synced'")  # as if the writer had been killed
-        connection.close()
+        catalog = Catalog(folder / "catalog.sqlite")
+        with catalog.transaction():
+            catalog.set_state("synced", None)  # as if the writer had been killed
+        catalog.close()
         rows = max((folder / "vectors").rglob("*"), key=lambda file: file.stat().st_size)
         rows.write_bytes(bytes(rows.stat().st_size))  # what a power cut leaves of a file that was never synced
         if rebooted:

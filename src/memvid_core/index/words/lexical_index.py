@@ -85,13 +85,13 @@ class LexicalIndex:
         self._refresh()
 
     @staticmethod
-    def in_use(folder: Path) -> bool:
+    def in_use(folder: str | Path) -> bool:
         """Return whether anybody has searched this folder's memory by words, so that it pays to keep them up.
 
         Args:
             folder: As given to :class:`LexicalIndex`.
         """
-        return (folder / _FILE).exists()
+        return os.path.exists(os.path.join(folder, _FILE))
 
     @staticmethod
     def copy(source: Path, target: Path) -> bool:

@@ -5,9 +5,9 @@ Every row has a checksum, and every commit the totals up to it, so that rows tha
 
 from __future__ import annotations
 
-from memvid_core.index.catalog.commits import CommitRow
-from memvid_core.index.catalog.damage import DamageRow, DamageTable
-from memvid_core.index.catalog.records import Changes, RecordRow
+from memvid_core.index.catalog.damage import DamageTable
+from memvid_core.index.catalog.records import Changes
+from memvid_core.index.catalog.rows import CommitRow, DamageRow, RecordRow
 from memvid_core.index.catalog.run import CommitContents, RunTable
 
 __all__ = ["Catalog", "Changes", "CommitContents", "CommitRow", "DamageRow", "RecordRow"]

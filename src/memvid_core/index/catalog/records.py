@@ -11,34 +11,35 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from memvid_core.index.catalog.commits import NO_COMMIT, CommitRow, CommitTable, Totals
+from memvid_core.index.catalog.commits import NO_COMMIT, CommitTable
+from memvid_core.index.catalog.rows import (
+    HASH_MASK,
+    SEED,
+    CommitRow,
+    RecordRow,
+    Totals,
+    id_hash,
+    metadata_sum,
+    record_sum,
+)
 from memvid_core.index.catalog.tables import CHECKED, NAME, marks, parts
 from memvid_core.index.stale import IndexStaleError
 
-__all__ = ["HASH_MASK", "Changes", "RecordRow", "RecordTable", "id_hash", "metadata_sum", "record_sum"]
+__all__ = ["Changes", "RecordTable"]
 
 _CHECKED_ROWS: Final = 16_384  # that are verified at a time
-HASH_MASK: Final = (1 << 62) - 1
-"""The sum of all hashes is kept so far."""
-_FACTORS: Final = (0x1E3779B1, 0x05EBCA77, 0x02B2AE3D, 0x07D4EB2F)  # odd, and so small that SQLite's sums stay exact
 _DENSE: Final = 4  # one row in so many is wanted: then all of them are read in their order
 _COLUMNS: Final = "row, id, born, died, dense, sum"
 _OF_HASH: Final = f"SELECT {_COLUMNS} FROM records WHERE hash = ?"
 _INSERT: Final = "INSERT INTO records VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?)"
 # Many rows cost SQLite and msgspec a third of what a tuple for each costs Python.
-_SEED: Final = "((row & {m}) * {} + (born & {m}) * {} + (coalesce(died + 1, 0) & {m}) * {} + dense * {}) & {m}".format(
-    *_FACTORS, m=0xFFFFFFFF
-)
 _IDS: Final = (
     "SELECT json_group_array(row), json_group_array(id), json_group_array(sum), "
-    f"json_group_array({_SEED}) FROM records WHERE"
+    f"json_group_array({SEED}) FROM records WHERE"
 )
 
 _decode_numbers: Final = msgspec.json.Decoder(list[int]).decode
 _decode_texts: Final = msgspec.json.Decoder(list[str]).decode
-
-RecordRow = tuple[int, str, int, bool, str | None]
-"""A record as the catalog keeps it: row, id, the commit it came with, whether it has a vector, metadata as JSON."""
 
 _Found = tuple[int, str, int, int | None, int, int]
 """A record as it is read: row, id, born, died, dense, checksum."""
@@ -261,14 +262,6 @@ class RecordTable(CommitTable):
             return np.array([row for (row,) in self._fetch(sql, parameters)], np.int64)
 
 
-def record_sum(row: int, record_id: str, born: int, died: int | None, dense: int) -> int:
-    """Return the checksum of a record without its metadata."""
-    # Odd factors: if one number differs, so does the initial value.
-    a, b, c, d = _FACTORS
-    seed = row * a + born * b + (0 if died is None else died + 1) * c + dense * d
-    return xxhash.xxh32_intdigest(record_id.encode(), seed & 0xFFFFFFFF)
-
-
 def _verify_record(found: _Found) -> None:
     """Compare a record with its checksum.
 
@@ -289,13 +282,3 @@ def _selections(rows: NDArray[np.int64]) -> Iterator[tuple[str, list[int]]]:
             yield "row >= ? AND row <= ?", [first, last]
         else:
             yield from ((f"row IN ({marks(some)})", some) for some in parts(part.tolist()))
-
-
-def id_hash(record_id: str) -> int:
-    """Return what records are looked up by."""
-    return xxhash.xxh3_64_intdigest(record_id.encode()) >> 1
-
-
-def metadata_sum(metadata: str | None) -> int:
-    """Return the checksum of a record's metadata."""
-    return 0 if metadata is None else xxhash.xxh32_intdigest(metadata.encode(), 1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from memvid_core.index.catalog.commits import CommitRow, Totals
 from memvid_core.index.catalog.frame_rows import FrameRows
-from memvid_core.index.catalog.records import (
+from memvid_core.index.catalog.records import RecordTable
+from memvid_core.index.catalog.rows import (
     HASH_MASK,
+    CommitRow,
     RecordRow,
-    RecordTable,
+    Totals,
     id_hash,
     metadata_sum,
     record_sum,

@@ -57,7 +57,7 @@ class Look:
 
     def _search(self, memory: Memory, record_id: str, version: int) -> None:
         try:
-            vector = memory.vectors([record_id]).get(record_id)
+            vector = memory.get_vectors([record_id]).get(record_id)
             nearest = memory.search(vector_of(record_id, version), k=1, mode="dense")
             worded = memory.search(unique_word(record_id, version), mode="lexical")
         except MemvidError:
@@ -146,7 +146,7 @@ def cases(folder: Path, seed: int, scale: float) -> Iterator[tuple[str, str]]:
     """
     rng = random.Random(seed)
     codec = "qr" if rng.random() < 0.08 else "pcm"
-    past = Past(folder, seed, codec=codec, vectors=rng.choice(["float16", "float32"]))
+    past = Past(folder, seed, codec=codec, vector_dtype=rng.choice(["float16", "float32"]))
     for _ in range(max(4, int((20 if codec == "qr" else 300) * scale))):
         made, kept, on = damage(past.data, rng), rng.random() < 0.5, rng.random() < 0.15
         past.restore(made.data, past.index if kept else None)

@@ -59,7 +59,7 @@ def open_memory(
     *,
     named: str = "embedding=",
     codec: str = "pcm",
-    vectors: Any = None,
+    vector_dtype: Any = None,
     index_dir: StrPath | None = None,
     timeout: float = 30.0,
 ) -> Memory:
@@ -73,7 +73,7 @@ def open_memory(
         embedder: Anything ``memvid_core.as_embedder`` takes.
         named: How the caller is given an embedder, for messages.
         codec: What a new file's pictures are.
-        vectors: How a new file stores vectors.
+        vector_dtype: How a new file stores vectors.
         index_dir: Where the index goes.
         timeout: How many seconds a commit waits while others commit.
 
@@ -94,8 +94,8 @@ def open_memory(
                 if mode == "r":
                     raise
             with suppress(MemoryExistsError):  # another process was faster
-                return Memory.create(path, embedder, codec, vectors, **shared)
-        return Memory.create(path, embedder, codec, vectors, **shared)
+                return Memory.create(path, embedder, codec, vector_dtype, **shared)
+        return Memory.create(path, embedder, codec, vector_dtype, **shared)
 
 
 def _existing(path: StrPath, mode: str, embedder: object, shared: dict[str, Any]) -> Memory:
@@ -115,7 +115,7 @@ def _made_the_vectors(memory: Memory) -> bool:
         return True
     if dimension != embedder.dimension:
         return False
-    hits = memory.search(np.ones(dimension, np.float32), 4, mode="dense", vectors=True)
+    hits = memory.search(np.ones(dimension, np.float32), 4, mode="dense", with_vectors=True)
     made = embedder.embed_documents([hit.text for hit in hits])
     return all(_cosine(row, hit.vector) >= _SAME for row, hit in zip(made, hits, strict=True))
 

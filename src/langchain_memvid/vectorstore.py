@@ -53,8 +53,8 @@ class MemvidVectorStore(Searches, OverMemory):
             built-in offline embedder.
         path: The MP4 file, opened if it is there and created if not; ``":memory:"`` keeps all in RAM.
         mode: ``"a"`` to read and write, ``"r"`` to read; the file must then exist.
-        vectors: How a new file stores vectors: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"`` (the
-            default in RAM), ``"int8"`` or ``"none"``.
+        vector_dtype: How a new file stores vectors: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"``
+            (the default in RAM), ``"int8"`` or ``"none"``.
         codec: What a new file's pictures are: ``"pcm"`` or ``"qr"``.
         index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
         retrieval_mode: How texts are searched for when a call does not say. By default ``"dense"``, which is what
@@ -80,7 +80,7 @@ class MemvidVectorStore(Searches, OverMemory):
         *,
         path: str | os.PathLike[str] = IN_RAM,
         mode: Literal["a", "r"] = "a",
-        vectors: Literal["float16", "float32", "float64", "int8", "none"] | None = None,
+        vector_dtype: Literal["float16", "float32", "float64", "int8", "none"] | None = None,
         codec: str = "pcm",
         index_dir: str | os.PathLike[str] | None = None,
         retrieval_mode: RetrievalMode | None = None,
@@ -91,13 +91,13 @@ class MemvidVectorStore(Searches, OverMemory):
             raise InvalidInputError(f"{embedding!r} is a path, and this is the embedding: give path={embedding!r}")
         self.retrieval_mode = None if retrieval_mode is None else check_mode(retrieval_mode)
         if memory is not None:
-            if path != IN_RAM or any(given is not None for given in (embedding, vectors, index_dir)):
+            if path != IN_RAM or any(given is not None for given in (embedding, vector_dtype, index_dir)):
                 raise InvalidInputError("give an open memory, or an embedding and a path: the memory has its own")
             if not isinstance(memory, Memory):
                 raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}")
         chosen = embedding.embedder if isinstance(embedding, MemvidEmbeddings) else embedding
         options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
-        opened = memory or open_memory(path, mode, chosen, codec=codec, vectors=vectors, **options)
+        opened = memory or open_memory(path, mode, chosen, codec=codec, vector_dtype=vector_dtype, **options)
         self._hold(opened, owned=memory is None, retrieval_mode=self.retrieval_mode, **options)
         self._arguments["embedding"] = self._embedder()
 

@@ -41,7 +41,7 @@ def memory_of(
         mode: ``"a"`` to write, ``"r"`` to read.
         embedder: Anything ``memvid_core.as_embedder`` takes. None opens with what the memory can find of itself, and
             creates one whose vectors all come with the nodes.
-        options: For a new memory, ``codec`` and ``vectors``; ``index_dir`` and ``timeout`` for any.
+        options: For a new memory, ``codec`` and ``vector_dtype``; ``index_dir`` and ``timeout`` for any.
 
     Raises:
         InvalidInputError: Both were given, or one of them cannot be what it is given as.
@@ -50,7 +50,9 @@ def memory_of(
     """
     if memory is None:
         return _opened(path, mode, embedder, **options)
-    if path != IN_RAM or any(given is not None for given in (embedder, options.get("vectors"), options["index_dir"])):
+    if path != IN_RAM or any(
+        given is not None for given in (embedder, options.get("vector_dtype"), options["index_dir"])
+    ):
         raise InvalidInputError("give an open memory, or a path and its options: the memory has its own")
     if not isinstance(memory, Memory):
         raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}; give path=")

@@ -49,8 +49,8 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         embedder: What embeds a query that comes without an embedding: an embedding model of LlamaIndex, or anything
             else ``memvid_core.as_embedder`` takes. None is the built-in one if that wrote the file, and otherwise none:
             an index brings all embeddings itself.
-        vectors: How a new file stores embeddings: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"``
-            (the default in RAM: exactly what was given) or ``"int8"``.
+        vector_dtype: How a new file stores embeddings: ``"float16"`` (the default in a file), ``"float32"``,
+            ``"float64"`` (the default in RAM: exactly what was given) or ``"int8"``.
         codec: What a new file's pictures are: ``"pcm"`` or ``"qr"``.
         index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
         memory: An open memory to use instead of all the above; it stays open on :meth:`close`.
@@ -85,14 +85,14 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         *,
         mode: Literal["a", "r"] = "a",
         embedder: object = None,
-        vectors: Literal["float16", "float32", "float64", "int8"] | None = None,
+        vector_dtype: Literal["float16", "float32", "float64", "int8"] | None = None,
         codec: str = "pcm",
         index_dir: str | os.PathLike[str] | None = None,
         memory: Memory | None = None,
         timeout: float = 30.0,
     ) -> None:
         options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
-        opened = memory_of(memory, path, mode, embedder, codec=codec, vectors=vectors, **options)
+        opened = memory_of(memory, path, mode, embedder, codec=codec, vector_dtype=vector_dtype, **options)
         opened_for = mode if memory is None else mode_of(memory)
         super().__init__(path=opened.path, mode=opened_for)  # type: ignore[call-arg]
         self._memory = opened
@@ -276,7 +276,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
             if where:
                 matching = {record.id for record in self._memory.select(both({"$id": {"$in": list(node_ids)}}, where))}
                 records = [record for record in records if record.id in matching]
-        vectors = self._memory.vectors([record.id for record in records])
+        vectors = self._memory.get_vectors([record.id for record in records])
         return [to_node(record, vectors.get(record.id)) for record in records]
 
     @override

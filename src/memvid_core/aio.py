@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from memvid_core.embedding import Embedder
     from memvid_core.engine.searching import Fusion, Mode, Query, Searcher, Where
     from memvid_core.engine.snapshot import Snapshot
-    from memvid_core.engine.writing import GivenVectors, Metadata, VectorType, Writer
+    from memvid_core.engine.writing import GivenVectors, Metadata, VectorDtype, Writer
 
 __all__ = ["AsyncMemory"]
 
@@ -109,7 +109,7 @@ class AsyncMemory:
         path: str | os.PathLike[str] = ":memory:",
         embedder: object = None,
         codec: str = "pcm",
-        vectors: VectorType | None = None,
+        vector_dtype: VectorDtype | None = None,
         *,
         codec_options: Mapping[str, Any] | None = None,
         index_dir: str | os.PathLike[str] | None = None,
@@ -121,7 +121,7 @@ class AsyncMemory:
         """Async :meth:`Memory.create`."""
         options = {"codec_options": codec_options, "index_dir": index_dir, "description": description}
         shared = {"ivf": ivf, "timeout": timeout, "auto_compact": auto_compact}
-        call = partial(cast(Any, cls).create, path, embedder, codec, vectors, **options, **shared)
+        call = partial(cast(Any, cls).create, path, embedder, codec, vector_dtype, **options, **shared)
         made: Self = await run_in_thread(call)
         return made
 
@@ -194,10 +194,10 @@ class AsyncMemory:
         alpha: float | None = None,
         fusion: Fusion = "score",
         recency: Recency | None = None,
-        vectors: bool = False,
+        with_vectors: bool = False,
     ) -> list[Hit]:
         """Async :meth:`Memory.mmr`."""
-        options: dict[str, Any] = {"alpha": alpha, "fusion": fusion, "recency": recency, "vectors": vectors}
+        options: dict[str, Any] = {"alpha": alpha, "fusion": fusion, "recency": recency, "with_vectors": with_vectors}
         chosen = mode or "dense"
         embedding = await self._aembedded(query, chosen)
         return await run_in_thread(

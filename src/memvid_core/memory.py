@@ -15,16 +15,14 @@ from numpy.typing import ArrayLike
 
 from memvid_core.aio import AsyncMemory
 from memvid_core.embedding import Embedder, check_vector
-from memvid_core.engine import compacting as folding
-from memvid_core.engine import inspection as maintenance
-from memvid_core.engine import opening
+from memvid_core.engine import compacting, inspection, opening
 from memvid_core.engine.auto_compact import AutoCompact, check_share
 from memvid_core.engine.index_place import INDEX_ERRORS
 from memvid_core.engine.opening import IN_RAM
 from memvid_core.engine.searching import Fusion, Mode, Query, Rerank, Searcher, Where
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_count, check_timeout, wanted_ids
-from memvid_core.engine.writing import GivenVectors, Metadata, VectorType, Writer
+from memvid_core.engine.writing import GivenVectors, Metadata, VectorDtype, Writer
 from memvid_core.errors import (
     Action,
     ClosedError,
@@ -93,7 +91,7 @@ class Memory(AsyncMemory):
         path: str | os.PathLike[str] = IN_RAM,
         embedder: object = None,
         codec: str = "pcm",
-        vectors: VectorType | None = None,
+        vector_dtype: VectorDtype | None = None,
         *,
         codec_options: Mapping[str, Any] | None = None,
         index_dir: str | os.PathLike[str] | None = None,
@@ -109,9 +107,9 @@ class Memory(AsyncMemory):
             embedder: Anything :func:`~memvid_core.embedding.as_embedder` takes; None is the built-in offline embedder.
                 ``"given"``: there is none, every vector comes with its record; any embedder may open the memory later.
             codec: ``"pcm"``, the store, or ``"qr"``, for what must survive a re-encode.
-            vectors: How vectors are stored: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"`` (the
-                default in RAM: exactly what was given), ``"int8"``, or ``"none"``: embedded again when the index is
-                rebuilt.
+            vector_dtype: How vectors are stored: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"``
+                (the default in RAM: exactly what was given), ``"int8"``, or ``"none"``: embedded again when the index
+                is rebuilt.
             codec_options: Settings of the codec.
             index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
             description: A line for people, kept in the file.
@@ -129,7 +127,7 @@ class Memory(AsyncMemory):
                 path,
                 embedder,
                 codec,
-                vectors,
+                vector_dtype,
                 codec_options=codec_options,
                 index_dir=index_dir,
                 description=description,
@@ -252,7 +250,7 @@ class Memory(AsyncMemory):
         """Have the index made anew, and return the snapshot to answer from then."""
         healed = self._indexed.heal(snapshot, exc)
         if self._opened.pinned is not None:
-            healed = maintenance.past_snapshot(self._indexed, self._opened.pinned.commit)
+            healed = inspection.past_snapshot(self._indexed, self._opened.pinned.commit)
             self._opened = replace(self._opened, pinned=healed)
         return healed
 
@@ -401,7 +399,7 @@ class Memory(AsyncMemory):
             raise IndexStaleError("the index leads to records of other ids")
         return found
 
-    def vectors(self, ids: Iterable[str] | str) -> dict[str, Any]:
+    def get_vectors(self, ids: Iterable[str] | str) -> dict[str, Any]:
         """The stored vectors of some records; ids that are not there or have none are left out."""
         wanted = wanted_ids(ids)
 
@@ -511,7 +509,7 @@ class Memory(AsyncMemory):
         recency: Recency | None = None,
         rerank: Rerank | None = None,
         embedding: ArrayLike | None = None,
-        vectors: bool = False,
+        with_vectors: bool = False,
         explain: bool = False,
     ) -> list[Hit]:
         """The records that answer a question best.
@@ -529,7 +527,7 @@ class Memory(AsyncMemory):
             rerank: A function of the question and texts that gives one score a text; it orders the best candidates
                 anew.
             embedding: The vector (d,) of a question given as text, where it is known: the embedder is not asked.
-            vectors: Whether hits carry their stored vector.
+            with_vectors: Whether hits carry their stored vector.
             explain: Whether hits say what each part contributed.
 
         Returns:
@@ -540,7 +538,13 @@ class Memory(AsyncMemory):
             FilterError: The filter is wrong.
             DimensionError: A vector of another dimension.
         """
-        options = {"fusion": fusion, "recency": recency, "rerank": rerank, "vectors": vectors, "explain": explain}
+        options = {
+            "fusion": fusion,
+            "recency": recency,
+            "rerank": rerank,
+            "with_vectors": with_vectors,
+            "explain": explain,
+        }
         return self._answer(
             lambda snapshot: self._searcher.hits(
                 snapshot, self._query(snapshot, query, k, where, mode, embedding, alpha=alpha, **options)
@@ -578,7 +582,7 @@ class Memory(AsyncMemory):
         alpha: float | None = None,
         fusion: Fusion = "score",
         recency: Recency | None = None,
-        vectors: bool = False,
+        with_vectors: bool = False,
     ) -> list[Hit]:
         """Hits that are good and unlike each other (maximal marginal relevance: Carbonell and Goldstein, 1998).
 
@@ -592,12 +596,12 @@ class Memory(AsyncMemory):
             alpha: As in :meth:`search`, and so are ``fusion`` and ``recency``.
             fusion: How the candidates' halves are fused.
             recency: Whether older candidates count less.
-            vectors: Whether hits carry their stored vector.
+            with_vectors: Whether hits carry their stored vector.
 
         Returns:
             Hits in the order they were chosen.
         """
-        options: dict[str, Any] = {"alpha": alpha, "fusion": fusion, "recency": recency, "vectors": vectors}
+        options: dict[str, Any] = {"alpha": alpha, "fusion": fusion, "recency": recency, "with_vectors": with_vectors}
         return self._answer(
             lambda snapshot: self._searcher.mmr(
                 snapshot, self._query(snapshot, query, k, where, mode or "dense", **options), fetch_k, lambda_mult
@@ -686,16 +690,16 @@ class Memory(AsyncMemory):
 
     def info(self) -> MemoryInfo:
         """What the memory is and how large."""
-        return self._answer(lambda snapshot: maintenance.info(self._indexed, snapshot, self.path))
+        return self._answer(lambda snapshot: inspection.info(self._indexed, snapshot, self.path))
 
     def history(self) -> list[Commit]:
         """Every commit, oldest first."""
-        return self._answer(lambda snapshot: maintenance.history(self._indexed, snapshot))
+        return self._answer(lambda snapshot: inspection.history(self._indexed, snapshot))
 
     def verify(self) -> VerifyReport:
         """Read every frame of the file and check every checksum; what is wrong is named in the report."""
         self._check_open()
-        return maintenance.verify(self._indexed)
+        return inspection.verify(self._indexed)
 
     def save(self, path: str | os.PathLike[str], *, drop_damaged: bool = False) -> None:
         """Write the live records, with their vectors, into a memory of their own; what is at ``path`` is replaced.
@@ -711,7 +715,7 @@ class Memory(AsyncMemory):
             StorageError: The system refused. What was at ``path`` stays.
         """
         with storage_errors():
-            maintenance.save(self._indexed, self._snapshot(), path, drop_damaged=drop_damaged)
+            inspection.save(self._indexed, self._snapshot(), path, drop_damaged=drop_damaged)
 
     def compact(self, *, keep_history: bool = False, drop_damaged: bool = False) -> int:
         """Write the file anew without deleted records and swap it in; returns how many bytes that saved.
@@ -727,7 +731,7 @@ class Memory(AsyncMemory):
         """
         self._check_writable()
         with storage_errors():
-            return folding.compact(self._indexed, keep_history=keep_history, drop_damaged=drop_damaged)
+            return compacting.compact(self._indexed, keep_history=keep_history, drop_damaged=drop_damaged)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a memory cannot be copied or pickled: Memory.open({self.path!r}) opens its file once more")

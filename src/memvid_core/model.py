@@ -147,7 +147,7 @@ class MemoryInfo(msgspec.Struct, frozen=True):
     bytes: int
     index_bytes: int
     dimension: int | None
-    vectors: str
+    vector_dtype: str
     metric: str
     embedder: str
     created: datetime

@@ -112,7 +112,7 @@ def test_a_memory_is_not_copied_but_what_it_found_is(tmp_path: Path) -> None:
         ({"description": "lone \ud800"}, TextError, "surrogate"),
         ({"codec_options": {"colour": 1}}, ValueError, "does not take"),
         ({"codec_options": {"columns": "many"}}, ValueError, "does not take"),
-        ({"vectors": "float8"}, InvalidInputError, "float16"),
+        ({"vector_dtype": "float8"}, InvalidInputError, "float16"),
         ({"embedder": 5}, InvalidInputError, "cannot embed"),
     ],
 )

@@ -313,7 +313,7 @@ class MemvidStore(BaseStore, OverMemory):
         if found is None or not found.is_stale(utc_now().timestamp()):  # it was put or read by others meanwhile
             return
         texts = [part.text for part in self.memory.get(found.ids)]
-        kept = self.memory.vectors(found.ids)
+        kept = self.memory.get_vectors(found.ids)
         again = replace(found, expires=utc_now().timestamp() + 60 * (found.ttl or 0))
         rows.add(again, texts, [kept.get(name) for name in found.ids])
 

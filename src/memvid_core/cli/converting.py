@@ -54,9 +54,9 @@ def convert(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", show_default=False, help="Another option of qr: parity=0.25."),
     ] = None,
-    vectors: Annotated[
+    vector_dtype: Annotated[
         Literal["float16", "float32", "float64", "int8", "none"] | None,
-        typer.Option("--vectors", show_default=False, help="How vectors are stored; for qr int8, else as they are."),
+        typer.Option("--vector-dtype", show_default=False, help="How to store vectors; for qr int8, else as they are."),
     ] = None,
     embedder: EmbedderName = None,
     drop_history: Annotated[
@@ -88,7 +88,7 @@ def convert(
         target,
         codec=codec,
         codec_options=settings,
-        vectors=vectors,
+        vector_dtype=vector_dtype,
         embedder=embedder,
         keep_history=not drop_history,
         drop_damaged=drop_damaged,

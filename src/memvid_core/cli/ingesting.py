@@ -73,9 +73,9 @@ def build(
     exclude: Exclude = None,
     embedder: EmbedderName = None,
     codec: Annotated[str, typer.Option("--codec", metavar="pcm|qr", help="How bytes become pictures.")] = "pcm",
-    vectors: Annotated[
+    vector_dtype: Annotated[
         Literal["float16", "float32", "int8", "none"],
-        typer.Option("--vectors", help="How vectors are stored; none: made again when the index is."),
+        typer.Option("--vector-dtype", help="How vectors are stored; none: made again when the index is."),
     ] = "float16",
     description: Annotated[
         str, typer.Option("--description", metavar="TEXT", help="A line about it, kept in it.")
@@ -89,7 +89,7 @@ def build(
     extra `memvid-core[documents]`. Files that cannot be read are named and left out (exit code 3).
     """
     run = _Run(paths, chunk_size, overlap, include, exclude)
-    settings = {"embedder": embedder, "codec": codec, "vectors": vectors, "description": description}
+    settings = {"embedder": embedder, "codec": codec, "vector_dtype": vector_dtype, "description": description}
     with new_memory(output, force=force, timeout=timeout, **settings) as memory:
         run.read(memory, drop=False)
         run.look(memory)

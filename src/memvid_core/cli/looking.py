@@ -33,7 +33,7 @@ def info(memory_path: MemoryPath, as_of: AsOf = None, as_json: AsJson = False) -
         "commits": f"{told.commits:,} in {count(told.frames, 'frame')}",
         "size": f"{megabytes(told.bytes)}, and {megabytes(told.index_bytes)} of index",
         "codec": f"{told.codec}, format {told.format_version}",
-        "vectors": f"{told.vectors}{dimension}, {told.metric}",
+        "vectors": f"{told.vector_dtype}{dimension}, {told.metric}",
         "embedder": told.embedder,
         "created": moment(told.created),
         "modified": moment(told.modified),

@@ -10,8 +10,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.errors import StorageError
-from memvid_core.index.folder import IndexFolder
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.matrix import StoredDtype
 from memvid_core.index.wal import is_busy

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder
 from memvid_core.engine.committing import NewRecords, commit
+from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.index_place import INDEX_ERRORS, IndexPlace, check_idle
 from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.snapshot import Epoch, Snapshot
@@ -31,7 +32,6 @@ from memvid_core.errors import (
     TornTailWarning,
 )
 from memvid_core.index.catalog.catalog import DamageRow
-from memvid_core.index.folder import IndexFolder
 from memvid_core.journal import Batch, Cursor, Journal
 from memvid_core.system.atomic_files import remove_left
 from memvid_core.system.folders import sync_folder

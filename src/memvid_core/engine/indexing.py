@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder
+from memvid_core.engine.index_folder import Change, Vectors
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import EmbeddingError
 from memvid_core.index.catalog.catalog import CommitRow, DamageRow, RecordRow
 from memvid_core.index.filters.compiler import encode_metadata
-from memvid_core.index.folder import Change, Vectors
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.journal import Cursor, Entry
 from memvid_core.journal.entries import Row

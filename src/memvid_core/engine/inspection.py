@@ -44,7 +44,7 @@ def info(indexed: IndexedJournal, snapshot: Snapshot, path: str) -> MemoryInfo:
         bytes=indexed.journal.video.size(),
         index_bytes=indexed.index.nbytes(),
         dimension=indexed.dimension,
-        vectors=header.vectors,
+        vector_dtype=header.vectors,
         metric=header.metric,
         embedder=header.embedder,
         created=_when(header.created),

@@ -13,14 +13,15 @@ from typing import Any, get_args
 
 import numpy as np
 
+import memvid_core.video.qr  # noqa: F401 - registers its codec
 from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, HashingEmbedder, as_embedder, choose_embedder
-from memvid_core.engine import inspection as maintenance
+from memvid_core.engine import inspection
+from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_timeout, check_unicode
-from memvid_core.engine.writing import VectorType
+from memvid_core.engine.writing import VectorDtype
 from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError
-from memvid_core.index.folder import IndexFolder
 from memvid_core.journal import Journal
 from memvid_core.system.atomic_files import appearing
 from memvid_core.video import get_codec
@@ -52,7 +53,7 @@ def create(
     path: StrPath,
     embedder: object,
     codec: str,
-    vectors: VectorType | None,
+    vector_dtype: VectorDtype | None,
     *,
     codec_options: Mapping[str, Any] | None,
     index_dir: StrPath | None,
@@ -66,16 +67,18 @@ def create(
         raise InvalidInputError(f"description is a str, not of type {type(description).__name__}")
     check_unicode(description, "the description")
     # On disk, half precision costs nothing that a search can see; in RAM, nothing is saved by rounding what was given.
-    kept: VectorType = vectors or ("float64" if in_ram else "float16")
+    kept: VectorDtype = vector_dtype or ("float64" if in_ram else "float16")
     made = (
         None
         if embedder == GIVEN and isinstance(embedder, str)
         else _own(as_embedder(embedder, exact=kept == "float64"))
     )
-    if kept not in get_args(VectorType):
-        raise InvalidInputError(f"vectors is one of {', '.join(get_args(VectorType))}, not {kept!r}")
+    if kept not in get_args(VectorDtype):
+        raise InvalidInputError(f"vector_dtype is one of {', '.join(get_args(VectorDtype))}, not {kept!r}")
     if made is None and kept == "none":
-        raise InvalidInputError("given vectors must be stored: vectors='none' needs an embedder to make them again")
+        raise InvalidInputError(
+            "given vectors must be stored: vector_dtype='none' needs an embedder to make them again"
+        )
     chosen_codec = get_codec(codec, **(codec_options or {}))
     file = None if in_ram else _real(path)
     wait = check_timeout(timeout)
@@ -139,7 +142,7 @@ def open_existing(
         try:
             if chosen is None and embedder is None and journal.header.embedder == GIVEN:
                 _adopt_builtin(indexed)
-            pinned = None if as_of is None else maintenance.past_snapshot(indexed, as_of)
+            pinned = None if as_of is None else inspection.past_snapshot(indexed, as_of)
         except BaseException:
             indexed.close()
             raise

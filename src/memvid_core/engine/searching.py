@@ -18,7 +18,7 @@ from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_answer, check_count
 from memvid_core.errors import DamagedFrameError, DimensionError, InvalidInputError, QueryError, StorageError
-from memvid_core.index import fusion as ranking
+from memvid_core.index import fusion
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.model import Hit, Recency, Record
 from memvid_core.system.progress import progress
@@ -56,7 +56,7 @@ class Query:
     fusion: Fusion = "score"
     recency: Recency | None = None
     rerank: Rerank | None = None
-    vectors: bool = False
+    with_vectors: bool = False
     explain: bool = False
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ class Query:
     @property
     def pool(self) -> int:
         """How many rows to rank before the last step picks ``k``."""
-        return self.k if self.recency is None and self.rerank is None else max(self.k, ranking.CANDIDATES)
+        return self.k if self.recency is None and self.rerank is None else max(self.k, fusion.CANDIDATES)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Searcher:
                 chosen = np.arange(min(query.k, len(pool)))
             else:
                 plain = query.mode == "dense" and query.recency is None  # then the vectors say it themselves
-                chosen = ranking.mmr(
+                chosen = fusion.mmr(
                     () if query.vector is None else query.vector,
                     self._unit_vectors(snapshot, pool.rows),
                     query.k,
@@ -182,7 +182,7 @@ class Searcher:
             return Ranked(rows, scores, parts={"lexical": scores})
         return self._hybrid(snapshot, query, k, mask)
 
-    def _dense(self, snapshot: Snapshot, query: Query, k: int, mask: NDArray[np.bool_]) -> ranking.Ranking:
+    def _dense(self, snapshot: Snapshot, query: Query, k: int, mask: NDArray[np.bool_]) -> fusion.Ranking:
         """Rows and cosines."""
         index = snapshot.epoch.index.vectors()
         if index is None or query.vector is None or not len(query.vector):  # empty: what the embedder had to say
@@ -191,27 +191,27 @@ class Searcher:
 
     def _lexical(
         self, snapshot: Snapshot, query: Query, k: int, mask: NDArray[np.bool_], *, normalised: bool
-    ) -> ranking.Ranking:
+    ) -> fusion.Ranking:
         """Rows and BM25 scores, or their share of the ideal."""
         if query.text is None:
             raise QueryError("a search by words needs the words of the question, not a vector alone")
         return self.lexical_index(snapshot).search(query.text, k, mask, live=snapshot.live, normalised=normalised)
 
     def _hybrid(self, snapshot: Snapshot, query: Query, k: int, mask: NDArray[np.bool_]) -> Ranked:
-        pool = max(k, ranking.CANDIDATES)
+        pool = max(k, fusion.CANDIDATES)
         lexical = self._lexical(snapshot, query, pool, mask, normalised=False)
         # A phrase or an exclusion binds both halves: a text that was excluded must not come back for its meaning.
         allowed = self.lexical_index(snapshot).restriction(query.text or "")
         dense = self._dense(snapshot, query, pool, mask if allowed is None else mask & _fitted(allowed, len(mask)))
         if query.fusion == "rank":
             weights = None if query.alpha is None else {"dense": query.alpha, "lexical": 1 - query.alpha}
-            fused = ranking.reciprocal_rank_fusion({"dense": dense, "lexical": lexical}, k, weights=weights)
+            fused = fusion.reciprocal_rank_fusion({"dense": dense, "lexical": lexical}, k, weights=weights)
         else:
             alpha = query.alpha
             if alpha is None:  # the built-in embedder sees the same words, so its agreement says nothing
-                alpha = ranking.ALPHA if self._indexed.word_embedder else ranking.trust(dense, lexical)
+                alpha = fusion.ALPHA if self._indexed.word_embedder else fusion.trust(dense, lexical)
             asked = np.zeros(0, np.float32) if query.vector is None else query.vector
-            fused = ranking.hybrid(asked, dense, lexical, partial(self._unit_vectors, snapshot), k, alpha=alpha)
+            fused = fusion.hybrid(asked, dense, lexical, partial(self._unit_vectors, snapshot), k, alpha=alpha)
         return Ranked(fused.rows, fused.scores, _by_row(*dense), fused.parts)
 
     def _unit_vectors(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -229,7 +229,7 @@ class Searcher:
             age = query.recency
             times = np.array([_time_of(snapshot.epoch.record(row), age.field) for row in ranked.rows.tolist()])
             now = time.time() if age.now is None else age.now
-            scores = ranking.recency(ranked.scores, times, now=now, half_life=age.half_life, weight=age.weight)
+            scores = fusion.recency(ranked.scores, times, now=now, half_life=age.half_life, weight=age.weight)
             k = query.k if query.rerank is None else len(ranked)
             ranked = ranked.rescored(scores, k, recency=scores - ranked.scores)
         if query.rerank is not None and len(ranked):
@@ -314,7 +314,7 @@ class Searcher:
 
     def _decode(self, snapshot: Snapshot, ranked: Ranked, query: Query) -> list[Hit]:
         rows = ranked.rows.tolist()
-        vectors = snapshot.epoch.vectors(snapshot, rows) if query.vectors else {}
+        vectors = snapshot.epoch.vectors(snapshot, rows) if query.with_vectors else {}
         neighbours = self._neighbours()
         return [
             Hit(
@@ -376,7 +376,7 @@ def _opinions(given: Any, count: int) -> NDArray[np.float64]:
 
 
 def _dense_ranked(rows: NDArray[np.int64], cosines: NDArray[np.float32]) -> Ranked:
-    scores = ranking.dense_score(cosines)
+    scores = fusion.dense_score(cosines)
     return Ranked(rows, scores, _by_row(rows, cosines), {"dense": scores})
 
 

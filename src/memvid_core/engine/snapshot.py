@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.embedding import Embedder
+from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.errors import ClosedError, DamagedFrameError, StorageError
-from memvid_core.index.folder import IndexFolder
 from memvid_core.journal import Journal, RecordReader
 from memvid_core.journal.frames import Kind
 from memvid_core.model import FrameLocation, Record

@@ -33,9 +33,9 @@ from memvid_core.journal import Batch
 from memvid_core.model import Record
 from memvid_core.system.threads import WriterThread, run_in_thread
 
-__all__ = ["Prepared", "VectorType", "Writer"]
+__all__ = ["Prepared", "VectorDtype", "Writer"]
 
-VectorType = Literal["float16", "float32", "float64", "int8", "none"]
+VectorDtype = Literal["float16", "float32", "float64", "int8", "none"]
 Metadata = Mapping[str, Any]
 T = TypeVar("T")
 GivenVectors = ArrayLike | Sequence[ArrayLike | None]
@@ -94,8 +94,8 @@ class Writer:
     def __init__(self, indexed: IndexedJournal) -> None:
         self._indexed = indexed
         self._not_due = -1  # so many records were found not to be the embedder's own
-        self._kind: VectorType = indexed.journal.header.vectors  # type: ignore[assignment]
-        assert self._kind in get_args(VectorType)
+        self._kind: VectorDtype = indexed.journal.header.vectors  # type: ignore[assignment]
+        assert self._kind in get_args(VectorDtype)
 
     def add(
         self,
@@ -282,7 +282,7 @@ class Writer:
         if self._kind == "float16":
             if float(np.abs(matrix).max()) > _FLOAT16_MAX:
                 raise VectorError(
-                    "a component is larger than float16 holds (65504); create the memory with vectors='float32'"
+                    "a component is larger than float16 holds (65504); create the memory with vector_dtype='float32'"
                 )
             return matrix.astype(np.float16), places
         return matrix, places

@@ -67,8 +67,8 @@ def build(
     try:
         with replacing(target) as beside:
             if base is None:
-                vectors: Any = "int8" if codec == "qr" else "float16"
-                made = Memory.create(beside, embedder, codec, vectors, codec_options=options, index_dir=root)
+                vector_dtype: Any = "int8" if codec == "qr" else "float16"
+                made = Memory.create(beside, embedder, codec, vector_dtype, codec_options=options, index_dir=root)
             else:
                 convert(base, beside, codec=codec, codec_options=options, show_progress=show)
                 made = open_memory(beside, root, embedder, "a")
@@ -126,7 +126,7 @@ def index_stats(memory: Memory) -> dict[str, Any]:
         "total_frames": info.frames,
         "dimension": info.dimension,
         "embedding_model": info.embedder,
-        "vectors": info.vectors,
+        "vector_dtype": info.vector_dtype,
         "index_bytes": info.index_bytes,
     }
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError, MemoryExistsError, MemvidError, StorageError
-from memvid_core.video import mp4 as bmff
+from memvid_core.video import mp4
 from memvid_core.video.codec import FrameCodec, RepairingCodec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.fragments import FEW, Found, Fragments
@@ -256,7 +256,7 @@ class VideoFile:
         at = self.end
         samples = self.codec.encode(payloads, at.frame)
         picture = self._next_picture(at)
-        parts = bmff.fragment(samples, at.fragment + 1, picture, at.frame)
+        parts = mp4.fragment(samples, at.fragment + 1, picture, at.frame)
         self._file.write(at.offset, parts)
         offsets, sizes = _frames(
             at.offset + len(parts[0]) + len(parts[1]), [len(data) for data, _ in samples], [key for _, key in samples]
@@ -273,7 +273,7 @@ class VideoFile:
         if at.offset == self.head_size:
             return 0
         if self._pictures[0] != at.offset:
-            footer = bmff.parse_footer(self._file.read(at.offset - bmff.FOOTER_BYTES, bmff.FOOTER_BYTES))
+            footer = mp4.parse_footer(self._file.read(at.offset - mp4.FOOTER_BYTES, mp4.FOOTER_BYTES))
             start = at.offset - (footer.size if footer else 0)
             head = self._fragments.head(start) if footer and self.head_size <= start < at.offset else None
             # Past any picture there can be, if the fragment before is damaged: time must not run backwards.
@@ -453,7 +453,7 @@ class VideoFile:
         if cut:  # its write was stopped before the footer, or the file was cut short, and another came after it
             end = self._fragments.next_sound(found.data, self.size(), self.size(), footed=True) or end
             end = min(end, found.end + _REST)
-            cut = not found.end - bmff.FOOTER_BYTES <= end < found.end
+            cut = not found.end - mp4.FOOTER_BYTES <= end < found.end
         if cut or not found.framed:
             damage = "the boxes around its frames are damaged; its frames were found"
         first, doubt = self._first_frame(found, at.frame, certain, offsets, sizes)
@@ -504,11 +504,11 @@ class VideoFile:
     def _damaged(self, at: Position, stop: int) -> Iterator[Fragment]:
         """What is left in [``at``, ``stop``), cut where boxes say that a fragment began or ended."""
         cuts = {stop}
-        footers: dict[int, bmff.Footer] = {}
+        footers: dict[int, mp4.Footer] = {}
         for end, footer in self._fragments.footers(at.offset, stop):
             footers[end] = footer
             # A footer without the beginning of its fragment stands alone: it tells that there was one.
-            begin = end - footer.size if footer.size <= end - at.offset else end - bmff.FOOTER_BYTES
+            begin = end - footer.size if footer.size <= end - at.offset else end - mp4.FOOTER_BYTES
             cuts.update(cut for cut in (end, begin) if at.offset < cut <= stop)
         cuts.update(place for place in self._fragments.heads(at.offset + 1, stop))
         start, frame, sequence = at.offset, at.frame, at.fragment
@@ -521,12 +521,12 @@ class VideoFile:
             start, frame, sequence = cut, max(frame, found.first_frame + len(found)), found.sequence
 
     @staticmethod
-    def _is_rest(at: Position, end: int, footer: bmff.Footer | None) -> bool:
+    def _is_rest(at: Position, end: int, footer: mp4.Footer | None) -> bool:
         """Return whether bytes behind ``at`` end a fragment that was taken before its footer was written."""
         size = end - at.offset
         return footer is not None and size < min(footer.size, _REST) and footer.first_frame < at.frame
 
-    def _searched(self, at: Position, end: int, footer: bmff.Footer | None) -> Fragment:
+    def _searched(self, at: Position, end: int, footer: mp4.Footer | None) -> Fragment:
         """A part of the file whose boxes are damaged, with the frames that can be found in it."""
         size = end - at.offset
         first = at.frame

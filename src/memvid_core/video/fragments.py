@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.video import mp4 as bmff
+from memvid_core.video import mp4
 from memvid_core.video.file import ByteFile
 from memvid_core.video.read_ahead import ReadAhead
 
@@ -38,7 +38,7 @@ class Found(NamedTuple):
     first_picture: int
     sizes: Sequence[int] | NDArray[np.int64]
     keys: Sequence[bool] | NDArray[np.bool_]
-    footer: bmff.Footer | None
+    footer: mp4.Footer | None
     framed: bool
 
 
@@ -56,14 +56,14 @@ class Fragments:
         self._ahead = ahead
         self._one_picture = one_picture
 
-    def head(self, offset: int) -> bmff.FragmentHead | None:
+    def head(self, offset: int) -> mp4.FragmentHead | None:
         """What the fixed part of a ``moof`` at ``offset`` says, if there is one."""
-        return None if offset < 0 else bmff.parse_moof(self._file.read(offset, bmff.MOOF_BYTES))
+        return None if offset < 0 else mp4.parse_moof(self._file.read(offset, mp4.MOOF_BYTES))
 
     def listed(self, offset: int, size: int) -> Found | None:
         """The fragment that the ``moof`` at ``offset`` describes, whether or not the bytes that it lists are there."""
         start = self._ahead.read(offset, _FIRST_READ)
-        head = bmff.parse_moof(start)
+        head = mp4.parse_moof(start)
         if head is None or head.size > min(_MOOF_LIMIT, size - offset):
             return None
         table = self._table(offset, head, start)
@@ -74,10 +74,10 @@ class Fragments:
             keys = [True] * len(sizes) if head.pictures <= FEW else np.ones(len(sizes), np.bool_)
         payload = sum(sizes) if head.pictures <= FEW else int(np.sum(sizes))
         data = offset + head.data_offset
-        end = data + payload + bmff.FOOTER_BYTES
-        mdat = bmff.mdat_header(payload)
+        end = data + payload + mp4.FOOTER_BYTES
+        mdat = mp4.mdat_header(payload)
         framed = head.data_offset - head.size == len(mdat) and self._read(data - len(mdat), len(mdat)) == mdat
-        footer = bmff.parse_footer(self._read(end - bmff.FOOTER_BYTES, bmff.FOOTER_BYTES)) if end <= size else None
+        footer = mp4.parse_footer(self._read(end - mp4.FOOTER_BYTES, mp4.FOOTER_BYTES)) if end <= size else None
         if footer is not None and footer.size != end - offset:
             footer = None
         return Found(offset, data, end, head.first_picture, sizes, keys, footer, framed)
@@ -102,12 +102,12 @@ class Fragments:
                 return place
         return None
 
-    def footers(self, start: int, stop: int) -> Iterator[tuple[int, bmff.Footer]]:
+    def footers(self, start: int, stop: int) -> Iterator[tuple[int, mp4.Footer]]:
         """Where each footer in [``start``, ``stop``) ends, and what it says."""
-        for place in self._marks(bmff.FOOTER_MARK, 4, start, stop):
-            footer = bmff.parse_footer(self._file.read(place, bmff.FOOTER_BYTES))
-            if footer is not None and place + bmff.FOOTER_BYTES <= stop:
-                yield place + bmff.FOOTER_BYTES, footer
+        for place in self._marks(mp4.FOOTER_MARK, 4, start, stop):
+            footer = mp4.parse_footer(self._file.read(place, mp4.FOOTER_BYTES))
+            if footer is not None and place + mp4.FOOTER_BYTES <= stop:
+                yield place + mp4.FOOTER_BYTES, footer
 
     def heads(self, start: int, stop: int) -> Iterator[int]:
         """Where a ``moof`` begins in [``start``, ``stop``) whose fixed part holds."""
@@ -119,16 +119,16 @@ class Fragments:
         return self._ahead.peek(offset, size) if offset >= 0 else b""
 
     def _table(
-        self, offset: int, head: bmff.FragmentHead, start: bytes
+        self, offset: int, head: mp4.FragmentHead, start: bytes
     ) -> tuple[Sequence[int] | NDArray[np.int64], Sequence[bool] | NDArray[np.bool_]] | None:
         """Sizes and kinds of the pictures; read in growing parts, so that a claim costs no more than what bears it."""
         if head.pictures <= FEW:
-            return bmff.parse_few_entries(start[bmff.MOOF_BYTES : head.size], head.pictures)
+            return mp4.parse_few_entries(start[mp4.MOOF_BYTES : head.size], head.pictures)
         parts = []
-        at, stop, chunk = bmff.MOOF_BYTES, head.size, _FIRST_READ
-        data = start[at : min(stop, len(start) - (len(start) - at) % bmff.ENTRY_BYTES)]
+        at, stop, chunk = mp4.MOOF_BYTES, head.size, _FIRST_READ
+        data = start[at : min(stop, len(start) - (len(start) - at) % mp4.ENTRY_BYTES)]
         while True:
-            entries = bmff.parse_entries(data)
+            entries = mp4.parse_entries(data)
             if entries is None or not data:
                 return None
             parts.append(entries)
@@ -137,7 +137,7 @@ class Fragments:
                 break
             chunk *= 2
             data = self._file.read(offset + at, min(chunk, stop - at))
-            data = data[: len(data) - len(data) % bmff.ENTRY_BYTES]
+            data = data[: len(data) - len(data) % mp4.ENTRY_BYTES]
         if len(parts) == 1:
             return parts[0]
         return np.concatenate([sizes for sizes, _ in parts]), np.concatenate([keys for _, keys in parts])

@@ -29,6 +29,7 @@ from memvid_core.video.bitstream import (
 )
 from memvid_core.video.codec import (
     ENVELOPE_BYTES,
+    CodedPictures,
     FoundFrame,
     Sample,
     SampleEntry,
@@ -257,4 +258,19 @@ class _Decoder:
         return out.reshape(-1).data
 
 
-register_codec("pcm", PcmCodec, PcmCodec.recognise)
+def _guess(pictures: CodedPictures) -> PcmCodec | None:
+    """The codec whose pictures these are; the picture size is told from them."""
+    coded = pictures.coded
+    for i in reversed(range(len(coded))):  # the last picture is a commit's, and small: it tells the size best
+        codec = PcmCodec.guess(coded[i])
+        if codec is None:
+            continue
+        try:
+            codec.decode(coded[i], pictures.first + i)
+        except DamagedFrameError:
+            continue
+        return codec
+    return None
+
+
+register_codec("pcm", PcmCodec, PcmCodec.recognise, _guess)

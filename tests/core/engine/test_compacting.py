@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 
 from memvid_core import HashingEmbedder, InvalidInputError, LockedError, Memory, MemoryFileError, MemvidError
-from memvid_core.engine import auto_compact, fold_process
-from memvid_core.engine import compacting as folding
+from memvid_core.engine import auto_compact, compacting, fold_process
 from memvid_core.engine.fold_process import FoldProcess, FoldTask
 from memvid_core.engine.searching import Searcher
 from memvid_core.journal.compaction import Rewriting
@@ -88,7 +87,7 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], None
     """Do something once, when a fold has just come through a step of its own."""
 
     def install(step: str, action: Callable[[], None]) -> None:
-        original = getattr(folding._Folding, step)
+        original = getattr(compacting._Folding, step)
         todo = [action]
 
         def stepped(self: Any, *arguments: Any, **options: Any) -> Any:
@@ -97,7 +96,7 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], None
                 todo.pop()()
             return result
 
-        monkeypatch.setattr(folding._Folding, step, stepped)
+        monkeypatch.setattr(compacting._Folding, step, stepped)
 
     return install
 
@@ -195,7 +194,7 @@ def test_of_two_compactions_the_later_begins_again(path: Path, between: Callable
 def test_after_a_few_tries_the_lock_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Memory.create(path, embed) as memory, Memory.open(path, "a", embedder=embed, timeout=0) as other:
         memory.add(["one", "two"], ids=["1", "2"])
-        original, tries = folding._Folding.rewrite, []
+        original, tries = compacting._Folding.rewrite, []
 
         def raced(self: Any, merged_bytes: int) -> None:
             original(self, merged_bytes)
@@ -206,7 +205,7 @@ def test_after_a_few_tries_the_lock_is_kept(path: Path, monkeypatch: pytest.Monk
                 except LockedError:
                     tries.append(2)
 
-        monkeypatch.setattr(folding._Folding, "rewrite", raced)
+        monkeypatch.setattr(compacting._Folding, "rewrite", raced)
         memory.compact()
         assert tries == [1, 1, 1, 1, 2]
         assert sorted(memory.ids()) == sorted(other.ids()) == ["1", "2"]
@@ -284,16 +283,14 @@ def test_damage_in_what_was_committed_meanwhile_is_not_made_final(
 KILLED = """
 import os, sys
 from memvid_core import Memory
-from memvid_core.engine import compacting as folding
-from memvid_core.engine.fold_process import FoldProcess, FoldTask
-from memvid_core.engine.searching import Searcher
+from memvid_core.engine import compacting
 from tests.core.embedders import embed
 step = sys.argv[2]
-original = getattr(folding._Folding, step)
+original = getattr(compacting._Folding, step)
 def stepped(self, *arguments, **options):
     original(self, *arguments, **options)
     os._exit(9)
-setattr(folding._Folding, step, stepped)
+setattr(compacting._Folding, step, stepped)
 with Memory.open(sys.argv[1], "a", embedder=embed) as memory:
     memory.compact()
 """
@@ -391,7 +388,7 @@ class TestWords:
         self, memory: Memory, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.assert_found(memory)
-        original = folding._Folding.catch_up
+        original = compacting._Folding.catch_up
 
         def busy(self: Any) -> bool:
             with Memory.open(path, "a", embedder=embed) as other:
@@ -400,7 +397,7 @@ class TestWords:
                 other.delete(["1", "50"])
             return original(self)
 
-        monkeypatch.setattr(folding._Folding, "catch_up", busy)
+        monkeypatch.setattr(compacting._Folding, "catch_up", busy)
         memory.compact()
         self.no_question_feeds(monkeypatch)
         assert "50" not in memory.ids()
@@ -474,14 +471,14 @@ class TestAutoCompact:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         begun, closing = threading.Event(), threading.Event()
-        original = folding._Folding.rewrite
+        original = compacting._Folding.rewrite
 
         def slow(self: Any, merged_bytes: int) -> None:
             begun.set()
             assert closing.wait(30)
             original(self, merged_bytes)
 
-        monkeypatch.setattr(folding._Folding, "rewrite", slow)
+        monkeypatch.setattr(compacting._Folding, "rewrite", slow)
         memory = Memory.create(path, embed, auto_compact=0.1)
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -204,7 +204,7 @@ class TestWhatTheEmbedderLearns:
                     todo()  # what another thread does between here and the commit
                 return vectors
 
-        with Memory.create(path, Busy(), vectors="float32") as memory:
+        with Memory.create(path, Busy(), vector_dtype="float32") as memory:
             assert isinstance(memory.embedder, Busy)
             if known:
                 memory.add(MANY[:known])
@@ -215,7 +215,7 @@ class TestWhatTheEmbedderLearns:
             memory.add("red wings and engines", ids="late")
             assert memory.embedder.fitted
             expected = memory.embedder.embed_query("red wings and engines")
-            assert np.allclose(memory.vectors("late")["late"], expected, atol=1e-6)
+            assert np.allclose(memory.get_vectors("late")["late"], expected, atol=1e-6)
         with Memory.open(path) as memory:
             assert memory.search("red wings and engines", k=1, mode="dense")[0].id == "late"
 

@@ -18,8 +18,7 @@ from memvid_core.journal import Batch, Entry, Journal, frames, packing
 from memvid_core.journal.compaction import rewrite
 from memvid_core.journal.entries import CommitFrame
 from memvid_core.journal.frames import FrameHeader, Kind
-from memvid_core.video import PcmCodec, VideoFile
-from memvid_core.video import mp4 as bmff
+from memvid_core.video import PcmCodec, VideoFile, mp4
 from memvid_core.video.file import ByteFile
 
 CODEC = PcmCodec(4, 4)
@@ -275,11 +274,11 @@ def test_boxes_that_claim_the_rest_of_the_file_cost_no_more_than_their_bytes() -
     target, journal, _ = made(1)
     data = target.getvalue()
     size = 4 << 20
-    moof = bytearray(bmff.fragment([(b"x", True)], 5, 9, 9)[0][: bmff.MOOF_BYTES])
+    moof = bytearray(mp4.fragment([(b"x", True)], 5, 9, 9)[0][: mp4.MOOF_BYTES])
     tail = bytearray()
     while len(tail) < size - 4096:
-        entries = (size - len(tail) - bmff.MOOF_BYTES) // 8
-        claimed = bmff.MOOF_BYTES + 8 * entries
+        entries = (size - len(tail) - mp4.MOOF_BYTES) // 8
+        claimed = mp4.MOOF_BYTES + 8 * entries
         moof[0:4], moof[24:28] = claimed.to_bytes(4, "big"), (claimed - 24).to_bytes(4, "big")
         moof[72:76], moof[84:88] = (claimed - 72).to_bytes(4, "big"), entries.to_bytes(4, "big")
         moof[88:92] = (claimed + 8).to_bytes(4, "big")

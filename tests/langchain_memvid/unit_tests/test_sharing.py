@@ -335,7 +335,7 @@ def test_a_path_in_the_place_of_a_model_says_path() -> None:
 def test_two_threads_that_make_one_file_both_get_it(tmp_path: Path) -> None:
     path, opened = tmp_path / "m.mp4", []
     threads = [
-        threading.Thread(target=lambda: opened.append(MemvidVectorStore(path=path, vectors="float32")))
+        threading.Thread(target=lambda: opened.append(MemvidVectorStore(path=path, vector_dtype="float32")))
         for _ in range(4)
     ]
     for thread in threads:
@@ -357,7 +357,7 @@ def test_a_file_without_vectors_takes_the_built_in_embedder_and_keeps_it(tmp_pat
         with MemvidVectorStore(path=path) as store:
             store.add_texts([text], ids=[text])
             assert store.similarity_search("what lifts?", k=1)[0].id == "the wing lifts"
-            assert len(store.memory.vectors(["the wing lifts", text])) == len({"the wing lifts", text})
+            assert len(store.memory.get_vectors(["the wing lifts", text])) == len({"the wing lifts", text})
 
 
 def test_a_file_of_another_model_s_vectors_does_not_take_it(tmp_path: Path) -> None:

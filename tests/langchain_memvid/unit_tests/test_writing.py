@@ -323,7 +323,7 @@ def test_an_open_memory_can_be_given_and_stays_open() -> None:
             assert store.get_by_ids(["1"])[0].page_content == "a"
         assert len(memory) == 1
         other: dict[str, Any]
-        for other in ({"embedding": TableEmbeddings()}, {"path": "store.mp4"}, {"vectors": "float32"}):
+        for other in ({"embedding": TableEmbeddings()}, {"path": "store.mp4"}, {"vector_dtype": "float32"}):
             with pytest.raises(InvalidInputError, match="memory"):
                 MemvidVectorStore(memory=memory, **other)
 
@@ -399,7 +399,7 @@ def test_dump_replaces_what_is_there_and_leaves_out_what_was_deleted(
 def test_dump_keeps_what_the_built_in_embedder_learnt_and_records_without_vectors(place: str, tmp_path: Path) -> None:
     words = ["wing", "engine", "tail", "wheel", "rudder", "flap", "strut", "nose"]
     texts = [f"the {a} beside the {b} of aircraft {n}" for n in range(6) for a in words for b in words]
-    with MemvidVectorStore.from_texts(texts, path=place, vectors="float32") as store:
+    with MemvidVectorStore.from_texts(texts, path=place, vector_dtype="float32") as store:
         embeddings = store.embeddings
         assert isinstance(embeddings, MemvidEmbeddings)
         assert embeddings.embedder.fitted  # type: ignore[attr-defined]

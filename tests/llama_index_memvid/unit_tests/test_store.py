@@ -156,7 +156,7 @@ def test_get_nodes_by_ids_by_filter_and_by_both(store: MemvidVectorStore) -> Non
 @pytest.mark.parametrize(("vectors", "error"), [("float16", 1e-3), ("float32", 1e-7), ("float64", 0), ("int8", 1e-2)])
 def test_embeddings_come_back_as_they_are_kept(tmp_path: Path, vectors: Any, error: float) -> None:
     row = [0.123456789, -0.4, 0.9]
-    with MemvidVectorStore(tmp_path / "m.mp4", vectors=vectors) as store:
+    with MemvidVectorStore(tmp_path / "m.mp4", vector_dtype=vectors) as store:
         store.add([node("a", row)])
         (found,) = store.get_nodes()
         assert found.get_embedding() == pytest.approx(row, abs=error)

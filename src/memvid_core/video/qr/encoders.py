@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import CodecError
-from memvid_core.video import mp4 as bmff
+from memvid_core.video import mp4
 from memvid_core.video.codec import Sample, SampleEntry
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class Encoder:
             container.mux(stream.encode(None))
         buffer.seek(0)
         with av.open(buffer) as written:
-            head = bmff.init_segment(written.streams.video[0], self.fps)
+            head = mp4.init_segment(written.streams.video[0], self.fps)
         return head.replace(b"hev1", b"hvc1")  # the name Apple plays, for parameter sets that are in the head alone
 
 
@@ -349,7 +349,7 @@ class Decoder:
         self._codec = VIDEO_CODECS[video_codec]
         wanted = {"h264": b"avcC", "h265": b"hvcC", "av1": b"av1C"}[video_codec]
         data = entry.configuration
-        self._extradata = next((data[box.content : box.end] for box in bmff.boxes(data) if box.type == wanted), b"")
+        self._extradata = next((data[box.content : box.end] for box in mp4.boxes(data) if box.type == wanted), b"")
         self._local = threading.local()
 
     def _context(self) -> Any:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from memvid_core.engine.index_folder import Change, IndexFolder
 from memvid_core.errors import StorageError
 from memvid_core.index.catalog.catalog import CommitRow
-from memvid_core.index.folder import Change, IndexFolder
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors import ivf as ivf_module
 from memvid_core.index.vectors import matrix as rows_module
@@ -183,7 +183,7 @@ import numpy as np
 from pathlib import Path
 from memvid_core.index.vectors import quantized
 from memvid_core.index.vectors import vector_index as vectors
-from memvid_core.index.folder import IndexFolder
+from memvid_core.engine.index_folder import IndexFolder
 from tests.core.index.vectors.test_shared import DIMENSION, change, row_vectors
 
 vectors.AUTO_FLOATS, quantized._FEW, quantized._REFIT_GROWTH = 40 * DIMENSION, 8, 2

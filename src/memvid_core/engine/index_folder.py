@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, StorageError
-from memvid_core.index.catalog.catalog import Catalog, CommitRow, RecordRow
+from memvid_core.index.catalog.catalog import Catalog, CommitContents, CommitRow, RecordRow
 from memvid_core.index.catalog.frame_table import FrameTable
-from memvid_core.index.catalog.run import CommitContents
 from memvid_core.index.filters.columns import MetadataColumns
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.matrix import StoredDtype
@@ -52,6 +51,10 @@ class Change(NamedTuple):
     model: bytes | None
     cursor: bytes
     staged: bool = False
+
+    def contents(self) -> CommitContents:
+        """Return what the catalog takes in of it."""
+        return CommitContents(self.commit, self.first_row, list(self.records), self.frames, self.tombstones)
 
 
 class IndexFolder:
@@ -187,7 +190,7 @@ class IndexFolder:
 
     def apply_run(self, run: Sequence[Change]) -> None:
         """Take small commits in that follow each other, none of which has a model, as :meth:`apply` does one by one."""
-        self.catalog.add_run([CommitContents(*change[:4], change.tombstones) for change in run])
+        self.catalog.add_run([change.contents() for change in run])
         dense = [change for change in run if change.vectors]
         if dense:
             rows, matrices = zip(*(part for change in dense for part in change.vectors), strict=True)

@@ -45,9 +45,9 @@ class Indexer:
         self._show_progress = show_progress
         self._learns = isinstance(embedder, FittableEmbedder)
         self._learned: dict[int, Embedder] = {}
-        self._cursor: tuple[bytes, Cursor | None] = b"", None  # as it was decoded last
         self.with_words = False
         """Whether the words of what is taken in are indexed at once."""
+        self._cursor: tuple[bytes, Cursor | None] = b"", None  # as it was decoded last
 
     # --- taking commits in; only the owner of the index calls these ---
 

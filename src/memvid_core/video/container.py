@@ -27,7 +27,6 @@ _MOST_FRAMES = 1 << 40  # no video has more, whatever a box says
 _BLOCK = 512  # bytes that a disk writes at once, at least
 _COPIED = 1 << 20
 _REST = 1 << 12  # bytes of a commit's last picture and footer, at most
-_SMALL = 16  # pictures that are counted faster without NumPy
 _ASKED = 3  # frames whose checksums are asked which number a fragment has
 
 
@@ -581,8 +580,9 @@ def _frames(
     data: int, sizes: Sequence[int] | NDArray[np.int64], keys: Sequence[bool] | NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Offset and size in bytes of each frame of a fragment whose first picture lies at ``data``."""
-    if len(sizes) <= FEW and all(keys):
-        return np.array(list(accumulate(sizes[:-1], initial=data)), np.int64), np.array(sizes, np.int64)
+    if len(sizes) <= FEW and all(keys):  # one picture a frame
+        starts = list(accumulate(map(int, sizes), initial=data))
+        return np.array(starts[:-1], np.int64), np.array(sizes, np.int64)
     ends = np.cumsum(np.asarray(sizes, np.int64))
     first = (ends - sizes)[np.asarray(keys, bool)]
     return data + first, np.diff(first, append=ends[-1:])

@@ -76,4 +76,4 @@ def guess_head(file: ByteFile) -> tuple[FrameCodec, int] | None:
 
 
 def _all(file: ByteFile, found: Found) -> bytes:
-    return file.read(found.data, sum(map(int, found.sizes)))
+    return file.read(found.data, int(np.sum(found.sizes)))

@@ -284,8 +284,6 @@ KILLED = """
 import os, sys
 from memvid_core import Memory
 from memvid_core.engine import compacting
-from memvid_core.engine.fold_process import FoldProcess, FoldTask
-from memvid_core.engine.searching import Searcher
 from tests.core.embedders import embed
 step = sys.argv[2]
 original = getattr(compacting._Folding, step)

@@ -5,16 +5,15 @@ Every row has a checksum, and every commit the totals up to it, so that rows tha
 
 from __future__ import annotations
 
-from memvid_core.index.catalog.commits import CommitRow
-from memvid_core.index.catalog.damage import DamageRow, DamageTable
-from memvid_core.index.catalog.frame_rows import FrameRows
-from memvid_core.index.catalog.records import Changes, RecordTable
-from memvid_core.index.catalog.run import CommitContents, RecordRow
+from memvid_core.index.catalog.damage import DamageTable
+from memvid_core.index.catalog.records import Changes
+from memvid_core.index.catalog.rows import CommitRow, DamageRow, RecordRow
+from memvid_core.index.catalog.run import CommitContents, RunTable
 
 __all__ = ["Catalog", "Changes", "CommitContents", "CommitRow", "DamageRow", "RecordRow"]
 
 
-class Catalog(RecordTable, FrameRows, DamageTable):
+class Catalog(RunTable, DamageTable):
     """The tables of one memory: records, frames, commits, models, and the state that says how far they reach.
 
     One connection writes and another reads, each behind a lock, so that searches go on while a commit is taken in.

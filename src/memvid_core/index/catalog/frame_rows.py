@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -23,19 +25,27 @@ class FrameRows(Tables):
 
     def add_frames(self, frames: Iterable[FrameLocation]) -> None:
         """Take the places of a commit's frames with records or vectors, ascending; call it inside a transaction."""
-        self.add_frames_of([list(frames)])
-
-    def add_frames_of(self, commits: Iterable[Sequence[FrameLocation]]) -> None:
-        """Take the places of the frames of each of some commits; call it inside a transaction."""
-        placed: list[FrameLocation] = []
-        for frames in commits:
-            if frames:
-                places, first = _encode(frames), frames[0].frame
-                self._writer.execute("INSERT INTO frames VALUES (?, ?, ?)", (first, places, _sum(first, places)))
-                placed += frames
+        placed = list(frames)
+        if not placed:
+            return
+        places, first = _encode(placed), placed[0].frame
+        self._writer.execute("INSERT INTO frames VALUES (?, ?, ?)", (first, places, _sum(first, places)))
         for kind in {frame.kind for frame in placed}:
             added = sum(frame.kind == kind and frame.items > 0 for frame in placed)
             self._count(f"frames {kind}", self._counted(f"frames {kind}") + added)
+
+    def add_frames_of_many(self, commits: Iterable[Sequence[FrameLocation]]) -> None:
+        """Take the places of the frames of many commits; call it inside a transaction."""
+        placed = [frames for frames in commits if frames]
+        rows = ((frames[0].frame, _encode(frames)) for frames in placed)
+        self._writer.executemany(
+            "INSERT INTO frames VALUES (?, ?, ?)", ((first, places, _sum(first, places)) for first, places in rows)
+        )
+        added: Counter[int] = Counter()
+        for frame in chain.from_iterable(placed):
+            added[frame.kind] += frame.items > 0
+        for kind, count in added.items():
+            self._count(f"frames {kind}", self._counted(f"frames {kind}") + count)
 
     def frames_after(self, kind: int, row: int) -> list[FrameLocation]:
         """The frames of a kind whose first row is beyond ``row``, in the order of their rows."""

@@ -11,10 +11,17 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from memvid_core.index.catalog.checksums import FACTORS, HASH_MASK, id_hash, metadata_sum, record_sum
-from memvid_core.index.catalog.commits import NO_COMMIT, CommitRow, CommitTable, Totals
-from memvid_core.index.catalog.frame_rows import FrameRows
-from memvid_core.index.catalog.run import CommitContents, LiveRow, RecordRow, Run
+from memvid_core.index.catalog.commits import NO_COMMIT, CommitTable
+from memvid_core.index.catalog.rows import (
+    HASH_MASK,
+    SEED,
+    CommitRow,
+    RecordRow,
+    Totals,
+    id_hash,
+    metadata_sum,
+    record_sum,
+)
 from memvid_core.index.catalog.tables import CHECKED, NAME, marks, parts
 from memvid_core.index.stale import IndexStaleError
 
@@ -26,12 +33,9 @@ _COLUMNS: Final = "row, id, born, died, dense, sum"
 _OF_HASH: Final = f"SELECT {_COLUMNS} FROM records WHERE hash = ?"
 _INSERT: Final = "INSERT INTO records VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?)"
 # Many rows cost SQLite and msgspec a third of what a tuple for each costs Python.
-_SEED: Final = "((row & {m}) * {} + (born & {m}) * {} + (coalesce(died + 1, 0) & {m}) * {} + dense * {}) & {m}".format(
-    *FACTORS, m=0xFFFFFFFF
-)
 _IDS: Final = (
     "SELECT json_group_array(row), json_group_array(id), json_group_array(sum), "
-    f"json_group_array({_SEED}) FROM records WHERE"
+    f"json_group_array({SEED}) FROM records WHERE"
 )
 
 _decode_numbers: Final = msgspec.json.Decoder(list[int]).decode
@@ -57,7 +61,7 @@ class Changes(NamedTuple):
     dead: NDArray[np.int64]
 
 
-class RecordTable(CommitTable, FrameRows):
+class RecordTable(CommitTable):
     """The table of records. Every row has a checksum, and the last commit the totals of all rows."""
 
     def __init__(self, path: Path | None) -> None:
@@ -114,37 +118,6 @@ class RecordTable(CommitTable, FrameRows):
             (start, start, stop),
         )
         self.bury([row for (row,) in found.fetchall()], number)
-
-    def add_run(self, run: Sequence[CommitContents]) -> None:
-        """Take small commits that follow each other, all together; call it inside a transaction.
-
-        It does what the methods above do for each of them, :meth:`bury_replaced` among them, in few statements.
-
-        Raises:
-            IndexStaleError: One of them, or a later one, is there already.
-        """
-        newest = self._newest()
-        taken = Run(newest.row.number, newest.totals, self._live_before(run))
-        for contents in run:
-            taken.take(contents)
-        self._writer.executemany("UPDATE records SET died = ?, sum = ? WHERE row = ?", taken.deaths())
-        self._writer.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", taken.births())
-        self.add_frames_of(contents.frames for contents in run)
-        self._put_commits(taken.commits)
-
-    def _live_before(self, run: Sequence[CommitContents]) -> list[LiveRow]:
-        """The live rows that a run of commits may delete: those it names, and those with the id of one of its own."""
-        first = run[0].first_row
-        rows = [row for contents in run for row in contents.tombstones if row < first]
-        hashes = [id_hash(record_id) for contents in run for _, record_id, *_ in contents.records]
-        found: dict[int, LiveRow] = {}
-        for column, values in (("row", rows), ("hash", hashes)):
-            for part in parts(values):
-                sql = (
-                    f"SELECT row, id, born, dense, hash FROM records WHERE {column} IN ({marks(part)}) AND died IS NULL"
-                )
-                found.update((row[0], LiveRow(*row)) for row in self._writer.execute(sql, part))
-        return list(found.values())
 
     # --- questions ---
 

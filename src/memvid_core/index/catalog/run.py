@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from memvid_core.index.catalog.checksums import HASH_MASK, id_hash, metadata_sum, record_sum
-from memvid_core.index.catalog.commits import CommitRow, NotedCommit, Totals
+from memvid_core.index.catalog.frame_rows import FrameRows
+from memvid_core.index.catalog.records import RecordTable
+from memvid_core.index.catalog.rows import (
+    HASH_MASK,
+    CommitRow,
+    RecordRow,
+    Totals,
+    id_hash,
+    metadata_sum,
+    record_sum,
+)
+from memvid_core.index.catalog.tables import NAME, marks, parts
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.model import FrameLocation
 
-__all__ = ["CommitContents", "LiveRow", "RecordRow", "Run"]
-
-RecordRow = tuple[int, str, int, bool, str | None]
-"""A record as the catalog keeps it: row, id, the commit it came with, whether it has a vector, metadata as JSON."""
+__all__ = ["CommitContents", "RunTable"]
 
 
 class CommitContents(NamedTuple):
@@ -21,12 +28,12 @@ class CommitContents(NamedTuple):
 
     commit: CommitRow
     first_row: int
-    records: Iterable[RecordRow]
+    records: Sequence[RecordRow]
     frames: Sequence[FrameLocation]
     tombstones: Sequence[int]
 
 
-class LiveRow(NamedTuple):
+class _LiveRow(NamedTuple):
     """What the checksum of a record covers, and the hash of its id."""
 
     row: int
@@ -36,7 +43,43 @@ class LiveRow(NamedTuple):
     hash: int
 
 
-class Run:
+class RunTable(RecordTable, FrameRows):
+    """Takes in many small commits at once."""
+
+    def add_run(self, run: Sequence[CommitContents]) -> None:
+        """Take small commits that follow each other; call it inside a transaction.
+
+        It does what :meth:`add_records`, :meth:`add_frames`, :meth:`bury`, :meth:`add_commit` and :meth:`bury_replaced`
+        do for each of them, in few statements.
+
+        Raises:
+            IndexStaleError: One of them, or a later one, is there already.
+        """
+        newest = self._newest()
+        taken = _Run(newest.row.number, newest.totals, self._live_before(run))
+        for contents in run:
+            taken.take(contents)
+        execute = self._writer.executemany
+        execute("UPDATE records SET died = ?, sum = ? WHERE row = ?", taken.deaths())
+        execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", taken.births())
+        self.add_frames_of_many(contents.frames for contents in run)
+        self._put_commits(taken.commits)
+
+    def _live_before(self, run: Sequence[CommitContents]) -> list[_LiveRow]:
+        """The live rows that a run of commits may delete: those it names, and those with the id of one of its own."""
+        first = run[0].first_row
+        rows = [row for contents in run for row in contents.tombstones if row < first]
+        hashes = [id_hash(record_id) for contents in run for _, record_id, *_ in contents.records]
+        found: dict[int, _LiveRow] = {}
+        for column, values in (("row", rows), ("hash", hashes)):
+            for part in parts(values):
+                asked = f"{column} IN ({marks(part)}) AND died IS NULL"
+                rows_found = self._writer.execute(f"SELECT row, id, born, dense, hash FROM records WHERE {asked}", part)
+                found.update((row[0], _LiveRow(*row)) for row in rows_found)
+        return list(found.values())
+
+
+class _Run:
     """What commits that follow each other change in the catalog.
 
     Args:
@@ -45,21 +88,21 @@ class Run:
         live: The live rows of the catalog that the commits may delete.
     """
 
-    def __init__(self, number: int, totals: Totals, live: Iterable[LiveRow]) -> None:
+    def __init__(self, number: int, totals: Totals, live: Iterable[_LiveRow]) -> None:
         self.totals = totals
         """Of all commits up to the last."""
         self._number = number
-        self.commits: list[NotedCommit] = []
-        """The commits that were taken."""
-        self._live: dict[int, LiveRow] = {}
+        self.commits: list[tuple[int, ...]] = []
+        """The columns of the commits but for the checksums."""
+        self._live: dict[int, _LiveRow] = {}
         self._of_hash: dict[int, list[int]] = {}
-        self._born: list[tuple[LiveRow, str | None]] = []
+        self._born: list[tuple[_LiveRow, str | None]] = []
         self._first = -1  # the first row of the run
-        self._died: dict[int, tuple[int, LiveRow]] = {}
+        self._died: dict[int, tuple[int, _LiveRow]] = {}
         for row in live:
             self._remember(row)
 
-    def _remember(self, row: LiveRow) -> None:
+    def _remember(self, row: _LiveRow) -> None:
         self._live[row.row] = row
         self._of_hash.setdefault(row.hash, []).append(row.row)
 
@@ -71,19 +114,19 @@ class Run:
         """
         commit = contents.commit
         if self._number >= commit.number:
-            raise IndexStaleError(f"the catalog of the index has commit {commit.number} already")
+            raise IndexStaleError(f"{NAME} has commit {commit.number} already")
         if self._first < 0:
             self._first = contents.first_row
         added = [self._added(record) for record in contents.records]
         replaced = (row for new in added for row in self._of_hash.get(new.hash, ()) if row < contents.first_row)
         gone = self._bury([*contents.tombstones, *replaced], commit.number)
         self._count(added, gone)
-        self.commits.append(NotedCommit(commit, self._number, self.totals))
+        self.commits.append((*commit, self._number, *self.totals))
         self._number = commit.number
 
-    def _added(self, record: RecordRow) -> LiveRow:
+    def _added(self, record: RecordRow) -> _LiveRow:
         row, record_id, born, dense, metadata = record
-        made = LiveRow(row, record_id, born, int(dense), id_hash(record_id))
+        made = _LiveRow(row, record_id, born, int(dense), id_hash(record_id))
         self._remember(made)
         self._born.append((made, metadata))
         return made
@@ -98,7 +141,7 @@ class Run:
                 gone.append(row)
         return gone
 
-    def _count(self, added: list[LiveRow], gone: list[int]) -> None:
+    def _count(self, added: list[_LiveRow], gone: list[int]) -> None:
         present, hashes, sparse, sparse_rows, buried, buried_rows = self.totals
         bare = [row.row for row in added if not row.dense]
         self.totals = Totals(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memvid_core.index.catalog.catalog import Catalog, Changes, CommitRow
-from memvid_core.index.catalog.run import CommitContents
+from memvid_core.index.catalog.catalog import Catalog, Changes, CommitContents, CommitRow
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.model import FrameLocation
 
@@ -47,10 +47,12 @@ def one_by_one(catalog: Catalog, run: Iterable[CommitContents]) -> None:
 
 def dump(catalog: Catalog) -> dict[str, list[tuple[object, ...]]]:
     with catalog.reading() as connection:
-        return {
+        tables = {
             table: connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
-            for table in ("state", "records", "frames", "commits")
+            for table in ("records", "frames", "commits")
         }
+        [(state,)] = connection.execute("SELECT value FROM state")
+    return {**tables, "state": sorted(msgspec.msgpack.decode(state).items())}
 
 
 def as_lists(changes: Changes) -> tuple[object, ...]:

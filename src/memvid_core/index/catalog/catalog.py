@@ -5,10 +5,10 @@ Every row has a checksum, and every commit the totals up to it, so that rows tha
 
 from __future__ import annotations
 
-from memvid_core.index.catalog.commits import CommitRow
-from memvid_core.index.catalog.damage import DamageRow, DamageTable
+from memvid_core.index.catalog.damage import DamageTable
 from memvid_core.index.catalog.frame_rows import FrameRows
-from memvid_core.index.catalog.records import Changes, RecordRow, RecordTable
+from memvid_core.index.catalog.records import Changes, RecordTable
+from memvid_core.index.catalog.rows import CommitRow, DamageRow, RecordRow
 
 __all__ = ["Catalog", "Changes", "CommitRow", "DamageRow", "RecordRow"]
 

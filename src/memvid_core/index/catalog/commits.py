@@ -8,42 +8,16 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import xxhash
 
-from memvid_core.index.catalog.tables import CHECKED, NAME, Tables, checksum, marks
+from memvid_core.index.catalog.rows import CommitRow, Totals, row_sum
+from memvid_core.index.catalog.tables import CHECKED, NAME, Tables, marks
 from memvid_core.index.stale import IndexStaleError
 
-__all__ = ["NO_COMMIT", "CommitRow", "CommitTable", "NotedCommit", "Totals"]
+__all__ = ["NO_COMMIT", "CommitTable", "NotedCommit"]
 
 _NEWEST: Final = "newest"  # the key of the state under which the last commit is kept
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[int]).decode
 _SELECT: Final = "SELECT * FROM commits"
-
-
-class CommitRow(NamedTuple):
-    """A commit: number, time in microseconds since 1970, rows after it, and what it did."""
-
-    number: int
-    time: int
-    rows: int
-    added: int
-    deleted: int
-    frames: int
-    bytes: int
-
-
-class Totals(NamedTuple):
-    """Of all commits up to one: records, their hashes; those without a vector, and deleted ones, with their rows."""
-
-    present: int = 0
-    hashes: int = 0
-    sparse: int = 0
-    sparse_rows: int = 0
-    buried: int = 0
-    buried_rows: int = 0
-
-    def plus(self, more: Totals) -> Totals:
-        """Return the sums."""
-        return Totals(*map(int.__add__, self, more))
 
 
 class NotedCommit(NamedTuple):
@@ -112,9 +86,12 @@ class CommitTable(Tables):
 
     def _put_commit(self, commit: NotedCommit) -> None:
         values = commit.values()
-        encoded = _encode(values)
-        self._writer.execute(_INSERT, (*values, xxhash.xxh32_intdigest(encoded)))
-        self.set_state(_NEWEST, encoded)
+        self._writer.execute(_INSERT, (*values, row_sum(*values)))
+        self._note(commit)
+
+    def _note(self, commit: NotedCommit) -> None:
+        """Note which commit is the last, after its row was written."""
+        self.set_state(_NEWEST, _encode(commit.values()))
         self._last = commit
 
     def commits(self) -> list[CommitRow]:
@@ -186,6 +163,6 @@ class CommitTable(Tables):
 
 
 def _commit(found: tuple[Any, ...]) -> NotedCommit:
-    if checksum(found[:-1]) != found[-1]:
+    if row_sum(*found[:-1]) != found[-1]:
         raise IndexStaleError(f"a commit in {NAME} is damaged")
     return NotedCommit.of(found[:-1])

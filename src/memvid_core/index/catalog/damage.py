@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any
 
-from memvid_core.index.catalog.tables import CHECKED, NAME, Tables, checksum, verified
+from memvid_core.index.catalog.rows import DamageRow, row_sum
+from memvid_core.index.catalog.tables import CHECKED, NAME, Tables
 from memvid_core.index.stale import IndexStaleError
 
-__all__ = ["DamageRow", "DamageTable"]
-
-
-class DamageRow(NamedTuple):
-    """Damage found in the journal: where, as far as it is known, what cannot be read because of it, and why."""
-
-    frame: int | None
-    commit: int | None
-    records: int
-    reason: str
-    vectors: int = 0
-    deletions: int = 0
+__all__ = ["DamageTable"]
 
 
 class DamageTable(Tables):
@@ -38,7 +28,7 @@ class DamageTable(Tables):
         (last,) = self._writer.execute("SELECT coalesce(max(item), 0) FROM damage").fetchone()
         for item, damage in enumerate(rows, last + 1):
             row = (item, kind, *damage)
-            self._writer.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, checksum(row)))
+            self._writer.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, row_sum(*row)))
         self._count_damage()
 
     def clear_damage(self, kind: str) -> None:
@@ -52,7 +42,18 @@ class DamageTable(Tables):
     def damage(self, kind: str | None = None) -> list[DamageRow]:
         """Return what is wrong in the file, of one kind or all, in the order noted."""
         with self.snapshot() as connection, CHECKED:
-            found = [verified(row) for row in connection.execute("SELECT * FROM damage ORDER BY item")]
+            found = [_verified(row) for row in connection.execute("SELECT * FROM damage ORDER BY item")]
             if len(found) != self._counted("damage"):
                 raise IndexStaleError(f"{NAME} has lost what it knew of damage")
             return [DamageRow(*values) for _, of_kind, *values in found if kind in (None, of_kind)]
+
+
+def _verified(found: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what was read of a row without its last column, the checksum.
+
+    Raises:
+        IndexStaleError: It is not what was written.
+    """
+    if row_sum(*found[:-1]) != found[-1]:
+        raise IndexStaleError(f"what {NAME} knows of damage is damaged itself")
+    return found[:-1]

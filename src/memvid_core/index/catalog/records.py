@@ -11,33 +11,35 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from memvid_core.index.catalog.commits import NO_COMMIT, CommitRow, CommitTable, Totals
+from memvid_core.index.catalog.commits import NO_COMMIT, CommitTable
+from memvid_core.index.catalog.rows import (
+    HASH_MASK,
+    SEED,
+    CommitRow,
+    RecordRow,
+    Totals,
+    id_hash,
+    metadata_sum,
+    record_sum,
+)
 from memvid_core.index.catalog.tables import CHECKED, NAME, marks, parts
 from memvid_core.index.stale import IndexStaleError
 
-__all__ = ["Changes", "RecordRow", "RecordTable"]
+__all__ = ["Changes", "RecordTable"]
 
 _CHECKED_ROWS: Final = 16_384  # that are verified at a time
-_HASH_MASK: Final = (1 << 62) - 1  # the sum of all hashes is kept so far
-_FACTORS: Final = (0x1E3779B1, 0x05EBCA77, 0x02B2AE3D, 0x07D4EB2F)  # odd, and so small that SQLite's sums stay exact
 _DENSE: Final = 4  # one row in so many is wanted: then all of them are read in their order
 _COLUMNS: Final = "row, id, born, died, dense, sum"
 _OF_HASH: Final = f"SELECT {_COLUMNS} FROM records WHERE hash = ?"
 _INSERT: Final = "INSERT INTO records VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?)"
 # Many rows cost SQLite and msgspec a third of what a tuple for each costs Python.
-_SEED: Final = "((row & {m}) * {} + (born & {m}) * {} + (coalesce(died + 1, 0) & {m}) * {} + dense * {}) & {m}".format(
-    *_FACTORS, m=0xFFFFFFFF
-)
 _IDS: Final = (
     "SELECT json_group_array(row), json_group_array(id), json_group_array(sum), "
-    f"json_group_array({_SEED}) FROM records WHERE"
+    f"json_group_array({SEED}) FROM records WHERE"
 )
 
 _decode_numbers: Final = msgspec.json.Decoder(list[int]).decode
 _decode_texts: Final = msgspec.json.Decoder(list[str]).decode
-
-RecordRow = tuple[int, str, int, bool, str | None]
-"""A record as the catalog keeps it: row, id, the commit it came with, whether it has a vector, metadata as JSON."""
 
 _Found = tuple[int, str, int, int | None, int, int]
 """A record as it is read: row, id, born, died, dense, checksum."""
@@ -77,16 +79,16 @@ class RecordTable(CommitTable):
     def _checked_records(self, records: Iterable[RecordRow]) -> Iterator[tuple[Any, ...]]:
         present = hashes = sparse = sparse_rows = 0
         for row, record_id, born, dense, metadata in records:
-            hashed = _hash(record_id)
+            hashed = id_hash(record_id)
             present += 1
             hashes += hashed
             if not dense:
                 sparse += 1
                 sparse_rows += row
-            check = _record_sum(row, record_id, born, None, int(dense))
-            yield row, record_id, born, int(dense), hashed, check, _metadata_sum(metadata), metadata
+            check = record_sum(row, record_id, born, None, int(dense))
+            yield row, record_id, born, int(dense), hashed, check, metadata_sum(metadata), metadata
         before = self._newest().totals.hashes
-        self._add(Totals(present, (before + hashes & _HASH_MASK) - before, sparse, sparse_rows))
+        self._add(Totals(present, (before + hashes & HASH_MASK) - before, sparse, sparse_rows))
 
     def bury(self, rows: Sequence[int], number: int) -> None:
         """Mark rows as deleted by commit ``number``, which is the last or the one being taken in."""
@@ -98,7 +100,7 @@ class RecordTable(CommitTable):
             ).fetchall()
             self._writer.executemany(
                 "UPDATE records SET died = ?, sum = ? WHERE row = ?",
-                [(number, _record_sum(row, name, born, number, dense), row) for row, name, born, dense in found],
+                [(number, record_sum(row, name, born, number, dense), row) for row, name, born, dense in found],
             )
             self._add(Totals(buried=len(found), buried_rows=sum(row for row, *_ in found)))
         newest = self._newest()
@@ -135,7 +137,7 @@ class RecordTable(CommitTable):
         """What the records table has of every row of some ids, but for the metadata."""
         with CHECKED:
             if len(ids) == 1 and ids[0].isascii():
-                found = self._fetch(_OF_HASH, (_hash(ids[0]),))
+                found = self._fetch(_OF_HASH, (id_hash(ids[0]),))
                 if not found and self._hashes_verified:
                     return found
                 if len(found) == 1 and found[0][1] == ids[0]:
@@ -148,7 +150,7 @@ class RecordTable(CommitTable):
     def _of_many(self, wanted: dict[str, None]) -> list[_Found]:
         found: list[_Found] = []
         with self.reading() as connection:
-            for part in parts([_hash(record_id) for record_id in wanted]):
+            for part in parts([id_hash(record_id) for record_id in wanted]):
                 sql = f"SELECT {_COLUMNS} FROM records WHERE hash IN ({marks(part)})"
                 found += connection.execute(sql, part).fetchall()
             for record in found:
@@ -167,7 +169,7 @@ class RecordTable(CommitTable):
             found = connection.execute("SELECT hash FROM records INDEXED BY records_hash ORDER BY hash")
             hashes = np.fromiter((number for (number,) in found), np.uint64)
         ascending = bool((hashes[1:] >= hashes[:-1]).all())
-        if not ascending or len(hashes) != totals.present or int(hashes.sum()) & _HASH_MASK != totals.hashes:
+        if not ascending or len(hashes) != totals.present or int(hashes.sum()) & HASH_MASK != totals.hashes:
             raise IndexStaleError(f"the ids in {NAME} are damaged")
         self._hashes_verified = True
 
@@ -198,7 +200,7 @@ class RecordTable(CommitTable):
                 for text, check in connection.execute(
                     "SELECT metadata, metadata_sum FROM records NOT INDEXED WHERE row >= ? AND row < ?", (first, last)
                 ):
-                    if _metadata_sum(text) != check:
+                    if metadata_sum(text) != check:
                         raise IndexStaleError(f"the metadata in {NAME} is damaged")
                 self._metadata_verified = last
 
@@ -260,13 +262,6 @@ class RecordTable(CommitTable):
             return np.array([row for (row,) in self._fetch(sql, parameters)], np.int64)
 
 
-def _record_sum(row: int, record_id: str, born: int, died: int | None, dense: int) -> int:
-    # Odd factors: if one number differs, so does the initial value.
-    a, b, c, d = _FACTORS
-    seed = row * a + born * b + (0 if died is None else died + 1) * c + dense * d
-    return xxhash.xxh32_intdigest(record_id.encode(), seed & 0xFFFFFFFF)
-
-
 def _verify_record(found: _Found) -> None:
     """Compare a record with its checksum.
 
@@ -274,7 +269,7 @@ def _verify_record(found: _Found) -> None:
         IndexStaleError: It is not what was written.
     """
     row, record_id, born, died, dense, check = found
-    if _record_sum(row, record_id, born, died, dense) != check:
+    if record_sum(row, record_id, born, died, dense) != check:
         raise IndexStaleError(f"a row of {NAME} is damaged")
 
 
@@ -287,11 +282,3 @@ def _selections(rows: NDArray[np.int64]) -> Iterator[tuple[str, list[int]]]:
             yield "row >= ? AND row <= ?", [first, last]
         else:
             yield from ((f"row IN ({marks(some)})", some) for some in parts(part.tolist()))
-
-
-def _hash(record_id: str) -> int:
-    return xxhash.xxh3_64_intdigest(record_id.encode()) >> 1
-
-
-def _metadata_sum(metadata: str | None) -> int:
-    return 0 if metadata is None else xxhash.xxh32_intdigest(metadata.encode(), 1)

@@ -17,7 +17,7 @@ from memvid_core.index.database import assert_schema, checked, create_tables, ha
 from memvid_core.index.filters.compiler import register_functions
 from memvid_core.index.stale import IndexStaleError
 
-__all__ = ["CHECKED", "NAME", "Tables", "checksum", "marks", "parts", "verified"]
+__all__ = ["CHECKED", "NAME", "Tables", "marks", "parts"]
 
 SCHEMA_VERSION: Final = 3
 NAME: Final = "the catalog of the index"
@@ -239,22 +239,6 @@ def _verified_state(found: Sequence[tuple[Any, ...]]) -> _State:
     if xxhash.xxh32_intdigest(value) != check:
         raise IndexStaleError(f"the state in {NAME} is damaged")
     return _decode_state(value)
-
-
-def checksum(values: Sequence[object]) -> int:
-    """Return the checksum of the numbers and texts of a row."""
-    return xxhash.xxh32_intdigest(_encode(values))
-
-
-def verified(found: Sequence[Any]) -> Sequence[Any]:
-    """Return what was read of a row without its last column, the checksum.
-
-    Raises:
-        IndexStaleError: It is not what was written.
-    """
-    if checksum(found[:-1]) != found[-1]:
-        raise IndexStaleError(f"a row of {NAME} is damaged")
-    return found[:-1]
 
 
 def parts(values: Sequence[int]) -> Iterator[list[int]]:

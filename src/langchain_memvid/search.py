@@ -133,7 +133,7 @@ class Searches(VectorStore):
         """
         mode = chosen or (self.retrieval_mode if has_words else "dense")
         if mode is None:
-            mode = self.memory.default_mode("some text")
+            mode = self.memory.default_mode
             if mode == "hybrid" and not isinstance(self.memory.embedder, HashingEmbedder):
                 mode = "dense"
         return check_mode(mode)

@@ -287,10 +287,21 @@ async def test_the_mode_of_the_store_and_of_the_call_hold_for_every_search_type(
     asked: list[Any] = []
 
     class Listening(Memory):
-        def _query(self, *args: Any, **options: Any) -> Any:
-            query = super()._query(*args, **options)
-            asked.append(query.mode)
-            return query
+        def search(self, query: Any, k: Any = 5, where: Any = None, mode: Any = None, **options: Any) -> Any:
+            asked.append(mode)
+            return super().search(query, k, where, mode, **options)
+
+        def mmr(self, query: Any, k: Any = 5, where: Any = None, mode: Any = None, **options: Any) -> Any:
+            asked.append(mode)
+            return super().mmr(query, k, where, mode, **options)
+
+        async def asearch(self, query: Any, k: Any = 5, where: Any = None, mode: Any = None, **options: Any) -> Any:
+            asked.append(mode)
+            return await super().asearch(query, k, where, mode, **options)
+
+        async def ammr(self, query: Any, k: Any = 5, where: Any = None, mode: Any = None, **options: Any) -> Any:
+            asked.append(mode)
+            return await super().ammr(query, k, where, mode, **options)
 
     other = "lexical" if mode != "lexical" else "dense"
     with Listening.create(":memory:", TableEmbeddings(COMPASS)) as memory:

@@ -356,7 +356,7 @@ def test_age_can_count_and_ranks_can_be_fused(make_store: MakeStore) -> None:
     assert ids(store.max_marginal_relevance_search("north", lambda_mult=1.0, recency=age)) == ["new", "old"]
     assert ids(store.similarity_search("north", retrieval_mode="hybrid", fusion="rank")) == ["old", "new"]
     with pytest.raises(TypeError, match="alpah"):
-        store.max_marginal_relevance_search("north", alpah=0.5)
+        store.max_marginal_relevance_search("north", alpah=0.5)  # type: ignore[call-arg]
     store.add_texts(["north-east"], [{"at": "2025-01-01"}], ids=["aside"], vectors=[[1.0, 1.0]])
     recent = Recency("at", half_life=3600.0 * 24 * 365, weight=1.0)
     found = store.max_marginal_relevance_search("north", k=2, lambda_mult=0.8, recency=recent)

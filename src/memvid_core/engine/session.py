@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
@@ -211,14 +212,18 @@ class Session:
         thread, held = WriterThread(), ExitStack()
         try:
             await thread.run(lambda: held.enter_context(turn()))
-            _turns.set({**_turns.get(), self: thread})
+        except BaseException:  # the thread may still wait for the turn, and gives it back when it has it
+            thread.submit(held.close)
+            thread.close()
+            raise
+        _turns.set({**_turns.get(), self: thread})
+        try:
             yield
         finally:
             _turns.set({session: other for session, other in _turns.get().items() if session is not self})
-            try:
-                await thread.run_surely(held.close)
-            finally:
-                thread.close()
+            given_back = thread.submit(held.close)
+            thread.close()
+            await asyncio.shield(asyncio.wrap_future(given_back))
 
     async def aclose(self) -> None:
         """Async :meth:`close`, after the commits that were asked for before."""

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
 
@@ -56,9 +56,9 @@ class WriterThread:
         """Call a function in the thread, after those that came before."""
         return await run_in_thread(function, *arguments, pool=self._own())
 
-    async def run_surely(self, function: Callable[[], object]) -> None:
-        """Call a function as :meth:`run` does, even if the task that waits for it is cancelled."""
-        await asyncio.shield(asyncio.wrap_future(self._own().submit(function)))
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Call a function in the thread, after those that came before, whatever becomes of the caller."""
+        return self._own().submit(function)
 
     def close(self) -> None:
         """Let the thread end once it has done what it was given."""

@@ -55,8 +55,8 @@ def check_threshold(least: object) -> float | None:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A search, checked: what to ask the memory for, and what to keep of its answer."""
+class DocumentSearch:
+    """A search for documents, checked: what to ask the memory for, and what to keep of its answer."""
 
     question: Question
     k: int
@@ -118,11 +118,11 @@ class Searches(VectorStore):
         score_threshold: object = None,
         mmr: Mapping[str, Any] | None = None,
         **others: Any,
-    ) -> Asked:
+    ) -> DocumentSearch:
         check_options("a search", others, _OPTIONS)
         mode, least = self._mode(isinstance(question, str), retrieval_mode), check_threshold(score_threshold)
         options = {name: value for name, value in others.items() if name in _OF_THE_CORE and value is not None}
-        return Asked(question, k, to_where(filter), mode, least, {**options, **(mmr or {})}, mmr is not None)
+        return DocumentSearch(question, k, to_where(filter), mode, least, {**options, **(mmr or {})}, mmr is not None)
 
     def _mode(self, has_words: bool, chosen: RetrievalMode | None) -> RetrievalMode:
         """The mode of one call: its own, else the store's, else what LangChain means by similarity: dense.
@@ -136,14 +136,14 @@ class Searches(VectorStore):
                 mode = "dense"
         return check_mode(mode)
 
-    def _hits(self, asked: Asked) -> list[Hit]:
+    def _hits(self, asked: DocumentSearch) -> list[Hit]:
         with our_words():
             if asked.lists:
                 return asked.listed(self.memory)
             search = self.memory.mmr if asked.diverse else self.memory.search
             return search(asked.question, asked.k, asked.where, asked.mode, **asked.options)
 
-    async def _ahits(self, asked: Asked) -> list[Hit]:
+    async def _ahits(self, asked: DocumentSearch) -> list[Hit]:
         with our_words():
             if asked.lists:
                 return await run_in_thread(asked.listed, self.memory)

@@ -24,7 +24,7 @@ from llama_index_memvid.nodes import REF_DOC, to_columns, to_node
 from llama_index_memvid.opening import IN_RAM, OverMemory, embedder_of, memory_of, mode_of
 from llama_index_memvid.options import check_options
 from llama_index_memvid.parameters import NoOptions, OpenOptions, QueryOptions, ReopenOptions, VectorDtype
-from llama_index_memvid.querying import Question, scope_of, to_result
+from llama_index_memvid.querying import NodeSearch, scope_of, to_result
 from llama_index_memvid.sharing import delete_nodes_that
 from llama_index_memvid.wording import our_words
 from memvid_core import InvalidInputError, Memory, MemoryNotFoundError, MemvidError, WriterThread, run_in_thread
@@ -299,7 +299,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
             FilterError: The filter is wrong.
             DimensionError: An embedding of another dimension.
         """
-        question = Question.of(query, options)
+        question = NodeSearch.of(query, options)
         words = question.to_embed(self._memory)
         if words is not None and self._memory.embedder is not None:
             question = replace(question, embedding=self._memory.embedder.embed_query(words))
@@ -308,13 +308,13 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
     @override
     async def aquery(self, query: VectorStoreQuery, **options: Unpack[QueryOptions]) -> VectorStoreQueryResult:
         """Async :meth:`query`: the embedder's own async method, then a thread."""
-        question = Question.of(query, options)
+        question = NodeSearch.of(query, options)
         words = question.to_embed(self._memory)
         if words is not None and self._memory.embedder is not None:
             question = replace(question, embedding=await self._memory.embedder.aembed_query(words))
         return await run_in_thread(self._answer, question, query)
 
-    def _answer(self, question: Question, query: VectorStoreQuery) -> VectorStoreQueryResult:
+    def _answer(self, question: NodeSearch, query: VectorStoreQuery) -> VectorStoreQueryResult:
         with our_words():
             check_text_fields(self._memory, query.filters, scope_of(query))
             return to_result(question, question.hits(self._memory))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from memvid_core import (
 
 __all__ = ["IN_RAM", "OverMemory", "StrPath", "check_path", "is_path", "open_memory"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 StrPath = str | os.PathLike[str]
 
@@ -142,11 +143,11 @@ class OverMemory:
         self._thread = WriterThread()
 
     @classmethod
-    async def aopen(cls, *arguments: Any, **options: Any) -> Self:
+    async def aopen(cls: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Make one without blocking the event loop; the arguments are the constructor's."""
         return await run_in_thread(partial(cls, *arguments, **options))
 
-    async def _written(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    async def _written(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Do work that may wait for other writers in a thread of this object's own."""
         return await self._thread.run(partial(work, *arguments, **options))
 

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from langchain_memvid.batches import Batches
 from langchain_memvid.documents import Filter, StoreView, to_document, to_where
 from langchain_memvid.embeddings import MemvidEmbeddings, to_embeddings
 from langchain_memvid.opening import IN_RAM, OverMemory, is_path, open_memory
 from langchain_memvid.options import check_options
-from langchain_memvid.search import RetrievalMode, Searches, check_mode
+from langchain_memvid.parameters import (
+    AddOptions,
+    CreateOptions,
+    NoOptions,
+    OpenOptions,
+    RetrievalMode,
+    VectorDtype,
+)
+from langchain_memvid.search import Searches, check_mode
 from langchain_memvid.sharing import records_of_others
 from langchain_memvid.wording import our_words
 from memvid_core import InvalidInputError, Memory, MemoryNotFoundError, run_in_thread
@@ -80,7 +89,7 @@ class MemvidVectorStore(Searches, OverMemory):
         *,
         path: str | os.PathLike[str] = IN_RAM,
         mode: Literal["a", "r"] = "a",
-        vector_dtype: Literal["float16", "float32", "float64", "int8", "none"] | None = None,
+        vector_dtype: VectorDtype | None = None,
         codec: str = "pcm",
         index_dir: str | os.PathLike[str] | None = None,
         retrieval_mode: RetrievalMode | None = None,
@@ -112,13 +121,15 @@ class MemvidVectorStore(Searches, OverMemory):
         metadatas: Iterable[Mapping[str, Any] | None] | None = None,
         *,
         ids: Iterable[str | None] | None = None,
-        **options: Any,
+        batch_size: int | None = None,
+        **options: Unpack[CreateOptions],
     ) -> Self:
-        """A store with these texts in it; ``options`` are the constructor's, and ``batch_size``.
+        """A store with these texts in it; ``batch_size`` is that of :meth:`add_texts`.
+
+        ``options`` are the constructor's.
 
         A file that is there is added to; give ``ids`` to replace what an earlier run stored.
         """
-        batch_size = options.pop("batch_size", None)
         store = cls(embedding, **options)
         try:
             store.add_texts(texts, metadatas, ids=ids, batch_size=batch_size)
@@ -136,11 +147,11 @@ class MemvidVectorStore(Searches, OverMemory):
         metadatas: Iterable[Mapping[str, Any] | None] | None = None,
         *,
         ids: Iterable[str | None] | None = None,
-        **options: Any,
+        batch_size: int | None = None,
+        **options: Unpack[CreateOptions],
     ) -> Self:
         """Async :meth:`from_texts`."""
-        batch_size = options.pop("batch_size", None)
-        store = await cls.aopen(embedding, **options)
+        store = await run_in_thread(partial(cls, embedding, **options))
         try:
             await store.aadd_texts(texts, metadatas, ids=ids, batch_size=batch_size)
         except BaseException:
@@ -151,23 +162,37 @@ class MemvidVectorStore(Searches, OverMemory):
     @classmethod
     @override
     def from_documents(
-        cls, documents: Iterable[Document], embedding: Embeddings | object = None, **options: Any
+        cls,
+        documents: Iterable[Document],
+        embedding: Embeddings | object = None,
+        *,
+        ids: Iterable[str | None] | None = None,
+        batch_size: int | None = None,
+        **options: Unpack[CreateOptions],
     ) -> Self:
         """A store with these documents in it, as :meth:`from_texts`; documents with an ``id`` are stored once."""
-        texts, metadatas, ids = _columns(documents, options.pop("ids", None))
-        return cls.from_texts(texts, embedding, metadatas, ids=ids, **options)
+        texts, metadatas, ids = _columns(documents, ids)
+        return cls.from_texts(texts, embedding, metadatas, ids=ids, batch_size=batch_size, **options)
 
     @classmethod
     @override
     async def afrom_documents(
-        cls, documents: Iterable[Document], embedding: Embeddings | object = None, **options: Any
+        cls,
+        documents: Iterable[Document],
+        embedding: Embeddings | object = None,
+        *,
+        ids: Iterable[str | None] | None = None,
+        batch_size: int | None = None,
+        **options: Unpack[CreateOptions],
     ) -> Self:
         """Async :meth:`from_documents`."""
-        texts, metadatas, ids = _columns(documents, options.pop("ids", None))
-        return await cls.afrom_texts(texts, embedding, metadatas, ids=ids, **options)
+        texts, metadatas, ids = _columns(documents, ids)
+        return await cls.afrom_texts(texts, embedding, metadatas, ids=ids, batch_size=batch_size, **options)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], embedding: Embeddings | object = None, **options: Any) -> Self:
+    def load(
+        cls, path: str | os.PathLike[str], embedding: Embeddings | object = None, **options: Unpack[OpenOptions]
+    ) -> Self:
         """Open the memory that :meth:`dump`, or anything else, wrote at ``path``; what is added later goes there too.
 
         Raises:
@@ -216,7 +241,7 @@ class MemvidVectorStore(Searches, OverMemory):
         ids: Iterable[str | None] | None = None,
         vectors: Sequence[Sequence[float] | None] | None = None,
         batch_size: int | None = None,
-        **unknown: Any,
+        **unknown: Unpack[NoOptions],
     ) -> list[str]:
         """Add texts, durable on return. A known id is replaced whole; of equal ids the last one stays.
 
@@ -256,7 +281,7 @@ class MemvidVectorStore(Searches, OverMemory):
         ids: Iterable[str | None] | None = None,
         vectors: Sequence[Sequence[float] | None] | None = None,
         batch_size: int | None = None,
-        **unknown: Any,
+        **unknown: Unpack[NoOptions],
     ) -> list[str]:
         check_options("aadd_texts", unknown, _ADDING)
         batches = Batches.of(texts, metadatas, ids, vectors, batch_size)
@@ -268,7 +293,7 @@ class MemvidVectorStore(Searches, OverMemory):
 
     @override
     def add_documents(
-        self, documents: Iterable[Document], ids: Iterable[str | None] | None = None, **options: Any
+        self, documents: Iterable[Document], ids: Iterable[str | None] | None = None, **options: Unpack[AddOptions]
     ) -> list[str]:
         """Add documents as :meth:`add_texts` does; ``ids`` go before the documents' own."""
         texts, metadatas, ids = _columns(documents, ids)
@@ -276,13 +301,15 @@ class MemvidVectorStore(Searches, OverMemory):
 
     @override
     async def aadd_documents(
-        self, documents: Iterable[Document], ids: Iterable[str | None] | None = None, **options: Any
+        self, documents: Iterable[Document], ids: Iterable[str | None] | None = None, **options: Unpack[AddOptions]
     ) -> list[str]:
         texts, metadatas, ids = _columns(documents, ids)
         return await self.aadd_texts(texts, metadatas, ids=ids, **options)
 
     @override
-    def delete(self, ids: Iterable[str] | None = None, *, filter: Filter | None = None, **unknown: Any) -> bool:
+    def delete(
+        self, ids: Iterable[str] | None = None, *, filter: Filter | None = None, **unknown: Unpack[NoOptions]
+    ) -> bool:
         """Delete by id, by filter, or what both name. With neither, delete all documents, as LangChain's contract says.
 
         Without ids, what agents, savers, stores and chat stores keep in the same memory is not touched. An empty list
@@ -314,8 +341,10 @@ class MemvidVectorStore(Searches, OverMemory):
         return True
 
     @override
-    async def adelete(self, ids: Iterable[str] | None = None, **options: Any) -> bool:
-        return await self._written(self.delete, ids, **options)
+    async def adelete(
+        self, ids: Iterable[str] | None = None, *, filter: Filter | None = None, **unknown: Unpack[NoOptions]
+    ) -> bool:
+        return await self._written(self.delete, ids, filter=filter, **unknown)
 
     # --- reading ---
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
 from llama_index_memvid.embedding import MemvidEmbedding
 from llama_index_memvid.wording import our_words
@@ -24,6 +24,7 @@ from memvid_core import (
 
 __all__ = ["IN_RAM", "OverMemory", "StrPath", "embedder_of", "memory_of", "mode_of"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 StrPath = str | os.PathLike[str]
 
@@ -120,7 +121,7 @@ class OverMemory:
         _thread: WriterThread
 
     @classmethod
-    async def aopen(cls, *arguments: Any, **options: Any) -> Self:
+    async def aopen(cls: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Make one without blocking the event loop; the arguments are the constructor's."""
         return await run_in_thread(partial(cls, *arguments, **options))
 
@@ -129,7 +130,7 @@ class OverMemory:
         """The memory underneath."""
         return self._memory
 
-    async def _written(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    async def _written(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Do work that may wait for other writers in a thread of this store's own."""
         return await self._thread.run(partial(work, *arguments, **options))
 

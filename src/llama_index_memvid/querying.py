@@ -16,7 +16,7 @@ from llama_index_memvid.nodes import REF_DOC, to_node
 from llama_index_memvid.options import check_options
 from memvid_core import DimensionError, FilterError, Hit, InvalidInputError, Memory, QueryError
 
-__all__ = ["Question", "to_result"]
+__all__ = ["NodeSearch", "to_result"]
 
 Mode = VectorStoreQueryMode
 
@@ -29,7 +29,7 @@ _RERANKED: Final = 50  # candidates of SEMANTIC_HYBRID, at least
 
 
 @dataclass(frozen=True)
-class Question:
+class NodeSearch:
     """A query, checked: ``k`` hits of ``depth`` candidates in ``where``, asked by words, by a vector, or by both."""
 
     mode: Mode
@@ -43,7 +43,7 @@ class Question:
     with_vectors: bool
 
     @classmethod
-    def of(cls, query: VectorStoreQuery, options: Mapping[str, Any]) -> Question:
+    def of(cls, query: VectorStoreQuery, options: Mapping[str, Any]) -> NodeSearch:
         """What a query and the options of a call ask.
 
         Raises:
@@ -165,7 +165,7 @@ def scope_of(query: VectorStoreQuery) -> dict[str, Any]:
     return both(by_node, by_document)
 
 
-def to_result(question: Question, hits: list[Hit]) -> VectorStoreQueryResult:
+def to_result(question: NodeSearch, hits: list[Hit]) -> VectorStoreQueryResult:
     """Nodes, ids and similarities: cosines for a search by vector, scores in [0, 1] by words or both."""
     with_vectors, cosines = question.with_vectors, question.mode not in _BY_WORDS | {Mode.HYBRID}
     return VectorStoreQueryResult(

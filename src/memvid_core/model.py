@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -42,7 +41,6 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     cosine: float | None = None
     vector: Any = None
     explain: dict[str, float] | None = None
-    neighbours: Callable[[Record, int, int], list[Record]] | None = None
 
     @property
     def id(self) -> str:
@@ -58,14 +56,6 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     def metadata(self) -> dict[str, Any]:
         """The record's metadata."""
         return self.record.metadata
-
-    def context(self, before: int = 1, after: int = 1) -> list[Record]:
-        """The record with its neighbours in the same source, in reading order."""
-        return [self.record] if self.neighbours is None else self.neighbours(self.record, before, after)
-
-    def __reduce__(self) -> tuple[type[Hit], tuple[Any, ...]]:
-        """A copy of it, or what another process gets, has no memory to ask for neighbours."""
-        return Hit, (self.record, self.score, self.rank, self.cosine, self.vector, self.explain)
 
     def __repr__(self) -> str:
         return f"Hit({self.score:.3f}, {self.record!r})"

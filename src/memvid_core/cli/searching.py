@@ -64,7 +64,7 @@ def search(
     if not query.strip():
         raise typer.BadParameter("the question is empty; memvid export lists all records", param_hint="QUERY")
     with opened(memory_path, embedder=embedder, as_of=parse_as_of(as_of), beside=[query]) as memory:
-        chosen = mode or memory.default_mode(query)
+        chosen = mode or memory.default_mode
         if memory.embedder is None and mode is None:
             written = memory.info().embedder
             note(f"searching by words alone: to search by meaning too, add --embedder {written}")

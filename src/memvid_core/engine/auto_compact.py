@@ -152,10 +152,10 @@ class AutoCompact:
 
     def _expected(self, snapshot: Snapshot) -> float:
         """Return how many bytes the file would have after a fold."""
-        if not self._sampled[0] <= snapshot.records <= 2 * self._sampled[0]:
-            self._sampled = (snapshot.records, *folded_bytes(snapshot))
+        if not self._sampled[0] <= snapshot.record_count <= 2 * self._sampled[0]:
+            self._sampled = (snapshot.record_count, *folded_bytes(snapshot))
         _, commit, record = self._sampled
-        return (commit + snapshot.records * record) * self._error
+        return (commit + snapshot.record_count * record) * self._error
 
     def _step(self) -> None:
         """Raise if the memory is being closed."""

@@ -235,7 +235,7 @@ class _Folding:
         if isinstance(own.target, Path) and isinstance(self._target, Path):
             pass_mode_on(own.target, self._target)
         self._indexed.swap(self._built)
-        return Folded(before - made.size(), self._size, self._snapshot.records)
+        return Folded(before - made.size(), self._size, self._snapshot.record_count)
 
     def clean_up(self) -> None:
         """Delete what was written, unless it is in use."""

@@ -31,7 +31,7 @@ def _when(microseconds: int) -> datetime:
 
 def info(indexed: IndexedJournal, snapshot: Snapshot, path: str) -> MemoryInfo:
     """What the memory is and how large."""
-    header, records = indexed.journal.header, snapshot.records
+    header, records = indexed.journal.header, snapshot.record_count
     return MemoryInfo(
         path=path,
         format_version=header.format_version,

@@ -89,10 +89,10 @@ def test_the_past_is_saved_without_what_came_after_it(path: Path, writer: Memory
 def test_the_neighbours_of_a_hit_are_found_after_a_compaction_and_not_after_close(writer: Memory) -> None:
     (hit,) = writer.search("text 15", k=1, mode="dense")
     writer.compact()
-    assert [record.id for record in hit.context()] == ["14", "15", "16"]
+    assert [record.id for record in writer.context(hit)] == ["14", "15", "16"]
     writer.close()
     with pytest.raises(ClosedError):
-        hit.context()
+        writer.context(hit)
 
 
 if sys.platform != "win32":  # where a writer closes its own file for the swap, too

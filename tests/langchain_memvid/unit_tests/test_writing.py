@@ -230,7 +230,7 @@ async def test_delete_by_filter_and_by_both(compass: MemvidVectorStore) -> None:
 
 def test_a_mistyped_filter_deletes_nothing(compass: MemvidVectorStore) -> None:
     with pytest.raises(TypeError, match="where"):
-        compass.delete(where={"place": 1})
+        compass.delete(where={"place": 1})  # type: ignore[call-arg]
     assert len(compass.memory) == len(COMPASS)
 
 
@@ -243,7 +243,7 @@ async def test_a_mistyped_option_loses_no_metadata_and_others_are_refused_too(st
             await store.aadd_documents([Document("north")], **wrong)
     assert len(store.memory) == 0
     with pytest.raises(TypeError, match="batch_size"):
-        store.add_texts(["north"], ids=["1"], current_time=0)
+        store.add_texts(["north"], ids=["1"], current_time=0)  # type: ignore[call-arg]
     assert len(store.memory) == 0
 
 

@@ -71,10 +71,10 @@ def test_nodes_may_come_from_a_generator_and_there_may_be_none(store: MemvidVect
 def test_unknown_options_are_refused(store: MemvidVectorStore) -> None:
     store.add([node("a", [1.0])])
     for call in (
-        lambda: store.add([node("b", [1.0])], batchsize=3),
-        lambda: store.delete("d", bogus=1),
-        lambda: store.delete_nodes(["a"], filter={}),
-        lambda: store.query(VectorStoreQuery(query_embedding=[1.0]), wehre={}),
+        lambda: store.add([node("b", [1.0])], batchsize=3),  # type: ignore[call-arg]
+        lambda: store.delete("d", bogus=1),  # type: ignore[call-arg]
+        lambda: store.delete_nodes(["a"], filter={}),  # type: ignore[call-arg]
+        lambda: store.query(VectorStoreQuery(query_embedding=[1.0]), wehre={}),  # type: ignore[call-arg]
     ):
         with pytest.raises(TypeError, match="has no option"):
             call()

@@ -99,7 +99,7 @@ def test_a_memory_is_not_copied_but_what_it_found_is(tmp_path: Path) -> None:
             assert isinstance(copied, Hit)
             assert (copied.record, copied.score, copied.rank) == (hit.record, hit.score, hit.rank)
             assert (copied.cosine, copied.explain) == (hit.cosine, hit.explain)
-            assert copied.context() == [hit.record]
+            assert memory.context(copied) == [hit.record]
         for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(TypeError, match=r"Memory\.open"):
                 attempt(memory)

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from memvid_core.engine.index_place import INDEX_ERRORS
+from memvid_core.engine.index_place import INDEX_ERRORS, known_in
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.snapshot import Snapshot
@@ -142,8 +142,10 @@ class _Folding:
         own = snapshot.epoch.journal.video.target
         key = uuid.uuid4().hex[:12]
         self._target = compacting(own, key) if isinstance(own, Path) else io.BytesIO()
+        source = snapshot.epoch.journal.again()
+        source.known = known_in(snapshot.epoch.index, snapshot.commit, snapshot.rows)
         self._rewriting = Rewriting(
-            snapshot.epoch.journal.again(),
+            source,
             self._target,
             snapshot.epoch.journal.video.codec,
             self._header(snapshot),

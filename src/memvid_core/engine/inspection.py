@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from memvid_core.engine.index_place import known_in
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import InvalidInputError
@@ -101,6 +102,7 @@ def save(indexed: IndexedJournal, snapshot: Snapshot, path: str | os.PathLike[st
     if isinstance(own, Path) and target.exists() and target.samefile(own):
         raise InvalidInputError(f"{target} is this memory's own file, and up to date; give another path")
     source = snapshot.epoch.journal.again()  # not the path: a compaction may have put another file there
+    source.known = known_in(snapshot.epoch.index, snapshot.commit, snapshot.rows)
     header = msgspec.structs.replace(
         source.header,
         memory_id=uuid.uuid4().bytes,
@@ -131,6 +133,7 @@ def verify(indexed: IndexedJournal) -> VerifyReport:
         commits = frames = records = 0
         damage: list[Damage] = list(journal.head_damage)
         total, known = journal.video.size(), indexed.cursor
+        journal.known = known_in(indexed.index, known.commit, known.row)
         with progress("Verifying", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
             for entry in _every_entry(indexed, journal, known.offset):
                 commits += 1

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, count
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -307,16 +307,27 @@ class VideoFile:
         Raises:
             DamagedFrameError: The bytes there are not what was written.
         """
-        coded = (self._file if fragment is None else self._ahead).read(place.offset, place.size)
         try:
-            if len(coded) != place.size:
-                raise DamagedFrameError(number, f"the file ends {place.size - len(coded)} bytes before it does")
-            return self.codec.decode(coded, number)
+            return self._intact(self._file if fragment is None else self._ahead, number, place)
         except DamagedFrameError:
             payload = self._repair(number, place, fragment)
             if payload is None:
                 raise
             return payload
+
+    def intact(self, number: int, place: FramePosition) -> bytes:
+        """The payload of frame ``number``, if it lies undamaged at ``place``; no redundancy is asked.
+
+        Raises:
+            DamagedFrameError: The bytes there are not what was written.
+        """
+        return self._intact(self._file, number, place)
+
+    def _intact(self, file: Any, number: int, place: FramePosition) -> bytes:
+        coded = file.read(place.offset, place.size)
+        if len(coded) != place.size:
+            raise DamagedFrameError(number, f"the file ends {place.size - len(coded)} bytes before it does")
+        return self.codec.decode(coded, number)
 
     def _repair(self, number: int, place: FramePosition, fragment: Fragment | None) -> bytes | None:
         """The payload of a frame that cannot be decoded, out of its fragment's redundancy."""

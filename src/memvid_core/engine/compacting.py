@@ -17,6 +17,7 @@ from memvid_core.engine.index_place import INDEX_ERRORS, known_in
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.snapshot import Snapshot
+from memvid_core.engine.torn_copies import drop_needless
 from memvid_core.errors import LockedError, StorageError
 from memvid_core.journal import Header
 from memvid_core.journal.compaction import MERGED_BYTES, Rewriting
@@ -45,11 +46,13 @@ def compact(indexed: IndexedJournal, *, keep_history: bool, drop_damaged: bool) 
     for _ in range(_TRIES):
         done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
         if done is not None:
-            return done.saved
-    with indexed.writing():  # so that nobody else can be faster
-        done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
-        assert done is not None
-        return done.saved
+            break
+    else:
+        with indexed.writing():  # so that nobody else can be faster
+            done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
+    assert done is not None
+    drop_needless(indexed, indexed.refresh())
+    return done.saved
 
 
 def fold(

@@ -4,6 +4,7 @@ from memvid_core.journal.entries import Batch, Cursor, Entry, Header, Row
 from memvid_core.journal.journal import Journal
 from memvid_core.journal.known import Known
 from memvid_core.journal.reader import ByteCache, RecordReader
+from memvid_core.journal.torn import rows_in, torn_copies
 from memvid_core.model import FrameLocation
 
 __all__ = [
@@ -17,4 +18,6 @@ __all__ = [
     "Known",
     "RecordReader",
     "Row",
+    "rows_in",
+    "torn_copies",
 ]

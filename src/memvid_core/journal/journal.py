@@ -186,7 +186,7 @@ class Journal:
 
     def _write(self, given: Iterable[packing.Body], number: int, at: int, added: int, deleted: int) -> Entry:
         if self._aside is not None:
-            self.video.set_aside(self._aside)
+            self.video.set_aside(self._aside, self.start.offset)
             self._aside = None
         fragments = self.video.end.fragment
         commit = CommitFrame(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, count
+from itertools import accumulate, chain, count
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import BinaryIO, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -323,7 +323,7 @@ class VideoFile:
         """
         return self._intact(self._file, number, place)
 
-    def _intact(self, file: Any, number: int, place: FramePosition) -> bytes:
+    def _intact(self, file: ByteFile | ReadAhead, number: int, place: FramePosition) -> bytes:
         coded = file.read(place.offset, place.size)
         if len(coded) != place.size:
             raise DamagedFrameError(number, f"the file ends {place.size - len(coded)} bytes before it does")
@@ -368,8 +368,12 @@ class VideoFile:
                 return True
         return False
 
-    def set_aside(self, tail: TornTail) -> Path | None:
+    def set_aside(self, tail: TornTail, head: int) -> Path | None:
         """Copy a torn tail into a file beside this one; return its path, or None where there is no folder.
+
+        Args:
+            tail: What to copy.
+            head: How many bytes of the beginning of the file go before it, so that the copy can be read by itself.
 
         Raises:
             StorageError: The system refused.
@@ -384,9 +388,9 @@ class VideoFile:
             except MemoryExistsError:
                 continue
             try:
-                made.write(
-                    0, (self._file.read(at, _COPIED) for at in range(tail.start, tail.start + tail.size, _COPIED))
-                )
+                stop = tail.start + tail.size
+                parts = (self._file.read(at, min(_COPIED, stop - at)) for at in range(tail.start, stop, _COPIED))
+                made.write(0, chain([self._file.read(0, min(head, tail.start))], parts))
             except BaseException:
                 made.close()
                 target.unlink(missing_ok=True)
@@ -504,7 +508,7 @@ class VideoFile:
     def _answers(self, first: int, offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> bool:
         """Return whether one of a fragment's frames has the checksum of its place from ``first`` on."""
         count = len(offsets)
-        for i in dict.fromkeys([count - 1, *range(min(_ASKED, count))]):
+        for i in dict.fromkeys([*range(count)[-1:], *range(min(_ASKED, count))]):
             try:
                 self.codec.decode(self._file.read(int(offsets[i]), int(sizes[i])), first + i)
             except DamagedFrameError:

@@ -466,24 +466,29 @@ class VideoFile:
         end, damage = found.end, None
         cut = found.footer is None
         if cut:  # its write was stopped before the footer, or the file was cut short, and another came after it
-            end = self._fragments.next_sound(found.data, self.size(), self.size(), footed=True) or end
-            end = min(end, found.end + _REST)
-            cut = not found.end - mp4.FOOTER_BYTES <= end < found.end
+            stop = min(end + _REST, self.size())
+            after = self._fragments.next_sound(found.data, stop, self.size(), footed=True)
+            cut = after is None or not end - mp4.FOOTER_BYTES <= after < end
+            end = after or end
         if cut or not found.framed:
             damage = "the boxes around its frames are damaged; its frames were found"
         first, doubt = self._first_frame(found, at.frame, certain, offsets, sizes)
         if cut:
-            self._move(offsets, sizes, first, found.data, end)
+            moved = self._move(offsets, sizes, first, found.data, end if after else stop)
+            end = end if after else max(end, moved)
         return Fragment(
             found.start, end, at.fragment + 1, first, offsets, sizes, damage or doubt, found.footer is not None
         )
 
-    def _move(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], first: int, start: int, end: int) -> None:
-        """Correct the places of frames that bytes too many or too few have moved."""
+    def _move(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], first: int, start: int, end: int) -> int:
+        """Correct the places of frames that bytes too many or too few have moved; return where the last one ends."""
+        last = 0
         coded = self._file.read(start, min(end - start, _SALVAGE_LIMIT))
         for number, offset, size in self.codec.find(coded, first, first + len(offsets)):
             if offsets[number - first] != start + offset:
                 offsets[number - first], sizes[number - first] = start + offset, size
+                last = max(last, start + offset + size)
+        return last
 
     def _first_frame(
         self, found: Found, own: int, certain: bool, offsets: NDArray[np.int64], sizes: NDArray[np.int64]
@@ -559,7 +564,8 @@ class VideoFile:
             else (f"{size} bytes in which no frame can be read")
         )
         count = places[-1][0] + 1 - first if places else 0
-        offsets, sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        # A frame that is not there has the place of its fragment, whose redundancy may have it.
+        offsets, sizes = np.full(count, at.offset, np.int64), np.zeros(count, np.int64)
         for number, offset, length in places:
             offsets[number - first], sizes[number - first] = at.offset + offset, length
         footed = footer is not None

@@ -131,7 +131,7 @@ def test_bytes_inserted_beside_an_index(path: Path, codec: str, take: int, numbe
     path.write_bytes(data[:at] + b"\x01\x02\x03\x04\x05\x06\x07" + data[at:])
     with Memory.open(path, "a", embedder=embed) as memory:
         assert live(memory) == held
-        assert set(memory.vectors(list(held))) == set(held)
+        assert set(memory.get_vectors(list(held))) == set(held)
         memory.add(["new"], ids=["new"])
     with Memory.open(path, embedder=embed) as memory:
         assert live(memory) == {**held, "new": "new"}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from soak import corruption, disks, index_corruption, kills, limits, power, readers, servers, writers
 from soak.model import WrongAnswer
-from soak.processes import Child, end_group, first_ready, start
+from soak.processes import Child, end_group, first_ready, start, warm_up
 
 __all__ = ["WORKLOADS", "Failure", "Progress", "Workload", "one_round", "soak", "table"]
 
@@ -110,6 +110,7 @@ class _Running(NamedTuple):
 
 
 def _begin(name: str, seed: int, scale: float, root: Path | None) -> _Running:
+    warm_up()
     folder = Path(tempfile.mkdtemp(prefix=f"soak-{name}-{seed}-", dir=root))
     child = start(WORKLOADS[name].run, folder, seed, scale, own_group=True)
     return _Running(name, seed, folder, child, time.monotonic())

@@ -106,7 +106,8 @@ class VerifyReport(msgspec.Struct, frozen=True):
     """What ``verify`` read and what it found.
 
     ``repaired`` lists the frames of a QR memory that parity symbols stood in for, their own being unreadable:
-    nothing of them is lost, and less can be lost from now on.
+    nothing of them is lost, and less can be lost from now on. ``torn_copies`` are the files beside the memory in which
+    the records of writes that never finished were kept.
     """
 
     commits: int
@@ -116,6 +117,7 @@ class VerifyReport(msgspec.Struct, frozen=True):
     torn_bytes: int
     damage: tuple[Damage, ...] = ()
     repaired: tuple[int, ...] = ()
+    torn_copies: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -124,7 +126,13 @@ class VerifyReport(msgspec.Struct, frozen=True):
 
 
 class MemoryInfo(msgspec.Struct, frozen=True):
-    """What a memory says of itself. ``lost`` records lay in frames that are damaged now."""
+    """What a memory says of itself.
+
+    ``lost`` records lay in frames that are damaged now, or in a part of the file that is gone. ``damage`` is what is
+    known to be wrong without reading the whole file, as :meth:`Memory.verify` does; ``torn_bytes`` at its end are of a
+    write that never finished, or of a copy that was cut short, and ``torn_copies`` are files beside it in which the
+    records of such writes were kept.
+    """
 
     path: str
     format_version: int
@@ -143,6 +151,14 @@ class MemoryInfo(msgspec.Struct, frozen=True):
     created: datetime
     modified: datetime
     description: str = ""
+    damage: tuple[Damage, ...] = ()
+    torn_bytes: int = 0
+    torn_copies: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is known to be wrong."""
+        return not (self.damage or self.torn_bytes)
 
 
 class FrameLocation(NamedTuple):

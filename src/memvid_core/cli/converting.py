@@ -10,7 +10,7 @@ import typer
 
 from memvid_core.cli.creating import new_memory
 from memvid_core.cli.failures import PARTLY
-from memvid_core.cli.options import AsJson, EmbedderName, MemoryPath, opened
+from memvid_core.cli.options import WAIT, AsJson, EmbedderName, MemoryPath, Timeout, opened
 from memvid_core.cli.output import count, files_progress, megabytes, note, say, write_json
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def convert(
     drop_damaged: Annotated[
         bool, typer.Option("--drop-damaged", help="Go on without what cannot be read, instead of refusing.")
     ] = False,
+    timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Write a memory in other pictures, and back.
@@ -78,7 +79,7 @@ def convert(
     if codec == "pcm" and settings:
         raise typer.BadParameter("pcm has no settings; they go with --codec qr", param_hint="--set")
     if codec == "plain":
-        _plain(memory_path, target, settings, as_json)
+        _plain(memory_path, target, settings, timeout, as_json)
         return
     from memvid_core.rewriting.convert import convert as run
 
@@ -125,11 +126,11 @@ def _settings(given: list[str] | None) -> dict[str, Any]:
     return settings
 
 
-def _plain(memory_path: Path, target: Path, settings: dict[str, Any], as_json: bool) -> None:
+def _plain(memory_path: Path, target: Path, settings: dict[str, Any], timeout: float, as_json: bool) -> None:
     from memvid_core import CodecError
     from memvid_core.video.qr.plain_texts import write_plain
 
-    with opened(memory_path) as memory:
+    with opened(memory_path, timeout=timeout) as memory:
         texts = [record.text for record in memory]
     if not texts:
         raise typer.BadParameter("the memory has no records to show", param_hint="MEMORY")
@@ -156,6 +157,7 @@ def scan(
     ] = None,
     pair: Pair = "zxing",
     embedder: EmbedderName = None,
+    timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Read a memory out of any video that shows it: transcoded, rescaled, filmed from a screen.
@@ -167,7 +169,7 @@ def scan(
 
     found = look(source, pair=pair)
     if not found.streams:
-        _write_texts(source, output, found.texts, embedder, as_json)
+        _write_texts(source, output, found.texts, embedder, timeout, as_json)
         return
     told = recover(found, output, stream=stream, embedder=embedder)
     seen, written = told.scan, told.written
@@ -204,9 +206,11 @@ def scan(
         raise typer.Exit(PARTLY)
 
 
-def _write_texts(source: Path, output: Path, texts: list[str], embedder: str | None, as_json: bool) -> None:
+def _write_texts(
+    source: Path, output: Path, texts: list[str], embedder: str | None, timeout: float, as_json: bool
+) -> None:
     """What a plain video shows becomes records."""
-    with new_memory(output, embedder=embedder) as memory:
+    with new_memory(output, embedder=embedder, timeout=timeout) as memory:
         memory.add(texts)
     if as_json:
         write_json({"source": str(source), "memory": str(output), "whole": True, "records": len(texts)})

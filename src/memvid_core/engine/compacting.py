@@ -13,10 +13,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from memvid_core.engine.index_place import INDEX_ERRORS
+from memvid_core.engine.index_place import INDEX_ERRORS, known_in
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.snapshot import Snapshot
+from memvid_core.engine.torn_copies import drop_needless
 from memvid_core.errors import LockedError, StorageError
 from memvid_core.journal import Header
 from memvid_core.journal.compaction import MERGED_BYTES, Rewriting
@@ -45,11 +46,13 @@ def compact(indexed: IndexedJournal, *, keep_history: bool, drop_damaged: bool) 
     for _ in range(_TRIES):
         done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
         if done is not None:
-            return done.saved
-    with indexed.writing():  # so that nobody else can be faster
-        done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
-        assert done is not None
-        return done.saved
+            break
+    else:
+        with indexed.writing():  # so that nobody else can be faster
+            done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
+    assert done is not None
+    drop_needless(indexed, indexed.refresh())
+    return done.saved
 
 
 def fold(
@@ -142,8 +145,10 @@ class _Folding:
         own = snapshot.epoch.journal.video.target
         key = uuid.uuid4().hex[:12]
         self._target = compacting(own, key) if isinstance(own, Path) else io.BytesIO()
+        source = snapshot.epoch.journal.again()
+        source.known = known_in(snapshot.epoch.index, snapshot.commit, snapshot.rows)
         self._rewriting = Rewriting(
-            snapshot.epoch.journal.again(),
+            source,
             self._target,
             snapshot.epoch.journal.video.codec,
             self._header(snapshot),

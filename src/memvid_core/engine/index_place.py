@@ -15,10 +15,10 @@ from memvid_core.errors import StorageError
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.matrix import StoredDtype
 from memvid_core.index.wal import is_busy
-from memvid_core.journal import Header
+from memvid_core.journal import FrameLocation, Header, Known
 from memvid_core.system.atomic_files import compacting
 
-__all__ = ["INDEX_ERRORS", "IndexPlace", "check_idle"]
+__all__ = ["INDEX_ERRORS", "IndexPlace", "check_idle", "known_in"]
 
 INDEX_ERRORS: Final = (sqlite3.Error, IndexStaleError, msgspec.DecodeError)
 """What a damaged index raises: it is made anew from the file."""
@@ -123,6 +123,18 @@ class IndexPlace:
         for path in self._root.glob(f"{_memory(header)}.*"):  # made after its compaction's file, and gone before it
             if self._like is not None and not compacting(self._like, path.suffix[1:]).exists():
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def known_in(index: IndexFolder, commit: int, rows: int) -> Known:
+    """Return what an index says of its journal up to a commit; of a damaged index, what can be read."""
+
+    def load() -> tuple[list[FrameLocation], list[tuple[int, int]]]:
+        try:
+            return index.catalog.known()
+        except INDEX_ERRORS:
+            return [], []
+
+    return Known(commit, rows, load)
 
 
 def check_idle(exc: Exception) -> None:

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from numpy.typing import NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder
 from memvid_core.engine.committing import NewRecords, commit
 from memvid_core.engine.index_folder import IndexFolder
-from memvid_core.engine.index_place import INDEX_ERRORS, IndexPlace, check_idle
-from memvid_core.engine.indexing import Indexer
+from memvid_core.engine.index_place import INDEX_ERRORS, IndexPlace, check_idle, known_in
+from memvid_core.engine.indexing import Indexer, damage_row
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.engine.write_turn import WriteTurn
 from memvid_core.errors import (
@@ -32,14 +32,20 @@ from memvid_core.errors import (
     TornTailWarning,
 )
 from memvid_core.index.catalog.catalog import DamageRow
-from memvid_core.journal import Batch, Cursor, Journal
+from memvid_core.journal import Batch, Cursor, Journal, Known
 from memvid_core.system.atomic_files import remove_left
 from memvid_core.system.folders import sync_folder
 
 __all__ = ["IndexedJournal"]
 
-_Known = tuple[Cursor | None, list[DamageRow]]
-"""How far an index reached, and what it knew to be missing in the file."""
+
+class _Before(NamedTuple):
+    """What an index knew before it is made anew: how far it reached, what is missing in the file, what lies where."""
+
+    cursor: Cursor | None = None
+    missing: Sequence[DamageRow] = ()
+    places: Known | None = None
+
 
 _LEVEL_PAUSE: Final = 0.005  # seconds between two looks whether another process has brought the index level
 
@@ -123,9 +129,13 @@ class IndexedJournal:
                 TornTailWarning,
                 stacklevel=5,
             )
-        damage = self._told_damage = self.index.catalog.damage()
+        damage = self._told_damage = self.damage()
         if damage:
             warnings.warn(DamageWarning(_told(damage, self.lost), hint=Hint(Action.DROP_DAMAGED)), stacklevel=5)
+
+    def damage(self) -> list[DamageRow]:
+        """Return what is wrong with the file, as far as it is known: its head is looked at by each open."""
+        return [*map(damage_row, self.journal.head_damage), *self.index.catalog.damage()]
 
     @property
     def lost(self) -> int:
@@ -140,7 +150,7 @@ class IndexedJournal:
         Raises:
             MemoryFileError: The file is damaged, and ``drop_damaged`` is not set.
         """
-        damage = [] if drop_damaged else self.index.catalog.damage()
+        damage = [] if drop_damaged else self.damage()
         if damage:
             raise MemoryFileError(
                 f"{_told(damage, self.lost)}, and a new file would make that final", hint=Hint(Action.DROP_DAMAGED)
@@ -510,36 +520,40 @@ class IndexedJournal:
             self.index.vectors(again=True)
             self.snapshot = self._indexer.snapshot(cursor, self.snapshot)
 
-    def _known(self) -> _Known:
+    def _known(self) -> _Before:
         """Return what the index knows of the file that the file cannot tell: read it before the index is deleted."""
         try:
-            return self._indexer.cursor(), self.index.catalog.damage("missing")
+            before = _Before(self._indexer.cursor(), self.index.catalog.damage("missing"))
         except INDEX_ERRORS as exc:
             check_idle(exc)
-            return None, []
+            before = _Before()
+        commit, rows = (-1, 0) if before.cursor is None else (before.cursor.commit, before.cursor.row)
+        places = known_in(self.index, commit, rows)
+        places.load()  # the index is about to be deleted
+        return before._replace(places=places)
 
-    def _catch_up(self, known: _Known = (None, [])) -> None:
+    def _catch_up(self, known: _Before | None = None) -> None:
         """Bring the index level with the journal; if it is not of this journal, make it anew. The lock is held."""
         with self._state:
             stamp = self.journal.video.stamp()
             try:
-                self._take_in(*known)
+                self._take_in(known or _Before())
             except (*INDEX_ERRORS, StorageError) as exc:
                 check_idle(exc)
                 self._check_not_overwritten()
-                known = known if known[0] is not None else self._known()
+                known = known if known is not None and known.cursor is not None else self._known()
                 self._discard_index()
                 try:
-                    self._take_in(*known)
+                    self._take_in(known)
                 except (*INDEX_ERRORS, StorageError):
                     if not self._place.stay_in_ram():  # no room for it, or no right: as on a medium that is read only
                         raise
                     self._discard_index()
-                    self._take_in(*known)
+                    self._take_in(known)
             self._seen = stamp
 
-    def _take_in(self, known: Cursor | None, missing: Sequence[DamageRow]) -> None:
-        self._indexer.catch_up(known, missing)
+    def _take_in(self, before: _Before) -> None:
+        self._indexer.catch_up(before.cursor, before.missing, before.places)
         self.index.vectors(again=True)  # if its files are not what the catalog counts, it is told here and made anew
         self.index.protect()
         self.snapshot = self._indexer.snapshot(self.journal.cursor, self.snapshot)
@@ -569,7 +583,7 @@ class IndexedJournal:
                     known, told = self._known(), self._told_damage
                     self._discard_index()
                     self._catch_up(known)
-                    if self.index.catalog.damage() != told:
+                    if self.damage() != told:
                         self._warn()
         return self.refresh()
 

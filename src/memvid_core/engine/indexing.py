@@ -18,12 +18,12 @@ from memvid_core.errors import EmbeddingError
 from memvid_core.index.catalog.catalog import CommitRow, DamageRow, RecordRow
 from memvid_core.index.filters.compiler import encode_metadata
 from memvid_core.index.stale import IndexStaleError
-from memvid_core.journal import Cursor, Entry
+from memvid_core.journal import Cursor, Entry, Known
 from memvid_core.journal.entries import Row
 from memvid_core.model import Damage
 from memvid_core.system.progress import progress
 
-__all__ = ["Indexer", "change_of", "metadata_json"]
+__all__ = ["Indexer", "change_of", "damage_row", "metadata_json"]
 
 _SHOW_PROGRESS_BYTES = 32 << 20
 _RUN_ROWS = 512  # in small commits that are taken in together
@@ -62,12 +62,15 @@ class Indexer:
             self._cursor = noted, cursor
         return cursor
 
-    def catch_up(self, known: Cursor | None = None, missing: Sequence[DamageRow] = ()) -> None:
+    def catch_up(
+        self, known: Cursor | None = None, missing: Sequence[DamageRow] = (), places: Known | None = None
+    ) -> None:
         """Take in every commit that the journal has beyond the index, and what is wrong with it.
 
         Args:
             known: How far an earlier index reached: what lies before it was acknowledged, whatever the file says now.
             missing: What an earlier index knew to be missing in the file.
+            places: Where an earlier index found what is in the file.
 
         Raises:
             IndexStaleError: The index is not of this journal, or reaches beyond it.
@@ -78,22 +81,25 @@ class Indexer:
             raise IndexStaleError("the index reaches beyond the journal, or belongs to another")
         behind = journal.video.size() - start.offset
         show = self._show_progress if behind > _SHOW_PROGRESS_BYTES else False
-        with progress("Indexing", behind, show=show) as advance:
-            while self._replay_some(0 if known is None else known.offset):
-                advance(journal.cursor.offset - start.offset)
+        journal.known = places
+        try:
+            with progress("Indexing", behind, show=show) as advance:
+                while self._replay_some(0 if known is None else known.offset):
+                    advance(journal.cursor.offset - start.offset)
+        finally:
+            journal.known = None
         self._note_damage(known, missing)
 
     def _note_damage(self, known: Cursor | None, missing: Sequence[DamageRow]) -> None:
-        """Note what is wrong with the head and the end of the file, and what is not there any more."""
+        """Note what is wrong with the end of the file, and what is not there any more."""
         index, journal = self._epoch.index, self._epoch.journal
         lost = None if known is None else journal.missing(known)
-        if not (journal.head_damage or journal.unfinished or lost or missing or index.catalog.damage()):
+        if not (journal.unfinished or lost or missing or index.catalog.damage()):
             return
         with index.transaction():
-            for kind, damage in (("head", journal.head_damage), ("end", journal.unfinished)):
-                index.catalog.clear_damage(kind)
-                index.catalog.add_damage(kind, map(_noted, damage))
-            index.catalog.add_damage("missing", [*missing, *([] if lost is None else [_noted(lost)])])
+            index.catalog.clear_damage("end")
+            index.catalog.add_damage("end", map(damage_row, journal.unfinished))
+            index.catalog.add_damage("missing", [*missing, *([] if lost is None else [damage_row(lost)])])
 
     def _replay_some(self, acknowledged: int) -> bool:
         """Take commits in for about a second, as one transaction; return False when there are no more."""
@@ -129,7 +135,7 @@ class Indexer:
         [vectors] = self._vectors_of_run([entry], embedder)
         self._epoch.index.apply(self._change(entry, first_row, vectors))
         if entry.damage:
-            catalog.add_damage("commit", map(_noted, entry.damage))
+            catalog.add_damage("commit", map(damage_row, entry.damage))
         catalog.bury_replaced(first_row, entry.cursor.row, entry.number)
         self._take_words([entry], first_row)
 
@@ -295,7 +301,7 @@ def _placed(entry: Entry, matrix: NDArray[Any]) -> Vectors:
     return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
 
 
-def _noted(damage: Damage) -> DamageRow:
+def damage_row(damage: Damage) -> DamageRow:
     """Return damage as the catalog keeps it."""
     return DamageRow(damage.frame, damage.commit, damage.records, damage.reason, damage.vectors, damage.deletions)
 

@@ -17,6 +17,7 @@ import memvid_core.video.qr  # noqa: F401 - registers its codec
 from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, HashingEmbedder, as_embedder, choose_embedder
 from memvid_core.engine import inspection
 from memvid_core.engine.index_folder import IndexFolder
+from memvid_core.engine.index_owner import place_of
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_timeout, check_unicode
@@ -95,7 +96,7 @@ def create(
 
     journal = journal_in(io.BytesIO()) if file is None else _published(file, journal_in)
     try:
-        root = None if file is None else _index_root(file, index_dir)
+        root = None if file is None else _index_root(file, index_dir, journal)
         indexed = IndexedJournal(journal, "a", root, embedder=made, timeout=wait, ivf=ivf)
     except BaseException:
         journal.close()  # the file stays: others may have opened it, and committed to it
@@ -135,7 +136,7 @@ def open_existing(
     try:
         exact = journal.header.vectors == "float64"
         chosen = choose_embedder(embedder, journal.header.embedder, has_vectors=True, exact=exact, force=force)
-        root = _index_root(file, index_dir)
+        root = _index_root(file, index_dir, journal)
         indexed = IndexedJournal(
             journal, mode, root, embedder=chosen, timeout=wait, show_progress=show_progress, ivf=ivf
         )
@@ -200,10 +201,12 @@ def _real(path: StrPath) -> Path:
     return Path(os.path.realpath(name))
 
 
-def _index_root(file: Path, index_dir: StrPath | None) -> Path | None:
+def _index_root(file: Path, index_dir: StrPath | None, journal: Journal) -> Path | None:
     """The index folder, or None where it cannot be written: the index is then kept in RAM."""
     root = file.with_name(file.name + ".index") if index_dir is None else Path(index_dir).absolute()
-    return root if IndexFolder.usable(root) else None
+    if not IndexFolder.usable(root):
+        return None
+    return root if index_dir is None else place_of(root, file, journal.header.memory_id)
 
 
 def _own(embedder: Embedder) -> Embedder:

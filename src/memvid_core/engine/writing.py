@@ -376,9 +376,10 @@ class Writer:
             records = [record for _, record in snapshot.records()]
             if not records:
                 return 0
-            embedder = snapshot.embedder.clone()
-            embedder.fit([record.text for record in records])
-            self._write_again(records, embedder, snapshot)
+            learned = snapshot.embedder.clone()
+            learned.fit([record.text for record in records])
+            # From too few it learns nothing; its vectors would be compared with questions of the one that has learned.
+            self._write_again(records, learned if learned.fitted else snapshot.embedder, snapshot)
             return len(records)
 
     def _write_again(self, records: list[Record], embedder: FittableEmbedder, snapshot: Snapshot) -> None:

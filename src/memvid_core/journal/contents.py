@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
@@ -56,7 +56,9 @@ class Contents:
         self.dimension = dimension
         self._left = _FREE_BYTES + frames.RATIO_LIMIT * size
 
-    def entry(self, reading: Reading, commit: CommitFrame, cursor: Cursor, begin: int) -> Entry:
+    def entry(
+        self, reading: Reading, commit: CommitFrame, cursor: Cursor, begin: int, deleted: Sequence[int] = ()
+    ) -> Entry:
         """The commit that ``reading`` holds.
 
         Args:
@@ -64,6 +66,7 @@ class Contents:
             commit: Its numbers.
             cursor: The place after it.
             begin: Its first row.
+            deleted: Rows that it is known to have deleted, whatever can be read.
         """
         fragment = reading.fragment
         entry = Entry(commit.number, commit.time, cursor, fragment.start, fragment.first_frame)
@@ -81,6 +84,7 @@ class Contents:
                 if not body.after_gap:
                     raise
                 unread.append((body.number, f"the frame that it goes on from cannot be read ({exc})"))
+        entry.tombstones = sorted({*entry.tombstones, *deleted}) if deleted else entry.tombstones
         if refused:
             placed = [place for place in entry.row_frames if begin <= place.row < commit.rows]
             entry.row_frames = [place for place in placed if place.frame not in refused]

@@ -15,7 +15,7 @@ from memvid_core.journal.entries import CommitFrame
 from memvid_core.journal.frames import FrameHeader, Kind
 from memvid_core.video import Fragment, FramePosition, VideoFile
 
-__all__ = ["LAST_TIME", "MOST_COMMITS", "Piece", "Reading", "believable", "readings"]
+__all__ = ["LAST_TIME", "MOST_COMMITS", "Piece", "Reading", "believable", "piece_of", "readings"]
 
 _COMMIT = int(Kind.COMMIT)
 MOST_COMMITS = 1 << 48
@@ -74,6 +74,11 @@ class Reading:
         return (min(start for start, _ in spans), max(stop for _, stop in spans)) if spans else None
 
 
+def piece_of(number: int, place: FramePosition, header: FrameHeader, body: memoryview, payload: bytes) -> Piece:
+    """Make a piece of a frame that was read."""
+    return Piece(number, place, header, body, xxhash.xxh3_64_digest(payload))
+
+
 def readings(video: VideoFile, fragment: Fragment, rows: int) -> Iterator[Reading]:
     """The commits in a fragment: one, or several where the boxes between them are damaged.
 
@@ -91,7 +96,7 @@ def readings(video: VideoFile, fragment: Fragment, rows: int) -> Iterator[Readin
         except DamagedFrameError as exc:
             found.unread.append((number, str(exc)))
             continue
-        piece = Piece(number, place, header, body, xxhash.xxh3_64_digest(payload))
+        piece = piece_of(number, place, header, body, payload)
         if not listed and found.pieces and header.commit != found.pieces[-1].header.commit:
             yield _part(found, first, number)
             first, found = number, Reading(fragment)

@@ -27,6 +27,7 @@ class MemvidRetriever:
         index: The path that was given to :meth:`MemvidEncoder.build_video`; it may be left out.
         embedding_model: The model that wrote the memory, where it has no name to be loaded by. Without it, search is by
             words alone.
+        timeout: How many seconds to wait for others who write to the memory.
 
     Raises:
         MemoryNotFoundError: There is no such file.
@@ -46,11 +47,13 @@ class MemvidRetriever:
         >>> retriever.close()
     """
 
-    def __init__(self, video: StrPath, index: StrPath | None = None, embedding_model: object = None) -> None:
+    def __init__(
+        self, video: StrPath, index: StrPath | None = None, embedding_model: object = None, *, timeout: float = 30.0
+    ) -> None:
         check_index(index)
         self.video_file = os.fspath(video)
         self.index_file = None if index is None else os.fspath(index)
-        self.memory: Memory = open_memory(video, index, embedding_model)
+        self.memory: Memory = open_memory(video, index, embedding_model, timeout=timeout)
 
     def close(self) -> None:
         """Close the file."""

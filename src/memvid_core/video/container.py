@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, count
+from itertools import accumulate, chain, count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
@@ -307,16 +307,27 @@ class VideoFile:
         Raises:
             DamagedFrameError: The bytes there are not what was written.
         """
-        coded = (self._file if fragment is None else self._ahead).read(place.offset, place.size)
         try:
-            if len(coded) != place.size:
-                raise DamagedFrameError(number, f"the file ends {place.size - len(coded)} bytes before it does")
-            return self.codec.decode(coded, number)
+            return self._intact(self._file if fragment is None else self._ahead, number, place)
         except DamagedFrameError:
             payload = self._repair(number, place, fragment)
             if payload is None:
                 raise
             return payload
+
+    def intact(self, number: int, place: FramePosition) -> bytes:
+        """The payload of frame ``number``, if it lies undamaged at ``place``; no redundancy is asked.
+
+        Raises:
+            DamagedFrameError: The bytes there are not what was written.
+        """
+        return self._intact(self._file, number, place)
+
+    def _intact(self, file: ByteFile | ReadAhead, number: int, place: FramePosition) -> bytes:
+        coded = file.read(place.offset, place.size)
+        if len(coded) != place.size:
+            raise DamagedFrameError(number, f"the file ends {place.size - len(coded)} bytes before it does")
+        return self.codec.decode(coded, number)
 
     def _repair(self, number: int, place: FramePosition, fragment: Fragment | None) -> bytes | None:
         """The payload of a frame that cannot be decoded, out of its fragment's redundancy."""
@@ -357,8 +368,12 @@ class VideoFile:
                 return True
         return False
 
-    def set_aside(self, tail: TornTail) -> Path | None:
+    def set_aside(self, tail: TornTail, head: int) -> Path | None:
         """Copy a torn tail into a file beside this one; return its path, or None where there is no folder.
+
+        Args:
+            tail: What to copy.
+            head: How many bytes of the beginning of the file go before it, so that the copy can be read by itself.
 
         Raises:
             StorageError: The system refused.
@@ -373,9 +388,9 @@ class VideoFile:
             except MemoryExistsError:
                 continue
             try:
-                made.write(
-                    0, (self._file.read(at, _COPIED) for at in range(tail.start, tail.start + tail.size, _COPIED))
-                )
+                stop = tail.start + tail.size
+                parts = (self._file.read(at, min(_COPIED, stop - at)) for at in range(tail.start, stop, _COPIED))
+                made.write(0, chain([self._file.read(0, min(head, tail.start))], parts))
             except BaseException:
                 made.close()
                 target.unlink(missing_ok=True)
@@ -451,24 +466,29 @@ class VideoFile:
         end, damage = found.end, None
         cut = found.footer is None
         if cut:  # its write was stopped before the footer, or the file was cut short, and another came after it
-            end = self._fragments.next_sound(found.data, self.size(), self.size(), footed=True) or end
-            end = min(end, found.end + _REST)
-            cut = not found.end - mp4.FOOTER_BYTES <= end < found.end
+            stop = min(end + _REST, self.size())
+            after = self._fragments.next_sound(found.data, stop, self.size(), footed=True)
+            cut = after is None or not end - mp4.FOOTER_BYTES <= after < end
+            end = after or end
         if cut or not found.framed:
             damage = "the boxes around its frames are damaged; its frames were found"
         first, doubt = self._first_frame(found, at.frame, certain, offsets, sizes)
         if cut:
-            self._move(offsets, sizes, first, found.data, end)
+            moved = self._move(offsets, sizes, first, found.data, end if after else stop)
+            end = end if after else max(end, moved)
         return Fragment(
             found.start, end, at.fragment + 1, first, offsets, sizes, damage or doubt, found.footer is not None
         )
 
-    def _move(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], first: int, start: int, end: int) -> None:
-        """Correct the places of frames that bytes too many or too few have moved."""
+    def _move(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], first: int, start: int, end: int) -> int:
+        """Correct the places of frames that bytes too many or too few have moved; return where the last one ends."""
+        last = 0
         coded = self._file.read(start, min(end - start, _SALVAGE_LIMIT))
         for number, offset, size in self.codec.find(coded, first, first + len(offsets)):
             if offsets[number - first] != start + offset:
                 offsets[number - first], sizes[number - first] = start + offset, size
+                last = max(last, start + offset + size)
+        return last
 
     def _first_frame(
         self, found: Found, own: int, certain: bool, offsets: NDArray[np.int64], sizes: NDArray[np.int64]
@@ -493,7 +513,7 @@ class VideoFile:
     def _answers(self, first: int, offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> bool:
         """Return whether one of a fragment's frames has the checksum of its place from ``first`` on."""
         count = len(offsets)
-        for i in dict.fromkeys([count - 1, *range(min(_ASKED, count))]):
+        for i in dict.fromkeys([*range(count)[-1:], *range(min(_ASKED, count))]):
             try:
                 self.codec.decode(self._file.read(int(offsets[i]), int(sizes[i])), first + i)
             except DamagedFrameError:
@@ -544,7 +564,8 @@ class VideoFile:
             else (f"{size} bytes in which no frame can be read")
         )
         count = places[-1][0] + 1 - first if places else 0
-        offsets, sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        # A frame that is not there has the place of its fragment, whose redundancy may have it.
+        offsets, sizes = np.full(count, at.offset, np.int64), np.zeros(count, np.int64)
         for number, offset, length in places:
             offsets[number - first], sizes[number - first] = at.offset + offset, length
         footed = footer is not None

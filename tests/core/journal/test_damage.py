@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from memvid_core.errors import MemvidError, NotAMemoryError, ReadOnlyError, StorageError
-from memvid_core.journal import Batch, Entry, Journal, frames, packing
+from memvid_core.journal import Batch, Entry, Journal, frames, packing, rows_in, torn_copies
 from memvid_core.journal.compaction import rewrite
 from memvid_core.journal.entries import CommitFrame
 from memvid_core.journal.frames import FrameHeader, Kind
@@ -191,7 +191,10 @@ class TestWhatCounts:
         assert (writer.torn_bytes, writer.torn_records) == (900, 2)
         writer.append(batch(["more"]))
         writer.close()
-        assert (tmp_path / "m.mp4.torn-1").read_bytes() == data[entries[3].start :][:900]
+        copy = tmp_path / "m.mp4.torn-1"
+        assert copy.read_bytes().endswith(data[entries[3].start :][:900])
+        assert [row[0] for row in rows_in(copy) or ()] == ALL[6:]
+        assert torn_copies(path) == [copy]
         assert ids(replayed(path.read_bytes())[1]) == [*ALL[:6], "more"]
 
     def test_time_never_runs_backwards(self, monkeypatch: pytest.MonkeyPatch) -> None:

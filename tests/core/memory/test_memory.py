@@ -655,3 +655,18 @@ def test_given_vectors_are_never_learned_over(tmp_path: Path) -> None:
         memory.add([f"record {i}" for i in range(1200)], vectors=given)
         memory.add("one more")
         assert memory.info().commits == 2
+
+
+def test_a_refit_over_too_few_records_keeps_what_the_embedder_knew(tmp_path: Path) -> None:
+    texts = [f"number {i} of the {name}" for i in range(120) for name in ("wings", "engines", "tails")]
+    path = tmp_path / "m.mp4"
+    with Memory.create(path) as memory:
+        memory.add(texts, ids=texts)
+        memory.delete(texts[5:])
+        assert memory.refit() == 5
+    for _ in range(2):
+        with Memory.open(path) as memory:
+            found = [memory.search(text, k=1, mode="dense")[0] for text in texts[:5]]
+            assert [hit.id for hit in found] == texts[:5]
+            assert min(hit.cosine or 0 for hit in found) > 0.99
+        shutil.rmtree(f"{path}.index")

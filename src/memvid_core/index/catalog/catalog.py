@@ -9,6 +9,7 @@ from memvid_core.index.catalog.damage import DamageTable
 from memvid_core.index.catalog.records import Changes
 from memvid_core.index.catalog.rows import CommitRow, DamageRow, RecordRow
 from memvid_core.index.catalog.run import CommitContents, RunTable
+from memvid_core.model import FrameLocation
 
 __all__ = ["Catalog", "Changes", "CommitContents", "CommitRow", "DamageRow", "RecordRow"]
 
@@ -25,3 +26,8 @@ class Catalog(RunTable, DamageTable):
         IndexStaleError: The file is no catalog of this version, or damaged; the caller deletes it and builds anew. All
             methods raise it when what they read is not what was written.
     """
+
+    def known(self) -> tuple[list[FrameLocation], list[tuple[int, int]]]:
+        """Every place of a frame with rows, and every deleted row with its commit; damaged ones are left out."""
+        with self.snapshot():
+            return self.whole_frames(), self.whole_deletions()

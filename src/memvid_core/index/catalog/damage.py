@@ -19,7 +19,7 @@ class DamageTable(Tables):
         """Take what is wrong in the file, so that every open can tell it; call it inside a transaction.
 
         Args:
-            kind: ``"commit"``, ``"head"``, ``"end"`` (behind the last commit) or ``"missing"`` (no longer in the file).
+            kind: ``"commit"``, ``"end"`` (behind the last commit) or ``"missing"`` (no longer in the file).
             found: What is wrong.
         """
         rows = list(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, Final
 
@@ -69,6 +70,15 @@ class FrameRows(Tables):
                 yield frames
                 if frames[0].row <= row:
                     return
+
+    def whole_frames(self) -> list[FrameLocation]:
+        """Every place of a frame, ascending; those in damaged rows of the table are left out."""
+        placed: list[FrameLocation] = []
+        with self.reading() as connection, CHECKED:
+            for found in connection.execute("SELECT first, places, sum FROM frames ORDER BY first"):
+                with suppress(IndexStaleError):
+                    placed += _verified(found)
+        return placed
 
     def frame(self, number: int) -> FrameLocation | None:
         """The frame of records or vectors with that number."""

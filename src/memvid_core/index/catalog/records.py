@@ -71,6 +71,16 @@ class RecordTable(CommitTable):
 
     # --- taking a commit in; call these inside a transaction ---
 
+    def whole_deletions(self) -> list[tuple[int, int]]:
+        """Every deleted row behind the commit that deleted it; damaged ones are left out."""
+        sql = "SELECT row, id, born, died, dense, sum FROM records WHERE died IS NOT NULL"
+        with self.reading() as connection, CHECKED:
+            return [
+                (died, row)
+                for row, record_id, born, died, dense, check in connection.execute(sql)
+                if record_sum(row, record_id, born, died, dense) == check
+            ]
+
     def add_records(self, records: Iterable[RecordRow]) -> None:
         """Take new records."""
         self._newest()  # before any row is added

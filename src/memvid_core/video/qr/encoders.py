@@ -194,7 +194,10 @@ class Encoder:
         return b"".join(len(unit).to_bytes(4, "big") + unit for unit in coded)
 
     def init_segment(self) -> bytes:
-        """``ftyp`` and ``moov`` for a stream of these settings."""
+        """``ftyp`` and ``moov`` for a stream of these settings; made once in a process, for it takes an encoder."""
+        return _init_segment(self)
+
+    def _make_init_segment(self) -> bytes:
         import av
 
         white = np.full((self.side, self.side), 255, np.uint8)
@@ -219,6 +222,11 @@ class Encoder:
         with av.open(buffer) as written:
             head = mp4.init_segment(written.streams.video[0], self.fps)
         return head.replace(b"hev1", b"hvc1")  # the name Apple plays, for parameter sets that are in the head alone
+
+
+@lru_cache(maxsize=64)
+def _init_segment(encoder: Encoder) -> bytes:
+    return encoder._make_init_segment()
 
 
 @lru_cache(maxsize=8)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
-TABLES = ("codec", "stores", "llama_index", "vectors", "retrieval", "retrieval.scale", "qr", "contention", "small_commits")
+TABLES = (
+    "codec",
+    "stores",
+    "llama_index",
+    "vectors",
+    "retrieval",
+    "retrieval.scale",
+    "qr",
+    "contention",
+    "small_commits",
+)
 
 
 def main() -> None:

@@ -137,18 +137,26 @@ class AutoCompact:
     def _folded(self, indexed: IndexedJournal) -> Folded | None:
         """Fold in another process, or in this thread where none can be started."""
         task = None if self._alone else _task(indexed)
-        if task is not None:
-            try:
-                self._process = FoldProcess(task)
-                if self._stop.is_set():  # close looked before there was a process
-                    self._process.stop()
-                return self._process.result()
-            except OSError:
-                self._alone = True
-                raise
-            finally:
-                self._process = None
-        return fold(indexed, merged_bytes=_MERGED_BYTES, quiet=True, step=self._step)
+        process = None if task is None else self._started(task)
+        if process is None:
+            return fold(indexed, merged_bytes=_MERGED_BYTES, quiet=True, step=self._step)
+        try:
+            return process.result()
+        except OSError:  # it ended without a word: the next one is not to do the same
+            self._alone = True
+            raise
+        finally:
+            self._process = None
+
+    def _started(self, task: FoldTask) -> FoldProcess | None:
+        try:
+            process = self._process = FoldProcess(task)
+        except OSError:
+            self._alone = True
+            return None
+        if self._stop.is_set():  # close looked before there was a process
+            process.stop()
+        return process
 
     def _expected(self, snapshot: Snapshot) -> float:
         """Return how many bytes the file would have after a fold."""

@@ -536,6 +536,19 @@ class TestAutoCompact:
             assert memory._indexed.refresh().epoch.journal.header.epoch == 1
             assert len(memory) == 32
 
+    def test_where_no_process_can_be_started_a_thread_does_it(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(*_: Any, **__: Any) -> None:
+            raise OSError(12, "Cannot allocate memory")
+
+        monkeypatch.setattr(subprocess, "Popen", refused)
+        with Memory.create(path, embed, auto_compact=0.1) as memory:
+            for i in range(16):
+                memory.add(f"text {i}", ids=str(i))
+            self.settle(memory)
+            assert memory._indexed.refresh().epoch.journal.header.epoch == 1
+
     def test_what_another_process_refuses_is_told(self, path: Path) -> None:
         with Memory.create(path, embed) as memory:
             memory.add("one")

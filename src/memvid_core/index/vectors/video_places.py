@@ -109,22 +109,29 @@ class Places(NamedTuple):
         low, high = self.escapes.searchsorted([at << _FRAME_BITS, (at + 1) << _FRAME_BITS])
         return self.escapes[low:high] - (at << _FRAME_BITS)
 
-    def starts(self, frames: slice, row_bytes: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Where the rows of some frames lie.
+    def escapes_within(self, row: int, row_bytes: int) -> NDArray[np.int64]:
+        """Where in the bytes of a row escapes lie, with them: ascending (n,), for a row that has some."""
+        at = int(self.first.searchsorted(row, side="right")) - 1
+        phase, offset, key = int(self.phase[at]), (row - int(self.first[at])) * row_bytes, at << _FRAME_BITS
+        ends = [key | crossed(phase, offset), key | crossed(phase, offset + row_bytes - 1)]
+        low, high = self.escapes.searchsorted(ends, side="right").tolist()
+        return self.escapes[low:high] - ends[0] + np.arange(high - low)
+
+    def starts(self, row_bytes: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Where all rows lie.
 
         Returns:
             Row numbers, where in the file the first byte of each is, with all bits turned around (so below 0) if an
             escape lies within the row; and how many samples of its macroblock come before it. All (n,) int64.
         """
-        items = self.items[frames]
-        numbers = np.arange(len(self.first))[frames]
+        items, numbers = self.items, np.arange(len(self.first))
         frame = np.repeat(numbers, items)
         within = np.arange(len(frame)) - np.repeat(np.cumsum(items) - items, items)
         offset, phase = within * row_bytes, self.phase[frame]
         start = crossed(phase, offset)
         stop = crossed(phase, offset + row_bytes - 1)
         found = self.begin[frame] + start
-        has = np.diff(self.escapes.searchsorted(np.append(numbers, numbers[-1:] + 1) << _FRAME_BITS)) > 0
+        has = np.diff(self.escapes.searchsorted(np.arange(len(self.first) + 1) << _FRAME_BITS)) > 0
         some = np.flatnonzero(np.repeat(has, items))
         if len(some):
             key = frame[some] << _FRAME_BITS

@@ -8,6 +8,7 @@ commit never get into the file: they stay in memory until the commit is in the v
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -42,20 +43,45 @@ _MAPPED_BYTES: Final = 256 << 20  # of more rows, the video is not kept mapped
 _PIECES: Final = 1024  # rows read with one call, at most
 _PIECE_BYTES: Final = 1 << 20  # of them
 _NO_PLACE: Final = np.iinfo(np.int64).min  # of a row without a vector
+_MOST_ESCAPES: Final = 4  # within a row that is read with others; one with more is read on its own
 
 
 class _Where(NamedTuple):
     """The places, row by row.
 
     Attributes:
-        start: (n,) int64, where in the file the first byte is; turned around if an escape lies within the row.
-        phase: (n,) int64, how many samples of its macroblock come before it; of a single number where all are equal.
+        start: (n,) int64, where in the file the first byte is; turned around, so below 0, if an escape lies within the
+            row; the smallest number there is for a row without a vector.
+        phase: (n,) int64, how many samples of its macroblock come before it; a single number where all are equal.
         unit: Whether all rows have length 1.
     """
 
     start: NDArray[np.int64]
     phase: NDArray[np.int64]
     unit: bool
+
+
+class _Last(threading.local):
+    """What a thread read last: a search compares some hundred rows, and the best of them are asked for once more."""
+
+    places: Places | None = None
+    rows = np.empty(0, dtype=np.int64)  # ascending
+    order = np.empty(0, dtype=np.int64)
+    found = np.empty((0, 0), dtype=np.float32)
+
+    def take(self, places: Places, rows: NDArray[np.int64]) -> Matrix | None:
+        """Some rows, if all are among those; they were compared with their checksums then."""
+        if self.places is not places or not 0 < 2 * len(rows) <= len(self.rows):
+            return None
+        at = self.rows.searchsorted(rows)
+        at[at == len(self.rows)] = 0
+        return self.found[self.order[at]] if (self.rows[at] == rows).all() else None
+
+    def keep(self, places: Places, rows: NDArray[np.int64], found: Matrix) -> None:
+        """Keep rows, if they are few."""
+        if len(rows) <= _PIECES:
+            order = rows.argsort()
+            self.places, self.rows, self.order, self.found = places, rows[order], order, found
 
 
 class _State(NamedTuple):
@@ -111,6 +137,7 @@ class VideoRows:
         self.dtype = self._state.file.dtype
         self._row_bytes = dimension * self.dtype.itemsize
         self._where: tuple[Places, _Where] | None = None
+        self._last = _Last()
         self._seen = np.zeros(0, dtype=np.bool_)  # rows that were found right since the video changed
         self._stamp = (0, 0)
 
@@ -199,35 +226,61 @@ class VideoRows:
         return out
 
     def _from_video(self, state: _State, rows: NDArray[np.int64]) -> Matrix:
-        raw = np.empty((len(rows), self._row_bytes), dtype=np.uint8)
         if not len(rows):
             return np.empty((0, self.dimension), dtype=np.float32)
+        last = self._last.take(state.places, rows)
+        if last is not None:
+            return last
+        raw = np.empty((len(rows), self._row_bytes), dtype=np.uint8)
         where = self._where_of(state.places, state.settled)
         starts = where.start[rows]
         odd = np.flatnonzero(starts < 0)
+        empty = odd[starts[odd] == _NO_PLACE] if len(odd) else odd
         if len(odd):
-            starts[odd] = np.abs(starts[odd])  # any place that is there
-            starts[starts < 0] = 0
-        phases = where.phase[rows] if len(where.phase) > 1 else where.phase
-        size = self._row_bytes + 2 * -(-self._row_bytes // MACROBLOCK_BYTES)
+            starts[odd] = ~starts[odd]
+            starts[empty] = 0
+        size = self._row_bytes + 2 * -(-self._row_bytes // MACROBLOCK_BYTES) + (_MOST_ESCAPES if len(odd) else 0)
         step = max(1, min(_PIECES, _PIECE_BYTES // size))
         mapped = state.settled * self._row_bytes <= _MAPPED_BYTES
-        for start in range(0, len(rows), step):
-            stop = start + step
-            coded = self._pictures.pieces(starts[start:stop], size, mapped=mapped)
-            self._take_samples(coded, phases[start:stop] if len(phases) > 1 else phases, raw[start:stop])
-        for at in odd.tolist():
-            self._read_odd(state.places, where, int(rows[at]), raw[at])
+        for first in range(0, len(rows), step):
+            part = slice(first, first + step)
+            coded = self._pictures.pieces(starts[part], size, mapped=mapped)
+            within = odd[(odd >= first) & (odd < first + step)] - first if len(odd) else odd
+            if len(within):
+                coded = self._mended(coded, within, rows[part], starts[part], state.places)
+            self._take_samples(coded, where.phase if len(where.phase) == 1 else where.phase[rows[part]], raw[part])
+        if len(empty):
+            raw[empty] = 0
         self._prove(raw, rows, state.settled)
-        return self._widened(raw, where.unit)
+        found = self._widened(raw, where.unit)
+        self._last.keep(state.places, rows, found)
+        return found
+
+    def _mended(
+        self, coded: Bytes, odd: NDArray[np.int64], rows: NDArray[np.int64], starts: NDArray[np.int64], places: Places
+    ) -> Bytes:
+        """Take the escapes out of rows that have some within."""
+        if not coded.flags.writeable:
+            coded = coded.copy()
+        for at in odd.tolist():
+            escapes = places.escapes_within(int(rows[at]), self._row_bytes)
+            line = coded[at]
+            if len(escapes) <= _MOST_ESCAPES:
+                for escape in (escapes - np.arange(len(escapes))).tolist():
+                    line[escape:-1] = line[escape + 1 :]
+            else:
+                more = self._pictures.read(int(starts[at]), len(line) + len(escapes))
+                plain = np.delete(np.frombuffer(more.ljust(len(line) + len(escapes), b"\0"), np.uint8), escapes)
+                line[:] = plain[: len(line)]
+        return coded
 
     def _where_of(self, places: Places, settled: int) -> _Where:
         """The places row by row, worked out once."""
         known = self._where
         if known is not None and known[0] is places:
             return known[1]
+        rows, found, phase = places.starts(self._row_bytes)
         start = np.full(settled, _NO_PLACE, dtype=np.int64)
-        rows, found, phase = places.starts(slice(None), self._row_bytes)
         start[rows] = found
         phases = phase[:1]
         if len(phase) and (phase != phase[0]).any():
@@ -246,22 +299,6 @@ class VideoRows:
                 run = min(MACROBLOCK_BYTES - (one + done) % MACROBLOCK_BYTES, self._row_bytes - done)
                 out[rows, done : done + run] = coded[rows, source : source + run]
                 source, done = source + run + 2, done + run
-
-    def _read_odd(self, places: Places, where: _Where, row: int, out: Bytes) -> None:
-        """Read a row that has an escape within, or no vector."""
-        out[:] = 0
-        start = int(where.start[row])
-        if start == _NO_PLACE:
-            return
-        at = int(places.first.searchsorted(row, side="right")) - 1
-        first = int(places.phase[at])
-        offset = (row - int(places.first[at])) * self._row_bytes
-        low = int(crossed(first, offset))
-        escapes = places.escapes_of(at) - low
-        escapes = escapes[(escapes > 0) & (escapes < crossed(first, offset + self._row_bytes - 1) + 1 - low)]
-        phase = (first + offset) % MACROBLOCK_BYTES
-        size = int(crossed(phase, self._row_bytes - 1)) + 1 + len(escapes)
-        out[:] = unescaped(self._pictures.read(~start, size), escapes, phase, self._row_bytes)
 
     def _widened(self, raw: Bytes, has_unit_rows: bool) -> Matrix:
         stored = raw.view(self.dtype)
@@ -375,7 +412,7 @@ class VideoRows:
     @property
     def _off_length(self) -> float:
         """How far a row's squared length may be from 1 after it was rounded to its dtype."""
-        return 2.0**-8 / float(np.sqrt(self.dimension)) if self.dtype == np.float16 else 2e-6
+        return 2.0**-7 / float(np.sqrt(self.dimension)) if self.dtype == np.float16 else 2e-6
 
     def _is_empty(self, start: int, stop: int) -> bool:
         """Whether rows that lie between frames have no vector here, either."""
@@ -420,7 +457,7 @@ class VideoRows:
         """Close the files; the video is the caller's."""
         self._state.file.close()
         self._sums.close()
-        self._where = None
+        self._where, self._last = None, _Last()
 
     @property
     def nbytes(self) -> int:

@@ -16,21 +16,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index.vectors.codes import (
-    BITS,
-    BLOCK_ROWS,
-    WORDS,
-    Codes,
-    CodeStore,
-    Levels,
-    Quantizer,
-    RamCodes,
-    load_codes,
-    newest_codes,
-    save_codes,
-)
+from memvid_core.index.vectors.codes import BLOCK_ROWS, CodeStore, RamCodes, load_codes, newest_codes, save_codes
 from memvid_core.index.vectors.exact import ExactSearch, Rows, compare, exact_candidates, kth_best, near_best, slack_of
 from memvid_core.index.vectors.matrix import Matrix, RowStore
+from memvid_core.index.vectors.quantizer import BITS, WORDS, Codes, Levels, Quantizer
 from memvid_core.index.vectors.recall_estimate import Line, enough, upper_tail
 from memvid_core.index.vectors.threads import split_over_cores
 
@@ -272,6 +261,10 @@ class QuantizedSearch:
             self._encode(made, quantizer, 0, rows)
             self._fit_number, self._codes = 0, made
         self._quantizer, self._coded = quantizer, rows
+
+    def quantizer(self, rows: int) -> Quantizer | None:
+        """What the codes of the first ``rows`` rows are made with; None where rows are so few that there are none."""
+        return self._quantizer if rows >= self._least_rows else None
 
     def coded(self, rows: int) -> Coded | None:
         """The codes of the first ``rows`` rows; None where rows are so few that there are none.

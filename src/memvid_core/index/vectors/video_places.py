@@ -21,10 +21,12 @@ from memvid_core.video.codec import ENVELOPE_BYTES, unseal
 
 __all__ = [
     "NOWHERE",
+    "NO_PLACE",
     "Bytes",
     "FrameOfRows",
     "Pictures",
     "Places",
+    "Where",
     "crossed",
     "look_up",
     "squares",
@@ -37,6 +39,7 @@ _LENGTH_BYTES: Final = 4  # before each picture
 _START_BYTES: Final = 5  # of a picture, up to its first sample
 _ESCAPED: Final = b"\x00\x00\x03"
 _FRAME_BITS: Final = 32
+NO_PLACE: Final = np.iinfo(np.int64).min  # of a row without a vector
 _EXPONENT: Final = np.uint16(0x7C00)  # all of whose bits are set in a float16 that is no number
 
 Bytes = NDArray[np.uint8]
@@ -58,6 +61,21 @@ class Pictures(Protocol):
 
     def matrix(self, payload: bytes, number: int) -> tuple[int, int, int, str, int] | None:
         """Return first row, rows, dimension, dtype and start of the matrix in a payload; None if it has none."""
+
+
+class Where(NamedTuple):
+    """The places, row by row.
+
+    Attributes:
+        start: (n,) int64, where in the file the first byte is; turned around, so below 0, if an escape lies within the
+            row; the smallest number there is for a row without a vector.
+        phase: (n,) int64, how many samples of its macroblock come before it; a single number where all are equal.
+        unit: Whether all rows have length 1.
+    """
+
+    start: NDArray[np.int64]
+    phase: NDArray[np.int64]
+    unit: bool
 
 
 class FrameOfRows(NamedTuple):
@@ -115,9 +133,21 @@ class Places(NamedTuple):
         phase, offset, key = int(self.phase[at]), (row - int(self.first[at])) * row_bytes, at << _FRAME_BITS
         ends = [key | crossed(phase, offset), key | crossed(phase, offset + row_bytes - 1)]
         low, high = self.escapes.searchsorted(ends, side="right").tolist()
-        return self.escapes[low:high] - ends[0] + np.arange(high - low)
+        within: NDArray[np.int64] = self.escapes[low:high] - ends[0] + np.arange(high - low)
+        return within
 
-    def starts(self, row_bytes: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def by_row(self, settled: int, row_bytes: int) -> Where:
+        """Where each of the first ``settled`` rows lies."""
+        rows, found, phase = self._starts(row_bytes)
+        start = np.full(settled, NO_PLACE, dtype=np.int64)
+        start[rows] = found
+        phases = phase[:1]
+        if len(phase) and (phase != phase[0]).any():
+            phases = np.zeros(settled, dtype=np.int64)
+            phases[rows] = phase
+        return Where(start, phases, bool(self.unit.all()))
+
+    def _starts(self, row_bytes: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Where all rows lie.
 
         Returns:

@@ -8,7 +8,6 @@ commit never get into the file: they stay in memory until the commit is in the v
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,13 +17,16 @@ from numpy.typing import NDArray
 
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.growing_file import GrowingFile, load_arrays, row_sums, save_arrays
+from memvid_core.index.vectors.last_rows import LastRows
 from memvid_core.index.vectors.matrix import FileRows, Matrix, RamRows, StoredDtype, widen
 from memvid_core.index.vectors.video_places import (
+    NO_PLACE,
     NOWHERE,
     Bytes,
     FrameOfRows,
     Pictures,
     Places,
+    Where,
     crossed,
     look_up,
     squares,
@@ -42,46 +44,7 @@ _FRAME_ROWS: Final = 16  # rows a frame must hold on average: to look up smaller
 _MAPPED_BYTES: Final = 256 << 20  # of more rows, the video is not kept mapped
 _PIECES: Final = 1024  # rows read with one call, at most
 _PIECE_BYTES: Final = 1 << 20  # of them
-_NO_PLACE: Final = np.iinfo(np.int64).min  # of a row without a vector
 _MOST_ESCAPES: Final = 4  # within a row that is read with others; one with more is read on its own
-
-
-class _Where(NamedTuple):
-    """The places, row by row.
-
-    Attributes:
-        start: (n,) int64, where in the file the first byte is; turned around, so below 0, if an escape lies within the
-            row; the smallest number there is for a row without a vector.
-        phase: (n,) int64, how many samples of its macroblock come before it; a single number where all are equal.
-        unit: Whether all rows have length 1.
-    """
-
-    start: NDArray[np.int64]
-    phase: NDArray[np.int64]
-    unit: bool
-
-
-class _Last(threading.local):
-    """What a thread read last: a search compares some hundred rows, and the best of them are asked for once more."""
-
-    places: Places | None = None
-    rows = np.empty(0, dtype=np.int64)  # ascending
-    order = np.empty(0, dtype=np.int64)
-    found = np.empty((0, 0), dtype=np.float32)
-
-    def take(self, places: Places, rows: NDArray[np.int64]) -> Matrix | None:
-        """Some rows, if all are among those; they were compared with their checksums then."""
-        if self.places is not places or not 0 < 2 * len(rows) <= len(self.rows):
-            return None
-        at = self.rows.searchsorted(rows)
-        at[at == len(self.rows)] = 0
-        return self.found[self.order[at]] if (self.rows[at] == rows).all() else None
-
-    def keep(self, places: Places, rows: NDArray[np.int64], found: Matrix) -> None:
-        """Keep rows, if they are few."""
-        if len(rows) <= _PIECES:
-            order = rows.argsort()
-            self.places, self.rows, self.order, self.found = places, rows[order], order, found
 
 
 class _State(NamedTuple):
@@ -136,8 +99,8 @@ class VideoRows:
         self._state = _State(0, NOWHERE, self._file(0))
         self.dtype = self._state.file.dtype
         self._row_bytes = dimension * self.dtype.itemsize
-        self._where: tuple[Places, _Where] | None = None
-        self._last = _Last()
+        self._where: tuple[Places, Where] | None = None
+        self._last = LastRows()
         self._seen = np.zeros(0, dtype=np.bool_)  # rows that were found right since the video changed
         self._stamp = (0, 0)
 
@@ -235,7 +198,7 @@ class VideoRows:
         where = self._where_of(state.places, state.settled)
         starts = where.start[rows]
         odd = np.flatnonzero(starts < 0)
-        empty = odd[starts[odd] == _NO_PLACE] if len(odd) else odd
+        empty = odd[starts[odd] == NO_PLACE] if len(odd) else odd
         if len(odd):
             starts[odd] = ~starts[odd]
             starts[empty] = 0
@@ -274,21 +237,12 @@ class VideoRows:
                 line[:] = plain[: len(line)]
         return coded
 
-    def _where_of(self, places: Places, settled: int) -> _Where:
+    def _where_of(self, places: Places, settled: int) -> Where:
         """The places row by row, worked out once."""
         known = self._where
-        if known is not None and known[0] is places:
-            return known[1]
-        rows, found, phase = places.starts(self._row_bytes)
-        start = np.full(settled, _NO_PLACE, dtype=np.int64)
-        start[rows] = found
-        phases = phase[:1]
-        if len(phase) and (phase != phase[0]).any():
-            phases = np.zeros(settled, dtype=np.int64)
-            phases[rows] = phase
-        where = _Where(start, phases, bool(places.unit.all()))
-        self._where = places, where
-        return where
+        if known is None or known[0] is not places:
+            known = self._where = places, places.by_row(settled, self._row_bytes)
+        return known[1]
 
     def _take_samples(self, coded: Bytes, phases: NDArray[np.int64], out: Bytes) -> None:
         """Leave out what lies between macroblocks: the same bytes of all rows that begin at the same sample of one."""
@@ -457,7 +411,7 @@ class VideoRows:
         """Close the files; the video is the caller's."""
         self._state.file.close()
         self._sums.close()
-        self._where, self._last = None, _Last()
+        self._where, self._last = None, LastRows()
 
     @property
     def nbytes(self) -> int:

@@ -68,7 +68,7 @@ class IndexFolder:
         strategy: How they are searched: ``"auto"``, or ``"ivf"``, which keeps up all that "auto" needs.
         like: The memory's file: whoever may not read it may not read what is derived from it.
         pictures: The video that vectors are stored in, if single ones can be read there: a large index then keeps no
-            copy of them.
+            copy of them. It stays open for as long as this index.
     """
 
     def __init__(
@@ -218,7 +218,6 @@ class IndexFolder:
         dimension = vectors[0][1].shape[1]
         index = self._vectors or self._open_vectors(dimension)
         index.sync(start, self._video_rows)
-        self._settle(index)
         if start == first_row and len(vectors) == 1 and len(vectors[0][0]) == stop - start:
             index.extend(start, vectors[0][1])
         else:  # rows without a vector are zero, and masked out of every search
@@ -229,18 +228,25 @@ class IndexFolder:
 
     def _settle(self, index: VectorIndex) -> None:
         """Have rows read from the video that are stored there by now; call it inside a transaction."""
-        most = index.due
-        if self._pictures is None or not most or index.rows < self._settle_from:
+        rows = self._vector_rows
+        most = index.due(rows) if self._pictures is not None and rows >= self._settle_from else 0
+        if most and self._settled(index, most):
             return
+        index.keep()
+        if most:
+            self._settle_from = rows + rows // 8  # in vain: not again with every commit
+
+    def _settled(self, index: VectorIndex, most: int) -> bool:
+        """Whether more rows are read from the video now than before; ``most`` frames may hold them."""
+        assert self._pictures is not None
         kind, after = self._pictures.kind, self._video_rows - 1
         frames = self.catalog.frames_after(kind, after)
-        if len(frames) <= most:
-            settled = index.settle(frames)
-            if settled != self._video_rows:
-                self.catalog.set_state("video_rows", str(settled).encode())
-                self._video_rows = settled
-                return
-        self._settle_from = index.rows + index.rows // 8  # in vain: not again with every commit
+        settled = index.settle(frames, self._vector_rows) if len(frames) <= most else 0
+        if settled <= self._video_rows:
+            return False
+        self.catalog.set_state("video_rows", str(settled).encode())
+        self._video_rows = settled
+        return True
 
     def _extend_vectors(self, change: Change) -> None:
         if not change.vectors:
@@ -250,6 +256,8 @@ class IndexFolder:
         self.catalog.set_state("dimension", str(change.vectors[0][1].shape[1]).encode())
         self.catalog.set_state("vector_rows", str(change.commit.rows).encode())
         self._vector_rows = change.commit.rows
+        if self._vectors is not None:
+            self._settle(self._vectors)
 
     def vectors(self, *, again: bool = False) -> VectorIndex | None:
         """The vector index as far as the catalog says it reaches, or None while there are no vectors.

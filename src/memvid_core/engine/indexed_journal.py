@@ -181,14 +181,14 @@ class IndexedJournal:
     def _open_first(self, journal: Journal) -> None:
         """Open the index and make the first snapshot, with the lock if the index has to be changed for it."""
         try:
-            self._use(journal, self._place.open(journal.header))
+            self._use(journal, self._place.open(journal))
         except INDEX_ERRORS as exc:
             check_idle(exc)
             self._use(journal, self._index_made_anew(journal))
         if not self._wait_until_level():
             with self._owning(self.timeout) as owned:
                 if not owned:  # somebody writes for longer than we wait, and the index is not whole
-                    self._use(self.epoch.hand_on(), self._place.in_ram(journal.header))
+                    self._use(self.epoch.hand_on(), self._place.in_ram(journal))
                 known = self._known()
                 if owned and not self._survived():
                     self._discard_index()
@@ -255,7 +255,7 @@ class IndexedJournal:
     def _index_made_anew(self, journal: Journal) -> IndexFolder:
         """Replace an index that does not open, or keep one in RAM where another process is using it."""
         with self._turn.tried(journal.video, self.timeout) as owned:
-            return self._place.open_anew(journal.header) if owned else self._place.in_ram(journal.header)
+            return self._place.open_anew(journal) if owned else self._place.in_ram(journal)
 
     def _use(self, journal: Journal, index: IndexFolder, epoch: Epoch | None = None) -> None:
         """Go on with a file and an index; snapshots of what was used before stay good."""
@@ -400,7 +400,7 @@ class IndexedJournal:
     def _reopen_replaced_index(self) -> None:
         """Go on with the index that is in the folder now, if another process made it anew or deleted it."""
         if self.index.replaced():
-            index = self._place.open(self.journal.header)
+            index = self._place.open(self.journal)
             self._use(self.epoch.hand_on(), index)
 
     def _noted_cursor(self) -> Cursor | None:
@@ -470,7 +470,7 @@ class IndexedJournal:
         """
         journal = self._successor()
         try:
-            index = self._place.open(journal.header)
+            index = self._place.open(journal)
         except INDEX_ERRORS:  # it is being made anew
             journal.close()
             return False
@@ -505,7 +505,7 @@ class IndexedJournal:
     def _go_on_with(self, journal: Journal) -> None:
         """Go on with the file that took the place of this one, and with an index of its own."""
         try:
-            index = self._place.open(journal.header)
+            index = self._place.open(journal)
         except INDEX_ERRORS as exc:
             check_idle(exc)
             index = self._index_made_anew(journal)
@@ -562,7 +562,7 @@ class IndexedJournal:
         """Delete the index and begin an empty one in its place; the lock is held."""
         journal = self.epoch.hand_on()
         self.index.discard()
-        self._use(journal, self._place.open(journal.header))
+        self._use(journal, self._place.open(journal))
 
     def heal(self, snapshot: Snapshot, exc: Exception) -> Snapshot:
         """Make the index anew, because answering from ``snapshot`` failed; return the newest snapshot.
@@ -657,13 +657,13 @@ class IndexedJournal:
             made: The same memory's next epoch.
             key: The name of the compaction that writes it.
         """
-        epoch = Epoch(made, self._place.building(made.header, key), self._cache_bytes)
+        epoch = Epoch(made, self._place.building(made, key), self._cache_bytes)
         return epoch, Indexer(epoch, self._embedder, self._show_progress)
 
     def build_in_ram(self, epoch: Epoch) -> None:
         """Go on without the index that was being built: there is no room for it, and it is made when it is needed."""
         epoch.index.discard()
-        epoch.index = self._place.in_ram(epoch.journal.header)
+        epoch.index = self._place.in_ram(epoch.journal)
 
     def swap(self, built: Epoch) -> None:
         """Put another file in the place of the memory's own, and go on with it; call it inside :meth:`writing`.
@@ -675,7 +675,7 @@ class IndexedJournal:
             StorageError: The system refuses, as Windows does while another process reads. The old file is still there.
         """
         path, made = self.journal.video.target, built.journal
-        index = self._place.settle(built.index, made.header)
+        index = self._place.settle(built.index, made)
         epoch = built if index is built.index else Epoch(built.hand_on(), index, self._cache_bytes)
         if isinstance(path, Path) and isinstance(made.video.target, Path):
             try:

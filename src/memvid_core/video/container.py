@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import DamagedFrameError, MemoryExistsError, MemvidError, StorageError
+from memvid_core.errors import DamagedFrameError, MemoryExistsError, MemvidError
 from memvid_core.video import mp4
 from memvid_core.video.codec import FrameCodec, RepairingCodec
 from memvid_core.video.file import ByteFile
@@ -281,19 +281,22 @@ class VideoFile:
             self._pictures = (at.offset, min(picture, 1 << 62))
         return self._pictures[1]
 
-    def coded(self, offsets: Sequence[int], size: int) -> list[bytes]:
-        """Read ``size`` bytes of the file from each offset, as they lie there; fewer at its end.
+    def coded(self, offset: int, size: int) -> bytes:
+        """Read up to ``size`` bytes of the file from ``offset``, as they lie there; fewer only at its end."""
+        return self._file.read(offset, size)
 
-        Raises:
-            StorageError: The system refuses.
+    def pieces(self, offsets: NDArray[np.int64], size: int, *, mapped: bool) -> NDArray[np.uint8]:
+        """Read ``size`` bytes of the file from each of up to 1,024 offsets: (n, size) uint8, zeros behind its end.
+
+        Args:
+            offsets: (n,), n at least 1.
+            size: At least 1.
+            mapped: Whether the file may stay mapped, as far as it is read.
+
+        Returns:
+            An array that is valid until this thread's next call.
         """
-        descriptor = self.descriptor
-        if descriptor is None or not hasattr(os, "pread"):
-            return [self._file.read(offset, size) for offset in offsets]
-        try:
-            return [os.pread(descriptor, size, offset) for offset in offsets]
-        except OSError as exc:
-            raise StorageError(f"cannot read {self.target}: {exc.strerror}") from exc
+        return self._file.pieces(offsets, size, mapped=mapped)
 
     def read(self, number: int, place: FramePosition, fragment: Fragment | None = None) -> bytes:
         """The payload of frame ``number``: one positional read and one decode.

@@ -15,6 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from memvid_core.errors import (
     ClosedError,
     MemoryExistsError,
@@ -23,6 +26,7 @@ from memvid_core.errors import (
     StorageError,
 )
 from memvid_core.system.file_lock import system_lock
+from memvid_core.system.file_pieces import FilePieces
 from memvid_core.system.folders import sync_folder
 
 __all__ = ["ByteFile"]
@@ -84,12 +88,15 @@ class ByteFile:
         self._deferred = False  # whether writes are made durable later, all at once
         self._descriptor = self._file.fileno() if self._owned and self._file is not None else None
         self._identity = self._identified()
+        self._pieces: FilePieces | None = None
+        self._pieced = False  # whether it was tried to read many pieces at once
         if self._owned:
             _open_files.add(self)
 
     def _forked(self) -> None:
         """In a forked child: do not keep the parent's file open, for its lock would outlive the parent."""
         file, self._file, self._descriptor = self._file, None, None
+        self._pieces = None
         if file is not None:
             with suppress(OSError):
                 file.close()
@@ -124,6 +131,44 @@ class ByteFile:
                 return file.read(size)
         except OSError as exc:
             raise StorageError(f"cannot read {size} bytes at {offset} of {self.path or 'the file'}: {exc}") from exc
+
+    def pieces(self, offsets: NDArray[np.int64], size: int, *, mapped: bool) -> NDArray[np.uint8]:
+        """Read ``size`` bytes from each offset.
+
+        Args:
+            offsets: (n,), n in 1..1024.
+            size: At least 1.
+            mapped: Whether the file may stay mapped, as far as it is read.
+
+        Returns:
+            (n, size) uint8, valid until this thread's next call; zeros behind the end of the file.
+        """
+        found = self._at_once(offsets, size) if mapped else None
+        if found is None:
+            read = self._one_by_one(offsets.tolist(), size)
+            data = b"".join(read)
+            if len(data) < size * len(read):
+                data = b"".join([piece.ljust(size, b"\0") for piece in read])
+            found = np.frombuffer(data, dtype=np.uint8).reshape(len(read), size)
+        return found
+
+    def _one_by_one(self, offsets: list[int], size: int) -> list[bytes]:
+        descriptor = self._descriptor
+        if descriptor is None or _PREAD is None:
+            return [self.read(offset, size) for offset in offsets]
+        try:
+            return [_PREAD(descriptor, size, offset) for offset in offsets]
+        except OSError as exc:
+            raise StorageError(f"cannot read {self.path}: {exc.strerror}") from exc
+
+    def _at_once(self, offsets: NDArray[np.int64], size: int) -> NDArray[np.uint8] | None:
+        """Pieces read with one call; None where the system has none for that, or not for these."""
+        if not self._pieced and self._descriptor is not None:
+            self._pieced = True
+            with suppress(OSError):
+                self._pieces = FilePieces(self._descriptor)
+        pieces = self._pieces
+        return None if pieces is None else pieces.read(offsets, size)
 
     def write(self, offset: int, parts: Iterable[bytes]) -> None:
         """Put ``parts`` at ``offset``, the end of what counts, and make them durable; on failure the file is as before.
@@ -249,6 +294,7 @@ class ByteFile:
         with self._lock:
             if self._file is not None and self._owned:
                 self._file.close()
+            self._pieces, self._pieced = None, False
             self._file = self._descriptor = None  # the number may become another file's
 
 

@@ -332,8 +332,9 @@ def test_an_index_that_a_killed_process_put_in_the_place_of_the_next_is_not_beli
     with Memory.create(path, embed) as memory:
         memory.add(["one", "two"], ids=["1", "2"])
         place = memory._indexed._place
-        header = memory._indexed.journal.header
-        stale = place.open(msgspec.structs.replace(header, epoch=1))
+        journal = memory._indexed.journal.again()
+        journal.header = msgspec.structs.replace(journal.header, epoch=1)
+        stale = place.open(journal)
         with stale.transaction():
             stale.note(b"\x91nonsense")
         stale.close()

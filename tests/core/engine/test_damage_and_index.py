@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from memvid_core import DamageWarning, Memory, MemoryFileError
-from memvid_core.video import Fragment, VideoFile
-from memvid_core.video import mp4 as bmff
+from memvid_core.video import Fragment, VideoFile, mp4
 from tests.core.embedders import embed
 
 CODECS = ("pcm", "qr")
@@ -51,10 +50,10 @@ def fragments(path: Path) -> list[Fragment]:
 def swallow(path: Path, first: int, last: int) -> None:
     """Let one fragment claim the bytes of those after it, up to another: no scan looks for frames inside a frame."""
     data, found = bytearray(path.read_bytes()), fragments(path)
-    one, end = found[first], found[last].end - bmff.FOOTER_BYTES
+    one, end = found[first], found[last].end - mp4.FOOTER_BYTES
     sizes = np.diff([*one.offsets.tolist(), end]).tolist()
     samples = [(bytes(data[at : at + size]), True) for at, size in zip(one.offsets.tolist(), sizes, strict=True)]
-    new = b"".join(bmff.fragment(samples, one.sequence, one.first_frame, one.first_frame))
+    new = b"".join(mp4.fragment(samples, one.sequence, one.first_frame, one.first_frame))
     data[one.start : found[last].end] = new
     path.write_bytes(data)
 

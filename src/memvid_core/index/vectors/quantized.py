@@ -16,21 +16,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index.vectors.codes import (
-    BITS,
-    BLOCK_ROWS,
-    WORDS,
-    Codes,
-    CodeStore,
-    Levels,
-    Quantizer,
-    RamCodes,
-    load_codes,
-    newest_codes,
-    save_codes,
-)
+from memvid_core.index.vectors.codes import BLOCK_ROWS, CodeStore, RamCodes, load_codes, newest_codes, save_codes
 from memvid_core.index.vectors.exact import ExactSearch, Rows, compare, exact_candidates, kth_best, near_best, slack_of
 from memvid_core.index.vectors.matrix import Matrix, RowStore
+from memvid_core.index.vectors.quantizer import BITS, WORDS, Codes, Levels, Quantizer
 from memvid_core.index.vectors.recall_estimate import Line, enough, upper_tail
 from memvid_core.index.vectors.threads import split_over_cores
 
@@ -42,8 +31,8 @@ _SAMPLE_ROWS: Final = 16384
 _REFIT_GROWTH: Final = 4  # rows grown by this factor since the fit: fit again
 _REFIT_UNTIL: Final = 1 << 18  # a fit on this many rows is kept
 _FIRST_PICK: Final = 1200  # rows whose levels are weighed, at least, beside 16 k; one in 100 of many rows
-_FIRST_LOOK: Final = 240  # rows compared before the first estimate, beside 4 k; one in 2500 of many rows
-_MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
+_FIRST_LOOK: Final = 64  # rows compared before the first estimate, beside 4 k; one in 2500 of many rows
+_MISSED: Final = 0.02  # rows that may be missed, as a share of k, by the estimate
 _SMALL: Final = 100_000  # so few rows are all compared when a quarter of them is not enough
 _MOST_COMPARED: Final = 8192  # of more rows, so many are compared at most: there recall gives way to time
 _OUT_OF_SIGHT: Final = 6.0  # deviations: a chance of one in a billion
@@ -273,6 +262,10 @@ class QuantizedSearch:
             self._fit_number, self._codes = 0, made
         self._quantizer, self._coded = quantizer, rows
 
+    def quantizer(self, rows: int) -> Quantizer | None:
+        """What the codes of the first ``rows`` rows are made with; None where rows are so few that there are none."""
+        return self._quantizer if rows >= self._least_rows else None
+
     def coded(self, rows: int) -> Coded | None:
         """The codes of the first ``rows`` rows; None where rows are so few that there are none.
 
@@ -340,7 +333,7 @@ def _nearest(
     Each step is as wide as the rows compared so far show that it must be. None when comparing all rows would be no
     slower, or when distances tell nothing, as among copies of one vector.
     """
-    stride = max(1, len(distances) >> 15)
+    stride = max(1, len(distances) >> 14)
     histogram = np.bincount(distances[::stride], minlength=_FAR + 1) * stride
     histogram[_FAR] = 0  # hidden rows, and those on the far side
     within = histogram.cumsum()

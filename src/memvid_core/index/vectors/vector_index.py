@@ -46,7 +46,8 @@ class VectorIndex:
         writable: Whether ``extend`` may be called; a reader never creates or changes a file.
         strategy: "auto" (exact while rows are few, then quantised), or one by name: "exact", "sklearn"
             (``sklearn.neighbors.NearestNeighbors``), "quantized", "ivf" (lists around centroids).
-        pictures: The video that the same rows are stored in, from which a large index reads them.
+        pictures: The video that the same rows are stored in, from which a large index reads them; it stays open for as
+            long as this index.
 
     Raises:
         InvalidInputError: A dimension, dtype or strategy that does not exist.
@@ -87,7 +88,10 @@ class VectorIndex:
         elif pictures is None:
             self._store = FileRows(folder, dimension, dtype, writable=writable)
         else:
-            self._store = VideoRows(folder, dimension, dtype, writable=writable, pictures=pictures)
+            least_rows = -(-AUTO_FLOATS // dimension)
+            self._store = VideoRows(
+                folder, dimension, dtype, writable=writable, pictures=pictures, least_rows=least_rows
+            )
         self._search = self._choose(strategy, folder)
         self._rows = 0
         self._final = 0  # rows that a catalog counts: nobody writes them again
@@ -164,31 +168,32 @@ class VectorIndex:
                 )
             self._take(rows)
 
-    def settle(self, frames: Sequence[FrameLocation]) -> int:
+    def settle(self, frames: Sequence[FrameLocation], rows: int) -> int:
         """Read rows from the video from now on that lie there in enough number, instead of from a copy.
 
-        Whoever calls this is the only one that writes the folder meanwhile, has synced to what the catalog counts, and
-        notes in the catalog what it returns.
+        Whoever calls this is the only one that writes the folder meanwhile, and notes in the catalog what it returns.
 
         Args:
             frames: The frames of vectors from row ``settled`` on, in the order of their rows.
+            rows: How many rows the catalog counts.
 
         Returns:
             How many rows are read from the video.
         """
         with self._lock:
             self._assert_open()
-            store, rows = self._store, self._final
-            if not isinstance(store, VideoRows):
-                return 0
-            return store.settle(frames, rows)
+            return self._store.settle(frames, rows) if isinstance(self._store, VideoRows) else 0
 
-    @property
-    def due(self) -> int:
-        """In how many frames, at most, the newest rows must lie for :meth:`settle` to pay; 0 where it does not."""
-        store, rows = self._store, self._final
-        large = isinstance(store, VideoRows) and rows * self.dimension >= AUTO_FLOATS
-        return store.due(rows) if large and isinstance(store, VideoRows) else 0
+    def keep(self) -> None:
+        """Write rows to the disk that ``extend`` left to be read from the video; call it if they are not settled."""
+        with self._lock:
+            self._assert_open()
+            if isinstance(self._store, VideoRows):
+                self._store.keep()
+
+    def due(self, rows: int) -> int:
+        """In how many frames, at most, the newest of so many rows must lie for :meth:`settle` to pay; or 0."""
+        return self._store.due(rows) if isinstance(self._store, VideoRows) else 0
 
     @property
     def settled(self) -> int:

@@ -32,9 +32,10 @@ from memvid_core.index.vectors import ivf as ivf_module
 from memvid_core.index.vectors import matrix as rows_module
 from memvid_core.index.vectors import quantized as quantized_module
 from memvid_core.index.vectors import vector_index as vectors_module
-from memvid_core.index.vectors.codes import BLOCK_ROWS, FileCodes, Quantizer, RamCodes, newest_codes
+from memvid_core.index.vectors.codes import BLOCK_ROWS, FileCodes, RamCodes, newest_codes
 from memvid_core.index.vectors.growing_file import GrowingFile, load_arrays, save_arrays
 from memvid_core.index.vectors.matrix import narrow, normalised, widen
+from memvid_core.index.vectors.quantizer import Quantizer
 from memvid_core.index.vectors.recall_estimate import Line, enough, upper_tail
 from memvid_core.index.vectors.vector_index import StrategyName, VectorIndex
 

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-__all__ = ["Commit", "Damage", "FrameLocation", "Hit", "MemoryInfo", "Recency", "Record", "VerifyReport"]
+__all__ = [
+    "Commit",
+    "Damage",
+    "FrameLocation",
+    "Hit",
+    "IndexName",
+    "MemoryInfo",
+    "Metric",
+    "Recency",
+    "Record",
+    "VerifyReport",
+]
+
+IndexName = Literal["auto", "exact", "sklearn", "quantized", "ivf"]
+"""How vectors are searched; see ``docs/search.md``."""
+
+Metric = Literal["cosine", "euclidean", "manhattan", "chebyshev"]
+"""How vectors are compared. The file format numbers them in this order, from 0."""
 
 Metadata = dict[str, Any]
 
@@ -32,8 +49,9 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """A record with the score and the rank (from 0) that a search gave it.
 
     ``score`` is in [0, 1], higher is better; what it means depends on the mode (``memvid_core.index.fusion``).
-    ``cosine`` is the cosine of query and record, in [-1, 1], where the search used vectors. ``vector`` and
-    ``explain`` (what each part of the search contributed) are there when they were asked for.
+    ``cosine`` is the cosine of query and record, in [-1, 1], where the search used vectors. In a memory with another
+    metric it is None, and ``distance`` is the distance in that metric. ``vector`` and ``explain`` (what each part of
+    the search contributed) are there when they were asked for.
     """
 
     record: Record
@@ -43,6 +61,7 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     vector: Any = None
     explain: dict[str, float] | None = None
     neighbours: Callable[[Record, int, int], list[Record]] | None = None
+    distance: float | None = None
 
     @property
     def id(self) -> str:
@@ -65,7 +84,11 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 
     def __reduce__(self) -> tuple[type[Hit], tuple[Any, ...]]:
         """A copy of it, or what another process gets, has no memory to ask for neighbours."""
-        return Hit, (self.record, self.score, self.rank, self.cosine, self.vector, self.explain)
+        return Hit, (
+            *(self.record, self.score, self.rank, self.cosine, self.vector, self.explain),
+            None,
+            self.distance,
+        )
 
     def __repr__(self) -> str:
         return f"Hit({self.score:.3f}, {self.record!r})"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from numpy.typing import ArrayLike
 
 from memvid_core.embedding import FittableEmbedder
-from memvid_core.model import Hit, Recency
+from memvid_core.model import Hit, IndexName, Metric, Recency
 from memvid_core.system.threads import WriterThread, run_in_thread
 
 T = TypeVar("T")
@@ -80,7 +80,8 @@ class AsyncMemory:
         index_dir: str | os.PathLike[str] | None = None,
         force: bool = False,
         show_progress: bool | None = None,
-        ivf: bool = False,
+        index: IndexName = "auto",
+        metric: Metric | None = None,
         create: bool = False,
         timeout: float = 30.0,  # noqa: ASYNC109  # of later commits, not of this call
         auto_compact: float | None = None,
@@ -98,8 +99,8 @@ class AsyncMemory:
             1
         """
         options: dict[str, Any] = {"as_of": as_of, "force": force, "show_progress": show_progress, "create": create}
-        shared = {"embedder": embedder, "index_dir": index_dir, "ivf": ivf, "timeout": timeout}
-        options["auto_compact"] = auto_compact
+        shared = {"embedder": embedder, "index_dir": index_dir, "timeout": timeout}
+        options |= {"index": index, "metric": metric, "auto_compact": auto_compact}
         opened: Self = await run_in_thread(partial(cast(Any, cls).open, path, mode, **options, **shared))
         return opened
 
@@ -114,13 +115,14 @@ class AsyncMemory:
         codec_options: Mapping[str, Any] | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         description: str = "",
-        ivf: bool = False,
+        index: IndexName = "auto",
+        metric: Metric = "cosine",
         timeout: float = 30.0,  # noqa: ASYNC109  # of later commits, not of this call
         auto_compact: float | None = None,
     ) -> Self:
         """Async :meth:`Memory.create`."""
         options = {"codec_options": codec_options, "index_dir": index_dir, "description": description}
-        shared = {"ivf": ivf, "timeout": timeout, "auto_compact": auto_compact}
+        shared = {"index": index, "metric": metric, "timeout": timeout, "auto_compact": auto_compact}
         call = partial(cast(Any, cls).create, path, embedder, codec, vector_dtype, **options, **shared)
         made: Self = await run_in_thread(call)
         return made

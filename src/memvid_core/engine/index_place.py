@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, cast
 
 import msgspec
 
@@ -16,6 +16,7 @@ from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.matrix import StoredDtype
 from memvid_core.index.wal import is_busy
 from memvid_core.journal import Header
+from memvid_core.model import IndexName, Metric
 from memvid_core.system.atomic_files import compacting
 
 __all__ = ["INDEX_ERRORS", "IndexPlace", "check_idle"]
@@ -29,13 +30,13 @@ class IndexPlace:
 
     Args:
         root: The index folder; None keeps every index in RAM.
-        strategy: How vectors are searched: ``"auto"`` or ``"ivf"``.
+        strategy: How vectors are searched.
         like: The memory's file, whose permissions an index gets.
     """
 
-    def __init__(self, root: Path | None, strategy: Literal["auto", "ivf"], like: Path | None) -> None:
+    def __init__(self, root: Path | None, strategy: IndexName, like: Path | None) -> None:
         self._root = root
-        self.strategy: Literal["auto", "ivf"] = strategy
+        self.strategy: IndexName = strategy
         """How vectors are searched."""
         self._like = like
 
@@ -94,8 +95,13 @@ class IndexPlace:
             return self.in_ram(header)
 
     def _made(self, root: Path | None, header: Header, name: str | None = None) -> IndexFolder:
-        dtype: StoredDtype = "float16" if header.vectors in ("float16", "int8") else "float32"
-        return IndexFolder(root, name or _name(header), dtype=dtype, strategy=self.strategy, like=self._like)
+        metric = cast(Metric, header.metric)
+        # Bytes with a scale may stand for numbers beyond float16; rows of length 1 never do.
+        half = ("float16", "int8") if metric == "cosine" else ("float16",)
+        dtype: StoredDtype = "float16" if header.vectors in half else "float32"
+        return IndexFolder(
+            root, name or _name(header), dtype=dtype, strategy=self.strategy, metric=metric, like=self._like
+        )
 
     def open_anew(self, header: Header) -> IndexFolder:
         """Delete an index that does not open and make an empty one; the lock on the file is held."""

@@ -19,6 +19,7 @@ from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_answer, check_count
 from memvid_core.errors import DamagedFrameError, DimensionError, InvalidInputError, QueryError, StorageError
 from memvid_core.index import fusion
+from memvid_core.index.vectors.metrics import closeness, feedback, similarity
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.model import Hit, Recency, Record
 from memvid_core.system.progress import progress
@@ -77,11 +78,11 @@ class Query:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Rows best first, their scores in [0, 1], their cosines where known, and each part's share by name."""
+    """Rows best first, their scores in [0, 1], their cosines or distances where known, each part's share by name."""
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
-    cosines: dict[int, float] = field(default_factory=dict)
+    compared: dict[int, float] = field(default_factory=dict)
     parts: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -91,11 +92,11 @@ class Ranked:
         """Some of it, in another order."""
         at = np.asarray(places, np.int64)
         parts = {name: part[at] for name, part in self.parts.items()}
-        return Ranked(self.rows[at], self.scores[at], self.cosines, parts)
+        return Ranked(self.rows[at], self.scores[at], self.compared, parts)
 
     def rescored(self, scores: NDArray[np.float32], k: int, **shares: NDArray[np.float32]) -> Ranked:
         """The best ``k`` under other scores; equal ones in the order of the rows."""
-        better = Ranked(self.rows, scores, self.cosines, {**self.parts, **shares})
+        better = Ranked(self.rows, scores, self.compared, {**self.parts, **shares})
         return better.taken(np.lexsort((self.rows, -scores))[:k])
 
 
@@ -141,8 +142,10 @@ class Searcher:
                 return found
             matrix = np.stack([_fitting(queries[place].vector, index.dimension) for place in asked])
             answers = index.search(matrix, first.k, self._mask(snapshot, first.where) & snapshot.dense)
-            for place, rows, cosines in zip(asked, *answers, strict=True):
-                found[place] = self._decode(snapshot, _dense_ranked(rows[rows >= 0], cosines[rows >= 0]), first)
+            for place, rows, values in zip(asked, *answers, strict=True):
+                there = rows >= 0
+                ranked = _dense_ranked(rows[there], _flipped(values[there], index.metric), index.metric)
+                found[place] = self._decode(snapshot, ranked, first)
         return found
 
     def mmr(self, snapshot: Snapshot, query: Query, fetch_k: int, lambda_mult: float) -> list[Hit]:
@@ -160,13 +163,16 @@ class Searcher:
             if snapshot.epoch.index.vectors() is None:
                 chosen = np.arange(min(query.k, len(pool)))
             else:
-                plain = query.mode == "dense" and query.recency is None  # then the vectors say it themselves
+                metric = _metric(snapshot)
+                # By cosine and nothing else, the vectors say themselves how relevant they are.
+                plain = query.mode == "dense" and query.recency is None and metric == "cosine"
                 chosen = fusion.mmr(
                     () if query.vector is None else query.vector,
-                    self._unit_vectors(snapshot, pool.rows),
+                    self._indexed_vectors(snapshot, pool.rows),
                     query.k,
                     lambda_mult=lambda_mult,
                     scores=None if plain else pool.scores,
+                    similarity=None if metric == "cosine" else similarity(metric),
                 )
             return self._decode(snapshot, pool.taken(chosen), query)
 
@@ -176,18 +182,19 @@ class Searcher:
 
     def _rank(self, snapshot: Snapshot, query: Query, k: int, mask: NDArray[np.bool_]) -> Ranked:
         if query.mode == "dense":
-            return _dense_ranked(*self._dense(snapshot, query, k, mask))
+            return _dense_ranked(*self._dense(snapshot, query, k, mask), _metric(snapshot))
         if query.mode == "lexical":
             rows, scores = self._lexical(snapshot, query, k, mask, normalised=True)
             return Ranked(rows, scores, parts={"lexical": scores})
         return self._hybrid(snapshot, query, k, mask)
 
     def _dense(self, snapshot: Snapshot, query: Query, k: int, mask: NDArray[np.bool_]) -> fusion.Ranking:
-        """Rows and cosines."""
+        """Rows and cosines, or negative distances."""
         index = snapshot.epoch.index.vectors()
         if index is None or query.vector is None or not len(query.vector):  # empty: what the embedder had to say
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        return index.search(_fitting(query.vector, index.dimension), k, mask & snapshot.dense)
+        rows, values = index.search(_fitting(query.vector, index.dimension), k, mask & snapshot.dense)
+        return rows, _flipped(values, index.metric)
 
     def _lexical(
         self, snapshot: Snapshot, query: Query, k: int, mask: NDArray[np.bool_], *, normalised: bool
@@ -211,15 +218,20 @@ class Searcher:
             if alpha is None:  # the built-in embedder sees the same words, so its agreement says nothing
                 alpha = fusion.ALPHA if self._indexed.word_embedder else fusion.trust(dense, lexical)
             asked = np.zeros(0, np.float32) if query.vector is None else query.vector
-            fused = fusion.hybrid(asked, dense, lexical, partial(self._unit_vectors, snapshot), k, alpha=alpha)
-        return Ranked(fused.rows, fused.scores, _by_row(*dense), fused.parts)
+            metric = _metric(snapshot)
+            moved = fusion.feedback if metric == "cosine" else feedback(metric)
+            vectors = partial(self._indexed_vectors, snapshot)
+            fused = fusion.hybrid(asked, dense, lexical, vectors, k, alpha=alpha, feedback=moved)
+        compared = _by_row(dense[0], _flipped(dense[1], _metric(snapshot)))
+        return Ranked(fused.rows, fused.scores, compared, fused.parts)
 
-    def _unit_vectors(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The indexed vectors of rows; zero for a row that has none."""
+    def _indexed_vectors(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The indexed vectors of rows; for a row that has none, zero by cosine, and NaN by distance."""
         index = snapshot.epoch.index.vectors()
         assert index is not None
-        found = np.zeros((len(rows), index.dimension), np.float32)
-        inside = rows < index.rows
+        by_cosine = index.metric == "cosine"
+        found = np.full((len(rows), index.dimension), 0.0 if by_cosine else np.nan, np.float32)
+        inside = rows < index.rows if by_cosine else (rows < index.rows) & snapshot.dense[rows]
         found[inside] = index.vectors(rows[inside])
         return found
 
@@ -316,15 +328,17 @@ class Searcher:
         rows = ranked.rows.tolist()
         vectors = snapshot.epoch.vectors(snapshot, rows) if query.with_vectors else {}
         neighbours = self._neighbours()
+        by_cosine = _metric(snapshot) == "cosine"
         return [
             Hit(
                 snapshot.epoch.record(row),
                 score,
                 rank,
-                ranked.cosines.get(row),
+                ranked.compared.get(row) if by_cosine else None,
                 vectors.get(row),
                 {name: float(part[rank]) for name, part in ranked.parts.items()} if query.explain else None,
                 neighbours,
+                None if by_cosine else ranked.compared.get(row),
             )
             for rank, (row, score) in enumerate(zip(rows, ranked.scores.tolist(), strict=True))
         ]
@@ -375,9 +389,19 @@ def _opinions(given: Any, count: int) -> NDArray[np.float64]:
     return opinions
 
 
-def _dense_ranked(rows: NDArray[np.int64], cosines: NDArray[np.float32]) -> Ranked:
-    scores = fusion.dense_score(cosines)
-    return Ranked(rows, scores, _by_row(rows, cosines), {"dense": scores})
+def _metric(snapshot: Snapshot) -> str:
+    return snapshot.epoch.journal.header.metric
+
+
+def _flipped(values: NDArray[np.float32], metric: str) -> NDArray[np.float32]:
+    """Return cosines as they are, and distances with a minus sign; of those, it gives the distances back."""
+    return values if metric == "cosine" else -values
+
+
+def _dense_ranked(rows: NDArray[np.int64], values: NDArray[np.float32], metric: str) -> Ranked:
+    """What a search by vector found, from cosines or negative distances."""
+    scores = fusion.dense_score(values) if metric == "cosine" else closeness(-values)
+    return Ranked(rows, scores, _by_row(rows, _flipped(values, metric)), {"dense": scores})
 
 
 def _by_row(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[int, float]:

@@ -28,16 +28,12 @@ __all__ = [
 Floats = NDArray[np.floating[Any]]
 
 _OTHER_NAMES: Final = {
-    "l1": "manhattan",
     "cityblock": "manhattan",
-    "l2": "euclidean",
-    "sqeuclidean": "euclidean",
-    "l2 norm": "euclidean",
-    "linf": "chebyshev",
-    "infinity": "chebyshev",
     "cos": "cosine",
-    "ip": "cosine",
-    "dot": "cosine",
+    "infinity": "chebyshev",
+    "l1": "manhattan",
+    "l2": "euclidean",
+    "linf": "chebyshev",
 }
 _ANY_METRIC: Final = ("auto", "exact", "sklearn")
 _TEACHERS: Final = 5  # as in memvid_core.index.fusion.feedback

@@ -137,6 +137,7 @@ def build_ours(folder: Path, strategy: Any) -> Figures:
     index = VectorIndex(rows.shape[1], folder=folder / strategy, strategy=strategy, metric=metric_of(folder))
     for at in range(0, len(rows), COMMIT_ROWS):
         index.extend(at, rows[at : at + COMMIT_ROWS])
+    index.sync(len(rows))  # as after a commit: lists are saved of rows that count
     index.flush()
     return {"build s": time.perf_counter() - start, "disk MB": index.nbytes / 2**20}
 

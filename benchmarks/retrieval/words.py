@@ -2,8 +2,8 @@
 
     python -m benchmarks.retrieval.words [--data FOLDER]
 
-All index the same texts and are asked the same questions, each by its own words alone. tantivy (Lucene's design in
-Rust) has its English stemmer and stop words, and its index is committed to a folder; the memory's is in one, too.
+All index the same texts in a folder and answer the same questions by their words alone. tantivy (Lucene's design, in
+Rust) has its English stemmer, bm25s its English stop words.
 """
 
 from __future__ import annotations

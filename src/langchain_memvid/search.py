@@ -95,7 +95,7 @@ class DocumentSearch:
         return [(to_document(hit.record), hit.score) for hit in self._kept(hits)]
 
     def scores(self, hits: list[Hit]) -> Scored:
-        """The same with the cosine in [-1, 1] for a dense search, and the score in [0, 1] for the others."""
+        """The same with the cosine in [-1, 1] for a dense search by cosine, and the score in [0, 1] for the others."""
         if self.mode != "dense":
             return self.relevances(hits)
         cosines = [hit.score if hit.cosine is None else hit.cosine for hit in self._kept(hits)]
@@ -197,7 +197,7 @@ class Searches(VectorStore):
     def similarity_search_with_score_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Unpack[SearchOptions]
     ) -> Scored:
-        """The documents nearest to a vector (d,), with their cosines."""
+        """The documents nearest to a vector (d,), with their cosines, or scores in [0, 1] by another metric."""
         asked = self._ask(embedding, k, filter, **options)
         return asked.scores(self._hits(asked))
 
@@ -212,7 +212,10 @@ class Searches(VectorStore):
 
     @override
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        """From a score of the store's own mode to a relevance in [0, 1]: of a cosine, what is above 0."""
+        """From a score of the store's own mode to a relevance in [0, 1]: of a cosine, what is above 0.
+
+        A score by another metric, ``1 / (1 + distance)``, is in [0, 1] and stays what it is.
+        """
         return (lambda cosine: min(max(cosine, 0.0), 1.0)) if self._mode(True, None) == "dense" else float
 
     @override

@@ -28,7 +28,7 @@ from langchain_memvid.parameters import (
 from langchain_memvid.search import Searches, check_mode
 from langchain_memvid.sharing import records_of_others
 from langchain_memvid.wording import our_words
-from memvid_core import InvalidInputError, Memory, MemoryNotFoundError, run_in_thread
+from memvid_core import IndexName, InvalidInputError, Memory, MemoryNotFoundError, Metric, run_in_thread
 
 __all__ = ["MemvidVectorStore"]
 
@@ -47,9 +47,10 @@ class MemvidVectorStore(Searches, OverMemory):
     - ``alpha``, ``fusion`` and ``recency``: as in :meth:`memvid_core.Memory.search`, but not for maximal marginal
       relevance.
 
-    ``…_with_score`` gives cosines, higher is better, for a dense search, and the score in [0, 1] for the others;
-    ``…_with_relevance_scores`` gives scores in [0, 1] for all. A blank query lists what matches the filter, or all
-    documents, in the order they were added.
+    ``…_with_score`` gives cosines for a dense search, and the score in [0, 1] for the others; with another metric than
+    cosine it gives ``1 / (1 + distance)`` for a dense search. Higher is always better. ``…_with_relevance_scores``
+    gives scores in [0, 1] for all. A blank query lists what matches the filter, or all documents, in the order they
+    were added.
 
     Give each document an id of its own, or use LangChain's ``index()``: a program that is run twice then stores each
     document once. Without ids the second run adds them all again.
@@ -65,6 +66,10 @@ class MemvidVectorStore(Searches, OverMemory):
         vector_dtype: How a new file stores vectors: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"``
             (the default in RAM), ``"int8"`` or ``"none"``.
         codec: What a new file's pictures are: ``"pcm"`` or ``"qr"``.
+        index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"`` or ``"ivf"``, as in
+            :meth:`memvid_core.Memory.open`. It is not kept in the file.
+        metric: How a new file compares vectors: ``"cosine"`` (the default), ``"euclidean"``, ``"manhattan"`` or
+            ``"chebyshev"``. Of a file that is there it must be the one that it was made with; None takes that.
         index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
         retrieval_mode: How texts are searched for when a call does not say. By default ``"dense"``, which is what
             LangChain means by similarity, and ``"hybrid"`` with the built-in embedder.
@@ -91,6 +96,8 @@ class MemvidVectorStore(Searches, OverMemory):
         mode: Literal["a", "r"] = "a",
         vector_dtype: VectorDtype | None = None,
         codec: str = "pcm",
+        index: IndexName = "auto",
+        metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         retrieval_mode: RetrievalMode | None = None,
         memory: Memory | None = None,
@@ -100,12 +107,16 @@ class MemvidVectorStore(Searches, OverMemory):
             raise InvalidInputError(f"{embedding!r} is a path, and this is the embedding: give path={embedding!r}")
         self.retrieval_mode = None if retrieval_mode is None else check_mode(retrieval_mode)
         if memory is not None:
-            if path != IN_RAM or any(given is not None for given in (embedding, vector_dtype, index_dir)):
+            if (
+                path != IN_RAM
+                or index != "auto"
+                or any(given is not None for given in (embedding, vector_dtype, index_dir, metric))
+            ):
                 raise InvalidInputError("give an open memory, or an embedding and a path: the memory has its own")
             if not isinstance(memory, Memory):
                 raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}")
         chosen = embedding.embedder if isinstance(embedding, MemvidEmbeddings) else embedding
-        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+        options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
         opened = memory or open_memory(path, mode, chosen, codec=codec, vector_dtype=vector_dtype, **options)
         self._hold(opened, owned=memory is None, retrieval_mode=self.retrieval_mode, **options)
         self._arguments["embedding"] = self._embedder()

@@ -42,7 +42,8 @@ def memory_of(
         mode: ``"a"`` to write, ``"r"`` to read.
         embedder: Anything ``memvid_core.as_embedder`` takes. None opens with what the memory can find of itself, and
             creates one whose vectors all come with the nodes.
-        options: For a new memory, ``codec`` and ``vector_dtype``; ``index_dir`` and ``timeout`` for any.
+        options: For a new memory, ``codec`` and ``vector_dtype``; for any, ``index``, ``metric``, ``index_dir`` and
+            ``timeout``.
 
     Raises:
         InvalidInputError: Both were given, or one of them cannot be what it is given as.
@@ -51,9 +52,8 @@ def memory_of(
     """
     if memory is None:
         return _opened(path, mode, embedder, **options)
-    if path != IN_RAM or any(
-        given is not None for given in (embedder, options.get("vector_dtype"), options["index_dir"])
-    ):
+    own = (embedder, *(options.get(name) for name in ("vector_dtype", "metric", "index_dir")))
+    if path != IN_RAM or options.get("index", "auto") != "auto" or any(given is not None for given in own):
         raise InvalidInputError("give an open memory, or a path and its options: the memory has its own")
     if not isinstance(memory, Memory):
         raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}; give path=")
@@ -67,7 +67,8 @@ def _opened(path: StrPath, mode: Literal["a", "r"], embedder: object, **options:
     if mode not in ("a", "r"):
         raise InvalidInputError(f"mode is 'a' to write or 'r' to read, not {mode!r}")
     chosen = embedder.embedder if isinstance(embedder, MemvidEmbedding) else embedder
-    shared = {name: options[name] for name in ("index_dir", "timeout")}
+    shared = {name: options[name] for name in ("index", "metric", "index_dir", "timeout") if name in options}
+    options["metric"] = options.get("metric") or "cosine"
     made_with = "given" if chosen is None else chosen
     with our_words():
         while path != IN_RAM:

@@ -127,7 +127,10 @@ class NodeSearch:
         if not self.with_vectors:
             return found[: self.k]
         stored = memory.get_vectors([hit.id for hit in found[: self.k]])
-        return [Hit(hit.record, hit.score, hit.rank, hit.cosine, stored.get(hit.id)) for hit in found[: self.k]]
+        return [
+            Hit(hit.record, hit.score, hit.rank, hit.cosine, stored.get(hit.id), distance=hit.distance)
+            for hit in found[: self.k]
+        ]
 
     def _learnt(self, memory: Memory) -> list[Hit]:
         """The k records nearest to the query in the eyes of a classifier that knows only it."""
@@ -166,7 +169,10 @@ def scope_of(query: VectorStoreQuery) -> dict[str, Any]:
 
 
 def to_result(question: NodeSearch, hits: list[Hit]) -> VectorStoreQueryResult:
-    """Nodes, ids and similarities: cosines for a search by vector, scores in [0, 1] by words or both."""
+    """Nodes, ids and similarities: cosines for a search by vector, scores in [0, 1] for all others.
+
+    A search by vector in a memory with another metric than cosine is one of the others.
+    """
     with_vectors, cosines = question.with_vectors, question.mode not in _BY_WORDS | {Mode.HYBRID}
     return VectorStoreQueryResult(
         nodes=[to_node(hit.record, hit.vector if with_vectors else None) for hit in hits],

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-__all__ = ["Commit", "Damage", "FrameLocation", "Hit", "MemoryInfo", "Recency", "Record", "VerifyReport"]
+__all__ = [
+    "Commit",
+    "Damage",
+    "FrameLocation",
+    "Hit",
+    "IndexName",
+    "MemoryInfo",
+    "Metric",
+    "Recency",
+    "Record",
+    "VerifyReport",
+]
+
+IndexName = Literal["auto", "exact", "sklearn", "quantized", "ivf"]
+"""How vectors are searched; see ``docs/search.md``."""
+
+Metric = Literal["cosine", "euclidean", "manhattan", "chebyshev"]
+"""How vectors are compared. The file format numbers them in this order, from 0."""
 
 Metadata = dict[str, Any]
 
@@ -31,8 +48,9 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """A record with the score and the rank (from 0) that a search gave it.
 
     ``score`` is in [0, 1], higher is better; what it means depends on the mode (``memvid_core.index.fusion``).
-    ``cosine`` is the cosine of query and record, in [-1, 1], where the search used vectors. ``vector`` and
-    ``explain`` (what each part of the search contributed) are there when they were asked for.
+    ``cosine`` is the cosine of query and record, in [-1, 1], where the search used vectors. In a memory with another
+    metric it is None, and ``distance`` is the distance in that metric. ``vector`` and ``explain`` (what each part of
+    the search contributed) are there when they were asked for.
     """
 
     record: Record
@@ -41,6 +59,7 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     cosine: float | None = None
     vector: Any = None
     explain: dict[str, float] | None = None
+    distance: float | None = None
 
     @property
     def id(self) -> str:

@@ -250,7 +250,7 @@ def is_pair(paths: list[Path]) -> bool:
 
 
 def import_pair(
-    paths: list[Path], output: Path, *, force: bool, embedder: str | None, timeout: float, as_json: bool
+    paths: list[Path], output: Path, *, force: bool, settings: dict[str, Any], timeout: float, as_json: bool
 ) -> None:
     """Take over a pair that Memvid wrote: texts from the pictures where they can be read, else from the JSON."""
     from memvid_core.memvid_v1 import import_pair as take_over
@@ -263,7 +263,7 @@ def import_pair(
     if video is not None:
         _check_foreign(video)
     with (
-        new_memory(output, force=force, embedder=embedder, timeout=timeout) as memory,
+        new_memory(output, force=force, timeout=timeout, **settings) as memory,
         files_progress("Reading", "pictures") as update,
     ):
 

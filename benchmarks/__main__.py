@@ -11,9 +11,11 @@ TABLES = (
     "llama_index",
     "vectors",
     "retrieval",
+    "retrieval.words",
     "retrieval.scale",
     "qr",
     "contention",
+    "small_commits",
     "agent_memory",
 )
 

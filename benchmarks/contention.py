@@ -1,14 +1,19 @@
 """Many processes committing single records to one file, beside Chroma and SQLite doing the same.
 
     python -m benchmarks.contention                       # 8 processes x 500 records, 4 readers, a compaction
-    python -m benchmarks.contention --writers 4 --stores memvid sqlite
+    python -m benchmarks.contention --writers 4 --stores memvid sqlite --readers-do paced
 
-One process first commits all the records alone, without readers. Then the writers share them, each record a commit of
-its own, while readers count and look up records whose commit has returned; memvid is compacted once in the middle. A
-"wrong read" is a count that fell or lies below what was committed, or a committed record that is not found. Share is
-the part of the first half of all commits that the writer with the fewest made, of an equal share. SQLite runs with a
-write-ahead log, ``synchronous=FULL`` (as durable as memvid) and ``busy_timeout``; it looks records up by id, the others
-by vector. Chroma is ``PersistentClient`` in each process.
+One process first commits all the records. Then the writers share them, each record a commit of its own, and memvid is
+compacted once in the middle. Both are done without readers, beside readers that keep a pace (20 reads a second each, as
+a web worker does), and beside readers that never rest. "Ratio" compares the writers with one writer beside
+the same readers; "to alone" with one writer without readers. Readers that never rest leave any writer only its share of
+the processors: with four of them on two cores, that alone makes it 2.5 times as slow.
+
+A read counts the records and looks one up whose commit has returned. A "wrong read" is a count that fell or lies below
+what was committed, or a committed record that is not found. Share is the part of the first half of all commits that the
+writer with the fewest made, of an equal share. SQLite runs with a write-ahead log, ``synchronous=FULL`` (as durable as
+memvid) and ``busy_timeout``; it looks records up by id, the others by vector. Chroma is ``PersistentClient`` in each
+process.
 """
 
 from __future__ import annotations
@@ -156,7 +161,7 @@ def _write(store: str, folder: Path, log: Path, writer: int, numbers: range, com
     return began, ended, times
 
 
-def _read(store: str, folder: Path, log: Path, total: int, seed: int) -> tuple[int, int, str]:
+def _read(store: str, folder: Path, log: Path, total: int, seed: int, pause: float) -> tuple[int, int, str]:
     """Read until all was committed; returns how many reads there were, how many were wrong, and an example."""
     rng, tail = random.Random(seed), Tail(log)
     done: list[tuple[int, int]] = []
@@ -164,6 +169,7 @@ def _read(store: str, folder: Path, log: Path, total: int, seed: int) -> tuple[i
     example = ""
     peer: Peer = PEERS[store](folder)
     while len(done) < total:
+        time.sleep(pause)
         done += [(entry[0], entry[1]) for entry in tail.read()]
         if not done:
             continue
@@ -209,42 +215,65 @@ def _last(store: str, folder: Path, expected: list[tuple[int, int]]) -> tuple[in
     return count, found * 100 // len(chosen)
 
 
-def measure(store: str, root: Path, writers: int, commits: int, readers: int) -> Row:
-    """One store: alone, then shared."""
-    total = writers * commits
-    alone = root / f"{store}-alone"
-    alone.mkdir()
-    began, ended, _ = start(_write, store, alone, alone / "log", 0, range(total), -1).result(_SECONDS)
-    folder = root / f"{store}-shared"
+class Shared(NamedTuple):
+    """What came of writers and readers on one file."""
+
+    seconds: float
+    times: list[float]
+    looked: list[tuple[int, int, str]]
+    order: list[int]
+    expected: list[tuple[int, int]]
+
+
+def _share(
+    store: str, folder: Path, writers: int, commits: int, readers: int, pause: float, *, compact: bool
+) -> Shared:
+    """Have writers commit to one file, beside readers."""
     folder.mkdir()
-    log = folder / "log"
+    log, total = folder / "log", writers * commits
     start(_write, store, folder, folder / "first", 0, range(0), -1).result(_SECONDS)  # makes the file
     Log(log).close()
-    reading = [start(_read, store, folder, log, total, number) for number in range(readers)]
+    reading = [start(_read, store, folder, log, total, number, pause) for number in range(readers)]
     writing = [
-        start(_write, store, folder, log, writer, range(commits), commits // 2 if writer == 0 else -1)
+        start(_write, store, folder, log, writer, range(commits), commits // 2 if compact and writer == 0 else -1)
         for writer in range(writers)
     ]
     waits = [child.result(_SECONDS) for child in writing]
-    shared = max(end for _, end, _ in waits) - min(begin for begin, _, _ in waits)
-    looked = [child.result(_SECONDS) for child in reading]
-    order = [entry[0] for entry in Tail(log).read()][: total // 2]
-    half = Counter(order)
-    expected = [(writer, number) for writer in range(writers) for number in range(commits)]
-    there, found = start(_last, store, folder, expected).result(_SECONDS)
-    every = np.concatenate([np.array(times) for _, _, times in waits]) * 1e3
+    return Shared(
+        seconds=max(end for _, end, _ in waits) - min(begin for begin, _, _ in waits),
+        times=[time_ for _, _, times in waits for time_ in times],
+        looked=[child.result(_SECONDS) for child in reading],
+        order=[entry[0] for entry in Tail(log).read()],
+        expected=[(writer, number) for writer in range(writers) for number in range(commits)],
+    )
+
+
+def measure(store: str, folder: Path, writers: int, commits: int, readers: int, pause: float) -> Row:
+    """One store beside one kind of readers: one writer, then all."""
+    folder.mkdir()
+    total = writers * commits
+    alone = _share(store, folder / "one", 1, total, readers, pause, compact=False)
+    shared = _share(store, folder / "all", writers, commits, readers, pause, compact=True)
+    half = Counter(shared.order[: total // 2])
+    there, found = start(_last, store, folder / "all", shared.expected).result(_SECONDS)
+    looked = alone.looked + shared.looked
+    every = np.array(shared.times) * 1e3
     return Row(
-        alone=ended - began,
-        shared=shared,
+        alone=alone.seconds,
+        shared=shared.seconds,
         share=min(half.get(writer, 0) for writer in range(writers)) / (total / 2 / writers),
         median_ms=float(np.median(every)),
         longest_ms=float(every.max()),
-        reads=sum(reads for reads, _, _ in looked),
+        reads=sum(reads for reads, _, _ in shared.looked),
         wrong=sum(wrong for _, wrong, _ in looked),
         there=there,
         found=found,
         example=next((example for _, _, example in looked if example), ""),
     )
+
+
+PAUSES = {"none": 0.0, "paced": 0.05, "saturating": 0.0}
+"""What readers may do, and the seconds between two reads."""
 
 
 def main() -> None:
@@ -254,28 +283,36 @@ def main() -> None:
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--commits", type=int, default=500, help="of each writer")
     parser.add_argument("--readers", type=int, default=4)
+    parser.add_argument("--readers-do", nargs="+", choices=PAUSES, default=list(PAUSES))
     parser.add_argument("--folder", type=Path, help="where the files go: a real disk (default: temporary files)")
     arguments = parser.parse_args()
     writers, commits, readers = arguments.writers, arguments.commits, arguments.readers
     print(describe("memvid-core", "chromadb", "numpy"))
     print(f"\n## {writers} processes x {commits} single records, {readers} readers, {_DIMENSION}-d\n")
-    print("| store | one process s | all s | ratio | median ms | longest ms | least share | reads | wrong | ", end="")
-    print("there at the end | found % |\n|" + "---|" * 11)
+    print(
+        "| store | readers | one process s | all s | ratio | to alone | median ms | longest ms | least share | ", end=""
+    )
+    print("reads | wrong | there at the end | found % |\n|" + "---|" * 13)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as work:
         for store in arguments.stores:
-            try:
-                row = measure(store, Path(work), writers, commits, readers)
-            except WrongAnswer as exc:
-                print(f"| {store} | failed: {str(exc).splitlines()[-1]} |" + " |" * 9, flush=True)
-                continue
-            print(
-                f"| {store} | {row.alone:.1f} | {row.shared:.1f} | {row.shared / row.alone:.2f} | "
-                f"{row.median_ms:.2f} | {row.longest_ms:.0f} | {row.share:.2f} | {row.reads:,} | {row.wrong:,} | "
-                f"{row.there:,} of {writers * commits:,} | {row.found} |",
-                flush=True,
-            )
-            if row.example:
-                print(f"\n{store}, a wrong read: {row.example}\n")
+            alone = None
+            for kind in arguments.readers_do:
+                count = 0 if kind == "none" else readers
+                try:
+                    row = measure(store, Path(work) / f"{store}-{kind}", writers, commits, count, PAUSES[kind])
+                except WrongAnswer as exc:
+                    print(f"| {store} | {kind} | failed: {str(exc).splitlines()[-1]} |" + " |" * 10, flush=True)
+                    continue
+                alone = row.alone if kind == "none" else alone
+                to_alone = "" if alone is None else f"{row.shared / alone:.2f}"
+                print(
+                    f"| {store} | {kind} | {row.alone:.1f} | {row.shared:.1f} | {row.shared / row.alone:.2f} | "
+                    f"{to_alone} | {row.median_ms:.2f} | {row.longest_ms:.0f} | {row.share:.2f} | {row.reads:,} | "
+                    f"{row.wrong:,} | {row.there:,} of {writers * commits:,} | {row.found} |",
+                    flush=True,
+                )
+                if row.example:
+                    print(f"\n{store}, a wrong read: {row.example}\n")
 
 
 if __name__ == "__main__":

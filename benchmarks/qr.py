@@ -28,7 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 from memvid_core import CallableEmbedder, Memory, NotAMemoryError
-from memvid_core.memvid_v1.places import clear_cache
+from memvid_core.engine.media import clear_cache
+from memvid_core.memory import session_of
 from memvid_core.rewriting.convert import recover
 from memvid_core.video import VideoFile
 from memvid_core.video.qr import symbols
@@ -84,7 +85,7 @@ def sizes(folder: Path, texts: list[str]) -> None:
         times = []
         with Memory.open(path, embedder=EMBEDDER) as memory:
             for wanted in random.Random(1).choices(range(len(texts)), k=50):
-                clear_cache(memory)
+                clear_cache(session_of(memory))
                 start = time.perf_counter()
                 memory.get(str(wanted))
                 times.append(time.perf_counter() - start)

@@ -29,6 +29,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=WORKLOADS, metavar="NAME", help="this workload; repeatable")
     parser.add_argument("--round", type=int, metavar="SEED", help="make this one round of --only again")
     parser.add_argument("--scale", type=float, default=1.0, help="how large rounds are (default 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="how many rounds at the same time (default 1)")
     parser.add_argument("--folder", type=Path, help="where memories are made (default: where temporary files go)")
     parser.add_argument("--state", type=Path, default=_STATE, help=f"where the counts are kept (default {_STATE})")
     parser.add_argument("--fresh", action="store_true", help="forget what earlier calls counted")
@@ -60,7 +61,13 @@ def main() -> int:
     progress = Progress(arguments.state, arguments.seed)
     names = arguments.only or list(WORKLOADS)
     failures = soak(
-        names, arguments.minutes, progress, scale=arguments.scale, root=arguments.folder, go_on=arguments.go_on
+        names,
+        arguments.minutes,
+        progress,
+        scale=arguments.scale,
+        root=arguments.folder,
+        go_on=arguments.go_on,
+        jobs=max(1, arguments.jobs),
     )
     print(table(progress.counts))
     for failure in failures:

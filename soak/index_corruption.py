@@ -57,7 +57,7 @@ def cases(folder: Path, seed: int, scale: float) -> Iterator[tuple[str, str]]:
     """Damage one index many times; yields what was done and "right", or what was wrong."""
     rng = random.Random(seed)
     live = rng.random() < 0.4
-    past = Past(folder, seed, live=live, vectors=rng.choice(["float16", "float32"]))
+    past = Past(folder, seed, live=live, vector_dtype=rng.choice(["float16", "float32"]))
     for _ in range(max(4, int(100 * scale))):
         index, name, done = _changed(past, rng)
         how = rng.choices(["r", "a", "open"], [5, 3, 0 if live or name.endswith("-wal") else 2])[0]

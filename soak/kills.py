@@ -19,6 +19,7 @@ from soak.processes import Child, start
 from soak.scenes.agents import Agents
 from soak.scenes.core import Core
 from soak.scenes.folders import Folders
+from soak.scenes.folds import Folds
 from soak.scenes.symbols import Symbols
 
 __all__ = ["SCENES", "Scene", "run"]
@@ -31,6 +32,8 @@ class Scene(Protocol):
 
     torn: int
     """How many writes were found half done."""
+    moment: float
+    """Within how many seconds a writer is killed."""
 
     def __init__(self, rng: random.Random) -> None: ...
 
@@ -44,16 +47,22 @@ class Scene(Protocol):
         """Check what is there in a process of its own; returns how many calls had been acknowledged."""
 
 
-SCENES: dict[str, type[Scene]] = {"core": Core, "agents": Agents, "folders": Folders, "symbols": Symbols}
+SCENES: dict[str, type[Scene]] = {
+    "core": Core,
+    "agents": Agents,
+    "folders": Folders,
+    "folds": Folds,
+    "symbols": Symbols,
+}
 
 
-def _kill_one_after_another(children: list[Child], log: Path, rng: random.Random) -> None:
+def _kill_one_after_another(children: list[Child], log: Path, rng: random.Random, moment: float) -> None:
     """Kill the first, most often once a call has returned; the others go on for a moment without it."""
     try:
         if rng.random() < 0.75:
             _wait_for_a_commit(children, log)
         for child in rng.sample(children, len(children)):
-            time.sleep(rng.random() ** 2 * 0.06)  # the random moment
+            time.sleep(rng.random() ** 2 * moment)  # the random moment
             if child.ended():
                 child.result(0)
                 raise WrongAnswer("a writer ended before it was killed")
@@ -76,7 +85,7 @@ def _wait_for_a_commit(children: list[Child], log: Path) -> None:
 def run(folder: Path, seed: int, scale: float, *, scene: str | None = None, writers: int | None = None) -> Counter[str]:
     """One round: a scene, some turns with as many writers each."""
     rng = random.Random(seed)
-    name = scene or rng.choices(list(SCENES), [10, 3, 2, 1])[0]
+    name = scene or rng.choices(list(SCENES), [10, 3, 2, 5, 1])[0]
     chosen = SCENES[name](random.Random(rng.random()))
     counts: Counter[str] = Counter()
     start(chosen.prepare, folder).result(_CHECK_SECONDS)
@@ -85,7 +94,7 @@ def run(folder: Path, seed: int, scale: float, *, scene: str | None = None, writ
         log = folder / f"log-{turn}"
         Log(log).close()
         children = [start(chosen.write, folder, log, n, rng.randrange(1 << 40)) for n in range(many)]
-        _kill_one_after_another(children, log, rng)
+        _kill_one_after_another(children, log, rng, chosen.moment)
         acknowledged, chosen = start(_compared, chosen, folder, log, turn).result(_CHECK_SECONDS)
         counts["torn"] = chosen.torn
         counts.update({"kills": many, "acknowledged": acknowledged, f"kills, {name}": many})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from memvid_core import Memory
+from memvid_core.video.mp4 import FOOTER_BYTES
 from soak.model import State, put, random_change
 
 __all__ = ["Past"]
@@ -77,12 +78,27 @@ class Past:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
 
+    def is_older(self, data: bytes) -> bool:
+        """Whether a file is this one as it was after an earlier commit, or cut inside the footer of that commit."""
+        return self.data.startswith(data) and any(0 <= end - len(data) <= FOOTER_BYTES for end in self.ends)
+
+    def uncounted(self, touched: list[tuple[int, int]]) -> set[str]:
+        """The live records of the last commits, one after the other, that damage touched: nothing else counts them."""
+        number, hit = len(self.extents) - 1, self._hit(touched)
+        while number in hit:
+            number -= 1
+        return {record_id for record_id in self.state if self.written[record_id] > number}
+
     def may_lose(self, touched: list[tuple[int, int]]) -> set[str]:
         """The live records whose commits have bytes in the damaged ranges."""
-        hit = {
+        hit = self._hit(touched)
+        return {record_id for record_id in self.state if self.written[record_id] in hit}
+
+    def _hit(self, touched: list[tuple[int, int]]) -> set[int]:
+        """The numbers of the commits that have bytes in the damaged ranges."""
+        return {
             number
             for number, (start, stop) in enumerate(self.extents)
             for first, last in touched
             if first < stop and last > start
         }
-        return {record_id for record_id in self.state if self.written[record_id] in hit}

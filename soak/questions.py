@@ -94,7 +94,7 @@ def _stored(record_id: str) -> Question:
             return (record_id in state) == (record_id in answer)
         return np.allclose(answer[record_id], vector_of(record_id, state[record_id]), rtol=_CLOSE, atol=0.2)
 
-    return Question(f"vectors of {record_id}", lambda memory: memory.vectors([record_id]), holds)
+    return Question(f"vectors of {record_id}", lambda memory: memory.get_vectors([record_id]), holds)
 
 
 def _nearest(record_id: str, version: int, k: int, group: int | None) -> Question:

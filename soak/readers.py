@@ -117,8 +117,8 @@ def run(folder: Path, seed: int, scale: float) -> Counter[str]:
     given, readers = rng.random() < 0.6, rng.choice([1, 2, 8])
     threads = rng.random() < 0.35
     commits = max(20, int(400 * scale))
-    vectors: Literal["float16", "float32"] = rng.choice(["float16", "float32"])
-    Memory.create(path, "given" if given else None, vectors=vectors if given else None).close()
+    vector_dtype: Literal["float16", "float32"] = rng.choice(["float16", "float32"])
+    Memory.create(path, "given" if given else None, vector_dtype=vector_dtype if given else None).close()
     Log(log).close()
     if threads:
         counts = _threads(path, log, seed, readers, commits, given)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from soak import corruption, disks, index_corruption, kills, limits, power, readers, servers, writers
 from soak.model import WrongAnswer
-from soak.processes import end_group, start
+from soak.processes import Child, end_group, first_ready, start, warm_up
 
 __all__ = ["WORKLOADS", "Failure", "Progress", "Workload", "one_round", "soak", "table"]
 
@@ -80,26 +80,60 @@ class Progress:
             half.replace(self._path)
 
 
+class _Running(NamedTuple):
+    """A round under way."""
+
+    name: str
+    seed: int
+    folder: Path
+    child: Child
+    started: float
+
+    def left(self) -> float:
+        """How many seconds it may still take."""
+        return self.started + WORKLOADS[self.name].limit - time.monotonic()
+
+    def counted(self) -> Counter[str]:
+        """Wait for its end, and return what it counted; its folder stays if it failed.
+
+        Raises:
+            WrongAnswer: What it found, or that it did not end in time; the message names the folder.
+        """
+        try:
+            counted: Counter[str] = self.child.result(max(0.0, self.left()))
+        except WrongAnswer as exc:
+            raise WrongAnswer(f"{exc}\n(the files are in {self.folder})") from None
+        finally:
+            end_group(self.child)
+        shutil.rmtree(self.folder)
+        return counted
+
+
+def _begin(name: str, seed: int, scale: float, root: Path | None) -> _Running:
+    warm_up()
+    folder = Path(tempfile.mkdtemp(prefix=f"soak-{name}-{seed}-", dir=root))
+    child = start(WORKLOADS[name].run, folder, seed, scale, own_group=True)
+    return _Running(name, seed, folder, child, time.monotonic())
+
+
 def one_round(name: str, seed: int, scale: float, root: Path | None = None) -> Counter[str]:
     """Make one round in an empty folder, which stays if the round fails.
 
     Raises:
         WrongAnswer: What the round found, or that it did not end in time; the message names the folder.
     """
-    folder = Path(tempfile.mkdtemp(prefix=f"soak-{name}-{seed}-", dir=root))
-    child = start(WORKLOADS[name].run, folder, seed, scale, own_group=True)
-    try:
-        counted: Counter[str] = child.result(WORKLOADS[name].limit)
-    except WrongAnswer as exc:
-        raise WrongAnswer(f"{exc}\n(the files are in {folder})") from None
-    finally:
-        end_group(child)
-    shutil.rmtree(folder)
-    return counted
+    return _begin(name, seed, scale, root).counted()
 
 
 def soak(
-    names: Iterable[str], minutes: float, progress: Progress, *, scale: float, root: Path | None, go_on: bool
+    names: Iterable[str],
+    minutes: float,
+    progress: Progress,
+    *,
+    scale: float,
+    root: Path | None,
+    go_on: bool,
+    jobs: int = 1,
 ) -> list[Failure]:
     """Make rounds until the time is over, of whichever workload has had the least of its share.
 
@@ -110,27 +144,33 @@ def soak(
         scale: How large rounds are.
         root: Where folders are made; None: where temporary files go.
         go_on: Whether to go on after a wrong answer.
+        jobs: How many rounds are made at the same time.
 
     Returns:
         The rounds that failed.
     """
     deadline = time.monotonic() + minutes * 60
     spent = dict.fromkeys(names, 0.0)
+    running: list[_Running] = []
     failures: list[Failure] = []
-    while time.monotonic() < deadline:
-        name = min(spent, key=lambda name: spent[name] / WORKLOADS[name].share)
-        seed, started = progress.next_seed(name), time.monotonic()
+    while True:
+        while len(running) < jobs and time.monotonic() < deadline and (go_on or not failures):
+            under_way = Counter(one.name for one in running)
+            name = min(spent, key=lambda name: (spent[name] / WORKLOADS[name].share, under_way[name]))
+            running.append(_begin(name, progress.next_seed(name) + under_way[name], scale, root))
+        if not running:
+            return failures
+        child = first_ready([one.child for one in running], min(one.left() for one in running))
+        one = next(one for one in running if one.child is child)
+        running.remove(one)
         try:
-            counted = one_round(name, seed, scale, root)
+            counted = one.counted()
         except WrongAnswer as exc:
             counted = Counter({"wrong": 1})
-            failures.append(Failure(name, seed, str(exc)))
-        seconds = time.monotonic() - started
-        spent[name] += seconds
-        progress.add(name, seconds, counted)
-        if failures and not go_on:
-            break
-    return failures
+            failures.append(Failure(one.name, one.seed, str(exc)))
+        seconds = time.monotonic() - one.started
+        spent[one.name] += seconds
+        progress.add(one.name, seconds, counted)
 
 
 def table(counts: dict[str, dict[str, float]]) -> str:

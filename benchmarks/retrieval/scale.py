@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from benchmarks.data import CHUNK, DATA
 from benchmarks.machine import describe
 from memvid_core import Memory, QueryError
-from memvid_core.engine.searching import Mode
+from memvid_core.engine.search_request import Mode
 
 Search = Callable[[str], Any]
 

@@ -21,6 +21,8 @@ __all__ = ["Agents"]
 class Agents:
     """Each writer has a namespace of items and a thread of checkpoints."""
 
+    moment = 0.06
+
     def __init__(self, rng: random.Random) -> None:
         self.ledger = Ledger()
         self.torn = 0

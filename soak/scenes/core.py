@@ -23,11 +23,11 @@ _IDS, _MOST = 60, 400
 _EXPECTED = {"m.mp4", "m.mp4.index", "m.mp4.lock"}
 
 
-def quietly(path: Path, mode: str, embedder: object) -> Memory:
+def quietly(path: Path, mode: str, embedder: object, share: float | None = None) -> Memory:
     """Open a memory whose last write may be torn: a kill leaves that."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TornTailWarning)
-        return Memory.open(path, mode, embedder=embedder)
+        return Memory.open(path, mode, embedder=embedder, auto_compact=share)
 
 
 def write_in_pieces() -> None:
@@ -133,6 +133,9 @@ class Core:
     """A memory with the built-in embedder or with one that makes a vector of each text's hash."""
 
     options: ClassVar[dict[str, Any]] = {}
+    moment = 0.06
+    share: ClassVar[float | None] = None
+    """The share of the file that a compaction by itself has to save; None: there is none."""
 
     def __init__(self, rng: random.Random) -> None:
         self.embedder = rng.choice([None, embed, embed])
@@ -151,7 +154,7 @@ class Core:
         operations = Operations(rng, f"w{writer}", path, learns=self.embedder is None)
         if rng.random() < 0.1:
             shutil.rmtree(f"{path}.index", ignore_errors=True)
-        memory = quietly(path, "a", self.embedder)
+        memory = quietly(path, "a", self.embedder, self.share)
         operations.mine = {i: v for i, v in versions_in(memory).items() if i.startswith(f"w{writer}-")}
         number = 0
         while True:
@@ -166,11 +169,15 @@ class Core:
                 continue
             notes.write("done", writer, number)
             operations.done(made)
+            self.disturb(memory, rng)
             if rng.random() < 0.04:
                 memory.close()
                 if rng.random() < 0.3:
                     shutil.rmtree(f"{path}.index", ignore_errors=True)
-                memory = quietly(path, "a", self.embedder)
+                memory = quietly(path, "a", self.embedder, self.share)
+
+    def disturb(self, memory: Memory, rng: random.Random) -> None:
+        """Do more than a writer does, after each of its calls."""
 
     def compare(self, folder: Path, log: Path, turn: int) -> int:
         """Look at it as a reader, then as a writer that commits once more; nothing may be left lying about."""

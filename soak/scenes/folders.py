@@ -17,6 +17,8 @@ __all__ = ["Folders"]
 class Folders:
     """Three folders of text files, one for each of up to four writers, and records that no sync wrote."""
 
+    moment = 0.06
+
     def __init__(self, rng: random.Random) -> None:
         self.torn = 0
 

@@ -70,7 +70,7 @@ class StoreView(Mapping[str, dict[str, Any]]):
             record = self._memory.get(record_id)
         except RecordNotFoundError:
             raise KeyError(record_id) from None
-        vector = self._memory.vectors([record_id]).get(record_id)
+        vector = self._memory.get_vectors([record_id]).get(record_id)
         found = None if vector is None else vector.tolist()
         return {"id": record.id, "vector": found, "text": record.text, "metadata": record.metadata}
 

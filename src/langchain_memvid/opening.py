@@ -6,18 +6,20 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 import numpy as np
 
 from langchain_memvid.wording import our_words
 from memvid_core import (
     HashingEmbedder,
+    IndexName,
     InvalidInputError,
     LockedError,
     Memory,
     MemoryExistsError,
     MemoryNotFoundError,
+    Metric,
     ReadOnlyError,
     WriterThread,
     as_embedder,
@@ -26,6 +28,7 @@ from memvid_core import (
 
 __all__ = ["IN_RAM", "OverMemory", "StrPath", "check_path", "is_path", "open_memory"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 StrPath = str | os.PathLike[str]
 
@@ -59,7 +62,9 @@ def open_memory(
     *,
     named: str = "embedding=",
     codec: str = "pcm",
-    vectors: Any = None,
+    vector_dtype: Any = None,
+    index: IndexName = "auto",
+    metric: Metric | None = None,
     index_dir: StrPath | None = None,
     timeout: float = 30.0,
 ) -> Memory:
@@ -73,7 +78,9 @@ def open_memory(
         embedder: Anything ``memvid_core.as_embedder`` takes.
         named: How the caller is given an embedder, for messages.
         codec: What a new file's pictures are.
-        vectors: How a new file stores vectors.
+        vector_dtype: How a new file stores vectors.
+        index: How vectors are searched.
+        metric: How a new file compares vectors; None is what the file says, and cosine for a new one.
         index_dir: Where the index goes.
         timeout: How many seconds a commit waits while others commit.
 
@@ -85,7 +92,9 @@ def open_memory(
     check_path(path)
     if mode not in ("a", "r"):
         raise InvalidInputError(f"mode is 'a' to write or 'r' to read, not {mode!r}")
-    shared: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+    shared: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout, "index": index}
+    made = shared | {"metric": metric or "cosine"}
+    shared["metric"] = metric
     with our_words(named):
         while path != IN_RAM:
             try:
@@ -94,8 +103,8 @@ def open_memory(
                 if mode == "r":
                     raise
             with suppress(MemoryExistsError):  # another process was faster
-                return Memory.create(path, embedder, codec, vectors, **shared)
-        return Memory.create(path, embedder, codec, vectors, **shared)
+                return Memory.create(path, embedder, codec, vector_dtype, **made)
+        return Memory.create(path, embedder, codec, vector_dtype, **made)
 
 
 def _existing(path: StrPath, mode: str, embedder: object, shared: dict[str, Any]) -> Memory:
@@ -115,7 +124,7 @@ def _made_the_vectors(memory: Memory) -> bool:
         return True
     if dimension != embedder.dimension:
         return False
-    hits = memory.search(np.ones(dimension, np.float32), 4, mode="dense", vectors=True)
+    hits = memory.search(np.ones(dimension, np.float32), 4, mode="dense", with_vectors=True)
     made = embedder.embed_documents([hit.text for hit in hits])
     return all(_cosine(row, hit.vector) >= _SAME for row, hit in zip(made, hits, strict=True))
 
@@ -142,11 +151,11 @@ class OverMemory:
         self._thread = WriterThread()
 
     @classmethod
-    async def aopen(cls, *arguments: Any, **options: Any) -> Self:
+    async def aopen(cls: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Make one without blocking the event loop; the arguments are the constructor's."""
         return await run_in_thread(partial(cls, *arguments, **options))
 
-    async def _written(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    async def _written(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Do work that may wait for other writers in a thread of this object's own."""
         return await self._thread.run(partial(work, *arguments, **options))
 

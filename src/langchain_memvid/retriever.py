@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -15,12 +15,16 @@ from typing_extensions import override
 
 from langchain_memvid.opening import is_path
 from langchain_memvid.options import check_options
+from langchain_memvid.parameters import RetrievalMode
 from langchain_memvid.reranking import arerank, check_reranker, rerank
-from langchain_memvid.search import RetrievalMode, check_threshold
+from langchain_memvid.search import check_threshold
 from langchain_memvid.vectorstore import MemvidVectorStore
-from memvid_core import run_in_thread
+from memvid_core import IndexName, run_in_thread
 
 __all__ = ["MemvidRetriever"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _ASKING = ("k", "search_type", "retrieval_mode", "filter", "score_threshold", "fetch_k", "lambda_mult", "alpha")
 
@@ -45,6 +49,8 @@ class MemvidRetriever(BaseRetriever):
     """A memory's file, opened for reading when there is no ``vectorstore``."""
     embedding: Any = None
     """The embedder that wrote the file at ``path``; None if that was the built-in one."""
+    index: IndexName = "auto"
+    """How vectors are searched in the file at ``path``: a choice of ``Memory.open``."""
     timeout: float = 30.0
     """How many seconds the store at ``path`` waits for others where it has to."""
     k: int = Field(default=4, ge=0)
@@ -80,7 +86,7 @@ class MemvidRetriever(BaseRetriever):
             return values
         if store is not None:
             raise ValueError("give a vectorstore, or the path of a memory, and not both")
-        options = {"timeout": values["timeout"]} if "timeout" in values else {}
+        options = {name: values[name] for name in ("timeout", "index") if name in values}
         return values | {"vectorstore": MemvidVectorStore(values.get("embedding"), path=path, mode="r", **options)}
 
     @model_validator(mode="after")
@@ -128,9 +134,9 @@ class MemvidRetriever(BaseRetriever):
         return params
 
     @classmethod
-    async def aopen(cls, **fields: Any) -> Self:
+    async def aopen(cls: Callable[P, T], *arguments: P.args, **fields: P.kwargs) -> T:
         """Make one without blocking the event loop; the fields are the class's."""
-        return await run_in_thread(partial(cls, **fields))
+        return await run_in_thread(partial(cls, *arguments, **fields))
 
     def close(self) -> None:
         """Close what was opened for ``path``; a ``vectorstore`` that was given stays open."""

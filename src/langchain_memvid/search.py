@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from langchain_memvid.documents import Filter, to_document, to_where
 from langchain_memvid.options import check_options
+from langchain_memvid.parameters import FilteredOptions, RetrievalMode, SearchOptions
 from langchain_memvid.sharing import is_machinery, readable
 from langchain_memvid.wording import our_words
 from memvid_core import HashingEmbedder, Hit, InvalidInputError, Memory, QueryError, Record, run_in_thread
 
 __all__ = ["RetrievalMode", "Searches", "check_mode", "check_threshold"]
-
-RetrievalMode = Literal["dense", "hybrid", "lexical"]
-"""By vector, by vector and words together, or by words."""
 
 Question = str | Sequence[float]
 Scored = list[tuple[Document, float]]
@@ -57,8 +55,8 @@ def check_threshold(least: object) -> float | None:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A search, checked: what to ask the memory for, and what to keep of its answer."""
+class DocumentSearch:
+    """A search for documents, checked: what to ask the memory for, and what to keep of its answer."""
 
     question: Question
     k: int
@@ -97,7 +95,7 @@ class Asked:
         return [(to_document(hit.record), hit.score) for hit in self._kept(hits)]
 
     def scores(self, hits: list[Hit]) -> Scored:
-        """The same with the cosine in [-1, 1] for a dense search, and the score in [0, 1] for the others."""
+        """The same with the cosine in [-1, 1] for a dense search by cosine, and the score in [0, 1] for the others."""
         if self.mode != "dense":
             return self.relevances(hits)
         cosines = [hit.score if hit.cosine is None else hit.cosine for hit in self._kept(hits)]
@@ -117,14 +115,14 @@ class Searches(VectorStore):
         filter: Filter | None = None,
         *,
         retrieval_mode: RetrievalMode | None = None,
-        score_threshold: float | None = None,
+        score_threshold: object = None,
         mmr: Mapping[str, Any] | None = None,
         **others: Any,
-    ) -> Asked:
+    ) -> DocumentSearch:
         check_options("a search", others, _OPTIONS)
         mode, least = self._mode(isinstance(question, str), retrieval_mode), check_threshold(score_threshold)
         options = {name: value for name, value in others.items() if name in _OF_THE_CORE and value is not None}
-        return Asked(question, k, to_where(filter), mode, least, {**options, **(mmr or {})}, mmr is not None)
+        return DocumentSearch(question, k, to_where(filter), mode, least, {**options, **(mmr or {})}, mmr is not None)
 
     def _mode(self, has_words: bool, chosen: RetrievalMode | None) -> RetrievalMode:
         """The mode of one call: its own, else the store's, else what LangChain means by similarity: dense.
@@ -133,19 +131,19 @@ class Searches(VectorStore):
         """
         mode = chosen or (self.retrieval_mode if has_words else "dense")
         if mode is None:
-            mode = self.memory.default_mode("some text")
+            mode = self.memory.default_mode
             if mode == "hybrid" and not isinstance(self.memory.embedder, HashingEmbedder):
                 mode = "dense"
         return check_mode(mode)
 
-    def _hits(self, asked: Asked) -> list[Hit]:
+    def _hits(self, asked: DocumentSearch) -> list[Hit]:
         with our_words():
             if asked.lists:
                 return asked.listed(self.memory)
             search = self.memory.mmr if asked.diverse else self.memory.search
             return search(asked.question, asked.k, asked.where, asked.mode, **asked.options)
 
-    async def _ahits(self, asked: Asked) -> list[Hit]:
+    async def _ahits(self, asked: DocumentSearch) -> list[Hit]:
         with our_words():
             if asked.lists:
                 return await run_in_thread(asked.listed, self.memory)
@@ -155,54 +153,56 @@ class Searches(VectorStore):
     # --- similarity ---
 
     @override
-    def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None, **options: Any) -> list[Document]:
+    def similarity_search(
+        self, query: str, k: int = 4, filter: Filter | None = None, **options: Unpack[SearchOptions]
+    ) -> list[Document]:
         asked = self._ask(query, k, filter, **options)
         return asked.documents(self._hits(asked))
 
     @override
     async def asimilarity_search(
-        self, query: str, k: int = 4, filter: Filter | None = None, **options: Any
+        self, query: str, k: int = 4, filter: Filter | None = None, **options: Unpack[SearchOptions]
     ) -> list[Document]:
         asked = self._ask(query, k, filter, **options)
         return asked.documents(await self._ahits(asked))
 
     @override
     def similarity_search_with_score(
-        self, query: str, k: int = 4, filter: Filter | None = None, **options: Any
+        self, query: str, k: int = 4, filter: Filter | None = None, **options: Unpack[SearchOptions]
     ) -> Scored:
         asked = self._ask(query, k, filter, **options)
         return asked.scores(self._hits(asked))
 
     @override
     async def asimilarity_search_with_score(
-        self, query: str, k: int = 4, filter: Filter | None = None, **options: Any
+        self, query: str, k: int = 4, filter: Filter | None = None, **options: Unpack[SearchOptions]
     ) -> Scored:
         asked = self._ask(query, k, filter, **options)
         return asked.scores(await self._ahits(asked))
 
     @override
     def similarity_search_by_vector(
-        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Any
+        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Unpack[SearchOptions]
     ) -> list[Document]:
         asked = self._ask(embedding, k, filter, **options)
         return asked.documents(self._hits(asked))
 
     @override
     async def asimilarity_search_by_vector(
-        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Any
+        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Unpack[SearchOptions]
     ) -> list[Document]:
         asked = self._ask(embedding, k, filter, **options)
         return asked.documents(await self._ahits(asked))
 
     def similarity_search_with_score_by_vector(
-        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Any
+        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Unpack[SearchOptions]
     ) -> Scored:
-        """The documents nearest to a vector (d,), with their cosines."""
+        """The documents nearest to a vector (d,), with their cosines, or scores in [0, 1] by another metric."""
         asked = self._ask(embedding, k, filter, **options)
         return asked.scores(self._hits(asked))
 
     async def asimilarity_search_with_score_by_vector(
-        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Any
+        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Unpack[SearchOptions]
     ) -> Scored:
         """Async :meth:`similarity_search_with_score_by_vector`."""
         asked = self._ask(embedding, k, filter, **options)
@@ -212,26 +212,37 @@ class Searches(VectorStore):
 
     @override
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        """From a score of the store's own mode to a relevance in [0, 1]: of a cosine, what is above 0."""
+        """From a score of the store's own mode to a relevance in [0, 1]: of a cosine, what is above 0.
+
+        A score by another metric, ``1 / (1 + distance)``, is in [0, 1] and stays what it is.
+        """
         return (lambda cosine: min(max(cosine, 0.0), 1.0)) if self._mode(True, None) == "dense" else float
 
     @override
-    def similarity_search_with_relevance_scores(self, query: str, k: int = 4, **options: Any) -> Scored:
+    def similarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **options: Unpack[FilteredOptions]
+    ) -> Scored:
         """The documents with their scores in [0, 1]; ``score_threshold`` leaves out what is below it."""
         return self._similarity_search_with_relevance_scores(query, k, **options)
 
     @override
-    async def asimilarity_search_with_relevance_scores(self, query: str, k: int = 4, **options: Any) -> Scored:
+    async def asimilarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **options: Unpack[FilteredOptions]
+    ) -> Scored:
         """Async :meth:`similarity_search_with_relevance_scores`."""
         return await self._asimilarity_search_with_relevance_scores(query, k, **options)
 
     @override
-    def _similarity_search_with_relevance_scores(self, query: str, k: int = 4, **options: Any) -> Scored:
+    def _similarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **options: Unpack[FilteredOptions]
+    ) -> Scored:
         asked = self._ask(query, k, **options)
         return asked.relevances(self._hits(asked))
 
     @override
-    async def _asimilarity_search_with_relevance_scores(self, query: str, k: int = 4, **options: Any) -> Scored:
+    async def _asimilarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **options: Unpack[FilteredOptions]
+    ) -> Scored:
         asked = self._ask(query, k, **options)
         return asked.relevances(await self._ahits(asked))
 
@@ -239,55 +250,75 @@ class Searches(VectorStore):
 
     @override
     def max_marginal_relevance_search(
-        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Unpack[FilteredOptions]
     ) -> list[Document]:
         asked = self._ask(query, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
         return asked.documents(self._hits(asked))
 
     @override
     async def amax_marginal_relevance_search(
-        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Unpack[FilteredOptions]
     ) -> list[Document]:
         asked = self._ask(query, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
         return asked.documents(await self._ahits(asked))
 
     @override
     def max_marginal_relevance_search_by_vector(
-        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        **options: Unpack[FilteredOptions],
     ) -> list[Document]:
         asked = self._ask(embedding, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
         return asked.documents(self._hits(asked))
 
     @override
     async def amax_marginal_relevance_search_by_vector(
-        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        **options: Unpack[FilteredOptions],
     ) -> list[Document]:
         asked = self._ask(embedding, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
         return asked.documents(await self._ahits(asked))
 
     def max_marginal_relevance_search_with_score(
-        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Unpack[FilteredOptions]
     ) -> Scored:
         """As ``max_marginal_relevance_search``, in the order of choice, with what a similarity search scores each."""
         asked = self._ask(query, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
         return asked.scores(self._hits(asked))
 
     async def amax_marginal_relevance_search_with_score(
-        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Unpack[FilteredOptions]
     ) -> Scored:
         """Async :meth:`max_marginal_relevance_search_with_score`."""
         asked = self._ask(query, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
         return asked.scores(await self._ahits(asked))
 
     def max_marginal_relevance_search_with_score_by_vector(
-        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        **options: Unpack[FilteredOptions],
     ) -> Scored:
         """As ``max_marginal_relevance_search_by_vector``, in the order of choice, with cosines."""
         asked = self._ask(embedding, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
         return asked.scores(self._hits(asked))
 
     async def amax_marginal_relevance_search_with_score_by_vector(
-        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        **options: Unpack[FilteredOptions],
     ) -> Scored:
         """Async :meth:`max_marginal_relevance_search_with_score_by_vector`."""
         asked = self._ask(embedding, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)

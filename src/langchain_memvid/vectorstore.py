@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from langchain_memvid.batches import Batches
 from langchain_memvid.documents import Filter, StoreView, to_document, to_where
 from langchain_memvid.embeddings import MemvidEmbeddings, to_embeddings
 from langchain_memvid.opening import IN_RAM, OverMemory, is_path, open_memory
 from langchain_memvid.options import check_options
-from langchain_memvid.search import RetrievalMode, Searches, check_mode
+from langchain_memvid.parameters import (
+    AddOptions,
+    CreateOptions,
+    NoOptions,
+    OpenOptions,
+    RetrievalMode,
+    VectorDtype,
+)
+from langchain_memvid.search import Searches, check_mode
 from langchain_memvid.sharing import records_of_others
 from langchain_memvid.wording import our_words
-from memvid_core import InvalidInputError, Memory, MemoryNotFoundError, run_in_thread
+from memvid_core import IndexName, InvalidInputError, Memory, MemoryNotFoundError, Metric, run_in_thread
 
 __all__ = ["MemvidVectorStore"]
 
@@ -38,9 +47,10 @@ class MemvidVectorStore(Searches, OverMemory):
     - ``alpha``, ``fusion`` and ``recency``: as in :meth:`memvid_core.Memory.search`, but not for maximal marginal
       relevance.
 
-    ``…_with_score`` gives cosines, higher is better, for a dense search, and the score in [0, 1] for the others;
-    ``…_with_relevance_scores`` gives scores in [0, 1] for all. A blank query lists what matches the filter, or all
-    documents, in the order they were added.
+    ``…_with_score`` gives cosines for a dense search, and the score in [0, 1] for the others; with another metric than
+    cosine it gives ``1 / (1 + distance)`` for a dense search. Higher is always better. ``…_with_relevance_scores``
+    gives scores in [0, 1] for all. A blank query lists what matches the filter, or all documents, in the order they
+    were added.
 
     Give each document an id of its own, or use LangChain's ``index()``: a program that is run twice then stores each
     document once. Without ids the second run adds them all again.
@@ -53,9 +63,13 @@ class MemvidVectorStore(Searches, OverMemory):
             built-in offline embedder.
         path: The MP4 file, opened if it is there and created if not; ``":memory:"`` keeps all in RAM.
         mode: ``"a"`` to read and write, ``"r"`` to read; the file must then exist.
-        vectors: How a new file stores vectors: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"`` (the
-            default in RAM), ``"int8"`` or ``"none"``.
+        vector_dtype: How a new file stores vectors: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"``
+            (the default in RAM), ``"int8"`` or ``"none"``.
         codec: What a new file's pictures are: ``"pcm"`` or ``"qr"``.
+        index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"`` or ``"ivf"``, as in
+            :meth:`memvid_core.Memory.open`. It is not kept in the file.
+        metric: How a new file compares vectors: ``"cosine"`` (the default), ``"euclidean"``, ``"manhattan"`` or
+            ``"chebyshev"``. Of a file that is there it must be the one that it was made with; None takes that.
         index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
         retrieval_mode: How texts are searched for when a call does not say. By default ``"dense"``, which is what
             LangChain means by similarity, and ``"hybrid"`` with the built-in embedder.
@@ -80,8 +94,10 @@ class MemvidVectorStore(Searches, OverMemory):
         *,
         path: str | os.PathLike[str] = IN_RAM,
         mode: Literal["a", "r"] = "a",
-        vectors: Literal["float16", "float32", "float64", "int8", "none"] | None = None,
+        vector_dtype: VectorDtype | None = None,
         codec: str = "pcm",
+        index: IndexName = "auto",
+        metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         retrieval_mode: RetrievalMode | None = None,
         memory: Memory | None = None,
@@ -91,13 +107,17 @@ class MemvidVectorStore(Searches, OverMemory):
             raise InvalidInputError(f"{embedding!r} is a path, and this is the embedding: give path={embedding!r}")
         self.retrieval_mode = None if retrieval_mode is None else check_mode(retrieval_mode)
         if memory is not None:
-            if path != IN_RAM or any(given is not None for given in (embedding, vectors, index_dir)):
+            if (
+                path != IN_RAM
+                or index != "auto"
+                or any(given is not None for given in (embedding, vector_dtype, index_dir, metric))
+            ):
                 raise InvalidInputError("give an open memory, or an embedding and a path: the memory has its own")
             if not isinstance(memory, Memory):
                 raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}")
         chosen = embedding.embedder if isinstance(embedding, MemvidEmbeddings) else embedding
-        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
-        opened = memory or open_memory(path, mode, chosen, codec=codec, vectors=vectors, **options)
+        options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
+        opened = memory or open_memory(path, mode, chosen, codec=codec, vector_dtype=vector_dtype, **options)
         self._hold(opened, owned=memory is None, retrieval_mode=self.retrieval_mode, **options)
         self._arguments["embedding"] = self._embedder()
 
@@ -112,13 +132,15 @@ class MemvidVectorStore(Searches, OverMemory):
         metadatas: Iterable[Mapping[str, Any] | None] | None = None,
         *,
         ids: Iterable[str | None] | None = None,
-        **options: Any,
+        batch_size: int | None = None,
+        **options: Unpack[CreateOptions],
     ) -> Self:
-        """A store with these texts in it; ``options`` are the constructor's, and ``batch_size``.
+        """A store with these texts in it; ``batch_size`` is that of :meth:`add_texts`.
+
+        ``options`` are the constructor's.
 
         A file that is there is added to; give ``ids`` to replace what an earlier run stored.
         """
-        batch_size = options.pop("batch_size", None)
         store = cls(embedding, **options)
         try:
             store.add_texts(texts, metadatas, ids=ids, batch_size=batch_size)
@@ -136,11 +158,11 @@ class MemvidVectorStore(Searches, OverMemory):
         metadatas: Iterable[Mapping[str, Any] | None] | None = None,
         *,
         ids: Iterable[str | None] | None = None,
-        **options: Any,
+        batch_size: int | None = None,
+        **options: Unpack[CreateOptions],
     ) -> Self:
         """Async :meth:`from_texts`."""
-        batch_size = options.pop("batch_size", None)
-        store = await cls.aopen(embedding, **options)
+        store = await run_in_thread(partial(cls, embedding, **options))
         try:
             await store.aadd_texts(texts, metadatas, ids=ids, batch_size=batch_size)
         except BaseException:
@@ -151,23 +173,37 @@ class MemvidVectorStore(Searches, OverMemory):
     @classmethod
     @override
     def from_documents(
-        cls, documents: Iterable[Document], embedding: Embeddings | object = None, **options: Any
+        cls,
+        documents: Iterable[Document],
+        embedding: Embeddings | object = None,
+        *,
+        ids: Iterable[str | None] | None = None,
+        batch_size: int | None = None,
+        **options: Unpack[CreateOptions],
     ) -> Self:
         """A store with these documents in it, as :meth:`from_texts`; documents with an ``id`` are stored once."""
-        texts, metadatas, ids = _columns(documents, options.pop("ids", None))
-        return cls.from_texts(texts, embedding, metadatas, ids=ids, **options)
+        texts, metadatas, ids = _columns(documents, ids)
+        return cls.from_texts(texts, embedding, metadatas, ids=ids, batch_size=batch_size, **options)
 
     @classmethod
     @override
     async def afrom_documents(
-        cls, documents: Iterable[Document], embedding: Embeddings | object = None, **options: Any
+        cls,
+        documents: Iterable[Document],
+        embedding: Embeddings | object = None,
+        *,
+        ids: Iterable[str | None] | None = None,
+        batch_size: int | None = None,
+        **options: Unpack[CreateOptions],
     ) -> Self:
         """Async :meth:`from_documents`."""
-        texts, metadatas, ids = _columns(documents, options.pop("ids", None))
-        return await cls.afrom_texts(texts, embedding, metadatas, ids=ids, **options)
+        texts, metadatas, ids = _columns(documents, ids)
+        return await cls.afrom_texts(texts, embedding, metadatas, ids=ids, batch_size=batch_size, **options)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], embedding: Embeddings | object = None, **options: Any) -> Self:
+    def load(
+        cls, path: str | os.PathLike[str], embedding: Embeddings | object = None, **options: Unpack[OpenOptions]
+    ) -> Self:
         """Open the memory that :meth:`dump`, or anything else, wrote at ``path``; what is added later goes there too.
 
         Raises:
@@ -216,7 +252,7 @@ class MemvidVectorStore(Searches, OverMemory):
         ids: Iterable[str | None] | None = None,
         vectors: Sequence[Sequence[float] | None] | None = None,
         batch_size: int | None = None,
-        **unknown: Any,
+        **unknown: Unpack[NoOptions],
     ) -> list[str]:
         """Add texts, durable on return. A known id is replaced whole; of equal ids the last one stays.
 
@@ -256,7 +292,7 @@ class MemvidVectorStore(Searches, OverMemory):
         ids: Iterable[str | None] | None = None,
         vectors: Sequence[Sequence[float] | None] | None = None,
         batch_size: int | None = None,
-        **unknown: Any,
+        **unknown: Unpack[NoOptions],
     ) -> list[str]:
         check_options("aadd_texts", unknown, _ADDING)
         batches = Batches.of(texts, metadatas, ids, vectors, batch_size)
@@ -268,7 +304,7 @@ class MemvidVectorStore(Searches, OverMemory):
 
     @override
     def add_documents(
-        self, documents: Iterable[Document], ids: Iterable[str | None] | None = None, **options: Any
+        self, documents: Iterable[Document], ids: Iterable[str | None] | None = None, **options: Unpack[AddOptions]
     ) -> list[str]:
         """Add documents as :meth:`add_texts` does; ``ids`` go before the documents' own."""
         texts, metadatas, ids = _columns(documents, ids)
@@ -276,13 +312,15 @@ class MemvidVectorStore(Searches, OverMemory):
 
     @override
     async def aadd_documents(
-        self, documents: Iterable[Document], ids: Iterable[str | None] | None = None, **options: Any
+        self, documents: Iterable[Document], ids: Iterable[str | None] | None = None, **options: Unpack[AddOptions]
     ) -> list[str]:
         texts, metadatas, ids = _columns(documents, ids)
         return await self.aadd_texts(texts, metadatas, ids=ids, **options)
 
     @override
-    def delete(self, ids: Iterable[str] | None = None, *, filter: Filter | None = None, **unknown: Any) -> bool:
+    def delete(
+        self, ids: Iterable[str] | None = None, *, filter: Filter | None = None, **unknown: Unpack[NoOptions]
+    ) -> bool:
         """Delete by id, by filter, or what both name. With neither, delete all documents, as LangChain's contract says.
 
         Without ids, what agents, savers, stores and chat stores keep in the same memory is not touched. An empty list
@@ -314,8 +352,10 @@ class MemvidVectorStore(Searches, OverMemory):
         return True
 
     @override
-    async def adelete(self, ids: Iterable[str] | None = None, **options: Any) -> bool:
-        return await self._written(self.delete, ids, **options)
+    async def adelete(
+        self, ids: Iterable[str] | None = None, *, filter: Filter | None = None, **unknown: Unpack[NoOptions]
+    ) -> bool:
+        return await self._written(self.delete, ids, filter=filter, **unknown)
 
     # --- reading ---
 

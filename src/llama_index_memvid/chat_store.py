@@ -15,7 +15,7 @@ from typing_extensions import override
 from llama_index_memvid.messages import message_of, text_of, what_else
 from llama_index_memvid.opening import IN_RAM, OverMemory, memory_of, mode_of
 from llama_index_memvid.wording import our_words
-from memvid_core import InvalidInputError, Memory, Record, WriterThread, run_in_thread
+from memvid_core import IndexName, InvalidInputError, Memory, Metric, Record, WriterThread, run_in_thread
 
 __all__ = ["MemvidChatStore"]
 
@@ -35,6 +35,8 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
         path: The MP4 file, opened if it is there and created if not; by default all is kept in RAM.
         mode: ``"a"`` to read and write, ``"r"`` to read; the file must then exist.
         memory: An open memory to use instead, which may hold other things too; it stays open on :meth:`close`.
+        index: How ``memory`` searches vectors, as in :meth:`memvid_core.Memory.open`; a chat store itself does not.
+        metric: How a new file compares vectors, for a vector store that shares it; by default by cosine.
         index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
         timeout: How many seconds a write waits while others write.
 
@@ -69,10 +71,12 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
         *,
         mode: Literal["a", "r"] = "a",
         memory: Memory | None = None,
+        index: IndexName = "auto",
+        metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         timeout: float = 30.0,
     ) -> None:
-        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+        options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
         opened = memory_of(memory, path, mode, "given" if memory is None else None, **options)  # it needs no vectors
         super().__init__(path=opened.path, mode=mode if memory is None else mode_of(memory))  # type: ignore[call-arg]
         self._memory = opened

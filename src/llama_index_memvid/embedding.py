@@ -6,8 +6,9 @@ from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import BaseModel, PrivateAttr
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
+from llama_index_memvid.parameters import EmbeddingOptions
 from memvid_core import Embedder, LlamaIndexEmbedder, as_embedder
 
 __all__ = ["MemvidEmbedding", "to_embed_model"]
@@ -18,7 +19,7 @@ class MemvidEmbedding(BaseEmbedding):
 
     Args:
         embedder: Anything ``as_embedder`` takes; None is the built-in embedder, which needs no model and no network.
-        options: Those of ``BaseEmbedding``.
+        options: The fields of ``BaseEmbedding``.
 
     Example:
         >>> len(MemvidEmbedding().get_query_embedding("the wing lifts"))
@@ -27,7 +28,7 @@ class MemvidEmbedding(BaseEmbedding):
 
     _embedder: Embedder = PrivateAttr()
 
-    def __init__(self, embedder: object = None, **options: Any) -> None:
+    def __init__(self, embedder: object = None, **options: Unpack[EmbeddingOptions]) -> None:
         made = as_embedder(embedder)
         chosen: dict[str, Any] = {"model_name": made.name, "embed_batch_size": 1024, **options}
         super().__init__(**chosen)

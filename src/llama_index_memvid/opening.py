@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
 from llama_index_memvid.embedding import MemvidEmbedding
 from llama_index_memvid.wording import our_words
@@ -24,6 +24,7 @@ from memvid_core import (
 
 __all__ = ["IN_RAM", "OverMemory", "StrPath", "embedder_of", "memory_of", "mode_of"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 StrPath = str | os.PathLike[str]
 
@@ -41,7 +42,8 @@ def memory_of(
         mode: ``"a"`` to write, ``"r"`` to read.
         embedder: Anything ``memvid_core.as_embedder`` takes. None opens with what the memory can find of itself, and
             creates one whose vectors all come with the nodes.
-        options: For a new memory, ``codec`` and ``vectors``; ``index_dir`` and ``timeout`` for any.
+        options: For a new memory, ``codec`` and ``vector_dtype``; for any, ``index``, ``metric``, ``index_dir`` and
+            ``timeout``.
 
     Raises:
         InvalidInputError: Both were given, or one of them cannot be what it is given as.
@@ -50,7 +52,8 @@ def memory_of(
     """
     if memory is None:
         return _opened(path, mode, embedder, **options)
-    if path != IN_RAM or any(given is not None for given in (embedder, options.get("vectors"), options["index_dir"])):
+    own = (embedder, *(options.get(name) for name in ("vector_dtype", "metric", "index_dir")))
+    if path != IN_RAM or options.get("index", "auto") != "auto" or any(given is not None for given in own):
         raise InvalidInputError("give an open memory, or a path and its options: the memory has its own")
     if not isinstance(memory, Memory):
         raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}; give path=")
@@ -64,7 +67,8 @@ def _opened(path: StrPath, mode: Literal["a", "r"], embedder: object, **options:
     if mode not in ("a", "r"):
         raise InvalidInputError(f"mode is 'a' to write or 'r' to read, not {mode!r}")
     chosen = embedder.embedder if isinstance(embedder, MemvidEmbedding) else embedder
-    shared = {name: options[name] for name in ("index_dir", "timeout")}
+    shared = {name: options[name] for name in ("index", "metric", "index_dir", "timeout") if name in options}
+    options["metric"] = options.get("metric") or "cosine"
     made_with = "given" if chosen is None else chosen
     with our_words():
         while path != IN_RAM:
@@ -118,7 +122,7 @@ class OverMemory:
         _thread: WriterThread
 
     @classmethod
-    async def aopen(cls, *arguments: Any, **options: Any) -> Self:
+    async def aopen(cls: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Make one without blocking the event loop; the arguments are the constructor's."""
         return await run_in_thread(partial(cls, *arguments, **options))
 
@@ -127,7 +131,7 @@ class OverMemory:
         """The memory underneath."""
         return self._memory
 
-    async def _written(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    async def _written(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Do work that may wait for other writers in a thread of this store's own."""
         return await self._thread.run(partial(work, *arguments, **options))
 

@@ -16,7 +16,7 @@ from llama_index_memvid.nodes import REF_DOC, to_node
 from llama_index_memvid.options import check_options
 from memvid_core import DimensionError, FilterError, Hit, InvalidInputError, Memory, QueryError
 
-__all__ = ["Question", "to_result"]
+__all__ = ["NodeSearch", "to_result"]
 
 Mode = VectorStoreQueryMode
 
@@ -29,7 +29,7 @@ _RERANKED: Final = 50  # candidates of SEMANTIC_HYBRID, at least
 
 
 @dataclass(frozen=True)
-class Question:
+class NodeSearch:
     """A query, checked: ``k`` hits of ``depth`` candidates in ``where``, asked by words, by a vector, or by both."""
 
     mode: Mode
@@ -43,7 +43,7 @@ class Question:
     with_vectors: bool
 
     @classmethod
-    def of(cls, query: VectorStoreQuery, options: Mapping[str, Any]) -> Question:
+    def of(cls, query: VectorStoreQuery, options: Mapping[str, Any]) -> NodeSearch:
         """What a query and the options of a call ask.
 
         Raises:
@@ -93,16 +93,16 @@ class Question:
             found = memory.select(self.where, limit=self.k)
             return [Hit(record, 1.0, rank) for rank, record in enumerate(found)]
         if self.mode in _BY_WORDS:
-            return memory.search(self._words(), self.k, self.where, "lexical", vectors=self.with_vectors)
+            return memory.search(self._words(), self.k, self.where, "lexical", with_vectors=self.with_vectors)
         if self.mode in _BY_BOTH:
             return self._hybrid(memory)
         vector = self._vector()
         if self.mode is Mode.MMR:
             options: dict[str, Any] = {"fetch_k": self.depth, "lambda_mult": self.mmr_threshold}
-            return memory.mmr(vector, self.k, self.where, vectors=self.with_vectors, **options)
+            return memory.mmr(vector, self.k, self.where, with_vectors=self.with_vectors, **options)
         if self.mode in _LEARNERS:
             return self._learnt(memory)
-        return memory.search(vector, self.k, self.where, "dense", vectors=self.with_vectors)
+        return memory.search(vector, self.k, self.where, "dense", with_vectors=self.with_vectors)
 
     def _words(self) -> str:
         if self.text is None:
@@ -123,16 +123,19 @@ class Question:
         found = memory.search(words, self.depth, where, "hybrid", alpha=self.alpha, embedding=vector)
         if self.mode is Mode.SEMANTIC_HYBRID:
             where = both(where, {"$id": {"$in": [hit.id for hit in found]}})
-            return memory.search(vector, self.k, where, "dense", vectors=self.with_vectors)
+            return memory.search(vector, self.k, where, "dense", with_vectors=self.with_vectors)
         if not self.with_vectors:
             return found[: self.k]
-        stored = memory.vectors([hit.id for hit in found[: self.k]])
-        return [Hit(hit.record, hit.score, hit.rank, hit.cosine, stored.get(hit.id)) for hit in found[: self.k]]
+        stored = memory.get_vectors([hit.id for hit in found[: self.k]])
+        return [
+            Hit(hit.record, hit.score, hit.rank, hit.cosine, stored.get(hit.id), distance=hit.distance)
+            for hit in found[: self.k]
+        ]
 
     def _learnt(self, memory: Memory) -> list[Hit]:
         """The k records nearest to the query in the eyes of a classifier that knows only it."""
         records = {record.id: record for record in memory.select(self.where)}
-        stored = memory.vectors(records)
+        stored = memory.get_vectors(records)
         ids = [record_id for record_id in records if record_id in stored]
         if not ids or not self.k:
             return []
@@ -165,8 +168,11 @@ def scope_of(query: VectorStoreQuery) -> dict[str, Any]:
     return both(by_node, by_document)
 
 
-def to_result(question: Question, hits: list[Hit]) -> VectorStoreQueryResult:
-    """Nodes, ids and similarities: cosines for a search by vector, scores in [0, 1] by words or both."""
+def to_result(question: NodeSearch, hits: list[Hit]) -> VectorStoreQueryResult:
+    """Nodes, ids and similarities: cosines for a search by vector, scores in [0, 1] for all others.
+
+    A search by vector in a memory with another metric than cosine is one of the others.
+    """
     with_vectors, cosines = question.with_vectors, question.mode not in _BY_WORDS | {Mode.HYBRID}
     return VectorStoreQueryResult(
         nodes=[to_node(hit.record, hit.vector if with_vectors else None) for hit in hits],

@@ -16,17 +16,27 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
     VectorStoreQueryResult,
 )
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from llama_index_memvid.embedding import to_embed_model
 from llama_index_memvid.filters import both, check_text_fields, to_where
 from llama_index_memvid.nodes import REF_DOC, to_columns, to_node
 from llama_index_memvid.opening import IN_RAM, OverMemory, embedder_of, memory_of, mode_of
 from llama_index_memvid.options import check_options
-from llama_index_memvid.querying import Question, scope_of, to_result
+from llama_index_memvid.parameters import NoOptions, OpenOptions, QueryOptions, ReopenOptions, VectorDtype
+from llama_index_memvid.querying import NodeSearch, scope_of, to_result
 from llama_index_memvid.sharing import delete_nodes_that
 from llama_index_memvid.wording import our_words
-from memvid_core import InvalidInputError, Memory, MemoryNotFoundError, MemvidError, WriterThread, run_in_thread
+from memvid_core import (
+    IndexName,
+    InvalidInputError,
+    Memory,
+    MemoryNotFoundError,
+    MemvidError,
+    Metric,
+    WriterThread,
+    run_in_thread,
+)
 
 __all__ = ["MemvidVectorStore"]
 
@@ -49,9 +59,14 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         embedder: What embeds a query that comes without an embedding: an embedding model of LlamaIndex, or anything
             else ``memvid_core.as_embedder`` takes. None is the built-in one if that wrote the file, and otherwise none:
             an index brings all embeddings itself.
-        vectors: How a new file stores embeddings: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"``
-            (the default in RAM: exactly what was given) or ``"int8"``.
+        vector_dtype: How a new file stores embeddings: ``"float16"`` (the default in a file), ``"float32"``,
+            ``"float64"`` (the default in RAM: exactly what was given) or ``"int8"``.
         codec: What a new file's pictures are: ``"pcm"`` or ``"qr"``.
+        index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"`` or ``"ivf"``, as in
+            :meth:`memvid_core.Memory.open`. It is not kept in the file.
+        metric: How a new file compares vectors: ``"cosine"`` (the default), ``"euclidean"``, ``"manhattan"`` or
+            ``"chebyshev"``. Of a file that is there it must be the one that it was made with; None takes that.
+            Similarities are cosines, or ``1 / (1 + distance)`` by another metric.
         index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
         memory: An open memory to use instead of all the above; it stays open on :meth:`close`.
         timeout: How many seconds a write waits while others write.
@@ -85,14 +100,16 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         *,
         mode: Literal["a", "r"] = "a",
         embedder: object = None,
-        vectors: Literal["float16", "float32", "float64", "int8"] | None = None,
+        vector_dtype: VectorDtype | None = None,
         codec: str = "pcm",
+        index: IndexName = "auto",
+        metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         memory: Memory | None = None,
         timeout: float = 30.0,
     ) -> None:
-        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
-        opened = memory_of(memory, path, mode, embedder, codec=codec, vectors=vectors, **options)
+        options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
+        opened = memory_of(memory, path, mode, embedder, codec=codec, vector_dtype=vector_dtype, **options)
         opened_for = mode if memory is None else mode_of(memory)
         super().__init__(path=opened.path, mode=opened_for)  # type: ignore[call-arg]
         self._memory = opened
@@ -107,12 +124,14 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         return "MemvidVectorStore"
 
     @classmethod
-    def from_params(cls, path: str | os.PathLike[str] = IN_RAM, **options: Any) -> Self:
+    def from_params(cls, path: str | os.PathLike[str] = IN_RAM, **options: Unpack[OpenOptions]) -> Self:
         """The same as the constructor, under the name that other stores of LlamaIndex have for it."""
         return cls(path, **options)
 
     @classmethod
-    def from_persist_path(cls, persist_path: str | os.PathLike[str], fs: Any = None, **options: Any) -> Self:
+    def from_persist_path(
+        cls, persist_path: str | os.PathLike[str], fs: Any = None, **options: Unpack[OpenOptions]
+    ) -> Self:
         """Open the memory at a path; ``options`` are the constructor's.
 
         Raises:
@@ -128,7 +147,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
 
     @classmethod
     @override
-    def from_dict(cls, data: dict[str, Any], **options: Any) -> Self:
+    def from_dict(cls, data: dict[str, Any], **options: Unpack[ReopenOptions]) -> Self:
         """The store that ``to_dict`` described, opened anew by its path."""
         return cls(data.get("path", IN_RAM), mode=data.get("mode", "a"), **options)
 
@@ -156,7 +175,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
     # --- writing ---
 
     @override
-    def add(self, nodes: Sequence[BaseNode], batch_size: int | None = None, **unknown: Any) -> list[str]:
+    def add(self, nodes: Sequence[BaseNode], batch_size: int | None = None, **unknown: Unpack[NoOptions]) -> list[str]:
         """Add nodes, durable on return. A known id is replaced whole; of equal ids the last one stays.
 
         Args:
@@ -196,12 +215,14 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         return stored if total else self._memory.add([])
 
     @override
-    async def async_add(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
+    async def async_add(
+        self, nodes: Sequence[BaseNode], batch_size: int | None = None, **unknown: Unpack[NoOptions]
+    ) -> list[str]:
         """Async :meth:`add`, in a thread: the loop goes on."""
-        return await self._written(self.add, nodes, **options)
+        return await self._written(self.add, nodes, batch_size, **unknown)
 
     @override
-    def delete(self, ref_doc_id: str, **unknown: Any) -> None:
+    def delete(self, ref_doc_id: str, **unknown: Unpack[NoOptions]) -> None:
         """Delete the nodes that come from a document; one that is not known is passed over."""
         check_options("delete", unknown, ("ref_doc_id",))
         if not isinstance(ref_doc_id, str):
@@ -212,13 +233,13 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
             self._memory.delete(where={REF_DOC: ref_doc_id})
 
     @override
-    async def adelete(self, ref_doc_id: str, **options: Any) -> None:
+    async def adelete(self, ref_doc_id: str, **unknown: Unpack[NoOptions]) -> None:
         """Async :meth:`delete`, in a thread: the loop goes on."""
-        await self._written(self.delete, ref_doc_id, **options)
+        await self._written(self.delete, ref_doc_id, **unknown)
 
     @override
     def delete_nodes(
-        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **unknown: Any
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **unknown: Unpack[NoOptions]
     ) -> None:
         """Delete the nodes that ids and filters both name, or the one that is given; with neither, none.
 
@@ -234,9 +255,9 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
 
     @override
     async def adelete_nodes(
-        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **options: Any
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **unknown: Unpack[NoOptions]
     ) -> None:
-        await self._written(self.delete_nodes, node_ids, filters, **options)
+        await self._written(self.delete_nodes, node_ids, filters, **unknown)
 
     @override
     def clear(self) -> None:
@@ -276,7 +297,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
             if where:
                 matching = {record.id for record in self._memory.select(both({"$id": {"$in": list(node_ids)}}, where))}
                 records = [record for record in records if record.id in matching]
-        vectors = self._memory.vectors([record.id for record in records])
+        vectors = self._memory.get_vectors([record.id for record in records])
         return [to_node(record, vectors.get(record.id)) for record in records]
 
     @override
@@ -286,7 +307,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         return await run_in_thread(self.get_nodes, node_ids, filters)
 
     @override
-    def query(self, query: VectorStoreQuery, **options: Any) -> VectorStoreQueryResult:
+    def query(self, query: VectorStoreQuery, **options: Unpack[QueryOptions]) -> VectorStoreQueryResult:
         """Answer a query with nodes, ids and similarities, best first; ties in the order the nodes were added.
 
         Raises:
@@ -294,22 +315,22 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
             FilterError: The filter is wrong.
             DimensionError: An embedding of another dimension.
         """
-        question = Question.of(query, options)
+        question = NodeSearch.of(query, options)
         words = question.to_embed(self._memory)
         if words is not None and self._memory.embedder is not None:
             question = replace(question, embedding=self._memory.embedder.embed_query(words))
         return self._answer(question, query)
 
     @override
-    async def aquery(self, query: VectorStoreQuery, **options: Any) -> VectorStoreQueryResult:
+    async def aquery(self, query: VectorStoreQuery, **options: Unpack[QueryOptions]) -> VectorStoreQueryResult:
         """Async :meth:`query`: the embedder's own async method, then a thread."""
-        question = Question.of(query, options)
+        question = NodeSearch.of(query, options)
         words = question.to_embed(self._memory)
         if words is not None and self._memory.embedder is not None:
             question = replace(question, embedding=await self._memory.embedder.aembed_query(words))
         return await run_in_thread(self._answer, question, query)
 
-    def _answer(self, question: Question, query: VectorStoreQuery) -> VectorStoreQueryResult:
+    def _answer(self, question: NodeSearch, query: VectorStoreQuery) -> VectorStoreQueryResult:
         with our_words():
             check_text_fields(self._memory, query.filters, scope_of(query))
             return to_result(question, question.hits(self._memory))

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-__all__ = ["Commit", "Damage", "FrameLocation", "Hit", "MemoryInfo", "Recency", "Record", "VerifyReport"]
+__all__ = [
+    "Commit",
+    "Damage",
+    "FrameLocation",
+    "Hit",
+    "IndexName",
+    "MemoryInfo",
+    "Metric",
+    "Recency",
+    "Record",
+    "VerifyReport",
+]
+
+IndexName = Literal["auto", "exact", "sklearn", "quantized", "ivf"]
+"""How vectors are searched; see ``docs/search.md``."""
+
+Metric = Literal["cosine", "euclidean", "manhattan", "chebyshev"]
+"""How vectors are compared. The file format numbers them in this order, from 0."""
 
 Metadata = dict[str, Any]
 
@@ -32,8 +48,9 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """A record with the score and the rank (from 0) that a search gave it.
 
     ``score`` is in [0, 1], higher is better; what it means depends on the mode (``memvid_core.index.fusion``).
-    ``cosine`` is the cosine of query and record, in [-1, 1], where the search used vectors. ``vector`` and
-    ``explain`` (what each part of the search contributed) are there when they were asked for.
+    ``cosine`` is the cosine of query and record, in [-1, 1], where the search used vectors. In a memory with another
+    metric it is None, and ``distance`` is the distance in that metric. ``vector`` and ``explain`` (what each part of
+    the search contributed) are there when they were asked for.
     """
 
     record: Record
@@ -42,7 +59,7 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     cosine: float | None = None
     vector: Any = None
     explain: dict[str, float] | None = None
-    neighbours: Callable[[Record, int, int], list[Record]] | None = None
+    distance: float | None = None
 
     @property
     def id(self) -> str:
@@ -58,14 +75,6 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     def metadata(self) -> dict[str, Any]:
         """The record's metadata."""
         return self.record.metadata
-
-    def context(self, before: int = 1, after: int = 1) -> list[Record]:
-        """The record with its neighbours in the same source, in reading order."""
-        return [self.record] if self.neighbours is None else self.neighbours(self.record, before, after)
-
-    def __reduce__(self) -> tuple[type[Hit], tuple[Any, ...]]:
-        """A copy of it, or what another process gets, has no memory to ask for neighbours."""
-        return Hit, (self.record, self.score, self.rank, self.cosine, self.vector, self.explain)
 
     def __repr__(self) -> str:
         return f"Hit({self.score:.3f}, {self.record!r})"
@@ -116,7 +125,8 @@ class VerifyReport(msgspec.Struct, frozen=True):
     """What ``verify`` read and what it found.
 
     ``repaired`` lists the frames of a QR memory that parity symbols stood in for, their own being unreadable:
-    nothing of them is lost, and less can be lost from now on.
+    nothing of them is lost, and less can be lost from now on. ``torn_copies`` are the files beside the memory in which
+    the records of writes that never finished were kept.
     """
 
     commits: int
@@ -126,6 +136,7 @@ class VerifyReport(msgspec.Struct, frozen=True):
     torn_bytes: int
     damage: tuple[Damage, ...] = ()
     repaired: tuple[int, ...] = ()
+    torn_copies: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -134,7 +145,13 @@ class VerifyReport(msgspec.Struct, frozen=True):
 
 
 class MemoryInfo(msgspec.Struct, frozen=True):
-    """What a memory says of itself. ``lost`` records lay in frames that are damaged now."""
+    """What a memory says of itself.
+
+    ``lost`` records lay in frames that are damaged now, or in a part of the file that is gone. ``damage`` is what is
+    known to be wrong without reading the whole file, as :meth:`Memory.verify` does; ``torn_bytes`` at its end are of a
+    write that never finished, or of a copy that was cut short, and ``torn_copies`` are files beside it in which the
+    records of such writes were kept.
+    """
 
     path: str
     format_version: int
@@ -147,12 +164,20 @@ class MemoryInfo(msgspec.Struct, frozen=True):
     bytes: int
     index_bytes: int
     dimension: int | None
-    vectors: str
+    vector_dtype: str
     metric: str
     embedder: str
     created: datetime
     modified: datetime
     description: str = ""
+    damage: tuple[Damage, ...] = ()
+    torn_bytes: int = 0
+    torn_copies: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is known to be wrong."""
+        return not (self.damage or self.torn_bytes)
 
 
 class FrameLocation(NamedTuple):

@@ -148,7 +148,7 @@ def check(path: Path, of: Written, what: object) -> str:
             return "refused"
         with memory:
             found = list(memory)
-            vectors = memory.vectors([record.id for record in found])
+            vectors = memory.get_vectors([record.id for record in found])
             report = memory.verify()
     size = path.stat().st_size
     if report.ok and any(end - FOOTER_BYTES <= size <= end for end in of.ends):

@@ -25,7 +25,7 @@ def test_it_opens_and_holds_what_it_held(golden: Path, tmp_path: Path) -> None:
         assert [(record.id, record.text, record.metadata) for record in memory] == expected
         assert memory.info().description == "golden"
         assert memory.verify().ok
-        vector = memory.vectors(["plain"])["plain"]
+        vector = memory.get_vectors(["plain"])["plain"]
         assert np.array_equal(vector, embed([RECORDS[0][1]])[0].astype(np.float16))
     with Memory.open(path, embedder=embed, as_of=5) as past:
         assert [(record.id, record.text, record.metadata) for record in past] == RECORDS

@@ -80,14 +80,15 @@ def memory_of(
         mode: ``"a"`` to write, ``"r"`` to read.
         embedder: What a new memory is made with, and an existing one opened with.
         named: How the caller is given an embedder, for messages.
-        options: ``index_dir`` and ``timeout``.
+        options: ``index``, ``metric``, ``index_dir`` and ``timeout``.
 
     Raises:
         InvalidInputError: Both were given, or ``memory`` is none.
     """
     if memory is None:
         return open_memory(path, mode, embedder, named=named, **options)
-    if path != IN_RAM or options.get("index_dir") is not None:
+    named_index = options.get("index", "auto") != "auto"
+    if path != IN_RAM or named_index or any(options.get(name) is not None for name in ("index_dir", "metric")):
         raise InvalidInputError("give an open memory, or a path: the memory has its own")
     return checked_memory(memory)
 

@@ -37,7 +37,7 @@ from langchain_memvid.agents.record_schema import (
 from langchain_memvid.agents.threads import EMPTY, Key, Row, Threads, to_row
 from langchain_memvid.opening import OverMemory
 from langchain_memvid.wording import our_words
-from memvid_core import FilterError, InvalidInputError, Memory, run_in_thread
+from memvid_core import FilterError, IndexName, InvalidInputError, Memory, Metric, run_in_thread
 
 __all__ = ["MemvidSaver"]
 
@@ -56,6 +56,8 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
         serde: LangGraph's serializer; it must not fall back to pickle.
         mode: ``"a"`` to read and write, ``"r"`` to read.
         memory: An open memory to use instead of ``path``; it stays open on :meth:`close`.
+        index: How ``saver.memory`` searches vectors, as in :meth:`memvid_core.Memory.open`; a saver itself does not.
+        metric: How a new file compares vectors, for a store that shares it; by default by cosine.
         index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
         timeout: How many seconds a write waits while others write.
 
@@ -86,6 +88,8 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
         serde: SerializerProtocol | None = None,
         mode: Literal["a", "r"] = "a",
         memory: Memory | None = None,
+        index: IndexName = "auto",
+        metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         timeout: float = 30.0,
     ) -> None:
@@ -93,7 +97,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
         inner = getattr(self.serde, "serde", self.serde)
         if getattr(inner, "pickle_fallback", False):
             raise InvalidInputError("pickle runs code when it is read: give a serializer with pickle_fallback=False")
-        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+        options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
         opened = memory_of(memory, path, mode, "given", "memory=", **options)
         self._hold(opened, owned=memory is None, serde=serde, **options)
         self._known: OrderedDict[str, None] = OrderedDict()

@@ -44,9 +44,11 @@ from memvid_core import (
     Embedder,
     HashingEmbedder,
     Hit,
+    IndexName,
     InvalidInputError,
     LockedError,
     Memory,
+    Metric,
     ReadOnlyError,
     Record,
     plain_query,
@@ -70,7 +72,8 @@ class MemvidStore(BaseStore, OverMemory):
     """Facts that outlive a conversation, in one MP4 file: LangGraph's ``BaseStore``.
 
     All puts and deletes of one batch are one commit. Items come in the order they were created, or, for a query, best
-    first: the score is the cosine, or from 0 to 1 with the built-in embedder, which also searches by words.
+    first: the score is the cosine, or ``1 / (1 + distance)`` by another metric, or from 0 to 1 with the built-in
+    embedder, which also searches by words.
 
     Beside LangGraph's own filters, ``filter`` takes the operators and groups of the core (``docs/filters.md``).
 
@@ -85,6 +88,10 @@ class MemvidStore(BaseStore, OverMemory):
             a tenth of it has passed.
         mode: ``"a"`` to read and write, ``"r"`` to read.
         memory: An open memory to use instead of ``path``; it stays open on :meth:`close`.
+        vector_index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"`` or ``"ivf"``, as
+            ``index`` of :meth:`memvid_core.Memory.open`; in LangGraph, ``index`` is what is embedded.
+        metric: How a new file compares vectors: ``"cosine"`` (the default), ``"euclidean"``, ``"manhattan"`` or
+            ``"chebyshev"``. Of a file that is there it must be the one that it was made with; None takes that.
         index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
         timeout: How many seconds a write waits while others write.
 
@@ -113,6 +120,8 @@ class MemvidStore(BaseStore, OverMemory):
         ttl: TTLConfig | None = None,
         mode: Literal["a", "r"] = "a",
         memory: Memory | None = None,
+        vector_index: IndexName = "auto",
+        metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         timeout: float = 30.0,
     ) -> None:
@@ -128,9 +137,9 @@ class MemvidStore(BaseStore, OverMemory):
         self._dimension = config.get("dims")
         known = embed is None or isinstance(embed, Embedder)
         embedder = "given" if index is False else embed if known else ensure_embeddings(embed)
-        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
-        opened = memory_of(memory, path, mode, embedder, _EMBEDDER, **options)
-        self._hold(opened, owned=memory is None, index=index, ttl=ttl, **options)
+        options: dict[str, Any] = {"metric": metric, "index_dir": index_dir, "timeout": timeout}
+        opened = memory_of(memory, path, mode, embedder, _EMBEDDER, index=vector_index, **options)
+        self._hold(opened, owned=memory is None, index=index, ttl=ttl, vector_index=vector_index, **options)
         if memory is not None and index is not False and (made := self._embedder()) is not None:
             self._arguments["index"] = {**config, "embed": made}
         self._last = utc_now()
@@ -313,7 +322,7 @@ class MemvidStore(BaseStore, OverMemory):
         if found is None or not found.is_stale(utc_now().timestamp()):  # it was put or read by others meanwhile
             return
         texts = [part.text for part in self.memory.get(found.ids)]
-        kept = self.memory.vectors(found.ids)
+        kept = self.memory.get_vectors(found.ids)
         again = replace(found, expires=utc_now().timestamp() + 60 * (found.ttl or 0))
         rows.add(again, texts, [kept.get(name) for name in found.ids])
 

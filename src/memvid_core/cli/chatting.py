@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memvid_core.cli.failures import NOTHING
-from memvid_core.cli.options import AsJson, EmbedderName, MemoryPath, opened
+from memvid_core.cli.options import WAIT, AsJson, EmbedderName, MemoryPath, Timeout, opened
 from memvid_core.cli.output import note, printable, say, show, write_json
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def chat(
     ] = None,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show an answer as it comes.")] = True,
     embedder: EmbedderName = None,
+    timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Ask a memory; a language model answers from what is found, and sources are named by file and frame.
@@ -89,7 +90,7 @@ def chat(
         raise typer.BadParameter("the question is empty", param_hint="QUESTION")
     if as_json and question is None:
         raise typer.BadParameter("it goes with a question on the command line", param_hint="--json")
-    with opened(memory_path, embedder=embedder):  # says what is wrong with it in the words of a shell
+    with opened(memory_path, embedder=embedder, timeout=timeout):  # says what is wrong with it in the words of a shell
         pass
     if provider is not None and not (api_key or base_url or find_api_key(provider)):
         from memvid_core.memvid_v1.models import PROVIDERS
@@ -105,6 +106,7 @@ def chat(
         llm_base_url=base_url,
         embedding_model=embedder,
         context_chunks=k,
+        timeout=timeout,
     )
     with talk:
         if session is not None:

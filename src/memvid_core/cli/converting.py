@@ -10,7 +10,7 @@ import typer
 
 from memvid_core.cli.creating import new_memory
 from memvid_core.cli.failures import PARTLY
-from memvid_core.cli.options import AsJson, EmbedderName, MemoryPath, opened
+from memvid_core.cli.options import WAIT, AsJson, EmbedderName, MemoryPath, Timeout, opened
 from memvid_core.cli.output import count, files_progress, megabytes, note, say, write_json
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def convert(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", show_default=False, help="Another option of qr: parity=0.25."),
     ] = None,
-    vectors: Annotated[
+    vector_dtype: Annotated[
         Literal["float16", "float32", "float64", "int8", "none"] | None,
-        typer.Option("--vectors", show_default=False, help="How vectors are stored; for qr int8, else as they are."),
+        typer.Option("--vector-dtype", show_default=False, help="How to store vectors; for qr int8, else as they are."),
     ] = None,
     embedder: EmbedderName = None,
     drop_history: Annotated[
@@ -65,6 +65,7 @@ def convert(
     drop_damaged: Annotated[
         bool, typer.Option("--drop-damaged", help="Go on without what cannot be read, instead of refusing.")
     ] = False,
+    timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Write a memory in other pictures, and back.
@@ -78,7 +79,7 @@ def convert(
     if codec == "pcm" and settings:
         raise typer.BadParameter("pcm has no settings; they go with --codec qr", param_hint="--set")
     if codec == "plain":
-        _plain(memory_path, target, settings, as_json)
+        _plain(memory_path, target, settings, timeout, as_json)
         return
     from memvid_core.rewriting.convert import convert as run
 
@@ -88,7 +89,7 @@ def convert(
         target,
         codec=codec,
         codec_options=settings,
-        vectors=vectors,
+        vector_dtype=vector_dtype,
         embedder=embedder,
         keep_history=not drop_history,
         drop_damaged=drop_damaged,
@@ -125,11 +126,11 @@ def _settings(given: list[str] | None) -> dict[str, Any]:
     return settings
 
 
-def _plain(memory_path: Path, target: Path, settings: dict[str, Any], as_json: bool) -> None:
+def _plain(memory_path: Path, target: Path, settings: dict[str, Any], timeout: float, as_json: bool) -> None:
     from memvid_core import CodecError
     from memvid_core.video.qr.plain_texts import write_plain
 
-    with opened(memory_path) as memory:
+    with opened(memory_path, timeout=timeout) as memory:
         texts = [record.text for record in memory]
     if not texts:
         raise typer.BadParameter("the memory has no records to show", param_hint="MEMORY")
@@ -156,6 +157,7 @@ def scan(
     ] = None,
     pair: Pair = "zxing",
     embedder: EmbedderName = None,
+    timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Read a memory out of any video that shows it: transcoded, rescaled, filmed from a screen.
@@ -167,7 +169,7 @@ def scan(
 
     found = look(source, pair=pair)
     if not found.streams:
-        _write_texts(source, output, found.texts, embedder, as_json)
+        _write_texts(source, output, found.texts, embedder, timeout, as_json)
         return
     told = recover(found, output, stream=stream, embedder=embedder)
     seen, written = told.scan, told.written
@@ -204,9 +206,11 @@ def scan(
         raise typer.Exit(PARTLY)
 
 
-def _write_texts(source: Path, output: Path, texts: list[str], embedder: str | None, as_json: bool) -> None:
+def _write_texts(
+    source: Path, output: Path, texts: list[str], embedder: str | None, timeout: float, as_json: bool
+) -> None:
     """What a plain video shows becomes records."""
-    with new_memory(output, embedder=embedder) as memory:
+    with new_memory(output, embedder=embedder, timeout=timeout) as memory:
         memory.add(texts)
     if as_json:
         write_json({"source": str(source), "memory": str(output), "whole": True, "records": len(texts)})
@@ -246,7 +250,7 @@ def is_pair(paths: list[Path]) -> bool:
 
 
 def import_pair(
-    paths: list[Path], output: Path, *, force: bool, embedder: str | None, timeout: float, as_json: bool
+    paths: list[Path], output: Path, *, force: bool, settings: dict[str, Any], timeout: float, as_json: bool
 ) -> None:
     """Take over a pair that Memvid wrote: texts from the pictures where they can be read, else from the JSON."""
     from memvid_core.memvid_v1 import import_pair as take_over
@@ -259,7 +263,7 @@ def import_pair(
     if video is not None:
         _check_foreign(video)
     with (
-        new_memory(output, force=force, embedder=embedder, timeout=timeout) as memory,
+        new_memory(output, force=force, timeout=timeout, **settings) as memory,
         files_progress("Reading", "pictures") as update,
     ):
 

@@ -26,6 +26,7 @@ __all__ = ["load", "register"]
 # Lines in a commit; large, as an embedder that learns does so from the first commit.
 _LINES_A_COMMIT = 4096
 _UPDATE_EVERY = 256
+_LONGEST_LINE = 1 << 28  # bytes
 
 
 def register(app: typer.Typer) -> None:
@@ -209,7 +210,9 @@ def _opened(path: Path) -> IO[bytes]:
 def _lines(name: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
     from memvid_core import IngestError
 
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), b""), 1):
+        if len(line) > _LONGEST_LINE:
+            raise IngestError(f"{name}, line {number}: longer than {_LONGEST_LINE:,} bytes; a record is one line")
         if not line.strip():
             continue
         if number == 1 and line.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):

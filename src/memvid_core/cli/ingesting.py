@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -24,7 +24,9 @@ from memvid_core.cli.options import (
     EmbedderName,
     Exclude,
     Include,
+    IndexChoice,
     MemoryPath,
+    MetricChoice,
     Overlap,
     Timeout,
     opened,
@@ -33,7 +35,7 @@ from memvid_core.cli.options import (
 from memvid_core.cli.output import count, files_progress, megabytes, note, say, write_json
 
 if TYPE_CHECKING:
-    from memvid_core import Memory
+    from memvid_core import IndexName, Memory, Metric
     from memvid_core.ingest.sync import SyncReport
 
 __all__ = ["register"]
@@ -73,10 +75,12 @@ def build(
     exclude: Exclude = None,
     embedder: EmbedderName = None,
     codec: Annotated[str, typer.Option("--codec", metavar="pcm|qr", help="How bytes become pictures.")] = "pcm",
-    vectors: Annotated[
+    vector_dtype: Annotated[
         Literal["float16", "float32", "int8", "none"],
-        typer.Option("--vectors", help="How vectors are stored; none: made again when the index is."),
+        typer.Option("--vector-dtype", help="How vectors are stored; none: made again when the index is."),
     ] = "float16",
+    index: IndexChoice = "auto",
+    metric: MetricChoice = None,
     description: Annotated[
         str, typer.Option("--description", metavar="TEXT", help="A line about it, kept in it.")
     ] = "",
@@ -89,7 +93,8 @@ def build(
     extra `memvid-core[documents]`. Files that cannot be read are named and left out (exit code 3).
     """
     run = _Run(paths, chunk_size, overlap, include, exclude)
-    settings = {"embedder": embedder, "codec": codec, "vectors": vectors, "description": description}
+    settings = {"embedder": embedder, "codec": codec, "vector_dtype": vector_dtype, "description": description}
+    settings |= {"index": index, "metric": metric or "cosine"}
     with new_memory(output, force=force, timeout=timeout, **settings) as memory:
         run.read(memory, drop=False)
         run.look(memory)
@@ -123,6 +128,8 @@ def add(
     include: Include = None,
     exclude: Exclude = None,
     embedder: EmbedderName = None,
+    index: IndexChoice = "auto",
+    metric: MetricChoice = None,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
@@ -142,7 +149,8 @@ def add(
     if plain is not None and (jsonl or not (text or from_stdin)):
         raise typer.BadParameter("it goes with --text and with - alone", param_hint="--metadata")
     run = _Run(paths, chunk_size, overlap, include, exclude)
-    with _opened_or_made(memory_path, given, create=create, embedder=embedder, timeout=timeout) as memory:
+    searching = _Searching(index, metric)
+    with _opened_or_made(memory_path, given, searching, create=create, embedder=embedder, timeout=timeout) as memory:
         if text:
             metadatas = None if plain is None else [plain] * len(text)
             run.ids += memory.add(text, metadatas, record_id)
@@ -166,6 +174,8 @@ def sync_(
     include: Include = None,
     exclude: Exclude = None,
     embedder: EmbedderName = None,
+    index: IndexChoice = "auto",
+    metric: MetricChoice = None,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
@@ -177,7 +187,8 @@ def sync_(
     """
     run = _Run(folders, chunk_size, overlap, include, exclude, drop_most=yes)
     given = [str(folder) for folder in folders]
-    with _opened_or_made(memory_path, given, create=True, embedder=embedder, timeout=timeout) as memory:
+    searching = _Searching(index, metric)
+    with _opened_or_made(memory_path, given, searching, create=True, embedder=embedder, timeout=timeout) as memory:
         run.read(memory, drop=True)
         run.look(memory)
     run.show(memory_path, as_json)
@@ -191,6 +202,7 @@ def import_(
     output: Output,
     force: Force = False,
     embedder: EmbedderName = None,
+    metric: MetricChoice = None,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
@@ -200,25 +212,35 @@ def import_(
     exports into a memory that is there. A video and a JSON file that Memvid wrote are taken over too.
     """
     if is_pair(exports):
-        import_pair(exports, output, force=force, embedder=embedder, timeout=timeout, as_json=as_json)
+        settings: dict[str, Any] = {"embedder": embedder, "metric": metric or "cosine"}
+        import_pair(exports, output, force=force, settings=settings, timeout=timeout, as_json=as_json)
         return
     from_stdin = Path("-") in exports
     run = _Run([path for path in exports if path != Path("-")])
-    with new_memory(output, force=force, embedder=embedder, timeout=timeout) as memory:
+    with new_memory(output, force=force, embedder=embedder, metric=metric or "cosine", timeout=timeout) as memory:
         run.load(memory, from_stdin=from_stdin)
         run.look(memory)
     run.show(output, as_json)
 
 
+class _Searching(NamedTuple):
+    """How vectors are searched, and how a new memory compares them."""
+
+    choice: IndexName
+    metric: Metric | None
+
+
 @contextmanager
 def _opened_or_made(
-    path: Path, given: list[str], *, create: bool, embedder: str | None, timeout: float
+    path: Path, given: list[str], searching: _Searching, *, create: bool, embedder: str | None, timeout: float
 ) -> Iterator[Memory]:
+    index, metric = searching.choice, searching.metric
     if create and not path.exists():
-        with new_memory(path, embedder=embedder, timeout=timeout) as memory:
+        with new_memory(path, embedder=embedder, index=index, metric=metric or "cosine", timeout=timeout) as memory:
             yield memory
     else:
-        with opened(path, "a", embedder=embedder, timeout=timeout, beside=given) as memory:
+        shared: dict[str, Any] = {"index": index, "metric": metric, "timeout": timeout}
+        with opened(path, "a", embedder=embedder, beside=given, **shared) as memory:
             yield memory
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +11,12 @@ from memvid_core.cli.failures import NOTHING
 from memvid_core.cli.options import AsJson, AsOf, MemoryPath, opened, parse_as_of
 from memvid_core.cli.output import console, count, facts, megabytes, moment, note, say, write_json
 
+if TYPE_CHECKING:
+    from memvid_core.model import MemoryInfo, VerifyReport
+
 __all__ = ["register"]
+
+_NAMED_AT_MOST = 20  # of what is wrong
 
 
 def register(app: typer.Typer) -> None:
@@ -20,12 +26,21 @@ def register(app: typer.Typer) -> None:
 
 
 def info(memory_path: MemoryPath, as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Show what a memory is, how large, and since when."""
+    """Show what a memory is, how large, and since when.
+
+    What is known to be wrong with it is named, and the exit code is 1; `memvid verify` reads all of it to find more.
+    """
     with opened(memory_path, as_of=parse_as_of(as_of)) as memory:
         told = memory.info()
     if as_json:
         write_json({"memory": str(memory_path), **_fields(told)})
-        return
+    else:
+        _show(memory_path, told)
+    if not told.ok:
+        raise typer.Exit(NOTHING)
+
+
+def _show(memory_path: Path, told: MemoryInfo) -> None:
     dimension = "" if told.dimension is None else f", {told.dimension:,} dimensions"
     pairs = {
         "description": told.description,
@@ -33,12 +48,30 @@ def info(memory_path: MemoryPath, as_of: AsOf = None, as_json: AsJson = False) -
         "commits": f"{told.commits:,} in {count(told.frames, 'frame')}",
         "size": f"{megabytes(told.bytes)}, and {megabytes(told.index_bytes)} of index",
         "codec": f"{told.codec}, format {told.format_version}",
-        "vectors": f"{told.vectors}{dimension}, {told.metric}",
+        "vectors": f"{told.vector_dtype}{dimension}, {told.metric}",
         "embedder": told.embedder,
         "created": moment(told.created),
         "modified": moment(told.modified),
     }
     facts(str(memory_path), {name: value for name, value in pairs.items() if value})
+    _name_damage(told)
+
+
+def _name_damage(told: MemoryInfo | VerifyReport) -> None:
+    """Say what is wrong with a memory, and what lies beside it of writes that never finished."""
+    for damage in told.damage[:_NAMED_AT_MOST]:
+        commit = "" if damage.commit is None else f"commit {damage.commit}, "
+        lost = f"; {count(damage.records, 'record')} lost" if damage.records else ""
+        say(f"  {commit}{damage.reason}{lost}")
+    if len(told.damage) > _NAMED_AT_MOST:
+        say(f"  … and {len(told.damage) - _NAMED_AT_MOST:,} more (--json names them all)")
+    if told.torn_bytes:
+        say(
+            f"  the last write never finished, or the copy was cut short: {count(told.torn_bytes, 'byte')} at the end, "
+            "which the next write cuts off"
+        )
+    for copy in told.torn_copies:
+        note(f"{copy} keeps what a write that never finished left: memvid rescue {copy} OUT reads it")
 
 
 def history(
@@ -89,12 +122,7 @@ def verify(memory_path: MemoryPath, as_json: AsJson = False) -> None:
     else:
         read = f"{count(report.records, 'record')}, {count(report.commits, 'commit')}, {count(report.frames, 'frame')}"
         say(f"{memory_path}: {'whole' if report.ok else 'NOT whole'} ({read}, {megabytes(report.bytes)} read)", "bold")
-        for damage in report.damage:
-            commit = "" if damage.commit is None else f"commit {damage.commit}, "
-            lost = f"; {count(damage.records, 'record')} lost" if damage.records else ""
-            say(f"  {commit}{damage.reason}{lost}")
-        if report.torn_bytes:
-            say(f"  the last write never finished: {count(report.torn_bytes, 'byte')}, which the next write cuts off")
+        _name_damage(report)
         if report.repaired:
             say(f"  {count(len(report.repaired), 'frame')} rebuilt from parity: {', '.join(map(str, report.repaired))}")
             note(f"nothing of them is lost; to write them anew: memvid compact --keep-history {memory_path}")

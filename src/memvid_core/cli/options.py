@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
 
 if TYPE_CHECKING:
-    from memvid_core import Memory
+    from memvid_core import IndexName, Memory, Metric
 
 __all__ = [
     "WAIT",
@@ -22,7 +22,9 @@ __all__ = [
     "EmbedderName",
     "Exclude",
     "Include",
+    "IndexChoice",
     "MemoryPath",
+    "MetricChoice",
     "Overlap",
     "Timeout",
     "Where",
@@ -65,6 +67,22 @@ EmbedderName = Annotated[
         show_default=False,
         help="The model that turns texts into vectors: fastembed:MODEL, model2vec:MODEL or a MODEL of "
         "sentence-transformers. By default the built-in one, which needs neither a model nor a network.",
+    ),
+]
+IndexChoice = Annotated[
+    Literal["auto", "exact", "sklearn", "quantized", "ivf"],
+    typer.Option(
+        "--index",
+        help="How vectors are searched: auto chooses by their number, exact compares all (NumPy), sklearn is "
+        "scikit-learn's NearestNeighbors, quantized and ivf are for many.",
+    ),
+]
+MetricChoice = Annotated[
+    Literal["cosine", "euclidean", "manhattan", "chebyshev"] | None,
+    typer.Option(
+        "--metric",
+        show_default=False,
+        help="How a new memory compares vectors: by cosine, if it is not told otherwise.",
     ),
 ]
 ChunkSize = Annotated[int, typer.Option("--chunk-size", metavar="N", min=1, help="The most characters of a chunk.")]
@@ -148,6 +166,8 @@ def opened(
     *,
     embedder: str | None = None,
     as_of: int | datetime | None = None,
+    index: IndexName = "auto",
+    metric: Metric | None = None,
     timeout: float = WAIT,
     beside: Iterable[str] = (),
 ) -> Iterator[Memory]:
@@ -158,6 +178,8 @@ def opened(
         mode: ``"r"`` or ``"a"``.
         embedder: The name of the model it was written with, if it is not the built-in one.
         as_of: A commit or a time, for the memory as it was then.
+        index: How vectors are searched.
+        metric: How the memory must compare vectors; None takes whatever it was made with.
         timeout: Seconds a commit waits while others write.
         beside: The other arguments: if one of them is the memory, the message says that they are swapped.
 
@@ -173,5 +195,6 @@ def opened(
         raise NotAMemoryError(f"{path} is a folder: give the .mp4 file of a memory")
     if not path.exists():
         raise MemoryNotFoundError(f"there is no {path}; make one with: memvid build PATHS -o {path.name}")
-    with Memory.open(path, mode, embedder=embedder, as_of=as_of, timeout=timeout) as memory:
+    options: dict[str, Any] = {"as_of": as_of, "index": index, "metric": metric, "timeout": timeout}
+    with Memory.open(path, mode, embedder=embedder, **options) as memory:
         yield memory

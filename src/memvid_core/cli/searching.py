@@ -11,6 +11,7 @@ from memvid_core.cli.options import (
     AsJson,
     AsOf,
     EmbedderName,
+    IndexChoice,
     MemoryPath,
     Where,
     WithQuestion,
@@ -52,6 +53,7 @@ def search(
     explain: Annotated[bool, typer.Option("--explain", help="Show what each part of the search gave a hit.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Show whole texts, not the part that fits best.")] = False,
     embedder: EmbedderName = None,
+    index: IndexChoice = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Find the records that answer a question best.
@@ -63,8 +65,8 @@ def search(
     condition = parse_object(where, "--where")
     if not query.strip():
         raise typer.BadParameter("the question is empty; memvid export lists all records", param_hint="QUERY")
-    with opened(memory_path, embedder=embedder, as_of=parse_as_of(as_of), beside=[query]) as memory:
-        chosen = mode or memory.default_mode(query)
+    with opened(memory_path, embedder=embedder, as_of=parse_as_of(as_of), index=index, beside=[query]) as memory:
+        chosen = mode or memory.default_mode
         if memory.embedder is None and mode is None:
             written = memory.info().embedder
             note(f"searching by words alone: to search by meaning too, add --embedder {written}")

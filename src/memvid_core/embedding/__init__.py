@@ -5,13 +5,12 @@ from memvid_core.embedding.adapters import (
     EncodeEmbedder,
     LangChainEmbedder,
     LlamaIndexEmbedder,
-    as_embedder,
 )
 from memvid_core.embedding.builtin import HashingEmbedder
-from memvid_core.embedding.choosing import GIVEN, choose_embedder
 from memvid_core.embedding.identity import same_embedder
 from memvid_core.embedding.models import load_model
 from memvid_core.embedding.protocol import Embedder, FittableEmbedder, check_vector, check_vectors
+from memvid_core.embedding.resolve import GIVEN, as_embedder, choose_embedder
 
 __all__ = [
     "GIVEN",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from memvid_core.embedding.identity import identity, names_model, old_identity
-from memvid_core.embedding.protocol import Embedder, Vectors, check_vector, check_vectors
-from memvid_core.errors import Action, EmbedderWarning, EmbeddingError, Hint, InvalidInputError, MemvidError
+from memvid_core.embedding.protocol import Vectors, check_vector, check_vectors
+from memvid_core.errors import EmbedderWarning, EmbeddingError, MemvidError
 from memvid_core.system.threads import run_in_thread
 
-__all__ = ["CallableEmbedder", "EncodeEmbedder", "LangChainEmbedder", "LlamaIndexEmbedder", "as_embedder"]
+__all__ = ["CallableEmbedder", "EncodeEmbedder", "LangChainEmbedder", "LlamaIndexEmbedder"]
 
 _CHECK_IN_THREAD = 256  # vectors; checking more would hold the event loop for milliseconds
 
@@ -296,75 +295,8 @@ class CallableEmbedder(_Adapter):
         return result
 
 
-def as_embedder(obj: object = None, *, exact: bool = False) -> Embedder:
-    """Make an embedder of whatever embeds texts.
-
-    Args:
-        obj: An ``Embedder`` (returned as it is), a LangChain ``Embeddings``, a LlamaIndex ``BaseEmbedding``, anything
-            with ``encode``, a function from a list of texts to vectors, the name of a model (see ``load_model``), or
-            ``None`` for the built-in offline embedder.
-        exact: Adapters keep double precision where a model gives it, instead of float32.
-
-    Returns:
-        The embedder.
-
-    Raises:
-        InvalidInputError: Nothing that can embed, such as the path of a memory.
-        MissingExtraError: The model's name needs a package that is not installed.
-        EmbeddingError: The named model cannot be loaded.
-
-    Example:
-        >>> as_embedder(None).name
-        'memvid-hash-v1:384'
-    """
-    from memvid_core.embedding.builtin import HashingEmbedder
-    from memvid_core.embedding.models import load_model
-
-    if obj is None:
-        return HashingEmbedder()
-    if isinstance(obj, os.PathLike) or (isinstance(obj, str) and _is_file(obj)):
-        path = os.fsdecode(obj)
-        raise InvalidInputError(
-            f"{path!r} is a path, where an embedder is expected", hint=Hint(Action.GIVE_PATH, {"path": path})
-        )
-    if isinstance(obj, str):
-        return load_model(obj, exact=exact)
-    if isinstance(obj, type):
-        raise InvalidInputError(f"{obj.__name__} is a class: give an instance of it, such as {obj.__name__}()")
-    # a framework's own classes first: an Embeddings that happens to have a name and a dimension still returns lists
-    if _comes_from(obj, "langchain_core") and _has(obj, "embed_documents", "embed_query"):
-        return LangChainEmbedder(obj, exact=exact)
-    if isinstance(obj, Embedder) and isinstance(obj.name, str):
-        return obj
-    if _has(obj, "embed_documents", "embed_query"):
-        return LangChainEmbedder(obj, exact=exact)
-    if _has(obj, "get_text_embedding_batch", "get_query_embedding"):
-        return LlamaIndexEmbedder(obj, exact=exact)
-    if _has(obj, "encode"):
-        return EncodeEmbedder(obj, exact=exact)
-    if callable(obj):
-        return CallableEmbedder(obj, exact=exact)
-    raise InvalidInputError(
-        f"an object of type {type(obj).__name__} cannot embed: give a LangChain or LlamaIndex embedding, an object "
-        "with encode(), a function from a list of texts to vectors, the name of a model, or None for the built-in one"
-    )
-
-
-def _is_file(name: str) -> bool:
-    """Whether a name is that of a file and not of a model, which is on a hub or a folder."""
-    return name == ":memory:" or name.lower().endswith((".mp4", ".m4v", ".mov")) or os.path.isfile(name)
-
-
 def _texts(texts: Sequence[str]) -> list[str]:
     return texts if isinstance(texts, list) else list(texts)
-
-
-def _has(obj: object, *methods: str) -> bool:
-    return all(callable(getattr(obj, method, None)) for method in methods)
-
-
-def _comes_from(obj: object, package: str) -> bool:
-    return any(cls.__module__.partition(".")[0] == package for cls in type(obj).__mro__)
 
 
 def _call_async(obj: object, method: str, argument: object) -> Awaitable[object] | None:

@@ -1,4 +1,4 @@
-"""AutoCompact: folds a memory in a thread of its own when that saves more than a stated share of the file."""
+"""AutoCompact: folds a memory in the background when that saves more than a stated share of the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from memvid_core.engine.compacting import fold
+from memvid_core.engine.compacting import Folded, fold
+from memvid_core.engine.fold_process import FoldProcess, FoldTask
 from memvid_core.engine.index_place import INDEX_ERRORS
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
@@ -68,7 +69,8 @@ _running = _Running()
 class AutoCompact:
     """Looks at a memory after every few hundred commits, and folds it in the background where that is due.
 
-    The commits are counted by their numbers, so that it does not matter which process makes them.
+    The commits are counted by their numbers, so that it does not matter which process makes them. A fold runs in a
+    process of its own, which takes nothing from the threads of this one; in a thread where that cannot be.
 
     Args:
         indexed: The memory, open for writing.
@@ -80,6 +82,8 @@ class AutoCompact:
         self._share = share
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._process: FoldProcess | None = None
+        self._alone = False  # whether no other process can be started
         self._sampled = (0, 0.0, 0.0)  # records at the last sample, bytes of a commit, and of a record more in it
         self._error = 1.0  # how much larger the file was after the last fold than it was expected to be
         indexed.on_commit = self.committed
@@ -98,7 +102,9 @@ class AutoCompact:
     def close(self) -> None:
         """End a fold that is under way, which changes nothing then, and wait until its thread is done."""
         self._stop.set()
-        thread = self._thread
+        process, thread = self._process, self._thread
+        if process is not None:
+            process.stop()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
@@ -123,22 +129,57 @@ class AutoCompact:
             return
         if isinstance(target, Path) and being_compacted(target):
             return
-        done = fold(indexed, merged_bytes=_MERGED_BYTES, quiet=True, step=self._step)
+        done = self._folded(indexed)
         if done is not None:
             _, commit, record = self._sampled
             self._error = done.bytes / (commit + done.records * record)
 
+    def _folded(self, indexed: IndexedJournal) -> Folded | None:
+        """Fold in another process, or in this thread where none can be started."""
+        task = None if self._alone else _task(indexed)
+        process = None if task is None else self._started(task)
+        if process is None:
+            return fold(indexed, merged_bytes=_MERGED_BYTES, quiet=True, step=self._step)
+        try:
+            return process.result()
+        except OSError:  # it ended without a word: the next one is not to do the same
+            self._alone = True
+            raise
+        finally:
+            self._process = None
+
+    def _started(self, task: FoldTask) -> FoldProcess | None:
+        try:
+            process = self._process = FoldProcess(task)
+        except OSError:
+            self._alone = True
+            return None
+        if self._stop.is_set():  # close looked before there was a process
+            process.stop()
+        return process
+
     def _expected(self, snapshot: Snapshot) -> float:
         """Return how many bytes the file would have after a fold."""
-        if not self._sampled[0] <= snapshot.records <= 2 * self._sampled[0]:
-            self._sampled = (snapshot.records, *folded_bytes(snapshot))
+        if not self._sampled[0] <= snapshot.record_count <= 2 * self._sampled[0]:
+            self._sampled = (snapshot.record_count, *folded_bytes(snapshot))
         _, commit, record = self._sampled
-        return (commit + snapshot.records * record) * self._error
+        return (commit + snapshot.record_count * record) * self._error
 
     def _step(self) -> None:
         """Raise if the memory is being closed."""
         if self._stop.is_set():
             raise _StoppedError
+
+
+def _task(indexed: IndexedJournal) -> FoldTask | None:
+    """Return what another process has to do; None where it cannot: it has neither the embedder nor what is in RAM."""
+    journal, place = indexed.journal, indexed.place
+    if not isinstance(journal.video.target, Path) or place.root is None or journal.header.vectors == "none":
+        return None
+    if not FoldProcess.possible():
+        return None
+    path, root = str(journal.video.target), str(place.root)
+    return FoldTask(path, root, place.strategy, indexed.timeout, _MERGED_BYTES)
 
 
 def folded_bytes(snapshot: Snapshot) -> tuple[float, float]:

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.engine.index_folder import Vectors
 from memvid_core.engine.indexing import Indexer, change_of
 from memvid_core.engine.snapshot import Epoch
-from memvid_core.index.folder import Vectors
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.journal import Batch, Cursor, Entry
 

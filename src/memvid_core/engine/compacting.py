@@ -13,10 +13,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from memvid_core.engine.index_place import INDEX_ERRORS
+from memvid_core.engine.index_place import INDEX_ERRORS, known_in
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.snapshot import Snapshot
+from memvid_core.engine.torn_copies import drop_needless
 from memvid_core.errors import LockedError, StorageError
 from memvid_core.journal import Header
 from memvid_core.journal.compaction import MERGED_BYTES, Rewriting
@@ -45,11 +46,13 @@ def compact(indexed: IndexedJournal, *, keep_history: bool, drop_damaged: bool) 
     for _ in range(_TRIES):
         done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
         if done is not None:
-            return done.saved
-    with indexed.writing():  # so that nobody else can be faster
-        done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
-        assert done is not None
-        return done.saved
+            break
+    else:
+        with indexed.writing():  # so that nobody else can be faster
+            done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
+    assert done is not None
+    drop_needless(indexed, indexed.refresh())
+    return done.saved
 
 
 def fold(
@@ -142,8 +145,10 @@ class _Folding:
         own = snapshot.epoch.journal.video.target
         key = uuid.uuid4().hex[:12]
         self._target = compacting(own, key) if isinstance(own, Path) else io.BytesIO()
+        source = snapshot.epoch.journal.again()
+        source.known = known_in(snapshot.epoch.index, snapshot.commit, snapshot.rows)
         self._rewriting = Rewriting(
-            snapshot.epoch.journal.again(),
+            source,
             self._target,
             snapshot.epoch.journal.video.codec,
             self._header(snapshot),
@@ -155,6 +160,8 @@ class _Folding:
             if isinstance(own, Path) and isinstance(self._target, Path):
                 pass_mode_on(own, self._target)
             self._built, self._indexer = indexed.building(self._rewriting.made, key)
+            self._words = snapshot.epoch.index.words_in_use
+            self._same_rows = bool(snapshot.live.all())
         except BaseException:
             self._remove()
             raise
@@ -176,7 +183,8 @@ class _Folding:
         return (cursor or epoch.journal.start).offset
 
     def rewrite(self, merged_bytes: int) -> None:
-        """Write what the snapshot holds, and index it."""
+        """Write what the snapshot holds, and index it; its words, too, if they are in use."""
+        self._indexer.with_words = self._words and not self._same_rows
         written = self._rewriting.fold(
             self._snapshot.live,
             upto=self._snapshot.commit,
@@ -189,6 +197,9 @@ class _Folding:
                 self._index()
         self._index()
         self._size = self._rewriting.made.video.size()
+        if self._words and self._same_rows:
+            self._built.index.copy_words(self._snapshot.epoch.index)
+        self._indexer.with_words = self._words
 
     def _index(self) -> None:
         """Bring the new index level with the new file."""
@@ -229,7 +240,7 @@ class _Folding:
         if isinstance(own.target, Path) and isinstance(self._target, Path):
             pass_mode_on(own.target, self._target)
         self._indexed.swap(self._built)
-        return Folded(before - made.size(), self._size, self._snapshot.records)
+        return Folded(before - made.size(), self._size, self._snapshot.record_count)
 
     def clean_up(self) -> None:
         """Delete what was written, unless it is in use."""

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from numpy.typing import NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder
 from memvid_core.engine.committing import NewRecords, commit
-from memvid_core.engine.index_place import INDEX_ERRORS, IndexPlace, check_idle
-from memvid_core.engine.indexing import Indexer
+from memvid_core.engine.index_folder import IndexFolder
+from memvid_core.engine.index_place import INDEX_ERRORS, IndexPlace, check_idle, known_in
+from memvid_core.engine.indexing import Indexer, damage_row
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.engine.write_turn import WriteTurn
 from memvid_core.errors import (
@@ -31,15 +32,21 @@ from memvid_core.errors import (
     TornTailWarning,
 )
 from memvid_core.index.catalog.catalog import DamageRow
-from memvid_core.index.folder import IndexFolder
-from memvid_core.journal import Batch, Cursor, Journal
+from memvid_core.journal import Batch, Cursor, Journal, Known
+from memvid_core.model import IndexName
 from memvid_core.system.atomic_files import remove_left
 from memvid_core.system.folders import sync_folder
 
 __all__ = ["IndexedJournal"]
 
-_Known = tuple[Cursor | None, list[DamageRow]]
-"""How far an index reached, and what it knew to be missing in the file."""
+
+class _Before(NamedTuple):
+    """What an index knew before it is made anew: how far it reached, what is missing in the file, what lies where."""
+
+    cursor: Cursor | None = None
+    missing: Sequence[DamageRow] = ()
+    places: Known | None = None
+
 
 _LEVEL_PAUSE: Final = 0.005  # seconds between two looks whether another process has brought the index level
 
@@ -62,7 +69,7 @@ class IndexedJournal:
         embedder: What makes vectors; one that learns is never changed, but copied and taught.
         timeout: How many seconds a commit waits for the lock.
         show_progress: Whether a rebuild of the index shows a bar; None shows it on a terminal.
-        ivf: Whether vectors are searched through an inverted file.
+        strategy: How vectors are searched.
         cache_bytes: How much of what was read last to keep.
     """
 
@@ -75,7 +82,7 @@ class IndexedJournal:
         embedder: Embedder | None = None,
         timeout: float = 30.0,
         show_progress: bool | None = None,
-        ivf: bool = False,
+        strategy: IndexName = "auto",
         cache_bytes: int = 128 << 20,
     ) -> None:
         self.timeout = timeout
@@ -91,7 +98,7 @@ class IndexedJournal:
         self._level_once = False
         self._told_damage: list[DamageRow] = []
         self._path = journal.video.target if isinstance(journal.video.target, Path) else None
-        self._place = IndexPlace(index_root, "ivf" if ivf else "auto", self._path)
+        self._place = IndexPlace(index_root, strategy, self._path)
         self._turn = WriteTurn()
         self._first = True  # nothing is in use yet
         self.on_commit: Callable[[int], None] | None = None
@@ -123,9 +130,13 @@ class IndexedJournal:
                 TornTailWarning,
                 stacklevel=5,
             )
-        damage = self._told_damage = self.index.catalog.damage()
+        damage = self._told_damage = self.damage()
         if damage:
             warnings.warn(DamageWarning(_told(damage, self.lost), hint=Hint(Action.DROP_DAMAGED)), stacklevel=5)
+
+    def damage(self) -> list[DamageRow]:
+        """Return what is wrong with the file, as far as it is known: its head is looked at by each open."""
+        return [*map(damage_row, self.journal.head_damage), *self.index.catalog.damage()]
 
     @property
     def lost(self) -> int:
@@ -140,7 +151,7 @@ class IndexedJournal:
         Raises:
             MemoryFileError: The file is damaged, and ``drop_damaged`` is not set.
         """
-        damage = [] if drop_damaged else self.index.catalog.damage()
+        damage = [] if drop_damaged else self.damage()
         if damage:
             raise MemoryFileError(
                 f"{_told(damage, self.lost)}, and a new file would make that final", hint=Hint(Action.DROP_DAMAGED)
@@ -159,6 +170,11 @@ class IndexedJournal:
         return self.epoch.index
 
     @property
+    def place(self) -> IndexPlace:
+        """Where indexes go."""
+        return self._place
+
+    @property
     def cursor(self) -> Cursor:
         """How far the index reaches."""
         return self._indexer.cursor() or self.journal.start
@@ -166,14 +182,14 @@ class IndexedJournal:
     def _open_first(self, journal: Journal) -> None:
         """Open the index and make the first snapshot, with the lock if the index has to be changed for it."""
         try:
-            self._use(journal, self._place.open(journal.header))
+            self._use(journal, self._place.open(journal))
         except INDEX_ERRORS as exc:
             check_idle(exc)
             self._use(journal, self._index_made_anew(journal))
         if not self._wait_until_level():
             with self._owning(self.timeout) as owned:
                 if not owned:  # somebody writes for longer than we wait, and the index is not whole
-                    self._use(self.epoch.hand_on(), self._place.in_ram(journal.header))
+                    self._use(self.epoch.hand_on(), self._place.in_ram(journal))
                 known = self._known()
                 if owned and not self._survived():
                     self._discard_index()
@@ -240,7 +256,7 @@ class IndexedJournal:
     def _index_made_anew(self, journal: Journal) -> IndexFolder:
         """Replace an index that does not open, or keep one in RAM where another process is using it."""
         with self._turn.tried(journal.video, self.timeout) as owned:
-            return self._place.open_anew(journal.header) if owned else self._place.in_ram(journal.header)
+            return self._place.open_anew(journal) if owned else self._place.in_ram(journal)
 
     def _use(self, journal: Journal, index: IndexFolder, epoch: Epoch | None = None) -> None:
         """Go on with a file and an index; snapshots of what was used before stay good."""
@@ -385,7 +401,7 @@ class IndexedJournal:
     def _reopen_replaced_index(self) -> None:
         """Go on with the index that is in the folder now, if another process made it anew or deleted it."""
         if self.index.replaced():
-            index = self._place.open(self.journal.header)
+            index = self._place.open(self.journal)
             self._use(self.epoch.hand_on(), index)
 
     def _noted_cursor(self) -> Cursor | None:
@@ -409,8 +425,7 @@ class IndexedJournal:
         """
         self._check_open()
         epoch = self.epoch  # kept while it is looked at: another thread may go on with the next
-        video = epoch.journal.video
-        if self._seen != video.stamp() or video.replaced():
+        if not epoch.journal.video.unchanged(self._seen):
             self._follow()
         return self.snapshot
 
@@ -456,7 +471,7 @@ class IndexedJournal:
         """
         journal = self._successor()
         try:
-            index = self._place.open(journal.header)
+            index = self._place.open(journal)
         except INDEX_ERRORS:  # it is being made anew
             journal.close()
             return False
@@ -491,7 +506,7 @@ class IndexedJournal:
     def _go_on_with(self, journal: Journal) -> None:
         """Go on with the file that took the place of this one, and with an index of its own."""
         try:
-            index = self._place.open(journal.header)
+            index = self._place.open(journal)
         except INDEX_ERRORS as exc:
             check_idle(exc)
             index = self._index_made_anew(journal)
@@ -506,36 +521,40 @@ class IndexedJournal:
             self.index.vectors(again=True)
             self.snapshot = self._indexer.snapshot(cursor, self.snapshot)
 
-    def _known(self) -> _Known:
+    def _known(self) -> _Before:
         """Return what the index knows of the file that the file cannot tell: read it before the index is deleted."""
         try:
-            return self._indexer.cursor(), self.index.catalog.damage("missing")
+            before = _Before(self._indexer.cursor(), self.index.catalog.damage("missing"))
         except INDEX_ERRORS as exc:
             check_idle(exc)
-            return None, []
+            before = _Before()
+        commit, rows = (-1, 0) if before.cursor is None else (before.cursor.commit, before.cursor.row)
+        places = known_in(self.index, commit, rows)
+        places.load()  # the index is about to be deleted
+        return before._replace(places=places)
 
-    def _catch_up(self, known: _Known = (None, [])) -> None:
+    def _catch_up(self, known: _Before | None = None) -> None:
         """Bring the index level with the journal; if it is not of this journal, make it anew. The lock is held."""
         with self._state:
             stamp = self.journal.video.stamp()
             try:
-                self._take_in(*known)
+                self._take_in(known or _Before())
             except (*INDEX_ERRORS, StorageError) as exc:
                 check_idle(exc)
                 self._check_not_overwritten()
-                known = known if known[0] is not None else self._known()
+                known = known if known is not None and known.cursor is not None else self._known()
                 self._discard_index()
                 try:
-                    self._take_in(*known)
+                    self._take_in(known)
                 except (*INDEX_ERRORS, StorageError):
                     if not self._place.stay_in_ram():  # no room for it, or no right: as on a medium that is read only
                         raise
                     self._discard_index()
-                    self._take_in(*known)
+                    self._take_in(known)
             self._seen = stamp
 
-    def _take_in(self, known: Cursor | None, missing: Sequence[DamageRow]) -> None:
-        self._indexer.catch_up(known, missing)
+    def _take_in(self, before: _Before) -> None:
+        self._indexer.catch_up(before.cursor, before.missing, before.places)
         self.index.vectors(again=True)  # if its files are not what the catalog counts, it is told here and made anew
         self.index.protect()
         self.snapshot = self._indexer.snapshot(self.journal.cursor, self.snapshot)
@@ -544,7 +563,7 @@ class IndexedJournal:
         """Delete the index and begin an empty one in its place; the lock is held."""
         journal = self.epoch.hand_on()
         self.index.discard()
-        self._use(journal, self._place.open(journal.header))
+        self._use(journal, self._place.open(journal))
 
     def heal(self, snapshot: Snapshot, exc: Exception) -> Snapshot:
         """Make the index anew, because answering from ``snapshot`` failed; return the newest snapshot.
@@ -565,7 +584,7 @@ class IndexedJournal:
                     known, told = self._known(), self._told_damage
                     self._discard_index()
                     self._catch_up(known)
-                    if self.index.catalog.damage() != told:
+                    if self.damage() != told:
                         self._warn()
         return self.refresh()
 
@@ -639,13 +658,13 @@ class IndexedJournal:
             made: The same memory's next epoch.
             key: The name of the compaction that writes it.
         """
-        epoch = Epoch(made, self._place.building(made.header, key), self._cache_bytes)
+        epoch = Epoch(made, self._place.building(made, key), self._cache_bytes)
         return epoch, Indexer(epoch, self._embedder, self._show_progress)
 
     def build_in_ram(self, epoch: Epoch) -> None:
         """Go on without the index that was being built: there is no room for it, and it is made when it is needed."""
         epoch.index.discard()
-        epoch.index = self._place.in_ram(epoch.journal.header)
+        epoch.index = self._place.in_ram(epoch.journal)
 
     def swap(self, built: Epoch) -> None:
         """Put another file in the place of the memory's own, and go on with it; call it inside :meth:`writing`.
@@ -657,7 +676,7 @@ class IndexedJournal:
             StorageError: The system refuses, as Windows does while another process reads. The old file is still there.
         """
         path, made = self.journal.video.target, built.journal
-        index = self._place.settle(built.index, made.header)
+        index = self._place.settle(built.index, made)
         epoch = built if index is built.index else Epoch(built.hand_on(), index, self._cache_bytes)
         if isinstance(path, Path) and isinstance(made.video.target, Path):
             try:

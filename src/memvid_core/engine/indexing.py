@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from itertools import accumulate
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder
+from memvid_core.engine.index_folder import Change, Vectors
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import EmbeddingError
 from memvid_core.index.catalog.catalog import CommitRow, DamageRow, RecordRow
 from memvid_core.index.filters.compiler import encode_metadata
-from memvid_core.index.folder import Change, Vectors
 from memvid_core.index.stale import IndexStaleError
-from memvid_core.journal import Cursor, Entry
+from memvid_core.journal import Cursor, Entry, Known
+from memvid_core.journal.entries import Row
 from memvid_core.model import Damage
 from memvid_core.system.progress import progress
 
-__all__ = ["Indexer", "change_of", "metadata_json"]
+__all__ = ["Indexer", "change_of", "damage_row", "metadata_json"]
 
 _SHOW_PROGRESS_BYTES = 32 << 20
+_RUN_ROWS = 512  # in small commits that are taken in together
 _TRANSACTION_SECONDS = 1.0  # a rebuild commits this often, so that Ctrl-C loses no more than this
 
 
@@ -42,20 +45,32 @@ class Indexer:
         self._show_progress = show_progress
         self._learns = isinstance(embedder, FittableEmbedder)
         self._learned: dict[int, Embedder] = {}
+        self.with_words = False
+        """Whether the words of what is taken in are indexed at once."""
+        self._cursor: tuple[bytes, Cursor | None] = b"", None  # as it was decoded last
 
     # --- taking commits in; only the owner of the index calls these ---
 
     def cursor(self) -> Cursor | None:
         """Return how far the index reaches, or None while it is empty."""
         noted = self._epoch.index.cursor
-        return None if noted is None else msgspec.msgpack.decode(noted, type=Cursor)
+        if noted is None:
+            return None
+        known, cursor = self._cursor
+        if noted != known:
+            cursor = msgspec.msgpack.decode(noted, type=Cursor)
+            self._cursor = noted, cursor
+        return cursor
 
-    def catch_up(self, known: Cursor | None = None, missing: Sequence[DamageRow] = ()) -> None:
+    def catch_up(
+        self, known: Cursor | None = None, missing: Sequence[DamageRow] = (), places: Known | None = None
+    ) -> None:
         """Take in every commit that the journal has beyond the index, and what is wrong with it.
 
         Args:
             known: How far an earlier index reached: what lies before it was acknowledged, whatever the file says now.
             missing: What an earlier index knew to be missing in the file.
+            places: Where an earlier index found what is in the file.
 
         Raises:
             IndexStaleError: The index is not of this journal, or reaches beyond it.
@@ -66,22 +81,25 @@ class Indexer:
             raise IndexStaleError("the index reaches beyond the journal, or belongs to another")
         behind = journal.video.size() - start.offset
         show = self._show_progress if behind > _SHOW_PROGRESS_BYTES else False
-        with progress("Indexing", behind, show=show) as advance:
-            while self._replay_some(0 if known is None else known.offset):
-                advance(journal.cursor.offset - start.offset)
+        journal.known = places
+        try:
+            with progress("Indexing", behind, show=show) as advance:
+                while self._replay_some(0 if known is None else known.offset):
+                    advance(journal.cursor.offset - start.offset)
+        finally:
+            journal.known = None
         self._note_damage(known, missing)
 
     def _note_damage(self, known: Cursor | None, missing: Sequence[DamageRow]) -> None:
-        """Note what is wrong with the head and the end of the file, and what is not there any more."""
+        """Note what is wrong with the end of the file, and what is not there any more."""
         index, journal = self._epoch.index, self._epoch.journal
         lost = None if known is None else journal.missing(known)
-        if not (journal.head_damage or journal.unfinished or lost or missing or index.catalog.damage()):
+        if not (journal.unfinished or lost or missing or index.catalog.damage()):
             return
         with index.transaction():
-            for kind, damage in (("head", journal.head_damage), ("end", journal.unfinished)):
-                index.catalog.clear_damage(kind)
-                index.catalog.add_damage(kind, map(_noted, damage))
-            index.catalog.add_damage("missing", [*missing, *([] if lost is None else [_noted(lost)])])
+            index.catalog.clear_damage("end")
+            index.catalog.add_damage("end", map(damage_row, journal.unfinished))
+            index.catalog.add_damage("missing", [*missing, *([] if lost is None else [damage_row(lost)])])
 
     def _replay_some(self, acknowledged: int) -> bool:
         """Take commits in for about a second, as one transaction; return False when there are no more."""
@@ -91,25 +109,65 @@ class Indexer:
             noted = self.cursor()
             cursor = journal.start if noted is None else noted
             embedder = self.embedder_at(cursor.commit)
+            run = _Run(self, embedder)
             for entry in journal.replay(cursor, acknowledged=acknowledged):
-                if entry.model is not None:
-                    embedder = _taught(self._embedder, entry.model)
-                index.apply(self._change(entry, cursor.row, embedder))
-                index.catalog.add_damage("commit", map(_noted, entry.damage))
-                index.catalog.bury_replaced(cursor.row, entry.cursor.row, entry.number)
+                if entry.model is None and not entry.damage and len(entry.rows) <= _RUN_ROWS:
+                    run.add(entry, cursor.row)
+                else:
+                    run.apply()
+                    if entry.model is not None:
+                        run.embedder = _taught(self._embedder, entry.model)
+                    self._take_alone(entry, cursor.row, run.embedder)
                 cursor = entry.cursor
                 if time.monotonic() > deadline:
+                    run.apply()
                     index.mark_partial(True)
                     return True
+            run.apply()
             index.mark_partial(False)
             if noted is None and cursor == journal.start:  # an empty memory is level, too
                 index.note(msgspec.msgpack.encode(cursor))
         return False
 
-    def _change(self, entry: Entry, first_row: int, embedder: Embedder | None) -> Change:
+    def _take_alone(self, entry: Entry, first_row: int, embedder: Embedder | None) -> None:
+        """Take in a commit that is large, damaged, or brings a model."""
+        catalog = self._epoch.index.catalog
+        [vectors] = self._vectors_of_run([entry], embedder)
+        self._epoch.index.apply(self._change(entry, first_row, vectors))
+        if entry.damage:
+            catalog.add_damage("commit", map(damage_row, entry.damage))
+        catalog.bury_replaced(first_row, entry.cursor.row, entry.number)
+        self._take_words([entry], first_row)
+
+    def take_run(self, run: Sequence[tuple[Entry, int]], embedder: Embedder | None) -> None:
+        """Take in small commits that follow each other, each given with its first row."""
+        vectors = self._vectors_of_run([entry for entry, _ in run], embedder)
+        changes = [self._change(entry, row, part) for (entry, row), part in zip(run, vectors, strict=True)]
+        self._epoch.index.apply_run(changes)
+        self._take_words([entry for entry, _ in run], run[0][1])
+
+    def _take_words(self, run: Sequence[Entry], first_row: int) -> None:
+        """Index the words of commits that follow each other; a row that cannot be read has none."""
+        rows = run[-1].cursor.row - first_row
+        if not self.with_words or not rows:
+            return
+        texts = [""] * rows
+        for entry in run:
+            for row, (_, text, _) in zip(entry.row_numbers, entry.rows, strict=True):
+                texts[row - first_row] = text
+        self._epoch.index.extend_words(first_row, texts)
+
+    def _vectors_of_run(self, run: Sequence[Entry], embedder: Embedder | None) -> list[Vectors]:
+        """Return the vectors of each commit; where the file stores none, the texts of all are embedded at once."""
+        if self._epoch.journal.header.vectors != "none":
+            return [entry.vectors for entry in run]
+        made = self._embedded([row for entry in run for row in entry.rows], embedder)
+        ends = list(accumulate(len(entry.rows) for entry in run))
+        parts = (made[end - len(entry.rows) : end] for entry, end in zip(run, ends, strict=True))
+        return [_placed(entry, part) for entry, part in zip(run, parts, strict=True)]
+
+    def _change(self, entry: Entry, first_row: int, vectors: Vectors) -> Change:
         """Make a commit read back from the file into what the index takes in."""
-        stored = self._epoch.journal.header.vectors != "none"
-        vectors = entry.vectors if stored else self._embedded(entry, embedder)
         dense = {row for rows, _ in vectors for row in rows.tolist()}
         records = [
             (row, record_id, entry.number, row in dense, metadata_json(metadata))
@@ -117,17 +175,16 @@ class Indexer:
         ]
         return change_of(entry, first_row, records, vectors)
 
-    def _embedded(self, entry: Entry, embedder: Embedder | None) -> Vectors:
-        """Make the vectors of a commit whose file stores none."""
-        if not entry.rows:
-            return []
+    def _embedded(self, rows: Sequence[Row], embedder: Embedder | None) -> NDArray[Any]:
+        """Make the vectors of records whose file stores none, (n, d)."""
+        if not rows:
+            return np.zeros((0, 0), np.float32)
         if embedder is None:
             raise EmbeddingError(
                 "this memory stores no vectors and its index has to be rebuilt: open it with "
                 f"{self._epoch.journal.header.embedder!r}"
             )
-        matrix = embedder.embed_documents([text for _, text, _ in entry.rows])
-        return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
+        return embedder.embed_documents([text for _, text, _ in rows])
 
     # --- what searches answer from ---
 
@@ -172,18 +229,17 @@ class Indexer:
             places: Which of its rows have a vector, counted from its first; None: none.
         """
         rows = entry.cursor.row
-        live, dense = np.ones(rows, np.bool_), np.zeros(rows, np.bool_)
-        live[: before.rows] = before.live
-        dense[: before.rows] = before.dense
+        live, dense = np.empty(rows, np.bool_), np.empty(rows, np.bool_)
+        live[: before.rows], live[before.rows :] = before.live, True
+        dense[: before.rows], dense[before.rows :] = before.dense, False
         if places is not None:
             dense[places + before.rows] = True
-        live[entry.tombstones] = False
-        dense[entry.tombstones] = False
+        if entry.tombstones:
+            live[entry.tombstones] = False
+            dense[entry.tombstones] = False
         live.flags.writeable = dense.flags.writeable = False
         embedder = before.embedder if entry.model is None else self.embedder_at(entry.number)
-        return replace(
-            before, commit=entry.number, time=entry.time, rows=rows, live=live, dense=dense, embedder=embedder
-        )
+        return Snapshot(before.epoch, entry.number, entry.time, rows, live, dense, embedder, before.lost)
 
     def _after(self, before: Snapshot, number: int, rows: int | None) -> Snapshot:
         """Make the snapshot after commit ``number``, which has ``rows`` rows where that is known."""
@@ -212,7 +268,40 @@ class Indexer:
         )
 
 
-def _noted(damage: Damage) -> DamageRow:
+class _Run:
+    """Small commits that are taken in together.
+
+    Args:
+        indexer: What takes them in.
+        embedder: What makes their vectors, where the file stores none.
+    """
+
+    def __init__(self, indexer: Indexer, embedder: Embedder | None) -> None:
+        self._indexer = indexer
+        self.embedder = embedder
+        self._entries: list[tuple[Entry, int]] = []
+        self._rows = 0
+
+    def add(self, entry: Entry, first_row: int) -> None:
+        """Add the next commit, whose first row is ``first_row``."""
+        self._entries.append((entry, first_row))
+        self._rows += 1 + len(entry.rows) + len(entry.tombstones)
+        if self._rows >= _RUN_ROWS:
+            self.apply()
+
+    def apply(self) -> None:
+        """Take in what was added."""
+        if self._entries:
+            self._indexer.take_run(self._entries, self.embedder)
+        self._entries, self._rows = [], 0
+
+
+def _placed(entry: Entry, matrix: NDArray[Any]) -> Vectors:
+    """Return the vectors of a commit's rows with their numbers."""
+    return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
+
+
+def damage_row(damage: Damage) -> DamageRow:
     """Return damage as the catalog keeps it."""
     return DamageRow(damage.frame, damage.commit, damage.records, damage.reason, damage.vectors, damage.deletions)
 

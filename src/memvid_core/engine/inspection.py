@@ -10,8 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from memvid_core.engine.index_place import known_in
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
+from memvid_core.engine.torn_copies import copies_beside
 from memvid_core.errors import InvalidInputError
 from memvid_core.journal import Entry, Journal
 from memvid_core.journal.compaction import rewrite
@@ -31,7 +33,8 @@ def _when(microseconds: int) -> datetime:
 
 def info(indexed: IndexedJournal, snapshot: Snapshot, path: str) -> MemoryInfo:
     """What the memory is and how large."""
-    header, records = indexed.journal.header, snapshot.records
+    header, records = indexed.journal.header, snapshot.record_count
+    size = indexed.journal.video.size()
     return MemoryInfo(
         path=path,
         format_version=header.format_version,
@@ -41,15 +44,18 @@ def info(indexed: IndexedJournal, snapshot: Snapshot, path: str) -> MemoryInfo:
         lost=indexed.lost,
         commits=snapshot.commit,
         frames=indexed.cursor.frame,
-        bytes=indexed.journal.video.size(),
+        bytes=size,
         index_bytes=indexed.index.nbytes(),
         dimension=indexed.dimension,
-        vectors=header.vectors,
+        vector_dtype=header.vectors,
         metric=header.metric,
         embedder=header.embedder,
         created=_when(header.created),
         modified=_when(snapshot.time or header.created),
         description=header.description,
+        damage=tuple(Damage(*row) for row in indexed.damage()),
+        torn_bytes=indexed.journal.torn_bytes if size > indexed.cursor.offset else 0,
+        torn_copies=tuple(map(str, copies_beside(indexed))),
     )
 
 
@@ -101,6 +107,7 @@ def save(indexed: IndexedJournal, snapshot: Snapshot, path: str | os.PathLike[st
     if isinstance(own, Path) and target.exists() and target.samefile(own):
         raise InvalidInputError(f"{target} is this memory's own file, and up to date; give another path")
     source = snapshot.epoch.journal.again()  # not the path: a compaction may have put another file there
+    source.known = known_in(snapshot.epoch.index, snapshot.commit, snapshot.rows)
     header = msgspec.structs.replace(
         source.header,
         memory_id=uuid.uuid4().bytes,
@@ -131,6 +138,7 @@ def verify(indexed: IndexedJournal) -> VerifyReport:
         commits = frames = records = 0
         damage: list[Damage] = list(journal.head_damage)
         total, known = journal.video.size(), indexed.cursor
+        journal.known = known_in(indexed.index, known.commit, known.row)
         with progress("Verifying", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
             for entry in _every_entry(indexed, journal, known.offset):
                 commits += 1
@@ -145,7 +153,9 @@ def verify(indexed: IndexedJournal) -> VerifyReport:
         else:
             damage.append(missing)
         repaired = tuple(sorted(journal.video.repaired))
-        return VerifyReport(commits, frames, records, journal.video.size(), journal.torn_bytes, tuple(damage), repaired)
+        copies = tuple(map(str, copies_beside(indexed)))
+        size, torn = journal.video.size(), journal.torn_bytes
+        return VerifyReport(commits, frames, records, size, torn, tuple(damage), repaired, copies)
     finally:
         journal.close()
 

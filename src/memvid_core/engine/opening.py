@@ -13,15 +13,19 @@ from typing import Any, get_args
 
 import numpy as np
 
+import memvid_core.video.qr  # noqa: F401 - registers its codec
 from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, HashingEmbedder, as_embedder, choose_embedder
-from memvid_core.engine import inspection as maintenance
+from memvid_core.engine import inspection
+from memvid_core.engine.index_folder import IndexFolder
+from memvid_core.engine.index_owner import place_of
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_timeout, check_unicode
-from memvid_core.engine.writing import VectorType
+from memvid_core.engine.writing import VectorDtype
 from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError
-from memvid_core.index.folder import IndexFolder
+from memvid_core.index.vectors.metrics import check_choice
 from memvid_core.journal import Journal
+from memvid_core.model import IndexName, Metric
 from memvid_core.system.atomic_files import appearing
 from memvid_core.video import get_codec
 
@@ -52,12 +56,13 @@ def create(
     path: StrPath,
     embedder: object,
     codec: str,
-    vectors: VectorType | None,
+    vector_dtype: VectorDtype | None,
     *,
     codec_options: Mapping[str, Any] | None,
     index_dir: StrPath | None,
     description: str,
-    ivf: bool,
+    index: IndexName,
+    metric: Metric | None,
     timeout: float,
 ) -> Opened:
     """A new memory, as :meth:`memvid_core.Memory.create` describes it."""
@@ -65,17 +70,21 @@ def create(
     if not isinstance(description, str):
         raise InvalidInputError(f"description is a str, not of type {type(description).__name__}")
     check_unicode(description, "the description")
+    compared = "cosine" if metric is None else metric
+    check_choice(index, compared)
     # On disk, half precision costs nothing that a search can see; in RAM, nothing is saved by rounding what was given.
-    kept: VectorType = vectors or ("float64" if in_ram else "float16")
+    kept: VectorDtype = vector_dtype or ("float64" if in_ram else "float16")
     made = (
         None
         if embedder == GIVEN and isinstance(embedder, str)
         else _own(as_embedder(embedder, exact=kept == "float64"))
     )
-    if kept not in get_args(VectorType):
-        raise InvalidInputError(f"vectors is one of {', '.join(get_args(VectorType))}, not {kept!r}")
+    if kept not in get_args(VectorDtype):
+        raise InvalidInputError(f"vector_dtype is one of {', '.join(get_args(VectorDtype))}, not {kept!r}")
     if made is None and kept == "none":
-        raise InvalidInputError("given vectors must be stored: vectors='none' needs an embedder to make them again")
+        raise InvalidInputError(
+            "given vectors must be stored: vector_dtype='none' needs an embedder to make them again"
+        )
     chosen_codec = get_codec(codec, **(codec_options or {}))
     file = None if in_ram else _real(path)
     wait = check_timeout(timeout)
@@ -87,13 +96,14 @@ def create(
             vectors=kept,
             embedder=GIVEN if made is None else made.name,
             dimension=None if made is None else made.dimension,
+            metric=compared,
             description=description,
         )
 
     journal = journal_in(io.BytesIO()) if file is None else _published(file, journal_in)
     try:
-        root = None if file is None else _index_root(file, index_dir)
-        indexed = IndexedJournal(journal, "a", root, embedder=made, timeout=wait, ivf=ivf)
+        root = None if file is None else _index_root(file, index_dir, journal)
+        indexed = IndexedJournal(journal, "a", root, embedder=made, timeout=wait, strategy=index)
     except BaseException:
         journal.close()  # the file stays: others may have opened it, and committed to it
         raise
@@ -116,7 +126,8 @@ def open_existing(
     index_dir: StrPath | None,
     force: bool,
     show_progress: bool | None,
-    ivf: bool,
+    index: IndexName,
+    metric: Metric | None,
     timeout: float,
 ) -> Opened:
     """An existing memory, as :meth:`memvid_core.Memory.open` describes it."""
@@ -127,19 +138,21 @@ def open_existing(
     if path == IN_RAM:
         raise InvalidInputError("a memory in RAM is made by Memory.create(':memory:'); there is none to open")
     wait = check_timeout(timeout)
+    check_choice(index, "cosine")
     file = _real(path)
     journal = Journal.open(file, mode)  # a path that is no memory fails before an index folder appears
     try:
+        _check_metric(journal, index, metric)
         exact = journal.header.vectors == "float64"
         chosen = choose_embedder(embedder, journal.header.embedder, has_vectors=True, exact=exact, force=force)
-        root = _index_root(file, index_dir)
+        root = _index_root(file, index_dir, journal)
         indexed = IndexedJournal(
-            journal, mode, root, embedder=chosen, timeout=wait, show_progress=show_progress, ivf=ivf
+            journal, mode, root, embedder=chosen, timeout=wait, show_progress=show_progress, strategy=index
         )
         try:
             if chosen is None and embedder is None and journal.header.embedder == GIVEN:
                 _adopt_builtin(indexed)
-            pinned = None if as_of is None else maintenance.past_snapshot(indexed, as_of)
+            pinned = None if as_of is None else inspection.past_snapshot(indexed, as_of)
         except BaseException:
             indexed.close()
             raise
@@ -147,6 +160,22 @@ def open_existing(
         journal.close()
         raise
     return Opened(os.fsdecode(path), indexed, writable=mode == "a", pinned=pinned)
+
+
+def _check_metric(journal: Journal, index: IndexName, metric: Metric | None) -> None:
+    """Check that the index can search by the memory's metric, and that this is the one that was asked for.
+
+    Raises:
+        InvalidInputError: It cannot, or the memory has another.
+    """
+    recorded = journal.header.metric
+    if metric is not None:
+        check_choice("auto", metric)
+        if metric != recorded:
+            raise InvalidInputError(
+                f"this memory compares vectors by {recorded!r}, not by {metric!r}; leave metric out, or make a new one"
+            )
+    check_choice(index, recorded)
 
 
 def _adopt_builtin(indexed: IndexedJournal) -> None:
@@ -175,7 +204,7 @@ def open_or_create(path: StrPath, mode: str, *, embedder: object, index_dir: Str
         except MemoryNotFoundError:
             if not _real(path).parent.is_dir():
                 raise
-        shared = {"ivf": options["ivf"], "timeout": options["timeout"], "index_dir": index_dir}
+        shared = {name: options[name] for name in ("index", "metric", "timeout")} | {"index_dir": index_dir}
         with suppress(MemoryExistsError):  # another process was faster
             return create(path, embedder, "pcm", None, codec_options=None, description="", **shared)
 
@@ -197,10 +226,12 @@ def _real(path: StrPath) -> Path:
     return Path(os.path.realpath(name))
 
 
-def _index_root(file: Path, index_dir: StrPath | None) -> Path | None:
+def _index_root(file: Path, index_dir: StrPath | None, journal: Journal) -> Path | None:
     """The index folder, or None where it cannot be written: the index is then kept in RAM."""
     root = file.with_name(file.name + ".index") if index_dir is None else Path(index_dir).absolute()
-    return root if IndexFolder.usable(root) else None
+    if not IndexFolder.usable(root):
+        return None
+    return root if index_dir is None else place_of(root, file, journal.header.memory_id)
 
 
 def _own(embedder: Embedder) -> Embedder:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from memvid_core.errors import Action, Hint, LockedError, MemoryFileError
 from memvid_core.system.commit_lock import CommitLock
@@ -117,4 +116,4 @@ class WriteTurn:
             LockedError: Others held it until ``deadline``, a time of ``time.monotonic()``.
         """
         if video.descriptor is not None:
-            self.lock.acquire(video.descriptor, Path(str(video.target)), max(0.0, deadline - time.monotonic()))
+            self.lock.acquire(video.descriptor, video.target, max(0.0, deadline - time.monotonic()))

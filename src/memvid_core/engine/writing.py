@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -31,22 +30,23 @@ from memvid_core.errors import (
 )
 from memvid_core.journal import Batch
 from memvid_core.model import Record
-from memvid_core.system.threads import WriterThread, run_in_thread
 
-__all__ = ["Prepared", "VectorType", "Writer"]
+__all__ = ["GivenVectors", "Metadata", "VectorDtype", "Writer"]
 
-VectorType = Literal["float16", "float32", "float64", "int8", "none"]
+VectorDtype = Literal["float16", "float32", "float64", "int8", "none"]
 Metadata = Mapping[str, Any]
 T = TypeVar("T")
+Matrix = NDArray[Any]
 GivenVectors = ArrayLike | Sequence[ArrayLike | None]
 
 _FLOAT16_MAX = 65504.0
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _FEWEST, _MOST = 1_000, 100_000  # rows of a memory whose embedder learns by itself
 _SAME = 0.02  # how far a stored component may be from the one that was embedded, for rounding to int8
 
 
 @dataclass
-class Prepared:
+class AddRequest:
     """Checked input of one commit. ``ids`` are those to return; the records have each id once, the last one given.
 
     The records are columns of bytes and strings rather than objects: a hundred thousand of those would set off the
@@ -56,18 +56,25 @@ class Prepared:
     ids: list[str]
     records: NewRecords
     texts: list[str]
-    rows: list[bytes]
+    encoded: list[bytes]
     """The records in msgpack."""
     places: list[int]
     """For each record, its place in what was given."""
     delete: Sequence[str] = ()
     """Ids to delete in the same commit."""
+    given: Sequence[Any] | Matrix | None = None
+    """The caller's vectors, one a record, None where a record is to have none; None: the texts are to be embedded."""
     base: Embedder | None = None
     """The embedder of the state that the vectors are to be compared with."""
     embedder: Embedder | None = None
     """What makes the vectors: ``base``, or a copy of it that has learned from these texts."""
     model: bytes | None = None
     """What it learned, if the commit is to carry that."""
+
+    @property
+    def to_embed(self) -> list[str]:
+        """The texts that must be embedded before the commit."""
+        return self.texts if self.given is None else []
 
     @classmethod
     def of(
@@ -77,115 +84,170 @@ class Prepared:
         metadata: list[dict[str, Any]],
         places: list[int],
         delete: Sequence[str] = (),
-    ) -> Prepared:
+    ) -> AddRequest:
         """From columns of what was given, and the places in them of the records to keep."""
-        rows = encode_records(ids, texts, metadata)  # first, for it names what is wrong by its place
+        encoded = encode_records(ids, texts, metadata)  # first, for it names what is wrong by its place
         columns = list(map(metadata_json, metadata))
         if len(places) == len(ids):
-            return cls(ids, NewRecords(ids, columns, texts), texts, rows, places, delete)
+            return cls(ids, NewRecords(ids, columns, texts), texts, encoded, places, delete)
         kept = [texts[i] for i in places]
         records = NewRecords([ids[i] for i in places], [columns[i] for i in places], kept)
-        return cls(ids, records, kept, [rows[i] for i in places], places, delete)
+        return cls(ids, records, kept, [encoded[i] for i in places], places, delete)
+
+
+@dataclass(frozen=True)
+class UpdateRequest:
+    """A checked change to one record; what is None stays as it is."""
+
+    record_id: str
+    text: str | None
+    metadata: Metadata | None
+    embedder: Embedder | None
+    """What embeds the text: the newest embedder when the update was asked for."""
+
+    @property
+    def to_embed(self) -> list[str]:
+        """The texts that must be embedded before the commit."""
+        return [] if self.text is None else [self.text]
 
 
 class Writer:
-    """Adds, replaces and deletes records of one memory; each call is one commit."""
+    """Adds, replaces and deletes records of one memory; each call is one commit.
+
+    An add or an update has three steps, and embedding, the slow one, needs no lock: :meth:`prepare` or
+    :meth:`prepare_update`, then :meth:`embed` or :meth:`aembed`, then :meth:`commit`.
+    """
 
     def __init__(self, indexed: IndexedJournal) -> None:
         self._indexed = indexed
         self._not_due = -1  # so many records were found not to be the embedder's own
-        self._kind: VectorType = indexed.journal.header.vectors  # type: ignore[assignment]
-        assert self._kind in get_args(VectorType)
-
-    def add(
-        self,
-        texts: Iterable[str] | str,
-        metadata: Iterable[Metadata | None] | Metadata | None,
-        ids: Iterable[str | None] | str | None,
-        vectors: GivenVectors | None,
-        delete: Iterable[str] | str,
-    ) -> list[str]:
-        """Write one commit, as :meth:`memvid_core.Memory.add` describes it."""
-        prepared = self.prepare(texts, metadata, ids, delete, learn=vectors is None)
-        if self._is_given(prepared, vectors):
-            return self.store(prepared, self.given(prepared, vectors))
-        added = self.store(prepared)
-        self._learn_if_due()
-        return added
-
-    async def aadd(
-        self,
-        texts: Iterable[str] | str,
-        metadata: Iterable[Metadata | None] | Metadata | None,
-        ids: Iterable[str | None] | str | None,
-        vectors: GivenVectors | None,
-        delete: Iterable[str] | str,
-        thread: WriterThread,
-    ) -> list[str]:
-        """Async :meth:`add`: the embedder's own async method is awaited, and the commit is made in ``thread``."""
-        prepare = partial(self.prepare, learn=vectors is None)
-        prepared = await run_in_thread(prepare, texts, metadata, ids, delete)
-        if self._is_given(prepared, vectors):
-            given = await run_in_thread(self.given, prepared, vectors)
-            return await self.in_turn(thread, self.store, prepared, given)
-        made = await self._needed(prepared.embedder).aembed_documents(prepared.texts)
-        added = await self.in_turn(thread, partial(self.store, prepared, embedded=made))
-        await self.in_turn(thread, self._learn_if_due)
-        return added
-
-    async def in_turn(self, thread: WriterThread, change: Callable[..., T], *arguments: object) -> T:
-        """Make a change in the memory's thread, or here and now where the caller is inside ``exclusive()``."""
-        return change(*arguments) if self._indexed.mine else await thread.run(change, *arguments)
-
-    @staticmethod
-    def _is_given(prepared: Prepared, vectors: GivenVectors | None) -> bool:
-        return vectors is not None or not prepared.rows
+        self._kind: VectorDtype = indexed.journal.header.vectors  # type: ignore[assignment]
+        assert self._kind in get_args(VectorDtype)
 
     def prepare(
         self,
         texts: Iterable[str] | str,
         metadata: Iterable[Metadata | None] | Metadata | None,
-        ids: Iterable[str | None] | None,
+        ids: Iterable[str | None] | str | None,
+        vectors: GivenVectors | None = None,
         delete: Iterable[str] | str = (),
-        *,
-        learn: bool = False,
-    ) -> Prepared:
-        """Check texts, ids and metadata, and choose what embeds them; nothing is written."""
+    ) -> AddRequest:
+        """Check the arguments of :meth:`memvid_core.Memory.add`, and choose what embeds; nothing is written.
+
+        Raises:
+            InvalidInputError: Lengths differ, or something cannot be stored.
+        """
+        request = self._checked(texts, metadata, ids, delete)
+        if not request.records.ids:
+            request.given = []
+            return request
+        self._choose_embedder(request, learn=vectors is None)
+        if vectors is not None:
+            request.given = self._given(request, vectors)
+        return request
+
+    @staticmethod
+    def _checked(
+        texts: Iterable[str] | str,
+        metadata: Iterable[Metadata | None] | Metadata | None,
+        ids: Iterable[str | None] | str | None,
+        delete: Iterable[str] | str,
+    ) -> AddRequest:
         checked = check_texts(texts)
         given_ids = check_ids(ids, len(checked))
         plain = check_metadata(metadata, len(checked))
         last = {record_id: i for i, record_id in enumerate(given_ids)}
         places = list(last.values()) if len(last) < len(given_ids) else list(range(len(given_ids)))
-        prepared = Prepared.of(given_ids, checked, plain, places, wanted_ids(delete))
-        if prepared.rows:
-            self._choose_embedder(prepared, learn=learn)
-        return prepared
+        return AddRequest.of(given_ids, checked, plain, places, wanted_ids(delete))
 
-    def _choose_embedder(self, prepared: Prepared, *, learn: bool) -> None:
+    def prepare_update(self, record_id: str, text: str | None, metadata: Metadata | None) -> UpdateRequest:
+        """Check the arguments of :meth:`memvid_core.Memory.update`; nothing is written.
+
+        Raises:
+            RecordNotFoundError: No live record has that id.
+            InvalidInputError: Something cannot be stored.
+        """
+        snapshot = self._mended(lambda: self._holding(record_id))
+        if text is not None:
+            [text] = check_texts([text])
+        if metadata is not None:
+            [metadata] = check_metadata([metadata], 1)
+        return UpdateRequest(record_id, text, metadata, snapshot.embedder)
+
+    def _holding(self, record_id: str) -> Snapshot:
+        """Return the newest snapshot, which has a record of that id; most mistakes then cost no embedding."""
+        snapshot = self._indexed.refresh()
+        self._row_of(record_id, snapshot)
+        return snapshot
+
+    @staticmethod
+    def _row_of(record_id: str, snapshot: Snapshot) -> int:
+        [wanted] = wanted_ids([record_id])
+        row = snapshot.rows_of([wanted]).get(wanted)
+        if row is None:
+            raise RecordNotFoundError(f"no record has the id {record_id!r}")
+        return row
+
+    def embed(self, request: AddRequest | UpdateRequest) -> Matrix | None:
+        """Embed the texts of a request; None if there is nothing to embed.
+
+        Raises:
+            EmbeddingError: There is no embedder, or it failed.
+        """
+        texts = request.to_embed
+        return self._needed(request.embedder).embed_documents(texts) if texts else None
+
+    async def aembed(self, request: AddRequest | UpdateRequest) -> Matrix | None:
+        """Async :meth:`embed`: the embedder's own async method is awaited."""
+        texts = request.to_embed
+        return await self._needed(request.embedder).aembed_documents(texts) if texts else None
+
+    def commit(self, request: AddRequest | UpdateRequest, embedded: Matrix | None) -> list[str]:
+        """Write the commit of a request; return its ids.
+
+        Args:
+            request: What :meth:`prepare` or :meth:`prepare_update` made.
+            embedded: What :meth:`embed` made of it. If others have taught the embedder since, the texts are embedded
+                once more.
+
+        Raises:
+            VectorError: NaN, infinite, or too large for float16.
+            DimensionError: Not of the memory's dimension.
+            RecordNotFoundError: The record to update has been deleted.
+            LockedError: Others were writing for longer than the memory's timeout.
+            StorageError: The system refused; nothing was stored.
+        """
+        if isinstance(request, UpdateRequest):
+            return self._mended(lambda: self._update(request, embedded))
+        ids = self._mended(lambda: self._store(request, embedded))
+        if embedded is not None:
+            self._learn_if_due()
+        return ids
+
+    def _choose_embedder(self, request: AddRequest, *, learn: bool) -> None:
         """Take the memory's embedder; of an empty memory, let a copy learn from the first records."""
         snapshot = self._indexed.refresh()
-        prepared.base = prepared.embedder = snapshot.embedder
+        request.base = request.embedder = snapshot.embedder
         if snapshot.rows or not isinstance(snapshot.embedder, FittableEmbedder):
             return
         embedder = snapshot.embedder
         if learn and not embedder.fitted:
             embedder = embedder.clone()
-            embedder.fit(prepared.texts)
+            embedder.fit(request.texts)
         if embedder.fitted:
-            prepared.embedder, prepared.model = embedder, embedder.dump()
+            request.embedder, request.model = embedder, embedder.dump()
 
-    def given(self, prepared: Prepared, vectors: GivenVectors | None) -> list[Any] | NDArray[Any]:
+    @staticmethod
+    def _given(request: AddRequest, vectors: GivenVectors) -> Sequence[Any] | Matrix:
         """Return the caller's vectors, one a record, None where a record is to have none."""
-        if not prepared.rows:
-            return []
         if not isinstance(vectors, Iterable):
             raise VectorError(f"vectors must be one a text, not of type {type(vectors).__name__}")
         rows = vectors if isinstance(vectors, np.ndarray) else list(vectors)
-        if len(rows) != len(prepared.ids):
-            raise InvalidInputError(f"vectors must be as many as texts: {len(rows)} vectors, {len(prepared.ids)} texts")
-        if len(prepared.places) == len(prepared.ids):
+        if len(rows) != len(request.ids):
+            raise InvalidInputError(f"vectors must be as many as texts: {len(rows)} vectors, {len(request.ids)} texts")
+        if len(request.places) == len(request.ids):
             return rows
-        return rows[prepared.places] if isinstance(rows, np.ndarray) else [rows[i] for i in prepared.places]
+        return rows[request.places] if isinstance(rows, np.ndarray) else [rows[i] for i in request.places]
 
     def _needed(self, embedder: Embedder | None) -> Embedder:
         """Return the embedder.
@@ -201,23 +263,6 @@ class Writer:
             )
         return embedder
 
-    def store(self, prepared: Prepared, given: Any = None, *, embedded: NDArray[Any] | None = None) -> list[str]:
-        """Write the commit; return the ids.
-
-        Args:
-            prepared: What :meth:`prepare` made.
-            given: The caller's vectors, one a record; without them the texts are embedded.
-            embedded: What ``prepared.embedder`` made of the texts, if that has been done already.
-
-        Raises:
-            EmbeddingError: There is no embedder, or it failed.
-            VectorError: NaN, infinite, or too large for float16.
-            DimensionError: Not of the memory's dimension.
-            LockedError: Others were writing for longer than the memory's timeout.
-            StorageError: The system refused; nothing was stored.
-        """
-        return self._mended(lambda: self._store(prepared, given, embedded))
-
     def _mended(self, change: Callable[[], T]) -> T:
         """Make a change; if the index turns out to be damaged, before anything was written, make it anew first."""
         with storage_errors():
@@ -227,33 +272,29 @@ class Writer:
                 self._indexed.heal(self._indexed.snapshot, exc)
                 return change()
 
-    def _store(self, prepared: Prepared, given: Any, embedded: NDArray[Any] | None) -> list[str]:
-        made = given is None
-        if made and embedded is None:
-            embedded = self._needed(prepared.embedder).embed_documents(prepared.texts)
-        matrix, places = self._matrix(prepared, embedded if made else given, given=not made)
+    def _store(self, request: AddRequest, embedded: Matrix | None) -> list[str]:
+        matrix, places = self._stored_vectors(request, embedded)
         indexed = self._indexed
         with indexed.writing() as snapshot:
-            if prepared.rows and self._outdated(prepared, snapshot):
-                prepared.base = prepared.embedder = snapshot.embedder
-                prepared.model = None
-                if made:
-                    embedded = self._needed(snapshot.embedder).embed_documents(prepared.texts)
-                    matrix, places = self._matrix(prepared, embedded, given=False)
+            if request.encoded and self._outdated(request, snapshot):
+                request.base = request.embedder = snapshot.embedder
+                request.model = None
+                if request.given is None:
+                    matrix, places = self._stored_vectors(request, self.embed(request))
             self._check_dimension(matrix)
-            gone = dict.fromkeys([*prepared.records.ids, *prepared.delete])
-            replaced = indexed.index.catalog.live_rows(list(gone), snapshot.commit)
-            if not prepared.rows and not replaced:
+            gone = dict.fromkeys([*request.records.ids, *request.delete])
+            replaced = snapshot.rows_of(list(gone))
+            if not request.encoded and not replaced:
                 return []
             stored, unstored = (None, matrix) if self._kind == "none" else (matrix, None)
-            batch = Batch(prepared.rows, stored, places, list(replaced.values()), prepared.model)
-            indexed.commit(prepared.records, batch, unstored, prepared.embedder)
-        return prepared.ids
+            batch = Batch(request.encoded, stored, places, list(replaced.values()), request.model)
+            indexed.commit(request.records, batch, unstored, request.embedder)
+        return request.ids
 
     @staticmethod
-    def _outdated(prepared: Prepared, snapshot: Snapshot) -> bool:
+    def _outdated(request: AddRequest, snapshot: Snapshot) -> bool:
         """Whether others have written since the vectors were made, and theirs cannot be compared with these."""
-        return snapshot.embedder is not prepared.base or bool(prepared.model is not None and snapshot.rows)
+        return snapshot.embedder is not request.base or bool(request.model is not None and snapshot.rows)
 
     def _check_dimension(self, matrix: NDArray[Any] | None) -> None:
         expected = self._indexed.dimension
@@ -263,12 +304,11 @@ class Writer:
                 "use the embedder that wrote it"
             )
 
-    def _matrix(
-        self, prepared: Prepared, vectors: Any, *, given: bool
-    ) -> tuple[NDArray[Any] | None, NDArray[np.int64]]:
-        """The vectors in the dtype they are stored in, and the places of the records that have one."""
-        count = len(prepared.rows)
-        places = np.arange(count, dtype=np.int64)
+    def _stored_vectors(self, request: AddRequest, embedded: Matrix | None) -> tuple[Matrix | None, NDArray[np.int64]]:
+        """Return the vectors in the dtype they are stored in, and the places of the records that have one."""
+        given = request.given is not None
+        vectors: Any = request.given if given else embedded
+        places = np.arange(len(request.encoded), dtype=np.int64)
         if not isinstance(vectors, np.ndarray) and any(vector is None for vector in vectors):
             places = np.array([i for i, vector in enumerate(vectors) if vector is not None], np.int64)
             vectors = [vector for vector in vectors if vector is not None]
@@ -279,10 +319,13 @@ class Writer:
         matrix = check_vectors(vectors, len(places), dtype=dtype, given=given, source=source)
         if not len(matrix):  # an embedder that returned nothing: the records are kept without vectors
             return None, places[:0]
+        by_distance = self._indexed.journal.header.metric != "cosine"
+        if self._kind == "float64" and by_distance and float(np.abs(matrix).max()) > _FLOAT32_MAX:
+            raise VectorError("a component is larger than float32 holds (3.4e38), in which distances are searched")
         if self._kind == "float16":
             if float(np.abs(matrix).max()) > _FLOAT16_MAX:
                 raise VectorError(
-                    "a component is larger than float16 holds (65504); create the memory with vectors='float32'"
+                    "a component is larger than float16 holds (65504); create the memory with vector_dtype='float32'"
                 )
             return matrix.astype(np.float16), places
         return matrix, places
@@ -292,9 +335,9 @@ class Writer:
         snapshot = self._indexed.snapshot
         if not _FEWEST <= snapshot.rows <= _MOST or not isinstance(snapshot.embedder, HashingEmbedder):
             return
-        if self._indexed.journal.header.codec != "pcm" or not self._is_due(
-            snapshot
-        ):  # pictures of symbols cost too much
+        if self._indexed.journal.header.codec != "pcm":  # pictures of symbols cost too much
+            return
+        if not self._is_due(snapshot):
             return
         with suppress(MemvidError), self._indexed.writing() as snapshot:
             if self._is_due(snapshot):
@@ -315,9 +358,9 @@ class Writer:
         assert isinstance(base, FittableEmbedder)
         rows = np.flatnonzero(snapshot.dense)
         self._not_due = len(rows)
-        records = [record for row, record in snapshot.epoch.records(snapshot) if snapshot.dense[row]]
+        records = [record for row, record in snapshot.records() if snapshot.dense[row]]
         texts = [record.text for record in records]
-        stored = snapshot.epoch.vectors(snapshot, rows.tolist())
+        stored = snapshot.vectors(rows.tolist())
         made = base.embed_documents(texts)
         if not all(np.allclose(made[i], stored[row], atol=_SAME) for i, row in enumerate(rows.tolist())):
             return  # some vectors were given, and are not ours to change
@@ -334,47 +377,44 @@ class Writer:
         with self._indexed.writing() as snapshot:
             if not isinstance(snapshot.embedder, FittableEmbedder):
                 raise InvalidInputError("this memory's embedder does not learn from texts; only the built-in one does")
-            records = [record for _, record in snapshot.epoch.records(snapshot)]
+            records = [record for _, record in snapshot.records()]
             if not records:
                 return 0
-            embedder = snapshot.embedder.clone()
-            embedder.fit([record.text for record in records])
-            self._write_again(records, embedder, snapshot)
+            learned = snapshot.embedder.clone()
+            learned.fit([record.text for record in records])
+            # From too few it learns nothing; its vectors would be compared with questions of the one that has learned.
+            self._write_again(records, learned if learned.fitted else snapshot.embedder, snapshot)
             return len(records)
 
     def _write_again(self, records: list[Record], embedder: FittableEmbedder, snapshot: Snapshot) -> None:
         """Write records again, in one commit, with the vectors of an embedder that has learned."""
-        prepared = Prepared.of(
+        request = AddRequest.of(
             [record.id for record in records],
             [record.text for record in records],
             [record.metadata for record in records],
             list(range(len(records))),
         )
-        matrix, places = self._matrix(prepared, embedder.embed_documents(prepared.texts), given=False)
-        replaced = self._indexed.index.catalog.live_rows(prepared.records.ids, snapshot.commit)
+        matrix, places = self._stored_vectors(request, embedder.embed_documents(request.texts))
+        replaced = snapshot.rows_of(request.records.ids)
         stored, unstored = (None, matrix) if self._kind == "none" else (matrix, None)
         model = embedder.dump() if embedder.fitted else None
-        batch = Batch(prepared.rows, stored, places, list(replaced.values()), model)
-        self._indexed.commit(prepared.records, batch, unstored, embedder)
+        batch = Batch(request.encoded, stored, places, list(replaced.values()), model)
+        self._indexed.commit(request.records, batch, unstored, embedder)
 
-    def update(self, record_id: str, text: str | None, metadata: Metadata | None) -> None:
+    def _update(self, request: UpdateRequest, embedded: Matrix | None) -> list[str]:
         """Write a record again, with another text, other metadata, or both."""
-        self._mended(lambda: self._update(record_id, text, metadata))
-
-    def _update(self, record_id: str, text: str | None, metadata: Metadata | None) -> None:
-        base = self._indexed.refresh().embedder
-        embedded = None if text is None else self._needed(base).embed_documents(check_texts(text))
         with self._indexed.writing() as snapshot:
-            row = self._indexed.index.catalog.live_rows([record_id], snapshot.commit).get(record_id)
-            if row is None:
-                raise RecordNotFoundError(f"no record has the id {record_id!r}")
-            record = snapshot.epoch.record(row)
-            kept = record.metadata if metadata is None else metadata
-            prepared = self.prepare(record.text if text is None else text, kept, record_id)
-            if text is None:
-                self.store(prepared, [snapshot.epoch.vectors(snapshot, [row]).get(row)])
-            else:
-                self.store(prepared, embedded=embedded if snapshot.embedder is base else None)
+            row = self._row_of(request.record_id, snapshot)
+            record = snapshot.record(row)
+            text = record.text if request.text is None else request.text
+            metadata = record.metadata if request.metadata is None else request.metadata
+            changed = self._checked(text, metadata, record.id, ())
+            changed.base = changed.embedder = snapshot.embedder
+            if request.text is None:
+                changed.given = [snapshot.vectors([row]).get(row)]
+            elif snapshot.embedder is not request.embedder:  # others have taught it since
+                embedded = self.embed(changed)
+            return self._store(changed, embedded)
 
     def delete(self, select: Callable[[Snapshot], Sequence[int]]) -> int:
         """Delete the live rows that ``select`` names in the newest snapshot; return how many there were."""

@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from memvid_core.errors import InvalidInputError, TextError
 from memvid_core.ingest.boundaries import Level, code_levels, prose_levels, row_levels
-from memvid_core.ingest.document import Chunk, Document, Section
-from memvid_core.ingest.markdown import markdown_sections
+from memvid_core.ingest.readers.document import Chunk, Document, Section
+from memvid_core.ingest.readers.markdown import markdown_sections
 
 __all__ = ["Chunker", "Tokenizer"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from memvid_core.errors import IngestError, InvalidInputError
-from memvid_core.ingest.file_types import BINARY_SUFFIXES, DOCUMENT_FORMATS, SNIFF_BYTES, looks_binary
+from memvid_core.ingest.readers.file_types import BINARY_SUFFIXES, DOCUMENT_FORMATS, SNIFF_BYTES, looks_binary
 
 __all__ = ["Found", "discover", "find"]
 

@@ -11,9 +11,9 @@ import msgspec
 
 from memvid_core.errors import IngestError, InvalidInputError, MemvidError, TextError
 from memvid_core.ingest.chunking import Chunker
-from memvid_core.ingest.document import Chunk
-from memvid_core.ingest.file_types import format_of
 from memvid_core.ingest.readers import read_document, source_name
+from memvid_core.ingest.readers.document import Chunk
+from memvid_core.ingest.readers.file_types import format_of
 from memvid_core.ingest.serving import Answer, Limits, Settings, error_of
 from memvid_core.ingest.workers import ReaderPool
 

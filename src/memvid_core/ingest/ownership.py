@@ -169,8 +169,8 @@ def save_heads(memory: Memory, files: list[KnownFile]) -> None:
         ids = [head.id for head in heads]
         metadata = [{**head.metadata, KEY: marks[head.id]} for head in heads]
         vectors = None
-        if memory.info().vectors != "none":
-            known = memory.vectors(ids)
+        if memory.info().vector_dtype != "none":
+            known = memory.get_vectors(ids)
             vectors = [known.get(record_id) for record_id in ids]
         memory.add([head.text for head in heads], metadata, ids, vectors=vectors)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
@@ -19,7 +19,8 @@ from memvid_core.model import Damage, FrameLocation
 __all__ = ["Contents", "chain_fits"]
 
 _MORE = int(Flag.MORE)
-_WITH_ROWS = (int(Kind.RECORDS), int(Kind.VECTORS))
+_RECORDS, _VECTORS, _TOMBSTONES, _MODEL = map(int, (Kind.RECORDS, Kind.VECTORS, Kind.TOMBSTONES, Kind.MODEL))
+_WITH_ROWS = (_RECORDS, _VECTORS)
 _FREE_BYTES = 1 << 28  # of rows, decompressed, whatever the size of the file
 _UNREADABLE = (DamagedFrameError, msgspec.DecodeError, RecursionError, MemoryError, OverflowError)
 
@@ -55,7 +56,9 @@ class Contents:
         self.dimension = dimension
         self._left = _FREE_BYTES + frames.RATIO_LIMIT * size
 
-    def entry(self, reading: Reading, commit: CommitFrame, cursor: Cursor, begin: int) -> Entry:
+    def entry(
+        self, reading: Reading, commit: CommitFrame, cursor: Cursor, begin: int, deleted: Sequence[int] = ()
+    ) -> Entry:
         """The commit that ``reading`` holds.
 
         Args:
@@ -63,6 +66,7 @@ class Contents:
             commit: Its numbers.
             cursor: The place after it.
             begin: Its first row.
+            deleted: Rows that it is known to have deleted, whatever can be read.
         """
         fragment = reading.fragment
         entry = Entry(commit.number, commit.time, cursor, fragment.start, fragment.first_frame)
@@ -70,7 +74,7 @@ class Contents:
         refused: set[int] = set()
         for body in _bodies(reading, entry):
             try:
-                if body.after_gap and body.header.kind == Kind.MODEL:  # it opens a commit: this is the rest of one
+                if body.after_gap and body.header.kind == _MODEL:  # it opens a commit: this is the rest of one
                     raise DamagedFrameError(body.number, "the frame that it goes on from cannot be read")
                 self._take(entry, body, begin, commit.rows)
             except _UNREADABLE as exc:
@@ -80,6 +84,7 @@ class Contents:
                 if not body.after_gap:
                     raise
                 unread.append((body.number, f"the frame that it goes on from cannot be read ({exc})"))
+        entry.tombstones = sorted({*entry.tombstones, *deleted}) if deleted else entry.tombstones
         if refused:
             placed = [place for place in entry.row_frames if begin <= place.row < commit.rows]
             entry.row_frames = [place for place in placed if place.frame not in refused]
@@ -89,13 +94,14 @@ class Contents:
     def _take(self, entry: Entry, body: _Body, begin: int, stop: int) -> None:
         """Decode one body into ``entry``; its rows are to lie in [``begin``, ``stop``)."""
         number, header, data, _ = body
-        if header.kind == Kind.RECORDS:
+        kind = header.kind
+        if kind == _RECORDS:
             self._take_records(entry, body, begin, stop)
-        elif header.kind == Kind.VECTORS:
+        elif kind == _VECTORS:
             self._take_vectors(entry, *frames.decode_vectors(header, data, number), number, (begin, stop))
-        elif header.kind == Kind.TOMBSTONES:
+        elif kind == _TOMBSTONES:
             entry.tombstones += frames.decode_tombstones(header, data, number, stop).tolist()
-        elif header.kind == Kind.MODEL:
+        elif kind == _MODEL:
             entry.model = bytes(data)
 
     def _take_records(self, entry: Entry, body: _Body, begin: int, stop: int) -> None:
@@ -111,10 +117,11 @@ class Contents:
             raise DamagedFrameError(number, "its blocks do not hold as many rows as it says")
         for block in blocks:
             try:
-                self._left -= frames.raw_bytes(data, block, number)
+                size = frames.raw_bytes(data, block, number)
+                self._left -= size
                 if self._left < 0:
                     raise DamagedFrameError(number, "its rows take more room than any writer packs into such a file")
-                raws = frames.decode_rows(data, block, number)
+                raws = frames.decode_rows(data, block, number, size)
             except DamagedFrameError as exc:
                 entry.damage.append(Damage(number, entry.number, block.rows, str(exc)))
                 row += block.rows
@@ -140,12 +147,7 @@ class Contents:
             self.dimension = matrix.shape[1]
         if matrix.shape[1] != self.dimension:
             raise DamagedFrameError(number, f"its vectors have {matrix.shape[1]} components, not {self.dimension}")
-        good = (rows >= span[0]) & (rows < span[1])
-        good[1:] &= rows[1:] > rows[:-1]
-        with np.errstate(over="ignore", invalid="ignore"):
-            finite = np.isfinite(matrix.sum(dtype=np.float64))
-        if not finite:
-            good &= np.isfinite(matrix).all(axis=1)
+        good = _good_rows(rows, matrix, span)
         if not good.all():
             lost = int(len(good) - good.sum())
             reason = f"frame {number} is damaged: {lost} of its vectors are not finite, or of no row of its commit"
@@ -176,24 +178,34 @@ class Contents:
             records = vectors = deletions = 0
 
 
+def _good_rows(rows: NDArray[np.int64], matrix: NDArray[Any], span: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return which vectors are finite, and of a row in [``span[0]``, ``span[1]``) beyond those before it."""
+    if len(rows) == 1 and span[0] <= rows[0] < span[1]:
+        return np.array([np.isfinite(matrix).all()])
+    good = (rows >= span[0]) & (rows < span[1])
+    good[1:] &= rows[1:] > rows[:-1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(matrix.sum(dtype=np.float64))
+    if not finite:
+        good &= np.isfinite(matrix).all(axis=1)
+    return good
+
+
 def _bodies(reading: Reading, entry: Entry) -> list[_Body]:
     """The whole bodies that the frames carry; frames with rows go to ``entry.row_frames``."""
     whole: list[_Body] = []
     parts: list[memoryview] = []
     number, header, after_gap = 0, FrameHeader(0, 0, 0, 0, 0), False
     expected = reading.fragment.first_frame
-    for piece in reading.pieces:
-        continues = bool(parts) and piece.number == expected and piece.header.kind == header.kind
-        if piece.header.kind in _WITH_ROWS:
-            items = 0 if continues else piece.header.items
-            entry.row_frames.append(
-                FrameLocation(piece.number, *piece.place, piece.header.kind, piece.header.row, items)
-            )
+    for at, place, head, part, _ in reading.pieces:
+        continues = bool(parts) and at == expected and head.kind == header.kind
+        if head.kind in _WITH_ROWS:
+            entry.row_frames.append(FrameLocation(at, *place, head.kind, head.row, 0 if continues else head.items))
         if not continues:
-            number, header, after_gap, parts = piece.number, piece.header, piece.number != expected, []
-        parts.append(piece.body)
-        expected = piece.number + 1
-        if not piece.header.flags & _MORE:
+            number, header, after_gap, parts = at, head, at != expected, []
+        parts.append(part)
+        expected = at + 1
+        if not head.flags & _MORE:
             whole.append(_Body(number, header, parts[0] if len(parts) == 1 else b"".join(parts), after_gap))
             parts = []
     return whole

@@ -13,7 +13,7 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError, UnsupportedFormatError
+from memvid_core.model import Metric
 
 __all__ = [
     "BLOCK_BYTES",
@@ -43,6 +44,8 @@ __all__ = [
     "encode_vectors",
     "join_blocks",
     "matrix_place",
+    "metric_flags",
+    "metric_of",
     "pack",
     "parse",
     "raw_bytes",
@@ -89,11 +92,16 @@ class Flag(enum.IntFlag):
     COMPRESSED = 1  # one zstd frame; RECORDS compress their blocks themselves
     ENCRYPTED = 2  # reserved
     MORE = 4  # the body goes on in the next frame
+    METRIC = 0x38  # of HEADER and COMMIT: the number of the metric, 0 for cosine, times 8
     SKIPPABLE = 1 << 15  # a reader that does not know the kind may pass over it
 
 
 _SKIPPABLE = int(Flag.SKIPPABLE)
 _UNKNOWN_FLAGS = 0xFFFF & ~int(Flag.COMPRESSED | Flag.MORE | Flag.SKIPPABLE)
+_METRICS: tuple[Metric, ...] = get_args(Metric)
+_METRIC_FLAGS = int(Flag.METRIC)
+_METRIC_UNIT = 8
+_WITH_METRIC = frozenset({int(Kind.HEADER), int(Kind.COMMIT)})
 
 
 class FrameHeader(NamedTuple):
@@ -125,11 +133,33 @@ def parse(payload: bytes, number: int) -> tuple[FrameHeader, memoryview]:
             f"frame {number} is of format version {version}, and this is a reader of version {FORMAT_VERSION}; "
             "a newer memvid-core opens it"
         )
-    if not flags & _SKIPPABLE and (kind not in _KINDS or flags & _UNKNOWN_FLAGS):
+    unknown = flags & _UNKNOWN_FLAGS
+    if unknown and kind in _WITH_METRIC and metric_of(flags) is not None:
+        unknown &= ~_METRIC_FLAGS
+    if not flags & _SKIPPABLE and (kind not in _KINDS or unknown):
         raise UnsupportedFormatError(
             f"frame {number} has kind {kind} and flags {flags:#06x}, which need a newer memvid-core"
         )
     return FrameHeader(kind, flags, items, row, commit), memoryview(payload)[HEADER_BYTES:]
+
+
+def metric_flags(metric: str) -> int:
+    """The flags of HEADER and COMMIT frames in a memory with this metric.
+
+    A reader that does not know the metric does not know the flags, and refuses the file instead of comparing by cosine.
+    """
+    return _METRIC_UNIT * _METRICS.index(metric)
+
+
+def metric_of(flags: int) -> Metric | None:
+    """The metric that the flags of a HEADER or COMMIT frame name; None if it is not known.
+
+    Example:
+        >>> metric_of(metric_flags("manhattan"))
+        'manhattan'
+    """
+    number = (flags & _METRIC_FLAGS) // _METRIC_UNIT
+    return _METRICS[number] if number < len(_METRICS) else None
 
 
 def pack(header: FrameHeader, body: bytes, capacity: int) -> list[bytes]:
@@ -151,7 +181,8 @@ def compress(data: bytes) -> bytes:
 
 
 def _packed(data: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(data)
+    packed: bytes = _compressor().compress(data)
+    return packed
 
 
 def _stored(data: bytes) -> bytes:
@@ -165,6 +196,14 @@ def _stored(data: bytes) -> bytes:
 
 
 _local = threading.local()
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    """One for each thread, as :func:`_decompressor` has it."""
+    made: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+    if made is None:
+        made = _local.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    return made
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:
@@ -196,7 +235,10 @@ def decompress(data: bytes | memoryview, number: int, free: int = _FREE_BYTES) -
     Raises:
         DamagedFrameError: It is no zstd frame, or claims too much.
     """
-    size = content_size(data, number, free)
+    return _decompressed(data, content_size(data, number, free), number)
+
+
+def _decompressed(data: bytes | memoryview, size: int, number: int) -> bytes:
     try:
         raw: bytes = _decompressor().decompress(data, max_output_size=size)
     except (zstandard.ZstdError, MemoryError) as exc:
@@ -283,10 +325,17 @@ def raw_bytes(body: bytes | memoryview, block: Block, number: int = 0) -> int:
     return size
 
 
-def decode_rows(body: bytes | memoryview, block: Block, number: int) -> list[msgspec.Raw]:
-    """The rows of one block, each still in msgpack."""
-    raw_bytes(body, block, number)
-    raw = decompress(body[block.start : block.start + block.size], number)
+def decode_rows(body: bytes | memoryview, block: Block, number: int, size: int | None = None) -> list[msgspec.Raw]:
+    """The rows of one block, each still in msgpack.
+
+    Args:
+        body: The body of a RECORDS frame.
+        block: Which block of it.
+        number: The frame's number.
+        size: What :func:`raw_bytes` said of the block, if it was asked.
+    """
+    size = raw_bytes(body, block, number) if size is None else size
+    raw = _decompressed(body[block.start : block.start + block.size], size, number)
     try:
         rows = _rows_decoder.decode(raw)
     except (msgspec.DecodeError, RecursionError) as exc:

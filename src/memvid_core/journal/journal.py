@@ -16,6 +16,7 @@ from memvid_core.journal import frames, packing
 from memvid_core.journal.entries import Batch, CommitFrame, Cursor, Entry, Header
 from memvid_core.journal.frames import FrameHeader, Kind
 from memvid_core.journal.head import after, open_head, start_at
+from memvid_core.journal.known import Known
 from memvid_core.journal.replaying import Replay
 from memvid_core.model import Damage, FrameLocation
 from memvid_core.video import FrameCodec, FramePosition, Position, TornTail, VideoFile
@@ -51,6 +52,8 @@ class Journal:
         self.torn_records = 0
         """How many records in them can be read. They do not count; a copy is put aside before they are cut."""
         self.unfinished: list[Damage] = []
+        self.known: Known | None = None
+        """What an index says of this file: a replay looks there for what it does not find."""
         self._aside: TornTail | None = None  # what the next append cuts, and is worth keeping
         self._last = (-1, 0)  # number and time of the last commit that was seen
 
@@ -86,7 +89,8 @@ class Journal:
         journal = cls(video, header, start_at(video.start))
         try:
             body = msgspec.msgpack.encode(header)
-            entry = journal._write([(FrameHeader(Kind.HEADER, 0, 0, 0, 0), body)], 0, header.created, 0, 0)
+            first = FrameHeader(Kind.HEADER, frames.metric_flags(header.metric), 0, 0, 0)
+            entry = journal._write([(first, body)], 0, header.created, 0, 0)
         except BaseException:
             left = video.target
             video.close()
@@ -134,7 +138,7 @@ class Journal:
         if cursor.offset > self.video.size():
             return False
         try:
-            payload = self.video.read(cursor.last_frame, FramePosition(cursor.last_offset, cursor.last_size))
+            payload = self.video.intact(cursor.last_frame, FramePosition(cursor.last_offset, cursor.last_size))
             header, body = frames.parse(payload, cursor.last_frame)
             if header.kind != Kind.COMMIT:
                 return header.commit == cursor.commit
@@ -183,7 +187,7 @@ class Journal:
 
     def _write(self, given: Iterable[packing.Body], number: int, at: int, added: int, deleted: int) -> Entry:
         if self._aside is not None:
-            self.video.set_aside(self._aside)
+            self.video.set_aside(self._aside, self.start.offset)
             self._aside = None
         fragments = self.video.end.fragment
         commit = CommitFrame(
@@ -197,7 +201,7 @@ class Journal:
             chain=b"",
             copy=msgspec.msgpack.encode(self.header) if fragments and not fragments & (fragments - 1) else b"",
         )
-        payloads = packing.Payloads(given, commit, self.video.codec.capacity)
+        payloads = packing.Payloads(given, commit, self.video.codec.capacity, self.header.metric)
         fragment = self.video.append(payloads)
         offsets, sizes, first = fragment.offsets, fragment.sizes, fragment.first_frame
         placed = [
@@ -254,8 +258,10 @@ class Journal:
             known: The place behind a commit that was durable, as an index noted it.
         """
         commits, rows = known.commit - self.cursor.commit, max(0, known.row - self.cursor.row)
-        if commits <= 0:
+        if commits < 0 or not (commits or rows):
             return None
+        if not commits:
+            return Damage(None, known.commit, rows, "rows of its commits were written and cannot be told of any more")
         gone = max(0, known.offset - self.video.size())
         reason = (
             f"commits {self.cursor.commit + 1} to {known.commit} were written and are no longer in the file "

@@ -15,8 +15,9 @@ from memvid_core.journal.entries import CommitFrame
 from memvid_core.journal.frames import FrameHeader, Kind
 from memvid_core.video import Fragment, FramePosition, VideoFile
 
-__all__ = ["LAST_TIME", "MOST_COMMITS", "Piece", "Reading", "believable", "readings"]
+__all__ = ["LAST_TIME", "MOST_COMMITS", "Piece", "Reading", "believable", "piece_of", "readings"]
 
+_COMMIT = int(Kind.COMMIT)
 MOST_COMMITS = 1 << 48
 LAST_TIME = 253_402_300_799_999_999  # microseconds: the last day that a datetime has
 _commit_decoder = msgspec.msgpack.Decoder(CommitFrame)
@@ -47,7 +48,7 @@ class Reading:
     @property
     def digests(self) -> list[bytes]:
         """The checksums of all frames that the chain covers."""
-        return [piece.digest for piece in self.pieces if piece.header.kind != Kind.COMMIT]
+        return [piece.digest for piece in self.pieces if piece.header.kind != _COMMIT]
 
     @property
     def whole(self) -> bool:
@@ -73,6 +74,11 @@ class Reading:
         return (min(start for start, _ in spans), max(stop for _, stop in spans)) if spans else None
 
 
+def piece_of(number: int, place: FramePosition, header: FrameHeader, body: memoryview, payload: bytes) -> Piece:
+    """Make a piece of a frame that was read."""
+    return Piece(number, place, header, body, xxhash.xxh3_64_digest(payload))
+
+
 def readings(video: VideoFile, fragment: Fragment, rows: int) -> Iterator[Reading]:
     """The commits in a fragment: one, or several where the boxes between them are damaged.
 
@@ -82,7 +88,7 @@ def readings(video: VideoFile, fragment: Fragment, rows: int) -> Iterator[Readin
         rows: The most rows that are believed.
     """
     found = Reading(fragment)
-    first = fragment.first_frame
+    first, listed = fragment.first_frame, fragment.listed
     for number, place in fragment.frames():
         try:
             payload = video.read(number, place, fragment)
@@ -90,17 +96,17 @@ def readings(video: VideoFile, fragment: Fragment, rows: int) -> Iterator[Readin
         except DamagedFrameError as exc:
             found.unread.append((number, str(exc)))
             continue
-        piece = Piece(number, place, header, body, xxhash.xxh3_64_digest(payload))
-        if not fragment.listed and found.pieces and header.commit != found.pieces[-1].header.commit:
+        piece = piece_of(number, place, header, body, payload)
+        if not listed and found.pieces and header.commit != found.pieces[-1].header.commit:
             yield _part(found, first, number)
             first, found = number, Reading(fragment)
         found.pieces.append(piece)
-        if header.kind != Kind.COMMIT:
+        if header.kind != _COMMIT:
             continue
         found.commit = _commit(piece, rows)
         if found.commit is not None and not _counts(found.commit, fragment, number):
             found.commit = None
-        if not fragment.listed:
+        if not listed:
             yield _part(found, first, number + 1)
             first, found = number + 1, Reading(fragment)
     if found.pieces or found.unread or first == fragment.first_frame:

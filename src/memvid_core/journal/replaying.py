@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from memvid_core.journal.contents import Contents, chain_fits
 from memvid_core.journal.entries import CommitFrame, Cursor, Entry
@@ -72,7 +75,7 @@ class Replay:
             return
         yield from self._settle(number, reading.commit)
         if reading.commit is not None and chain_fits(reading, reading.commit):
-            yield self._taken(reading, reading.commit)
+            yield self._taken(reading, reading.commit, fits=True)
         else:
             self._waiting.append(reading)
 
@@ -104,6 +107,9 @@ class Replay:
             stop = min(stop, max(next_begin, begin))
             if following.number == number + 1:
                 stop = max(next_begin, begin)
+        known = self._journal.known
+        if known is not None and known.commit == number:
+            stop = max(stop, known.rows)
         if stop > self._most_rows:
             begin = stop = cursor.row
         deletions = [piece.header.items for piece in reading.pieces if piece.header.kind == Kind.TOMBSTONES]
@@ -122,13 +128,24 @@ class Replay:
             linked = following.previous
         return CommitFrame(number, made.time, stop, made.added, made.deleted, 0, cursor.chain, linked)
 
-    def _taken(self, reading: Reading, commit: CommitFrame) -> Entry:
-        """The entry of a commit that counts; the journal's cursor moves behind it."""
+    def _taken(self, reading: Reading, commit: CommitFrame, *, fits: bool = False) -> Entry:
+        """The entry of a commit that counts; the journal's cursor moves behind it.
+
+        Args:
+            reading: Its frames.
+            commit: Its numbers.
+            fits: Whether its chained checksum is known to cover what was read.
+        """
         journal, before = self._journal, self._journal.cursor
         begin = commit.rows - commit.added
         damage, self._said = self._said, []
-        if begin > before.row:
-            damage.append(Damage(None, before.commit + 1, begin - before.row, self._between(before, commit)))
+        deleted: list[int] = []
+        gap = begin > before.row
+        if journal.known is not None and (gap or reading.commit is None or not chain_fits(reading, reading.commit)):
+            reading, begin = self._completed(reading, begin, commit)
+            deleted = journal.known.deleted(before.commit, commit.number, commit.rows)
+        if gap:
+            damage.append(Damage(None, before.commit + 1, max(0, begin - before.row), self._between(before, commit)))
         elif begin < before.row or (commit.previous != before.chain and before.chain != NO_CHAIN):
             damage.append(Damage(None, commit.number, 0, "it does not continue the commit before it"))
         begin = max(begin, before.row)
@@ -138,10 +155,10 @@ class Replay:
                 commit.number, commit.time, rows, 0, commit.deleted, commit.frames, commit.previous, commit.chain
             )
         cursor = self._cursor(reading, commit)
-        entry = self._contents.entry(reading, commit, cursor, begin)
+        entry = self._contents.entry(reading, commit, cursor, begin, deleted)
         if reading.commit is None:
             damage.append(Damage(None, commit.number, 0, "its COMMIT frame is damaged; what it said was made up"))
-        elif not reading.unread and commit.frames and not chain_fits(reading, reading.commit):
+        elif not fits and not reading.unread and commit.frames and not chain_fits(reading, reading.commit):
             damage.append(Damage(None, commit.number, 0, "its chained checksum does not cover what it holds"))
         if reading.fragment.damage:
             damage.append(Damage(None, commit.number, 0, reading.fragment.damage))
@@ -149,6 +166,20 @@ class Replay:
         journal.cursor = cursor
         journal.seen(commit.number, commit.time)
         return entry
+
+    def _completed(self, reading: Reading, begin: int, commit: CommitFrame) -> tuple[Reading, int]:
+        """A commit with the frames of it, and of lost ones before it, that only an index finds; and its first row."""
+        journal = self._journal
+        assert journal.known is not None
+        there = {piece.number for piece in reading.pieces}
+        pieces = journal.known.pieces(journal.video, journal.cursor.row, commit.rows, there)
+        if not pieces:
+            return reading, begin
+        numbers = {piece.number for piece in pieces}
+        unread = [(number, reason) for number, reason in reading.unread if number not in numbers]
+        both = sorted([*reading.pieces, *pieces], key=lambda piece: piece.number)
+        first = min(begin, *(piece.header.row for piece in pieces))
+        return replace(reading, pieces=both, unread=unread), journal.cursor.row if first < begin else begin
 
     @staticmethod
     def _between(before: Cursor, commit: CommitFrame) -> str:
@@ -230,8 +261,28 @@ class Replay:
             else:
                 following = waiting[i + 1].commit if i < counting else None
                 yield self._taken(reading, reading.commit or self._rebuilt(reading, following))
+        yield from self._known_only()
         self._journal.unfinished[:0] = self._said
         self._said = []
+
+    def _known_only(self) -> Iterator[Entry]:
+        """What only an index finds behind the last commit that counts: it was durable when the index took it in."""
+        journal = self._journal
+        if journal.known is None or journal.known.rows <= journal.cursor.row:
+            return
+        pieces = journal.known.pieces(journal.video, journal.cursor.row, journal.known.rows)
+        if not pieces:
+            return
+        journal.keep_tail()
+        journal.torn_bytes = journal.torn_records = 0
+        end, last = journal.video.end, pieces[-1]
+        none = np.zeros(0, np.int64)
+        at = Fragment(end.offset, end.offset, end.fragment, max(end.frame, last.number + 1), none, none)
+        rows = max(piece.header.row + piece.header.items for piece in pieces)
+        made = CommitFrame(
+            last.header.commit, journal.last_time(), rows, rows - journal.cursor.row, 0, 0, NO_CHAIN, NO_CHAIN
+        )
+        yield self._taken(Reading(at, pieces), made)
 
     def _counts(self, reading: Reading) -> bool:
         """Return whether a commit at the end of the file counts, of which something cannot be read."""

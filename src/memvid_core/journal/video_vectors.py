@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
+from numpy.typing import NDArray
 
 from memvid_core.journal import frames
 from memvid_core.journal.frames import Flag, Kind
@@ -29,9 +30,26 @@ class VectorPictures:
         plain = isinstance(video.codec, PcmCodec) and video.descriptor is not None
         return VectorPictures(video) if plain else None
 
-    def read(self, offsets: Sequence[int], size: int) -> list[bytes]:
-        """Read ``size`` bytes from each offset of the file; fewer at its end."""
-        return self._video.coded(offsets, size)
+    def read(self, offset: int, size: int) -> bytes:
+        """Read ``size`` bytes from an offset of the file; fewer at its end."""
+        return self._video.coded(offset, size)
+
+    def pieces(self, offsets: NDArray[np.int64], size: int, *, mapped: bool) -> NDArray[np.uint8]:
+        """Read ``size`` bytes from each of up to 1,024 offsets; valid until this thread's next call.
+
+        Args:
+            offsets: (n,), n at least 1.
+            size: At least 1.
+            mapped: Whether the file may stay mapped, as far as it is read.
+
+        Returns:
+            (n, size) uint8; zeros behind the end of the file.
+        """
+        return self._video.pieces(offsets, size, mapped=mapped)
+
+    def stamp(self) -> tuple[int, int]:
+        """Return what tells one content of the file from the next."""
+        return self._video.stamp()
 
     def matrix(self, payload: bytes, number: int) -> tuple[int, int, int, str, int] | None:
         """Return first row, rows, dimension, dtype and start of the matrix in a payload.

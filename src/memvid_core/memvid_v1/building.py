@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from memvid_core.embedding import Embedder
+from memvid_core.engine import media
 from memvid_core.errors import CodecError, NotAMemoryError
 from memvid_core.ingest import Chunk
 from memvid_core.journal import Journal
-from memvid_core.memory import Memory
-from memvid_core.memvid_v1.places import coding, picture_rate, picture_settings, pictures
+from memvid_core.memory import Memory, session_of
 from memvid_core.memvid_v1.pointer import index_folder, open_memory
 from memvid_core.rewriting.convert import convert
 from memvid_core.system.atomic_files import replacing
@@ -36,9 +36,10 @@ def append(
         CodecError: The memory is not in the pictures that are wanted.
     """
     with open_memory(target, index, embedder, "a") as memory:
-        if wanted and coding(memory) != wanted:
+        coding = media.pictures(session_of(memory)).coding
+        if wanted and coding != wanted:
             raise CodecError(
-                f"{target} is {coding(memory)} and cannot go on as {wanted}: leave video_codec out, or use another name"
+                f"{target} is {coding} and cannot go on as {wanted}: leave video_codec out, or use another name"
             )
         return _write(memory, waiting, show)
 
@@ -67,8 +68,8 @@ def build(
     try:
         with replacing(target) as beside:
             if base is None:
-                vectors: Any = "int8" if codec == "qr" else "float16"
-                made = Memory.create(beside, embedder, codec, vectors, codec_options=options, index_dir=root)
+                vector_dtype: Any = "int8" if codec == "qr" else "float16"
+                made = Memory.create(beside, embedder, codec, vector_dtype, codec_options=options, index_dir=root)
             else:
                 convert(base, beside, codec=codec, codec_options=options, show_progress=show)
                 made = open_memory(beside, root, embedder, "a")
@@ -95,14 +96,16 @@ def _write(memory: Memory, waiting: list[Chunk], show: bool | None) -> Built:
             del waiting[: len(batch)]
             advance(total - len(waiting))
     info = memory.info()
-    shown, rate = pictures(memory), picture_rate(memory)
+    shown, made = media.picture_count(session_of(memory)), media.pictures(session_of(memory))
     return {
         "total_chunks": info.records,
-        "codec": coding(memory),
-        **picture_settings(memory),
+        "codec": made.coding,
+        "fps": made.rate,
+        "frame_size": made.width,
+        "crf": made.crf,
         "total_frames": info.frames,
         "total_pictures": shown,
-        "duration_seconds": shown / rate,
+        "duration_seconds": shown / made.rate,
         "video_size_mb": info.bytes / 1e6,
         "index_stats": index_stats(memory),
     }
@@ -126,7 +129,7 @@ def index_stats(memory: Memory) -> dict[str, Any]:
         "total_frames": info.frames,
         "dimension": info.dimension,
         "embedding_model": info.embedder,
-        "vectors": info.vectors,
+        "vector_dtype": info.vector_dtype,
         "index_bytes": info.index_bytes,
     }
 

@@ -38,6 +38,7 @@ class MemvidChat:
         llm_base_url: Another server that speaks the provider's protocol, such as OpenAI's.
         embedding_model: As for :class:`MemvidRetriever`.
         context_chunks: How many passages to show the model at most.
+        timeout: How many seconds to wait for others who write to the memory.
 
     Raises:
         InvalidInputError: An unknown provider.
@@ -69,9 +70,10 @@ class MemvidChat:
         llm_base_url: str | None = None,
         embedding_model: object = None,
         context_chunks: int = 5,
+        timeout: float = 30.0,
     ) -> None:
         check_count("context_chunks", context_chunks, 1)
-        self.retriever = MemvidRetriever(video, index, embedding_model)
+        self.retriever = MemvidRetriever(video, index, embedding_model, timeout=timeout)
         self.context_chunks = context_chunks
         self.max_history = 10
         """How many of the last turns the model is shown, questions and answers counted each."""

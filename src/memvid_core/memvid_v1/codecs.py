@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import memvid_core.video.qr  # noqa: F401 - registers its codec
 from memvid_core.errors import CodecError
 from memvid_core.video import FrameCodec, get_codec
 

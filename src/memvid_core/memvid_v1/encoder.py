@@ -174,9 +174,17 @@ class MemvidEncoder:
         return len(self._waiting) - before
 
     @classmethod
-    def from_file(cls, path: StrPath, chunk_size: int = 512, overlap: int = 50, **settings: Any) -> Self:
+    def from_file(
+        cls,
+        path: StrPath,
+        chunk_size: int = 512,
+        overlap: int = 50,
+        *,
+        n_workers: int | None = None,
+        embedding_model: object = None,
+    ) -> Self:
         """An encoder with the chunks of one file, of any kind that can be read."""
-        encoder = cls(chunk_size, overlap, **settings)
+        encoder = cls(chunk_size, overlap, n_workers, embedding_model)
         encoder.add_file(path)
         return encoder
 
@@ -188,10 +196,11 @@ class MemvidEncoder:
         overlap: int = 50,
         *,
         metadata: Sequence[Metadata | None] | None = None,
-        **settings: Any,
+        n_workers: int | None = None,
+        embedding_model: object = None,
     ) -> Self:
         """An encoder with the chunks of several texts; ``document`` in their metadata says which, from 0."""
-        encoder = cls(chunk_size, overlap, **settings)
+        encoder = cls(chunk_size, overlap, n_workers, embedding_model)
         texts = check_texts(documents)
         for number, (text, about) in enumerate(zip(texts, check_metadata(metadata, len(texts)), strict=True)):
             encoder.add_text(text, {"document": number, **about})

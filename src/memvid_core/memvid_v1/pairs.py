@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import IngestError, MemoryNotFoundError, NotAMemoryError
 from memvid_core.memory import Memory
+from memvid_core.memvid_v1.json_files import read_json
 from memvid_core.video.qr.symbols import SymbolPair, get_pair
 
 __all__ = ["PairReport", "import_pair"]
@@ -35,7 +36,7 @@ Gray = NDArray[np.uint8]
 _PATIENCE = 60  # pictures in a row that are searched thoroughly in vain before that is given up
 _SMALL = 1024  # pixels a side; in a larger picture a symbol has modules enough as it is
 _RECORDS_A_COMMIT = 4096
-_LARGEST_INDEX = 1 << 31
+_LARGEST_INDEX = 1 << 30
 
 
 class PairReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,16 +124,7 @@ def import_pair(
 
 
 def _read_index(path: Path) -> _Texts:
-    try:
-        if path.stat().st_size > _LARGEST_INDEX:
-            raise IngestError(f"{path}: larger than {_LARGEST_INDEX:,} bytes")
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as exc:
-        raise MemoryNotFoundError(f"there is no {path}") from exc
-    except (ValueError, RecursionError) as exc:
-        raise IngestError(f"{path}: no JSON ({exc})") from exc
-    except OSError as exc:
-        raise IngestError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    told = read_json(path, _LARGEST_INDEX)
     entries = told.get("metadata") if isinstance(told, dict) else None
     if not isinstance(entries, list):
         raise IngestError(f'{path}: none of Memvid\'s indexes: it has no list "metadata"')

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from memvid_core.embedding import load_model
-from memvid_core.errors import InvalidInputError, NotAMemoryError
+from memvid_core.errors import InvalidInputError, MemvidError, NotAMemoryError
 from memvid_core.memory import Memory
+from memvid_core.memvid_v1.json_files import read_json
 
 __all__ = ["StrPath", "check_index", "index_folder", "open_memory", "write_pointer"]
 
 StrPath = str | os.PathLike[str]
 
 _FORMAT = "memvid-core"
+_LARGEST = 1 << 30  # bytes of an index that Memvid wrote
 _NAMED = ("sentence-transformers:", "model2vec:", "fastembed:")
 
 
@@ -48,7 +50,9 @@ def _same_drive(one: StrPath, other: StrPath) -> bool:
     return os.path.splitdrive(os.path.abspath(one))[0] == os.path.splitdrive(os.path.abspath(other))[0]
 
 
-def open_memory(video: StrPath, index: StrPath | None, embedding_model: object, mode: str = "r") -> Memory:
+def open_memory(
+    video: StrPath, index: StrPath | None, embedding_model: object, mode: str = "r", *, timeout: float = 30.0
+) -> Memory:
     """Open a memory by the two paths of Memvid's API.
 
     A model that the memory names and that can be loaded by its name is loaded.
@@ -58,7 +62,7 @@ def open_memory(video: StrPath, index: StrPath | None, embedding_model: object, 
     """
     folder = index_folder(index)
     try:
-        memory = Memory.open(video, mode, embedder=embedding_model, index_dir=folder)
+        memory = Memory.open(video, mode, embedder=embedding_model, index_dir=folder, timeout=timeout)
     except NotAMemoryError as exc:
         if index is not None and folder is None and _is_memvid_index(Path(index)):
             raise NotAMemoryError(
@@ -70,13 +74,13 @@ def open_memory(video: StrPath, index: StrPath | None, embedding_model: object, 
     if memory.embedder is not None or embedding_model is not None or not recorded.startswith(_NAMED):
         return memory
     memory.close()
-    return Memory.open(video, mode, embedder=load_model(recorded), index_dir=folder)
+    return Memory.open(video, mode, embedder=load_model(recorded), index_dir=folder, timeout=timeout)
 
 
 def _is_memvid_index(index: Path) -> bool:
     try:
-        told = json.loads(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        told = read_json(index, _LARGEST)
+    except MemvidError:
         return False
     return isinstance(told, dict) and isinstance(told.get("metadata"), list)
 

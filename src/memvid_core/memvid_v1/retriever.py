@@ -6,18 +6,10 @@ import os
 from collections.abc import Iterable
 from typing import Any, Self
 
-from memvid_core.memory import Memory
+from memvid_core.engine import media
+from memvid_core.memory import Memory, session_of
 from memvid_core.memvid_v1.building import index_stats
 from memvid_core.memvid_v1.checks import check_count
-from memvid_core.memvid_v1.places import (
-    cache_state,
-    clear_cache,
-    coding,
-    frames_of,
-    picture_rate,
-    pictures,
-    prefetch,
-)
 from memvid_core.memvid_v1.pointer import StrPath, check_index, open_memory
 from memvid_core.model import Hit, Record
 
@@ -35,6 +27,7 @@ class MemvidRetriever:
         index: The path that was given to :meth:`MemvidEncoder.build_video`; it may be left out.
         embedding_model: The model that wrote the memory, where it has no name to be loaded by. Without it, search is by
             words alone.
+        timeout: How many seconds to wait for others who write to the memory.
 
     Raises:
         MemoryNotFoundError: There is no such file.
@@ -54,11 +47,13 @@ class MemvidRetriever:
         >>> retriever.close()
     """
 
-    def __init__(self, video: StrPath, index: StrPath | None = None, embedding_model: object = None) -> None:
+    def __init__(
+        self, video: StrPath, index: StrPath | None = None, embedding_model: object = None, *, timeout: float = 30.0
+    ) -> None:
         check_index(index)
         self.video_file = os.fspath(video)
         self.index_file = None if index is None else os.fspath(index)
-        self.memory: Memory = open_memory(video, index, embedding_model)
+        self.memory: Memory = open_memory(video, index, embedding_model, timeout=timeout)
 
     def close(self) -> None:
         """Close the file."""
@@ -105,7 +100,7 @@ class MemvidRetriever:
     def search_with_metadata(self, query: str, top_k: int = 5) -> list[dict[str, Any]]:
         """As :meth:`search`, each as a dict with ``text``, ``score``, ``chunk_id``, ``frame`` and ``metadata``."""
         hits = self.hits(query, top_k)
-        frames = frames_of(self.memory, [hit.id for hit in hits])
+        frames = media.frames_of(session_of(self.memory), [hit.id for hit in hits])
         return [
             {
                 "text": hit.text,
@@ -148,24 +143,25 @@ class MemvidRetriever:
 
     def prefetch_frames(self, frame_numbers: Iterable[int]) -> int:
         """Decode frames ahead of their use; returns how many carry chunks. Others are passed over."""
-        return prefetch(self.memory, frame_numbers)
+        return media.prefetch(session_of(self.memory), frame_numbers)
 
     def clear_cache(self) -> None:
         """Forget what was decoded."""
-        clear_cache(self.memory)
+        media.clear_cache(session_of(self.memory))
 
     def get_stats(self) -> dict[str, Any]:
         """What the memory holds, and what the cache of decoded frames did so far; sizes in bytes."""
-        info, cache = self.memory.info(), cache_state(self.memory)
+        info, session = self.memory.info(), session_of(self.memory)
+        cache, pictures = media.cache_state(session), media.pictures(session)
         asked = cache.hits + cache.misses
         return {
             "video_file": self.video_file,
             "index_file": self.index_file,
             "total_chunks": info.records,
             "total_frames": info.frames,
-            "total_pictures": pictures(self.memory),
-            "fps": picture_rate(self.memory),
-            "codec": coding(self.memory),
+            "total_pictures": media.picture_count(session),
+            "fps": pictures.rate,
+            "codec": pictures.coding,
             "video_size_mb": info.bytes / 1e6,
             "cache_hits": cache.hits,
             "cache_misses": cache.misses,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from memvid_core.memory import Memory
-from memvid_core.memvid_v1.places import frames_of
+from memvid_core.engine.media import frames_of
+from memvid_core.memory import Memory, session_of
 from memvid_core.model import Hit
 
 __all__ = ["citation", "context_text", "find_sources", "passages_text"]
@@ -28,7 +28,7 @@ def find_sources(memory: Memory, hits: Sequence[Hit], max_tokens: int) -> list[d
         max_tokens: About how much text to take, at four characters a token: the last one is cut, further ones are left
             out; the first is always there.
     """
-    frames = frames_of(memory, [hit.id for hit in hits])
+    frames = frames_of(session_of(memory), [hit.id for hit in hits])
     room = max(max_tokens * _LETTERS_A_TOKEN, _LEAST_PASSAGE)
     found: list[dict[str, Any]] = []
     for number, hit in enumerate(hits, 1):

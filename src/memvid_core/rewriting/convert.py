@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from memvid_core.engine.writing import VectorType
+from memvid_core.engine.writing import VectorDtype
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, NotAMemoryError
 from memvid_core.model import Damage
 from memvid_core.rewriting.restage import stage
@@ -54,7 +54,7 @@ def convert(
     *,
     codec: str,
     codec_options: Mapping[str, Any] | None = None,
-    vectors: VectorType | None = None,
+    vector_dtype: VectorDtype | None = None,
     embedder: object = None,
     keep_history: bool = True,
     drop_damaged: bool = False,
@@ -69,7 +69,7 @@ def convert(
         target: The file to make.
         codec: ``"pcm"``, the store, or ``"qr"``, for what must survive a re-encode.
         codec_options: Settings of the codec (``docs/qr.md``).
-        vectors: How vectors are stored; None keeps what the source has, but for QR, where that is ``"int8"``.
+        vector_dtype: How vectors are stored; None keeps what the source has, but for QR, where that is ``"int8"``.
             ``"none"`` leaves them out, and they are made again when the index is.
         embedder: What makes vectors that the source does not store; by default the built-in one.
         keep_history: Write every commit, and what was deleted, so that the past can be asked as before. Otherwise only
@@ -97,7 +97,7 @@ def convert(
     journal = Replayed.open(source)
     try:
         with appearing(Path(target)) as beside:
-            kind = vectors or ("int8" if codec == "qr" and journal.header.vectors != "none" else None)
+            kind = vector_dtype or ("int8" if codec == "qr" and journal.header.vectors != "none" else None)
             journal.prepare(kind or journal.header.vectors, embedder)
             size = journal.video.size()
             show = show_progress if show_progress is not None or size > _SHOW_PROGRESS_BYTES else False
@@ -116,7 +116,7 @@ def recover(
     *,
     stream: int | None = None,
     pair: str = "zxing",
-    vectors: VectorType | None = None,
+    vector_dtype: VectorDtype | None = None,
     embedder: object = None,
 ) -> Recovery:
     """Write a memory from the symbols that pictures show.
@@ -129,7 +129,7 @@ def recover(
         target: The file to make, with the codec ``pcm``.
         stream: Which memory, where the pictures show several; a key of ``Scan.streams``.
         pair: Reader of symbols: ``zxing`` or ``zbar``.
-        vectors: How vectors are stored; by default as in the memory that was shown.
+        vector_dtype: How vectors are stored; by default as in the memory that was shown.
         embedder: What makes vectors that the pictures do not have; by default the built-in one.
 
     Raises:
@@ -151,7 +151,7 @@ def recover(
     journal = Replayed.open(staged.file)
     try:
         with appearing(Path(target)) as beside:
-            journal.prepare(vectors or journal.header.vectors, embedder)
+            journal.prepare(vector_dtype or journal.header.vectors, embedder)
             written = copy(journal, beside, get_codec("pcm"), drop_damaged=True)
     finally:
         journal.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+import memvid_core.video.qr  # noqa: F401 - registers its codec
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, MemvidError, NotAMemoryError
 from memvid_core.model import Damage
 from memvid_core.rewriting.restage import stage

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, as_embedder, same_embedder
-from memvid_core.engine.writing import VectorType
+from memvid_core.engine.writing import VectorDtype
 from memvid_core.errors import (
     Action,
     EmbedderMismatchError,
@@ -42,7 +42,7 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     codec: str
-    vectors: str
+    vector_dtype: str
     commits: int
     records: int
     lost: int
@@ -65,8 +65,8 @@ class Replayed(Journal):
         Raises:
             EmbedderMismatchError: They cannot be made with what is given.
         """
-        if wanted not in get_args(VectorType):
-            raise InvalidInputError(f"vectors is {wanted!r}: it is one of {', '.join(get_args(VectorType))}")
+        if wanted not in get_args(VectorDtype):
+            raise InvalidInputError(f"vector_dtype is {wanted!r}: it is one of {', '.join(get_args(VectorDtype))}")
         recorded = self.header.embedder
         if wanted == "none" and recorded == GIVEN:
             raise InvalidInputError("this memory's vectors were given: no embedder could make them again, keep them")
@@ -77,7 +77,7 @@ class Replayed(Journal):
         if not same_embedder(self.embedder, recorded):
             raise EmbedderMismatchError(
                 f"this memory stores no vectors and was written by {recorded!r}; to store them, give that embedder "
-                f"and not {self.embedder.name!r}, or keep vectors='none'"
+                f"and not {self.embedder.name!r}, or keep vector_dtype='none'"
             )
 
     def replay(self, since: Cursor, *, acknowledged: int = 0) -> Iterator[Entry]:
@@ -104,7 +104,7 @@ class Replayed(Journal):
 def _check_float16(entry: Entry) -> None:
     for _, matrix in entry.vectors:
         if matrix.size and float(np.abs(matrix).max()) > _FLOAT16_MAX:
-            raise VectorError("a component is larger than float16 holds (65504); convert with vectors='float32'")
+            raise VectorError("a component is larger than float16 holds (65504); convert with vector_dtype='float32'")
 
 
 def _header(source: Replayed, codec: FrameCodec, history_from: int) -> Header:
@@ -148,7 +148,7 @@ def copy(
         return Conversion(
             path=os.fspath(target),
             codec=codec.name,
-            vectors=source.wanted,
+            vector_dtype=source.wanted,
             commits=commits,
             records=rows.written,
             lost=len(rows.lost),
@@ -255,7 +255,7 @@ def fold(
         return Conversion(
             path=os.fspath(target),
             codec=codec.name,
-            vectors=source.wanted,
+            vector_dtype=source.wanted,
             commits=sum(1 for _ in made.replay(made.start)),
             records=made.cursor.row,
             lost=int(live.sum()) - made.cursor.row,

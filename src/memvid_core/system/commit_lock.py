@@ -61,7 +61,7 @@ class CommitLock:
             self._close_files()
             self._note = note
 
-    def acquire(self, descriptor: int, path: Path, timeout: float) -> None:
+    def acquire(self, descriptor: int, path: object, timeout: float) -> None:
         """Take the lock on an open file.
 
         Args:
@@ -182,9 +182,13 @@ class CommitLock:
         """Note who holds the lock, for the message of others."""
         if self._queue >= 0:
             signature = f'{{"pid": {os.getpid()}, "host": {_host()}, "since": {time.time():.0f}}}'
+            note = signature.encode().ljust(_NOTE_BYTES)[:_NOTE_BYTES]
             with suppress(OSError):  # on a full disk the lock still holds; only the message is poorer
-                os.lseek(self._queue, 0, os.SEEK_SET)
-                os.write(self._queue, signature.encode().ljust(_NOTE_BYTES)[:_NOTE_BYTES])
+                if hasattr(os, "pwrite"):
+                    os.pwrite(self._queue, note, 0)
+                else:
+                    os.lseek(self._queue, 0, os.SEEK_SET)
+                    os.write(self._queue, note)
 
     def _holder(self) -> str:
         try:

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
 
@@ -46,12 +46,19 @@ class WriterThread:
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()
 
-    async def run(self, function: Callable[..., T], *arguments: object) -> T:
-        """Call a function in the thread, after those that came before."""
+    def _own(self) -> ThreadPoolExecutor:
         if self._pool is None or self._process != os.getpid():
             self._process = os.getpid()
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="memvid-writer")
-        return await run_in_thread(function, *arguments, pool=self._pool)
+        return self._pool
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call a function in the thread, after those that came before."""
+        return await run_in_thread(function, *arguments, pool=self._own())
+
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Call a function in the thread, after those that came before, whatever becomes of the caller."""
+        return self._own().submit(function)
 
     def close(self) -> None:
         """Let the thread end once it has done what it was given."""

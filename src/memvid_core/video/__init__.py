@@ -3,7 +3,6 @@
 from memvid_core.video.codec import FrameCodec, codec_names, get_codec
 from memvid_core.video.container import Fragment, FramePosition, Position, TornTail, VideoFile
 from memvid_core.video.pcm import PcmCodec
-from memvid_core.video.qr.codec import QRCodec
 
 __all__ = [
     "Fragment",
@@ -11,7 +10,6 @@ __all__ = [
     "FramePosition",
     "PcmCodec",
     "Position",
-    "QRCodec",
     "TornTail",
     "VideoFile",
     "codec_names",

@@ -13,9 +13,20 @@ from typing import Self
 
 import numpy as np
 
-__all__ = ["MACROBLOCK_BYTES", "START_CODE", "filler_fits", "parameter_sets", "pcm_samples", "pcm_starts", "slice_nal"]
+__all__ = [
+    "MACROBLOCK_BYTES",
+    "START_CODE",
+    "all_samples",
+    "filler_fits",
+    "parameter_sets",
+    "pcm_samples",
+    "pcm_starts",
+    "slice_nal",
+]
 
 MACROBLOCK_BYTES = 384
+_SEARCHED = 1 << 12  # bytes that a pattern is found in as fast as by NumPy
+_FEW = 8  # macroblocks that Python joins faster than NumPy does
 START_CODE = b"\x00\x00\x00\x01"
 
 _PROFILE_CONSTRAINED_BASELINE = 66
@@ -63,8 +74,10 @@ class BitWriter:
 def _escape(rbsp: bytes) -> bytes:
     """Emulation prevention (clause 7.4.1): no start code may appear inside a NAL unit.
 
-    Most pictures hold nothing to escape, and NumPy sees that ten times as fast as a search for a pattern does.
+    Most large pictures hold nothing to escape, and NumPy sees that ten times as fast as a search for a pattern does.
     """
+    if len(rbsp) < _SEARCHED:
+        return _EMULATION.sub(b"\x00\x00\x03", rbsp)
     data = np.frombuffer(rbsp, np.uint8)
     zeros = np.flatnonzero((data[:-2] | data[1:-1]) == 0)
     return _EMULATION.sub(b"\x00\x00\x03", rbsp) if (data[zeros + 2] <= 3).any() else rbsp
@@ -158,6 +171,10 @@ def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes
     if not used:
         return _escape(filler)
     # Every macroblock after the first begins with mb_type ue(25) and its alignment, which is the two bytes 0x0D 0x00.
+    if used <= _FEW:
+        padded = payload + b"\x80" * (used * MACROBLOCK_BYTES - len(payload))
+        blocks = [padded[i : i + MACROBLOCK_BYTES] for i in range(0, len(padded), MACROBLOCK_BYTES)]
+        return _escape(b"".join((_pcm_start(idr_pic_id), b"\x0d\x00".join(blocks), filler)))
     coded = np.full((used, MACROBLOCK_BYTES + 2), 0x80, np.uint8)  # mid-grey padding: zeros would need escaping
     coded[:, 0] = 0x0D
     coded[:, 1] = 0
@@ -169,6 +186,7 @@ def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes
     return _escape(b"".join((_pcm_start(idr_pic_id), coded.reshape(-1)[2:].tobytes(), filler)))
 
 
+@lru_cache(maxsize=1)
 def pcm_starts() -> tuple[bytes, bytes]:
     """The first bytes of a slice whose first macroblock is I_PCM, for each ``idr_pic_id``."""
     return _pcm_start(0), _pcm_start(1)
@@ -194,6 +212,21 @@ def pcm_samples(nal: bytes, size: int) -> bytes | None:
     coded = coded[:wanted].ljust(wanted, b"\x80")
     lines = np.frombuffer(b"\x0d\x00" + coded, np.uint8).reshape(used, MACROBLOCK_BYTES + 2)
     return lines[:, 2:].tobytes()[:size]
+
+
+def all_samples(nal: bytes) -> bytes:
+    """All samples of a small slice that :func:`slice_nal` made, with what follows them; empty if it is no such slice.
+
+    Example:
+        >>> all_samples(slice_nal(b"hello", 1, 1, 0))[:5]
+        b'hello'
+    """
+    for start in pcm_starts():
+        if nal.startswith(start):
+            coded = nal[len(start) :].replace(_ESCAPED, b"\x00\x00")
+            step = MACROBLOCK_BYTES + 2
+            return b"".join([coded[at : at + MACROBLOCK_BYTES] for at in range(0, len(coded), step)])
+    return b""
 
 
 def filler_fits(nal: bytes, size: int, columns: int, rows: int) -> bool:

@@ -12,6 +12,7 @@ from memvid_core.errors import CodecError, DamagedFrameError
 
 __all__ = [
     "ENVELOPE_BYTES",
+    "CodedPictures",
     "FoundFrame",
     "FrameCodec",
     "RepairingCodec",
@@ -19,11 +20,13 @@ __all__ = [
     "SampleEntry",
     "codec_names",
     "get_codec",
+    "guess_codec",
     "recognise_codec",
     "register_codec",
     "seal",
     "sealed_for",
     "unseal",
+    "unsealed",
 ]
 
 _ENVELOPE = struct.Struct("<IQ")
@@ -146,6 +149,15 @@ def unseal(sealed: bytes | memoryview, number: int) -> bytes:
     return payload
 
 
+def unsealed(sealed: bytes, number: int) -> bytes | None:
+    """The payload inside ``sealed``, or None where it is not that of frame ``number``."""
+    if len(sealed) < ENVELOPE_BYTES:
+        return None
+    length, checksum = _ENVELOPE.unpack_from(sealed)
+    payload = sealed[ENVELOPE_BYTES : ENVELOPE_BYTES + length]
+    return payload if len(payload) == length and xxhash.xxh3_64_intdigest(payload, number) == checksum else None
+
+
 def sealed_for(sealed: bytes, numbers: Iterable[int]) -> int | None:
     """The first of some frame numbers whose frame ``sealed`` is, or None."""
     length, checksum = _ENVELOPE.unpack_from(sealed)
@@ -153,19 +165,43 @@ def sealed_for(sealed: bytes, numbers: Iterable[int]) -> int | None:
     return next((number for number in numbers if xxhash.xxh3_64_intdigest(payload, number) == checksum), None)
 
 
+class CodedPictures(NamedTuple):
+    """Pictures of a fragment whose file has lost its head.
+
+    ``coded`` are the last pictures of the fragment, the first of them picture ``first``; ``key_only`` says whether
+    every picture of the fragment is a key picture; ``all_bytes()`` reads all pictures, one after the other.
+    """
+
+    coded: list[bytes]
+    first: int
+    key_only: bool
+    all_bytes: Callable[[], bytes]
+
+
 class _Registered(NamedTuple):
     make: Callable[..., FrameCodec]
     recognise: Callable[[SampleEntry], FrameCodec | None]
+    guess: Callable[[CodedPictures], FrameCodec | None]
 
 
 _registry: dict[str, _Registered] = {}
 
 
 def register_codec(
-    name: str, make: Callable[..., FrameCodec], recognise: Callable[[SampleEntry], FrameCodec | None]
+    name: str,
+    make: Callable[..., FrameCodec],
+    recognise: Callable[[SampleEntry], FrameCodec | None],
+    guess: Callable[[CodedPictures], FrameCodec | None],
 ) -> None:
-    """Make ``make(**options)`` the codec called ``name``; ``recognise`` tells its streams from others."""
-    _registry[name] = _Registered(make, recognise)
+    """Register a codec.
+
+    Args:
+        name: What it is called in a memory's header.
+        make: Called with the settings as keyword arguments.
+        recognise: Return the codec of a stream with this sample entry, None if it is another codec's.
+        guess: Return the codec that wrote these pictures, None if it did not.
+    """
+    _registry[name] = _Registered(make, recognise, guess)
 
 
 def codec_names() -> list[str]:
@@ -202,3 +238,8 @@ def recognise_codec(entry: SampleEntry) -> FrameCodec | None:
         if codec is not None:
             return codec
     return None
+
+
+def guess_codec(pictures: CodedPictures) -> FrameCodec | None:
+    """Return the codec that wrote some pictures, or None if it is none of ours."""
+    return next(filter(None, (registered.guess(pictures) for registered in _registry.values())), None)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
+from itertools import accumulate, chain, count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import DamagedFrameError, MemoryExistsError, MemvidError, StorageError
-from memvid_core.video import mp4 as bmff
+from memvid_core.errors import DamagedFrameError, MemoryExistsError, MemvidError
+from memvid_core.video import mp4
 from memvid_core.video.codec import FrameCodec, RepairingCodec
 from memvid_core.video.file import ByteFile
-from memvid_core.video.fragments import Found, Fragments
+from memvid_core.video.fragments import FEW, Found, Fragments
 from memvid_core.video.head import guess_head, read_head
+from memvid_core.video.read_ahead import ReadAhead
 
 __all__ = ["Fragment", "FramePosition", "Position", "TornTail", "VideoFile"]
 
@@ -122,7 +123,8 @@ class VideoFile:
         self._file = file
         self.head_damage = head_damage
         """What is wrong with the boxes that the file begins with, if anything."""
-        self._fragments = Fragments(file, codec.one_picture)
+        self._ahead = ReadAhead(file)
+        self._fragments = Fragments(file, self._ahead, codec.one_picture)
         self.codec = codec
         self.head_size = head_size
         self.end = Position(head_size, 0, 0)
@@ -181,7 +183,7 @@ class VideoFile:
             return False
         self.codec, self.head_size = guessed
         self.head_damage = "the head of the file is damaged: no picture is what it says"
-        self._fragments = Fragments(self._file, self.codec.one_picture)
+        self._fragments = Fragments(self._file, self._ahead, self.codec.one_picture)
         self._pictures = (self.head_size, 0)
         return True
 
@@ -211,6 +213,10 @@ class VideoFile:
     def stamp(self) -> tuple[int, int]:
         """Return what tells one content of the file from the next: its size and the time of the last change."""
         return self._file.stamp()
+
+    def unchanged(self, stamp: tuple[int, int] | None) -> bool:
+        """Return whether the path names the open file and its content has that stamp; False if that is not known."""
+        return self._file.unchanged(stamp)
 
     def defer_sync(self, deferred: bool) -> None:
         """Say whether fragments are made durable by :meth:`sync` alone, as in a file that nobody else knows yet."""
@@ -250,7 +256,7 @@ class VideoFile:
         at = self.end
         samples = self.codec.encode(payloads, at.frame)
         picture = self._next_picture(at)
-        parts = bmff.fragment(samples, at.fragment + 1, picture, at.frame)
+        parts = mp4.fragment(samples, at.fragment + 1, picture, at.frame)
         self._file.write(at.offset, parts)
         offsets, sizes = _frames(
             at.offset + len(parts[0]) + len(parts[1]), [len(data) for data, _ in samples], [key for _, key in samples]
@@ -267,7 +273,7 @@ class VideoFile:
         if at.offset == self.head_size:
             return 0
         if self._pictures[0] != at.offset:
-            footer = bmff.parse_footer(self._file.read(at.offset - bmff.FOOTER_BYTES, bmff.FOOTER_BYTES))
+            footer = mp4.parse_footer(self._file.read(at.offset - mp4.FOOTER_BYTES, mp4.FOOTER_BYTES))
             start = at.offset - (footer.size if footer else 0)
             head = self._fragments.head(start) if footer and self.head_size <= start < at.offset else None
             # Past any picture there can be, if the fragment before is damaged: time must not run backwards.
@@ -275,19 +281,22 @@ class VideoFile:
             self._pictures = (at.offset, min(picture, 1 << 62))
         return self._pictures[1]
 
-    def coded(self, offsets: Sequence[int], size: int) -> list[bytes]:
-        """Read ``size`` bytes of the file from each offset, as they lie there; fewer at its end.
+    def coded(self, offset: int, size: int) -> bytes:
+        """Read up to ``size`` bytes of the file from ``offset``, as they lie there; fewer only at its end."""
+        return self._file.read(offset, size)
 
-        Raises:
-            StorageError: The system refuses.
+    def pieces(self, offsets: NDArray[np.int64], size: int, *, mapped: bool) -> NDArray[np.uint8]:
+        """Read ``size`` bytes of the file from each of up to 1,024 offsets: (n, size) uint8, zeros behind its end.
+
+        Args:
+            offsets: (n,), n at least 1.
+            size: At least 1.
+            mapped: Whether the file may stay mapped, as far as it is read.
+
+        Returns:
+            An array that is valid until this thread's next call.
         """
-        descriptor = self.descriptor
-        if descriptor is None or not hasattr(os, "pread"):
-            return [self._file.read(offset, size) for offset in offsets]
-        try:
-            return [os.pread(descriptor, size, offset) for offset in offsets]
-        except OSError as exc:
-            raise StorageError(f"cannot read {self.target}: {exc.strerror}") from exc
+        return self._file.pieces(offsets, size, mapped=mapped)
 
     def read(self, number: int, place: FramePosition, fragment: Fragment | None = None) -> bytes:
         """The payload of frame ``number``: one positional read and one decode.
@@ -295,21 +304,33 @@ class VideoFile:
         Args:
             number: The frame's number.
             place: Where it lies.
-            fragment: What it is a part of, if that is known; what cannot be decoded is looked for in its redundancy.
+            fragment: What it is a part of, for who reads one frame after the other in a walk; what cannot be decoded is
+                looked for in its redundancy.
 
         Raises:
             DamagedFrameError: The bytes there are not what was written.
         """
-        coded = self._file.read(place.offset, place.size)
         try:
-            if len(coded) != place.size:
-                raise DamagedFrameError(number, f"the file ends {place.size - len(coded)} bytes before it does")
-            return self.codec.decode(coded, number)
+            return self._intact(self._file if fragment is None else self._ahead, number, place)
         except DamagedFrameError:
             payload = self._repair(number, place, fragment)
             if payload is None:
                 raise
             return payload
+
+    def intact(self, number: int, place: FramePosition) -> bytes:
+        """The payload of frame ``number``, if it lies undamaged at ``place``; no redundancy is asked.
+
+        Raises:
+            DamagedFrameError: The bytes there are not what was written.
+        """
+        return self._intact(self._file, number, place)
+
+    def _intact(self, file: ByteFile | ReadAhead, number: int, place: FramePosition) -> bytes:
+        coded = file.read(place.offset, place.size)
+        if len(coded) != place.size:
+            raise DamagedFrameError(number, f"the file ends {place.size - len(coded)} bytes before it does")
+        return self.codec.decode(coded, number)
 
     def _repair(self, number: int, place: FramePosition, fragment: Fragment | None) -> bytes | None:
         """The payload of a frame that cannot be decoded, out of its fragment's redundancy."""
@@ -350,8 +371,12 @@ class VideoFile:
                 return True
         return False
 
-    def set_aside(self, tail: TornTail) -> Path | None:
+    def set_aside(self, tail: TornTail, head: int) -> Path | None:
         """Copy a torn tail into a file beside this one; return its path, or None where there is no folder.
+
+        Args:
+            tail: What to copy.
+            head: How many bytes of the beginning of the file go before it, so that the copy can be read by itself.
 
         Raises:
             StorageError: The system refused.
@@ -366,9 +391,9 @@ class VideoFile:
             except MemoryExistsError:
                 continue
             try:
-                made.write(
-                    0, (self._file.read(at, _COPIED) for at in range(tail.start, tail.start + tail.size, _COPIED))
-                )
+                stop = tail.start + tail.size
+                parts = (self._file.read(at, min(_COPIED, stop - at)) for at in range(tail.start, stop, _COPIED))
+                made.write(0, chain([self._file.read(0, min(head, tail.start))], parts))
             except BaseException:
                 made.close()
                 target.unlink(missing_ok=True)
@@ -404,7 +429,13 @@ class VideoFile:
         Damaged boxes are stepped over: frames are found by the marks that their pictures begin with, and the walk
         goes on at the next sound fragment, whose own word for its number counts. ``end`` follows the walk.
         """
-        size = self.size()
+        self._ahead.forget()
+        try:
+            yield from self._walk(position, self.size())
+        finally:
+            self._ahead.forget()
+
+    def _walk(self, position: Position, size: int) -> Iterator[Fragment | TornTail]:
         self.end = position
         certain = True  # whether the frame number reached is known, or damaged bytes hid how many frames they had
         while self.end.offset < size:
@@ -438,24 +469,29 @@ class VideoFile:
         end, damage = found.end, None
         cut = found.footer is None
         if cut:  # its write was stopped before the footer, or the file was cut short, and another came after it
-            end = self._fragments.next_sound(found.data, self.size(), self.size(), footed=True) or end
-            end = min(end, found.end + _REST)
-            cut = not found.end - bmff.FOOTER_BYTES <= end < found.end
+            stop = min(end + _REST, self.size())
+            after = self._fragments.next_sound(found.data, stop, self.size(), footed=True)
+            cut = after is None or not end - mp4.FOOTER_BYTES <= after < end
+            end = after or end
         if cut or not found.framed:
             damage = "the boxes around its frames are damaged; its frames were found"
         first, doubt = self._first_frame(found, at.frame, certain, offsets, sizes)
         if cut:
-            self._move(offsets, sizes, first, found.data, end)
+            moved = self._move(offsets, sizes, first, found.data, end if after else stop)
+            end = end if after else max(end, moved)
         return Fragment(
             found.start, end, at.fragment + 1, first, offsets, sizes, damage or doubt, found.footer is not None
         )
 
-    def _move(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], first: int, start: int, end: int) -> None:
-        """Correct the places of frames that bytes too many or too few have moved."""
+    def _move(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], first: int, start: int, end: int) -> int:
+        """Correct the places of frames that bytes too many or too few have moved; return where the last one ends."""
+        last = 0
         coded = self._file.read(start, min(end - start, _SALVAGE_LIMIT))
         for number, offset, size in self.codec.find(coded, first, first + len(offsets)):
             if offsets[number - first] != start + offset:
                 offsets[number - first], sizes[number - first] = start + offset, size
+                last = max(last, start + offset + size)
+        return last
 
     def _first_frame(
         self, found: Found, own: int, certain: bool, offsets: NDArray[np.int64], sizes: NDArray[np.int64]
@@ -480,7 +516,7 @@ class VideoFile:
     def _answers(self, first: int, offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> bool:
         """Return whether one of a fragment's frames has the checksum of its place from ``first`` on."""
         count = len(offsets)
-        for i in dict.fromkeys([count - 1, *range(min(_ASKED, count))]):
+        for i in dict.fromkeys([*range(count)[-1:], *range(min(_ASKED, count))]):
             try:
                 self.codec.decode(self._file.read(int(offsets[i]), int(sizes[i])), first + i)
             except DamagedFrameError:
@@ -491,11 +527,11 @@ class VideoFile:
     def _damaged(self, at: Position, stop: int) -> Iterator[Fragment]:
         """What is left in [``at``, ``stop``), cut where boxes say that a fragment began or ended."""
         cuts = {stop}
-        footers: dict[int, bmff.Footer] = {}
+        footers: dict[int, mp4.Footer] = {}
         for end, footer in self._fragments.footers(at.offset, stop):
             footers[end] = footer
             # A footer without the beginning of its fragment stands alone: it tells that there was one.
-            begin = end - footer.size if footer.size <= end - at.offset else end - bmff.FOOTER_BYTES
+            begin = end - footer.size if footer.size <= end - at.offset else end - mp4.FOOTER_BYTES
             cuts.update(cut for cut in (end, begin) if at.offset < cut <= stop)
         cuts.update(place for place in self._fragments.heads(at.offset + 1, stop))
         start, frame, sequence = at.offset, at.frame, at.fragment
@@ -508,12 +544,12 @@ class VideoFile:
             start, frame, sequence = cut, max(frame, found.first_frame + len(found)), found.sequence
 
     @staticmethod
-    def _is_rest(at: Position, end: int, footer: bmff.Footer | None) -> bool:
+    def _is_rest(at: Position, end: int, footer: mp4.Footer | None) -> bool:
         """Return whether bytes behind ``at`` end a fragment that was taken before its footer was written."""
         size = end - at.offset
         return footer is not None and size < min(footer.size, _REST) and footer.first_frame < at.frame
 
-    def _searched(self, at: Position, end: int, footer: bmff.Footer | None) -> Fragment:
+    def _searched(self, at: Position, end: int, footer: mp4.Footer | None) -> Fragment:
         """A part of the file whose boxes are damaged, with the frames that can be found in it."""
         size = end - at.offset
         first = at.frame
@@ -531,7 +567,8 @@ class VideoFile:
             else (f"{size} bytes in which no frame can be read")
         )
         count = places[-1][0] + 1 - first if places else 0
-        offsets, sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        # A frame that is not there has the place of its fragment, whose redundancy may have it.
+        offsets, sizes = np.full(count, at.offset, np.int64), np.zeros(count, np.int64)
         for number, offset, length in places:
             offsets[number - first], sizes[number - first] = at.offset + offset, length
         footed = footer is not None
@@ -567,6 +604,9 @@ def _frames(
     data: int, sizes: Sequence[int] | NDArray[np.int64], keys: Sequence[bool] | NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Offset and size in bytes of each frame of a fragment whose first picture lies at ``data``."""
+    if len(sizes) <= FEW and all(keys):  # one picture a frame
+        starts = list(accumulate(map(int, sizes), initial=data))
+        return np.array(starts[:-1], np.int64), np.array(sizes, np.int64)
     ends = np.cumsum(np.asarray(sizes, np.int64))
-    starts = (ends - sizes)[np.asarray(keys, bool)]
-    return data + starts, np.diff(starts, append=ends[-1:])
+    first = (ends - sizes)[np.asarray(keys, bool)]
+    return data + first, np.diff(first, append=ends[-1:])

@@ -10,10 +10,13 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from memvid_core.errors import (
     ClosedError,
@@ -23,6 +26,7 @@ from memvid_core.errors import (
     StorageError,
 )
 from memvid_core.system.file_lock import system_lock
+from memvid_core.system.file_pieces import FilePieces
 from memvid_core.system.folders import sync_folder
 
 __all__ = ["ByteFile"]
@@ -30,6 +34,7 @@ __all__ = ["ByteFile"]
 _locks: weakref.WeakKeyDictionary[BinaryIO, threading.RLock] = weakref.WeakKeyDictionary()
 _MODES = {"r": "rb", "a": "r+b", "x": "x+b"}
 _LOOK_PAUSE = 0.001  # seconds
+_AT_ONCE = 1 << 18  # bytes of a write
 _PREAD = getattr(os, "pread", None)  # not on Windows: there, a lock around seek and read
 
 
@@ -82,12 +87,16 @@ class ByteFile:
         self._broken = False  # whether a write failed and could not be taken back
         self._deferred = False  # whether writes are made durable later, all at once
         self._descriptor = self._file.fileno() if self._owned and self._file is not None else None
+        self._identity = self._identified()
+        self._pieces: FilePieces | None = None
+        self._pieced = False  # whether it was tried to read many pieces at once
         if self._owned:
             _open_files.add(self)
 
     def _forked(self) -> None:
         """In a forked child: do not keep the parent's file open, for its lock would outlive the parent."""
         file, self._file, self._descriptor = self._file, None, None
+        self._pieces = None
         if file is not None:
             with suppress(OSError):
                 file.close()
@@ -123,6 +132,44 @@ class ByteFile:
         except OSError as exc:
             raise StorageError(f"cannot read {size} bytes at {offset} of {self.path or 'the file'}: {exc}") from exc
 
+    def pieces(self, offsets: NDArray[np.int64], size: int, *, mapped: bool) -> NDArray[np.uint8]:
+        """Read ``size`` bytes from each offset.
+
+        Args:
+            offsets: (n,), n in 1..1024.
+            size: At least 1.
+            mapped: Whether the file may stay mapped, as far as it is read.
+
+        Returns:
+            (n, size) uint8, valid until this thread's next call; zeros behind the end of the file.
+        """
+        found = self._at_once(offsets, size) if mapped else None
+        if found is None:
+            read = self._one_by_one(offsets.tolist(), size)
+            data = b"".join(read)
+            if len(data) < size * len(read):
+                data = b"".join([piece.ljust(size, b"\0") for piece in read])
+            found = np.frombuffer(data, dtype=np.uint8).reshape(len(read), size)
+        return found
+
+    def _one_by_one(self, offsets: list[int], size: int) -> list[bytes]:
+        descriptor = self._descriptor
+        if descriptor is None or _PREAD is None:
+            return [self.read(offset, size) for offset in offsets]
+        try:
+            return [_PREAD(descriptor, size, offset) for offset in offsets]
+        except OSError as exc:
+            raise StorageError(f"cannot read {self.path}: {exc.strerror}") from exc
+
+    def _at_once(self, offsets: NDArray[np.int64], size: int) -> NDArray[np.uint8] | None:
+        """Pieces read with one call; None where the system has none for that, or not for these."""
+        if not self._pieced and self._descriptor is not None:
+            self._pieced = True
+            with suppress(OSError):
+                self._pieces = FilePieces(self._descriptor)
+        pieces = self._pieces
+        return None if pieces is None else pieces.read(offsets, size)
+
     def write(self, offset: int, parts: Iterable[bytes]) -> None:
         """Put ``parts`` at ``offset``, the end of what counts, and make them durable; on failure the file is as before.
 
@@ -142,8 +189,9 @@ class ByteFile:
                 )
             try:
                 file.seek(offset)
-                file.truncate()
-                for part in parts:
+                if self._descriptor is None or os.fstat(self._descriptor).st_size > offset:
+                    file.truncate()
+                for part in _gathered(parts):
                     _write_all(file, part)
                 file.flush()
                 if self._descriptor is not None and not self._deferred:
@@ -195,15 +243,32 @@ class ByteFile:
         status = os.fstat(self._descriptor)
         return status.st_size, status.st_mtime_ns
 
+    def unchanged(self, stamp: tuple[int, int] | None) -> bool:
+        """Return whether the path names the open file and its content has that stamp; False if that is not known."""
+        if self._name is None:
+            return self.stamp() == stamp
+        try:
+            there = os.stat(self._name)
+        except OSError:
+            return False
+        return (there.st_size, there.st_mtime_ns) == stamp and (there.st_ino, there.st_dev) == self._identity
+
+    def _identified(self) -> tuple[int, int] | None:
+        """Which file is open, in the system's numbers."""
+        self._name = None if self.path is None else os.fspath(self.path)  # to ask for a str is faster
+        here = None if self._descriptor is None else os.fstat(self._descriptor)
+        return None if here is None else (here.st_ino, here.st_dev)
+
     def renamed(self, path: Path) -> None:
         """Take note of the path that the open file has now."""
-        self.path = path
+        self.path, self._name = path, os.fspath(path)
 
     def reopen(self) -> None:
         """Open the file again after it was closed to be renamed."""
         assert self.path is not None
         self._file = _open(self.path, "a" if self.writable else "r")
         self._descriptor = self._file.fileno()
+        self._identity = self._identified()
 
     def replaced(self) -> bool:
         """Return whether the path now names another file than the one that is open (a compaction swapped it)."""
@@ -212,8 +277,7 @@ class ByteFile:
             return False
         if self._descriptor is None:  # closed for a swap that was interrupted
             return True
-        here = os.fstat(self._descriptor)
-        return (there.st_ino, there.st_dev) != (here.st_ino, here.st_dev)
+        return (there.st_ino, there.st_dev) != self._identity
 
     def gone(self) -> bool:
         """Return whether the file lost its name: somebody deleted it or renamed it."""
@@ -221,7 +285,7 @@ class ByteFile:
 
     def _at_path(self) -> os.stat_result | None:
         try:
-            return None if self.path is None else os.stat(self.path)
+            return None if self._name is None else os.stat(self._name)
         except FileNotFoundError:
             return None
 
@@ -230,6 +294,7 @@ class ByteFile:
         with self._lock:
             if self._file is not None and self._owned:
                 self._file.close()
+            self._pieces, self._pieced = None, False
             self._file = self._descriptor = None  # the number may become another file's
 
 
@@ -243,6 +308,20 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _gathered(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in fewer parts: each is a call of the system."""
+    held: list[bytes] = []
+    size = 0
+    for part in parts:
+        held.append(part)
+        size += len(part)
+        if size >= _AT_ONCE:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:

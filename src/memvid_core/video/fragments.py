@@ -6,17 +6,20 @@ bytes looked at, whatever they hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.video import mp4 as bmff
+from memvid_core.video import mp4
 from memvid_core.video.file import ByteFile
+from memvid_core.video.read_ahead import ReadAhead
 
-__all__ = ["Found", "Fragments"]
+__all__ = ["FEW", "Found", "Fragments"]
 
+FEW = 16
+"""Pictures of a small commit, for which NumPy takes longer than it saves."""
 _MOOF_LIMIT = 1 << 26  # eight million pictures in one commit
 _FIRST_READ = 1 << 12
 _WINDOW = 1 << 20
@@ -33,9 +36,9 @@ class Found(NamedTuple):
     data: int
     end: int
     first_picture: int
-    sizes: NDArray[np.int64]
-    keys: NDArray[np.bool_]
-    footer: bmff.Footer | None
+    sizes: Sequence[int] | NDArray[np.int64]
+    keys: Sequence[bool] | NDArray[np.bool_]
+    footer: mp4.Footer | None
     framed: bool
 
 
@@ -44,21 +47,23 @@ class Fragments:
 
     Args:
         file: The bytes.
+        ahead: The same, read from front to back.
         one_picture: Whether every picture begins a frame.
     """
 
-    def __init__(self, file: ByteFile, one_picture: bool) -> None:
+    def __init__(self, file: ByteFile, ahead: ReadAhead, one_picture: bool) -> None:
         self._file = file
+        self._ahead = ahead
         self._one_picture = one_picture
 
-    def head(self, offset: int) -> bmff.FragmentHead | None:
+    def head(self, offset: int) -> mp4.FragmentHead | None:
         """What the fixed part of a ``moof`` at ``offset`` says, if there is one."""
-        return None if offset < 0 else bmff.parse_moof(self._file.read(offset, bmff.MOOF_BYTES))
+        return None if offset < 0 else mp4.parse_moof(self._file.read(offset, mp4.MOOF_BYTES))
 
     def listed(self, offset: int, size: int) -> Found | None:
         """The fragment that the ``moof`` at ``offset`` describes, whether or not the bytes that it lists are there."""
-        start = self._file.read(offset, _FIRST_READ)
-        head = bmff.parse_moof(start)
+        start = self._ahead.read(offset, _FIRST_READ)
+        head = mp4.parse_moof(start)
         if head is None or head.size > min(_MOOF_LIMIT, size - offset):
             return None
         table = self._table(offset, head, start)
@@ -66,13 +71,13 @@ class Fragments:
             return None
         sizes, keys = table
         if self._one_picture:
-            keys = np.ones(len(sizes), np.bool_)
-        payload = int(sizes.sum())
+            keys = [True] * len(sizes) if head.pictures <= FEW else np.ones(len(sizes), np.bool_)
+        payload = sum(sizes) if head.pictures <= FEW else int(np.sum(sizes))
         data = offset + head.data_offset
-        end = data + payload + bmff.FOOTER_BYTES
-        mdat = bmff.mdat_header(payload)
+        end = data + payload + mp4.FOOTER_BYTES
+        mdat = mp4.mdat_header(payload)
         framed = head.data_offset - head.size == len(mdat) and self._read(data - len(mdat), len(mdat)) == mdat
-        footer = bmff.parse_footer(self._read(end - bmff.FOOTER_BYTES, bmff.FOOTER_BYTES)) if end <= size else None
+        footer = mp4.parse_footer(self._read(end - mp4.FOOTER_BYTES, mp4.FOOTER_BYTES)) if end <= size else None
         if footer is not None and footer.size != end - offset:
             footer = None
         return Found(offset, data, end, head.first_picture, sizes, keys, footer, framed)
@@ -97,12 +102,12 @@ class Fragments:
                 return place
         return None
 
-    def footers(self, start: int, stop: int) -> Iterator[tuple[int, bmff.Footer]]:
+    def footers(self, start: int, stop: int) -> Iterator[tuple[int, mp4.Footer]]:
         """Where each footer in [``start``, ``stop``) ends, and what it says."""
-        for place in self._marks(bmff.FOOTER_MARK, 4, start, stop):
-            footer = bmff.parse_footer(self._file.read(place, bmff.FOOTER_BYTES))
-            if footer is not None and place + bmff.FOOTER_BYTES <= stop:
-                yield place + bmff.FOOTER_BYTES, footer
+        for place in self._marks(mp4.FOOTER_MARK, 4, start, stop):
+            footer = mp4.parse_footer(self._file.read(place, mp4.FOOTER_BYTES))
+            if footer is not None and place + mp4.FOOTER_BYTES <= stop:
+                yield place + mp4.FOOTER_BYTES, footer
 
     def heads(self, start: int, stop: int) -> Iterator[int]:
         """Where a ``moof`` begins in [``start``, ``stop``) whose fixed part holds."""
@@ -111,17 +116,19 @@ class Fragments:
                 yield place
 
     def _read(self, offset: int, size: int) -> bytes:
-        return self._file.read(offset, size) if offset >= 0 else b""
+        return self._ahead.peek(offset, size) if offset >= 0 else b""
 
     def _table(
-        self, offset: int, head: bmff.FragmentHead, start: bytes
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | None:
+        self, offset: int, head: mp4.FragmentHead, start: bytes
+    ) -> tuple[Sequence[int] | NDArray[np.int64], Sequence[bool] | NDArray[np.bool_]] | None:
         """Sizes and kinds of the pictures; read in growing parts, so that a claim costs no more than what bears it."""
+        if head.pictures <= FEW:
+            return mp4.parse_few_entries(start[mp4.MOOF_BYTES : head.size], head.pictures)
         parts = []
-        at, stop, chunk = bmff.MOOF_BYTES, head.size, _FIRST_READ
-        data = start[at : min(stop, len(start) - (len(start) - at) % bmff.ENTRY_BYTES)]
+        at, stop, chunk = mp4.MOOF_BYTES, head.size, _FIRST_READ
+        data = start[at : min(stop, len(start) - (len(start) - at) % mp4.ENTRY_BYTES)]
         while True:
-            entries = bmff.parse_entries(data)
+            entries = mp4.parse_entries(data)
             if entries is None or not data:
                 return None
             parts.append(entries)
@@ -130,7 +137,7 @@ class Fragments:
                 break
             chunk *= 2
             data = self._file.read(offset + at, min(chunk, stop - at))
-            data = data[: len(data) - len(data) % bmff.ENTRY_BYTES]
+            data = data[: len(data) - len(data) % mp4.ENTRY_BYTES]
         if len(parts) == 1:
             return parts[0]
         return np.concatenate([sizes for sizes, _ in parts]), np.concatenate([keys for _, keys in parts])

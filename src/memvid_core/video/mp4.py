@@ -37,6 +37,7 @@ __all__ = [
     "init_segment",
     "mdat_header",
     "parse_entries",
+    "parse_few_entries",
     "parse_footer",
     "parse_moof",
     "parse_sample_entry",
@@ -47,6 +48,8 @@ TIMESCALE = 30
 
 _SAMPLE_IS_KEY = 0x02000000  # sample_depends_on = 2: on no other
 _SAMPLE_IS_DELTA = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
+_KINDS = (_SAMPLE_IS_KEY, _SAMPLE_IS_DELTA)
+_ENTRY = struct.Struct(">II")
 _TRUN_FLAGS = 0x000001 | 0x000200 | 0x000400  # data offset; size and flags of each sample
 _TFHD_FLAGS = 0x020000 | 0x000008  # default-base-is-moof; default sample duration
 _FOOTER = struct.Struct(">I4s4sIQ")
@@ -242,3 +245,16 @@ def parse_entries(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | 
     if not (keys | (entries[:, 1] == _SAMPLE_IS_DELTA)).all():
         return None
     return entries[:, 0].astype(np.int64), keys
+
+
+def parse_few_entries(data: bytes, count: int) -> tuple[list[int], list[bool]] | None:
+    """Return the same as :func:`parse_entries`, in lists, for a whole table of ``count`` pictures, which are few."""
+    if len(data) != count * ENTRY_BYTES:
+        return None
+    sizes, keys = [], []
+    for size, kind in _ENTRY.iter_unpack(data):
+        if kind not in _KINDS:
+            return None
+        sizes.append(size)
+        keys.append(kind == _SAMPLE_IS_KEY)
+    return sizes, keys

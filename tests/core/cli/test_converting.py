@@ -27,7 +27,7 @@ class TestConvert:
         done = memvid("convert", notes, "shared.mp4", "--codec", "qr", *SMALL)
         assert done.code == 0, done.err
         assert done.out.startswith("shared.mp4: 5 records in 3 commits, qr, ")
-        back = memvid("convert", "shared.mp4", "back.mp4", "--codec", "pcm", "--vectors", "float16", "--json")
+        back = memvid("convert", "shared.mp4", "back.mp4", "--codec", "pcm", "--vector-dtype", "float16", "--json")
         assert back.code == 0, back.err
         told = {"memory": "shared.mp4", "target": "back.mp4", "codec": "pcm", "commits": 3, "records": 5, "lost": 0}
         assert back.json.items() >= told.items()
@@ -37,12 +37,12 @@ class TestConvert:
         assert about[0] == about[1]
 
     def test_options_reach_the_codec(self, notes: Path) -> None:
-        options = ("--preset", "compact", "--video-codec", "av1", "--set", "fps=24", "--vectors", "none")
+        options = ("--preset", "compact", "--video-codec", "av1", "--set", "fps=24", "--vector-dtype", "none")
         assert memvid("convert", notes, "small.mp4", *options, "--drop-history").code == 0
         with av.open("small.mp4") as container:
             assert container.streams.video[0].codec_context.name in ("libdav1d", "av1")
         info = memvid("info", "small.mp4", "--json").json
-        assert (info["vectors"], info["commits"], info["deleted"]) == ("none", 3, 0)
+        assert (info["vector_dtype"], info["commits"], info["deleted"]) == ("none", 3, 0)
 
     def test_plain_is_texts_for_a_phone(self, notes: Path) -> None:
         done = memvid("convert", notes, "phone.mp4", "--codec", "plain", "--set", "hold=2")

@@ -48,13 +48,13 @@ def test_build_says_in_json_what_it_did(folder: Path) -> None:
 
 
 def test_build_takes_its_options(folder: Path) -> None:
-    options = ["--chunk-size", 30, "--vectors", "float32", "--description", "short", "--include", "*.md"]
+    options = ["--chunk-size", 30, "--vector-dtype", "float32", "--description", "short", "--include", "*.md"]
     assert memvid("build", "docs", "-o", "notes.mp4", *options).code == 0
     with Memory.open("notes.mp4") as memory:
         info = memory.info()
         assert max(len(record.text) for record in memory) <= 30
         assert {record.metadata["source"] for record in memory} == {"docs/wings.md", "docs/비행.md"}
-    assert (info.vectors, info.description) == ("float32", "short")
+    assert (info.vector_dtype, info.description) == ("float32", "short")
 
 
 def test_build_does_not_replace_a_memory_unless_told_to(folder: Path) -> None:

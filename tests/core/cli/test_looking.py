@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def damaged(path: Path) -> Path:
 
 def test_info_says_what_the_memory_says(notes: Path) -> None:
     with Memory.open(notes) as memory:
-        told = msgspec.to_builtins(memory.info())
+        told = json.loads(msgspec.json.encode(memory.info()))
     done = memvid("info", notes, "--json")
     assert (done.code, done.err) == (0, "")
     assert done.json == {"memory": "notes.mp4", **told}
@@ -105,3 +106,21 @@ def test_verify_names_what_was_cut_off_although_the_index_knows_that_it_was_writ
     assert memvid("compact", notes).code == 7
     assert memvid("compact", notes, "--drop-damaged").code == 0
     assert memvid("verify", notes).code == 0
+
+
+def test_info_of_a_cut_copy_says_so_and_exits_with_1(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, "given") as memory:
+        memory.add(["one"], ids=["a"], vectors=[[1.0, 2.0]])
+        memory.add(["two"], ids=["b"], vectors=[[2.0, 1.0]])
+    whole = path.read_bytes()
+    for kept in (True, False):
+        if not kept:
+            shutil.rmtree(f"{path}.index")
+        path.write_bytes(whole[:-800])
+        done = memvid("info", path)
+        assert done.code == 1
+        assert "the file ends before it does" in done.out or "cut short" in done.out
+        told = memvid("info", path, "--json")
+        assert told.code == 1
+        assert told.json["damage"] or told.json["torn_bytes"]

@@ -17,9 +17,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from memvid_core import HashingEmbedder, InvalidInputError, LockedError, Memory, MemoryFileError
-from memvid_core.engine import auto_compact
-from memvid_core.engine import compacting as folding
+from memvid_core import HashingEmbedder, InvalidInputError, LockedError, Memory, MemoryFileError, MemvidError
+from memvid_core.engine import auto_compact, compacting, fold_process
+from memvid_core.engine.fold_process import FoldProcess, FoldTask
+from memvid_core.engine.searching import Searcher
 from memvid_core.journal.compaction import Rewriting
 from memvid_core.system.file_lock import system_lock
 from tests.core.embedders import embed
@@ -86,7 +87,7 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], None
     """Do something once, when a fold has just come through a step of its own."""
 
     def install(step: str, action: Callable[[], None]) -> None:
-        original = getattr(folding._Folding, step)
+        original = getattr(compacting._Folding, step)
         todo = [action]
 
         def stepped(self: Any, *arguments: Any, **options: Any) -> Any:
@@ -95,7 +96,7 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], None
                 todo.pop()()
             return result
 
-        monkeypatch.setattr(folding._Folding, step, stepped)
+        monkeypatch.setattr(compacting._Folding, step, stepped)
 
     return install
 
@@ -193,7 +194,7 @@ def test_of_two_compactions_the_later_begins_again(path: Path, between: Callable
 def test_after_a_few_tries_the_lock_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Memory.create(path, embed) as memory, Memory.open(path, "a", embedder=embed, timeout=0) as other:
         memory.add(["one", "two"], ids=["1", "2"])
-        original, tries = folding._Folding.rewrite, []
+        original, tries = compacting._Folding.rewrite, []
 
         def raced(self: Any, merged_bytes: int) -> None:
             original(self, merged_bytes)
@@ -204,7 +205,7 @@ def test_after_a_few_tries_the_lock_is_kept(path: Path, monkeypatch: pytest.Monk
                 except LockedError:
                     tries.append(2)
 
-        monkeypatch.setattr(folding._Folding, "rewrite", raced)
+        monkeypatch.setattr(compacting._Folding, "rewrite", raced)
         memory.compact()
         assert tries == [1, 1, 1, 1, 2]
         assert sorted(memory.ids()) == sorted(other.ids()) == ["1", "2"]
@@ -282,14 +283,14 @@ def test_damage_in_what_was_committed_meanwhile_is_not_made_final(
 KILLED = """
 import os, sys
 from memvid_core import Memory
-from memvid_core.engine import compacting as folding
+from memvid_core.engine import compacting
 from tests.core.embedders import embed
 step = sys.argv[2]
-original = getattr(folding._Folding, step)
+original = getattr(compacting._Folding, step)
 def stepped(self, *arguments, **options):
     original(self, *arguments, **options)
     os._exit(9)
-setattr(folding._Folding, step, stepped)
+setattr(compacting._Folding, step, stepped)
 with Memory.open(sys.argv[1], "a", embedder=embed) as memory:
     memory.compact()
 """
@@ -331,8 +332,9 @@ def test_an_index_that_a_killed_process_put_in_the_place_of_the_next_is_not_beli
     with Memory.create(path, embed) as memory:
         memory.add(["one", "two"], ids=["1", "2"])
         place = memory._indexed._place
-        header = memory._indexed.journal.header
-        stale = place.open(msgspec.structs.replace(header, epoch=1))
+        journal = memory._indexed.journal.again()
+        journal.header = msgspec.structs.replace(journal.header, epoch=1)
+        stale = place.open(journal)
         with stale.transaction():
             stale.note(b"\x91nonsense")
         stale.close()
@@ -350,11 +352,73 @@ def test_a_new_file_is_locked_before_anybody_can_take_it_for_left(tmp_path: Path
     file.close()
 
 
+class TestWords:
+    """A compaction brings the words along where they were in use, and does no work for them where they were not."""
+
+    @pytest.fixture(params=[False, True], ids=["nothing deleted", "some deleted"])
+    def memory(self, path: Path, request: pytest.FixtureRequest) -> Iterator[Memory]:
+        with Memory.create(path, embed) as memory:
+            for i in range(40):
+                memory.add(f"common word{i}", ids=str(i))
+            if request.param:
+                memory.delete([str(i) for i in range(0, 40, 3)])
+            yield memory
+
+    @staticmethod
+    def no_question_feeds(monkeypatch: pytest.MonkeyPatch) -> None:
+        def feed(*_: Any) -> None:
+            raise AssertionError("the words were not there")
+
+        monkeypatch.setattr(Searcher, "_feed", feed)
+
+    def assert_found(self, memory: Memory) -> None:
+        ids = memory.ids()
+        assert {hit.id for hit in memory.search("common", k=100, mode="lexical")} == set(ids)
+        for record_id in ids:
+            assert memory.search(f"word{record_id}", k=1, mode="lexical")[0].id == record_id
+
+    def test_the_first_question_after_it_finds_the_words(self, memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.assert_found(memory)
+        memory.compact()
+        self.no_question_feeds(monkeypatch)
+        self.assert_found(memory)
+        with Memory.open(memory.path, embedder=embed) as other:
+            self.assert_found(other)
+
+    def test_the_words_of_what_was_committed_meanwhile_are_there(
+        self, memory: Memory, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.assert_found(memory)
+        original = compacting._Folding.catch_up
+
+        def busy(self: Any) -> bool:
+            with Memory.open(path, "a", embedder=embed) as other:
+                for i in range(40, 80):
+                    other.add(f"common word{i}", ids=str(i))
+                other.delete(["1", "50"])
+            return original(self)
+
+        monkeypatch.setattr(compacting._Folding, "catch_up", busy)
+        memory.compact()
+        self.no_question_feeds(monkeypatch)
+        assert "50" not in memory.ids()
+        self.assert_found(memory)
+
+    def test_words_that_nobody_asked_for_are_not_indexed(self, memory: Memory) -> None:
+        memory.compact()
+        assert not memory._indexed.index.words_in_use
+        self.assert_found(memory)
+
+
 class TestAutoCompact:
     @pytest.fixture(autouse=True)
     def often(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(auto_compact, "_EVERY", 16)
         monkeypatch.setattr(auto_compact, "_LEAST_BYTES", 0)
+
+    @pytest.fixture
+    def in_a_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(FoldProcess, "possible", lambda: False)
 
     @staticmethod
     def settle(memory: Memory) -> None:
@@ -366,7 +430,9 @@ class TestAutoCompact:
         memory.add("one more")
         self.settle(memory)
 
-    def test_many_small_commits_become_few(self, path: Path) -> None:
+    @pytest.mark.parametrize("possible", [True, False])
+    def test_many_small_commits_become_few(self, path: Path, possible: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(FoldProcess, "possible", lambda: possible)
         with Memory.create(path, embed, auto_compact=0.3) as memory:
             for i in range(320):
                 memory.add(f"text {i}", ids=str(i))
@@ -401,18 +467,19 @@ class TestAutoCompact:
             self.settle(other)
             assert len(memory.history()) == 80 + (memory.history()[0].number == 0)
 
+    @pytest.mark.usefixtures("in_a_thread")
     def test_close_ends_a_fold_that_is_under_way_and_changes_nothing(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         begun, closing = threading.Event(), threading.Event()
-        original = folding._Folding.rewrite
+        original = compacting._Folding.rewrite
 
         def slow(self: Any, merged_bytes: int) -> None:
             begun.set()
             assert closing.wait(30)
             original(self, merged_bytes)
 
-        monkeypatch.setattr(folding._Folding, "rewrite", slow)
+        monkeypatch.setattr(compacting._Folding, "rewrite", slow)
         memory = Memory.create(path, embed, auto_compact=0.1)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -428,6 +495,7 @@ class TestAutoCompact:
             assert again.ids() == [str(i) for i in range(16)]
             assert again._indexed.journal.header.epoch == 0
 
+    @pytest.mark.usefixtures("in_a_thread")
     def test_an_error_is_a_warning_and_the_commit_is_there(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: Any, **__: Any) -> None:
             raise OSError(28, "No space left on device")
@@ -439,6 +507,55 @@ class TestAutoCompact:
             with pytest.warns(UserWarning, match="could not be compacted by itself"):
                 self.add_and_settle(memory)
             assert len(memory) == 16
+
+    def test_close_ends_the_process_that_folds(self, path: Path) -> None:
+        with Memory.create(path, embed, auto_compact=0.1) as memory:
+            for i in range(2000):
+                memory.add(f"text {i}", ids=str(i))
+                if memory._auto is not None and memory._auto._process is not None:
+                    break
+            process = memory._auto._process if memory._auto else None
+            assert process is not None
+            count = len(memory)
+        assert process._process.poll() is not None
+        assert left_over(path) == []
+        with Memory.open(path, embedder=embed) as again:
+            assert again.ids() == [str(i) for i in range(count)]
+
+    def test_a_process_that_ends_without_a_word_is_not_started_again(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fold_process, "_START", "import sys; sys.stdin.readline(); sys.exit(3)")
+        with Memory.create(path, embed, auto_compact=0.1) as memory:
+            for i in range(15):
+                memory.add(f"text {i}", ids=str(i))
+            with pytest.warns(UserWarning, match="ended with 3"):
+                self.add_and_settle(memory)
+            for i in range(16):
+                memory.add(f"more {i}")
+            self.settle(memory)
+            assert memory._indexed.refresh().epoch.journal.header.epoch == 1
+            assert len(memory) == 32
+
+    def test_where_no_process_can_be_started_a_thread_does_it(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(*_: Any, **__: Any) -> None:
+            raise OSError(12, "Cannot allocate memory")
+
+        monkeypatch.setattr(subprocess, "Popen", refused)
+        with Memory.create(path, embed, auto_compact=0.1) as memory:
+            for i in range(16):
+                memory.add(f"text {i}", ids=str(i))
+            self.settle(memory)
+            assert memory._indexed.refresh().epoch.journal.header.epoch == 1
+
+    def test_what_another_process_refuses_is_told(self, path: Path) -> None:
+        with Memory.create(path, embed) as memory:
+            memory.add("one")
+        os.link(path, path.with_name("second name.mp4"))
+        with pytest.raises(MemvidError, match="2 names"):
+            FoldProcess(FoldTask(str(path), str(path) + ".index", "auto", 30.0, 1 << 20)).result()
 
     def test_what_a_fold_saves_is_estimated_well(self, path: Path) -> None:
         with Memory.create(path, embed) as memory:

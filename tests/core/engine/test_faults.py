@@ -26,7 +26,8 @@ from memvid_core import (
     StorageError,
     TornTailWarning,
 )
-from memvid_core.index.folder import IndexFolder
+from memvid_core.engine.index_folder import IndexFolder
+from memvid_core.index.catalog.catalog import Catalog
 from memvid_core.video.bitstream import MACROBLOCK_BYTES
 from memvid_core.video.file import ByteFile
 from memvid_core.video.mp4 import FOOTER_BYTES
@@ -179,9 +180,9 @@ class Full:
 
     def write(self, data: bytes) -> int:
         if self._room is None:
-            if len(data) != FOOTER_BYTES:
+            if data[-FOOTER_BYTES:][4:8] != b"free":
                 return int(self._file.write(data))
-            self._room = FOOTER_BYTES // 2
+            self._room = len(data) - FOOTER_BYTES // 2
         if not self._room:
             raise OSError(errno.ENOSPC, "No space left on device")
         taken: int = self._file.write(data[: self._room])
@@ -335,13 +336,14 @@ class TestIndexFolder:
         path = tmp_path / "m.mp4"
         texts = written(path)
         (folder,) = Path(f"{path}.index").iterdir()
-        with sqlite3.connect(folder / "catalog.sqlite") as connection:
-            connection.execute("DELETE FROM state WHERE key = 'synced'")  # as if the writer had been killed
-        connection.close()
+        catalog = Catalog(folder / "catalog.sqlite")
+        with catalog.transaction():
+            catalog.set_state("synced", None)  # as if the writer had been killed
+        catalog.close()
         rows = max((folder / "vectors").rglob("*"), key=lambda file: file.stat().st_size)
         rows.write_bytes(bytes(rows.stat().st_size))  # what a power cut leaves of a file that was never synced
         if rebooted:
-            monkeypatch.setattr("memvid_core.index.folder._boot", lambda: b"another run")
+            monkeypatch.setattr("memvid_core.engine.index_folder._boot", lambda: b"another run")
         with Memory.open(path, "a", embedder=embed) as memory:
             found = memory.search(texts["5"], k=1, mode="dense")
             assert found[0].score > 0.9  # if it is not seen at the open, the checksum of the row does not fit

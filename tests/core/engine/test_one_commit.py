@@ -46,7 +46,7 @@ def test_what_is_refused_deletes_nothing(memory: Memory) -> None:
 
 def test_it_holds_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "memory.mp4"
-    with Memory.create(path, vectors="none") as memory:
+    with Memory.create(path, vector_dtype="none") as memory:
         memory.add(["one", "two"], ids=["a", "b"])
         memory.add(["three"], ids=["c"], delete=["a"])
         memory.add([], delete=["b"])

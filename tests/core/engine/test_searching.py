@@ -29,7 +29,8 @@ from memvid_core import (
     Record,
 )
 from memvid_core.engine import searching
-from memvid_core.engine.searching import Mode, Searcher
+from memvid_core.engine.search_request import Mode
+from memvid_core.engine.searching import Searcher
 from memvid_core.index.vectors import vector_index as vectors
 from tests.core.embedders import DIMENSION, embed
 
@@ -194,15 +195,15 @@ def test_neighbours_of_a_hit_are_the_chunks_around_it() -> None:
         places = [("a.md", 2), ("b.md", 0), ("a.md", 0), ("a.md", 1), ("a.md", 3), ("b.md", 1)]
         memory.add([f"{s}{c}" for s, c in places], [{"source": s, "chunk": c} for s, c in places])
         hit = memory.search("a.md2", k=1, mode="dense")[0]
-        assert [record.text for record in hit.context()] == ["a.md1", "a.md2", "a.md3"]
-        assert [record.text for record in hit.context(before=5, after=0)] == ["a.md0", "a.md1", "a.md2"]
+        assert [record.text for record in memory.context(hit)] == ["a.md1", "a.md2", "a.md3"]
+        assert [record.text for record in memory.context(hit, before=5, after=0)] == ["a.md0", "a.md1", "a.md2"]
         memory.add("alone", ids="alone")
-        assert [record.id for record in memory.search("alone", k=1, mode="dense")[0].context()] == ["alone"]
+        assert [record.id for record in memory.context(memory.get("alone"))] == ["alone"]
         memory.add(["yes", "no"], [{"source": "c.md", "chunk": flag} for flag in (True, False)], ids=["yes", "no"])
         assert [record.id for record in memory.context(memory.get("yes"))] == ["yes", "no"]
         for before, after in ((-1, 0), (0, -1), (1.5, 0)):
             with pytest.raises(QueryError, match="number of records"):
-                hit.context(before, after)  # type: ignore[arg-type]
+                memory.context(hit, before, after)  # type: ignore[arg-type]
 
 
 def test_neighbours_are_those_of_the_moment_they_are_asked_for(tmp_path: Path) -> None:
@@ -212,23 +213,25 @@ def test_neighbours_are_those_of_the_moment_they_are_asked_for(tmp_path: Path) -
         )
         hit = memory.search("part 4", k=1, mode="dense")[0]
         memory.delete(["a", "d"])
-        assert ids_of(hit.context()) == ["e", "f"]
+        assert ids_of(memory.context(hit)) == ["e", "f"]
         memory.compact()
-        assert ids_of(hit.context(before=2)) == ["c", "e", "f"]
+        assert ids_of(memory.context(hit, before=2)) == ["c", "e", "f"]
         memory.delete("e")
-        assert ids_of(hit.context()) == ["e"]
+        assert ids_of(memory.context(hit)) == ["e"]
     with pytest.raises(ClosedError):
-        hit.context()
+        memory.context(hit)
 
 
 def test_a_memory_that_nobody_holds_closes_itself(tmp_path: Path) -> None:
     path = tmp_path / "m.mp4"
     memory = Memory.create(path, embed)
     memory.add("one", {"source": "a.md"}, ids="1")
-    hits = memory.search("one", mode="dense")
+    records = iter(memory)
+    found = [next(records)]
     del memory
-    assert ids_of(hits[0].context()) == ["1"]  # a hit holds it open
-    del hits
+    found += records  # an iteration holds it open
+    assert ids_of(found) == ["1"]
+    del records
     Memory.open(path, "a", embedder=embed).close()
 
 
@@ -252,19 +255,19 @@ def test_a_memory_searched_through_lists_opens_without_them_too(
     monkeypatch.setattr(vectors, "AUTO_FLOATS", 64)  # lists are made of codes, and codes for more rows than these
     path = tmp_path / "m.mp4"
     texts = [f"text {i}" for i in range(300)]
-    with Memory.create(path, embed, ivf=True) as memory:
+    with Memory.create(path, embed, index="ivf") as memory:
         memory.add(texts[:200], [{"n": i % 4} for i in range(200)])
         assert memory.search(texts[7], k=1, mode="dense")[0].text == texts[7]
     assert list(tmp_path.rglob("*.lists"))
     with Memory.open(path, "a", embedder=embed) as memory:  # a writer that knows nothing of the lists
         memory.add(texts[200:], [{"n": 5}] * 100)
         plain = {text: ids_of(memory.search(text, k=5, mode="dense")) for text in texts[::20]}
-    with Memory.open(path, embedder=embed, ivf=True) as memory:
+    with Memory.open(path, embedder=embed, index="ivf") as memory:
         assert {text: ids_of(memory.search(text, k=5, mode="dense")) for text in texts[::20]} == plain
         assert memory.search(texts[250], k=1, where={"n": 5}, mode="dense")[0].text == texts[250]
     (lists,) = tmp_path.rglob("*.lists")
     size = lists.stat().st_size
-    with Memory.open(path, "a", embedder=embed, ivf=True) as memory:  # a writer that adds nothing saves what it made
+    with Memory.open(path, "a", embedder=embed, index="ivf") as memory:  # a writer that adds nothing saves what it made
         memory.search(texts[250], k=1, mode="dense")
     assert lists.stat().st_size > size
 

@@ -89,10 +89,10 @@ def test_the_past_is_saved_without_what_came_after_it(path: Path, writer: Memory
 def test_the_neighbours_of_a_hit_are_found_after_a_compaction_and_not_after_close(writer: Memory) -> None:
     (hit,) = writer.search("text 15", k=1, mode="dense")
     writer.compact()
-    assert [record.id for record in hit.context()] == ["14", "15", "16"]
+    assert [record.id for record in writer.context(hit)] == ["14", "15", "16"]
     writer.close()
     with pytest.raises(ClosedError):
-        hit.context()
+        writer.context(hit)
 
 
 if sys.platform != "win32":  # where a writer closes its own file for the swap, too
@@ -204,7 +204,7 @@ class TestWhatTheEmbedderLearns:
                     todo()  # what another thread does between here and the commit
                 return vectors
 
-        with Memory.create(path, Busy(), vectors="float32") as memory:
+        with Memory.create(path, Busy(), vector_dtype="float32") as memory:
             assert isinstance(memory.embedder, Busy)
             if known:
                 memory.add(MANY[:known])
@@ -215,7 +215,7 @@ class TestWhatTheEmbedderLearns:
             memory.add("red wings and engines", ids="late")
             assert memory.embedder.fitted
             expected = memory.embedder.embed_query("red wings and engines")
-            assert np.allclose(memory.vectors("late")["late"], expected, atol=1e-6)
+            assert np.allclose(memory.get_vectors("late")["late"], expected, atol=1e-6)
         with Memory.open(path) as memory:
             assert memory.search("red wings and engines", k=1, mode="dense")[0].id == "late"
 

@@ -188,7 +188,7 @@ def test_a_sync_stopped_anywhere_is_finished_by_the_next(docs, monkeypatch):
 
 def test_two_hundred_mixed_files(tmp_path):
     written = mixed.write_mixed(tmp_path / "mixed", 200, damaged=9)
-    with Memory.create(":memory:", vectors="none") as memory:
+    with Memory.create(":memory:", vector_dtype="none") as memory:
         read = []
         report = sync(memory, tmp_path / "mixed", on_file=lambda result, done, total: read.append((done, total)))
         assert read == [(done, 200) for done in range(1, 201)]

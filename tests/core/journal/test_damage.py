@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 
 from memvid_core.errors import MemvidError, NotAMemoryError, ReadOnlyError, StorageError
-from memvid_core.journal import Batch, Entry, Journal, frames, packing
+from memvid_core.journal import Batch, Entry, Journal, frames, packing, rows_in, torn_copies
 from memvid_core.journal.compaction import rewrite
 from memvid_core.journal.entries import CommitFrame
 from memvid_core.journal.frames import FrameHeader, Kind
-from memvid_core.video import PcmCodec, VideoFile
-from memvid_core.video import mp4 as bmff
+from memvid_core.video import PcmCodec, VideoFile, mp4
 from memvid_core.video.file import ByteFile
 
 CODEC = PcmCodec(4, 4)
@@ -192,7 +191,10 @@ class TestWhatCounts:
         assert (writer.torn_bytes, writer.torn_records) == (900, 2)
         writer.append(batch(["more"]))
         writer.close()
-        assert (tmp_path / "m.mp4.torn-1").read_bytes() == data[entries[3].start :][:900]
+        copy = tmp_path / "m.mp4.torn-1"
+        assert copy.read_bytes().endswith(data[entries[3].start :][:900])
+        assert [row[0] for row in rows_in(copy) or ()] == ALL[6:]
+        assert torn_copies(path) == [copy]
         assert ids(replayed(path.read_bytes())[1]) == [*ALL[:6], "more"]
 
     def test_time_never_runs_backwards(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,11 +277,11 @@ def test_boxes_that_claim_the_rest_of_the_file_cost_no_more_than_their_bytes() -
     target, journal, _ = made(1)
     data = target.getvalue()
     size = 4 << 20
-    moof = bytearray(bmff.fragment([(b"x", True)], 5, 9, 9)[0][: bmff.MOOF_BYTES])
+    moof = bytearray(mp4.fragment([(b"x", True)], 5, 9, 9)[0][: mp4.MOOF_BYTES])
     tail = bytearray()
     while len(tail) < size - 4096:
-        entries = (size - len(tail) - bmff.MOOF_BYTES) // 8
-        claimed = bmff.MOOF_BYTES + 8 * entries
+        entries = (size - len(tail) - mp4.MOOF_BYTES) // 8
+        claimed = mp4.MOOF_BYTES + 8 * entries
         moof[0:4], moof[24:28] = claimed.to_bytes(4, "big"), (claimed - 24).to_bytes(4, "big")
         moof[72:76], moof[84:88] = (claimed - 72).to_bytes(4, "big"), entries.to_bytes(4, "big")
         moof[88:92] = (claimed + 8).to_bytes(4, "big")

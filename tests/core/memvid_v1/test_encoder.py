@@ -377,6 +377,6 @@ class TestAppending:
 def test_vectors_of_a_qr_memory_are_small(tmp_path: Path) -> None:
     encoder = MemvidEncoder(embedding_model=embed)
     encoder.add_chunks(["a", "b"])
-    assert encoder.build_video(tmp_path / "m.mp4", video_codec="h264")["index_stats"]["vectors"] == "int8"
+    assert encoder.build_video(tmp_path / "m.mp4", video_codec="h264")["index_stats"]["vector_dtype"] == "int8"
     with Memory.open(tmp_path / "m.mp4", embedder=embed) as memory:
-        assert np.allclose(memory.vectors(["0"])["0"], embed(["a"])[0], atol=1)
+        assert np.allclose(memory.get_vectors(["0"])["0"], embed(["a"])[0], atol=1)

@@ -37,7 +37,7 @@ class TestConvert:
         there = convert(source, shared, codec="qr", codec_options=SMALL)
         again = convert(shared, back, codec="pcm")
         assert (there.lost, again.lost) == (0, 0)
-        assert (there.codec, there.vectors, again.codec, again.vectors) == ("qr", "int8", "pcm", "int8")
+        assert (there.codec, there.vector_dtype, again.codec, again.vector_dtype) == ("qr", "int8", "pcm", "int8")
         with Memory.open(source) as memory:
             assert there.records == again.records == sum(commit.added for commit in memory.history())
         assert there.bytes == shared.stat().st_size == again.source_bytes
@@ -55,21 +55,21 @@ class TestConvert:
 
     @pytest.mark.parametrize("vectors", ["float16", "float32", "float64"])
     def test_vectors_that_are_kept_are_the_same_numbers(self, tmp_path: Path, vectors: Any) -> None:
-        source = lived(tmp_path / "a.mp4", embedder=embed, vectors=vectors)
-        assert convert(source, tmp_path / "b.mp4", codec="pcm").vectors == vectors
+        source = lived(tmp_path / "a.mp4", embedder=embed, vector_dtype=vectors)
+        assert convert(source, tmp_path / "b.mp4", codec="pcm").vector_dtype == vectors
         with Memory.open(source, embedder=embed) as one, Memory.open(tmp_path / "b.mp4", embedder=embed) as other:
             ids = [record.id for record in one]
-            first, second = one.vectors(ids), other.vectors(ids)
+            first, second = one.get_vectors(ids), other.get_vectors(ids)
             assert all(np.array_equal(first[key], second[key]) for key in ids)
 
     def test_int8_is_near_and_stays_what_it_is(self, tmp_path: Path) -> None:
-        source = lived(tmp_path / "a.mp4", embedder=embed, vectors="float32")
-        convert(source, tmp_path / "b.mp4", codec="pcm", vectors="int8")
+        source = lived(tmp_path / "a.mp4", embedder=embed, vector_dtype="float32")
+        convert(source, tmp_path / "b.mp4", codec="pcm", vector_dtype="int8")
         convert(tmp_path / "b.mp4", tmp_path / "c.mp4", codec="pcm")
         found = []
         for name in ("a.mp4", "b.mp4", "c.mp4"):
             with Memory.open(tmp_path / name, embedder=embed) as memory:
-                vectors = memory.vectors([record.id for record in memory])
+                vectors = memory.get_vectors([record.id for record in memory])
                 found.append(np.stack([vectors[key] for key in sorted(vectors)]))
         assert np.abs(found[1] - found[0]).max() <= np.abs(found[0]).max() / 127
         assert np.allclose(found[2], found[1], rtol=1e-6)
@@ -77,13 +77,13 @@ class TestConvert:
     def test_vectors_are_left_out_and_made_again(self, tmp_path: Path) -> None:
         with Memory.create(tmp_path / "a.mp4") as memory:  # enough texts for the embedder to learn from them
             memory.add([f"text {i} about wings and engines {i % 7}" for i in range(300)], ids=map(str, range(300)))
-            wanted = memory.vectors(["7"])["7"]
-        convert(tmp_path / "a.mp4", tmp_path / "bare.mp4", codec="qr", vectors="none")
-        convert(tmp_path / "bare.mp4", tmp_path / "full.mp4", codec="pcm", vectors="float16")
+            wanted = memory.get_vectors(["7"])["7"]
+        convert(tmp_path / "a.mp4", tmp_path / "bare.mp4", codec="qr", vector_dtype="none")
+        convert(tmp_path / "bare.mp4", tmp_path / "full.mp4", codec="pcm", vector_dtype="float16")
         for name in ("bare.mp4", "full.mp4"):
             with Memory.open(tmp_path / name) as memory:
                 assert memory.search("text 7", k=1, mode="dense")[0].score > 0
-                assert np.allclose(memory.vectors(["7"])["7"], wanted, atol=2e-3)
+                assert np.allclose(memory.get_vectors(["7"])["7"], wanted, atol=2e-3)
 
     def test_without_history_only_what_is_live_is_left(self, tmp_path: Path) -> None:
         source = lived(tmp_path / "a.mp4")
@@ -105,11 +105,11 @@ class TestConvert:
                 assert len(memory) == 0
 
     def test_given_vectors_of_some_records(self, tmp_path: Path) -> None:
-        with Memory.create(tmp_path / "a.mp4", "given", vectors="float32") as memory:
+        with Memory.create(tmp_path / "a.mp4", "given", vector_dtype="float32") as memory:
             memory.add(["a", "b", "c"], ids=["a", "b", "c"], vectors=[[1.0, 0.0], None, [0.0, 1.0]])
-        convert(tmp_path / "a.mp4", tmp_path / "b.mp4", codec="qr", codec_options=SMALL, vectors="float32")
+        convert(tmp_path / "a.mp4", tmp_path / "b.mp4", codec="qr", codec_options=SMALL, vector_dtype="float32")
         with Memory.open(tmp_path / "b.mp4") as memory:
-            found = memory.vectors(["a", "b", "c"])
+            found = memory.get_vectors(["a", "b", "c"])
             assert {key: value.tolist() for key, value in found.items()} == {"a": [1, 0], "c": [0, 1]}
 
 
@@ -123,7 +123,7 @@ class TestDamage:
     def source(self, tmp_path: Path) -> Path:
         """Three commits; the records of the second are damaged, and the third replaces one of them."""
         path = tmp_path / "a.mp4"
-        with Memory.create(path, embedder=embed, vectors="float32") as memory:
+        with Memory.create(path, embedder=embed, vector_dtype="float32") as memory:
             memory.add(["one", "two"], ids=["a", "b"])
             memory.add(["three", "QQQQQQQQ"], ids=["c", "a"])
             memory.add(["four", "five"], ids=["c", "d"])
@@ -147,7 +147,7 @@ class TestDamage:
         with Memory.open(tmp_path / "b.mp4", embedder=embed) as memory:
             assert {record.id: record.text for record in memory} == {"b": "two", "c": "four", "d": "five"}
             assert memory.verify().ok
-            found = memory.vectors(["b", "c", "d"])
+            found = memory.get_vectors(["b", "c", "d"])
             assert all(np.allclose(found[record.id], embed([record.text])[0]) for record in memory)
 
     def test_folded_too(self, tmp_path: Path) -> None:
@@ -199,18 +199,18 @@ class TestRefused:
         assert not (tmp_path / "b.mp4").exists()
 
     def test_vectors_that_cannot_be_had(self, tmp_path: Path) -> None:
-        with Memory.create(tmp_path / "given.mp4", "given", vectors="float32") as memory:
+        with Memory.create(tmp_path / "given.mp4", "given", vector_dtype="float32") as memory:
             memory.add("a", vectors=[[1e6, 0.0]])
         with pytest.raises(InvalidInputError, match="were given"):
-            convert(tmp_path / "given.mp4", tmp_path / "b.mp4", codec="pcm", vectors="none")
+            convert(tmp_path / "given.mp4", tmp_path / "b.mp4", codec="pcm", vector_dtype="none")
         with pytest.raises(VectorError, match="65504"):
-            convert(tmp_path / "given.mp4", tmp_path / "b.mp4", codec="pcm", vectors="float16")
+            convert(tmp_path / "given.mp4", tmp_path / "b.mp4", codec="pcm", vector_dtype="float16")
         with pytest.raises(InvalidInputError, match="one of float16"):
-            convert(tmp_path / "given.mp4", tmp_path / "b.mp4", codec="pcm", vectors="float8")  # type: ignore[arg-type]
-        lived(tmp_path / "none.mp4", commits=1, embedder=embed, vectors="none")
+            convert(tmp_path / "given.mp4", tmp_path / "b.mp4", codec="pcm", vector_dtype="float8")  # type: ignore[arg-type]
+        lived(tmp_path / "none.mp4", commits=1, embedder=embed, vector_dtype="none")
         with pytest.raises(EmbedderMismatchError, match="give that embedder"):
-            convert(tmp_path / "none.mp4", tmp_path / "b.mp4", codec="pcm", vectors="float16")
+            convert(tmp_path / "none.mp4", tmp_path / "b.mp4", codec="pcm", vector_dtype="float16")
         with pytest.raises(EmbeddingError, match="no model"):
-            convert(tmp_path / "none.mp4", tmp_path / "b.mp4", codec="pcm", vectors="float16", embedder=Broken())
+            convert(tmp_path / "none.mp4", tmp_path / "b.mp4", codec="pcm", vector_dtype="float16", embedder=Broken())
         assert not (tmp_path / "b.mp4").exists()
         assert not list(tmp_path.glob("*.converting"))

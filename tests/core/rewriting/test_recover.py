@@ -35,7 +35,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Record], lis
     """The records of a robust memory of two commits, and its pictures."""
     rng = random.Random(3)
     path = tmp_path_factory.mktemp("written") / "memory.mp4"
-    with Memory.create(path, codec="qr", vectors="none") as memory:
+    with Memory.create(path, codec="qr", vector_dtype="none") as memory:
         texts = [f"Record number{i}: 날개 " + "".join(rng.choices("abcdefgh     ", k=300)) for i in range(60)]
         memory.add(texts, [{"page": i, "of": "book"} for i in range(60)], [f"r{i}" for i in range(60)])
         memory.add("The last word is kumquat.", ids="last")

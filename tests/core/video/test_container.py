@@ -225,6 +225,48 @@ def test_a_file_that_takes_a_few_bytes_at_a_time_gets_them_all() -> None:
     assert [payload for _, payload in VideoFile.open(io.BytesIO(target.getvalue()))] == [b"one", bytes(range(256))]
 
 
+@pytest.mark.parametrize("sizes", [[3], [300] * 40, [70_000] * 12])
+def test_few_writes_and_many_give_the_same_file(sizes: list[int]) -> None:
+    class Counting(io.BytesIO):
+        writes = 0
+
+        def write(self, data: Any) -> int:
+            self.writes += 1
+            return super().write(data)
+
+    target = Counting()
+    video = VideoFile.create(target, PcmCodec())
+    before = target.writes
+    payloads = [random.Random(i).randbytes(size) for i, size in enumerate(sizes)]
+    fragment = video.append(payloads)
+    assert target.writes - before <= 1 + fragment.end // (1 << 18)
+    assert [video.read(number, place) for number, place in fragment.frames()] == payloads
+    assert [payload for _, payload in VideoFile.open(io.BytesIO(target.getvalue()))] == payloads
+
+
+def test_whether_the_path_still_names_what_was_seen(tmp_path: Path) -> None:
+    path = tmp_path / "video.mp4"
+    video = VideoFile.create(path, PcmCodec(2, 2))
+    seen = video.stamp()
+    assert video.unchanged(seen)
+    assert not video.unchanged(None)
+    video.append([b"one"])
+    assert not video.unchanged(seen)
+    seen = video.stamp()
+    other = shutil.copy2(path, tmp_path / "other.mp4")  # the same content and time, and still another file
+    path.rename(tmp_path / "moved.mp4")
+    assert not video.unchanged(seen)
+    assert video.gone()
+    assert not video.replaced()
+    Path(other).rename(path)
+    assert not video.unchanged(seen)
+    assert video.replaced()
+    video.close()
+    in_ram = VideoFile.create(io.BytesIO(), PcmCodec(2, 2))
+    assert in_ram.unchanged(in_ram.stamp())
+    assert not in_ram.unchanged(None)
+
+
 def test_two_over_one_file_object_do_not_move_it_under_each_other() -> None:
     data, payloads, _ = small_video()
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 import threading
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from memvid_core.errors import CodecError
+from memvid_core.errors import CodecError, DamagedFrameError
 from memvid_core.video import PcmCodec, get_codec
 from tests.core.video.contract import FrameCodecContract
 
@@ -31,6 +34,28 @@ def test_every_payload_size_around_the_macroblock_edges_comes_back() -> None:
     for size in [*range(5), *range(360, 400), *range(740, 790), codec.capacity - 1, codec.capacity]:
         (sample, _), *_ = codec.encode([noise[:size]], size)
         assert codec.decode(sample, size) == noise[:size]
+        assert codec._decoder.decode(sample, size) == noise[:size]
+
+
+@given(payload=st.binary(max_size=9000), number=st.integers(0, 2**31), kind=st.integers(0, 3))
+def test_libavcodec_decodes_what_is_read_as_it_lies(payload: bytes, number: int, kind: int) -> None:
+    payload = [payload, bytes(len(payload)), payload.replace(b"\x01", b"\0\0\3"), b"\0\0\1" * (len(payload) // 3)][kind]
+    codec = PcmCodec()
+    (sample, _), *_ = codec.encode([payload], number)
+    assert codec.decode(sample, number) == codec._decoder.decode(sample, number) == payload
+
+
+def test_a_small_picture_that_is_not_as_it_was_written_is_refused() -> None:
+    codec = PcmCodec()
+    (sample, _), *_ = codec.encode([b"exactly these bytes"], 7)
+    for at in range(len(sample)):
+        damaged = bytes([*sample[:at], sample[at] ^ 0x10, *sample[at + 1 :]])
+        with suppress(DamagedFrameError):  # or what is behind it is damaged
+            assert codec.decode(damaged, 7) == b"exactly these bytes"
+    with pytest.raises(DamagedFrameError):
+        codec.decode(sample, 8)
+    with pytest.raises(DamagedFrameError):
+        codec.decode(b"", 7)
 
 
 def test_a_full_frame_costs_less_than_one_per_cent() -> None:

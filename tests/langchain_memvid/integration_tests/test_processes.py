@@ -93,11 +93,11 @@ def test_an_index_folder_that_is_gone_is_made_again(tmp_path: Path) -> None:
 def test_each_kind_of_stored_vector_finds_the_same_again(tmp_path: Path, vectors: Any) -> None:
     path = tmp_path / "store.mp4"
     texts = ["the wing lifts", "the engine hums", "the tail steers"]
-    with MemvidVectorStore.from_texts(texts, path=path, vectors=vectors) as store:
+    with MemvidVectorStore.from_texts(texts, path=path, vector_dtype=vectors) as store:
         before = [document.page_content for document in store.similarity_search("a lifting wing")]
     with MemvidVectorStore(path=path) as store:
         assert [document.page_content for document in store.similarity_search("a lifting wing")] == before
         store.dump(tmp_path / "copy.mp4")
     with MemvidVectorStore.load(tmp_path / "copy.mp4") as copy:
-        assert copy.memory.info().vectors == vectors
+        assert copy.memory.info().vector_dtype == vectors
         assert [document.page_content for document in copy.similarity_search("a lifting wing")] == before

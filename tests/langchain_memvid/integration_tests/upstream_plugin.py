@@ -22,7 +22,7 @@ class FileStore(MemvidVectorStore):
 
     def __init__(self, embedding: Any = None, **options: Any) -> None:
         FileStore.made += 1
-        defaults = {"path": os.path.join(FOLDER.name, f"{FileStore.made}.mp4"), "vectors": "float64"}
+        defaults = {"path": os.path.join(FOLDER.name, f"{FileStore.made}.mp4"), "vector_dtype": "float64"}
         super().__init__(embedding, **defaults | options)
 
 

@@ -287,10 +287,21 @@ async def test_the_mode_of_the_store_and_of_the_call_hold_for_every_search_type(
     asked: list[Any] = []
 
     class Listening(Memory):
-        def _query(self, *args: Any, **options: Any) -> Any:
-            query = super()._query(*args, **options)
-            asked.append(query.mode)
-            return query
+        def search(self, query: Any, k: Any = 5, where: Any = None, mode: Any = None, **options: Any) -> Any:
+            asked.append(mode)
+            return super().search(query, k, where, mode, **options)
+
+        def mmr(self, query: Any, k: Any = 5, where: Any = None, mode: Any = None, **options: Any) -> Any:
+            asked.append(mode)
+            return super().mmr(query, k, where, mode, **options)
+
+        async def asearch(self, query: Any, k: Any = 5, where: Any = None, mode: Any = None, **options: Any) -> Any:
+            asked.append(mode)
+            return await super().asearch(query, k, where, mode, **options)
+
+        async def ammr(self, query: Any, k: Any = 5, where: Any = None, mode: Any = None, **options: Any) -> Any:
+            asked.append(mode)
+            return await super().ammr(query, k, where, mode, **options)
 
     other = "lexical" if mode != "lexical" else "dense"
     with Listening.create(":memory:", TableEmbeddings(COMPASS)) as memory:
@@ -345,7 +356,7 @@ def test_age_can_count_and_ranks_can_be_fused(make_store: MakeStore) -> None:
     assert ids(store.max_marginal_relevance_search("north", lambda_mult=1.0, recency=age)) == ["new", "old"]
     assert ids(store.similarity_search("north", retrieval_mode="hybrid", fusion="rank")) == ["old", "new"]
     with pytest.raises(TypeError, match="alpah"):
-        store.max_marginal_relevance_search("north", alpah=0.5)
+        store.max_marginal_relevance_search("north", alpah=0.5)  # type: ignore[call-arg]
     store.add_texts(["north-east"], [{"at": "2025-01-01"}], ids=["aside"], vectors=[[1.0, 1.0]])
     recent = Recency("at", half_life=3600.0 * 24 * 365, weight=1.0)
     found = store.max_marginal_relevance_search("north", k=2, lambda_mult=0.8, recency=recent)

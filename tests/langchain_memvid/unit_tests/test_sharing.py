@@ -335,7 +335,7 @@ def test_a_path_in_the_place_of_a_model_says_path() -> None:
 def test_two_threads_that_make_one_file_both_get_it(tmp_path: Path) -> None:
     path, opened = tmp_path / "m.mp4", []
     threads = [
-        threading.Thread(target=lambda: opened.append(MemvidVectorStore(path=path, vectors="float32")))
+        threading.Thread(target=lambda: opened.append(MemvidVectorStore(path=path, vector_dtype="float32")))
         for _ in range(4)
     ]
     for thread in threads:
@@ -357,7 +357,7 @@ def test_a_file_without_vectors_takes_the_built_in_embedder_and_keeps_it(tmp_pat
         with MemvidVectorStore(path=path) as store:
             store.add_texts([text], ids=[text])
             assert store.similarity_search("what lifts?", k=1)[0].id == "the wing lifts"
-            assert len(store.memory.vectors(["the wing lifts", text])) == len({"the wing lifts", text})
+            assert len(store.memory.get_vectors(["the wing lifts", text])) == len({"the wing lifts", text})
 
 
 def test_a_file_of_another_model_s_vectors_does_not_take_it(tmp_path: Path) -> None:
@@ -417,13 +417,13 @@ def test_messages_advise_what_can_be_done_here(tmp_path: Path) -> None:
 
 def test_unknown_options_are_refused_everywhere_with_the_nearest_name(compass: MemvidVectorStore) -> None:
     calls: dict[str, Any] = {
-        "filter": lambda: compass.similarity_search("north", fliter={}),
-        "lambda_mult": lambda: compass.max_marginal_relevance_search("north", lambda_mul=1),
-        "retrieval_mode": lambda: asyncio.run(compass.asimilarity_search("north", retrieval_mod="dense")),
-        "score_threshold": lambda: compass.similarity_search_with_relevance_scores("north", score_treshold=1),
-        "metadatas": lambda: compass.add_texts(["a"], metadata=[{}]),
-        "batch_size": lambda: compass.add_documents([Document("a")], batchsize=1),
-        "ids": lambda: compass.delete(id=["east"]),
+        "filter": lambda: compass.similarity_search("north", fliter={}),  # type: ignore[call-arg]
+        "lambda_mult": lambda: compass.max_marginal_relevance_search("north", lambda_mul=1),  # type: ignore[call-arg]
+        "retrieval_mode": lambda: asyncio.run(compass.asimilarity_search("north", retrieval_mod="dense")),  # type: ignore[call-arg]
+        "score_threshold": lambda: compass.similarity_search_with_relevance_scores("north", score_treshold=1),  # type: ignore[call-arg]
+        "metadatas": lambda: compass.add_texts(["a"], metadata=[{}]),  # type: ignore[call-arg]
+        "batch_size": lambda: compass.add_documents([Document("a")], batchsize=1),  # type: ignore[call-arg]
+        "ids": lambda: compass.delete(id=["east"]),  # type: ignore[call-arg]
         "fetch_k": lambda: MemvidRetriever(vectorstore=compass).invoke("north", fetchk=1),
     }
     for near, call in calls.items():

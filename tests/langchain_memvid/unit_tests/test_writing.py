@@ -230,7 +230,7 @@ async def test_delete_by_filter_and_by_both(compass: MemvidVectorStore) -> None:
 
 def test_a_mistyped_filter_deletes_nothing(compass: MemvidVectorStore) -> None:
     with pytest.raises(TypeError, match="where"):
-        compass.delete(where={"place": 1})
+        compass.delete(where={"place": 1})  # type: ignore[call-arg]
     assert len(compass.memory) == len(COMPASS)
 
 
@@ -243,7 +243,7 @@ async def test_a_mistyped_option_loses_no_metadata_and_others_are_refused_too(st
             await store.aadd_documents([Document("north")], **wrong)
     assert len(store.memory) == 0
     with pytest.raises(TypeError, match="batch_size"):
-        store.add_texts(["north"], ids=["1"], current_time=0)
+        store.add_texts(["north"], ids=["1"], current_time=0)  # type: ignore[call-arg]
     assert len(store.memory) == 0
 
 
@@ -323,7 +323,7 @@ def test_an_open_memory_can_be_given_and_stays_open() -> None:
             assert store.get_by_ids(["1"])[0].page_content == "a"
         assert len(memory) == 1
         other: dict[str, Any]
-        for other in ({"embedding": TableEmbeddings()}, {"path": "store.mp4"}, {"vectors": "float32"}):
+        for other in ({"embedding": TableEmbeddings()}, {"path": "store.mp4"}, {"vector_dtype": "float32"}):
             with pytest.raises(InvalidInputError, match="memory"):
                 MemvidVectorStore(memory=memory, **other)
 
@@ -399,7 +399,7 @@ def test_dump_replaces_what_is_there_and_leaves_out_what_was_deleted(
 def test_dump_keeps_what_the_built_in_embedder_learnt_and_records_without_vectors(place: str, tmp_path: Path) -> None:
     words = ["wing", "engine", "tail", "wheel", "rudder", "flap", "strut", "nose"]
     texts = [f"the {a} beside the {b} of aircraft {n}" for n in range(6) for a in words for b in words]
-    with MemvidVectorStore.from_texts(texts, path=place, vectors="float32") as store:
+    with MemvidVectorStore.from_texts(texts, path=place, vector_dtype="float32") as store:
         embeddings = store.embeddings
         assert isinstance(embeddings, MemvidEmbeddings)
         assert embeddings.embedder.fitted  # type: ignore[attr-defined]

@@ -72,7 +72,7 @@ def test_a_node_is_a_good_document_and_a_good_record(tmp_path: Path) -> None:
 def test_a_node_that_went_through_langchain_is_still_whole(tmp_path: Path) -> None:
     path = tmp_path / "notes.mp4"
     node = embedded("a", WING, META, relationships={NodeRelationship.NEXT: RelatedNodeInfo(node_id="b")})
-    with LlamaIndexStore(path, vectors="float64") as written:
+    with LlamaIndexStore(path, vector_dtype="float64") as written:
         written.add([node])
     with LangChainStore(MemvidEmbeddings(), path=path) as store:
         store.dump(tmp_path / "copy.mp4")

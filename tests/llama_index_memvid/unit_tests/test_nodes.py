@@ -23,7 +23,7 @@ def through_a_record(one: BaseNode) -> BaseNode:
     ((text,), (metadata,), (node_id,), (vector,)) = to_columns([one])
     memory = Memory.create(":memory:", "given")
     memory.add([text], [metadata], [node_id], [vector])
-    return to_node(memory.get(node_id), memory.vectors([node_id])[node_id])
+    return to_node(memory.get(node_id), memory.get_vectors([node_id])[node_id])
 
 
 @pytest.mark.parametrize("what", WHOLE)

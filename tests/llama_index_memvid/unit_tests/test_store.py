@@ -71,10 +71,10 @@ def test_nodes_may_come_from_a_generator_and_there_may_be_none(store: MemvidVect
 def test_unknown_options_are_refused(store: MemvidVectorStore) -> None:
     store.add([node("a", [1.0])])
     for call in (
-        lambda: store.add([node("b", [1.0])], batchsize=3),
-        lambda: store.delete("d", bogus=1),
-        lambda: store.delete_nodes(["a"], filter={}),
-        lambda: store.query(VectorStoreQuery(query_embedding=[1.0]), wehre={}),
+        lambda: store.add([node("b", [1.0])], batchsize=3),  # type: ignore[call-arg]
+        lambda: store.delete("d", bogus=1),  # type: ignore[call-arg]
+        lambda: store.delete_nodes(["a"], filter={}),  # type: ignore[call-arg]
+        lambda: store.query(VectorStoreQuery(query_embedding=[1.0]), wehre={}),  # type: ignore[call-arg]
     ):
         with pytest.raises(TypeError, match="has no option"):
             call()
@@ -156,7 +156,7 @@ def test_get_nodes_by_ids_by_filter_and_by_both(store: MemvidVectorStore) -> Non
 @pytest.mark.parametrize(("vectors", "error"), [("float16", 1e-3), ("float32", 1e-7), ("float64", 0), ("int8", 1e-2)])
 def test_embeddings_come_back_as_they_are_kept(tmp_path: Path, vectors: Any, error: float) -> None:
     row = [0.123456789, -0.4, 0.9]
-    with MemvidVectorStore(tmp_path / "m.mp4", vectors=vectors) as store:
+    with MemvidVectorStore(tmp_path / "m.mp4", vector_dtype=vectors) as store:
         store.add([node("a", row)])
         (found,) = store.get_nodes()
         assert found.get_embedding() == pytest.approx(row, abs=error)

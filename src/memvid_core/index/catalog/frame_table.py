@@ -1,11 +1,9 @@
-"""FrameTable: which frame a row lies in, answered from arrays."""
+"""FrameTable: which frame a row lies in, answered from lists."""
 
 from __future__ import annotations
 
 import threading
-
-import numpy as np
-from numpy.typing import NDArray
+from bisect import bisect_right
 
 from memvid_core.index.catalog.catalog import Catalog
 from memvid_core.model import FrameLocation
@@ -26,14 +24,14 @@ class FrameTable:
         self._kind = kind
         self._lock = threading.Lock()
         self._frames: list[FrameLocation] = []
-        self._first_rows: NDArray[np.int64] = np.empty(0, np.int64)
+        self._first_rows: list[int] = []
         self._next_row = 0
 
     def find(self, row: int) -> FrameLocation | None:
         """The last frame whose first row is at most ``row``."""
         if row >= self._next_row:
             self._extend(row)
-        at = int(self._first_rows.searchsorted(row, side="right")) - 1
+        at = bisect_right(self._first_rows, row) - 1
         return self._frames[at] if at >= 0 else None
 
     def _extend(self, row: int) -> None:
@@ -43,6 +41,6 @@ class FrameTable:
             last = self._frames[-1].row if self._frames else -1
             frames = [*self._frames, *self._catalog.frames_after(self._kind, last)]
             if frames:
-                self._first_rows = np.array([frame.row for frame in frames], np.int64)
+                self._first_rows = [frame.row for frame in frames]
                 self._frames = frames
                 self._next_row = frames[-1].row + frames[-1].items

@@ -22,11 +22,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index.vectors.codes import BITS, Codes, Levels, Quantizer, Question, RamCodes
+from memvid_core.index.vectors.codes import RamCodes
 from memvid_core.index.vectors.exact import Rows, kth_best
 from memvid_core.index.vectors.growing_file import load_arrays, save_arrays
 from memvid_core.index.vectors.matrix import Matrix
 from memvid_core.index.vectors.quantized import Coded, QuantizedSearch, scan, weigh
+from memvid_core.index.vectors.quantizer import BITS, Codes, Levels, Quantizer, Question
 from memvid_core.index.vectors.recall_estimate import enough, upper_tail
 
 __all__ = ["IvfSearch"]
@@ -43,7 +44,7 @@ _MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estima
 _MOST_ROWS: Final = 8192  # of lists, that are weighed at most, beside the first: there recall gives way to time
 _MOST_PROBES: Final = 512  # when a filter would need more than these at first, the search beside it is as good
 _TOO_MANY_ROWS: Final = 1 << 16  # so it is when the first lists hold more than these, as among copies of one vector
-_COMPARED: Final = 112  # rows of those lists that are read and compared, beside 4 k
+_COMPARED: Final = 80  # rows of those lists that are read and compared, beside 4 k
 _BATCH_ROWS: Final = 8192
 _SEED: Final = 0x6D656D76
 _FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists)(\.part)?")
@@ -285,6 +286,7 @@ class IvfSearch:
         self._file: _InvertedFile | None = None
         self._rows = 0
         self._saved: tuple[str, int] | None = None  # under which name, and how many rows
+        self._looked_for: Quantizer | None = None  # whose lists were looked for in the folder when it was seen first
 
     def extend(self, first_row: int, unit: Matrix) -> None:
         """Forget rows that are written anew; new ones get their lists at the next search or flush."""
@@ -302,12 +304,15 @@ class IvfSearch:
             self._rows = rows
             if self._file is not None:
                 self._file.forget(kept)
-            coded = self._beside.coded(rows)
-            if coded is not None and (self._file is None or self._file.quantizer is not coded.quantizer):
-                self._load(coded)
+            quantizer = self._beside.quantizer(rows)
+            if quantizer is not None and quantizer is not self._looked_for:
+                coded = self._beside.coded(rows)
+                if coded is not None:
+                    self._load(coded)
 
     def _load(self, coded: Coded) -> None:
         """Take centroids and lists that belong to these codes; what is damaged can be made again."""
+        self._looked_for = coded.quantizer
         for path in [] if self._folder is None else self._folder.glob(f"ivf-{coded.fit}-*.lists"):
             fitted, width = path.stem.rpartition("-")[2], coded.quantizer.width
             lists, centres = load_arrays(path), load_arrays(path.with_suffix(".centroids"))
@@ -334,6 +339,8 @@ class IvfSearch:
 
     def _grow(self, coded: Coded) -> _InvertedFile:
         """The inverted file, with all rows of these codes in it."""
+        if self._file is None or self._file.quantizer is not coded.quantizer:
+            self._load(coded)  # another process may have saved them meanwhile
         file = self._file
         if (
             file is None

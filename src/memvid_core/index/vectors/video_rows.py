@@ -1,119 +1,73 @@
 """VideoRows: rows that are read where they lie in the video, so that a large index keeps no second copy of them.
 
-The samples of an I_PCM macroblock are plain bytes (ITU-T H.264, 7.3.5), so a row of vectors lies in the file in runs of
-up to 384 bytes with two bytes between macroblocks. What moves it are the bytes that emulation prevention puts in
-(7.4.1): their positions are kept, and found by a search for each row. The newest rows lie in a file as in ``FileRows``,
-until there are enough to be looked up in the video; then the index goes on with a new, shorter file.
+One checksum a row is kept, and one place a frame (``video_places``). The newest rows lie in a file as in ``FileRows``,
+until there are enough to be looked up in the video; then the index goes on with a new, shorter file. Rows of a large
+commit never get into the file: they stay in memory until the commit is in the video.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import DamagedFrameError
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.growing_file import GrowingFile, load_arrays, row_sums, save_arrays
-from memvid_core.index.vectors.matrix import FileRows, Matrix, StoredDtype, normalised, widen
+from memvid_core.index.vectors.last_rows import LastRows
+from memvid_core.index.vectors.matrix import FileRows, Matrix, RamRows, StoredDtype, widen
+from memvid_core.index.vectors.video_places import (
+    NO_PLACE,
+    NOWHERE,
+    Bytes,
+    FrameOfRows,
+    Pictures,
+    Places,
+    Where,
+    crossed,
+    look_up,
+    squares,
+    unescaped,
+    unit,
+)
 from memvid_core.model import FrameLocation
 from memvid_core.video.bitstream import MACROBLOCK_BYTES
-from memvid_core.video.codec import ENVELOPE_BYTES, unseal
 
 __all__ = ["Pictures", "VideoRows"]
 
 _SUM_BYTES: Final = 8
-_STRIDE: Final = MACROBLOCK_BYTES + 2  # a macroblock after the first begins with its type and alignment
-_LENGTH_BYTES: Final = 4  # before each picture
-_START_BYTES: Final = 5  # of a picture, up to its first sample
-_ESCAPE: Final = re.compile(rb"\x00\x00\x03")
 _LEAST_ROWS: Final = 4096  # that are looked up in the video at once; one in 32 of many rows
 _FRAME_ROWS: Final = 16  # rows a frame must hold on average: to look up smaller ones takes longer than it saves
-_APART: Final = 4e-3  # between a row of the video and of the index, both rounded to float16
-_FRAME_BITS: Final = 32
-
-Bytes = NDArray[np.uint8]
-
-
-class Pictures(Protocol):
-    """A video, as much of it as is needed to find vectors there; ``kind`` is that of their frames in the catalog."""
-
-    kind: int
-
-    def read(self, offsets: Sequence[int], size: int) -> list[bytes]:
-        """Read ``size`` bytes from each offset of the file; fewer at its end."""
-
-    def matrix(self, payload: bytes, number: int) -> tuple[int, int, int, str, int] | None:
-        """Return first row, rows, dimension, dtype and start of the matrix in a payload; None if it has none."""
-
-
-class Places(NamedTuple):
-    """Where matrices of rows lie in the video, in the order of their rows.
-
-    Attributes:
-        first: (f,) int64, the first row of each frame.
-        items: (f,) int64, how many rows it has.
-        begin: (f,) int64, where in the file the first byte of its matrix is.
-        phase: (f,) int64, how many samples of its macroblock come before that byte.
-        escapes: (e,) int64, ascending: the number of a frame, times 2**32, and how many bytes of the matrix and of
-            macroblocks' beginnings come before a byte that emulation prevention put into it.
-    """
-
-    first: NDArray[np.int64]
-    items: NDArray[np.int64]
-    begin: NDArray[np.int64]
-    phase: NDArray[np.int64]
-    escapes: NDArray[np.int64]
-
-
-_NOWHERE: Final = Places(*(np.empty(0, dtype=np.int64) for _ in Places._fields))
+_MAPPED_BYTES: Final = 256 << 20  # of more rows, the video is not kept mapped
+_PIECES: Final = 1024  # rows read with one call, at most
+_PIECE_BYTES: Final = 1 << 20  # of them
+_MOST_ESCAPES: Final = 4  # within a row that is read with others; one with more is read on its own
 
 
 class _State(NamedTuple):
-    """How many rows are read from the video, where they lie, and the file of those after them; replaced as one."""
+    """What rows are read from; replaced as one.
+
+    Attributes:
+        settled: How many rows, from the first, are read from the video.
+        places: Where they lie.
+        file: The rows after them.
+        pending: The same and those of a large commit, until it is in the video; None in between.
+        base: How many rows were committed when those came.
+    """
 
     settled: int
     places: Places
-    tail: FileRows
+    file: FileRows
+    pending: RamRows | None = None
+    base: int = 0
 
-
-class _Found(NamedTuple):
-    """A frame of vectors, looked up: its first row, its rows as bytes, and its line in the places."""
-
-    first: int
-    matrix: Bytes
-    begin: int
-    phase: int
-    escapes: NDArray[np.int64]
-
-
-def _crossed(phase: Any, length: Any) -> Any:
-    """Bytes and beginnings of macroblocks from a byte at ``phase`` of its macroblock to one ``length`` further on."""
-    return length + 2 * ((phase + length) // MACROBLOCK_BYTES - phase // MACROBLOCK_BYTES)
-
-
-def _samples(plain: Bytes, phase: int, length: int) -> Bytes:
-    """So many samples from one at ``phase`` of its macroblock on, without what lies between macroblocks."""
-    count = -(-(phase + length) // MACROBLOCK_BYTES)
-    laid = np.zeros(count * _STRIDE, dtype=np.uint8)
-    laid[phase : phase + len(plain)] = plain[: len(laid) - phase]
-    return laid.reshape(count, _STRIDE)[:, :MACROBLOCK_BYTES].reshape(-1)[phase : phase + length]
-
-
-def _unit(stored: NDArray[Any]) -> Matrix:
-    """Rows as float32, of length 1."""
-    wide = widen(stored, np.empty(stored.shape, dtype=np.float32))
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.einsum("ij,ij->i", wide, wide)  # as in normalised: a row is the same whichever way it is read
-    if ((squares > 1e-30) & (squares < 1e30)).all():
-        wide *= (1.0 / np.sqrt(squares))[:, None]
-        return wide
-    return normalised(wide, wide.shape[1])
+    @property
+    def tail(self) -> FileRows | RamRows:
+        """The rows that are not read from the video."""
+        return self.file if self.pending is None else self.pending
 
 
 class VideoRows:
@@ -125,23 +79,37 @@ class VideoRows:
         dtype: How they are stored, in the video and here.
         writable: Whether the folder may be written.
         pictures: The video.
+        least_rows: Fewer rows all lie in the file.
     """
 
-    def __init__(self, folder: Path, dimension: int, dtype: StoredDtype, *, writable: bool, pictures: Pictures) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dimension: int,
+        dtype: StoredDtype,
+        *,
+        writable: bool,
+        pictures: Pictures,
+        least_rows: int = 0,
+    ) -> None:
         self.dimension = dimension
         self._folder, self._name, self._writable = folder, dtype, writable
-        self._pictures = pictures
+        self._pictures, self._least_rows = pictures, least_rows
         self._sums = GrowingFile(folder / f"video-{dimension}.{dtype}.sums", writable=writable)
-        self._state = _State(0, _NOWHERE, self._tail(0))
-        self.dtype = self._state.tail.dtype
+        self._state = _State(0, NOWHERE, self._file(0))
+        self.dtype = self._state.file.dtype
         self._row_bytes = dimension * self.dtype.itemsize
+        self._where: tuple[Places, Where] | None = None
+        self._last = LastRows()
+        self._seen = np.zeros(0, dtype=np.bool_)  # rows that were found right since the video changed
+        self._stamp = (0, 0)
 
     @property
     def settled(self) -> int:
         """How many rows, from the first, are read from the video."""
         return self._state.settled
 
-    def _tail(self, settled: int) -> FileRows:
+    def _file(self, settled: int) -> FileRows:
         return FileRows(self._folder, self.dimension, self._name, writable=self._writable, first_row=settled)
 
     def _places_path(self, settled: int) -> Path:
@@ -155,26 +123,52 @@ class VideoRows:
         """
         if settled == self.settled:
             return
-        places = _NOWHERE
+        places = NOWHERE
         if settled:
             arrays = load_arrays(self._places_path(settled))
             if arrays is None or set(arrays) != set(Places._fields):
                 raise IndexStaleError(f"{self._places_path(settled)} is missing or damaged; rebuild the index")
             places = Places(**arrays)
-        self._state = _State(settled, places, self._tail(settled))
+        self._state = _State(settled, places, self._file(settled))
 
     def sync(self, rows: int) -> None:
         """See that there are so many rows."""
-        settled = self.settled
-        if rows < settled or self._sums.size() < settled * _SUM_BYTES:
-            raise IndexStaleError(f"the vector index cannot read {settled} rows from the video; rebuild it")
-        self._state.tail.sync(rows - settled)
+        state = self._state
+        if rows < state.settled or self._sums.size() < state.settled * _SUM_BYTES:
+            raise IndexStaleError(f"the vector index cannot read {state.settled} rows from the video; rebuild it")
+        if state.pending is not None and rows <= state.base:  # its commit may still be under way, in another thread
+            return
+        if state.pending is not None:
+            self._state = state._replace(pending=None)
+        state.file.sync(rows - state.settled)
 
     def write(self, first_row: int, unit: Matrix) -> None:
-        """Store unit rows from ``first_row`` on, in the file."""
-        if first_row < self.settled:
-            raise IndexStaleError(f"row {first_row} lies in the video already, with {self.settled} rows; rebuild it")
-        self._state.tail.write(first_row - self.settled, unit)
+        """Store unit rows from ``first_row`` on: in memory if they will be looked up in the video, or in the file.
+
+        Whoever calls this calls ``settle`` or ``keep`` next.
+        """
+        state, stop = self._state, first_row + len(unit)
+        if first_row < state.settled:
+            raise IndexStaleError(f"row {first_row} lies in the video already, with {state.settled} rows; rebuild it")
+        state = state._replace(pending=None)
+        before = first_row - state.settled
+        if self.due(stop) and before <= len(unit):
+            pending = RamRows(self.dimension, self._name)
+            if before:
+                state.file.check(before)
+                pending.write(0, state.file.block(0, before))
+            pending.write(before, unit)
+            state = state._replace(pending=pending, base=first_row)
+        else:
+            state.file.write(before, unit)
+        self._state = state
+
+    def keep(self) -> None:
+        """Put rows into the file that are in memory, because their commit cannot be read from the video."""
+        state = self._state
+        if state.pending is not None:
+            _copy(state.pending, state.base - state.settled, state.pending.available(), state.file, 0)
+            self._state = state._replace(pending=None)
 
     def available(self) -> int:
         """How many rows there are, committed or not."""
@@ -184,64 +178,99 @@ class VideoRows:
 
     def read(self, rows: NDArray[np.int64]) -> Matrix:
         """Some rows as float32, of length 1, each compared with its checksum."""
-        settled, places, tail = self._state
+        state = self._state
+        settled = state.settled
         inside = rows < settled
         if inside.all():
-            return self._from_video(places, settled, rows)
+            return self._from_video(state, rows)
         out = np.empty((len(rows), self.dimension), dtype=np.float32)
-        out[inside] = self._from_video(places, settled, rows[inside])
-        out[~inside] = tail.read(rows[~inside] - settled)
+        out[inside] = self._from_video(state, rows[inside])
+        out[~inside] = state.tail.read(rows[~inside] - settled)
         return out
 
-    def _from_video(self, places: Places, settled: int, rows: NDArray[np.int64]) -> Matrix:
-        raw = np.zeros((len(rows), self._row_bytes), dtype=np.uint8)
-        if len(rows):
-            frame = places.first.searchsorted(rows, side="right") - 1
-            within = rows - places.first[frame]
-            there = np.flatnonzero((frame >= 0) & (within < places.items[frame]))  # the others have no vector
-            if len(there) == len(rows):
-                self._fetch(places, frame, within, raw)
-            elif len(there):
-                some = np.empty((len(there), self._row_bytes), dtype=np.uint8)
-                self._fetch(places, frame[there], within[there], some)
-                raw[there] = some
-            self._compare(raw, rows, settled)
-        return _unit(raw.view(self.dtype))
-
-    def _fetch(self, places: Places, frame: NDArray[np.int64], within: NDArray[np.int64], out: Bytes) -> None:
-        """Read rows by their frames and their places there."""
-        offset, phase = within * self._row_bytes, places.phase[frame]
-        start = _crossed(phase, offset)
-        stop = _crossed(phase, offset + self._row_bytes - 1) + 1
-        key = frame << _FRAME_BITS
-        before = places.escapes.searchsorted(key | start, side="right")
-        inside = places.escapes.searchsorted(key | (stop - 1), side="right") - before
-        offsets = places.begin[frame] + start + before - places.escapes.searchsorted(key)
-        size = int((stop - start + inside).max())
-        pieces = self._pictures.read(offsets.tolist(), size)
-        data = b"".join(pieces)
-        if len(data) < size * len(pieces):  # some lie at the end of the file
-            data = b"".join([piece.ljust(size, b"\0") for piece in pieces])
-        coded = np.frombuffer(data, dtype=np.uint8).reshape(len(frame), size)
-        odd = np.flatnonzero(inside)
+    def _from_video(self, state: _State, rows: NDArray[np.int64]) -> Matrix:
+        if not len(rows):
+            return np.empty((0, self.dimension), dtype=np.float32)
+        last = self._last.take(state.places, rows)
+        if last is not None:
+            return last
+        raw = np.empty((len(rows), self._row_bytes), dtype=np.uint8)
+        where = self._where_of(state.places, state.settled)
+        starts = where.start[rows]
+        odd = np.flatnonzero(starts < 0)
+        empty = odd[starts[odd] == NO_PLACE] if len(odd) else odd
         if len(odd):
+            starts[odd] = ~starts[odd]
+            starts[empty] = 0
+        size = self._row_bytes + 2 * -(-self._row_bytes // MACROBLOCK_BYTES) + (_MOST_ESCAPES if len(odd) else 0)
+        step = max(1, min(_PIECES, _PIECE_BYTES // size))
+        mapped = state.settled * self._row_bytes <= _MAPPED_BYTES
+        for first in range(0, len(rows), step):
+            part = slice(first, first + step)
+            coded = self._pictures.pieces(starts[part], size, mapped=mapped)
+            within = odd[(odd >= first) & (odd < first + step)] - first if len(odd) else odd
+            if len(within):
+                coded = self._mended(coded, within, rows[part], starts[part], state.places)
+            self._take_samples(coded, where.phase if len(where.phase) == 1 else where.phase[rows[part]], raw[part])
+        if len(empty):
+            raw[empty] = 0
+        self._prove(raw, rows, state.settled)
+        found = self._widened(raw, where.unit)
+        self._last.keep(state.places, rows, found)
+        return found
+
+    def _mended(
+        self, coded: Bytes, odd: NDArray[np.int64], rows: NDArray[np.int64], starts: NDArray[np.int64], places: Places
+    ) -> Bytes:
+        """Take the escapes out of rows that have some within."""
+        if not coded.flags.writeable:
             coded = coded.copy()
         for at in odd.tolist():
-            escapes = places.escapes[before[at] : before[at] + inside[at]] - key[at] - start[at]
-            plain = np.delete(coded[at], escapes + np.arange(len(escapes)))
-            coded[at, : len(plain)] = plain
-        self._take_samples(coded, (phase + offset) % MACROBLOCK_BYTES, out)
+            escapes = places.escapes_within(int(rows[at]), self._row_bytes)
+            line = coded[at]
+            if len(escapes) <= _MOST_ESCAPES:
+                for escape in (escapes - np.arange(len(escapes))).tolist():
+                    line[escape:-1] = line[escape + 1 :]
+            else:
+                more = self._pictures.read(int(starts[at]), len(line) + len(escapes))
+                plain = np.delete(np.frombuffer(more.ljust(len(line) + len(escapes), b"\0"), np.uint8), escapes)
+                line[:] = plain[: len(line)]
+        return coded
 
-    def _take_samples(self, coded: Bytes, phase: NDArray[np.int64], out: Bytes) -> None:
+    def _where_of(self, places: Places, settled: int) -> Where:
+        """The places row by row, worked out once."""
+        known = self._where
+        if known is None or known[0] is not places:
+            known = self._where = places, places.by_row(settled, self._row_bytes)
+        return known[1]
+
+    def _take_samples(self, coded: Bytes, phases: NDArray[np.int64], out: Bytes) -> None:
         """Leave out what lies between macroblocks: the same bytes of all rows that begin at the same sample of one."""
-        for one in np.unique(phase).tolist():
-            same = phase == one
-            rows: Any = slice(None) if same.all() else np.flatnonzero(same)
+        for one in np.unique(phases).tolist() if len(phases) > 1 else phases.tolist():
+            rows: Any = np.flatnonzero(phases == one) if len(phases) > 1 else slice(None)
             source = done = 0
             while done < self._row_bytes:
                 run = min(MACROBLOCK_BYTES - (one + done) % MACROBLOCK_BYTES, self._row_bytes - done)
                 out[rows, done : done + run] = coded[rows, source : source + run]
                 source, done = source + run + 2, done + run
+
+    def _widened(self, raw: Bytes, has_unit_rows: bool) -> Matrix:
+        stored = raw.view(self.dtype)
+        return widen(stored) if has_unit_rows else unit(stored)
+
+    def _prove(self, raw: Bytes, rows: NDArray[np.int64], settled: int) -> None:
+        """Compare rows with their checksums, those that were not since the video changed; after they were read."""
+        seen = self._seen_rows(settled)
+        unseen = np.flatnonzero(~seen[rows])
+        if len(unseen):
+            self._compare(raw if len(unseen) == len(rows) else raw[unseen], rows[unseen], settled)
+            seen[rows] = True
+
+    def _seen_rows(self, settled: int) -> NDArray[np.bool_]:
+        stamp = self._pictures.stamp()
+        if stamp != self._stamp or len(self._seen) < settled:
+            self._seen, self._stamp = np.zeros(settled, dtype=np.bool_), stamp
+        return self._seen
 
     def _compare(self, raw: Bytes, rows: NDArray[np.int64], settled: int) -> None:
         """Compare rows with their checksums.
@@ -255,13 +284,14 @@ class VideoRows:
             raise IndexStaleError(f"row {rows[wrong[0]]} is not what was written to the video; rebuild the index")
 
     def check(self, rows: int) -> None:
-        """Compare rows in the file with their checksums; those in the video are compared whenever they are read."""
+        """Compare rows outside the video with their checksums; those in it are compared whenever they are read."""
         state = self._state
         state.tail.check(max(rows - state.settled, 0))
 
     def block(self, start: int, stop: int) -> Matrix:
         """Rows one after the other; from the video, picture after picture."""
-        settled, places, tail = self._state
+        state = self._state
+        settled, places, tail = state.settled, state.places, state.tail
         tail.check(max(stop - settled, 0))
         if start >= settled:
             return tail.block(start - settled, stop - settled)
@@ -274,20 +304,16 @@ class VideoRows:
                 whole = self._whole(places, at)[max(start - row, 0) : end - row]
                 raw[max(row - start, 0) :][: len(whole)] = whole
         self._compare(raw, np.arange(start, end), settled)
-        unit = _unit(raw.view(self.dtype))
-        return unit if end == stop else np.concatenate((unit, tail.block(0, stop - settled)))
+        found = self._widened(raw, bool(places.unit.all()))
+        return found if end == stop else np.concatenate((found, tail.block(0, stop - settled)))
 
     def _whole(self, places: Places, at: int) -> Bytes:
         """The matrix of one frame, a row of bytes a row."""
         length = int(places.items[at]) * self._row_bytes
-        phase = int(places.phase[at])
-        low, high = places.escapes.searchsorted([at << _FRAME_BITS, (at + 1) << _FRAME_BITS])
-        escapes = places.escapes[low:high] - (at << _FRAME_BITS)
-        size = int(_crossed(phase, length - 1)) + 1 + len(escapes)
-        coded = np.frombuffer(self._pictures.read([int(places.begin[at])], size)[0], dtype=np.uint8)
-        inside = (escapes + np.arange(len(escapes)))[: len(coded)]
-        plain = np.delete(coded, inside[inside < len(coded)])
-        return _samples(plain, phase, length).reshape(-1, self._row_bytes)
+        phase, escapes = int(places.phase[at]), places.escapes_of(at)
+        size = int(crossed(phase, length - 1)) + 1 + len(escapes)
+        coded = self._pictures.read(int(places.begin[at]), size)
+        return unescaped(coded, escapes, phase, length).reshape(-1, self._row_bytes)
 
     @property
     def one_by_one(self) -> bool:
@@ -300,10 +326,10 @@ class VideoRows:
         """In how many frames, at most, the rows of the file must lie to look them up in the video; 0: not yet.
 
         Args:
-            rows: How many the catalog counts.
+            rows: How many there are.
         """
         new = rows - self.settled
-        return new // _FRAME_ROWS if new >= max(_LEAST_ROWS, self.settled >> 5) else 0
+        return new // _FRAME_ROWS if rows >= self._least_rows and new >= max(_LEAST_ROWS, self.settled >> 5) else 0
 
     def settle(self, frames: Sequence[FrameLocation], rows: int) -> int:
         """Look rows up in the video, and go on with a file of those that cannot be read there.
@@ -317,81 +343,58 @@ class VideoRows:
         Returns:
             How many rows are read from the video now; the caller notes it in the catalog.
         """
-        settled, places, tail = self._state
-        tail.check(rows - settled)
-        end = settled
-        lines: list[tuple[int, int, int, int]] = []
-        escapes = [places.escapes]
+        settled = end = self.settled
+        found: list[tuple[FrameOfRows, bool]] = []
         for frame in frames:
-            found = self._look_up(frame)
-            if found is None or not self._agrees(found, end, rows):
+            one = look_up(self._pictures, frame, self.dimension, self._name, self._row_bytes)
+            if one is None or one.first < end or one.first + len(one.matrix) > rows or not len(one.matrix):
                 break
-            numbers = np.arange(end, found.first + len(found.matrix))
-            raw = np.zeros((len(numbers), self._row_bytes), dtype=np.uint8)
-            raw[found.first - end :] = found.matrix
-            self._sums.write(end * _SUM_BYTES, row_sums(raw, numbers).data.cast("B"))
-            escapes.append(found.escapes | (len(places.first) + len(lines)) << _FRAME_BITS)
-            lines.append((found.first, len(found.matrix), found.begin, found.phase))
-            end = int(numbers[-1]) + 1
-        if lines:
-            new = np.array(lines, dtype=np.int64).T
-            first, items, begin, phase = (np.concatenate(pair) for pair in zip(places[:4], new, strict=True))
-            self._go_on(end, Places(first, items, begin, phase, np.concatenate(escapes)), rows)
+            lengths = self._lengths(one.matrix)
+            if lengths is None or not self._is_empty(end - settled, one.first - settled):
+                break
+            self._write_sums(end, one)
+            found.append((one, bool((np.abs(lengths - 1.0) <= self._off_length).all())))
+            end = one.first + len(one.matrix)
+        if found:
+            self._go_on(end, self._state.places.with_frames(found), rows)
         return self.settled
+
+    def _lengths(self, matrix: Bytes) -> NDArray[np.float32] | None:
+        stored = matrix.view(self.dtype)
+        return squares(stored, widen(stored))
+
+    @property
+    def _off_length(self) -> float:
+        """How far a row's squared length may be from 1 after it was rounded to its dtype."""
+        return 2.0**-7 / float(np.sqrt(self.dimension)) if self.dtype == np.float16 else 2e-6
+
+    def _is_empty(self, start: int, stop: int) -> bool:
+        """Whether rows that lie between frames have no vector here, either."""
+        tail = self._state.tail
+        if start < stop:
+            tail.check(stop)
+        return start >= stop or not tail.block(start, stop).any()
+
+    def _write_sums(self, end: int, frame: FrameOfRows) -> None:
+        """Write the checksums of a frame's rows, and of those before it that have no vector."""
+        rows = np.arange(end, frame.first + len(frame.matrix))
+        raw = frame.matrix
+        if frame.first > end:
+            raw = np.concatenate((np.zeros((frame.first - end, self._row_bytes), dtype=np.uint8), raw))
+        self._sums.write(end * _SUM_BYTES, row_sums(raw, rows).data.cast("B"))
 
     def _go_on(self, end: int, places: Places, rows: int) -> None:
         """Read rows below ``end`` from the video from now on, and copy the others to a new file."""
-        settled, _, tail = self._state
-        made = self._tail(end)
-        for start in range(end, rows, _LEAST_ROWS):
-            stop = min(start + _LEAST_ROWS, rows)
-            made.write(start - end, tail.block(start - settled, stop - settled))
-        self._sums.flush()
+        settled, tail = self.settled, self._state.tail
+        made = self._file(end)
+        _copy(tail, end - settled, rows - settled, made, settled - end)
         save_arrays(self._places_path(end), **places._asdict())
         self._state = _State(end, places, made)
-
-    def _look_up(self, frame: FrameLocation) -> _Found | None:
-        """Find the matrix of a frame in its picture; None when it is damaged or of another kind."""
-        (coded,) = self._pictures.read([frame.offset], frame.size)
-        picture = coded[_LENGTH_BYTES:]
-        positions = np.array([found.end() - 1 for found in _ESCAPE.finditer(picture)], dtype=np.int64)
-        plain = np.delete(np.frombuffer(picture, dtype=np.uint8), positions)[_START_BYTES:]
-        sealed = ENVELOPE_BYTES + int.from_bytes(plain[:4].tobytes(), "little")
-        if sealed > len(plain):
-            return None
-        try:
-            payload = unseal(_samples(plain, 0, sealed).data, frame.frame)
-            place = self._pictures.matrix(payload, frame.frame)
-        except DamagedFrameError:
-            return None
-        if place is None or place[2:4] != (self.dimension, self._name) or place[0] != frame.row:
-            return None
-        first, items, _, _, start = place
-        sample = ENVELOPE_BYTES + start
-        before = _START_BYTES + int(_crossed(0, sample))  # bytes of the picture before the matrix
-        length = int(_crossed(sample, items * self._row_bytes - 1)) + 1
-        relative = positions - np.arange(len(positions)) - before
-        matrix = np.frombuffer(payload, dtype=np.uint8, offset=start).reshape(items, self._row_bytes)
-        begin = frame.offset + _LENGTH_BYTES + before + int(np.count_nonzero(relative <= 0))
-        return _Found(first, matrix, begin, sample % MACROBLOCK_BYTES, relative[(relative > 0) & (relative < length)])
-
-    def _agrees(self, found: _Found, end: int, rows: int) -> bool:
-        """Whether a frame goes on where the one before it ended, with the rows that are in the file."""
-        stop = found.first + len(found.matrix)
-        if found.first < end or stop > rows or not len(found.matrix):
-            return False
-        stored = found.matrix.view(self.dtype)
-        if not np.isfinite(stored).all():
-            return False
-        settled, _, tail = self._state
-        kept = tail.block(end - settled, stop - settled)
-        gap = found.first - end
-        return not kept[:gap].any() and bool((np.abs(_unit(stored) - kept[gap:]) <= _APART).all())
 
     def _sweep(self) -> None:
         """Delete what belongs to fewer rows in the video; the catalog counts those of now."""
         settled, name = self.settled, f"{self.dimension}.{self._name}"
-        keep = {f"video-{name}.{settled}", f"video-{name}.sums", *(path.name for path in self._state.tail.paths)}
+        keep = {f"video-{name}.{settled}", f"video-{name}.sums", *(path.name for path in self._state.file.paths)}
         for path in (*self._folder.glob(f"vectors-{name}*"), *self._folder.glob(f"video-{name}.*")):
             if path.name not in keep:
                 with contextlib.suppress(OSError):  # Windows refuses while another process has it open
@@ -399,18 +402,28 @@ class VideoRows:
 
     def flush(self) -> None:
         """Force the rows to the disk, and delete files that nobody opens any more."""
-        self._state.tail.flush()
+        self._state.file.flush()
         self._sums.flush()
         if self._writable:
             self._sweep()
 
     def close(self) -> None:
         """Close the files; the video is the caller's."""
-        self._state.tail.close()
+        self._state.file.close()
         self._sums.close()
+        self._where, self._last = None, LastRows()
 
     @property
     def nbytes(self) -> int:
         """Size of the files, without the video."""
         places = self._places_path(self.settled)
-        return self._state.tail.nbytes + self._sums.size() + (places.stat().st_size if places.exists() else 0)
+        return self._state.file.nbytes + self._sums.size() + (places.stat().st_size if places.exists() else 0)
+
+
+def _copy(tail: FileRows | RamRows, start: int, stop: int, into: FileRows, shift: int) -> None:
+    """Write rows to a file, ``shift`` rows further on."""
+    if start < stop:
+        tail.check(stop)
+    for first in range(start, stop, _LEAST_ROWS):
+        last = min(first + _LEAST_ROWS, stop)
+        into.write(first + shift, tail.block(first, last))

@@ -24,7 +24,9 @@ from memvid_core.index.database import SUFFIXES
 from memvid_core.index.fusion import best, lexical_score
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.words.analyzer import Query, parse, snippet
-from memvid_core.index.words.postings import PLACE_BITS, Matches, PostingStore
+from memvid_core.index.words.list_reader import MAX_LISTS, ListReader
+from memvid_core.index.words.posting_file import copy_store
+from memvid_core.index.words.postings import PostingStore
 from memvid_core.system.file_lock import system_lock
 
 __all__ = ["LexicalIndex"]
@@ -38,9 +40,6 @@ MAX_TERMS: Final = 128
 
 MAX_CANDIDATES: Final = 512
 """How many different tokens of a query are looked at at all, from its beginning."""
-
-MAX_LISTS: Final = 1 << 14
-"""How many posting lists the prefixes of one query may read; words beyond this are left out."""
 
 _FILE: Final = "lexical.sqlite"
 _LOCK: Final = "lexical.lock"
@@ -85,13 +84,31 @@ class LexicalIndex:
         self._refresh()
 
     @staticmethod
-    def in_use(folder: Path) -> bool:
+    def in_use(folder: str | Path) -> bool:
         """Return whether anybody has searched this folder's memory by words, so that it pays to keep them up.
 
         Args:
             folder: As given to :class:`LexicalIndex`.
         """
-        return (folder / _FILE).exists()
+        return os.path.exists(os.path.join(folder, _FILE))
+
+    @staticmethod
+    def copy(source: Path, target: Path) -> bool:
+        """Copy an index as it is now, whoever is writing to it; return whether that worked.
+
+        Args:
+            source: The folder of the index.
+            target: The folder of the copy, in which there is none.
+        """
+        made = target / _FILE
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            copy_store(source / _FILE, made)
+        except (OSError, StorageError):
+            with suppress(OSError):
+                _delete(made)
+            return False
+        return True
 
     def _open(self) -> PostingStore | None:
         if self._path is None:
@@ -301,7 +318,7 @@ class LexicalIndex:
             self._replace([])
 
     @contextmanager
-    def _reading(self) -> Iterator[_Reader]:
+    def _reading(self) -> Iterator[ListReader]:
         with self._lock, self._healing(), ExitStack() as snapshots:
             self._assert_open()
             for store in self._stores:
@@ -313,7 +330,7 @@ class LexicalIndex:
             ):  # another process emptied it
                 self._refresh()
                 raise IndexStaleError("rows of the lexical index are gone; they must be indexed again")
-            yield _Reader(self._stores, ends)
+            yield ListReader(self._stores, ends)
 
     def _ends(self) -> list[int]:
         """The row where each store ends for us: what another process wrote since the last sync is not looked at."""
@@ -321,7 +338,7 @@ class LexicalIndex:
 
     def _kept(
         self,
-        reader: _Reader,
+        reader: ListReader,
         asked: Query,
         rows: NDArray[np.int64],
         mask: NDArray[np.bool_] | None,
@@ -341,7 +358,7 @@ class LexicalIndex:
         return kept
 
     def _score(
-        self, reader: _Reader, asked: Query, live: NDArray[np.bool_] | None
+        self, reader: ListReader, asked: Query, live: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
         """Score the rows that have any of the words by BM25; and the query's ideal, the sum of its tokens' idf."""
         counted = self._counted(live)
@@ -428,58 +445,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _delete(path: Path) -> None:
     for suffix in SUFFIXES:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-class _Reader:
-    """Reads posting lists for one query, each token once, prefixes within one allowance."""
-
-    def __init__(self, stores: Sequence[PostingStore], ends: Sequence[int]) -> None:
-        self._stores = [*zip(stores, ends, strict=True)]
-        self._allowance = MAX_LISTS
-        self._found: dict[str, Matches] = {}
-        self._places: dict[str, NDArray[np.int64]] = {}
-
-    def find(self, token: str) -> Matches:
-        """Find the rows that have a token, and how often."""
-        if token not in self._found:
-            rows, counts, lists = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], 0
-            for store, end in self._stores:
-                matches, read = store.find(token, limit=self._limit(token))
-                inside = int(np.searchsorted(matches.rows, end))
-                rows.append(matches.rows[:inside])
-                counts.append(matches.counts[:inside])
-                lists += read
-            self._found[token] = Matches(np.concatenate(rows), np.concatenate(counts))
-            self._spend(token, lists)
-        return self._found[token]
-
-    def rows_with(self, phrase: tuple[str, ...]) -> NDArray[np.int64]:
-        """Find the rows that have the tokens of a phrase one after the other."""
-        if len(phrase) == 1:
-            return self.find(phrase[0]).rows
-        rarest, *others = sorted(range(len(phrase)), key=lambda number: len(self._at(phrase[number])))
-        starts = self._at(phrase[rarest]) - rarest
-        for number in others:
-            places = self._at(phrase[number])
-            at = np.searchsorted(places, starts + number)
-            starts = starts[np.append(places, -1)[at] == starts + number]
-        return np.unique(starts >> PLACE_BITS)
-
-    def _at(self, token: str) -> NDArray[np.int64]:
-        """Find every place of a token."""
-        if token not in self._places:
-            places, lists = [np.zeros(0, np.int64)], 0
-            for store, end in self._stores:
-                found, read = store.places(token, limit=self._limit(token))
-                places.append(found[: np.searchsorted(found, end << PLACE_BITS)])
-                lists += read
-            self._places[token] = np.concatenate(places)
-            self._spend(token, lists)
-        return self._places[token]
-
-    def _limit(self, token: str) -> int:
-        return self._allowance if token[-1] == "*" else MAX_LISTS
-
-    def _spend(self, token: str, lists: int) -> None:
-        if token[-1] == "*":
-            self._allowance = max(0, self._allowance - lists)

@@ -5,8 +5,7 @@ at most 65,536 rows, so that a row takes two bytes; inside a block they lie in t
 is a range (:mod:`memvid_core.index.words.chunks`). A commit of a few rows only writes those rows' tokens to the tail;
 eight blocks of about one size are merged into one, up to a size that takes well under a second, so a token is written
 a few times in its life (log-structured merge: O'Neil et al., 1996). SQLite brings what such a file needs: atomic
-changes,
-snapshots for readers in other processes, and an open that reads next to nothing.
+changes, snapshots for readers in other processes, and an open that reads next to nothing.
 
 Any number of processes feed and read one file. Whatever a change depends on is read inside the transaction that makes
 it. Everything in the file has a checksum: chunks in the directory of their block, directories in the state, rows of the
@@ -16,7 +15,6 @@ tail beside them. So what is not as it was written is told, and never answered f
 from __future__ import annotations
 
 import sqlite3
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -29,12 +27,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import StorageError
-from memvid_core.index import wal
-from memvid_core.index.database import assert_schema, checked, create_tables, harden, refuse_links, roll_back, whole
+from memvid_core.index.database import assert_schema, checked, create_tables, roll_back, whole
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.words.analyzer import ANALYSER, words
 from memvid_core.index.words.chunks import Block, Chunk, Directory, Lists, checksum, cut, cut_spellings, joined
 from memvid_core.index.words.posting_block import BLOCK_ROWS, LAST_PLACE, MAX_COUNT, BlockBuilder, Memo
+from memvid_core.index.words.posting_file import (
+    SCHEMA,
+    State,
+    Tail,
+    connect,
+    decoded,
+    sum_of_blocks,
+    sum_of_row,
+)
 
 __all__ = ["PLACE_BITS", "Matches", "PostingStore"]
 
@@ -48,15 +54,7 @@ MERGE_TOKENS: Final = 1 << 20
 
 PLACE_BITS: Final = 17  # one more than a place takes, so that a phrase never reaches into the next row
 
-SCHEMA: Final = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE blocks (first INTEGER PRIMARY KEY, sum INTEGER NOT NULL, data BLOB NOT NULL);
-CREATE TABLE postings (number INTEGER PRIMARY KEY, lists BLOB NOT NULL, places BLOB NOT NULL);
-CREATE TABLE tail (row INTEGER PRIMARY KEY, tokens TEXT NOT NULL, spellings TEXT NOT NULL, sum INTEGER NOT NULL)"""
-
-_BUSY_SECONDS: Final = 300  # another process may be indexing a large batch
 _LAST: Final = b"\xf4\x8f\xbf\xbf"  # the last character there is
-_STATE: Final = struct.Struct("<QQQQ")  # revision, rows, checksum of the blocks, next number of a chunk
 
 
 class Matches(NamedTuple):
@@ -66,53 +64,10 @@ class Matches(NamedTuple):
     counts: NDArray[np.float32]
 
 
-class _State(NamedTuple):
-    revision: int
-    rows: int
-    blocks: int
-    next_chunk: int
-
-    def encoded(self) -> bytes:
-        data = _STATE.pack(*self)
-        return data + checksum(data).to_bytes(8, "little")
-
-
-def _decoded(data: object) -> _State:
-    if not isinstance(data, bytes) or checksum(data[:-8]).to_bytes(8, "little") != data[-8:]:
-        raise IndexStaleError("the state of the lexical index is damaged")
-    return _State(*_STATE.unpack(data[:-8]))
-
-
 def _tier(block: Block) -> int:
     """Its size on the scale of merges; 2 and up stay as they are. Rows count too, for they must fit a block."""
     size = max(block.tokens, block.rows * MERGE_TOKENS * MERGE_COUNT // BLOCK_ROWS)
     return 2 if size >= MERGE_TOKENS else int(size >= MERGE_TOKENS // MERGE_COUNT)
-
-
-def _sum_of_blocks(blocks: Sequence[tuple[int, int]]) -> int:
-    """The checksum of which blocks there are: their first rows and checksums."""
-    return checksum(b"".join(struct.pack("<qq", first, check) for first, check in blocks))
-
-
-def _sum_of_row(row: int, tokens: str, spellings: str) -> int:
-    return checksum(f"{tokens}\0{spellings}".encode(), row)
-
-
-class _Tail:
-    """The rows since the last block, in RAM."""
-
-    def __init__(self) -> None:
-        self.rows = self.size = 0
-        self.lists: dict[str, dict[int, list[int]]] = {}
-        self.spellings: set[bytes] = set()
-
-    def add(self, row: int, tokens: Sequence[str], spellings: Sequence[bytes]) -> None:
-        """Take the next row."""
-        for place, token in enumerate(tokens):
-            self.lists.setdefault(token, {}).setdefault(row, []).append(place)
-        self.spellings.update(spellings)
-        self.rows += 1
-        self.size += len(tokens)
 
 
 class PostingStore:
@@ -136,13 +91,13 @@ class PostingStore:
         self.first = self.rows = first
         self._path = path
         self._name = f"the lexical index {path or 'in RAM'}"
-        self._known: _State | None = None  # what the file said when it was read last
+        self._known: State | None = None  # what the file said when it was read last
         self._blocks: list[Block] = []
-        self._tail = _Tail()
+        self._tail = Tail()
         self._lengths = np.zeros(0, np.int32)  # with room to grow
         self._memo: Memo | None = None
         with self._guarded():
-            self._sqlite = _connect(path, writable)
+            self._sqlite = connect(path, writable)
         try:
             self._prepare(writable)
             self.sync()
@@ -166,7 +121,7 @@ class PostingStore:
             with self._guarded(), self._transaction("BEGIN IMMEDIATE"):
                 if not assert_schema(self._sqlite, SCHEMA):
                     create_tables(self._sqlite, SCHEMA)
-                    state = _State(time_ns(), self.first, _sum_of_blocks([]), 1).encoded()
+                    state = State(time_ns(), self.first, sum_of_blocks([]), 1).encoded()
                     self._sqlite.execute("INSERT INTO meta VALUES ('analyser', ?), ('state', ?)", (ANALYSER, state))
         else:
             with self._guarded():
@@ -183,11 +138,11 @@ class PostingStore:
         with self.snapshot():  # blocks, their lengths and the tail must be of one state of the file
             return self._known != known
 
-    def _take_in(self) -> _State:
+    def _take_in(self) -> State:
         """Read what the file has beyond what is known; inside a transaction."""
         with checked(self._name):
             [(data,)] = self._sqlite.execute("SELECT value FROM meta WHERE name = 'state'").fetchall() or [(None,)]
-            state = _decoded(data)
+            state = decoded(data)
             if state == self._known:
                 return state
             before, self._known = self._known, None  # an interrupt from here on means that all is read again
@@ -197,9 +152,9 @@ class PostingStore:
             self._known = state
             return state
 
-    def _take_blocks(self, state: _State) -> None:
+    def _take_blocks(self, state: State) -> None:
         there = self._sqlite.execute("SELECT first, sum FROM blocks ORDER BY first").fetchall()
-        if _sum_of_blocks(there) != state.blocks:
+        if sum_of_blocks(there) != state.blocks:
             raise IndexStaleError(f"the blocks of {self._name} are not those that were written")
         known = {(block.first, block.check): block for block in self._blocks}
         blocks = [known.get((first, check)) or self._read_block(first, check) for first, check in there]
@@ -208,7 +163,7 @@ class PostingStore:
             if block.first != row:
                 raise IndexStaleError(f"{self._name} lacks the rows from {row} on")
             row += block.rows
-        self._blocks, self._tail = blocks, _Tail()
+        self._blocks, self._tail = blocks, Tail()
         self._lengths = np.concatenate([np.zeros(0, np.int32), *(block.lengths for block in blocks)])
         self.rows = row
 
@@ -216,7 +171,7 @@ class PostingStore:
         [(data,)] = self._sqlite.execute("SELECT data FROM blocks WHERE first = ?", (first,)).fetchall()
         return Block(first, data, check)
 
-    def _take_tail(self, state: _State) -> None:
+    def _take_tail(self, state: State) -> None:
         added = [
             (tokens.split(" ") if tokens else [], spellings.encode().split(b"\n") if spellings else [])
             for tokens, spellings in self._tail_rows(self.rows)
@@ -231,7 +186,7 @@ class PostingStore:
             "SELECT row, tokens, spellings, sum FROM tail WHERE row >= ? ORDER BY row", (start,)
         )
         for number, (row, tokens, spellings, check) in enumerate(found, start):
-            if row != number or _sum_of_row(row, tokens, spellings) != check:
+            if row != number or sum_of_row(row, tokens, spellings) != check:
                 raise IndexStaleError(f"row {number} of {self._name} is damaged")
             yield tokens, spellings
 
@@ -286,15 +241,15 @@ class PostingStore:
             found.append((tokens, sorted({spelling for word in spelt for spelling in memo[word][1]})))
         return found if self._tail.size + sum(len(tokens) for tokens, _ in found) < TAIL_TOKENS else None
 
-    def _append_tail(self, state: _State, added: Sequence[tuple[list[str], list[bytes]]]) -> _State:
+    def _append_tail(self, state: State, added: Sequence[tuple[list[str], list[bytes]]]) -> State:
         rows = []
         for row, (tokens, spellings) in enumerate(added, self.rows):
             parts = " ".join(tokens), b"\n".join(spellings).decode()
-            rows.append((row, *parts, _sum_of_row(row, *parts)))
+            rows.append((row, *parts, sum_of_row(row, *parts)))
         self._sqlite.executemany("INSERT INTO tail VALUES (?, ?, ?, ?)", rows)
         return state._replace(revision=state.revision + 1, rows=self.rows + len(added))
 
-    def _append_blocks(self, state: _State, texts: Sequence[str]) -> _State:
+    def _append_blocks(self, state: State, texts: Sequence[str]) -> State:
         """Write the tail and the texts as blocks, and merge what has become small beside them."""
         memo = self._memo = Memo() if self._memo is None else self._memo
         first = self.rows - self._tail.rows
@@ -317,8 +272,8 @@ class PostingStore:
         blocks.append(self._write_built(builder, number))
         number += blocks[-1].chunks
         number = self._merge(blocks, number)
-        check = _sum_of_blocks([(block.first, block.check) for block in blocks])
-        return _State(state.revision + 1, self.rows + len(texts), check, number)
+        check = sum_of_blocks([(block.first, block.check) for block in blocks])
+        return State(state.revision + 1, self.rows + len(texts), check, number)
 
     def _write_built(self, builder: BlockBuilder, base: int) -> Block:
         lists, tokens = builder.lists(), builder.tokens
@@ -544,41 +499,3 @@ class PostingStore:
     def close(self) -> None:
         """Let go of the file."""
         self._sqlite.close()
-
-
-def _connect(path: Path | None, writable: bool) -> sqlite3.Connection:
-    if path is None:
-        return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    refuse_links(path)
-    if not writable:
-        return _connect_reader(path)
-    sqlite = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
-    try:
-        harden(sqlite)
-        # A power cut may undo the last commits, never damage the file: rows then tell what is missing.
-        wal.turn_on(sqlite, _BUSY_SECONDS)
-        for pragma in ("synchronous = NORMAL", "journal_size_limit = 4194304", "cache_size = -8192"):
-            sqlite.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        sqlite.close()
-        raise
-    return sqlite
-
-
-def _connect_reader(path: Path) -> sqlite3.Connection:
-    """Open for reading; as immutable where the folder is read-only too, for then nobody writes."""
-    uri = path.resolve().as_uri()
-    for mode in ("mode=ro", "immutable=1"):
-        sqlite = sqlite3.connect(f"{uri}?{mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=30)
-        try:
-            harden(sqlite)
-            sqlite.execute("SELECT 1 FROM sqlite_schema").fetchall()
-        except sqlite3.OperationalError as error:
-            sqlite.close()
-            failure = error
-        except BaseException:
-            sqlite.close()
-            raise
-        else:
-            return sqlite
-    raise failure

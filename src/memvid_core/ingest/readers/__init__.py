@@ -10,8 +10,8 @@ from pathlib import Path, PurePath
 from zipfile import BadZipFile
 
 from memvid_core.errors import IngestError, MemvidError, MissingExtraError
-from memvid_core.ingest.document import Document, Section
-from memvid_core.ingest.file_types import SNIFF_BYTES, format_of
+from memvid_core.ingest.readers.document import Document, Section
+from memvid_core.ingest.readers.file_types import SNIFF_BYTES, format_of
 from memvid_core.ingest.readers.office import read_docx, read_pptx
 from memvid_core.ingest.readers.pdf import read_pdf
 from memvid_core.ingest.readers.tables import read_csv, read_xlsx

@@ -6,8 +6,8 @@ import codecs
 from typing import Any
 
 from memvid_core.errors import IngestError
-from memvid_core.ingest.file_types import SNIFF_BYTES, looks_binary, utf16_of
 from memvid_core.ingest.readers.extras import require
+from memvid_core.ingest.readers.file_types import SNIFF_BYTES, looks_binary, utf16_of
 
 __all__ = ["decode"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from memvid_core.ingest.document import Section, SectionBuilder
+from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.extras import require
 
 __all__ = ["read_docx", "read_pptx"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from memvid_core.errors import IngestError
-from memvid_core.ingest.document import Outline, Section
+from memvid_core.ingest.readers.document import Outline, Section
 from memvid_core.ingest.readers.extras import require
 
 __all__ = ["read_pdf"]

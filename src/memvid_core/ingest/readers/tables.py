@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from memvid_core.errors import IngestError
-from memvid_core.ingest.document import Section
+from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.extras import require
 

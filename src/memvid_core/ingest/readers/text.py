@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from memvid_core.errors import IngestError
-from memvid_core.ingest.document import Section
-from memvid_core.ingest.file_types import language_of
-from memvid_core.ingest.markdown import markdown_sections
+from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.encodings import decode
+from memvid_core.ingest.readers.file_types import language_of
+from memvid_core.ingest.readers.markdown import markdown_sections
 
 __all__ = ["read_code", "read_markdown", "read_notebook", "read_text"]
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from zipfile import ZipFile
 
 from memvid_core.errors import IngestError
-from memvid_core.ingest.document import Section, SectionBuilder
+from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.extras import require
 from memvid_core.ingest.readers.zipped import read_entry

@@ -17,10 +17,9 @@ from typing import Any, Self
 import msgspec
 
 from memvid_core.errors import CodecError, DamagedFrameError, UnsupportedFormatError
-from memvid_core.video import mp4 as bmff
-from memvid_core.video.codec import FoundFrame, Sample, SampleEntry, register_codec
-from memvid_core.video.qr import groups as parts
-from memvid_core.video.qr import symbols
+from memvid_core.video import mp4
+from memvid_core.video.codec import CodedPictures, FoundFrame, Sample, SampleEntry, register_codec
+from memvid_core.video.qr import groups, symbols
 from memvid_core.video.qr.encoders import VIDEO_CODECS, Decoder, Encoder, Gray, key_pictures, scattered_key_pictures
 
 __all__ = ["PRESETS", "QRCodec", "QRSettings"]
@@ -28,7 +27,7 @@ __all__ = ["PRESETS", "QRCodec", "QRSettings"]
 _BOX = b"uuid"
 _BOX_ID = bytes.fromhex("6d656d7669642d71724331f08d5c9a01")
 _MASK = 3
-_LEAST_ROOM = 64 + parts.OVERHEAD
+_LEAST_ROOM = 64 + groups.OVERHEAD
 _KINDS: dict[str, tuple[type, ...]] = {
     "crf": (int, type(None)),
     "encoder_preset": (str, type(None)),
@@ -117,6 +116,9 @@ class QRSettings:
         return Encoder(self.video_codec, self.frame_size, self.fps, crf, self.encoder_preset)
 
 
+_GUESSED_SIDES = (512, 256, 384, 640, 768, 1024)  # pixels
+
+
 PRESETS = {
     "compact": QRSettings(hold=1, parity=0.0),
     "robust": QRSettings(),
@@ -168,7 +170,7 @@ class QRCodec:
     @property
     def capacity(self) -> int:
         """The largest payload of one frame, in bytes: 3,603 at the default settings."""
-        return self.settings.symbols * (self.settings.room(self.settings.module) - parts.OVERHEAD)
+        return self.settings.symbols * (self.settings.room(self.settings.module) - groups.OVERHEAD)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -188,11 +190,11 @@ class QRCodec:
     @cached_property
     def _head(self) -> bytes:
         content = _BOX_ID + msgspec.msgpack.encode(self.settings)
-        return bmff.add_to_sample_entry(self._encoder.init_segment(), _BOX, content)
+        return mp4.add_to_sample_entry(self._encoder.init_segment(), _BOX, content)
 
     @cached_property
     def _decoder(self) -> Decoder:
-        entry = self._entry or bmff.parse_sample_entry(self._head)
+        entry = self._entry or mp4.parse_sample_entry(self._head)
         assert entry is not None
         return Decoder(self.settings.video_codec, entry)
 
@@ -204,7 +206,7 @@ class QRCodec:
     def recognise(cls, entry: SampleEntry) -> Self | None:
         """The codec with the settings in the sample entry's box, if it has one."""
         data = entry.configuration
-        for box in bmff.boxes(data):
+        for box in mp4.boxes(data):
             content = data[box.content : box.end]
             if box.type == _BOX and content.startswith(_BOX_ID):
                 try:
@@ -254,7 +256,7 @@ class QRCodec:
     def _split(self, payloads: Sequence[bytes], first: int, module: int) -> tuple[list[list[bytes]], list[bytes]]:
         settings = self.settings
         room = settings.room(module)
-        return parts.split(payloads, first, stream=settings.stream, room=room, share=settings.parity)
+        return groups.split(payloads, first, stream=settings.stream, room=room, share=settings.parity)
 
     def contents(self, payloads: Sequence[bytes], first: int) -> list[bytes]:
         """What the symbols of a commit with these payloads hold, in the order they are shown."""
@@ -287,15 +289,15 @@ class QRCodec:
         """The number of the video that coded pictures belong to, if this codec can read one of their symbols."""
         for content in self._contents(coded):
             with suppress(UnsupportedFormatError):
-                symbol = None if content is None else parts.parse(content)
+                symbol = None if content is None else groups.parse(content)
                 if symbol is not None:
                     return symbol.stream
         return None
 
-    def _symbols(self, coded: bytes) -> Iterator[parts.Symbol]:
+    def _symbols(self, coded: bytes) -> Iterator[groups.Symbol]:
         for content in self._contents(coded):
             try:
-                symbol = None if content is None else parts.parse(content)
+                symbol = None if content is None else groups.parse(content)
             except UnsupportedFormatError:  # the head of the file is of this version: one symbol is not
                 continue
             if symbol is not None and symbol.stream == self.settings.stream:
@@ -315,17 +317,17 @@ class QRCodec:
 
     def repair(self, frames: Sequence[bytes], first: int) -> dict[int, bytes]:
         """Every payload of a fragment that its symbols still give, parity included, by frame number."""
-        groups: dict[int, parts.Group] = {}
+        found: dict[int, groups.Group] = {}
         for coded in frames:
             for symbol in self._symbols(coded):
-                if symbol.group in groups:
-                    groups[symbol.group].add(symbol)
+                if symbol.group in found:
+                    found[symbol.group].add(symbol)
                 else:
-                    groups[symbol.group] = parts.Group(symbol)
-        if first not in groups:
+                    found[symbol.group] = groups.Group(symbol)
+        if first not in found:
             return {}
-        groups[first].rebuild()
-        return groups[first].payloads()
+        found[first].rebuild()
+        return found[first].payloads()
 
     def find(self, coded: bytes, first: int, stop: int) -> list[FoundFrame]:
         """The frames from ``first`` to ``stop - 1`` whose symbols lie anywhere in ``coded``."""
@@ -348,4 +350,17 @@ class QRCodec:
         return found
 
 
-register_codec("qr", QRCodec, QRCodec.recognise)
+def _guess(pictures: CodedPictures) -> QRCodec | None:
+    """The codec whose pictures these are; every coding and usual size is tried in turn."""
+    if pictures.key_only and len(pictures.coded) > 1:
+        return None
+    coded = pictures.all_bytes()
+    for video_codec in ("h264", "h265", "av1"):
+        for side in _GUESSED_SIDES:
+            stream = QRCodec(video_codec=video_codec, frame_size=side).stream_in(coded)
+            if stream is not None:
+                return QRCodec(video_codec=video_codec, frame_size=side, stream=stream)
+    return None
+
+
+register_codec("qr", QRCodec, QRCodec.recognise, _guess)

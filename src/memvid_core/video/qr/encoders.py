@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import CodecError
-from memvid_core.video import mp4 as bmff
+from memvid_core.video import mp4
 from memvid_core.video.codec import Sample, SampleEntry
 
 if TYPE_CHECKING:
@@ -194,7 +194,10 @@ class Encoder:
         return b"".join(len(unit).to_bytes(4, "big") + unit for unit in coded)
 
     def init_segment(self) -> bytes:
-        """``ftyp`` and ``moov`` for a stream of these settings."""
+        """``ftyp`` and ``moov`` for a stream of these settings; made once in a process, for it takes an encoder."""
+        return _init_segment(self)
+
+    def _make_init_segment(self) -> bytes:
         import av
 
         white = np.full((self.side, self.side), 255, np.uint8)
@@ -217,8 +220,13 @@ class Encoder:
             container.mux(stream.encode(None))
         buffer.seek(0)
         with av.open(buffer) as written:
-            head = bmff.init_segment(written.streams.video[0], self.fps)
+            head = mp4.init_segment(written.streams.video[0], self.fps)
         return head.replace(b"hev1", b"hvc1")  # the name Apple plays, for parameter sets that are in the head alone
+
+
+@lru_cache(maxsize=64)
+def _init_segment(encoder: Encoder) -> bytes:
+    return encoder._make_init_segment()
 
 
 @lru_cache(maxsize=8)
@@ -349,7 +357,7 @@ class Decoder:
         self._codec = VIDEO_CODECS[video_codec]
         wanted = {"h264": b"avcC", "h265": b"hvcC", "av1": b"av1C"}[video_codec]
         data = entry.configuration
-        self._extradata = next((data[box.content : box.end] for box in bmff.boxes(data) if box.type == wanted), b"")
+        self._extradata = next((data[box.content : box.end] for box in mp4.boxes(data) if box.type == wanted), b"")
         self._local = threading.local()
 
     def _context(self) -> Any:

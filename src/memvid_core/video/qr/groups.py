@@ -20,7 +20,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.errors import CodecError, UnsupportedFormatError
-from memvid_core.video.qr import reed_solomon as erasure
+from memvid_core.video.qr import reed_solomon
 
 __all__ = ["OVERHEAD", "Group", "Symbol", "parse", "split"]
 
@@ -89,7 +89,7 @@ def parse(data: bytes) -> Symbol | None:
     symbol = Symbol(stream, group, ordinal, count, blocks, parity, body)
     if not 0 < blocks <= count or ordinal >= count + blocks * parity or (symbol.is_data and len(body) < _PART.size):
         return None
-    if parity and -(-count // blocks) + parity > erasure.MAX_ROWS:  # no writer's, and endless to look for
+    if parity and -(-count // blocks) + parity > reed_solomon.MAX_ROWS:  # no writer's, and endless to look for
         return None
     return symbol
 
@@ -131,7 +131,7 @@ def split(
     extra: list[bytes] = []
     if parity:
         length = max(map(len, flat)) + _LENGTH.size
-        coded = [erasure.encode(_matrix(flat[block::blocks], length), parity) for block in range(blocks)]
+        coded = [reed_solomon.encode(_matrix(flat[block::blocks], length), parity) for block in range(blocks)]
         # Ordinal count + j * blocks + b: blocks take turns, so that a burst is shared among them.
         rows = [coded[block][j].tobytes() for j in range(parity) for block in range(blocks)]
         extra = [symbol(len(flat) + i, row) for i, row in enumerate(rows)]
@@ -148,7 +148,7 @@ def _blocks(count: int, share: float) -> tuple[int, int]:
         rows = -(-count // blocks)
         # One more where there are several: where data ends and parity begins, a burst may hit one block twice.
         parity = math.ceil(rows * share / (1 - share)) + (blocks > 1)
-        if rows + parity <= erasure.MAX_ROWS:
+        if rows + parity <= reed_solomon.MAX_ROWS:
             return blocks, parity
 
 
@@ -209,7 +209,7 @@ class Group:
                 continue
             rows = {i: _matrix([body], length)[0] for i, body in known.items()}
             coded = {j: np.frombuffer(row, np.uint8) for j, row in parity.items()}
-            for i, row in (erasure.rebuild(rows, coded, len(ordinals)) or {}).items():
+            for i, row in (reed_solomon.rebuild(rows, coded, len(ordinals)) or {}).items():
                 data = row.tobytes()
                 (size,) = _LENGTH.unpack_from(data)
                 self._data[ordinals[i]] = data[_LENGTH.size : _LENGTH.size + size]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from memvid_core.errors import CodecError
-from memvid_core.video import mp4 as bmff
+from memvid_core.video import mp4
 from memvid_core.video.file import ByteFile
 from memvid_core.video.qr import symbols
 from memvid_core.video.qr.encoders import Decoder, Encoder, Gray, key_pictures
@@ -57,7 +57,7 @@ def write_plain(
     reader = symbols.get_pair(pair)
     shown = list(_with_tails([_pieces(text, room) for text in texts]))
     head = encoder.init_segment()
-    entry = bmff.parse_sample_entry(head)
+    entry = mp4.parse_sample_entry(head)
     assert entry is not None
     decoder = Decoder(video_codec, entry)
     file = ByteFile(path, "x")
@@ -72,7 +72,7 @@ def write_plain(
             seen = decoder.decode(image for _, image in key_pictures(video_codec, coded))
             if [next(iter(reader.read(image)), None) for image in seen] != some:
                 raise CodecError(f"texts do not come back from {video_codec} at frame_size {frame_size}; use more")
-            fragment = bmff.fragment(samples, start // _AT_ONCE + 1, picture, picture)
+            fragment = mp4.fragment(samples, start // _AT_ONCE + 1, picture, picture)
             file.write(offset, fragment)
             offset += sum(map(len, fragment))
             picture += len(samples)

@@ -17,9 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import MemoryNotFoundError, NotAMemoryError
-from memvid_core.video.qr import groups as parts
-from memvid_core.video.qr import plain_texts as plain
-from memvid_core.video.qr import symbols
+from memvid_core.video.qr import groups, plain_texts, symbols
 from memvid_core.video.qr.encoders import luma
 
 __all__ = ["Scan", "ScanReport", "scan"]
@@ -88,7 +86,7 @@ def scan(source: Source, *, pair: str = "zxing") -> Scan:
         MissingExtraError: The reader's libraries are not installed.
 
     Example:
-        >>> from memvid_core.video import QRCodec
+        >>> from memvid_core.video.qr.codec import QRCodec
         >>> from memvid_core.video.qr.encoders import Decoder
         >>> codec = QRCodec("robust", frame_size=256)
         >>> shown = [codec.draw(content) for content in codec.contents([b"one", b"two"], first=0)]
@@ -106,8 +104,8 @@ class _Reader:
 
     def __init__(self, pair: symbols.SymbolPair) -> None:
         self._pair = pair
-        self._groups: dict[tuple[int, int], parts.Group] = {}
-        self._plain = plain.PlainTexts()
+        self._groups: dict[tuple[int, int], groups.Group] = {}
+        self._plain = plain_texts.PlainTexts()
         self._texts: set[str] = set()
         self._last: Gray | None = None
         self._contrast = 0
@@ -154,7 +152,7 @@ class _Reader:
         if self._plain.add(text):
             return
         content = symbols.from_base45(text)
-        symbol = None if content is None else parts.parse(content)
+        symbol = None if content is None else groups.parse(content)
         if symbol is None:
             self._report.foreign += 1
             return
@@ -163,7 +161,7 @@ class _Reader:
         if key in self._groups:
             self._groups[key].add(symbol)
         else:
-            self._groups[key] = parts.Group(symbol)
+            self._groups[key] = groups.Group(symbol)
 
     def result(self, source: Source) -> Scan:
         """What all pictures gave together."""

@@ -183,11 +183,14 @@ def test_damage_is_told_or_harmless(
         "UPDATE commits SET time = 5 WHERE number = 7",
         "DELETE FROM models WHERE number = 40",
         "UPDATE models SET data = x'00' WHERE number = 40",
-        "UPDATE frames SET row = row + 1 WHERE frame = 9",
+        "UPDATE frames SET places = x'90' WHERE first = 9",
+        "UPDATE frames SET first = first + 1 WHERE first = 9",
+        "DELETE FROM frames WHERE first = 9",
         "DELETE FROM damage WHERE number = 12",
         "UPDATE damage SET records = 0 WHERE number = 12",
-        "DELETE FROM state WHERE key = 'vector_rows'",
-        "UPDATE state SET value = x'31' WHERE key = 'cursor'",
+        "DELETE FROM state",
+        "UPDATE state SET value = x'80'",
+        "INSERT INTO state SELECT 2, value, sum FROM state",
     ],
 )
 def test_a_changed_or_lost_row_is_told(tmp_path: Path, base: tuple[Path, Path, list[Any]], sql: str) -> None:
@@ -202,11 +205,26 @@ def test_a_changed_or_lost_row_is_told(tmp_path: Path, base: tuple[Path, Path, l
     catalog.close()
 
 
+@pytest.mark.parametrize("first", [0, 1 << 34])
+def test_ids_come_back_as_they_were_given(tmp_path: Path, first: int) -> None:
+    """In one list of SQLite's JSON or one by one, whatever characters they have."""
+    ids = ["a\0b", "\0", "", '"\\/', "\x01\x1f\x7f", "é\U0001f600\u2028\ufffe", "x" * 5000, *map(chr, range(1, 0xD800))]
+    catalog = Catalog(tmp_path / "catalog.sqlite")
+    with catalog.transaction():
+        catalog.add_records((first + 3 * row, text, 1 << 33, row % 2 == 0, None) for row, text in enumerate(ids))
+    rows = [first + 3 * row for row in range(len(ids))]
+    assert catalog.ids(rows) == dict(zip(rows, ids, strict=True))
+    assert catalog.ids(rows[::-97]) == dict(zip(rows[::-97], ids[::-97], strict=True))
+    with pytest.raises(IndexStaleError):
+        catalog.ids([*rows, first + 1])
+    catalog.close()
+
+
 @pytest.mark.parametrize(
     "ddl",
     [
         f"CREATE VIEW extra AS {ENDLESS} SELECT x FROM n",
-        f"DROP TABLE state; CREATE VIEW state AS {ENDLESS} SELECT 'cursor' AS key, x AS value, 0 AS sum FROM n",
+        f"DROP TABLE state; CREATE VIEW state AS {ENDLESS} SELECT 1 AS one, x AS value, 0 AS sum FROM n",
         "CREATE TRIGGER t AFTER INSERT ON records BEGIN DELETE FROM records; END",
         "DROP INDEX records_hash",
         "PRAGMA user_version = 0",

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from memvid_core.video import QRCodec, VideoFile
+from memvid_core.video import VideoFile
 from memvid_core.video.qr import symbols
+from memvid_core.video.qr.codec import QRCodec
 from memvid_core.video.qr.scan import scan
 from tests.core.video.browsing import look, served
 from tests.core.video.pictures import pictures_of

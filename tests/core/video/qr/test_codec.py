@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 
 from memvid_core.errors import CodecError, DamagedFrameError, NotAMemoryError, UnsupportedFormatError
-from memvid_core.video import Fragment, FramePosition, QRCodec, VideoFile, get_codec
-from memvid_core.video import mp4 as bmff
-from memvid_core.video.qr import groups as parts
-from memvid_core.video.qr import symbols
+from memvid_core.video import Fragment, FramePosition, VideoFile, get_codec, mp4
+from memvid_core.video.qr import groups, symbols
+from memvid_core.video.qr.codec import QRCodec
 from memvid_core.video.qr.encoders import VIDEO_CODECS, Encoder, key_pictures
 from tests.core.video.contract import FrameCodecContract
 
@@ -275,26 +274,26 @@ def test_a_head_without_our_box_is_no_memory() -> None:
 
 def test_the_sample_entry_keeps_its_boxes_and_gains_one() -> None:
     head = QRCodec("compact", frame_size=200).init_segment()
-    assert sum(box.end - box.start for box in bmff.boxes(head)) == len(head)
-    entry = bmff.parse_sample_entry(head)
+    assert sum(box.end - box.start for box in mp4.boxes(head)) == len(head)
+    entry = mp4.parse_sample_entry(head)
     assert entry is not None
-    assert [box.type for box in bmff.boxes(entry.configuration)][-1] == b"uuid"
+    assert [box.type for box in mp4.boxes(entry.configuration)][-1] == b"uuid"
     with pytest.raises(ValueError, match="no video sample entry"):
-        bmff.add_to_sample_entry(b"", b"free", b"")
+        mp4.add_to_sample_entry(b"", b"free", b"")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.2, 0.5])
 @pytest.mark.parametrize("count", [1, 3, 40, 300, 700])
 def test_the_stated_share_of_symbols_can_be_lost(count: int, share: float) -> None:
     payloads = payloads_of(*[1 + i % 7 for i in range(count)])
-    frames, extra = parts.split(payloads, 5, stream=9, room=60, share=share)
+    frames, extra = groups.split(payloads, 5, stream=9, room=60, share=share)
     contents = [content for frame in frames for content in frame] + extra
     lost = int(len(contents) * share)
     for start in (0, (len(contents) - lost) // 2):  # in one burst, the worst there is
         left = contents[:start] + contents[start + lost :]
-        read = [symbol for symbol in map(parts.parse, left) if symbol is not None]
+        read = [symbol for symbol in map(groups.parse, left) if symbol is not None]
         random.Random(count).shuffle(read)
-        group = parts.Group(read[0])
+        group = groups.Group(read[0])
         for symbol in read:
             group.add(symbol)
         group.rebuild()
@@ -303,20 +302,20 @@ def test_the_stated_share_of_symbols_can_be_lost(count: int, share: float) -> No
 
 
 def test_a_symbol_with_any_bit_changed_is_no_symbol() -> None:
-    frames, _ = parts.split([b"some bytes"], 1, stream=2, room=60, share=0)
+    frames, _ = groups.split([b"some bytes"], 1, stream=2, room=60, share=0)
     content = frames[0][0]
     for bit in range(8 * len(content)):
         changed = bytearray(content)
         changed[bit // 8] ^= 1 << bit % 8
-        assert parts.parse(bytes(changed)) is None
+        assert groups.parse(bytes(changed)) is None
 
 
 def test_a_symbol_of_a_newer_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "_VERSION", 2)
-    frames, _ = parts.split([b"x"], 1, stream=2, room=60, share=0)
+    monkeypatch.setattr(groups, "_VERSION", 2)
+    frames, _ = groups.split([b"x"], 1, stream=2, room=60, share=0)
     monkeypatch.undo()
     with pytest.raises(UnsupportedFormatError, match="version 2"):
-        parts.parse(frames[0][0])
+        groups.parse(frames[0][0])
 
 
 if sys.platform == "linux":

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memvid_core.errors import InvalidInputError
-from memvid_core.video.qr import reed_solomon as erasure
+from memvid_core.video.qr import reed_solomon
 
 
 def multiply(a: int, b: int) -> int:
@@ -43,10 +43,10 @@ def losses(draw: st.DrawFn) -> tuple[np.ndarray, int, set[int], set[int]]:
 @given(losses())
 def test_rows_come_back_exactly_when_enough_parity_is_left(case: tuple[np.ndarray, int, set[int], set[int]]) -> None:
     data, parity, lost, lost_parity = case
-    extra = erasure.encode(data, parity)
+    extra = reed_solomon.encode(data, parity)
     left = {i: row for i, row in enumerate(data) if i not in lost}
     spare = {j: row for j, row in enumerate(extra) if j not in lost_parity}
-    rebuilt = erasure.rebuild(left, spare, len(data))
+    rebuilt = reed_solomon.rebuild(left, spare, len(data))
     if len(lost) > len(spare):
         assert rebuilt is None
     else:
@@ -58,7 +58,7 @@ def test_rows_come_back_exactly_when_enough_parity_is_left(case: tuple[np.ndarra
 @given(st.integers(1, 12), st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_parity_is_the_cauchy_product(count: int, parity: int, seed: int) -> None:
     data = np.random.default_rng(seed).integers(0, 256, (count, 3), dtype=np.uint8)
-    extra = erasure.encode(data, parity)
+    extra = reed_solomon.encode(data, parity)
     for j in range(parity):
         for column in range(3):
             expected = 0
@@ -69,13 +69,13 @@ def test_parity_is_the_cauchy_product(count: int, parity: int, seed: int) -> Non
 
 def test_a_full_block_survives_the_loss_of_all_it_can() -> None:
     data = np.random.default_rng(5).integers(0, 256, (200, 64), dtype=np.uint8)
-    extra = erasure.encode(data, 55)
+    extra = reed_solomon.encode(data, 55)
     left = {i: data[i] for i in range(55, 200)}
-    rebuilt = erasure.rebuild(left, dict(enumerate(extra)), 200)
+    rebuilt = reed_solomon.rebuild(left, dict(enumerate(extra)), 200)
     assert rebuilt is not None
     assert all((rebuilt[i] == data[i]).all() for i in range(55))
 
 
 def test_more_rows_than_the_field_has_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="more than 255"):
-        erasure.encode(np.zeros((250, 1), np.uint8), 6)
+        reed_solomon.encode(np.zeros((250, 1), np.uint8), 6)

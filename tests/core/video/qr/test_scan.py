@@ -14,8 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from memvid_core.errors import CodecError, MemoryExistsError, MemoryNotFoundError, NotAMemoryError
-from memvid_core.video import QRCodec, VideoFile
-from memvid_core.video.qr import groups as parts
+from memvid_core.video import VideoFile
+from memvid_core.video.qr import groups
+from memvid_core.video.qr.codec import QRCodec
 from memvid_core.video.qr.plain_texts import write_plain
 from memvid_core.video.qr.scan import scan
 from tests.core.video.pictures import Picture, pictures_of, transcode
@@ -171,7 +172,7 @@ def test_a_forged_symbol_that_claims_billions_costs_nothing() -> None:
     codec = QRCodec(frame_size=256, parity=0.2)
     contents = codec.contents([b"one", b"two"], 0)
     claims = [(1 << 31, 1, 200), (1 << 31, 65_535, 200), (1 << 23, 65_535, 10)]
-    forged = [parts.Symbol(7, 0, count, count, blocks, parity, bytes(40)).pack() for count, blocks, parity in claims]
+    forged = [groups.Symbol(7, 0, count, count, blocks, parity, bytes(40)).pack() for count, blocks, parity in claims]
     result = scan(codec.draw(content) for content in contents + forged)
     assert result.streams[codec.settings.stream] == {0: b"one", 1: b"two"}
     assert result.report.foreign == 2  # the last one could be

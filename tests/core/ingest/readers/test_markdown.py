@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from memvid_core.ingest import Chunker
-from memvid_core.ingest.markdown import markdown_headings, markdown_sections
+from memvid_core.ingest.readers.markdown import markdown_headings, markdown_sections
 
 LINES = st.sampled_from(
     [

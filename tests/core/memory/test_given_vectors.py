@@ -56,7 +56,7 @@ def test_a_memory_of_an_embedder_opens_without_it(tmp_path: Path) -> None:
 
 def test_given_vectors_have_to_be_stored() -> None:
     with pytest.raises(InvalidInputError, match="none"):
-        Memory.create(":memory:", "given", vectors="none")
+        Memory.create(":memory:", "given", vector_dtype="none")
 
 
 async def test_a_question_may_bring_its_vector() -> None:

@@ -92,13 +92,13 @@ class TestWriting:
 
     def test_update_keeps_what_is_not_given(self, memory: Memory) -> None:
         memory.add("text", {"a": 1}, "x")
-        before = memory.vectors(["x"])["x"]
+        before = memory.get_vectors(["x"])["x"]
         memory.update("x", metadata={"b": 2})
         assert (memory.get("x").text, memory.get("x").metadata) == ("text", {"b": 2})
-        assert np.array_equal(memory.vectors(["x"])["x"], before)
+        assert np.array_equal(memory.get_vectors(["x"])["x"], before)
         memory.update("x", text="other")
         assert (memory.get("x").text, memory.get("x").metadata) == ("other", {"b": 2})
-        assert not np.array_equal(memory.vectors(["x"])["x"], before)
+        assert not np.array_equal(memory.get_vectors(["x"])["x"], before)
 
     def test_delete_by_id_filter_or_both(self, memory: Memory) -> None:
         memory.add(list("abcd"), [{"n": i} for i in range(4)], list("abcd"))
@@ -121,7 +121,7 @@ class TestWriting:
         assert ids_of(memory.search("without", mode="lexical")) == ["b"]
         assert ids_of(memory.search(np.ones(DIMENSION))) == ["a"]
         assert [record.id for record in memory.select({"n": 2})] == ["b"]
-        assert set(memory.vectors(["a", "b"])) == {"a"}
+        assert set(memory.get_vectors(["a", "b"])) == {"a"}
 
 
 class TestReading:
@@ -171,7 +171,7 @@ class TestReading:
         one: Any = np.int64(1)
         assert len(memory.search("a", k=one)) == len(memory.mmr("a", k=one, fetch_k=one)) == 1
         assert [record.id for record in memory.select(limit=one)] == ["one"]
-        assert list(memory.vectors("one")) == ["one"]
+        assert list(memory.get_vectors("one")) == ["one"]
         assert [ids_of(hits) for hits in memory.search_many("a", k=1)] == [["one"]]
 
     def test_k_of_zero_and_an_empty_memory_give_nothing(self, memory: Memory) -> None:
@@ -194,7 +194,7 @@ class TestReading:
     def test_hits_carry_vectors_when_asked(self, memory: Memory) -> None:
         memory.add("alpha")
         assert memory.search("alpha", mode="dense")[0].vector is None
-        assert np.allclose(memory.search("alpha", mode="dense", vectors=True)[0].vector, embed(["alpha"])[0])
+        assert np.allclose(memory.search("alpha", mode="dense", with_vectors=True)[0].vector, embed(["alpha"])[0])
 
     def test_records_in_the_order_of_a_value(self, memory: Memory) -> None:
         values: list[Any] = [3, "b", None, 1.5, [7], "a", {"x": 1}, 3, True, "é", -2]
@@ -285,7 +285,7 @@ class TestBadInput:
     @pytest.mark.parametrize("ids", [5, None, [1], ["before", None]])
     def test_ids_that_are_none(self, memory: Memory, ids: Any) -> None:
         memory.add("before", ids="before")
-        for call in (memory.get, memory.vectors, lambda ids: memory.add([], delete=ids)):
+        for call in (memory.get, memory.get_vectors, lambda ids: memory.add([], delete=ids)):
             with pytest.raises(InvalidInputError, match="id"):
                 call(ids)
         with pytest.raises(InvalidInputError, match=r"ids?\b|clear"):
@@ -436,12 +436,12 @@ class TestOpening:
     def test_every_kind_of_vectors_searches_the_same(self, tmp_path: Path, vectors: Any) -> None:
         path = tmp_path / "m.mp4"
         texts = [f"text {i}" for i in range(40)]
-        with Memory.create(path, embed, vectors=vectors) as memory:
+        with Memory.create(path, embed, vector_dtype=vectors) as memory:
             memory.add(texts, ids=texts)
         shutil.rmtree(f"{path}.index")
         with Memory.open(path, embedder=embed) as memory:
             assert ids_of(memory.search("text 7", k=1, mode="dense")) == ["text 7"]
-            stored, given = memory.vectors(["text 7"])["text 7"].astype(np.float64), embed(["text 7"])[0]
+            stored, given = memory.get_vectors(["text 7"])["text 7"].astype(np.float64), embed(["text 7"])[0]
             assert np.allclose(stored / np.linalg.norm(stored), given / np.linalg.norm(given), atol=0.01)
 
 
@@ -478,7 +478,7 @@ class TestThePast:
     def test_compact_drops_the_bytes_and_folds_the_past(self, tmp_path: Path) -> None:
         path = tmp_path / "m.mp4"
         secret = "a secret that must be gone 7f3a9c"
-        with Memory.create(path, embed, vectors="float32") as memory:
+        with Memory.create(path, embed, vector_dtype="float32") as memory:
             for i in range(30):
                 memory.add(f"text {i}", {"n": i}, ids=str(i))
             memory.add(secret, ids="secret", vectors=[[77.125] * DIMENSION])
@@ -520,7 +520,7 @@ def test_save_writes_a_memory_of_its_own(memory: Memory, tmp_path: Path) -> None
     memory.add("later")
     with Memory.open(path, embedder=embed) as copy:
         assert [(record.id, record.text, record.metadata) for record in copy] == [("a", "a", {"n": 1}), ("c", "c", {})]
-        assert np.array_equal(copy.vectors(["a"])["a"], memory.vectors(["a"])["a"])
+        assert np.array_equal(copy.get_vectors(["a"])["a"], memory.get_vectors(["a"])["a"])
         assert copy.verify().ok
         assert copy.info().commits == 2
     memory.save(path)
@@ -552,7 +552,7 @@ class MemoryAgainstDict(RuleBasedStateMachine):
 
         self.folder = Path(tempfile.mkdtemp())
         self.path = self.folder / "m.mp4"
-        self.memory = Memory.create(self.path, embed, vectors=kind)
+        self.memory = Memory.create(self.path, embed, vector_dtype=kind)
         self.reader = Memory.open(self.path, embedder=embed)
         self.model: dict[str, tuple[str, dict[str, Any]]] = {}
         self.past: dict[int, dict[str, tuple[str, dict[str, Any]]]] = {}
@@ -645,7 +645,7 @@ def test_a_memory_that_is_filled_one_by_one_learns_when_there_is_something_to_le
         assert memory.embedder is not None
         assert [getattr(opened.embedder, "fitted", None) for opened in (memory, reader)] == [True, True]
         assert reader.ids() == ids
-        stored = reader.vectors(ids)
+        stored = reader.get_vectors(ids)
         np.testing.assert_allclose([stored[i] for i in ids], memory.embedder.embed_documents(texts), atol=2e-3)
 
 
@@ -655,3 +655,18 @@ def test_given_vectors_are_never_learned_over(tmp_path: Path) -> None:
         memory.add([f"record {i}" for i in range(1200)], vectors=given)
         memory.add("one more")
         assert memory.info().commits == 2
+
+
+def test_a_refit_over_too_few_records_keeps_what_the_embedder_knew(tmp_path: Path) -> None:
+    texts = [f"number {i} of the {name}" for i in range(120) for name in ("wings", "engines", "tails")]
+    path = tmp_path / "m.mp4"
+    with Memory.create(path) as memory:
+        memory.add(texts, ids=texts)
+        memory.delete(texts[5:])
+        assert memory.refit() == 5
+    for _ in range(2):
+        with Memory.open(path) as memory:
+            found = [memory.search(text, k=1, mode="dense")[0] for text in texts[:5]]
+            assert [hit.id for hit in found] == texts[:5]
+            assert min(hit.cosine or 0 for hit in found) > 0.99
+        shutil.rmtree(f"{path}.index")

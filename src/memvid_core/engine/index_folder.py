@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, StorageError
-from memvid_core.index.catalog.catalog import Catalog, CommitRow, RecordRow
+from memvid_core.index.catalog.catalog import Catalog, CommitContents, CommitRow, RecordRow
 from memvid_core.index.catalog.frame_table import FrameTable
 from memvid_core.index.filters.columns import MetadataColumns
 from memvid_core.index.stale import IndexStaleError
@@ -24,7 +24,7 @@ from memvid_core.index.vectors.matrix import StoredDtype
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.index.vectors.video_rows import Pictures
 from memvid_core.index.words.lexical_index import LexicalIndex
-from memvid_core.model import FrameLocation
+from memvid_core.model import FrameLocation, IndexName, Metric
 
 __all__ = ["Change", "IndexFolder"]
 
@@ -52,6 +52,10 @@ class Change(NamedTuple):
     cursor: bytes
     staged: bool = False
 
+    def contents(self) -> CommitContents:
+        """Return what the catalog takes in of it."""
+        return CommitContents(self.commit, self.first_row, list(self.records), self.frames, self.tombstones)
+
 
 class IndexFolder:
     """Catalog, vector index and lexical index of one memory in one of its epochs.
@@ -61,10 +65,11 @@ class IndexFolder:
             each memory and epoch, so that a compaction never changes what a reader has open.
         name: Tells this memory and epoch from others.
         dtype: How rows of vectors are kept: ``"float16"`` or ``"float32"``.
-        strategy: How they are searched: ``"auto"``, or ``"ivf"``, which keeps up all that "auto" needs.
+        strategy: How they are searched; each keeps up what the others need.
+        metric: How they are compared.
         like: The memory's file: whoever may not read it may not read what is derived from it.
         pictures: The video that vectors are stored in, if single ones can be read there: a large index then keeps no
-            copy of them.
+            copy of them. It stays open for as long as this index.
     """
 
     def __init__(
@@ -73,14 +78,19 @@ class IndexFolder:
         name: str,
         *,
         dtype: StoredDtype = "float16",
-        strategy: Literal["auto", "ivf"] = "auto",
+        strategy: IndexName = "auto",
+        metric: Metric = "cosine",
         like: Path | None = None,
         pictures: Pictures | None = None,
     ) -> None:
         self.folder = None if root is None else root / name
+        # As str, because each commit looks at them.
+        self._catalog_path = os.path.join(self.folder or "", "catalog.sqlite")
+        self._lexical_path = os.path.join(self.folder or "", "lexical")
         self._like = like
         self._dtype: StoredDtype = dtype
-        self._strategy = strategy
+        self._strategy: IndexName = strategy
+        self._metric: Metric = metric
         if self.folder is not None:
             self._make_folder(self.folder)
         self.catalog = Catalog(None if self.folder is None else self.folder / "catalog.sqlite")
@@ -126,7 +136,7 @@ class IndexFolder:
 
     def _on_disk(self) -> tuple[int, int] | None:
         try:
-            there = None if self.folder is None else os.stat(self.folder / "catalog.sqlite")
+            there = None if self.folder is None else os.stat(self._catalog_path)
         except FileNotFoundError:
             return None
         return None if there is None else (there.st_dev, there.st_ino)
@@ -181,6 +191,16 @@ class IndexFolder:
         self._extend_vectors(change)
         self.note(change.cursor)
 
+    def apply_run(self, run: Sequence[Change]) -> None:
+        """Take small commits in that follow each other, none of which has a model, as :meth:`apply` does one by one."""
+        self.catalog.add_run([change.contents() for change in run])
+        dense = [change for change in run if change.vectors]
+        if dense:
+            rows, matrices = zip(*(part for change in dense for part in change.vectors), strict=True)
+            vectors = [(np.concatenate(rows), np.concatenate(matrices))]
+            self._extend_vectors(dense[-1]._replace(first_row=run[0].first_row, vectors=vectors))
+        self.note(run[-1].cursor)
+
     def note(self, cursor: bytes) -> None:
         """Note how far the index reaches; call it inside a transaction."""
         self.catalog.set_state("cursor", cursor)
@@ -201,7 +221,6 @@ class IndexFolder:
         dimension = vectors[0][1].shape[1]
         index = self._vectors or self._open_vectors(dimension)
         index.sync(start, self._video_rows)
-        self._settle(index)
         if start == first_row and len(vectors) == 1 and len(vectors[0][0]) == stop - start:
             index.extend(start, vectors[0][1])
         else:  # rows without a vector are zero, and masked out of every search
@@ -212,21 +231,25 @@ class IndexFolder:
 
     def _settle(self, index: VectorIndex) -> None:
         """Have rows read from the video that are stored there by now; call it inside a transaction."""
-        most = index.due
-        if self._pictures is None or not most or index.rows < self._settle_from:
+        rows = self._vector_rows
+        most = index.due(rows) if self._pictures is not None and rows >= self._settle_from else 0
+        if most and self._settled(index, most):
             return
+        index.keep()
+        if most:
+            self._settle_from = rows + rows // 8  # in vain: not again with every commit
+
+    def _settled(self, index: VectorIndex, most: int) -> bool:
+        """Whether more rows are read from the video now than before; ``most`` frames may hold them."""
+        assert self._pictures is not None
         kind, after = self._pictures.kind, self._video_rows - 1
-        with self.catalog.reading() as connection:
-            (count,) = connection.execute(
-                "SELECT count(*) FROM frames WHERE items > 0 AND kind = ? AND row > ?", (kind, after)
-            ).fetchone()
-        if count <= most:
-            settled = index.settle(self.catalog.frames_after(kind, after))
-            if settled != self._video_rows:
-                self.catalog.set_state("video_rows", str(settled).encode())
-                self._video_rows = settled
-                return
-        self._settle_from = index.rows + index.rows // 8  # in vain: not again with every commit
+        frames = self.catalog.frames_after(kind, after)
+        settled = index.settle(frames, self._vector_rows) if len(frames) <= most else 0
+        if settled <= self._video_rows:
+            return False
+        self.catalog.set_state("video_rows", str(settled).encode())
+        self._video_rows = settled
+        return True
 
     def _extend_vectors(self, change: Change) -> None:
         if not change.vectors:
@@ -236,6 +259,8 @@ class IndexFolder:
         self.catalog.set_state("dimension", str(change.vectors[0][1].shape[1]).encode())
         self.catalog.set_state("vector_rows", str(change.commit.rows).encode())
         self._vector_rows = change.commit.rows
+        if self._vectors is not None:
+            self._settle(self._vectors)
 
     def vectors(self, *, again: bool = False) -> VectorIndex | None:
         """The vector index as far as the catalog says it reaches, or None while there are no vectors.
@@ -268,15 +293,21 @@ class IndexFolder:
 
     def _open_vectors(self, dimension: int) -> VectorIndex:
         self._assert_open()
-        folder = None if self.folder is None else self.folder / "vectors"
+        folder = None if self.folder is None else self.folder / ("vectors" if self._metric == "cosine" else "raw")
         self._vectors = VectorIndex(
-            dimension, folder=folder, dtype=self._dtype, strategy=self._strategy, pictures=self._pictures
+            dimension,
+            folder=folder,
+            dtype=self._dtype,
+            strategy=self._strategy,
+            metric=self._metric,
+            pictures=self._pictures,
         )
         return self._vectors
 
     def frame_table(self, kind: int) -> FrameTable:
         """Where the rows of frames of a kind lie."""
-        return self._placements.setdefault(kind, FrameTable(self.catalog, kind))
+        table = self._placements.get(kind)
+        return table or self._placements.setdefault(kind, FrameTable(self.catalog, kind))
 
     def mask(self, where: Mapping[str, Any], rows: int) -> NDArray[np.bool_]:
         """Which of the first ``rows`` rows match a filter, live or not.
@@ -310,7 +341,7 @@ class IndexFolder:
         """
         if not texts or len(texts) > _KEPT_ROWS or self._closed:
             return
-        if self._lexical is None and (self.folder is None or not LexicalIndex.in_use(self.folder / "lexical")):
+        if self._lexical is None and (self.folder is None or not LexicalIndex.in_use(self._lexical_path)):
             return
         with suppress(StorageError, IndexStaleError):
             index = self.lexical()
@@ -318,6 +349,26 @@ class IndexFolder:
                 index.sync()
             if index.rows == first_row:
                 index.extend(first_row, texts)
+
+    @property
+    def words_in_use(self) -> bool:
+        """Whether anybody has searched by words, so that it pays to have them at hand."""
+        if self._lexical is not None:
+            return True
+        return self.folder is not None and LexicalIndex.in_use(self.folder / "lexical")
+
+    def extend_words(self, first_row: int, texts: Sequence[str]) -> None:
+        """Take the words of the next rows in, if all before them are there; the next search takes in what is not."""
+        with suppress(StorageError, IndexStaleError):
+            index = self.lexical()
+            if index.rows >= first_row:
+                index.extend(first_row, texts)
+
+    def copy_words(self, source: IndexFolder) -> bool:
+        """Begin with the words of an index whose rows are the same; return whether that worked."""
+        if self.folder is None or source.folder is None or self._lexical is not None:
+            return False
+        return LexicalIndex.copy(source.folder / "lexical", self.folder / "lexical")
 
     def lexical_in_ram(self) -> LexicalIndex:
         """An empty lexical index in place of the one in the folder, which cannot grow any more."""

@@ -99,7 +99,7 @@ def test_a_memory_is_not_copied_but_what_it_found_is(tmp_path: Path) -> None:
             assert isinstance(copied, Hit)
             assert (copied.record, copied.score, copied.rank) == (hit.record, hit.score, hit.rank)
             assert (copied.cosine, copied.explain) == (hit.cosine, hit.explain)
-            assert copied.context() == [hit.record]
+            assert memory.context(copied) == [hit.record]
         for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(TypeError, match=r"Memory\.open"):
                 attempt(memory)
@@ -112,7 +112,7 @@ def test_a_memory_is_not_copied_but_what_it_found_is(tmp_path: Path) -> None:
         ({"description": "lone \ud800"}, TextError, "surrogate"),
         ({"codec_options": {"colour": 1}}, ValueError, "does not take"),
         ({"codec_options": {"columns": "many"}}, ValueError, "does not take"),
-        ({"vectors": "float8"}, InvalidInputError, "float16"),
+        ({"vector_dtype": "float8"}, InvalidInputError, "float16"),
         ({"embedder": 5}, InvalidInputError, "cannot embed"),
     ],
 )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from memvid_core.ingest.document import Outline, Section
+from memvid_core.ingest.readers.document import Outline, Section
 
 __all__ = ["markdown_headings", "markdown_sections"]
 

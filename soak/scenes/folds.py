@@ -1,0 +1,52 @@
+"""Memories that compact themselves, with readers among the writers; the process that compacts is killed, too."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from pathlib import Path
+from typing import ClassVar, NoReturn
+
+from memvid_core import Memory, MemvidWarning
+from memvid_core.engine import auto_compact
+from memvid_core.engine.fold_process import FoldProcess
+from soak.model import versions_in
+from soak.scenes.core import Core, quietly
+
+__all__ = ["Folds"]
+
+_EVERY = 8  # commits between two looks
+
+
+class Folds(Core):
+    """The core with a compaction after every few commits. It is in a process of its own, or in a thread."""
+
+    share: ClassVar[float | None] = 0.05
+    moment = 4.0  # a process that compacts takes half a second to start
+
+    def write(self, folder: Path, log: Path, writer: int, seed: int) -> None:
+        """Write without end; of several, some only read."""
+        rng = random.Random(seed)
+        auto_compact._EVERY, auto_compact._LEAST_BYTES = _EVERY, 0  # type: ignore[misc]  # until this process is killed
+        if rng.random() < 0.3:
+            FoldProcess.possible = staticmethod(lambda: False)  # type: ignore[method-assign]
+        warnings.simplefilter("ignore", MemvidWarning)  # that the process which compacts was killed
+        if writer and rng.random() < 0.4:
+            self._read(folder / "m.mp4")
+        super().write(folder, log, writer, rng.randrange(1 << 40))
+
+    def _read(self, path: Path) -> NoReturn:
+        memory = quietly(path, "r", self.embedder)
+        while True:
+            versions_in(memory)
+
+    def disturb(self, memory: Memory, rng: random.Random) -> None:
+        """Kill the process that compacts now and then, and have the next compaction in a process again."""
+        auto = memory._auto
+        if auto is None:
+            return
+        process = auto._process
+        if process is not None and rng.random() < 0.01:
+            process._process.kill()
+        if rng.random() < 0.1:
+            auto._alone = False

@@ -1,0 +1,76 @@
+"""The options that several methods of the store share, as types: a type checker then finds a misspelt one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from typing_extensions import TypedDict
+
+from langchain_memvid.documents import Filter
+from memvid_core import IndexName, Memory, Metric, Recency
+
+__all__ = [
+    "AddOptions",
+    "CreateOptions",
+    "FilteredOptions",
+    "NoOptions",
+    "OpenOptions",
+    "RetrievalMode",
+    "SearchOptions",
+    "VectorDtype",
+]
+
+RetrievalMode = Literal["dense", "hybrid", "lexical"]
+"""By vector, by vector and words together, or by words."""
+VectorDtype = Literal["float16", "float32", "float64", "int8", "none"]
+"""How vectors are stored."""
+
+
+class SearchOptions(TypedDict, total=False):
+    """What every search takes beside ``k`` and ``filter``, as :class:`MemvidVectorStore` describes it."""
+
+    retrieval_mode: RetrievalMode | None
+    score_threshold: float | np.floating[Any] | None
+    alpha: float | None
+    fusion: Literal["score", "rank"] | None
+    recency: Recency | None
+
+
+class FilteredOptions(SearchOptions, total=False):
+    """The same with the filter."""
+
+    filter: Filter | None
+
+
+class NoOptions(TypedDict):
+    """No option: one that is given is a type error, and refused by name when the program runs."""
+
+
+class AddOptions(TypedDict, total=False):
+    """What adding takes beside texts, metadata and ids."""
+
+    vectors: Sequence[Sequence[float] | None] | None
+    batch_size: int | None
+
+
+class OpenOptions(TypedDict, total=False):
+    """What :class:`MemvidVectorStore` takes beside the embedding and the path."""
+
+    mode: Literal["a", "r"]
+    vector_dtype: VectorDtype | None
+    codec: str
+    index_dir: str | os.PathLike[str] | None
+    retrieval_mode: RetrievalMode | None
+    memory: Memory | None
+    index: IndexName
+    metric: Metric | None
+    timeout: float
+
+
+class CreateOptions(OpenOptions, total=False):
+    """The same with the path."""
+
+    path: str | os.PathLike[str]

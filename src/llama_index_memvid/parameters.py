@@ -1,0 +1,60 @@
+"""The options that several methods of the store share, as types: a type checker then finds a misspelt one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from llama_index.core.callbacks import CallbackManager
+from typing_extensions import TypedDict
+
+from memvid_core import IndexName, Memory, Metric
+
+__all__ = ["EmbeddingOptions", "NoOptions", "OpenOptions", "QueryOptions", "ReopenOptions", "VectorDtype"]
+
+VectorDtype = Literal["float16", "float32", "float64", "int8"]
+"""How embeddings are stored."""
+
+
+class NoOptions(TypedDict):
+    """No option: one that is given is a type error, and refused by name when the program runs."""
+
+
+class EmbeddingOptions(TypedDict, total=False):
+    """The fields of LlamaIndex's ``BaseEmbedding``."""
+
+    model_name: str
+    embed_batch_size: int
+    callback_manager: CallbackManager
+    num_workers: int | None
+    embeddings_cache: Any
+    rate_limiter: Any
+
+
+class QueryOptions(TypedDict, total=False):
+    """What a query takes as ``vector_store_kwargs``, as :class:`MemvidVectorStore` describes it."""
+
+    where: Mapping[str, Any] | None
+    mmr_threshold: float | None
+    mmr_prefetch_factor: float | None
+    mmr_prefetch_k: int | None
+
+
+class ReopenOptions(TypedDict, total=False):
+    """What :class:`MemvidVectorStore` takes beside the path and the mode."""
+
+    embedder: object
+    vector_dtype: VectorDtype | None
+    codec: str
+    index_dir: str | os.PathLike[str] | None
+    memory: Memory | None
+    index: IndexName
+    metric: Metric | None
+    timeout: float
+
+
+class OpenOptions(ReopenOptions, total=False):
+    """The same with the mode."""
+
+    mode: Literal["a", "r"]

@@ -1,0 +1,142 @@
+"""FoldProcess: a fold in a process of its own, so that no thread of the one that writes waits for the interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from memvid_core.engine.compacting import Folded, fold
+from memvid_core.engine.indexed_journal import IndexedJournal
+from memvid_core.errors import LockedError, MemvidError
+from memvid_core.journal import Journal
+from memvid_core.model import IndexName
+
+__all__ = ["FoldProcess", "FoldTask", "main"]
+
+_START: Final = (
+    "import json, sys; task = json.loads(sys.stdin.buffer.readline()); sys.path[:] = task['modules']; "
+    "from memvid_core.engine.fold_process import main; main(task)"
+)
+_NICENESS: Final = 5  # less than others, and enough to be done soon with what is done under the lock
+_STOP: Final = b"\n"
+
+
+class FoldTask(msgspec.Struct, frozen=True):
+    """What a process needs to know: the file, the index folder, how vectors are searched, and bytes in one commit."""
+
+    path: str
+    index_root: str | None
+    strategy: IndexName
+    timeout: float
+    merged_bytes: int
+
+
+class _StoppedError(Exception):
+    """Whoever asked for the fold does not want it any more, or is gone."""
+
+
+class FoldProcess:
+    """One fold by another interpreter, which ends early when it is told to, or when this process ends.
+
+    Raises:
+        OSError: No process can be started.
+    """
+
+    def __init__(self, task: FoldTask) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self._tell(json.dumps({**msgspec.to_builtins(task), "modules": sys.path}).encode() + b"\n")
+
+    @staticmethod
+    def possible() -> bool:
+        """Return whether this program is an interpreter that can be started once more.
+
+        Windows replaces no file that this process has open, so there it has to do the work itself.
+        """
+        if os.name == "nt":
+            return False
+        name = Path(sys.executable or "").name.lower()
+        return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
+
+    def _tell(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        with suppress(OSError, ValueError):  # it is gone already
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+
+    def stop(self) -> None:
+        """Have it end soon, without a change; :meth:`result` waits for that."""
+        self._tell(_STOP)
+
+    def result(self) -> Folded | None:
+        """Wait until it is done; return what it did, or None if there was nothing to do any more.
+
+        Raises:
+            LockedError: Others were writing all the time.
+            MemvidError: It could not be done, for the reason that it says.
+            OSError: The process ended without a word.
+        """
+        assert self._process.stdout is not None
+        assert self._process.stdin is not None
+        with self._process.stdout as answers:
+            said = answers.read()
+        with suppress(OSError):
+            self._process.stdin.close()
+        self._process.wait()
+        try:
+            answer = json.loads(said)
+        except ValueError:
+            raise OSError(f"the process that compacts ended with {self._process.returncode}") from None
+        if "failed" in answer:
+            raise (LockedError if answer["locked"] else MemvidError)(answer["failed"])
+        return None if answer["done"] is None else Folded(*answer["done"])
+
+
+def main(task: dict[str, Any]) -> None:
+    """Fold as ``task`` says, and print what was done; a further line on the standard input, or its end, stops it."""
+    stopped = threading.Event()
+    threading.Thread(target=_wait_for_stop, args=(stopped,), daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
+    del task["modules"]
+    answer: dict[str, Any]
+    try:
+        answer = {"done": _folded(msgspec.convert(task, FoldTask), stopped)}
+    except _StoppedError:
+        answer = {"done": None}
+    except (MemvidError, OSError) as exc:
+        answer = {"failed": str(exc), "locked": isinstance(exc, LockedError)}
+    sys.stdout.write(json.dumps(answer))
+    sys.stdout.flush()
+    os._exit(0)  # the thread that waits for the end of the input is left behind
+
+
+def _wait_for_stop(stopped: threading.Event) -> None:
+    sys.stdin.buffer.read(1)
+    stopped.set()
+
+
+def _folded(task: FoldTask, stopped: threading.Event) -> Folded | None:
+    def step() -> None:
+        if stopped.is_set():
+            raise _StoppedError
+
+    root = None if task.index_root is None else Path(task.index_root)
+    journal = Journal.open(Path(task.path), "a")
+    indexed = IndexedJournal(journal, "a", root, timeout=task.timeout, show_progress=False, strategy=task.strategy)
+    try:
+        return fold(indexed, merged_bytes=task.merged_bytes, quiet=True, step=step)
+    finally:
+        indexed.close()

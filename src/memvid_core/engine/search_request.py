@@ -1,0 +1,153 @@
+"""SearchRequest: one search, checked once, for every method that searches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from memvid_core.embedding import Embedder, check_vector
+from memvid_core.engine.validation import check_count
+from memvid_core.errors import Action, Hint, InvalidInputError, QueryError
+from memvid_core.index.fusion import CANDIDATES
+from memvid_core.model import Recency, Record
+
+__all__ = ["Diversity", "Fusion", "Mode", "Rerank", "SearchRequest", "Where", "default_mode"]
+
+Mode = Literal["dense", "lexical", "hybrid"]
+Fusion = Literal["score", "rank"]
+Where = Mapping[str, Any] | Callable[[Record], bool]
+Rerank = Callable[[str, list[str]], Sequence[float]]
+"""A question and texts to one score a text, higher is better."""
+
+
+def default_mode(embedder: Embedder | None, *, has_text: bool = True) -> Mode:
+    """Return how a question is searched when no mode is given.
+
+    Args:
+        embedder: The memory's embedder.
+        has_text: Whether the question is a text, and not a vector.
+
+    Returns:
+        ``"hybrid"`` for a text, ``"lexical"`` for a text without an embedder, ``"dense"`` for a vector.
+    """
+    if not has_text:
+        return "dense"
+    return "lexical" if embedder is None else "hybrid"
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """Maximal marginal relevance: choose among ``fetch_k`` candidates, each for its score and its difference.
+
+    Raises:
+        InvalidInputError: ``lambda_mult`` is not a number from 0 to 1.
+        QueryError: ``fetch_k`` is not a count.
+    """
+
+    fetch_k: int
+    lambda_mult: float
+
+    def __post_init__(self) -> None:
+        if not _is_fraction(self.lambda_mult):
+            raise InvalidInputError(f"lambda_mult is a number from 0 to 1, not {self.lambda_mult!r}")
+        check_count(self.fetch_k, "fetch_k is a number of candidates")
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """A search: the question as a text, a vector (d,) or both, and how to answer it. Made by :meth:`of`.
+
+    ``vector`` is None until the text is embedded, if the mode needs that.
+    """
+
+    text: str | None
+    vector: NDArray[Any] | None
+    k: int
+    mode: Mode
+    where: Where | None = None
+    alpha: float | None = None
+    fusion: Fusion = "score"
+    recency: Recency | None = None
+    rerank: Rerank | None = None
+    with_vectors: bool = False
+    explain: bool = False
+    diversity: Diversity | None = None
+
+    @classmethod
+    def of(
+        cls,
+        embedder: Embedder | None,
+        query: str | ArrayLike,
+        k: int,
+        where: Where | None,
+        mode: Mode | None,
+        *,
+        embedding: ArrayLike | None = None,
+        alpha: float | None = None,
+        fusion: Fusion = "score",
+        recency: Recency | None = None,
+        rerank: Rerank | None = None,
+        with_vectors: bool = False,
+        explain: bool = False,
+        diversity: Diversity | None = None,
+    ) -> SearchRequest:
+        """Check a search, as :meth:`memvid_core.Memory.search` describes it.
+
+        Args:
+            embedder: The memory's embedder, which decides the mode if none is given.
+            query: The question, or its vector (d,).
+            k: The largest number of hits.
+            where: A filter.
+            mode: How to search.
+            embedding: The vector (d,) of a question given as a text.
+            alpha: For hybrid, the weight of the dense half.
+            fusion: For hybrid, what is fused.
+            recency: Whether older records count less.
+            rerank: Scores the best candidates again.
+            with_vectors: Whether hits carry their stored vector.
+            explain: Whether hits say what each part contributed.
+            diversity: Whether hits are to differ from each other.
+
+        Raises:
+            QueryError: A setting that no search can follow.
+            VectorError: A vector that is not one.
+        """
+        k = check_count(k, "k is a number of hits")
+        text = query if isinstance(query, str) else None
+        if text is not None and not text.strip():
+            raise QueryError("the query is empty", hint=Hint(Action.FILTER))
+        chosen = mode or default_mode(embedder, has_text=text is not None)
+        if chosen not in get_args(Mode):
+            raise QueryError(f"mode is 'dense', 'lexical' or 'hybrid', not {mode!r}")
+        if alpha is not None and not _is_fraction(alpha):
+            raise QueryError(f"alpha is the weight of the dense half, from 0 to 1, not {alpha!r}")
+        if fusion not in get_args(Fusion):
+            raise QueryError(f"fusion is 'score' or 'rank', not {fusion!r}")
+        if recency is not None and not isinstance(recency, Recency):
+            raise QueryError(f"recency is a Recency(field, half_life), not {recency!r}")
+        if rerank is not None and not callable(rerank):
+            raise QueryError(f"rerank is a function of the question and texts, not {rerank!r}")
+        vector = None
+        if chosen != "lexical" and (text is None or embedding is not None):
+            vector = check_vector(query if text is None else embedding, given=text is None, source="the query")
+        return cls(
+            text, vector, k, chosen, where, alpha, fusion, recency, rerank, with_vectors, explain, diversity
+        )  # fmt: skip
+
+    @property
+    def to_embed(self) -> str | None:
+        """The text that must be embedded before the search; None if there is nothing to embed."""
+        return self.text if self.vector is None and self.mode != "lexical" else None
+
+    @property
+    def pool(self) -> int:
+        """How many rows to rank before the last step picks ``k``."""
+        return self.k if self.recency is None and self.rerank is None else max(self.k, CANDIDATES)
+
+
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, int | float | np.floating) and bool(0 <= value <= 1)

@@ -1,0 +1,230 @@
+"""Session: one open memory, and what every public method of it does first: check, look, ask, try once more."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from memvid_core.embedding import Embedder, FittableEmbedder, check_vector
+from memvid_core.engine.auto_compact import AutoCompact
+from memvid_core.engine.index_place import INDEX_ERRORS
+from memvid_core.engine.inspection import past_snapshot
+from memvid_core.engine.opening import IN_RAM, Opened
+from memvid_core.engine.search_request import SearchRequest
+from memvid_core.engine.searching import Searcher
+from memvid_core.engine.snapshot import Snapshot
+from memvid_core.engine.writing import AddRequest, UpdateRequest, Writer
+from memvid_core.errors import Action, ClosedError, DamagedFrameError, Hint, ReadOnlyError, storage_errors
+from memvid_core.index.stale import IndexStaleError
+from memvid_core.model import Hit, Record
+from memvid_core.system.threads import WriterThread, run_in_thread
+
+__all__ = ["Session"]
+
+T = TypeVar("T")
+
+_turns: ContextVar[dict[Session, WriterThread]] = ContextVar("memvid_turns", default={})  # noqa: B039  # never changed
+"""The threads that hold the turn for this task, by memory."""
+
+
+class Session:
+    """An open memory, for the methods of :class:`memvid_core.Memory`.
+
+    Args:
+        opened: What was opened.
+        auto_compact: The share of the file from which it is compacted by itself; None never does.
+    """
+
+    def __init__(self, opened: Opened, auto_compact: float | None = None) -> None:
+        self.path, self.writable, self.pinned = opened.path, opened.writable, opened.pinned
+        self.indexed = opened.indexed
+        self.closed = False
+        self.searcher = Searcher(self.indexed)
+        self.writer = Writer(self.indexed)
+        self._opened = opened
+        self._process = os.getpid()
+        self._thread = WriterThread()
+        folds = auto_compact is not None and opened.writable
+        self.auto = AutoCompact(opened.indexed, auto_compact) if folds and auto_compact is not None else None
+
+    # --- states ---
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """The embedder as it is now, without a look at what others wrote."""
+        return self.newest.embedder
+
+    @property
+    def newest(self) -> Snapshot:
+        """The newest state known, or the past one that was asked for, without a look at what others wrote."""
+        return self.indexed.snapshot if self.pinned is None else self.pinned
+
+    def snapshot(self) -> Snapshot:
+        """Return the state to answer from: the newest, or the past one that was asked for."""
+        self.check_open()
+        return self.indexed.refresh() if self.pinned is None else self.pinned
+
+    def check_open(self) -> None:
+        """Raise if the memory was closed, or is another process's.
+
+        Raises:
+            ClosedError: It was closed, or this process is a fork of the one that opened it.
+        """
+        if self.closed:
+            raise ClosedError(f"this memory is closed; Memory.open({self.path!r}) opens it again")
+        if self._process != os.getpid() and self.path != IN_RAM:  # SQLite and the lock do not survive a fork
+            raise ClosedError(
+                f"process {self._process} opened this memory, and this is a fork of it; Memory.open({self.path!r}) "
+                "opens it here"
+            )
+
+    def check_writable(self) -> None:
+        """Raise if nothing can be written.
+
+        Raises:
+            ReadOnlyError: The memory is open for reading.
+            ClosedError: As :meth:`check_open`.
+        """
+        self.check_open()
+        if not self.writable:
+            raise ReadOnlyError(f"{self.path} is open for reading", hint=Hint(Action.OPEN_FOR_WRITING))
+
+    def close(self) -> None:
+        """Close everything; closing twice is fine."""
+        if not self.closed:
+            self.closed = True
+            if self._process == os.getpid():  # in a fork, file, lock and index are the parent's
+                self._thread.close()
+                if self.auto is not None:
+                    self.auto.close()
+                self._opened.close()
+
+    # --- reading ---
+
+    def answer(self, question: Callable[[Snapshot], T], *, past_damage: bool = True) -> T:
+        """Answer a question from the newest snapshot; if the index turns out to be damaged, rebuild it and ask again.
+
+        Args:
+            question: What to ask.
+            past_damage: Whether to rebuild the index for a damaged frame, too: then its records are left out.
+        """
+        with storage_errors():
+            snapshot = self.snapshot()
+        for attempt in range(3):
+            try:
+                with storage_errors(), snapshot.reading():
+                    return question(snapshot)
+            except (*INDEX_ERRORS, DamagedFrameError) as exc:
+                if attempt == 2 or (isinstance(exc, DamagedFrameError) and not past_damage):
+                    raise
+                if attempt == 0 and isinstance(exc, IndexStaleError):
+                    continue  # a damaged index of words is begun anew by itself, and only has to be asked again
+                snapshot = self._healed(snapshot, exc)
+        raise AssertionError("the last attempt answers or raises")
+
+    def _healed(self, snapshot: Snapshot, exc: Exception) -> Snapshot:
+        """Rebuild the index, and return the snapshot to answer from then."""
+        healed = self.indexed.heal(snapshot, exc)
+        if self.pinned is not None:
+            healed = self.pinned = past_snapshot(self.indexed, self.pinned.commit)
+        return healed
+
+    def records(self) -> Iterator[Record]:
+        """Yield every record, in the order they were added."""
+        snapshot, done = self.snapshot(), -1
+        while True:
+            try:
+                with snapshot.reading():
+                    for row, record in snapshot.records(done):
+                        yield record
+                        done = row
+                return
+            except (*INDEX_ERRORS, DamagedFrameError) as exc:
+                healed = self.indexed.heal(snapshot, exc)
+                if not snapshot.same_rows(healed):
+                    raise  # a compaction numbered the rows anew
+                snapshot = snapshot.reduced_to(healed)
+
+    def search(self, request: SearchRequest) -> list[Hit]:
+        """Answer a search."""
+        return self.answer(lambda snapshot: self.searcher.search(snapshot, request))
+
+    def search_many(self, requests: Sequence[SearchRequest]) -> list[list[Hit]]:
+        """Answer searches that differ in their questions alone."""
+        return self.answer(lambda snapshot: self.searcher.search_many(snapshot, requests))
+
+    async def aembedded(self, request: SearchRequest) -> SearchRequest:
+        """Return a request with the vector that the embedder's own async method made, if it needs one.
+
+        An embedder that learns embeds later, in the thread that searches, as it was at the snapshot.
+        """
+        text, embedder = request.to_embed, self.embedder
+        if text is None or embedder is None or isinstance(embedder, FittableEmbedder):
+            return request
+        made: object = await embedder.aembed_query(text)
+        return replace(request, vector=made if isinstance(made, np.ndarray) else check_vector(made))
+
+    # --- writing ---
+
+    def write(self, request: AddRequest | UpdateRequest) -> list[str]:
+        """Embed what a request needs, and commit it."""
+        return self.writer.commit(request, self.writer.embed(request))
+
+    async def awrite(self, request: AddRequest | UpdateRequest) -> list[str]:
+        """Async :meth:`write`: the embedder is awaited, and the commit is made in the memory's own thread."""
+        embedded = await self.writer.aembed(request)
+        return await self.in_turn(self.writer.commit, request, embedded)
+
+    async def in_turn(self, change: Callable[..., T], *arguments: object) -> T:
+        """Make a change where commits are made.
+
+        That is the caller's thread inside ``exclusive()``, the thread that holds the turn inside ``aexclusive()``, and
+        the memory's own thread otherwise.
+        """
+        return change(*arguments) if self.indexed.mine else await self._turn_thread().run(change, *arguments)
+
+    async def beside_others(self, change: Callable[..., T], *arguments: object) -> T:
+        """Make a change that lets others commit meanwhile: it does not take the thread in which they do."""
+        if self.indexed.mine or self in _turns.get():
+            return await self.in_turn(change, *arguments)
+        return await run_in_thread(change, *arguments)
+
+    def _turn_thread(self) -> WriterThread:
+        return _turns.get().get(self, self._thread)
+
+    @asynccontextmanager
+    async def taking_turn(self, turn: Callable[[], AbstractContextManager[object]]) -> AsyncIterator[None]:
+        """Hold the turn in a thread of its own, which makes the changes of this task and of those that it starts.
+
+        Args:
+            turn: What takes the turn and gives it back.
+        """
+        if self.indexed.mine or self in _turns.get():  # a block inside a block
+            yield
+            return
+        thread, held = WriterThread(), ExitStack()
+        try:
+            await thread.run(lambda: held.enter_context(turn()))
+        except BaseException:  # the thread may still wait for the turn, and gives it back when it has it
+            thread.submit(held.close)
+            thread.close()
+            raise
+        _turns.set({**_turns.get(), self: thread})
+        try:
+            yield
+        finally:
+            _turns.set({session: other for session, other in _turns.get().items() if session is not self})
+            given_back = thread.submit(held.close)
+            thread.close()
+            await asyncio.shield(asyncio.wrap_future(given_back))
+
+    async def aclose(self) -> None:
+        """Async :meth:`close`, after the commits that were asked for before."""
+        await self._thread.run(self.close)

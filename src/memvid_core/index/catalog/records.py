@@ -1,0 +1,294 @@
+"""RecordTable: the ids and metadata of rows, and which of them were deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from memvid_core.index.catalog.commits import NO_COMMIT, CommitTable
+from memvid_core.index.catalog.rows import (
+    HASH_MASK,
+    SEED,
+    CommitRow,
+    RecordRow,
+    Totals,
+    id_hash,
+    metadata_sum,
+    record_sum,
+)
+from memvid_core.index.catalog.tables import CHECKED, NAME, marks, parts
+from memvid_core.index.stale import IndexStaleError
+
+__all__ = ["Changes", "RecordTable"]
+
+_CHECKED_ROWS: Final = 16_384  # that are verified at a time
+_DENSE: Final = 4  # one row in so many is wanted: then all of them are read in their order
+_COLUMNS: Final = "row, id, born, died, dense, sum"
+_OF_HASH: Final = f"SELECT {_COLUMNS} FROM records WHERE hash = ?"
+_INSERT: Final = "INSERT INTO records VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?)"
+# Many rows cost SQLite and msgspec a third of what a tuple for each costs Python.
+_IDS: Final = (
+    "SELECT json_group_array(row), json_group_array(id), json_group_array(sum), "
+    f"json_group_array({SEED}) FROM records WHERE"
+)
+
+_decode_numbers: Final = msgspec.json.Decoder(list[int]).decode
+_decode_texts: Final = msgspec.json.Decoder(list[str]).decode
+
+_Found = tuple[int, str, int, int | None, int, int]
+"""A record as it is read: row, id, born, died, dense, checksum."""
+
+
+class Changes(NamedTuple):
+    """What the commits after one and up to another did, all read from one state of the catalog.
+
+    Attributes:
+        commit: The last of them; None if there is none.
+        missing: Rows that a damaged frame took away.
+        sparse: Rows that have no vector.
+        dead: Rows that were deleted.
+    """
+
+    commit: CommitRow | None
+    missing: NDArray[np.int64]
+    sparse: NDArray[np.int64]
+    dead: NDArray[np.int64]
+
+
+class RecordTable(CommitTable):
+    """The table of records. Every row has a checksum, and the last commit the totals of all rows."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._hashes_verified = False
+        self._metadata_verified = 0
+        super().__init__(path)
+
+    # --- taking a commit in; call these inside a transaction ---
+
+    def whole_deletions(self) -> list[tuple[int, int]]:
+        """Every deleted row behind the commit that deleted it; damaged ones are left out."""
+        sql = "SELECT row, id, born, died, dense, sum FROM records WHERE died IS NOT NULL"
+        with self.reading() as connection, CHECKED:
+            return [
+                (died, row)
+                for row, record_id, born, died, dense, check in connection.execute(sql)
+                if record_sum(row, record_id, born, died, dense) == check
+            ]
+
+    def add_records(self, records: Iterable[RecordRow]) -> None:
+        """Take new records."""
+        self._newest()  # before any row is added
+        self._writer.executemany(_INSERT, self._checked_records(records))
+
+    def _checked_records(self, records: Iterable[RecordRow]) -> Iterator[tuple[Any, ...]]:
+        present = hashes = sparse = sparse_rows = 0
+        for row, record_id, born, dense, metadata in records:
+            hashed = id_hash(record_id)
+            present += 1
+            hashes += hashed
+            if not dense:
+                sparse += 1
+                sparse_rows += row
+            check = record_sum(row, record_id, born, None, int(dense))
+            yield row, record_id, born, int(dense), hashed, check, metadata_sum(metadata), metadata
+        before = self._newest().totals.hashes
+        self._add(Totals(present, (before + hashes & HASH_MASK) - before, sparse, sparse_rows))
+
+    def bury(self, rows: Sequence[int], number: int) -> None:
+        """Mark rows as deleted by commit ``number``, which is the last or the one being taken in."""
+        if not rows:
+            return
+        for part in parts(rows):
+            found = self._writer.execute(
+                f"SELECT row, id, born, dense FROM records WHERE row IN ({marks(part)}) AND died IS NULL", part
+            ).fetchall()
+            self._writer.executemany(
+                "UPDATE records SET died = ?, sum = ? WHERE row = ?",
+                [(number, record_sum(row, name, born, number, dense), row) for row, name, born, dense in found],
+            )
+            self._add(Totals(buried=len(found), buried_rows=sum(row for row, *_ in found)))
+        newest = self._newest()
+        if newest.row.number == number:  # it is there already, with what it had deleted so far
+            self._put_commit(newest)
+
+    def bury_replaced(self, start: int, stop: int, number: int) -> None:
+        """Mark rows before ``start`` as deleted whose ids the rows in [``start``, ``stop``) have, too.
+
+        For a commit whose deletions cannot be read: there must not be two records of one id.
+        """
+        found = self._writer.execute(
+            "SELECT row FROM records WHERE died IS NULL AND row < ? "
+            "AND hash IN (SELECT hash FROM records WHERE row >= ? AND row < ?)",
+            (start, start, stop),
+        )
+        self.bury([row for (row,) in found.fetchall()], number)
+
+    # --- questions ---
+
+    def live_rows(self, ids: Sequence[str], commit: int) -> dict[str, int]:
+        """The row of each id that is live after ``commit``."""
+        return {
+            record_id: row
+            for row, record_id, born, died, *_ in self._of_ids(ids)
+            if born <= commit and (died is None or died > commit)
+        }
+
+    def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Every row that has one of some ids, deleted ones too, ascending."""
+        return np.array(sorted(row for row, *_ in self._of_ids(ids)), np.int64)
+
+    def _of_ids(self, ids: Sequence[str]) -> list[_Found]:
+        """What the records table has of every row of some ids, but for the metadata."""
+        with CHECKED:
+            if len(ids) == 1 and ids[0].isascii():
+                found = self._fetch(_OF_HASH, (id_hash(ids[0]),))
+                if not found and self._hashes_verified:
+                    return found
+                if len(found) == 1 and found[0][1] == ids[0]:
+                    _verify_record(found[0])
+                    return found
+            elif not all(map(str.isascii, ids)):  # no record has an id that is not valid Unicode
+                ids = [record_id for record_id in ids if record_id.encode(errors="ignore").decode() == record_id]
+            return self._of_many(dict.fromkeys(ids))
+
+    def _of_many(self, wanted: dict[str, None]) -> list[_Found]:
+        found: list[_Found] = []
+        with self.reading() as connection:
+            for part in parts([id_hash(record_id) for record_id in wanted]):
+                sql = f"SELECT {_COLUMNS} FROM records WHERE hash IN ({marks(part)})"
+                found += connection.execute(sql, part).fetchall()
+            for record in found:
+                _verify_record(record)
+            there = {record[1] for record in found}
+            if not there <= wanted.keys():
+                raise IndexStaleError(f"the ids in {NAME} are damaged")
+            if len(wanted) > len(there) and not self._hashes_verified and connection is not self._writer:
+                self._verify_hashes()
+        return found
+
+    def _verify_hashes(self) -> None:
+        """Check once that the index on the hashes has all in order, so that an id that is not found is not there."""
+        with self.snapshot() as connection:
+            totals = self._noted().totals
+            found = connection.execute("SELECT hash FROM records INDEXED BY records_hash ORDER BY hash")
+            hashes = np.fromiter((number for (number,) in found), np.uint64)
+        ascending = bool((hashes[1:] >= hashes[:-1]).all())
+        if not ascending or len(hashes) != totals.present or int(hashes.sum()) & HASH_MASK != totals.hashes:
+            raise IndexStaleError(f"the ids in {NAME} are damaged")
+        self._hashes_verified = True
+
+    def ids(self, rows: Sequence[int]) -> dict[int, str]:
+        """The id of each row, all of which must be there."""
+        wanted = np.asarray(rows, np.int64)
+        if not (wanted[1:] > wanted[:-1]).all():
+            wanted = np.unique(wanted)
+        found: dict[int, str] = {}
+        with CHECKED:
+            for sql, parameters in _selections(wanted):
+                ((row_list, id_list, sum_list, seed_list),) = self._fetch(f"{_IDS} {sql}", parameters)
+                ids, seeds = _decode_texts(id_list), _decode_numbers(seed_list)
+                if list(map(xxhash.xxh32_intdigest, map(str.encode, ids), seeds)) != _decode_numbers(sum_list):
+                    raise IndexStaleError(f"a row of {NAME} is damaged")
+                found.update(zip(_decode_numbers(row_list), ids, strict=True))
+            if len(found) < len(wanted) or (len(found) > len(wanted) and not found.keys() >= set(wanted.tolist())):
+                raise IndexStaleError(f"{NAME} has lost rows")
+        return found
+
+    def verify_metadata(self, stop: int) -> None:
+        """Check the metadata of the rows below ``stop``, each once; call it before a filter or an order reads them."""
+        if self._metadata_verified >= stop:
+            return
+        with self.reading() as connection, CHECKED:
+            while (first := self._metadata_verified) < stop:
+                last = min(stop, first + _CHECKED_ROWS)
+                for text, check in connection.execute(
+                    "SELECT metadata, metadata_sum FROM records NOT INDEXED WHERE row >= ? AND row < ?", (first, last)
+                ):
+                    if metadata_sum(text) != check:
+                        raise IndexStaleError(f"the metadata in {NAME} is damaged")
+                self._metadata_verified = last
+
+    def changes(self, after: int, upto: int) -> Changes:
+        """Tell what the commits beyond ``after`` and up to ``upto`` did, from one state of the catalog.
+
+        Args:
+            after: A commit's number; -1 for all from the beginning.
+            upto: A commit's number.
+
+        Raises:
+            IndexStaleError: Rows are not as the commits say.
+        """
+        with self.snapshot(), CHECKED:
+            before, last = self._commit_before(after), self._commit_before(upto)
+            start, stop = before.row.rows, last.row.rows
+            missing = self.missing(start, stop)
+            sparse = self.without_vector(start, stop)
+            dead = self.dead(stop, after, upto)
+            there = Totals(
+                stop - start - len(missing),
+                last.totals.hashes - before.totals.hashes,
+                len(sparse),
+                int(sparse.sum()),
+                len(dead),
+                int(dead.sum()),
+            )
+            if before.totals.plus(there) != last.totals:
+                raise IndexStaleError(f"{NAME} has other rows than its commits added and deleted")
+            return Changes(last.row if last is not NO_COMMIT else None, missing, sparse, dead)
+
+    def dead(self, rows: int, after: int, upto: int) -> NDArray[np.int64]:
+        """Rows below ``rows`` that a commit in (``after``, ``upto``] deleted."""
+        return self._rows("SELECT row FROM records WHERE died > ? AND died <= ? AND row < ?", (after, upto, rows))
+
+    def without_vector(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Rows in [``start``, ``stop``) that have no vector."""
+        return self._rows("SELECT row FROM records WHERE dense = 0 AND row >= ? AND row < ?", (start, stop))
+
+    def missing(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Rows in [``start``, ``stop``) that a damaged frame took away."""
+        with self.snapshot(), CHECKED:
+            if self._count_rows(start, stop) == stop - start:
+                return np.empty(0, np.int64)
+            there = self._rows("SELECT row FROM records WHERE row >= ? AND row < ?", (start, stop))
+        return np.setdiff1d(np.arange(start, stop, dtype=np.int64), there, assume_unique=True)
+
+    def _count_rows(self, start: int, stop: int) -> int:
+        """How many rows there are in [``start``, ``stop``)."""
+        ((first, last),) = self._fetch("SELECT (SELECT min(row) FROM records), (SELECT max(row) FROM records)")
+        if first is not None and start <= first and last < stop:  # of all rows, SQLite counts those of a page at once
+            ((count,),) = self._fetch("SELECT count(*) FROM records NOT INDEXED")
+        else:
+            ((count,),) = self._fetch("SELECT count(*) FROM records WHERE row >= ? AND row < ?", (start, stop))
+        return int(count)
+
+    def _rows(self, sql: str, parameters: tuple[int, ...]) -> NDArray[np.int64]:
+        with CHECKED:
+            return np.array([row for (row,) in self._fetch(sql, parameters)], np.int64)
+
+
+def _verify_record(found: _Found) -> None:
+    """Compare a record with its checksum.
+
+    Raises:
+        IndexStaleError: It is not what was written.
+    """
+    row, record_id, born, died, dense, check = found
+    if record_sum(row, record_id, born, died, dense) != check:
+        raise IndexStaleError(f"a row of {NAME} is damaged")
+
+
+def _selections(rows: NDArray[np.int64]) -> Iterator[tuple[str, list[int]]]:
+    """Yield conditions that select rows, which ascend; with those in between, if they are few."""
+    for start in range(0, len(rows), _CHECKED_ROWS):
+        part = rows[start : start + _CHECKED_ROWS]
+        first, last = int(part[0]), int(part[-1])
+        if last - first < _DENSE * len(part):
+            yield "row >= ? AND row <= ?", [first, last]
+        else:
+            yield from ((f"row IN ({marks(some)})", some) for some in parts(part.tolist()))

@@ -1,0 +1,168 @@
+"""A run of small commits, worked out in memory, so that the catalog takes it in with a few statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from memvid_core.index.catalog.frame_rows import FrameRows
+from memvid_core.index.catalog.records import RecordTable
+from memvid_core.index.catalog.rows import (
+    HASH_MASK,
+    CommitRow,
+    RecordRow,
+    Totals,
+    id_hash,
+    metadata_sum,
+    record_sum,
+)
+from memvid_core.index.catalog.tables import NAME, marks, parts
+from memvid_core.index.stale import IndexStaleError
+from memvid_core.model import FrameLocation
+
+__all__ = ["CommitContents", "RunTable"]
+
+
+class CommitContents(NamedTuple):
+    """A commit with what it holds: its numbers, its first row, its records, their frames, and the rows it deletes."""
+
+    commit: CommitRow
+    first_row: int
+    records: Sequence[RecordRow]
+    frames: Sequence[FrameLocation]
+    tombstones: Sequence[int]
+
+
+class _LiveRow(NamedTuple):
+    """What the checksum of a record covers, and the hash of its id."""
+
+    row: int
+    id: str
+    born: int
+    dense: int
+    hash: int
+
+
+class RunTable(RecordTable, FrameRows):
+    """Takes in many small commits at once."""
+
+    def add_run(self, run: Sequence[CommitContents]) -> None:
+        """Take small commits that follow each other; call it inside a transaction.
+
+        It does what :meth:`add_records`, :meth:`add_frames`, :meth:`bury`, :meth:`add_commit` and :meth:`bury_replaced`
+        do for each of them, in few statements.
+
+        Raises:
+            IndexStaleError: One of them, or a later one, is there already.
+        """
+        newest = self._newest()
+        taken = _Run(newest.row.number, newest.totals, self._live_before(run))
+        for contents in run:
+            taken.take(contents)
+        execute = self._writer.executemany
+        execute("UPDATE records SET died = ?, sum = ? WHERE row = ?", taken.deaths())
+        execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", taken.births())
+        self.add_frames_of_many(contents.frames for contents in run)
+        self._put_commits(taken.commits)
+
+    def _live_before(self, run: Sequence[CommitContents]) -> list[_LiveRow]:
+        """The live rows that a run of commits may delete: those it names, and those with the id of one of its own."""
+        first = run[0].first_row
+        rows = [row for contents in run for row in contents.tombstones if row < first]
+        hashes = [id_hash(record_id) for contents in run for _, record_id, *_ in contents.records]
+        found: dict[int, _LiveRow] = {}
+        for column, values in (("row", rows), ("hash", hashes)):
+            for part in parts(values):
+                asked = f"{column} IN ({marks(part)}) AND died IS NULL"
+                rows_found = self._writer.execute(f"SELECT row, id, born, dense, hash FROM records WHERE {asked}", part)
+                found.update((row[0], _LiveRow(*row)) for row in rows_found)
+        return list(found.values())
+
+
+class _Run:
+    """What commits that follow each other change in the catalog.
+
+    Args:
+        number: The last commit of the catalog.
+        totals: Its totals.
+        live: The live rows of the catalog that the commits may delete.
+    """
+
+    def __init__(self, number: int, totals: Totals, live: Iterable[_LiveRow]) -> None:
+        self.totals = totals
+        """Of all commits up to the last."""
+        self._number = number
+        self.commits: list[tuple[int, ...]] = []
+        """The columns of the commits but for the checksums."""
+        self._live: dict[int, _LiveRow] = {}
+        self._of_hash: dict[int, list[int]] = {}
+        self._born: list[tuple[_LiveRow, str | None]] = []
+        self._first = -1  # the first row of the run
+        self._died: dict[int, tuple[int, _LiveRow]] = {}
+        for row in live:
+            self._remember(row)
+
+    def _remember(self, row: _LiveRow) -> None:
+        self._live[row.row] = row
+        self._of_hash.setdefault(row.hash, []).append(row.row)
+
+    def take(self, contents: CommitContents) -> None:
+        """Take the next commit.
+
+        Raises:
+            IndexStaleError: It is there already.
+        """
+        commit = contents.commit
+        if self._number >= commit.number:
+            raise IndexStaleError(f"{NAME} has commit {commit.number} already")
+        if self._first < 0:
+            self._first = contents.first_row
+        added = [self._added(record) for record in contents.records]
+        replaced = (row for new in added for row in self._of_hash.get(new.hash, ()) if row < contents.first_row)
+        gone = self._bury([*contents.tombstones, *replaced], commit.number)
+        self._count(added, gone)
+        self.commits.append((*commit, self._number, *self.totals))
+        self._number = commit.number
+
+    def _added(self, record: RecordRow) -> _LiveRow:
+        row, record_id, born, dense, metadata = record
+        made = _LiveRow(row, record_id, born, int(dense), id_hash(record_id))
+        self._remember(made)
+        self._born.append((made, metadata))
+        return made
+
+    def _bury(self, rows: Iterable[int], number: int) -> list[int]:
+        """Delete those rows that are live, and return them."""
+        gone = []
+        for row in rows:
+            live = self._live.pop(row, None)
+            if live is not None:
+                self._died[row] = number, live
+                gone.append(row)
+        return gone
+
+    def _count(self, added: list[_LiveRow], gone: list[int]) -> None:
+        present, hashes, sparse, sparse_rows, buried, buried_rows = self.totals
+        bare = [row.row for row in added if not row.dense]
+        self.totals = Totals(
+            present + len(added),
+            (hashes + sum(row.hash for row in added)) & HASH_MASK,
+            sparse + len(bare),
+            sparse_rows + sum(bare),
+            buried + len(gone),
+            buried_rows + sum(gone),
+        )
+
+    def births(self) -> Iterator[tuple[Any, ...]]:
+        """The rows of the new records, in the order of the table's columns."""
+        for new, metadata in self._born:
+            row, record_id, born, dense, hashed = new
+            died = self._died[row][0] if row in self._died else None
+            check = record_sum(row, record_id, born, died, dense)
+            yield row, record_id, born, died, dense, hashed, check, metadata_sum(metadata), metadata
+
+    def deaths(self) -> Iterator[tuple[int, int, int]]:
+        """The commit that deleted it, the new checksum, and the row, of each deleted row from before the run."""
+        for number, old in self._died.values():
+            if old.row < self._first:
+                yield number, record_sum(old.row, old.id, old.born, number, old.dense), old.row

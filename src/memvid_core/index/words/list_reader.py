@@ -1,0 +1,71 @@
+"""ListReader: the posting lists that one query asks for, each read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.index.words.postings import PLACE_BITS, Matches, PostingStore
+
+__all__ = ["MAX_LISTS", "ListReader"]
+
+MAX_LISTS: Final = 1 << 14
+"""How many posting lists the prefixes of one query may read; words beyond this are left out."""
+
+
+class ListReader:
+    """Reads posting lists for one query, each token once, prefixes within one allowance."""
+
+    def __init__(self, stores: Sequence[PostingStore], ends: Sequence[int]) -> None:
+        self._stores = [*zip(stores, ends, strict=True)]
+        self._allowance = MAX_LISTS
+        self._found: dict[str, Matches] = {}
+        self._places: dict[str, NDArray[np.int64]] = {}
+
+    def find(self, token: str) -> Matches:
+        """Find the rows that have a token, and how often."""
+        if token not in self._found:
+            rows, counts, lists = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], 0
+            for store, end in self._stores:
+                matches, read = store.find(token, limit=self._limit(token))
+                inside = int(np.searchsorted(matches.rows, end))
+                rows.append(matches.rows[:inside])
+                counts.append(matches.counts[:inside])
+                lists += read
+            self._found[token] = Matches(np.concatenate(rows), np.concatenate(counts))
+            self._spend(token, lists)
+        return self._found[token]
+
+    def rows_with(self, phrase: tuple[str, ...]) -> NDArray[np.int64]:
+        """Find the rows that have the tokens of a phrase one after the other."""
+        if len(phrase) == 1:
+            return self.find(phrase[0]).rows
+        rarest, *others = sorted(range(len(phrase)), key=lambda number: len(self._at(phrase[number])))
+        starts = self._at(phrase[rarest]) - rarest
+        for number in others:
+            places = self._at(phrase[number])
+            at = np.searchsorted(places, starts + number)
+            starts = starts[np.append(places, -1)[at] == starts + number]
+        return np.unique(starts >> PLACE_BITS)
+
+    def _at(self, token: str) -> NDArray[np.int64]:
+        """Find every place of a token."""
+        if token not in self._places:
+            places, lists = [np.zeros(0, np.int64)], 0
+            for store, end in self._stores:
+                found, read = store.places(token, limit=self._limit(token))
+                places.append(found[: np.searchsorted(found, end << PLACE_BITS)])
+                lists += read
+            self._places[token] = np.concatenate(places)
+            self._spend(token, lists)
+        return self._places[token]
+
+    def _limit(self, token: str) -> int:
+        return self._allowance if token[-1] == "*" else MAX_LISTS
+
+    def _spend(self, token: str, lists: int) -> None:
+        if token[-1] == "*":
+            self._allowance = max(0, self._allowance - lists)

@@ -1,0 +1,307 @@
+"""The methods of a memory that read: by id, by filter, by question; and what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, overload
+
+from numpy.typing import ArrayLike
+
+from memvid_core.embedding import Embedder
+from memvid_core.engine import inspection
+from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where, default_mode
+from memvid_core.engine.session import Session
+from memvid_core.engine.validation import check_count, wanted_ids
+from memvid_core.errors import RecordNotFoundError
+from memvid_core.model import Commit, Hit, MemoryInfo, Recency, Record, VerifyReport
+
+__all__ = ["MemoryReading"]
+
+
+class MemoryReading:
+    """What :class:`memvid_core.Memory` reads. Each call answers from one commit, the newest, and takes no lock."""
+
+    _session: Session
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """What turns texts into vectors; None if the memory was opened without the embedder that wrote it."""
+        return self._session.embedder
+
+    @property
+    def path(self) -> str:
+        """The file's path, or ``":memory:"``."""
+        return self._session.path
+
+    @property
+    def default_mode(self) -> Mode:
+        """How a text is searched when no mode is given: ``"hybrid"``, or ``"lexical"`` without an embedder."""
+        return default_mode(self._session.embedder)
+
+    # --- by id, by filter ---
+
+    @overload
+    def get(self, ids: str) -> Record: ...  # type: ignore[overload-overlap]  # a str is also an Iterable[str]
+    @overload
+    def get(self, ids: Iterable[str]) -> list[Record]: ...
+    def get(self, ids: str | Iterable[str]) -> Record | list[Record]:
+        """Return the record with an id, or the records with some ids, in their order; unknown ids are passed over.
+
+        Raises:
+            RecordNotFoundError: One ``str`` was given and no live record has that id.
+            DamagedFrameError: A record's frame is damaged.
+        """
+        if isinstance(ids, str):
+            found = self._session.answer(lambda snapshot: snapshot.get([ids]), past_damage=False)
+            if not found:
+                raise RecordNotFoundError(f"no record has the id {ids!r}")
+            return found[0]
+        wanted = wanted_ids(ids)
+        return self._session.answer(lambda snapshot: snapshot.get(wanted), past_damage=False)
+
+    def get_vectors(self, ids: Iterable[str] | str) -> dict[str, Any]:
+        """Return the stored vectors (d,) of some records by id; ids that are not there or have none are left out."""
+        wanted = wanted_ids(ids)
+        return self._session.answer(lambda snapshot: snapshot.vectors_of(wanted))
+
+    def __contains__(self, record_id: object) -> bool:
+        if not isinstance(record_id, str):
+            return False
+        return self._session.answer(lambda snapshot: bool(snapshot.rows_of([record_id])))
+
+    def __len__(self) -> int:
+        return self._session.snapshot().record_count
+
+    def __bool__(self) -> bool:
+        return True  # an empty memory is still a memory
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yield every record, in the order they were added."""
+        yield from self._session.records()  # self is held, too: a memory that nobody holds closes itself
+
+    def select(
+        self,
+        where: Mapping[str, Any] | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        order_by: str | None = None,
+        descending: bool = False,
+    ) -> list[Record]:
+        """Return the records that match a filter.
+
+        Args:
+            where: A filter over metadata (see ``docs/filters.md``); None matches all.
+            limit: How many at most; only those are read from the file.
+            offset: How many to pass over first.
+            order_by: The metadata field whose values order them, numbers before strings, records with neither last;
+                ``"author.name"`` leads into a nested dict. By default they come in the order they were added.
+            descending: From the last to the first of that order.
+
+        Raises:
+            QueryError: A number below 0, or an ``order_by`` that is not a str.
+            FilterError: The filter is wrong.
+
+        Example:
+            >>> from memvid_core import Memory
+            >>> with Memory.create(":memory:") as memory:
+            ...     _ = memory.add(["old", "new"], [{"year": 1999}, {"year": 2026}])
+            ...     memory.select(order_by="year", descending=True, limit=1)[0].text
+            'new'
+        """
+        first = check_count(offset, "offset is a number of records")
+        last = None if limit is None else first + check_count(limit, "limit is a number of records")
+        return self._session.answer(
+            lambda snapshot: [
+                snapshot.record(row) for row in snapshot.ordered(where, order_by, descending=descending)[first:last]
+            ]
+        )
+
+    def ids(
+        self, where: Mapping[str, Any] | None = None, *, order_by: str | None = None, descending: bool = False
+    ) -> list[str]:
+        """Return the ids of the records that match a filter, ordered as by :meth:`select`, without reading a frame."""
+        return self._session.answer(
+            lambda snapshot: snapshot.ids_of(snapshot.ordered(where, order_by, descending=descending))
+        )
+
+    # --- by question ---
+
+    def search(
+        self,
+        query: str | ArrayLike,
+        k: int = 5,
+        where: Where | None = None,
+        mode: Mode | None = None,
+        *,
+        alpha: float | None = None,
+        fusion: Fusion = "score",
+        recency: Recency | None = None,
+        rerank: Rerank | None = None,
+        embedding: ArrayLike | None = None,
+        with_vectors: bool = False,
+        explain: bool = False,
+    ) -> list[Hit]:
+        """Return the records that answer a question best.
+
+        Args:
+            query: The question, or its vector (d,).
+            k: How many hits at most; 0 gives none.
+            where: A filter over metadata (see ``docs/filters.md``), or a function of a Record, which is asked in the
+                order of the ranking.
+            mode: ``"dense"`` (by vector), ``"lexical"`` (by words) or ``"hybrid"`` (both, fused). By default hybrid
+                for a text, lexical where there is no embedder, dense for a vector.
+            alpha: For hybrid, the weight of the dense half, from 0 to 1.
+            fusion: For hybrid, whether scores are fused or ranks (reciprocal rank fusion).
+            recency: Whether older records count less, and by what.
+            rerank: A function of the question and texts that gives one score a text; it orders the best
+                candidates again.
+            embedding: The vector (d,) of a question given as text, where it is known: the embedder is not asked.
+            with_vectors: Whether hits carry their stored vector.
+            explain: Whether hits say what each part contributed.
+
+        Returns:
+            Hits, best first, scores in [0, 1]; equal scores in the order the records were added.
+
+        Raises:
+            QueryError: The query is empty, or the mode needs what is not there.
+            FilterError: The filter is wrong.
+            DimensionError: A vector of another dimension.
+        """
+        request = SearchRequest.of(
+            self._session.embedder,
+            query,
+            k,
+            where,
+            mode,
+            embedding=embedding,
+            alpha=alpha,
+            fusion=fusion,
+            recency=recency,
+            rerank=rerank,
+            with_vectors=with_vectors,
+            explain=explain,
+        )
+        return self._session.search(request)
+
+    def search_many(
+        self, queries: Sequence[str] | ArrayLike, k: int = 5, where: Mapping[str, Any] | None = None
+    ) -> list[list[Hit]]:
+        """Return dense hits for each of several questions, texts or vectors (q, d), in one pass over the index.
+
+        ``k`` and ``where`` hold for each question, as in :meth:`search`.
+
+        Raises:
+            QueryError: A filter that is a function.
+            DimensionError: A vector of another dimension.
+        """
+        return self._session.search_many(self._requests(queries, k, where))
+
+    def _requests(
+        self, queries: Sequence[str] | ArrayLike, k: int, where: Mapping[str, Any] | None
+    ) -> list[SearchRequest]:
+        given: Any = [queries] if isinstance(queries, str) else queries
+        return [SearchRequest.of(self._session.embedder, query, k, where, "dense") for query in given]
+
+    def mmr(
+        self,
+        query: str | ArrayLike,
+        k: int = 5,
+        where: Where | None = None,
+        mode: Mode | None = None,
+        *,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        alpha: float | None = None,
+        fusion: Fusion = "score",
+        recency: Recency | None = None,
+        with_vectors: bool = False,
+    ) -> list[Hit]:
+        """Return hits that are good and unlike each other (maximal marginal relevance: Carbonell and Goldstein, 1998).
+
+        Args:
+            query: The question, or its vector (d,).
+            k: How many hits at most.
+            where: As in :meth:`search`.
+            mode: As in :meth:`search`; by default dense.
+            fetch_k: How many candidates to choose from.
+            lambda_mult: 1 is the plain ranking, 0 the greatest diversity.
+            alpha: As in :meth:`search`, and so are ``fusion`` and ``recency``.
+            fusion: How the candidates' halves are fused.
+            recency: Whether older candidates count less.
+            with_vectors: Whether hits carry their stored vector.
+
+        Returns:
+            Hits in the order they were chosen.
+        """
+        request = SearchRequest.of(
+            self._session.embedder,
+            query,
+            k,
+            where,
+            mode or "dense",
+            alpha=alpha,
+            fusion=fusion,
+            recency=recency,
+            with_vectors=with_vectors,
+            diversity=Diversity(fetch_k, lambda_mult),
+        )
+        return self._session.search(request)
+
+    def context(self, record: Record | Hit, before: int = 1, after: int = 1) -> list[Record]:
+        """Return a record with its neighbors in the same source, in reading order.
+
+        Args:
+            record: The record, or the hit that found it.
+            before: How many records before it.
+            after: How many records after it.
+
+        Returns:
+            The record among its neighbors by ``chunk`` number, or in the order added where chunks have none. The record
+            alone if it has no ``source`` in its metadata, or has been deleted.
+
+        Example:
+            >>> from memvid_core import Memory
+            >>> with Memory.create(":memory:") as memory:
+            ...     chunks = [{"source": "a.md", "chunk": number} for number in range(3)]
+            ...     ids = memory.add(["the wing", "lifts", "the plane"], chunks)
+            ...     hit = memory.search("lifts", k=1)[0]
+            ...     [record.text for record in memory.context(hit, before=0)]
+            ['lifts', 'the plane']
+        """
+        found = record.record if isinstance(record, Hit) else record
+        for name, number in (("before", before), ("after", after)):
+            check_count(number, f"{name} is a number of records")
+        return self._session.answer(lambda snapshot: self._session.searcher.context(snapshot, found, before, after))
+
+    # --- about the memory ---
+
+    def info(self) -> MemoryInfo:
+        """Return what the memory is and how large."""
+        session = self._session
+        return session.answer(lambda snapshot: inspection.info(session.indexed, snapshot, session.path))
+
+    def history(self) -> list[Commit]:
+        """Return every commit, oldest first."""
+        return self._session.answer(lambda snapshot: inspection.history(self._session.indexed, snapshot))
+
+    def verify(self) -> VerifyReport:
+        """Read every frame of the file and check every checksum; the report names what is wrong."""
+        self._session.check_open()
+        return inspection.verify(self._session.indexed)
+
+    def prepare(self) -> None:
+        """Build what the first searches would build: the index of words, and the lists of vectors.
+
+        A bulk load ends well with it: the first question then takes milliseconds. A bar shows on a terminal where it
+        takes long. Once words were searched, small commits keep their index up.
+
+        Example:
+            >>> from memvid_core import Memory
+            >>> with Memory.create(":memory:") as memory:
+            ...     ids = memory.add(["the wing lifts", "the engine hums"])
+            ...     memory.prepare()
+            ...     memory.search("wing", k=1, mode="lexical")[0].text
+            'the wing lifts'
+        """
+        self._session.answer(self._session.searcher.prepare)

@@ -1,0 +1,46 @@
+"""ReadAhead: a file read from front to back in large pieces, however small the parts that are asked for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from memvid_core.video.file import ByteFile
+
+__all__ = ["ReadAhead"]
+
+_PIECE: Final = 1 << 20
+
+
+class ReadAhead:
+    """The bytes of a file for one walk over it.
+
+    What was read is not looked at again: call :meth:`forget` before and after a walk.
+
+    Args:
+        file: What to read.
+    """
+
+    def __init__(self, file: ByteFile) -> None:
+        self._file = file
+        self._start = 0
+        self._data = b""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes from ``offset``, fewer only at the end of the file, and read on from there."""
+        at = offset - self._start
+        if at < 0 or at + size > len(self._data):
+            if size >= _PIECE:
+                return self._file.read(offset, size)
+            self._start, self._data, at = offset, self._file.read(offset, _PIECE), 0
+        return self._data[at : at + size]
+
+    def peek(self, offset: int, size: int) -> bytes:
+        """Return the same as :meth:`read`, but stay where reading is."""
+        at = offset - self._start
+        if at < 0 or at + size > len(self._data):
+            return self._file.read(offset, size)
+        return self._data[at : at + size]
+
+    def forget(self) -> None:
+        """Let go of what was read."""
+        self._start, self._data = 0, b""

@@ -1,0 +1,56 @@
+"""The public API as type checkers see it: right calls pass, and each mistake is reported at its line."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parents[1]
+_FILES = [_HERE / "calls.py", _HERE / "mistakes.py"]
+
+Lines = dict[str, set[int]]
+
+
+def _run(*command: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, command)], cwd=_ROOT, capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr  # 2 and above: the checker itself failed
+    return done.stdout
+
+
+def _mypy() -> Lines:
+    """Run mypy with the project's settings, which are strict for these files; its cache is that of the checks."""
+    found: Lines = {}
+    for line in _run("mypy", "--no-error-summary", *_FILES).splitlines():
+        match = re.match(r"(.+?):(\d+): error: ", line)
+        if match:
+            found.setdefault(Path(match[1]).name, set()).add(int(match[2]))
+    return found
+
+
+def _pyright() -> Lines:
+    told = json.loads(
+        _run("pyright", "--outputjson", "--pythonpath", sys.executable, "-p", _HERE / "pyrightconfig.json")
+    )
+    assert told["summary"]["filesAnalyzed"] == len(_FILES)
+    found: Lines = {}
+    for item in told["generalDiagnostics"]:
+        if item["severity"] == "error":
+            found.setdefault(Path(item["file"]).name, set()).add(item["range"]["start"]["line"] + 1)
+    return found
+
+
+@pytest.mark.parametrize("checker", [_mypy, _pyright])
+def test_right_calls_pass_and_every_mistake_is_reported_at_its_line(checker: object) -> None:
+    assert callable(checker)
+    lines = (_HERE / "mistakes.py").read_text(encoding="utf-8").splitlines()
+    mistakes = {number for number, line in enumerate(lines, 1) if "  # mistake: " in line}
+    assert len(mistakes) > 50
+    assert checker() == {"mistakes.py": mistakes}

@@ -12,6 +12,8 @@ _OTHERS = {
     "$or": [{f"{key}": {"$exists": True}} for key in ("langgraph.kind", "agent_memory", "llama_index.chat")],
 }
 """What a store or saver of LangGraph, an agent or a chat store wrote."""
+_OF_SERVICES = {"agent.kind": {"$in": ["turn", "item", "category", "resource"]}}
+"""What a memory service wrote."""
 
 
 def delete_nodes_that(memory: Memory, where: dict[str, Any]) -> None:
@@ -22,5 +24,5 @@ def delete_nodes_that(memory: Memory, where: dict[str, Any]) -> None:
     """
     with memory.exclusive():
         others = {name for name in memory.ids(_OTHERS) if "[" in name or name.startswith("note-")}
-        others |= set(memory.ids({"llama_index.chat": {"$exists": True}}))
+        others |= set(memory.ids({"$or": [{"llama_index.chat": {"$exists": True}}, _OF_SERVICES]}))
         memory.delete([name for name in memory.ids(where) if name not in others])

@@ -12,6 +12,12 @@ import importlib
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
+    from memvid_core.agent.loop import MemoryLoop
+    from memvid_core.agent.recall import Recall, Recalled
+    from memvid_core.agent.scoped import ScopedService
+    from memvid_core.agent.service import MemoryService
+    from memvid_core.agent.sync_service import SyncMemoryService
+    from memvid_core.agent.tokens import estimate_tokens
     from memvid_core.embedding import (
         CallableEmbedder,
         Embedder,
@@ -105,7 +111,9 @@ __all__ = [
     "MemoryExistsError",
     "MemoryFileError",
     "MemoryInfo",
+    "MemoryLoop",
     "MemoryNotFoundError",
+    "MemoryService",
     "MemvidError",
     "MemvidWarning",
     "MetadataError",
@@ -114,11 +122,15 @@ __all__ = [
     "NotAMemoryError",
     "QueryError",
     "ReadOnlyError",
+    "Recall",
+    "Recalled",
     "Recency",
     "Record",
     "RecordNotFoundError",
     "RescueReport",
+    "ScopedService",
     "StorageError",
+    "SyncMemoryService",
     "TextError",
     "TornTailWarning",
     "UnsupportedFormatError",
@@ -126,6 +138,7 @@ __all__ = [
     "VerifyReport",
     "WriterThread",
     "as_embedder",
+    "estimate_tokens",
     "plain_query",
     "rescue",
     "run_in_thread",
@@ -134,6 +147,13 @@ __all__ = [
 
 # A name is imported when it is first used (PEP 562): a program that prints its help needs no NumPy.
 _MODULES = {
+    "MemoryLoop": "memvid_core.agent.loop",
+    "Recall": "memvid_core.agent.recall",
+    "Recalled": "memvid_core.agent.recall",
+    "ScopedService": "memvid_core.agent.scoped",
+    "MemoryService": "memvid_core.agent.service",
+    "SyncMemoryService": "memvid_core.agent.sync_service",
+    "estimate_tokens": "memvid_core.agent.tokens",
     "CallableEmbedder": "memvid_core.embedding",
     "Embedder": "memvid_core.embedding",
     "EncodeEmbedder": "memvid_core.embedding",

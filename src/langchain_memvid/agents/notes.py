@@ -13,15 +13,20 @@ from langgraph.runtime import Runtime
 
 from langchain_memvid.agents.record_schema import checked_memory
 from langchain_memvid.agents.scopes import Scope, check_scope, scope_for
-from langchain_memvid.sharing import CHAT, KIND, NOTE, readable
+from langchain_memvid.sharing import AGENT, CHAT, KIND, NOTE, of_services, readable
 from memvid_core import FilterError, FittableEmbedder, Hit, Memory, WriterThread, run_in_thread
 
-__all__ = ["NOTE", "Notes"]
+__all__ = ["NOTE", "Notes", "writer_of"]
 
-_OWNED: Final = (KIND, NOTE, CHAT, "session_id")
+_OWNED: Final = (KIND, NOTE, CHAT, AGENT, "session_id")
 """Metadata of records that belong to a conversation, an agent or a namespace, and so to somebody."""
 
 _writers: weakref.WeakKeyDictionary[Memory, WriterThread] = weakref.WeakKeyDictionary()
+
+
+def writer_of(memory: Memory) -> WriterThread:
+    """Return the thread in which a memory is written."""
+    return _writers.setdefault(memory, WriterThread())
 
 
 class Notes:
@@ -110,7 +115,7 @@ class Notes:
                 return list(named)
             made = await embedder.aembed_documents([text for _, text in new.values()])
             vectors = dict(zip(new, made, strict=False))
-        return await _writers.setdefault(self.memory, WriterThread()).run(self._store, named, vectors)
+        return await writer_of(self.memory).run(self._store, named, vectors)
 
     def _mine(self) -> list[dict[str, Any]]:
         return [{key: {"$eq": value}} for key, value in self.scope.items()]
@@ -125,13 +130,19 @@ class Notes:
             nobodys.append(self.shared)
         return {"$and": [readable(), {"$or": [{"$and": self._mine()}, {"$and": nobodys}]}]}
 
-    def recall(self, query: str, k: int) -> list[Hit]:
-        """The best ``k`` records within the scope; none for a blank query."""
-        return self.memory.search(query, k, self._readable()) if query.strip() else []
+    def recall(self, query: str, k: int, *, turns: bool = True) -> list[Hit]:
+        """Return the best ``k`` records within the scope; none for a blank query.
 
-    async def arecall(self, query: str, k: int) -> list[Hit]:
+        ``turns`` tells whether those of a memory service are among them.
+        """
+        return self.memory.search(query, k, self._where(turns=turns)) if query.strip() else []
+
+    async def arecall(self, query: str, k: int, *, turns: bool = True) -> list[Hit]:
         """Async :meth:`recall`."""
-        return await self.memory.asearch(query, k, self._readable()) if query.strip() else []
+        return await self.memory.asearch(query, k, self._where(turns=turns)) if query.strip() else []
+
+    def _where(self, *, turns: bool) -> dict[str, Any]:
+        return self._readable() if turns else {"$and": [self._readable(), {"$not": of_services()}]}
 
     def _own(self) -> dict[str, Any]:
         return {"$and": [{NOTE: {"$exists": True}}, {KIND: {"$exists": False}}, *self._mine()]}

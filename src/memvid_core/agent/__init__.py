@@ -13,20 +13,25 @@ from __future__ import annotations
 
 from memvid_core.agent.config import MemorizeConfig, RetrieveConfig, UserConfig
 from memvid_core.agent.forgetting import Receipt
+from memvid_core.agent.loop import Dropped, Flushed, MemoryLoop
 from memvid_core.agent.messages import Conversation, Message, read_conversations, read_messages
 from memvid_core.agent.recall import LeftOut, Recall, Recalled
 from memvid_core.agent.records import Category, Item, Resource, Turn
 from memvid_core.agent.results import Memorized, Retrieved
+from memvid_core.agent.scoped import ScopedService
 from memvid_core.agent.service import MemoryService
 from memvid_core.agent.sync_service import SyncMemoryService
 
 __all__ = [
     "Category",
     "Conversation",
+    "Dropped",
+    "Flushed",
     "Item",
     "LeftOut",
     "MemorizeConfig",
     "Memorized",
+    "MemoryLoop",
     "MemoryService",
     "Message",
     "Recall",
@@ -35,6 +40,7 @@ __all__ = [
     "Resource",
     "RetrieveConfig",
     "Retrieved",
+    "ScopedService",
     "SyncMemoryService",
     "Turn",
     "UserConfig",

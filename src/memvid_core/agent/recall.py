@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -127,7 +127,8 @@ class Recalled(msgspec.Struct, kw_only=True, gc=False):
 class LeftOut(msgspec.Struct, frozen=True):
     """A turn or item that was found and is not in the answer, and why.
 
-    ``"budget"``: there was no room. ``"repeat"``: the same is shown already. ``"turn"``: an item that a rule read,
+    ``"budget"``: there was no room. ``"k"``: enough are
+    shown. ``"repeat"``: the same is shown or known already. ``"turn"``: an item that a rule read,
     which says no more than the turn that it leads to.
     """
 
@@ -169,6 +170,8 @@ def recall(
     count_tokens: Callable[[str], int] = estimate_tokens,
     heading: str = HEADING,
     salience: bool = False,
+    k: int | None = None,
+    known: Collection[str] = (),
 ) -> Recall:
     """Recall what answers a question.
 
@@ -182,6 +185,8 @@ def recall(
         count_tokens: Counts the tokens of a text.
         heading: What the text begins with.
         salience: Whether items count more that were said often and lately. It is off: no measurement speaks for it.
+        k: How many turns and items to show at most; None sets no limit but the budget.
+        known: Texts that the reader has before it already: what says the same is not shown.
 
     Raises:
         InvalidInputError: The question is empty, or the budget is no whole number of 0 or more.
@@ -202,7 +207,7 @@ def recall(
     _lift_corrections(found)
     ranked = sorted(found.values(), key=lambda hit: (-hit.score, hit.id))
     answer = Recall(question=question, ranked=ranked, spans=named)
-    _fill(answer, budget, count_tokens, heading)
+    _fill(answer, budget, count_tokens, heading, k, known)
     return answer
 
 
@@ -423,14 +428,21 @@ def _lift_corrections(found: Mapping[str, Recalled]) -> None:
 # --- budget and text ---
 
 
-def _fill(answer: Recall, budget: int, count_tokens: Callable[[str], int], heading: str) -> None:
+def _fill(
+    answer: Recall,
+    budget: int,
+    count_tokens: Callable[[str], int],
+    heading: str,
+    k: int | None,
+    known: Collection[str],
+) -> None:
     """Take the best that fit into the budget, and write them down: items first, then turns in the order of time."""
     left = budget - count_tokens(heading)
     terms = terms_of(answer.question)
-    seen: set[str] = set()
+    seen = {fold(text[: 4 * PASSAGE]) for text in known}
     taken: list[Recalled] = []
     for hit in answer.ranked:
-        why = _why_not(hit, seen, left)
+        why = "k" if k is not None and len(taken) >= k else _why_not(hit, seen, left)
         if not why:
             hit.shown = _line(hit, terms)
             cost = count_tokens(f"\n{hit.shown}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal, Self, TypeVar
@@ -15,6 +15,8 @@ from memvid_core.agent.records import Category, Item, Resource, Turn
 from memvid_core.agent.results import Memorized, Retrieved
 from memvid_core.agent.sync_service import SyncMemoryService
 from memvid_core.agent.times import utc_now
+from memvid_core.agent.tokens import estimate_tokens
+from memvid_core.embedding import Embedder
 from memvid_core.memory import Memory
 from memvid_core.system.threads import WriterThread, run_in_thread
 
@@ -36,6 +38,7 @@ class MemoryService:
         retrieve_config: How memory is retrieved.
         user_config: Whose memory it is.
         clock: Tells the present.
+        embedder: Embeds for a memory that has no embedder.
 
     Example:
         >>> import asyncio
@@ -56,6 +59,7 @@ class MemoryService:
         retrieve_config: RetrieveConfig | Mapping[str, Any] | None = None,
         user_config: UserConfig | Mapping[str, Any] | None = None,
         clock: Callable[[], datetime] = utc_now,
+        embedder: Embedder | None = None,
     ) -> None:
         self.sync = SyncMemoryService(
             memory,
@@ -64,6 +68,7 @@ class MemoryService:
             retrieve_config=retrieve_config,
             user_config=user_config,
             clock=clock,
+            embedder=embedder,
         )
         self._thread = WriterThread()
 
@@ -110,10 +115,14 @@ class MemoryService:
         budget: int | None = None,
         now: datetime | None = None,
         as_of: datetime | str | None = None,
+        k: int | None = None,
+        known: Collection[str] = (),
+        count_tokens: Callable[[str], int] = estimate_tokens,
         **scope: Any,
     ) -> Recall:
         """Recall what answers a question, as exchanges, within a budget of tokens."""
-        return await self._read(self.sync.recall, question, budget=budget, now=now, as_of=as_of, **scope)
+        options: dict[str, Any] = {"budget": budget, "now": now, "as_of": as_of, "k": k, "known": known}
+        return await self._read(self.sync.recall, question, count_tokens=count_tokens, **options, **scope)
 
     async def search(
         self, question: str, *, k: int | None = None, budget: int | None = None, **scope: Any

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from memvid_core.agent.records import AGENT, Draft, kind_of
-from memvid_core.embedding import FittableEmbedder
+from memvid_core.embedding import Embedder, FittableEmbedder
 from memvid_core.errors import DamagedFrameError
 from memvid_core.index.words.analyzer import plain_query
 from memvid_core.memory import Memory
@@ -30,10 +30,22 @@ class Store:
 
     Args:
         memory: The memory; open for writing, if anything is to be written.
+        embedder: Embeds where the memory itself has no embedder.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, embedder: Embedder | None = None) -> None:
         self.memory = memory
+        self._given = embedder if memory.embedder is None else None
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """What embeds: the memory's own embedder, or else the given one."""
+        return self._given or self.memory.embedder
+
+    def _hits(self, query: str, k: int, where: Mapping[str, Any], mode: Literal["dense"] | None = None) -> list[Hit]:
+        if self._given is None or not query.strip() or not len(self.memory):
+            return self.memory.search(query, k, where, mode)
+        return self.memory.search(query, k, where, mode or "hybrid", embedding=self._given.embed_query(query))
 
     def search(self, question: str, where: Mapping[str, Any], k: int, kinds: Sequence[str]) -> list[Hit]:
         """Return the best ``k`` records of some kinds, or fewer; none for a question without words.
@@ -44,7 +56,7 @@ class Store:
         if not question.strip():
             return []
         query = plain_query(question)
-        hits = self.memory.search(query, k, where)
+        hits = self._hits(query, k, where)
         found = [hit for hit in hits if kind_of(hit.record) in kinds]
         if len(hits) == k and len(found) < k * 3 // 4:
             found = self.of_kinds(question, where, k, kinds)
@@ -54,13 +66,13 @@ class Store:
         """Return the best ``k`` records of kinds that are few among the others: the filter names them."""
         if not question.strip():
             return []
-        return self.memory.search(plain_query(question), k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})
+        return self._hits(plain_query(question), k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})
 
     def near(self, text: str, where: Mapping[str, Any], k: int) -> list[Hit]:
         """Return the items whose vectors are nearest to a text; none without an embedder."""
-        if self.memory.embedder is None or not text.strip():
+        if self.embedder is None or not text.strip():
             return []
-        return self.memory.search(text, k, {**where, f"{AGENT}.kind": {"$eq": "item"}}, mode="dense")
+        return self._hits(text, k, {**where, f"{AGENT}.kind": {"$eq": "item"}}, "dense")
 
     def get(self, ids: Iterable[str]) -> dict[str, Record]:
         """Return the records that are there, by id; without those in damaged frames."""
@@ -95,11 +107,14 @@ class Store:
         return changes.result
 
     def _embeds_outside(self) -> bool:
+        return self._given is not None or self._waits_for_a_model()
+
+    def _waits_for_a_model(self) -> bool:
         embedder = self.memory.embedder
         return embedder is not None and not isinstance(embedder, FittableEmbedder)
 
     def _embedded(self, texts: Sequence[str]) -> dict[str, Any]:
-        embedder = self.memory.embedder
+        embedder = self.embedder
         return {} if embedder is None else dict(zip(texts, embedder.embed_documents(list(texts)), strict=True))
 
     def _commit(self, changes: Changes, vectors: Mapping[str, Any]) -> None:
@@ -109,6 +124,8 @@ class Store:
                 self.memory.delete(changes.deleted)
             return
         texts = [draft.text for draft in drafts]
+        if self._given is not None:
+            vectors = {**vectors, **self._embedded([text for text in texts if text not in vectors])}
         whole = bool(vectors) and all(text in vectors for text in texts)
         given = [vectors[text] for text in texts] if whole else None
         metadata = [draft.metadata for draft in drafts]

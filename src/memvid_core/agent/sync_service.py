@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,8 @@ from memvid_core.agent.rules import Fact
 from memvid_core.agent.scopes import ScopeRules, nearest
 from memvid_core.agent.store import Store
 from memvid_core.agent.times import isoformat, parse_time, utc_now
+from memvid_core.agent.tokens import estimate_tokens
+from memvid_core.embedding import Embedder
 from memvid_core.errors import InvalidInputError, RecordNotFoundError
 from memvid_core.memory import Memory
 
@@ -58,6 +60,7 @@ class SyncMemoryService:
         retrieve_config: See :class:`~memvid_core.agent.RetrieveConfig`.
         user_config: See :class:`~memvid_core.agent.UserConfig`.
         clock: Tells the present.
+        embedder: Embeds for a memory that has no embedder, such as one whose vectors all come with the records.
 
     Raises:
         InvalidInputError: A configuration has an unknown key, or needs a model and there is none.
@@ -78,6 +81,7 @@ class SyncMemoryService:
         retrieve_config: RetrieveConfig | Mapping[str, Any] | None = None,
         user_config: UserConfig | Mapping[str, Any] | None = None,
         clock: Callable[[], datetime] = utc_now,
+        embedder: Embedder | None = None,
     ) -> None:
         given: object = memory
         if not isinstance(given, Memory):
@@ -91,7 +95,7 @@ class SyncMemoryService:
         if self._model is None and "llm" in (self.config.extract, self.retrieving.method):
             raise InvalidInputError("extract='llm' and method='llm' need a model; give model=")
         self._clock = clock
-        self._store = Store(memory)
+        self._store = Store(memory, embedder)
         self._memorizer = Memorizer(self._store, self.config, self._model, self.scopes, clock)
         self._items = Items(self._store)
         self._categories = Categories(self._store, self.config.categories)
@@ -148,6 +152,9 @@ class SyncMemoryService:
         budget: int | None = None,
         now: datetime | None = None,
         as_of: datetime | str | None = None,
+        k: int | None = None,
+        known: Collection[str] = (),
+        count_tokens: Callable[[str], int] = estimate_tokens,
         **scope: Any,
     ) -> Recall:
         """Recall what answers a question, as exchanges, within a budget of tokens. No model is asked.
@@ -157,6 +164,9 @@ class SyncMemoryService:
             budget: How many tokens the text may have.
             now: The present, for words such as "yesterday".
             as_of: Answer with what was known then.
+            k: How many turns and items to show at most.
+            known: Texts that the conversation holds already; they are not shown.
+            count_tokens: Counts the tokens of a text.
             **scope: Whose memory; fields that are not given may have any value.
 
         Raises:
@@ -166,6 +176,7 @@ class SyncMemoryService:
         past = None if as_of is None else parse_time(as_of, name="as_of")
         tokens = self.retrieving.budget if budget is None else budget
         options: dict[str, Any] = {"budget": tokens, "as_of": past, "salience": self.retrieving.salience}
+        options |= {"k": k, "known": known, "count_tokens": count_tokens}
         return recall(self._store, question, where, now=now or self._clock(), **options)
 
     def search(self, question: str, *, k: int | None = None, budget: int | None = None, **scope: Any) -> list[Recalled]:

@@ -93,7 +93,7 @@ def test_the_middleware_alone_carries_a_fact_over(tmp_path: Path, root: Path) ->
     first = code.format(opened='create("agent.mp4")', text="My cat is called Miso.", thread="monday")
     assert elsewhere(first, tmp_path, root) == "My cat is called Miso."  # it knows nothing yet, and repeats
     second = code.format(opened='open("agent.mp4", "a")', text="What is my cat called?", thread="tuesday")
-    assert "- My cat is called Miso." in elsewhere(second, tmp_path, root)
+    assert "user: My cat is called Miso." in elsewhere(second, tmp_path, root)
 
 
 async def test_an_agent_with_all_of_it_never_blocks_the_event_loop(tmp_path: Path) -> None:

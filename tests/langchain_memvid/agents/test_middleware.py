@@ -31,7 +31,8 @@ def told(model: ScriptedModel, turn: int = 0) -> str:
 
 
 def roles(memory: Memory) -> list[tuple[str, str]]:
-    return [(record.metadata["agent_memory"], record.text) for record in memory if "agent_memory" in record.metadata]
+    turns = memory.select({"agent.kind": "turn"})
+    return [(turn.metadata["agent"]["role"], turn.text[turn.metadata["agent"]["head"] :]) for turn in turns]
 
 
 def test_it_recalls_before_and_records_after(memory: Memory) -> None:
@@ -76,7 +77,7 @@ def test_what_the_conversation_holds_is_not_recalled(memory: Memory) -> None:
     assert (told(model, 0), told(model, 1)) == ("", "")
     other = ScriptedModel(script=[AIMessage("It does.")])
     create_agent(other, middleware=[MemvidMiddleware(memory)]).invoke(ask("tell me of wings"))
-    assert "- A wing lifts." in told(other)
+    assert "assistant: A wing lifts." in told(other)
 
 
 @pytest.mark.parametrize("said", ['I love "La Traviata". And the cat?', "-Miso -cat?", 'the cat "'])
@@ -130,7 +131,7 @@ def test_a_scope_is_kept_to(memory: Memory) -> None:
     agent.invoke(ask("whose wing?"), context={"user": "bob"})
     assert "Bob's wing" in told(model)
     assert "Ada's wing" not in told(model)
-    assert {record.metadata["user"] for record in memory if "agent_memory" in record.metadata} == {"bob"}
+    assert {record.metadata["user"] for record in memory.select({"agent.kind": "turn"})} == {"bob"}
 
 
 def test_for_nobody_nothing_is_recalled_and_nothing_recorded(memory: Memory) -> None:
@@ -181,7 +182,7 @@ def test_it_can_only_recall_or_only_record(memory: Memory) -> None:
     assert len(memory) == 1
     create_agent(model, middleware=[MemvidMiddleware(memory, k=0)]).invoke(ask("wing?"))
     assert told(model, 1) == ""
-    assert len(memory) == 3
+    assert len(memory) == 4  # two turns, and the resource that they belong to
     wrong: list[dict[str, Any]] = [{"budget": -1}, {"budget": 1.5}, {"k": "3"}]
     for options in wrong:
         with pytest.raises(InvalidInputError, match="whole numbers"):

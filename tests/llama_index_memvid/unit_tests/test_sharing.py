@@ -16,7 +16,15 @@ from llama_index.core.memory import Memory as AgentMemory
 from llama_index.core.vector_stores.types import FilterOperator, MetadataFilter, MetadataFilters, VectorStoreQuery
 
 from llama_index_memvid import MemvidChatStore, MemvidEmbedding, MemvidMemoryBlock, MemvidVectorStore
-from memvid_core import EmbedderMismatchError, FilterError, InvalidInputError, LockedError, Memory, MemvidError
+from memvid_core import (
+    EmbedderMismatchError,
+    FilterError,
+    InvalidInputError,
+    LockedError,
+    Memory,
+    MemoryService,
+    MemvidError,
+)
 from tests.llama_index_memvid.some_nodes import node
 
 PACKAGES = ["llama_index_memvid", "memvid_core"]
@@ -113,7 +121,12 @@ def test_what_holds_a_store_is_copied_with_it(tmp_path: Path) -> None:
     memory = AgentMemory.from_defaults(session_id="s", chat_store=chats)
     assert copy.deepcopy(memory).sql_store is not None
     block = MemvidMemoryBlock(vector_store=nodes)
-    assert block.model_copy(deep=True).vector_store is nodes
+    asyncio.run(block.aput([ChatMessage("My PIN is 4711.")]))
+    copied = block.model_copy(deep=True)
+    assert copied.vector_store is nodes
+    assert "4711" in asyncio.run(copied.aget([ChatMessage("What is my PIN?")]))
+    whole = MemvidMemoryBlock(memory=MemoryService(nodes.memory), scope={"user_id": "a"}).model_copy(deep=True)
+    assert whole.vector_store.memory is nodes.memory
     path = tmp_path / "m.mp4"
     with Memory.create(path, "given") as opened, pickle.loads(pickle.dumps(MemvidChatStore(memory=opened))) as other:
         assert (other.path, other.mode) == (str(path), "a")
@@ -133,7 +146,7 @@ async def test_a_block_tells_nobody_what_another_user_said() -> None:
     assert await bob.aget([ChatMessage("What is my PIN?")], session_id="1") == ""
     assert "4711" in await ada.aget([ChatMessage("What is my PIN?")], session_id="2")
     await bob.aput([ChatMessage("My PIN is 4711.")], session_id="1")
-    assert len(store.get_nodes()) == 2
+    assert len(store.memory.ids({"agent.kind": "turn"})) == 2
 
 
 # --- what goes wrong is said in the words of these classes ---

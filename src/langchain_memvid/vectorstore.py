@@ -200,7 +200,7 @@ class MemvidVectorStore(Searches, OverMemory):
             MemoryNotFoundError: The file does not exist.
         """
         if not os.path.exists(path):
-            raise MemoryNotFoundError(f"there is no memory at {os.fspath(path)!r} to load")
+            raise MemoryNotFoundError(f"{os.fspath(path)!r} does not exist")
         return cls(embedding, path=path, **options)
 
     def dump(self, path: str | os.PathLike[str]) -> None:

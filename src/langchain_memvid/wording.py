@@ -17,7 +17,7 @@ _PATH: Final = r"Memory\.open\([^)]*\)"
 _WORDS: Final = [
     (re.compile(rf"{_PATH} opens it for writing"), "open the store with mode='a' to write"),
     (re.compile(rf"{_PATH} opens it (again|here)"), r"make a new store on its path to open it \1"),
-    (re.compile(r"Memory\.create makes one"), "mode='a' makes one"),
+    (re.compile(r"create it with Memory\.create"), "create it with mode='a'"),
     (
         re.compile(r"Open it with the first, or pass force=True if they are the same model"),
         "Give the first as {embedder}",

@@ -36,7 +36,7 @@ def check_scope(scope: object) -> None:
 
 
 def scope_for(scope: Scope, runtime: Runtime[Any] | None) -> dict[str, Any]:
-    """Return the scope of a run; empty if there is no scope.
+    """Return the scope of a run; empty without a scope.
 
     Args:
         scope: A scope that passed :func:`check_scope`.

@@ -122,7 +122,7 @@ def _bare(name: str) -> str:
 
 
 def _gone(name: str, *, found: bool) -> str:
-    return f"Forgot [{name}]." if found else f"There is no memory with the id [{name}]."
+    return f"Forgot [{name}]." if found else f"No memory has the id [{name}]."
 
 
 def _note(text: str) -> tuple[str, str]:

@@ -74,7 +74,7 @@ def test_nobody_reads_or_deletes_another_user_s_notes(tmp_path: Path, asynchrono
         for shown in (name, f"[{name}]"):
             forgetting = agent(call("forget_memory", id=shown), done)
             answer = by_tools(say(forgetting, "forget it", "bob", asynchronous=asynchronous))
-            assert answer == f"There is no memory with the id [{name}]."
+            assert answer == f"No memory has the id [{name}]."
         answer = by_tools(
             say(agent(call("forget_memory", id=f"[{name}]"), done), "forget", "ada", asynchronous=asynchronous)
         )

@@ -1,4 +1,4 @@
-"""Many processes committing single records to one file, beside Chroma and SQLite doing the same.
+"""Many processes that commit single records to one file, compared with Chroma and SQLite.
 
     python -m benchmarks.contention                       # 8 processes x 500 records, 4 readers, a compaction
     python -m benchmarks.contention --writers 4 --stores memvid sqlite --readers-do paced
@@ -127,18 +127,18 @@ _Times = tuple[float, float, list[float]]
 
 
 def _record(writer: int, number: int) -> tuple[str, str, NDArray[np.float32]]:
-    """A record of 100 bytes of text and a vector of length 1, the same at each call."""
+    """Return a record of 100 bytes of text and a vector of length 1, the same at each call."""
     name = f"w{writer}-{number:05}"
     vector = np.random.default_rng([writer, number]).standard_normal(_DIMENSION).astype(np.float32)
     return (
         name,
-        f"record {name} of a process that writes beside others ".ljust(100, "."),
+        f"record {name} of a process that writes with others ".ljust(100, "."),
         vector / np.linalg.norm(vector),
     )
 
 
 def _write(store: str, folder: Path, log: Path, writer: int, numbers: range, compact_at: int) -> _Times:
-    """Commit records one by one; returns when it began and ended, and how long each took, in seconds."""
+    """Commit records one by one; return when it began and ended, and the duration of each in seconds."""
     notes, times = Log(log), []
     peer: Peer = PEERS[store](folder)
     records = [_record(writer, number) for number in numbers]
@@ -162,7 +162,7 @@ def _write(store: str, folder: Path, log: Path, writer: int, numbers: range, com
 
 
 def _read(store: str, folder: Path, log: Path, total: int, seed: int, pause: float) -> tuple[int, int, str]:
-    """Read until all was committed; returns how many reads there were, how many were wrong, and an example."""
+    """Read until all is committed; return the number of reads, of wrong ones, and an example."""
     rng, tail = random.Random(seed), Tail(log)
     done: list[tuple[int, int]] = []
     reads = wrong = seen = 0
@@ -188,7 +188,7 @@ def _read(store: str, folder: Path, log: Path, total: int, seed: int, pause: flo
 
 
 class Row(NamedTuple):
-    """One line of the table."""
+    """Format one line of the table."""
 
     alone: float
     shared: float
@@ -203,7 +203,7 @@ class Row(NamedTuple):
 
 
 def _last(store: str, folder: Path, expected: list[tuple[int, int]]) -> tuple[int, int]:
-    """In a new process: how many records there are, and how many of 400 are found."""
+    """Return, from a new process, the number of records, and how many of 400 are found."""
     peer: Peer = PEERS[store](folder)
     chosen = random.Random(1).sample(expected, min(400, len(expected)))
     found = 0
@@ -216,9 +216,7 @@ def _last(store: str, folder: Path, expected: list[tuple[int, int]]) -> tuple[in
 
 
 class Shared(NamedTuple):
-    """What came of writers and readers on one file."""
-
-    seconds: float
+    """What came of writers and readers on one file."""Measure one store: float
     times: list[float]
     looked: list[tuple[int, int, str]]
     order: list[int]

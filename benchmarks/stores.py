@@ -1,4 +1,4 @@
-"""Vector stores through LangChain: the same texts and vectors into each, each in a process of its own.
+"""Vector stores through LangChain: the same texts and vectors in each, each in its own process.
 
     python -m benchmarks.stores                  # 10,000 and 100,000 rows
     python -m benchmarks.stores --rows 10000 --stores memvid faiss

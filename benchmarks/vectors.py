@@ -1,4 +1,4 @@
-"""The vector index alone beside FAISS and a graph, from 10,000 to 1,000,000 rows: build, disk, memory, query, filters.
+"""The vector index alone, compared with FAISS and a graph, from 10,000 to 1,000,000 rows: build, disk, memory, query.
 
     python -m benchmarks.vectors                           # 10,000, 100,000 and 1,000,000 rows
     python -m benchmarks.vectors --rows 10000 --engines "memvid auto"
@@ -67,7 +67,7 @@ def make(count: int, real: Matrix, noise: float) -> tuple[Matrix, Matrix]:
 
 
 def truth(rows: Matrix, queries: Matrix) -> NDArray[np.int64]:
-    """The K nearest rows of each question."""
+    """Return the K nearest rows of each question."""
     best = np.empty((len(queries), 0), np.int64)
     scores = np.empty((len(queries), 0), np.float32)
     for at in range(0, len(rows), 100_000):
@@ -80,14 +80,14 @@ def truth(rows: Matrix, queries: Matrix) -> NDArray[np.int64]:
 
 
 def resident() -> float:
-    """Megabytes resident now."""
+    """Return the resident megabytes now."""
     import psutil  # type: ignore[import-untyped]
 
     return float(psutil.Process().memory_info().rss) / 2**20
 
 
 def timed(search: Search, queries: Matrix) -> tuple[list[float], list[NDArray[np.int64]]]:
-    """Milliseconds a question, and what was found."""
+    """Return milliseconds per question, and the rows found."""
     for query in queries[:10]:
         search(query)
     times, found = [], []
@@ -99,7 +99,7 @@ def timed(search: Search, queries: Matrix) -> tuple[list[float], list[NDArray[np
 
 
 def asked(search: Search, folder: Path, opened: float, before: float) -> Figures:
-    """Ask every question; ``opened`` is when the opening began, ``before`` what was resident then."""
+    """Ask every question; ``opened`` is when opening began, ``before`` the resident memory then."""
     queries, right = np.load(folder / "queries.npy"), np.load(folder / "truth.npy")
     search(queries[0])
     first = time.perf_counter() - opened
@@ -167,7 +167,7 @@ def search_faiss(folder: Path, _: str) -> Figures:
 
 
 class Engine(NamedTuple):
-    """How it is built, how it is searched, and the setting both are given."""
+    """Describe how an engine is built and searched, and its setting."""
 
     build: Callable[[Path, str], Figures]
     search: Callable[[Path, str], Figures]

@@ -1,4 +1,4 @@
-"""A small memory with a past, and all that is known of it: what is damaged must differ from this in no silent way."""
+"""A small memory with a history, and everything known about it; damage must not change results silently."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IDS = 16
 
 
 class Past:
-    """Records added, replaced and deleted in some commits.
+    """Hold records that were added, replaced and deleted in some commits.
 
     Attributes:
         data: The file.
@@ -68,7 +68,7 @@ class Past:
         return {str(file.relative_to(self._folder)): file.read_bytes() for file in files}
 
     def restore(self, data: bytes, index: dict[str, bytes] | None) -> None:
-        """Put a file and an index folder in place; no index: it is deleted."""
+        """Put a file and an index folder in place; without an index, the folder is deleted."""
         for item in self.path.parent.iterdir():
             if item != self.path:
                 shutil.rmtree(item) if item.is_dir() else item.unlink()
@@ -90,7 +90,7 @@ class Past:
         return {record_id for record_id in self.state if self.written[record_id] > number}
 
     def may_lose(self, touched: list[tuple[int, int]]) -> set[str]:
-        """The live records whose commits have bytes in the damaged ranges."""
+        """Return the live records whose commits have bytes in the damaged ranges."""
         hit = self._hit(touched)
         return {record_id for record_id in self.state if self.written[record_id] in hit}
 

@@ -1,8 +1,8 @@
-"""Searching by words at 100,000 chunks of 500 characters: beside other engines, inside a memory, and under attack.
+"""Lexical search at 100,000 chunks of 500 characters: compared with other engines, in a memory, and under attack.
 
     python -m benchmarks.retrieval.scale [--rows 100000] [--data FOLDER]
 
-- Engines are fed the tokens of our analyser, so that engines are compared and not how they cut words. ``words`` is
+- Engines are fed the tokens of our analyzer, so that engines are compared and not how they cut words. ``words`` is
   synthetic text with the word frequencies of English (Zipf) over 300,000 words; ``Korean`` is KorQuAD's, repeated.
 - Then a memory of the same texts, with vectors: what the first question by words costs it, which builds its index, and
   what the modes cost, the vector of the question being given.
@@ -130,7 +130,7 @@ def _times(call: Callable[[str], Any], items: list[str]) -> list[float]:
 
 
 def _filled(folder: Path, texts: list[str]) -> tuple[Memory, NDArray[np.float32]]:
-    """A memory of the texts, and their vectors, which are near one of 500 centres each."""
+    """A memory of the texts, and their vectors, which are near one of 500 centers each."""
     rng = np.random.default_rng(2)
     centres = rng.standard_normal((500, 384), np.float32)
     vectors = centres[rng.integers(0, 500, len(texts))] + 0.8 * rng.standard_normal((len(texts), 384), np.float32)

@@ -251,7 +251,7 @@ class MemvidVectorStore(Searches, OverMemory):
             metadatas: One dict per text.
             ids: One id per text; for None, an id is generated.
             vectors: One vector per text, used instead of embedding the text.
-            batch_size: How many texts are embedded and committed together; None commits all of them at once.
+            batch_size: How many texts are embedded and committed together; None commits all together.
             unknown: Rejected.
 
         Returns:

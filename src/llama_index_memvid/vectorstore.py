@@ -164,7 +164,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
 
         Args:
             nodes: Nodes with embeddings of equal length.
-            batch_size: How many nodes are committed together; None commits all of them at once.
+            batch_size: How many nodes are committed together; None commits all together.
             unknown: Rejected.
 
         Returns:

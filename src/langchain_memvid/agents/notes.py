@@ -121,10 +121,10 @@ class Notes:
             return readable()
         if self.shared is False:
             return {"$and": [readable(), *self._mine()]}
-        nobodys: list[Any] = [{key: {"$exists": False}} for key in (*self.scope, *_OWNED)]
+        unowned: list[Any] = [{key: {"$exists": False}} for key in (*self.scope, *_OWNED)]
         if isinstance(self.shared, Mapping):
-            nobodys.append(self.shared)
-        return {"$and": [readable(), {"$or": [{"$and": self._mine()}, {"$and": nobodys}]}]}
+            unowned.append(self.shared)
+        return {"$and": [readable(), {"$or": [{"$and": self._mine()}, {"$and": unowned}]}]}
 
     def recall(self, query: str, k: int) -> list[Hit]:
         """Return the best ``k`` records within the scope; an empty list for a blank query."""

@@ -69,7 +69,7 @@ def test_a_conversation_from_a_pipe_kept_and_gone_on_with(notes: Path) -> None:
         (("q", "--provider", "skynet"), 2, "no provider 'skynet'"),
         (("q", "--provider", "openai"), 2, "set OPENAI_API_KEY"),
         (("q", "--model", "tiny"), 2, "give a --provider"),
-        (("q", "--provider", "ollama"), 2, "name the model"),
+        (("q", "--provider", "ollama"), 2, "has no default model"),
         ((" ",), 2, "the question is empty"),
         (("--json",), 2, "needs a question"),
         (("q", "--session", "none.json"), 4, "no conversation at none.json"),

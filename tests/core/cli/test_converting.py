@@ -132,7 +132,7 @@ class TestScan:
             container.mux(stream.encode(None))
         done = memvid("scan", "grey.mp4", "-o", "back.mp4")
         assert done.code == 6
-        assert "no symbol of a memory" in done.err
+        assert "readable symbol of a memory" in done.err
         assert memvid("scan", "none.mp4", "-o", "back.mp4").code == 4
         assert not Path("back.mp4").exists()
 

@@ -222,7 +222,7 @@ class TestRecover:
             recover(tmp_path / "sound.wav", target)
         with pytest.raises(NotAMemoryError, match="2 plain texts"):
             recover(Scan({}, ["a", "b"], scan_report(scan(shown))), target)
-        with pytest.raises(NotAMemoryError, match="no frame of it whole"):
+        with pytest.raises(NotAMemoryError, match="no complete frame"):
             recover(Scan({7: {}}, [], scan_report(scan(shown))), target)
         with pytest.raises(MemoryNotFoundError):
             recover(tmp_path / "none.mp4", target)

@@ -162,7 +162,7 @@ def _write(store: str, folder: Path, log: Path, writer: int, numbers: range, com
 
 
 def _read(store: str, folder: Path, log: Path, total: int, seed: int, pause: float) -> tuple[int, int, str]:
-    """Read until all is committed; return the number of reads, of wrong ones, and an example."""
+    """Read until all was committed; returns how many reads there were, how many were wrong, and an example."""
     rng, tail = random.Random(seed), Tail(log)
     done: list[tuple[int, int]] = []
     reads = wrong = seen = 0
@@ -216,7 +216,9 @@ def _last(store: str, folder: Path, expected: list[tuple[int, int]]) -> tuple[in
 
 
 class Shared(NamedTuple):
-    """What came of writers and readers on one file."""Measure one store: float
+    """Hold the results of writers and readers on one file."""
+
+    seconds: float
     times: list[float]
     looked: list[tuple[int, int, str]]
     order: list[int]
@@ -247,7 +249,7 @@ def _share(
 
 
 def measure(store: str, folder: Path, writers: int, commits: int, readers: int, pause: float) -> Row:
-    """One store beside one kind of readers: one writer, then all."""
+    """Measure one store with one kind of readers: one writer, then all."""
     folder.mkdir()
     total = writers * commits
     alone = _share(store, folder / "one", 1, total, readers, pause, compact=False)

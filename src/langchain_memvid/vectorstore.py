@@ -62,7 +62,7 @@ class MemvidVectorStore(Searches, OverMemory):
             the built-in offline embedder.
         path: The MP4 file; it is created if it does not exist. ``":memory:"`` keeps everything in RAM.
         mode: ``"a"`` to read and write; ``"r"`` to read, which requires that the file exists.
-        vector_dtype: The dtype in which a new file stores vectors: ``"float16"`` (the default in a file), ``"float32"``,
+        vector_dtype: The dtype of vectors in a new file: ``"float16"`` (the default in a file), ``"float32"``,
             ``"float64"`` (the default in RAM), ``"int8"`` or ``"none"``.
         codec: How a new file stores payloads as pictures: ``"pcm"`` or ``"qr"``.
         index_dir: The folder of the index; by default ``<path>.index``, next to the file.

@@ -50,7 +50,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         embedder: Embeds queries that come without an embedding: a LlamaIndex embedding model, or anything else that
             ``memvid_core.as_embedder`` takes. None uses the built-in embedder if it wrote the file, and otherwise no
             embedder: an index supplies all embeddings.
-        vector_dtype: The dtype in which a new file stores embeddings: ``"float16"`` (the default in a file), ``"float32"``,
+        vector_dtype: The dtype of embeddings in a new file: ``"float16"`` (the default in a file), ``"float32"``,
             ``"float64"`` (the default in RAM, exact) or ``"int8"``.
         codec: How a new file stores payloads as pictures: ``"pcm"`` or ``"qr"``.
         index_dir: The folder of the index; by default ``<path>.index``, next to the file.

@@ -104,7 +104,9 @@ class Replayed(Journal):
 def _check_float16(entry: Entry) -> None:
     for _, matrix in entry.vectors:
         if matrix.size and float(np.abs(matrix).max()) > _FLOAT16_MAX:
-            raise VectorError("a component is larger than the float16 maximum (65504); convert with vector_dtype='float32'")
+            raise VectorError(
+                "a component is larger than the float16 maximum (65504); convert with vector_dtype='float32'"
+            )
 
 
 def _header(source: Replayed, codec: FrameCodec, history_from: int) -> Header:

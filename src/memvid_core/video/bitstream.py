@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 MACROBLOCK_BYTES = 384
-_SEARCHED = 1 << 12  # bytes that a pattern is found in as fast as by NumPy
-_FEW = 8  # macroblocks that Python joins faster than NumPy does
+_SEARCHED = 1 << 12  # bytes up to which a pattern search is as fast as NumPy
+_FEW = 8  # macroblocks up to which Python is faster than NumPy
 START_CODE = b"\x00\x00\x00\x01"
 
 _PROFILE_CONSTRAINED_BASELINE = 66
@@ -214,7 +214,7 @@ def pcm_samples(nal: bytes, size: int) -> bytes | None:
 
 
 def all_samples(nal: bytes) -> bytes:
-    """All samples of a small slice that :func:`slice_nal` made, with what follows them; empty if it is no such slice.
+    """Return all samples of a small slice that :func:`slice_nal` made, and the bytes after them; empty for other data.
 
     Example:
         >>> all_samples(slice_nal(b"hello", 1, 1, 0))[:5]

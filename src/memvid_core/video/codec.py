@@ -148,7 +148,7 @@ def unseal(sealed: bytes | memoryview, number: int) -> bytes:
 
 
 def unsealed(sealed: bytes, number: int) -> bytes | None:
-    """The payload inside ``sealed``, or None where it is not that of frame ``number``."""
+    """Return the payload inside ``sealed``, or None if it does not match frame ``number``."""
     if len(sealed) < ENVELOPE_BYTES:
         return None
     length, checksum = _ENVELOPE.unpack_from(sealed)

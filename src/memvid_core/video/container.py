@@ -219,7 +219,7 @@ class VideoFile:
         return self._file.stamp()
 
     def unchanged(self, stamp: tuple[int, int] | None) -> bool:
-        """Return whether the path names the open file and its content has that stamp; False if that is not known."""
+        """Return whether the path still names the open file and its contents have this stamp; False if unknown."""
         return self._file.unchanged(stamp)
 
     def defer_sync(self, deferred: bool) -> None:
@@ -308,7 +308,7 @@ class VideoFile:
         Args:
             number: The number of the frame.
             place: The location of its pictures.
-            fragment: The fragment of the frame, for known; its redundancy is used if the frame cannot be decoded.
+            fragment: The fragment of the frame, if it is read in a walk; its redundancy is used if decoding fails.
 
         Raises:
             DamagedFrameError: The bytes have changed since they were written.
@@ -610,7 +610,7 @@ def _frames(
     data: int, sizes: Sequence[int] | NDArray[np.int64], keys: Sequence[bool] | NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return offset and size in bytes of each frame of a fragment whose first picture is at ``data``."""
-    if len(sizes) <= FEW and all(keys):  # one picture a frame
+    if len(sizes) <= FEW and all(keys):  # one picture per frame
         starts = list(accumulate(map(int, sizes), initial=data))
         return np.array(starts[:-1], np.int64), np.array(sizes, np.int64)
     ends = np.cumsum(np.asarray(sizes, np.int64))

@@ -34,7 +34,7 @@ __all__ = ["ByteFile"]
 _locks: weakref.WeakKeyDictionary[BinaryIO, threading.RLock] = weakref.WeakKeyDictionary()
 _MODES = {"r": "rb", "a": "r+b", "x": "x+b"}
 _LOOK_PAUSE = 0.001  # seconds
-_AT_ONCE = 1 << 18  # bytes of a write
+_AT_ONCE = 1 << 18  # bytes per write
 _PREAD = getattr(os, "pread", None)  # missing on Windows, where a lock protects seek and read
 
 
@@ -244,7 +244,7 @@ class ByteFile:
         return status.st_size, status.st_mtime_ns
 
     def unchanged(self, stamp: tuple[int, int] | None) -> bool:
-        """Return whether the path names the open file and its content has that stamp; False if that is not known."""
+        """Return whether the path still names the open file and its contents have this stamp; False if unknown."""
         if self._name is None:
             return self.stamp() == stamp
         try:
@@ -254,8 +254,8 @@ class ByteFile:
         return (there.st_size, there.st_mtime_ns) == stamp and (there.st_ino, there.st_dev) == self._identity
 
     def _identified(self) -> tuple[int, int] | None:
-        """Which file is open, in the system's numbers."""
-        self._name = None if self.path is None else os.fspath(self.path)  # to ask for a str is faster
+        """Return the inode and device of the open file."""
+        self._name = None if self.path is None else os.fspath(self.path)  # os.stat is faster with a str
         here = None if self._descriptor is None else os.fstat(self._descriptor)
         return None if here is None else (here.st_ino, here.st_dev)
 
@@ -311,7 +311,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _gathered(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes in fewer parts: each is a call of the system."""
+    """Yield the same bytes in fewer parts: each part is a system call."""
     held: list[bytes] = []
     size = 0
     for part in parts:

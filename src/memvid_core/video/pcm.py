@@ -51,7 +51,7 @@ __all__ = ["PcmCodec"]
 _RUN_16, _RUN_8 = np.dtype(np.complex128), np.dtype(np.uint64)
 
 _PICTURE = re.compile(b"|".join(map(re.escape, pcm_starts())))
-_SMALL = 1 << 14  # bytes of a picture that is read as it lies, which takes a tenth of the time
+_SMALL = 1 << 14  # bytes up to which a picture is read directly, ten times faster
 _LARGEST = 64 * 64 * MACROBLOCK_BYTES
 _BUDGET, _BUDGET_A_BYTE, _TRY = 1 << 24, 64, 256  # limits the work of searching for pictures, in bytes
 
@@ -126,8 +126,8 @@ class PcmCodec:
     def decode(self, coded: bytes, number: int) -> bytes:
         """Return the payload of frame ``number``, checked.
 
-        If is not read so, is decoded by libavcodec. What
-        libavcodec fails because of damage after the payload, the payload is read directly.
+        Small pictures are read directly; large ones, and those that do not match their checksum, by libavcodec. If
+        libavcodec fails because of damage after the payload, the payload is read directly too.
         """
         if len(coded) <= _SMALL:
             payload = unsealed(all_samples(coded[4:]), number)

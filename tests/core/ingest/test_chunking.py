@@ -213,7 +213,7 @@ def test_texts_that_are_none_are_refused(text, error):
 def test_a_count_that_is_none_is_named():
     with pytest.raises(InvalidInputError, match="count must return the number of tokens"):
         Chunker(5, unit="tokens", count=lambda text: "x").chunk("text")  # type: ignore[arg-type, return-value]
-    with pytest.raises(MemvidError, match="kind is 'poem'"):
+    with pytest.raises(MemvidError, match="kind must be 'prose'"):
         Chunker().chunk("x", kind="poem")  # type: ignore[arg-type]
 
 

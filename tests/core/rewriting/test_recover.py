@@ -198,7 +198,7 @@ class TestRecover:
         found = scan(both)
         with pytest.raises(NotAMemoryError, match="2 memories; choose a stream"):
             recover(found, tmp_path / "back.mp4")
-        with pytest.raises(NotAMemoryError, match="no stream 1; there are"):
+        with pytest.raises(NotAMemoryError, match="unknown stream 1; the pictures show"):
             recover(found, tmp_path / "back.mp4", stream=1)
         found.streams[7] = {}  # one of whose symbols was seen, and none of whose frames is whole
         with pytest.raises(NotAMemoryError, match="2 memories; choose a stream"):
@@ -218,7 +218,7 @@ class TestRecover:
             sound.sample_rate = 8000
             container.mux(stream.encode(sound))
             container.mux(stream.encode(None))
-        with pytest.raises(NotAMemoryError, match="no pictures: it carries audio"):
+        with pytest.raises(NotAMemoryError, match="no pictures, only audio"):
             recover(tmp_path / "sound.wav", target)
         with pytest.raises(NotAMemoryError, match="2 plain texts"):
             recover(Scan({}, ["a", "b"], scan_report(scan(shown))), target)

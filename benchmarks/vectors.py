@@ -226,10 +226,10 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     figure, axes = pyplot.subplots(2, 3, figsize=(14, 7.5), layout="constrained")
     axis: Any
     for axis, (column, label) in zip(axes.flat, PANELS.items(), strict=True):
-        for engine, colour in zip(ENGINES, ("#2b6cb0", "#2f855a", "#a0aec0", "#dd6b20"), strict=True):
+        for engine, color in zip(ENGINES, ("#2b6cb0", "#2f855a", "#a0aec0", "#dd6b20"), strict=True):
             line = [(result["rows"], result[column]) for result in results if result["engine"] == engine]
             if line:
-                axis.plot(*zip(*line, strict=True), marker="o", color=colour, label=engine)
+                axis.plot(*zip(*line, strict=True), marker="o", color=color, label=engine)
         axis.set(title=label, xlabel="rows of 384 components", xscale="log")
         if column == "recall@10":
             axis.set_ylim(0, 1.03)

@@ -132,8 +132,8 @@ def _times(call: Callable[[str], Any], items: list[str]) -> list[float]:
 def _filled(folder: Path, texts: list[str]) -> tuple[Memory, NDArray[np.float32]]:
     """A memory of the texts, and their vectors, which are near one of 500 centers each."""
     rng = np.random.default_rng(2)
-    centres = rng.standard_normal((500, 384), np.float32)
-    vectors = centres[rng.integers(0, 500, len(texts))] + 0.8 * rng.standard_normal((len(texts), 384), np.float32)
+    centers = rng.standard_normal((500, 384), np.float32)
+    vectors = centers[rng.integers(0, 500, len(texts))] + 0.8 * rng.standard_normal((len(texts), 384), np.float32)
     memory = Memory.create(folder / "memory.mp4", "given")
     memory.add(texts, vectors=vectors)
     return memory, vectors

@@ -3,15 +3,15 @@
     python -m benchmarks.contention                       # 8 processes x 500 records, 4 readers, a compaction
     python -m benchmarks.contention --writers 4 --stores memvid sqlite --readers-do paced
 
-One process first commits all the records. Then the writers share them, each record a commit of its own, and memvid is
-compacted once in the middle. Both are done without readers, beside readers that keep a pace (20 reads a second each, as
-a web worker does), and beside readers that never rest. "Ratio" compares the writers with one writer beside
-the same readers; "to alone" with one writer without readers. Readers that never rest leave any writer only its share of
-the processors: with four of them on two cores, that alone makes it 2.5 times as slow.
+One process first commits all the records. Then the writers share them, with one commit per record, and memvid is
+compacted once in the middle. Both runs are measured without readers, with paced readers (20 reads per second each, like
+a web worker), and with readers that never pause. "Ratio" compares the writers with one writer and the same readers; "to
+alone" compares them with one writer without readers. Readers that never pause leave a writer only its share of the
+processors: with four of them on two cores, that alone makes it 2.5 times as slow.
 
-A read counts the records and looks one up whose commit has returned. A "wrong read" is a count that fell or lies below
-what was committed, or a committed record that is not found. Share is the part of the first half of all commits that the
-writer with the fewest made, of an equal share. SQLite runs with a write-ahead log, ``synchronous=FULL`` (as durable as
+A read counts the records and looks up one whose commit has returned. A "wrong read" is a count that decreased or is
+below the number committed, or a committed record that is not found. "Share" is the part of the first half of all
+commits that the slowest writer made, relative to an equal share. SQLite runs with a write-ahead log, ``synchronous=FULL`` (as durable as
 memvid) and ``busy_timeout``; it looks records up by id, the others by vector. Chroma is ``PersistentClient`` in each
 process.
 """
@@ -228,7 +228,7 @@ class Shared(NamedTuple):
 def _share(
     store: str, folder: Path, writers: int, commits: int, readers: int, pause: float, *, compact: bool
 ) -> Shared:
-    """Have writers commit to one file, beside readers."""
+    """Have writers commit to one file while readers read."""
     folder.mkdir()
     log, total = folder / "log", writers * commits
     start(_write, store, folder, folder / "first", 0, range(0), -1).result(_SECONDS)  # makes the file

@@ -32,7 +32,7 @@ _SHOW_PROGRESS_BYTES = 4 << 20
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
-    """Report a recovery: what the scan saw, the ``missing`` frames of the memory, and what was written.
+    """Report a recovery: the scan, the ``missing`` frames of the memory, and the written records.
 
     Frames after the last one seen cannot be detected as missing.
     """

@@ -24,7 +24,7 @@ _STAGED_BYTES = 1 << 30  # files up to this size are also searched frame by fram
 
 
 class RescueReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Report what a rescue wrote and what is lost.
+    """Report the records that a rescue wrote, and the losses.
 
     ``records`` were written in ``commits``, including deleted ones, so that earlier states stay available. ``lost``
     records are known to be unreadable. ``damage`` lists all damage of the source. If ``header_lost`` is true, the file

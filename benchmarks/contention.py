@@ -11,9 +11,9 @@ processors: with four of them on two cores, that alone makes it 2.5 times as slo
 
 A read counts the records and looks up one whose commit has returned. A "wrong read" is a count that decreased or is
 below the number committed, or a committed record that is not found. "Share" is the part of the first half of all
-commits that the slowest writer made, relative to an equal share. SQLite runs with a write-ahead log, ``synchronous=FULL`` (as durable as
-memvid) and ``busy_timeout``; it looks records up by id, the others by vector. Chroma is ``PersistentClient`` in each
-process.
+commits that the slowest writer made, relative to an equal share. SQLite runs with a write-ahead log,
+``synchronous=FULL`` (as durable as memvid) and ``busy_timeout``; it looks records up by id, the others by vector.
+Chroma is ``PersistentClient`` in each process.
 """
 
 from __future__ import annotations

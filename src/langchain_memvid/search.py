@@ -21,9 +21,6 @@ from memvid_core import HashingEmbedder, Hit, InvalidInputError, Memory, QueryEr
 
 __all__ = ["RetrievalMode", "Searches", "check_mode", "check_threshold"]
 
-RetrievalMode = Literal["dense", "hybrid", "lexical"]
-"""Search by vectors, by vectors and words, or by words."""
-
 Question = str | Sequence[float]
 Scored = list[tuple[Document, float]]
 

@@ -28,19 +28,19 @@ def register(app: typer.Typer) -> None:
 def info(memory_path: MemoryPath, as_of: AsOf = None, as_json: AsJson = False) -> None:
     """Show the size, settings and dates of a memory.
 
-    What is known to be wrong with it is named, and the exit code is 1; `memvid verify` reads all of it to find more.
+    Known damage is listed, and the exit code is then 1; `memvid verify` reads the whole file to find more.
     """
     with opened(memory_path, as_of=parse_as_of(as_of)) as memory:
         found = memory.info()
     if as_json:
         write_json({"memory": str(memory_path), **_fields(found)})
     else:
-        _show(memory_path, told)
-    if not told.ok:
+        _show(memory_path, found)
+    if not found.ok:
         raise typer.Exit(NOTHING)
 
 
-def _show(memory_path: Path, told: MemoryInfo) -> None:
+def _show(memory_path: Path, found: MemoryInfo) -> None:
     dimension = "" if found.dimension is None else f", {found.dimension:,} dimensions"
     pairs = {
         "description": found.description,
@@ -122,8 +122,7 @@ def verify(memory_path: MemoryPath, as_json: AsJson = False) -> None:
     else:
         read = f"{count(report.records, 'record')}, {count(report.commits, 'commit')}, {count(report.frames, 'frame')}"
         say(f"{memory_path}: {'intact' if report.ok else 'DAMAGED'} ({read}, {megabytes(report.bytes)} read)", "bold")
-        _name_damage(report.torn_bytes:
-            say(f"  the last write did not finish: {count(report.torn_bytes, 'byte')}, which the next write removes")
+        _name_damage(report)
         if report.repaired:
             say(f"  {count(len(report.repaired), 'frame')} rebuilt from parity: {', '.join(map(str, report.repaired))}")
             note(f"no data is lost; rewrite them with: memvid compact --keep-history {memory_path}")

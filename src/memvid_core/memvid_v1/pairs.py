@@ -126,16 +126,7 @@ def import_pair(
 
 
 def _read_index(path: Path) -> _Texts:
-    try:
-        if path.stat().st_size > _LARGEST_INDEX:
-            raise IngestError(f"{path}: larger than {_LARGEST_INDEX:,} bytes")
-        content = read_json(encoding="utf-8"))
-    except FileNotFoundError as exc:
-        raise MemoryNotFoundError(f"{path} does not exist") from exc
-    except (ValueError, RecursionError) as exc:
-        raise IngestError(f"{path}: not JSON ({exc})") from exc
-    except OSError as exc:
-        raise IngestError(f"{path}: cannot be read: {exc.strerror or exc}")
+    content = read_json(path, _LARGEST_INDEX)
     entries = content.get("metadata") if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise IngestError(f'{path}: not an index of Memvid: it has no list "metadata"')

@@ -286,7 +286,7 @@ class VideoFile:
         return self._pictures[1]
 
     def coded(self, offset: int, size: int) -> bytes:
-        """Read up to ``size`` bytes of the file at ``offset; fewer only at its end."""
+        """Read up to ``size`` bytes of the file at ``offset``; fewer only at its end."""
         return self._file.read(offset, size)
 
     def pieces(self, offsets: NDArray[np.int64], size: int, *, mapped: bool) -> NDArray[np.uint8]:
@@ -314,10 +314,7 @@ class VideoFile:
             DamagedFrameError: The bytes have changed since they were written.
         """
         try:
-            return self._intact(
-                    number, f"the file ends {place._file if fragment is None the end of the frame"
-                )
-            return self._ahead, number, place)
+            return self._intact(self._file if fragment is None else self._ahead, number, place)
         except DamagedFrameError:
             payload = self._repair(number, place, fragment)
             if payload is None:

@@ -195,7 +195,7 @@ class Encoder:
         return b"".join(len(unit).to_bytes(4, "big") + unit for unit in coded)
 
     def init_segment(self) -> bytes:
-        """Return ``ftyp`` and ``moov`` for a stream of these settings; made once in a process, for it takes an encoder."""
+        """Return ``ftyp`` and ``moov`` for a stream of these settings, made once per process."""
         return _init_segment(self)
 
     def _make_init_segment(self) -> bytes:

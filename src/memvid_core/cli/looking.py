@@ -54,24 +54,24 @@ def _show(memory_path: Path, found: MemoryInfo) -> None:
         "modified": moment(found.modified),
     }
     facts(str(memory_path), {name: value for name, value in pairs.items() if value})
-    _name_damage(told)
+    _name_damage(found)
 
 
-def _name_damage(told: MemoryInfo | VerifyReport) -> None:
-    """Say what is wrong with a memory, and what lies beside it of writes that never finished."""
-    for damage in told.damage[:_NAMED_AT_MOST]:
+def _name_damage(found: MemoryInfo | VerifyReport) -> None:
+    """List the damage of a memory, and the copies of interrupted writes next to it."""
+    for damage in found.damage[:_NAMED_AT_MOST]:
         commit = "" if damage.commit is None else f"commit {damage.commit}, "
         lost = f"; {count(damage.records, 'record')} lost" if damage.records else ""
         say(f"  {commit}{damage.reason}{lost}")
-    if len(told.damage) > _NAMED_AT_MOST:
-        say(f"  … and {len(told.damage) - _NAMED_AT_MOST:,} more (--json names them all)")
-    if told.torn_bytes:
+    if len(found.damage) > _NAMED_AT_MOST:
+        say(f"  … and {len(found.damage) - _NAMED_AT_MOST:,} more (--json names them all)")
+    if found.torn_bytes:
         say(
-            f"  the last write never finished, or the copy was cut short: {count(told.torn_bytes, 'byte')} at the end, "
+            f"  the last write did not finish, or the copy was truncated: {count(found.torn_bytes, 'byte')} at the end, "
             "which the next write cuts off"
         )
-    for copy in told.torn_copies:
-        note(f"{copy} keeps what a write that never finished left: memvid rescue {copy} OUT reads it")
+    for copy in found.torn_copies:
+        note(f"{copy} has the bytes of an interrupted write; recover them with: memvid rescue {copy} OUT")
 
 
 def history(

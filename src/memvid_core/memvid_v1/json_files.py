@@ -42,7 +42,7 @@ def read_json(path: Path, most_bytes: int) -> Any:
     except FileNotFoundError as exc:
         raise MemoryNotFoundError(f"there is no {path}") from exc
     except (ValueError, RecursionError) as exc:
-        raise IngestError(f"{path}: no JSON ({exc})") from exc
+        raise IngestError(f"{path}: not JSON ({exc})") from exc
     except OSError as exc:
         raise IngestError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
 

@@ -67,7 +67,7 @@ def _name_damage(found: MemoryInfo | VerifyReport) -> None:
         say(f"  … and {len(found.damage) - _NAMED_AT_MOST:,} more (--json names them all)")
     if found.torn_bytes:
         say(
-            f"  the last write did not finish, or the copy was truncated: {count(found.torn_bytes, 'byte')} at the end, "
+            f"  the last write did not finish, or the copy is truncated: {count(found.torn_bytes, 'byte')} at the end, "
             "which the next write cuts off"
         )
     for copy in found.torn_copies:

@@ -30,7 +30,7 @@ VectorDtype = Literal["float16", "float32", "float64", "int8", "none"]
 
 
 class SearchOptions(TypedDict, total=False):
-    """What every search takes beside ``k`` and ``filter``, as :class:`MemvidVectorStore` describes it."""
+    """Options of every search other than ``k`` and ``filter``, as :class:`MemvidVectorStore` describes it."""
 
     retrieval_mode: RetrievalMode | None
     score_threshold: float | np.floating[Any] | None
@@ -50,14 +50,14 @@ class NoOptions(TypedDict):
 
 
 class AddOptions(TypedDict, total=False):
-    """What adding takes beside texts, metadata and ids."""
+    """Options of adding other than texts, metadata and ids."""
 
     vectors: Sequence[Sequence[float] | None] | None
     batch_size: int | None
 
 
 class OpenOptions(TypedDict, total=False):
-    """What :class:`MemvidVectorStore` takes beside the embedding and the path."""
+    """Options of :class:`MemvidVectorStore` other than the embedding and the path."""
 
     mode: Literal["a", "r"]
     vector_dtype: VectorDtype | None

@@ -42,7 +42,7 @@ class QueryOptions(TypedDict, total=False):
 
 
 class ReopenOptions(TypedDict, total=False):
-    """What :class:`MemvidVectorStore` takes beside the path and the mode."""
+    """Options of :class:`MemvidVectorStore` other than the path and the mode."""
 
     embedder: object
     vector_dtype: VectorDtype | None

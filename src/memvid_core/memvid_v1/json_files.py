@@ -12,7 +12,7 @@ from memvid_core.errors import IngestError, MemoryNotFoundError
 
 __all__ = ["read_json"]
 
-_VALUE_BYTES: Final = 72  # that a value takes in memory beside its text, at least
+_VALUE_BYTES: Final = 72  # minimum memory of a value in addition to its text
 _FREE_BYTES: Final = 1 << 28
 _MOST_RATIO: Final = 16  # of memory to file, beyond the free bytes: texts with numbers beside them take 4 to 8
 
@@ -26,7 +26,7 @@ def read_json(path: Path, most_bytes: int) -> Any:
 
     Raises:
         MemoryNotFoundError: It is missing.
-        IngestError: It is no regular file, no JSON, or takes more memory than a file of texts does.
+        IngestError: It is not a regular file, not JSON, or takes more memory than a file of texts does.
     """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
@@ -40,7 +40,7 @@ def read_json(path: Path, most_bytes: int) -> Any:
             raise IngestError(f"{path}: not a file of texts: so many small values would fill the memory")
         return json.loads(data.decode("utf-8-sig"))
     except FileNotFoundError as exc:
-        raise MemoryNotFoundError(f"there is no {path}") from exc
+        raise MemoryNotFoundError(f"{path} does not exist") from exc
     except (ValueError, RecursionError) as exc:
         raise IngestError(f"{path}: not JSON ({exc})") from exc
     except OSError as exc:

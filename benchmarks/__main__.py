@@ -11,6 +11,7 @@ TABLES = (
     "llama_index",
     "vectors",
     "retrieval",
+    "retrieval.words",
     "retrieval.scale",
     "qr",
     "contention",

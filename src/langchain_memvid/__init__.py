@@ -40,7 +40,7 @@ __all__ = [
     "RetrievalMode",
 ]
 
-# # Names are loaded on first use, as in langchain-core: most programs need only some of them.
+# Names are loaded on first use, as in langchain-core: most programs need only some of them.
 _MODULES = {
     "Filter": "documents",
     "MemvidEmbeddings": "embeddings",

@@ -13,11 +13,13 @@ import numpy as np
 from langchain_memvid.wording import our_words
 from memvid_core import (
     HashingEmbedder,
+    IndexName,
     InvalidInputError,
     LockedError,
     Memory,
     MemoryExistsError,
     MemoryNotFoundError,
+    Metric,
     ReadOnlyError,
     WriterThread,
     as_embedder,
@@ -61,6 +63,8 @@ def open_memory(
     named: str = "embedding=",
     codec: str = "pcm",
     vector_dtype: Any = None,
+    index: IndexName = "auto",
+    metric: Metric | None = None,
     index_dir: StrPath | None = None,
     timeout: float = 30.0,
 ) -> Memory:
@@ -75,6 +79,8 @@ def open_memory(
         named: The name of the caller's embedder argument, for messages.
         codec: How a new file stores payloads as pictures: ``"pcm"`` or ``"qr"``.
         vector_dtype: The dtype in which a new file stores vectors.
+        index: How vectors are searched.
+        metric: How a new file compares vectors; None uses the metric of the file, or cosine for a new file.
         index_dir: The folder of the index.
         timeout: How many seconds a commit waits for other writers.
 
@@ -86,7 +92,9 @@ def open_memory(
     check_path(path)
     if mode not in ("a", "r"):
         raise InvalidInputError(f"mode must be 'a' (write) or 'r' (read), not {mode!r}")
-    shared: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+    shared: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout, "index": index}
+    made = shared | {"metric": metric or "cosine"}
+    shared["metric"] = metric
     with our_words(named):
         while path != IN_RAM:
             try:
@@ -95,8 +103,8 @@ def open_memory(
                 if mode == "r":
                     raise
             with suppress(MemoryExistsError):  # another process created it first
-                return Memory.create(path, embedder, codec, vector_dtype, **shared)
-        return Memory.create(path, embedder, codec, vector_dtype, **shared)
+                return Memory.create(path, embedder, codec, vector_dtype, **made)
+        return Memory.create(path, embedder, codec, vector_dtype, **made)
 
 
 def _existing(path: StrPath, mode: str, embedder: object, shared: dict[str, Any]) -> Memory:

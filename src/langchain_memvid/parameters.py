@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from langchain_memvid.documents import Filter
-from memvid_core import Memory, Recency
+from memvid_core import IndexName, Memory, Metric, Recency
 
 __all__ = [
     "AddOptions",
@@ -65,6 +65,8 @@ class OpenOptions(TypedDict, total=False):
     index_dir: str | os.PathLike[str] | None
     retrieval_mode: RetrievalMode | None
     memory: Memory | None
+    index: IndexName
+    metric: Metric | None
     timeout: float
 
 

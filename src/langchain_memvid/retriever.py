@@ -19,7 +19,7 @@ from langchain_memvid.parameters import RetrievalMode
 from langchain_memvid.reranking import arerank, check_reranker, rerank
 from langchain_memvid.search import check_threshold
 from langchain_memvid.vectorstore import MemvidVectorStore
-from memvid_core import run_in_thread
+from memvid_core import IndexName, run_in_thread
 
 __all__ = ["MemvidRetriever"]
 
@@ -49,6 +49,8 @@ class MemvidRetriever(BaseRetriever):
     """The file of a memory, opened for reading if ``vectorstore`` is not given."""
     embedding: Any = None
     """The embedder that wrote the file at ``path``; None for the built-in one."""
+    index: IndexName = "auto"
+    """How vectors are searched in the file at ``path``, as in ``Memory.open``."""
     timeout: float = 30.0
     """How many seconds the store at ``path`` waits for other processes."""
     k: int = Field(default=4, ge=0)
@@ -84,7 +86,7 @@ class MemvidRetriever(BaseRetriever):
             return values
         if store is not None:
             raise ValueError("give either a vectorstore or the path of a memory, not both")
-        options = {"timeout": values["timeout"]} if "timeout" in values else {}
+        options = {name: values[name] for name in ("timeout", "index") if name in values}
         return values | {"vectorstore": MemvidVectorStore(values.get("embedding"), path=path, mode="r", **options)}
 
     @model_validator(mode="after")

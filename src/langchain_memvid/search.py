@@ -95,7 +95,7 @@ class DocumentSearch:
         return [(to_document(hit.record), hit.score) for hit in self._kept(hits)]
 
     def scores(self, hits: list[Hit]) -> Scored:
-        """Return the same documents with cosines in [-1, 1] for a dense search, else with scores in [0, 1]."""
+        """Return the same documents with cosines for a dense search by cosine, and otherwise with scores in [0, 1]."""
         if self.mode != "dense":
             return self.relevances(hits)
         cosines = [hit.score if hit.cosine is None else hit.cosine for hit in self._kept(hits)]
@@ -197,7 +197,7 @@ class Searches(VectorStore):
     def similarity_search_with_score_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Unpack[SearchOptions]
     ) -> Scored:
-        """Return the documents nearest to a vector (d,), with their cosines."""
+        """Return the documents nearest to a vector (d,), with cosines, or with scores in [0, 1] for another metric."""
         asked = self._ask(embedding, k, filter, **options)
         return asked.scores(self._hits(asked))
 
@@ -212,7 +212,10 @@ class Searches(VectorStore):
 
     @override
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        """Map a score of the store's default mode to a relevance in [0, 1]; negative cosines become 0."""
+        """Map a score of the store's default mode to a relevance in [0, 1]; negative cosines become 0.
+
+        A score of another metric, ``1 / (1 + distance)``, is in [0, 1] already and is not changed.
+        """
         return (lambda cosine: min(max(cosine, 0.0), 1.0)) if self._mode(True, None) == "dense" else float
 
     @override

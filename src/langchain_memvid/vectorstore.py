@@ -28,7 +28,7 @@ from langchain_memvid.parameters import (
 from langchain_memvid.search import Searches, check_mode
 from langchain_memvid.sharing import records_of_others
 from langchain_memvid.wording import our_words
-from memvid_core import InvalidInputError, Memory, MemoryNotFoundError, run_in_thread
+from memvid_core import IndexName, InvalidInputError, Memory, MemoryNotFoundError, Metric, run_in_thread
 
 __all__ = ["MemvidVectorStore"]
 
@@ -47,9 +47,9 @@ class MemvidVectorStore(Searches, OverMemory):
     - ``alpha``, ``fusion`` and ``recency``: as in :meth:`memvid_core.Memory.search`; not for maximal marginal
       relevance.
 
-    For a dense search, ``…_with_score`` returns cosines (higher is better), for other modes scores in [0, 1].
-    ``…_with_relevance_scores`` always returns scores in [0, 1]. A blank query lists the documents that match the
-    filter, or all documents, in the order they were added.
+    ``…_with_score`` returns cosines for a dense search, or ``1 / (1 + distance)`` with another metric than cosine, and
+    scores in [0, 1] for other modes. Higher is always better. ``…_with_relevance_scores`` always returns scores in
+    [0, 1]. A blank query lists the documents that match the filter, or all documents, in the order they were added.
 
     Give each document its own id, or use LangChain's ``index()``, so that a program that runs twice stores each
     document once. Without ids, the second run adds all documents again.
@@ -65,6 +65,10 @@ class MemvidVectorStore(Searches, OverMemory):
         vector_dtype: The dtype of vectors in a new file: ``"float16"`` (the default in a file), ``"float32"``,
             ``"float64"`` (the default in RAM), ``"int8"`` or ``"none"``.
         codec: How a new file stores payloads as pictures: ``"pcm"`` or ``"qr"``.
+        index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"`` or ``"ivf"``, as in
+            :meth:`memvid_core.Memory.open`. It is not stored in the file.
+        metric: How a new file compares vectors: ``"cosine"`` (the default), ``"euclidean"``, ``"manhattan"`` or
+            ``"chebyshev"``. For an existing file, it must be the metric of that file; None uses the file's metric.
         index_dir: The folder of the index; by default ``<path>.index``, next to the file.
         retrieval_mode: The mode of searches for a text that do not set one. The default is ``"hybrid"`` with the
             built-in embedder, and otherwise ``"dense"``, LangChain's similarity search.
@@ -92,6 +96,8 @@ class MemvidVectorStore(Searches, OverMemory):
         mode: Literal["a", "r"] = "a",
         vector_dtype: VectorDtype | None = None,
         codec: str = "pcm",
+        index: IndexName = "auto",
+        metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         retrieval_mode: RetrievalMode | None = None,
         memory: Memory | None = None,
@@ -101,12 +107,16 @@ class MemvidVectorStore(Searches, OverMemory):
             raise InvalidInputError(f"{embedding!r} is a path, not an embedding: pass path={embedding!r}")
         self.retrieval_mode = None if retrieval_mode is None else check_mode(retrieval_mode)
         if memory is not None:
-            if path != IN_RAM or any(given is not None for given in (embedding, vector_dtype, index_dir)):
+            if (
+                path != IN_RAM
+                or index != "auto"
+                or any(given is not None for given in (embedding, vector_dtype, index_dir, metric))
+            ):
                 raise InvalidInputError("give either an open memory, or an embedding and a path: a memory has its own")
             if not isinstance(memory, Memory):
                 raise InvalidInputError(f"memory must be an open Memory, not a value of type {type(memory).__name__}")
         chosen = embedding.embedder if isinstance(embedding, MemvidEmbeddings) else embedding
-        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+        options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
         opened = memory or open_memory(path, mode, chosen, codec=codec, vector_dtype=vector_dtype, **options)
         self._hold(opened, owned=memory is None, retrieval_mode=self.retrieval_mode, **options)
         self._arguments["embedding"] = self._embedder()

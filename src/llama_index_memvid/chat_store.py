@@ -15,7 +15,7 @@ from typing_extensions import override
 from llama_index_memvid.messages import message_of, text_of, what_else
 from llama_index_memvid.opening import IN_RAM, OverMemory, memory_of, mode_of
 from llama_index_memvid.wording import our_words
-from memvid_core import InvalidInputError, Memory, Record, WriterThread, run_in_thread
+from memvid_core import IndexName, InvalidInputError, Memory, Metric, Record, WriterThread, run_in_thread
 
 __all__ = ["MemvidChatStore"]
 
@@ -35,6 +35,8 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
         path: The MP4 file; it is created if it does not exist. By default everything is kept in RAM.
         mode: ``"a"`` to read and write; ``"r"`` to read, which requires that the file exists.
         memory: An open memory to use instead, which may hold other records too. :meth:`close` leaves it open.
+        index: How ``memory`` searches vectors, as in :meth:`memvid_core.Memory.open`; the chat store does not search.
+        metric: How a new file compares vectors, for a vector store that shares the file. The default is cosine.
         index_dir: The folder of the index; by default ``<path>.index``, next to the file.
         timeout: How many seconds a write waits for other writers.
 
@@ -69,10 +71,12 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
         *,
         mode: Literal["a", "r"] = "a",
         memory: Memory | None = None,
+        index: IndexName = "auto",
+        metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         timeout: float = 30.0,
     ) -> None:
-        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+        options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
         opened = memory_of(memory, path, mode, "given" if memory is None else None, **options)  # no vectors are needed
         super().__init__(path=opened.path, mode=mode if memory is None else mode_of(memory))  # type: ignore[call-arg]
         self._memory = opened
@@ -84,7 +88,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
     def class_name(cls) -> str:
         return "MemvidChatStore"
 
-    # # --- the interface of AsyncDBChatStore; each method accesses the disk in a thread ---
+    # --- the interface of AsyncDBChatStore; each method accesses the disk in a thread ---
 
     @override
     async def get_messages(
@@ -162,7 +166,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
             found = await run_in_thread(self._memory.select, {f"{_CHAT}.key": {"$type": "string"}})
         return list(dict.fromkeys(_chat(record)["key"] for record in sorted(found, key=_time)))
 
-    # # --- helpers ---
+    # --- helpers ---
 
     async def _write(self, work: Callable[[], T]) -> T:
         def alone() -> T:

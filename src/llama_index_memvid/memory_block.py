@@ -97,7 +97,7 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
         scoped = session_id is not None and not self.across_sessions
         named = {**self.scope, **({"session_id": session_id} if scoped else {})}
         where = {"role": {"$exists": True}, **{key: {"$eq": value} for key, value in named.items()}}
-        # # The last message alone is the best query; the messages before it resolve words such as "it" and "there".
+        # The last message alone is the best query; the messages before it resolve words such as "it" and "there".
         asked = dict.fromkeys([latest[-1], "\n".join(latest)])
         questions = [
             question for question in asked if plain_query(question).strip()

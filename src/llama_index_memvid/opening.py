@@ -42,7 +42,8 @@ def memory_of(
         mode: ``"a"`` to write, ``"r"`` to read.
         embedder: Anything ``memvid_core.as_embedder`` takes. None opens a memory with the embedder that its file names,
             if it can be found, and creates a memory without one: all vectors come with the nodes.
-        options: For a new memory, ``codec`` and ``vector_dtype``; ``index_dir`` and ``timeout`` for any.
+        options: For a new memory, ``codec`` and ``vector_dtype``; for any, ``index``, ``metric``, ``index_dir`` and
+            ``timeout``.
 
     Raises:
         InvalidInputError: Both were given, or one of them is invalid.
@@ -51,9 +52,8 @@ def memory_of(
     """
     if memory is None:
         return _opened(path, mode, embedder, **options)
-    if path != IN_RAM or any(
-        given is not None for given in (embedder, options.get("vector_dtype"), options["index_dir"])
-    ):
+    own = (embedder, *(options.get(name) for name in ("vector_dtype", "metric", "index_dir")))
+    if path != IN_RAM or options.get("index", "auto") != "auto" or any(given is not None for given in own):
         raise InvalidInputError("give either an open memory, or a path and its options: a memory has its own")
     if not isinstance(memory, Memory):
         raise InvalidInputError(
@@ -69,7 +69,8 @@ def _opened(path: StrPath, mode: Literal["a", "r"], embedder: object, **options:
     if mode not in ("a", "r"):
         raise InvalidInputError(f"mode must be 'a' (write) or 'r' (read), not {mode!r}")
     chosen = embedder.embedder if isinstance(embedder, MemvidEmbedding) else embedder
-    shared = {name: options[name] for name in ("index_dir", "timeout")}
+    shared = {name: options[name] for name in ("index", "metric", "index_dir", "timeout") if name in options}
+    options["metric"] = options.get("metric") or "cosine"
     made_with = "given" if chosen is None else chosen
     with our_words():
         while path != IN_RAM:

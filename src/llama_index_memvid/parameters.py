@@ -9,7 +9,7 @@ from typing import Any, Literal
 from llama_index.core.callbacks import CallbackManager
 from typing_extensions import TypedDict
 
-from memvid_core import Memory
+from memvid_core import IndexName, Memory, Metric
 
 __all__ = ["EmbeddingOptions", "NoOptions", "OpenOptions", "QueryOptions", "ReopenOptions", "VectorDtype"]
 
@@ -49,6 +49,8 @@ class ReopenOptions(TypedDict, total=False):
     codec: str
     index_dir: str | os.PathLike[str] | None
     memory: Memory | None
+    index: IndexName
+    metric: Metric | None
     timeout: float
 
 

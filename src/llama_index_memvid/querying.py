@@ -127,7 +127,10 @@ class NodeSearch:
         if not self.with_vectors:
             return found[: self.k]
         stored = memory.get_vectors([hit.id for hit in found[: self.k]])
-        return [Hit(hit.record, hit.score, hit.rank, hit.cosine, stored.get(hit.id)) for hit in found[: self.k]]
+        return [
+            Hit(hit.record, hit.score, hit.rank, hit.cosine, stored.get(hit.id), distance=hit.distance)
+            for hit in found[: self.k]
+        ]
 
     def _learned(self, memory: Memory) -> list[Hit]:
         """Rank records by a classifier that is trained on the query as its only positive example."""
@@ -166,7 +169,10 @@ def scope_of(query: VectorStoreQuery) -> dict[str, Any]:
 
 
 def to_result(question: NodeSearch, hits: list[Hit]) -> VectorStoreQueryResult:
-    """Return nodes, ids and similarities: cosines for a vector search, scores in [0, 1] by words or both."""
+    """Return nodes, ids and similarities: cosines for a vector search, scores in [0, 1] for lexical and hybrid search.
+
+    With another metric than cosine, a vector search has scores in [0, 1] too.
+    """
     with_vectors, cosines = question.with_vectors, question.mode not in _BY_WORDS | {Mode.HYBRID}
     return VectorStoreQueryResult(
         nodes=[to_node(hit.record, hit.vector if with_vectors else None) for hit in hits],

@@ -27,7 +27,16 @@ from llama_index_memvid.parameters import NoOptions, OpenOptions, QueryOptions, 
 from llama_index_memvid.querying import NodeSearch, scope_of, to_result
 from llama_index_memvid.sharing import delete_nodes_that
 from llama_index_memvid.wording import our_words
-from memvid_core import InvalidInputError, Memory, MemoryNotFoundError, MemvidError, WriterThread, run_in_thread
+from memvid_core import (
+    IndexName,
+    InvalidInputError,
+    Memory,
+    MemoryNotFoundError,
+    MemvidError,
+    Metric,
+    WriterThread,
+    run_in_thread,
+)
 
 __all__ = ["MemvidVectorStore"]
 
@@ -53,6 +62,11 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         vector_dtype: The dtype of embeddings in a new file: ``"float16"`` (the default in a file), ``"float32"``,
             ``"float64"`` (the default in RAM, exact) or ``"int8"``.
         codec: How a new file stores payloads as pictures: ``"pcm"`` or ``"qr"``.
+        index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"`` or ``"ivf"``, as in
+            :meth:`memvid_core.Memory.open`. It is not stored in the file.
+        metric: How a new file compares vectors: ``"cosine"`` (the default), ``"euclidean"``, ``"manhattan"`` or
+            ``"chebyshev"``. For an existing file, it must be the metric of that file; None uses the file's metric.
+            Similarities are cosines, or ``1 / (1 + distance)`` with another metric.
         index_dir: The folder of the index; by default ``<path>.index``, next to the file.
         memory: An open memory to use instead of all of the above. :meth:`close` leaves it open.
         timeout: How many seconds a write waits for other writers.
@@ -88,11 +102,13 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         embedder: object = None,
         vector_dtype: VectorDtype | None = None,
         codec: str = "pcm",
+        index: IndexName = "auto",
+        metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         memory: Memory | None = None,
         timeout: float = 30.0,
     ) -> None:
-        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+        options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
         opened = memory_of(memory, path, mode, embedder, codec=codec, vector_dtype=vector_dtype, **options)
         opened_for = mode if memory is None else mode_of(memory)
         super().__init__(path=opened.path, mode=opened_for)  # type: ignore[call-arg]

@@ -58,7 +58,17 @@ if _TYPE_CHECKING:
     )
     from memvid_core.index.words.analyzer import plain_query
     from memvid_core.memory import Memory
-    from memvid_core.model import Commit, Damage, Hit, MemoryInfo, Recency, Record, VerifyReport
+    from memvid_core.model import (
+        Commit,
+        Damage,
+        Hit,
+        IndexName,
+        MemoryInfo,
+        Metric,
+        Recency,
+        Record,
+        VerifyReport,
+    )
     from memvid_core.rewriting.rescue import RescueReport, rescue
     from memvid_core.system.threads import WriterThread, run_in_thread
 
@@ -85,6 +95,7 @@ __all__ = [
     "HashingEmbedder",
     "Hint",
     "Hit",
+    "IndexName",
     "IngestError",
     "InvalidInputError",
     "LangChainEmbedder",
@@ -98,6 +109,7 @@ __all__ = [
     "MemvidError",
     "MemvidWarning",
     "MetadataError",
+    "Metric",
     "MissingExtraError",
     "NotAMemoryError",
     "QueryError",
@@ -167,7 +179,9 @@ _MODULES = {
     "Commit": "memvid_core.model",
     "Damage": "memvid_core.model",
     "Hit": "memvid_core.model",
+    "IndexName": "memvid_core.model",
     "MemoryInfo": "memvid_core.model",
+    "Metric": "memvid_core.model",
     "Recency": "memvid_core.model",
     "Record": "memvid_core.model",
     "VerifyReport": "memvid_core.model",

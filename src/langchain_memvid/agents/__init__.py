@@ -31,7 +31,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["MemoryWarning", "MemvidMiddleware", "MemvidSaver", "MemvidStore", "create_memory_tools"]
 
-# # Names are loaded on first use: importing langchain's agents takes seconds.
+# Names are loaded on first use: importing langchain's agents takes seconds.
 _MODULES = {
     "MemoryWarning": "middleware",
     "MemvidMiddleware": "middleware",

@@ -140,7 +140,7 @@ def under(prefix: tuple[str, ...]) -> dict[str, Any]:
     if not prefix:
         return {}
     path, start = f"{META}.namespace", ".".join(prefix)
-    # # Labels do not contain a dot, and "/" follows "." in ASCII: everything that begins with "users." is below
+    # Labels do not contain a dot, and "/" follows "." in ASCII: everything that begins with "users." is below
     # "users/".
     return {"$or": [{path: start}, {path: {"$gte": f"{start}.", "$lt": f"{start}/"}}]}
 

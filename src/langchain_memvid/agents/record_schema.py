@@ -22,7 +22,7 @@ __all__ += ["checked_memory", "from_text", "is_id_of", "memory_of", "meta_of", "
 CREATED, EXPIRES, FIELDS = (f"{META}.{name}" for name in ("created_at", "expires", "fields"))
 ITEM, FIELD, CHECKPOINT, BLOB, WRITE = "item", "field", "checkpoint", "blob", "write"
 
-# # Each byte is two of these sixteen characters. None is a word character, so a word search never finds a blob. Bytes
+# Each byte is two of these sixteen characters. None is a word character, so a word search never finds a blob. Bytes
 # stay aligned, so repetitions remain: a compressed checkpoint is smaller than in base64.
 _DIGITS: Final = "!#$%&()*+,-./:;<"
 _PAIRS: Final = [high + low for high in _DIGITS for low in _DIGITS]
@@ -80,14 +80,15 @@ def memory_of(
         mode: ``"a"`` to write, ``"r"`` to read.
         embedder: The embedder with which the memory is created or opened.
         named: The name of the caller's embedder argument, for messages.
-        options: ``index_dir`` and ``timeout``.
+        options: ``index``, ``metric``, ``index_dir`` and ``timeout``.
 
     Raises:
         InvalidInputError: Both were given, or ``memory`` is not a Memory.
     """
     if memory is None:
         return open_memory(path, mode, embedder, named=named, **options)
-    if path != IN_RAM or options.get("index_dir") is not None:
+    named_index = options.get("index", "auto") != "auto"
+    if path != IN_RAM or named_index or any(options.get(name) is not None for name in ("index_dir", "metric")):
         raise InvalidInputError("give either an open memory or a path: a memory has its own")
     return checked_memory(memory)
 

@@ -37,7 +37,7 @@ from langchain_memvid.agents.record_schema import (
 from langchain_memvid.agents.threads import EMPTY, Key, Row, Threads, to_row
 from langchain_memvid.opening import OverMemory
 from langchain_memvid.wording import our_words
-from memvid_core import FilterError, InvalidInputError, Memory, run_in_thread
+from memvid_core import FilterError, IndexName, InvalidInputError, Memory, Metric, run_in_thread
 
 __all__ = ["MemvidSaver"]
 
@@ -56,6 +56,8 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
         serde: LangGraph's serializer; it must not fall back to pickle.
         mode: ``"a"`` to read and write, ``"r"`` to read.
         memory: An open memory to use instead of ``path``. :meth:`close` leaves it open.
+        index: How ``saver.memory`` searches vectors, as in :meth:`memvid_core.Memory.open`; the saver does not search.
+        metric: How a new file compares vectors, for a store that shares the file. The default is cosine.
         index_dir: The folder of the index; by default ``<path>.index``, next to the file.
         timeout: How many seconds a write waits for other writers.
 
@@ -86,6 +88,8 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
         serde: SerializerProtocol | None = None,
         mode: Literal["a", "r"] = "a",
         memory: Memory | None = None,
+        index: IndexName = "auto",
+        metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         timeout: float = 30.0,
     ) -> None:
@@ -93,7 +97,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
         inner = getattr(self.serde, "serde", self.serde)
         if getattr(inner, "pickle_fallback", False):
             raise InvalidInputError("reading a pickle can run code: pass a serializer with pickle_fallback=False")
-        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
+        options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
         opened = memory_of(memory, path, mode, "given", "memory=", **options)
         self._hold(opened, owned=memory is None, serde=serde, **options)
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -197,7 +201,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
             blob = {**place, "channel": channel} | ({} if channel in values else {"type": EMPTY})
             rows.append(to_row(self.serde, BLOB, (thread, ns, channel, version), values.get(channel), blob))
         with our_words(), self.memory.exclusive():
-            # # Values shared with the parent exist as long as the parent exists.
+            # Values shared with the parent exist as long as the parent exists.
             whole = parent is not None and key._replace(checkpoint=parent).record in self.memory
             self._commit(rows if whole else [*rows, *self._lost(checkpoint, key, new_versions)])
         self._remember([key.record])
@@ -253,7 +257,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
             if key.record in self._known and key.record not in self.memory:
                 return  # the checkpoint was deleted while the task ran, so its writes cannot be read
             there = set(self.memory.ids({"$id": {"$in": list(rows)}})) if rows else set()
-            # # Errors, interrupts and resumes have negative numbers and replace earlier ones.
+            # Errors, interrupts and resumes have negative numbers and replace earlier ones.
             self._commit([row for index, row in rows.values() if index < 0 or row.id not in there])
 
     def _commit(self, rows: Sequence[Row], gone: Iterable[str] = ()) -> None:

@@ -44,9 +44,11 @@ from memvid_core import (
     Embedder,
     HashingEmbedder,
     Hit,
+    IndexName,
     InvalidInputError,
     LockedError,
     Memory,
+    Metric,
     ReadOnlyError,
     Record,
     plain_query,
@@ -70,7 +72,8 @@ class MemvidStore(BaseStore, OverMemory):
     """Store facts that outlive a conversation in one MP4 file: LangGraph's ``BaseStore``.
 
     All puts and deletes of one batch are one commit. Items are returned in the order of creation, or, for a query, best
-    first. The score is the cosine; with the built-in embedder, which also searches by words, it is in [0, 1].
+    first. The score is the cosine, or ``1 / (1 + distance)`` with another metric. With the built-in embedder, which
+    also searches by words, it is in [0, 1].
 
     In addition to LangGraph's filters, ``filter`` takes the operators and groups of the core (``docs/filters.md``).
 
@@ -84,6 +87,10 @@ class MemvidStore(BaseStore, OverMemory):
             restarts its lifetime; this is stored only after a tenth of it has passed.
         mode: ``"a"`` to read and write, ``"r"`` to read.
         memory: An open memory to use instead of ``path``. :meth:`close` leaves it open.
+        vector_index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"`` or ``"ivf"``, as
+            ``index`` of :meth:`memvid_core.Memory.open`; LangGraph uses the name ``index`` for what is embedded.
+        metric: How a new file compares vectors: ``"cosine"`` (the default), ``"euclidean"``, ``"manhattan"`` or
+            ``"chebyshev"``. For an existing file, it must be the metric of that file; None uses the file's metric.
         index_dir: The folder of the index; by default ``<path>.index``, next to the file.
         timeout: How many seconds a write waits for other writers.
 
@@ -112,6 +119,8 @@ class MemvidStore(BaseStore, OverMemory):
         ttl: TTLConfig | None = None,
         mode: Literal["a", "r"] = "a",
         memory: Memory | None = None,
+        vector_index: IndexName = "auto",
+        metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         timeout: float = 30.0,
     ) -> None:
@@ -127,9 +136,9 @@ class MemvidStore(BaseStore, OverMemory):
         self._dimension = config.get("dims")
         known = embed is None or isinstance(embed, Embedder)
         embedder = "given" if index is False else embed if known else ensure_embeddings(embed)
-        options: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout}
-        opened = memory_of(memory, path, mode, embedder, _EMBEDDER, **options)
-        self._hold(opened, owned=memory is None, index=index, ttl=ttl, **options)
+        options: dict[str, Any] = {"metric": metric, "index_dir": index_dir, "timeout": timeout}
+        opened = memory_of(memory, path, mode, embedder, _EMBEDDER, index=vector_index, **options)
+        self._hold(opened, owned=memory is None, index=index, ttl=ttl, vector_index=vector_index, **options)
         if memory is not None and index is not False and (made := self._embedder()) is not None:
             self._arguments["index"] = {**config, "embed": made}
         self._last = utc_now()
@@ -137,7 +146,7 @@ class MemvidStore(BaseStore, OverMemory):
     def __repr__(self) -> str:
         return f"MemvidStore({self.memory!r})"
 
-    # # --- batch and abatch ---
+    # --- batch and abatch ---
 
     @override
     def batch(self, ops: Iterable[Op]) -> list[Result]:
@@ -295,7 +304,7 @@ class MemvidStore(BaseStore, OverMemory):
         return rows
 
     def _put(self, rows: _Rows, op: PutOp, old: Stored | None, texts: list[str], vectors: dict[str, Any]) -> None:
-        # # Each put has a unique, increasing time, so creation times order the items.
+        # Each put has a unique, increasing time, so creation times order the items.
         now = utc_now()
         self._last = max(now, self._last + timedelta(microseconds=1))
         if old is not None and not self._lifetimes.shows(old, now.timestamp()):

@@ -169,7 +169,7 @@ class Threads:
                 found[key].append((order, (meta["task"], meta["channel"], self.value(record))))
         return {key: [write for _, write in sorted(entries, key=lambda e: e[0])] for key, entries in found.items()}
 
-    # # --- deleting ---
+    # --- deleting ---
 
     def of(self, threads: Iterable[str]) -> dict[str, Any]:
         """Return a filter for all records of some threads."""

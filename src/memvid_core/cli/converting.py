@@ -250,7 +250,7 @@ def _fields(struct: object) -> dict[str, object]:
     return {name: value for name, value in fields.items() if name != "path"}
 
 
-# # --------------------------------------------------------------------------------------- files of Memvid v1
+# --------------------------------------------------------------------------------------- files of Memvid v1
 
 
 def is_pair(paths: list[Path]) -> bool:
@@ -265,7 +265,7 @@ def is_pair(paths: list[Path]) -> bool:
 
 
 def import_pair(
-    paths: list[Path], output: Path, *, force: bool, embedder: str | None, timeout: float, as_json: bool
+    paths: list[Path], output: Path, *, force: bool, settings: dict[str, Any], timeout: float, as_json: bool
 ) -> None:
     """Import a video and index of Memvid v1: texts from the pictures where readable, else from the JSON."""
     from memvid_core.memvid_v1 import import_pair as take_over
@@ -278,7 +278,7 @@ def import_pair(
     if video is not None:
         _check_foreign(video)
     with (
-        new_memory(output, force=force, embedder=embedder, timeout=timeout) as memory,
+        new_memory(output, force=force, timeout=timeout, **settings) as memory,
         files_progress("Reading", "pictures") as update,
     ):
 

@@ -97,7 +97,7 @@ def _replacing(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
             pass_mode_on(target, building)
             os.replace(building, target)
             sync_folder(target.parent)
-            # # The index is derived: if it cannot be moved, it is rebuilt.
+            # The index is derived: if it cannot be moved, it is rebuilt.
             with suppress(OSError):
                 shutil.rmtree(_index(target), ignore_errors=True)
                 os.replace(_index(building), _index(target))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "register"]
 
-# # Lines per commit; large, because an embedder that is fitted learns from the first commit.
+# Lines per commit; large, because an embedder that is fitted learns from the first commit.
 _LINES_A_COMMIT = 4096
 _UPDATE_EVERY = 256
 _LONGEST_LINE = 1 << 28  # bytes
@@ -74,7 +74,7 @@ def export(
             out = stack.enter_context(_replaced(output))
             pieces = _written(records, chosen)
         total = len(memory)
-        # # On a terminal, the printed records show the progress.
+        # On a terminal, the printed records show the progress.
         hidden = output is None and sys.stdout.isatty()
         update = None if hidden else stack.enter_context(files_progress("Exporting", "records"))
         done = 0
@@ -135,7 +135,7 @@ def _markdown(records: Iterator[Record]) -> Iterator[bytes]:
         source = named
         rest = {key: value for key, value in record.metadata.items() if key != "source"}
         about = json.dumps({"id": record.id, **({"metadata": rest} if rest else {})}, ensure_ascii=False)
-        # # "--" would end the comment.
+        # "--" would end the comment.
         about = about.replace("--", "\\u002d\\u002d")
         yield f"{chr(10) if i else ''}{title}<!-- {about} -->\n\n{record.text.rstrip()}\n".encode()
 
@@ -164,7 +164,7 @@ def _replaced(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-# # ------------------------------------------------------------------------------------------------------------ import
+# ------------------------------------------------------------------------------------------------------------ import
 
 
 def load(memory: Memory, paths: list[Path], *, from_stdin: bool = False) -> int:

@@ -39,7 +39,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 TERMINATED = 143  # 128 + SIGTERM
 CLOSED_PIPE = 141  # 128 + SIGPIPE
 
-# # The first match counts, so subclasses come before their bases.
+# The first match counts, so subclasses come before their bases.
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.MemoryNotFoundError, 4),
     (errors.MemoryExistsError, 5),
@@ -60,7 +60,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (OSError, 9),
 )
 
-# # Actions that the core suggests, worded for the command line.
+# Actions that the core suggests, worded for the command line.
 _WORDS = {
     errors.Action.DROP_DAMAGED: "memvid verify lists the damage, --drop-damaged drops it",
     errors.Action.FILTER: "to list records without a query, use memvid export",
@@ -90,7 +90,7 @@ def terminable() -> Iterator[None]:
         raise Terminated
 
     before: dict[int, Any] = {}
-    # # SIGBREAK is the counterpart of SIGTERM on Windows, which has no SIGHUP.
+    # SIGBREAK is the counterpart of SIGTERM on Windows, which has no SIGHUP.
     for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # keep the handler of nohup
@@ -180,7 +180,7 @@ def _message(error: Exception, code: int) -> str:
 
 
 def _is_usage_or_exit(error: Exception) -> bool:
-    # # Typer's own errors: BadParameter and its subclasses display themselves; Exit and Abort carry a code.
+    # Typer's own errors: BadParameter and its subclasses display themselves; Exit and Abort carry a code.
     return isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "show")
 
 

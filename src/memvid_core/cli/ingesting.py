@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -24,7 +24,9 @@ from memvid_core.cli.options import (
     EmbedderName,
     Exclude,
     Include,
+    IndexChoice,
     MemoryPath,
+    MetricChoice,
     Overlap,
     Timeout,
     opened,
@@ -33,7 +35,7 @@ from memvid_core.cli.options import (
 from memvid_core.cli.output import count, files_progress, megabytes, note, say, write_json
 
 if TYPE_CHECKING:
-    from memvid_core import Memory
+    from memvid_core import IndexName, Memory, Metric
     from memvid_core.ingest.sync import SyncReport
 
 __all__ = ["register"]
@@ -80,6 +82,8 @@ def build(
         Literal["float16", "float32", "int8", "none"],
         typer.Option("--vector-dtype", help="The dtype of vectors; none embeds again whenever the index is rebuilt."),
     ] = "float16",
+    index: IndexChoice = "auto",
+    metric: MetricChoice = None,
     description: Annotated[
         str, typer.Option("--description", metavar="TEXT", help="A description, stored in the memory.")
     ] = "",
@@ -93,6 +97,7 @@ def build(
     """
     run = _Run(paths, chunk_size, overlap, include, exclude)
     settings = {"embedder": embedder, "codec": codec, "vector_dtype": vector_dtype, "description": description}
+    settings |= {"index": index, "metric": metric or "cosine"}
     with new_memory(output, force=force, timeout=timeout, **settings) as memory:
         run.read(memory, drop=False)
         run.look(memory)
@@ -130,6 +135,8 @@ def add(
     include: Include = None,
     exclude: Exclude = None,
     embedder: EmbedderName = None,
+    index: IndexChoice = "auto",
+    metric: MetricChoice = None,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
@@ -149,7 +156,8 @@ def add(
     if plain is not None and (jsonl or not (text or from_stdin)):
         raise typer.BadParameter("--metadata needs --text or -", param_hint="--metadata")
     run = _Run(paths, chunk_size, overlap, include, exclude)
-    with _opened_or_made(memory_path, given, create=create, embedder=embedder, timeout=timeout) as memory:
+    searching = _Searching(index, metric)
+    with _opened_or_made(memory_path, given, searching, create=create, embedder=embedder, timeout=timeout) as memory:
         if text:
             metadatas = None if plain is None else [plain] * len(text)
             run.ids += memory.add(text, metadatas, record_id)
@@ -175,6 +183,8 @@ def sync_(
     include: Include = None,
     exclude: Exclude = None,
     embedder: EmbedderName = None,
+    index: IndexChoice = "auto",
+    metric: MetricChoice = None,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
@@ -186,7 +196,8 @@ def sync_(
     """
     run = _Run(folders, chunk_size, overlap, include, exclude, drop_most=yes)
     given = [str(folder) for folder in folders]
-    with _opened_or_made(memory_path, given, create=True, embedder=embedder, timeout=timeout) as memory:
+    searching = _Searching(index, metric)
+    with _opened_or_made(memory_path, given, searching, create=True, embedder=embedder, timeout=timeout) as memory:
         run.read(memory, drop=True)
         run.look(memory)
     run.show(memory_path, as_json)
@@ -200,6 +211,7 @@ def import_(
     output: Output,
     force: Force = False,
     embedder: EmbedderName = None,
+    metric: MetricChoice = None,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
@@ -209,25 +221,35 @@ def import_(
         adds exports to an existing memory. Files of Memvid v1, a video and its JSON, are imported too.
     """
     if is_pair(exports):
-        import_pair(exports, output, force=force, embedder=embedder, timeout=timeout, as_json=as_json)
+        settings: dict[str, Any] = {"embedder": embedder, "metric": metric or "cosine"}
+        import_pair(exports, output, force=force, settings=settings, timeout=timeout, as_json=as_json)
         return
     from_stdin = Path("-") in exports
     run = _Run([path for path in exports if path != Path("-")])
-    with new_memory(output, force=force, embedder=embedder, timeout=timeout) as memory:
+    with new_memory(output, force=force, embedder=embedder, metric=metric or "cosine", timeout=timeout) as memory:
         run.load(memory, from_stdin=from_stdin)
         run.look(memory)
     run.show(output, as_json)
 
 
+class _Searching(NamedTuple):
+    """Hold the index, and the metric of a new memory."""
+
+    choice: IndexName
+    metric: Metric | None
+
+
 @contextmanager
 def _opened_or_made(
-    path: Path, given: list[str], *, create: bool, embedder: str | None, timeout: float
+    path: Path, given: list[str], searching: _Searching, *, create: bool, embedder: str | None, timeout: float
 ) -> Iterator[Memory]:
+    index, metric = searching.choice, searching.metric
     if create and not path.exists():
-        with new_memory(path, embedder=embedder, timeout=timeout) as memory:
+        with new_memory(path, embedder=embedder, index=index, metric=metric or "cosine", timeout=timeout) as memory:
             yield memory
     else:
-        with opened(path, "a", embedder=embedder, timeout=timeout, others=given) as memory:
+        shared: dict[str, Any] = {"index": index, "metric": metric, "timeout": timeout}
+        with opened(path, "a", embedder=embedder, others=given, **shared) as memory:
             yield memory
 
 

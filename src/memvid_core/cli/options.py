@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
 
 if TYPE_CHECKING:
-    from memvid_core import Memory
+    from memvid_core import IndexName, Memory, Metric
 
 __all__ = [
     "WAIT",
@@ -22,7 +22,9 @@ __all__ = [
     "EmbedderName",
     "Exclude",
     "Include",
+    "IndexChoice",
     "MemoryPath",
+    "MetricChoice",
     "Overlap",
     "Timeout",
     "Where",
@@ -65,6 +67,22 @@ EmbedderName = Annotated[
         show_default=False,
         help="The embedding model: fastembed:MODEL, model2vec:MODEL or a MODEL of "
         "sentence-transformers. By default the built-in embedder, which works offline.",
+    ),
+]
+IndexChoice = Annotated[
+    Literal["auto", "exact", "sklearn", "quantized", "ivf"],
+    typer.Option(
+        "--index",
+        help="How vectors are searched: auto selects by their number, exact compares all (NumPy), sklearn uses "
+        "scikit-learn's NearestNeighbors, quantized and ivf are for large memories.",
+    ),
+]
+MetricChoice = Annotated[
+    Literal["cosine", "euclidean", "manhattan", "chebyshev"] | None,
+    typer.Option(
+        "--metric",
+        show_default=False,
+        help="How a new memory compares vectors. The default is cosine.",
     ),
 ]
 ChunkSize = Annotated[
@@ -160,6 +178,8 @@ def opened(
     *,
     embedder: str | None = None,
     as_of: int | datetime | None = None,
+    index: IndexName = "auto",
+    metric: Metric | None = None,
     timeout: float = WAIT,
     others: Iterable[str] = (),
 ) -> Iterator[Memory]:
@@ -170,6 +190,8 @@ def opened(
         mode: ``"r"`` or ``"a"``.
         embedder: The name of the model that wrote the memory, unless it is the built-in one.
         as_of: A commit or a time, to open an earlier state.
+        index: How vectors are searched.
+        metric: The metric that the memory must have; None accepts any.
         timeout: How many seconds a commit waits for other writers.
         others: The other arguments of the command, to detect that they were swapped with the memory.
 
@@ -185,5 +207,6 @@ def opened(
         raise NotAMemoryError(f"{path} is a folder: give the .mp4 file of a memory")
     if not path.exists():
         raise MemoryNotFoundError(f"{path} does not exist; create it with: memvid build PATHS -o {path.name}")
-    with Memory.open(path, mode, embedder=embedder, as_of=as_of, timeout=timeout) as memory:
+    options: dict[str, Any] = {"as_of": as_of, "index": index, "metric": metric, "timeout": timeout}
+    with Memory.open(path, mode, embedder=embedder, **options) as memory:
         yield memory

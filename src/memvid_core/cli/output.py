@@ -33,10 +33,10 @@ _NAME = 24  # width of a file name next to a progress bar, in terminal cells
 Update = Callable[[int, int, str], None]
 """A function of the number done, the total, and the last item."""
 
-# # Characters that would move the cursor, ring the bell or recolor the terminal are shown as control pictures.
+# Characters that would move the cursor, ring the bell or recolor the terminal are shown as control pictures.
 _CONTROLS: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 _CONTROLS |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}")}
-# # Characters that would reorder the letters after them.
+# Characters that would reorder the letters after them.
 _BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _CONTROLS |= {code: f"\\u{code:04x}" for code in _BIDI}
 _IN_JSON = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *_BIDI)}
@@ -158,7 +158,7 @@ def files_progress(title: str, unit: str = "files") -> Iterator[Update]:
 
     class Bar(Progress):
         def get_renderable(self) -> Constrain:
-            # # The terminal echoes ^C after the bar; without space for it, the line would wrap and stay visible.
+            # The terminal echoes ^C after the bar; without space for it, the line would wrap and stay visible.
             return Constrain(super().get_renderable(), max(1, screen.width - len("^C")))
 
     columns = (

@@ -44,7 +44,7 @@ class Program(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command; an error becomes one line and an exit code."""
         _prepare_streams()
-        # # The filters are restored at the end, for tests and programs that call this.
+        # The filters are restored at the end, for tests and programs that call this.
         with warnings.catch_warnings(), reported(debug=ctx.obj["debug"], as_json=ctx.obj["json"]), terminable():
             warnings.simplefilter("always", UserWarning)  # the core's warnings for users; others keep their filters
             warnings.showwarning = _warned
@@ -110,6 +110,6 @@ def memvid(
     """A memory in one MP4 file: put documents in, ask it questions, play it as a video."""
 
 
-# # A new command group is a module with register(), listed here.
+# A new command group is a module with register(), listed here.
 for group in (ingesting, searching, chatting, changing, exporting, converting, looking, rescuing):
     group.register(app)

@@ -11,6 +11,7 @@ from memvid_core.cli.options import (
     AsJson,
     AsOf,
     EmbedderName,
+    IndexChoice,
     MemoryPath,
     Where,
     WithQuestion,
@@ -52,6 +53,7 @@ def search(
     explain: Annotated[bool, typer.Option("--explain", help="Show the scores of each part of the search.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Show whole texts instead of the best passage.")] = False,
     embedder: EmbedderName = None,
+    index: IndexChoice = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Find the records that best answer a question.
@@ -64,7 +66,7 @@ def search(
     condition = parse_object(where, "--where")
     if not query.strip():
         raise typer.BadParameter("the query is empty; memvid export lists all records", param_hint="QUERY")
-    with opened(memory_path, embedder=embedder, as_of=parse_as_of(as_of), others=[query]) as memory:
+    with opened(memory_path, embedder=embedder, as_of=parse_as_of(as_of), index=index, others=[query]) as memory:
         chosen = mode or memory.default_mode
         if memory.embedder is None and mode is None:
             written = memory.info().embedder

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.embedding.features import END, STOP, Terms, batches, signs, terms
-from memvid_core.embedding.fitting import Fit, fit_texts, weigh
+from memvid_core.embedding.fitting import Fit, fit_texts, weighted_counts
 from memvid_core.errors import EmbeddingError, InvalidInputError, TextError
 from memvid_core.system.threads import run_in_thread
 
@@ -177,7 +177,7 @@ class HashingEmbedder:
         random = signs(found.hashes, self._dimension, _RANDOM)
         random /= np.float32(np.sqrt(self._dimension))
         vectors: NDArray[np.float32]
-        vectors = weigh(found, _PRIOR[found.kinds]) @ random if fit is None else fit.project(found, random)
+        vectors = weighted_counts(found, _PRIOR[found.kinds]) @ random if fit is None else fit.project(found, random)
         lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
         lengths[lengths == 0] = 1
         unit: NDArray[np.float32] = (vectors / lengths[:, np.newaxis]).astype(np.float32)

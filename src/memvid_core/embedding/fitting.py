@@ -20,7 +20,7 @@ from memvid_core.errors import EmbeddingError
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["Fit", "fit_texts", "weigh"]
+__all__ = ["Fit", "fit_texts", "weighted_counts"]
 
 _BATCH = 2_048  # texts whose features are counted at a time
 _SAMPLE = 20_000  # texts that are learnt from, at most
@@ -74,7 +74,7 @@ class Fit:
         projection = np.zeros((len(columns), self.dimension), dtype=np.float32)
         np.multiply(self.rows[columns], scales[:, np.newaxis], out=projection[:, : self.rows.shape[1]])
         projection[unseen] = random[unseen] * np.float32(_UNSEEN)
-        vectors: NDArray[np.float32] = weigh(found, weights, repeats=found.kinds <= STOP) @ projection
+        vectors: NDArray[np.float32] = weighted_counts(found, weights, repeats=found.kinds <= STOP) @ projection
         return vectors
 
     def dump(self) -> bytes:
@@ -133,7 +133,9 @@ class Fit:
         return cls(header.dimension, rarity.copy(), keys.astype(np.uint32), rows, scales.astype(np.float16))
 
 
-def weigh(found: Terms, weights: NDArray[np.float32], *, repeats: NDArray[np.bool_] | None = None) -> csr_matrix:
+def weighted_counts(
+    found: Terms, weights: NDArray[np.float32], *, repeats: NDArray[np.bool_] | None = None
+) -> csr_matrix:
     """Counts to weights: 1 + ln(count) for features whose ``repeats`` count, 1 for the others; times their weight."""
     weighted = found.counts.copy()
     data = 1 + np.log(weighted.data)
@@ -210,7 +212,7 @@ def _sketch(counted: list[Terms], rarity: NDArray[np.uint8], keys: NDArray[np.ui
         )
         weights = _idf(rarity[_bucket(batch.hashes)])
         # once weights are learnt, n-grams count once: they overlap, so that their repeats mislead
-        folded = weigh(batch, weights, repeats=batch.kinds <= STOP) @ fold
+        folded = weighted_counts(batch, weights, repeats=batch.kinds <= STOP) @ fold
         lengths = np.sqrt(np.asarray(folded.power(2).sum(axis=1))).ravel()
         lengths[lengths == 0] = 1
         parts.append(diags((1 / lengths).astype(np.float32)) @ folded)

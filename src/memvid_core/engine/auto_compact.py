@@ -179,7 +179,7 @@ def _task(indexed: IndexedJournal) -> FoldTask | None:
     if not FoldProcess.possible():
         return None
     path, root = str(journal.video.target), str(place.root)
-    return FoldTask(path, root, place.strategy == "ivf", indexed.timeout, _MERGED_BYTES)
+    return FoldTask(path, root, place.strategy, indexed.timeout, _MERGED_BYTES)
 
 
 def folded_bytes(snapshot: Snapshot) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from memvid_core.engine.compacting import Folded, fold
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.errors import LockedError, MemvidError
 from memvid_core.journal import Journal
+from memvid_core.model import IndexName
 
 __all__ = ["FoldProcess", "FoldTask", "main"]
 
@@ -33,7 +34,7 @@ class FoldTask(msgspec.Struct, frozen=True):
 
     path: str
     index_root: str | None
-    ivf: bool
+    strategy: IndexName
     timeout: float
     merged_bytes: int
 
@@ -134,7 +135,7 @@ def _folded(task: FoldTask, stopped: threading.Event) -> Folded | None:
 
     root = None if task.index_root is None else Path(task.index_root)
     journal = Journal.open(Path(task.path), "a")
-    indexed = IndexedJournal(journal, "a", root, timeout=task.timeout, show_progress=False, ivf=task.ivf)
+    indexed = IndexedJournal(journal, "a", root, timeout=task.timeout, show_progress=False, strategy=task.strategy)
     try:
         return fold(indexed, merged_bytes=task.merged_bytes, quiet=True, step=step)
     finally:

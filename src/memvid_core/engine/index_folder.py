@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from memvid_core.index.vectors.matrix import StoredDtype
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.index.vectors.video_rows import Pictures
 from memvid_core.index.words.lexical_index import LexicalIndex
-from memvid_core.model import FrameLocation
+from memvid_core.model import FrameLocation, IndexName, Metric
 
 __all__ = ["Change", "IndexFolder"]
 
@@ -65,7 +65,8 @@ class IndexFolder:
             each memory and epoch, so that a compaction never changes what a reader has open.
         name: Tells this memory and epoch from others.
         dtype: How rows of vectors are kept: ``"float16"`` or ``"float32"``.
-        strategy: How they are searched: ``"auto"``, or ``"ivf"``, which keeps up all that "auto" needs.
+        strategy: How they are searched; each keeps up what the others need.
+        metric: How they are compared.
         like: The memory's file: whoever may not read it may not read what is derived from it.
         pictures: The video that vectors are stored in, if single ones can be read there: a large index then keeps no
             copy of them. It stays open for as long as this index.
@@ -77,7 +78,8 @@ class IndexFolder:
         name: str,
         *,
         dtype: StoredDtype = "float16",
-        strategy: Literal["auto", "ivf"] = "auto",
+        strategy: IndexName = "auto",
+        metric: Metric = "cosine",
         like: Path | None = None,
         pictures: Pictures | None = None,
     ) -> None:
@@ -87,7 +89,8 @@ class IndexFolder:
         self._lexical_path = os.path.join(self.folder or "", "lexical")
         self._like = like
         self._dtype: StoredDtype = dtype
-        self._strategy = strategy
+        self._strategy: IndexName = strategy
+        self._metric: Metric = metric
         if self.folder is not None:
             self._make_folder(self.folder)
         self.catalog = Catalog(None if self.folder is None else self.folder / "catalog.sqlite")
@@ -290,9 +293,14 @@ class IndexFolder:
 
     def _open_vectors(self, dimension: int) -> VectorIndex:
         self._assert_open()
-        folder = None if self.folder is None else self.folder / "vectors"
+        folder = None if self.folder is None else self.folder / ("vectors" if self._metric == "cosine" else "raw")
         self._vectors = VectorIndex(
-            dimension, folder=folder, dtype=self._dtype, strategy=self._strategy, pictures=self._pictures
+            dimension,
+            folder=folder,
+            dtype=self._dtype,
+            strategy=self._strategy,
+            metric=self._metric,
+            pictures=self._pictures,
         )
         return self._vectors
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, cast
 
 import msgspec
 
@@ -17,6 +17,7 @@ from memvid_core.index.vectors.matrix import StoredDtype
 from memvid_core.index.wal import is_busy
 from memvid_core.journal import FrameLocation, Header, Journal, Known
 from memvid_core.journal.video_vectors import VectorPictures
+from memvid_core.model import IndexName, Metric
 from memvid_core.system.atomic_files import compacting
 
 __all__ = ["INDEX_ERRORS", "IndexPlace", "check_idle", "known_in"]
@@ -32,13 +33,13 @@ class IndexPlace:
 
     Args:
         root: The index folder; None keeps every index in RAM.
-        strategy: How vectors are searched: ``"auto"`` or ``"ivf"``.
+        strategy: How vectors are searched.
         like: The memory's file, whose permissions an index gets.
     """
 
-    def __init__(self, root: Path | None, strategy: Literal["auto", "ivf"], like: Path | None) -> None:
+    def __init__(self, root: Path | None, strategy: IndexName, like: Path | None) -> None:
         self._root = root
-        self.strategy: Literal["auto", "ivf"] = strategy
+        self.strategy: IndexName = strategy
         """How vectors are searched."""
         self._like = like
 
@@ -99,13 +100,17 @@ class IndexPlace:
     def _made(self, root: Path | None, journal: Journal, name: str | None = None) -> IndexFolder:
         """Open or make an index that reads its vectors from the file, where they lie there as the index stores them."""
         header = journal.header
-        dtype: StoredDtype = "float16" if header.vectors in ("float16", "int8") else "float32"
+        metric = cast(Metric, header.metric)
+        # Bytes with a scale may stand for numbers beyond float16; rows of length 1 never do.
+        half = ("float16", "int8") if metric == "cosine" else ("float16",)
+        dtype: StoredDtype = "float16" if header.vectors in half else "float32"
         pictures = VectorPictures.of(journal.video) if root is not None and header.vectors == dtype else None
         return IndexFolder(
             root,
             name or _name(header),
             dtype=dtype,
             strategy=self.strategy,
+            metric=metric,
             like=self._like,
             pictures=pictures,
         )

@@ -33,6 +33,7 @@ from memvid_core.errors import (
 )
 from memvid_core.index.catalog.catalog import DamageRow
 from memvid_core.journal import Batch, Cursor, Journal, Known
+from memvid_core.model import IndexName
 from memvid_core.system.atomic_files import remove_left
 from memvid_core.system.folders import sync_folder
 
@@ -68,7 +69,7 @@ class IndexedJournal:
         embedder: What makes vectors; one that learns is never changed, but copied and taught.
         timeout: How many seconds a commit waits for the lock.
         show_progress: Whether a rebuild of the index shows a bar; None shows it on a terminal.
-        ivf: Whether vectors are searched through an inverted file.
+        strategy: How vectors are searched.
         cache_bytes: How much of what was read last to keep.
     """
 
@@ -81,7 +82,7 @@ class IndexedJournal:
         embedder: Embedder | None = None,
         timeout: float = 30.0,
         show_progress: bool | None = None,
-        ivf: bool = False,
+        strategy: IndexName = "auto",
         cache_bytes: int = 128 << 20,
     ) -> None:
         self.timeout = timeout
@@ -97,7 +98,7 @@ class IndexedJournal:
         self._level_once = False
         self._told_damage: list[DamageRow] = []
         self._path = journal.video.target if isinstance(journal.video.target, Path) else None
-        self._place = IndexPlace(index_root, "ivf" if ivf else "auto", self._path)
+        self._place = IndexPlace(index_root, strategy, self._path)
         self._turn = WriteTurn()
         self._first = True  # nothing is in use yet
         self.on_commit: Callable[[int], None] | None = None

@@ -23,7 +23,9 @@ from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_timeout, check_unicode
 from memvid_core.engine.writing import VectorDtype
 from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError
+from memvid_core.index.vectors.metrics import check_choice
 from memvid_core.journal import Journal
+from memvid_core.model import IndexName, Metric
 from memvid_core.system.atomic_files import appearing
 from memvid_core.video import get_codec
 
@@ -59,7 +61,8 @@ def create(
     codec_options: Mapping[str, Any] | None,
     index_dir: StrPath | None,
     description: str,
-    ivf: bool,
+    index: IndexName,
+    metric: Metric | None,
     timeout: float,
 ) -> Opened:
     """A new memory, as :meth:`memvid_core.Memory.create` describes it."""
@@ -67,6 +70,8 @@ def create(
     if not isinstance(description, str):
         raise InvalidInputError(f"description is a str, not of type {type(description).__name__}")
     check_unicode(description, "the description")
+    compared = "cosine" if metric is None else metric
+    check_choice(index, compared)
     # On disk, half precision costs nothing that a search can see; in RAM, nothing is saved by rounding what was given.
     kept: VectorDtype = vector_dtype or ("float64" if in_ram else "float16")
     made = (
@@ -91,13 +96,14 @@ def create(
             vectors=kept,
             embedder=GIVEN if made is None else made.name,
             dimension=None if made is None else made.dimension,
+            metric=compared,
             description=description,
         )
 
     journal = journal_in(io.BytesIO()) if file is None else _published(file, journal_in)
     try:
         root = None if file is None else _index_root(file, index_dir, journal)
-        indexed = IndexedJournal(journal, "a", root, embedder=made, timeout=wait, ivf=ivf)
+        indexed = IndexedJournal(journal, "a", root, embedder=made, timeout=wait, strategy=index)
     except BaseException:
         journal.close()  # the file stays: others may have opened it, and committed to it
         raise
@@ -120,7 +126,8 @@ def open_existing(
     index_dir: StrPath | None,
     force: bool,
     show_progress: bool | None,
-    ivf: bool,
+    index: IndexName,
+    metric: Metric | None,
     timeout: float,
 ) -> Opened:
     """An existing memory, as :meth:`memvid_core.Memory.open` describes it."""
@@ -131,14 +138,16 @@ def open_existing(
     if path == IN_RAM:
         raise InvalidInputError("a memory in RAM is made by Memory.create(':memory:'); there is none to open")
     wait = check_timeout(timeout)
+    check_choice(index, "cosine")
     file = _real(path)
     journal = Journal.open(file, mode)  # a path that is no memory fails before an index folder appears
     try:
+        _check_metric(journal, index, metric)
         exact = journal.header.vectors == "float64"
         chosen = choose_embedder(embedder, journal.header.embedder, has_vectors=True, exact=exact, force=force)
         root = _index_root(file, index_dir, journal)
         indexed = IndexedJournal(
-            journal, mode, root, embedder=chosen, timeout=wait, show_progress=show_progress, ivf=ivf
+            journal, mode, root, embedder=chosen, timeout=wait, show_progress=show_progress, strategy=index
         )
         try:
             if chosen is None and embedder is None and journal.header.embedder == GIVEN:
@@ -151,6 +160,22 @@ def open_existing(
         journal.close()
         raise
     return Opened(os.fsdecode(path), indexed, writable=mode == "a", pinned=pinned)
+
+
+def _check_metric(journal: Journal, index: IndexName, metric: Metric | None) -> None:
+    """Check that the index can search by the memory's metric, and that this is the one that was asked for.
+
+    Raises:
+        InvalidInputError: It cannot, or the memory has another.
+    """
+    recorded = journal.header.metric
+    if metric is not None:
+        check_choice("auto", metric)
+        if metric != recorded:
+            raise InvalidInputError(
+                f"this memory compares vectors by {recorded!r}, not by {metric!r}; leave metric out, or make a new one"
+            )
+    check_choice(index, recorded)
 
 
 def _adopt_builtin(indexed: IndexedJournal) -> None:
@@ -179,7 +204,7 @@ def open_or_create(path: StrPath, mode: str, *, embedder: object, index_dir: Str
         except MemoryNotFoundError:
             if not _real(path).parent.is_dir():
                 raise
-        shared = {"ivf": options["ivf"], "timeout": options["timeout"], "index_dir": index_dir}
+        shared = {name: options[name] for name in ("index", "metric", "timeout")} | {"index_dir": index_dir}
         with suppress(MemoryExistsError):  # another process was faster
             return create(path, embedder, "pcm", None, codec_options=None, description="", **shared)
 

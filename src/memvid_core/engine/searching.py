@@ -20,6 +20,7 @@ from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_answer, check_count
 from memvid_core.errors import Action, DamagedFrameError, DimensionError, Hint, QueryError, StorageError
 from memvid_core.index import fusion
+from memvid_core.index.vectors.metrics import closeness, feedback, similarity
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.model import Hit, Record
 from memvid_core.system.progress import progress
@@ -34,11 +35,11 @@ _SHOW_PROGRESS_ROWS = 20_000
 
 @dataclass(frozen=True)
 class Ranked:
-    """Rows best first, their scores in [0, 1], their cosines where known, and each part's share by name."""
+    """Rows best first, their scores in [0, 1], their cosines or distances where known, each part's share by name."""
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
-    cosines: dict[int, float] = field(default_factory=dict)
+    compared: dict[int, float] = field(default_factory=dict)
     parts: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -48,11 +49,11 @@ class Ranked:
         """Some of it, in another order."""
         at = np.asarray(places, np.int64)
         parts = {name: part[at] for name, part in self.parts.items()}
-        return Ranked(self.rows[at], self.scores[at], self.cosines, parts)
+        return Ranked(self.rows[at], self.scores[at], self.compared, parts)
 
     def rescored(self, scores: NDArray[np.float32], k: int, **shares: NDArray[np.float32]) -> Ranked:
         """The best ``k`` under other scores; equal ones in the order of the rows."""
-        better = Ranked(self.rows, scores, self.cosines, {**self.parts, **shares})
+        better = Ranked(self.rows, scores, self.compared, {**self.parts, **shares})
         return better.taken(np.lexsort((self.rows, -scores))[:k])
 
 
@@ -90,8 +91,10 @@ class Searcher:
             return found
         matrix = np.stack([_fitting(vector, index.dimension) for _, vector in asked])
         answers = index.search(matrix, first.k, snapshot.mask(first.where) & snapshot.dense)
-        for (place, _), rows, cosines in zip(asked, *answers, strict=True):
-            found[place] = self._decode(snapshot, _dense_ranked(rows[rows >= 0], cosines[rows >= 0]), first)
+        for (place, _), rows, values in zip(asked, *answers, strict=True):
+            there = rows >= 0
+            ranked = _dense_ranked(rows[there], _flipped(values[there], index.metric), index.metric)
+            found[place] = self._decode(snapshot, ranked, first)
         return found
 
     def _embedded(self, snapshot: Snapshot, request: SearchRequest) -> SearchRequest:
@@ -128,30 +131,34 @@ class Searcher:
         pool = self._best(snapshot, replace(request, k=max(request.k, request.diversity.fetch_k)))
         if snapshot.vector_index is None:
             return pool.taken(np.arange(min(request.k, len(pool))))
-        plain = request.mode == "dense" and request.recency is None  # then the vectors say it themselves
+        metric = _metric(snapshot)
+        # By cosine and nothing else, the vectors say themselves how relevant they are.
+        plain = request.mode == "dense" and request.recency is None and metric == "cosine"
         chosen = fusion.mmr(
             () if request.vector is None else request.vector,
-            self._unit_vectors(snapshot, pool.rows),
+            self._indexed_vectors(snapshot, pool.rows),
             request.k,
             lambda_mult=request.diversity.lambda_mult,
             scores=None if plain else pool.scores,
+            similarity=None if metric == "cosine" else similarity(metric),
         )
         return pool.taken(chosen)
 
     def _rank(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranked:
         if request.mode == "dense":
-            return _dense_ranked(*self._dense(snapshot, request, k, mask))
+            return _dense_ranked(*self._dense(snapshot, request, k, mask), _metric(snapshot))
         if request.mode == "lexical":
             rows, scores = self._lexical(snapshot, request, k, mask, normalised=True)
             return Ranked(rows, scores, parts={"lexical": scores})
         return self._hybrid(snapshot, request, k, mask)
 
     def _dense(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> fusion.Ranking:
-        """Rows and cosines."""
+        """Rows and cosines, or negative distances."""
         index = snapshot.vector_index
         if index is None or request.vector is None or not len(request.vector):  # empty: what the embedder had to say
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        return index.search(_fitting(request.vector, index.dimension), k, mask & snapshot.dense)
+        rows, values = index.search(_fitting(request.vector, index.dimension), k, mask & snapshot.dense)
+        return rows, _flipped(values, index.metric)
 
     def _lexical(
         self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_], *, normalised: bool
@@ -175,15 +182,20 @@ class Searcher:
             if alpha is None:  # the built-in embedder sees the same words, so its agreement says nothing
                 alpha = fusion.ALPHA if self._indexed.word_embedder else fusion.trust(dense, lexical)
             asked = np.zeros(0, np.float32) if request.vector is None else request.vector
-            fused = fusion.hybrid(asked, dense, lexical, partial(self._unit_vectors, snapshot), k, alpha=alpha)
-        return Ranked(fused.rows, fused.scores, _by_row(*dense), fused.parts)
+            metric = _metric(snapshot)
+            moved = fusion.feedback if metric == "cosine" else feedback(metric)
+            vectors = partial(self._indexed_vectors, snapshot)
+            fused = fusion.hybrid(asked, dense, lexical, vectors, k, alpha=alpha, feedback=moved)
+        compared = _by_row(dense[0], _flipped(dense[1], _metric(snapshot)))
+        return Ranked(fused.rows, fused.scores, compared, fused.parts)
 
-    def _unit_vectors(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The indexed vectors of rows; zero for a row that has none."""
+    def _indexed_vectors(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The indexed vectors of rows; for a row that has none, zero by cosine, and NaN by distance."""
         index = snapshot.vector_index
         assert index is not None
-        found = np.zeros((len(rows), index.dimension), np.float32)
-        inside = rows < index.rows
+        by_cosine = index.metric == "cosine"
+        found = np.full((len(rows), index.dimension), 0.0 if by_cosine else np.nan, np.float32)
+        inside = rows < index.rows if by_cosine else (rows < index.rows) & snapshot.dense[rows]
         found[inside] = index.vectors(rows[inside])
         return found
 
@@ -277,14 +289,16 @@ class Searcher:
     def _decode(self, snapshot: Snapshot, ranked: Ranked, request: SearchRequest) -> list[Hit]:
         rows = ranked.rows.tolist()
         vectors = snapshot.vectors(rows) if request.with_vectors else {}
+        by_cosine = _metric(snapshot) == "cosine"
         return [
             Hit(
                 snapshot.record(row),
                 score,
                 rank,
-                ranked.cosines.get(row),
+                ranked.compared.get(row) if by_cosine else None,
                 vectors.get(row),
                 {name: float(part[rank]) for name, part in ranked.parts.items()} if request.explain else None,
+                None if by_cosine else ranked.compared.get(row),
             )
             for rank, (row, score) in enumerate(zip(rows, ranked.scores.tolist(), strict=True))
         ]
@@ -330,9 +344,19 @@ def _opinions(given: Any, count: int) -> NDArray[np.float64]:
     return opinions
 
 
-def _dense_ranked(rows: NDArray[np.int64], cosines: NDArray[np.float32]) -> Ranked:
-    scores = fusion.dense_score(cosines)
-    return Ranked(rows, scores, _by_row(rows, cosines), {"dense": scores})
+def _metric(snapshot: Snapshot) -> str:
+    return snapshot.epoch.journal.header.metric
+
+
+def _flipped(values: NDArray[np.float32], metric: str) -> NDArray[np.float32]:
+    """Return cosines as they are, and distances with a minus sign; of those, it gives the distances back."""
+    return values if metric == "cosine" else -values
+
+
+def _dense_ranked(rows: NDArray[np.int64], values: NDArray[np.float32], metric: str) -> Ranked:
+    """What a search by vector found, from cosines or negative distances."""
+    scores = fusion.dense_score(values) if metric == "cosine" else closeness(-values)
+    return Ranked(rows, scores, _by_row(rows, _flipped(values, metric)), {"dense": scores})
 
 
 def _by_row(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[int, float]:

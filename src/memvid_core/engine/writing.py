@@ -40,6 +40,7 @@ Matrix = NDArray[Any]
 GivenVectors = ArrayLike | Sequence[ArrayLike | None]
 
 _FLOAT16_MAX = 65504.0
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _FEWEST, _MOST = 1_000, 100_000  # rows of a memory whose embedder learns by itself
 _SAME = 0.02  # how far a stored component may be from the one that was embedded, for rounding to int8
 
@@ -318,6 +319,9 @@ class Writer:
         matrix = check_vectors(vectors, len(places), dtype=dtype, given=given, source=source)
         if not len(matrix):  # an embedder that returned nothing: the records are kept without vectors
             return None, places[:0]
+        by_distance = self._indexed.journal.header.metric != "cosine"
+        if self._kind == "float64" and by_distance and float(np.abs(matrix).max()) > _FLOAT32_MAX:
+            raise VectorError("a component is larger than float32 holds (3.4e38), in which distances are searched")
         if self._kind == "float16":
             if float(np.abs(matrix).max()) > _FLOAT16_MAX:
                 raise VectorError(

@@ -3,7 +3,8 @@
 Pure functions over rows and scores. Scores are in [0, 1], higher is better:
 
 - dense: the cosine of query and text, 0 where it is negative (:func:`dense_score`); what LangChain calls the
-  relevance score of a cosine distance. 0 is a text that has nothing to do with the query.
+  relevance score of a cosine distance. 0 is a text that has nothing to do with the query. By another metric it is
+  1 / (1 + distance) (``memvid_core.index.vectors.metrics.closeness``).
 - lexical: ``bm25 / (bm25 + ideal)`` (:func:`lexical_score`). 0.5 is a text of average length with every word of the
   query once, 0 one with none.
 - hybrid: how near a text comes to being the best of both halves (:func:`relative_score_fusion`,
@@ -200,6 +201,7 @@ def hybrid(
     k: int,
     *,
     alpha: float = ALPHA,
+    feedback: Callable[[ArrayLike, ArrayLike, ArrayLike], NDArray[np.float32]] | None = None,
 ) -> Fused:
     """Fuse a dense and a lexical ranking, let the best of both refine the query vector, and fuse again.
 
@@ -207,11 +209,13 @@ def hybrid(
 
     Args:
         query: (dimension,) the query vector.
-        dense: About :data:`CANDIDATES` rows with their cosines, best first.
+        dense: About :data:`CANDIDATES` rows with their cosines, or negative distances, best first.
         lexical: As many rows with their BM25 scores, best first.
         vectors: Gives the vectors of rows, (n, dimension), of any length, zero for a row that has none.
         k: How many rows to return at most.
         alpha: The weight of the dense half, in [0, 1]; at 0 and 1 the other half is not looked at.
+        feedback: Compares the candidates with the refined query: by default :func:`feedback`, by cosine. A candidate
+            that gets minus infinity has no vector.
 
     Returns:
         The fused ranking, its parts named ``dense`` and ``lexical``.
@@ -230,8 +234,9 @@ def hybrid(
     first = relative_score_fusion(dense, lexical, both, alpha=alpha)
     if alpha in (0, 1) or not len(dense[0]) or not len(lexical[0]):
         return Fused(first.rows[:k], first.scores[:k], {name: part[:k] for name, part in first.parts.items()})
-    cosines = feedback(query, vectors(first.rows), first.scores)
-    refined = best(first.rows, cosines, max(len(dense[0]), len(lexical[0])))
+    values = (feedback or _feedback)(query, vectors(first.rows), first.scores)
+    known = values > -np.inf
+    refined = best(first.rows[known], values[known], max(len(dense[0]), len(lexical[0])))
     return relative_score_fusion(refined, lexical, k, alpha=alpha)
 
 
@@ -290,6 +295,9 @@ def feedback(query: ArrayLike, vectors: ArrayLike, scores: ArrayLike) -> NDArray
     return _cosines(target, matrix)
 
 
+_feedback = feedback
+
+
 def _relative(scores: NDArray[np.float32]) -> NDArray[np.floating]:
     """Divide by the best; where no score is positive, all are equally good."""
     top = float(scores.max(initial=0))
@@ -315,7 +323,13 @@ def _fuse(halves: Mapping[str, tuple[NDArray[np.int64], NDArray[np.floating]]], 
 
 
 def mmr(
-    query: ArrayLike, vectors: ArrayLike, k: int, *, lambda_mult: float = 0.5, scores: ArrayLike | None = None
+    query: ArrayLike,
+    vectors: ArrayLike,
+    k: int,
+    *,
+    lambda_mult: float = 0.5,
+    scores: ArrayLike | None = None,
+    similarity: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]] | None = None,
 ) -> NDArray[np.int64]:
     """Choose k candidates that are relevant and unlike each other (maximal marginal relevance).
 
@@ -326,6 +340,7 @@ def mmr(
         lambda_mult: 1 for relevance alone, 0 for diversity alone, as in LangChain.
         scores: (n,) how relevant each candidate is, in [0, 1], for a ranking of another mode; by default the cosines of
             query and vectors.
+        similarity: How like the candidates (n, dimension) are to one of them, (n,) in [0, 1]; by default their cosine.
 
     Returns:
         Positions among the candidates, int64, in the order they were chosen; the first of equals is chosen.
@@ -345,14 +360,16 @@ def mmr(
         return np.zeros(0, np.int64)
     if matrix.ndim != 2:
         raise InvalidInputError(f"mmr needs a matrix with one vector a candidate, not the shape {matrix.shape}")
-    matrix = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    if similarity is None:
+        matrix = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        similarity = np.matmul
     relevance = _cosines(query, matrix) if scores is None else np.asarray(scores, np.float32)
     if relevance.shape != (len(matrix),):
         raise InvalidInputError(f"mmr needs a score for each of {len(matrix)} vectors, not the shape {relevance.shape}")
     chosen = [int(np.argmax(relevance))]
     nearest = np.full(len(matrix), -np.inf, np.float32)
     while len(chosen) < min(k, len(matrix)):
-        nearest = np.maximum(nearest, matrix @ matrix[chosen[-1]])
+        nearest = np.maximum(nearest, similarity(matrix, matrix[chosen[-1]]))
         gain = lambda_mult * relevance - (1 - lambda_mult) * nearest
         gain[chosen] = -np.inf
         chosen.append(int(np.argmax(gain)))

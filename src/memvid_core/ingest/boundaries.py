@@ -17,9 +17,9 @@ import sentencex  # type: ignore[import-untyped]
 
 __all__ = ["Breaks", "Graphemes", "Level", "Lines", "Words", "code_levels", "prose_levels", "row_levels"]
 
-# # sentencex takes quadratic time on CJK paragraphs and on unclosed quotes, so it only gets windows of limited size.
+# sentencex takes quadratic time on CJK paragraphs and on unclosed quotes, so it only gets windows of limited size.
 _WINDOW = 2_048
-# # No script has longer clusters (Unicode's Stream-Safe Text Format allows 30 marks), so these may be split.
+# No script has longer clusters (Unicode's Stream-Safe Text Format allows 30 marks), so these may be split.
 _LONGEST_GRAPHEME = 64
 
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")
@@ -30,7 +30,7 @@ _DEFINITION = re.compile(
     r"\n(?=(?:(?:export|default|public|private|protected|internal|static|abstract|final|async|pub|unsafe|extern)\s+){0,5}"
     r"(?:def|class|func|function|fn|interface|struct|enum|trait|impl|module|namespace|type|object|sub|proc)\s)"
 )
-# # After white space, a zero-width space, or a clause mark of a script without spaces.
+# After white space, a zero-width space, or a clause mark of a script without spaces.
 _WORD_END = re.compile(r"[\s\u200b、，；：]")
 
 
@@ -197,7 +197,7 @@ def code_levels(text: str) -> list[Level]:
     blank = [found.end() for found in _BLANK_LINE.finditer(text)]
     top = [place for place in blank if place < len(text) and not _INNER.match(text, place)]
     for found in _DEFINITION.finditer(text):
-        # # A decorator, an attribute or a comment belongs to the following definition.
+        # A decorator, an attribute or a comment belongs to the following definition.
         line = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
         if line.strip() and not line.lstrip().startswith(("@", "#", "//", "/*", "*", "--", "[")):
             top.append(found.end())

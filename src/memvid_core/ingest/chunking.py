@@ -181,7 +181,7 @@ class Chunker:
         found = leading.match(text, place)
         after = found.end() if found else place
         blank = _SPACE.match(text, after)
-        # # White space that fills a chunk does not count as indentation.
+        # White space that fills a chunk does not count as indentation.
         return blank.end() if blank and self._size(text, after, blank.end()) >= self.chunk_size else after
 
     def _next_cut(self, text: str, levels: list[Level], start: int, low: int) -> int:
@@ -190,7 +190,7 @@ class Chunker:
         while True:
             cut = self._choose(text, levels, start, low, limit)
             stop = start + len(text[start:cut].rstrip())
-            # # Token counts are not additive: in rare cases, a shorter text has more tokens.
+            # Token counts are not additive: in rare cases, a shorter text has more tokens.
             if stop <= low + 1 or self._size(text, start, stop) <= self.chunk_size:
                 return cut
             limit = stop - 1
@@ -205,7 +205,7 @@ class Chunker:
             if cut == best:
                 continue
             best = cut
-            # # The following unit goes into the next chunk if it fits there; otherwise this chunk takes its beginning.
+            # The following unit goes into the next chunk if it fits there; otherwise this chunk takes its beginning.
             if cut == high or self._fits(text, cut, level.unit_end(cut, 2 * reach), reach) or level is levels[-2]:
                 return cut
         return best if best > low else levels[-1].last(low, limit)
@@ -214,7 +214,7 @@ class Chunker:
         """Return the start of the chunk after ``cut``: up to ``overlap`` before it."""
         if not self.overlap:
             return cut
-        # # The next chunk must contain something new: the rest of a sentence, a word, a character.
+        # The next chunk must contain something new: the rest of a sentence, a word, a character.
         room = self.chunk_size
         target = min(cut + 1, len(text))
         for level in levels[1:-1]:

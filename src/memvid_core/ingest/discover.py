@@ -99,7 +99,7 @@ class _Walk:
                     yield found
 
     def _below(self, root: Path) -> Iterator[Found]:
-        # # Every real folder is walked once, so that loops of links end and links between siblings do not multiply
+        # Every real folder is walked once, so that loops of links end and links between siblings do not multiply
         # files.
         waiting = [(root, "")]
         while waiting:
@@ -135,7 +135,7 @@ class _Walk:
 
 
 def _nfc(text: str) -> str:
-    # # macOS stores names as they were typed, often decomposed; both forms look the same.
+    # macOS stores names as they were typed, often decomposed; both forms look the same.
     return unicodedata.normalize("NFC", text)
 
 
@@ -144,7 +144,7 @@ def _identity(path: Path) -> object:
         status = path.stat()
     except OSError:
         return str(path)
-    # # Not every file system numbers its files. The real path works too, but is a hundred times slower in deep folders.
+    # Not every file system numbers its files. The real path works too, but is a hundred times slower in deep folders.
     return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
 
 

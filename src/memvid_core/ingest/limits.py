@@ -76,7 +76,7 @@ if sys.platform != "win32":
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
     def _peak() -> int:
-        # # In kilobytes, except on macOS.
+        # In kilobytes, except on macOS.
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 

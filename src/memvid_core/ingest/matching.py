@@ -15,7 +15,7 @@ from memvid_core.memory import Memory
 
 __all__ = ["Matching", "keys_of"]
 
-# # This many files may be missing without confirmation if others remain.
+# This many files may be missing without confirmation if others remain.
 _MANY = 10
 
 
@@ -30,7 +30,7 @@ def keys_of(found: Iterable[Found]) -> dict[str, Found]:
         named.setdefault(key, []).append((_join(roots[file.root], escaped(file.relative)), file))
     files: dict[str, Found] = {}
     for key, same in named.items():
-        # # Names with equal composed forms, which can exist together on Linux.
+        # Names with equal composed forms, which can exist together on Linux.
         files.update({key: same[0][1]} if len(same) == 1 else dict(same))
     return files
 
@@ -88,7 +88,7 @@ class Matching:
         Raises:
             IngestError: Most files of a folder are missing, and ``most`` is False.
         """
-        # # Files in a folder that could not be listed may still exist.
+        # Files in a folder that could not be listed may still exist.
         unlisted = [PurePosixPath(key) for key, found in self._files.items() if found.path.is_dir()]
         still_there = set(self._digests.values())
         gone: dict[str, KnownFile] = {}
@@ -101,7 +101,7 @@ class Matching:
                 for key, file in below.items()
                 if key not in self._files and not any(PurePosixPath(key).is_relative_to(path) for path in unlisted)
             }
-            # # A moved file is found under its new name.
+            # A moved file is found under its new name.
             missed = sum(file.digest not in still_there for file in lost.values())
             if not most and (missed > max(_MANY, len(below) // 2) or 1 < missed == len(below)):
                 raise IngestError(

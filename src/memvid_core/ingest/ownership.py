@@ -161,7 +161,7 @@ def save_heads(memory: Memory, files: list[KnownFile]) -> None:
             head = file.head or _head(memory, file)
             if head is not None:
                 marks[head.id] = mark(file, head.id, head.text, 0)
-        # # Only unchanged records are taken over.
+        # Only unchanged records are taken over.
         before = {file.head.id: file.head.text for file in files if file.head}
         heads = [head for head in memory.get(list(marks)) if before.get(head.id, head.text) == head.text]
         if not heads:

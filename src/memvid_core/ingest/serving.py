@@ -24,7 +24,7 @@ READY = b"ready"
 _BROKEN = 70  # EX_SOFTWARE of sysexits.h
 _LENGTH = 8
 _GRACE = 10.0  # seconds
-# # A process that has grown by more than a quarter of its memory limit, in addition to the converters, is replaced.
+# A process that has grown by more than a quarter of its memory limit, in addition to the converters, is replaced.
 _GROWN = 4
 _CONVERTERS = 256 << 20
 
@@ -72,7 +72,7 @@ def serve() -> None:
 
 def _serve(limits: Limits) -> None:
     requests = sys.stdin.buffer
-    # # Output of converters must not mix with the answers.
+    # Output of converters must not mix with the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     raise_limit = memory_limiter(limits.memory)
@@ -84,7 +84,7 @@ def _serve(limits: Limits) -> None:
         if request.chunker is not None:
             chunker = Chunker(request.chunker.chunk_size, request.chunker.overlap, language=request.chunker.language)
         if limits.timeout is not None:
-            # # The parent ends this process if a file takes too long; this limit applies if the parent is gone.
+            # The parent ends this process if a file takes too long; this limit applies if the parent is gone.
             faulthandler.dump_traceback_later((limits.timeout + _GRACE) * len(request.paths), exit=True)
         for path in request.paths:
             raise_limit()  # the memory for importing converters does not count for the file

@@ -24,10 +24,10 @@ from memvid_core.memory import Memory
 
 __all__ = ["SyncReport", "sync"]
 
-# # Part of every digest: increased for a format when its reader or the chunker changes its results.
+# Part of every digest: increased for a format when its reader or the chunker changes its results.
 _READERS_VERSION = 1
 _READERS_VERSIONS = {"csv": 2}
-# # Approximate chunks per commit; a file is never split across two. Large, because an embedder that is fitted learns
+# Approximate chunks per commit; a file is never split across two. Large, because an embedder that is fitted learns
 # from the first commit.
 _CHUNKS_A_COMMIT = 4096
 _BLOCK = 1 << 20
@@ -162,7 +162,7 @@ class _Batch:
     def write(self) -> None:
         results, self._results, self._size = self._results, [], 0
         if results:
-            # # Other commits are taken into account, and the lock prevents commits between reading and writing.
+            # Other commits are taken into account, and the lock prevents commits between reading and writing.
             with self._memory.exclusive():
                 self._write(results)
 
@@ -183,7 +183,7 @@ class _Batch:
                 texts.append(chunk.text)
                 marked = {"source": file.source, KEY: mark(file, record_id, chunk.text, number)}
                 metadata.append({**chunk.metadata, **marked})
-        # # Superfluous old records are deleted first: if the sync stops here, the old digest still shows the file as
+        # Superfluous old records are deleted first: if the sync stops here, the old digest still shows the file as
         # changed.
         left = own.keys() - ids.keys()
         if left:
@@ -216,7 +216,7 @@ def _digest(path: Path, chunker: Chunker) -> str:
     version = _READERS_VERSIONS.get(format_of(path), _READERS_VERSION)
     digest = xxhash.xxh3_128(f"{version} {chunker!r}".encode())
     try:
-        # # A pipe would block, and files that are too large are not read; reading them reports the error.
+        # A pipe would block, and files that are too large are not read; reading them reports the error.
         if not path.is_file() or path.stat().st_size > LARGEST_FILE:
             return ""
         with path.open("rb") as file:

@@ -31,10 +31,10 @@ __all__ = ["ReaderPool"]
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from memvid_core.ingest.serving import serve; serve()"
 _LOOK = 0.1  # seconds between checks for files that take too long
 _WAKE = 0.5  # seconds; on Windows, Ctrl-C does not interrupt a wait without timeout
-# # A request costs as much as reading a small file, so small files are sent together.
+# A request costs as much as reading a small file, so small files are sent together.
 _FILES_A_REQUEST = 32
 _BYTES_A_REQUEST = 256 << 10
-# # numpy, which openpyxl imports, allocates memory for each thread of its linear algebra.
+# numpy, which openpyxl imports, allocates memory for each thread of its linear algebra.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -67,7 +67,7 @@ class ReaderPool:
         """
         waiting: deque[tuple[list[Path], Future[list[Answer]]]] = deque()
         for group in _groups(files):
-            # # Twice as many groups as readers keep them busy without holding many documents in memory.
+            # Twice as many groups as readers keep them busy without holding many documents in memory.
             if len(waiting) >= 2 * self._workers:
                 yield from _done(waiting)
             waiting.append((group, self._threads.submit(self.read, group)))
@@ -126,7 +126,7 @@ class ReaderPool:
 
 class _Reader:
     def __init__(self, limits: Limits) -> None:
-        # # Ctrl-C in a console reaches all processes of its group; the readers ignore it, and this process ends them.
+        # Ctrl-C in a console reaches all processes of its group; the readers ignore it, and this process ends them.
         self._process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, json.dumps(sys.path), msgspec.json.encode(limits).decode()],
             stdin=subprocess.PIPE,

@@ -13,7 +13,7 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError, UnsupportedFormatError
+from memvid_core.model import Metric
 
 __all__ = [
     "BLOCK_BYTES",
@@ -43,6 +44,8 @@ __all__ = [
     "encode_vectors",
     "join_blocks",
     "matrix_place",
+    "metric_flags",
+    "metric_of",
     "pack",
     "parse",
     "raw_bytes",
@@ -89,11 +92,16 @@ class Flag(enum.IntFlag):
     COMPRESSED = 1  # one zstd frame; RECORDS compress their blocks themselves
     ENCRYPTED = 2  # reserved
     MORE = 4  # the body goes on in the next frame
+    METRIC = 0x38  # of HEADER and COMMIT: the number of the metric, 0 for cosine, times 8
     SKIPPABLE = 1 << 15  # a reader that does not know the kind may pass over it
 
 
 _SKIPPABLE = int(Flag.SKIPPABLE)
 _UNKNOWN_FLAGS = 0xFFFF & ~int(Flag.COMPRESSED | Flag.MORE | Flag.SKIPPABLE)
+_METRICS: tuple[Metric, ...] = get_args(Metric)
+_METRIC_FLAGS = int(Flag.METRIC)
+_METRIC_UNIT = 8
+_WITH_METRIC = frozenset({int(Kind.HEADER), int(Kind.COMMIT)})
 
 
 class FrameHeader(NamedTuple):
@@ -125,11 +133,33 @@ def parse(payload: bytes, number: int) -> tuple[FrameHeader, memoryview]:
             f"frame {number} is of format version {version}, and this is a reader of version {FORMAT_VERSION}; "
             "a newer memvid-core opens it"
         )
-    if not flags & _SKIPPABLE and (kind not in _KINDS or flags & _UNKNOWN_FLAGS):
+    unknown = flags & _UNKNOWN_FLAGS
+    if unknown and kind in _WITH_METRIC and metric_of(flags) is not None:
+        unknown &= ~_METRIC_FLAGS
+    if not flags & _SKIPPABLE and (kind not in _KINDS or unknown):
         raise UnsupportedFormatError(
             f"frame {number} has kind {kind} and flags {flags:#06x}, which need a newer memvid-core"
         )
     return FrameHeader(kind, flags, items, row, commit), memoryview(payload)[HEADER_BYTES:]
+
+
+def metric_flags(metric: str) -> int:
+    """The flags of HEADER and COMMIT frames in a memory with this metric.
+
+    A reader that does not know the metric does not know the flags, and refuses the file instead of comparing by cosine.
+    """
+    return _METRIC_UNIT * _METRICS.index(metric)
+
+
+def metric_of(flags: int) -> Metric | None:
+    """The metric that the flags of a HEADER or COMMIT frame name; None if it is not known.
+
+    Example:
+        >>> metric_of(metric_flags("manhattan"))
+        'manhattan'
+    """
+    number = (flags & _METRIC_FLAGS) // _METRIC_UNIT
+    return _METRICS[number] if number < len(_METRICS) else None
 
 
 def pack(header: FrameHeader, body: bytes, capacity: int) -> list[bytes]:

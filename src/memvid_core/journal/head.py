@@ -6,16 +6,16 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import msgspec
 
-from memvid_core.errors import MemvidError
+from memvid_core.errors import MemvidError, UnsupportedFormatError
 from memvid_core.journal import packing
 from memvid_core.journal.entries import CommitFrame, Cursor, Header
-from memvid_core.journal.frames import Flag, Kind, decode_vectors
+from memvid_core.journal.frames import Flag, Kind, decode_vectors, metric_of
 from memvid_core.journal.reading import LAST_TIME, MOST_COMMITS, Reading, readings
-from memvid_core.model import Damage
+from memvid_core.model import Damage, Metric
 from memvid_core.video import Fragment, Position, TornTail, VideoFile
 
 __all__ = ["GIVEN", "NO_CHAIN", "Opening", "after", "open_head", "start_at"]
@@ -119,7 +119,11 @@ def _copy(reading: Reading) -> Header | None:
 
 
 def _decoded(body: bytes) -> Header | None:
-    """A header whose numbers can be believed, or None."""
+    """A header whose numbers can be believed, or None.
+
+    Raises:
+        UnsupportedFormatError: Vectors are compared in a way that is not known.
+    """
     try:
         header = _header_decoder.decode(body)
     except (msgspec.DecodeError, RecursionError):
@@ -131,6 +135,10 @@ def _decoded(body: bytes) -> Header | None:
         and (header.dimension is None or 0 < header.dimension < _MOST_DIMENSIONS)
         and header.vectors in _VECTORS
     )
+    if believable and header.metric not in get_args(Metric):
+        raise UnsupportedFormatError(
+            f"the memory compares vectors by {header.metric!r}, which needs a newer memvid-core"
+        )
     return header if believable else None
 
 
@@ -163,14 +171,20 @@ def _commit_0(header: Header | None, first: Reading) -> CommitFrame:
 
 
 def _made_up(video: VideoFile, others: list[Reading]) -> Header:
-    """What can be said of a memory whose own word is lost: how its vectors are stored, and any embedder may open it."""
-    vectors, created = "float32", 0
+    """What can be said of a memory whose header is lost: how its vectors are stored and compared.
+
+    Any embedder may open it.
+    """
+    vectors, created, metric = "float32", 0, "cosine"
     for reading in reversed(others):
         if reading.commit is not None:
             created = reading.commit.time
         for piece in reading.pieces:
+            if piece.header.kind == Kind.COMMIT:
+                metric = metric_of(piece.header.flags) or metric
             if piece.header.kind == Kind.VECTORS and not piece.header.flags & Flag.MORE:
                 with suppress(MemvidError):
                     vectors = str(decode_vectors(piece.header, piece.body, piece.number)[1].dtype)
     identity = hashlib.blake2b(others[0].pieces[0].digest, digest_size=16).digest()
-    return Header(memory_id=identity, codec=video.codec.name, vectors=vectors, created=created, embedder=GIVEN)
+    said = Header(memory_id=identity, codec=video.codec.name, vectors=vectors, created=created, embedder=GIVEN)
+    return msgspec.structs.replace(said, metric=metric)

@@ -89,7 +89,8 @@ class Journal:
         journal = cls(video, header, start_at(video.start))
         try:
             body = msgspec.msgpack.encode(header)
-            entry = journal._write([(FrameHeader(Kind.HEADER, 0, 0, 0, 0), body)], 0, header.created, 0, 0)
+            first = FrameHeader(Kind.HEADER, frames.metric_flags(header.metric), 0, 0, 0)
+            entry = journal._write([(first, body)], 0, header.created, 0, 0)
         except BaseException:
             left = video.target
             video.close()
@@ -200,7 +201,7 @@ class Journal:
             chain=b"",
             copy=msgspec.msgpack.encode(self.header) if fragments and not fragments & (fragments - 1) else b"",
         )
-        payloads = packing.Payloads(given, commit, self.video.codec.capacity)
+        payloads = packing.Payloads(given, commit, self.video.codec.capacity, self.header.metric)
         fragment = self.video.append(payloads)
         offsets, sizes, first = fragment.offsets, fragment.sizes, fragment.first_frame
         placed = [

@@ -83,10 +83,12 @@ class Payloads:
         given: What the commit holds.
         commit: The COMMIT frame but for ``frames`` and ``chain``.
         capacity: The largest payload of a frame, in bytes.
+        metric: How the memory's vectors are compared.
     """
 
-    def __init__(self, given: Iterable[Body], commit: CommitFrame, capacity: int) -> None:
+    def __init__(self, given: Iterable[Body], commit: CommitFrame, capacity: int, metric: str = "cosine") -> None:
         self._given = given
+        self._flags = frames.metric_flags(metric)
         self._capacity = capacity
         self.commit = commit
         self.with_rows: list[tuple[int, FrameHeader]] = []
@@ -101,7 +103,7 @@ class Payloads:
                 yield payload
         linked = chain(self.commit, digests)
         self.commit = msgspec.structs.replace(self.commit, frames=len(digests) + 1, chain=linked)
-        last = FrameHeader(Kind.COMMIT, 0, 0, self.commit.rows, self.commit.number)
+        last = FrameHeader(Kind.COMMIT, self._flags, 0, self.commit.rows, self.commit.number)
         yield from frames.pack(last, msgspec.msgpack.encode(self.commit), 1 << 30)
 
 

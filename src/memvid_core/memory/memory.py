@@ -15,6 +15,7 @@ from memvid_core.engine.session import Session
 from memvid_core.engine.writing import VectorDtype
 from memvid_core.errors import InvalidInputError, storage_errors
 from memvid_core.memory.aio import AsyncMemory
+from memvid_core.model import IndexName, Metric
 from memvid_core.system.threads import run_in_thread
 
 __all__ = ["Memory", "session_of"]
@@ -52,7 +53,8 @@ class Memory(AsyncMemory):
         codec_options: Mapping[str, Any] | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         description: str = "",
-        ivf: bool = False,
+        index: IndexName = "auto",
+        metric: Metric = "cosine",
         timeout: float = 30.0,
         auto_compact: float | None = None,
     ) -> Self:
@@ -69,7 +71,9 @@ class Memory(AsyncMemory):
             codec_options: Settings of the codec.
             index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
             description: A line for people, kept in the file.
-            ivf: As in :meth:`open`.
+            index: As in :meth:`open`.
+            metric: How vectors are compared, kept in the file: ``"cosine"``, by direction alone, or by distance,
+                ``"euclidean"``, ``"manhattan"`` or ``"chebyshev"``.
             timeout: As in :meth:`open`.
             auto_compact: As in :meth:`open`.
 
@@ -87,7 +91,8 @@ class Memory(AsyncMemory):
                 codec_options=codec_options,
                 index_dir=index_dir,
                 description=description,
-                ivf=ivf,
+                index=index,
+                metric=metric,
                 timeout=timeout,
             ),
             share,
@@ -104,7 +109,8 @@ class Memory(AsyncMemory):
         index_dir: str | os.PathLike[str] | None = None,
         force: bool = False,
         show_progress: bool | None = None,
-        ivf: bool = False,
+        index: IndexName = "auto",
+        metric: Metric | None = None,
         create: bool = False,
         timeout: float = 30.0,
         auto_compact: float | None = None,
@@ -121,9 +127,13 @@ class Memory(AsyncMemory):
                 written.
             force: Take ``embedder`` although another wrote the memory.
             show_progress: Whether a rebuild of the index shows a bar; None shows it on a terminal.
-            ivf: Search vectors through an inverted file, in lists around centroids: several times faster on hundreds
-                of thousands of records, for lists that are made at the first search and a hit or two in a hundred that
-                may be missed. A writer saves the lists when it closes. Others may open the same memory without them.
+            index: How vectors are searched: ``"auto"`` (exactly while they are few, then ``"quantized"``), ``"exact"``
+                (NumPy), ``"sklearn"`` (scikit-learn's ``NearestNeighbors``), ``"quantized"`` (codes, then exactly), or
+                ``"ivf"`` (lists around centroids, for hundreds of thousands of records; made at the first search, and
+                saved when a writer closes). The last two compare by cosine only, and may miss a hit or two in a
+                hundred. It is not kept in the file: each process may choose another.
+            metric: The metric that the memory must have, and that ``create`` makes it with; None is the memory's own,
+                and cosine for a new one.
             create: With mode ``"a"``, make the memory if there is none, with ``embedder`` and the defaults of
                 :meth:`create`.
             timeout: How many seconds a commit waits while others commit.
@@ -133,6 +143,7 @@ class Memory(AsyncMemory):
                 never does, and keeps all of the past.
 
         Raises:
+            InvalidInputError: An index or metric that does not exist or that the memory cannot be searched by.
             MemoryNotFoundError: There is no such file, and ``create`` is not set.
             NotAMemoryError: It is no MP4, or one that carries no memory.
             UnsupportedFormatError: A newer version wrote it.
@@ -150,7 +161,8 @@ class Memory(AsyncMemory):
                     index_dir=index_dir,
                     force=force,
                     show_progress=show_progress,
-                    ivf=ivf,
+                    index=index,
+                    metric=metric,
                     timeout=timeout,
                 ),
                 share,
@@ -181,7 +193,8 @@ class Memory(AsyncMemory):
         index_dir: str | os.PathLike[str] | None = None,
         force: bool = False,
         show_progress: bool | None = None,
-        ivf: bool = False,
+        index: IndexName = "auto",
+        metric: Metric | None = None,
         create: bool = False,
         timeout: float = 30.0,  # noqa: ASYNC109  # of later commits, not of this call
         auto_compact: float | None = None,
@@ -207,7 +220,8 @@ class Memory(AsyncMemory):
             index_dir=index_dir,
             force=force,
             show_progress=show_progress,
-            ivf=ivf,
+            index=index,
+            metric=metric,
             create=create,
             timeout=timeout,
             auto_compact=auto_compact,
@@ -225,7 +239,8 @@ class Memory(AsyncMemory):
         codec_options: Mapping[str, Any] | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         description: str = "",
-        ivf: bool = False,
+        index: IndexName = "auto",
+        metric: Metric = "cosine",
         timeout: float = 30.0,  # noqa: ASYNC109  # of later commits, not of this call
         auto_compact: float | None = None,
     ) -> Self:
@@ -239,7 +254,8 @@ class Memory(AsyncMemory):
             codec_options=codec_options,
             index_dir=index_dir,
             description=description,
-            ivf=ivf,
+            index=index,
+            metric=metric,
             timeout=timeout,
             auto_compact=auto_compact,
         )

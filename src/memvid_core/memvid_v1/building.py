@@ -62,7 +62,7 @@ def build(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     replaced = _replaceable_id(target) if os.path.lexists(target) else None
-    # # Each memory has its own folder in the index folder: the old one is used until the memory is replaced.
+    # Each memory has its own folder in the index folder: the old one is used until the memory is replaced.
     root = index_folder(index) or target.with_name(target.name + ".index")
     is_new = not root.exists()
     try:

@@ -218,7 +218,7 @@ class MemvidChat:
             self.start_session()
         assert self._session is not None
         memory = self.retriever.memory
-        # # Use the best ranking for an answer. Thresholds, which need comparable scores, are the retriever's.
+        # Use the best ranking for an answer. Thresholds, which need comparable scores, are the retriever's.
         query = plain_query(message)  # quotes and dashes of a message are not query syntax
         hits = memory.search(query, self.context_chunks) if query.strip() else []
         self.sources = find_sources(memory, hits, max_context_tokens)

@@ -84,6 +84,13 @@ class LLMClient:
         return {name: provider.local or find_api_key(name) is not None for name, provider in PROVIDERS.items()}
 
 
-def create_llm_client(provider: object = "google", **settings: Any) -> LLMClient:
-    """Create an :class:`LLMClient` with these settings."""
-    return LLMClient(provider, **settings)
+def create_llm_client(
+    provider: object = "google",
+    model: object = None,
+    api_key: str | None = None,
+    *,
+    base_url: str | None = None,
+    **options: Any,
+) -> LLMClient:
+    """Create an :class:`LLMClient`; ``options`` are passed to the framework's class, such as ``temperature=0``."""
+    return LLMClient(provider, model, api_key, base_url=base_url, **options)

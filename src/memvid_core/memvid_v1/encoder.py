@@ -71,7 +71,7 @@ class MemvidEncoder:
         """The texts that wait for :meth:`build_video`."""
         return [chunk.text for chunk in self._waiting]
 
-    # # --- collecting ---
+    # --- collecting ---
 
     def add_chunks(self, chunks: Iterable[str], metadata: Iterable[Metadata | None] | Metadata | None = None) -> int:
         """Add texts unchanged; return their number.
@@ -174,9 +174,17 @@ class MemvidEncoder:
         return len(self._waiting) - before
 
     @classmethod
-    def from_file(cls, path: StrPath, chunk_size: int = 512, overlap: int = 50, **settings: Any) -> Self:
+    def from_file(
+        cls,
+        path: StrPath,
+        chunk_size: int = 512,
+        overlap: int = 50,
+        *,
+        n_workers: int | None = None,
+        embedding_model: object = None,
+    ) -> Self:
         """Create an encoder with the chunks of one file, in any supported format."""
-        encoder = cls(chunk_size, overlap, **settings)
+        encoder = cls(chunk_size, overlap, n_workers, embedding_model)
         encoder.add_file(path)
         return encoder
 
@@ -188,10 +196,11 @@ class MemvidEncoder:
         overlap: int = 50,
         *,
         metadata: Sequence[Metadata | None] | None = None,
-        **settings: Any,
+        n_workers: int | None = None,
+        embedding_model: object = None,
     ) -> Self:
         """Create an encoder with the chunks of several texts; their metadata has the number ``document``, from 0."""
-        encoder = cls(chunk_size, overlap, **settings)
+        encoder = cls(chunk_size, overlap, n_workers, embedding_model)
         texts = check_texts(documents)
         for number, (text, about) in enumerate(zip(texts, check_metadata(metadata, len(texts)), strict=True)):
             encoder.add_text(text, {"document": number, **about})

@@ -14,7 +14,7 @@ __all__ = ["read_json"]
 
 _VALUE_BYTES: Final = 72  # minimum memory of a value in addition to its text
 _FREE_BYTES: Final = 1 << 28
-_MOST_RATIO: Final = 16  # of memory to file, beyond the free bytes: texts with numbers beside them take 4 to 8
+_MOST_RATIO: Final = 16  # of memory to file, beyond the free bytes: texts with numbers take 4 to 8
 
 
 def read_json(path: Path, most_bytes: int) -> Any:

@@ -153,7 +153,7 @@ def _take(text: str, seen: _Texts, picture: int) -> None:
     """Record the text of a symbol, if it is one of Memvid."""
     if text.startswith("GZ:"):
         try:
-            # # A symbol holds less than 3 kB, which gzip expands to at most 3 MB.
+            # A symbol holds less than 3 kB, which gzip expands to at most 3 MB.
             text = gzip.decompress(base64.b64decode(text[3:])).decode("utf-8")
         except (OSError, EOFError, zlib.error, binascii.Error, UnicodeDecodeError):
             return

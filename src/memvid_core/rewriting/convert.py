@@ -157,7 +157,7 @@ def recover(
         journal.close()
     damage = [_seen(item, staged.numbers, set(missing)) for item in written.damage]
     if staged.made_up is not None:
-        # # Damage of a reconstructed COMMIT frame only says that its numbers are inconsistent; it is omitted.
+        # Damage of a reconstructed COMMIT frame only says that its numbers are inconsistent; it is omitted.
         damage = [item for item in damage if item.commit != staged.made_up or item.frame is not None or item.records]
         damage.append(Damage(None, staged.made_up, 0, "its end was not seen: it has the records seen before that"))
     if 0 in missing:

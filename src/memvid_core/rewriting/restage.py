@@ -13,7 +13,7 @@ from memvid_core.embedding import GIVEN
 from memvid_core.errors import DamagedFrameError, MemoryFileError
 from memvid_core.journal import Header
 from memvid_core.journal.entries import CommitFrame
-from memvid_core.journal.frames import Flag, FrameHeader, Kind, decode_vectors, pack, parse
+from memvid_core.journal.frames import Flag, FrameHeader, Kind, decode_vectors, metric_flags, metric_of, pack, parse
 from memvid_core.video import VideoFile
 from memvid_core.video.pcm import PcmCodec
 
@@ -70,7 +70,8 @@ def stage(payloads: Mapping[int, bytes]) -> Staged:
         commit = _made_up_commit(parsed, run)
         if commit is not None:
             made_up = commit.number
-            last += pack(FrameHeader(Kind.COMMIT, 0, 0, commit.rows, made_up), msgspec.msgpack.encode(commit), 1 << 30)
+            end = FrameHeader(Kind.COMMIT, metric_flags(_metric(parsed)), 0, commit.rows, made_up)
+            last += pack(end, msgspec.msgpack.encode(commit), 1 << 30)
         video.append(last)
         numbers += range(run.start, run.start + len(last))
     return Staged(file, numbers, made_up, not has_header)
@@ -134,6 +135,12 @@ def _made_up_commit(parsed: Parsed, run: range) -> CommitFrame | None:
     )
 
 
+def _metric(parsed: Parsed) -> str:
+    """Return the metric that HEADER and COMMIT frames name."""
+    named = (metric_of(header.flags) for header, _ in parsed.values() if header.kind in (Kind.HEADER, Kind.COMMIT))
+    return next(filter(None, named), "cosine")
+
+
 def _has_header(parsed: Parsed) -> bool:
     number = 0
     while number in parsed and parsed[number][0].kind == Kind.HEADER:
@@ -147,12 +154,13 @@ def _copied_header(parsed: Parsed) -> list[bytes] | None:
     """Return the copy of the header in a COMMIT frame, if one was found."""
     copies = (commit.copy for number in sorted(parsed) if (commit := _commit(parsed, number)) is not None)
     copy = next(filter(None, copies), None)
-    return None if copy is None else pack(FrameHeader(Kind.HEADER, 0, 0, 0, 0), copy, PcmCodec().capacity)
+    head = FrameHeader(Kind.HEADER, metric_flags(_metric(parsed)), 0, 0, 0)
+    return None if copy is None else pack(head, copy, PcmCodec().capacity)
 
 
 def _made_up_header(parsed: Parsed) -> list[bytes]:
-    """Reconstruct a lost header: with the dtype of the vectors found, and without the name of an embedder."""
-    vectors, created = "float32", 0
+    """Reconstruct a lost header: with the dtype and metric of the vectors found, without the name of an embedder."""
+    vectors, created, metric = "float32", 0, _metric(parsed)
     for number in sorted(parsed):
         header, body = parsed[number]
         commit = _commit(parsed, number)
@@ -163,5 +171,9 @@ def _made_up_header(parsed: Parsed) -> list[bytes]:
                 vectors = str(decode_vectors(header, body, number)[1].dtype)
             except DamagedFrameError:  # part of a body
                 continue
-    made_up = Header(memory_id=uuid.uuid4().bytes, codec="pcm", vectors=vectors, created=created, embedder=GIVEN)
-    return pack(FrameHeader(Kind.HEADER, 0, 0, 0, 0), msgspec.msgpack.encode(made_up), PcmCodec().capacity)
+    made_up = Header(
+        memory_id=uuid.uuid4().bytes, codec="pcm", vectors=vectors, created=created, embedder=GIVEN, metric=metric
+    )
+    return pack(
+        FrameHeader(Kind.HEADER, metric_flags(metric), 0, 0, 0), msgspec.msgpack.encode(made_up), PcmCodec().capacity
+    )

@@ -110,7 +110,7 @@ def _check_float16(entry: Entry) -> None:
 
 
 def _header(source: Replayed, codec: FrameCodec, history_from: int) -> Header:
-    # # A new epoch, so that an index of the source is not used for the target.
+    # A new epoch, so that an index of the source is not used for the target.
     return msgspec.structs.replace(
         source.header,
         codec=codec.name,

@@ -138,7 +138,7 @@ class CommitLock:
 
     def release(self) -> None:
         """Release the lock. Releasing twice is allowed."""
-        # # State is cleared after unlocking: an interrupt in between only causes a second unlock.
+        # State is cleared after unlocking: an interrupt in between only causes a second unlock.
         self._leave_queue()
         if self._vouches:
             with suppress(OSError):
@@ -165,7 +165,7 @@ class CommitLock:
         """Lock a file that only this process has open; return whether that worked."""
         return self._system.try_lock(descriptor)
 
-    # # --- the holder ---
+    # --- the holder ---
 
     def _open_queue(self) -> int:
         """Return the descriptor of the queue's file, or -1 if there is none; then the first to try is next."""

@@ -169,7 +169,7 @@ def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes
     filler = _filler(columns, rows, used, idr_pic_id)
     if not used:
         return _escape(filler)
-    # # Every macroblock after the first begins with mb_type ue(25) and its alignment: the two bytes 0x0D 0x00.
+    # Every macroblock after the first begins with mb_type ue(25) and its alignment: the two bytes 0x0D 0x00.
     if used <= _FEW:
         padded = payload + b"\x80" * (used * MACROBLOCK_BYTES - len(payload))
         blocks = [padded[i : i + MACROBLOCK_BYTES] for i in range(0, len(padded), MACROBLOCK_BYTES)]
@@ -236,7 +236,7 @@ def filler_fits(nal: bytes, size: int, columns: int, rows: int) -> bool:
     start = len(_pcm_start(0) if nal.startswith(_pcm_start(0)) else _pcm_start(1))
     coded = _unescaped(nal, start, len(nal))[used * (MACROBLOCK_BYTES + 2) - 2 :]
     macroblocks = columns * rows - used
-    # # Eight bits per macroblock, and five more next to an I_PCM macroblock; at most one row of them is.
+    # Eight bits per macroblock, and five more next to an I_PCM macroblock; at most one row of them is.
     if not macroblocks <= len(coded) <= macroblocks + (5 * (columns + 2)) // 8 + 2:
         return False
     return coded == _filler(columns, rows, used, 0)

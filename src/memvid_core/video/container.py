@@ -280,7 +280,7 @@ class VideoFile:
             footer = mp4.parse_footer(self._file.read(at.offset - mp4.FOOTER_BYTES, mp4.FOOTER_BYTES))
             start = at.offset - (footer.size if footer else 0)
             head = self._fragments.head(start) if footer and self.head_size <= start < at.offset else None
-            # # If the previous fragment is damaged, take a number above all possible pictures: time must not decrease.
+            # If the previous fragment is damaged, take a number above all possible pictures: time must not decrease.
             picture = head.first_picture + head.pictures if head else at.frame * 10_000
             self._pictures = (at.offset, min(picture, 1 << 62))
         return self._pictures[1]
@@ -343,7 +343,7 @@ class VideoFile:
             if self._rebuilt[:2] != (fragment.start, fragment.end):
                 self._rebuild(fragment)
         elif not self._rebuilt[0] <= place.offset < self._rebuilt[1]:
-            # # The caller may be walking; do not change ``end``.
+            # The caller may be walking; do not change ``end``.
             for found in self.again().walk(self.start):
                 if isinstance(found, Fragment) and found.start <= place.offset < found.end:
                     self._rebuild(found)
@@ -533,7 +533,7 @@ class VideoFile:
         footers: dict[int, mp4.Footer] = {}
         for end, footer in self._fragments.footers(at.offset, stop):
             footers[end] = footer
-            # # A footer without the beginning of its fragment still shows that the fragment existed.
+            # A footer without the beginning of its fragment still shows that the fragment existed.
             begin = end - footer.size if footer.size <= end - at.offset else end - mp4.FOOTER_BYTES
             cuts.update(cut for cut in (end, begin) if at.offset < cut <= stop)
         cuts.update(place for place in self._fragments.heads(at.offset + 1, stop))

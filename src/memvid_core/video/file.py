@@ -336,7 +336,7 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
 
 def _open(path: Path, mode: str) -> BinaryIO:
     try:
-        # # FileIO is a BinaryIO in practice; the caller closes it.
+        # FileIO is a BinaryIO in practice; the caller closes it.
         file: BinaryIO = open(path, _MODES[mode], buffering=0, opener=_open_at_once)  # type: ignore[assignment]  # noqa: SIM115
     except FileNotFoundError as exc:
         if mode == "x" or not path.parent.exists():

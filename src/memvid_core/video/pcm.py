@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PcmCodec"]
 
-# # A line of a macroblock, 16 or 8 samples, is copied as one element, four times faster than byte by byte. Only the
+# A line of a macroblock, 16 or 8 samples, is copied as one element, four times faster than byte by byte. Only the
 # sizes of the types matter: NumPy copies between equal types bit by bit.
 _RUN_16, _RUN_8 = np.dtype(np.complex128), np.dtype(np.uint64)
 
@@ -118,7 +118,7 @@ class PcmCodec:
         for number, payload in enumerate(payloads, first):
             if len(payload) > self.capacity:
                 raise CodecError(f"a payload of {len(payload)} bytes is too large for a frame of {self.capacity}")
-            # # Alternate with the frame number, so that consecutive IDR pictures differ across commits too.
+            # Alternate with the frame number, so that consecutive IDR pictures differ across commits too.
             nal = slice_nal(seal(payload, number), self.columns, self.rows, number & 1)
             samples.append((len(nal).to_bytes(4, "big") + nal, True))
         return samples

@@ -160,3 +160,31 @@ def test_place_says_what_the_id_does_not() -> None:
     assert searching.place("a.csv#3", {"source": "b.csv", "slide": 2}) == "b.csv · slide 2"
     assert searching.place("x", {"source": None, "page": 0}) == "page 0"
     assert searching.place("x", {}) == ""
+
+
+@pytest.mark.parametrize("index", ["auto", "exact", "sklearn", "quantized", "ivf"])
+def test_an_index_of_ones_own_choice(notes: Path, index: str) -> None:
+    wanted = memvid("search", notes, "flaps and lift", "--mode", "dense", "--json").json
+    assert memvid("search", notes, "flaps and lift", "--mode", "dense", "--index", index, "--json").json == wanted
+
+
+def test_a_memory_with_a_metric_of_its_own(notes: Path, tmp_path: Path) -> None:
+    page, made = tmp_path / "page.md", tmp_path / "made.mp4"
+    page.write_text("Flaps add lift.\n", encoding="utf-8")
+    assert memvid("build", page, "-o", made, "--metric", "euclidean", "--index", "sklearn").code == 0
+    assert memvid("info", made, "--json").json["metric"] == "euclidean"
+    with Memory.open(made) as memory:
+        (hit,) = memory.search("Flaps add lift.", mode="dense")
+    told = memvid("search", made, "Flaps add lift.", "--mode", "dense", "--json").json
+    assert told["hits"][0]["score"] == pytest.approx(hit.score)
+    for arguments, said in (
+        (("search", made, "lift", "--index", "ivf"), "cosine only"),
+        (("add", made, page, "--metric", "cosine"), "'euclidean', not by 'cosine'"),
+        (("search", made, "lift", "--index", "tree"), "tree"),
+    ):
+        done = memvid(*arguments)
+        assert done.code
+        assert said in " ".join(done.err.split())
+    assert memvid("add", tmp_path / "new.mp4", page, "--create", "--metric", "manhattan").code == 0
+    assert memvid("sync", tmp_path / "new.mp4", "--help").code == 0
+    assert memvid("info", tmp_path / "new.mp4", "--json").json["metric"] == "manhattan"

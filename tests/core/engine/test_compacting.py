@@ -555,7 +555,7 @@ class TestAutoCompact:
             memory.add("one")
         os.link(path, path.with_name("second name.mp4"))
         with pytest.raises(MemvidError, match="2 names"):
-            FoldProcess(FoldTask(str(path), str(path) + ".index", False, 30.0, 1 << 20)).result()
+            FoldProcess(FoldTask(str(path), str(path) + ".index", "auto", 30.0, 1 << 20)).result()
 
     def test_what_a_fold_saves_is_estimated_well(self, path: Path) -> None:
         with Memory.create(path, embed) as memory:

@@ -255,19 +255,19 @@ def test_a_memory_searched_through_lists_opens_without_them_too(
     monkeypatch.setattr(vectors, "AUTO_FLOATS", 64)  # lists are made of codes, and codes for more rows than these
     path = tmp_path / "m.mp4"
     texts = [f"text {i}" for i in range(300)]
-    with Memory.create(path, embed, ivf=True) as memory:
+    with Memory.create(path, embed, index="ivf") as memory:
         memory.add(texts[:200], [{"n": i % 4} for i in range(200)])
         assert memory.search(texts[7], k=1, mode="dense")[0].text == texts[7]
     assert list(tmp_path.rglob("*.lists"))
     with Memory.open(path, "a", embedder=embed) as memory:  # a writer that knows nothing of the lists
         memory.add(texts[200:], [{"n": 5}] * 100)
         plain = {text: ids_of(memory.search(text, k=5, mode="dense")) for text in texts[::20]}
-    with Memory.open(path, embedder=embed, ivf=True) as memory:
+    with Memory.open(path, embedder=embed, index="ivf") as memory:
         assert {text: ids_of(memory.search(text, k=5, mode="dense")) for text in texts[::20]} == plain
         assert memory.search(texts[250], k=1, where={"n": 5}, mode="dense")[0].text == texts[250]
     (lists,) = tmp_path.rglob("*.lists")
     size = lists.stat().st_size
-    with Memory.open(path, "a", embedder=embed, ivf=True) as memory:  # a writer that adds nothing saves what it made
+    with Memory.open(path, "a", embedder=embed, index="ivf") as memory:  # a writer that adds nothing saves what it made
         memory.search(texts[250], k=1, mode="dense")
     assert lists.stat().st_size > size
 

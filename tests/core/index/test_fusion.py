@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,7 +152,7 @@ class TestFeedback:
     @pytest.mark.parametrize(("alpha", "half"), [(0.0, "lexical"), (1.0, "dense")])
     def test_at_the_ends_one_half_alone_ranks(self, alpha: float, half: str) -> None:
         halves = {"dense": ranked({1: 0.9, 2: 0.5}), "lexical": ranked({2: 8.0, 3: 1.0})}
-        fused = hybrid(np.ones(2, np.float32), **halves, vectors=_no_vectors, k=2, alpha=alpha)
+        fused = hybrid(np.ones(2, np.float32), halves["dense"], halves["lexical"], _no_vectors, k=2, alpha=alpha)
         assert fused.rows.tolist() == halves[half][0].tolist()
 
     def test_half_an_answer_is_the_answer(self) -> None:
@@ -210,7 +211,7 @@ class TestMmr:
         ],
     )
     def test_what_does_not_fit_is_refused(
-        self, query: list[float], matrix: list[list[float]], options: dict[str, float]
+        self, query: list[float], matrix: list[list[float]], options: dict[str, Any]
     ) -> None:
         with pytest.raises(InvalidInputError):
             mmr(query, matrix, 1, **options)

@@ -20,7 +20,6 @@ __all__ = [
     "ExactSearch",
     "Rows",
     "SearchStrategy",
-    "SklearnSearch",
     "best",
     "exact_candidates",
     "kth_best",
@@ -109,7 +108,9 @@ def kth_best(scores: NDArray[np.float32], k: int) -> float:
     return float(np.partition(scores, at)[at])
 
 
-def compare(query: Matrix, rows: Rows | int, store: RowStore, copy: Matrix | None = None) -> NDArray[np.float32]:
+def compare(
+    query: Matrix, rows: Rows | int, store: RowStore, copy: Matrix | None = None, measure: Any = np.vecdot
+) -> NDArray[np.float32]:
     """Dot products of one query with some rows, in pieces that fit the caches, on all cores when there are many.
 
     One dot product a row (``np.vecdot``) rather than a BLAS matrix product: it is as fast, it does not wait for BLAS
@@ -120,6 +121,7 @@ def compare(query: Matrix, rows: Rows | int, store: RowStore, copy: Matrix | Non
         rows: (m,) row numbers to look at; a number m for the first m rows.
         store: Where the rows lie.
         copy: (n, d) float32, a copy of all rows looked at, where there is one in RAM.
+        measure: What is computed instead of dot products: called with rows (n, d), the query, and ``out=`` (n,).
 
     Returns:
         (m,) float32.
@@ -135,7 +137,7 @@ def compare(query: Matrix, rows: Rows | int, store: RowStore, copy: Matrix | Non
     def work(first: int, last: int) -> None:
         for start in range(first * step, min(last * step, count), step):
             stop = min(start + step, count)
-            np.vecdot(_piece(store, copy, rows, start, stop), query, out=scores[start:stop])
+            measure(_piece(store, copy, rows, start, stop), query, out=scores[start:stop])
 
     pieces = -(-count // step)
     alone = not every and copy is None and store.one_by_one
@@ -237,64 +239,6 @@ class ExactSearch:
     def close(self) -> None:
         """Let go of the copy."""
         self._wide, self._known = np.empty((0, self._store.dimension), dtype=np.float32), 0
-
-    @property
-    def nbytes(self) -> int:
-        """Nothing beside the rows."""
-        return 0
-
-
-class SklearnSearch:
-    """scikit-learn's ``NearestNeighbors``: an exact search of other make, for checks and large batches."""
-
-    name = "sklearn"
-
-    def __init__(self, store: RowStore) -> None:
-        self._store = store
-        self._model: Any = None
-        self._fitted = -1
-
-    def extend(self, first_row: int, unit: Matrix) -> None:
-        """The fitted model no longer holds all rows."""
-        self._fitted = -1
-
-    def sync(self, rows: int, kept: int) -> None:
-        """A model that was fitted to rows that may be another's is void."""
-        if kept < self._fitted:
-            self._fitted = -1
-
-    def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
-        """The best k of each query and all that tie with the last of them."""
-        from sklearn.neighbors import NearestNeighbors
-
-        if mask is not None:
-            passing = np.flatnonzero(mask)
-            if not len(passing):
-                return [passing] * len(queries)
-            model = NearestNeighbors(algorithm="brute", metric="cosine").fit(self._store.read(passing))
-        else:
-            passing = np.arange(rows, dtype=np.int64)
-            if self._fitted != rows:
-                self._store.check(rows)
-                self._model = NearestNeighbors(algorithm="brute", metric="cosine").fit(self._store.block(0, rows))
-                self._fitted = rows
-            model = self._model
-        if k >= len(passing):
-            return [passing] * len(queries)
-        distances, _ = model.kneighbors(queries, n_neighbors=k)
-        # One radius for the batch: each query gets what lies within its own k-th distance, ties included.
-        found = model.radius_neighbors(queries, radius=float(distances.max()) + SLACK, return_distance=True)
-        return [
-            np.sort(passing[near[apart <= last[-1] + SLACK]])
-            for apart, near, last in zip(found[0], found[1], distances, strict=True)
-        ]
-
-    def flush(self) -> None:
-        """Nothing to do: all of it is derived."""
-
-    def close(self) -> None:
-        """Let go of the fitted copy."""
-        self._model, self._fitted = None, -1
 
     @property
     def nbytes(self) -> int:

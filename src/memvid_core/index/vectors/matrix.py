@@ -101,10 +101,10 @@ def widen(block: NDArray[Any], out: Matrix | None = None) -> Matrix:
 
 
 def narrow(block: Matrix) -> NDArray[np.float16]:
-    """Round float32 numbers of magnitude up to 1 to float16, several times as fast as ``astype``; halves round up.
+    """Round float32 numbers to float16, several times as fast as ``astype``; halves round up.
 
     Args:
-        block: float32, any shape, |x| <= 1.
+        block: float32, any shape, |x| <= 65504, the largest float16.
 
     Returns:
         A new float16 array.

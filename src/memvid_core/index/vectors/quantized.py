@@ -167,15 +167,20 @@ class QuantizedSearch:
         folder: Where codes are kept; None for RAM.
         writable: Whether codes may be written to the folder.
         least_rows: From how many rows on codes are made.
+        kept_rows: From how many rows on they are kept in the folder, where others use them too. It must be the same
+            for all that share the folder: codes that one writer does not extend would hide rows from another.
     """
 
     name = "quantized"
 
-    def __init__(self, store: RowStore, folder: Path | None, *, writable: bool, least_rows: int) -> None:
+    def __init__(
+        self, store: RowStore, folder: Path | None, *, writable: bool, least_rows: int, kept_rows: int | None = None
+    ) -> None:
         self._store = store
         self._folder = folder
         self._writable = writable
         self._least_rows = max(least_rows, 1)
+        self._kept_rows = max(kept_rows or 0, self._least_rows)
         self._exact = ExactSearch(store)
         self._lock = threading.Lock()
         self._quantizer: Quantizer | None = None
@@ -191,7 +196,7 @@ class QuantizedSearch:
         with self._lock:
             self._coded = min(self._coded, first_row)
             quantizer = self._quantizer
-            if quantizer is None or self._makeshift:
+            if quantizer is None or self._makeshift(rows):
                 if rows >= self._least_rows:
                     self._fit(rows, keep=True)
             elif rows >= _REFIT_GROWTH * quantizer.fitted_rows and quantizer.fitted_rows < _REFIT_UNTIL:
@@ -211,8 +216,10 @@ class QuantizedSearch:
             self._coded = min(self._coded, kept)
             if rows < self._least_rows:
                 return
-            if self._folder is not None:
+            if self._folder is not None and rows >= self._kept_rows:
                 self._follow(self._folder, rows)
+            elif self._fit_number:  # there were more rows, which nobody committed
+                self._fit_number, self._quantizer = 0, None
             if self._quantizer is None:
                 self._fit(rows, keep=False)
             elif self._fit_number:
@@ -236,10 +243,9 @@ class QuantizedSearch:
                 if self._fit_number:  # what is open is of a fit that is no longer kept up
                     self._fit_number, self._quantizer = 0, None
 
-    @property
-    def _makeshift(self) -> bool:
-        """Whether codes are in RAM that belong into the folder."""
-        return not self._fit_number and self._folder is not None and self._writable
+    def _makeshift(self, rows: int) -> bool:
+        """Whether codes of so many rows are in RAM that belong into the folder."""
+        return not self._fit_number and rows >= self._kept_rows and self._folder is not None and self._writable
 
     def _encode(self, codes: CodeStore, quantizer: Quantizer, start: int, stop: int) -> None:
         """Write the codes of rows of the store."""
@@ -252,7 +258,7 @@ class QuantizedSearch:
         """Fit a quantizer to ``rows`` rows of the store and encode them all; ``keep`` them in the folder."""
         sample = np.arange(0, rows, max(1, rows // _SAMPLE_ROWS), dtype=np.int64)
         quantizer = Quantizer.fit(self._store.read(sample), rows)
-        if keep and self._folder is not None and self._writable:
+        if keep and rows >= self._kept_rows and self._folder is not None and self._writable:
             self._fit_number, self._codes = save_codes(
                 self._folder, quantizer, lambda codes: self._encode(codes, quantizer, 0, rows)
             )
@@ -303,7 +309,7 @@ class QuantizedSearch:
     def flush(self) -> None:
         """Force the codes to the disk; those that could only be made in RAM are kept from now on."""
         with self._lock:
-            if self._makeshift and self._quantizer is not None and self._coded >= self._least_rows:
+            if self._makeshift(self._coded) and self._quantizer is not None:
                 self._fit(self._coded, keep=True)
         self._codes.flush()
 

@@ -1,40 +1,43 @@
-"""VectorIndex: cosine search over rows that grow by commits, exact while they are few, quantised when they are many.
+"""VectorIndex: the nearest rows of a matrix that grows by commits, found by one of five searches.
 
 The rows lie in one matrix (``rows``); a strategy proposes the rows that may belong to the best k (``exact``,
-``quantized``, ``ivf``), and the index scores the proposals itself, so every strategy gives the same scores and the
-same order.
+``sklearn_search``, ``quantized``, ``ivf``), and the index scores the proposals itself, so every strategy gives the same
+scores and the same order.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, DimensionError, InvalidInputError, QueryError, ReadOnlyError
 from memvid_core.index.stale import IndexStaleError
-from memvid_core.index.vectors.exact import ExactSearch, SearchStrategy, SklearnSearch, best
+from memvid_core.index.vectors.distance_search import DistanceSearch
+from memvid_core.index.vectors.exact import ExactSearch, SearchStrategy, best
 from memvid_core.index.vectors.ivf import IvfSearch
+from memvid_core.index.vectors.kept_codes import KeptCodes
 from memvid_core.index.vectors.matrix import FileRows, RamRows, RowStore, StoredDtype, normalised
+from memvid_core.index.vectors.metrics import check_choice, nearest, raw
 from memvid_core.index.vectors.quantized import AUTO_FLOATS, QuantizedSearch
+from memvid_core.index.vectors.sklearn_search import SklearnSearch
 from memvid_core.index.vectors.video_rows import Pictures, VideoRows
-from memvid_core.model import FrameLocation
+from memvid_core.model import FrameLocation, IndexName, Metric
 
-__all__ = ["IndexStaleError", "StrategyName", "VectorIndex"]
-
-StrategyName = Literal["auto", "exact", "sklearn", "quantized", "ivf"]
+__all__ = ["IndexStaleError", "VectorIndex"]
 
 MAX_DIMENSION: Final = 65536
 _NO_ROW: Final = -1
-_NO_SCORE: Final = -1.0
+_NO_COSINE: Final = -1.0
 
 
 class VectorIndex:
-    """Top-k rows by cosine over a matrix that grows at its end.
+    """Top-k rows by cosine, or by another metric, over a matrix that grows at its end.
 
     One process writes; any number read. What a writer put beyond the rows it told its catalog of is invisible to
     readers, and a crash leaves nothing that a later ``extend`` does not overwrite.
@@ -44,13 +47,16 @@ class VectorIndex:
         folder: Where the files go; None keeps all in RAM.
         dtype: How rows are stored: "float16" or "float32".
         writable: Whether ``extend`` may be called; a reader never creates or changes a file.
-        strategy: "auto" (exact while rows are few, then quantised), or one by name: "exact", "sklearn"
+        strategy: "auto" (exact while rows are few, then quantized), or one by name: "exact", "sklearn"
             (``sklearn.neighbors.NearestNeighbors``), "quantized", "ivf" (lists around centroids).
-        pictures: The video that the same rows are stored in, from which a large index reads them; it stays open for as
-            long as this index.
+        metric: "cosine", or a distance: "euclidean", "manhattan", "chebyshev". Rows are kept with length 1 for cosine,
+            and as given for a distance.
+        pictures: The video that the same rows are stored in, from which a large index reads them, for cosine only; it
+            stays open for as long as this index.
 
     Raises:
-        InvalidInputError: A dimension, dtype or strategy that does not exist.
+        InvalidInputError: A dimension, dtype, strategy or metric that does not exist, or a metric other than cosine
+            with "quantized" or "ivf".
         StorageError: The folder cannot be opened.
 
     Example:
@@ -68,24 +74,29 @@ class VectorIndex:
         folder: Path | None = None,
         dtype: StoredDtype = "float16",
         writable: bool = True,
-        strategy: StrategyName = "auto",
+        strategy: IndexName = "auto",
+        metric: Metric = "cosine",
         pictures: Pictures | None = None,
     ) -> None:
         if not 1 <= dimension <= MAX_DIMENSION:
             raise InvalidInputError(f"dimension {dimension} is not in 1..{MAX_DIMENSION}")
         if dtype not in get_args(StoredDtype):
             raise InvalidInputError(f"dtype {dtype!r} is none of {get_args(StoredDtype)}")
-        if strategy not in get_args(StrategyName):
-            raise InvalidInputError(f"strategy {strategy!r} is none of {get_args(StrategyName)}")
+        check_choice(strategy, metric)
         self.dimension = dimension
-        self.strategy: StrategyName = strategy
+        self.strategy: IndexName = strategy
+        self.metric: Metric = metric
+        by_cosine = metric == "cosine"
+        self._prepared = normalised if by_cosine else raw
+        self._ordered = best if by_cosine else partial(nearest, metric)
+        self._no_score = _NO_COSINE if by_cosine else np.inf
         self._writable = writable
         self._alone = folder is None  # nobody else can write these rows
         self._lock = threading.RLock()
         self._store: RowStore
         if folder is None:
             self._store = RamRows(dimension, dtype)
-        elif pictures is None:
+        elif pictures is None or not by_cosine:
             self._store = FileRows(folder, dimension, dtype, writable=writable)
         else:
             least_rows = -(-AUTO_FLOATS // dimension)
@@ -97,16 +108,26 @@ class VectorIndex:
         self._final = 0  # rows that a catalog counts: nobody writes them again
         self._closed = False
 
-    def _choose(self, strategy: StrategyName, folder: Path | None) -> SearchStrategy:
-        if strategy == "exact":
-            return ExactSearch(self._store)
-        if strategy == "sklearn":
-            return SklearnSearch(self._store)
-        least_rows = 1 if strategy == "quantized" else -(-AUTO_FLOATS // self.dimension)
-        quantized = QuantizedSearch(self._store, folder, writable=self._writable, least_rows=least_rows)
+    def _choose(self, strategy: IndexName, folder: Path | None) -> SearchStrategy:
+        if self.metric != "cosine":
+            return SklearnSearch(self._store, self.metric) if strategy == "sklearn" else self._exact()
+        kept_rows = -(-AUTO_FLOATS // self.dimension)
+        codes = QuantizedSearch(
+            self._store,
+            folder,
+            writable=self._writable,
+            least_rows=1 if strategy == "quantized" else kept_rows,
+            kept_rows=kept_rows,
+        )
         if strategy == "ivf":
-            return IvfSearch(quantized, folder, writable=self._writable)
-        return quantized
+            return IvfSearch(codes, folder, writable=self._writable)
+        if strategy in ("exact", "sklearn"):
+            search = SklearnSearch(self._store) if strategy == "sklearn" else self._exact()
+            return search if folder is None else KeptCodes(search, codes)
+        return codes
+
+    def _exact(self) -> SearchStrategy:
+        return ExactSearch(self._store) if self.metric == "cosine" else DistanceSearch(self._store, self.metric)
 
     @property
     def rows(self) -> int:
@@ -136,7 +157,7 @@ class VectorIndex:
             ReadOnlyError: The index was opened for reading.
             StorageError: The disk refused.
         """
-        unit = normalised(np.asarray(vectors), self.dimension)
+        unit = self._prepared(np.asarray(vectors), self.dimension)
         with self._lock:
             self._assert_open()
             if not self._writable:
@@ -212,7 +233,7 @@ class VectorIndex:
     def search(
         self, query: NDArray[Any], k: int, mask: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Find the k rows nearest to each query by cosine.
+        """Find the k rows nearest to each query.
 
         Args:
             query: (d,), or (q, d) for a batch; of any length. A zero query has cosine 0 with everything.
@@ -221,8 +242,9 @@ class VectorIndex:
                 shorter mask hides the rows after its end.
 
         Returns:
-            Row numbers (int64) and cosines in [-1, 1] (float32), best first, ties by row number. For one query (m,)
-            with m = min(k, candidates); for a batch (q, k), where row -1 and score -1.0 fill what is not there.
+            Row numbers (int64) and cosines in [-1, 1] or distances (float32), nearest first, ties by row number. For
+            one query (m,) with m = min(k, candidates); for a batch (q, k), where row -1 and cosine -1.0, or an infinite
+            distance, fill what is not there.
 
         Raises:
             DimensionError: A query of another dimension.
@@ -234,7 +256,7 @@ class VectorIndex:
             raise DimensionError(f"a query of shape {query.shape} does not fit an index of dimension {self.dimension}")
         if k < 1:
             raise QueryError(f"k is {k}; ask for at least 1 row")
-        queries = normalised(np.atleast_2d(query), self.dimension)
+        queries = self._prepared(np.atleast_2d(query), self.dimension)
         with self._lock:
             self._assert_open()
             rows, store, strategy = self._rows, self._store, self._search
@@ -246,17 +268,17 @@ class VectorIndex:
         found = strategy.candidates(queries, k, rows, mask) if rows and len(queries) else []
         if query.ndim == 1:
             near = found[0] if found else np.empty(0, dtype=np.int64)
-            return best(queries[0], store.read(near), near, k)
+            return self._ordered(queries[0], store.read(near), near, k)
         all_rows = np.full((len(queries), k), _NO_ROW, dtype=np.int64)
-        all_scores = np.full((len(queries), k), _NO_SCORE, dtype=np.float32)
+        all_scores = np.full((len(queries), k), self._no_score, dtype=np.float32)
         for at, near in enumerate(found):
-            some, scores = best(queries[at], store.read(near), near, k)
+            some, scores = self._ordered(queries[at], store.read(near), near, k)
             all_rows[at, : len(some)] = some
             all_scores[at, : len(some)] = scores
         return all_rows, all_scores
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The unit vectors of some rows, for re-ranking: (m, dimension) float32, as stored.
+        """Return the vectors of some rows as stored, for re-ranking: (m, dimension) float32; of length 1 for cosine.
 
         Raises:
             InvalidInputError: A row that is not there.

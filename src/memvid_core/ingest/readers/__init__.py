@@ -93,7 +93,7 @@ def read_document(path: str | os.PathLike[str]) -> Document:
     except (BadZipFile, zlib.error, EOFError) as exc:
         raise IngestError(f"{source}: damaged: {exc}") from exc
     except Exception as exc:
-        # # The converters' parsers raise any exception on damaged input; the error names the file and keeps the cause.
+        # The converters' parsers raise any exception on damaged input; the error names the file and keeps the cause.
         raise IngestError(f"{source}: damaged or unusual: {type(exc).__name__}: {exc}") from exc
 
 
@@ -129,7 +129,7 @@ def _format(file: Path) -> str:
 
 def _about_ole(file: Path) -> str:
     data = file.read_bytes()
-    # # Streams that identify an OLE file: MS-OFFCRYPTO 2.3 (an encrypted OOXML file), MS-OXMSG 2.1.
+    # Streams that identify an OLE file: MS-OFFCRYPTO 2.3 (an encrypted OOXML file), MS-OXMSG 2.1.
     streams = {
         "EncryptedPackage": "encrypted: remove its password first",
         "__properties_version1.0": "an Outlook message (.msg): save it as .txt, .html or .pdf",

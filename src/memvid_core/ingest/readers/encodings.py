@@ -19,7 +19,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
-# # Common encodings of existing files (WHATWG Encoding, legacy encodings of operating systems and the web). If a
+# Common encodings of existing files (WHATWG Encoding, legacy encodings of operating systems and the web). If a
 # detector may also choose among the other ninety, it finds exotic ones in ordinary text.
 _CANDIDATES = [
     "cp949", "cp932", "euc_jp", "iso2022_jp", "gb18030", "big5",
@@ -27,7 +27,7 @@ _CANDIDATES = [
     "cp1252", "cp1250", "iso8859_2", "cp1254",
 ]  # fmt: skip
 
-# # Some code pages have the same letters in different places. Their bytes do not distinguish them, but the resulting
+# Some code pages have the same letters in different places. Their bytes do not distinguish them, but the resulting
 # words do: these are the letters other than a to z of the languages of each. The first encoding whose letters all
 # belong to one language wins.
 _SPELLINGS = {
@@ -86,10 +86,10 @@ def _guess(data: bytes, why: UnicodeDecodeError) -> str:
     script = _by_script(data)
     if script is not None:
         return script
-    # # preemptive_behaviour is off: an encoding named in the text ("charset=…") is often outdated.
+    # preemptive_behaviour is off: an encoding named in the text ("charset=…") is often outdated.
     best = detector.from_bytes(_sample(data, why.start), cp_isolation=_CANDIDATES, preemptive_behaviour=False).best()
     if best is not None and str(best.encoding) in _CYRILLIC:
-        # # Each of them decodes the other's small letters as capitals.
+        # Each of them decodes the other's small letters as capitals.
         return max((data.decode(name, "replace") for name in _CYRILLIC), key=lambda text: sum(map(str.islower, text)))
     if best is not None and str(best.encoding) not in _SPELLINGS:
         return _strictly(data, str(best.encoding))

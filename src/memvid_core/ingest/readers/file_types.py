@@ -25,7 +25,7 @@ DOCUMENT_FORMATS = {
     ".csv": "csv", ".tsv": "csv",
     ".ipynb": "ipynb",
     ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".mdx": "markdown",
-    # # Listed so that they are rejected by name and not read as text.
+    # Listed so that they are rejected by name and not read as text.
     ".doc": "ole", ".ppt": "ole", ".xls": "ole",
 }  # fmt: skip
 
@@ -55,7 +55,7 @@ _BY_NAME = {
     "justfile": "makefile",
 }  # fmt: skip
 
-# # Avoids opening them; other binary files are recognized by their first bytes.
+# Avoids opening them; other binary files are recognized by their first bytes.
 _BINARY = """
 7z a aac avi avif bin bmp bz2 class db dll dmg dylib eot exe faiss flac gif gz heic ico iso jar jpeg jpg lib m4a
 m4v mkv mov mp3 mp4 mpeg mpg npy npz o ogg onnx opus otf parquet pickle pkl png psd pt pth pyc pyd pyo rar
@@ -96,7 +96,7 @@ def utf16_of(head: bytes) -> str | None:
     if not _CONTROL.search(head):  # in UTF-16, a space contains a 0 and an ideographic full stop a 2
         return None
     even, odd = head[::2], head[1::2]
-    # # Western text: every other byte is 0, and the bytes between are printable.
+    # Western text: every other byte is 0, and the bytes between are printable.
     zeros, letters = (even, odd) if even.count(0) > odd.count(0) else (odd, even)
     paired = [letter for zero, letter in zip(zeros, letters, strict=False) if zero == 0]
     printable = sum(0x20 <= letter < 0x7F or letter in b"\t\n\r" or letter >= 0xA0 for letter in paired)

@@ -77,7 +77,7 @@ def _level(name: str) -> int:
 
 
 def _blocks(parent: Any) -> Iterator[Any]:
-    # # Content controls, insertions and custom XML contain paragraphs that python-docx's own iteration omits.
+    # Content controls, insertions and custom XML contain paragraphs that python-docx's own iteration omits.
     for child in parent.iterchildren():
         if child.tag in (f"{_W}p", f"{_W}tbl"):
             yield child

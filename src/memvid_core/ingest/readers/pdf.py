@@ -13,7 +13,7 @@ from memvid_core.ingest.readers.extras import require
 
 __all__ = ["read_pdf"]
 
-# # PDFium has global state, so it runs in one thread at a time. Processes read in parallel.
+# PDFium has global state, so it runs in one thread at a time. Processes read in parallel.
 _ONE_AT_A_TIME = threading.Lock()
 # FPDF_ERR_PASSWORD and FPDF_ERR_SECURITY of fpdfview.h
 _ENCRYPTED = {4: "encrypted: remove its password first", 5: "encrypted with a scheme that PDFium does not support"}
@@ -28,7 +28,7 @@ def read_pdf(path: Path) -> list[Section]:
     """
     pdfium = require("pypdfium2", "to read PDF")
     data = path.read_bytes()
-    # # ISO 32000-2, 7.5.5. Without %%EOF, PDFium repairs the file and silently drops pages.
+    # ISO 32000-2, 7.5.5. Without %%EOF, PDFium repairs the file and silently drops pages.
     if b"%%EOF" not in data:
         raise IngestError("truncated: it does not end with %%EOF")
     with _ONE_AT_A_TIME:

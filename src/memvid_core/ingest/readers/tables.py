@@ -19,7 +19,7 @@ from memvid_core.ingest.readers.extras import require
 
 __all__ = ["read_csv", "read_xlsx"]
 
-# # The size of the sample on which delimiters are tried.
+# The size of the sample on which delimiters are tried.
 _SAMPLE = 1 << 16  # characters
 _SAMPLE_ROWS = 200
 _DELIMITERS = ",;\t|"
@@ -37,7 +37,7 @@ def read_csv(path: Path) -> list[Section]:
         IngestError: The file is not a table.
     """
     text = decode(path.read_bytes())
-    # # The limit is global to the process; a cell cannot be larger than its file.
+    # The limit is global to the process; a cell cannot be larger than its file.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text[:_SAMPLE])
     try:
@@ -68,7 +68,7 @@ def read_xlsx(path: Path) -> list[Section]:
     A cell with a formula has its last computed value. The archive must have been checked.
     """
     openpyxl = require("openpyxl", "to read XLSX")
-    # # Read-only mode streams the rows, so a single cell in the last corner does not allocate the empty ones.
+    # Read-only mode streams the rows, so a single cell in the last corner does not allocate the empty ones.
     workbook = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
     try:
         sections: list[Section] = []
@@ -81,7 +81,7 @@ def read_xlsx(path: Path) -> list[Section]:
         workbook.close()
 
 
-# # The non-empty cells of a row, by column from 0: a row may be 16,384 wide because of one cell.
+# The non-empty cells of a row, by column from 0: a row may be 16,384 wide because of one cell.
 _Row = dict[int, str]
 
 
@@ -109,7 +109,7 @@ def _sections(rows: Iterable[_Row], metadata: dict[str, Any]) -> list[Section]:
             if names:
                 continue
         line = "; ".join(f"{names[place]}: {cell}" if place in names else cell for place, cell in row.items())
-        # # A gap starts a section: within a section, the line gives the row.
+        # A gap starts a section: within a section, the line gives the row.
         if lines and number != expected:
             sections.append(Section("\n".join(lines), {**metadata, "row": first}, "rows"))
             lines = []

@@ -31,7 +31,7 @@ _DECLARED = re.compile(
     rb"""|<\?xml[^>]{0,100}?encoding=["']([A-Za-z0-9_.:-]{1,40})""",
     re.IGNORECASE,
 )
-# # WHATWG Encoding 4.2: Latin-1 means cp1252, EUC-KR means cp949, GB2312 means GB18030.
+# WHATWG Encoding 4.2: Latin-1 means cp1252, EUC-KR means cp949, GB2312 means GB18030.
 _MEANT = {
     "ascii": "cp1252", "iso-8859-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252",
     "euc-kr": "cp949", "ks_c_5601-1987": "cp949", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932",
@@ -69,7 +69,7 @@ def read_epub(path: Path) -> list[Section]:
             if item.get("media-type") in ("application/xhtml+xml", "text/html")
         ]
         names = list(dict.fromkeys(chapters))
-        # # EPUB 3.3, 5.6.2: a chapter is in the spine only once.
+        # EPUB 3.3, 5.6.2: a chapter is in the spine only once.
         if len(chapters) - len(names) > _MOST_REPEATED:
             raise IngestError(f"its spine lists {len(chapters):,} chapters, of which {len(names):,} are different")
         _refuse_encrypted(archive, names)
@@ -88,7 +88,7 @@ def read_epub(path: Path) -> list[Section]:
 def _refuse_encrypted(archive: ZipFile, chapters: list[str]) -> None:
     if "META-INF/encryption.xml" not in archive.namelist():
         return
-    # # Fonts may be obfuscated in any book; chapters are encrypted only by DRM.
+    # Fonts may be obfuscated in any book; chapters are encrypted only by DRM.
     listed = _xml(read_entry(archive, "META-INF/encryption.xml")).iter(_ENCRYPTED)
     locked = {unquote(reference.get("URI", "")) for reference in listed}
     if locked & set(chapters):
@@ -107,11 +107,11 @@ def _xml(data: bytes) -> Any:
 def _html_sections(data: bytes, metadata: dict[str, Any]) -> list[Section]:
     html: Any = require("lxml.html", "to read HTML")
     text = _html_text(data)
-    # # lxml rejects an encoding declaration in a str; the text is already decoded.
+    # lxml rejects an encoding declaration in a str; the text is already decoded.
     text = re.sub(r"^\s*<\?xml[^>]*\?>", "", text)
     if not text.strip():
         return []
-    # # huge_tree allows elements to nest 2,048 deep, browsers stop at 512; HTML has no custom entities to expand.
+    # huge_tree allows elements to nest 2,048 deep, browsers stop at 512; HTML has no custom entities to expand.
     parser = html.HTMLParser(no_network=True, huge_tree=True, remove_comments=True, remove_pis=True)
     try:
         root = html.document_fromstring(text, parser=parser)

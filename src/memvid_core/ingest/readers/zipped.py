@@ -12,7 +12,7 @@ __all__ = ["MOST_ENTRIES", "MOST_UNPACKED", "open_checked", "read_entry", "zip_f
 
 MOST_UNPACKED = 1 << 30  # bytes of all entries
 MOST_ENTRIES = 50_000
-# # Text and XML compress 3 to 30 times, Deflate at most 1,032 times. Small files may compress better than a bomb.
+# Text and XML compress 3 to 30 times, Deflate at most 1,032 times. Small files may compress better than a bomb.
 _HIGHEST_RATIO = 200
 _RATIO_COUNTS_FROM = 16 << 20
 _STEP = 1 << 20
@@ -92,7 +92,7 @@ def _check_entry(archive: ZipFile, entry: ZipInfo) -> None:
     if entry.flag_bits & 0x1:
         raise IngestError(f"encrypted: {entry.filename!r} needs a password")
     try:
-        # # zipfile stops at the size in the directory and checks the checksum there.
+        # zipfile stops at the size in the directory and checks the checksum there.
         with archive.open(entry) as opened:
             while opened.read(_STEP):
                 pass

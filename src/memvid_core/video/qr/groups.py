@@ -132,7 +132,7 @@ def split(
     if parity:
         length = max(map(len, flat)) + _LENGTH.size
         coded = [reed_solomon.encode(_matrix(flat[block::blocks], length), parity) for block in range(blocks)]
-        # # Ordinal count + j * blocks + b: blocks alternate, so that they share a burst of losses.
+        # Ordinal count + j * blocks + b: blocks alternate, so that they share a burst of losses.
         rows = [coded[block][j].tobytes() for j in range(parity) for block in range(blocks)]
         extra = [symbol(len(flat) + i, row) for i, row in enumerate(rows)]
     return frames, extra
@@ -146,7 +146,7 @@ def _blocks(count: int, share: float) -> tuple[int, int]:
     while True:
         blocks += 1
         rows = -(-count // blocks)
-        # # One more row for several blocks: where data ends and parity begins, a burst may hit a block twice.
+        # One more row for several blocks: where data ends and parity begins, a burst may hit a block twice.
         parity = math.ceil(rows * share / (1 - share)) + (blocks > 1)
         if rows + parity <= reed_solomon.MAX_ROWS:
             return blocks, parity

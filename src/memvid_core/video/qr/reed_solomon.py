@@ -112,7 +112,7 @@ def _solve(matrix: Bytes, right: Bytes) -> Bytes:
     product, inverse = _tables()
     both = np.concatenate((matrix, right), axis=1)
     for i in range(len(both)):
-        # # Every leading minor of a Cauchy matrix is non-zero, so the pivot is never zero and rows are not exchanged.
+        # Every leading minor of a Cauchy matrix is non-zero, so the pivot is never zero and rows are not exchanged.
         both[i] = product[inverse[both[i, i]], both[i]]
         factors = both[:, i].copy()
         factors[i] = 0

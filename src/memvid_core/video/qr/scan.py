@@ -176,7 +176,7 @@ class _Reader:
             report.missing.setdefault(stream, []).extend(group.lost())
         for stream, payloads in streams.items():
             known = payloads.keys() | set(report.missing[stream])
-            # # A forged symbol may state any number, so the length of gaps is limited by the number of frames seen.
+            # A forged symbol may state any number, so the length of gaps is limited by the number of frames seen.
             end = min(max(known, default=-1) + 1, _GAPS_PER_FRAME * (len(known) + 1))
             report.missing[stream] = sorted(set(range(end)) - payloads.keys() | known - payloads.keys())
         return Scan(streams, self._plain.texts(), report)
@@ -230,7 +230,7 @@ def _gray(picture: NDArray[Any]) -> Gray:
         )
     if picture.ndim == 2:
         return np.asarray(picture, np.uint8)
-    # # Symbols are black and white, so the weights of the colors do not matter.
+    # Symbols are black and white, so the weights of the colors do not matter.
     return np.asarray(picture[:, :, :3].mean(axis=2), np.uint8)
 
 

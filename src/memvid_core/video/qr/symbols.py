@@ -42,7 +42,7 @@ _ALPHABET = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:", np.u
 _VALUES = np.full(256, 255, np.uint8)
 _VALUES[_ALPHABET] = np.arange(45)
 
-# # Error-correction codewords per block and number of blocks, by level and version 1 to 40 (ISO/IEC 18004, table 9).
+# Error-correction codewords per block and number of blocks, by level and version 1 to 40 (ISO/IEC 18004, table 9).
 _PER_BLOCK = {
     "L": "7 10 15 20 26 18 20 24 30 18 20 24 26 30 22 24 28 30 28 28 "
     "28 28 30 30 26 28 30 30 30 30 30 30 30 30 30 30 30 30 30 30",

@@ -22,6 +22,7 @@ from memvid_core.index.vectors import matrix as rows_module
 from memvid_core.index.vectors import quantized as quantized_module
 from memvid_core.index.vectors import vector_index as vectors_module
 from memvid_core.index.vectors.growing_file import row_sums
+from memvid_core.index.vectors.kept_codes import KeptCodes
 from memvid_core.index.vectors.matrix import normalised
 from memvid_core.index.vectors.vector_index import VectorIndex
 
@@ -64,7 +65,10 @@ class Model:
         self.folders = [self.open() for _ in range(3)]
 
     def open(self) -> IndexFolder:
-        return IndexFolder(self.root, "m-0", dtype="float32", strategy=self.strategy)
+        strategy = self.strategy
+        if strategy == "any":  # each process chooses for itself
+            strategy = str(self.random.choice(["auto", "exact", "sklearn", "quantized", "ivf"]))
+        return IndexFolder(self.root, "m-0", dtype="float32", strategy=strategy)
 
     def write(self, folder: IndexFolder, *, fail: bool) -> None:
         """One transaction of one to three commits; a failed one leaves its bytes in the files."""
@@ -102,8 +106,12 @@ class Model:
         unit = normalised(self.truth[: index.rows], DIMENSION)
         assert (index.vectors(every) == unit).all()
         search: Any = index._search
-        coded = getattr(search, "_beside", search).coded(index.rows)
-        assert (coded is None) == (index.rows < 40)
+        if isinstance(search, KeptCodes):
+            search._follow()
+            coded = search._codes.coded(index.rows)
+        else:
+            coded = getattr(search, "_beside", search).coded(index.rows)
+        assert (coded is None) == (index.rows < (1 if index.strategy == "quantized" else 40))
         if coded is not None:
             signs, levels = coded.quantizer.encode(unit)
             flat = coded.signs.transpose(0, 2, 1).reshape(-1, 4)[: index.rows]
@@ -131,7 +139,7 @@ class Model:
             self.folders[at] = self.open()
 
 
-@pytest.mark.parametrize("strategy", ["auto", "ivf"])
+@pytest.mark.parametrize("strategy", ["auto", "ivf", "any"])
 def test_folders_that_take_turns(tmp_path: Path, strategy: str, effort: Callable[[int], int]) -> None:
     for seed in range(effort(12)):
         model = Model(tmp_path / str(seed), np.random.default_rng(seed), strategy)

@@ -37,7 +37,8 @@ from memvid_core.index.vectors.growing_file import GrowingFile, load_arrays, sav
 from memvid_core.index.vectors.matrix import narrow, normalised, widen
 from memvid_core.index.vectors.quantizer import Quantizer
 from memvid_core.index.vectors.recall_estimate import Line, enough, upper_tail
-from memvid_core.index.vectors.vector_index import StrategyName, VectorIndex
+from memvid_core.index.vectors.vector_index import VectorIndex
+from memvid_core.model import IndexName
 
 Matrix = NDArray[np.float32]
 
@@ -66,7 +67,7 @@ def clustered(rows: int, dimension: int, seed: int = 0, noise: float = 0.35) -> 
 class VectorIndexContract:
     """What every strategy must do, in RAM and in files, in both dtypes."""
 
-    strategy: StrategyName = "auto"
+    strategy: IndexName = "auto"
 
     @pytest.fixture(params=["ram-float16", "file-float16", "file-float32"])
     def make(self, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., VectorIndex]:
@@ -376,28 +377,29 @@ class VectorIndexContract:
 
 
 class TestAuto(VectorIndexContract):
-    strategy: StrategyName = "auto"
+    strategy: IndexName = "auto"
 
 
 class TestExact(VectorIndexContract):
-    strategy: StrategyName = "exact"
+    strategy: IndexName = "exact"
 
 
 class TestSklearn(VectorIndexContract):
-    strategy: StrategyName = "sklearn"
+    strategy: IndexName = "sklearn"
 
 
 class TestQuantized(VectorIndexContract):
-    strategy: StrategyName = "quantized"
+    strategy: IndexName = "quantized"
 
     @pytest.fixture(autouse=True)
     def scan_even_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The contract's small sets would all be compared exactly: make the scan work on them."""
+        """The contract's small sets would all be compared exactly: make the scan work on them, and keep their codes."""
+        monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1)
         monkeypatch.setattr(quantized_module, "_FEW", 8)
 
 
 class TestIvf(VectorIndexContract):
-    strategy: StrategyName = "ivf"
+    strategy: IndexName = "ivf"
 
     @pytest.fixture(autouse=True)
     def lists_even_of_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -640,6 +642,7 @@ def test_sklearn_is_imported_only_where_it_is_used() -> None:
 
 @pytest.fixture
 def small_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1)
     monkeypatch.setattr(quantized_module, "_FEW", 8)
 
 
@@ -763,7 +766,7 @@ def test_writes_without_pwrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     st.integers(0, 2**32 - 1),
     st.sampled_from(["exact", "quantized", "sklearn"]),
 )
-def test_any_small_integers(rows: int, dimension: int, k: int, seed: int, strategy: StrategyName) -> None:
+def test_any_small_integers(rows: int, dimension: int, k: int, seed: int, strategy: IndexName) -> None:
     """Small integers make many ties, zero rows and parallel vectors."""
     random = np.random.default_rng(seed)
     index = VectorIndex(dimension, dtype="float32", strategy=strategy)

@@ -21,7 +21,7 @@ FRAMES = 300
 
 
 def frames(columns: int) -> str:
-    """One row of the table for square pictures of ``columns`` macroblocks a side."""
+    """Return one row of the table for square pictures of ``columns`` macroblocks a side."""
     codec = PcmCodec(columns, columns)
     payloads = [os.urandom(codec.capacity) for _ in range(FRAMES)]
     total = FRAMES * codec.capacity

@@ -58,7 +58,7 @@ PANELS = {
 
 
 def make(count: int, real: Matrix, noise: float) -> tuple[Matrix, Matrix]:
-    """Rows and questions (n, d), deterministic."""
+    """Return rows and questions (n, d), deterministic."""
     asked = np.zeros(len(real), np.bool_)
     asked[:: len(real) // QUERIES] = True
     base = real[~asked]

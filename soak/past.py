@@ -79,11 +79,11 @@ class Past:
             target.write_bytes(content)
 
     def is_older(self, data: bytes) -> bool:
-        """Whether a file is this one as it was after an earlier commit, or cut inside the footer of that commit."""
+        """Return whether a file is this one after an earlier commit, or truncated within the footer of that commit."""
         return self.data.startswith(data) and any(0 <= end - len(data) <= FOOTER_BYTES for end in self.ends)
 
     def uncounted(self, touched: list[tuple[int, int]]) -> set[str]:
-        """The live records of the last commits, one after the other, that damage touched: nothing else counts them."""
+        """Return the live records of the last consecutive damaged commits; no later commit counts these records."""
         number, hit = len(self.extents) - 1, self._hit(touched)
         while number in hit:
             number -= 1
@@ -95,7 +95,7 @@ class Past:
         return {record_id for record_id in self.state if self.written[record_id] in hit}
 
     def _hit(self, touched: list[tuple[int, int]]) -> set[int]:
-        """The numbers of the commits that have bytes in the damaged ranges."""
+        """Return the numbers of the commits that have bytes in the damaged ranges."""
         return {
             number
             for number, (start, stop) in enumerate(self.extents)

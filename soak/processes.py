@@ -38,7 +38,7 @@ class Child:
         self._process.join()
 
     def ended(self) -> bool:
-        """Whether it has ended by itself."""
+        """Return whether the process has ended."""
         return not self._process.is_alive()
 
     def result(self, seconds: float) -> Any:

@@ -81,7 +81,7 @@ class Progress:
 
 
 class _Running(NamedTuple):
-    """A round under way."""
+    """A running round."""
 
     name: str
     seed: int
@@ -90,7 +90,7 @@ class _Running(NamedTuple):
     started: float
 
     def left(self) -> float:
-        """How many seconds it may still take."""
+        """Return the remaining seconds of the limit."""
         return self.started + WORKLOADS[self.name].limit - time.monotonic()
 
     def counted(self) -> Counter[str]:

@@ -36,7 +36,7 @@ Search = Callable[[str], Any]
 
 
 def zipfian(rows: int, vocabulary: int = 300_000) -> list[str]:
-    """Chunks of words whose lengths and frequencies are those of English."""
+    """Return chunks of words with the lengths and frequencies of English words."""
     rng = np.random.default_rng(0)
     letters = np.array(list("etaoinshrdlcumwfgypbvk"))
     chances = 1 / np.arange(1, len(letters) + 1) ** 0.6
@@ -49,7 +49,7 @@ def zipfian(rows: int, vocabulary: int = 300_000) -> list[str]:
 
 
 def korean(rows: int, data: Path) -> list[str]:
-    """Chunks of KorQuAD's paragraphs, each starting somewhere else."""
+    """Return chunks of KorQuAD's paragraphs, each from a random position."""
     with open(data / "korquad" / "KorQuAD_v1.0_dev.json", encoding="utf-8") as file:
         text = "\n".join(p["context"] for article in json.load(file)["data"] for p in article["paragraphs"])
     rng = np.random.default_rng(0)
@@ -130,7 +130,7 @@ def _times(call: Callable[[str], Any], items: list[str]) -> list[float]:
 
 
 def _filled(folder: Path, texts: list[str]) -> tuple[Memory, NDArray[np.float32]]:
-    """A memory of the texts, and their vectors, which are near one of 500 centers each."""
+    """Return a memory of the texts, and their vectors, each near one of 500 centers."""
     rng = np.random.default_rng(2)
     centers = rng.standard_normal((500, 384), np.float32)
     vectors = centers[rng.integers(0, 500, len(texts))] + 0.8 * rng.standard_normal((len(texts), 384), np.float32)
@@ -186,7 +186,7 @@ PIECES = (
 
 
 def hostile(rng: random.Random) -> str:
-    """A question that nobody would ask; one in five is long, up to 100 KB."""
+    """Return a random malformed query; one in five is long, up to 100 KB."""
     gap = rng.choice(["", " "])
     question = gap.join(rng.choices(PIECES, k=rng.randrange(1, 30)))
     if rng.random() < 0.2:

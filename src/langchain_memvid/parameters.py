@@ -40,17 +40,17 @@ class SearchOptions(TypedDict, total=False):
 
 
 class FilteredOptions(SearchOptions, total=False):
-    """The same with the filter."""
+    """Search options with the filter."""
 
     filter: Filter | None
 
 
 class NoOptions(TypedDict):
-    """No option: one that is given is a type error, and refused by name when the program runs."""
+    """No options: any option is a type error, and raises an error at runtime."""
 
 
 class AddOptions(TypedDict, total=False):
-    """Options of adding other than texts, metadata and ids."""
+    """Options of methods that add, other than texts, metadata and ids."""
 
     vectors: Sequence[Sequence[float] | None] | None
     batch_size: int | None
@@ -71,6 +71,6 @@ class OpenOptions(TypedDict, total=False):
 
 
 class CreateOptions(OpenOptions, total=False):
-    """The same with the path."""
+    """Options of :class:`MemvidVectorStore` other than the embedding."""
 
     path: str | os.PathLike[str]

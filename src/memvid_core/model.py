@@ -108,9 +108,9 @@ class Commit(msgspec.Struct, frozen=True):
 class Damage(msgspec.Struct, frozen=True):
     """One damaged part of the file: its position, the loss, and the reason.
 
-    ``frame`` and ``commit`` are numbers, where they are known. ``records``, ``vectors`` and ``deletions`` count what
-    cannot be read: records with all they held, vectors of records that are there, and deletions, whose records are
-    back. Where all three are 0, nothing is lost.
+    ``frame`` and ``commit`` are numbers, or None if unknown. ``records``, ``vectors`` and ``deletions`` are the numbers
+    of unreadable records, of readable records without their vectors, and of unreadable deletions, whose records
+    reappear. If all three are 0, nothing is lost.
     """
 
     frame: int | None
@@ -181,7 +181,7 @@ class MemoryInfo(msgspec.Struct, frozen=True):
 
 
 class FrameLocation(NamedTuple):
-    """Where a frame of records or vectors lies in the file, and which rows it holds.
+    """The position of a frame of records or vectors in the file, and the rows in it.
 
     ``frame`` is its number, ``offset`` and ``size`` are in bytes, ``kind`` is the kind of the frame, ``row`` its first
     row and ``items`` the number of rows that begin in it (0: it continues the frame before).

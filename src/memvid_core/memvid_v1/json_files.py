@@ -48,10 +48,10 @@ def read_json(path: Path, most_bytes: int) -> Any:
 
 
 def _memory_of(data: bytes) -> int:
-    """About how many bytes the values of a JSON document take in memory, at most."""
+    """Return an upper estimate of the memory that the values of a JSON document take, in bytes."""
     return 4 * len(data) + _VALUE_BYTES * sum(map(data.count, (b",", b"[", b"{")))
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for somebody at the other end of a pipe."""
+    """Open without waiting for the other end of a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -322,7 +322,7 @@ class VideoFile:
             return payload
 
     def intact(self, number: int, place: FramePosition) -> bytes:
-        """The payload of frame ``number``, if it lies undamaged at ``place``; no redundancy is asked.
+        """Return the payload of frame ``number`` if it is undamaged at ``place``, without repairing it from redundancy.
 
         Raises:
             DamagedFrameError: The bytes there are not what was written.

@@ -162,7 +162,7 @@ class ByteFile:
             raise StorageError(f"cannot read {self.path}: {exc.strerror}") from exc
 
     def _at_once(self, offsets: NDArray[np.int64], size: int) -> NDArray[np.uint8] | None:
-        """Pieces read with one call; None where the system has none for that, or not for these."""
+        """Return pieces that were read with one system call, or None if the system does not support it or it failed."""
         if not self._pieced and self._descriptor is not None:
             self._pieced = True
             with suppress(OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -149,5 +150,8 @@ def _memory_id(path: Path) -> bytes:
 
 def _drop_index(root: Path, memory_id: bytes) -> None:
     """Remove the index of a memory that is gone from a shared index folder; other memories clean up only their own."""
-    for folder in root.glob(f"{memory_id.hex()[:16]}-*"):
+    name = memory_id.hex()[:16]
+    for folder in root.glob(f"{name}-*"):
         shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        (root / f"owner-{name}").unlink()

@@ -1,4 +1,4 @@
-"""Whose records are whose in a memory that several things share, and which of them are documents."""
+"""Sharing one memory: which records belong to agents, savers and chats, and which are documents."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from memvid_core import Memory, Record
 __all__ = ["CHAT", "KIND", "META", "NOTE", "is_machinery", "readable", "records_of_others"]
 
 META: Final = "langgraph"
-"""The metadata key of what a store or a saver of LangGraph wrote."""
+"""The metadata key of records that a LangGraph store or saver wrote."""
 KIND: Final = f"{META}.kind"
 NOTE: Final = "agent_memory"
-"""The metadata key of a note: who said it, ``"user"``, ``"assistant"``, or ``"note"`` for what was saved on purpose."""
+"""The metadata key of a note: its author, ``"user"`` or ``"assistant"``, or ``"note"`` if it was saved explicitly."""
 CHAT: Final = "llama_index.chat"
-"""The metadata key of a message of a chat store of LlamaIndex."""
+"""The metadata key of a message that a LlamaIndex chat store wrote."""
 
 _MACHINERY: Final = ("checkpoint", "blob", "write", "field")
 _NOTE_ID: Final = "note-"
 
 
 def records_of_others(memory: Memory) -> set[str]:
-    """Return the ids of what agents, savers, stores and chat stores wrote: no filter of a document store deletes it.
+    """Return the ids that agents, savers, stores and chat stores wrote, which a document store must not delete.
 
-    Metadata goes along with what is made of a record, such as the parts of a split document, and its id does not: of
-    LangGraph's records and notes only both together say whose they are.
+    The parts of a split document inherit its metadata but not its id. So LangGraph's records and notes are recognized
+    by metadata and id together.
     """
     kinds = [{KIND: {"$exists": True}}, {NOTE: {"$exists": True}}]
     named = {name for name in memory.ids({"$or": kinds}) if "[" in name or name.startswith(_NOTE_ID)}
@@ -32,11 +32,11 @@ def records_of_others(memory: Memory) -> set[str]:
 
 
 def readable() -> dict[str, Any]:
-    """Return the filter for what can be read: everything but the bytes of checkpoints and repeated fields of items."""
+    """Return a filter for readable records: all but the bytes of checkpoints and the repeated fields of items."""
     return {KIND: {"$nin": list(_MACHINERY)}}
 
 
 def is_machinery(record: Record) -> bool:
-    """Return whether :func:`readable` leaves a record out."""
+    """Return whether :func:`readable` excludes a record."""
     noted = record.metadata.get(META)
     return isinstance(noted, dict) and noted.get("kind") in _MACHINERY

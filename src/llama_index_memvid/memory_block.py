@@ -1,4 +1,4 @@
-"""MemvidMemoryBlock: what an agent remembers of conversations, in a memory."""
+"""MemvidMemoryBlock: recalls messages of conversations that are stored in a memory."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _SEPARATOR = "\n"
 
 
 class MemvidMemoryBlock(BaseMemoryBlock[str]):
-    """A memory block that keeps every message in a memory file and recalls those that matter to the latest ones.
+    """A memory block that stores every message in a memory and recalls those relevant to the latest messages.
 
-    Messages are kept word for word, one record each, and found by meaning and by words together; no model is called
-    but the embedding model. A message that comes twice in one session is kept once. Where several users share a file,
-    ``scope={"user": "ada"}`` keeps them apart, also with ``across_sessions``.
+    Messages are stored verbatim, one record each, and found by hybrid search; only the embedding model is called. A
+    message that occurs twice in one session is stored once. If several users share a file, ``scope={"user": "ada"}``
+    separates them, also with ``across_sessions``.
 
     Example:
         >>> block = MemvidMemoryBlock()
@@ -46,26 +46,32 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
 
     name: str = Field(default="Memories", description="The name of the memory block.")
     vector_store: MemvidVectorStore = Field(
-        default_factory=MemvidVectorStore, description="Where messages are kept; by default in RAM."
+        default_factory=MemvidVectorStore, description="The store of the messages; by default in RAM."
     )
     embed_model: BaseEmbedding = Field(
         default_factory=MemvidEmbedding,
-        description="Embeds messages; by default what the store's memory has, or the built-in offline embedder.",
+        description="Embeds messages; by default the embedder of the store's memory, or the built-in offline embedder.",
     )
-    similarity_top_k: int = Field(default=8, ge=0, description="How many messages to recall at most.")
-    token_budget: int = Field(default=1000, ge=0, description="How many tokens a recall may take at most.")
+    similarity_top_k: int = Field(default=8, ge=0, description="The maximum number of messages to recall.")
+    token_budget: int = Field(default=1000, ge=0, description="The maximum number of tokens of a recall.")
     context_messages: int = Field(
-        default=3, ge=1, description="How many of the latest messages to ask with; the last is also asked alone."
+        default=3,
+        ge=1,
+        description="The number of latest messages to search with; the last one is also searched with alone.",
     )
     scope: dict[str, str | int | float] = Field(
         default_factory=dict,
-        description="Metadata that what is kept gets, and that what is recalled must have: whose memory it is.",
+        description="Metadata that stored messages get and recalled messages must have: their owner.",
     )
     across_sessions: bool = Field(
-        default=False, description="Whether other sessions' messages are recalled too, as for one user's own file."
+        default=False,
+        description="Whether messages of other sessions are recalled too, for example in a file of a single user.",
     )
     alpha: float | None = Field(
-        default=None, ge=0, le=1, description="The weight of meaning against words; None is the memory's own choice."
+        default=None,
+        ge=0,
+        le=1,
+        description="The weight of dense against lexical search; None uses the memory's default.",
     )
     tokenizer_fn: Callable[[str], list[Any]] = Field(
         default_factory=get_tokenizer, exclude=True, description="Counts tokens."
@@ -74,26 +80,28 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
     @model_validator(mode="before")
     @classmethod
     def _one_space(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """What is recalled must be embedded as it was kept: the memory's own embedder goes before a new one."""
+        """Prefer the memory's own embedder: messages must be embedded for recall as they were when stored."""
         store = values.get("vector_store")
         if isinstance(store, str | os.PathLike):
-            raise ValueError(f"{store!r} is a path: give vector_store=MemvidVectorStore({os.fspath(store)!r})")
+            raise ValueError(f"{store!r} is a path: pass vector_store=MemvidVectorStore({os.fspath(store)!r})")
         own = store.embed_model if isinstance(store, MemvidVectorStore) else None
         return values if own is None else {"embed_model": own, **values}
 
     @override
     async def _aget(self, messages: list[ChatMessage] | None = None, session_id: str | None = None, **_: Any) -> str:
-        """The messages that matter most to the latest ones, best first, within the budget; empty if there are none."""
+        """Return the most relevant messages, best first, within the budget; an empty text if there are none."""
         latest = [text for message in (messages or [])[-self.context_messages :] if (text := text_of(message).strip())]
         if not latest or not self.similarity_top_k:
             return ""
-        known = {text_of(message) for message in messages or []}  # what is in the context needs no recall
+        known = {text_of(message) for message in messages or []}  # messages in the context need no recall
         scoped = session_id is not None and not self.across_sessions
         named = {**self.scope, **({"session_id": session_id} if scoped else {})}
         where = {"role": {"$exists": True}, **{key: {"$eq": value} for key, value in named.items()}}
-        # The last message alone says best what is asked; those before it say what "it" and "there" are.
+        # The last message alone is the best query; the messages before it resolve words such as "it" and "there".
         asked = dict.fromkeys([latest[-1], "\n".join(latest)])
-        questions = [question for question in asked if plain_query(question).strip()]  # quotes alone ask nothing
+        questions = [
+            question for question in asked if plain_query(question).strip()
+        ]  # a text of quotes only is not a query
         found = await asyncio.gather(*[self._found(question, where, len(known)) for question in questions])
         merged = {node.node_id: node for row in zip_longest(*found) for node in row if node is not None}
         kept = [node for node in merged.values() if node.get_content() not in known]
@@ -101,7 +109,7 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
 
     async def _found(self, question: str, where: dict[str, Any], known: int) -> Sequence[BaseNode]:
         query = VectorStoreQuery(
-            query_str=plain_query(question),  # nobody meant a quote or a dash in a message as part of a query
+            query_str=plain_query(question),  # quotes and dashes of a message are not query syntax
             query_embedding=await self.embed_model.aget_query_embedding(question),
             similarity_top_k=self.similarity_top_k + known,
             mode=VectorStoreQueryMode.HYBRID,
@@ -119,7 +127,7 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
 
     @override
     async def _aput(self, messages: list[ChatMessage]) -> None:
-        """Keep messages, each for the session that its own ``session_id`` names."""
+        """Store messages, each in the session that its own ``session_id`` names."""
         nodes = [_node(message, self.scope) for message in messages if text_of(message).strip()]
         if not nodes:
             return
@@ -130,7 +138,7 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
 
     @override
     async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
-        """Drop the least important messages until that many tokens are gone; None if none is left."""
+        """Drop the least relevant messages until that many tokens are removed; return None if none is left."""
         lines = content.split("</message>" + _SEPARATOR) if content else []
         whole = [line + "</message>" for line in lines[:-1]] + lines[-1:]
         room = len(self.tokenizer_fn(content)) - tokens_to_truncate
@@ -140,7 +148,7 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
 
 
 def _node(message: ChatMessage, scope: Mapping[str, Any]) -> TextNode:
-    """A message as a node; the same one of the same scope and session has the same id."""
+    """Convert a message to a node; equal messages of a scope and session have the same id."""
     session, role, text = message.additional_kwargs.get("session_id"), message.role.value, text_of(message)
     whose = [json.dumps(scope, sort_keys=True)] if scope else []
     named = "\0".join([*whose, str(session), role, text])

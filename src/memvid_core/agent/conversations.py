@@ -33,7 +33,7 @@ ROLES: Final = ("user", "assistant")
 """Whose messages are remembered unless a call says otherwise: neither instructions nor the output of tools."""
 
 _KNOWN_SESSIONS: Final = 256
-_ALIKE: Final = 64
+_ALIKE: Final = 16
 """How many conversations without an id may begin alike and still grow; of later ones, each is told apart as a whole."""
 
 

@@ -31,8 +31,8 @@ from memvid_core.model import Record
 __all__ = ["LeftOut", "Recall", "Recalled", "recall"]
 
 # Each constant was chosen on the questions of even number of two sets: LoCoMo 1-5 (people) and BEAM 100K 1-10 (a user
-# and an assistant). A pair of figures is R@10 of all their questions in percent, LoCoMo first, with the other constants as
-# they are here: 79.9, 55.2. `python -m benchmarks.agent_memory --constants` measures recall without each.
+# and an assistant). A pair of figures is R@10 of all their questions in percent, LoCoMo first, with the other constants
+# as they are here: 79.9, 55.2. `python -m benchmarks.agent_memory --constants` measures recall without each.
 
 CANDIDATES: Final = 250
 """How many turns and items to start from. 200: 79.6, 54.3; 300: 79.9, 55.7, for a millisecond more."""

@@ -1,0 +1,112 @@
+"""Evidence recall of agent memory, without a judge: is the turn that answers the question found?
+
+    python -m benchmarks.agent_memory [--data FOLDER] [--constants]
+
+Constants were chosen on the questions of even number (the tuning half) of LoCoMo and BEAM; the others are the report
+half. ``--constants`` measures ``memvid_core.agent.recall`` without each of its constants. Reads LoCoMo (five
+conversations, ``locomo/locomo5.json``) and BEAM 100K (ten chats, ``beam/100K``) from the folder, both for evaluation
+only, and our own set in English and Korean, which lies here. Writes ``benchmarks/results/agent_memory.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from benchmarks.agent_memory.chats import Chat, chat_sets
+from benchmarks.agent_memory.engines import ENGINES, Ours
+from benchmarks.agent_memory.measures import FIGURES, Table, measure
+from benchmarks.data import DATA
+from benchmarks.machine import describe
+from memvid_core.agent import recall as ranking
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+CURVE = (125, 250, 500, 1_000, 2_000, 4_000)
+CONSTANTS = ("SHARPNESS", "NEXT", "NEXT_NEAR", "ANSWER_NEAR", "SECOND_NEAR", "SESSION", "SPEAKER", "ASSISTANT", "TIME")
+COLORS = dict(zip(ENGINES, ("#2b6cb0", "#a0aec0", "#dd6b20", "#38a169"), strict=True))
+FACTORS = ("SHARPNESS", "SPEAKER", "ASSISTANT", "TIME")
+
+
+def compare(name: str, chats: list[Chat]) -> dict[str, Table]:
+    """Print the tables of one set."""
+    questions = sum(bool(question.evidence) for chat in chats for question in chat.questions)
+    messages = sum(len(chat.messages) for chat in chats)
+    print(
+        f"\n## {name}: {len(chats)} chats, {messages:,} messages, {questions:,} questions; tuning half / report half\n"
+    )
+    print(f"| engine | {' | '.join(FIGURES)} | ms |\n|" + "---|" * (len(FIGURES) + 2))
+    tables = {}
+    for engine, make in ENGINES.items():
+        table = tables[engine] = measure(chats, make)
+        halves = zip(table.mean(0), table.mean(1), strict=True)
+        cells = [f"{tuned:.1f} / {reported:.1f}" for tuned, reported in halves]
+        print(f"| {engine} | {' | '.join(cells)} | {table.milliseconds:.1f} |", flush=True)
+    print(f"\n| R@10 by kind | {' | '.join(tables)} |\n|" + "---|" * (len(tables) + 1))
+    for category, count in next(iter(tables.values())).categories().items():
+        cells = [f"{table.mean(category=category)[1]:.1f}" for table in tables.values()]
+        print(f"| {category} ({count}) | {' | '.join(cells)} |")
+    return tables
+
+
+def constants(sets: dict[str, list[Chat]]) -> None:
+    """Print R@10 with each constant left out."""
+    print("\n## Constants of recall: R@10, and evidence within 1,000 tokens, of all questions\n")
+    print(f"| constant | {' | '.join(sets)} |\n|" + "---|" * (len(sets) + 1))
+
+    filled = {chat.name: Ours(chat) for chats in sets.values() for chat in chats}
+
+    def row(label: str) -> None:
+        means = [measure(chats, lambda chat: filled[chat.name], (1_000,)).mean() for chats in sets.values()]
+        print(f"| {label} | {' | '.join(f'{mean[1]:.1f}, {mean[8]:.1f}' for mean in means)} |", flush=True)
+
+    row("as it is")
+    for name in CONSTANTS:
+        value = getattr(ranking, name)
+        setattr(ranking, name, 1.0 if name in FACTORS else 0.0)
+        row(f"without {name}")
+        setattr(ranking, name, value)
+
+
+def curve(sets: dict[str, list[Chat]], path: Path) -> None:
+    """Draw recall against tokens."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(sets), figsize=(5 * len(sets), 4), layout="constrained", squeeze=False)
+    axis: Any
+    for axis, (name, chats) in zip(axes[0], sets.items(), strict=True):
+        for engine, make in ENGINES.items():
+            mean = measure(chats, make, CURVE).mean()[8 : 8 + len(CURVE)]
+            axis.plot(CURVE, mean, marker="o", label=engine, color=COLORS[engine])
+        axis.set(title=name, xlabel="tokens", xscale="log", ylim=(0, 100))
+        axis.set_xticks(CURVE, [f"{tokens:,}" for tokens in CURVE], rotation=45)
+        axis.minorticks_off()
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("evidence shown, %")
+    axes[0][0].legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--constants", action="store_true")
+    arguments = parser.parse_args()
+    print(describe("memvid-core", "numpy", "langgraph"))
+    sets = chat_sets(arguments.data)
+    if arguments.constants:
+        constants(sets)
+        return
+    for name, chats in sets.items():
+        compare(name, chats)
+    curve(sets, arguments.results / "agent_memory.png")
+    print(f"\nplot: {arguments.results / 'agent_memory.png'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+r"""Agent memory: conversations in, exchanges out, kept apart by scope, with or without a model.
+
+>>> from memvid_core import Memory
+>>> service = SyncMemoryService(Memory.create(":memory:"))
+>>> added = service.add("Ada: When is the office party?\nBob: At six, on Friday.", user_id="ada")
+>>> print(service.recall("When is the party?", user_id="ada").text)
+What you remember that may help, ...
+[ref:...-0] ... Ada: When is the office party?
+[ref:...-1] ... Bob: At six, on Friday.
+"""
+
+from __future__ import annotations
+
+from memvid_core.agent.config import MemorizeConfig, RetrieveConfig, UserConfig
+from memvid_core.agent.forgetting import Receipt
+from memvid_core.agent.messages import Conversation, Message, read_conversations, read_messages
+from memvid_core.agent.recall import LeftOut, Recall, Recalled
+from memvid_core.agent.records import Category, Item, Resource, Turn
+from memvid_core.agent.results import Memorized, Retrieved
+from memvid_core.agent.service import MemoryService
+from memvid_core.agent.sync_service import SyncMemoryService
+
+__all__ = [
+    "Category",
+    "Conversation",
+    "Item",
+    "LeftOut",
+    "MemorizeConfig",
+    "Memorized",
+    "MemoryService",
+    "Message",
+    "Recall",
+    "Recalled",
+    "Receipt",
+    "Resource",
+    "RetrieveConfig",
+    "Retrieved",
+    "SyncMemoryService",
+    "Turn",
+    "UserConfig",
+    "read_conversations",
+    "read_messages",
+]

@@ -1,0 +1,99 @@
+"""Categories: subjects of a scope, each with a summary of its items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from memvid_core.agent.folding import fold
+from memvid_core.agent.records import Category, Draft, Item, category_draft, changed, digest, read_category
+from memvid_core.agent.store import Store
+from memvid_core.agent.times import isoformat
+
+__all__ = ["DEFAULT_CATEGORIES", "Categories", "Summarize", "bullets", "category_id"]
+
+DEFAULT_CATEGORIES: Final = {
+    "personal_info": "Who somebody is: name, home, health, dates",
+    "preferences": "What somebody likes and dislikes",
+    "relationships": "Family, friends and colleagues",
+    "activities": "What somebody does and did",
+    "goals": "What somebody wants and has to do",
+    "experiences": "What happened to somebody",
+    "knowledge": "What somebody knows and can do",
+    "opinions": "What somebody thinks",
+    "habits": "What somebody does regularly",
+    "work_life": "Work, projects and decisions",
+}
+MOST: Final = 40
+"""How many items a summary without a model lists: the newest."""
+
+Summarize = Callable[[Category, Sequence[Item]], str]
+
+
+def category_id(scope: Mapping[str, Any], name: str) -> str:
+    """Return the id of a category of a scope."""
+    return f"category-{digest(dict(scope), fold(name))}"
+
+
+def bullets(_: Category, items: Sequence[Item]) -> str:
+    """Return a summary without a model: the items, a line each."""
+    return "\n".join(f"- {item.summary} [ref:{item.id}]" for item in items[-MOST:])
+
+
+class Categories:
+    """The categories of a store.
+
+    Args:
+        store: Where the records are.
+        descriptions: What the categories are about, by name.
+    """
+
+    def __init__(self, store: Store, descriptions: Mapping[str, str] = DEFAULT_CATEGORIES) -> None:
+        self._store = store
+        self._descriptions = dict(descriptions)
+
+    def read(self, where: Mapping[str, Any]) -> list[Category]:
+        """Return the categories of a scope, in the order they were made."""
+        return [read_category(record) for record in self._store.select("category", where)]
+
+    def drafts(
+        self,
+        names: Iterable[str],
+        items: Sequence[Item],
+        scope: Mapping[str, Any],
+        now: datetime,
+        summarize: Summarize | None,
+    ) -> list[Draft]:
+        """Return the records of categories with new summaries.
+
+        Args:
+            names: Which.
+            items: All items of the scope, as they will be.
+            scope: The scope that owns them.
+            now: The present.
+            summarize: Writes a summary; without it, summaries are emptied and marked as stale.
+        """
+        wanted = sorted(set(names))
+        there = self._store.get(category_id(scope, name) for name in wanted)
+        return [category_draft(self._made(name, items, scope, now, summarize, there)) for name in wanted]
+
+    def _made(
+        self,
+        name: str,
+        items: Sequence[Item],
+        scope: Mapping[str, Any],
+        now: datetime,
+        summarize: Summarize | None,
+        there: Mapping[str, Any],
+    ) -> Category:
+        made = category_id(scope, name)
+        if made in there:
+            category = read_category(there[made])
+        else:
+            about = self._descriptions.get(name, "")
+            category = Category(id=made, name=name, description=about, created_at=isoformat(now), scope=dict(scope))
+        inside = [item for item in items if name in item.categories and item.superseded_at is None]
+        if summarize is None and inside:
+            return changed(category, summary="", stale=True)
+        return changed(category, summary=summarize(category, inside) if summarize and inside else "", stale=False)

@@ -1,0 +1,185 @@
+"""Memorizing: conversations into turns, turns into items, items into categories; and what changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from memvid_core.agent import extraction
+from memvid_core.agent.categories import Categories, Summarize, bullets, category_id
+from memvid_core.agent.config import MemorizeConfig
+from memvid_core.agent.conversations import Conversations
+from memvid_core.agent.forgetting import Receipt, plan_forget
+from memvid_core.agent.items import ItemPlan, Items, names_of
+from memvid_core.agent.messages import Conversation
+from memvid_core.agent.models import Model
+from memvid_core.agent.records import Category, Item, Resource, Turn, changed, read_category, read_turn, resource_draft
+from memvid_core.agent.results import Memorized
+from memvid_core.agent.rules import Fact, facts_of
+from memvid_core.agent.scopes import ScopeRules
+from memvid_core.agent.store import Changes, Store
+from memvid_core.errors import ChatError, InvalidInputError
+
+__all__ = ["Memorizer", "equal_to"]
+
+
+def equal_to(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the filter of the records that have all values of a scope."""
+    return {name: {"$eq": value} for name, value in scope.items()}
+
+
+class Memorizer:
+    """Writes an agent's memory. Each step is one commit: the turns of a conversation, then what was read in them.
+
+    Args:
+        store: Where the records are.
+        config: How to memorize.
+        model: Extracts items and writes summaries, where the configuration says so.
+        scopes: The rules of scopes.
+        clock: Tells the present.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        config: MemorizeConfig,
+        model: Model | None,
+        scopes: ScopeRules,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._model = model
+        self._scopes = scopes
+        self._clock = clock
+        self._conversations = Conversations(store)
+        self._items = Items(store)
+        self._categories = Categories(store, config.categories)
+
+    def memorize(
+        self, conversations: Sequence[Conversation], scope: dict[str, Any], url: str | None, modality: str
+    ) -> Memorized:
+        """Remember conversations: their turns, and the items that are read in them.
+
+        Raises:
+            InvalidInputError: There is nothing to remember.
+        """
+        now = self._clock()
+        options: dict[str, Any] = {"roles": self._config.roles, "url": url, "modality": modality}
+        added = [self._conversations.add(each, scope, now, **options) for each in conversations]
+        if not added:
+            raise InvalidInputError("there is no conversation to remember")
+        turns = [turn for each in added for turn in each.turns]
+        resources = [each.resource for each in added]
+        calls = 0 if self._model is None else self._model.calls
+        items, failures = ([], []) if self._config.extract == "raw" else self._extract(resources, scope)
+        owner = self._scopes.owner(scope)
+        names = {category_id(owner, name) for name in names_of(items)}
+        return Memorized(
+            resource=resources[-1],
+            resources=resources,
+            turns=turns,
+            items=items,
+            categories=[read_category(record) for record in self._store.get(names).values()],
+            failures=failures,
+            model_calls=0 if self._model is None else self._model.calls - calls,
+        )
+
+    def _extract(self, resources: Sequence[Resource], scope: Mapping[str, Any]) -> tuple[list[Item], list[str]]:
+        """Read items from the turns of resources that were not read yet."""
+        facts: list[Fact] = []
+        failures: list[str] = []
+        done: list[Resource] = []
+        for resource in resources:
+            if resource.extracted >= resource.turns:
+                continue
+            session = resource.id.removeprefix("session-")
+            ids = [f"{session}-{place}" for place in range(resource.extracted, resource.turns)]
+            turns = [read_turn(record) for record in self._store.get(ids).values()]
+            try:
+                facts += self._facts(turns, scope)
+                done.append(changed(resource, extracted=resource.turns))
+            except ChatError as exc:
+                failures.append(f"{resource.id}: {exc}")
+        if not done:
+            return [], failures
+        plan = self.write_items(facts, scope, "rules" if self._config.extract == "rules" else "llm", done)
+        return plan.result, failures
+
+    def _facts(self, turns: Sequence[Turn], scope: Mapping[str, Any]) -> list[Fact]:
+        if self._config.extract == "rules" or self._model is None:
+            return [fact for turn in turns for fact in facts_of(turn)]
+        known = self._items.read(equal_to(self._scopes.owner(scope)))[-30:]
+        facts: list[Fact] = []
+        for part in extraction.segments(turns, self._config.segment_tokens):
+            facts += extraction.extract(self._model, part, self._config.categories, known, self._config.attempts)
+        return facts
+
+    def write_items(
+        self, facts: Sequence[Fact], scope: Mapping[str, Any], origin: str, done: Sequence[Resource] = ()
+    ) -> ItemPlan:
+        """Write items, the categories that they touch, and how far their resources were read, as one commit."""
+        owner = self._scopes.owner(dict(scope))
+        now = self._clock()
+        written: dict[str, str] = {}
+
+        def plan() -> Changes:
+            planned = self._items.plan(facts, owner, now, origin)
+            drafts = [*planned.drafts(), *self._summaries(planned, owner, now, self._summarizer(written))]
+            drafts += [resource_draft(resource) for resource in done]
+            return Changes(drafts, result=planned)
+
+        result: ItemPlan = self._store.write(plan)
+        return result
+
+    def _summarizer(self, written: dict[str, str]) -> Summarize:
+        """Return what writes summaries; a model is asked once for the same items, however often a plan is made."""
+        model = self._model if self._config.extract == "llm" else None
+        if model is None:
+            return bullets
+
+        def summarize(category: Category, items: Sequence[Item]) -> str:
+            key = f"{category.id} {[(item.id, item.version, item.count) for item in items]}"
+            if key not in written:
+                written[key] = extraction.summarize_with(model, category, items)
+            return written[key]
+
+        return summarize
+
+    def _summaries(
+        self, plan: ItemPlan, owner: Mapping[str, Any], now: datetime, summarize: Summarize | None
+    ) -> list[Any]:
+        if not plan.categories():
+            return []
+        there = {item.id: item for item in self._items.read(equal_to(owner))} | plan.items
+        return self._categories.drafts(plan.categories(), list(there.values()), owner, now, summarize)
+
+    def update_item(self, memory_id: str, fields: Mapping[str, Any], owner: Mapping[str, Any]) -> Item:
+        """Correct an item, and the summaries of its categories.
+
+        Raises:
+            RecordNotFoundError: The scope has no such item.
+        """
+        now = self._clock()
+        written: dict[str, str] = {}
+
+        def plan() -> Changes:
+            item = self._items.get(memory_id, equal_to(owner))
+            planned = self._items.plan_update(item, fields, now)
+            names = planned.categories() | set(item.categories)
+            there = {each.id: each for each in self._items.read(equal_to(owner))} | planned.items
+            summaries = self._categories.drafts(names, list(there.values()), owner, now, self._summarizer(written))
+            return Changes([*planned.drafts(), *summaries], result=planned.result[0])
+
+        corrected: Item = self._store.write(plan)
+        return corrected
+
+    def forget(self, where: Mapping[str, Any], ids: Sequence[str] | None) -> Receipt:
+        """Forget records of a scope, and what rests on them alone."""
+        now = self._clock()
+        summarize = None if self._config.extract == "llm" else bullets
+        receipt: Receipt = self._store.write(
+            lambda: plan_forget(self._store, self._categories, where, ids, now, summarize)
+        )
+        return receipt

@@ -1,0 +1,103 @@
+"""Models: any callable, LangChain chat model or LlamaIndex LLM as a function from a prompt to a text."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from memvid_core.errors import ChatError, InvalidInputError
+
+__all__ = ["Model", "as_model"]
+
+S = TypeVar("S")
+_BLOCK: Final = re.compile(r"\{.*\}", re.DOTALL)
+
+
+class Model:
+    """Asks a model, counts the calls, and checks its answers.
+
+    Args:
+        ask: A prompt to a text; a coroutine function runs in an event loop of its own.
+    """
+
+    def __init__(self, ask: Callable[[str], Any]) -> None:
+        self._ask = ask
+        self.calls = 0
+
+    def text(self, prompt: str) -> str:
+        """Return the model's answer.
+
+        Raises:
+            ChatError: The model failed, or answered with something that is no text.
+        """
+        self.calls += 1
+        try:
+            answer = self._ask(prompt)
+            if inspect.isawaitable(answer):
+                answer = asyncio.run(_awaited(answer))
+        except Exception as exc:
+            raise ChatError(f"the model failed: {exc}") from exc
+        text = _text_of(answer)
+        if text is None:
+            raise ChatError(f"the model must answer with text, not {answer!r:.60}")
+        return text
+
+    def json(self, prompt: str, schema: type[S], attempts: int) -> S:
+        """Return the model's answer as a struct; an answer that does not fit is asked for again.
+
+        Raises:
+            ChatError: No answer of all attempts fits.
+        """
+        problem = ""
+        for _ in range(max(attempts, 1)):
+            try:
+                found = _BLOCK.search(self.text(f"{prompt}{problem}"))
+                return msgspec.convert(json.loads(found.group() if found else ""), schema)
+            except (ValueError, msgspec.ValidationError, ChatError) as exc:
+                problem = (
+                    f"\n\nYour last answer could not be read ({exc}). Answer with one JSON object and nothing else."
+                )
+        raise ChatError(f"the model gave no valid answer in {attempts} attempts{problem[:160]}")
+
+
+async def _awaited(answer: Any) -> Any:
+    return await answer
+
+
+def _text_of(answer: Any) -> str | None:
+    for value in (answer, getattr(answer, "content", None), getattr(answer, "text", None)):
+        if isinstance(value, str):
+            return value
+        if isinstance(value, list):
+            return "\n".join(part if isinstance(part, str) else str(part.get("text", "")) for part in value)
+    return None
+
+
+def as_model(model: Any) -> Model | None:
+    """Return a model from whatever asks one; None stays None.
+
+    Args:
+        model: A callable from a prompt to a text, an object with ``invoke`` (LangChain) or with ``complete``
+            (LlamaIndex).
+
+    Raises:
+        InvalidInputError: It is none of these.
+
+    Example:
+        >>> as_model(lambda prompt: prompt.upper()).text("hello")
+        'HELLO'
+    """
+    if model is None or isinstance(model, Model):
+        return model
+    for method in ("invoke", "complete"):
+        if callable(getattr(model, method, None)):
+            return Model(getattr(model, method))
+    if callable(model):
+        return Model(model)
+    raise InvalidInputError(f"a model is a callable or has invoke() or complete(); {type(model).__name__} has neither")

@@ -1,0 +1,484 @@
+"""Recall: a question in, exchanges out, in one pass and without a model.
+
+Reads from top to bottom: candidates, neighbors, sessions, speakers and roles, times, budget, text.
+
+A hit is seldom the whole answer: what answers a question stands beside the turn that repeats its words. So every
+candidate lends a part of its score to its neighbors in the conversation, and a session lends to its turns.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Final
+
+import msgspec
+
+from memvid_core.agent.folding import fold
+from memvid_core.agent.passages import passage, terms_of
+from memvid_core.agent.records import AGENT, kind_of, read_item, turn_id
+from memvid_core.agent.store import Store
+from memvid_core.agent.time_words import Span, spans
+from memvid_core.agent.times import seconds, utc_now
+from memvid_core.agent.tokens import estimate_tokens
+from memvid_core.agent.trust import HEADING, defused, defused_name
+from memvid_core.errors import InvalidInputError
+from memvid_core.model import Record
+
+__all__ = ["LeftOut", "Recall", "Recalled", "recall"]
+
+# Each constant was chosen on the questions of even number of two sets: LoCoMo 1-5 (people) and BEAM 100K 1-10 (a user
+# and an assistant). A pair of figures is R@10 of all their questions in percent, LoCoMo first, with the other constants
+# as they are here: 79.9, 55.2. `python -m benchmarks.agent_memory --constants` measures recall without each.
+
+CANDIDATES: Final = 250
+"""How many turns and items to start from. 200: 79.6, 54.3; 300: 79.9, 55.7, for a millisecond more."""
+
+SHARPNESS: Final = 1.1
+"""The power of a search's scores. 1: 79.9, 55.7, but 0.8 less of BEAM's evidence within 1,000 tokens."""
+
+NEXT: Final = 0.25
+"""The share of its score that a turn lends to the turns beside it, however long they are. 0: 79.3, 53.1."""
+
+NEXT_NEAR: Final = 0.2
+"""What it lends them above that, if they are near. 0: 79.7, 55.2."""
+
+ANSWER_NEAR: Final = 0.5
+"""What a question lends to the turn after it, above that: the answer often repeats none of its words. 0: 79.0, 55.2."""
+
+SECOND_NEAR: Final = 0.4
+"""What a turn lends to the turns two before and two after it, if they are near. 0.25: 0.7 less at R@5 on LoCoMo."""
+
+DISTANCE: Final = 350.0
+"""The characters between the middles of two turns over which nearness falls to 1/e. 200 and 450 differ by 0.2."""
+
+SESSION: Final = 0.3
+"""What the best session adds to its turns, others in proportion. 0.2: 0.2 and 0.7 less; 0.4: 79.8, 55.1."""
+
+SESSION_TURNS: Final = 5
+"""How many of its turns a session is judged by. 3 and 10 differ by 0.5."""
+
+SPEAKER: Final = 1.2
+"""The factor for turns of the one speaker whom a question names. 1.1 and 1.3: 0.2 and 0.6 less on LoCoMo."""
+
+ASSISTANT: Final = 0.67
+"""The factor for turns of an assistant, unless the question is about what the assistant said. 1: 48.9 on BEAM."""
+
+TIME: Final = 1.25
+"""The factor for turns that were said, or speak of, when a question says. 1: 0.1 less on LoCoMo, 0.2 less at R@50."""
+
+ITEM: Final = 0.5
+"""The share of its score that an item lends to its turns. Items by rules change R@10 by 0.1 at most."""
+
+HALF_LIFE: Final = 30.0
+"""The days after which an item counts half, where salience is asked for: memU's."""
+
+FETCHED: Final = 60
+"""How many turns that no search found are read: those to which the most was lent. 30 and 120: the same, 1 ms more."""
+
+PASSAGE: Final = 80
+"""The tokens of a long turn that are shown. 120: 54.4 of BEAM's evidence within 1,000 tokens, 80: 58.2."""
+
+SMALLEST: Final = 8
+"""A budget with fewer tokens left than this is spent: no line is shorter."""
+
+_ABOUT_ASSISTANT: Final = re.compile(
+    r"\b(?:did|have|had|were) you\b|\byou(?:['’]ve)? (?:just |already |once |previously |earlier |have )?(?:said|told|"
+    r"suggest(?:ed)?|recommend(?:ed)?|mention(?:ed)?|gave|given|advis(?:ed|e)|propos(?:ed|e)|provided|explained|wrote|"
+    r"promised|offered)\b|\byour (?:advice|recommendations?|suggestions?|answers?|explanations?|tips?|list)\b|"
+    r"\bassistant\b|\b(?:ai|chatbot) (?:said|suggested|recommended)|"
+    r"(?:네가|니가|너가|당신이|어시스턴트|챗봇).{0,30}(?:말|추천|제안|알려|조언|설명|했)|"
+    r"(?:추천|제안|조언|알려|설명|말)(?:해 ?|하신 ?|한 | ?)(?:줬|주었|준|했|하신|$)|"
+    r"(?:추천|제안|조언|설명|말)(?:했|한 )|(?:라|다)고 했",
+    re.IGNORECASE,
+)
+
+
+class Recalled(msgspec.Struct, kw_only=True, gc=False):
+    """One turn or item of an answer, and where its score comes from.
+
+    ``note`` says what an item said before it was corrected.
+
+    ``parts`` has what the search gave (``search``), what neighbors, session and items added, and the factors
+    ``speaker``, ``role`` and ``time``, where they are not 1.
+    """
+
+    id: str
+    kind: str
+    text: str
+    who: str
+    role: str
+    created_at: str
+    happened_at: str | None = None
+    session: str | None = None
+    position: int | None = None
+    score: float = 0.0
+    sources: list[str] = []
+    note: str = ""
+    same_as: str | None = None
+    count: int = 1
+    parts: dict[str, float] = {}
+    shown: str = ""
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """A turn or item that was found and is not in the answer, and why.
+
+    ``"budget"``: there was no room. ``"repeat"``: the same is shown already. ``"turn"``: an item that a rule read,
+    which says no more than the turn that it leads to.
+    """
+
+    id: str
+    score: float
+    why: str
+
+
+class Recall(msgspec.Struct, kw_only=True):
+    """An answer: text for a model, and the same as a structure.
+
+    Args:
+        question: What was asked.
+        text: A heading, then items and turns, turns in the order of time; empty if nothing was found.
+        hits: What the text shows, in its order.
+        ranked: All that was found, best first.
+        left_out: What was found and is not shown.
+        tokens: How many tokens the text has.
+        spans: The days that the question names.
+    """
+
+    question: str
+    text: str = ""
+    hits: list[Recalled] = []
+    ranked: list[Recalled] = []
+    left_out: list[LeftOut] = []
+    tokens: int = 0
+    spans: list[Span] = []
+
+
+def recall(
+    store: Store,
+    question: str,
+    where: Mapping[str, Any],
+    *,
+    budget: int = 1_000,
+    now: datetime | None = None,
+    as_of: datetime | None = None,
+    count_tokens: Callable[[str], int] = estimate_tokens,
+    heading: str = HEADING,
+    salience: bool = False,
+) -> Recall:
+    """Recall what answers a question.
+
+    Args:
+        store: Where the records are.
+        question: Any text; no sign in it has a special meaning.
+        where: The filter of a scope.
+        budget: How many tokens the text may have, heading included.
+        now: The present, for words such as "yesterday".
+        as_of: Answer with what was known then.
+        count_tokens: Counts the tokens of a text.
+        heading: What the text begins with.
+        salience: Whether items count more that were said often and lately. It is off: no measurement speaks for it.
+
+    Raises:
+        InvalidInputError: The question is empty, or the budget is no whole number of 0 or more.
+    """
+    if not question.strip():
+        raise InvalidInputError("the question is empty")
+    if type(budget) is not int or budget < 0:
+        raise InvalidInputError(f"budget must be a whole number of tokens, 0 or more, not {budget!r}")
+    present = now or utc_now()
+    named = spans(question, present)
+    found = _candidates(store, question, where, as_of or present, past=as_of is not None)
+    if salience:
+        _weigh_items(found, present)
+    _lend_to_neighbors(store, found, as_of)
+    _lend_by_session(found)
+    _weigh_speakers(found, question)
+    _lift_times(found, named)
+    _lift_corrections(found)
+    ranked = sorted(found.values(), key=lambda hit: (-hit.score, hit.id))
+    answer = Recall(question=question, ranked=ranked, spans=named)
+    _fill(answer, budget, count_tokens, heading)
+    return answer
+
+
+# --- candidates ---
+
+
+def _candidates(
+    store: Store, question: str, where: Mapping[str, Any], present: datetime, *, past: bool
+) -> dict[str, Recalled]:
+    """Return the best turns and items by words and by meaning; items lend to the turns that they come from."""
+    hits = store.search(question, where, CANDIDATES, ("turn", "item"))
+    best = max((hit.score for hit in hits), default=0.0) or 1.0
+    found: dict[str, Recalled] = {}
+    for hit in hits:
+        score = (hit.score / best) ** SHARPNESS
+        if kind_of(hit.record) == "turn":
+            if not past or _known_at(hit.record, present):
+                found[hit.id] = _turn(hit.record, score)
+        elif (item := _item(hit.record, score, present, past=past)) is not None:
+            found[hit.id] = item
+    _lend_to_sources(store, found)
+    _tell_of_older(store, found)
+    return found
+
+
+def _known_at(record: Record, time: datetime) -> bool:
+    return seconds(record.metadata["created_at"]) <= time.timestamp()
+
+
+def _turn(record: Record, score: float) -> Recalled:
+    metadata = record.metadata
+    about = metadata[AGENT]
+    return Recalled(
+        id=record.id,
+        kind="turn",
+        text=record.text[about["head"] :],
+        who=about["who"],
+        role=about["role"],
+        created_at=metadata["created_at"],
+        happened_at=metadata.get("happened_at"),
+        session=about["session"],
+        position=about["at"],
+        score=score,
+        parts={"search": score} if score else {},
+    )
+
+
+def _item(record: Record, score: float, present: datetime, *, past: bool) -> Recalled | None:
+    """Return an item if it was known and true at a time; with a note if it was corrected."""
+    item = read_item(record)
+    time = present.timestamp()
+    gone = item.superseded_at is not None and (not past or seconds(item.superseded_at) <= time)
+    expired = item.expires_at is not None and seconds(item.expires_at) <= time
+    if gone or expired or (past and not _known_at(record, present)):
+        return None
+    return Recalled(
+        id=item.id,
+        kind="item",
+        text=item.summary,
+        who=item.origin,
+        role="item",
+        created_at=item.created_at,
+        happened_at=item.happened_at,
+        score=score,
+        sources=item.sources,
+        note=item.supersedes or "",
+        same_as=item.same_as,
+        count=item.count,
+        parts={"search": score},
+    )
+
+
+def _weigh_items(found: Mapping[str, Recalled], present: datetime) -> None:
+    """Weigh items by how often they were said, and halve them for every thirty days since."""
+    for hit in found.values():
+        if hit.kind == "item":
+            days = max(present.timestamp() - seconds(hit.created_at), 0.0) / 86_400
+            _multiply(hit, "salience", math.log(hit.count + 1) / math.log(2) * 2 ** (-days / HALF_LIFE))
+
+
+def _tell_of_older(store: Store, found: Mapping[str, Recalled]) -> None:
+    """Note beside a corrected item what was known before; nothing if that was forgotten."""
+    corrected = [hit for hit in found.values() if hit.note]
+    older = store.get(hit.note for hit in corrected)
+    for hit in corrected:
+        record = older.get(hit.note)
+        hit.note = "" if record is None else f"(until {hit.created_at[:10]}: {record.text})"
+
+
+def _lend_to_sources(store: Store, found: dict[str, Recalled]) -> None:
+    items = [hit for hit in found.values() if hit.kind == "item"]
+    missing = [source for item in items for source in item.sources[-3:] if source not in found]
+    found.update({name: _turn(record, 0.0) for name, record in store.get(missing).items()})
+    for item in items:
+        for source in item.sources[-3:]:
+            if source in found:
+                _add(found[source], "items", ITEM * item.score)
+
+
+def _add(hit: Recalled, part: str, amount: float) -> None:
+    hit.score += amount
+    hit.parts[part] = hit.parts.get(part, 0.0) + amount
+
+
+# --- neighbors ---
+
+
+def _lend_to_neighbors(store: Store, found: dict[str, Recalled], as_of: datetime | None) -> None:
+    """Let each turn lend to the two before and the two after it; those that no search found are read."""
+    lenders = [(hit, hit.score) for hit in found.values() if hit.session is not None and hit.score > 0]
+    placed: dict[tuple[str | None, int | None], Recalled]
+    placed = {(hit.session, hit.position): hit for hit in found.values() if hit.session is not None}
+    for record in store.get(_most_lent_to(lenders, placed)).values():
+        if as_of is None or _known_at(record, as_of):
+            hit = found[record.id] = _turn(record, 0.0)
+            placed[hit.session, hit.position] = hit
+    for hit, score in lenders:
+        session, position = hit.session, hit.position or 0
+        answered = ANSWER_NEAR if hit.text.rstrip().endswith(("?", "?")) else 0.0
+        for step, near in ((-1, NEXT_NEAR), (1, NEXT_NEAR + answered)):
+            beside = placed.get((session, position + step))
+            if beside is not None:
+                _add(beside, "neighbors", score * (NEXT + near * _nearness(hit, beside)))
+            second = placed.get((session, position + 2 * step))
+            if second is not None:
+                _add(second, "neighbors", score * SECOND_NEAR * _nearness(hit, second, beside))
+
+
+def _most_lent_to(
+    lenders: Iterable[tuple[Recalled, float]], placed: Mapping[tuple[str | None, int | None], Any]
+) -> list[str]:
+    """Return the ids of the turns that no search found and that stand beside the best."""
+    lent: defaultdict[tuple[str, int], float] = defaultdict(float)
+    for hit, score in lenders:
+        session, position = hit.session or "", hit.position or 0
+        for step in (-2, -1, 1, 2):
+            if position + step >= 0 and (session, position + step) not in placed:
+                lent[session, position + step] += score
+    return [turn_id(*place) for place in sorted(lent, key=lambda place: -lent[place])[:FETCHED]]
+
+
+def _nearness(one: Recalled, other: Recalled, between: Recalled | None = None) -> float:
+    """Return how near two turns are, from 1 to 0, by the characters between their middles."""
+    distance = (len(one.text) + len(other.text)) / 2 + (len(between.text) if between is not None else 0)
+    return math.exp(-distance / DISTANCE)
+
+
+# --- sessions ---
+
+
+def _lend_by_session(found: dict[str, Recalled]) -> None:
+    """Let each session lend to its turns, by what the search gave its best ones."""
+    turns: defaultdict[str | None, list[Recalled]] = defaultdict(list)
+    for hit in found.values():
+        if hit.kind == "turn":
+            turns[hit.session].append(hit)
+    worth = {
+        session: sum(sorted((hit.parts.get("search", 0.0) for hit in hits), reverse=True)[:SESSION_TURNS])
+        for session, hits in turns.items()
+    }
+    best = max(worth.values(), default=0.0)
+    for session, hits in turns.items():
+        if best > 0 and worth[session] > 0:
+            for hit in hits:
+                _add(hit, "session", SESSION * worth[session] / best)
+
+
+# --- speakers and roles ---
+
+
+def _weigh_speakers(found: dict[str, Recalled], question: str) -> None:
+    """Lift what the one speaker said whom the question names, and lower what an assistant said."""
+    asked = question.casefold()
+    speakers = {hit.who for hit in found.values() if hit.kind == "turn" and hit.who != hit.role}
+    named = [who for who in speakers if _names(asked, who.casefold())]
+    about_assistant = _ABOUT_ASSISTANT.search(question) is not None
+    for hit in found.values():
+        if len(named) == 1 and hit.who == named[0]:
+            _multiply(hit, "speaker", SPEAKER)
+        if hit.role == "assistant" and not about_assistant:
+            _multiply(hit, "role", ASSISTANT)
+
+
+def _names(question: str, who: str) -> bool:
+    return re.search(rf"(?<![^\W_]){re.escape(who)}(?![a-z0-9])", question) is not None
+
+
+def _multiply(hit: Recalled, part: str, factor: float) -> None:
+    hit.score *= factor
+    hit.parts[part] = factor
+
+
+# --- times ---
+
+
+def _lift_times(found: dict[str, Recalled], named: Sequence[Span]) -> None:
+    """Lift what was said, or happened, in the days that the question names. Nothing is left out for its time."""
+    if named:
+        for hit in found.values():
+            if any(span.holds(day) for day in _days_of(hit) for span in named):
+                _multiply(hit, "time", TIME)
+
+
+def _days_of(hit: Recalled) -> Iterable[date]:
+    for text in (hit.created_at, hit.happened_at):
+        if text:
+            yield date.fromisoformat(text[:10])
+
+
+def _lift_corrections(found: Mapping[str, Recalled]) -> None:
+    """Put an item that was corrected before the turns that it comes from: it tells what is no longer true."""
+    for hit in found.values():
+        if hit.note:
+            best = max((found[name].score for name in hit.sources if name in found), default=0.0)
+            _add(hit, "correction", max(best - hit.score, 0.0) + 1e-6)
+
+
+# --- budget and text ---
+
+
+def _fill(answer: Recall, budget: int, count_tokens: Callable[[str], int], heading: str) -> None:
+    """Take the best that fit into the budget, and write them down: items first, then turns in the order of time."""
+    left = budget - count_tokens(heading)
+    terms = terms_of(answer.question)
+    seen: set[str] = set()
+    taken: list[Recalled] = []
+    for hit in answer.ranked:
+        why = _why_not(hit, seen, left)
+        if not why:
+            hit.shown = _line(hit, terms)
+            cost = count_tokens(f"\n{hit.shown}")
+            why = "budget" if cost > left else ""
+        if why:
+            answer.left_out.append(LeftOut(hit.id, hit.score, why))
+            continue
+        seen.update(_names_of(hit))
+        left -= cost
+        taken.append(hit)
+    if taken:
+        answer.hits = _in_order(taken)
+        answer.text = "\n".join([heading, *(hit.shown for hit in answer.hits)])
+        answer.tokens = count_tokens(answer.text)
+
+
+def _why_not(hit: Recalled, seen: set[str], left: int) -> str:
+    """Return why something is not shown, as far as that is known before it is written down."""
+    if left < SMALLEST or min(len(hit.text), 4 * PASSAGE) > 4 * left:
+        return "budget"
+    if hit.kind == "item" and hit.who == "rules" and not hit.note:
+        return "turn"
+    return "" if seen.isdisjoint(_names_of(hit)) else "repeat"
+
+
+def _names_of(hit: Recalled) -> tuple[str, str]:
+    """Return what a turn or item has in common with others that say the same: its text, or the item it is linked to."""
+    return fold(hit.text[: 4 * PASSAGE]), hit.same_as or hit.id
+
+
+def _line(hit: Recalled, terms: list[str]) -> str:
+    shown = defused(passage(hit.text, terms, 4 * PASSAGE))
+    day = hit.created_at[:10]
+    if hit.kind == "item":
+        note = f" {defused(hit.note)}" if hit.note else ""
+        return f"[ref:{hit.id}] {day}: {shown}{note}"
+    return f"[ref:{hit.id}] {day} {defused_name(hit.who)}: {shown}"
+
+
+def _in_order(taken: Sequence[Recalled]) -> list[Recalled]:
+    """Return items first, the best at the top, then conversations in the order of time, each as it was spoken."""
+    begins: dict[str | None, float] = {}
+    for hit in taken:
+        begins[hit.session] = min(begins.get(hit.session, math.inf), seconds(hit.created_at))
+
+    def place(hit: Recalled) -> tuple[bool, float, str, int]:
+        if hit.kind == "item":
+            return False, -hit.score, hit.id, 0
+        return True, begins[hit.session], hit.session or "", hit.position or 0
+
+    return sorted(taken, key=place)

@@ -1,0 +1,119 @@
+"""The one module of an agent's memory that calls ``Memory``: records in, records out, one commit a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from memvid_core.agent.records import AGENT, Draft, kind_of
+from memvid_core.embedding import FittableEmbedder
+from memvid_core.errors import DamagedFrameError
+from memvid_core.index.words.analyzer import plain_query
+from memvid_core.memory import Memory
+from memvid_core.model import Hit, Record
+
+__all__ = ["Changes", "Store"]
+
+_TRIES = 5
+
+
+class Changes(NamedTuple):
+    """What one commit writes and deletes, and what the caller gets of it."""
+
+    drafts: Sequence[Draft]
+    deleted: Sequence[str] = ()
+    result: Any = None
+
+
+class Store:
+    """An agent's records in an open memory.
+
+    Args:
+        memory: The memory; open for writing, if anything is to be written.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+
+    def search(self, question: str, where: Mapping[str, Any], k: int, kinds: Sequence[str]) -> list[Hit]:
+        """Return the best ``k`` records of some kinds, or fewer; none for a question without words.
+
+        The filter is the scope alone: one column, which the first search after opening has to read. Only where other
+        records crowd out the agent's own are those asked for by kind.
+        """
+        if not question.strip():
+            return []
+        query = plain_query(question)
+        hits = self.memory.search(query, k, where)
+        found = [hit for hit in hits if kind_of(hit.record) in kinds]
+        if len(hits) == k and len(found) < k * 3 // 4:
+            found = self.of_kinds(question, where, k, kinds)
+        return found
+
+    def of_kinds(self, question: str, where: Mapping[str, Any], k: int, kinds: Sequence[str]) -> list[Hit]:
+        """Return the best ``k`` records of kinds that are few among the others: the filter names them."""
+        if not question.strip():
+            return []
+        return self.memory.search(plain_query(question), k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})
+
+    def near(self, text: str, where: Mapping[str, Any], k: int) -> list[Hit]:
+        """Return the items whose vectors are nearest to a text; none without an embedder."""
+        if self.memory.embedder is None or not text.strip():
+            return []
+        return self.memory.search(text, k, {**where, f"{AGENT}.kind": {"$eq": "item"}}, mode="dense")
+
+    def get(self, ids: Iterable[str]) -> dict[str, Record]:
+        """Return the records that are there, by id; without those in damaged frames."""
+        wanted = list(dict.fromkeys(ids))
+        try:
+            found = self.memory.get(wanted) if wanted else []
+        except DamagedFrameError:
+            found = self.memory.select({"$id": {"$in": wanted}})
+        return {record.id: record for record in found}
+
+    def select(self, kind: str, where: Mapping[str, Any], **options: Any) -> list[Record]:
+        """Return the records of one kind within a scope, in the order they were added."""
+        return self.memory.select({**where, f"{AGENT}.kind": {"$eq": kind}}, **options)
+
+    def write(self, plan: Callable[[], Changes]) -> Any:
+        """Carry out a plan as one commit, and return its result.
+
+        The plan is made while no one else can write, so what it read still holds when it is written. A model that
+        embeds is asked before that, for a plan made without the lock; others wait for no model unless they change what
+        was planned again and again.
+        """
+        vectors: dict[str, Any] = {}
+        if self._embeds_outside():
+            for _ in range(_TRIES):
+                missing = [text for text in _texts(plan()) if text not in vectors]
+                if not missing:
+                    break
+                vectors.update(self._embedded(missing))
+        with self.memory.exclusive():
+            changes = plan()
+            self._commit(changes, vectors)
+        return changes.result
+
+    def _embeds_outside(self) -> bool:
+        embedder = self.memory.embedder
+        return embedder is not None and not isinstance(embedder, FittableEmbedder)
+
+    def _embedded(self, texts: Sequence[str]) -> dict[str, Any]:
+        embedder = self.memory.embedder
+        return {} if embedder is None else dict(zip(texts, embedder.embed_documents(list(texts)), strict=True))
+
+    def _commit(self, changes: Changes, vectors: Mapping[str, Any]) -> None:
+        drafts = changes.drafts
+        if not drafts:
+            if changes.deleted:
+                self.memory.delete(changes.deleted)
+            return
+        texts = [draft.text for draft in drafts]
+        whole = bool(vectors) and all(text in vectors for text in texts)
+        given = [vectors[text] for text in texts] if whole else None
+        metadata = [draft.metadata for draft in drafts]
+        self.memory.add(texts, metadata, [draft.id for draft in drafts], given, delete=changes.deleted)
+
+
+def _texts(changes: Changes) -> list[str]:
+    return list(dict.fromkeys(draft.text for draft in changes.drafts))

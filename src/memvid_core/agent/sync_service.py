@@ -1,0 +1,340 @@
+"""SyncMemoryService: the methods of a memory service, for programs without an event loop."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from memvid_core.agent.categories import Categories
+from memvid_core.agent.config import MemorizeConfig, RetrieveConfig, UserConfig, configured
+from memvid_core.agent.forgetting import Receipt
+from memvid_core.agent.items import Items, checked_type
+from memvid_core.agent.memorizing import Memorizer, equal_to
+from memvid_core.agent.messages import Conversation, read_conversations
+from memvid_core.agent.models import as_model
+from memvid_core.agent.recall import Recall, Recalled, recall
+from memvid_core.agent.records import (
+    Category,
+    Item,
+    Resource,
+    Turn,
+    read_category,
+    read_item,
+    read_resource,
+    read_turn,
+)
+from memvid_core.agent.results import Memorized, Retrieved
+from memvid_core.agent.retrieval import retrieve
+from memvid_core.agent.rules import Fact
+from memvid_core.agent.scopes import ScopeRules, nearest
+from memvid_core.agent.store import Store
+from memvid_core.agent.times import isoformat, parse_time, utc_now
+from memvid_core.errors import InvalidInputError, RecordNotFoundError
+from memvid_core.memory import Memory
+
+__all__ = ["READERS", "SyncMemoryService"]
+
+Reader = Callable[[Path], list[Conversation]]
+
+
+def _read_conversation_file(path: Path) -> list[Conversation]:
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix.lower() == ".json":
+        try:
+            return read_conversations(json.loads(text))
+        except ValueError as exc:
+            if not isinstance(exc, InvalidInputError):
+                raise InvalidInputError(f"no valid JSON: {exc}") from exc
+            raise
+    return read_conversations(text)
+
+
+READERS: dict[str, Reader] = {"conversation": _read_conversation_file}
+"""What reads a file of each modality."""
+
+
+class SyncMemoryService:
+    r"""The methods of :class:`~memvid_core.agent.MemoryService`, each of which returns when its work is done.
+
+    Args:
+        memory: An open memory; open for writing, if anything is to be remembered.
+        model: Asks a model: a callable from a prompt to a text, a LangChain chat model or a LlamaIndex LLM.
+        memorize_config: See :class:`~memvid_core.agent.MemorizeConfig`; a struct or a dict.
+        retrieve_config: See :class:`~memvid_core.agent.RetrieveConfig`.
+        user_config: See :class:`~memvid_core.agent.UserConfig`.
+        clock: Tells the present.
+
+    Raises:
+        InvalidInputError: A configuration has an unknown key, or needs a model and there is none.
+
+    Example:
+        >>> service = SyncMemoryService(Memory.create(":memory:"))
+        >>> _ = service.add("Ada: When is the office party?\nBob: At six, on Friday.", user_id="ada")
+        >>> "At six, on Friday." in service.recall("When is the party?", user_id="ada").text
+        True
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        *,
+        model: Any = None,
+        memorize_config: MemorizeConfig | Mapping[str, Any] | None = None,
+        retrieve_config: RetrieveConfig | Mapping[str, Any] | None = None,
+        user_config: UserConfig | Mapping[str, Any] | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        given: object = memory
+        if not isinstance(given, Memory):
+            raise InvalidInputError(f"a memory service needs an open Memory, not {given!r:.60}")
+        self.memory = memory
+        self.config = configured(MemorizeConfig, memorize_config)
+        self.retrieving = configured(RetrieveConfig, retrieve_config)
+        user = configured(UserConfig, user_config)
+        self.scopes = ScopeRules(user.model, user.default)
+        self._model = as_model(model)
+        if self._model is None and "llm" in (self.config.extract, self.retrieving.method):
+            raise InvalidInputError("extract='llm' and method='llm' need a model; give model=")
+        self._clock = clock
+        self._store = Store(memory)
+        self._memorizer = Memorizer(self._store, self.config, self._model, self.scopes, clock)
+        self._items = Items(self._store)
+        self._categories = Categories(self._store, self.config.categories)
+
+    # --- memorizing ---
+
+    def memorize(
+        self,
+        *,
+        resource_url: str | os.PathLike[str],
+        modality: str = "conversation",
+        user: Mapping[str, Any] | None = None,
+    ) -> Memorized:
+        """Memorize a file. Doing it again adds nothing, and completes what was not.
+
+        Args:
+            resource_url: The path of the file.
+            modality: What the file is.
+            user: The scope.
+
+        Raises:
+            InvalidInputError: The modality is unknown, the file is not there or holds nothing of it.
+        """
+        if modality not in READERS:
+            raise InvalidInputError(f"{modality!r} is no modality{nearest(modality, READERS)}")
+        scope = self.scopes.check(user or {})
+        path = Path(os.fspath(resource_url))
+        try:
+            conversations = READERS[modality](path)
+        except (OSError, UnicodeDecodeError) as exc:
+            raise InvalidInputError(f"{path} cannot be read: {exc}") from exc
+        except InvalidInputError as exc:
+            raise InvalidInputError(f"{path}: {exc}") from exc
+        return self._memorizer.memorize(conversations, scope, str(path), modality)
+
+    def add(self, messages: Any, **scope: Any) -> Memorized:
+        """Remember messages.
+
+        Args:
+            messages: A text, a transcript, messages as dicts, of LangChain or of LlamaIndex, or an export.
+            **scope: Whose they are, such as ``user_id``. Messages with the same ``session_id`` are one conversation.
+
+        Raises:
+            InvalidInputError: A message is malformed, there is none, or the scope has no owner.
+        """
+        return self._memorizer.memorize(read_conversations(messages), self.scopes.check(scope), None, "conversation")
+
+    # --- recalling ---
+
+    def recall(
+        self,
+        question: str,
+        *,
+        budget: int | None = None,
+        now: datetime | None = None,
+        as_of: datetime | str | None = None,
+        **scope: Any,
+    ) -> Recall:
+        """Recall what answers a question, as exchanges, within a budget of tokens. No model is asked.
+
+        Args:
+            question: Any text.
+            budget: How many tokens the text may have.
+            now: The present, for words such as "yesterday".
+            as_of: Answer with what was known then.
+            **scope: Whose memory; fields that are not given may have any value.
+
+        Raises:
+            InvalidInputError: The question is empty, the budget is no number, or the scope has no owner.
+        """
+        where = self.scopes.where(scope)
+        past = None if as_of is None else parse_time(as_of, name="as_of")
+        tokens = self.retrieving.budget if budget is None else budget
+        options: dict[str, Any] = {"budget": tokens, "as_of": past, "salience": self.retrieving.salience}
+        return recall(self._store, question, where, now=now or self._clock(), **options)
+
+    def search(self, question: str, *, k: int | None = None, budget: int | None = None, **scope: Any) -> list[Recalled]:
+        """Return turns and items that answer a question: the best ``k``, or those that fit into a budget.
+
+        Raises:
+            InvalidInputError: As for :meth:`recall`.
+        """
+        answer = self.recall(question, budget=budget, **scope)
+        if budget is not None and k is None:
+            return answer.hits
+        return answer.ranked[: self.retrieving.k if k is None else k]
+
+    def retrieve(
+        self,
+        queries: Any,
+        where: Mapping[str, Any] | None = None,
+        *,
+        method: Literal["rag", "llm"] | None = None,
+    ) -> Retrieved:
+        """Retrieve categories, items and resources that answer the last of some messages.
+
+        Args:
+            queries: A text, or messages: the last is the question, the others are its context.
+            where: The scope; ``user_id__in`` takes several values.
+            method: ``"rag"`` asks no model, ``"llm"`` asks one at most twice.
+
+        Raises:
+            InvalidInputError: There is no question, the method is unknown, or it needs a model and there is none.
+        """
+        chosen = method or self.retrieving.method
+        if chosen not in ("rag", "llm"):
+            raise InvalidInputError(f"method is 'rag' or 'llm', not {chosen!r}")
+        if chosen == "llm" and self._model is None:
+            raise InvalidInputError("method='llm' needs a model; give model= to the service")
+        model = self._model if chosen == "llm" else None
+        return retrieve(self._store, queries, self.scopes.where(where), self.retrieving, self._clock(), model)
+
+    # --- items and categories ---
+
+    def list_memory_items(self, where: Mapping[str, Any] | None = None) -> list[Item]:
+        """Return the items of a scope, oldest first, without those that were corrected away."""
+        return self._items.read(self._owners(where))
+
+    def list_memory_categories(self, where: Mapping[str, Any] | None = None) -> list[Category]:
+        """Return the categories of a scope."""
+        return self._categories.read(self._owners(where))
+
+    def _owners(self, where: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {name: value for name, value in self.scopes.where(where).items() if name != "session_id"}
+
+    def create_memory_item(
+        self,
+        *,
+        memory_type: str = "knowledge",
+        memory_content: str,
+        memory_categories: Sequence[str] = (),
+        user: Mapping[str, Any] | None = None,
+        expires_at: datetime | str | None = None,
+    ) -> Item:
+        """Write an item by hand. One that says the same is counted once more by what it comes from, not doubled.
+
+        Raises:
+            InvalidInputError: The type is unknown, or the content is empty.
+        """
+        content = _content(memory_content)
+        expires = None if expires_at is None else isoformat(parse_time(expires_at, name="expires_at"))
+        names = tuple(dict.fromkeys(memory_categories))
+        fact = Fact(checked_type(memory_type), content, names, expires_at=expires)
+        return self._memorizer.write_items([fact], self.scopes.check(user or {}), "user").result[0]
+
+    def update_memory_item(
+        self,
+        *,
+        memory_id: str,
+        memory_type: str | None = None,
+        memory_content: str | None = None,
+        memory_categories: Sequence[str] | None = None,
+        user: Mapping[str, Any] | None = None,
+    ) -> Item:
+        """Correct an item. It keeps its id; what is not given stays, and the old text stays in its history.
+
+        Raises:
+            RecordNotFoundError: The scope has no such item.
+        """
+        owner = self.scopes.owner(self.scopes.check(user or {}))
+        fields: dict[str, Any] = {}
+        if memory_type is not None:
+            fields["memory_type"] = checked_type(memory_type)
+        if memory_content is not None:
+            fields |= {"summary": _content(memory_content), "origin": "user"}
+        if memory_categories is not None:
+            fields["categories"] = list(dict.fromkeys(memory_categories))
+        return self._memorizer.update_item(memory_id, fields, owner)
+
+    def delete_memory_item(self, *, memory_id: str, user: Mapping[str, Any] | None = None) -> Item:
+        """Forget an item, and return what it was.
+
+        Raises:
+            RecordNotFoundError: The scope has no such item.
+        """
+        owner = self.scopes.owner(self.scopes.check(user or {}))
+        item = self._items.get(memory_id, equal_to(owner))
+        self._memorizer.forget(equal_to(owner), [memory_id])
+        return item
+
+    def clear_memory(self, where: Mapping[str, Any] | None = None) -> Receipt:
+        """Forget all of a scope."""
+        return self._memorizer.forget(self.scopes.where(where), None)
+
+    # --- forgetting and the past ---
+
+    def forget(
+        self, ids: Iterable[str] | str | None = None, *, where: Mapping[str, Any] | None = None, **scope: Any
+    ) -> Receipt:
+        """Forget turns, items, categories or whole conversations, and what rests on them alone.
+
+        Nothing of it is recalled from then on. The bytes stay in the file until ``memory.compact()``.
+
+        Args:
+            ids: Their ids; None forgets all of the scope, such as a session.
+            where: The scope; its fields may also be given by name.
+            **scope: Whose memory.
+
+        Raises:
+            InvalidInputError: The scope has no owner.
+        """
+        wanted = [ids] if isinstance(ids, str) else None if ids is None else list(ids)
+        return self._memorizer.forget(self.scopes.where({**(where or {}), **scope}), wanted)
+
+    def history(self, memory_id: str, **scope: Any) -> list[Item]:
+        """Return the versions of an item, oldest first.
+
+        Raises:
+            RecordNotFoundError: The scope has no such item.
+        """
+        where = self._owners(scope)
+        return self._items.history(self._items.get(memory_id, where), where)
+
+    def get(self, record_id: str, **scope: Any) -> Turn | Item | Category | Resource:
+        """Return a turn, an item, a category or a resource by the id that a recall names.
+
+        Raises:
+            RecordNotFoundError: The scope has no such record.
+        """
+        where = self.scopes.where(scope)
+        owners = self._owners(scope)
+        for kind, filters, read in (
+            ("turn", where, read_turn),
+            ("resource", where, read_resource),
+            ("item", owners, read_item),
+            ("category", owners, read_category),
+        ):
+            for record in self._store.select(kind, {**filters, "$id": {"$eq": record_id}}):
+                found: Turn | Item | Category | Resource = read(record)
+                return found
+        raise RecordNotFoundError(f"there is no record with the id {record_id!r} in this scope")
+
+
+def _content(given: Any) -> str:
+    if not isinstance(given, str) or not given.strip():
+        raise InvalidInputError("memory_content must be a text that is not empty")
+    return given.strip()

@@ -1,0 +1,482 @@
+"""The service: memorized once, corrected and not lost, forgotten wholly; errors that say what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import warnings
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from memvid_core import InvalidInputError, Memory, RecordNotFoundError
+from memvid_core.agent import MemoryService, SyncMemoryService
+
+ME: dict[str, Any] = {"user_id": "me"}
+TALK = [
+    {"role": "user", "content": "I live in Berlin. I love hiking."},
+    {"role": "assistant", "content": "Which mountains do you like best?"},
+    {"role": "user", "content": "The Alps. My favorite color is green."},
+]
+
+
+@pytest.fixture
+def service():
+    with Memory.create(":memory:") as memory:
+        yield SyncMemoryService(memory, memorize_config={"extract": "rules"})
+
+
+def contents(memory):
+    return sorted((record.id, record.text) for record in memory.select())
+
+
+def test_the_same_conversation_twice_adds_nothing(service):
+    first = service.add(TALK, **ME)
+    there, commits = contents(service.memory), len(service.memory.history())
+    again = service.add(TALK, **ME)
+    assert (len(first.turns), len(again.turns), again.items) == (3, 0, [])
+    assert contents(service.memory) == there
+    assert len(service.memory.history()) == commits
+
+
+@pytest.mark.parametrize("session", [{}, {"session_id": "s"}])
+def test_a_conversation_that_grew_adds_what_is_new(service, session):
+    for end in (1, 2, 2, 3, 3):
+        service.add(TALK[:end], **ME, **session)
+    positions = [record.metadata["agent"]["at"] for record in service.memory.select({"agent.kind": "turn"})]
+    assert positions == [0, 1, 2]
+
+
+def test_a_session_takes_parts_windows_and_repeats(service):
+    texts = [f"message number {n}" for n in range(8)]
+    said = [{"role": "user", "content": text} for text in texts]
+    for part in (said[:2], said[2:3], said[1:5], said[2:4], said[4:8], said[:8], said[5:6]):
+        service.add(part, **ME, session_id="s")
+    turns = service.memory.select({"agent.kind": "turn"}, order_by="agent.at")
+    assert [record.text.partition(": ")[2] for record in turns] == texts
+
+
+def test_conversations_that_begin_alike_are_two(service):
+    one, two = ([{"role": "user", "content": "Hi"}, {"role": "user", "content": text}] for text in ("tea", "coffee"))
+    for said in (one, two, one, two):
+        service.add(said, **ME)
+    assert len(service.memory.select({"agent.kind": "resource"})) == 2
+    assert len(service.memory.select({"agent.kind": "turn"})) == 4
+
+
+def test_any_number_of_conversations_begin_alike(service):
+    for _ in range(2):
+        for number in range(20):
+            service.add([{"role": "user", "content": "Hi"}, {"role": "user", "content": f"number {number}"}], **ME)
+    assert len(service.memory.select({"agent.kind": "turn"})) == 40
+
+
+def test_one_call_is_one_commit_when_nothing_is_extracted():
+    with Memory.create(":memory:") as memory:
+        service = SyncMemoryService(memory)
+        before = len(memory.history())
+        service.add(TALK, **ME)
+        assert len(memory.history()) == before + 1
+
+
+def test_a_line_said_many_times_is_one_item(service, effort):
+    times = effort(40)
+    for day in range(times):
+        time = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day)).isoformat()
+        text = ("I like tea.", "I  LIKE tea", "I like tea.")[day % 3]
+        service.add([{"role": "user", "content": text, "created_at": time}], **ME, session_id="s")
+    items = service.list_memory_items(ME)
+    assert [(item.summary, item.count, len(item.sources)) for item in items] == [("I like tea.", times, times)]
+
+
+def test_numbers_tell_items_apart_and_forms_do_not(service):
+    def made(text):
+        return service.create_memory_item(memory_content=text, user=ME)
+
+    first, other, again = made("PR 260 merged"), made("PR 480 merged"), made("PR 260  MERGED.")
+    assert first.id == again.id != other.id
+    assert other.same_as is None
+    assert made("커피를 좋아한다").id == made("커피를  좋아한다.").id
+    assert len(service.list_memory_items(ME)) == 3
+
+
+def test_what_says_nearly_the_same_is_linked_and_shown_once(service):
+    texts = ("the office of the harbor master opens at nine", "the office of the harbor master opens at nine sharp")
+    first, second = (service.create_memory_item(memory_content=text, user=ME) for text in texts)
+    assert second.same_as == first.id
+    answer = service.recall("When does the office of the harbor master open?", **ME)
+    assert len(answer.hits) == 1
+    assert [left.why for left in answer.left_out] == ["repeat"]
+    assert len(service.list_memory_items(ME)) == 2
+
+
+CORRECTIONS = [
+    ("I live in Berlin.", "I moved to Lisbon.", "Where do I live?"),
+    ("I work at Siemens.", "I work for Bosch now.", "Where do I work?"),
+    ("My favorite color is green.", "My favorite color is blue.", "What is my favorite color?"),
+    ("My phone number is 555-0100.", "My phone number is 555-0199.", "What is my phone number?"),
+    ("My deadline is Monday.", "My deadline has changed to Friday.", "When is my deadline?"),
+    ("I like jazz.", "I don't like jazz any more, now I like folk music.", "Do I like jazz?"),
+    ("My boss is Mr. Kim.", "My boss is Ms. Lee since Monday.", "Who is my boss?"),
+    ("My budget is 500 euros.", "My budget is 800 euros.", "How large is my budget?"),
+    ("My dentist is Dr. Silva.", "My dentist is Dr. Costa.", "Who is my dentist?"),
+    ("My seat is 12A.", "My seat is 21C.", "Which seat do I have?"),
+    ("I work at the harbor on Sundays.", "I no longer work at the harbor, I paint.", "What do I do at the harbor?"),
+    ("나는 부산에서 살아.", "나 서울로 이사했어.", "나는 어디에서 살지?"),
+    ("제일 좋아하는 음식은 김밥이야.", "제일 좋아하는 음식은 냉면이야.", "제일 좋아하는 음식이 뭐지?"),
+    ("내 생일은 3월 2일이야.", "내 생일은 3월 12일이야, 잘못 말했어.", "내 생일이 언제지?"),
+    ("저는 병원에서 일하고 있어요.", "저는 학교에서 일하고 있어요.", "저는 어디에서 일하죠?"),
+    ("우리 예산은 백만 원이야.", "우리 예산은 이백만 원이야.", "우리 예산이 얼마지?"),
+    ("내 좌석은 3번이야.", "내 좌석은 8번이야.", "내 좌석이 몇 번이지?"),
+    ("제 목표는 마라톤 완주예요.", "제 목표는 철인 삼종 완주예요.", "제 목표가 뭐죠?"),
+    ("나는 재즈를 좋아해.", "나는 더 이상 재즈를 좋아하지 않아.", "내가 재즈를 좋아하나?"),
+    ("우리 팀은 디자인 팀이야.", "우리 팀은 마케팅 팀이야.", "우리 팀이 뭐지?"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "question"), CORRECTIONS)
+def test_a_newer_fact_takes_the_place_of_the_older(service, old, new, question):
+    service.add([{"role": "user", "content": old, "created_at": "2026-01-01"}], **ME, session_id="1")
+    service.add([{"role": "user", "content": new, "created_at": "2026-03-01"}], **ME, session_id="2")
+    answer = service.recall(question, **ME)
+    assert answer.hits[0].text == new
+    assert old in answer.text.split("\n")[1]
+    item = next(item for item in service.list_memory_items(ME) if item.summary == new)
+    assert [each.summary for each in service.history(item.id, **ME)] == [old, new]
+    past = service.recall(question, **ME, as_of="2026-02-01")
+    assert past.hits[0].text == old
+    assert new not in past.text
+
+
+@pytest.mark.parametrize("place", range(20))
+def test_an_update_keeps_the_id_and_the_past(place):
+    old, new, question = CORRECTIONS[place]
+    times = iter(datetime(2026, month, 1, tzinfo=UTC) for month in range(1, 13))
+    with Memory.create(":memory:") as memory:
+        service = SyncMemoryService(memory, clock=lambda: next(times))
+        item = service.create_memory_item(memory_content=old, memory_categories=["personal_info"], user=ME)
+        newer = service.update_memory_item(memory_id=item.id, memory_content=new, user=ME)
+        assert (newer.id, newer.version, newer.categories) == (item.id, 2, ["personal_info"])
+        assert service.recall(question, **ME).hits[0].text == new
+        assert service.recall(question, **ME, as_of="2026-01-15").hits[0].text == old
+        assert [each.summary for each in service.history(item.id, **ME)] == [old, new]
+        summary = service.list_memory_categories(ME)[0].summary
+        assert new in summary
+        assert old not in summary
+
+
+def test_an_item_that_expired_is_not_recalled(service):
+    service.create_memory_item(memory_content="The parking code is 99", user=ME, expires_at="2026-01-01")
+    assert service.recall("parking code", **ME, now=datetime(2026, 5, 8, tzinfo=UTC)).ranked == []
+
+
+def test_salience_prefers_what_was_said_often(service):
+    for times, text in ((1, "The tram to the harbor is green"), (9, "The tram to the castle is red")):
+        for _ in range(times):
+            service.create_memory_item(memory_content=text, user=ME)
+    asking = SyncMemoryService(service.memory, retrieve_config={"salience": True})
+    ranked = asking.recall("Where does the tram go?", **ME).ranked
+    assert "castle" in ranked[0].text
+    assert ranked[0].parts["salience"] > ranked[1].parts["salience"]
+    assert all("salience" not in hit.parts for hit in service.recall("Where does the tram go?", **ME).ranked)
+
+
+def test_a_damaged_frame_costs_what_lies_in_it(tmp_path):
+    path = tmp_path / "m.mp4"
+    with Memory.create(path) as memory:
+        service = SyncMemoryService(memory)
+        for number in range(4):
+            said = [{"role": "user", "content": f"The tram number {number} is green, says {word}."} for word in "abc"]
+            service.add(said, **ME, session_id=str(number))
+        service.recall("tram", **ME)
+        frames = [commit.bytes for commit in memory.history()]
+    data = bytearray(path.read_bytes())
+    middle = len(data) - sum(frames[-2:]) + frames[-2] // 2
+    data[middle : middle + 40] = bytes(40)
+    path.write_bytes(data)
+    with warnings.catch_warnings(), Memory.open(path) as memory:
+        warnings.simplefilter("ignore")
+        found = SyncMemoryService(memory).recall("tram", **ME, budget=2_000).hits
+        assert 9 <= len(found) <= 12
+
+
+# --- forgetting ---
+
+
+def test_forgetting_a_turn_takes_its_items_and_summaries(service):
+    added = service.add(TALK, **ME)
+    receipt = service.forget(added.turns[0].id, **ME)
+    assert receipt.turns == [added.turns[0].id]
+    assert len(receipt.items) == 2
+    everything = " ".join(text for _, text in contents(service.memory))
+    assert "Berlin" not in everything
+    assert "hiking" not in everything
+    assert "green" in everything
+    assert service.add(TALK, **ME).turns == []  # given again, it does not come back
+    assert "Berlin" not in service.recall("Berlin", **ME).text
+
+
+def test_an_item_with_another_source_stays(service):
+    for day in ("2026-01-01", "2026-01-02"):
+        service.add([{"role": "user", "content": "I like tea.", "created_at": day}], **ME)
+    turns = [record.id for record in service.memory.select({"agent.kind": "turn"})]
+    assert service.forget(turns[0], **ME).items == []
+    assert [(item.count, item.sources) for item in service.list_memory_items(ME)] == [(1, [turns[1]])]
+    assert len(service.forget(turns[1], **ME).items) == 1
+
+
+def test_the_bytes_are_gone_after_compact(tmp_path, service):
+    with Memory.create(tmp_path / "m.mp4") as memory:
+        service = SyncMemoryService(memory, memorize_config={"extract": "rules"})
+        service.add([{"role": "user", "content": "I live in Xanadupolis."}], **ME, session_id="a")
+        service.add([{"role": "user", "content": "I like tea."}], **ME, session_id="b")
+        service.recall("Where do I live?", **ME)
+        service.forget(**ME, session_id="a")
+        memory.compact()
+        assert service.recall("Xanadupolis", **ME).hits[0].text == "I like tea."
+        assert not any("anadupolis" in f"{record}" for record in memory.select())
+    held = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"anadupolis" not in held.lower()
+
+
+def test_forgetting_all_and_beginning_again(service):
+    service.add(TALK, **ME)
+    service.add(TALK, user_id="you")
+    service.clear_memory(ME)
+    assert service.list_memory_items(ME) == []
+    assert service.recall("Berlin", **ME).ranked == []
+    assert service.recall("Berlin", user_id="you").ranked
+    assert len(service.add(TALK, **ME).turns) == 3  # memorizing after clearing works
+
+
+# --- the documented API ---
+
+
+def test_three_conversations_in_and_questions_answered(tmp_path, service):
+    files = []
+    for number, fact in enumerate(("I work at Siemens.", "I adopted a cat last week.", "I love Korean food.")):
+        path = tmp_path / f"conversation_{number}.json"
+        path.write_text(json.dumps({"content": [{"role": "user", "content": {"text": fact}}]}), "utf-8")
+        files.append(path)
+    for path in [*files, *files]:
+        result = service.memorize(resource_url=path, modality="conversation", user=ME)
+        assert result["resource"]["url"] == str(path)
+        assert set(dict(result)) >= {"resource", "items", "categories"}
+    assert len(service.list_memory_items(ME)) == 3
+    assert {category.name for category in service.list_memory_categories(ME)} == {
+        "work_life",
+        "activities",
+        "preferences",
+    }
+    for question, answer in (("Where do I work?", "Siemens"), ("Which pet do I have? cat", "cat"), ("food", "Korean")):
+        found = service.retrieve([{"role": "user", "content": {"text": question}}], ME, method="rag")
+        assert found["needs_retrieval"] is True
+        assert found["original_query"] == found["rewritten_query"] == question
+        assert answer in found["items"][0]["summary"]
+        assert found.resources
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[{", "JSON"),
+        ('[{"role": "user", "content": "a"}, {"role": "user"}]', "message 1"),
+        ("[]", "no message"),
+        ("7", "not 7"),
+    ],
+)
+def test_a_malformed_file_is_named_with_what_is_wrong(service, tmp_path, text, told):
+    path = tmp_path / "chat.json"
+    path.write_text(text, "utf-8")
+    with pytest.raises(InvalidInputError, match=told) as caught:
+        service.memorize(resource_url=path, user=ME)
+    assert told == "no message" or "chat.json" in str(caught.value)
+    assert len(service.memory) == 0
+
+
+def test_equal_names_in_two_folders_are_two_resources(tmp_path, service):
+    for folder, text in (("a", "I like tea."), ("b", "I like coffee.")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "chat.json").write_text(json.dumps([{"role": "user", "content": text}]), "utf-8")
+        service.memorize(resource_url=tmp_path / folder / "chat.json", user=ME)
+    assert len(service.memory.select({"agent.kind": "resource"})) == 2
+
+
+def test_an_update_of_the_type_alone_keeps_everything_else(service):
+    item = service.create_memory_item(memory_content="Ada can weld", memory_categories=["knowledge"], user=ME)
+    newer = service.update_memory_item(memory_id=item.id, memory_type="skill", user=ME)
+    assert (newer.memory_type, newer.summary, newer.categories, newer.version) == (
+        "skill",
+        "Ada can weld",
+        ["knowledge"],
+        1,
+    )
+
+
+def test_delete_returns_what_it_was(service):
+    item = service.create_memory_item(memory_content="Ada can weld", user=ME)
+    assert service.delete_memory_item(memory_id=item.id, user=ME).summary == "Ada can weld"
+    with pytest.raises(RecordNotFoundError):
+        service.delete_memory_item(memory_id=item.id, user=ME)
+
+
+class Scripted:
+    """A model that gives the next of some answers."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.prompts: list[str] = []
+
+    def __call__(self, prompt):
+        self.prompts.append(prompt)
+        return self.answers.pop(0)
+
+
+def test_llm_one_call_a_segment_and_one_a_category():
+    items = {
+        "items": [{"text": "Ada lives in Berlin", "type": "profile", "categories": ["personal_info"], "turns": [0]}]
+    }
+    ask = Scripted(f"Sure: {json.dumps(items)}", "- Ada lives in Berlin")
+    with Memory.create(":memory:") as memory:
+        service = SyncMemoryService(memory, model=ask, memorize_config={"extract": "llm"})
+        result = service.add(TALK, **ME)
+        assert (result.model_calls, len(ask.prompts), result.failures) == (2, 2, [])
+        assert result.items[0].sources == [result.turns[0].id]
+        assert result.categories[0].summary == "- Ada lives in Berlin"
+        assert service.add(TALK, **ME).model_calls == 0
+        service.forget(result.turns[0].id, **ME)
+        assert service.list_memory_categories(ME)[0].summary == ""
+
+
+def test_junk_three_times_keeps_the_turns_and_a_repeat_completes():
+    good = json.dumps({"items": [{"text": "Ada lives in Berlin", "turns": [0]}]})
+    ask = Scripted("no", '{"items": 7}', "[]", good)
+    with Memory.create(":memory:") as memory:
+        service = SyncMemoryService(memory, model=ask, memorize_config={"extract": "llm"})
+        failed = service.add(TALK, **ME)
+        assert (len(failed.turns), failed.items, len(failed.failures), failed.model_calls) == (3, [], 1, 3)
+        completed = service.add(TALK, **ME)
+        assert (completed.turns, [item.summary for item in completed.items]) == ([], ["Ada lives in Berlin"])
+
+
+def test_llm_retrieval_asks_twice_at_most():
+    with Memory.create(":memory:") as memory:
+        ask = Scripted(
+            '{"needs_retrieval": true, "rewritten_query": "tea"}', '{"ids": []}', '{"needs_retrieval": false}'
+        )
+        service = SyncMemoryService(memory, model=ask)
+        service.create_memory_item(memory_content="Ada likes tea", user=ME)
+        found = service.retrieve("and that?", ME, method="llm")
+        assert (found.rewritten_query, found.items, found.model_calls) == ("tea", [], 2)
+        assert service.retrieve("thanks", ME, method="llm").needs_retrieval is False
+
+
+def test_models_of_frameworks():
+    fakes = pytest.importorskip("langchain_core.language_models.fake_chat_models")
+    with Memory.create(":memory:") as memory:
+        model = fakes.FakeListChatModel(responses=['{"items": []}'])
+        service = SyncMemoryService(memory, model=model, memorize_config={"extract": "llm"})
+        assert service.add(TALK, **ME).failures == []
+
+
+def test_the_asynchronous_face():
+    async def run():
+        async with MemoryService(await Memory.acreate(":memory:"), memorize_config={"extract": "rules"}) as service:
+            await asyncio.gather(*(service.add(TALK, user_id=f"u{n}") for n in range(4)))
+            assert len(await service.list_memory_items({"user_id__in": ["u0", "u1"]})) == 6
+            item = (await service.list_memory_items({"user_id": "u0"}))[0]
+            await service.update_memory_item(
+                memory_id=item.id, memory_content="I live in Rome.", user={"user_id": "u0"}
+            )
+            assert len(await service.history(item.id, user_id="u0")) == 2
+            assert (await service.get(item.id, user_id="u0"))["summary"] == "I live in Rome."
+            assert (await service.search("Rome", user_id="u0", k=1))[0].text == "I live in Rome."
+            assert (await service.retrieve("Rome", {"user_id": "u0"})).items
+            await service.delete_memory_item(memory_id=item.id, user={"user_id": "u0"})
+            await service.create_memory_item(memory_content="x", user={"user_id": "u0"})
+            assert (await service.forget(user_id="u1")).turns
+            await service.clear_memory({"user_id": "u0"})
+            assert (await service.recall("Berlin", user_id="u0")).text == ""
+            assert (await service.list_memory_categories({"user_id": "u2"}))[0].name
+
+    asyncio.run(run())
+
+
+# --- mistakes ---
+
+
+def test_unknown_keys_name_the_nearest():
+    with Memory.create(":memory:") as memory:
+        for config, told in (
+            ({"memorize_config": {"extrct": "rules"}}, "extract"),
+            ({"retrieve_config": {"metod": "rag"}}, "method"),
+            ({"user_config": {"modle": ["user_id"]}}, "model"),
+            ({"memorize_config": {"extract": "rule"}}, "extract"),
+            ({"memorize_config": {"extract": "llm"}}, "model="),
+            ({"model": 7}, "callable"),
+            ({"user_config": {"model": ["agent"]}}, "agent"),
+        ):
+            with pytest.raises(InvalidInputError, match=told):
+                SyncMemoryService(memory, **config)
+
+
+def test_mistakes_of_callers(service, tmp_path):
+    cases = (
+        (lambda: service.add(TALK), "owner"),
+        (lambda: service.add(TALK, session_id="s"), "owner"),
+        (lambda: service.add(TALK, user="me"), "user_id"),
+        (lambda: service.add(TALK, user_id=None), "user_id"),
+        (lambda: service.add(TALK, user_id=["a", "b"]), "user_id"),
+        (lambda: service.recall("x"), "owner"),
+        (lambda: service.list_memory_items(), "owner"),
+        (lambda: service.clear_memory({}), "owner"),
+        (lambda: service.forget(["x"]), "owner"),
+        (lambda: service.list_memory_items({"user_id__in": []}), "user_id__in"),
+        (lambda: service.list_memory_items({"user_id__gt": "a"}), "operator"),
+        (lambda: service.add([], user_id="me"), "no message"),
+        (lambda: service.memorize(resource_url="x", modality="conversatoin", user=ME), "conversation"),
+        (lambda: service.memorize(resource_url=tmp_path / "none.json", user=ME), "none.json"),
+        (lambda: service.create_memory_item(memory_content=" ", user=ME), "empty"),
+        (lambda: service.create_memory_item(memory_content="x", memory_type="profil", user=ME), "profile"),
+        (lambda: service.retrieve("x", ME, method="both"), "rag"),
+        (lambda: service.retrieve("x", ME, method="llm"), "model="),
+        (lambda: service.recall("x", as_of="soon", **ME), "as_of"),
+    )
+    for call, told in cases:
+        with pytest.raises(InvalidInputError, match=told):
+            call()
+
+
+def test_a_scope_of_ones_own():
+    class Scope:
+        tenant: str
+        user_id: int
+
+    with Memory.create(":memory:") as memory:
+        service = SyncMemoryService(memory, user_config={"model": Scope, "default": {"tenant": "t"}})
+        service.add(TALK, user_id=7)
+        assert service.recall("Berlin", user_id=7).hits
+        assert not service.recall("Berlin", user_id=8).hits
+        assert not service.recall("Berlin", user_id=7, tenant="u").hits
+
+
+def test_no_model_and_no_network(monkeypatch, service):
+    import socket
+
+    def forbidden(*args, **kwargs):
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket, "socket", forbidden)
+    monkeypatch.setattr(socket, "create_connection", forbidden)
+    service.add(TALK, **ME)
+    assert service.recall("Berlin", **ME).hits
+    assert service.retrieve("Berlin", ME).model_calls == 0
+
+
+def test_another_reader_sees_whole_conversations(tmp_path):
+    with Memory.create(tmp_path / "m.mp4") as writing, Memory.open(tmp_path / "m.mp4") as reading:
+        writer, reader = SyncMemoryService(writing), SyncMemoryService(reading)
+        for number in range(5):
+            writer.add(TALK, **ME, session_id=str(number))
+            assert len(reader.recall("Berlin hiking Alps", **ME).ranked) == 3 * (number + 1)

@@ -1,1 +1,1 @@
-"""Side by side with real peers, as ratios in one run: ``python -m benchmarks.stores`` and others."""
+"""Comparisons with other libraries, as ratios in one run: ``python -m benchmarks.stores`` and others."""

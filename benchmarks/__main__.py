@@ -21,7 +21,7 @@ TABLES = (
 
 
 def main() -> None:
-    """Run each in a process of its own, and go on if one fails."""
+    """Run each in its own process, and continue if one fails."""
     failed = []
     for table in TABLES:
         print(f"\n# {table}\n", flush=True)

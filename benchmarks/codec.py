@@ -1,4 +1,4 @@
-"""The codec alone: what a frame costs, and how fast it is written and read.
+"""The codec alone: the size of a frame, and the speed of writing and reading.
 
 python -m benchmarks.codec
 """
@@ -21,7 +21,7 @@ FRAMES = 300
 
 
 def frames(columns: int) -> str:
-    """One row of the table for square pictures of ``columns`` macroblocks a side."""
+    """Return one row of the table for square pictures of ``columns`` macroblocks a side."""
     codec = PcmCodec(columns, columns)
     payloads = [os.urandom(codec.capacity) for _ in range(FRAMES)]
     total = FRAMES * codec.capacity
@@ -51,7 +51,7 @@ def frames(columns: int) -> str:
 
 
 def prose() -> list[str]:
-    """What records cost: English prose in 500-character chunks, ordered as read."""
+    """Measure the size of records: English prose in 500-character chunks, in reading order."""
     english = [chunk for chunk in chunks() if chunk.isascii()]
     raw = sum(len(chunk.encode()) for chunk in english)
     rows = []

@@ -1,19 +1,19 @@
-"""Many processes committing single records to one file, beside Chroma and SQLite doing the same.
+"""Many processes that commit single records to one file, compared with Chroma and SQLite.
 
     python -m benchmarks.contention                       # 8 processes x 500 records, 4 readers, a compaction
     python -m benchmarks.contention --writers 4 --stores memvid sqlite --readers-do paced
 
-One process first commits all the records. Then the writers share them, each record a commit of its own, and memvid is
-compacted once in the middle. Both are done without readers, beside readers that keep a pace (20 reads a second each, as
-a web worker does), and beside readers that never rest. "Ratio" compares the writers with one writer beside
-the same readers; "to alone" with one writer without readers. Readers that never rest leave any writer only its share of
-the processors: with four of them on two cores, that alone makes it 2.5 times as slow.
+One process first commits all the records. Then the writers share them, with one commit per record, and memvid is
+compacted once in the middle. Both runs are measured without readers, with paced readers (20 reads per second each, like
+a web worker), and with readers that never pause. "Ratio" compares the writers with one writer and the same readers; "to
+alone" compares them with one writer without readers. Readers that never pause leave a writer only its share of the
+processors: with four of them on two cores, that alone makes it 2.5 times as slow.
 
-A read counts the records and looks one up whose commit has returned. A "wrong read" is a count that fell or lies below
-what was committed, or a committed record that is not found. Share is the part of the first half of all commits that the
-writer with the fewest made, of an equal share. SQLite runs with a write-ahead log, ``synchronous=FULL`` (as durable as
-memvid) and ``busy_timeout``; it looks records up by id, the others by vector. Chroma is ``PersistentClient`` in each
-process.
+A read counts the records and looks up one whose commit has returned. A "wrong read" is a count that decreased or is
+below the number committed, or a committed record that is not found. "Share" is the part of the first half of all
+commits that the slowest writer made, relative to an equal share. SQLite runs with a write-ahead log,
+``synchronous=FULL`` (as durable as memvid) and ``busy_timeout``; it looks records up by id, the others by vector.
+Chroma is ``PersistentClient`` in each process.
 """
 
 from __future__ import annotations
@@ -127,18 +127,18 @@ _Times = tuple[float, float, list[float]]
 
 
 def _record(writer: int, number: int) -> tuple[str, str, NDArray[np.float32]]:
-    """A record of 100 bytes of text and a vector of length 1, the same at each call."""
+    """Return a record of 100 bytes of text and a vector of length 1, the same at each call."""
     name = f"w{writer}-{number:05}"
     vector = np.random.default_rng([writer, number]).standard_normal(_DIMENSION).astype(np.float32)
     return (
         name,
-        f"record {name} of a process that writes beside others ".ljust(100, "."),
+        f"record {name} of a process that writes with others ".ljust(100, "."),
         vector / np.linalg.norm(vector),
     )
 
 
 def _write(store: str, folder: Path, log: Path, writer: int, numbers: range, compact_at: int) -> _Times:
-    """Commit records one by one; returns when it began and ended, and how long each took, in seconds."""
+    """Commit records one by one; return when it began and ended, and the duration of each in seconds."""
     notes, times = Log(log), []
     peer: Peer = PEERS[store](folder)
     records = [_record(writer, number) for number in numbers]
@@ -188,7 +188,7 @@ def _read(store: str, folder: Path, log: Path, total: int, seed: int, pause: flo
 
 
 class Row(NamedTuple):
-    """One line of the table."""
+    """Format one line of the table."""
 
     alone: float
     shared: float
@@ -203,7 +203,7 @@ class Row(NamedTuple):
 
 
 def _last(store: str, folder: Path, expected: list[tuple[int, int]]) -> tuple[int, int]:
-    """In a new process: how many records there are, and how many of 400 are found."""
+    """Return, from a new process, the number of records, and how many of 400 are found."""
     peer: Peer = PEERS[store](folder)
     chosen = random.Random(1).sample(expected, min(400, len(expected)))
     found = 0
@@ -216,7 +216,7 @@ def _last(store: str, folder: Path, expected: list[tuple[int, int]]) -> tuple[in
 
 
 class Shared(NamedTuple):
-    """What came of writers and readers on one file."""
+    """Hold the results of writers and readers on one file."""
 
     seconds: float
     times: list[float]
@@ -228,7 +228,7 @@ class Shared(NamedTuple):
 def _share(
     store: str, folder: Path, writers: int, commits: int, readers: int, pause: float, *, compact: bool
 ) -> Shared:
-    """Have writers commit to one file, beside readers."""
+    """Have writers commit to one file while readers read."""
     folder.mkdir()
     log, total = folder / "log", writers * commits
     start(_write, store, folder, folder / "first", 0, range(0), -1).result(_SECONDS)  # makes the file
@@ -249,7 +249,7 @@ def _share(
 
 
 def measure(store: str, folder: Path, writers: int, commits: int, readers: int, pause: float) -> Row:
-    """One store beside one kind of readers: one writer, then all."""
+    """Measure one store with one kind of readers: one writer, then all."""
     folder.mkdir()
     total = writers * commits
     alone = _share(store, folder / "one", 1, total, readers, pause, compact=False)

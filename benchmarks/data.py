@@ -41,7 +41,7 @@ def chunks(data: Path = DATA) -> Iterator[str]:
 
 
 def minilm(texts: list[str]) -> NDArray[np.float32] | None:
-    """Unit vectors (n, 384) of the all-MiniLM-L6-v2 that a package on the index carries; None without the package.
+    """Return unit vectors (n, 384) of all-MiniLM-L6-v2 from a package, or None without the package.
 
     They take minutes, so they are kept in ``.benchmarks``.
     """
@@ -63,7 +63,7 @@ def minilm(texts: list[str]) -> NDArray[np.float32] | None:
 
 
 def embedded(texts: list[str]) -> tuple[NDArray[np.float32], str]:
-    """Unit vectors of texts, and what made them: MiniLM, or the built-in embedder where that is not there."""
+    """Return unit vectors of texts, and the name of their embedder: MiniLM, or the built-in one without its package."""
     vectors = minilm(texts)
     if vectors is not None:
         return vectors, "all-MiniLM-L6-v2"
@@ -75,7 +75,7 @@ def embedded(texts: list[str]) -> tuple[NDArray[np.float32], str]:
 
 
 def corpus(count: int, queries: int = 200, noise: float = 0.3, data: Path = DATA) -> Corpus:
-    """``count`` different texts with vectors: each round over the real ones turns their vectors a little more."""
+    """Return ``count`` different texts with vectors: each repetition rotates the vectors slightly more."""
     base = list(chunks(data))
     vectors, made_of = embedded(base)
     rng = np.random.default_rng(7)

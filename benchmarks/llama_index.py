@@ -1,4 +1,4 @@
-"""The LlamaIndex store: beside other stores of LlamaIndex, and beside the memory that it stands on.
+"""The LlamaIndex store: compared with other stores of LlamaIndex, and with the memory under it.
 
     python -m benchmarks.llama_index
     python -m benchmarks.llama_index --nodes 2000 --asked 20000 --repeats 1
@@ -36,7 +36,7 @@ CANDIDATES = 40  # what MMR chooses from
 
 
 def nodes_of(data: Corpus, count: int | None = None) -> list[TextNode]:
-    """A node a text, with the document it comes from; of the first ``count`` texts, or of all."""
+    """Make one node per text, with its source document, of the first ``count`` texts or of all."""
     return [
         TextNode(
             id_=f"node-{number:08d}",
@@ -85,7 +85,7 @@ def _query(vector: list[float], filters: MetadataFilters | None = None) -> Vecto
 
 
 def _warm(name: str, data: Corpus) -> None:
-    """Imports and first calls, off the clock."""
+    """Run imports and first calls before the measurement."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Chroma keeps its files open
         store = OPEN[name](Path(folder))
         store.add(nodes_of(data, 10))
@@ -128,7 +128,7 @@ def ask(name: str, folder: Path, data: Corpus) -> dict[str, float]:
 
 
 def overhead(name: str, folder: Path, data: Corpus) -> dict[str, list[float]]:
-    """For each kind of question the medians of the memory's and the store's times, in ms, and of their ratios."""
+    """Return for each kind of question the median times of memory and store, in ms, and of their ratios."""
     store = OPEN[name](folder)
     store.add(nodes_of(data))
     pairs = _pairs(store, data)
@@ -152,7 +152,7 @@ Pair = tuple[Callable[[], Any], Callable[[], Any]]
 
 
 def _pairs(store: Any, data: Corpus) -> dict[str, list[Pair]]:
-    """Each question as it is put to the memory, and as it is put to the store."""
+    """Return each question in the form for the memory and in the form for the store."""
     memory, modes = store.memory, VectorStoreQueryMode
     kinds: dict[str, list[Pair]] = {"dense": [], "dense, filtered": [], "mmr": [], "words": [], "hybrid": []}
 
@@ -194,7 +194,7 @@ def _run(name: str, phase: str, folder: Path, arguments: argparse.Namespace, row
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """The stores beside each other."""
+    """Compare the stores."""
     print(f"\n## {arguments.nodes:,} nodes, k = {K}, filter selects 1 in 10; add: median of {arguments.repeats}\n")
     print("| store | add s | disk MB | reopen + first ms | p50 ms | filtered ms |\n|" + "---|" * 6)
     with tempfile.TemporaryDirectory() as work:
@@ -216,7 +216,7 @@ def compare(arguments: argparse.Namespace) -> None:
 
 
 def stand_on(arguments: argparse.Namespace) -> None:
-    """The store beside its memory."""
+    """Compare the store with its memory."""
     print(f"\n## {arguments.asked:,} nodes, k = {K}: through the store, and of the memory under it\n")
     print("| question | memory p50 ms | store p50 ms | store / memory |\n|" + "---|" * 4)
     with tempfile.TemporaryDirectory() as work:

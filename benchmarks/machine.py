@@ -1,4 +1,4 @@
-"""What a figure was measured on: printed above every table."""
+"""The machine of a measurement, printed above every table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _processor() -> str:
 
 
 def describe(*distributions: str) -> str:
-    """One line on the machine and the versions of what is compared."""
+    """Return one line on the machine and the compared versions."""
     versions = []
     for name in distributions:
         try:

@@ -1,4 +1,4 @@
-"""QR memories: size, speed, exactness in three codings, and what they survive.
+"""QR memories: size, speed and exactness in three codings, and the transcodes they survive.
 
     python benchmarks/qr.py [--records 1000] [--only sizes,transcodes,limits,pairs]
 
@@ -64,7 +64,7 @@ def build(folder: Path, texts: list[str], codec: str, **options: Any) -> tuple[P
 
 
 def exact_records(memory: Memory, texts: list[str]) -> set[int]:
-    """The numbers of the records that are there with their text."""
+    """Return the numbers of the records that exist with their text."""
     return {
         int(record.id)
         for record in memory.get([str(i) for i in range(len(texts))])
@@ -188,7 +188,7 @@ BEYOND: list[Run] = [
 
 
 def records_back(found: Scan, path: Path, texts: list[str]) -> int:
-    """How many records come back as a memory, each with its text and found by a search for its number."""
+    """Return how many records are recovered, each with its text and found by a search for its number."""
     recover(found, path, embedder=EMBEDDER)
     with Memory.open(path, embedder=EMBEDDER) as memory:
         exact = exact_records(memory, texts)

@@ -1,4 +1,4 @@
-"""A memory that grows by single records: what a commit costs to the last, and what it takes to go on from there.
+"""A memory that grows by single records: the cost of a commit up to the last, and of opening the memory again.
 
     python -m benchmarks.small_commits                    # 100,000 commits, twice: with and without auto_compact
     python -m benchmarks.small_commits --commits 10000

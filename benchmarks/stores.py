@@ -1,4 +1,4 @@
-"""Vector stores through LangChain: the same texts and vectors into each, each in a process of its own.
+"""Vector stores through LangChain: the same texts and vectors in each, each in its own process.
 
     python -m benchmarks.stores                  # 10,000 and 100,000 rows
     python -m benchmarks.stores --rows 10000 --stores memvid faiss
@@ -32,7 +32,7 @@ FILTER = {"category": "c"}  # one row in ten
 
 
 class Given(Embeddings):
-    """Hands out vectors that were made before the clock started."""
+    """Return vectors that were computed before times are measured."""
 
     def __init__(self, vectors: list[list[float]]) -> None:
         self._vectors = vectors
@@ -98,7 +98,7 @@ def ingest(name: str, folder: Path, data: Corpus) -> dict[str, float]:
 
 
 def _warm(name: str) -> None:
-    """Imports and first calls, off the clock."""
+    """Run imports and first calls before times are measured."""
     with tempfile.TemporaryDirectory() as folder:
         store = OPEN[name](Path(folder), Given([[1.0] + [0.0] * 383] * 2), new=True)
         store.add_texts(["warm"], [{"a": 1}], ids=["w"])
@@ -169,7 +169,7 @@ def _run(store: str, phase: str, folder: Path, saved: Path) -> dict[str, float]:
 
 
 def compare(rows: int, stores: list[str], data: Path) -> None:
-    """One table for one number of rows."""
+    """Print the table for one number of rows."""
     made = corpus(rows, data=data)
     exact = np.argsort(-(made.queries @ made.vectors.T), axis=1)[:, :K]
     print(f"\n## {rows:,} rows x {made.vectors.shape[1]} ({made.made_of}), k = {K}, filter selects 1 in 10\n")

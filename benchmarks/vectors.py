@@ -1,10 +1,10 @@
-"""The five vector indexes beside FAISS and a graph, from 10,000 rows on: build, disk, memory, query, filters.
+"""The five vector indexes, compared with FAISS and a graph, from 10,000 rows on: build, disk, memory, query, filters.
 
     python -m benchmarks.vectors                           # 10,000 and 100,000 rows
     python -m benchmarks.vectors --rows 1000000 --engines "memvid auto" "memvid ivf" "faiss flat"
     python -m benchmarks.vectors --rows 10000 --metric manhattan
 
-`--metric` compares by a distance, with the indexes that know it, beside FAISS where that knows it.
+`--metric` selects a distance; only the indexes that support it run.
 
 The rows are vectors of real texts, chunks and questions, repeated with a little noise until there are enough; asked are
 vectors of texts that are not among them. Recall is against an exact search in single precision. Every size and engine
@@ -40,7 +40,7 @@ Figures = dict[str, float]
 K = 10
 QUERIES = 200
 COMMIT_ROWS = 100_000
-NPROBE = 32  # lists that FAISS looks into: recall near that of ours
+NPROBE = 32  # lists that FAISS searches; the recall is close to that of our lists
 RESULTS = Path(__file__).resolve().parent / "results"
 SHARES = (0.001, 0.1, 0.5)
 COLUMNS = (
@@ -58,7 +58,7 @@ PANELS = {
 
 
 def make(count: int, real: Matrix, noise: float) -> tuple[Matrix, Matrix]:
-    """Rows and questions (n, d), deterministic."""
+    """Return rows and questions (n, d), deterministic."""
     asked = np.zeros(len(real), np.bool_)
     asked[:: len(real) // QUERIES] = True
     base = real[~asked]
@@ -73,7 +73,7 @@ def make(count: int, real: Matrix, noise: float) -> tuple[Matrix, Matrix]:
 
 
 def truth(rows: Matrix, queries: Matrix, metric: str) -> NDArray[np.int64]:
-    """The K nearest rows of each question."""
+    """Return the K nearest rows of each question."""
     if metric != "cosine":
         compared = (distances(metric, query, rows) for query in queries)
         return np.stack([np.argpartition(some, K)[:K] for some in compared])
@@ -89,14 +89,14 @@ def truth(rows: Matrix, queries: Matrix, metric: str) -> NDArray[np.int64]:
 
 
 def resident() -> float:
-    """Megabytes resident now."""
+    """Return the resident megabytes now."""
     import psutil  # type: ignore[import-untyped]
 
     return float(psutil.Process().memory_info().rss) / 2**20
 
 
 def timed(search: Search, queries: Matrix) -> tuple[list[float], list[NDArray[np.int64]]]:
-    """Milliseconds a question, and what was found."""
+    """Return milliseconds per question, and the rows found."""
     for query in queries[:10]:
         search(query)
     times, found = [], []
@@ -108,7 +108,7 @@ def timed(search: Search, queries: Matrix) -> tuple[list[float], list[NDArray[np
 
 
 def asked(search: Search, folder: Path, opened: float, before: float) -> Figures:
-    """Ask every question; ``opened`` is when the opening began, ``before`` what was resident then."""
+    """Ask every question; ``opened`` is when opening began, ``before`` the resident memory then."""
     queries, right = np.load(folder / "queries.npy"), np.load(folder / "truth.npy")
     search(queries[0])
     first = time.perf_counter() - opened
@@ -137,7 +137,7 @@ def build_ours(folder: Path, strategy: Any) -> Figures:
     index = VectorIndex(rows.shape[1], folder=folder / strategy, strategy=strategy, metric=metric_of(folder))
     for at in range(0, len(rows), COMMIT_ROWS):
         index.extend(at, rows[at : at + COMMIT_ROWS])
-    index.sync(len(rows))  # as after a commit: lists are saved of rows that count
+    index.sync(len(rows))  # as after a commit: lists are saved only for committed rows
     index.flush()
     return {"build s": time.perf_counter() - start, "disk MB": index.nbytes / 2**20}
 
@@ -164,7 +164,7 @@ def search_ours(folder: Path, strategy: Any) -> Figures:
 
 
 def build_faiss(folder: Path, kind: str) -> Figures:
-    """Build an index of FAISS: "Flat", or one of its factory with as many lists as its own guide advises."""
+    """Build a FAISS index: "Flat", or a factory string with the number of lists that the FAISS guide recommends."""
     import faiss
 
     rows, path = np.load(folder / "rows.npy"), folder / f"{kind}.faiss"
@@ -203,7 +203,7 @@ def search_faiss(folder: Path, kind: str) -> Figures:
 
 
 class Engine(NamedTuple):
-    """How it is built, how it is searched, and the setting both are given."""
+    """Describe how an engine is built and searched, and its setting."""
 
     build: Callable[[Path, str], Figures]
     search: Callable[[Path, str], Figures]
@@ -295,8 +295,8 @@ def main() -> None:
     asked = (question for collection in collections(options.data) for question in collection.questions)
     real, made_of = embedded(list(dict.fromkeys([*chunks(options.data), *asked])))
     print(describe("memvid-core", "numpy", "scikit-learn", "faiss-cpu", "usearch"))
-    told = f"({made_of}), noise {options.noise}, by {options.metric}, k = {K}, {QUERIES} questions"
-    print(f"\nVectors of {len(real):,} texts {told}.\n")
+    setup = f"({made_of}), noise {options.noise}, by {options.metric}, k = {K}, {QUERIES} questions"
+    print(f"\nVectors of {len(real):,} texts {setup}.\n")
     print(f"| rows | engine | {' | '.join(COLUMNS)} |\n|" + "---|" * (len(COLUMNS) + 2), flush=True)
     results: list[dict[str, Any]] = []
     for count in options.rows:

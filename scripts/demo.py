@@ -1,4 +1,4 @@
-"""The main job on real input: this repository's documents become one video file, and questions are answered from it."""
+"""A demonstration: this repository's documents become one video file, which answers questions."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SOURCES = [name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md", "do
 
 
 def styled(text: str, code: str) -> str:
-    """Text in a style (an SGR code) where the output is a terminal that may show it."""
+    """Return text in a style (an SGR code) if the output is a terminal that supports it."""
     plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR")
     return text if plain else f"\033[{code}m{text}\033[0m"
 
 
 def step(title: str) -> None:
-    """A heading between two parts of the output."""
+    """Print a heading between two parts of the output."""
     width = min(100, shutil.get_terminal_size((100, 24)).columns)
     print(styled(f"── {title} {'─' * max(2, width - len(title) - 4)}", "1;36") + "\n", flush=True)
 
@@ -47,7 +47,7 @@ def memvid(*arguments: str) -> None:
 
 
 def text_bytes() -> int:
-    """How many bytes of text went in."""
+    """Return the number of bytes of text."""
     files = [
         path for name in SOURCES for path in ([ROOT / name] if (ROOT / name).is_file() else (ROOT / name).rglob("*"))
     ]
@@ -55,7 +55,7 @@ def text_bytes() -> int:
 
 
 def describe_video() -> None:
-    """What a player sees in the file, and what its bytes are."""
+    """Show the file as a player sees it, and the use of its bytes."""
     with av.open(str(MEMORY)) as container:
         stream = container.streams.video[0]
         pictures = sum(1 for _ in container.decode(stream))
@@ -65,14 +65,14 @@ def describe_video() -> None:
         print(f"{pictures} pictures, {seconds:.1f} s. Any player and any browser opens it:")
         print(styled(f"  {MEMORY.resolve()}", "36"))
     with Memory.open(MEMORY) as memory:
-        told = memory.info()
-    vectors = told.records * (told.dimension or 0) * 2  # float16
-    print(f"{text_bytes():,} bytes of Markdown became {told.bytes:,} bytes of video: {told.bytes - vectors:,} for")
-    print(f"text, ids and metadata, {vectors:,} for {told.records:,} vectors of {told.dimension} numbers.\n")
+        info = memory.info()
+    vectors = info.records * (info.dimension or 0) * 2  # float16
+    print(f"{text_bytes():,} bytes of Markdown became {info.bytes:,} bytes of video: {info.bytes - vectors:,} for")
+    print(f"text, ids and metadata, {vectors:,} for {info.records:,} vectors of {info.dimension} numbers.\n")
 
 
 def ask_from_langchain() -> None:
-    """The same file as a vector store of LangChain; shown, then run."""
+    """Show and run the same file as a LangChain vector store."""
     from langchain_memvid import MemvidVectorStore
 
     with MemvidVectorStore(path="build/demo/project.mp4", mode="r") as store:
@@ -113,7 +113,7 @@ def main() -> None:
     step("4. Nothing in it is damaged")
     memvid("verify", str(MEMORY))
 
-    step("5. The index beside it is only a cache: delete it, and ask again")
+    step("5. The index is only a cache: delete it, and search again")
     index = Path(f"{MEMORY}.index")
     if index.is_dir():
         shutil.rmtree(index)

@@ -4,8 +4,8 @@
     python scripts/dev.py test    # install everything the tests need, then every check, then the tests
     python scripts/dev.py --help  # the other commands
 
-It needs nothing but Python 3.11 or newer and pip. What it installs goes into ``.venv`` beside this folder
-(``MEMVID_VENV`` names another place), and a second run installs nothing unless ``pyproject.toml`` has changed.
+It needs only Python 3.11 or newer and pip. It installs into ``.venv`` next to this folder (``MEMVID_VENV`` sets another
+path); a second run installs nothing unless ``pyproject.toml`` has changed.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def setup(level: str) -> None:
 
 
 def system_packages() -> None:
-    """Install what is missing through apt-get where that is possible; say plainly what is missing where it is not."""
+    """Install missing programs with apt-get where possible; otherwise list them."""
     missing = [need for need in SYSTEM_NEEDS if not need.found()]
     if not missing:
         return

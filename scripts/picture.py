@@ -3,7 +3,7 @@
     python scripts/picture.py                 # writes docs/assets/demo.gif
     python scripts/picture.py --font FILE     # with another monospaced font than DejaVu Sans Mono
 
-Everything shown is what the commands print and what a decoder sees: ``memvid`` runs in a temporary folder with a copy
+Everything shown is real output of commands and of a decoder: ``memvid`` runs in a temporary folder with a copy
 of ``docs/`` and ``src/``, and the player's pictures are decoded from the memory that it wrote. Needs Pillow
 (``pip install "memvid-core[qr]"``).
 """

@@ -5,7 +5,7 @@ imports a module of another, at the top of a file or inside a function; imports 
 Layers are the longest chain of arrows.
 
     python scripts/structure.py                 # this checkout
-    python scripts/structure.py --src OTHER/src # beside another one
+    python scripts/structure.py --src OTHER/src # another one
     python scripts/structure.py --arrows        # every arrow as well
 """
 

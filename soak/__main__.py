@@ -1,7 +1,7 @@
 """Run the workloads for some minutes: ``make soak ARGS="--minutes 10 --seed 1"``, or ``python -m soak``.
 
-The counts of all calls with one seed are printed as one table. A second call goes on with the next rounds. The first
-wrong answer ends the run with exit code 1 and the command that makes the round again.
+The counts of all calls with one seed are printed as one table. A second call continues with the next rounds. The first
+wrong answer ends the run with exit code 1 and prints the command that repeats the round.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run what the command line asks for; returns the exit code."""
+    """Run the workloads of the command line; return the exit code."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # many processes on few cores
     from soak.model import WrongAnswer

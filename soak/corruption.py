@@ -1,9 +1,9 @@
-"""Damage to the memory's file, with the index kept or deleted: right, or named; never wrong without a word.
+"""Damage to the memory's file, with the index kept or deleted: results are right, or the damage is reported.
 
-What is asked after each damage: every id, record, vector and word. Content that was never written is wrong whatever was
-said. A state that differs must have been announced: by a warning at opening or an error where it is read, by
-``info().lost``, and by ``verify``. Damage of one sector may cost the records whose commits it lies in and one more. The
-warning stays until it is repaired, and a compaction refuses until then.
+After each damage, every id, record, vector and word is queried. Content that was never written is always wrong. A state
+that differs must have been announced: by a warning at opening or an error on reading, by ``info().lost``, and by
+``verify``. Damage of one sector may lose the records of the commits in it and one more. The warning is repeated until
+the damage is repaired, and a compaction refuses until then.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _GO_ON = 0.08  # of the cases: written to, compacted, and looked at twice more
 
 
 class Look:
-    """What a memory shows when it is opened and asked for everything."""
+    """Query everything in a memory that is opened."""
 
     def __init__(self, past: Past) -> None:
         self.unreadable: set[str] = set()
@@ -88,7 +88,7 @@ class Look:
 
 
 def _judge(past: Past, made: Damaged, *, kept: bool) -> tuple[str, Look | None]:
-    """Look at a damaged memory; returns "right", "named" or "refused", and what was seen.
+    """Examine a damaged memory; return "right", "named" or "refused", and what was seen.
 
     Raises:
         WrongAnswer: Something differs and nothing was said, or more is lost than may be.
@@ -99,7 +99,7 @@ def _judge(past: Past, made: Damaged, *, kept: bool) -> tuple[str, Look | None]:
         check(not made.small, f"unopenable: {exc}")
         return "refused", None
     if not kept and past.is_older(made.data):
-        return "right", look  # a whole older file, and nothing is left that knows better
+        return "right", look  # an intact older file, and nothing shows that it was newer
     for record_id, version in look.found.items():
         check(version in past.versions.get(record_id, set()), f"garbage: {record_id}@{version} was never written")
     missing = {i for i, v in past.state.items() if look.found.get(i) != v or i in look.unreadable}
@@ -110,7 +110,7 @@ def _judge(past: Past, made: Damaged, *, kept: bool) -> tuple[str, Look | None]:
     allowed = past.may_lose(made.touched)
     if made.small or "zeros" in made.what:
         costs = missing - allowed
-        check(len(costs) < 2, f"amplified: {sorted(costs)} are lost beside {sorted(missing & allowed)}")
+        check(len(costs) < 2, f"amplified: {sorted(costs)} are lost in addition to {sorted(missing & allowed)}")
     if not missing and not extra and not look.unfound:
         return "named" if named or look.torn_named or not look.report.ok else "right", look
     check(not look.report.ok, f"unverified: {sorted(missing | extra | look.unfound)} differ and verify() is clean")
@@ -121,7 +121,7 @@ def _judge(past: Past, made: Damaged, *, kept: bool) -> tuple[str, Look | None]:
 
 
 def _go_on(past: Past, before: Look) -> None:
-    """Write to a damaged memory: what was there stays, the warning comes again, a compaction refuses or repairs."""
+    """Write to a damaged memory: records stay, the warning is repeated, and a compaction refuses or repairs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         with Memory.open(past.path, "a", embedder="given") as memory:
@@ -151,9 +151,9 @@ def _go_on(past: Past, before: Look) -> None:
 
 
 def cases(folder: Path, seed: int, scale: float) -> Iterator[tuple[str, str]]:
-    """Damage one memory many times; yields what was done and what became of it.
+    """Damage one memory many times; yield each damage and its outcome.
 
-    A case that goes wrong yields the message instead, so that a caller may count them all.
+    A case that fails yields the message, so that a caller can count all of them.
     """
     rng = random.Random(seed)
     codec = "qr" if rng.random() < 0.08 else "pcm"
@@ -176,7 +176,7 @@ def cases(folder: Path, seed: int, scale: float) -> Iterator[tuple[str, str]]:
 
 
 def run(folder: Path, seed: int, scale: float) -> Counter[str]:
-    """One round: 300 damages of one memory (20 of a QR memory)."""
+    """Run one round: 300 damages of one memory (20 of a QR memory)."""
     counts: Counter[str] = Counter()
     for what, outcome in cases(folder, seed, scale):
         if outcome.startswith("WRONG"):

@@ -1,4 +1,4 @@
-"""Ways to damage a file: flips, zeroed sectors, cuts, stray bytes, blocks swapped, doubled or put elsewhere."""
+"""Ways to damage a file: flipped bits, zeroed sectors, truncation, stray bytes, swapped, doubled or moved blocks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _SECTOR, _PAGE = 512, 4096
 
 
 class Damaged(NamedTuple):
-    """What is left: the bytes, what was done, and which bytes of the original it touched."""
+    """Describe a damaged file: its bytes, the change, and the bytes of the original that it affects."""
 
     data: bytes
     what: str
     touched: list[tuple[int, int]]
     small: bool
-    """Whether no more than one sector is touched."""
+    """Whether at most one sector is affected."""
 
 
 def _over(data: bytes, start: int, new: bytes) -> bytes:

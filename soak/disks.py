@@ -1,7 +1,7 @@
-"""Disks that are full or fail: what is acknowledged is there, what is refused is not.
+"""Disks that are full or fail: acknowledged records exist, refused ones do not.
 
-A limit on the size of files (``RLIMIT_FSIZE``) in a process of its own; a small tmpfs, where the system lets us mount
-one; and calls of ``fsync`` that fail with EIO.
+The faults are a limit on the size of files (``RLIMIT_FSIZE``) in a separate process, a small tmpfs if it can be
+mounted, and calls of ``fsync`` that fail with EIO.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SECONDS = 60.0
 
 
 def _work(path: Path, log: Path, seed: int, calls: int, guard: Callable[[], object] | None) -> None:
-    """Commit, compact and save on a disk that refuses; note what was asked and what became of it."""
+    """Commit, compact and save on a failing disk; log each call and its outcome."""
     if guard is not None:
         guard()
     rng, notes = random.Random(seed), Log(log)
@@ -54,7 +54,7 @@ def _work(path: Path, log: Path, seed: int, calls: int, guard: Callable[[], obje
 
 
 def _states(log: Path, state: State) -> tuple[State, int, int]:
-    """The state that was acknowledged, and how many calls were done and refused."""
+    """Return the acknowledged state, and the numbers of successful and refused calls."""
     done = refused = 0
     change = Change({}, [])
     for what, *more in Tail(log).read():
@@ -76,7 +76,7 @@ def _limit_files(size: int) -> None:
 
 
 class _Limit:
-    """Refuse files beyond a size in this process."""
+    """Reject files beyond a size in this process."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -86,7 +86,7 @@ class _Limit:
 
 
 class _BadSync:
-    """Make every third sync, about, fail with EIO."""
+    """Make about every third sync fail with EIO."""
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
@@ -104,7 +104,7 @@ class _BadSync:
 
 @contextmanager
 def _small_disk(folder: Path, size: int) -> Iterator[bool]:
-    """A tmpfs of so many bytes at ``folder``; False where the system lets us mount none."""
+    """Mount a tmpfs of ``size`` bytes at ``folder``; yield False if that is not permitted."""
     folder.mkdir()
     mounted = sys.platform == "linux" and os.geteuid() == 0
     if mounted:
@@ -118,7 +118,7 @@ def _small_disk(folder: Path, size: int) -> Iterator[bool]:
 
 
 def _check_after(path: Path, log: Path, state: State) -> Counter[str]:
-    """What a process without the fault finds."""
+    """Return what a process without the fault finds."""
     state, done, refused = _states(log, state)
     with Memory.open(path, "r", embedder="given") as memory:
         found = versions_in(memory)
@@ -142,7 +142,7 @@ def _prepare(path: Path, rng: random.Random) -> State:
 
 
 def run(folder: Path, seed: int, scale: float) -> Counter[str]:
-    """One round: each of the three ways to fail, some dozens of calls each."""
+    """Run one round: each of the three faults, with some dozens of calls each."""
     rng = random.Random(seed)
     calls = max(10, int(60 * scale))
     counts: Counter[str] = Counter()

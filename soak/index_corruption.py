@@ -1,4 +1,4 @@
-"""Damage to the files of the index folder: the answers stay right, as the memory's file has everything.
+"""Damage to the files of the index folder: answers stay right, because the memory's file has everything.
 
 Closed indexes, indexes as a writer has them open (with a write-ahead log), and files damaged under an open reader.
 """
@@ -24,7 +24,7 @@ _SECONDS = 5.0
 
 
 def _changed(past: Past, rng: random.Random) -> tuple[dict[str, bytes], str, str]:
-    """The index with one file damaged or gone, or another's content in its place; what was done, and to which file."""
+    """Damage, delete or exchange one file of an index; return it with the change and the name of the file."""
     name = rng.choice([name for name in past.index if not name.endswith("-shm")])
     if rng.random() < 0.06:
         return {other: data for other, data in past.index.items() if other != name}, name, "gone"
@@ -39,7 +39,7 @@ def _ask_closed(past: Past, index: dict[str, bytes], mode: str) -> None:
 
 
 def _ask_open(past: Past, index: dict[str, bytes], name: str) -> None:
-    """Damage a file under an open reader, which may have answered before."""
+    """Damage a file of an open reader, which may have answered before."""
     past.restore(past.data, past.index)
     with Memory.open(past.path, embedder="given") as memory:
         ask_everything(memory, past.state, given=True, sample=2)
@@ -54,7 +54,7 @@ def _ask_open(past: Past, index: dict[str, bytes], name: str) -> None:
 
 
 def cases(folder: Path, seed: int, scale: float) -> Iterator[tuple[str, str]]:
-    """Damage one index many times; yields what was done and "right", or what was wrong."""
+    """Damage one index many times; yield each change, and "right" or the error."""
     rng = random.Random(seed)
     live = rng.random() < 0.4
     past = Past(folder, seed, live=live, vector_dtype=rng.choice(["float16", "float32"]))
@@ -77,7 +77,7 @@ def cases(folder: Path, seed: int, scale: float) -> Iterator[tuple[str, str]]:
 
 
 def run(folder: Path, seed: int, scale: float) -> Counter[str]:
-    """One round: 100 damages of one index."""
+    """Run one round: 100 damages of one index."""
     counts: Counter[str] = Counter()
     for what, outcome in cases(folder, seed, scale):
         if outcome.startswith("WRONG"):

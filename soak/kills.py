@@ -1,8 +1,8 @@
-"""Writers killed at random moments over mixed work; after each kill the memory is opened and compared with the log.
+"""Writers killed at random moments of mixed work; after each kill the memory is opened and compared with the log.
 
-A round keeps one file through some turns. A turn starts 1, 2 or 4 writers from this process, which never opens the
-memory itself, kills one, lets the others go on for a moment, and kills them too. What they noted before and after each
-call says what may be there: see :class:`soak.ledger.Ledger`. A scene says what they do.
+A round keeps one file for several turns. A turn starts 1, 2 or 4 writers from this process, which never opens the
+memory itself, kills one, lets the others continue briefly, and kills them too. Their log of each call determines the
+possible contents: see :class:`soak.ledger.Ledger`. A scene defines their work.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _START_SECONDS, _CHECK_SECONDS = 30.0, 60.0
 
 
 class Scene(Protocol):
-    """What is written while writers are killed, and how it is looked at afterwards."""
+    """Define the work of writers that are killed, and the check afterwards."""
 
     torn: int
-    """How many writes were found half done."""
+    """The number of writes that were found incomplete."""
     moment: float
     """Within how many seconds a writer is killed."""
 
@@ -41,10 +41,10 @@ class Scene(Protocol):
         """Make the memory."""
 
     def write(self, folder: Path, log: Path, writer: int, seed: int) -> None:
-        """Write without end, noting each call in the log."""
+        """Write without end, logging each call."""
 
     def compare(self, folder: Path, log: Path, turn: int) -> int:
-        """Check what is there in a process of its own; returns how many calls had been acknowledged."""
+        """Check the contents in a separate process; return the number of acknowledged calls."""
 
 
 SCENES: dict[str, type[Scene]] = {
@@ -57,7 +57,7 @@ SCENES: dict[str, type[Scene]] = {
 
 
 def _kill_one_after_another(children: list[Child], log: Path, rng: random.Random, moment: float) -> None:
-    """Kill the first, most often once a call has returned; the others go on for a moment without it."""
+    """Kill the first process, usually after a call has returned; the others continue briefly."""
     try:
         if rng.random() < 0.75:
             _wait_for_a_commit(children, log)
@@ -83,7 +83,7 @@ def _wait_for_a_commit(children: list[Child], log: Path) -> None:
 
 
 def run(folder: Path, seed: int, scale: float, *, scene: str | None = None, writers: int | None = None) -> Counter[str]:
-    """One round: a scene, some turns with as many writers each."""
+    """Run one round: a scene, and several turns with the same number of writers."""
     rng = random.Random(seed)
     name = scene or rng.choices(list(SCENES), [10, 3, 2, 5, 1])[0]
     chosen = SCENES[name](random.Random(rng.random()))
@@ -103,5 +103,5 @@ def run(folder: Path, seed: int, scale: float, *, scene: str | None = None, writ
 
 
 def _compared(scene: Scene, folder: Path, log: Path, turn: int) -> tuple[int, Scene]:
-    """The scene after the comparison; what it knows goes on to the next turn."""
+    """Return the scene after the comparison; the next turn uses it."""
     return scene.compare(folder, log, turn), scene

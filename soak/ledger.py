@@ -1,4 +1,4 @@
-"""What a memory may hold after writers were killed, worked out from what they noted before and after each call."""
+"""The possible contents of a memory after writers were killed, derived from their log of each call."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from soak.model import check
 __all__ = ["Ledger"]
 
 Values = set[int | None]
-"""The versions that a record may have; None: it is not there."""
+"""The possible versions of a record; None if it does not exist."""
 
 
 class _Begun(NamedTuple):
-    """A call that has begun: where in the log, what it does, and what its records were before."""
+    """Describe a call that has begun: its place in the log, its effect, and its records before it."""
 
     at: int
     kind: str
@@ -24,15 +24,15 @@ class _Begun(NamedTuple):
 
     @property
     def ids(self) -> set[str]:
-        """The records that it changes."""
+        """The records that the call changes."""
         return {*self.put, *self.gone}
 
 
 class Ledger:
-    """The values that each record may have.
+    """Track the possible values of each record.
 
-    Ids belong to one writer each, so private calls never meet; ``clear`` meets everything, and where the log does not
-    tell which of two calls came first, both outcomes may be.
+    Ids belong to one writer each, so private calls are independent. ``clear`` affects all records; if the log does not
+    show which of two calls came first, both outcomes are possible.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Ledger:
         self.acknowledged = 0
 
     def take(self, entries: Iterable[list[Any]]) -> None:
-        """Follow the log of one turn; what is begun and not done at its end may have happened or not."""
+        """Follow the log of one turn; calls that are unfinished at its end may or may not have taken effect."""
         self._open: dict[int, _Begun] = {}
         self._settled: dict[str, int] = {}
         self._unsure: set[str] = set()
@@ -94,10 +94,10 @@ class Ledger:
                 self._values[record_id] = {None}
 
     def compare(self, found: dict[str, int]) -> None:
-        """Check what is there against what may be, and take it as known from here on.
+        """Check the contents against the possible values, which they then replace.
 
         Raises:
-            WrongAnswer: Something acknowledged is lost, something deleted is back, or a commit is there by half.
+            WrongAnswer: An acknowledged record is lost, a deleted one is back, or a commit is incomplete.
         """
         for record_id, values in self._values.items():
             version = found.get(record_id)
@@ -112,6 +112,6 @@ class Ledger:
 
     @staticmethod
     def _check_whole(begun: _Begun, found: dict[str, int]) -> None:
-        """A commit that was not acknowledged is there whole or not at all."""
-        told = {found.get(i) == begun.put.get(i) for i in begun.ids if begun.put.get(i) not in begun.before[i]}
-        check(len(told) < 2, f"half of a commit is there: {begun.put} {begun.gone}")
+        """Check that an unacknowledged commit took effect completely or not at all."""
+        outcomes = {found.get(i) == begun.put.get(i) for i in begun.ids if begun.put.get(i) not in begun.before[i]}
+        check(len(outcomes) < 2, f"a commit is incomplete: {begun.put} {begun.gone}")

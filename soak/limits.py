@@ -1,4 +1,4 @@
-"""Few descriptors, little memory, many threads, forks: named errors, and nothing that was acknowledged is lost."""
+"""Few descriptors, little memory, many threads, forks: errors are typed, and acknowledged records are never lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _holds(path: Path, expected: State) -> None:
 
 
 def _few_descriptors(folder: Path, in_turn: int, at_once: int) -> tuple[int, dict[str, int]]:
-    """Memories in turn and at once with 256 descriptors; how many calls were refused, and how many records each has."""
+    """Open many memories with 256 descriptors; return how many calls were refused, and each memory's records."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
@@ -74,7 +74,7 @@ def _descriptors(folder: Path, scale: float) -> Counter[str]:
 
 
 def _little_memory(path: Path, room: int, rows: int) -> list[str]:
-    """Add, search and compact with so many bytes of address space more than now; the calls that succeeded."""
+    """Add, search and compact with a limited address space; return the calls that succeeded."""
     import resource
 
     done = []
@@ -110,7 +110,7 @@ def _memory(folder: Path, rng: random.Random, scale: float) -> Counter[str]:
 
 
 def _threads(folder: Path, seed: int, scale: float) -> Counter[str]:
-    """32 threads on one memory, each with its own records, and one that compacts."""
+    """Use one memory in 32 threads, each with its own records, and compact it in another one."""
     path, calls = folder / "threads.mp4", max(4, int(30 * scale))
     failures: list[str] = []
     kept: list[State] = [{} for _ in range(32)]
@@ -150,7 +150,7 @@ def _threads(folder: Path, seed: int, scale: float) -> Counter[str]:
 
 
 def _forking_writer(path: Path, ready: int, hold: int, release: int) -> None:
-    """Fork inside ``exclusive``, tell whether the fork is refused, and wait to be killed; the fork lives on."""
+    """Fork inside ``exclusive``, report whether the fork is refused, and wait to be killed; the fork survives."""
     os.close(release)
     memory = Memory.open(path, "a", embedder="given")
     with memory.exclusive():
@@ -169,17 +169,17 @@ def _forking_writer(path: Path, ready: int, hold: int, release: int) -> None:
 
 
 def _forks(folder: Path) -> Counter[str]:
-    """A fork refuses to use the memory, and does not hold the lock of a parent that was killed."""
+    """Check that a fork refuses to use the memory and does not hold the lock of a killed parent."""
     path = folder / "fork.mp4"
     Memory.create(path, "given").close()
     reading, ready = os.pipe()
     hold, release = os.pipe()
     writer = start(_forking_writer, path, ready, hold, release)
     os.close(ready)
-    told = os.read(reading, 100)
+    reported = os.read(reading, 100)
     try:
         writer.kill()
-        check(told == b"refused\n", f"a fork of an open memory: {told!r}")
+        check(reported == b"refused\n", f"a fork of an open memory: {reported!r}")
         with Memory.open(path, "a", embedder="given", timeout=5.0) as memory:
             put(memory, _records("next", 1))
             check(versions_in(memory) == {"parent-0": 0, "next-0": 0}, "after the fork's parent was killed")
@@ -190,7 +190,7 @@ def _forks(folder: Path) -> Counter[str]:
 
 
 def run(folder: Path, seed: int, scale: float) -> Counter[str]:
-    """One round of each."""
+    """Run one round of each."""
     counts = _threads(folder, seed, scale)
     if os.name == "posix":
         counts += _descriptors(folder, scale)

@@ -1,4 +1,4 @@
-"""A file that writers append lines to and others follow: what a killed process wrote stays, in one order for all."""
+"""A file to which writers append lines and which others follow; lines of a killed process stay, in order."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Log:
 
 
 class Tail:
-    """The lines of a log, each once."""
+    """Read each line of a log once."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._at = path, 0
 
     def read(self) -> list[Any]:
-        """The lines that came since the last call."""
+        """Return the lines since the last call."""
         with open(self._path, "rb") as file:
             file.seek(self._at)
             data = file.read()

@@ -1,4 +1,4 @@
-"""What a memory must answer: texts, vectors and metadata that follow from an id and a version, and changes to them."""
+"""The expected contents of a memory: texts, vectors and metadata derived from an id and a version, and changes."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ State = dict[str, int]
 
 
 class WrongAnswer(AssertionError):
-    """A memory answered, kept or lost what it must not have."""
+    """Report that a memory answered, kept or lost something wrongly."""
 
 
 def check(holds: object, message: str) -> None:
-    """Go on if ``holds``.
+    """Check that ``holds`` is true.
 
     Raises:
         WrongAnswer: It does not hold; ``message`` says what was found.
@@ -52,13 +52,13 @@ def check(holds: object, message: str) -> None:
 
 
 class Change(NamedTuple):
-    """What one commit did: records put, by id with their version, and ids deleted."""
+    """Describe one commit: records put, by id with their version, and ids deleted."""
 
     put: dict[str, int]
     gone: list[str]
 
     def apply(self, state: State) -> State:
-        """The state after the change; ``state`` itself stays as it is."""
+        """Return the state after the change; ``state`` itself is unchanged."""
         after = dict(state)
         for record_id in self.gone:
             after.pop(record_id, None)
@@ -68,12 +68,12 @@ class Change(NamedTuple):
         return after
 
     def to_json(self) -> str:
-        """One line."""
+        """Return the change as one line of JSON."""
         return json.dumps([self.put, self.gone])
 
     @classmethod
     def from_json(cls, line: str) -> Change:
-        """The change that :meth:`to_json` wrote."""
+        """Parse the change that :meth:`to_json` wrote."""
         return cls(*json.loads(line))
 
 
@@ -82,17 +82,17 @@ def _digest(record_id: str, version: int) -> bytes:
 
 
 def unique_word(record_id: str, version: int) -> str:
-    """A word that no other record or version has."""
+    """Return a word that no other record or version has."""
     return "zq" + "".join(chr(ord("a") + byte % 26) for byte in _digest(record_id, version)[:10]) + "x"
 
 
 def color_of(record_id: str, version: int) -> str:
-    """The one color that the text names."""
+    """Return the color that the text names."""
     return COLORS[_digest(record_id, version)[0] % len(COLORS)]
 
 
 def text_of(record_id: str, version: int) -> str:
-    """A text of ten to some hundreds of words, the same at each call."""
+    """Return a text of ten to some hundreds of words, the same at each call."""
     digest = _digest(record_id, version)
     words = [_FILLER[byte % len(_FILLER)] for byte in digest]
     repeated = words * (1 + digest[1] % 4) if digest[2] % 8 else words * 40
@@ -101,25 +101,25 @@ def text_of(record_id: str, version: int) -> str:
 
 
 def metadata_of(record_id: str, version: int) -> dict[str, Any]:
-    """The metadata: version, one of ten groups, the owner that the id begins with, something nested."""
+    """Return the metadata: version, one of ten groups, the owner with which the id begins, a nested value."""
     digest = _digest(record_id, version)
     return {"version": version, "group": digest[3] % 10, "owner": record_id.split("-")[0], "deep": {"list": [1, None]}}
 
 
 def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-    """A direction for each text, the same for equal texts and different for others."""
+    """Return a direction for each text, equal for equal texts and different for others."""
     rows = [np.frombuffer(hashlib.blake2b(text.encode(), digest_size=DIMENSION).digest(), np.int8) for text in texts]
     return np.array(rows, np.float32).reshape(-1, DIMENSION) + np.float32(0.5)
 
 
 def vector_of(record_id: str, version: int) -> NDArray[np.float32]:
-    """The vector (16,) that :func:`embed` gives the text."""
+    """Return the vector (16,) that :func:`embed` computes for the text."""
     vector: NDArray[np.float32] = embed([text_of(record_id, version)])[0]
     return vector
 
 
 def put(memory: Any, records: dict[str, int], *, delete: Iterable[str] = ()) -> None:
-    """Add records as one commit; the memory embeds them itself, or it takes given vectors."""
+    """Add records as one commit, with given vectors or with the memory's embedder."""
     texts = [text_of(*item) for item in records.items()]
     metadata = [metadata_of(*item) for item in records.items()]
     vectors = embed(texts) if memory.embedder is None else None
@@ -127,7 +127,7 @@ def put(memory: Any, records: dict[str, int], *, delete: Iterable[str] = ()) -> 
 
 
 def versions_in(records: Iterable[Any]) -> State:
-    """The state that records show.
+    """Return the state of the given records.
 
     Raises:
         WrongAnswer: A text or its metadata is not what was written.
@@ -144,7 +144,7 @@ def versions_in(records: Iterable[Any]) -> State:
 
 
 def random_change(rng: random.Random, state: State, ids: int, version: int) -> Change:
-    """A change such as programs make: one record, a few, or a deletion, over ``ids`` different ids."""
+    """Return a typical change: one record, a few, or a deletion, over ``ids`` different ids."""
     kind = rng.random()
     if state and kind < 0.2:
         return Change({}, rng.sample(list(state), min(len(state), rng.choice([1, 1, 3]))))

@@ -1,4 +1,4 @@
-"""A small memory with a past, and all that is known of it: what is damaged must differ from this in no silent way."""
+"""A small memory with a history, and everything known about it; damage must not change results silently."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IDS = 16
 
 
 class Past:
-    """Records added, replaced and deleted in some commits.
+    """Hold records that were added, replaced and deleted in some commits.
 
     Attributes:
         data: The file.
@@ -68,7 +68,7 @@ class Past:
         return {str(file.relative_to(self._folder)): file.read_bytes() for file in files}
 
     def restore(self, data: bytes, index: dict[str, bytes] | None) -> None:
-        """Put a file and an index folder in place; no index: it is deleted."""
+        """Put a file and an index folder in place; without an index, the folder is deleted."""
         for item in self.path.parent.iterdir():
             if item != self.path:
                 shutil.rmtree(item) if item.is_dir() else item.unlink()
@@ -79,23 +79,23 @@ class Past:
             target.write_bytes(content)
 
     def is_older(self, data: bytes) -> bool:
-        """Whether a file is this one as it was after an earlier commit, or cut inside the footer of that commit."""
+        """Return whether a file is this one after an earlier commit, or truncated within the footer of that commit."""
         return self.data.startswith(data) and any(0 <= end - len(data) <= FOOTER_BYTES for end in self.ends)
 
     def uncounted(self, touched: list[tuple[int, int]]) -> set[str]:
-        """The live records of the last commits, one after the other, that damage touched: nothing else counts them."""
+        """Return the live records of the last consecutive damaged commits; no later commit counts these records."""
         number, hit = len(self.extents) - 1, self._hit(touched)
         while number in hit:
             number -= 1
         return {record_id for record_id in self.state if self.written[record_id] > number}
 
     def may_lose(self, touched: list[tuple[int, int]]) -> set[str]:
-        """The live records whose commits have bytes in the damaged ranges."""
+        """Return the live records whose commits have bytes in the damaged ranges."""
         hit = self._hit(touched)
         return {record_id for record_id in self.state if self.written[record_id] in hit}
 
     def _hit(self, touched: list[tuple[int, int]]) -> set[int]:
-        """The numbers of the commits that have bytes in the damaged ranges."""
+        """Return the numbers of the commits that have bytes in the damaged ranges."""
         return {
             number
             for number, (start, stop) in enumerate(self.extents)

@@ -1,7 +1,7 @@
-"""Power cuts: any subset of the blocks of the last commit on disk.
+"""Power failures: any subset of the blocks of the last commit is on disk.
 
-A commit's writes are divided by its calls of ``fsync``: what came before one is on disk when the next begins. Between
-two, each block of 512 or 4,096 bytes may be there or not, the file as long as it became or shorter.
+The ``fsync`` calls of a commit divide its writes: those before a call are on disk when the next ones begin. Between two
+calls, each block of 512 or 4,096 bytes may be written or not, and the file may be shorter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["run"]
 
 
 def _images(path: Path, commit: Change) -> list[bytes]:
-    """The file before a commit, at each of its syncs, and after it."""
+    """Hold the file before a commit, at each of its syncs, and after it."""
     images = [path.read_bytes()]
     real = {name: getattr(os, name) for name in ("fsync", "fdatasync") if hasattr(os, name)}
 
@@ -46,7 +46,7 @@ def _images(path: Path, commit: Change) -> list[bytes]:
 
 
 def _states(before: bytes, after: bytes, rng: random.Random, count: int) -> Iterator[bytes]:
-    """What may be on disk between two syncs: all subsets where there are few, random ones otherwise."""
+    """Yield the possible states on disk between two syncs: all subsets if there are few, otherwise random ones."""
     size = rng.choice([512, 4096])
     blocks = [
         at for at in range(0, max(len(before), len(after)), size) if before[at : at + size] != after[at : at + size]
@@ -76,7 +76,7 @@ def _look(path: Path, mode: str) -> State:
 
 
 def run(folder: Path, seed: int, scale: float) -> Counter[str]:
-    """One round: some commits, and then six whose blocks a power cut may leave out, 64 states of each and more."""
+    """Run one round: some commits, then six whose blocks a power failure may drop, with 64 or more states each."""
     rng = random.Random(seed)
     path = folder / "m.mp4"
     codec = "qr" if rng.random() < 0.15 else "pcm"
@@ -95,7 +95,7 @@ def run(folder: Path, seed: int, scale: float) -> Counter[str]:
 def _cut_last_commit(
     folder: Path, rng: random.Random, state: State, number: int, counts: Counter[str], *, states: int
 ) -> State:
-    """Commit once more, look at each state that a power cut may leave, and go on with the commit whole."""
+    """Commit once more, check each state that a power failure may leave, and continue with the complete commit."""
     path, index = folder / "m.mp4", folder / f"index before {number}"
     shutil.copytree(f"{path}.index", index)
     last = random_change(rng, state, 8, 1000 + number)

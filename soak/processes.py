@@ -1,4 +1,4 @@
-"""Processes that run a function and hand back its result, and processes that are there to be killed."""
+"""Processes that run a function and return its result, and processes that are killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CONTEXT: Any = multiprocessing.get_context("fork" if FORKS else "spawn")  # a f
 
 
 class Child:
-    """A process that runs one function. Use :func:`start`."""
+    """Run one function in a process. Use :func:`start`."""
 
     def __init__(self, process: Any, results: Connection) -> None:
         self._process, self._results = process, results
@@ -33,16 +33,16 @@ class Child:
         return int(self._process.pid)
 
     def kill(self) -> None:
-        """Kill it at once (SIGKILL, or TerminateProcess) and wait until it is gone."""
+        """Kill the process immediately (SIGKILL, or TerminateProcess) and wait until it is gone."""
         self._process.kill()
         self._process.join()
 
     def ended(self) -> bool:
-        """Whether it has ended by itself."""
+        """Return whether the process has ended."""
         return not self._process.is_alive()
 
     def result(self, seconds: float) -> Any:
-        """What the function returned.
+        """Return the function's result.
 
         Raises:
             WrongAnswer: The function raised, the process died, or it took longer than ``seconds``.
@@ -78,17 +78,17 @@ def _run(function: Callable[..., Any], arguments: tuple[Any, ...], results: Conn
 
 
 def start(function: Callable[..., Any], *arguments: Any, own_group: bool = False) -> Child:
-    """Run a function of a module in a process of its own.
+    """Run a function of a module in a separate process.
 
     Args:
-        function: What to run; its result must pickle.
+        function: The function; its result must be picklable.
         arguments: Its arguments.
-        own_group: Whether the process and all it starts can be ended by :func:`end_group`.
+        own_group: Whether :func:`end_group` can end the process and all its children.
     """
     receiving, sending = _CONTEXT.Pipe(duplex=False)
     process = _CONTEXT.Process(target=_run, args=(function, arguments, sending), kwargs={"own_group": own_group})
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork beside a thread
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns about a fork in a process with threads
         process.start()
     sending.close()
     return Child(process, receiving)
@@ -116,7 +116,7 @@ def first_ready(children: Sequence[Child], seconds: float) -> Child:
 
 
 def end_group(child: Child) -> None:
-    """Kill what a process of its own group left running."""
+    """Kill the remaining processes of a process's own group."""
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)

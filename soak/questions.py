@@ -1,4 +1,4 @@
-"""Questions to a memory of :mod:`soak.model` and whether a state gives the answer that came."""
+"""Questions to a memory of :mod:`soak.model`, and checks whether a state explains the answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLOSE = 2e-3  # half precision, and vectors of length 16
 
 
 class Question(NamedTuple):
-    """A question: its name, how a memory is asked, and whether a state explains the answer."""
+    """Describe a question: its name, how to ask a memory, and whether a state explains the answer."""
 
     name: str
     ask: Callable[[Any], Any]
@@ -25,7 +25,7 @@ class Question(NamedTuple):
 
 
 def _shown(hits: Any) -> list[tuple[str, int, float]]:
-    """Hits as id, version and cosine; their texts are checked."""
+    """Return hits as id, version and cosine; their texts are checked."""
     versions = versions_in(hit.record for hit in hits)
     return [(hit.id, versions[hit.id], hit.cosine if hit.cosine is not None else hit.score) for hit in hits]
 
@@ -120,7 +120,7 @@ def _nearest(record_id: str, version: int, k: int, group: int | None) -> Questio
 
 
 def _meaning(record_id: str, version: int, mode: str) -> Question:
-    """A record is the best hit for its own text while it is there, and no hit once it is gone."""
+    """Check that a record is the best hit for its own text while it exists, and not a hit once it is deleted."""
 
     def holds(state: State, answer: list[tuple[str, int, float]]) -> bool:
         if any(state.get(i) != v for i, v, _ in answer):
@@ -136,12 +136,12 @@ def _meaning(record_id: str, version: int, mode: str) -> Question:
 
 
 def random_question(rng: random.Random, state: State, ids: int, *, given: bool) -> Question:
-    """One question about records that are there or were there lately.
+    """Return a question about records that exist or existed recently.
 
     Args:
-        rng: What is asked follows from it.
+        rng: Determines the question.
         state: A recent state.
-        ids: How many different ids there may be.
+        ids: The number of different ids.
         given: Whether vectors come from :func:`soak.model.vector_of`, rather than from the built-in embedder.
     """
     record_id, version = rng.choice(list(state.items())) if state else ("r-0", 0)
@@ -166,10 +166,10 @@ def random_question(rng: random.Random, state: State, ids: int, *, given: bool) 
 
 
 def ask_everything(memory: Any, state: State, *, given: bool, sample: int = 10_000) -> int:
-    """Ask all there is to ask of a memory that nobody changes; returns how many questions that were.
+    """Ask an unchanging memory every question; return their number.
 
     Raises:
-        WrongAnswer: The memory does not hold ``state``, or does not find it.
+        WrongAnswer: The contents or the answers differ from ``state``.
     """
     questions = [_ids(), _count(), _all(), *map(_words, COLORS), *(_where(group) for group in range(10)), _select(4)]
     for record_id, version in list(state.items())[-sample:]:

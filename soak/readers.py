@@ -1,8 +1,8 @@
-"""One writer and readers beside it, in processes and in threads, each answer checked against the writer's commits.
+"""One writer and concurrent readers, in processes and threads; each answer is checked against the writer's commits.
 
-The writer notes in a log what a commit will do before it begins and that it is done when the call has returned. An
-answer must be that of some commit between the last that was done when the question was asked and the last begun when
-the answer came, and never of an older one than this reader saw before.
+The writer logs a commit before it begins and after the call has returned. An answer must be that of a commit between
+the last one done when the question was asked and the last one begun when the answer arrived, and never of an older
+commit than this reader saw before.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _IDS = 60
 
 
 class History:
-    """The states after each commit, as the log tells them."""
+    """Follow the states after each commit, according to the log."""
 
     def __init__(self, log: Path) -> None:
         self._tail = Tail(log)
@@ -35,7 +35,7 @@ class History:
         self.ended = False
 
     def read(self) -> None:
-        """Take in what the writer noted since."""
+        """Read the new lines of the log."""
         for entry in self._tail.read():
             if entry[0] == "begin":
                 self.begun += 1
@@ -46,12 +46,12 @@ class History:
                 self.ended = True
 
     def state(self, number: int) -> State:
-        """The state after so many commits."""
+        """Return the state after a number of commits."""
         return self._states[number]
 
 
 def _write(memory: Memory, log: Path, seed: int, commits: int) -> None:
-    """Commit changes and compactions, each noted before and after."""
+    """Commit changes and compactions, each logged before and after."""
     rng = random.Random(seed)
     notes = Log(log)
     state: State = {}
@@ -71,7 +71,7 @@ def _write(memory: Memory, log: Path, seed: int, commits: int) -> None:
 
 
 def _read(path: Path, log: Path, seed: int, given: bool, shared: Memory | None = None) -> Counter[str]:
-    """Ask until the writer has ended, and then once more; count what was asked."""
+    """Ask until the writer has ended, and then once more; count the questions."""
     rng = random.Random(seed)
     history, seen = History(log), 0
     counts: Counter[str] = Counter()
@@ -111,7 +111,7 @@ def _write_process(path: Path, log: Path, seed: int, commits: int, given: bool, 
 
 
 def run(folder: Path, seed: int, scale: float) -> Counter[str]:
-    """One round: 1, 2 or 8 readers in processes or threads, given vectors or the built-in embedder."""
+    """Run one round: 1, 2 or 8 readers in processes or threads, given vectors or the built-in embedder."""
     rng = random.Random(seed)
     path, log = folder / "m.mp4", folder / "log"
     given, readers = rng.random() < 0.6, rng.choice([1, 2, 8])
@@ -150,7 +150,7 @@ def run(folder: Path, seed: int, scale: float) -> Counter[str]:
 
 
 def _threads(path: Path, log: Path, seed: int, readers: int, commits: int, given: bool) -> Counter[str]:
-    """Writer and readers in one process: half the readers share the writer's memory, half open the file."""
+    """Run writer and readers in one process: half of the readers share the writer's memory, half open the file."""
     counts: Counter[str] = Counter()
     failures: list[BaseException] = []
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Rounds of workloads until the time is over: each seeded, in a process of its own, after those of the last call."""
+"""Rounds of workloads until the time is over: each is seeded, runs in its own process, and continues the last call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Round = Callable[[Path, int, float], "Counter[str]"]
 
 
 class Workload(NamedTuple):
-    """A workload: what makes a round, its share of the time, how many seconds a round may take."""
+    """Describe a workload: its round, its share of the time, and the limit of a round in seconds."""
 
     run: Round
     share: float
@@ -30,8 +30,8 @@ class Workload(NamedTuple):
 
 
 WORKLOADS: dict[str, Workload] = {
-    "readers": Workload(readers.run, 4, 300, "one writer and readers beside it, every answer checked"),
-    "writers": Workload(writers.run, 3, 600, "several writers of one file, readers beside them"),
+    "readers": Workload(readers.run, 4, 300, "one writer and concurrent readers, every answer checked"),
+    "writers": Workload(writers.run, 3, 600, "several writers of one file, with concurrent readers"),
     "kills": Workload(kills.run, 5, 300, "SIGKILL at random moments over mixed work"),
     "corruption": Workload(corruption.run, 5, 300, "damage to the file, index kept or deleted"),
     "index": Workload(index_corruption.run, 2, 300, "damage to the index, closed, live and in use"),
@@ -43,7 +43,7 @@ WORKLOADS: dict[str, Workload] = {
 
 
 class Failure(NamedTuple):
-    """A round that found a wrong answer."""
+    """Describe a round that found a wrong answer."""
 
     workload: str
     seed: int
@@ -51,11 +51,11 @@ class Failure(NamedTuple):
 
 
 class Progress:
-    """What was counted so far and which round comes next, kept in a file.
+    """Keep the counts so far and the number of the next round in a file.
 
     Args:
-        path: The file; None keeps nothing.
-        seed: Rounds of another seed are counted apart.
+        path: The file; None stores nothing.
+        seed: The seed; rounds of other seeds are counted separately.
     """
 
     def __init__(self, path: Path | None, seed: int) -> None:
@@ -66,11 +66,11 @@ class Progress:
         self.counts = self._all.setdefault(str(seed), {})
 
     def next_seed(self, name: str) -> int:
-        """The seed of the next round; seeds of different calls never meet."""
+        """Return the seed of the next round; seeds of different calls differ."""
         return self._seed * 1_000_000 + int(self.counts.get(name, {}).get("rounds", 0))
 
     def add(self, name: str, seconds: float, counted: Counter[str]) -> None:
-        """A round is over."""
+        """Record a finished round."""
         total = self.counts.setdefault(name, {})
         for key, value in {"rounds": 1, "seconds": seconds, **counted}.items():
             total[key] = total.get(key, 0) + value
@@ -81,7 +81,7 @@ class Progress:
 
 
 class _Running(NamedTuple):
-    """A round under way."""
+    """A running round."""
 
     name: str
     seed: int
@@ -90,7 +90,7 @@ class _Running(NamedTuple):
     started: float
 
     def left(self) -> float:
-        """How many seconds it may still take."""
+        """Return the remaining seconds of the limit."""
         return self.started + WORKLOADS[self.name].limit - time.monotonic()
 
     def counted(self) -> Counter[str]:
@@ -117,10 +117,10 @@ def _begin(name: str, seed: int, scale: float, root: Path | None) -> _Running:
 
 
 def one_round(name: str, seed: int, scale: float, root: Path | None = None) -> Counter[str]:
-    """Make one round in an empty folder, which stays if the round fails.
+    """Run one round in an empty folder, which is kept if the round fails.
 
     Raises:
-        WrongAnswer: What the round found, or that it did not end in time; the message names the folder.
+        WrongAnswer: The round found a wrong answer or did not end in time; the message names the folder.
     """
     return _begin(name, seed, scale, root).counted()
 
@@ -135,15 +135,15 @@ def soak(
     go_on: bool,
     jobs: int = 1,
 ) -> list[Failure]:
-    """Make rounds until the time is over, of whichever workload has had the least of its share.
+    """Run rounds until the time is over; the workload with the least of its share is next.
 
     Args:
         names: The workloads.
-        minutes: How long; a round that has begun is ended.
-        progress: Where to go on and to count.
-        scale: How large rounds are.
-        root: Where folders are made; None: where temporary files go.
-        go_on: Whether to go on after a wrong answer.
+        minutes: The duration; a running round is finished.
+        progress: The counts, and the round at which to continue.
+        scale: The size of rounds.
+        root: The folder for rounds; None uses the folder for temporary files.
+        go_on: Whether to continue after a wrong answer.
         jobs: How many rounds are made at the same time.
 
     Returns:
@@ -174,7 +174,7 @@ def soak(
 
 
 def table(counts: dict[str, dict[str, float]]) -> str:
-    """All counts, one line a workload."""
+    """Return all counts, one line per workload."""
     lines = ["| workload | rounds | seconds | wrong | counted |", "|---|---|---|---|---|"]
     for name in [name for name in WORKLOADS if name in counts]:
         total = counts[name]

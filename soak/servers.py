@@ -1,4 +1,4 @@
-"""Programs as people run them: a web server of four workers, two graphs over one file, a notebook cell run again."""
+"""Programs as users run them: a web server with four workers, two graphs over one file, a repeated notebook cell."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ app = Starlette(routes=[
 
 
 class _Client:
-    """Adds records and finds each right after, whichever workers answer; the count never falls."""
+    """Add records and find each right after, with any workers; the count never decreases."""
 
     def __init__(self, port: int, name: str, requests: int) -> None:
         self._port, self._name, self._requests = port, name, requests
@@ -81,7 +81,7 @@ class _Client:
 
 
 def web(folder: Path, *, workers: int = 4, clients: int = 64, requests: int = 3) -> Counter[str]:
-    """A server of four processes under 64 clients; what they were told is stored is there."""
+    """Run a server of four processes with 64 clients; acknowledged records must exist."""
     path = folder / "web.mp4"
     (folder / "web_app.py").write_text(APP, encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listening:  # clients may come before the workers do
@@ -113,7 +113,7 @@ class _Turns(TypedDict):
 
 
 def graphs(folder: Path, *, calls: int = 10) -> Counter[str]:
-    """Two graphs of one process that each open store and checkpointer by path, as ``langgraph dev`` does."""
+    """Run two graphs in one process that each open store and checkpointer by path, as ``langgraph dev`` does."""
     from langgraph.graph import END, START, StateGraph
 
     from langchain_memvid.agents import MemvidSaver, MemvidStore
@@ -167,7 +167,7 @@ print(len(memory))
 
 
 def notebook(folder: Path, *, runs: int = 3) -> Counter[str]:
-    """A cell that opens a memory to write, run again and again; what it opened before stays open."""
+    """Run a cell that opens a memory for writing repeatedly; memories from earlier runs stay open."""
     import nbformat
     from nbclient import NotebookClient
 
@@ -183,7 +183,7 @@ def notebook(folder: Path, *, runs: int = 3) -> Counter[str]:
 
 
 def run(folder: Path, seed: int, scale: float) -> Counter[str]:
-    """One round of each."""
+    """Run one round of each."""
     rng = random.Random(seed)
     counts = graphs(folder, calls=max(3, int(20 * scale))) + notebook(folder)
     if os.name == "posix":  # a socket is handed to the server by its descriptor

@@ -1,6 +1,7 @@
-"""Several processes that each commit record after record to one file, readers beside them, a compaction in the middle.
+"""Several processes that commit record after record to one file, with concurrent readers and a compaction.
 
-Readers must see whole commits, each writer's in its order, and never go back; at the end everything is there once.
+Readers must see complete commits, each writer's in order, and never an older state; at the end every record exists
+once.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _SECONDS = 300.0
 
 
 class Shares(NamedTuple):
-    """What each writer got: seconds from the first commit to the last, its longest wait, how many others' it saw."""
+    """Report for each writer: seconds from first to last commit, longest wait, and commits seen of others."""
 
     seconds: float
     longest: float
@@ -31,12 +32,12 @@ class Shares(NamedTuple):
 
 
 def records_of(writer: int, number: int, batch: int) -> State:
-    """The records of one commit."""
+    """Return the records of one commit."""
     return {f"w{writer}-{number:05}-{part}": number for part in range(batch)}
 
 
 def _write(path: Path, log: Path, writer: int, commits: int, batch: int, compact_at: int | None) -> tuple[float, float]:
-    """Commit so many times; returns when the last was done and the longest that one took, in seconds."""
+    """Commit ``commits`` times; return when the last was done, and the longest duration in seconds."""
     notes, longest = Log(log), 0.0
     with Memory.open(path, "a", embedder="given", timeout=_SECONDS) as memory:
         for number in range(commits):
@@ -50,7 +51,7 @@ def _write(path: Path, log: Path, writer: int, commits: int, batch: int, compact
 
 
 def _read(path: Path, log: Path, total: int, batch: int, seed: int) -> int:
-    """Read until every commit was noted; returns how often."""
+    """Read until every commit was logged; return how often."""
     rng, tail, reads = random.Random(seed), Tail(log), 0
     noted: Counter[int] = Counter()
     seen: Counter[int] = Counter()
@@ -69,7 +70,7 @@ def _read(path: Path, log: Path, total: int, batch: int, seed: int) -> int:
 
 
 def _progress(ids: list[str], batch: int) -> Counter[int]:
-    """How many commits of each writer are there, if they are its first ones, in order and whole."""
+    """Return the number of commits of each writer; they must be its first ones, in order and complete."""
     order: dict[int, list[str]] = {}
     for record_id in ids:
         order.setdefault(int(record_id[1 : record_id.index("-")]), []).append(record_id)
@@ -94,7 +95,7 @@ def _look_up(memory: Any, rng: random.Random, seen: Counter[int], batch: int) ->
 
 
 def contend(path: Path, *, writers: int, commits: int, readers: int, batch: int = 1, compact: bool = True) -> Shares:
-    """Let ``writers`` processes make ``commits`` commits each beside ``readers``; check all that was read.
+    """Let ``writers`` processes make ``commits`` commits each, with ``readers`` reading; check all results.
 
     Raises:
         WrongAnswer: A reader or the file at the end shows something else than was committed.
@@ -123,7 +124,7 @@ def contend(path: Path, *, writers: int, commits: int, readers: int, batch: int 
 
 
 def run(folder: Path, seed: int, scale: float) -> Counter[str]:
-    """One round: 2 to 8 writers, up to 4 readers, single records or small batches."""
+    """Run one round: 2 to 8 writers, up to 4 readers, single records or small batches."""
     rng = random.Random(seed)
     path = folder / "m.mp4"
     Memory.create(path, "given").close()

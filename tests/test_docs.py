@@ -131,7 +131,7 @@ def test_the_demonstration_runs(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for shown in ("docs/format.md#", "README.ko.md#", "h264, Constrained Baseline", "whole (", "docs/documents.md - "):
+    for shown in ("docs/format.md#", "README.ko.md#", "h264, Constrained Baseline", "intact (", "docs/documents.md - "):
         assert shown in done.stdout
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from memvid_core import Memory
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -62,3 +64,9 @@ def test_the_site_asks_no_other_server_for_anything(site: Path) -> None:
     for page in site.rglob("*.html"):
         tags = re.findall(r'<(?:script|img|link rel="stylesheet")[^>]*>', page.read_text("utf-8"))
         assert [tag for tag in tags if re.search(r'(?:src|href)="(?:https?:)?//', tag)] == [], page
+
+
+def test_the_reference_lists_every_method_of_memory() -> None:
+    page = (ROOT / "docs" / "reference" / "memvid_core.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^        - (\w+)$", page, re.M)
+    assert sorted(listed) == sorted(name for name in dir(Memory) if not name.startswith("_"))

@@ -3,7 +3,7 @@
     python -m benchmarks.agent_memory [--data FOLDER] [--constants]
 
 Constants were chosen on the questions of even number (the tuning half) of LoCoMo and BEAM; the others are the report
-half. ``--constants`` measures each constant of ``memvid_core.agent.recall`` left out and halved. Reads LoCoMo (five
+half. ``--constants`` measures ``memvid_core.agent.recall`` without each of its constants. Reads LoCoMo (five
 conversations, ``locomo/locomo5.json``) and BEAM 100K (ten chats, ``beam/100K``) from the folder, both for evaluation
 only, and our own set in English and Korean, which lies here. Writes ``benchmarks/results/agent_memory.png``.
 """
@@ -50,7 +50,7 @@ def compare(name: str, chats: list[Chat]) -> dict[str, Table]:
 
 
 def constants(sets: dict[str, list[Chat]]) -> None:
-    """Print R@10 with each constant left out and halved."""
+    """Print R@10 with each constant left out."""
     print("\n## Constants of recall: R@10, and evidence within 1,000 tokens, of all questions\n")
     print(f"| constant | {' | '.join(sets)} |\n|" + "---|" * (len(sets) + 1))
 
@@ -63,10 +63,8 @@ def constants(sets: dict[str, list[Chat]]) -> None:
     row("as it is")
     for name in CONSTANTS:
         value = getattr(ranking, name)
-        neutral = 1.0 if name in FACTORS else 0.0
-        for label, other in (("without", neutral), ("half", (value + neutral) / 2)):
-            setattr(ranking, name, other)
-            row(f"{name}, {label}")
+        setattr(ranking, name, 1.0 if name in FACTORS else 0.0)
+        row(f"without {name}")
         setattr(ranking, name, value)
 
 

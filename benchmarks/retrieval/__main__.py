@@ -54,8 +54,8 @@ def plot(tables: dict[str, Rows], path: Path) -> None:
     for axis, (name, rows) in zip(axes, tables.items(), strict=True):
         shown = "nDCG@10" if name == "Cranfield" else "R@1"
         engines, values = zip(*((engine, halves["report"][shown]) for engine, halves in reversed(rows)), strict=True)
-        colours = ["#2b6cb0" if engine.startswith("memvid") else "#a0aec0" for engine in engines]
-        axis.bar_label(axis.barh(engines, values, color=colours), fmt="%.3f", padding=3)
+        colors = ["#2b6cb0" if engine.startswith("memvid") else "#a0aec0" for engine in engines]
+        axis.bar_label(axis.barh(engines, values, color=colors), fmt="%.3f", padding=3)
         axis.set(title=f"{name}, report half", xlabel=shown, xlim=(0, max(values) * 1.15))
         axis.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ Search = Callable[[int], list[int]]
 
 
 class Answers(NamedTuple):
-    """What an engine found for each question, and the median time it took, in milliseconds."""
+    """Hold an engine's result for each question, and its median time in milliseconds."""
 
     engine: str
     found: list[list[int]]
@@ -28,11 +28,11 @@ class Answers(NamedTuple):
 
 
 def answers(collection: Collection, vectors: dict[str, Vectors]) -> Iterator[Answers]:
-    """Ask every question of every engine.
+    """Ask every engine every question.
 
     Args:
         collection: The texts and questions.
-        vectors: Unit vectors of texts and of questions, by the name of what embedded them, besides the built-in one.
+        vectors: Unit vectors of texts and of questions, by the name of their embedder, in addition to the built-in one.
     """
     yield from _memory(collection, "built-in", None)
     for name, (texts, questions) in vectors.items():

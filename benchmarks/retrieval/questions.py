@@ -25,7 +25,7 @@ class Collection(NamedTuple):
 
 
 def collections(data: Path) -> list[Collection]:
-    """Cranfield 1400 (English, many answers a question) and KorQuAD 1.0 dev (Korean, one)."""
+    """Load Cranfield 1400 (English, many answers per question) and KorQuAD 1.0 dev (Korean, one answer)."""
     return [_cranfield(data / "cranfield"), _korquad(data / "korquad" / "KorQuAD_v1.0_dev.json")]
 
 

@@ -1,8 +1,8 @@
-"""Searching by words at 100,000 chunks of 500 characters: beside other engines, inside a memory, and under attack.
+"""Lexical search at 100,000 chunks of 500 characters: compared with other engines, in a memory, and under attack.
 
     python -m benchmarks.retrieval.scale [--rows 100000] [--data FOLDER]
 
-- Engines are fed the tokens of our analyser, so that engines are compared and not how they cut words. ``words`` is
+- Engines are fed the tokens of our analyzer, so that engines are compared and not how they cut words. ``words`` is
   synthetic text with the word frequencies of English (Zipf) over 300,000 words; ``Korean`` is KorQuAD's, repeated.
 - Then a memory of the same texts, with vectors: what the first question by words costs it, which builds its index, and
   what the modes cost, the vector of the question being given.
@@ -36,7 +36,7 @@ Search = Callable[[str], Any]
 
 
 def zipfian(rows: int, vocabulary: int = 300_000) -> list[str]:
-    """Chunks of words whose lengths and frequencies are those of English."""
+    """Return chunks of words with the lengths and frequencies of English words."""
     rng = np.random.default_rng(0)
     letters = np.array(list("etaoinshrdlcumwfgypbvk"))
     chances = 1 / np.arange(1, len(letters) + 1) ** 0.6
@@ -49,7 +49,7 @@ def zipfian(rows: int, vocabulary: int = 300_000) -> list[str]:
 
 
 def korean(rows: int, data: Path) -> list[str]:
-    """Chunks of KorQuAD's paragraphs, each starting somewhere else."""
+    """Return chunks of KorQuAD's paragraphs, each from a random position."""
     with open(data / "korquad" / "KorQuAD_v1.0_dev.json", encoding="utf-8") as file:
         text = "\n".join(p["context"] for article in json.load(file)["data"] for p in article["paragraphs"])
     rng = np.random.default_rng(0)
@@ -130,10 +130,10 @@ def _times(call: Callable[[str], Any], items: list[str]) -> list[float]:
 
 
 def _filled(folder: Path, texts: list[str]) -> tuple[Memory, NDArray[np.float32]]:
-    """A memory of the texts, and their vectors, which are near one of 500 centres each."""
+    """Return a memory of the texts, and their vectors, each near one of 500 centers."""
     rng = np.random.default_rng(2)
-    centres = rng.standard_normal((500, 384), np.float32)
-    vectors = centres[rng.integers(0, 500, len(texts))] + 0.8 * rng.standard_normal((len(texts), 384), np.float32)
+    centers = rng.standard_normal((500, 384), np.float32)
+    vectors = centers[rng.integers(0, 500, len(texts))] + 0.8 * rng.standard_normal((len(texts), 384), np.float32)
     memory = Memory.create(folder / "memory.mp4", "given")
     memory.add(texts, vectors=vectors)
     return memory, vectors
@@ -186,7 +186,7 @@ PIECES = (
 
 
 def hostile(rng: random.Random) -> str:
-    """A question that nobody would ask; one in five is long, up to 100 KB."""
+    """Return a random malformed query; one in five is long, up to 100 KB."""
     gap = rng.choice(["", " "])
     question = gap.join(rng.choices(PIECES, k=rng.randrange(1, 30)))
     if rng.random() < 0.2:

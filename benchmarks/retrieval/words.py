@@ -1,9 +1,9 @@
-"""The words index beside tantivy and bm25s on Cranfield: index time, time of a question, answers found.
+"""The words index, compared with tantivy and bm25s on Cranfield: indexing time, query time, retrieval quality.
 
     python -m benchmarks.retrieval.words [--data FOLDER]
 
-All index the same texts in a folder and answer the same questions by their words alone. tantivy (Lucene's design, in
-Rust) has its English stemmer, bm25s its English stop words.
+All engines index the same texts in a folder and answer the same questions by lexical search alone. tantivy (a design
+like Lucene's, in Rust) uses its English stemmer, bm25s its English stop words.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def build_tantivy(texts: list[str], folder: Path, tokenizer: str = "en_stem") ->
     searcher: Any = index.searcher()
 
     def search(question: str) -> list[int]:
-        words = " ".join(re.findall(r"\w+", question.lower()))  # as plain_query: no character means anything else
+        words = " ".join(re.findall(r"\w+", question.lower()))  # like plain_query: without query syntax
         query = index.parse_query(words, ["text"])
         return [searcher.doc(address)["row"][0] for _, address in searcher.search(query, DEPTH).hits]
 
@@ -87,7 +87,7 @@ ROUNDS = 5
 
 
 def compare(collection: Collection) -> None:
-    """Print the table of one collection; the engines take turns, and the least time of each counts."""
+    """Print the table of one collection: the engines take turns, and the minimum time of each is reported."""
     texts, questions = collection.texts, collection.questions
     built: dict[str, list[float]] = {name: [] for name in ENGINES}
     medians: dict[str, list[float]] = {name: [] for name in ENGINES}
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     options = parser.parse_args()
     print(describe("memvid-core", "numpy", "tantivy", "bm25s"))
-    compare(collections(options.data)[0])  # tantivy has no words of Korean
+    compare(collections(options.data)[0])  # tantivy does not tokenize Korean
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What writers do while they are killed."""
+"""The work of writers while they are killed."""

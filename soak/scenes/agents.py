@@ -19,7 +19,7 @@ __all__ = ["Agents"]
 
 
 class Agents:
-    """Each writer has a namespace of items and a thread of checkpoints."""
+    """Give each writer a namespace of items and a thread of checkpoints."""
 
     moment = 0.06
 
@@ -66,7 +66,7 @@ class Agents:
         with quietly(folder / "m.mp4", "r", None) as memory:
             self.torn += (report := memory.verify()).torn_bytes > 0
             check(not report.damage, f"{report}")
-            self.ledger.compare(_told(memory))
+            self.ledger.compare(_contents(memory))
         with quietly(folder / "m.mp4", "a", None) as memory:
             MemvidStore(memory=memory).put(("after",), "k", {"version": turn})
             check(memory.verify().ok, f"{memory.verify()}")
@@ -82,7 +82,7 @@ def _next(saver: MemvidSaver, writer: int) -> int:
     return 1 if found is None else int(found.checkpoint["id"]) + 1
 
 
-def _told(memory: Memory) -> dict[str, int]:
+def _contents(memory: Memory) -> dict[str, int]:
     store, saver = MemvidStore(memory=memory), MemvidSaver(memory=memory)
     found: dict[str, int] = {}
     for writer in range(4):

@@ -1,4 +1,4 @@
-"""The core: add, replace, update, delete, clear, compact, refit, save, reopen, with the index deleted now and then."""
+"""The core: add, replace, update, delete, clear, compact, refit, save, reopen, with the index sometimes deleted."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _EXPECTED = {"m.mp4", "m.mp4.index", "m.mp4.lock"}
 
 
 def quietly(path: Path, mode: str, embedder: object, share: float | None = None) -> Memory:
-    """Open a memory whose last write may be torn: a kill leaves that."""
+    """Open a memory whose last write may be torn by a kill."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TornTailWarning)
         return Memory.open(path, mode, embedder=embedder, auto_compact=share)
 
 
 def write_in_pieces() -> None:
-    """From here on this process writes the file 512 bytes at a time, so that a kill in the middle is likely."""
+    """Make this process write the file 512 bytes at a time, so that a kill during a write is likely."""
 
     def write_all(handle: BinaryIO, data: bytes) -> None:
         for at in range(0, len(data), 512):
@@ -43,7 +43,7 @@ def write_in_pieces() -> None:
 
 
 class Operation(NamedTuple):
-    """A call, and what it changes: "private" ids of this writer, "clear" everything, "keep" nothing."""
+    """Describe a call and the ids it changes: "private" ids of this writer, "clear" all, "keep" none."""
 
     kind: str
     put: dict[str, int]
@@ -52,7 +52,7 @@ class Operation(NamedTuple):
 
 
 class Operations:
-    """The calls of one writer; ids begin with its name, so no two writers change the same record."""
+    """Make the calls of one writer; ids begin with its name, so no two writers change the same record."""
 
     def __init__(self, rng: random.Random, name: str, path: Path, *, learns: bool) -> None:
         self._rng, self._name, self._path = rng, name, path
@@ -71,13 +71,13 @@ class Operations:
             self._choices[self._refit] = 3
 
     def next(self) -> Operation:
-        """A random call that can be made now."""
+        """Return a random call that is possible now."""
         choices = self._choices if self.mine else {self._add: 1}
         made: Operation = self._rng.choices(list(choices), list(choices.values()))[0]()
         return made
 
     def done(self, made: Operation) -> None:
-        """The call has returned."""
+        """Record that the call has returned."""
         kept = {} if made.kind == "clear" else {i: v for i, v in self.mine.items() if i not in made.gone}
         self.mine = {**kept, **made.put}
 
@@ -130,7 +130,7 @@ class Operations:
 
 
 class Core:
-    """A memory with the built-in embedder or with one that makes a vector of each text's hash."""
+    """Work on a memory with the built-in embedder, or with one that hashes texts."""
 
     options: ClassVar[dict[str, Any]] = {}
     moment = 0.06
@@ -180,7 +180,7 @@ class Core:
         """Do more than a writer does, after each of its calls."""
 
     def compare(self, folder: Path, log: Path, turn: int) -> int:
-        """Look at it as a reader, then as a writer that commits once more; nothing may be left lying about."""
+        """Check it as a reader, then as a writer that commits once more; no leftovers may remain."""
         path, before = folder / "m.mp4", self.ledger.acknowledged
         self.ledger.take(Tail(log).read())
         with quietly(path, "r", self.embedder) as memory:

@@ -1,4 +1,4 @@
-"""``sync`` of a folder whose files change; after a kill, one full sync gives what a fresh build gives."""
+"""``sync`` of a folder whose files change; after a kill, one full sync must equal a fresh build."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Folders"]
 
 
 class Folders:
-    """Three folders of text files, one for each of up to four writers, and records that no sync wrote."""
+    """Write three folders of text files, one for each of up to four writers, and records that no sync wrote."""
 
     moment = 0.06
 
@@ -23,7 +23,7 @@ class Folders:
         self.torn = 0
 
     def prepare(self, folder: Path) -> None:
-        """Make the memory, with one record of another origin."""
+        """Create the memory, with one record of another origin."""
         with Memory.create(folder / "m.mp4") as memory:
             memory.add(["a note that no file holds"], ids=["note"])
 
@@ -44,7 +44,7 @@ class Folders:
                 memory.compact()
 
     def compare(self, folder: Path, log: Path, turn: int) -> int:
-        """Sync once more and compare with a memory built anew."""
+        """Sync once more and compare with a freshly built memory."""
         with quietly(folder / "m.mp4", "r", None) as memory:
             self.torn += (report := memory.verify()).torn_bytes > 0
             check(not report.damage, f"{report}")

@@ -40,7 +40,7 @@ __all__ = [
     "RetrievalMode",
 ]
 
-# Loaded on first use, as langchain-core loads its own: half of the import would be for names that a program never says.
+# Names are loaded on first use, as in langchain-core: most programs need only some of them.
 _MODULES = {
     "Filter": "documents",
     "MemvidEmbeddings": "embeddings",

@@ -1,4 +1,4 @@
-"""Texts that are added a batch at a time: one commit each, so that a failure costs one batch."""
+"""Adding texts in batches: each batch is one commit, so a failure loses one batch at most."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Columns = tuple[list[str], list[Any] | None, list[Any] | None, Any]
 
 @dataclass
 class Batches:
-    """What is to be added, in columns, and the ids of what has been.
+    """Hold the columns to add, and the ids of the records that are stored already.
 
     Example:
         >>> batches = Batches.of(["a", "b", "c"], None, ["1", "2", "3"], None, 2)
@@ -40,19 +40,19 @@ class Batches:
         vectors: Sequence[Any] | None,
         batch_size: int | None,
     ) -> Batches:
-        """Columns as a caller gives them, of equal lengths.
+        """Check the columns that a caller gave: all must have the same length.
 
         Raises:
-            InvalidInputError: Lengths differ, or ``batch_size`` is no number above 0.
+            InvalidInputError: Lengths differ, or ``batch_size`` is not an integer of 1 or more.
         """
         if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
-            raise InvalidInputError(f"batch_size is a number of texts, 1 or more, not {batch_size!r}")
+            raise InvalidInputError(f"batch_size must be an integer of 1 or more, not {batch_size!r}")
         given = [texts] if isinstance(texts, str) else list(texts)
         columns = {"metadatas": _listed(metadatas, Mapping), "ids": _listed(ids, str)}
         for name, column in (*columns.items(), ("vectors", vectors)):
             if column is not None and len(column) != len(given):
                 raise InvalidInputError(
-                    f"{name} must be as many as texts: there are {len(column)} {name} and {len(given)} texts"
+                    f"{name} must be as many as texts, but there are {len(column)} {name} and {len(given)} texts"
                 )
         return cls(given, columns["metadatas"], columns["ids"], vectors, batch_size or max(len(given), 1))
 
@@ -64,20 +64,20 @@ class Batches:
             yield self.texts[start:stop], metadatas, ids, vectors
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """Add to what is raised inside the block how much is stored."""
+    def reporting_progress(self) -> Iterator[None]:
+        """Add the number of stored texts to any error that the block raises."""
         try:
             yield
         except MemvidError as exc:
             if self.stored and exc.args:
-                exc.args = (f"{exc.args[0]}; {self._said()}", *exc.args[1:])
+                exc.args = (f"{exc.args[0]}; {self._progress()}", *exc.args[1:])
             raise
         except Exception as exc:
             if not self.stored:
                 raise
-            raise EmbeddingError(f"{type(exc).__name__}: {exc}; {self._said()}") from exc
+            raise EmbeddingError(f"{type(exc).__name__}: {exc}; {self._progress()}") from exc
 
-    def _said(self) -> str:
+    def _progress(self) -> str:
         done = len(self.stored)
         return f"the first {done} of {len(self.texts)} texts are stored: add texts[{done}:] again" + (
             ", or all of them with the same ids" if self.ids is not None else ""

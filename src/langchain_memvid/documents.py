@@ -1,4 +1,4 @@
-"""Records of the core as LangChain's documents, and filters over documents as filters over records."""
+"""Conversion of records to LangChain documents, and of document filters to record filters."""
 
 from __future__ import annotations
 
@@ -14,45 +14,48 @@ from memvid_core import FilterError, Memory, Record, RecordNotFoundError
 __all__ = ["Filter", "StoreView", "to_document", "to_where"]
 
 Filter = Mapping[str, Any] | Callable[[Document], bool]
-"""A dict of the filter language (``docs/filters.md``), or a function of a document."""
+"""A dict in the filter language (``docs/filters.md``), or a function of a document."""
 
 
 def to_document(record: Record) -> Document:
-    """The record as a document of its own: changing it changes nothing in the memory."""
+    """Convert a record to an independent document: changing it does not change the memory."""
     return Document(id=record.id, page_content=record.text, metadata=record.metadata)
 
 
 def to_where(chosen: Filter | None) -> Mapping[str, Any] | Callable[[Record], bool] | None:
-    """What :meth:`memvid_core.Memory.search` takes for a filter over documents.
+    """Convert a filter over documents to the filter that :meth:`memvid_core.Memory.search` takes.
 
     Raises:
-        FilterError: It is neither a dict nor a function, or an async one; or, when it is asked, it gives no bool.
+        FilterError: The filter is neither a dict nor a plain function, or the function returns something other than a
+            bool.
     """
     if chosen is None or isinstance(chosen, Mapping):
         return chosen
     if not callable(chosen):
-        raise FilterError(f"filter is a dict or a function of a Document, not a value of type {type(chosen).__name__}")
+        raise FilterError(
+            f"filter must be a dict or a function of a Document, not a value of type {type(chosen).__name__}"
+        )
     if inspect.iscoroutinefunction(chosen) or inspect.iscoroutinefunction(type(chosen).__call__):
-        raise FilterError("filter is an async function, whose answer nobody waits for: give a plain one")
+        raise FilterError("filter is an async function and would not be awaited: pass a plain function")
     accepts: Callable[[Document], object] = chosen
     return lambda record: _verdict(accepts(to_document(record)))
 
 
 def _verdict(answer: object) -> bool:
-    """What a filter says of a document, if it says it: any other object would be taken for a yes."""
+    """Check that a filter function returned a bool: any other object would count as True."""
     if isinstance(answer, bool | np.bool_):
         return bool(answer)
     if inspect.iscoroutine(answer):
         answer.close()
     raise FilterError(
-        f"the filter gave a value of type {type(answer).__name__}: a function of a Document returns True or False"
+        f"the filter returned a value of type {type(answer).__name__}: a filter function must return True or False"
     )
 
 
 class StoreView(Mapping[str, dict[str, Any]]):
-    """Every record by its id, read from the memory when asked for: ``id``, ``vector``, ``text`` and ``metadata``.
+    """Map every record id to its ``id``, ``vector``, ``text`` and ``metadata``, read from the memory on access.
 
-    LangChain's ``InMemoryVectorStore`` keeps such a dict as ``store``; this one cannot be written to.
+    LangChain's ``InMemoryVectorStore`` has such a dict as ``store``; this one is read-only.
 
     Example:
         >>> from memvid_core import Memory

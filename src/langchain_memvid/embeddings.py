@@ -1,4 +1,4 @@
-"""The core's embedders as LangChain's embeddings."""
+"""Embedders of the core as LangChain embeddings."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ __all__ = ["MemvidEmbeddings", "to_embeddings"]
 
 
 class MemvidEmbeddings(Embeddings):
-    """The built-in offline embedder, or any other of :func:`memvid_core.as_embedder`, for use in LangChain.
+    """Use the built-in offline embedder, or any other that :func:`memvid_core.as_embedder` takes, in LangChain.
 
     Args:
-        embedder: Anything ``as_embedder`` takes; None is the built-in embedder, which needs no model and no network.
+        embedder: Anything ``as_embedder`` takes. None selects the built-in embedder, which needs no model and no
+            network.
 
     Example:
         >>> len(MemvidEmbeddings().embed_query("the wing lifts"))
@@ -45,7 +46,7 @@ class MemvidEmbeddings(Embeddings):
 
 
 def to_embeddings(embedder: Embedder | None) -> Embeddings | None:
-    """What LangChain takes for an embedder of a memory: the object that was given, or a view of a core's own."""
+    """Return the LangChain embeddings of a memory: the object that was passed in, or a wrapper of a core embedder."""
     if embedder is None:
         return None
     return embedder.model if isinstance(embedder, LangChainEmbedder) else MemvidEmbeddings(embedder)

@@ -1,4 +1,4 @@
-"""Opening the memory under a store, and what every class over a memory can do: be closed, entered, copied, pickled."""
+"""Opening the memory of a store, and the shared behavior of all classes over a memory: close, enter, copy, pickle."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ T = TypeVar("T")
 StrPath = str | os.PathLike[str]
 
 IN_RAM = ":memory:"
-_SAME = 0.98  # the cosine of a vector with itself after it was rounded to eight bits is above it
+_SAME = 0.98  # a vector's cosine with its own 8-bit rounding is above this
 
 
 def is_path(value: object) -> bool:
-    """Return whether somebody means a memory's file by this value."""
+    """Return whether a value looks like the path of a memory."""
     return isinstance(value, os.PathLike) or (
         isinstance(value, str) and (value.lower().endswith(".mp4") or value == IN_RAM)
     )
 
 
 def check_path(path: object) -> None:
-    """Raise if this cannot be the path of a memory.
+    """Check that a value can be the path of a memory.
 
     Raises:
-        InvalidInputError: It is an open memory, is empty, or is no path.
+        InvalidInputError: The value is an open memory, is empty, or is not a path.
     """
     if isinstance(path, Memory):
-        raise InvalidInputError("an open memory was given as path: give it as memory=")
+        raise InvalidInputError("path is an open memory: pass it as memory=")
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise InvalidInputError(f"path is the name of an .mp4 file, or ':memory:', not {path!r}")
+        raise InvalidInputError(f"path must be the name of an .mp4 file or ':memory:', not {path!r}")
 
 
 def open_memory(
@@ -68,30 +68,30 @@ def open_memory(
     index_dir: StrPath | None = None,
     timeout: float = 30.0,
 ) -> Memory:
-    """Open the memory at ``path``, or make it if it is to be written and is not there.
+    """Open the memory at ``path``; in mode ``"a"``, create it if it does not exist.
 
-    A file that was made without an embedder and has no vectors yet, as a saver makes it, takes the built-in one.
+    A file without vectors that was created without an embedder, for example by a saver, gets the built-in one.
 
     Args:
         path: The MP4 file, or ``":memory:"``.
         mode: ``"a"`` to write, ``"r"`` to read.
         embedder: Anything ``memvid_core.as_embedder`` takes.
-        named: How the caller is given an embedder, for messages.
-        codec: What a new file's pictures are.
-        vector_dtype: How a new file stores vectors.
+        named: The name of the caller's embedder argument, for messages.
+        codec: How a new file stores payloads as pictures: ``"pcm"`` or ``"qr"``.
+        vector_dtype: The dtype in which a new file stores vectors.
         index: How vectors are searched.
-        metric: How a new file compares vectors; None is what the file says, and cosine for a new one.
-        index_dir: Where the index goes.
-        timeout: How many seconds a commit waits while others commit.
+        metric: How a new file compares vectors; None uses the metric of the file, or cosine for a new file.
+        index_dir: The folder of the index.
+        timeout: How many seconds a commit waits for other writers.
 
     Raises:
-        InvalidInputError: ``path`` is none, or ``mode`` is another.
-        MemoryNotFoundError: There is no such folder; with mode ``"r"``, no such file.
+        InvalidInputError: ``path`` is not a path, or ``mode`` is invalid.
+        MemoryNotFoundError: The folder does not exist; with mode ``"r"``, the file does not exist.
         EmbedderMismatchError: Another embedder wrote the file.
     """
     check_path(path)
     if mode not in ("a", "r"):
-        raise InvalidInputError(f"mode is 'a' to write or 'r' to read, not {mode!r}")
+        raise InvalidInputError(f"mode must be 'a' (write) or 'r' (read), not {mode!r}")
     shared: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout, "index": index}
     made = shared | {"metric": metric or "cosine"}
     shared["metric"] = metric
@@ -102,7 +102,7 @@ def open_memory(
             except MemoryNotFoundError:
                 if mode == "r":
                     raise
-            with suppress(MemoryExistsError):  # another process was faster
+            with suppress(MemoryExistsError):  # another process created it first
                 return Memory.create(path, embedder, codec, vector_dtype, **made)
         return Memory.create(path, embedder, codec, vector_dtype, **made)
 
@@ -118,7 +118,7 @@ def _existing(path: StrPath, mode: str, embedder: object, shared: dict[str, Any]
 
 
 def _made_the_vectors(memory: Memory) -> bool:
-    """Return whether a memory's embedder made the vectors that are in it, as far as a few of them tell."""
+    """Return whether a memory's embedder made its vectors, judging by a sample of them."""
     dimension, embedder = memory.info().dimension, memory.embedder
     if dimension is None or embedder is None:
         return True
@@ -135,16 +135,16 @@ def _cosine(a: Any, b: Any) -> float:
 
 
 class OverMemory:
-    """What every class over a memory can do: be opened without blocking, closed, entered, copied and pickled.
+    """Share what every class over a memory does: open without blocking, close, enter, copy and pickle.
 
-    A copy is over the same memory. A pickle holds the path, and what is made of it opens the file anew.
+    A copy uses the same memory. A pickle holds the path; unpickling opens the file again.
     """
 
     memory: Memory
     _owned: bool
     _thread: WriterThread
     _arguments: dict[str, Any]
-    """What else a new one on the same path is made with."""
+    """The other constructor arguments, for opening the same path again."""
 
     def _hold(self, memory: Memory, *, owned: bool, **arguments: Any) -> None:
         self.memory, self._owned, self._arguments = memory, owned, arguments
@@ -152,21 +152,21 @@ class OverMemory:
 
     @classmethod
     async def aopen(cls: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Make one without blocking the event loop; the arguments are the constructor's."""
+        """Create an instance without blocking the event loop; takes the constructor's arguments."""
         return await run_in_thread(partial(cls, *arguments, **options))
 
     async def _written(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Do work that may wait for other writers in a thread of this object's own."""
+        """Run work that may wait for other writers in this object's own thread."""
         return await self._thread.run(partial(work, *arguments, **options))
 
     def close(self) -> None:
-        """Close the memory, unless it was given open; closing twice is fine."""
+        """Close the memory, unless it was passed in open. Closing twice is allowed."""
         self._thread.close()
         if self._owned:
             self.memory.close()
 
     async def aclose(self) -> None:
-        """Async :meth:`close`, after the writes that were asked for before."""
+        """Async :meth:`close`. Writes that were requested before are finished first."""
         await self._written(self.close)
 
     def __enter__(self) -> Self:
@@ -193,13 +193,13 @@ class OverMemory:
         path = self.memory.path
         if path == IN_RAM:
             raise InvalidInputError(
-                f"a {type(self).__name__} in RAM cannot be pickled; give it a path, and the copy opens that"
+                f"a {type(self).__name__} in RAM cannot be pickled; give it a path, and unpickling opens that file"
             )
         options = {"path": os.path.abspath(path), "mode": _mode_of(self.memory), **self._arguments}
         return _reopened, (type(self), options)
 
     def _embedder(self) -> object:
-        """What to open the file with once more: the built-in embedder is found in the file."""
+        """Return the embedder argument for opening the file again: None for the built-in one, stored in the file."""
         embedder = self.memory.embedder
         return None if isinstance(embedder, HashingEmbedder) else embedder
 

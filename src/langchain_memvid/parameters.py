@@ -30,7 +30,7 @@ VectorDtype = Literal["float16", "float32", "float64", "int8", "none"]
 
 
 class SearchOptions(TypedDict, total=False):
-    """What every search takes beside ``k`` and ``filter``, as :class:`MemvidVectorStore` describes it."""
+    """Options of every search other than ``k`` and ``filter``, as :class:`MemvidVectorStore` describes it."""
 
     retrieval_mode: RetrievalMode | None
     score_threshold: float | np.floating[Any] | None
@@ -40,24 +40,24 @@ class SearchOptions(TypedDict, total=False):
 
 
 class FilteredOptions(SearchOptions, total=False):
-    """The same with the filter."""
+    """Search options with the filter."""
 
     filter: Filter | None
 
 
 class NoOptions(TypedDict):
-    """No option: one that is given is a type error, and refused by name when the program runs."""
+    """No options: any option is a type error, and raises an error at runtime."""
 
 
 class AddOptions(TypedDict, total=False):
-    """What adding takes beside texts, metadata and ids."""
+    """Options of methods that add, other than texts, metadata and ids."""
 
     vectors: Sequence[Sequence[float] | None] | None
     batch_size: int | None
 
 
 class OpenOptions(TypedDict, total=False):
-    """What :class:`MemvidVectorStore` takes beside the embedding and the path."""
+    """Options of :class:`MemvidVectorStore` other than the embedding and the path."""
 
     mode: Literal["a", "r"]
     vector_dtype: VectorDtype | None
@@ -71,6 +71,6 @@ class OpenOptions(TypedDict, total=False):
 
 
 class CreateOptions(OpenOptions, total=False):
-    """The same with the path."""
+    """Options of :class:`MemvidVectorStore` other than the embedding."""
 
     path: str | os.PathLike[str]

@@ -1,4 +1,4 @@
-"""Rerankers: a second, slower look at what a search found."""
+"""Rerankers: a second, slower scoring of the documents that a search found."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ __all__ = ["Reranker", "arerank", "check_reranker", "rerank"]
 
 Scorer = Callable[[str, list[str]], Sequence[float]] | Callable[[str, list[str]], Awaitable[Sequence[float]]]
 Reranker = BaseDocumentCompressor | Scorer
-"""A document compressor of LangChain, or a function, async or not, from a query and texts to a score a text."""
+"""A LangChain document compressor, or a function, async or not, from a query and texts to one score per text."""
 
 
 def check_reranker(reranker: object) -> None:
-    """Raise if this is no reranker.
+    """Check that an object can rerank.
 
     Raises:
-        InvalidInputError: Neither a document compressor nor a function.
+        InvalidInputError: It is neither a document compressor nor a function.
     """
     if not isinstance(reranker, BaseDocumentCompressor) and not callable(reranker):
         raise InvalidInputError(
-            f"an object of type {type(reranker).__name__} cannot rerank: give a document compressor of LangChain, "
+            f"an object of type {type(reranker).__name__} cannot rerank: pass a LangChain document compressor, "
             "or a function (query, texts) -> scores"
         )
 
 
 def rerank(reranker: Reranker, query: str, documents: list[Document], callbacks: Callbacks = None) -> list[Document]:
-    """The documents in the reranker's order; a compressor may also drop some, or change them.
+    """Return the documents in the reranker's order. A compressor may also drop or change documents.
 
     Args:
         reranker: See :data:`Reranker`.
         query: The question.
-        documents: What was found, best first; equal scores stay in this order.
-        callbacks: Handed to a compressor.
+        documents: The documents found, best first. Equal scores keep this order.
+        callbacks: Passed to a compressor.
 
     Raises:
-        InvalidInputError: The function gave something else than one finite number a text.
+        InvalidInputError: The function did not return one finite number per text.
 
     Example:
         >>> found = [Document("long and winding"), Document("short")]
@@ -56,20 +56,20 @@ def rerank(reranker: Reranker, query: str, documents: list[Document], callbacks:
     scores = reranker(query, [document.page_content for document in documents])
     if inspect.iscoroutine(scores):
         scores.close()
-        raise InvalidInputError("the reranker is a coroutine function: use ainvoke, or give a plain function")
+        raise InvalidInputError("the reranker is a coroutine function: call ainvoke, or pass a plain function")
     return _ordered(documents, scores)
 
 
 async def arerank(
     reranker: Reranker, query: str, documents: list[Document], callbacks: Callbacks = None
 ) -> list[Document]:
-    """Async :func:`rerank`: awaits what can be awaited, and runs a plain function in a thread."""
+    """Async :func:`rerank`. Awaits coroutine functions and runs plain functions in a thread."""
     if not documents:
         return []
     if isinstance(reranker, BaseDocumentCompressor):
         return list(await reranker.acompress_documents(documents, query, callbacks))
     texts = [document.page_content for document in documents]
-    scores = await run_in_thread(reranker, query, texts)  # a coroutine function only makes its coroutine there
+    scores = await run_in_thread(reranker, query, texts)  # for a coroutine function, this only creates the coroutine
     return _ordered(documents, await scores if inspect.isawaitable(scores) else scores)
 
 
@@ -78,13 +78,13 @@ def _ordered(documents: list[Document], scores: Any) -> list[Document]:
         values = np.asarray(scores if hasattr(scores, "__len__") else list(scores), dtype=np.float64)
     except (TypeError, ValueError) as exc:
         raise InvalidInputError(
-            f"the reranker gave a value of type {type(scores).__name__}, not one number a text: {exc}"
+            f"the reranker returned a value of type {type(scores).__name__}, not one number per text: {exc}"
         ) from exc
     if values.shape != (len(documents),):
         raise InvalidInputError(
-            f"the reranker gave scores of shape {values.shape} for {len(documents)} texts: return one number a text"
+            f"the reranker returned scores of shape {values.shape} for {len(documents)} texts, not one number per text"
         )
     if not np.isfinite(values).all():
         at = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise InvalidInputError(f"the reranker gave {values[at]} for text {at}, which has no place in an order")
+        raise InvalidInputError(f"the reranker returned {values[at]} for text {at}: scores must be finite")
     return [documents[i] for i in np.argsort(-values, kind="stable").tolist()]

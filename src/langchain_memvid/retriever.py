@@ -1,4 +1,4 @@
-"""MemvidRetriever: the store as a LangChain retriever with options of its own."""
+"""MemvidRetriever: a store as a LangChain retriever with its own options."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ASKING = ("k", "search_type", "retrieval_mode", "filter", "score_threshold", "f
 
 
 class MemvidRetriever(BaseRetriever):
-    """Finds documents in a memory; each field can also be given to one ``invoke``.
+    """Find documents in a memory. Each field can also be overridden in a single ``invoke``.
 
     In a coroutine, ``async with await MemvidRetriever.aopen(path=...) as retriever`` does not block the event loop.
 
@@ -41,36 +41,36 @@ class MemvidRetriever(BaseRetriever):
         ['the wing lifts']
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")  # a mistyped filter would hide nothing
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")  # a mistyped filter must not be ignored
 
     vectorstore: MemvidVectorStore = Field(default=None)  # type: ignore[assignment]
-    """Where to search; or give ``path``."""
+    """The store to search; alternatively give ``path``."""
     path: str | os.PathLike[str] | None = None
-    """A memory's file, opened for reading when there is no ``vectorstore``."""
+    """The file of a memory, opened for reading if ``vectorstore`` is not given."""
     embedding: Any = None
-    """The embedder that wrote the file at ``path``; None if that was the built-in one."""
+    """The embedder that wrote the file at ``path``; None for the built-in one."""
     index: IndexName = "auto"
-    """How vectors are searched in the file at ``path``: a choice of ``Memory.open``."""
+    """How vectors are searched in the file at ``path``, as in ``Memory.open``."""
     timeout: float = 30.0
-    """How many seconds the store at ``path`` waits for others where it has to."""
+    """How many seconds the store at ``path`` waits for other processes."""
     k: int = Field(default=4, ge=0)
-    """How many documents at most."""
+    """The maximum number of documents."""
     search_type: Literal["similarity", "mmr", "similarity_score_threshold"] = "similarity"
-    """As in LangChain's own retriever."""
+    """As in LangChain's ``VectorStoreRetriever``."""
     retrieval_mode: RetrievalMode | None = None
-    """``"dense"``, ``"hybrid"`` or ``"lexical"``; None is the store's."""
+    """``"dense"``, ``"hybrid"`` or ``"lexical"``; None uses the store's mode."""
     filter: Mapping[str, Any] | Callable[[Document], bool] | None = None
-    """A dict of the filter language, or a function of a document."""
+    """A dict in the filter language, or a function of a document."""
     score_threshold: float | None = Field(default=None, ge=0, le=1)
-    """The least relevance; ``similarity_score_threshold`` needs it."""
+    """The minimum relevance; required by ``similarity_score_threshold``."""
     fetch_k: int = Field(default=20, ge=0)
-    """How many candidates maximal marginal relevance, or a reranker, chooses from."""
+    """The number of candidates from which maximal marginal relevance or a reranker selects."""
     lambda_mult: float = Field(default=0.5, ge=0, le=1)
-    """For ``mmr``: 1 is the plain ranking, 0 the greatest diversity."""
+    """For ``mmr``: 1 ranks by relevance alone, 0 maximizes diversity."""
     alpha: float | None = Field(default=None, ge=0, le=1)
-    """For hybrid: the weight of the dense half, from 0 to 1."""
+    """For hybrid search: the weight of the dense ranking, from 0 to 1."""
     reranker: Any = None
-    """A document compressor of LangChain, or a function ``(query, texts) -> scores``, async or not."""
+    """A LangChain document compressor, or a function ``(query, texts) -> scores``, async or not."""
 
     @model_validator(mode="before")
     @classmethod
@@ -78,14 +78,14 @@ class MemvidRetriever(BaseRetriever):
         store, path = values.get("vectorstore"), values.get("path")
         check_options("MemvidRetriever", values, cls.model_fields)
         if is_path(store):
-            raise ValueError(f"{store!r} is a path, and this is the vectorstore: give path={store!r}")
+            raise ValueError(f"{store!r} is a path, not a vectorstore: pass path={store!r}")
         check_threshold(values.get("score_threshold"))
         if store is None and path is None:
             raise ValueError("give a vectorstore, or the path of a memory")
-        if path is None or (store is not None and store.memory.path == os.fspath(path)):  # a copy of one has both
+        if path is None or (store is not None and store.memory.path == os.fspath(path)):  # a copy has both
             return values
         if store is not None:
-            raise ValueError("give a vectorstore, or the path of a memory, and not both")
+            raise ValueError("give either a vectorstore or the path of a memory, not both")
         options = {name: values[name] for name in ("timeout", "index") if name in values}
         return values | {"vectorstore": MemvidVectorStore(values.get("embedding"), path=path, mode="r", **options)}
 
@@ -98,7 +98,7 @@ class MemvidRetriever(BaseRetriever):
         return self
 
     def _asked(self, changes: dict[str, Any]) -> tuple[dict[str, Any], int, Any]:
-        """What to ask the store for, how many documents to keep, and the reranker, where there is one."""
+        """Return the options for the store, the number of documents to keep, and the reranker, if any."""
         check_options("invoke", changes, (*_ASKING, "reranker", "fusion", "recency", "verbose"))
         options = {name: value for name in _ASKING if (value := getattr(self, name)) is not None} | changes
         reranker = options.pop("reranker", self.reranker)
@@ -135,11 +135,11 @@ class MemvidRetriever(BaseRetriever):
 
     @classmethod
     async def aopen(cls: Callable[P, T], *arguments: P.args, **fields: P.kwargs) -> T:
-        """Make one without blocking the event loop; the fields are the class's."""
+        """Create a retriever without blocking the event loop; takes the class's fields."""
         return await run_in_thread(partial(cls, *arguments, **fields))
 
     def close(self) -> None:
-        """Close what was opened for ``path``; a ``vectorstore`` that was given stays open."""
+        """Close the store that was opened for ``path``. A ``vectorstore`` that was passed in stays open."""
         if self.path is not None:
             self.vectorstore.close()
 

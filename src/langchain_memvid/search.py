@@ -1,4 +1,4 @@
-"""How the store searches: one private search that gives hits; every public search is a view of it."""
+"""Searching: all public search methods share one private search that returns hits."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ __all__ = ["RetrievalMode", "Searches", "check_mode", "check_threshold"]
 Question = str | Sequence[float]
 Scored = list[tuple[Document, float]]
 
-_OF_THE_CORE = ("alpha", "fusion", "recency")  # handed to the memory as they are
-_UNUSED = ("fetch_k", "lambda_mult", "verbose")  # left in search_kwargs of another search_type, or by a Runnable
+_OF_THE_CORE = ("alpha", "fusion", "recency")  # passed to the memory unchanged
+_UNUSED = ("fetch_k", "lambda_mult", "verbose")  # may be meant for another search_type, or come from a Runnable
 _OPTIONS = ("k", "filter", "retrieval_mode", "score_threshold", *_OF_THE_CORE, *_UNUSED)
 
 
 def check_mode(mode: RetrievalMode) -> RetrievalMode:
-    """The mode, if it is one.
+    """Check a retrieval mode and return it.
 
     Raises:
-        InvalidInputError: It is none.
+        InvalidInputError: The mode is unknown.
     """
     if mode not in get_args(RetrievalMode):
-        raise InvalidInputError(f"retrieval_mode is 'dense', 'hybrid' or 'lexical', not {mode!r}")
+        raise InvalidInputError(f"retrieval_mode must be 'dense', 'hybrid' or 'lexical', not {mode!r}")
     return mode
 
 
 def check_threshold(least: object) -> float | None:
-    """The least relevance that is asked for; None asks for none.
+    """Check a minimum relevance and return it; None sets no minimum.
 
     Raises:
-        QueryError: It is no number from 0 to 1.
+        QueryError: It is not a number from 0 to 1.
     """
     if least is None:
         return None
     number = isinstance(least, int | float | np.integer | np.floating) and not isinstance(least, bool)
     if not number or not 0 <= float(least) <= 1:  # type: ignore[arg-type]
-        raise QueryError(f"score_threshold is a number from 0 to 1, not {least!r}")
+        raise QueryError(f"score_threshold must be a number from 0 to 1, not {least!r}")
     return float(least)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class DocumentSearch:
-    """A search for documents, checked: what to ask the memory for, and what to keep of its answer."""
+    """Describe a checked search: the request to the memory, and the filter on its hits."""
 
     question: Question
     k: int
@@ -68,13 +68,13 @@ class DocumentSearch:
 
     @property
     def lists(self) -> bool:
-        """Whether nothing is asked, as when a self-query found nothing but conditions in a question."""
+        """Whether the query is blank, as when a self-query reads only conditions in a question."""
         return isinstance(self.question, str) and not self.question.strip()
 
     def listed(self, memory: Memory) -> list[Hit]:
-        """The records that match the filter, in the order they were added; each matches fully."""
+        """Return the records that match the filter in the order they were added, with a score of 1."""
         if isinstance(self.k, bool) or not hasattr(self.k, "__index__") or self.k < 0:
-            raise QueryError(f"k is a number of documents, 0 or more, not {self.k!r}")
+            raise QueryError(f"k must be an integer of 0 or more, not {self.k!r}")
         if callable(self.where):
             accepts = self.where
             found = list(islice((one for one in memory if not is_machinery(one) and accepts(one)), int(self.k)))
@@ -87,15 +87,15 @@ class DocumentSearch:
         return hits if least is None else [hit for hit in hits if hit.score >= least]
 
     def documents(self, hits: list[Hit]) -> list[Document]:
-        """The documents of the hits that reach the threshold."""
+        """Return the documents of the hits that reach the threshold."""
         return [to_document(hit.record) for hit in self._kept(hits)]
 
     def relevances(self, hits: list[Hit]) -> Scored:
-        """The same with their scores in [0, 1]."""
+        """Return the same documents with their scores in [0, 1]."""
         return [(to_document(hit.record), hit.score) for hit in self._kept(hits)]
 
     def scores(self, hits: list[Hit]) -> Scored:
-        """The same with the cosine in [-1, 1] for a dense search by cosine, and the score in [0, 1] for the others."""
+        """Return the same documents with cosines for a dense search by cosine, and otherwise with scores in [0, 1]."""
         if self.mode != "dense":
             return self.relevances(hits)
         cosines = [hit.score if hit.cosine is None else hit.cosine for hit in self._kept(hits)]
@@ -125,9 +125,9 @@ class Searches(VectorStore):
         return DocumentSearch(question, k, to_where(filter), mode, least, {**options, **(mmr or {})}, mmr is not None)
 
     def _mode(self, has_words: bool, chosen: RetrievalMode | None) -> RetrievalMode:
-        """The mode of one call: its own, else the store's, else what LangChain means by similarity: dense.
+        """Return the mode of one call: the call's own, else the store's, else dense, LangChain's similarity.
 
-        With the built-in embedder it is what the memory itself does by default, hybrid; with no embedder, lexical.
+        With the built-in embedder the default is hybrid, as in the memory itself; without an embedder, lexical.
         """
         mode = chosen or (self.retrieval_mode if has_words else "dense")
         if mode is None:
@@ -197,7 +197,7 @@ class Searches(VectorStore):
     def similarity_search_with_score_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **options: Unpack[SearchOptions]
     ) -> Scored:
-        """The documents nearest to a vector (d,), with their cosines, or scores in [0, 1] by another metric."""
+        """Return the documents nearest to a vector (d,), with cosines, or with scores in [0, 1] for another metric."""
         asked = self._ask(embedding, k, filter, **options)
         return asked.scores(self._hits(asked))
 
@@ -212,9 +212,9 @@ class Searches(VectorStore):
 
     @override
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        """From a score of the store's own mode to a relevance in [0, 1]: of a cosine, what is above 0.
+        """Map a score of the store's default mode to a relevance in [0, 1]; negative cosines become 0.
 
-        A score by another metric, ``1 / (1 + distance)``, is in [0, 1] and stays what it is.
+        A score of another metric, ``1 / (1 + distance)``, is in [0, 1] already and is not changed.
         """
         return (lambda cosine: min(max(cosine, 0.0), 1.0)) if self._mode(True, None) == "dense" else float
 
@@ -222,7 +222,7 @@ class Searches(VectorStore):
     def similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **options: Unpack[FilteredOptions]
     ) -> Scored:
-        """The documents with their scores in [0, 1]; ``score_threshold`` leaves out what is below it."""
+        """Return the documents with their scores in [0, 1], without those below ``score_threshold``."""
         return self._similarity_search_with_relevance_scores(query, k, **options)
 
     @override
@@ -289,7 +289,7 @@ class Searches(VectorStore):
     def max_marginal_relevance_search_with_score(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Unpack[FilteredOptions]
     ) -> Scored:
-        """As ``max_marginal_relevance_search``, in the order of choice, with what a similarity search scores each."""
+        """Search as ``max_marginal_relevance_search``; return documents in order of selection, with their scores."""
         asked = self._ask(query, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
         return asked.scores(self._hits(asked))
 
@@ -308,7 +308,7 @@ class Searches(VectorStore):
         lambda_mult: float = 0.5,
         **options: Unpack[FilteredOptions],
     ) -> Scored:
-        """As ``max_marginal_relevance_search_by_vector``, in the order of choice, with cosines."""
+        """Search as ``max_marginal_relevance_search_by_vector``; return documents as selected, with cosines."""
         asked = self._ask(embedding, k, mmr={"fetch_k": fetch_k, "lambda_mult": lambda_mult}, **options)
         return asked.scores(self._hits(asked))
 

@@ -1,4 +1,4 @@
-"""Whose records are whose in a memory that several things share, and which of them are documents."""
+"""Sharing one memory: which records belong to agents, savers and chats, and which are documents."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from memvid_core import Memory, Record
 __all__ = ["AGENT", "CHAT", "KIND", "META", "NOTE", "is_machinery", "of_services", "readable", "records_of_others"]
 
 META: Final = "langgraph"
-"""The metadata key of what a store or a saver of LangGraph wrote."""
+"""The metadata key of records that a LangGraph store or saver wrote."""
 KIND: Final = f"{META}.kind"
 NOTE: Final = "agent_memory"
-"""The metadata key of a note: who said it, ``"user"``, ``"assistant"``, or ``"note"`` for what was saved on purpose."""
+"""The metadata key of a note: its author, ``"user"`` or ``"assistant"``, or ``"note"`` if it was saved explicitly."""
 CHAT: Final = "llama_index.chat"
-"""The metadata key of a message of a chat store of LlamaIndex."""
+"""The metadata key of a message that a LlamaIndex chat store wrote."""
 
 AGENT: Final = "agent.kind"
-"""The metadata key of what a memory service wrote: ``"turn"``, ``"item"``, ``"category"`` or ``"resource"``."""
+"""The metadata key of records that a memory service wrote: ``"turn"``, ``"item"``, ``"category"`` or ``"resource"``."""
 
 _MACHINERY: Final = ("checkpoint", "blob", "write", "field")
 _BOOKKEEPING: Final = ("resource", "category")
@@ -25,10 +25,10 @@ _NOTE_ID: Final = "note-"
 
 
 def records_of_others(memory: Memory) -> set[str]:
-    """Return the ids of what agents, savers, stores and chat stores wrote: no filter of a document store deletes it.
+    """Return the ids that agents, savers, stores and chat stores wrote, which a document store must not delete.
 
-    Metadata goes along with what is made of a record, such as the parts of a split document, and its id does not: of
-    LangGraph's records and notes only both together say whose they are.
+    The parts of a split document inherit its metadata but not its id. So LangGraph's records and notes are recognized
+    by metadata and id together.
     """
     kinds = [{KIND: {"$exists": True}}, {NOTE: {"$exists": True}}]
     named = {name for name in memory.ids({"$or": kinds}) if "[" in name or name.startswith(_NOTE_ID)}
@@ -36,17 +36,20 @@ def records_of_others(memory: Memory) -> set[str]:
 
 
 def of_services() -> dict[str, Any]:
-    """Return the filter for what memory services wrote."""
+    """Return a filter for the records that memory services wrote."""
     return {AGENT: {"$in": ["turn", "item", *_BOOKKEEPING]}}
 
 
 def readable() -> dict[str, Any]:
-    """Return the filter for what can be read: not the bytes of checkpoints, repeated fields of items, or indexes."""
+    """Return a filter for readable records.
+
+    It excludes the bytes of checkpoints, repeated fields of items, and the resources and categories of memory services.
+    """
     return {KIND: {"$nin": list(_MACHINERY)}, AGENT: {"$nin": list(_BOOKKEEPING)}}
 
 
 def is_machinery(record: Record) -> bool:
-    """Return whether :func:`readable` leaves a record out."""
+    """Return whether :func:`readable` excludes a record."""
     noted, about = record.metadata.get(META), record.metadata.get("agent")
     machinery = isinstance(noted, dict) and noted.get("kind") in _MACHINERY
     return machinery or (isinstance(about, dict) and about.get("kind") in _BOOKKEEPING)

@@ -1,4 +1,4 @@
-"""MemvidTranslator: LangChain's structured queries in the filter language."""
+"""MemvidTranslator: translates LangChain's structured queries to the filter language."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _OPERATORS = {
 
 
 class MemvidTranslator(Visitor):
-    """Turns what a ``SelfQueryRetriever`` understood of a question into a filter for :class:`MemvidVectorStore`.
+    """Translate the structured query of a ``SelfQueryRetriever`` to a filter for :class:`MemvidVectorStore`.
 
-    Every comparator and operator of LangChain is known. A ``like`` without a ``%`` asks whether the value occurs in
-    the field, as people mean it. A date is compared as its ISO 8601 text, which is how metadata holds dates.
+    All comparators and operators of LangChain are supported. ``like`` without a ``%`` means that the field contains the
+    value. A date is compared as its ISO 8601 text, the form in which metadata holds dates.
 
     Example:
         >>> older = Comparison(Comparator.LT, "year", 1990)
@@ -42,7 +42,7 @@ class MemvidTranslator(Visitor):
     def visit_operation(self, operation: Operation) -> dict[str, Any]:
         self._validate_func(operation.operator)
         parts = [argument.accept(self) for argument in operation.arguments]
-        if operation.operator is Operator.NOT:  # of several: none of them, which of one is its opposite
+        if operation.operator is Operator.NOT:  # NOT of several arguments matches none of them
             return {"$nor": parts}
         return {"$and" if operation.operator is Operator.AND else "$or": parts}
 
@@ -61,7 +61,7 @@ class MemvidTranslator(Visitor):
 
 
 def _plain(value: Any) -> Any:
-    """The value itself; of the parser's ``{"date": …, "type": "date"}`` and its like, the ISO 8601 text."""
+    """Return the value; for the parser's ``{"date": …, "type": "date"}``, return its ISO 8601 text."""
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, dict) and value.get("type") in ("date", "datetime"):

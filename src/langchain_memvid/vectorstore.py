@@ -1,4 +1,4 @@
-"""MemvidVectorStore: a memory as LangChain's vector store."""
+"""MemvidVectorStore: a memory as a LangChain vector store."""
 
 from __future__ import annotations
 
@@ -36,50 +36,50 @@ _ADDING = ("metadatas", "ids", "vectors", "batch_size")
 
 
 class MemvidVectorStore(Searches, OverMemory):
-    """Documents in one MP4 file, found again by meaning, by words, by filter and by id.
+    """Store documents in one MP4 file and find them by meaning, words, filter and id.
 
     Every search takes ``k`` and these options:
 
-    - ``filter``: a dict of the filter language (``docs/filters.md``), or a function of a ``Document``, which the async
+    - ``filter``: a dict in the filter language (``docs/filters.md``), or a function of a ``Document``, which the async
       methods call in another thread;
     - ``retrieval_mode``: ``"dense"``, ``"hybrid"`` or ``"lexical"``, for this call;
-    - ``score_threshold``: the least relevance, in [0, 1];
-    - ``alpha``, ``fusion`` and ``recency``: as in :meth:`memvid_core.Memory.search`, but not for maximal marginal
+    - ``score_threshold``: the minimum relevance, in [0, 1];
+    - ``alpha``, ``fusion`` and ``recency``: as in :meth:`memvid_core.Memory.search`; not for maximal marginal
       relevance.
 
-    ``…_with_score`` gives cosines for a dense search, and the score in [0, 1] for the others; with another metric than
-    cosine it gives ``1 / (1 + distance)`` for a dense search. Higher is always better. ``…_with_relevance_scores``
-    gives scores in [0, 1] for all. A blank query lists what matches the filter, or all documents, in the order they
-    were added.
+    ``…_with_score`` returns cosines for a dense search, or ``1 / (1 + distance)`` with another metric than cosine, and
+    scores in [0, 1] for other modes. Higher is always better. ``…_with_relevance_scores`` always returns scores in
+    [0, 1]. A blank query lists the documents that match the filter, or all documents, in the order they were added.
 
-    Give each document an id of its own, or use LangChain's ``index()``: a program that is run twice then stores each
-    document once. Without ids the second run adds them all again.
+    Give each document its own id, or use LangChain's ``index()``, so that a program that runs twice stores each
+    document once. Without ids, the second run adds all documents again.
 
     Any number of stores, threads and processes may write one file. In a coroutine,
     ``async with await MemvidVectorStore.aopen(path=...) as store`` does not block the event loop.
 
     Args:
-        embedding: A LangChain ``Embeddings``, or anything else :func:`memvid_core.as_embedder` takes; None is the
-            built-in offline embedder.
-        path: The MP4 file, opened if it is there and created if not; ``":memory:"`` keeps all in RAM.
-        mode: ``"a"`` to read and write, ``"r"`` to read; the file must then exist.
-        vector_dtype: How a new file stores vectors: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"``
-            (the default in RAM), ``"int8"`` or ``"none"``.
-        codec: What a new file's pictures are: ``"pcm"`` or ``"qr"``.
+        embedding: A LangChain ``Embeddings``, or anything else that :func:`memvid_core.as_embedder` takes. None selects
+            the built-in offline embedder.
+        path: The MP4 file; it is created if it does not exist. ``":memory:"`` keeps everything in RAM.
+        mode: ``"a"`` to read and write; ``"r"`` to read, which requires that the file exists.
+        vector_dtype: The dtype of vectors in a new file: ``"float16"`` (the default in a file), ``"float32"``,
+            ``"float64"`` (the default in RAM), ``"int8"`` or ``"none"``.
+        codec: How a new file stores payloads as pictures: ``"pcm"`` or ``"qr"``.
         index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"`` or ``"ivf"``, as in
-            :meth:`memvid_core.Memory.open`. It is not kept in the file.
+            :meth:`memvid_core.Memory.open`. It is not stored in the file.
         metric: How a new file compares vectors: ``"cosine"`` (the default), ``"euclidean"``, ``"manhattan"`` or
-            ``"chebyshev"``. Of a file that is there it must be the one that it was made with; None takes that.
-        index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
-        retrieval_mode: How texts are searched for when a call does not say. By default ``"dense"``, which is what
-            LangChain means by similarity, and ``"hybrid"`` with the built-in embedder.
-        memory: An open memory to use instead of all the above but ``retrieval_mode``; it stays open on :meth:`close`.
-        timeout: How many seconds a write waits while others write.
+            ``"chebyshev"``. For an existing file, it must be the metric of that file; None uses the file's metric.
+        index_dir: The folder of the index; by default ``<path>.index``, next to the file.
+        retrieval_mode: The mode of searches for a text that do not set one. The default is ``"hybrid"`` with the
+            built-in embedder, and otherwise ``"dense"``, LangChain's similarity search.
+        memory: An open memory to use instead of all of the above except ``retrieval_mode``. :meth:`close` leaves it
+            open.
+        timeout: How many seconds a write waits for other writers.
 
     Raises:
-        InvalidInputError: An argument that cannot be taken, as a path where the embedding goes.
+        InvalidInputError: An argument is invalid, for example a path in place of the embedding.
         MemoryNotFoundError: The folder, or with ``mode="r"`` the file, does not exist.
-        EmbedderMismatchError: Another embedder wrote the file.
+        EmbedderMismatchError: A different embedder wrote the file.
 
     Example:
         >>> with MemvidVectorStore(path="notes.mp4") as store:
@@ -104,7 +104,7 @@ class MemvidVectorStore(Searches, OverMemory):
         timeout: float = 30.0,
     ) -> None:
         if is_path(embedding):
-            raise InvalidInputError(f"{embedding!r} is a path, and this is the embedding: give path={embedding!r}")
+            raise InvalidInputError(f"{embedding!r} is a path, not an embedding: pass path={embedding!r}")
         self.retrieval_mode = None if retrieval_mode is None else check_mode(retrieval_mode)
         if memory is not None:
             if (
@@ -112,9 +112,9 @@ class MemvidVectorStore(Searches, OverMemory):
                 or index != "auto"
                 or any(given is not None for given in (embedding, vector_dtype, index_dir, metric))
             ):
-                raise InvalidInputError("give an open memory, or an embedding and a path: the memory has its own")
+                raise InvalidInputError("give either an open memory, or an embedding and a path: a memory has its own")
             if not isinstance(memory, Memory):
-                raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}")
+                raise InvalidInputError(f"memory must be an open Memory, not a value of type {type(memory).__name__}")
         chosen = embedding.embedder if isinstance(embedding, MemvidEmbeddings) else embedding
         options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
         opened = memory or open_memory(path, mode, chosen, codec=codec, vector_dtype=vector_dtype, **options)
@@ -135,11 +135,11 @@ class MemvidVectorStore(Searches, OverMemory):
         batch_size: int | None = None,
         **options: Unpack[CreateOptions],
     ) -> Self:
-        """A store with these texts in it; ``batch_size`` is that of :meth:`add_texts`.
+        """Create a store with these texts; ``batch_size`` is that of :meth:`add_texts`.
 
         ``options`` are the constructor's.
 
-        A file that is there is added to; give ``ids`` to replace what an earlier run stored.
+        If the file exists, the texts are added to it; give ``ids`` to replace the texts of an earlier run.
         """
         store = cls(embedding, **options)
         try:
@@ -181,7 +181,7 @@ class MemvidVectorStore(Searches, OverMemory):
         batch_size: int | None = None,
         **options: Unpack[CreateOptions],
     ) -> Self:
-        """A store with these documents in it, as :meth:`from_texts`; documents with an ``id`` are stored once."""
+        """Create a store with these documents, as :meth:`from_texts` does; a document with an ``id`` is stored once."""
         texts, metadatas, ids = _columns(documents, ids)
         return cls.from_texts(texts, embedding, metadatas, ids=ids, batch_size=batch_size, **options)
 
@@ -204,23 +204,23 @@ class MemvidVectorStore(Searches, OverMemory):
     def load(
         cls, path: str | os.PathLike[str], embedding: Embeddings | object = None, **options: Unpack[OpenOptions]
     ) -> Self:
-        """Open the memory that :meth:`dump`, or anything else, wrote at ``path``; what is added later goes there too.
+        """Open the existing memory at ``path``, for example one that :meth:`dump` wrote. Additions go to the same file.
 
         Raises:
-            MemoryNotFoundError: There is no such file.
+            MemoryNotFoundError: The file does not exist.
         """
         if not os.path.exists(path):
-            raise MemoryNotFoundError(f"there is no memory at {os.fspath(path)!r} to load")
+            raise MemoryNotFoundError(f"{os.fspath(path)!r} does not exist")
         return cls(embedding, path=path, **options)
 
     def dump(self, path: str | os.PathLike[str]) -> None:
-        """Write every record into a memory of its own at ``path``, in place of what is there: one MP4 file.
+        """Write every record to a new memory at ``path``: one MP4 file, which replaces an existing one.
 
-        The folder is made if it is missing. The store goes on with the file it had, or in RAM.
+        The folder is created if it is missing. The store keeps using its own file, or RAM.
 
         Raises:
-            InvalidInputError: ``path`` is the file of this very store.
-            StorageError: The system refused. What was there stays.
+            InvalidInputError: ``path`` is the store's own file.
+            StorageError: Writing failed. An existing file is unchanged.
         """
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with our_words():
@@ -233,12 +233,12 @@ class MemvidVectorStore(Searches, OverMemory):
     @property
     @override
     def embeddings(self) -> Embeddings | None:
-        """What embeds texts; None if the memory was opened without the embedder that wrote it."""
+        """The embeddings; None if the memory was opened without the embedder that wrote it."""
         return to_embeddings(self.memory.embedder)
 
     @property
     def store(self) -> StoreView:
-        """Every record by its id, with its vector, to read only."""
+        """A read-only mapping from each id to its record and vector."""
         return StoreView(self.memory)
 
     # --- writing ---
@@ -254,32 +254,32 @@ class MemvidVectorStore(Searches, OverMemory):
         batch_size: int | None = None,
         **unknown: Unpack[NoOptions],
     ) -> list[str]:
-        """Add texts, durable on return. A known id is replaced whole; of equal ids the last one stays.
+        """Add texts, durable on return. A known id is replaced completely; of equal ids the last one is kept.
 
         Args:
             texts: The texts.
-            metadatas: A dict a text.
-            ids: An id a text; where one is None, a new one is made.
-            vectors: A vector a text, instead of embedding them.
-            batch_size: How many texts are embedded and committed at a time; None is all of them, as one commit.
-            unknown: Refused.
+            metadatas: One dict per text.
+            ids: One id per text; for None, an id is generated.
+            vectors: One vector per text, used instead of embedding the text.
+            batch_size: How many texts are embedded and committed together; None commits all together.
+            unknown: Rejected.
 
         Returns:
             The ids, in order.
 
         Raises:
-            InvalidInputError: Lengths differ, or something cannot be stored.
+            InvalidInputError: Lengths differ, or a value cannot be stored.
             EmbeddingError: The embedder failed.
-            UnknownOptionError: An option that is none of these. Nothing is written.
+            UnknownOptionError: An option is unknown. Nothing is written.
 
-        What was raised is of the batch that failed: those before it stay, and the message says how many texts that are.
-        With ids of their own all of them can be added again. Without ``batch_size`` nothing is written.
+        If a batch fails, earlier batches stay stored and the message says how many texts they hold; with explicit ids,
+        all texts can be added again. Without ``batch_size``, a failure stores nothing.
         """
         check_options("add_texts", unknown, _ADDING)
         batches = Batches.of(texts, metadatas, ids, vectors, batch_size)
         with our_words():
             for batch in batches:
-                with batches.told():
+                with batches.reporting_progress():
                     batches.stored += self.memory.add(*batch)
         return batches.stored
 
@@ -298,7 +298,7 @@ class MemvidVectorStore(Searches, OverMemory):
         batches = Batches.of(texts, metadatas, ids, vectors, batch_size)
         with our_words():
             for batch in batches:
-                with batches.told():
+                with batches.reporting_progress():
                     batches.stored += await self.memory.aadd(*batch)
         return batches.stored
 
@@ -306,7 +306,7 @@ class MemvidVectorStore(Searches, OverMemory):
     def add_documents(
         self, documents: Iterable[Document], ids: Iterable[str | None] | None = None, **options: Unpack[AddOptions]
     ) -> list[str]:
-        """Add documents as :meth:`add_texts` does; ``ids`` go before the documents' own."""
+        """Add documents as :meth:`add_texts` does; ``ids`` override the documents' own ids."""
         texts, metadatas, ids = _columns(documents, ids)
         return self.add_texts(texts, metadatas, ids=ids, **options)
 
@@ -321,26 +321,26 @@ class MemvidVectorStore(Searches, OverMemory):
     def delete(
         self, ids: Iterable[str] | None = None, *, filter: Filter | None = None, **unknown: Unpack[NoOptions]
     ) -> bool:
-        """Delete by id, by filter, or what both name. With neither, delete all documents, as LangChain's contract says.
+        """Delete by ids, by filter, or where both match. With neither, delete all documents, as LangChain specifies.
 
-        Without ids, what agents, savers, stores and chat stores keep in the same memory is not touched. An empty list
-        deletes nothing, and an empty filter alone raises ``InvalidInputError``. Until the memory is compacted,
-        ``Memory.open(path, as_of=…)`` shows the past.
+        Without ids, records that agents, savers, stores and chat stores keep in the same memory are kept. An empty list
+        deletes nothing; an empty filter alone raises ``InvalidInputError``. Until the memory is compacted,
+        ``Memory.open(path, as_of=…)`` opens earlier states.
 
         Returns:
-            True: ids that are not there are passed over, and a real failure raises.
+            True. Unknown ids are ignored; a failure raises.
 
         Raises:
-            FilterError: The filter is wrong, or a function that gives no bool. Nothing is deleted.
-            UnknownOptionError: Another option. Nothing is deleted.
+            FilterError: The filter is invalid, or a filter function does not return a bool. Nothing is deleted.
+            UnknownOptionError: An option is unknown. Nothing is deleted.
         """
         check_options("delete", unknown, ("ids", "filter"))
         where = to_where(filter)
         if isinstance(where, Mapping) and not where and ids is None:
             raise InvalidInputError(
-                "say what to delete: ids, filter=, or neither of them to clear the store of every document"
+                "say what to delete: ids, filter=, or both; with neither, delete() removes every document"
             )
-        with our_words(), self.memory.exclusive():  # what is read here is still true when it is deleted
+        with our_words(), self.memory.exclusive():  # reading and deleting must see the same records
             if ids is None:
                 others = records_of_others(self.memory)
                 names = [one.id for one in self.memory if where(one)] if callable(where) else self.memory.ids(where)
@@ -370,14 +370,14 @@ class MemvidVectorStore(Searches, OverMemory):
 
 
 def _several(ids: Iterable[str]) -> list[str]:
-    """The ids as a list; one ``str`` is one id, and not its letters."""
+    """Return the ids as a list; a single ``str`` is one id."""
     return [ids] if isinstance(ids, str) else list(ids)
 
 
 def _columns(
     documents: Iterable[Document], ids: Iterable[str | None] | None
 ) -> tuple[list[str], list[dict[str, Any]], list[str | None]]:
-    """Texts, metadata and ids of documents, which may come from a generator."""
+    """Return the texts, metadata and ids of documents, which may be a generator."""
     given = list(documents)
     chosen = [document.id for document in given] if ids is None else list(ids)
     return [document.page_content for document in given], [document.metadata for document in given], chosen

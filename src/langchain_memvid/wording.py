@@ -1,4 +1,4 @@
-"""The core's messages in the words of these classes: what they advise must be something that these classes take."""
+"""Translation of the core's messages: their advice must name arguments that these classes take."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATH: Final = r"Memory\.open\([^)]*\)"
 _WORDS: Final = [
     (re.compile(rf"{_PATH} opens it for writing"), "open the store with mode='a' to write"),
     (re.compile(rf"{_PATH} opens it (again|here)"), r"make a new store on its path to open it \1"),
-    (re.compile(r"Memory\.create makes one"), "mode='a' makes one"),
+    (re.compile(r"create it with Memory\.create"), "create it with mode='a'"),
     (
         re.compile(r"Open it with the first, or pass force=True if they are the same model"),
         "Give the first as {embedder}",
@@ -44,7 +44,7 @@ _ACTIONS: Final = {
 
 
 class OurHint(Hint):
-    """A hint of the core in the words of these classes."""
+    """Word a hint of the core for the classes of this package."""
 
     @override
     def words(self, words: Mapping[Action, str] | None = None) -> str:
@@ -59,10 +59,10 @@ def _reworded(message: str, embedder: str) -> str:
 
 @contextmanager
 def our_words(embedder: str = "embedding=") -> Iterator[None]:
-    """Reword what the core raises inside the block; type, cause and traceback stay.
+    """Reword errors of the core that the block raises; type, cause and traceback stay.
 
     Args:
-        embedder: How the class is given an embedder.
+        embedder: The name of the embedder argument.
 
     Example:
         >>> from memvid_core import ReadOnlyError

@@ -1,4 +1,4 @@
-"""MemvidChatStore: conversations kept in a memory."""
+"""MemvidChatStore: chat messages stored in a memory."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _KEY, _CHAT = "llama_index", "llama_index.chat"
 
 
 class MemvidChatStore(OverMemory, AsyncDBChatStore):
-    """Conversations in one MP4 file, for the ``chat_store`` of LlamaIndex's ``Memory``.
+    """Store conversations in one MP4 file, as the ``chat_store`` of LlamaIndex's ``Memory``.
 
-    Each message is a record: its text is the message's words, its metadata under ``llama_index.chat`` the
-    conversation's ``key``, ``role``, ``status``, ``time`` (nanoseconds since 1970) and whatever else the message has.
-    Records have no vectors: they are found by words, and searches by meaning over the same file do not see them.
+    Each message is a record. Its text is the text of the message; its metadata under ``llama_index.chat`` has the
+    conversation's ``key``, ``role``, ``status``, ``time`` (nanoseconds since 1970) and the remaining fields of the
+    message. The records have no vectors: lexical search finds them, dense search over the same file does not.
 
     Args:
-        path: The MP4 file, opened if it is there and created if not; by default all is kept in RAM.
-        mode: ``"a"`` to read and write, ``"r"`` to read; the file must then exist.
-        memory: An open memory to use instead, which may hold other things too; it stays open on :meth:`close`.
-        index: How ``memory`` searches vectors, as in :meth:`memvid_core.Memory.open`; a chat store itself does not.
-        metric: How a new file compares vectors, for a vector store that shares it; by default by cosine.
-        index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
-        timeout: How many seconds a write waits while others write.
+        path: The MP4 file; it is created if it does not exist. By default everything is kept in RAM.
+        mode: ``"a"`` to read and write; ``"r"`` to read, which requires that the file exists.
+        memory: An open memory to use instead, which may hold other records too. :meth:`close` leaves it open.
+        index: How ``memory`` searches vectors, as in :meth:`memvid_core.Memory.open`; the chat store does not search.
+        metric: How a new file compares vectors, for a vector store that shares the file. The default is cosine.
+        index_dir: The folder of the index; by default ``<path>.index``, next to the file.
+        timeout: How many seconds a write waits for other writers.
 
     Any number of stores, threads and processes may write one file. In a coroutine,
     ``async with await MemvidChatStore.aopen("chat.mp4") as store`` does not block the event loop.
 
     Raises:
         MemoryNotFoundError: The folder, or with ``mode="r"`` the file, does not exist.
-        InvalidInputError: What a method was given is not what it takes, as a key that is no string. Nothing is written.
+        InvalidInputError: An argument is invalid, for example a key that is not a string. Nothing is written.
         MetadataError: A message cannot be stored. Nothing is written.
 
     Example:
@@ -77,7 +77,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
         timeout: float = 30.0,
     ) -> None:
         options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
-        opened = memory_of(memory, path, mode, "given" if memory is None else None, **options)  # it needs no vectors
+        opened = memory_of(memory, path, mode, "given" if memory is None else None, **options)  # no vectors are needed
         super().__init__(path=opened.path, mode=mode if memory is None else mode_of(memory))  # type: ignore[call-arg]
         self._memory = opened
         self._owned = memory is None
@@ -88,7 +88,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
     def class_name(cls) -> str:
         return "MemvidChatStore"
 
-    # --- the ten methods; each waits for the disk in a thread ---
+    # --- the interface of AsyncDBChatStore; each method accesses the disk in a thread ---
 
     @override
     async def get_messages(
@@ -98,7 +98,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
         limit: int | None = None,
         offset: int | None = None,
     ) -> list[ChatMessage]:
-        """The messages of a conversation, oldest first; ``status=None`` is all of them."""
+        """Return the messages of a conversation, oldest first; ``status=None`` returns all of them."""
         first, count = _count(offset or 0, "offset"), None if limit is None else _count(limit, "limit")
         found = await run_in_thread(self._records, key, status)
         return [_message(record) for record in found[first : None if count is None else first + count]]
@@ -121,7 +121,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
     async def set_messages(
         self, key: str, messages: list[ChatMessage], status: MessageStatus = MessageStatus.ACTIVE
     ) -> None:
-        """Put these messages in place of all that the conversation had."""
+        """Replace all messages of the conversation."""
 
         def put() -> None:
             self._add(key, messages, status, [record.id for record in self._records(key, None)])
@@ -130,7 +130,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
 
     @override
     async def delete_message(self, key: str, idx: int) -> ChatMessage | None:
-        """Delete the message at a place, from 0, among all of the conversation; None if there is no such place."""
+        """Delete the message at an index among all of the conversation; return None if the index is out of range."""
 
         def delete() -> ChatMessage | None:
             found = self._records(key, None)
@@ -149,7 +149,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
 
     @override
     async def archive_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
-        """Take the oldest active messages out of the queue, keep them as archived, and return them."""
+        """Archive the oldest active messages of the conversation and return them."""
 
         def archive() -> list[ChatMessage]:
             found = self._oldest(key, n)
@@ -161,16 +161,16 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
 
     @override
     async def get_keys(self) -> list[str]:
-        """The keys of all conversations, the one begun first first."""
+        """Return the keys of all conversations, oldest conversation first."""
         with our_words():
             found = await run_in_thread(self._memory.select, {f"{_CHAT}.key": {"$type": "string"}})
         return list(dict.fromkeys(_chat(record)["key"] for record in sorted(found, key=_time)))
 
-    # --- what they stand on ---
+    # --- helpers ---
 
     async def _write(self, work: Callable[[], T]) -> T:
         def alone() -> T:
-            with our_words(), self._memory.exclusive():  # what is read here is still true when it is written
+            with our_words(), self._memory.exclusive():  # reading and writing must see the same records
                 return work()
 
         return await self._written(alone)
@@ -181,7 +181,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
 
     def _oldest(self, key: str, n: int) -> list[Record]:
         if type(n) is not int:
-            raise InvalidInputError(f"n is a number of messages, not {n!r}")
+            raise InvalidInputError(f"n must be an integer, not {n!r}")
         return self._records(key, MessageStatus.ACTIVE)[: max(n, 0)]
 
     def _add(self, key: str, messages: Sequence[ChatMessage], status: MessageStatus, ids: Sequence[str] = ()) -> None:
@@ -199,7 +199,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
         self._memory.add(texts, metadata, ids, [None] * len(texts), delete=gone)
 
     def _times(self, count: int) -> range:
-        """One time a message, each later than all before it."""
+        """Return one time per message; all are later than earlier times of this store."""
         first = max(time.time_ns(), self._last + 1)
         self._last = first + count
         return range(first, first + count)
@@ -215,9 +215,9 @@ def _where(key: str, status: MessageStatus | None) -> dict[str, Any]:
 
 
 def _checked(key: object) -> str:
-    """A key: as a filter, None or a dict would mean records that are no messages at all, and they could be deleted."""
+    """Check that a key is a str: None or a dict in a filter would match, and might delete, other records."""
     if not isinstance(key, str):
-        raise InvalidInputError(f"the key of a conversation is a str, not {key!r}")
+        raise InvalidInputError(f"the key of a conversation must be a str, not {key!r}")
     return key
 
 
@@ -225,19 +225,19 @@ def _name(status: object) -> str:
     try:
         return MessageStatus(status).value
     except ValueError as exc:
-        raise InvalidInputError(f"a status is 'active' or 'archived', not {status!r}") from exc
+        raise InvalidInputError(f"status must be 'active' or 'archived', not {status!r}") from exc
 
 
 def _count(number: object, name: str) -> int:
     if type(number) is not int or number < 0:
-        raise InvalidInputError(f"{name} is a number of messages, 0 or more, not {number!r}")
+        raise InvalidInputError(f"{name} must be an integer of 0 or more, not {number!r}")
     return number
 
 
 def _all_messages(messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
     for place, message in enumerate(messages):
         if not isinstance(message, ChatMessage):
-            raise InvalidInputError(f"message {place} is not a ChatMessage but {message!r}: wrap it in one")
+            raise InvalidInputError(f"message {place} must be a ChatMessage, not {message!r}")
     return messages
 
 

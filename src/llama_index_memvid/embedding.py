@@ -1,4 +1,4 @@
-"""The core's embedders as a LlamaIndex embedding model."""
+"""Embedders of the core as LlamaIndex embedding models."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ __all__ = ["MemvidEmbedding", "to_embed_model"]
 
 
 class MemvidEmbedding(BaseEmbedding):
-    """The built-in offline embedder, or any other of :func:`memvid_core.as_embedder`, for use in LlamaIndex.
+    """Use the built-in offline embedder, or any other that :func:`memvid_core.as_embedder` takes, in LlamaIndex.
 
     Args:
-        embedder: Anything ``as_embedder`` takes; None is the built-in embedder, which needs no model and no network.
-        options: The fields of ``BaseEmbedding``.
+        embedder: Anything ``as_embedder`` takes. None selects the built-in embedder, which needs no model and no
+            network.
+        options: Options of ``BaseEmbedding``.
 
     Example:
         >>> len(MemvidEmbedding().get_query_embedding("the wing lifts"))
@@ -41,7 +42,7 @@ class MemvidEmbedding(BaseEmbedding):
 
     @override
     def __setstate__(self, state: dict[str, Any]) -> None:
-        BaseModel.__setstate__(self, state)  # LlamaIndex would make it anew, without what the embedder has learnt
+        BaseModel.__setstate__(self, state)  # LlamaIndex would construct it again, without the embedder's learned state
 
     @property
     def embedder(self) -> Embedder:
@@ -74,7 +75,7 @@ class MemvidEmbedding(BaseEmbedding):
 
 
 def to_embed_model(embedder: Embedder | None) -> BaseEmbedding | None:
-    """What LlamaIndex takes for an embedder of a memory: the model that was given, or a view of a core's own."""
+    """Return the embedding model of a memory: the model that was passed in, or a wrapper of a core embedder."""
     if embedder is None:
         return None
     if isinstance(embedder, LlamaIndexEmbedder) and isinstance(embedder.model, BaseEmbedding):

@@ -1,4 +1,4 @@
-"""LlamaIndex's metadata filters in the filter language (``docs/filters.md``)."""
+"""Translation of LlamaIndex's metadata filters to the filter language (``docs/filters.md``)."""
 
 from __future__ import annotations
 
@@ -24,25 +24,29 @@ _ORDER = {
 _OPPOSITES = {FilterOperator.NE: FilterOperator.EQ, FilterOperator.NIN: FilterOperator.IN}
 _TEXT = {FilterOperator.TEXT_MATCH: "$contains", FilterOperator.TEXT_MATCH_INSENSITIVE: "$icontains"}
 _WITHOUT_VALUE = {FilterOperator.EQ, FilterOperator.IS_EMPTY}
-_REF_DOC_KEYS = {"doc_id", "document_id", "ref_doc_id"}  # what other stores keep the source document's id under
+_REF_DOC_KEYS = {
+    "doc_id",
+    "document_id",
+    "ref_doc_id",
+}  # keys under which other stores keep the id of the source document
 _NO_TEXT = {"$type": ["boolean", "number", "list", "dict"]}
 _NO_LIST = {"$not": {"$type": "list"}}
 
 
 class TextMatchError(FilterError, TypeError):
-    """A text match on something that is no text."""
+    """Report a text match on a value that is not a text."""
 
 
 def to_where(filters: MetadataFilters | None) -> Where:
-    """The same filter as a dict; an empty one matches everything.
+    """Translate a filter to a dict; an empty filter matches everything.
 
-    ``NE`` and ``NIN`` match records that lack the key, ``EQ`` and ``IN`` compare whole values (``CONTAINS``, ``ANY``
-    and ``ALL`` look into lists), and ``NOT`` means that none of its filters matches. ``doc_id``, ``document_id`` and
-    ``ref_doc_id`` are also the id of the document that a node comes from.
+    ``NE`` and ``NIN`` also match records without the key. ``EQ`` and ``IN`` compare whole values; ``CONTAINS``, ``ANY``
+    and ``ALL`` look into lists. ``NOT`` matches if none of its filters does. ``doc_id``, ``document_id`` and
+    ``ref_doc_id`` also match the id of a node's source document.
 
     Raises:
-        FilterError: An operator, a condition or a value that is not known.
-        TextMatchError: A text match with a value that is no text.
+        FilterError: An operator, a condition or a value is unknown.
+        TextMatchError: A text match has a value that is not a text.
 
     Example:
         >>> to_where(MetadataFilters(filters=[MetadataFilter(key="page", value=3, operator=FilterOperator.GTE)]))
@@ -52,35 +56,36 @@ def to_where(filters: MetadataFilters | None) -> Where:
         return {}
     if not isinstance(filters, MetadataFilters):
         raise FilterError(
-            f"filters is a MetadataFilters, not a value of type {type(filters).__name__}; a dict of the filter "
-            "language goes into where, as in vector_store_kwargs={'where': ...}"
+            f"filters must be a MetadataFilters, not a value of type {type(filters).__name__}; pass a dict in the "
+            "filter language as where, for example vector_store_kwargs={'where': ...}"
         )
     if not filters.filters:
         return {}
     group = _GROUPS.get(filters.condition or FilterCondition.AND)
     if group is None:
-        raise FilterError(f"unknown condition {filters.condition!r}: there are 'and', 'or' and 'not'")
+        raise FilterError(f"unknown condition {filters.condition!r}: use 'and', 'or' or 'not'")
     return {group: [to_where(one) if isinstance(one, MetadataFilters) else _one(one) for one in filters.filters]}
 
 
 def both(*parts: Where) -> Where:
-    """All of several filters; empty ones say nothing."""
+    """Return a filter that all given filters must match; empty ones are ignored."""
     said = [part for part in parts if part]
     return {"$and": said} if len(said) > 1 else said[0] if said else {}
 
 
 def check_text_fields(memory: Memory, filters: MetadataFilters | None, scope: Where) -> None:
-    """Raise if a text match meets a value that is no text in ``scope``.
+    """Check that a text match meets only texts in ``scope``.
 
     Raises:
-        TextMatchError: As ``SimpleVectorStore`` raises ``TypeError``: the filter would silently pass such records over.
+        TextMatchError: A value is not a text, as ``SimpleVectorStore`` raises ``TypeError``; a filter would skip the
+            record.
     """
     for one in _leaves(filters):
         if one.operator in _TEXT:
             found = memory.select(both(scope, {one.key: _NO_TEXT}), limit=1)
             if found:
                 raise TextMatchError(
-                    f"{one.operator.value} on {one.key!r} needs strings, and node {found[0].id!r} has something else"
+                    f"{one.operator.value} on {one.key!r} needs strings, but node {found[0].id!r} has another type"
                 )
 
 
@@ -101,14 +106,14 @@ def _one(one: MetadataFilter) -> Where:
 
 
 def _anywhere(key: str, condition: Where, group: str) -> Where:
-    """The condition on a key, or on the source document's id too where the key can mean that."""
+    """Return the condition on a key, and on the source document's id if the key can mean that."""
     if key not in _REF_DOC_KEYS:
         return _placed(key, condition)
     return {group: [_placed(key, condition), _placed(REF_DOC, condition)]}
 
 
 def _placed(key: str, condition: Where) -> Where:
-    """``condition`` on ``key``; groups in it are of conditions on that key."""
+    """Return the condition on a key; groups inside ``condition`` apply to the same key."""
     if len(condition) == 1:
         name, value = next(iter(condition.items()))
         if name in ("$and", "$or"):
@@ -141,10 +146,10 @@ def _condition(key: str, operator: FilterOperator, value: Any) -> Where:
             )
         return {_TEXT[operator]: value}
     raise FilterError(
-        f"unknown operator {operator!r} on {key!r}: there are {[known.value for known in FilterOperator]}"
+        f"unknown operator {operator!r} on {key!r}; known operators: {[known.value for known in FilterOperator]}"
     )
 
 
 def _listed(value: Any) -> list[Any]:
-    """What an operator over several values was given; one value is a list of it."""
+    """Return the values of an operator as a list; a single value becomes a list of one."""
     return value if isinstance(value, list) else [value]

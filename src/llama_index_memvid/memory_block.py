@@ -1,4 +1,4 @@
-"""MemvidMemoryBlock: what an agent remembers of conversations, in a memory."""
+"""MemvidMemoryBlock: recalls messages of conversations that are stored in a memory."""
 
 from __future__ import annotations
 
@@ -59,29 +59,35 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
 
     name: str = Field(default="Memories", description="The name of the memory block.")
     vector_store: MemvidVectorStore = Field(
-        default_factory=MemvidVectorStore, description="Where messages are kept; by default in RAM."
+        default_factory=MemvidVectorStore, description="The store of the messages; by default in RAM."
     )
     memory: Any = Field(
         default=None, exclude=True, description="An open Memory or a MemoryService to use in place of a vector store."
     )
     embed_model: BaseEmbedding = Field(
         default_factory=MemvidEmbedding,
-        description="Embeds messages; by default what the store's memory has, or the built-in offline embedder.",
+        description="Embeds messages; by default the embedder of the store's memory, or the built-in offline embedder.",
     )
-    similarity_top_k: int = Field(default=8, ge=0, description="How many messages to recall at most.")
-    token_budget: int = Field(default=1000, ge=0, description="How many tokens a recall may take at most.")
+    similarity_top_k: int = Field(default=8, ge=0, description="The maximum number of messages to recall.")
+    token_budget: int = Field(default=1000, ge=0, description="The maximum number of tokens of a recall.")
     context_messages: int = Field(
-        default=3, ge=1, description="How many of the latest messages to ask with; the last is also asked alone."
+        default=3,
+        ge=1,
+        description="The number of latest messages to search with; the last one is also searched with alone.",
     )
     scope: dict[str, str | int | float] = Field(
         default_factory=dict,
-        description="Metadata that what is kept gets, and that what is recalled must have: whose memory it is.",
+        description="Metadata that stored messages get and recalled messages must have: their owner.",
     )
     across_sessions: bool = Field(
-        default=False, description="Whether other sessions' messages are recalled too, as for one user's own file."
+        default=False,
+        description="Whether messages of other sessions are recalled too, for example in a file of a single user.",
     )
     alpha: float | None = Field(
-        default=None, ge=0, le=1, description="The weight of meaning against words; None is the memory's own choice."
+        default=None,
+        ge=0,
+        le=1,
+        description="The weight of dense against lexical search; None uses the memory's default.",
     )
     tokenizer_fn: Callable[[str], list[Any]] = Field(
         default_factory=get_tokenizer, exclude=True, description="Counts tokens."

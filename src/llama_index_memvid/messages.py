@@ -1,4 +1,4 @@
-"""Chat messages as records of the core, and records as chat messages."""
+"""Conversion of chat messages to records of the core, and back."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["message_of", "text_of", "what_else"]
 
 
 def text_of(message: ChatMessage) -> str:
-    """The words of a message: its text blocks, a line each."""
+    """Return the text of a message: its text blocks, one per line."""
     return "\n".join(block.text for block in message.blocks if isinstance(block, TextBlock))
 
 
 def what_else(message: ChatMessage) -> dict[str, Any]:
-    """What a message has beside its role and one text, as plain values; empty for nearly all there are.
+    """Return the fields of a message other than its role and a single text, as plain values; usually empty.
 
     Raises:
-        MetadataError: It cannot be stored.
+        MetadataError: A field cannot be stored.
     """
     plain = len(message.blocks) == 1 and type(message.blocks[0]) is TextBlock
     wanted = ({"additional_kwargs"} if message.additional_kwargs else set()) | (set() if plain else {"blocks"})
@@ -31,5 +31,5 @@ def what_else(message: ChatMessage) -> dict[str, Any]:
 
 
 def message_of(role: str, text: str, rest: dict[str, Any]) -> ChatMessage:
-    """The message that :func:`text_of` and :func:`what_else` took apart."""
+    """Build a message from the parts that :func:`text_of` and :func:`what_else` returned."""
     return ChatMessage.model_validate({"role": role, "blocks": [{"block_type": "text", "text": text}], **rest})

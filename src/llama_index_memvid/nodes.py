@@ -1,8 +1,8 @@
-"""Nodes as records of the core, and records as nodes.
+"""Conversion of nodes to records of the core, and back.
 
-A record's text is the node's text and its metadata the node's metadata; what else a node has (class, relationships,
-excluded keys, positions, images) goes under the one key ``llama_index``. A plain ``TextNode`` needs no such key, so a
-record that another framework, the core or the command line wrote is a good node, and a node's record a good document.
+A record's text and metadata are those of the node. Other fields of the node (class, relationships, excluded keys,
+positions, images) are stored under the key ``llama_index``. A plain ``TextNode`` does not need that key: a record of
+another framework, the core or the command line is a valid node, and a node's record is a valid document.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["REF_DOC", "to_columns", "to_node"]
 
 _KEY: Final = "llama_index"
 REF_DOC: Final = f"{_KEY}.relationships.source.node_id"
-"""Where a filter finds the id of the document that a node comes from."""
+"""The metadata path of the id of a node's source document."""
 
 _CLASSES: Final[dict[str, type[BaseNode]]] = {
     cls.class_name(): cls for cls in (TextNode, ImageNode, IndexNode, Node, Document, ImageDocument)
@@ -48,12 +48,12 @@ Columns = tuple[list[str], list[dict[str, Any]], list[str], list[list[float]]]
 
 
 def to_columns(nodes: Sequence[BaseNode]) -> Columns:
-    """Texts, metadata, ids and vectors of nodes, as ``Memory.add`` takes them.
+    """Return texts, metadata, ids and vectors of nodes, as ``Memory.add`` takes them.
 
     Raises:
-        InvalidInputError: Something is no node.
+        InvalidInputError: An item is not a node.
         VectorError: A node has no embedding.
-        MetadataError: A node's metadata has the reserved key, or its object cannot be stored.
+        MetadataError: A node's metadata has the reserved key, or a field of it cannot be stored.
     """
     texts: list[str] = []
     metadata: list[dict[str, Any]] = []
@@ -62,11 +62,11 @@ def to_columns(nodes: Sequence[BaseNode]) -> Columns:
     for place, node in enumerate(nodes):
         if not isinstance(node, BaseNode):
             raise InvalidInputError(
-                f"node {place} is of type {type(node).__name__}, not a node: put its text into a TextNode"
+                f"node {place} is of type {type(node).__name__}, not a node: wrap its text in a TextNode"
             )
         if node.embedding is None:
             raise VectorError(
-                f"node {place} ({node.node_id!r}) has no embedding: add it through an index, or set its embedding first"
+                f"node {place} ({node.node_id!r}) has no embedding: add it through an index, or set node.embedding"
             )
         texts.append(_text(node))
         metadata.append(_metadata(node))
@@ -76,15 +76,15 @@ def to_columns(nodes: Sequence[BaseNode]) -> Columns:
 
 
 def to_node(record: Record, embedding: Any = None) -> BaseNode:
-    """The record as a node of its own: changing it changes nothing in the memory.
+    """Convert a record to an independent node: changing it does not change the memory.
 
     Args:
         record: Any record.
-        embedding: Its vector (d,), where it is wanted.
+        embedding: Its vector (d,), or None for a node without one.
     """
     metadata = dict(record.metadata)
     payload = metadata.pop(_KEY, None)
-    if not isinstance(payload, dict) or "class" not in payload:  # another writer's own key of that name
+    if not isinstance(payload, dict) or "class" not in payload:  # another writer uses the same key
         metadata, payload = record.metadata, {"class": "TextNode"}
     fields: dict[str, Any] = {**payload, "id_": record.id, "metadata": metadata}
     cls = _CLASSES.get(fields.pop("class"), TextNode)
@@ -104,10 +104,12 @@ def _text(node: BaseNode) -> str:
 
 
 def _metadata(node: BaseNode) -> dict[str, Any]:
-    """The node's metadata, with what else it has under the reserved key."""
+    """Return the node's metadata, with its other fields under the reserved key."""
     if _KEY in node.metadata:
-        raise MetadataError(f"node {node.node_id!r}: the metadata key {_KEY!r} is reserved for what else a node has")
-    if type(node) is TextNode:  # ten times as fast as Pydantic, and nearly all there is
+        raise MetadataError(
+            f"node {node.node_id!r}: the metadata key {_KEY!r} is reserved for the other fields of a node"
+        )
+    if type(node) is TextNode:  # ten times faster than Pydantic, for the most common class
         payload = {name: value for name, default in _DEFAULTS.items() if (value := getattr(node, name)) != default}
     else:
         payload = _dumped(node)
@@ -119,7 +121,7 @@ def _metadata(node: BaseNode) -> dict[str, Any]:
 
 
 def _dumped(node: BaseNode) -> dict[str, Any]:
-    """What a node of another class has beyond a default one."""
+    """Return the fields in which a node of another class differs from a default one."""
     try:
         payload = node.model_dump(mode="json", exclude=_KEPT_APART, exclude_defaults=True)
     except ValueError as exc:
@@ -129,7 +131,7 @@ def _dumped(node: BaseNode) -> dict[str, Any]:
         resource = getattr(node, name, None)
         if resource is not None:
             kept = {key: value for key, value in payload[name].items() if value is not None}
-            if resource.data is not None:  # Pydantic leaves it out; it is base64
+            if resource.data is not None:  # Pydantic omits it; it is base64
                 kept["data"] = resource.data.decode("ascii")
             payload[name] = kept
     if isinstance(node, Node) and node.text_resource is not None:
@@ -149,7 +151,7 @@ def _packed_info(info: RelatedNodeInfo, metadata: dict[str, Any]) -> dict[str, A
     if info.node_type is not None:
         kind = info.node_type
         packed["node_type"] = str(kind.value) if isinstance(kind, ObjectType) else kind
-    if info.metadata:  # nearly always the node's own, which is not written twice
+    if info.metadata:  # usually equal to the node's metadata, which is not stored twice
         packed["metadata"] = None if info.metadata == metadata else info.metadata
     if info.hash is not None:
         packed["hash"] = info.hash
@@ -161,7 +163,7 @@ _TYPES: Final[dict[Any, ObjectType]] = {str(kind.value): kind for kind in Object
 
 
 def _unpacked(packed: dict[str, Any], metadata: dict[str, Any]) -> dict[NodeRelationship, RelatedNodeType]:
-    """The relationships, made of what was read: those dicts are nobody else's."""
+    """Build the relationships from their stored form, whose dicts may be changed."""
     return {
         _KINDS[name]: [_unpacked_info(info, metadata) for info in related]
         if type(related) is list

@@ -1,4 +1,4 @@
-"""Opening the memory under a store, and what every store can do: be closed, entered, copied and pickled."""
+"""Opening the memory of a store, and the shared behavior of all stores: close, enter, copy and pickle."""
 
 from __future__ import annotations
 
@@ -34,38 +34,40 @@ IN_RAM = ":memory:"
 def memory_of(
     memory: Memory | None, path: StrPath, mode: Literal["a", "r"], embedder: object = None, **options: Any
 ) -> Memory:
-    """The memory that was given, or the one at ``path``, created if it is to be written and is not there.
+    """Return the open memory, or open the one at ``path``; in mode ``"a"``, create it if it does not exist.
 
     Args:
         memory: An open memory, or None.
         path: The MP4 file, or ``":memory:"``.
         mode: ``"a"`` to write, ``"r"`` to read.
-        embedder: Anything ``memvid_core.as_embedder`` takes. None opens with what the memory can find of itself, and
-            creates one whose vectors all come with the nodes.
+        embedder: Anything ``memvid_core.as_embedder`` takes. None opens a memory with the embedder that its file names,
+            if it can be found, and creates a memory without one: all vectors come with the nodes.
         options: For a new memory, ``codec`` and ``vector_dtype``; for any, ``index``, ``metric``, ``index_dir`` and
             ``timeout``.
 
     Raises:
-        InvalidInputError: Both were given, or one of them cannot be what it is given as.
-        MemoryNotFoundError: There is no such folder; with mode ``"r"``, no such file.
-        EmbedderMismatchError: Another embedder wrote the file.
+        InvalidInputError: Both were given, or one of them is invalid.
+        MemoryNotFoundError: The folder does not exist; with mode ``"r"``, the file does not exist.
+        EmbedderMismatchError: A different embedder wrote the file.
     """
     if memory is None:
         return _opened(path, mode, embedder, **options)
     own = (embedder, *(options.get(name) for name in ("vector_dtype", "metric", "index_dir")))
     if path != IN_RAM or options.get("index", "auto") != "auto" or any(given is not None for given in own):
-        raise InvalidInputError("give an open memory, or a path and its options: the memory has its own")
+        raise InvalidInputError("give either an open memory, or a path and its options: a memory has its own")
     if not isinstance(memory, Memory):
-        raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}; give path=")
+        raise InvalidInputError(
+            f"memory must be an open Memory, not a value of type {type(memory).__name__}; pass a path as path="
+        )
     return memory
 
 
 def _opened(path: StrPath, mode: Literal["a", "r"], embedder: object, **options: Any) -> Memory:
     _check_path(path)
     if isinstance(embedder, os.PathLike) or (isinstance(embedder, str) and embedder.lower().endswith(".mp4")):
-        raise InvalidInputError(f"{embedder!r} is a path, and this is the embedder: give path={embedder!r}")
+        raise InvalidInputError(f"{embedder!r} is a path, not an embedder: pass path={embedder!r}")
     if mode not in ("a", "r"):
-        raise InvalidInputError(f"mode is 'a' to write or 'r' to read, not {mode!r}")
+        raise InvalidInputError(f"mode must be 'a' (write) or 'r' (read), not {mode!r}")
     chosen = embedder.embedder if isinstance(embedder, MemvidEmbedding) else embedder
     shared = {name: options[name] for name in ("index", "metric", "index_dir", "timeout") if name in options}
     options["metric"] = options.get("metric") or "cosine"
@@ -77,27 +79,27 @@ def _opened(path: StrPath, mode: Literal["a", "r"], embedder: object, **options:
             except MemoryNotFoundError:
                 if mode == "r":
                     raise
-            with suppress(MemoryExistsError):  # another process was faster
+            with suppress(MemoryExistsError):  # another process created it first
                 return Memory.create(path, made_with, **options)
         return Memory.create(path, made_with, **options)
 
 
 def _check_path(path: object) -> None:
     if isinstance(path, Memory):
-        raise InvalidInputError("an open memory was given as path: give it as memory=")
+        raise InvalidInputError("path is an open memory: pass it as memory=")
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise InvalidInputError(
-            f"path is the name of an .mp4 file, or ':memory:', not {path!r}; an embedding model goes into embedder="
+            f"path must be the name of an .mp4 file or ':memory:', not {path!r}; pass an embedding model as embedder="
         )
 
 
 def embedder_of(memory: Memory) -> object:
-    """What to open a memory's file with once more: the built-in embedder is found in the file."""
+    """Return the embedder argument for opening the file again: None for the built-in one, stored in the file."""
     return None if isinstance(memory.embedder, HashingEmbedder) else memory.embedder
 
 
 def mode_of(memory: Memory) -> Literal["a", "r"]:
-    """How a memory was opened."""
+    """Return the mode in which a memory was opened."""
     try:
         with memory.exclusive(timeout=0):
             return "a"
@@ -108,12 +110,12 @@ def mode_of(memory: Memory) -> Literal["a", "r"]:
 
 
 class OverMemory:
-    """What every store can do: be opened without blocking, closed, entered, copied and pickled.
+    """Share what every store does: open without blocking, close, enter, copy and pickle.
 
-    A copy is the same store. A pickle holds the path, and what is made of it opens the file anew.
+    A copy is the same store. A pickle holds the path; unpickling opens the file again.
     """
 
-    if TYPE_CHECKING:  # what the stores bring: private attributes of a Pydantic model
+    if TYPE_CHECKING:  # attributes of the stores, which are Pydantic models
         path: str
         mode: Literal["a", "r"]
         _memory: Memory
@@ -123,26 +125,26 @@ class OverMemory:
 
     @classmethod
     async def aopen(cls: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Make one without blocking the event loop; the arguments are the constructor's."""
+        """Create an instance without blocking the event loop; takes the constructor's arguments."""
         return await run_in_thread(partial(cls, *arguments, **options))
 
     @property
     def memory(self) -> Memory:
-        """The memory underneath."""
+        """The open memory."""
         return self._memory
 
     async def _written(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Do work that may wait for other writers in a thread of this store's own."""
+        """Run work that may wait for other writers in this store's own thread."""
         return await self._thread.run(partial(work, *arguments, **options))
 
     def close(self) -> None:
-        """Close the memory, unless it was given open; closing twice is fine."""
+        """Close the memory, unless it was passed in open. Closing twice is allowed."""
         self._thread.close()
         if self._owned:
             self._memory.close()
 
     async def aclose(self) -> None:
-        """Async :meth:`close`, after the writes that were asked for before."""
+        """Async :meth:`close`. Writes that were requested before are finished first."""
         await self._written(self.close)
 
     def __enter__(self) -> Self:
@@ -165,7 +167,7 @@ class OverMemory:
 
     def __getstate__(self) -> dict[str, Any]:
         if self.path == IN_RAM:
-            raise InvalidInputError("a store in RAM cannot be pickled; give it a path, and the copy opens that")
+            raise InvalidInputError("a store in RAM cannot be pickled; give it a path, and unpickling opens that file")
         return {"path": os.path.abspath(self.path), "mode": self.mode, **self._reopening}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

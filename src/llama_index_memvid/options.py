@@ -1,4 +1,4 @@
-"""Options that a method does not have: refused everywhere, with the name that was probably meant."""
+"""Unknown options: methods reject them and suggest the closest known name."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["UnknownOptionError", "check_options", "unknown_option"]
 
 
 class UnknownOptionError(InvalidInputError, TypeError):
-    """An option that the method does not have; passed over, a mistyped filter would show what it was to hide."""
+    """Report an option that the method does not have. Ignoring a mistyped filter would return hidden records."""
 
 
 def unknown_option(method: str, name: str, known: Iterable[str]) -> UnknownOptionError:
-    """Return the error for one option, with the nearest known name.
+    """Return the error for an unknown option, with the closest known name.
 
     Example:
         >>> str(unknown_option("delete", "fliter", ["ids", "filter"]))
@@ -28,10 +28,10 @@ def unknown_option(method: str, name: str, known: Iterable[str]) -> UnknownOptio
 
 
 def check_options(method: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise for the first option that ``method`` does not have.
+    """Check that ``method`` has every option.
 
     Raises:
-        UnknownOptionError: There is one.
+        UnknownOptionError: An option is unknown.
     """
     there = list(known)
     for name in given:

@@ -18,7 +18,7 @@ VectorDtype = Literal["float16", "float32", "float64", "int8"]
 
 
 class NoOptions(TypedDict):
-    """No option: one that is given is a type error, and refused by name when the program runs."""
+    """No options: any option is a type error, and raises an error at runtime."""
 
 
 class EmbeddingOptions(TypedDict, total=False):
@@ -33,7 +33,7 @@ class EmbeddingOptions(TypedDict, total=False):
 
 
 class QueryOptions(TypedDict, total=False):
-    """What a query takes as ``vector_store_kwargs``, as :class:`MemvidVectorStore` describes it."""
+    """The ``vector_store_kwargs`` of a query, as :class:`MemvidVectorStore` describes them."""
 
     where: Mapping[str, Any] | None
     mmr_threshold: float | None
@@ -42,7 +42,7 @@ class QueryOptions(TypedDict, total=False):
 
 
 class ReopenOptions(TypedDict, total=False):
-    """What :class:`MemvidVectorStore` takes beside the path and the mode."""
+    """Options of :class:`MemvidVectorStore` other than the path and the mode."""
 
     embedder: object
     vector_dtype: VectorDtype | None
@@ -55,6 +55,6 @@ class ReopenOptions(TypedDict, total=False):
 
 
 class OpenOptions(ReopenOptions, total=False):
-    """The same with the mode."""
+    """Options of :class:`MemvidVectorStore` other than the path."""
 
     mode: Literal["a", "r"]

@@ -1,4 +1,4 @@
-"""How the store answers: a LlamaIndex query becomes one question, checked, and a question becomes hits."""
+"""Querying: a LlamaIndex query becomes a checked question, and the question returns hits."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _BY_WORDS: Final = {Mode.SPARSE, Mode.TEXT_SEARCH}
 _BY_BOTH: Final = {Mode.HYBRID, Mode.SEMANTIC_HYBRID}
 _LEARNERS: Final = {Mode.SVM, Mode.LINEAR_REGRESSION, Mode.LOGISTIC_REGRESSION}
 _OPTIONS: Final = ("where", "mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k")
-_PREFETCH: Final = (4, 20)  # candidates of MMR: so many times k, at least so many
-_RERANKED: Final = 50  # candidates of SEMANTIC_HYBRID, at least
+_PREFETCH: Final = (4, 20)  # candidates of MMR: a multiple of k, and the minimum
+_RERANKED: Final = 50  # minimum number of candidates of SEMANTIC_HYBRID
 
 
 @dataclass(frozen=True)
 class NodeSearch:
-    """A query, checked: ``k`` hits of ``depth`` candidates in ``where``, asked by words, by a vector, or by both."""
+    """Describe a checked query: ``k`` hits of ``depth`` candidates in ``where``, by words, by a vector, or by both."""
 
     mode: Mode
     k: int
@@ -44,20 +44,20 @@ class NodeSearch:
 
     @classmethod
     def of(cls, query: VectorStoreQuery, options: Mapping[str, Any]) -> NodeSearch:
-        """What a query and the options of a call ask.
+        """Combine a query and the options of a call.
 
         Raises:
-            QueryError: A mode that is not known, or a number that is none.
-            FilterError: The filter is wrong.
-            InvalidInputError: ``mmr_prefetch_factor`` and ``mmr_prefetch_k`` at once.
-            TypeError: An option that is not known.
+            QueryError: The mode is unknown, or a number is invalid.
+            FilterError: The filter is invalid.
+            InvalidInputError: ``mmr_prefetch_factor`` and ``mmr_prefetch_k`` are both given.
+            TypeError: An option is unknown.
         """
         check_options("query", options, _OPTIONS)
         mode = _mode(query.mode)
         k = _count(query.similarity_top_k, "similarity_top_k")
         if mode in _BY_BOTH and query.hybrid_top_k is not None:
             k = _count(query.hybrid_top_k, "hybrid_top_k")
-        threshold = options.get("mmr_threshold")  # what a call says goes before what the query says, as in LlamaIndex
+        threshold = options.get("mmr_threshold")  # the call's option overrides the query's, as in LlamaIndex
         threshold = query.mmr_threshold if threshold is None else threshold
         text = query.query_str if query.query_str and query.query_str.strip() else None
         return cls(
@@ -74,20 +74,20 @@ class NodeSearch:
 
     @property
     def lists(self) -> bool:
-        """Whether the filter is the whole question."""
+        """Whether the question has only a filter."""
         return self.text is None and self.embedding is None and bool(self.where)
 
     def to_embed(self, memory: Memory) -> str | None:
-        """The words to be embedded before :meth:`hits`: there is no vector, the mode needs one, and it can be made."""
+        """Return the text to embed before :meth:`hits`, if the mode needs a vector and none is given; else None."""
         wanted = self.embedding is None and self.mode not in _BY_WORDS and memory.embedder is not None
         return self.text if wanted else None
 
     def hits(self, memory: Memory) -> list[Hit]:
-        """The answer, best first.
+        """Return the hits, best first.
 
         Raises:
-            QueryError: The mode needs words, or a vector, that are not there.
-            DimensionError: A vector of another dimension.
+            QueryError: The mode needs words or a vector that the query does not have.
+            DimensionError: The vector has the wrong dimension.
         """
         if self.lists:
             found = memory.select(self.where, limit=self.k)
@@ -101,12 +101,12 @@ class NodeSearch:
             options: dict[str, Any] = {"fetch_k": self.depth, "lambda_mult": self.mmr_threshold}
             return memory.mmr(vector, self.k, self.where, with_vectors=self.with_vectors, **options)
         if self.mode in _LEARNERS:
-            return self._learnt(memory)
+            return self._learned(memory)
         return memory.search(vector, self.k, self.where, "dense", with_vectors=self.with_vectors)
 
     def _words(self) -> str:
         if self.text is None:
-            raise QueryError(f"mode {self.mode.value!r} needs words, and query_str is {self.text!r}")
+            raise QueryError(f"mode {self.mode.value!r} needs words, but query_str is {self.text!r}")
         return self.text
 
     def _vector(self) -> Any:
@@ -118,7 +118,7 @@ class NodeSearch:
         return self.embedding
 
     def _hybrid(self, memory: Memory) -> list[Hit]:
-        """Both halves fused; SEMANTIC_HYBRID then orders what was found by meaning alone."""
+        """Search by words and vectors and fuse the rankings; SEMANTIC_HYBRID then ranks the hits by vectors alone."""
         words, vector, where = self._words(), self._vector(), self.where
         found = memory.search(words, self.depth, where, "hybrid", alpha=self.alpha, embedding=vector)
         if self.mode is Mode.SEMANTIC_HYBRID:
@@ -132,8 +132,8 @@ class NodeSearch:
             for hit in found[: self.k]
         ]
 
-    def _learnt(self, memory: Memory) -> list[Hit]:
-        """The k records nearest to the query in the eyes of a classifier that knows only it."""
+    def _learned(self, memory: Memory) -> list[Hit]:
+        """Rank records by a classifier that is trained on the query as its only positive example."""
         records = {record.id: record for record in memory.select(self.where)}
         stored = memory.get_vectors(records)
         ids = [record_id for record_id in records if record_id in stored]
@@ -143,7 +143,7 @@ class NodeSearch:
         matrix: Any = np.stack([np.asarray(stored[record_id], np.float64) for record_id in ids])
         if vector.shape != matrix.shape[1:]:
             raise DimensionError(
-                f"the query has {vector.size} components, and this memory's vectors have {matrix.shape[1]}"
+                f"the query has {vector.size} components, but this memory's vectors have {matrix.shape[1]}"
             )
         if self.mode is Mode.LINEAR_REGRESSION:
             scores, best = _linear(vector, matrix, self.k, ids)
@@ -158,10 +158,10 @@ class NodeSearch:
 
 
 def scope_of(query: VectorStoreQuery) -> dict[str, Any]:
-    """Which nodes a query is about, before its filters.
+    """Return the filter for the nodes that a query names, apart from its filters.
 
-    ``node_ids=[]`` is no restriction: ``as_retriever()`` hands it over for a store that keeps texts. ``doc_ids=[]`` is
-    one that nothing meets.
+    ``node_ids=[]`` does not restrict the query: ``as_retriever()`` passes it to stores that keep texts. ``doc_ids=[]``
+    matches nothing.
     """
     by_node = {"$id": {"$in": list(query.node_ids)}} if query.node_ids else {}
     by_document = {REF_DOC: {"$in": list(query.doc_ids)}} if query.doc_ids is not None else {}
@@ -169,9 +169,9 @@ def scope_of(query: VectorStoreQuery) -> dict[str, Any]:
 
 
 def to_result(question: NodeSearch, hits: list[Hit]) -> VectorStoreQueryResult:
-    """Nodes, ids and similarities: cosines for a search by vector, scores in [0, 1] for all others.
+    """Return nodes, ids and similarities: cosines for a vector search, scores in [0, 1] for lexical and hybrid search.
 
-    A search by vector in a memory with another metric than cosine is one of the others.
+    With another metric than cosine, a vector search has scores in [0, 1] too.
     """
     with_vectors, cosines = question.with_vectors, question.mode not in _BY_WORDS | {Mode.HYBRID}
     return VectorStoreQueryResult(
@@ -183,7 +183,7 @@ def to_result(question: NodeSearch, hits: list[Hit]) -> VectorStoreQueryResult:
 
 def _where(chosen: object) -> dict[str, Any]:
     if chosen is not None and not isinstance(chosen, Mapping):
-        raise FilterError(f"where is a dict of the filter language, not a value of type {type(chosen).__name__}")
+        raise FilterError(f"where must be a dict in the filter language, not a value of type {type(chosen).__name__}")
     return dict(chosen or {})
 
 
@@ -192,22 +192,22 @@ def _mode(given: object) -> Mode:
         return Mode(given)
     except ValueError as exc:
         known = ", ".join(mode.value for mode in Mode)
-        raise QueryError(f"mode {given!r} is not supported; there are {known}") from exc
+        raise QueryError(f"mode {given!r} is not supported; use one of {known}") from exc
 
 
 def _count(number: object, name: str) -> int:
     if type(number) is not int or number < 0:
-        raise QueryError(f"{name} is a number of nodes, 0 or more, not {number!r}")
+        raise QueryError(f"{name} must be an integer of 0 or more, not {number!r}")
     return number
 
 
 def _depth(mode: Mode, k: int, query: VectorStoreQuery, options: Mapping[str, Any]) -> int:
-    """How many candidates to choose from."""
+    """Return the number of candidates."""
     factor, prefetch = options.get("mmr_prefetch_factor"), options.get("mmr_prefetch_k")
     if factor is not None and prefetch is not None:
-        raise InvalidInputError("give mmr_prefetch_factor or mmr_prefetch_k, and not both")
+        raise InvalidInputError("give either mmr_prefetch_factor or mmr_prefetch_k, not both")
     if factor is not None and not (type(factor) in (int, float) and 0 <= factor < math.inf):
-        raise QueryError(f"mmr_prefetch_factor is how many times similarity_top_k, 0 or more, not {factor!r}")
+        raise QueryError(f"mmr_prefetch_factor must be a number of 0 or more, not {factor!r}")
     if prefetch is not None:
         prefetch = _count(prefetch, "mmr_prefetch_k")
     if mode is Mode.MMR:
@@ -218,9 +218,9 @@ def _depth(mode: Mode, k: int, query: VectorStoreQuery, options: Mapping[str, An
 
 
 def _linear(vector: Any, matrix: Any, k: int, ids: list[str]) -> tuple[list[float], list[str]]:
-    """What ``get_top_k_embeddings_learner`` means by linear regression, which it asks for a method that it has not.
+    """Rank nodes by linear regression, which ``get_top_k_embeddings_learner`` offers but does not implement.
 
-    With a ridge: with fewer nodes than components, plain least squares fits every node exactly and tells none apart.
+    Uses ridge regression: with fewer nodes than components, least squares fits every node exactly and cannot rank them.
     """
     from sklearn.linear_model import Ridge
 

@@ -1,4 +1,4 @@
-"""Which records of a memory that several things share are nodes, for what deletes without naming ids."""
+"""Deleting nodes from a shared memory without naming ids: records of agents, savers and chats are kept."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["delete_nodes_that"]
 _OTHERS = {
     "$or": [{f"{key}": {"$exists": True}} for key in ("langgraph.kind", "agent_memory", "llama_index.chat")],
 }
-"""What a store or saver of LangGraph, an agent or a chat store wrote."""
+"""Records that a LangGraph store or saver, an agent or a chat store wrote."""
 _OF_SERVICES = {"agent.kind": {"$in": ["turn", "item", "category", "resource"]}}
-"""What a memory service wrote."""
+"""Records that a memory service wrote."""
 
 
 def delete_nodes_that(memory: Memory, where: dict[str, Any]) -> None:
-    """Delete the nodes that match a filter, as one commit; what other parts keep in the memory stays.
+    """Delete the nodes that match a filter as one commit; keep records that other parts store in the memory.
 
-    Metadata goes along with what is made of a record, and its id does not: of LangGraph's records and notes only both
-    together say whose they are.
+    Derived records inherit metadata but not ids. So LangGraph's records and notes are recognized by metadata and id
+    together.
     """
     with memory.exclusive():
         others = {name for name in memory.ids(_OTHERS) if "[" in name or name.startswith("note-")}

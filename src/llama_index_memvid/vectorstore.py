@@ -1,4 +1,4 @@
-"""MemvidVectorStore: a memory as LlamaIndex's vector store."""
+"""MemvidVectorStore: a memory as a LlamaIndex vector store."""
 
 from __future__ import annotations
 
@@ -42,39 +42,39 @@ __all__ = ["MemvidVectorStore"]
 
 
 class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
-    """Nodes in one MP4 file, found again by meaning, by words, by filter and by id.
+    """Store nodes in one MP4 file and find them by meaning, words, filter and id.
 
-    Nodes come back whole: class, relationships, excluded keys, images. Embeddings come with :meth:`get_nodes`, and with
-    a query whose ``output_fields`` name ``"embedding"``. All query modes of LlamaIndex are there; ``SPARSE`` and
-    ``TEXT_SEARCH`` need no embedding. ``vector_store_kwargs`` may hold ``where`` (a dict of ``docs/filters.md``, beside
-    the filters), ``mmr_threshold``, and ``mmr_prefetch_factor`` or ``mmr_prefetch_k``; what a call says goes before
-    what the query says.
+    Nodes are restored completely: class, relationships, excluded keys, images. Embeddings are returned by
+        :meth:`get_nodes`, and by queries whose ``output_fields`` include ``"embedding"``. All query modes of LlamaIndex
+        are supported; ``SPARSE`` and ``TEXT_SEARCH`` need no embedding. ``vector_store_kwargs`` may contain ``where``
+        (a dict of ``docs/filters.md``, in addition to the filters), ``mmr_threshold``, and ``mmr_prefetch_factor`` or
+        ``mmr_prefetch_k``; they override the query.
 
     Any number of stores, threads and processes may write one file. In a coroutine,
     ``async with await MemvidVectorStore.aopen("notes.mp4") as store`` does not block the event loop.
 
     Args:
-        path: The MP4 file, opened if it is there and created if not; by default all is kept in RAM.
-        mode: ``"a"`` to read and write, ``"r"`` to read; the file must then exist.
-        embedder: What embeds a query that comes without an embedding: an embedding model of LlamaIndex, or anything
-            else ``memvid_core.as_embedder`` takes. None is the built-in one if that wrote the file, and otherwise none:
-            an index brings all embeddings itself.
-        vector_dtype: How a new file stores embeddings: ``"float16"`` (the default in a file), ``"float32"``,
-            ``"float64"`` (the default in RAM: exactly what was given) or ``"int8"``.
-        codec: What a new file's pictures are: ``"pcm"`` or ``"qr"``.
+        path: The MP4 file; it is created if it does not exist. By default everything is kept in RAM.
+        mode: ``"a"`` to read and write; ``"r"`` to read, which requires that the file exists.
+        embedder: Embeds queries that come without an embedding: a LlamaIndex embedding model, or anything else that
+            ``memvid_core.as_embedder`` takes. None uses the built-in embedder if it wrote the file, and otherwise no
+            embedder: an index supplies all embeddings.
+        vector_dtype: The dtype of embeddings in a new file: ``"float16"`` (the default in a file), ``"float32"``,
+            ``"float64"`` (the default in RAM, exact) or ``"int8"``.
+        codec: How a new file stores payloads as pictures: ``"pcm"`` or ``"qr"``.
         index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"`` or ``"ivf"``, as in
-            :meth:`memvid_core.Memory.open`. It is not kept in the file.
+            :meth:`memvid_core.Memory.open`. It is not stored in the file.
         metric: How a new file compares vectors: ``"cosine"`` (the default), ``"euclidean"``, ``"manhattan"`` or
-            ``"chebyshev"``. Of a file that is there it must be the one that it was made with; None takes that.
-            Similarities are cosines, or ``1 / (1 + distance)`` by another metric.
-        index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
-        memory: An open memory to use instead of all the above; it stays open on :meth:`close`.
-        timeout: How many seconds a write waits while others write.
+            ``"chebyshev"``. For an existing file, it must be the metric of that file; None uses the file's metric.
+            Similarities are cosines, or ``1 / (1 + distance)`` with another metric.
+        index_dir: The folder of the index; by default ``<path>.index``, next to the file.
+        memory: An open memory to use instead of all of the above. :meth:`close` leaves it open.
+        timeout: How many seconds a write waits for other writers.
 
     Raises:
-        InvalidInputError: An argument that cannot be taken, as a model where the path goes.
+        InvalidInputError: An argument is invalid, for example a model in place of the path.
         MemoryNotFoundError: The folder, or with ``mode="r"`` the file, does not exist.
-        EmbedderMismatchError: Another embedder wrote the file.
+        EmbedderMismatchError: A different embedder wrote the file.
 
     Example:
         >>> from llama_index.core.schema import TextNode
@@ -125,7 +125,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
 
     @classmethod
     def from_params(cls, path: str | os.PathLike[str] = IN_RAM, **options: Unpack[OpenOptions]) -> Self:
-        """The same as the constructor, under the name that other stores of LlamaIndex have for it."""
+        """Open a store, as the constructor does; the name is a convention of LlamaIndex's stores."""
         return cls(path, **options)
 
     @classmethod
@@ -135,27 +135,27 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         """Open the memory at a path; ``options`` are the constructor's.
 
         Raises:
-            MemoryNotFoundError: There is no such file.
-            InvalidInputError: It lies on a file system of ``fsspec`` that is not the local one.
+            MemoryNotFoundError: The file does not exist.
+            InvalidInputError: The ``fsspec`` file system is not the local one.
         """
         protocols = getattr(fs, "protocol", "file")
         if "file" not in (protocols if isinstance(protocols, tuple | list) else (protocols,)):
             raise InvalidInputError(f"a memory is a local file; copy it from {protocols} first")
         if not os.path.exists(persist_path):
-            raise MemoryNotFoundError(f"there is no memory at {os.fspath(persist_path)!r} to open")
+            raise MemoryNotFoundError(f"{os.fspath(persist_path)!r} does not exist")
         return cls(persist_path, **options)
 
     @classmethod
     @override
     def from_dict(cls, data: dict[str, Any], **options: Unpack[ReopenOptions]) -> Self:
-        """The store that ``to_dict`` described, opened anew by its path."""
+        """Open the store that ``to_dict`` described, by its path."""
         return cls(data.get("path", IN_RAM), mode=data.get("mode", "a"), **options)
 
     @override
     def persist(self, persist_path: str = "", fs: Any = None) -> None:
-        """Make sure that the memory is open: each change is in its own file, durable, when its call returns.
+        """Check that the memory is open. Every change is durable in the memory's own file when its call returns.
 
-        Nothing is written to ``persist_path``, which names a JSON file in the folder of a storage context.
+        ``persist_path``, which names a JSON file in the folder of a storage context, is not written.
         """
         len(self._memory)
 
@@ -176,27 +176,27 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
 
     @override
     def add(self, nodes: Sequence[BaseNode], batch_size: int | None = None, **unknown: Unpack[NoOptions]) -> list[str]:
-        """Add nodes, durable on return. A known id is replaced whole; of equal ids the last one stays.
+        """Add nodes, durable on return. A known id is replaced completely; of equal ids the last one is kept.
 
         Args:
-            nodes: Nodes with embeddings of one length.
-            batch_size: How many are committed at a time; None is all of them, as one commit.
-            unknown: Refused.
+            nodes: Nodes with embeddings of equal length.
+            batch_size: How many nodes are committed together; None commits all together.
+            unknown: Rejected.
 
         Returns:
-            Their ids, in order.
+            The ids, in order.
 
         Raises:
-            VectorError: A node without an embedding, or with a bad one.
-            MetadataError: Metadata that cannot be stored.
-            UnknownOptionError: Another option. Nothing is written.
+            VectorError: A node has no embedding, or an invalid one.
+            MetadataError: Metadata cannot be stored.
+            UnknownOptionError: An option is unknown. Nothing is written.
 
-        What was raised is of the batch that failed: those before it stay, and the message says how many nodes that are.
-        Without ``batch_size`` nothing is written.
+        If a batch fails, earlier batches stay stored and the message says how many nodes they hold. Without
+        ``batch_size``, a failure stores nothing.
         """
         check_options("add", unknown, ("batch_size",))
         if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
-            raise InvalidInputError(f"batch_size is a number of nodes, 1 or more, not {batch_size!r}")
+            raise InvalidInputError(f"batch_size must be an integer of 1 or more, not {batch_size!r}")
         columns = to_columns(list(nodes))
         total = len(columns[0])
         stored: list[str] = []
@@ -218,32 +218,30 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
     async def async_add(
         self, nodes: Sequence[BaseNode], batch_size: int | None = None, **unknown: Unpack[NoOptions]
     ) -> list[str]:
-        """Async :meth:`add`, in a thread: the loop goes on."""
+        """Async :meth:`add`, in a thread."""
         return await self._written(self.add, nodes, batch_size, **unknown)
 
     @override
     def delete(self, ref_doc_id: str, **unknown: Unpack[NoOptions]) -> None:
-        """Delete the nodes that come from a document; one that is not known is passed over."""
+        """Delete the nodes of a document; an unknown document is ignored."""
         check_options("delete", unknown, ("ref_doc_id",))
         if not isinstance(ref_doc_id, str):
-            raise InvalidInputError(
-                f"ref_doc_id is a document's id, not the {type(ref_doc_id).__name__} {ref_doc_id!r}"
-            )
+            raise InvalidInputError(f"ref_doc_id must be a str, not the {type(ref_doc_id).__name__} {ref_doc_id!r}")
         with our_words():
             self._memory.delete(where={REF_DOC: ref_doc_id})
 
     @override
     async def adelete(self, ref_doc_id: str, **unknown: Unpack[NoOptions]) -> None:
-        """Async :meth:`delete`, in a thread: the loop goes on."""
+        """Async :meth:`delete`, in a thread."""
         await self._written(self.delete, ref_doc_id, **unknown)
 
     @override
     def delete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **unknown: Unpack[NoOptions]
     ) -> None:
-        """Delete the nodes that ids and filters both name, or the one that is given; with neither, none.
+        """Delete nodes by ids, by filters, or where both match; with neither, delete nothing.
 
-        Without ids, what agents, savers, stores and chat stores keep in the same memory is not touched.
+        Without ids, records that agents, savers, stores and chat stores keep in the same memory are kept.
         """
         check_options("delete_nodes", unknown, ("node_ids", "filters"))
         with our_words():
@@ -261,9 +259,9 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
 
     @override
     def clear(self) -> None:
-        """Delete every node. Until the memory is compacted, ``Memory.open(path, as_of=…)`` shows the past.
+        """Delete all nodes. Until the memory is compacted, ``Memory.open(path, as_of=…)`` opens earlier states.
 
-        What agents, savers, stores and chat stores keep in the same memory stays.
+        Records that agents, savers, stores and chat stores keep in the same memory are kept.
         """
         with our_words():
             delete_nodes_that(self._memory, {})
@@ -275,16 +273,16 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
     # --- reading ---
 
     def _where(self, filters: MetadataFilters | None) -> dict[str, Any]:
-        """The filters as a dict, checked against what is stored."""
+        """Return the filters as a dict, checked against the stored values."""
         where = to_where(filters)
         check_text_fields(self._memory, filters, {})
         return where
 
     @override
     def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
-        """Nodes with their embeddings: those with some ids, in their order; else all that match, in the order added.
+        """Return nodes with embeddings: those with the given ids, in their order, or all that match, as added.
 
-        Ids that are not there are passed over.
+        Unknown ids are ignored.
         """
         with our_words():
             return self._nodes(node_ids, self._where(filters))
@@ -311,9 +309,9 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         """Answer a query with nodes, ids and similarities, best first; ties in the order the nodes were added.
 
         Raises:
-            QueryError: The mode is not known, or needs words or an embedding that are not there.
-            FilterError: The filter is wrong.
-            DimensionError: An embedding of another dimension.
+            QueryError: The mode is unknown, or needs words or an embedding that the query does not have.
+            FilterError: The filter is invalid.
+            DimensionError: The embedding has the wrong dimension.
         """
         question = NodeSearch.of(query, options)
         words = question.to_embed(self._memory)
@@ -323,7 +321,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
 
     @override
     async def aquery(self, query: VectorStoreQuery, **options: Unpack[QueryOptions]) -> VectorStoreQueryResult:
-        """Async :meth:`query`: the embedder's own async method, then a thread."""
+        """Async :meth:`query`. Awaits the embedder; the search runs in a thread."""
         question = NodeSearch.of(query, options)
         words = question.to_embed(self._memory)
         if words is not None and self._memory.embedder is not None:

@@ -1,39 +1,39 @@
-"""Every error this package raises on purpose, as one tree.
+"""The exceptions and warnings of this package.
 
-Each is also the builtin a caller would expect, so ``except ValueError`` or ``except OSError`` keep working::
+Each class is also a subclass of the matching builtin, so ``except ValueError`` and ``except OSError`` work::
 
     MemvidError
-    ├── InvalidInputError (ValueError)          an argument that cannot be taken
+    ├── InvalidInputError (ValueError)          an invalid argument
     │   ├── DimensionError                      a vector of the wrong length
     │   ├── VectorError                         NaN, infinite or non-numeric vectors
-    │   ├── FilterError                         a filter the language does not know
+    │   ├── FilterError                         an invalid filter
     │   ├── MetadataError (also TypeError)      metadata that cannot be stored; names the key
-    │   ├── TextError (also TypeError)          a text that is no str, or no valid Unicode
-    │   ├── QueryError                          a query that cannot be searched for
-    │   ├── CodecError                          codec settings that cannot work
+    │   ├── TextError (also TypeError)          a text that is not a str, or not valid Unicode
+    │   ├── QueryError                          an invalid query
+    │   ├── CodecError                          invalid codec settings
     │   └── EmbedderMismatchError               a memory written by another embedder
-    ├── EmbeddingError (RuntimeError)           an embedder failed or returned nonsense
-    ├── ChatError (RuntimeError)                a language model failed or returned nonsense
+    ├── EmbeddingError (RuntimeError)           an embedder failed or returned an invalid result
+    ├── ChatError (RuntimeError)                a language model failed or returned an invalid result
     ├── MissingExtraError (ImportError)         an optional dependency is not installed; names the extra
     ├── MemoryFileError (OSError)
     │   ├── MemoryNotFoundError (FileNotFoundError)
     │   ├── MemoryExistsError (FileExistsError)
-    │   ├── NotAMemoryError (also ValueError)   not an MP4, or an MP4 that carries no memory
+    │   ├── NotAMemoryError (also ValueError)   not an MP4, or an MP4 without a memory
     │   ├── UnsupportedFormatError (also ValueError)   written by a newer version
-    │   ├── DamagedFrameError                   a frame whose bytes are not what was written; has .frame
-    │   ├── LockedError (BlockingIOError)       another writer holds the memory; says who
+    │   ├── DamagedFrameError                   a frame with changed bytes; has .frame
+    │   ├── LockedError (BlockingIOError)       another process holds the lock; names it
     │   ├── ReadOnlyError (PermissionError)     a write on a memory opened for reading
-    │   └── StorageError                        the disk said no (full, gone, forbidden); nothing was committed
+    │   └── StorageError                        a read or write failed (disk full, missing, no permission)
     ├── ClosedError (ValueError)                used after close(), like a closed file
     ├── RecordNotFoundError (KeyError)          no live record has that id
     └── IngestError (ValueError)                a document that cannot be read
 
     MemvidWarning (UserWarning)
     ├── DamageWarning                           records that cannot be read
-    ├── TornTailWarning                         a last write that never finished
+    ├── TornTailWarning                         an interrupted last write
     └── EmbedderWarning                         a memory opened without the embedder that wrote it
 
-All of them pickle and copy with their attributes. Many carry a :class:`Hint`, which says what to do about it:
+All of them keep their attributes when they are copied or pickled. Many have a :class:`Hint` with a remedy:
 
 >>> error = ReadOnlyError("a.mp4 is open for reading", hint=Hint(Action.OPEN_FOR_WRITING))
 >>> str(error)
@@ -86,13 +86,13 @@ __all__ = [
 
 
 class Action(StrEnum):
-    """What a caller can do about an error or a warning. The value is how the core words it, in terms of ``Memory``."""
+    """Name a remedy for an error or a warning. The value is its wording in the core, in terms of ``Memory``."""
 
-    DROP_DAMAGED = "verify() names what is damaged, drop_damaged=True goes on without it"
+    DROP_DAMAGED = "verify() lists the damage, drop_damaged=True drops it"
     FILTER = "to list records without a query, use select(where=...)"
     FORCE = "open it with {embedder!r}, or pass force=True if both are the same model"
     GIVE_EMBEDDER = "open it with the embedder {embedder!r}, or give vectors="
-    GIVE_PATH = "a file is given as path={path!r}, an embedder is an object or the name of a model"
+    GIVE_PATH = "pass a file as path={path!r}; an embedder is an object or the name of a model"
     INSTALL_EXTRA = "install it with: pip install 'memvid-core[{extra}]'"
     NAME_RECORDS = "give ids, where=, or both; clear() deletes everything"
     OPEN_AGAIN = "open it again with Memory.open({path!r})"
@@ -103,16 +103,16 @@ class Action(StrEnum):
 
 
 Words = Mapping[Action, str]
-"""How a package words actions; ``{name}`` stands for a value of the hint."""
+"""The wording of actions in a package; ``{name}`` is replaced with a value of the hint."""
 
 
 @dataclass(frozen=True)
 class Hint:
-    """What to do about an error or a warning, for a program to read.
+    """Describe the remedy for an error or a warning in a machine-readable form.
 
     Args:
-        action: What to do.
-        values: What it is to be done with, by name, such as the name of the embedder to open a memory with.
+        action: The remedy.
+        values: The values that the remedy needs, by name, for example the name of the embedder to open a memory with.
 
     Example:
         >>> Hint(Action.INSTALL_EXTRA, {"extra": "fastembed"}).words()
@@ -123,20 +123,20 @@ class Hint:
     values: Mapping[str, str | int] = field(default_factory=dict)
 
     def words(self, words: Words | None = None) -> str:
-        """The hint as a text, in the words of a package; actions that it does not word are worded as the core does."""
+        """Return the hint in the words of a package; actions that it does not word use the core's wording."""
         return (words or {}).get(self.action, self.action.value).format_map(_Values(self.values))
 
 
 class _Values(dict[str, "str | int"]):
-    def __missing__(self, name: str) -> str:  # showing an error never fails
+    def __missing__(self, name: str) -> str:  # showing an error must not fail
         return "..."
 
 
 class _Hinted(BaseException):
-    """An exception with a hint; it pickles and copies whole, whatever its constructor takes."""
+    """An exception with a hint. It can be pickled and copied, whatever its constructor takes."""
 
     hint: Hint | None = None
-    """What to do about it, where that is known."""
+    """The remedy, if known."""
 
     def __init__(self, *args: Any, hint: Hint | None = None) -> None:
         super().__init__(*args)
@@ -146,8 +146,8 @@ class _Hinted(BaseException):
         return worded(self)
 
     def _problem(self) -> str:
-        """What is wrong, without what to do about it."""
-        if isinstance(self, KeyError):  # it would show the repr of the message
+        """Return the problem without the hint."""
+        if isinstance(self, KeyError):  # KeyError would show the repr of the message
             return str(self.args[0]) if self.args else ""
         return super().__str__()
 
@@ -156,7 +156,7 @@ class _Hinted(BaseException):
 
 
 def _builtin_state(error: BaseException) -> dict[str, Any]:
-    """What a builtin class keeps outside of ``__dict__``, such as the ``errno`` of an OSError."""
+    """Return the state that a builtin exception keeps outside ``__dict__``, such as the ``errno`` of an OSError."""
     names = {
         name
         for cls in type(error).__mro__
@@ -167,17 +167,17 @@ def _builtin_state(error: BaseException) -> dict[str, Any]:
 
 
 def _rebuilt(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
-    error = cls.__new__(cls)  # its __init__ takes what it likes, and has done its work
+    error = cls.__new__(cls)  # skip __init__, whose arguments are unknown and which ran before
     error.args = args
     return error
 
 
 def worded(error: BaseException, words: Words | None = None) -> str:
-    """The message of an error or a warning, its hint in the words of a package.
+    """Return the message of an error or a warning, with its hint in the words of a package.
 
     Args:
-        error: Any exception; one without a hint has its own message.
-        words: How the package words actions; the others are worded as the core does.
+        error: Any exception; without a hint, its own message is returned.
+        words: The package's wording of actions; other actions use the core's wording.
     """
     if not isinstance(error, _Hinted):
         return str(error)
@@ -186,51 +186,51 @@ def worded(error: BaseException, words: Words | None = None) -> str:
 
 
 class MemvidError(_Hinted, Exception):
-    """Base of every error raised on purpose."""
+    """Base class of all errors of this package."""
 
 
 class InvalidInputError(MemvidError, ValueError):
-    """An argument that cannot be taken. Nothing was changed."""
+    """An argument is invalid. Nothing was changed."""
 
 
 class DimensionError(InvalidInputError):
-    """A vector whose length is not the memory's dimension."""
+    """The length of a vector differs from the memory's dimension."""
 
 
 class VectorError(InvalidInputError):
-    """A vector with NaN or infinite components, or one that is not numeric."""
+    """A vector has NaN or infinite components, or is not numeric."""
 
 
 class FilterError(InvalidInputError):
-    """A filter that the filter language does not know, or an operand of the wrong type."""
+    """A filter is not valid in the filter language, or an operand has the wrong type."""
 
 
 class MetadataError(InvalidInputError, TypeError):
-    """Metadata that cannot be stored; the message names the key."""
+    """Metadata cannot be stored; the message names the key."""
 
 
 class TextError(InvalidInputError, TypeError):
-    """A text that is not a ``str``, or not valid Unicode (a lone surrogate)."""
+    """A text is not a ``str``, or not valid Unicode (a lone surrogate)."""
 
 
 class QueryError(InvalidInputError):
-    """A query that cannot be searched for: empty, or of a mode the memory has not."""
+    """A query is invalid: empty, or of a mode that the memory does not support."""
 
 
 class CodecError(InvalidInputError):
-    """Codec settings that cannot work, or a payload that no frame can carry."""
+    """Codec settings are invalid, or a payload is too large for a frame."""
 
 
 class EmbedderMismatchError(InvalidInputError):
-    """The memory was written by another embedder than the one given."""
+    """A different embedder wrote the memory."""
 
 
 class EmbeddingError(MemvidError, RuntimeError):
-    """An embedder failed, or returned something that is not one vector a text."""
+    """An embedder failed, or did not return one vector per text."""
 
 
 class ChatError(MemvidError, RuntimeError):
-    """A language model failed, or returned something that is no text."""
+    """A language model failed, or did not return a text."""
 
 
 class MissingExtraError(MemvidError, ImportError):
@@ -238,30 +238,30 @@ class MissingExtraError(MemvidError, ImportError):
 
 
 class MemoryFileError(MemvidError, OSError):
-    """Something about the file itself."""
+    """Base class of errors about the memory file."""
 
 
 class MemoryNotFoundError(MemoryFileError, FileNotFoundError):
-    """There is no file at that path, or its folder is missing."""
+    """The file or its folder does not exist."""
 
 
 class MemoryExistsError(MemoryFileError, FileExistsError):
-    """``create`` was asked for a path that already holds a file."""
+    """``create`` was called with the path of an existing file."""
 
 
 class NotAMemoryError(MemoryFileError, ValueError):
-    """Not an MP4, or an MP4 that carries no memory."""
+    """The file is not an MP4, or an MP4 without a memory."""
 
 
 class UnsupportedFormatError(MemoryFileError, ValueError):
-    """Written by a newer version, or with a feature that this version does not know."""
+    """The file was written by a newer version, or uses a feature that this version does not support."""
 
 
 class DamagedFrameError(MemoryFileError):
-    """A frame whose bytes are not what was written.
+    """The bytes of a frame have changed since they were written.
 
     Attributes:
-        frame: Its number in the video, from 0.
+        frame: The number of the frame in the video, from 0.
     """
 
     def __init__(self, frame: int, reason: str, *, hint: Hint | None = None) -> None:
@@ -270,11 +270,11 @@ class DamagedFrameError(MemoryFileError):
 
 
 class LockedError(MemoryFileError, BlockingIOError):
-    """Another writer holds the memory; the message says who."""
+    """Another process holds the lock of the memory; the message names it."""
 
 
 class ReadOnlyError(MemoryFileError, PermissionError):
-    """A write on a memory that was opened for reading."""
+    """The memory was opened for reading and cannot be written."""
 
 
 class StorageError(MemoryFileError):
@@ -282,7 +282,7 @@ class StorageError(MemoryFileError):
 
 
 class storage_errors:  # a context manager, like contextlib's
-    """Turn what the system refuses in the block into a StorageError; errors of ours stay as they are."""
+    """Convert an OSError in the block to a StorageError; errors of this package are unchanged."""
 
     __slots__ = ()
 
@@ -295,35 +295,35 @@ class storage_errors:  # a context manager, like contextlib's
 
 
 class ClosedError(MemvidError, ValueError):
-    """Used after ``close()``, as a closed file would be."""
+    """The memory is used after ``close()``."""
 
 
 class RecordNotFoundError(MemvidError, KeyError):
-    """No live record has that id."""
+    """The memory has no live record with this id."""
 
 
 class IngestError(MemvidError, ValueError):
-    """A document that cannot be read."""
+    """A document cannot be read."""
 
 
 class MemvidWarning(_Hinted, UserWarning):
-    """Base of the warnings about a memory."""
+    """Base class of warnings about a memory."""
 
 
 class DamageWarning(MemvidWarning):
-    """Records lie in damaged frames: they are not there, and the others are."""
+    """Records in damaged frames are missing; all other records are available."""
 
 
 class TornTailWarning(MemvidWarning):
-    """The last write never finished; its bytes are ignored and cut at the next write."""
+    """The last write did not finish; its bytes are ignored and removed by the next write."""
 
 
 class EmbedderWarning(MemvidWarning):
-    """A memory was opened without the embedder that wrote it, or with one of which that cannot be told.
+    """A memory was opened without the embedder that wrote it, or with one that may be different.
 
     Attributes:
-        embedder: The name that the memory records.
-        given: The name of the embedder it was opened with; None where there is none, and only words can be searched.
+        embedder: The name of the embedder that wrote the memory.
+        given: The name of the embedder with which it was opened; None without one, when only words can be searched.
 
     Example:
         >>> print(EmbedderWarning("model2vec:minishlab/potion-base-8M"))
@@ -334,7 +334,7 @@ can be searched; open it with the embedder 'model2vec:minishlab/potion-base-8M',
     def __init__(self, embedder: str, given: str | None = None) -> None:
         problem, action = "is opened without it, so that only words can be searched", Action.GIVE_EMBEDDER
         if given is not None:
-            problem, action = f"{given!r} was given; the older name does not tell if that is the same", Action.FORCE
+            problem, action = f"{given!r} was given; the older name does not show whether it is the same", Action.FORCE
         super().__init__(
             f"this memory was written by {embedder!r} and {problem}", hint=Hint(action, {"embedder": embedder})
         )

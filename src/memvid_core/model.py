@@ -1,4 +1,4 @@
-"""The nouns of the project: records, hits, commits and what a memory says of itself."""
+"""The data types of the public API: records, hits, commits, damage and the properties of a memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Metadata = dict[str, Any]
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """What a user adds, gets and deletes: an id, a text and metadata.
+    """The unit that is stored and found: an id, a text and metadata.
 
     LangChain calls it a Document, LlamaIndex a node.
 
@@ -47,10 +47,10 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """A record with the score and the rank (from 0) that a search gave it.
 
-    ``score`` is in [0, 1], higher is better; what it means depends on the mode (``memvid_core.index.fusion``).
-    ``cosine`` is the cosine of query and record, in [-1, 1], where the search used vectors. In a memory with another
-    metric it is None, and ``distance`` is the distance in that metric. ``vector`` and ``explain`` (what each part of
-    the search contributed) are there when they were asked for.
+    ``score`` is in [0, 1], higher is better; its meaning depends on the mode (``memvid_core.index.fusion``).
+    ``cosine`` is the cosine of query and record, in [-1, 1], if the search used vectors. In a memory with another
+    metric it is None, and ``distance`` is the distance in that metric. ``vector`` and ``explain`` (the scores of each
+    part of the search) are set if they were requested.
     """
 
     record: Record
@@ -81,11 +81,11 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 
 
 class Recency(msgspec.Struct, frozen=True):
-    """Let older records count less.
+    """Rank older records lower.
 
-    ``field`` is a metadata path to a time, in seconds since 1970 or as ISO 8601 text (UTC where that names no zone); a
-    record without one counts as very old. ``half_life`` is in seconds, ``weight`` in [0, 1] how much of a score age may
-    take, ``now`` the present.
+    ``field`` is a metadata path to a time, in seconds since 1970 or as ISO 8601 text (UTC if it has no time zone). A
+    record without a time is treated as very old. ``half_life`` is in seconds, ``weight`` in [0, 1] is the maximum share
+    of a score that age can remove, and ``now`` is the current time.
     """
 
     field: str
@@ -106,11 +106,11 @@ class Commit(msgspec.Struct, frozen=True):
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """One thing that is wrong in the file: where, what it costs, and why.
+    """One damaged part of the file: its position, the loss, and the reason.
 
-    ``frame`` and ``commit`` are numbers, where they are known. ``records``, ``vectors`` and ``deletions`` count what
-    cannot be read: records with all they held, vectors of records that are there, and deletions, whose records are
-    back. Where all three are 0, nothing is lost.
+    ``frame`` and ``commit`` are numbers, or None if unknown. ``records``, ``vectors`` and ``deletions`` are the numbers
+    of unreadable records, of readable records without their vectors, and of unreadable deletions, whose records
+    reappear. If all three are 0, nothing is lost.
     """
 
     frame: int | None
@@ -122,11 +122,11 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 class VerifyReport(msgspec.Struct, frozen=True):
-    """What ``verify`` read and what it found.
+    """The result of ``verify``.
 
-    ``repaired`` lists the frames of a QR memory that parity symbols stood in for, their own being unreadable:
-    nothing of them is lost, and less can be lost from now on. ``torn_copies`` are the files beside the memory in which
-    the records of writes that never finished were kept.
+    ``repaired`` lists the frames of a QR memory that were reconstructed from parity symbols: no data is lost, but fewer
+    further losses can be repaired. ``torn_copies`` are the files next to the memory that contain the records of
+    interrupted writes.
     """
 
     commits: int
@@ -145,12 +145,12 @@ class VerifyReport(msgspec.Struct, frozen=True):
 
 
 class MemoryInfo(msgspec.Struct, frozen=True):
-    """What a memory says of itself.
+    """The properties and the state of a memory.
 
-    ``lost`` records lay in frames that are damaged now, or in a part of the file that is gone. ``damage`` is what is
-    known to be wrong without reading the whole file, as :meth:`Memory.verify` does; ``torn_bytes`` at its end are of a
-    write that never finished, or of a copy that was cut short, and ``torn_copies`` are files beside it in which the
-    records of such writes were kept.
+    ``lost`` is the number of records in frames that are damaged or missing. ``damage`` lists the damage that is known
+    without reading the whole file, which :meth:`Memory.verify` does. ``torn_bytes`` are the bytes of an interrupted
+    write at the end of the file, or of a truncated copy; ``torn_copies`` are the files next to the memory that contain
+    the records of such writes.
     """
 
     path: str
@@ -181,7 +181,7 @@ class MemoryInfo(msgspec.Struct, frozen=True):
 
 
 class FrameLocation(NamedTuple):
-    """Where a frame of records or vectors lies in the file, and which rows it holds.
+    """The position of a frame of records or vectors in the file, and the rows in it.
 
     ``frame`` is its number, ``offset`` and ``size`` are in bytes, ``kind`` is the kind of the frame, ``row`` its first
     row and ``items`` the number of rows that begin in it (0: it continues the frame before).

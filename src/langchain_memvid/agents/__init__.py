@@ -1,4 +1,4 @@
-"""A memory in one MP4 file as what LangGraph and LangChain agents remember with.
+"""Long-term memory, tools and checkpoints for LangGraph and LangChain agents, in one MP4 file.
 
 >>> from langchain_memvid.agents import MemvidStore
 >>> store = MemvidStore()
@@ -31,7 +31,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["MemoryWarning", "MemvidMiddleware", "MemvidSaver", "MemvidStore", "create_memory_tools"]
 
-# Loaded on first use: langchain's agents alone take seconds to import.
+# Names are loaded on first use: importing langchain's agents takes seconds.
 _MODULES = {
     "MemoryWarning": "middleware",
     "MemvidMiddleware": "middleware",

@@ -1,4 +1,4 @@
-"""Items of a store as records, and LangGraph's filters as filters of the core."""
+"""Conversion of store items to records, and of LangGraph filters to filters of the core."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ _GROUPS: Final = ("$and", "$or", "$nor")
 
 
 def item_id(namespace: tuple[str, ...], key: str) -> str:
-    """The id of an item's record."""
+    """Return the id of an item's record."""
     return record_id(ITEM, *namespace, key)
 
 
 def check_ttl(ttl: object) -> float | None:
-    """A time to live in minutes.
+    """Check a time to live in minutes and return it.
 
     Raises:
-        InvalidInputError: It is no finite number above 0.
+        InvalidInputError: It is not a finite number above 0.
     """
     if ttl is None:
         return None
     if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl < math.inf:
-        raise InvalidInputError(f"a ttl is a number of minutes above 0, not {ttl!r}; None keeps the item for good")
+        raise InvalidInputError(f"ttl must be a number of minutes above 0, not {ttl!r}; None never expires")
     return float(ttl)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An item as it is kept: a record for the item, and one for each further text that it is found by.
+    """Represent an item as stored: one record for the item, and one for each further indexed text.
 
-    ``value`` lies open in the metadata, so that every door of the memory can filter by it; a key that is spelt like our
-    own (``langgraph``) gets an apostrophe. ``fields`` counts the texts that have a vector, ``ttl`` is in minutes,
+    ``value`` is stored as plain metadata, so every part of the package can filter by it. A key equal to the reserved
+    key (``langgraph``) gets an apostrophe. ``fields`` counts the texts that have a vector; ``ttl`` is in minutes,
     ``expires`` in seconds since 1970.
     """
 
@@ -58,7 +58,7 @@ class Stored:
 
     @classmethod
     def of(cls, record: Record) -> Stored | None:
-        """The item of a record, or of one of its further texts; None if it is neither."""
+        """Return the item of a record, or of one of its further texts; None for other records."""
         meta = meta_of(record.metadata)
         kind = meta.get("kind")
         if kind not in (ITEM, FIELD) or not is_id_of(kind, record.id):
@@ -70,21 +70,21 @@ class Stored:
 
     @property
     def id(self) -> str:
-        """The id of its record."""
+        """The id of the item's record."""
         return item_id(self.namespace, self.key)
 
     @property
     def ids(self) -> list[str]:
-        """The ids of all its records."""
+        """The ids of all records of the item."""
         further = range(1, self.fields)
         return [self.id, *(record_id(FIELD, *self.namespace, self.key, number) for number in further)]
 
     def is_stale(self, now: float) -> bool:
-        """Whether reading it ``now`` has to be written down, as most reads of a busy item have not."""
+        """Return whether a read at ``now`` must be stored; most reads of a frequently read item need not be."""
         return self.ttl is not None and self.expires is not None and now + 54 * self.ttl > self.expires
 
     def metadata(self, kind: str) -> dict[str, Any]:
-        """What its records carry beside their text."""
+        """Return the metadata of the item's records."""
         namespace = ".".join(self.namespace)
         meta = {"kind": kind, "namespace": namespace, "key": self.key, "fields": self.fields}
         meta |= {"created_at": self.created, "updated_at": self.updated}
@@ -93,11 +93,11 @@ class Stored:
         return {**{_escaped(key): entry for key, entry in self.value.items()}, META: meta}
 
     def item(self) -> Item:
-        """LangGraph's own object."""
+        """Return the item as LangGraph's ``Item``."""
         return Item(**self._parts())
 
     def found(self, score: float | None) -> SearchItem:
-        """LangGraph's own object for a search."""
+        """Return the item as LangGraph's ``SearchItem``."""
         return SearchItem(score=score, **self._parts())
 
     def _parts(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Stored:
 
     @classmethod
     def put(cls, op: PutOp, before: Stored | None, fields: int, time: datetime, now: float) -> Stored:
-        """What an operation makes, at a time of its own, of the item that was there before it."""
+        """Return the item that a put operation stores, given the item that it replaces."""
         stamp = time.isoformat(timespec="microseconds")
         created = stamp if before is None else before.created
         expires = None if op.ttl is None else now + 60 * op.ttl
@@ -131,28 +131,29 @@ def _unescaped(key: str) -> str:
 
 
 def alive(now: float) -> dict[str, Any]:
-    """Items that have not expired at ``now``, in seconds since 1970."""
+    """Return a filter for items that have not expired at ``now``, in seconds since 1970."""
     return {"$or": [{EXPIRES: {"$exists": False}}, {EXPIRES: {"$gt": now}}]}
 
 
 def under(prefix: tuple[str, ...]) -> dict[str, Any]:
-    """Items whose namespace begins with ``prefix``."""
+    """Return a filter for items whose namespace begins with ``prefix``."""
     if not prefix:
         return {}
     path, start = f"{META}.namespace", ".".join(prefix)
-    # No label holds a dot, and "/" is the character after it: what begins with "users." is below "users/".
+    # Labels do not contain a dot, and "/" follows "." in ASCII: everything that begins with "users." is below
+    # "users/".
     return {"$or": [{path: start}, {path: {"$gte": f"{start}.", "$lt": f"{start}/"}}]}
 
 
 def matches(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
-    """Whether a namespace begins or ends with a path, where ``"*"`` stands for any label.
+    """Return whether a namespace begins or ends with a path, in which ``"*"`` matches any label.
 
     Raises:
         InvalidInputError: The match is neither "prefix" nor "suffix".
     """
     path = condition.path
     if condition.match_type not in ("prefix", "suffix"):
-        raise InvalidInputError(f"match_type is 'prefix' or 'suffix', not {condition.match_type!r}")
+        raise InvalidInputError(f"match_type must be 'prefix' or 'suffix', not {condition.match_type!r}")
     if len(namespace) < len(path):
         return False
     part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[len(namespace) - len(path) :]
@@ -160,31 +161,31 @@ def matches(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
 
 
 def to_where(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """A filter over values as a filter over records.
+    """Convert a filter over item values to a filter over records.
 
-    A bare value, LangGraph's own operators, ``$in`` and ``$nin`` compare whole values, as in LangGraph: a scalar does
-    not match a list that holds it. A bare dict asks for the keys it names. The other operators, and ``$and``, ``$or``,
-    ``$nor`` and ``$not``, are the core's (``docs/filters.md``).
+    As in LangGraph, a bare value, LangGraph's own operators, ``$in`` and ``$nin`` compare whole values: a scalar does
+    not match a list that contains it. A bare dict compares only the keys that it has. All other operators, and
+    ``$and``, ``$or``, ``$nor`` and ``$not``, are those of the core (``docs/filters.md``).
 
     Raises:
-        FilterError: It is not of the language.
+        FilterError: The filter is invalid.
     """
     if not isinstance(chosen, Mapping):
         raise FilterError(
-            f"a filter is a dict such as {{'status': 'active'}}, not a value of type {type(chosen).__name__}"
+            f"a filter must be a dict such as {{'status': 'active'}}, not a value of type {type(chosen).__name__}"
         )
     return {"$and": [_clause(key, wanted) for key, wanted in chosen.items()]} if chosen else {}
 
 
 def _clause(key: object, wanted: Any) -> dict[str, Any]:
     if not isinstance(key, str):
-        raise FilterError(f"a field name is a str, not {key!r}")
+        raise FilterError(f"a field name must be a str, not {key!r}")
     if key in _GROUPS and isinstance(wanted, Sequence) and not isinstance(wanted, str):
         return {key: [to_where(part) for part in wanted]}
     if key == "$not":
         return {key: to_where(wanted)}
     if key.startswith("$"):
-        return {key: wanted}  # the core says what is wrong with it
+        return {key: wanted}  # the core reports the error
     return _condition(_escaped(key), wanted)
 
 
@@ -200,7 +201,7 @@ def _condition(path: str, wanted: Any) -> dict[str, Any]:
 
 def _step(key: object, path: str) -> str:
     if not isinstance(key, str) or not key or "." in key:
-        raise FilterError(f"{key!r} below {path!r} cannot be asked for: such a key is no step of a path")
+        raise FilterError(f"cannot filter by the key {key!r} of {path!r}: use a non-empty str without a dot")
     return key
 
 
@@ -209,7 +210,7 @@ def _as_it_is(name: object) -> Callable[[str, Any], dict[str, Any]]:
 
 
 def _equal(path: str, wanted: Any) -> dict[str, Any]:
-    """Equal as a whole: to the core, a list also matches what is equal to one of its items."""
+    """Match equal whole values; in the core, a list also matches if one of its items is equal."""
     if isinstance(wanted, list | tuple):
         whole = list(wanted)
         return {"$and": [{path: {"$eq": whole}}, {"$not": {path: {"$any": [whole]}}}]}
@@ -221,7 +222,7 @@ def _unequal(path: str, wanted: Any) -> dict[str, Any]:
 
 
 def _ordered(name: str) -> Callable[[str, Any], dict[str, Any]]:
-    """An order of whole values: to the core, a list is in it with each of its items."""
+    """Compare whole values; in the core, a list also matches if one of its items does."""
     return lambda path, operand: {"$and": [{path: {name: operand}}, {"$not": {path: {"$type": "list"}}}]}
 
 
@@ -247,11 +248,11 @@ _OPERATORS: Final[dict[Any, Callable[[str, Any], dict[str, Any]]]] = {
 
 
 def utc_now() -> datetime:
-    """The present."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def items_where(prefix: tuple[str, ...], chosen: Mapping[str, Any] | None, now: float | None) -> dict[str, Any]:
-    """Records of living items (all of them if ``now`` is None) below a namespace that a filter lets pass."""
+    """Return a filter for records of items under a namespace that match ``chosen`` and are alive at ``now``."""
     parts = [under(prefix), to_where(chosen or {}), {} if now is None else alive(now)]
     return {"$and": [{KIND: {"$in": [ITEM, FIELD]}}, *(part for part in parts if part)]}

@@ -1,4 +1,4 @@
-"""MemvidMiddleware: an agent that remembers without being told to."""
+"""MemvidMiddleware: gives an agent a memory that it uses automatically."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ _RECALLED: Final = "memvid_recalled"
 
 
 class MemoryWarning(UserWarning):
-    """An agent went on without its memory, because recalling or recording failed."""
+    """Warn that an agent continued without its memory because recalling or recording failed."""
 
 
 class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
-    r"""Recalls before each model call, and records what the user and the agent said after it.
+    r"""Recall records before each model call, and record the messages of the user and the agent after it.
 
-    What was said is recalled as exchanges: a question and its answer, with who said it and when. Notes, documents and
-    items of a store follow, a line each. All of it is quoted data under a heading. It is given to the model for that
-    one call and never becomes part of the conversation, so it is never recorded. What the conversation already holds is
-    not recalled. If the memory fails, the agent goes on without it, with a :class:`MemoryWarning`.
+    Messages are recalled as exchanges: a question and its answer, with the speakers and the dates. Notes, documents and
+    items of a store follow, one line each. All of it is quoted data under a heading. It is passed to the model for that
+    call only. It is not part of the conversation and is never recorded. Texts that the conversation already contains
+    are not recalled. If the memory fails, the agent continues without it and issues a :class:`MemoryWarning`.
 
     Args:
         memory: An open memory, or a memory service over one; for recording, one open for writing. A service decides
             whose messages are recorded (``roles``) and whether items are made of them.
-        scope: Metadata that what is recorded gets, and that what is recalled must have; or a function of LangGraph's
-            ``Runtime`` that returns it, as when the user is known in its ``context``. Give the tools the same. With a
-            service, it has the fields of the service, and None is the service's default.
-        shared: Whether documents that are nobody's are recalled too, as in :func:`create_memory_tools`.
+        scope: Metadata that recorded messages get and that recalled records must have; or a function of LangGraph's
+            ``Runtime`` that returns it, for example from the ``context`` that names the user. Pass the tools the same
+            scope. With a service, its keys are fields of the service, and None is the service's default.
+        shared: Whether documents without an owner are recalled too, as in :func:`create_memory_tools`.
         k: How many turns and records to recall at most.
         budget: How many tokens the recalled text may have, heading included; 0 recalls nothing.
         count_tokens: Counts the tokens of a text; by default :func:`estimate_tokens`.
@@ -85,7 +85,7 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     ) -> None:
         super().__init__()
         if any(type(number) is not int or number < 0 for number in (k, budget)):
-            raise InvalidInputError(f"k and budget are whole numbers, 0 or more, not {k!r} and {budget!r}")
+            raise InvalidInputError(f"k and budget must be integers of 0 or more, not {k!r} and {budget!r}")
         if inspect.iscoroutinefunction(count_tokens):
             raise InvalidInputError("count_tokens is an async function, whose answer nobody waits for")
         if inject not in ("system", "message"):
@@ -103,7 +103,7 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
-        """Call the model with what is recalled."""
+        """Call the model with the recalled records."""
         try:
             with our_words():
                 if self._k:
@@ -113,7 +113,7 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
                     request = self._reminded(request, self._text(exchanges, request.messages, query, hits))
         except ScopeError:  # no memory has failed: the agent was called in a way that it can never remember
             raise
-        except Exception as exc:  # an agent without its memory is better than none
+        except Exception as exc:  # the agent continues without its memory
             _warn("recall", exc)
         return handler(request)
 
@@ -188,7 +188,7 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     @override
     def after_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
-        """Record what was said since the user spoke last."""
+        """Record the messages since the user's last message."""
         try:
             if self._record:
                 with our_words():

@@ -1,4 +1,4 @@
-"""Notes: what an agent chose to keep, as plain records that every part of the package reads."""
+"""Notes: facts that an agent saved, as plain records that every part of the package can read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from memvid_core import FilterError, FittableEmbedder, Hit, Memory, WriterThread
 __all__ = ["NOTE", "Notes", "writer_of"]
 
 _OWNED: Final = (KIND, NOTE, CHAT, AGENT, "session_id")
-"""Metadata of records that belong to a conversation, an agent or a namespace, and so to somebody."""
+"""Metadata keys of records that belong to a conversation, an agent or a namespace, and so have an owner."""
 
 _writers: weakref.WeakKeyDictionary[Memory, WriterThread] = weakref.WeakKeyDictionary()
 
@@ -30,19 +30,20 @@ def writer_of(memory: Memory) -> WriterThread:
 
 
 class Notes:
-    """An agent's notes in a memory, and everything else in there that it may read.
+    """Manage an agent's notes in a memory, and the other records that the agent may read.
 
-    A note's id is a hash of its text and scope, so that saying a thing twice stores it once.
+    A note's id is a hash of its text and scope, so saving the same text again stores it only once.
 
     Args:
         memory: An open memory.
-        scope: Metadata that every note gets, and that everything recalled must have: whose memory it is; or a function
-            of a run's ``Runtime`` that gives it.
-        shared: Whether documents that are nobody's are recalled too: those without any key of the scope that no agent,
-            store or conversation wrote. A filter says which of them.
+        scope: Metadata that every note gets and every recalled record must have: its owner; or a function of a run's
+            ``Runtime`` that returns it.
+        shared: Whether documents without an owner are recalled too: those that have none of the scope's keys and were
+            not written by an agent, store or conversation. A filter restricts them further.
 
     Raises:
-        InvalidInputError: ``memory`` is none; or the scope names keys of ours, or no owner, such as ``{"user": None}``.
+        InvalidInputError: ``memory`` is not a Memory; or the scope has reserved keys, or no owner, as
+            ``{"user": None}``.
 
     Example:
         >>> notes = Notes(Memory.create(":memory:"), {"user": "ada"})
@@ -54,7 +55,7 @@ class Notes:
 
     def __init__(self, memory: Memory, scope: Scope = None, *, shared: bool | Mapping[str, Any] = False) -> None:
         if not isinstance(shared, bool | Mapping):
-            raise FilterError(f"shared is True, False or a filter such as {{'kind': 'handbook'}}, not {shared!r}")
+            raise FilterError(f"shared must be True, False or a filter such as {{'kind': 'handbook'}}, not {shared!r}")
         check_scope(scope)
         self.memory = checked_memory(memory)
         self.shared = shared
@@ -62,15 +63,15 @@ class Notes:
 
     @property
     def scope(self) -> dict[str, Any]:
-        """Whose notes these are; of a function that is not known before a run: :meth:`within`."""
+        """The owner of the notes; a scope function is only evaluated in a run, see :meth:`within`."""
         return scope_for(self._scope, None)
 
     def within(self, runtime: Runtime[Any] | None) -> Notes:
-        """The notes of one run.
+        """Return the notes of one run.
 
         Raises:
             ScopeError: The scope function failed.
-            InvalidInputError: It names nobody.
+            InvalidInputError: The function returned a scope without an owner.
         """
         if not callable(self._scope):
             return self
@@ -87,12 +88,12 @@ class Notes:
         return {self._id(text): (role, text) for role, text in said}
 
     def _new(self, named: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
-        """Those that are not there yet."""
+        """Return the notes that are not stored yet."""
         there = set(self.memory.ids({"$id": {"$in": list(named)}})) if named else set()
         return {name: entry for name, entry in named.items() if name not in there}
 
     def _store(self, named: Mapping[str, tuple[str, str]], vectors: Mapping[str, Any] | None = None) -> list[str]:
-        """Keep what is not there yet, as one commit; what is there stays as it is."""
+        """Store the notes that are not stored yet, as one commit; existing notes are unchanged."""
         with self.memory.exclusive():
             if new := self._new(named):
                 now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -102,11 +103,11 @@ class Notes:
         return list(named)
 
     def save(self, said: Iterable[tuple[str, str]]) -> list[str]:
-        """Keep (role, text) pairs, as one commit; returns their ids. Those that are there stay as they are."""
+        """Store (role, text) pairs as one commit and return their ids. Existing notes are unchanged."""
         return self._store(self._named(said))
 
     async def asave(self, said: Iterable[tuple[str, str]]) -> list[str]:
-        """Async :meth:`save`: the embedder is awaited, once."""
+        """Async :meth:`save`. Awaits the embedder once."""
         named, embedder = self._named(said), self.memory.embedder
         vectors: dict[str, Any] | None = None
         if embedder is not None and not isinstance(embedder, FittableEmbedder):
@@ -125,15 +126,15 @@ class Notes:
             return readable()
         if self.shared is False:
             return {"$and": [readable(), *self._mine()]}
-        nobodys: list[Any] = [{key: {"$exists": False}} for key in (*self.scope, *_OWNED)]
+        unowned: list[Any] = [{key: {"$exists": False}} for key in (*self.scope, *_OWNED)]
         if isinstance(self.shared, Mapping):
-            nobodys.append(self.shared)
-        return {"$and": [readable(), {"$or": [{"$and": self._mine()}, {"$and": nobodys}]}]}
+            unowned.append(self.shared)
+        return {"$and": [readable(), {"$or": [{"$and": self._mine()}, {"$and": unowned}]}]}
 
     def recall(self, query: str, k: int, *, turns: bool = True) -> list[Hit]:
-        """Return the best ``k`` records within the scope; none for a blank query.
+        """Return the best ``k`` records within the scope; an empty list for a blank query.
 
-        ``turns`` tells whether those of a memory service are among them.
+        ``turns`` says whether records of a memory service are included.
         """
         return self.memory.search(query, k, self._where(turns=turns)) if query.strip() else []
 
@@ -148,7 +149,7 @@ class Notes:
         return {"$and": [{NOTE: {"$exists": True}}, {KIND: {"$exists": False}}, *self._mine()]}
 
     def forget(self, name: str) -> bool:
-        """Delete the note with an id; False if no note within the scope has it. Other records are not touched."""
+        """Delete the note with an id; return False if the scope has no such note. Other records are not deleted."""
         return bool(self.memory.delete([name], where=self._own()))
 
     async def aforget(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Plan: the operations of one batch, checked before anything is asked or written."""
+"""Plan: the operations of one batch, checked before anything is read or written."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ __all__ = ["Plan", "check_keys"]
 
 
 def check_keys(config: object, known: type, name: str) -> None:
-    """Raise for a key that no configuration has: mistyped and passed over, it would change what is kept and found.
+    """Check that a configuration has only known keys: a mistyped key that is ignored would change results.
 
     Args:
-        config: A configuration of LangGraph's.
+        config: A LangGraph configuration.
         known: Its ``TypedDict``.
-        name: What the caller calls it.
+        name: The name of the argument, for messages.
 
     Raises:
-        InvalidInputError: There is such a key, or it is no dict.
+        InvalidInputError: A key is unknown, or the configuration is not a dict.
     """
     there = sorted(known.__annotations__)
     if not isinstance(config, Mapping):
-        raise InvalidInputError(f"{name} is a dict with keys of {there}, not {config!r}")
+        raise InvalidInputError(f"{name} must be a dict with keys of {there}, not {config!r}")
     if wrong := sorted(config.keys() - set(there)):
         near = difflib.get_close_matches(str(wrong[0]), there, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -45,15 +45,15 @@ def check_keys(config: object, known: type, name: str) -> None:
 
 
 class Plan:
-    """Operations, the last put of each item, and all that has to be embedded for them, each text once.
+    """Collect operations, the last put of each item, and the distinct texts to embed for them.
 
     Args:
         ops: LangGraph's operations.
-        fields: The paths that are embedded unless an operation names others; None embeds nothing.
+        fields: The paths that are embedded unless an operation sets its own; None embeds nothing.
 
     Raises:
-        InvalidNamespaceError: A label is empty, no ``str``, or holds a dot.
-        InvalidInputError: An operation that cannot be carried out.
+        InvalidNamespaceError: A label is empty, is not a ``str``, or contains a dot.
+        InvalidInputError: An operation is invalid.
     """
 
     def __init__(self, ops: Iterable[Op], fields: Sequence[str] | None) -> None:
@@ -70,22 +70,24 @@ class Plan:
 
     @staticmethod
     def whole(op: PutOp) -> str:
-        """The text of an item that is not embedded: its value, so that other readers of the memory see something."""
+        """Return the text of an item that is not embedded: its whole value, for other readers of the memory."""
         return get_text_at_path(op.value, "$")[0]
 
 
 def _check(op: Op) -> None:
     if not isinstance(op, GetOp | SearchOp | PutOp | ListNamespacesOp):
-        raise InvalidInputError(f"an operation of a store is a GetOp, PutOp, SearchOp or ListNamespacesOp, not {op!r}")
+        raise InvalidInputError(
+            f"an operation of a store must be a GetOp, PutOp, SearchOp or ListNamespacesOp, not {op!r}"
+        )
     validate_op_namespace(op)
     if isinstance(op, GetOp | PutOp) and not isinstance(op.key, str):
-        raise InvalidInputError(f"a key is a str, not {op.key!r}")
+        raise InvalidInputError(f"a key must be a str, not {op.key!r}")
     if isinstance(op, PutOp):
         _check_put(op)
     elif isinstance(op, SearchOp):
         to_where({} if op.filter is None else op.filter)
         if op.query is not None and not isinstance(op.query, str):
-            raise InvalidInputError(f"query is a str or None, not {op.query!r}")
+            raise InvalidInputError(f"query must be a str or None, not {op.query!r}")
     if isinstance(op, SearchOp | ListNamespacesOp):
         for name, number in (("limit", op.limit), ("offset", op.offset)):
             _check_count(name, number)
@@ -95,13 +97,13 @@ def _check(op: Op) -> None:
 
 def _check_count(name: str, number: object) -> None:
     if type(number) is not int or number < 0:
-        raise InvalidInputError(f"{name} is a whole number, 0 or more, not {number!r}")
+        raise InvalidInputError(f"{name} must be an integer of 0 or more, not {number!r}")
 
 
 def _check_put(op: PutOp) -> None:
     check_ttl(op.ttl)
     if op.index is not None and op.index is not False and not _all_str(op.index):
-        raise InvalidInputError(f"index is None, False or a list of paths such as 'text', not {op.index!r}")
+        raise InvalidInputError(f"index must be None, False or a list of paths such as 'text', not {op.index!r}")
     if op.value is not None:
         _check_value(op.value)
 
@@ -111,17 +113,17 @@ def _all_str(paths: object) -> bool:
 
 
 def _check_value(value: Any) -> None:
-    """JSON has no word for what is refused here; what remains is checked by the memory."""
+    """Reject values that JSON cannot represent; the memory checks the rest."""
     if not isinstance(value, Mapping):
-        raise MetadataError(f"a value is a dict with str keys, not {value!r}")
+        raise MetadataError(f"a value must be a dict with str keys, not {value!r}")
     try:
         get_text_at_path(value, "$")
     except (TypeError, ValueError, RecursionError) as exc:
-        raise MetadataError(f"the value {value!r} cannot be stored: {exc}; use what JSON can say") from exc
+        raise MetadataError(f"the value {value!r} cannot be stored: {exc}; use JSON types") from exc
 
 
 def _texts(op: PutOp, fields: Sequence[str] | None) -> list[str]:
-    """The texts that an item is to be found by."""
+    """Return the texts by which an item is found."""
     if op.value is None or op.index is False or fields is None:
         return []
     paths = fields if op.index is None else op.index

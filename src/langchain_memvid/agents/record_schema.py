@@ -1,8 +1,8 @@
-"""What LangGraph's things are called in a memory: ids, the one metadata key of ours, and binary values as text.
+"""The schema of LangGraph records in a memory: ids, the reserved metadata key, and binary values as text.
 
-Each record of LangGraph's has, under the metadata key ``langgraph``, a dict whose ``kind`` says what it is: an item of
-the store, another indexed field of an item, a checkpoint, a channel's value, or a pending write. Its id is the kind and
-a JSON list of what identifies it, such as ``item["users","ada","drink"]``.
+Each LangGraph record has, under the metadata key ``langgraph``, a dict whose ``kind`` is one of: an item of the store,
+another indexed field of an item, a checkpoint, a channel's value, or a pending write. The record's id is the kind and a
+JSON list of identifying parts, such as ``item["users","ada","drink"]``.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ __all__ += ["checked_memory", "from_text", "is_id_of", "memory_of", "meta_of", "
 CREATED, EXPIRES, FIELDS = (f"{META}.{name}" for name in ("created_at", "expires", "fields"))
 ITEM, FIELD, CHECKPOINT, BLOB, WRITE = "item", "field", "checkpoint", "blob", "write"
 
-# Two of these sixteen characters stand for a byte. None is part of a word, so no blob ever turns up in a search by
-# words; and bytes stay aligned, so repetitions stay repetitions: compressed, a checkpoint is smaller than in base64.
+# Each byte is two of these sixteen characters. None is a word character, so a word search never finds a blob. Bytes
+# stay aligned, so repetitions remain: a compressed checkpoint is smaller than in base64.
 _DIGITS: Final = "!#$%&()*+,-./:;<"
 _PAIRS: Final = [high + low for high in _DIGITS for low in _DIGITS]
 _BYTES: Final = {ord(digit): f"{value:x}" for value, digit in enumerate(_DIGITS)}
 
 
 def record_id(kind: str, *parts: str | float) -> str:
-    """The id of the record of a kind that these parts identify.
+    """Return the id of the record of a kind that these parts identify.
 
     Example:
         >>> record_id(ITEM, "users", "ada", "drink")
@@ -40,22 +40,22 @@ def record_id(kind: str, *parts: str | float) -> str:
 
 
 def is_id_of(kind: str, identifier: str) -> bool:
-    """Whether :func:`record_id` made it for this kind.
+    """Return whether :func:`record_id` made an id for this kind.
 
-    Metadata goes along with what is made of a record, such as the parts of a split document, and its id does not: only
-    both together say that a record is LangGraph's.
+    The parts of a split document inherit its metadata but not its id. So LangGraph's records are recognized by metadata
+    and id together.
     """
     return identifier.startswith(f"{kind}[")
 
 
 def parse_id(kind: str, identifier: str) -> list[Any]:
-    """The parts that :func:`record_id` was given."""
+    """Return the parts from which :func:`record_id` made an id."""
     parts: list[Any] = json.loads(identifier[len(kind) :])
     return parts
 
 
 def to_text(data: bytes | bytearray) -> str:
-    """Bytes as a text that holds no word.
+    """Encode bytes as text without any word characters.
 
     Example:
         >>> from_text(to_text(b"tea")) == b"tea", to_text(b"tea").isascii()
@@ -65,47 +65,47 @@ def to_text(data: bytes | bytearray) -> str:
 
 
 def from_text(text: str) -> bytes:
-    """The bytes that :func:`to_text` was given."""
+    """Decode the text of :func:`to_text`."""
     return bytes.fromhex(text.translate(_BYTES))
 
 
 def memory_of(
     memory: Memory | None, path: StrPath, mode: Literal["a", "r"], embedder: object, named: str, **options: Any
 ) -> Memory:
-    """The memory that was given, or the one at ``path``, created if it is to be written and is not there.
+    """Return the open memory, or open the one at ``path``; in mode ``"a"``, create it if it does not exist.
 
     Args:
         memory: An open memory, or None.
         path: The MP4 file.
         mode: ``"a"`` to write, ``"r"`` to read.
-        embedder: What a new memory is made with, and an existing one opened with.
-        named: How the caller is given an embedder, for messages.
+        embedder: The embedder with which the memory is created or opened.
+        named: The name of the caller's embedder argument, for messages.
         options: ``index``, ``metric``, ``index_dir`` and ``timeout``.
 
     Raises:
-        InvalidInputError: Both were given, or ``memory`` is none.
+        InvalidInputError: Both were given, or ``memory`` is not a Memory.
     """
     if memory is None:
         return open_memory(path, mode, embedder, named=named, **options)
     named_index = options.get("index", "auto") != "auto"
     if path != IN_RAM or named_index or any(options.get(name) is not None for name in ("index_dir", "metric")):
-        raise InvalidInputError("give an open memory, or a path: the memory has its own")
+        raise InvalidInputError("give either an open memory or a path: a memory has its own")
     return checked_memory(memory)
 
 
 def checked_memory(memory: object) -> Memory:
-    """The memory, if it is one.
+    """Check that an object is an open memory and return it.
 
     Raises:
-        InvalidInputError: It is none.
+        InvalidInputError: It is not a Memory.
     """
     if not isinstance(memory, Memory):
         hint = f': Memory.open({os.fspath(memory)!r}, "a", create=True)' if is_path(memory) else ""  # type: ignore[call-overload]
-        raise InvalidInputError(f"memory is an open Memory, not a value of type {type(memory).__name__}{hint}")
+        raise InvalidInputError(f"memory must be an open Memory, not a value of type {type(memory).__name__}{hint}")
     return memory
 
 
 def meta_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What LangGraph's adapter noted on a record; empty for anyone else's."""
+    """Return the metadata that the LangGraph adapter stored on a record; empty for other records."""
     noted = metadata.get(META)
     return noted if isinstance(noted, dict) else {}

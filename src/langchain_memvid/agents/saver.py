@@ -1,4 +1,4 @@
-"""MemvidSaver: a memory as LangGraph's checkpointer."""
+"""MemvidSaver: a memory as a LangGraph checkpointer."""
 
 from __future__ import annotations
 
@@ -41,31 +41,31 @@ from memvid_core import FilterError, IndexName, InvalidInputError, Memory, Metri
 
 __all__ = ["MemvidSaver"]
 
-_AT_A_TIME = 32  # checkpoints that are listed at a time
-_REMEMBERED = 1 << 14  # checkpoints that a saver knows to have been there
+_AT_A_TIME = 32  # checkpoints per page of a listing
+_REMEMBERED = 1 << 14  # how many checkpoints a saver remembers as existing
 
 
 class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
-    """The state of LangGraph's threads, step by step, in one MP4 file.
+    """Store the state of LangGraph threads, step by step, in one MP4 file.
 
-    A checkpoint with the channels it changed is one commit, and so are the writes of a task. A channel's value is kept
-    once per version. What was deleted or pruned leaves the file with ``saver.memory.compact()``.
+    A checkpoint and the channels that it changed are one commit, and so are the writes of a task. Each version of a
+    channel's value is stored once. ``saver.memory.compact()`` removes deleted and pruned data from the file.
 
     Args:
-        path: The MP4 file, opened if it is there and created if not; ``":memory:"`` keeps all in RAM.
+        path: The MP4 file; it is created if it does not exist. ``":memory:"`` keeps everything in RAM.
         serde: LangGraph's serializer; it must not fall back to pickle.
         mode: ``"a"`` to read and write, ``"r"`` to read.
-        memory: An open memory to use instead of ``path``; it stays open on :meth:`close`.
-        index: How ``saver.memory`` searches vectors, as in :meth:`memvid_core.Memory.open`; a saver itself does not.
-        metric: How a new file compares vectors, for a store that shares it; by default by cosine.
-        index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
-        timeout: How many seconds a write waits while others write.
+        memory: An open memory to use instead of ``path``. :meth:`close` leaves it open.
+        index: How ``saver.memory`` searches vectors, as in :meth:`memvid_core.Memory.open`; the saver does not search.
+        metric: How a new file compares vectors, for a store that shares the file. The default is cosine.
+        index_dir: The folder of the index; by default ``<path>.index``, next to the file.
+        timeout: How many seconds a write waits for other writers.
 
     Any number of savers, stores, threads and processes may write one file. In a coroutine,
     ``async with await MemvidSaver.aopen("threads.mp4") as saver`` does not block the event loop.
 
     Raises:
-        InvalidInputError: Settings that contradict each other, or a serializer with pickle.
+        InvalidInputError: Arguments conflict, or the serializer falls back to pickle.
         MemoryNotFoundError: The folder, or with ``mode="r"`` the file, does not exist.
 
     Example:
@@ -96,7 +96,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
         super().__init__(serde=serde)
         inner = getattr(self.serde, "serde", self.serde)
         if getattr(inner, "pickle_fallback", False):
-            raise InvalidInputError("pickle runs code when it is read: give a serializer with pickle_fallback=False")
+            raise InvalidInputError("reading a pickle can run code: pass a serializer with pickle_fallback=False")
         options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
         opened = memory_of(memory, path, mode, "given", "memory=", **options)
         self._hold(opened, owned=memory is None, serde=serde, **options)
@@ -108,11 +108,11 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
 
     @property
     def _threads(self) -> Threads:
-        return Threads(self.memory, self.serde)  # with_allowlist() gives copies of a saver another serializer
+        return Threads(self.memory, self.serde)  # with_allowlist() copies a saver with another serializer
 
     @override
     def get_next_version(self, current: str | None, channel: None) -> str:
-        """A version above ``current``; two branches of one thread never come to the same one."""
+        """Return a version above ``current``; two branches of one thread never get the same version."""
         number = 0 if current is None else int(str(current).split(".")[0])
         return f"{number + 1:032}.{random.getrandbits(64):020}"
 
@@ -120,7 +120,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
 
     @override
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """The checkpoint that the config names, or the thread's newest; None if there is none."""
+        """Return the checkpoint that the config names, or the newest of the thread; None if it does not exist."""
         thread, ns, name = _names(config)
         keys = [Key(thread, ns, name)] if name else self._threads.keys([thread], ns)[:1]
         with our_words():
@@ -137,13 +137,13 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """Checkpoints, the newest first.
+        """Yield checkpoints, newest first.
 
         Args:
             config: Names a thread, and may name a namespace and a checkpoint; None lists all threads.
-            filter: What their metadata must equal.
-            before: Only those older than the checkpoint this names.
-            limit: How many at most.
+            filter: Values that their metadata must equal.
+            before: Yield only checkpoints older than the one that this config names.
+            limit: The maximum number.
         """
         listed = self._listed(config, before)
         left = len(listed) if limit is None else limit
@@ -166,7 +166,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
 
     def _page(self, keys: Sequence[Key], filter: dict[str, Any] | None, limit: int) -> Sequence[CheckpointTuple]:
         if filter is not None and not isinstance(filter, dict):
-            raise FilterError(f"filter is a dict of what the metadata must equal, not {filter!r}")
+            raise FilterError(f"filter must be a dict of metadata values, not {filter!r}")
         wanted = (filter or {}).items()
         loaded = [
             entry
@@ -185,7 +185,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint and the channels that are new in it, as one commit; returns the config that names it.
+        """Store a checkpoint and its new channel values as one commit; return the config that names it.
 
         Raises:
             MetadataError: The serializer cannot store a value. Nothing is written.
@@ -201,14 +201,14 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
             blob = {**place, "channel": channel} | ({} if channel in values else {"type": EMPTY})
             rows.append(to_row(self.serde, BLOB, (thread, ns, channel, version), values.get(channel), blob))
         with our_words(), self.memory.exclusive():
-            # What it shares with its parent is there as long as the parent is.
+            # Values shared with the parent exist as long as the parent exists.
             whole = parent is not None and key._replace(checkpoint=parent).record in self.memory
             self._commit(rows if whole else [*rows, *self._lost(checkpoint, key, new_versions)])
         self._remember([key.record])
         return key.config
 
     def _lost(self, checkpoint: Checkpoint, key: Key, new_versions: ChannelVersions) -> Iterator[Row]:
-        """Values that this checkpoint shares with others, which were deleted together with them meanwhile."""
+        """Yield values that this checkpoint shares with others and that were deleted with them in the meantime."""
         values = checkpoint["channel_values"]
         shared = {
             record_id(BLOB, key.thread, key.ns, channel, version): (channel, version)
@@ -222,7 +222,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
             yield to_row(self.serde, BLOB, (key.thread, key.ns, channel, version), values[channel], meta)
 
     def _remember(self, names: Iterable[str]) -> None:
-        """Note that checkpoints are there, by the ids of their records."""
+        """Remember checkpoints as existing, by the ids of their records."""
         with self._knowing:
             for name in names:
                 self._known[name] = None
@@ -234,17 +234,17 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Store what a task wrote on a checkpoint, as one commit; what the same task wrote before stays.
+        """Store a task's writes to a checkpoint as one commit; earlier writes of the task are kept.
 
-        What comes for a checkpoint that this saver knew and that was deleted meanwhile is dropped.
+        Writes to a checkpoint that this saver knew and that has been deleted are dropped.
 
         Raises:
-            InvalidInputError: The config names no checkpoint.
+            InvalidInputError: The config does not name a checkpoint.
             MetadataError: The serializer cannot store a value. Nothing is written.
         """
         thread, ns, name = _names(config)
         if name is None:
-            raise InvalidInputError('the config names no checkpoint to write to: "configurable" needs "checkpoint_id"')
+            raise InvalidInputError('the config does not name a checkpoint: add "checkpoint_id" to "configurable"')
         key = Key(thread, ns, name)
         meta = {"thread": thread, "ns": ns, "checkpoint": key.checkpoint, "task": task_id, "path": task_path}
         rows: dict[str, tuple[int, Row]] = {}
@@ -255,9 +255,9 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
             rows[row.id] = (index, row)
         with our_words(), self.memory.exclusive():
             if key.record in self._known and key.record not in self.memory:
-                return  # the checkpoint was deleted while the task ran: nobody would ever find its writes
+                return  # the checkpoint was deleted while the task ran, so its writes cannot be read
             there = set(self.memory.ids({"$id": {"$in": list(rows)}})) if rows else set()
-            # Errors, interrupts and resumes have negative numbers, and do replace.
+            # Errors, interrupts and resumes have negative numbers and replace earlier ones.
             self._commit([row for index, row in rows.values() if index < 0 or row.id not in there])
 
     def _commit(self, rows: Sequence[Row], gone: Iterable[str] = ()) -> None:
@@ -268,7 +268,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
 
     @override
     def delete_thread(self, thread_id: str) -> None:
-        """Delete everything of a thread, as one commit."""
+        """Delete all records of a thread as one commit."""
         self._delete_threads([str(thread_id)])
 
     def _delete_threads(self, threads: Sequence[str]) -> None:
@@ -278,7 +278,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
 
     @override
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete the checkpoints that some runs made, with their writes and with values nobody else names."""
+        """Delete the checkpoints of some runs, their writes, and the values that only they use."""
         with our_words(), self.memory.exclusive():
             self._delete(self._threads.of_runs(map(str, run_ids)))
 
@@ -288,7 +288,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
 
     @override
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy everything of a thread to another, as one commit; what the other has besides stays."""
+        """Copy all records of a thread to another thread as one commit; other records of the target are kept."""
         with our_words(), self.memory.exclusive():
             rows = []
             for record in self.memory.select(self._threads.of([str(source_thread_id)])):
@@ -299,15 +299,15 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
 
     @override
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Delete the past of threads, as one commit.
+        """Delete old checkpoints of threads as one commit.
 
         Args:
             thread_ids: The threads.
-            strategy: ``"keep_latest"`` keeps the newest checkpoint of each namespace, and the ancestors that a delta
-                channel of its still needs; ``"delete"`` keeps nothing.
+            strategy: ``"keep_latest"`` keeps the newest checkpoint of each namespace, and the ancestors that its delta
+                channels need; ``"delete"`` keeps nothing.
 
         Raises:
-            InvalidInputError: Another strategy.
+            InvalidInputError: The strategy is unknown.
         """
         threads = [str(thread) for thread in thread_ids]
         if strategy == "delete":
@@ -319,7 +319,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
                 kept = {key for latest in newest for key in self._threads.needed(latest)}
                 self._delete([key for key in keys if key not in kept])
         else:
-            raise InvalidInputError(f"strategy is 'keep_latest' or 'delete', not {strategy!r}")
+            raise InvalidInputError(f"strategy must be 'keep_latest' or 'delete', not {strategy!r}")
 
     # --- the same without blocking the event loop ---
 
@@ -380,7 +380,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
 
 
 def _names(config: RunnableConfig) -> tuple[str, str, str | None]:
-    """The thread, the namespace, and the checkpoint if there is one."""
+    """Return the thread, the namespace, and the checkpoint, if any."""
     named = _configured(config)
     return str(named["thread_id"]), named.get("checkpoint_ns", ""), get_checkpoint_id(config)
 
@@ -388,5 +388,5 @@ def _names(config: RunnableConfig) -> tuple[str, str, str | None]:
 def _configured(config: RunnableConfig) -> dict[str, Any]:
     named = config.get("configurable") or {}
     if named.get("thread_id") is None:
-        raise InvalidInputError('the config names no thread: it needs {"configurable": {"thread_id": "..."}}')
+        raise InvalidInputError('the config does not name a thread: pass {"configurable": {"thread_id": "..."}}')
     return named

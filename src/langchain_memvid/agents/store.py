@@ -1,4 +1,4 @@
-"""MemvidStore: a memory as LangGraph's long-term store."""
+"""MemvidStore: a memory as a LangGraph long-term store."""
 
 from __future__ import annotations
 
@@ -57,51 +57,50 @@ from memvid_core import (
 
 __all__ = ["MemvidStore"]
 
-_EMBEDDER = "index={'embed': ...}"  # how a store is given one
+_EMBEDDER = "index={'embed': ...}"  # the embedder argument of a store
 
 
 @dataclass
 class Embedded:
-    """The vectors that a batch needs: of its queries, and of the texts that it puts."""
+    """Hold the vectors of a batch: of its queries, and of the texts that it puts."""
 
     queries: dict[str, Any] = field(default_factory=dict)
     texts: dict[str, Any] = field(default_factory=dict)
 
 
 class MemvidStore(BaseStore, OverMemory):
-    """Facts that outlive a conversation, in one MP4 file: LangGraph's ``BaseStore``.
+    """Store facts that outlive a conversation in one MP4 file: LangGraph's ``BaseStore``.
 
-    All puts and deletes of one batch are one commit. Items come in the order they were created, or, for a query, best
-    first: the score is the cosine, or ``1 / (1 + distance)`` by another metric, or from 0 to 1 with the built-in
-    embedder, which also searches by words.
+    All puts and deletes of one batch are one commit. Items are returned in the order of creation, or, for a query, best
+    first. The score is the cosine, or ``1 / (1 + distance)`` with another metric. With the built-in embedder, which
+    also searches by words, it is in [0, 1].
 
-    Beside LangGraph's own filters, ``filter`` takes the operators and groups of the core (``docs/filters.md``).
+    In addition to LangGraph's filters, ``filter`` takes the operators and groups of the core (``docs/filters.md``).
 
     Args:
-        path: The MP4 file, opened if it is there and created if not; ``":memory:"`` keeps all in RAM.
-        index: What is embedded, and by what: LangGraph's ``{"embed": ..., "dims": ..., "fields": [...]}``, each of
-            which may be left out. By default the built-in offline embedder and the whole value. False: nothing is
-            embedded, and queries are passed over.
-        ttl: How long items live: LangGraph's ``TTLConfig``. Expired items are not answered with, unless
-            ``omit_expired`` is False; :meth:`sweep_ttl` deletes them, and so does a write when
-            ``sweep_interval_minutes`` have passed. Reading an item starts its time anew, but is written down only when
-            a tenth of it has passed.
+        path: The MP4 file; it is created if it does not exist. ``":memory:"`` keeps everything in RAM.
+        index: What is embedded and how: LangGraph's ``{"embed": ..., "dims": ..., "fields": [...]}``; each key is
+            optional. By default, the built-in offline embedder embeds the whole value. False embeds nothing and ignores
+            queries.
+        ttl: How long items live: LangGraph's ``TTLConfig``. Expired items are not returned, unless ``omit_expired`` is
+            False. :meth:`sweep_ttl` deletes them; so does a write, every ``sweep_interval_minutes``. Reading an item
+            restarts its lifetime; this is stored only after a tenth of it has passed.
         mode: ``"a"`` to read and write, ``"r"`` to read.
-        memory: An open memory to use instead of ``path``; it stays open on :meth:`close`.
+        memory: An open memory to use instead of ``path``. :meth:`close` leaves it open.
         vector_index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"`` or ``"ivf"``, as
-            ``index`` of :meth:`memvid_core.Memory.open`; in LangGraph, ``index`` is what is embedded.
+            ``index`` of :meth:`memvid_core.Memory.open`; LangGraph uses the name ``index`` for what is embedded.
         metric: How a new file compares vectors: ``"cosine"`` (the default), ``"euclidean"``, ``"manhattan"`` or
-            ``"chebyshev"``. Of a file that is there it must be the one that it was made with; None takes that.
-        index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
-        timeout: How many seconds a write waits while others write.
+            ``"chebyshev"``. For an existing file, it must be the metric of that file; None uses the file's metric.
+        index_dir: The folder of the index; by default ``<path>.index``, next to the file.
+        timeout: How many seconds a write waits for other writers.
 
     Any number of stores, savers, threads and processes may write one file. In a coroutine,
     ``async with await MemvidStore.aopen("facts.mp4") as store`` does not block the event loop.
 
     Raises:
-        InvalidInputError: Settings that contradict each other.
+        InvalidInputError: Arguments conflict.
         MemoryNotFoundError: The folder, or with ``mode="r"`` the file, does not exist.
-        EmbedderMismatchError: Another embedder wrote the file.
+        EmbedderMismatchError: A different embedder wrote the file.
 
     Example:
         >>> with MemvidStore("facts.mp4") as store:
@@ -130,7 +129,7 @@ class MemvidStore(BaseStore, OverMemory):
         check_keys({} if ttl is None else ttl, TTLConfig, "ttl")
         embed = config.get("embed")
         if memory is not None and embed is not None:
-            raise InvalidInputError("give an open memory, or what embeds: the memory has its own embedder")
+            raise InvalidInputError("give either an open memory or index={'embed': ...}: a memory has its own embedder")
         self.ttl_config = ttl
         self._lifetimes = _Lifetimes(ttl or {})
         self._fields = None if index is False else list(config.get("fields") or ["$"])
@@ -147,15 +146,15 @@ class MemvidStore(BaseStore, OverMemory):
     def __repr__(self) -> str:
         return f"MemvidStore({self.memory!r})"
 
-    # --- LangGraph's two ---
+    # --- batch and abatch ---
 
     @override
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Answer operations: all reads see the state before the batch, all writes are one commit, the last one wins.
+        """Run operations: reads see the state before the batch, all writes are one commit, and the last put wins.
 
         Raises:
-            InvalidNamespaceError: A label is empty, no ``str``, or holds a dot.
-            InvalidInputError: A value, filter or ttl that cannot be taken. Nothing is written.
+            InvalidNamespaceError: A label is empty, is not a ``str``, or contains a dot.
+            InvalidInputError: A value, filter or ttl is invalid. Nothing is written.
         """
         plan, vectors = Plan(ops, self._fields), Embedded()
         if (embedder := self._embedder_for(plan)) is not None:
@@ -168,7 +167,7 @@ class MemvidStore(BaseStore, OverMemory):
 
     @override
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Async :meth:`batch`: the embedder is awaited, everything else runs in a thread."""
+        """Async :meth:`batch`. Awaits the embedder; the rest runs in a thread."""
         plan, vectors = Plan(ops, self._fields), Embedded()
         if (embedder := self._embedder_for(plan)) is not None:
             found = await asyncio.gather(*(embedder.aembed_query(query) for query in plan.queries))
@@ -192,12 +191,12 @@ class MemvidStore(BaseStore, OverMemory):
     def _by_text(self, texts: Sequence[str], matrix: Any) -> dict[str, Any]:
         if len(matrix) and self._dimension is not None and matrix.shape[1] != self._dimension:
             raise DimensionError(
-                f"the embedder gave vectors of {matrix.shape[1]} components, and index['dims'] says {self._dimension}"
+                f"the embedder returned vectors of {matrix.shape[1]} components, but index['dims'] is {self._dimension}"
             )
-        return dict(zip(texts, matrix, strict=False))  # an embedder that gave nothing leaves the items without
+        return dict(zip(texts, matrix, strict=False))  # if an embedder returned nothing, items have no vectors
 
     def _read(self, plan: Plan, vectors: Embedded) -> tuple[list[Result], list[str]]:
-        """The answers, and the ids of the items that a reading gives a new time."""
+        """Return the results, and the ids of the items whose lifetime a read restarts."""
         with our_words(_EMBEDDER):
             return self._answers(plan, vectors)
 
@@ -232,7 +231,7 @@ class MemvidStore(BaseStore, OverMemory):
         if not op.limit:
             return []
         where = items_where(op.namespace_prefix, op.filter, self._lifetimes.from_(now))
-        if op.query is None or op.query not in queries:  # it asks nothing
+        if op.query is None or op.query not in queries:  # a blank query
             return [(found, None) for found in self._listed(where, op.offset, end)]
         ranked = self._ranked(op.query, vectors.queries.get(op.query), end, where)
         if len(ranked) < end:
@@ -241,13 +240,13 @@ class MemvidStore(BaseStore, OverMemory):
         return ranked[op.offset : end]
 
     def _listed(self, where: dict[str, Any], start: int, end: int) -> list[Stored]:
-        """Some of the items that match, in the order they were created: reading and updating do not move them."""
+        """Return a range of the matching items in order of creation; reads and updates do not reorder them."""
         names = self.memory.ids({"$and": [where, {KIND: ITEM}]}, order_by=CREATED)
         wanted = [name for name in names if is_id_of(ITEM, name)][start:end]
         return [found for record in self.memory.get(wanted) if (found := Stored.of(record)) is not None]
 
     def _ranked(self, query: str, vector: Any, wanted: int, where: dict[str, Any]) -> list[tuple[Stored, float | None]]:
-        """The best ``wanted`` items, each with the score of its best text."""
+        """Return the best ``wanted`` items, each with the score of its best text."""
         scored = {"$and": [where, {FIELDS: {"$gt": 0}}]}
         mode = self._mode()
         k = wanted
@@ -260,7 +259,7 @@ class MemvidStore(BaseStore, OverMemory):
                     best.setdefault(stored.id, (stored, _score(hit, mode)))
             if len(best) >= wanted or len(hits) < k:
                 return list(best.values())[:wanted]
-            k *= 2  # several texts of one item were among the hits
+            k *= 2  # several hits belonged to one item
 
     def _mode(self) -> Literal["dense", "lexical", "hybrid"]:
         embedder = self.memory.embedder
@@ -279,14 +278,14 @@ class MemvidStore(BaseStore, OverMemory):
     # --- writing ---
 
     def _write(self, plan: Plan, vectors: Embedded, touched: list[str]) -> None:
-        """Puts, deletes, times begun anew and what is swept, as one commit."""
+        """Commit puts, deletes, restarted lifetimes and swept items together."""
         if not plan.puts and not touched:
             return
         try:
-            with our_words(_EMBEDDER), self.memory.exclusive():  # what is read here is still true when it is written
+            with our_words(_EMBEDDER), self.memory.exclusive():  # reading and writing must see the same records
                 self._rows(plan, vectors, touched).commit(self.memory)
         except (ReadOnlyError, LockedError):
-            if plan.puts:  # an answer does not depend on its time being written down
+            if plan.puts:  # a read succeeds even if its new lifetime cannot be stored
                 raise
 
     def _rows(self, plan: Plan, vectors: Embedded, touched: list[str]) -> _Rows:
@@ -305,7 +304,7 @@ class MemvidStore(BaseStore, OverMemory):
         return rows
 
     def _put(self, rows: _Rows, op: PutOp, old: Stored | None, texts: list[str], vectors: dict[str, Any]) -> None:
-        # Each put has a time of its own, later than all before it: the order of creation is an order.
+        # Each put has a unique, increasing time, so creation times order the items.
         now = utc_now()
         self._last = max(now, self._last + timedelta(microseconds=1))
         if old is not None and not self._lifetimes.shows(old, now.timestamp()):
@@ -319,7 +318,7 @@ class MemvidStore(BaseStore, OverMemory):
 
     def _refresh(self, rows: _Rows, record: Record) -> None:
         found = Stored.of(record)
-        if found is None or not found.is_stale(utc_now().timestamp()):  # it was put or read by others meanwhile
+        if found is None or not found.is_stale(utc_now().timestamp()):  # another writer put or read it in the meantime
             return
         texts = [part.text for part in self.memory.get(found.ids)]
         kept = self.memory.get_vectors(found.ids)
@@ -332,7 +331,7 @@ class MemvidStore(BaseStore, OverMemory):
         return [name for name in found if is_id_of(ITEM, name) or is_id_of(FIELD, name)]
 
     def sweep_ttl(self) -> int:
-        """Delete what has expired, as one commit; returns how many items that were."""
+        """Delete expired items as one commit; return how many."""
         with our_words(_EMBEDDER), self.memory.exclusive():
             gone = self._expired()
             if gone:
@@ -341,7 +340,7 @@ class MemvidStore(BaseStore, OverMemory):
 
 
 class _Lifetimes:
-    """LangGraph's ``TTLConfig``, checked, and when expired items were swept last."""
+    """Hold LangGraph's ``TTLConfig``, checked, and the time of the last sweep."""
 
     def __init__(self, config: TTLConfig) -> None:
         check_ttl(config.get("default_ttl"))
@@ -350,20 +349,20 @@ class _Lifetimes:
         self.swept = utc_now()
 
     def from_(self, now: float) -> float | None:
-        """From when on items must live to be shown; None if that does not matter."""
+        """Return the time at which items must be alive to be returned; None returns expired items too."""
         return now if self._omits else None
 
     def shows(self, found: Stored, now: float) -> bool:
-        """Whether an item is answered with."""
+        """Return whether an item is returned by reads."""
         return not self._omits or found.expires is None or found.expires > now
 
     def sweep_is_due(self) -> bool:
-        """Whether the next write is to sweep."""
+        """Return whether the next write must sweep."""
         return self._interval is not None and utc_now() - self.swept >= timedelta(minutes=self._interval)
 
 
 class _Rows:
-    """The records of one commit, as they come together."""
+    """Collect the records of one commit."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -373,7 +372,7 @@ class _Rows:
         self.gone: list[str] = []
 
     def add(self, stored: Stored, texts: Sequence[str], vectors: Sequence[Any]) -> None:
-        """An item with its texts and their vectors; the first is the item's own record."""
+        """Add an item with its texts and their vectors; the first text is the item's own record."""
         for number, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
             self.texts.append(text)
             self.metadata.append(stored.metadata(FIELD if number else ITEM))
@@ -381,7 +380,7 @@ class _Rows:
             self.vectors.append(vector)
 
     def commit(self, memory: Memory) -> None:
-        """Write it; nothing at all is no commit."""
+        """Commit the collected records; without any, nothing is committed."""
         memory.add(self.texts, self.metadata, self.ids, self.vectors, delete=self.gone)
 
 

@@ -1,7 +1,8 @@
-"""Threads of checkpoints as records: what is written where, and how it is found again.
+"""Checkpoints of threads as records: how they are written and read.
 
-A checkpoint, each value of a channel, and each pending write is one record: its text is what the serializer made of it,
-its metadata says where it belongs. A value is stored once per version and shared by all the checkpoints that name it.
+A checkpoint, each value of a channel, and each pending write is one record. Its text is the serialized value; its
+metadata identifies the thread, namespace and checkpoint. A value is stored once per version and shared by all
+checkpoints that refer to it.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from memvid_core import Memory, MetadataError, Record
 __all__ = ["EMPTY", "Key", "Loaded", "Threads", "to_row"]
 
 EMPTY = "empty"
-"""The type of a channel that had no value at some version."""
+"""The type of a channel that had no value in some version."""
 _THREAD, _NAMESPACE, _CHECKPOINT = f"{META}.thread", f"{META}.ns", f"{META}.checkpoint"
 
 
 class Key(NamedTuple):
-    """What identifies a checkpoint."""
+    """Identify a checkpoint."""
 
     thread: str
     ns: str
@@ -44,18 +45,18 @@ class Key(NamedTuple):
 
     @property
     def record(self) -> str:
-        """The id of its record."""
+        """The id of the checkpoint's record."""
         return record_id(CHECKPOINT, *self)
 
     @property
     def config(self) -> RunnableConfig:
-        """LangGraph's name for it."""
+        """The LangGraph config that names the checkpoint."""
         return {"configurable": {"thread_id": self.thread, "checkpoint_ns": self.ns, "checkpoint_id": self.checkpoint}}
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checkpoint without the values of its channels, with its metadata and its parent's id."""
+    """Hold a checkpoint without its channel values, with its metadata and its parent's id."""
 
     key: Key
     checkpoint: Checkpoint
@@ -70,12 +71,12 @@ class Loaded:
 
     @property
     def parent_key(self) -> Key | None:
-        """The checkpoint before it."""
+        """The key of the parent checkpoint."""
         return self.key._replace(checkpoint=self.parent) if self.parent else None
 
 
 class Row(NamedTuple):
-    """A record about to be written."""
+    """Represent a record to be written."""
 
     id: str
     text: str
@@ -85,7 +86,7 @@ class Row(NamedTuple):
 def to_row(
     serde: SerializerProtocol, kind: str, parts: Sequence[str | float], value: Any, meta: Mapping[str, Any]
 ) -> Row:
-    """A value as the record that ``parts`` identify; :data:`EMPTY` in ``meta`` as its type stores none.
+    """Encode a value as the record that ``parts`` identify; the type :data:`EMPTY` in ``meta`` encodes no value.
 
     Raises:
         MetadataError: The serializer cannot store the value.
@@ -99,7 +100,7 @@ def to_row(
 
 
 class Threads:
-    """Reads checkpoints out of a memory.
+    """Read checkpoints from a memory.
 
     Args:
         memory: The memory.
@@ -111,11 +112,11 @@ class Threads:
         self._serde = serde
 
     def value(self, record: Record) -> Any:
-        """What was stored in a record."""
+        """Return the value that a record stores."""
         return self._serde.loads_typed((meta_of(record.metadata)["type"], from_text(record.text)))
 
     def keys(self, threads: Iterable[str] | None = None, ns: str | None = None) -> list[Key]:
-        """The checkpoints of some threads, or of all, the newest first."""
+        """Return the keys of the checkpoints of some threads, or of all, newest first."""
         where: dict[str, Any] = {KIND: CHECKPOINT}
         if threads is not None:
             where[_THREAD] = {"$in": list(threads)}
@@ -125,7 +126,7 @@ class Threads:
         return sorted(found, key=lambda key: key.checkpoint, reverse=True)
 
     def load(self, keys: Sequence[Key]) -> list[Loaded]:
-        """Those of some checkpoints that are there, in their order."""
+        """Load the given checkpoints that exist, in order."""
         loaded: list[Loaded] = []
         for record in self._memory.get([key.record for key in keys]):
             value, meta = self.value(record), meta_of(record.metadata)
@@ -134,7 +135,7 @@ class Threads:
         return loaded
 
     def tuples(self, loaded: Sequence[Loaded]) -> list[CheckpointTuple]:
-        """The same, whole: with the values of their channels and what is pending."""
+        """Return the checkpoints completely, with their channel values and pending writes."""
         blobs = self.blobs({name for entry in loaded for name in entry.blobs.values()})
         pending = self._pending([entry.key for entry in loaded])
         made: list[CheckpointTuple] = []
@@ -146,12 +147,12 @@ class Threads:
         return made
 
     def blobs(self, names: Iterable[str]) -> dict[str, Record]:
-        """The records, by id, of channels that have a value."""
+        """Return the records, by id, of channels that have a value."""
         found = self._memory.get(sorted(names))
         return {record.id: record for record in found if meta_of(record.metadata)["type"] != EMPTY}
 
     def writes(self, keys: Sequence[Key]) -> dict[str, Any]:
-        """A filter for the pending writes of some checkpoints; it may let others of the same ids pass."""
+        """Return a filter for the pending writes of checkpoints; it may also match others with equal ids."""
         return {
             KIND: WRITE,
             _THREAD: {"$in": sorted({key.thread for key in keys})},
@@ -168,19 +169,19 @@ class Threads:
                 found[key].append((order, (meta["task"], meta["channel"], self.value(record))))
         return {key: [write for _, write in sorted(entries, key=lambda e: e[0])] for key, entries in found.items()}
 
-    # --- what can go ---
+    # --- deleting ---
 
     def of(self, threads: Iterable[str]) -> dict[str, Any]:
-        """A filter for everything of some threads."""
+        """Return a filter for all records of some threads."""
         return {KIND: {"$in": [CHECKPOINT, BLOB, WRITE]}, _THREAD: {"$in": list(threads)}}
 
     def of_runs(self, runs: Iterable[str]) -> list[Key]:
-        """The checkpoints that some runs made."""
+        """Return the checkpoints that some runs made."""
         names = self._memory.ids({KIND: CHECKPOINT, f"{META}.run": {"$in": list(runs)}})
         return [Key(*parse_id(CHECKPOINT, name)) for name in names]
 
     def without(self, gone: Sequence[Key]) -> list[str]:
-        """The ids of all that goes with some checkpoints: their records, their writes, and values none else names."""
+        """Return the ids of all records to delete with checkpoints: their own, their writes and unshared values."""
         if not gone:
             return []
         going = set(gone)
@@ -192,10 +193,10 @@ class Threads:
         return [*(key.record for key in gone), *writes, *lost]
 
     def needed(self, latest: Key) -> set[Key]:
-        """A checkpoint and the ancestors that its delta channels are rebuilt from.
+        """Return a checkpoint and the ancestors from which its delta channels are rebuilt.
 
-        A delta channel stores its writes alone, and now and then a snapshot; LangGraph counts in the metadata what came
-        since. Ancestors are kept as far back as the last snapshot of each.
+        A delta channel stores only its writes, and from time to time a snapshot. LangGraph counts in the metadata the
+        writes since then. Ancestors are kept back to the last snapshot of each channel.
         """
         needed = {latest}
         current = next(iter(self.load([latest])), None)

@@ -1,4 +1,4 @@
-"""Tools that let a model keep, find and drop what it knows."""
+"""Tools with which a model saves, finds and deletes notes."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class _ForgetInput(BaseModel):
 
 
 class _MemoryTool(BaseTool):
-    """A tool over an agent's notes; what fails is told to the model, which can mend it or do without."""
+    """Work on an agent's notes; report errors to the model, which can correct the call or continue without it."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
     notes: Notes
-    """Where it works."""
+    """The notes that the tool works on."""
     handle_tool_error: Any = True
 
     @contextmanager
     def _working(self, what: str) -> Iterator[Notes]:
-        """The notes of the run that this is called in; whatever fails, the run goes on."""
+        """Yield the notes of the current run; a failure becomes a message to the model."""
         try:
             with our_words():
                 yield self.notes.within(current_runtime())
@@ -55,7 +55,7 @@ class _MemoryTool(BaseTool):
 
 
 class SaveMemory(_MemoryTool):
-    """Saves a text; saying the same again stores nothing new."""
+    """Save a text; saving the same text again stores nothing new."""
 
     name: str = "save_memory"
     description: str = (
@@ -76,7 +76,7 @@ class SaveMemory(_MemoryTool):
 
 
 class SearchMemory(_MemoryTool):
-    """Searches the memory; the artifact is the documents that were found."""
+    """Search the memory; the artifact contains the documents found."""
 
     name: str = "search_memory"
     description: str = (
@@ -88,16 +88,16 @@ class SearchMemory(_MemoryTool):
     @override
     def _run(self, query: str, k: int = 5) -> tuple[str, list[Document]]:
         with self._working("search") as notes:
-            return _told(notes.recall(query, k))
+            return _listing(notes.recall(query, k))
 
     @override
     async def _arun(self, query: str, k: int = 5) -> tuple[str, list[Document]]:
         with self._working("search") as notes:
-            return _told(await notes.arecall(query, k))
+            return _listing(await notes.arecall(query, k))
 
 
 class ForgetMemory(_MemoryTool):
-    """Deletes one note; other records of the memory it cannot delete."""
+    """Delete one note; other records of the memory cannot be deleted."""
 
     name: str = "forget_memory"
     description: str = "Delete one memory that is wrong or no longer wanted, by its id. Search for it first."
@@ -117,12 +117,12 @@ class ForgetMemory(_MemoryTool):
 
 
 def _bare(name: str) -> str:
-    """The id, as it is or as it is shown: in brackets, perhaps in quotes."""
+    """Return the bare id, without the brackets or quotes in which it may be shown."""
     return name.strip(" \t\n[]`'\"")
 
 
 def _gone(name: str, *, found: bool) -> str:
-    return f"Forgot [{name}]." if found else f"There is no memory with the id [{name}]."
+    return f"Forgot [{name}]." if found else f"No memory has the id [{name}]."
 
 
 def _note(text: str) -> tuple[str, str]:
@@ -131,7 +131,7 @@ def _note(text: str) -> tuple[str, str]:
     return "note", text.strip()
 
 
-def _told(hits: list[Hit]) -> tuple[str, list[Document]]:
+def _listing(hits: list[Hit]) -> tuple[str, list[Document]]:
     lines = [f"[{hit.id}] {hit.text}" for hit in hits]
     return "\n".join(lines) or "Nothing found.", [to_document(hit.record) for hit in hits]
 
@@ -139,24 +139,25 @@ def _told(hits: list[Hit]) -> tuple[str, list[Document]]:
 def create_memory_tools(
     memory: Memory, *, scope: Scope = None, shared: bool | Mapping[str, Any] = False
 ) -> list[BaseTool]:
-    """Tools for an agent to save, search and forget: ``save_memory``, ``search_memory``, ``forget_memory``.
+    """Create the tools ``save_memory``, ``search_memory`` and ``forget_memory`` for an agent.
 
-    Without a scope, search sees all that is in the memory, documents too; forget deletes only what was saved by an
-    agent. What fails, as when the embedder's server refuses, is a message to the model and never the end of a run.
+    Without a scope, search covers all records of the memory, including documents; forget deletes only notes of agents.
+    A failure, such as an embedding server that does not respond, is a message to the model and never ends the run.
 
     Args:
         memory: A memory open for writing.
-        scope: Metadata that what is saved gets, and that what is found or forgotten must have, such as
-            ``{"user": "ada"}``; or a function of LangGraph's ``Runtime`` that gives it:
-            ``lambda runtime: {"user": runtime.context["user"]}``. Give a :class:`MemvidMiddleware` the same.
-        shared: Whether documents that are nobody's are found too: those that have none of the scope's keys and that no
-            agent, store or conversation wrote. A filter says which of them, such as ``{"kind": "handbook"}``.
+        scope: Metadata that saved notes get, and that found or deleted records must have, such as ``{"user": "ada"}``;
+            or a function of LangGraph's ``Runtime`` that returns it:
+            ``lambda runtime: {"user": runtime.context["user"]}``. Pass a :class:`MemvidMiddleware` the same scope.
+        shared: Whether documents without an owner are found too: those that have none of the scope's keys and were not
+            written by an agent, store or conversation. A filter restricts them further, such as
+            ``{"kind": "handbook"}``.
 
     Returns:
-        The three tools, each with a sync and an async form.
+        The three tools; each can be called sync and async.
 
     Raises:
-        InvalidInputError: ``memory`` is none; the scope names nobody, or is an async function.
+        InvalidInputError: ``memory`` is not a Memory, the scope does not name an owner, or it is an async function.
 
     Example:
         >>> save, search, forget = create_memory_tools(Memory.create(":memory:"), scope={"user": "ada"})

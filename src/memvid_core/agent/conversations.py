@@ -33,6 +33,8 @@ ROLES: Final = ("user", "assistant")
 """Whose messages are remembered unless a call says otherwise: neither instructions nor the output of tools."""
 
 _KNOWN_SESSIONS: Final = 256
+_ALIKE: Final = 16
+"""How many conversations without an id may begin alike and still grow; of later ones, each is told apart as a whole."""
 
 
 class Added(NamedTuple):
@@ -124,18 +126,23 @@ class Conversations:
         """Return the session's key, its resource if it is there, and the first message that is new."""
         named = scope.get("session_id") or conversation.id
         begins = [named] if named else ["first", marks[0]]
-        for attempt in range(1_000):
+        for attempt in range(_ALIKE):
             session = digest(dict(scope), *begins, attempt)
-            record = self._store.get([resource_id(session)]).get(resource_id(session))
-            if record is None:
+            resource = self._resource(session)
+            if resource is None:
                 return session, None, 0
-            resource = read_resource(record)
             there = self._marks(session, resource)
             if named:
                 return session, resource, _first_new(there, marks)
             if _begin_alike(there, marks):
                 return session, resource, min(len(there), len(marks))
-        raise InvalidInputError("a thousand conversations of this scope begin alike; give each a session_id")
+        session = digest(dict(scope), "all", *marks)
+        resource = self._resource(session)
+        return session, resource, 0 if resource is None else len(marks)
+
+    def _resource(self, session: str) -> Resource | None:
+        record = self._store.get([resource_id(session)]).get(resource_id(session))
+        return None if record is None else read_resource(record)
 
     def _marks(self, session: str, resource: Resource) -> list[str]:
         """Return the marks of a session's turns, those of forgotten ones from its resource; only new ones are read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -43,7 +44,15 @@ Reader = Callable[[Path], list[Conversation]]
 
 
 def _read_conversation_file(path: Path) -> list[Conversation]:
-    return read_conversations(path.read_text(encoding="utf-8-sig"))
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix.lower() == ".json":
+        try:
+            return read_conversations(json.loads(text))
+        except ValueError as exc:
+            if not isinstance(exc, InvalidInputError):
+                raise InvalidInputError(f"no valid JSON: {exc}") from exc
+            raise
+    return read_conversations(text)
 
 
 READERS: dict[str, Reader] = {"conversation": _read_conversation_file}

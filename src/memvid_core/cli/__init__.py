@@ -1,6 +1,6 @@
-"""The command ``memvid``: build, search and look after memories from a shell.
+"""The command ``memvid``: build, search and maintain memories from a shell.
 
-``app`` is the program; one file holds one group of commands. Nothing of the core is imported before a command runs.
+``app`` is the program; each module holds one group of commands. The core is imported only when a command runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m memvid_core.cli``, for where the command is not on the path."""
+"""Run ``python -m memvid_core.cli``, where the command is not on the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``memvid delete`` and ``compact``: what makes a memory smaller."""
+"""``memvid delete`` and ``compact``: remove records, and the space that they take."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ __all__ = ["register"]
 def register(app: typer.Typer) -> None:
     """Add these commands to a program."""
     example = """`memvid delete notes.mp4 --where '{"source": "docs/old.md"}'`"""
-    app.command("delete", rich_help_panel="Take out", epilog=example)(delete)
-    app.command("compact", rich_help_panel="Take out")(compact)
+    app.command("delete", rich_help_panel="Export and delete", epilog=example)(delete)
+    app.command("compact", rich_help_panel="Export and delete")(compact)
 
 
 def delete(
     memory_path: MemoryPath,
     ids: Annotated[list[str] | None, typer.Argument(metavar="IDS", show_default=False, help="Ids of records.")] = None,
     where: Where = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Delete records by id, by filter, or both.
 
-    What is deleted stays in the past (`--as-of`) and in the file until `memvid compact`.
+    Deleted records remain in earlier states (`--as-of`) and in the file until `memvid compact`.
     """
     condition = parse_object(where, "--where")
     if not ids and not condition:
         raise typer.BadParameter("say what to delete: ids, --where, or both", param_hint="IDS")
     wanted = list(dict.fromkeys(ids)) if ids else None
-    with opened(memory_path, "r" if dry_run else "a", timeout=timeout, beside=ids or ()) as memory:
+    with opened(memory_path, "r" if dry_run else "a", timeout=timeout, others=ids or ()) as memory:
         missing = [record_id for record_id in wanted or () if record_id not in memory]
         asked = condition or {}
         if wanted is not None:
@@ -70,17 +70,18 @@ def delete(
 def compact(
     memory_path: MemoryPath,
     keep_history: Annotated[
-        bool, typer.Option("--keep-history", help="Keep every commit apart, so that --as-of still reaches them.")
+        bool, typer.Option("--keep-history", help="Keep every commit, so that --as-of still works.")
     ] = False,
     drop_damaged: Annotated[
-        bool, typer.Option("--drop-damaged", help="Go on without what cannot be read, instead of refusing.")
+        bool, typer.Option("--drop-damaged", help="Drop records that cannot be read instead of failing.")
     ] = False,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
-    """Write the file anew without deleted records.
+    """Rewrite the file without deleted records.
 
-    It is swapped in when it is whole. The past before can then no longer be searched, unless `--keep-history` is given.
+    The new file replaces the old one when it is complete. Earlier states (`--as-of`) are removed, unless you give
+    `--keep-history`.
     """
     with opened(memory_path, "a", timeout=timeout) as memory:
         before = memory.info()
@@ -99,7 +100,8 @@ def compact(
             }
         )
         return
-    say(f"{memory_path}: {megabytes(before.bytes)} became {megabytes(after.bytes)}, {count(after.records, 'record')}")
+    sizes = f"{megabytes(before.bytes)} to {megabytes(after.bytes)}"
+    say(f"{memory_path}: compacted from {sizes}, {count(after.records, 'record')}")
     lost = before.records - after.records
     if lost:
-        note(f"{count(lost, 'record')} could not be read and {'is' if lost == 1 else 'are'} gone")
+        note(f"{count(lost, 'record')} could not be read and {'was' if lost == 1 else 'were'} dropped")

@@ -1,4 +1,4 @@
-"""``memvid chat``: questions to a memory, answered by a language model, with sources."""
+"""``memvid chat``: ask a memory; a language model answers and cites sources."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _EXAMPLE = '`memvid chat notes.mp4 "How do wings lift?" --provider ollama --model llama3.2`'
-_COMMANDS = "empty line: nothing; /clear forgets what was said; /sources shows the passages; /quit or Ctrl-D ends"
+_COMMANDS = "/clear starts over; /sources shows the passages; /quit or Ctrl-D ends"
 
 
 def register(app: typer.Typer) -> None:
     """Add this command to a program."""
-    app.command("chat", rich_help_panel="Ask", epilog=_EXAMPLE)(chat)
+    app.command("chat", rich_help_panel="Search", epilog=_EXAMPLE)(chat)
 
 
 def chat(
     memory_path: MemoryPath,
     question: Annotated[
         str | None,
-        typer.Argument(metavar="QUESTION", show_default=False, help="One question; without it, a conversation."),
+        typer.Argument(metavar="QUESTION", show_default=False, help="One question. Without it, a conversation starts."),
     ] = None,
     provider: Annotated[
         str | None,
@@ -39,16 +39,18 @@ def chat(
             "-p",
             envvar="MEMVID_PROVIDER",
             show_default=False,
-            help="google, openai, anthropic, ollama or vllm. Without one, the passages are shown.",
+            help="google, openai, anthropic, ollama or vllm. Without it, the passages are shown.",
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", envvar="MEMVID_MODEL", show_default=False, help="The model's name there."),
+        typer.Option(
+            "--model", "-m", envvar="MEMVID_MODEL", show_default=False, help="The model's name at the provider."
+        ),
     ] = None,
     base_url: Annotated[
         str | None,
-        typer.Option("--base-url", metavar="URL", show_default=False, help="Another server of the same protocol."),
+        typer.Option("--base-url", metavar="URL", show_default=False, help="Another server with the same API."),
     ] = None,
     api_key: Annotated[
         str | None,
@@ -56,41 +58,41 @@ def chat(
             "--api-key",
             envvar="MEMVID_API_KEY",
             show_default=False,
-            help="Better in the environment: OPENAI_API_KEY, GOOGLE_API_KEY, ANTHROPIC_API_KEY.",
+            help="Prefer the environment: OPENAI_API_KEY, GOOGLE_API_KEY, ANTHROPIC_API_KEY.",
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many passages the model is shown.")] = 5,
+    k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many passages the model gets.")] = 5,
     system: Annotated[
-        str | None, typer.Option("--system", metavar="TEXT", show_default=False, help="What the model is told first.")
+        str | None, typer.Option("--system", metavar="TEXT", show_default=False, help="The system prompt.")
     ] = None,
     session: Annotated[
         Path | None,
-        typer.Option("--session", metavar="FILE", show_default=False, help="Go on with a conversation that was kept."),
+        typer.Option("--session", metavar="FILE", show_default=False, help="Continue a saved conversation."),
     ] = None,
     export: Annotated[
         Path | None,
-        typer.Option("--export", metavar="FILE", show_default=False, help="Keep the conversation as JSON."),
+        typer.Option("--export", metavar="FILE", show_default=False, help="Save the conversation as JSON."),
     ] = None,
-    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show an answer as it comes.")] = True,
+    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show the answer while it is generated.")] = True,
     embedder: EmbedderName = None,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a memory; a language model answers from what is found, and sources are named by file and frame.
+    """Ask a memory: a language model answers from the records found and cites file and frame.
 
-    Without a provider the passages themselves are shown. A provider speaks through LangChain's package for it; any
-    server of OpenAI's protocol is `--provider openai --base-url URL`.
+    Without a provider, the passages themselves are shown. Providers are called through LangChain's packages. For any
+    other server with OpenAI's API, use `--provider openai --base-url URL`.
     """
     from memvid_core.memvid_v1 import MemvidChat
     from memvid_core.memvid_v1.models import find_api_key
 
     if provider is None and (model or base_url or api_key):
-        raise typer.BadParameter("a model goes with a --provider", param_hint="--provider")
+        raise typer.BadParameter("give a --provider with the model", param_hint="--provider")
     if question is not None and not question.strip():
         raise typer.BadParameter("the question is empty", param_hint="QUESTION")
     if as_json and question is None:
-        raise typer.BadParameter("it goes with a question on the command line", param_hint="--json")
-    with opened(memory_path, embedder=embedder, timeout=timeout):  # says what is wrong with it in the words of a shell
+        raise typer.BadParameter("--json needs a question on the command line", param_hint="--json")
+    with opened(memory_path, embedder=embedder, timeout=timeout):  # reports errors in the words of the shell
         pass
     if provider is not None and not (api_key or base_url or find_api_key(provider)):
         from memvid_core.memvid_v1.models import PROVIDERS
@@ -133,9 +135,9 @@ def _once(talk: MemvidChat, question: str, stream: bool, as_json: bool) -> None:
         return
     answer = talk.chat(question)
     stats = talk.get_stats()
-    told: dict[str, Any] = {"memory": talk.retriever.video_file, "question": question, "answer": answer}
-    told |= {"provider": stats["llm_provider"], "model": stats["llm_model"], "sources": talk.sources}
-    write_json(told)
+    result: dict[str, Any] = {"memory": talk.retriever.video_file, "question": question, "answer": answer}
+    result |= {"provider": stats["llm_provider"], "model": stats["llm_model"], "sources": talk.sources}
+    write_json(result)
 
 
 def _answer(talk: MemvidChat, question: str, stream: bool) -> None:
@@ -190,4 +192,4 @@ def _converse(talk: MemvidChat, stream: bool) -> None:
             except MemvidError as exc:
                 if not at_terminal:
                     raise
-                note(f"error: {exc}", style="bold red")  # the conversation is as before: ask again
+                note(f"error: {exc}", style="bold red")  # the conversation is unchanged: the user can ask again

@@ -1,4 +1,4 @@
-"""``memvid convert`` and ``scan``: a memory in other pictures, and back out of what became of them; Memvid's pairs."""
+"""``memvid convert``, ``scan`` and the import of Memvid v1 files."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ _NAMED_AT_MOST = 10
 _UPDATE_EVERY = 20
 _VIDEOS = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm"})
 
-Target = Annotated[Path, typer.Argument(metavar="TARGET", show_default=False, help="The file to make.")]
+Target = Annotated[Path, typer.Argument(metavar="TARGET", show_default=False, help="The file to create.")]
 Output = Annotated[
-    Path, typer.Option("--output", "-o", metavar="MEMORY", show_default=False, help="The memory to make: notes.mp4.")
+    Path,
+    typer.Option(
+        "--output", "-o", metavar="MEMORY", show_default=False, help="The memory to create, such as notes.mp4."
+    ),
 ]
-Pair = Annotated[Literal["zxing", "zbar"], typer.Option("--pair", help="What reads the symbols.")]
+Pair = Annotated[Literal["zxing", "zbar"], typer.Option("--pair", help="The library that reads the symbols.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,37 +44,44 @@ def convert(
     target: Target,
     codec: Annotated[
         Literal["pcm", "qr", "plain"],
-        typer.Option("--codec", help="pcm, the store; qr, for what will be re-encoded; plain, texts for a phone."),
+        typer.Option(
+            "--codec",
+            help="pcm for storage; qr for videos that will be re-encoded; plain for texts that a phone can scan.",
+        ),
     ] = "qr",
     preset: Annotated[
         Literal["robust", "compact"] | None,
-        typer.Option("--preset", show_default=False, help="Of qr: against a re-encode (the default), or smallest."),
+        typer.Option("--preset", show_default=False, help="For qr: robust to re-encoding (the default) or smallest."),
     ] = None,
     video_codec: Annotated[
-        str | None, typer.Option("--video-codec", show_default=False, help="Of qr and plain: h264, h265 or av1.")
+        str | None, typer.Option("--video-codec", show_default=False, help="For qr and plain: h264, h265 or av1.")
     ] = None,
     options: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", show_default=False, help="Another option of qr: parity=0.25."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", show_default=False, help="Another option of qr, such as parity=0.25."
+        ),
     ] = None,
     vector_dtype: Annotated[
         Literal["float16", "float32", "float64", "int8", "none"] | None,
-        typer.Option("--vector-dtype", show_default=False, help="How to store vectors; for qr int8, else as they are."),
+        typer.Option(
+            "--vector-dtype", show_default=False, help="The dtype of vectors; by default int8 for qr, else unchanged."
+        ),
     ] = None,
     embedder: EmbedderName = None,
     drop_history: Annotated[
-        bool, typer.Option("--drop-history", help="Leave out what was deleted, and merge small commits.")
+        bool, typer.Option("--drop-history", help="Drop deleted records and merge small commits.")
     ] = False,
     drop_damaged: Annotated[
-        bool, typer.Option("--drop-damaged", help="Go on without what cannot be read, instead of refusing.")
+        bool, typer.Option("--drop-damaged", help="Drop records that cannot be read instead of failing.")
     ] = False,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
-    """Write a memory in other pictures, and back.
+    """Convert a memory to another codec, and back.
 
-    Records, ids, metadata, commits and their times are the same in both. With `--codec plain` it is no memory but a
-    video of the texts alone, each as a symbol that a phone shows as it is.
+    Records, ids, metadata, commits and their times are the same in both. With `--codec plain`, the output is not a
+    memory but a video of the texts: one symbol per text, which a phone can scan.
     """
     settings = _settings(options)
     settings |= {} if preset is None else {"preset": preset}
@@ -84,7 +94,7 @@ def convert(
     from memvid_core.rewriting.convert import convert as run
 
     _check_there(memory_path)
-    told = run(
+    result = run(
         memory_path,
         target,
         codec=codec,
@@ -95,12 +105,12 @@ def convert(
         drop_damaged=drop_damaged,
     )
     if as_json:
-        write_json({"memory": str(memory_path), "target": str(target), **_fields(told)})
+        write_json({"memory": str(memory_path), "target": str(target), **_fields(result)})
     else:
-        records = f"{count(told.records, 'record')} in {count(told.commits, 'commit')}"
-        say(f"{target}: {records}, {told.codec}, {megabytes(told.bytes)} (from {megabytes(told.source_bytes)})")
-        _name_damage(told.damage, told.lost)
-    if told.lost or told.damage:
+        records = f"{count(result.records, 'record')} in {count(result.commits, 'commit')}"
+        say(f"{target}: {records}, {result.codec}, {megabytes(result.bytes)} (from {megabytes(result.source_bytes)})")
+        _name_damage(result.damage, result.lost)
+    if result.lost or result.damage:
         raise typer.Exit(PARTLY)
 
 
@@ -110,7 +120,7 @@ def _check_there(path: Path) -> None:
     if path.is_dir():
         raise NotAMemoryError(f"{path} is a folder: give the .mp4 file of a memory")
     if not path.exists():
-        raise MemoryNotFoundError(f"there is no {path}; make one with: memvid build PATHS -o {path.name}")
+        raise MemoryNotFoundError(f"{path} does not exist; create it with: memvid build PATHS -o {path.name}")
 
 
 def _settings(given: list[str] | None) -> dict[str, Any]:
@@ -118,7 +128,7 @@ def _settings(given: list[str] | None) -> dict[str, Any]:
     for item in given or ():
         name, equals, value = item.partition("=")
         if not equals or not name:
-            raise typer.BadParameter(f"{item!r} is no NAME=VALUE, such as parity=0.25", param_hint="--set")
+            raise typer.BadParameter(f"{item!r} is not NAME=VALUE, such as parity=0.25", param_hint="--set")
         try:
             settings[name.replace("-", "_")] = json.loads(value)
         except ValueError:
@@ -138,11 +148,11 @@ def _plain(memory_path: Path, target: Path, settings: dict[str, Any], timeout: f
         symbols = write_plain(target, texts, **settings)
     except TypeError as exc:
         known = "video_codec, frame_size, hold, error_correction, pair"
-        raise CodecError(f"plain takes other options ({exc}); it takes: {known}") from exc
+        raise CodecError(f"plain does not take these options ({exc}); it takes {known}") from exc
     size = target.stat().st_size
     if as_json:
-        told = {"memory": str(memory_path), "target": str(target), "codec": "plain"}
-        write_json({**told, "records": len(texts), "symbols": symbols, "bytes": size})
+        result = {"memory": str(memory_path), "target": str(target), "codec": "plain"}
+        write_json({**result, "records": len(texts), "symbols": symbols, "bytes": size})
     else:
         say(f"{target}: {count(len(texts), 'text')} as {count(symbols, 'symbol')}, {megabytes(size)}")
 
@@ -153,16 +163,19 @@ def scan(
     ],
     output: Output,
     stream: Annotated[
-        int | None, typer.Option("--stream", metavar="N", show_default=False, help="Which memory, if it shows several.")
+        int | None,
+        typer.Option(
+            "--stream", metavar="N", show_default=False, help="The number of the memory, if the video shows several."
+        ),
     ] = None,
     pair: Pair = "zxing",
     embedder: EmbedderName = None,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
-    """Read a memory out of any video that shows it: transcoded, rescaled, filmed from a screen.
+    """Read a memory from any video that shows it: transcoded, rescaled, filmed from a screen.
 
-    What is missing is named (exit code 3); what can be read is written all the same.
+    All readable records are written. Missing ones are listed, with exit code 3.
     """
     from memvid_core.rewriting.convert import recover
     from memvid_core.video.qr.scan import scan as look
@@ -171,19 +184,19 @@ def scan(
     if not found.streams:
         _write_texts(source, output, found.texts, embedder, timeout, as_json)
         return
-    told = recover(found, output, stream=stream, embedder=embedder)
-    seen, written = told.scan, told.written
+    result = recover(found, output, stream=stream, embedder=embedder)
+    seen, written = result.scan, result.written
     if as_json:
         write_json(
             {
                 "source": str(source),
                 "memory": str(output),
-                "whole": told.whole,
-                "stream": told.stream,
+                "whole": result.whole,
+                "stream": result.stream,
                 "records": written.records,
                 "commits": written.commits,
                 "lost_records": written.lost,
-                "missing_frames": told.missing,
+                "missing_frames": result.missing,
                 "damage": written.damage,
                 "bytes": written.bytes,
                 "pictures": seen.pictures,
@@ -197,19 +210,21 @@ def scan(
         rebuilt = f", {seen.rebuilt:,} rebuilt" if seen.rebuilt else ""
         read = f"{count(seen.symbols, 'symbol')} in {count(seen.pictures, 'picture')}{rebuilt}"
         say(f"{output}: {count(written.records, 'record')} in {count(written.commits, 'commit')} ({read})")
-        if told.missing:
-            named = ", ".join(map(str, told.missing[:_NAMED_AT_MOST]))
-            more = "" if len(told.missing) <= _NAMED_AT_MOST else f" and {len(told.missing) - _NAMED_AT_MOST:,} more"
-            note(f"{count(len(told.missing), 'frame')} not found: {named}{more}")
+        if result.missing:
+            named = ", ".join(map(str, result.missing[:_NAMED_AT_MOST]))
+            more = (
+                "" if len(result.missing) <= _NAMED_AT_MOST else f" and {len(result.missing) - _NAMED_AT_MOST:,} more"
+            )
+            note(f"{count(len(result.missing), 'frame')} not found: {named}{more}")
         _name_damage(written.damage, written.lost)
-    if not told.whole:
+    if not result.whole:
         raise typer.Exit(PARTLY)
 
 
 def _write_texts(
     source: Path, output: Path, texts: list[str], embedder: str | None, timeout: float, as_json: bool
 ) -> None:
-    """What a plain video shows becomes records."""
+    """Write the texts of a plain video as records."""
     with new_memory(output, embedder=embedder, timeout=timeout) as memory:
         memory.add(texts)
     if as_json:
@@ -223,7 +238,7 @@ def _name_damage(damage: tuple[Damage, ...], lost: int) -> None:
         commit = "" if item.commit is None else f"commit {item.commit}, "
         note(f"  {commit}{item.reason}")
     if len(damage) > _NAMED_AT_MOST:
-        note(f"  … and {len(damage) - _NAMED_AT_MOST:,} more (--json names them all)")
+        note(f"  … and {len(damage) - _NAMED_AT_MOST:,} more (--json lists them all)")
     if lost:
         note(f"{count(lost, 'record')} lost")
 
@@ -235,11 +250,11 @@ def _fields(struct: object) -> dict[str, object]:
     return {name: value for name, value in fields.items() if name != "path"}
 
 
-# ------------------------------------------------------------------------------------------------- pairs of Memvid's
+# --------------------------------------------------------------------------------------- files of Memvid v1
 
 
 def is_pair(paths: list[Path]) -> bool:
-    """Whether what is to be imported is a video, with or without its JSON index, as Memvid writes them.
+    """Return whether the paths are a video, a JSON index, or both, as Memvid v1 writes them.
 
     Example:
         >>> is_pair([Path("old.mp4"), Path("old_index.json")]), is_pair([Path("notes.jsonl")])
@@ -252,7 +267,7 @@ def is_pair(paths: list[Path]) -> bool:
 def import_pair(
     paths: list[Path], output: Path, *, force: bool, settings: dict[str, Any], timeout: float, as_json: bool
 ) -> None:
-    """Take over a pair that Memvid wrote: texts from the pictures where they can be read, else from the JSON."""
+    """Import a video and index of Memvid v1: texts from the pictures where readable, else from the JSON."""
     from memvid_core.memvid_v1 import import_pair as take_over
 
     videos = [path for path in paths if path.suffix.lower() in _VIDEOS]
@@ -271,19 +286,18 @@ def import_pair(
             if done % _UPDATE_EVERY == 0:
                 update(done, 0, "")
 
-        told = take_over(video, index, memory, on_picture=on_picture)
+        result = take_over(video, index, memory, on_picture=on_picture)
     if as_json:
-        write_json({"memory": str(output), "records": told.records, **_fields(told)})
+        write_json({"memory": str(output), "records": result.records, **_fields(result)})
         return
-    parts = (
-        f"{len(told.from_frames):,} read from {count(told.pictures, 'picture')}, {len(told.from_index):,} from the JSON"
-    )
-    say(f"{output}: {count(told.records, 'record')} ({parts})")
-    for ids, what in ((told.differing, "in the JSON another text"), (told.lost, "in neither")):
+    read, indexed = f"{len(result.from_frames):,}", f"{len(result.from_index):,}"
+    parts = f"{read} read from {count(result.pictures, 'picture')}, {indexed} from the JSON"
+    say(f"{output}: {count(result.records, 'record')} ({parts})")
+    for ids, what in ((result.differing, "with another text in the JSON"), (result.lost, "in neither")):
         if ids:
             named = ", ".join(ids[:_NAMED_AT_MOST]) + (" …" if len(ids) > _NAMED_AT_MOST else "")
             note(f"{count(len(ids), 'text')} {what}: {named}")
-    if told.lost:
+    if result.lost:
         raise typer.Exit(PARTLY)
 
 
@@ -295,4 +309,4 @@ def _check_foreign(video: Path) -> None:
         Journal.open(video, "r").close()
     except MemvidError:
         return
-    raise typer.BadParameter(f"{video} is a memory already; memvid convert copies it", param_hint="EXPORTS")
+    raise typer.BadParameter(f"{video} is already a memory; copy it with memvid convert", param_hint="EXPORTS")

@@ -1,4 +1,4 @@
-"""A new memory at a path, or in place of the one that is there: never half of either."""
+"""Creating a memory at a path, or replacing the existing one, completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 __all__ = ["BUILDING", "new_memory"]
 
 BUILDING = ".building"
-"""What the name of a memory ends with while it is made to replace another."""
+"""The suffix of a new memory's name until it replaces the existing one."""
 
 
 @contextmanager
 def new_memory(target: Path, *, force: bool = False, **settings: Any) -> Iterator[Memory]:
-    """Make a memory for the length of a ``with`` block.
+    """Create a memory for the duration of a ``with`` block.
 
-    Where nothing is at the path it grows in place, so that each commit is there whatever happens next. Where a memory
-    is, and ``force`` allows it, the new one grows beside it and takes its place at the end of the block; if the block
-    fails, the old one is as it was. A memory that got no commit leaves no file.
+    If the path is free, the memory is written in place, so every commit is durable as it is made. If a memory exists
+    and ``force`` is set, the new one is written next to it and replaces it at the end of the block; if the block fails,
+    the old one is unchanged. A memory without a commit leaves no file.
 
     Args:
-        target: Where it goes.
-        force: Replace the memory that is there. Any other file is never replaced.
-        settings: For `Memory.create`.
+        target: The path.
+        force: Replace the existing memory. A file that is not a memory is never replaced.
+        settings: Arguments of `Memory.create`.
 
     Raises:
-        MemoryExistsError: There is a file, and ``force`` is not set.
-        NotAMemoryError: ``force`` is set, and the file is no memory.
-        LockedError: Someone writes to the memory that is there.
+        MemoryExistsError: The file exists, and ``force`` is not set.
+        NotAMemoryError: ``force`` is set, and the file is not a memory.
+        LockedError: Another process is writing to the existing memory.
     """
     from memvid_core import MemoryExistsError
 
@@ -43,9 +43,9 @@ def new_memory(target: Path, *, force: bool = False, **settings: Any) -> Iterato
             yield memory
     elif not force:
         raise MemoryExistsError(
-            f"{target} exists; to replace it use --force, to add to it: memvid add {target} PATHS"
+            f"{target} exists; replace it with --force, or add to it with: memvid add {target} PATHS"
             if target.is_file()
-            else f"{target} is no file that could be replaced; give another name"
+            else f"{target} is not a regular file and cannot be replaced; give another name"
         )
     else:
         with _replacing(target, settings) as memory:
@@ -59,7 +59,7 @@ def _growing(path: Path, settings: dict[str, Any]) -> Iterator[Memory]:
     try:
         memory = Memory.create(path, **settings)
     except (LockedError, MemoryExistsError):
-        raise  # someone was quicker: what is there now is theirs
+        raise  # another process created it first; the file is its own
     except BaseException:
         _remove(path)
         raise
@@ -85,21 +85,23 @@ def _replacing(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
     try:
         Journal.open(target, "r").close()
     except NotAMemoryError as exc:
-        raise NotAMemoryError(f"{target} is no memory, and only a memory is replaced: give another name") from exc
-    beside = target.with_name(target.name + BUILDING)
+        raise NotAMemoryError(
+            f"{target} is not a memory, and --force replaces only memories; give another name"
+        ) from exc
+    building = target.with_name(target.name + BUILDING)
     with held(target):
-        _remove(beside)
-        with _growing(beside, settings) as memory:
+        _remove(building)
+        with _growing(building, settings) as memory:
             yield memory
-        if beside.exists():
-            pass_mode_on(target, beside)
-            os.replace(beside, target)
+        if building.exists():
+            pass_mode_on(target, building)
+            os.replace(building, target)
             sync_folder(target.parent)
-            # Only a cache: where it cannot be moved, it is made anew.
+            # The index is derived: if it cannot be moved, it is rebuilt.
             with suppress(OSError):
                 shutil.rmtree(_index(target), ignore_errors=True)
-                os.replace(_index(beside), _index(target))
-            _remove(beside)
+                os.replace(_index(building), _index(target))
+            _remove(building)
 
 
 def _index(path: Path) -> Path:
@@ -107,7 +109,7 @@ def _index(path: Path) -> Path:
 
 
 def _remove(path: Path) -> None:
-    """Remove a memory and all that stands beside it."""
+    """Remove a memory and its index."""
     shutil.rmtree(_index(path), ignore_errors=True)
     with suppress(OSError):
         path.unlink(missing_ok=True)

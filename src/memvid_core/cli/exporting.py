@@ -1,4 +1,4 @@
-"""``memvid export``: records out of a memory as JSONL, which goes back in unchanged, or as Markdown for people."""
+"""``memvid export``: write records as JSONL, which can be imported unchanged, or as readable Markdown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "register"]
 
-# Lines in a commit; large, as an embedder that learns does so from the first commit.
+# Lines per commit; large, because an embedder that is fitted learns from the first commit.
 _LINES_A_COMMIT = 4096
 _UPDATE_EVERY = 256
 _LONGEST_LINE = 1 << 28  # bytes
@@ -31,34 +31,38 @@ _LONGEST_LINE = 1 << 28  # bytes
 
 def register(app: typer.Typer) -> None:
     """Add these commands to a program."""
-    app.command("export", rich_help_panel="Take out", epilog="`memvid export notes.mp4 -o notes.jsonl`")(export)
+    app.command("export", rich_help_panel="Export and delete", epilog="`memvid export notes.mp4 -o notes.jsonl`")(
+        export
+    )
 
 
 def export(
     memory_path: MemoryPath,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Where to, if not to standard output."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", show_default=False, help="The output file; by default, standard output."
+        ),
     ] = None,
     style: Annotated[
         Literal["jsonl", "markdown"] | None,
-        typer.Option("--format", help="By default what FILE is called, else jsonl.", show_default=False),
+        typer.Option("--format", help="By default from FILE's suffix, else jsonl.", show_default=False),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace FILE if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace FILE if it exists.")] = False,
     where: Where = None,
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write records out, as JSONL or Markdown.
+    """Export records as JSONL or Markdown.
 
-    JSONL has id, text and metadata of a record in each line, and `memvid import` takes it back unchanged; Markdown is
-    for people. With `--json` you get a summary if the records go to a file, else one document that holds them all.
+    A JSONL line has the id, text and metadata of one record; `memvid import` reads it unchanged. Markdown is for
+    reading. With `--json`, you get a summary if the records go to a file, else one document that contains them all.
     """
     from memvid_core import MemoryExistsError
 
     condition = parse_object(where, "--where")
     if output is not None and os.path.lexists(output) and not force:
-        raise MemoryExistsError(f"{output} exists; to replace it use --force")
+        raise MemoryExistsError(f"{output} exists; replace it with --force")
     chosen = style or ("markdown" if output and output.suffix.lower() in (".md", ".markdown") else "jsonl")
     with ExitStack() as stack:
         memory = stack.enter_context(opened(memory_path, as_of=parse_as_of(as_of)))
@@ -70,7 +74,7 @@ def export(
             out = stack.enter_context(_replaced(output))
             pieces = _written(records, chosen)
         total = len(memory)
-        # On a terminal the records themselves are the progress.
+        # On a terminal, the printed records show the progress.
         hidden = output is None and sys.stdout.isatty()
         update = None if hidden else stack.enter_context(files_progress("Exporting", "records"))
         done = 0
@@ -83,14 +87,14 @@ def export(
     if output is None:
         return
     if as_json:
-        told = {"memory": str(memory_path), "output": str(output), "format": chosen, "records": done, "bytes": size}
-        write_json(told)
+        result = {"memory": str(memory_path), "output": str(output), "format": chosen, "records": done, "bytes": size}
+        write_json(result)
     else:
         note(f"{output}: {count(done, 'record')}, {megabytes(size)}")
 
 
 def _shown(style: str, as_json: bool) -> Callable[[bytes], bytes]:
-    """What makes a piece of an export safe for a terminal."""
+    """Return the function that makes a piece of an export safe for a terminal."""
     return escaped_json if as_json or style == "jsonl" else lambda piece: printable(piece.decode()).encode()
 
 
@@ -112,7 +116,7 @@ def _line(record: Record) -> bytes:
 
 
 def _document(path: Path, records: Iterator[Record]) -> Iterator[bytes]:
-    """One JSON document in pieces, the same bytes however many records there are in memory at once."""
+    """Yield one JSON document in pieces, so that memory use does not depend on the number of records."""
     import msgspec
 
     before = b'{"memory":' + msgspec.json.encode(str(path)) + b',"records":['
@@ -123,7 +127,7 @@ def _document(path: Path, records: Iterator[Record]) -> Iterator[bytes]:
 
 
 def _markdown(records: Iterator[Record]) -> Iterator[bytes]:
-    """A heading a source, and before each text a comment with its id and metadata."""
+    """Yield a heading per source, and for each record a comment with its id and metadata, and its text."""
     source: object = None
     for i, record in enumerate(records):
         named = record.metadata.get("source")
@@ -144,32 +148,32 @@ def _standard_output() -> IO[bytes]:
 
 @contextmanager
 def _replaced(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at ``path`` when it is whole, or not at all."""
+    """Open a file that replaces ``path`` when it is complete, or not at all."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    beside = Path(name)
+    partial = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
         mask = os.umask(0)
         os.umask(mask)
-        beside.chmod(0o666 & ~mask)  # mkstemp makes files for their owner alone
-        os.replace(beside, path)
+        partial.chmod(0o666 & ~mask)  # mkstemp creates files that only their owner can read
+        os.replace(partial, path)
     except BaseException:
         with suppress(OSError):
-            beside.unlink()
+            partial.unlink()
         raise
 
 
-# ------------------------------------------------------------------------------------------------------- and back in
+# ------------------------------------------------------------------------------------------------------------ import
 
 
 def load(memory: Memory, paths: list[Path], *, from_stdin: bool = False) -> int:
-    """Take exports into a memory, some thousand records a commit; returns how many.
+    """Import exports into a memory, several thousand records per commit; return how many.
 
-    Everything is read once before anything is written, so that a bad line changes nothing.
+    All input is checked before anything is written, so an invalid line changes nothing.
 
     Raises:
-        IngestError: A file that cannot be read, or a line that is no record; the message says which.
+        IngestError: A file cannot be read, or a line is not a record; the message names it.
     """
     with ExitStack() as stack:
         files = [(str(path), stack.enter_context(_opened(path))) for path in paths]
@@ -216,11 +220,13 @@ def _lines(name: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
         if not line.strip():
             continue
         if number == 1 and line.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
-            raise IngestError(f"{name}: a JSON array; an export has one record a line: jq -c '.[]' makes lines of it")
+            raise IngestError(
+                f"{name}: a JSON array, but an export has one record per line; convert it with: jq -c '.[]'"
+            )
         try:
             item = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except (ValueError, RecursionError) as exc:
-            raise IngestError(f"{name}, line {number}: no JSON ({exc}); an export has one record a line") from exc
+            raise IngestError(f"{name}, line {number}: not JSON ({exc}); an export has one record per line") from exc
         wrong = _what_is_wrong(item)
         if wrong:
             raise IngestError(f'{name}, line {number}: {wrong}; a record is {{"id": …, "text": …, "metadata": {{…}}}}')
@@ -231,11 +237,11 @@ def _what_is_wrong(item: Any) -> str:
     if not isinstance(item, dict):
         return f"a value of type {type(item).__name__}, not an object"
     if not isinstance(item.get("text"), str):
-        return '"text" is missing' if "text" not in item else '"text" is no string'
+        return '"text" is missing' if "text" not in item else '"text" is not a string'
     if not isinstance(item.get("id"), str | None):
-        return '"id" is no string'
+        return '"id" is not a string'
     if not isinstance(item.get("metadata"), dict | None):
-        return '"metadata" is no object'
+        return '"metadata" is not an object'
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Exit codes, and how an error becomes one line."""
+"""Exit codes, and the conversion of an error to one line."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ NOTHING = 1
 USAGE = 2
 PARTLY = 3
 BUG = 70  # EX_SOFTWARE of sysexits.h
-INTERRUPTED = 130  # 128 + SIGINT, as a shell counts
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 TERMINATED = 143  # 128 + SIGTERM
 CLOSED_PIPE = 141  # 128 + SIGPIPE
 
-# The first that fits counts, so the narrow come before the wide.
+# The first match counts, so subclasses come before their bases.
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.MemoryNotFoundError, 4),
     (errors.MemoryExistsError, 5),
@@ -60,9 +60,9 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (OSError, 9),
 )
 
-# What the core advises a Python program to do, and what it means for who types commands.
+# Actions that the core suggests, worded for the command line.
 _WORDS = {
-    errors.Action.DROP_DAMAGED: "memvid verify names it, --drop-damaged goes on without",
+    errors.Action.DROP_DAMAGED: "memvid verify lists the damage, --drop-damaged drops it",
     errors.Action.FILTER: "to list records without a query, use memvid export",
     errors.Action.FORCE: "give the name of that embedder with --embedder",
     errors.Action.GIVE_EMBEDDER: "give the name of that embedder with --embedder",
@@ -75,13 +75,13 @@ _WORDS = {
 _IN_SHELL_WORDS = (("pass drop_most=True", "add --yes"),)
 
 
-class Terminated(KeyboardInterrupt):  # as KeyboardInterrupt, which it is to all that catches it
-    """SIGTERM: what ends a service ends a command as Ctrl-C does, with nothing half made left behind."""
+class Terminated(KeyboardInterrupt):  # a subclass, so that handlers of KeyboardInterrupt apply
+    """SIGTERM ends a command as Ctrl-C does, without leaving partial files."""
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM, and the end of the terminal, raise `Terminated` for the length of a ``with`` block."""
+    """Make SIGTERM and a closed terminal raise `Terminated` for the duration of a ``with`` block."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -90,10 +90,10 @@ def terminable() -> Iterator[None]:
         raise Terminated
 
     before: dict[int, Any] = {}
-    # SIGBREAK is what Windows sends where others send SIGTERM; there is no SIGHUP there.
+    # SIGBREAK is the counterpart of SIGTERM on Windows, which has no SIGHUP.
     for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup's choice stands
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # keep the handler of nohup
             before[number] = signal.signal(number, terminate)
     try:
         yield
@@ -103,7 +103,7 @@ def terminable() -> Iterator[None]:
 
 
 def exit_code(error: BaseException) -> int:
-    """The exit code that stands for an error.
+    """Return the exit code of an error.
 
     Example:
         >>> exit_code(errors.LockedError("held")), exit_code(errors.FilterError("?")), exit_code(TypeError("!"))
@@ -114,10 +114,10 @@ def exit_code(error: BaseException) -> int:
 
 @contextmanager
 def reported(*, debug: bool, as_json: bool) -> Iterator[None]:
-    """Turn what a command raises into one line on standard error and an exit code.
+    """Convert an error of a command to one line on standard error and an exit code.
 
-    Args:
-        debug: Print the traceback too.
+    debug: Also print the traceback.
+        as_json: Also print the error as JSON on standard output.
         as_json: Print the error as JSON on standard output too.
 
     Raises:
@@ -139,13 +139,13 @@ def reported(*, debug: bool, as_json: bool) -> Iterator[None]:
 
 
 def _forget_interrupt() -> None:
-    """Let the exit code stand.
+    """Make CPython exit with the exit code instead of the signal.
 
-    CPython notes an interrupt that passes through code given as text (a dataclass being made, say), keeps the note
-    though it is caught further out, and then ends by the signal instead of the code. Running any such code, as a
-    namedtuple does, takes the note back.
+    CPython records an interrupt that passes through code run from a string, for example while a dataclass is created.
+    It keeps the record although the interrupt is caught later, and then exits by the signal. Running other such code,
+    as a namedtuple does, clears the record.
     """
-    namedtuple("Forget", ())  # noqa: PYI024  # its type is not wanted, only its making
+    namedtuple("Forget", ())  # noqa: PYI024  # for its side effect
 
 
 def _report(error: Exception, *, debug: bool, as_json: bool) -> int:
@@ -163,7 +163,7 @@ def _report(error: Exception, *, debug: bool, as_json: bool) -> int:
 
 
 def in_shell_words(error: BaseException) -> str:
-    """The message of an error or a warning, with what to do about it as a command."""
+    """Return the message of an error or a warning, with its hint as a command."""
     return errors.worded(error, _WORDS)
 
 
@@ -180,7 +180,7 @@ def _message(error: Exception, code: int) -> str:
 
 
 def _is_usage_or_exit(error: Exception) -> bool:
-    # Typer's own: BadParameter and its kin know how to show themselves; Exit and Abort carry a code.
+    # Typer's own errors: BadParameter and its subclasses display themselves; Exit and Abort carry a code.
     return isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "show")
 
 
@@ -192,6 +192,6 @@ def _is_closed_pipe(error: Exception) -> bool:
 
 
 def _close_stdout() -> None:
-    """Send what is still buffered nowhere, or the interpreter would complain of it at its end."""
+    """Discard the buffered output; otherwise the interpreter reports an error at exit."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

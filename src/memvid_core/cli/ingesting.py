@@ -1,4 +1,4 @@
-"""``memvid build``, ``add``, ``sync`` and ``import``: files, folders, texts and exports into a memory."""
+"""``memvid build``, ``add``, ``sync`` and ``import``: store files, folders, texts and exports in a memory."""
 
 from __future__ import annotations
 
@@ -41,24 +41,27 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _CHUNK_SIZE = 1000
-_NAMED_AT_MOST = 20  # of the files that could not be read; --json has them all
-_KINDS_AT_MOST = 8  # of skipped files
-_COMMAND_AT_MOST = 200  # characters of a command that is worth showing
+_NAMED_AT_MOST = 20  # of unreadable files; --json lists all
+_KINDS_AT_MOST = 8  # of skipped file types
+_COMMAND_AT_MOST = 200  # longest command that is printed
 _SIDE_FILES = ("*.mp4.index", "*.mp4.lock", "*.mp4.owner")
 
 Output = Annotated[
-    Path, typer.Option("--output", "-o", metavar="MEMORY", show_default=False, help="The memory to make: notes.mp4.")
+    Path,
+    typer.Option(
+        "--output", "-o", metavar="MEMORY", show_default=False, help="The memory to create, such as notes.mp4."
+    ),
 ]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Replace the memory that is there.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace an existing memory.")]
 Paths = Annotated[
     list[Path],
-    typer.Argument(metavar="PATHS", show_default=False, help="Files, and folders with all in them."),
+    typer.Argument(metavar="PATHS", show_default=False, help="Files and folders, with all their contents."),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to a program."""
-    panel = "Put in"
+    panel = "Add"
     app.command("build", rich_help_panel=panel, epilog="`memvid build docs/ README.md -o notes.mp4`")(build)
     app.command("add", rich_help_panel=panel, epilog="`git log -1 | memvid add notes.mp4 - report.pdf`")(add)
     app.command("sync", rich_help_panel=panel, epilog="`memvid sync docs/ notes.mp4`")(sync_)
@@ -74,23 +77,23 @@ def build(
     include: Include = None,
     exclude: Exclude = None,
     embedder: EmbedderName = None,
-    codec: Annotated[str, typer.Option("--codec", metavar="pcm|qr", help="How bytes become pictures.")] = "pcm",
+    codec: Annotated[str, typer.Option("--codec", metavar="pcm|qr", help="How data is stored as pictures.")] = "pcm",
     vector_dtype: Annotated[
         Literal["float16", "float32", "int8", "none"],
-        typer.Option("--vector-dtype", help="How vectors are stored; none: made again when the index is."),
+        typer.Option("--vector-dtype", help="The dtype of vectors; none embeds again whenever the index is rebuilt."),
     ] = "float16",
     index: IndexChoice = "auto",
     metric: MetricChoice = None,
     description: Annotated[
-        str, typer.Option("--description", metavar="TEXT", help="A line about it, kept in it.")
+        str, typer.Option("--description", metavar="TEXT", help="A description, stored in the memory.")
     ] = "",
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
-    """Make a memory from files and folders.
+    """Create a memory from files and folders.
 
-    Text, Markdown, source code, CSV and notebooks are read as they are; PDF, DOCX, PPTX, XLSX, HTML and EPUB with the
-    extra `memvid-core[documents]`. Files that cannot be read are named and left out (exit code 3).
+    Text, Markdown, source code, CSV and notebooks need no extra; PDF, DOCX, PPTX, XLSX, HTML and EPUB need
+    `memvid-core[documents]`. Unreadable files are listed and skipped (exit code 3).
     """
     run = _Run(paths, chunk_size, overlap, include, exclude)
     settings = {"embedder": embedder, "codec": codec, "vector_dtype": vector_dtype, "description": description}
@@ -105,24 +108,28 @@ def add(
     memory_path: MemoryPath,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATHS", show_default=False, help="Files and folders; - is standard input."),
+        typer.Argument(metavar="PATHS", show_default=False, help="Files and folders; - for standard input."),
     ] = None,
     text: Annotated[
         list[str] | None,
-        typer.Option("--text", "-t", metavar="TEXT", show_default=False, help="A text, as one record; repeatable."),
+        typer.Option(
+            "--text", "-t", metavar="TEXT", show_default=False, help="A text to store as one record; repeatable."
+        ),
     ] = None,
     record_id: Annotated[
         list[str] | None,
-        typer.Option("--id", metavar="ID", show_default=False, help="The id of each --text; a known id is replaced."),
+        typer.Option(
+            "--id", metavar="ID", show_default=False, help="The id of each --text; an existing record is replaced."
+        ),
     ] = None,
     metadata: Annotated[
         str | None,
         typer.Option("--metadata", "-m", metavar="JSON", show_default=False, help="Metadata for --text and for -."),
     ] = None,
     jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="PATHS and - are exports of memvid: records with their ids.")
+        bool, typer.Option("--jsonl", help="PATHS and - are exports of memvid: records with ids.")
     ] = False,
-    create: Annotated[bool, typer.Option("--create", help="Make the memory if it is not there.")] = False,
+    create: Annotated[bool, typer.Option("--create", help="Create the memory if it does not exist.")] = False,
     chunk_size: ChunkSize = _CHUNK_SIZE,
     overlap: Overlap = 0,
     include: Include = None,
@@ -135,8 +142,8 @@ def add(
 ) -> None:
     """Add files, folders, standard input or texts to a memory.
 
-    A file that is in it already is left alone, or replaced if it has changed. Nothing is dropped: for that there is
-    `memvid sync`.
+    A known file is skipped if it is unchanged, and replaced if it has changed. Nothing is removed; use `memvid sync`
+    for that.
     """
     given = list(sources or [])
     from_stdin = "-" in given
@@ -145,9 +152,9 @@ def add(
     if not given and not text:
         raise typer.BadParameter("give files, folders, - for standard input, or --text TEXT", param_hint="PATHS")
     if record_id and not text:
-        raise typer.BadParameter("an id goes with --text; files get theirs from their names", param_hint="--id")
+        raise typer.BadParameter("--id needs --text; the ids of files come from their names", param_hint="--id")
     if plain is not None and (jsonl or not (text or from_stdin)):
-        raise typer.BadParameter("it goes with --text and with - alone", param_hint="--metadata")
+        raise typer.BadParameter("--metadata needs --text or -", param_hint="--metadata")
     run = _Run(paths, chunk_size, overlap, include, exclude)
     searching = _Searching(index, metric)
     with _opened_or_made(memory_path, given, searching, create=create, embedder=embedder, timeout=timeout) as memory:
@@ -168,7 +175,9 @@ def add(
 def sync_(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDERS", show_default=False, help="Folders and files.")],
     memory_path: MemoryPath,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Go on though most files of a folder are gone.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Continue even if most files of a folder are missing.")
+    ] = False,
     chunk_size: ChunkSize = _CHUNK_SIZE,
     overlap: Overlap = 0,
     include: Include = None,
@@ -179,11 +188,11 @@ def sync_(
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a memory in step with folders.
+    """Synchronize a memory with folders.
 
-    What is new is added, what has changed is replaced, what is gone is dropped; what did not come from these folders is
-    not touched. The memory is made if it is not there. If all files of a folder are gone, or most of many, nothing is
-    done without `--yes`: its disk may not be mounted.
+    New files are added, changed files replaced, and missing files removed; records from elsewhere are kept. The memory
+    is created if it does not exist. If all files of a folder are missing, or most of a large folder, nothing is changed
+    without `--yes`: its disk may not be mounted.
     """
     run = _Run(folders, chunk_size, overlap, include, exclude, drop_most=yes)
     given = [str(folder) for folder in folders]
@@ -197,7 +206,7 @@ def sync_(
 def import_(
     exports: Annotated[
         list[Path],
-        typer.Argument(metavar="EXPORTS", show_default=False, help="What memvid export wrote; - is standard input."),
+        typer.Argument(metavar="EXPORTS", show_default=False, help="Exports of memvid export; - for standard input."),
     ],
     output: Output,
     force: Force = False,
@@ -206,10 +215,10 @@ def import_(
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
-    """Make a memory from exports, with the same ids.
+    """Create a memory from exports, with the same ids.
 
-    An export is JSONL: each line an object with "text", and if you like "id" and "metadata". `memvid add --jsonl` takes
-    exports into a memory that is there. A video and a JSON file that Memvid wrote are taken over too.
+    An export is JSONL: each line is an object with "text", and optionally "id" and "metadata". `memvid add --jsonl`
+        adds exports to an existing memory. Files of Memvid v1, a video and its JSON, are imported too.
     """
     if is_pair(exports):
         settings: dict[str, Any] = {"embedder": embedder, "metric": metric or "cosine"}
@@ -224,7 +233,7 @@ def import_(
 
 
 class _Searching(NamedTuple):
-    """How vectors are searched, and how a new memory compares them."""
+    """Hold the index, and the metric of a new memory."""
 
     choice: IndexName
     metric: Metric | None
@@ -240,7 +249,7 @@ def _opened_or_made(
             yield memory
     else:
         shared: dict[str, Any] = {"index": index, "metric": metric, "timeout": timeout}
-        with opened(path, "a", embedder=embedder, beside=given, **shared) as memory:
+        with opened(path, "a", embedder=embedder, others=given, **shared) as memory:
             yield memory
 
 
@@ -252,12 +261,14 @@ def _standard_input() -> str:
     try:
         return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        raise IngestError(f"standard input is no UTF-8 at byte {exc.start:,}; convert it first (iconv)") from exc
+        raise IngestError(
+            f"standard input is not UTF-8 at byte {exc.start:,}; convert it first, for example with iconv"
+        ) from exc
 
 
 @dataclass
 class _Run:
-    """One run: what goes in, and what became of it."""
+    """Hold the input and the results of one run."""
 
     paths: list[Path]
     chunk_size: int = _CHUNK_SIZE
@@ -272,7 +283,7 @@ class _Run:
     state: dict[str, int] = field(default_factory=dict)
 
     def read(self, memory: Memory, *, drop: bool) -> None:
-        """Files and folders into a memory, with a bar."""
+        """Read files and folders into a memory, with a progress bar."""
         from glob import escape
 
         from memvid_core.ingest import Chunker
@@ -281,7 +292,7 @@ class _Run:
         chunker = Chunker(self.chunk_size, self.overlap)
         own = Path(memory.path).name
         exclude = [*(self.exclude or ()), *_SIDE_FILES, escape(own), f"{escape(own)}.*"]
-        with self._telling_what_is_in(memory, "sync" if drop else "add"), files_progress("Reading") as update:
+        with self._reporting_stored(memory, "sync" if drop else "add"), files_progress("Reading") as update:
             self.report = sync(
                 memory,
                 self.paths,
@@ -294,46 +305,46 @@ class _Run:
             )
 
     def cut(self, memory: Memory, text: str, metadata: dict[str, Any]) -> None:
-        """One long text into a memory."""
+        """Split one long text into records of a memory."""
         from memvid_core.ingest import Chunker
 
         chunks = Chunker(self.chunk_size, self.overlap).chunk(text, metadata={"source": "stdin", **metadata})
         self.ids += memory.add([chunk.text for chunk in chunks], [chunk.metadata for chunk in chunks])
 
     def load(self, memory: Memory, *, from_stdin: bool) -> None:
-        """Exports into a memory."""
+        """Import exports into a memory."""
         from memvid_core.cli.exporting import load
 
-        with self._telling_what_is_in(memory, None):
+        with self._reporting_stored(memory, None):
             self.loaded = load(memory, self.paths, from_stdin=from_stdin)
 
     def look(self, memory: Memory) -> None:
-        """Note what the memory is now, while it is open."""
+        """Record the state of the memory while it is open."""
         info = memory.info()
         self.state = {"records": info.records, "commits": info.commits, "bytes": info.bytes}
 
     @contextmanager
-    def _telling_what_is_in(self, memory: Memory, command: str | None) -> Iterator[None]:
-        """Whatever ends the work early, say what stays."""
+    def _reporting_stored(self, memory: Memory, command: str | None) -> Iterator[None]:
+        """Report how many records are stored if the work ends early."""
         before = len(memory.history())
         try:
             yield
         except (Exception, KeyboardInterrupt) as exc:
             commits = memory.history()[before:]
             added = sum(commit.added for commit in commits) + len(self.ids)
-            told = f"{count(added, 'record')} of this run {'is' if added == 1 else 'are'} in {memory.path}"
+            message = f"{count(added, 'record')} of this run {'is' if added == 1 else 'are'} in {memory.path}"
             if not commits and not self.ids:
-                told = "nothing was written"
+                message = "nothing was written"
             if commits and command:
-                told += f"; to go on: {self._command(command, memory.path)}"
+                message += f"; continue with: {self._command(command, memory.path)}"
             if isinstance(exc, KeyboardInterrupt):
-                raise type(exc)(told) from None
+                raise type(exc)(message) from None
             if commits:
-                exc.add_note(told)
+                exc.add_note(message)
             raise
 
     def _command(self, command: str, memory: str) -> str:
-        """The command that goes on where this run stopped."""
+        """Return the command that continues where this run stopped."""
         paths = [str(path) for path in self.paths]
         options = [f"--include={pattern}" for pattern in self.include or ()]
         options += [f"--exclude={pattern}" for pattern in self.exclude or ()]
@@ -344,7 +355,7 @@ class _Run:
         return shown if len(shown) <= _COMMAND_AT_MOST else f"memvid {command}, with the same paths and options"
 
     def show(self, path: Path, as_json: bool) -> None:
-        """Print what was done, and end with the exit code that says so."""
+        """Print the results and exit with the matching code."""
         report = self.report
         failed = {} if report is None else report.failed
         chunks = (0 if report is None else report.chunks) + len(self.ids) + self.loaded
@@ -370,19 +381,19 @@ class _Run:
             )
         else:
             say(self._summary(path, chunks))
-            self._tell_skipped()
+            self._show_skipped()
         if failed:
-            note(f"{count(len(failed), 'file')} could not be read and {'is' if len(failed) == 1 else 'are'} not in:")
+            note(f"{count(len(failed), 'file')} could not be read and {'was' if len(failed) == 1 else 'were'} skipped:")
             for error in list(failed.values())[:_NAMED_AT_MOST]:
                 note(f"  {error}")
             if len(failed) > _NAMED_AT_MOST:
-                note(f"  … and {len(failed) - _NAMED_AT_MOST:,} more (--json names them all)")
+                note(f"  … and {len(failed) - _NAMED_AT_MOST:,} more (--json lists them all)")
         if not self.state["commits"]:
             raise typer.Exit(NOTHING)
         if failed:
             raise typer.Exit(PARTLY)
 
-    def _tell_skipped(self) -> None:
+    def _show_skipped(self) -> None:
         skipped = [] if self.report is None else self.report.skipped
         if skipped:
             kinds = [f"{kind} {number:,}" for kind, number in _kinds(skipped).items()]
@@ -391,23 +402,23 @@ class _Run:
 
     def _summary(self, path: Path, chunks: int) -> str:
         if not self.state["commits"]:
-            return f"no text found: {path} was not made"
-        told = [count(chunks, "record")]
+            return f"no text found: {path} was not created"
+        parts = [count(chunks, "record")]
         report = self.report
         if report is not None:
             files = len(report.added) + len(report.changed)
-            told = [f"{told[0]} from {count(files, 'file')}"] if chunks or files else []
-            rest = {"changed": report.changed, "unchanged": report.unchanged, "gone": report.removed}
+            parts = [f"{parts[0]} from {count(files, 'file')}"] if chunks or files else []
+            rest = {"changed": report.changed, "unchanged": report.unchanged, "removed": report.removed}
             rest["without text"] = report.empty
-            told += [f"{len(names):,} {word}" for word, names in rest.items() if names]
-        told = told or ["nothing to do"]
-        told[-1] += f" in {time.monotonic() - self.started:.1f} s"
-        held = "" if self.state["records"] == chunks else f"it holds {count(self.state['records'], 'record')}, "
-        return f"{path}: {', '.join(told)}; {held}{megabytes(self.state['bytes'])}"
+            parts += [f"{len(names):,} {word}" for word, names in rest.items() if names]
+        parts = parts or ["nothing to do"]
+        parts[-1] += f" in {time.monotonic() - self.started:.1f} s"
+        held = "" if self.state["records"] == chunks else f"it contains {count(self.state['records'], 'record')}, "
+        return f"{path}: {', '.join(parts)}; {held}{megabytes(self.state['bytes'])}"
 
 
 def _kinds(sources: list[str]) -> dict[str, int]:
-    """How many files there are of each suffix, the most first.
+    """Count the files of each suffix, most frequent first.
 
     Example:
         >>> _kinds(["a.odt", "b.ODT", "c.zip", "core"])

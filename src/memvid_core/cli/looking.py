@@ -1,4 +1,4 @@
-"""``memvid info``, ``history`` and ``verify``: what a memory is, what became of it, and whether it is whole."""
+"""``memvid info``, ``history`` and ``verify``: properties, commits and integrity of a memory."""
 
 from __future__ import annotations
 
@@ -22,68 +22,68 @@ _NAMED_AT_MOST = 20  # of what is wrong
 def register(app: typer.Typer) -> None:
     """Add these commands to a program."""
     for command in (info, history, verify):
-        app.command(command.__name__, rich_help_panel="Look after")(command)
+        app.command(command.__name__, rich_help_panel="Maintain")(command)
 
 
 def info(memory_path: MemoryPath, as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Show what a memory is, how large, and since when.
+    """Show the size, settings and dates of a memory.
 
-    What is known to be wrong with it is named, and the exit code is 1; `memvid verify` reads all of it to find more.
+    Known damage is listed, and the exit code is then 1; `memvid verify` reads the whole file to find more.
     """
     with opened(memory_path, as_of=parse_as_of(as_of)) as memory:
-        told = memory.info()
+        found = memory.info()
     if as_json:
-        write_json({"memory": str(memory_path), **_fields(told)})
+        write_json({"memory": str(memory_path), **_fields(found)})
     else:
-        _show(memory_path, told)
-    if not told.ok:
+        _show(memory_path, found)
+    if not found.ok:
         raise typer.Exit(NOTHING)
 
 
-def _show(memory_path: Path, told: MemoryInfo) -> None:
-    dimension = "" if told.dimension is None else f", {told.dimension:,} dimensions"
+def _show(memory_path: Path, found: MemoryInfo) -> None:
+    dimension = "" if found.dimension is None else f", {found.dimension:,} dimensions"
     pairs = {
-        "description": told.description,
-        "records": f"{told.records:,}{_beside(deleted=told.deleted, damaged=told.lost)}",
-        "commits": f"{told.commits:,} in {count(told.frames, 'frame')}",
-        "size": f"{megabytes(told.bytes)}, and {megabytes(told.index_bytes)} of index",
-        "codec": f"{told.codec}, format {told.format_version}",
-        "vectors": f"{told.vector_dtype}{dimension}, {told.metric}",
-        "embedder": told.embedder,
-        "created": moment(told.created),
-        "modified": moment(told.modified),
+        "description": found.description,
+        "records": f"{found.records:,}{_counts(deleted=found.deleted, damaged=found.lost)}",
+        "commits": f"{found.commits:,} in {count(found.frames, 'frame')}",
+        "size": f"{megabytes(found.bytes)}, index {megabytes(found.index_bytes)}",
+        "codec": f"{found.codec}, format {found.format_version}",
+        "vectors": f"{found.vector_dtype}{dimension}, {found.metric}",
+        "embedder": found.embedder,
+        "created": moment(found.created),
+        "modified": moment(found.modified),
     }
     facts(str(memory_path), {name: value for name, value in pairs.items() if value})
-    _name_damage(told)
+    _name_damage(found)
 
 
-def _name_damage(told: MemoryInfo | VerifyReport) -> None:
-    """Say what is wrong with a memory, and what lies beside it of writes that never finished."""
-    for damage in told.damage[:_NAMED_AT_MOST]:
+def _name_damage(found: MemoryInfo | VerifyReport) -> None:
+    """List the damage of a memory, and the copies of interrupted writes next to it."""
+    for damage in found.damage[:_NAMED_AT_MOST]:
         commit = "" if damage.commit is None else f"commit {damage.commit}, "
         lost = f"; {count(damage.records, 'record')} lost" if damage.records else ""
         say(f"  {commit}{damage.reason}{lost}")
-    if len(told.damage) > _NAMED_AT_MOST:
-        say(f"  … and {len(told.damage) - _NAMED_AT_MOST:,} more (--json names them all)")
-    if told.torn_bytes:
+    if len(found.damage) > _NAMED_AT_MOST:
+        say(f"  … and {len(found.damage) - _NAMED_AT_MOST:,} more (--json names them all)")
+    if found.torn_bytes:
         say(
-            f"  the last write never finished, or the copy was cut short: {count(told.torn_bytes, 'byte')} at the end, "
+            f"  the last write did not finish, or the copy is truncated: {count(found.torn_bytes, 'byte')} at the end, "
             "which the next write cuts off"
         )
-    for copy in told.torn_copies:
-        note(f"{copy} keeps what a write that never finished left: memvid rescue {copy} OUT reads it")
+    for copy in found.torn_copies:
+        note(f"{copy} has the bytes of an interrupted write; recover them with: memvid rescue {copy} OUT")
 
 
 def history(
     memory_path: MemoryPath,
     last: Annotated[
-        int | None, typer.Option("--last", "-n", metavar="N", min=1, show_default=False, help="Only the last so many.")
+        int | None, typer.Option("--last", "-n", metavar="N", min=1, show_default=False, help="Only the last N.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the commits, oldest first.
 
-    Each is a state of the memory that `--as-of` can search, show and export.
+    Each commit is a state of the memory that `--as-of` can search, show and export.
     """
     with opened(memory_path) as memory:
         commits = memory.history()
@@ -111,9 +111,9 @@ def history(
 
 
 def verify(memory_path: MemoryPath, as_json: AsJson = False) -> None:
-    """Check that every byte is what was written.
+    """Check that every byte is intact.
 
-    Every frame is read and every checksum compared; exit code 1 says that something is wrong, and the output says what.
+    Reads every frame and compares every checksum. If anything is damaged, the exit code is 1 and the damage is listed.
     """
     with opened(memory_path) as memory:
         report = memory.verify()
@@ -121,13 +121,13 @@ def verify(memory_path: MemoryPath, as_json: AsJson = False) -> None:
         write_json({"memory": str(memory_path), "ok": report.ok, **_fields(report)})
     else:
         read = f"{count(report.records, 'record')}, {count(report.commits, 'commit')}, {count(report.frames, 'frame')}"
-        say(f"{memory_path}: {'whole' if report.ok else 'NOT whole'} ({read}, {megabytes(report.bytes)} read)", "bold")
+        say(f"{memory_path}: {'intact' if report.ok else 'DAMAGED'} ({read}, {megabytes(report.bytes)} read)", "bold")
         _name_damage(report)
         if report.repaired:
             say(f"  {count(len(report.repaired), 'frame')} rebuilt from parity: {', '.join(map(str, report.repaired))}")
-            note(f"nothing of them is lost; to write them anew: memvid compact --keep-history {memory_path}")
+            note(f"no data is lost; rewrite them with: memvid compact --keep-history {memory_path}")
         if report.damage:
-            note(f"the rest stays usable; to drop what is lost: memvid compact --drop-damaged {memory_path}")
+            note(f"the other records are usable; remove the damage with: memvid compact --drop-damaged {memory_path}")
     if not report.ok:
         raise typer.Exit(NOTHING)
 
@@ -138,7 +138,7 @@ def _fields(struct: object) -> dict[str, object]:
     return msgspec.structs.asdict(struct)  # type: ignore[arg-type]
 
 
-def _beside(**counts: int) -> str:
-    """What there is beside a number, in parentheses; nothing where there is none."""
+def _counts(**counts: int) -> str:
+    """Return the counts that are not zero, in parentheses."""
     there = ", ".join(f"{number:,} {what}" for what, number in counts.items() if number)
     return f" ({there})" if there else ""

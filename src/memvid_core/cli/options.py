@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and how their values are read."""
+"""Arguments and options that several commands share, and their parsing."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ __all__ = [
 ]
 
 WAIT = 30.0
-"""Seconds a command waits for others that write, if it is not told otherwise."""
+"""Default number of seconds that a command waits for other writers."""
 
-MemoryPath = Annotated[Path, typer.Argument(metavar="MEMORY", help="The memory's file.", show_default=False)]
+MemoryPath = Annotated[Path, typer.Argument(metavar="MEMORY", help="The file of the memory.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Where = Annotated[
     str | None,
@@ -46,7 +46,7 @@ Where = Annotated[
         "-w",
         metavar="JSON",
         show_default=False,
-        help="""Only records whose metadata match a filter, such as '{"page": {"$gte": 3}}'.""",
+        help="""Only records that match a metadata filter, such as '{"page": {"$gte": 3}}'.""",
     ),
 ]
 AsOf = Annotated[
@@ -55,7 +55,7 @@ AsOf = Annotated[
         "--as-of",
         metavar="COMMIT|TIME",
         show_default=False,
-        help="As it was after a commit (a number of memvid history) or at a time (2025-03-31, 2025-03-31T14:00).",
+        help="The state after a commit (a number of memvid history) or at a time (2025-03-31, 2025-03-31T14:00).",
     ),
 ]
 EmbedderName = Annotated[
@@ -65,16 +65,16 @@ EmbedderName = Annotated[
         metavar="NAME",
         envvar="MEMVID_EMBEDDER",
         show_default=False,
-        help="The model that turns texts into vectors: fastembed:MODEL, model2vec:MODEL or a MODEL of "
-        "sentence-transformers. By default the built-in one, which needs neither a model nor a network.",
+        help="The embedding model: fastembed:MODEL, model2vec:MODEL or a MODEL of "
+        "sentence-transformers. By default the built-in embedder, which works offline.",
     ),
 ]
 IndexChoice = Annotated[
     Literal["auto", "exact", "sklearn", "quantized", "ivf"],
     typer.Option(
         "--index",
-        help="How vectors are searched: auto chooses by their number, exact compares all (NumPy), sklearn is "
-        "scikit-learn's NearestNeighbors, quantized and ivf are for many.",
+        help="How vectors are searched: auto selects by their number, exact compares all (NumPy), sklearn uses "
+        "scikit-learn's NearestNeighbors, quantized and ivf are for large memories.",
     ),
 ]
 MetricChoice = Annotated[
@@ -82,20 +82,30 @@ MetricChoice = Annotated[
     typer.Option(
         "--metric",
         show_default=False,
-        help="How a new memory compares vectors: by cosine, if it is not told otherwise.",
+        help="How a new memory compares vectors. The default is cosine.",
     ),
 ]
-ChunkSize = Annotated[int, typer.Option("--chunk-size", metavar="N", min=1, help="The most characters of a chunk.")]
+ChunkSize = Annotated[
+    int, typer.Option("--chunk-size", metavar="N", min=1, help="The maximum number of characters of a chunk.")
+]
 Overlap = Annotated[
-    int, typer.Option("--overlap", metavar="N", min=0, help="The characters it repeats of the one before.")
+    int,
+    typer.Option("--overlap", metavar="N", min=0, help="The number of characters repeated from the previous chunk."),
 ]
 Include = Annotated[
     list[str] | None,
-    typer.Option("--include", metavar="PATTERN", show_default=False, help="In folders, take only such files: '*.md'."),
+    typer.Option(
+        "--include",
+        metavar="PATTERN",
+        show_default=False,
+        help="In folders, only read files that match, such as '*.md'.",
+    ),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option("--exclude", metavar="PATTERN", show_default=False, help="In folders, leave such names out: 'old/*'."),
+    typer.Option(
+        "--exclude", metavar="PATTERN", show_default=False, help="In folders, skip names that match, such as 'old/*'."
+    ),
 ]
 
 
@@ -106,10 +116,10 @@ Timeout = Annotated[
 
 
 class WithQuestion(TyperCommand):
-    """A command whose last argument is a question: one of several words is no option, whatever it begins with."""
+    """Parse a command whose last argument is a question: several words with a leading hyphen are not an option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put a question that begins with a hyphen behind ``--``."""
+        """Put a question that begins with a hyphen after ``--``."""
         question = [arg for arg in args if arg.startswith("-") and not arg.startswith("--") and " " in arg]
         if len(question) == 1 and "--" not in args:
             args = [*(arg for arg in args if arg != question[0]), "--", *question]
@@ -117,10 +127,10 @@ class WithQuestion(TyperCommand):
 
 
 def parse_object(text: str | None, option: str) -> dict[str, Any] | None:
-    """The JSON object that an option was given; None if it was not given.
+    """Parse the JSON object of an option; return None if the option is not given.
 
     Raises:
-        typer.BadParameter: It is no JSON, or JSON that is no object.
+        typer.BadParameter: The text is not JSON, or not a JSON object.
     """
     if text is None:
         return None
@@ -130,15 +140,17 @@ def parse_object(text: str | None, option: str) -> dict[str, Any] | None:
         value = json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise typer.BadParameter(
-            f"{text!r} is no JSON ({exc}); write it in single quotes, such as '{{\"page\": 3}}'", param_hint=option
+            f"{text!r} is not JSON ({exc}); write it in single quotes, such as '{{\"page\": 3}}'", param_hint=option
         ) from exc
     if not isinstance(value, dict):
-        raise typer.BadParameter(f"{text!r} is no JSON object; write one such as '{{\"page\": 3}}'", param_hint=option)
+        raise typer.BadParameter(
+            f"{text!r} is not a JSON object; write one such as '{{\"page\": 3}}'", param_hint=option
+        )
     return value
 
 
 def parse_as_of(text: str | None) -> int | datetime | None:
-    """A commit's number, or a time; one without a zone is local.
+    """Parse a commit number or a time; a time without a zone is local.
 
     Raises:
         typer.BadParameter: It is neither.
@@ -169,32 +181,32 @@ def opened(
     index: IndexName = "auto",
     metric: Metric | None = None,
     timeout: float = WAIT,
-    beside: Iterable[str] = (),
+    others: Iterable[str] = (),
 ) -> Iterator[Memory]:
-    """Open a memory for the length of a command.
+    """Open a memory for the duration of a command.
 
     Args:
         path: The memory.
         mode: ``"r"`` or ``"a"``.
-        embedder: The name of the model it was written with, if it is not the built-in one.
-        as_of: A commit or a time, for the memory as it was then.
+        embedder: The name of the model that wrote the memory, unless it is the built-in one.
+        as_of: A commit or a time, to open an earlier state.
         index: How vectors are searched.
-        metric: How the memory must compare vectors; None takes whatever it was made with.
-        timeout: Seconds a commit waits while others write.
-        beside: The other arguments: if one of them is the memory, the message says that they are swapped.
+        metric: The metric that the memory must have; None accepts any.
+        timeout: How many seconds a commit waits for other writers.
+        others: The other arguments of the command, to detect that they were swapped with the memory.
 
     Raises:
-        MemoryNotFoundError: There is none; the message says how to make one.
+        MemoryNotFoundError: The memory does not exist; the message says how to create it.
     """
     from memvid_core import Memory, MemoryNotFoundError, NotAMemoryError
 
-    swapped = next((other for other in beside if other.endswith(".mp4") and Path(other).is_file()), None)
+    swapped = next((other for other in others if other.endswith(".mp4") and Path(other).is_file()), None)
     if swapped is not None and not path.is_file():
-        raise NotAMemoryError(f"{path} is no memory; did you swap it with {swapped}? See --help for the order")
+        raise NotAMemoryError(f"{path} is not a memory; did you swap it with {swapped}? See --help for the order")
     if path.is_dir():
         raise NotAMemoryError(f"{path} is a folder: give the .mp4 file of a memory")
     if not path.exists():
-        raise MemoryNotFoundError(f"there is no {path}; make one with: memvid build PATHS -o {path.name}")
+        raise MemoryNotFoundError(f"{path} does not exist; create it with: memvid build PATHS -o {path.name}")
     options: dict[str, Any] = {"as_of": as_of, "index": index, "metric": metric, "timeout": timeout}
     with Memory.open(path, mode, embedder=embedder, **options) as memory:
         yield memory

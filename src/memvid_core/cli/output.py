@@ -1,4 +1,4 @@
-"""What commands print: JSON for scripts, tables and text for people. Colours and bars appear on a terminal alone."""
+"""Output of commands: JSON for scripts, tables and text for people. Colors and progress bars need a terminal."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ __all__ = [
     "write_text",
 ]
 
-_NAME = 24  # cells of a file's name beside a bar
+_NAME = 24  # width of a file name next to a progress bar, in terminal cells
 
 Update = Callable[[int, int, str], None]
-"""Call it with how much is done, out of how much, and what was done last."""
+"""A function of the number done, the total, and the last item."""
 
-# What would move the cursor, ring or recolour the terminal is shown as a picture of itself instead.
+# Characters that would move the cursor, ring the bell or recolor the terminal are shown as control pictures.
 _CONTROLS: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 _CONTROLS |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}")}
-# What would show the letters after it in another order than they stand in.
+# Characters that would reorder the letters after them.
 _BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _CONTROLS |= {code: f"\\u{code:04x}" for code in _BIDI}
 _IN_JSON = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *_BIDI)}
 
 
 def printable(text: str) -> str:
-    r"""A text from a memory, without what would control the terminal.
+    r"""Replace the control characters of a text, which would act on the terminal.
 
     Example:
         >>> printable("\x1b[31mred")
@@ -53,7 +53,7 @@ def printable(text: str) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun.
+    """Return a number with its noun.
 
     Example:
         >>> count(1, "record"), count(1200, "file"), count(2, "memory")
@@ -64,7 +64,7 @@ def count(number: int, noun: str) -> str:
 
 
 def megabytes(size: int) -> str:
-    """A size for people, in powers of ten.
+    """Format a size in powers of ten.
 
     Example:
         >>> megabytes(999), megabytes(12_300), megabytes(4_560_000)
@@ -81,7 +81,7 @@ def megabytes(size: int) -> str:
 
 
 def moment(time: datetime) -> str:
-    """A time for people: local, to the second."""
+    """Format a time in the local zone, to the second."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -89,18 +89,18 @@ def moment(time: datetime) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on standard output or error; it takes no text for markup, emoji names or things to highlight."""
+    """Return a console on standard output or error, without markup, emoji names and highlighting."""
     from rich.console import Console
 
     class Plain(Console):
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError(32, "the reader of the output went away")
+            raise BrokenPipeError(32, "the reader of the output closed the pipe")
 
     return Plain(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def show(*parts: Any, indent: int = 0) -> None:
-    """Print for people; lines are wrapped on a terminal alone."""
+    """Print for people; lines are wrapped only on a terminal."""
     from rich.padding import Padding
 
     out = console()
@@ -121,7 +121,7 @@ def say(text: str, style: str = "") -> None:
 
 
 def note(text: str, style: str = "") -> None:
-    """Print a line for people on standard error, beside the result."""
+    """Print a message to people on standard error."""
     from rich.text import Text
 
     console(stderr=True).print(Text(printable(text), style=style), soft_wrap=True)
@@ -139,7 +139,7 @@ def facts(title: str, pairs: Mapping[str, str]) -> None:
 
 @contextmanager
 def files_progress(title: str, unit: str = "files") -> Iterator[Update]:
-    """A bar on standard error that names what was done last; nothing where that is no terminal."""
+    """Show a progress bar on standard error with the name of the last item, if it is a terminal."""
     if not sys.stderr.isatty():
         yield lambda done, total, last: None
         return
@@ -158,11 +158,11 @@ def files_progress(title: str, unit: str = "files") -> Iterator[Update]:
 
     class Bar(Progress):
         def get_renderable(self) -> Constrain:
-            # The terminal's echo of Ctrl-C must find room behind the bar, or it opens a line that is never cleared.
+            # The terminal echoes ^C after the bar; without space for it, the line would wrap and stay visible.
             return Constrain(super().get_renderable(), max(1, screen.width - len("^C")))
 
     columns = (
-        SpinnerColumn("line"),  # turns while a commit is written and no file comes in
+        SpinnerColumn("line"),  # rotates during long commits
         TextColumn("{task.description}"),
         BarColumn(bar_width=None, table_column=Column(ratio=1)),
         MofNCompleteColumn(),
@@ -180,7 +180,7 @@ def files_progress(title: str, unit: str = "files") -> Iterator[Update]:
 
 
 def _end(text: str, width: int) -> str:
-    """As much of the end as fits; of a path it says more than the beginning.
+    """Return the end of a text, as much as fits; the end of a path identifies it better than the beginning.
 
     Example:
         >>> _end("docs/a.md", 9), _end("docs/a.md", 5), _end("문서/날개.md", 7)
@@ -200,15 +200,15 @@ def _end(text: str, width: int) -> str:
 
 
 def write_json(document: Any) -> None:
-    """Print one JSON document: indented on a terminal, in one line elsewhere; UTF-8, whatever the console's encoding.
+    """Print one JSON document in UTF-8: indented on a terminal, otherwise on one line.
 
-    Structs become objects, times ISO 8601, NaN and infinities null.
+    Structs become objects, times ISO 8601 strings, NaN and infinities null.
     """
     import msgspec
 
     try:
         encoded = msgspec.json.encode(document)
-    except UnicodeEncodeError:  # the name of a file that is no valid Unicode
+    except UnicodeEncodeError:  # a file name that is not valid Unicode
         encoded = msgspec.json.encode(_valid(msgspec.to_builtins(document)))
     if sys.stdout.isatty():
         encoded = escaped_json(msgspec.json.format(encoded, indent=2))
@@ -216,7 +216,7 @@ def write_json(document: Any) -> None:
 
 
 def escaped_json(encoded: bytes) -> bytes:
-    r"""The same JSON, without a character that a terminal would act on.
+    r"""Escape the characters in JSON that would act on a terminal.
 
     Example:
         >>> escaped_json('"\u009b31m"'.encode()).decode()
@@ -226,7 +226,7 @@ def escaped_json(encoded: bytes) -> bytes:
 
 
 def write_text(text: str) -> None:
-    """Print a text in UTF-8 and nothing after it: as it is, or on a terminal without what would control it."""
+    """Print a text in UTF-8 without a newline after it; on a terminal, replace control characters."""
     shown = printable(text) if sys.stdout.isatty() else text
     _write(shown.encode("utf-8", "backslashreplace"))
 

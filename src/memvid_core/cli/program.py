@@ -1,4 +1,4 @@
-"""The program: its commands in the order of the help, and what becomes of errors, Ctrl-C and closed pipes."""
+"""The program: its commands in the order of the help, and the handling of errors, Ctrl-C and closed pipes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["app"]
 
 
 class Program(TyperGroup):
-    """The group of all commands.
+    """Group all commands.
 
-    ``--debug`` is taken anywhere on the line: who adds it has just seen an error, and adds it at the end.
+    ``--debug`` is accepted anywhere on the command line, since it is often appended to a failed command.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put ``--debug`` first, and note whether errors are to be JSON."""
+        """Put ``--debug`` first, and record whether errors must be printed as JSON."""
         own = args[: args.index("--")] if "--" in args else args
         rest = args[len(own) :]
         debug, as_json = "--debug" in own, "--json" in own
@@ -34,7 +34,7 @@ class Program(TyperGroup):
         return super().parse_args(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command whose help names what a value is, never the Python type of a flag or of an argument."""
+        """Return a command whose help does not show the Python type of flags and arguments."""
         command = super().get_command(ctx, cmd_name)
         for param in getattr(command, "params", ()):
             if isinstance(param, TyperArgument) or getattr(param, "is_flag", False) or param.name == "help":
@@ -42,11 +42,11 @@ class Program(TyperGroup):
         return command
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; whatever goes wrong becomes one line and an exit code."""
+        """Run a command; an error becomes one line and an exit code."""
         _prepare_streams()
-        # The catching is undone at the end, so that a test or a program that calls this keeps its own settings.
+        # The filters are restored at the end, for tests and programs that call this.
         with warnings.catch_warnings(), reported(debug=ctx.obj["debug"], as_json=ctx.obj["json"]), terminable():
-            warnings.simplefilter("always", UserWarning)  # those the core means for people; others as Python is told
+            warnings.simplefilter("always", UserWarning)  # the core's warnings for users; others keep their filters
             warnings.showwarning = _warned
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -58,7 +58,7 @@ def _no_type(ctx: Any) -> None:
 
 
 def _prepare_streams() -> None:
-    """What an old console cannot show must not end a command."""
+    """Prevent encoding errors of an old console from ending a command."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # started without one: pythonw, or ">&-"
@@ -75,7 +75,7 @@ def _warned(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    if isinstance(message, EmbedderWarning):  # a command that searches says so in its own words
+    if isinstance(message, EmbedderWarning):  # the search command reports this itself
         return
     note(f"warning: {in_shell_words(message) if isinstance(message, Warning) else message}")
 
@@ -95,8 +95,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Every command has --help, and --json for scripts. Exit codes: 0 done, 1 nothing found or not whole, "
-    "2 wrong use, 3 done but for files that cannot be read, 4 and more: what is wrong with the memory.",
+    epilog="Every command has --help, and --json for scripts. Exit codes: 0 success, 1 nothing found or damaged, "
+    "2 wrong usage, 3 done except for unreadable files, 4 and above: a problem with the memory.",
 )
 
 
@@ -110,6 +110,6 @@ def memvid(
     """A memory in one MP4 file: put documents in, ask it questions, play it as a video."""
 
 
-# A new group of commands is a module with register(), and its name here.
+# A new command group is a module with register(), listed here.
 for group in (ingesting, searching, chatting, changing, exporting, converting, looking, rescuing):
     group.register(app)

@@ -1,4 +1,4 @@
-"""``memvid search`` and ``get``: records out of a memory, by question and by id."""
+"""``memvid search`` and ``get``: find records by question, or show them by id."""
 
 from __future__ import annotations
 
@@ -31,45 +31,46 @@ __all__ = ["place", "register"]
 _EXAMPLE = """`memvid search notes.mp4 "how do wings lift?" -k 3 --where '{"page": {"$gte": 3}}'`"""
 _LINES = 3  # of a snippet
 _INDENT = 4
-_MARKS = ("\ue000", "\ue001")  # private use: in no text that is meant to be read
+_MARKS = ("\ue000", "\ue001")  # private-use characters, which readable texts do not contain
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to a program."""
-    app.command("search", cls=WithQuestion, rich_help_panel="Ask", epilog=_EXAMPLE)(search)
-    app.command("get", rich_help_panel="Ask")(get)
+    app.command("search", cls=WithQuestion, rich_help_panel="Search", epilog=_EXAMPLE)(search)
+    app.command("get", rich_help_panel="Search")(get)
 
 
 def search(
     memory_path: MemoryPath,
     query: Annotated[str, typer.Argument(metavar="QUERY", show_default=False, help="A question, or words.")],
-    k: Annotated[int, typer.Option("-k", metavar="N", min=0, help="How many hits at most.")] = 5,
+    k: Annotated[int, typer.Option("-k", metavar="N", min=0, help="The maximum number of hits.")] = 5,
     mode: Annotated[
         Literal["hybrid", "dense", "lexical"] | None,
         typer.Option("--mode", show_default=False, help="By meaning (dense), words (lexical) or both (the default)."),
     ] = None,
     where: Where = None,
     as_of: AsOf = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show what each part of the search gave a hit.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Show whole texts, not the part that fits best.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the scores of each part of the search.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show whole texts instead of the best passage.")] = False,
     embedder: EmbedderName = None,
     index: IndexChoice = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Find the records that answer a question best.
+    """Find the records that best answer a question.
 
-    In a question, `"two words"` must stand together, `-word` must not be there, and `word*` is any that begins so.
+    In a query, `"two words"` must occur together, `-word` must not occur, and `word*` matches any word with this
+    beginning.
     """
     from memvid_core.index.words.analyzer import snippet
 
     condition = parse_object(where, "--where")
     if not query.strip():
-        raise typer.BadParameter("the question is empty; memvid export lists all records", param_hint="QUERY")
-    with opened(memory_path, embedder=embedder, as_of=parse_as_of(as_of), index=index, beside=[query]) as memory:
+        raise typer.BadParameter("the query is empty; memvid export lists all records", param_hint="QUERY")
+    with opened(memory_path, embedder=embedder, as_of=parse_as_of(as_of), index=index, others=[query]) as memory:
         chosen = mode or memory.default_mode
         if memory.embedder is None and mode is None:
             written = memory.info().embedder
-            note(f"searching by words alone: to search by meaning too, add --embedder {written}")
+            note(f"searching by words only; to search by meaning too, add --embedder {written}")
         hits = memory.search(query, k, condition, chosen, explain=explain)
     if as_json:
         write_json(
@@ -93,7 +94,7 @@ def get(
     memory_path: MemoryPath,
     ids: Annotated[list[str], typer.Argument(metavar="IDS", show_default=False, help="Ids of records.")],
     as_of: AsOf = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Print the texts alone, as they are.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print only the texts, unchanged.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show records by their ids."""
@@ -117,7 +118,7 @@ def get(
 
 def _hit(hit: Hit, snippet: str, explain: bool) -> dict[str, Any]:
     record = hit.record
-    told: dict[str, Any] = {
+    shown: dict[str, Any] = {
         "rank": hit.rank,
         "score": hit.score,
         "id": record.id,
@@ -125,11 +126,11 @@ def _hit(hit: Hit, snippet: str, explain: bool) -> dict[str, Any]:
         "metadata": record.metadata,
         "snippet": snippet,
     }
-    return {**told, "explain": hit.explain or {}} if explain else told
+    return {**shown, "explain": hit.explain or {}} if explain else shown
 
 
 def place(record_id: str, metadata: dict[str, Any]) -> str:
-    """Where a record is from, beyond what its id tells; empty if nothing is known.
+    """Return where a record comes from, without the parts that its id shows; empty if unknown.
 
     Example:
         >>> place("docs/a.pdf#7", {"source": "docs/a.pdf", "heading": "Intro", "page": 3, "chunk": 7})
@@ -162,7 +163,7 @@ def _show_hit(hit: Hit, query: str, *, explain: bool, full: bool) -> None:
 
 
 def _shown_text(text: str, query: str, *, full: bool) -> Text:
-    """The text or the best part of it, what matched in bold; between asterisks where there is no bold."""
+    """Return the text or its best passage, with matches in bold, or between asterisks outside a terminal."""
     from rich.cells import cell_len
     from rich.text import Text
 

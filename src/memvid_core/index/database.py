@@ -108,6 +108,8 @@ class whole:  # a class, because a generator costs a microsecond more each time
                 raise failure from None  # Ctrl-C inside a function that SQLite called
             if is_damage(exc):
                 raise _stale(self._name, exc) from exc
+        elif isinstance(exc, UnicodeDecodeError):  # a text of SQLite's, an error message among them
+            raise _stale(self._name, exc) from exc
 
 
 class checked(whole):

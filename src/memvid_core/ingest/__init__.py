@@ -1,4 +1,4 @@
-r"""Files and folders to chunks with metadata: find, read, cut; ``ingest.sync`` keeps a memory in step with them.
+r"""Reading files and folders into chunks with metadata; ``ingest.sync`` keeps a memory synchronized with them.
 
 Example:
     >>> [chunk.metadata["heading"] for chunk in Chunker().chunk("# Guide\n\n## Install\n\nRun it.", kind="markdown")]

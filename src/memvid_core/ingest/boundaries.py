@@ -1,7 +1,7 @@
-"""Where a text may be cut: paragraphs, sentences, lines, words, graphemes.
+"""The places where a text may be split: paragraphs, sentences, lines, words, graphemes.
 
-Each level answers two questions in time that does not grow with the text: the last place to cut in a range, and where
-the unit that starts at a place ends. ``chunking`` asks the levels from the strongest to the weakest.
+Each level finds the last split in a range, and the end of the unit that starts at a place, in time that does not depend
+on the length of the text. ``chunking`` tries the levels from the strongest to the weakest.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import sentencex  # type: ignore[import-untyped]
 
 __all__ = ["Breaks", "Graphemes", "Level", "Lines", "Words", "code_levels", "prose_levels", "row_levels"]
 
-# sentencex takes quadratic time over CJK paragraphs and over quotes that never close: it sees bounded windows only.
+# sentencex takes quadratic time on CJK paragraphs and on unclosed quotes, so it only gets windows of limited size.
 _WINDOW = 2_048
-# Longer clusters are no script's spelling (Unicode's Stream-Safe Text Format allows 30 marks): they may be cut.
+# No script has longer clusters (Unicode's Stream-Safe Text Format allows 30 marks), so these may be split.
 _LONGEST_GRAPHEME = 64
 
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")
@@ -30,35 +30,35 @@ _DEFINITION = re.compile(
     r"\n(?=(?:(?:export|default|public|private|protected|internal|static|abstract|final|async|pub|unsafe|extern)\s+){0,5}"
     r"(?:def|class|func|function|fn|interface|struct|enum|trait|impl|module|namespace|type|object|sub|proc)\s)"
 )
-# After white space, a zero-width space, or a clause mark of a script that writes no spaces.
+# After white space, a zero-width space, or a clause mark of a script without spaces.
 _WORD_END = re.compile(r"[\s\u200b、，；：]")
 
 
 class Level(Protocol):
-    """One kind of place to cut."""
+    """A kind of place to split."""
 
     def last(self, low: int, high: int) -> int:
-        """Return the last cut in ``(low, high]``, or ``low`` if there is none."""
+        """Return the last split in ``(low, high]``, or ``low`` if there is none."""
         ...
 
     def first(self, low: int, high: int) -> int:
-        """Return the first cut in ``[low, high)``, or ``high`` if there is none."""
+        """Return the first split in ``[low, high)``, or ``high`` if there is none."""
         ...
 
     def unit_end(self, start: int, reach: int) -> int:
-        """Return the end, less white space, of the unit at ``start``; if beyond ``start + reach``, any value beyond."""
+        """Return the end of the unit at ``start``, without white space; beyond ``start + reach``, any larger value."""
         ...
 
 
 class Breaks:
-    """Places known in advance: paragraphs, sentences, definitions."""
+    """Split at places known in advance: paragraphs, sentences, definitions."""
 
     def __init__(self, text: str, places: Iterable[int]) -> None:
         self._places = array("q", sorted({p for p in places if 0 < p < len(text)}))
         self._places.append(len(text))
         self._ends = array("q")
         place, end = 0, 0
-        for until in self._places:  # back to the place before at most: linear, whatever the runs of white space
+        for until in self._places:  # looks back one place at most, so the time is linear for any white space
             end = place + len(text[place:until].rstrip()) if not text[place:until].isspace() else end
             place = until
             self._ends.append(end)
@@ -80,7 +80,7 @@ class Breaks:
 
 
 class Lines:
-    """The ends of lines."""
+    """Split at the ends of lines."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -106,7 +106,7 @@ class Lines:
 
 
 class Words:
-    """White space, and the clause marks of scripts that write none."""
+    """Split at white space, and at the clause marks of scripts without spaces."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -135,10 +135,10 @@ class Words:
 
 
 class Graphemes:
-    """What a reader sees as one character (UAX #29, extended grapheme clusters).
+    """Split between user-perceived characters (UAX #29, extended grapheme clusters).
 
-    The rules are those of the annex with the tables of `unicodedata`; where a table is missing the test errs on the
-    side of keeping together. A cluster of more than 64 code points may be cut.
+    Implements the rules of the annex with the tables of `unicodedata`; where a table is missing, characters are kept
+    together. A cluster of more than 64 code points may be split.
     """
 
     def __init__(self, text: str) -> None:
@@ -165,7 +165,7 @@ class Graphemes:
         return min(start + 1, len(self._text))
 
     def parts(self, place: int) -> bool:
-        """Say whether two graphemes meet at ``place``."""
+        """Return whether ``place`` is a boundary between two graphemes."""
         text = self._text
         if place <= 0 or place >= len(text):
             return True
@@ -185,7 +185,7 @@ class Graphemes:
 
 
 def prose_levels(text: str, language: str) -> list[Level]:
-    """Return the levels of running text: paragraph, sentence or list item, line, word, grapheme."""
+    """Return the levels of prose: paragraph, sentence or list item, line, word, grapheme."""
     paragraphs = [found.end() for found in _PARAGRAPH.finditer(text)]
     items = (found.end() for found in _ITEM.finditer(text))
     sentences = Breaks(text, [*paragraphs, *items, *_sentences(text, language)])
@@ -197,7 +197,7 @@ def code_levels(text: str) -> list[Level]:
     blank = [found.end() for found in _BLANK_LINE.finditer(text)]
     top = [place for place in blank if place < len(text) and not _INNER.match(text, place)]
     for found in _DEFINITION.finditer(text):
-        # A decorator, an attribute or a comment belongs to the definition under it.
+        # A decorator, an attribute or a comment belongs to the following definition.
         line = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
         if line.strip() and not line.lstrip().startswith(("@", "#", "//", "/*", "*", "--", "[")):
             top.append(found.end())
@@ -205,7 +205,7 @@ def code_levels(text: str) -> list[Level]:
 
 
 def row_levels(text: str) -> list[Level]:
-    """Return the levels of a table written one row a line: row, word, grapheme."""
+    """Return the levels of a table with one row per line: row, word, grapheme."""
     return [Lines(text), Words(text), Graphemes(text)]
 
 
@@ -216,8 +216,10 @@ def _sentences(text: str, language: str) -> Iterator[int]:
         found = [boundary["start_index"] for boundary in sentencex.get_sentence_boundaries(language, window)]
         whole = start + len(window) >= len(text)
         if not whole and len(found) > 1 and found[-1] > 0:
-            window = window[: found[-1]]  # the last one may go on in the next window
-        yield from (start + place for place in found if place > 0)  # 0 may be the middle of one longer than a window
+            window = window[: found[-1]]  # the last sentence may continue in the next window
+        yield from (
+            start + place for place in found if place > 0
+        )  # 0 may be inside a sentence that is longer than a window
         start += len(window)
 
 

@@ -1,4 +1,4 @@
-"""Texts and documents into chunks that end where a reader would stop."""
+"""Splitting texts and documents into chunks at natural boundaries."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Chunker", "Tokenizer"]
 
 _SPACE = re.compile(r"\s*")
 _BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)*")
-_LETTERS_A_TOKEN = 4  # where the search for a token limit starts; any value gives the same chunks
+_LETTERS_A_TOKEN = 4  # first guess of a token limit; does not affect the chunks
 
 Kind = Literal["prose", "markdown", "code", "rows"]
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What tiktoken's and Hugging Face's tokenizers have in common."""
+    """The common interface of tiktoken's and Hugging Face's tokenizers."""
 
     def encode(self, text: str, /) -> Any:
         """Return the tokens, as a list or as an object with ``ids``."""
@@ -30,23 +30,23 @@ class Tokenizer(Protocol):
 
 
 class Chunker:
-    """Cuts texts into chunks of at most ``chunk_size``, at the strongest boundary that fits.
+    """Split texts into chunks of at most ``chunk_size``, at the strongest boundary that fits.
 
-    A chunk ends at the end of a paragraph; where a paragraph is too long for one chunk, of a sentence (Latin, Korean
-    and CJK marks, abbreviations known); then of a line, a word, a grapheme. Code ends at top-level blocks, then blank
-    lines, then lines; tables at rows. Chunks carry no white space at their ends, and every other character of the
-    text is in one of them.
+    A chunk ends at the end of a paragraph. A paragraph that is too long is split between sentences (Latin, Korean and
+    CJK marks; abbreviations are known), then between lines, words, graphemes. Code is split at top-level blocks, then
+    at blank lines, then at lines; tables are split at rows. Chunks have no white space at their ends, and every other
+    character of the text is in a chunk.
 
     Args:
-        chunk_size: The most a chunk may hold, in ``unit``.
-        overlap: How much of a chunk's end the next one may repeat, in ``unit``: whole sentences where one fits, else
-            whole words; less where the next sentence would be cut for it.
+        chunk_size: The maximum size of a chunk, in ``unit``.
+        overlap: How much of a chunk's end the next one may repeat, in ``unit``: whole sentences if one fits, otherwise
+            whole words; less if the next sentence would be split because of it.
         unit: ``"characters"`` (code points) or ``"tokens"``.
-        count: For tokens: a function from a text to its number of tokens, or a tokenizer with ``encode``.
-        language: ISO 639-1 code; it chooses the abbreviations that end no sentence.
+        count: For tokens: a function that returns the number of tokens of a text, or a tokenizer with ``encode``.
+        language: An ISO 639-1 code, which selects the abbreviations that do not end a sentence.
 
     Raises:
-        InvalidInputError: A size that cannot work, an unknown unit, or tokens without a way to count them.
+        InvalidInputError: A size or unit is invalid, or the unit is tokens without ``count``.
 
     Example:
         >>> chunker = Chunker(chunk_size=40)
@@ -65,22 +65,21 @@ class Chunker:
     ) -> None:
         for name, value in (("chunk_size", chunk_size), ("overlap", overlap)):
             if isinstance(value, bool) or not isinstance(value, int):
-                raise InvalidInputError(f"{name} is {value!r}: give a whole number of {unit}")
+                raise InvalidInputError(f"{name} must be an integer number of {unit}, not {value!r}")
         if chunk_size < 1:
-            raise InvalidInputError(f"chunk_size is {chunk_size}: a chunk holds at least 1 of {unit}")
+            raise InvalidInputError(f"chunk_size must be at least 1 of {unit}, not {chunk_size}")
         if overlap < 0:
-            raise InvalidInputError(f"overlap is {overlap}: give 0 for none, or a positive number below chunk_size")
+            raise InvalidInputError(f"overlap must be 0 or a positive number below chunk_size, not {overlap}")
         if overlap >= chunk_size:
             raise InvalidInputError(
-                f"overlap {overlap} is not below chunk_size {chunk_size}: no chunk would get past the one before; "
-                "a tenth of chunk_size is usual"
+                f"overlap {overlap} must be below chunk_size {chunk_size}; a tenth of chunk_size is common"
             )
         if unit not in ("characters", "tokens"):
-            raise InvalidInputError(f"unit is {unit!r}: it is 'characters' or 'tokens'")
+            raise InvalidInputError(f"unit must be 'characters' or 'tokens', not {unit!r}")
         if (unit == "tokens") != (count is not None):
             raise InvalidInputError(
                 "unit 'tokens' needs count=: a tokenizer with .encode, or a function such as "
-                "lambda text: len(tokenizer.encode(text)); other units take none"
+                "lambda text: len(tokenizer.encode(text)); other units do not take count="
             )
         self.chunk_size = chunk_size
         self.overlap = overlap
@@ -89,42 +88,42 @@ class Chunker:
         self._count = None if count is None else _counter(count)
         self._counted_by = None if count is None else _name(count)
 
-    def __repr__(self) -> str:  # part of what sync tells a changed file by
+    def __repr__(self) -> str:  # sync compares it to detect changed settings
         sizes = f"chunk_size={self.chunk_size}, overlap={self.overlap}"
         count = "" if self._counted_by is None else f", count={self._counted_by}"
         return f"Chunker({sizes}, unit={self.unit!r}, language={self.language!r}{count})"
 
     def chunk(self, text: str, *, kind: Kind = "prose", metadata: dict[str, Any] | None = None) -> list[Chunk]:
-        """Cut one text.
+        """Split one text.
 
         Args:
             text: The text.
-            kind: ``"markdown"`` never joins what stands under different headings and puts their path into
-                ``heading``; ``"code"`` and ``"rows"`` cut at blocks and lines.
-            metadata: Goes into every chunk.
+            kind: ``"markdown"`` never joins text under different headings and stores the path of headings in
+                ``heading``; ``"code"`` and ``"rows"`` split at blocks and lines.
+            metadata: Metadata for every chunk.
 
         Returns:
-            The chunks in order; none for a text without a visible character.
+            The chunks in order; none for a text without visible characters.
 
         Raises:
-            TextError: ``text`` is no str, or no valid Unicode.
+            TextError: ``text`` is not a str, or not valid Unicode.
         """
         if not isinstance(text, str):
-            raise TextError(f"cannot cut {type(text).__name__} into chunks: give a str")
+            raise TextError(f"text must be a str, not {type(text).__name__}")
         base = dict(metadata or {})
         if kind == "markdown":
             sections = markdown_sections(text, base)
         elif kind in ("prose", "code", "rows"):
             sections = [Section(text, base, kind)]
         else:
-            raise InvalidInputError(f"kind is {kind!r}: it is 'prose', 'markdown', 'code' or 'rows'")
+            raise InvalidInputError(f"kind must be 'prose', 'markdown', 'code' or 'rows', not {kind!r}")
         return self._number(sections, {})
 
     def split_document(self, document: Document) -> list[Chunk]:
-        """Cut a document; ``source`` and the metadata of each section go into its chunks.
+        """Split a document; its ``source`` and the metadata of each section are added to the chunks.
 
         Raises:
-            TextError: A section is no valid Unicode.
+            TextError: A section is not valid Unicode.
         """
         return self._number(document.sections, {"source": document.source})
 
@@ -144,7 +143,7 @@ class Chunker:
             text.encode()
         except UnicodeEncodeError as exc:
             raise TextError(
-                f"character {exc.start} of the text is a lone surrogate (U+{ord(text[exc.start]):04X}): no valid "
+                f"character {exc.start} of the text is a lone surrogate (U+{ord(text[exc.start]):04X}), not valid "
                 "Unicode; decode the file with its real encoding, or with errors='replace'"
             ) from exc
         row, counted = section.metadata.get("row"), 0
@@ -182,23 +181,23 @@ class Chunker:
         found = leading.match(text, place)
         after = found.end() if found else place
         blank = _SPACE.match(text, after)
-        # An indentation that fills a chunk is no indentation.
+        # White space that fills a chunk does not count as indentation.
         return blank.end() if blank and self._size(text, after, blank.end()) >= self.chunk_size else after
 
     def _next_cut(self, text: str, levels: list[Level], start: int, low: int) -> int:
-        """Return the end of the chunk that starts at ``start``; beyond ``low``, which earlier chunks reached."""
+        """Return the end of the chunk that starts at ``start``; it is beyond ``low``, the end of earlier chunks."""
         limit = max(self._limit(text, start), low + 1)
         while True:
             cut = self._choose(text, levels, start, low, limit)
             stop = start + len(text[start:cut].rstrip())
-            # Tokens do not add up: a shorter text can, rarely, have more of them.
+            # Token counts are not additive: in rare cases, a shorter text has more tokens.
             if stop <= low + 1 or self._size(text, start, stop) <= self.chunk_size:
                 return cut
             limit = stop - 1
 
     def _choose(self, text: str, levels: list[Level], start: int, low: int, limit: int) -> int:
         found = _SPACE.match(text, limit)
-        high = found.end() if found else limit  # white space after the chunk costs nothing
+        high = found.end() if found else limit  # white space after the chunk does not count
         reach = limit - start
         best = low
         for level in levels[:-1]:
@@ -206,16 +205,16 @@ class Chunker:
             if cut == best:
                 continue
             best = cut
-            # What comes next goes into the next chunk if it fits there whole; else this one takes the first of it.
+            # The following unit goes into the next chunk if it fits there; otherwise this chunk takes its beginning.
             if cut == high or self._fits(text, cut, level.unit_end(cut, 2 * reach), reach) or level is levels[-2]:
                 return cut
         return best if best > low else levels[-1].last(low, limit)
 
     def _overlap_start(self, text: str, levels: list[Level], start: int, cut: int) -> int:
-        """Return where the chunk after ``cut`` starts: up to ``overlap`` before it."""
+        """Return the start of the chunk after ``cut``: up to ``overlap`` before it."""
         if not self.overlap:
             return cut
-        # The next chunk must bring something new: the rest of a sentence, a word, a character.
+        # The next chunk must contain something new: the rest of a sentence, a word, a character.
         room = self.chunk_size
         target = min(cut + 1, len(text))
         for level in levels[1:-1]:
@@ -240,7 +239,7 @@ class Chunker:
         return end - start <= 2 * reach and self._count(text[start:end]) <= self.chunk_size
 
     def _limit(self, text: str, start: int) -> int:
-        """Return the furthest end of a chunk from ``start``; at least one character on."""
+        """Return the furthest end of a chunk from ``start``, at least one character later."""
         if self._count is None:
             return min(start + self.chunk_size, len(text))
         low, step = start + 1, self.chunk_size * _LETTERS_A_TOKEN
@@ -259,7 +258,7 @@ class Chunker:
         return low
 
     def _earliest(self, text: str, low: int, high: int, end: int, size: int) -> int:
-        """Return the first place in ``[low, high]`` from which the text up to ``end`` is at most ``size``."""
+        """Return the first place in ``[low, high]`` from which the text up to ``end`` has at most ``size``."""
         if self._count is None:
             return min(max(low, end - size), high)
         low = max(low, high - size * _LETTERS_A_TOKEN * 4)
@@ -273,7 +272,7 @@ class Chunker:
 
 
 def _name(count: object) -> str:
-    """A tokenizer's name (``name_or_path`` of Hugging Face's, ``name`` of tiktoken's), or a function's."""
+    """Return the name of a tokenizer (``name_or_path`` of Hugging Face's, ``name`` of tiktoken's) or a function."""
     names = (getattr(count, attribute, None) for attribute in ("name_or_path", "name", "__qualname__"))
     return next((name for name in names if isinstance(name, str) and name), type(count).__qualname__)
 
@@ -286,11 +285,11 @@ def _counter(count: Callable[[str], int] | Tokenizer) -> Callable[[str], int]:
     def by_function(text: str) -> int:
         number = count(text)  # type: ignore[operator]
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            raise InvalidInputError(f"count returned {number!r} for a text: it returns the number of tokens, an int")
+            raise InvalidInputError(f"count must return the number of tokens as an int, not {number!r}")
         return number
 
     if hasattr(count, "encode"):
         return by_tokenizer
     if callable(count):
         return by_function
-    raise InvalidInputError(f"count is {type(count).__name__}: give a function, or a tokenizer with .encode")
+    raise InvalidInputError(f"count must be a function or a tokenizer with .encode, not {type(count).__name__}")

@@ -1,4 +1,4 @@
-"""Which files a list of files and folders means."""
+"""Finding the files in a list of files and folders."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ def discover(
     include: Iterable[str] | None = None,
     exclude: Iterable[str] | None = None,
 ) -> Iterator[Path]:
-    """Yield the files to read, each once, folders walked in the order of names.
+    """Yield each file to read once; folders are walked in the order of names.
 
-    A file that is named itself is always yielded. In folders, hidden names, ``__pycache__``, ``node_modules`` and
-    binary files that are no documents are skipped; links to folders are followed, loops are not. A folder that cannot
-    be listed is yielded itself, so that reading it names it.
+    Files in ``paths`` are always yielded. In folders, hidden names, ``__pycache__``, ``node_modules`` and unsupported
+    binary files are skipped. Links to folders are followed, except loops. A folder that cannot be listed is yielded
+    itself, so that reading it reports the error.
 
     Args:
         paths: Files and folders.
-        include: Patterns such as ``"*.md"`` or ``"guide/*"``; a file in a folder is taken if its name, or its path
-            below the folder with ``/``, matches one.
-        exclude: Patterns of files and folders to leave out.
+        include: Patterns such as ``"*.md"`` or ``"guide/*"``. A file in a folder is taken if a pattern matches its
+            name, or its path below the folder with ``/``.
+        exclude: Patterns of files and folders to skip.
 
     Raises:
-        IngestError: A path does not exist; before anything is yielded.
+        IngestError: A path does not exist. Raised before anything is yielded.
     """
     return (found.path for found in find(paths, include=include, exclude=exclude))
 
 
 class Found(NamedTuple):
-    """A file to read: its path, the folder that was given, and its path below that with ``/``; of a file, its own."""
+    """Describe a file to read: its path, the given folder that contains it, and its path below it with ``/``."""
 
     path: Path
     root: Path
@@ -56,23 +56,23 @@ def find(
     exclude: Iterable[str] | None = None,
     skipped: list[Path] | None = None,
 ) -> Iterator[Found]:
-    """Yield what `discover` does, with the folder that each file was found in.
+    """Yield the files of `discover` together with the folder in which each was found.
 
     Args:
         paths: Files and folders.
         include: As for `discover`.
         exclude: As for `discover`.
-        skipped: Takes the binary files that are no documents.
+        skipped: A list to which unsupported binary files are added.
 
     Raises:
-        IngestError: A path does not exist; before anything is yielded.
+        IngestError: A path does not exist. Raised before anything is yielded.
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
     roots = [Path(path) for path in paths]
     for patterns, name in ((include, "include"), (exclude, "exclude")):
         if isinstance(patterns, str):
-            raise InvalidInputError(f"{name} is {patterns!r}: give a list of patterns")
+            raise InvalidInputError(f"{name} must be a list of patterns, not {patterns!r}")
     for root in roots:
         if not os.path.lexists(root):
             raise IngestError(f"{root}: no such file or folder")
@@ -81,7 +81,7 @@ def find(
 
 
 class _Walk:
-    """One walk over files and folders, each taken once."""
+    """Walk files and folders, taking each only once."""
 
     def __init__(self, include: list[str] | None, exclude: list[str], skipped: list[Path] | None) -> None:
         self._include = include
@@ -99,7 +99,8 @@ class _Walk:
                     yield found
 
     def _below(self, root: Path) -> Iterator[Found]:
-        # Every real folder is walked once: links that form loops end, and links among siblings do not multiply.
+        # Every real folder is walked once, so that loops of links end and links between siblings do not multiply
+        # files.
         waiting = [(root, "")]
         while waiting:
             path, relative = waiting.pop()
@@ -134,7 +135,7 @@ class _Walk:
 
 
 def _nfc(text: str) -> str:
-    # macOS keeps names as they were made, often decomposed; a screen shows both the same.
+    # macOS stores names as they were typed, often decomposed; both forms look the same.
     return unicodedata.normalize("NFC", text)
 
 
@@ -143,7 +144,7 @@ def _identity(path: Path) -> object:
         status = path.stat()
     except OSError:
         return str(path)
-    # Not every file system numbers its files. The real path is the same answer, a hundred times slower in deep folders.
+    # Not every file system numbers its files. The real path works too, but is a hundred times slower in deep folders.
     return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
 
 
@@ -164,4 +165,4 @@ def _readable(path: Path) -> bool:
         with path.open("rb") as file:
             return not looks_binary(file.read(SNIFF_BYTES))
     except OSError:
-        return True  # reading it says why
+        return True  # reading it reports the error

@@ -1,4 +1,4 @@
-"""Lists in pieces that a filter can take."""
+"""Splitting lists into groups that fit a filter."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ T = TypeVar("T")
 
 
 def in_groups(items: list[T]) -> Iterator[list[T]]:
-    """Yield a list in pieces of at most 100."""
+    """Yield a list in groups of at most 100."""
     for start in range(0, len(items), _ITEMS_A_FILTER):
         yield items[start : start + _ITEMS_A_FILTER]

@@ -1,4 +1,4 @@
-"""A limit on the memory of this process, for reader processes."""
+"""Limiting the memory of reader processes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 __all__ = ["OVER_MEMORY", "address_space", "memory_limiter", "watch_peak"]
 
 OVER_MEMORY = 86
-"""Exit code of a process that its own watchdog ended because it held too much memory."""
+"""The exit code of a process that its watchdog ended because it used too much memory."""
 
-_POLL = 0.05  # seconds between two looks of the watchdog
+_POLL = 0.05  # seconds between checks of the watchdog
 
 
 def memory_limiter(size: int | None) -> Callable[[], None]:
-    """Limit how much memory this process may take beyond what it holds now.
+    """Limit how much memory this process may allocate in addition to what it uses now.
 
-    Linux limits the address space (``RLIMIT_AS``) and Windows the committed memory (a job object): an allocation
-    beyond it fails. Elsewhere, on macOS for one, the system enforces no such limit: there a thread looks at the peak of
-    the resident memory 20 times a second and ends the process with `OVER_MEMORY`.
+    Linux limits the address space (``RLIMIT_AS``) and Windows the committed memory (a job object): allocations beyond
+    the limit fail. Other systems, such as macOS, enforce no such limit: there, a thread checks the peak resident memory
+    20 times per second and ends the process with `OVER_MEMORY`.
 
     Args:
-        size: Bytes; None for no limit.
+        size: The limit in bytes; None for no limit.
 
     Returns:
-        A function that sets the limit again, counted from what is held when it is called.
+        A function that sets the limit again, relative to the memory in use at the time of the call.
     """
     if size is None:
         return _nothing
@@ -46,7 +46,7 @@ def _nothing() -> None:
 
 
 def address_space() -> int:
-    """Return the size of this process's address space in bytes; 0 where the system does not tell."""
+    """Return the size of this process's address space in bytes; 0 if unknown."""
     try:
         return int(Path("/proc/self/statm").read_bytes().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
@@ -54,7 +54,7 @@ def address_space() -> int:
 
 
 def watch_peak(size: int) -> None:
-    """End this process once its peak of resident memory has grown by ``size`` bytes."""
+    """End this process when its peak resident memory has grown by ``size`` bytes."""
     start = _peak()
     wait = threading.Event().wait
 
@@ -76,7 +76,7 @@ if sys.platform != "win32":
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
     def _peak() -> int:
-        # Kilobytes everywhere but on macOS.
+        # In kilobytes, except on macOS.
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 
@@ -115,7 +115,7 @@ else:
         kernel.CreateJobObjectW.restype = kernel.GetCurrentProcess.restype = wintypes.HANDLE
         kernel.SetInformationJobObject.argtypes = (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD)
         kernel.AssignProcessToJobObject.argtypes = (wintypes.HANDLE, wintypes.HANDLE)
-        job = kernel.CreateJobObjectW(None, None)  # never closed: it ends with the process
+        job = kernel.CreateJobObjectW(None, None)  # never closed; it ends with the process
         limits = _ExtendedLimits()
         limits.Basic.LimitFlags = _LIMIT_PROCESS_MEMORY
         limits.ProcessMemoryLimit = size

@@ -1,4 +1,4 @@
-"""Files to chunks: one, or many side by side."""
+"""Loading files as chunks: one file, or many in parallel."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from memvid_core.ingest.workers import ReaderPool
 
 __all__ = ["LEAST_MEMORY", "ReadResult", "load_chunks", "read_many"]
 
-LEAST_MEMORY = 64 << 20  # bytes; the converters themselves need some of it
+LEAST_MEMORY = 64 << 20  # bytes; includes what the converters themselves need
 _LONGEST_TIMEOUT = 86_400.0
-# One process reads such files about as fast as this one takes them in.
+# One process reads these formats about as fast as this process can add them.
 _LIGHT = frozenset({"text", "markdown", "code", "csv", "ipynb"})
-# A process takes a while to start and import the converters: no second one for less than this many bytes of documents.
+# Starting a process and importing the converters takes time; a further process needs this many bytes of documents.
 _BYTES_A_WORKER = 4 << 20
 _TEXTS_A_WORKER = 500
 _MOST_WORKERS = 8
 
 
 class ReadResult(msgspec.Struct, frozen=True):
-    """What became of one file: its chunks, or the error that names it and says why there are none."""
+    """Hold the result of one file: its chunks, or the error that names the file and the reason."""
 
     path: Path
     source: str
@@ -39,20 +39,20 @@ class ReadResult(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """Whether it was read; a file without text is, with no chunks."""
+        """Whether the file was read; a file without text is read and has no chunks."""
         return self.error is None
 
 
 def load_chunks(path: str | os.PathLike[str], chunker: Chunker | None = None) -> list[Chunk]:
-    """Read one file and cut it.
+    """Read one file and split it into chunks.
 
     Args:
-        path: The file; as given it becomes ``source``, with ``/`` between its parts.
-        chunker: How to cut; by default chunks of at most 1,000 characters.
+        path: The file; ``source`` is this path, with ``/`` between its parts.
+        chunker: How to split; by default into chunks of at most 1,000 characters.
 
     Raises:
-        IngestError: It cannot be read; the message names it.
-        MissingExtraError: The extra it needs is not installed.
+        IngestError: The file cannot be read; the message names it.
+        MissingExtraError: The extra that the format needs is not installed.
     """
     return (chunker or Chunker()).split_document(read_document(path))
 
@@ -65,32 +65,32 @@ def read_many(
     timeout: float | None = 300.0,
     memory_limit: int | None = 1 << 30,
 ) -> Generator[ReadResult, None, None]:
-    """Read many files in processes of their own, and yield what became of each in the order given.
+    """Read many files in separate processes and yield the result of each, in the given order.
 
-    A file that cannot be read, even one that crashes its converter, never ends or takes all memory, is named in its
-    result and the rest goes on. Closing the iterator, or an exception such as KeyboardInterrupt while it waits, ends
-    the processes.
+    A file that cannot be read, even one that crashes its converter, never finishes or exhausts memory, is reported in
+    its result, and reading continues. Closing the iterator, or an exception such as KeyboardInterrupt while it waits,
+    ends the processes.
 
     Args:
-        paths: Files, as from `discover`.
-        chunker: How to cut; by default chunks of at most 1,000 characters.
-        workers: Reader processes. By default one for every 4 MiB of documents and every 500 texts, as many as there
-            are processors and 8 at most.
-        timeout: Seconds a file may take, of whatever format; None for no limit.
-        memory_limit: Bytes of memory that reading a file may take; None for no limit. Files are read in this process
-            only if there is neither limit and no more than one worker.
+        paths: Files, for example from `discover`.
+        chunker: How to split; by default into chunks of at most 1,000 characters.
+        workers: The number of reader processes. By default one per 4 MiB of documents and per 500 texts, limited to the
+            number of processors and to 8.
+        timeout: The time per file in seconds, for every format; None for no limit.
+        memory_limit: The memory for reading a file in bytes; None for no limit. Files are read in this process only if
+            there are no limits and at most one worker.
 
     Raises:
-        InvalidInputError: ``workers`` below 1, ``timeout`` not above 0 or ``memory_limit`` below 64 MiB; before
-            anything is read.
-        IngestError: No process can be started.
+        InvalidInputError: ``workers`` is below 1, ``timeout`` is not above 0, or ``memory_limit`` is below 64 MiB.
+            Raised before anything is read.
+        IngestError: Processes cannot be started.
     """
     if workers is not None and workers < 1:
-        raise InvalidInputError(f"workers is {workers}: at least 1 reads")
+        raise InvalidInputError(f"workers must be at least 1, not {workers}")
     if timeout is not None and not 0 < timeout <= _LONGEST_TIMEOUT:
-        raise InvalidInputError(f"timeout is {timeout}: give seconds above 0, a day at most, or None")
+        raise InvalidInputError(f"timeout must be above 0 and at most a day in seconds, or None, not {timeout}")
     if memory_limit is not None and memory_limit < LEAST_MEMORY:
-        raise InvalidInputError(f"memory_limit is {memory_limit}: give at least {LEAST_MEMORY:,} bytes, or None")
+        raise InvalidInputError(f"memory_limit must be at least {LEAST_MEMORY:,} bytes, or None, not {memory_limit}")
     files = [Path(path) for path in paths]
     if workers is None:
         heavy = [_size(file) for file in files if format_of(file) not in _LIGHT]
@@ -112,7 +112,7 @@ def _read_many(files: list[Path], chunker: Chunker, workers: int, limits: Limits
 
 
 def _settings(chunker: Chunker) -> Settings | None:
-    """Return what another process needs to make the same chunker; None if it cannot: a tokenizer stays here."""
+    """Return the settings with which another process makes the same chunker; None for a tokenizer, which stays here."""
     if type(chunker) is not Chunker or chunker.unit != "characters":
         return None
     return Settings(chunker.chunk_size, chunker.overlap, chunker.language)
@@ -122,7 +122,7 @@ def _size(file: Path) -> int:
     try:
         return file.stat().st_size
     except OSError:
-        return 0  # reading it says why
+        return 0  # reading it reports the error
 
 
 def _read_here(file: Path, chunker: Chunker) -> ReadResult:

@@ -1,4 +1,4 @@
-"""The files that were found, beside the files that a memory knows: which is which, whatever they are called now."""
+"""Matching the files that were found to the files that a memory knows, even after moves and renames."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from memvid_core.memory import Memory
 
 __all__ = ["Matching", "keys_of"]
 
-# So few files may go without a question, if others stay.
+# This many files may be missing without confirmation if others remain.
 _MANY = 10
 
 
 def keys_of(found: Iterable[Found]) -> dict[str, Found]:
-    """Return files by the one spelling of their paths."""
+    """Return files by the canonical form of their paths."""
     roots: dict[Path, str] = {}
     named: dict[str, list[tuple[str, Found]]] = {}
     for file in found:
@@ -30,19 +30,19 @@ def keys_of(found: Iterable[Found]) -> dict[str, Found]:
         named.setdefault(key, []).append((_join(roots[file.root], escaped(file.relative)), file))
     files: dict[str, Found] = {}
     for key, same in named.items():
-        # Names that are the same when composed: Linux has room for both.
+        # Names with equal composed forms, which can exist together on Linux.
         files.update({key: same[0][1]} if len(same) == 1 else dict(same))
     return files
 
 
 class Matching:
-    """What a memory knows of the files below some folders.
+    """Match the files below some folders to the files known to a memory.
 
     Args:
         memory: The memory.
         roots: The folders and files that were given.
-        files: What was found in them, as from `keys_of`.
-        digests: The digest of each file that was found, by the same keys.
+        files: The files found in them, as from `keys_of`.
+        digests: The digest of each file found, by the same keys.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Matching:
         self._adopt([file for file in known if not file.token])
 
     def file(self, key: str) -> KnownFile:
-        """Return what is known of a file that was found, or a new entry for it."""
+        """Return the known file for a file that was found, or a new entry."""
         known = self.known.get(key)
         if known is not None:
             return known
@@ -83,12 +83,12 @@ class Matching:
         """Return the known files below the given folders that were not found.
 
         Args:
-            most: Whether they may be most of those that were there.
+            most: Whether most files of a folder may be missing.
 
         Raises:
-            IngestError: They are, and may not.
+            IngestError: Most files of a folder are missing, and ``most`` is False.
         """
-        # What is in a folder that could not be listed may still be there.
+        # Files in a folder that could not be listed may still exist.
         unlisted = [PurePosixPath(key) for key, found in self._files.items() if found.path.is_dir()]
         still_there = set(self._digests.values())
         gone: dict[str, KnownFile] = {}
@@ -101,19 +101,19 @@ class Matching:
                 for key, file in below.items()
                 if key not in self._files and not any(PurePosixPath(key).is_relative_to(path) for path in unlisted)
             }
-            # A file that was moved is found under its new name.
+            # A moved file is found under its new name.
             missed = sum(file.digest not in still_there for file in lost.values())
             if not most and (missed > max(_MANY, len(below) // 2) or 1 < missed == len(below)):
                 raise IngestError(
-                    f"{given}: {missed:,} of the {len(below):,} files that the memory has of it are gone; is its disk "
-                    "mounted, and is it the right folder? Nothing was changed; to drop their records pass "
+                    f"{given}: {missed:,} of the {len(below):,} known files in it are missing; is its disk "
+                    "mounted, and is it the right folder? Nothing was changed; to remove their records, pass "
                     "drop_most=True"
                 )
             gone |= lost
         return list(gone.values())
 
     def _place(self, files: list[KnownFile]) -> None:
-        """Find where the files of a sync are now."""
+        """Locate the files of a sync."""
         groups: dict[tuple[str, str | None], list[KnownFile]] = {}
         for file in files:
             groups.setdefault((file.root, file.near), []).append(file)
@@ -129,7 +129,7 @@ class Matching:
                     self._know(place, file)
 
     def _from_near(self, root: str, near: str | None, group: list[KnownFile]) -> str | None:
-        """Return the folder as seen from the memory, if it is the one, or was moved together with the memory."""
+        """Return the folder by its path relative to the memory, if it is the same or was moved with the memory."""
         if near is None or self._memory.path == ":memory:":
             return None
         seen = os.path.normpath(os.path.join(real_path(Path(self._memory.path).parent), near))
@@ -146,10 +146,10 @@ class Matching:
         self._homes.setdefault(path, file.prefix)
 
     def _adopt(self, files: list[KnownFile]) -> None:
-        """Take over files whose records a version before wrote, which knew them by their spelling alone.
+        """Take over files whose records an earlier version wrote, which identified them only by the form of their path.
 
-        That spelling is proof if it is absolute. Otherwise one of the files below the same folder has to be what it
-        was: a folder of the same name may be another.
+        An absolute path is proof. For a relative one, at least one file below the folder must be unchanged: another
+        folder may have the same name.
         """
         for given, root in self._roots:
             spelled = PurePosixPath(source_name(given))

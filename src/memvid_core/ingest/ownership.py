@@ -1,12 +1,12 @@
-"""Which records of a memory a sync wrote, and for which file: only those are its to change.
+"""Determining which records of a memory were written by a sync, and for which file; a sync changes only those.
 
-Each record of a sync has a reserved entry in its metadata, ``_sync``: a token of its file, and a hash of the token, the
-record's id and its text. Metadata that is copied to another record, or that stays when somebody gives the record a new
-text, does not fit its record, which then is not the sync's. The first record of a file also holds what is known of the
-file: a hash of the path of its folder, the way from the memory to that folder, its path below the folder, its digest.
+Each record of a sync has a reserved metadata entry, ``_sync``: a token of its file, and a hash of the token, the
+    record's id and its text. If the metadata is copied to another record, or the record's text changes, the hash does
+    not match, and the record no longer belongs to the sync. The first record of a file also stores a hash of the path
+    of its folder, the relative path from the memory to that folder, the file's path below the folder, and its digest.
 
-Records of versions before have no such entry: they are known by ids, numbers and a digest that no one else writes, and
-get the entry at the first sync.
+Records of earlier versions have no such entry. They are recognized by their ids, numbers and a digest, and get the
+entry at the first sync.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ _DIGEST = re.compile(r"[0-9a-f]{32}")
 
 
 class KnownFile(msgspec.Struct):
-    """A file that a memory has records of.
+    """Describe a file whose records are in a memory.
 
     Attributes:
-        token: What its records are marked with.
-        root: Hash of the path of the folder it was found in.
-        near: That folder as seen from the memory's; None if there is no way.
+        token: The mark of its records.
+        root: The hash of the path of the folder in which it was found.
+        near: The path of that folder relative to the memory's folder; None if it does not exist.
         file: Its path below the folder, with ``/``.
-        source: Its name in the metadata.
-        digest: Of its content and of how it was cut; empty if its last sync was not finished.
-        old: Whether a version before wrote its records, all but the first without an entry.
-        head: Its first record, while it is without an entry.
+        source: Its ``source`` in the metadata.
+        digest: The digest of its content and the chunker's settings; empty if its last sync did not finish.
+        old: Whether an earlier version wrote its records; only the first of them may have an entry.
+        head: Its first record, while that has no entry.
     """
 
     token: str
@@ -69,22 +69,22 @@ class KnownFile(msgspec.Struct):
 
     @property
     def prefix(self) -> str | None:
-        """What stands before ``file`` in its source; None if the source does not end so."""
+        """The part of ``source`` before ``file``; None if the source does not end with it."""
         return self.source[: -len(self.file)] if self.file and self.source.endswith(self.file) else None
 
 
 def real_path(path: str | os.PathLike[str]) -> str:
-    """Return the one spelling of a path: absolute, links resolved, case folded where the system does, ``/`` and NFC."""
+    """Return the canonical form of a path: absolute, links resolved, case folded if the system does, ``/`` and NFC."""
     return source_name(os.path.normcase(os.path.realpath(path)))
 
 
 def path_key(path: str) -> str:
-    """Return the hash that stands for a folder: a memory that is passed on does not tell where it was made."""
+    """Return the hash of a folder's path: a memory that is shared does not reveal where it was made."""
     return _hash("root", path)
 
 
 def near_path(memory: Memory, root: str) -> str | None:
-    """Return the way from a memory's folder to another; None for a memory in RAM, or on another drive."""
+    """Return the relative path from a memory's folder to another; None for a memory in RAM or on another drive."""
     if memory.path == ":memory:":
         return None
     try:
@@ -94,7 +94,7 @@ def near_path(memory: Memory, root: str) -> str | None:
 
 
 def token_of(root: str, file: str, taken: Iterable[str]) -> str:
-    """Return a token for the records of a file, not one of those that are taken."""
+    """Return a token for the records of a file that is not taken."""
     number = 0
     while (token := _hash("file", root, file, str(number))) in taken:
         number += 1
@@ -102,7 +102,7 @@ def token_of(root: str, file: str, taken: Iterable[str]) -> str:
 
 
 def mark(known: KnownFile, record_id: str, text: str, number: int) -> dict[str, Any]:
-    """Return the entry of a record: the chunk of a file with that number."""
+    """Return the entry of a record: the chunk of a file with this number."""
     entry: dict[str, Any] = {"of": known.token, "key": _hash("record", known.token, record_id, text)}
     if number == 0:
         entry |= {"root": known.root, "near": known.near, "file": known.file, "digest": known.digest}
@@ -111,7 +111,7 @@ def mark(known: KnownFile, record_id: str, text: str, number: int) -> dict[str, 
 
 
 def known_files(memory: Memory) -> list[KnownFile]:
-    """Return the files that a memory has records of from a sync; those of versions before have an empty token."""
+    """Return the files whose records a sync wrote to a memory; those of earlier versions have an empty token."""
     files: list[KnownFile] = []
     for record in memory.select({f"{KEY}.digest": {"$exists": True}}):
         entry = _entry(record)
@@ -129,7 +129,7 @@ def known_files(memory: Memory) -> list[KnownFile]:
 
 
 def owned_records(memory: Memory, files: Iterable[KnownFile]) -> dict[str, list[str]]:
-    """Return the ids of the records that a sync wrote, for each token of some files."""
+    """Return the ids of the records that a sync wrote, by the tokens of files."""
     files = list(files)
     owned: dict[str, list[str]] = {file.token: [] for file in files}
     for some in in_groups(list(owned)):
@@ -144,7 +144,7 @@ def owned_records(memory: Memory, files: Iterable[KnownFile]) -> dict[str, list[
             if isinstance(number, int) and _is_old_chunk(record, source, number):
                 by_source[source][number] = record
         for file in old:
-            number = 1  # the first has its entry, or is the head
+            number = 1  # the first record has an entry, or is the head
             while number in by_source[file.source]:
                 owned[file.token].append(by_source[file.source][number].id)
                 number += 1
@@ -152,7 +152,7 @@ def owned_records(memory: Memory, files: Iterable[KnownFile]) -> dict[str, list[
 
 
 def save_heads(memory: Memory, files: list[KnownFile]) -> None:
-    """Write what is known of files into their first records, in one commit; not into a memory open for reading."""
+    """Store the descriptions of files in their first records, in one commit, if the memory is open for writing."""
     if not files:
         return
     with suppress(ReadOnlyError), memory.exclusive():
@@ -161,7 +161,7 @@ def save_heads(memory: Memory, files: list[KnownFile]) -> None:
             head = file.head or _head(memory, file)
             if head is not None:
                 marks[head.id] = mark(file, head.id, head.text, 0)
-        # Only records that are still what they were are taken over.
+        # Only unchanged records are taken over.
         before = {file.head.id: file.head.text for file in files if file.head}
         heads = [head for head in memory.get(list(marks)) if before.get(head.id, head.text) == head.text]
         if not heads:
@@ -181,7 +181,7 @@ def _head(memory: Memory, file: KnownFile) -> Record | None:
 
 
 def _entry(record: Record) -> Mapping[str, Any] | None:
-    """Return the entry of a record, if it fits the record."""
+    """Return the entry of a record if it matches the record."""
     entry = record.metadata.get(KEY)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("of"), str):
         return None

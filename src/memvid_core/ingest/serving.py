@@ -1,4 +1,4 @@
-"""The main loop of a reader process, and the messages it exchanges with `ReaderPool`."""
+"""The main loop of a reader process, and its messages to and from `ReaderPool`."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ READY = b"ready"
 _BROKEN = 70  # EX_SOFTWARE of sysexits.h
 _LENGTH = 8
 _GRACE = 10.0  # seconds
-# A process that has grown by more than a quarter of its memory limit, beside what the converters themselves take, is
-# replaced.
+# A process that has grown by more than a quarter of its memory limit, in addition to the converters, is replaced.
 _GROWN = 4
 _CONVERTERS = 256 << 20
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a file may cost: seconds, and bytes of memory; None is no limit."""
+    """Set the limits per file: seconds, and bytes of memory; None for no limit."""
 
     timeout: float | None = 300.0
     memory: int | None = 1 << 30
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """A chunker that another process can make: all but those with a tokenizer."""
+    """Describe a chunker that another process can make: any without a tokenizer."""
 
     chunk_size: int
     overlap: int
@@ -46,14 +45,14 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Files to read in order; with settings, to cut too."""
+    """List files to read in order; with settings, also to split."""
 
     paths: list[bytes]
     chunker: Settings | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What became of one file; ``last`` says that this process is to be replaced."""
+    """Hold the result of one file; ``last`` says that this process must be replaced."""
 
     chunks: list[Chunk] | None = None
     document: Document | None = None
@@ -73,7 +72,7 @@ def serve() -> None:
 
 def _serve(limits: Limits) -> None:
     requests = sys.stdin.buffer
-    # What a converter prints must not end up between the answers.
+    # Output of converters must not mix with the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     raise_limit = memory_limiter(limits.memory)
@@ -85,10 +84,10 @@ def _serve(limits: Limits) -> None:
         if request.chunker is not None:
             chunker = Chunker(request.chunker.chunk_size, request.chunker.overlap, language=request.chunker.language)
         if limits.timeout is not None:
-            # The process that asks ends this one when a file takes too long; this holds when that one is gone.
+            # The parent ends this process if a file takes too long; this limit applies if the parent is gone.
             faulthandler.dump_traceback_later((limits.timeout + _GRACE) * len(request.paths), exit=True)
         for path in request.paths:
-            raise_limit()  # what the converters take when they are first imported is not the file's
+            raise_limit()  # the memory for importing converters does not count for the file
             answer, encoded = _answer(Path(os.fsdecode(path)), chunker, limits, start)
             send(answers, encoded)
             if answer.last:
@@ -106,7 +105,7 @@ def _answer(file: Path, chunker: Chunker | None, limits: Limits, start: int) -> 
     try:
         return answer, msgspec.msgpack.encode(answer)
     except UnicodeEncodeError as exc:
-        answer = Answer(error=f"{source_name(file)}: its text is no valid Unicode: {exc}", last=grown)
+        answer = Answer(error=f"{source_name(file)}: its text is not valid Unicode: {exc}", last=grown)
     except MemoryError:
         answer = Answer(error=str(OutOfMemoryError(source_name(file))), last=True)
     return answer, msgspec.msgpack.encode(answer)
@@ -130,7 +129,7 @@ def _read(file: Path, chunker: Chunker | None) -> Answer:
 
 
 def error_of(answer: Answer) -> MemvidError | None:
-    """Return the error that an answer holds, if it does."""
+    """Return the error in an answer, if any."""
     if answer.chunks is not None or answer.document is not None:
         return None
     return MissingExtraError(answer.error) if answer.missing_extra else IngestError(answer.error)
@@ -144,7 +143,7 @@ def send(pipe: IO[bytes], message: bytes) -> None:
 
 
 def receive(pipe: IO[bytes]) -> bytes | None:
-    """Read one message; None at the end of the pipe."""
+    """Read one message; return None at the end of the pipe."""
     length = pipe.read(_LENGTH)
     if len(length) < _LENGTH:
         return None

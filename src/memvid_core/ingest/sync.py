@@ -1,4 +1,4 @@
-"""A memory kept in step with files: what changed is added again, what is gone is dropped."""
+"""Synchronizing a memory with files: changed files are added again, missing files are removed."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from memvid_core.memory import Memory
 
 __all__ = ["SyncReport", "sync"]
 
-# Part of every digest: raised for a format when its reader or the chunker changes what it makes of the same file.
+# Part of every digest: increased for a format when its reader or the chunker changes its results.
 _READERS_VERSION = 1
 _READERS_VERSIONS = {"csv": 2}
-# Chunks in a commit, about: a file is never in two. Large, as an embedder that learns does so from the first commit.
+# Approximate chunks per commit; a file is never split across two. Large, because an embedder that is fitted learns
+# from the first commit.
 _CHUNKS_A_COMMIT = 4096
 _BLOCK = 1 << 20
 
@@ -35,17 +36,17 @@ OnFile = Callable[[ReadResult, int, int], None]
 
 
 class SyncReport(msgspec.Struct):
-    """What a sync did, by source: names as they are in the records' metadata.
+    """Report what a sync did; files are named by the ``source`` in their records' metadata.
 
     Attributes:
         added: Files that were not in the memory.
-        changed: Files whose content, or the way it is cut, was another.
-        unchanged: Files that were not read again.
-        empty: Files without text, of which the memory has no record; they are looked into again each time.
-        removed: Sources whose files are gone; their records were deleted.
-        failed: Files that could not be read, with the error that says why; their records, if any, stay.
-        skipped: Files in folders that were passed over: binary, and no document that is read.
-        chunks: Records written.
+        changed: Files whose content or chunking changed.
+        unchanged: Files that did not need to be read again.
+        empty: Files without text, which have no records; they are read again each time.
+        removed: Sources whose files are missing; their records were deleted.
+        failed: Files that could not be read, with the error; their existing records are kept.
+        skipped: Unsupported binary files in folders.
+        chunks: The number of records written.
     """
 
     added: list[str] = []
@@ -72,34 +73,34 @@ def sync(
     memory_limit: int | None = 1 << 30,
     on_file: OnFile | None = None,
 ) -> SyncReport:
-    """Bring a memory in step with files and folders.
+    """Synchronize a memory with files and folders.
 
-    A file is known by where it is: another working directory or another spelling of the same folder changes nothing,
-    and folders with the same names in them live side by side. That it has changed is told by a hash of its content and
-    of the chunker's settings. The ids of its records are its source, ``#`` and the number of the chunk; where a record
-    of somebody else has that id, ``@`` and a token follow. A file is replaced whole; a sync that was stopped goes on
-    where it was. Only records that a sync wrote are ever replaced or deleted.
+    A file is identified by its location: the working directory and the form of the path do not matter, and folders may
+        contain files with equal names. A hash of the content and of the chunker's settings detects changes. A record's
+        id is the source, ``#`` and the number of the chunk; if another record has that id, ``@`` and a token are
+        appended. A file is replaced completely; an interrupted sync continues where it stopped. Only records that a
+        sync wrote are replaced or deleted.
 
     Args:
-        memory: Open for writing.
+        memory: A memory open for writing.
         paths: Files and folders, as for `discover`.
-        chunker: How to cut; by default chunks of at most 1,000 characters.
-        include: Patterns of files to take, as for `discover`.
-        exclude: Patterns of files and folders to leave out.
-        drop: Delete the records of files that are gone from the folders in ``paths``, or no longer taken.
-        drop_most: Do so even if most of the files that the memory has of a folder are gone.
-        workers: Reader processes, as for `read_many`.
-        timeout: Seconds that reading a file may take.
-        memory_limit: Bytes of memory that reading a file may take.
-        on_file: Called after each file that was read, with its result, how many are done and how many there are.
+        chunker: How to split; by default into chunks of at most 1,000 characters.
+        include: Patterns of files to read, as for `discover`.
+        exclude: Patterns of files and folders to skip.
+        drop: Delete the records of files that are missing from the folders in ``paths``, or no longer included.
+        drop_most: Do so even if most known files of a folder are missing.
+        workers: The number of reader processes, as for `read_many`.
+        timeout: The time for reading a file, in seconds.
+        memory_limit: The memory for reading a file, in bytes.
+        on_file: Called after each file that was read, with its result, the number of files done, and their total.
 
     Returns:
-        What was done. Files that cannot be read are named in it; they stop nothing.
+        What was done. Unreadable files are listed in it; they do not stop the sync.
 
     Raises:
-        IngestError: A path does not exist; or of the files that the memory has of a folder all are gone, or more than
-            half and more than ten, and ``drop_most`` is not set. Nothing is changed.
-        ReadOnlyError: The memory is open for reading, and something has changed.
+        IngestError: A path does not exist; or all known files of a folder are missing, or more than half and more than
+            ten, and ``drop_most`` is False. Nothing is changed.
+        ReadOnlyError: The memory is open for reading and files have changed.
 
     Example:
         >>> import pathlib
@@ -140,7 +141,7 @@ def sync(
 
 
 class _Batch:
-    """Whole files, gathered into one commit."""
+    """Collect complete files into one commit."""
 
     def __init__(self, memory: Memory, report: SyncReport) -> None:
         self._memory = memory
@@ -161,7 +162,7 @@ class _Batch:
     def write(self) -> None:
         results, self._results, self._size = self._results, [], 0
         if results:
-            # What others committed meanwhile counts, and nobody commits between the looking and the writing.
+            # Other commits are taken into account, and the lock prevents commits between reading and writing.
             with self._memory.exclusive():
                 self._write(results)
 
@@ -182,7 +183,8 @@ class _Batch:
                 texts.append(chunk.text)
                 marked = {"source": file.source, KEY: mark(file, record_id, chunk.text, number)}
                 metadata.append({**chunk.metadata, **marked})
-        # First what the new text has no chunk for: stopped here, the old digest still says that there is work to do.
+        # Superfluous old records are deleted first: if the sync stops here, the old digest still shows the file as
+        # changed.
         left = own.keys() - ids.keys()
         if left:
             self._memory.delete(sorted(left))
@@ -191,7 +193,7 @@ class _Batch:
         report.chunks += len(texts)
 
     def _free(self, record_id: str, token: str, own: dict[str, str], ids: dict[str, None]) -> str:
-        """Return an id that no record has but one of the same file, and none that is about to be written."""
+        """Return an id that is unused, or used by the same file, and not about to be written."""
         for number in count():
             candidate = record_id if not number else f"{record_id}@{token}" + (f".{number}" if number > 1 else "")
             free = own.get(candidate) == token or candidate not in self._memory
@@ -214,12 +216,12 @@ def _digest(path: Path, chunker: Chunker) -> str:
     version = _READERS_VERSIONS.get(format_of(path), _READERS_VERSION)
     digest = xxhash.xxh3_128(f"{version} {chunker!r}".encode())
     try:
-        # A pipe would wait for ever, and what is too large is not read; reading it says so.
+        # A pipe would block, and files that are too large are not read; reading them reports the error.
         if not path.is_file() or path.stat().st_size > LARGEST_FILE:
             return ""
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
     except OSError:
-        return ""  # reading it says why
+        return ""  # reading it reports the error
     return digest.hexdigest()

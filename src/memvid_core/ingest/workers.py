@@ -1,7 +1,7 @@
-"""Reader processes: files read and cut side by side, where none can take this process down with it.
+"""Reader processes: files are read and split in parallel, and cannot crash this process.
 
-Plain child processes that speak length-prefixed MessagePack over pipes. `multiprocessing` would import the user's main
-module in each of them (a script without a main guard would start over), and pickle what it sends.
+They are child processes that exchange length-prefixed MessagePack over pipes. `multiprocessing` would import the user's
+main module in each of them (a script without a main guard would run again) and pickle its messages.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from memvid_core.ingest.serving import READY, Answer, Limits, Request, Settings,
 __all__ = ["ReaderPool"]
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from memvid_core.ingest.serving import serve; serve()"
-_LOOK = 0.1  # seconds between two looks for files that take too long
-_WAKE = 0.5  # seconds; on Windows a wait without an end cannot be interrupted by Ctrl-C
-# Handing over costs as much as reading a small file: such files go together.
+_LOOK = 0.1  # seconds between checks for files that take too long
+_WAKE = 0.5  # seconds; on Windows, Ctrl-C does not interrupt a wait without timeout
+# A request costs as much as reading a small file, so small files are sent together.
 _FILES_A_REQUEST = 32
 _BYTES_A_REQUEST = 256 << 10
-# numpy, which openpyxl imports, reserves memory for each thread of its linear algebra.
+# numpy, which openpyxl imports, allocates memory for each thread of its linear algebra.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class ReaderPool:
-    """A number of reader processes, started when they are first needed and replaced when one ends.
+    """Manage reader processes, which are started when needed and replaced when they end.
 
     Args:
-        workers: The most processes at once.
-        limits: What each file may cost.
-        chunker: How the processes cut what they read; None leaves the documents whole.
+        workers: The maximum number of processes.
+        limits: The limits per file.
+        chunker: How the processes split documents; None returns them complete.
     """
 
     def __init__(self, workers: int, limits: Limits, chunker: Settings | None = None) -> None:
@@ -63,11 +63,11 @@ class ReaderPool:
         """Yield each file with its answer, in order.
 
         Raises:
-            IngestError: No process can be started.
+            IngestError: Processes cannot be started.
         """
         waiting: deque[tuple[list[Path], Future[list[Answer]]]] = deque()
         for group in _groups(files):
-            # Twice as many as there are readers keeps them busy, and few documents in memory.
+            # Twice as many groups as readers keep them busy without holding many documents in memory.
             if len(waiting) >= 2 * self._workers:
                 yield from _done(waiting)
             waiting.append((group, self._threads.submit(self.read, group)))
@@ -75,7 +75,7 @@ class ReaderPool:
             yield from _done(waiting)
 
     def read(self, files: list[Path]) -> list[Answer]:
-        """Read files in one process, and in a new one what is left when it ends."""
+        """Read files in one process; if it ends, read the rest in a new one."""
         answers: list[Answer] = []
         while len(answers) < len(files):
             reader = self._idle.pop() if self._idle else self._start()
@@ -118,15 +118,15 @@ class ReaderPool:
             reader.wait_ready()
         except OSError as exc:
             raise IngestError(
-                f"no process to read files in can be started: {exc}; with timeout=None and memory_limit=None they are "
-                "read in this one, where a hostile file can end it"
+                f"processes for reading files cannot be started: {exc}; with timeout=None and memory_limit=None, "
+                "files are read in this process, which a malicious file can crash"
             ) from exc
         return reader
 
 
 class _Reader:
     def __init__(self, limits: Limits) -> None:
-        # A console's Ctrl-C reaches every process of its group: the readers leave it to this one to end them.
+        # Ctrl-C in a console reaches all processes of its group; the readers ignore it, and this process ends them.
         self._process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, json.dumps(sys.path), msgspec.json.encode(limits).decode()],
             stdin=subprocess.PIPE,
@@ -140,7 +140,7 @@ class _Reader:
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self.alive = True
         self._lock = threading.Lock()
-        self._since: float | None = None  # when the file that is read was begun
+        self._since: float | None = None  # start time of the current file
         self._late = False
 
     def end_if_late(self, timeout: float) -> None:
@@ -159,7 +159,7 @@ class _Reader:
             raise OSError(f"it ended with exit code {self._process.wait()}")
 
     def ask(self, files: list[Path], chunker: Settings | None, limits: Limits) -> list[Answer]:
-        """Return answers to at least the first file, and to all of them while the process lives."""
+        """Return the answers to at least the first file, and to all of them while the process lives."""
         answers: list[Answer] = []
         ended = False
         self._begin(time.monotonic())
@@ -191,7 +191,7 @@ class _Reader:
         if code == OVER_MEMORY:
             return str(OutOfMemoryError(source))
         memory = "" if limits.memory is None else f", or needs more than {limits.memory >> 20:,} MiB of memory"
-        return f"{source}: its converter crashed (exit code {code}): damaged beyond what it can take{memory}"
+        return f"{source}: its converter crashed (exit code {code}): the file may be damaged{memory}"
 
     def kill(self) -> None:
         self.alive = False
@@ -223,7 +223,7 @@ def _size(file: Path) -> int:
     try:
         return file.stat().st_size
     except OSError:
-        return 0  # reading it says why
+        return 0  # reading it reports the error
 
 
 def _done(waiting: deque[tuple[list[Path], Future[list[Answer]]]]) -> Iterator[tuple[Path, Answer]]:

@@ -1,6 +1,7 @@
-"""The API that Memvid's guide promises, on a memory that keeps the promise: encoder, retriever, chat.
+"""The API of Memvid v1's guide, implemented on a memory: encoder, retriever, chat.
 
-Each class is a thin view of one :class:`~memvid_core.Memory`; ``docs/memvid_v1.md`` says what differs from Memvid.
+Each class is a thin layer over one :class:`~memvid_core.Memory`; ``docs/memvid_v1.md`` lists the differences from
+Memvid.
 
 >>> encoder = MemvidEncoder()
 >>> encoder.add_text("A wing turns the flow of air into lift.", metadata={"source": "wings.md"})

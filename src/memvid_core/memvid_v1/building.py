@@ -1,10 +1,11 @@
-"""Chunks into a memory: a new one that appears whole, or more of one that is there."""
+"""Writing chunks to a memory: to a new one that replaces the old one when complete, or appended to an existing one."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from memvid_core.system.progress import progress
 __all__ = ["append", "build", "index_stats"]
 
 _BUILDING = ".building"
-_CHUNKS_A_COMMIT = {"pcm": 4096, "qr": 1000}  # a commit of symbols is drawn in memory before it is coded
+_CHUNKS_A_COMMIT = {"pcm": 4096, "qr": 1000}  # a commit of symbols is drawn in memory before it is encoded
 
 Built = dict[str, Any]
 
@@ -30,16 +31,16 @@ Built = dict[str, Any]
 def append(
     target: Path, index: Path | None, embedder: Embedder | None, waiting: list[Chunk], wanted: str, show: bool | None
 ) -> Built:
-    """Write what waits behind what is there; it is taken from ``waiting`` as it is written.
+    """Append the waiting chunks to the memory; written chunks are removed from ``waiting``.
 
     Raises:
-        CodecError: The memory is not in the pictures that are wanted.
+        CodecError: The memory has another codec than ``wanted``.
     """
     with open_memory(target, index, embedder, "a") as memory:
         coding = media.pictures(session_of(memory)).coding
         if wanted and coding != wanted:
             raise CodecError(
-                f"{target} is {coding} and cannot go on as {wanted}: leave video_codec out, or use another name"
+                f"{target} is {coding} and cannot be extended as {wanted}: omit video_codec or use another name"
             )
         return _write(memory, waiting, show)
 
@@ -55,34 +56,34 @@ def build(
     options: dict[str, Any],
     show: bool | None,
 ) -> Built:
-    """Write a new memory of ``base``, if there is one, and what waits; a memory at ``target`` is replaced at the end.
+    """Write a new memory with the records of ``base``, if given, and the waiting chunks; replace ``target`` at the end.
 
     Raises:
-        NotAMemoryError: At ``target`` is another file.
+        NotAMemoryError: The file at ``target`` is not a memory.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     replaced = _replaceable_id(target) if os.path.lexists(target) else None
-    # Each memory has a folder of its own in the index folder: the old one is used until it is replaced.
+    # Each memory has its own folder in the index folder: the old one is used until the memory is replaced.
     root = index_folder(index) or target.with_name(target.name + ".index")
     is_new = not root.exists()
     try:
-        with replacing(target) as beside:
+        with replacing(target) as temporary:
             if base is None:
                 vector_dtype: Any = "int8" if codec == "qr" else "float16"
-                made = Memory.create(beside, embedder, codec, vector_dtype, codec_options=options, index_dir=root)
+                made = Memory.create(temporary, embedder, codec, vector_dtype, codec_options=options, index_dir=root)
             else:
-                convert(base, beside, codec=codec, codec_options=options, show_progress=show)
-                made = open_memory(beside, root, embedder, "a")
+                convert(base, temporary, codec=codec, codec_options=options, show_progress=show)
+                made = open_memory(temporary, root, embedder, "a")
             with made as memory:
-                told = _write(memory, waiting, show)
-            stale = None if replaced == _memory_id(beside) else replaced
+                built = _write(memory, waiting, show)
+            stale = None if replaced == _memory_id(temporary) else replaced
         if stale is not None:
             _drop_index(root, stale)
     except BaseException:
         if is_new:
             shutil.rmtree(root, ignore_errors=True)
         raise
-    return told
+    return built
 
 
 def _write(memory: Memory, waiting: list[Chunk], show: bool | None) -> Built:
@@ -112,7 +113,7 @@ def _write(memory: Memory, waiting: list[Chunk], show: bool | None) -> Built:
 
 
 def _free_ids(memory: Memory) -> Iterator[str]:
-    """Ids that no record has: numbers, from how many there have been."""
+    """Yield unused ids: numbers, starting with the number of records so far."""
     info = memory.info()
     number = info.records + info.deleted + info.lost
     while True:
@@ -122,7 +123,7 @@ def _free_ids(memory: Memory) -> Iterator[str]:
 
 
 def index_stats(memory: Memory) -> dict[str, Any]:
-    """What there is to search."""
+    """Return statistics of the index."""
     info = memory.info()
     return {
         "total_chunks": info.records,
@@ -138,7 +139,7 @@ def _replaceable_id(target: Path) -> bytes:
     try:
         return _memory_id(target)
     except NotAMemoryError as exc:
-        raise NotAMemoryError(f"{target} is no memory, and only a memory is replaced: give another name") from exc
+        raise NotAMemoryError(f"{target} is not a memory and is not replaced; give another name") from exc
 
 
 def _memory_id(path: Path) -> bytes:
@@ -148,6 +149,9 @@ def _memory_id(path: Path) -> bytes:
 
 
 def _drop_index(root: Path, memory_id: bytes) -> None:
-    """Remove what the index folder has of a memory that is gone: other memories sweep only their own folders."""
-    for folder in root.glob(f"{memory_id.hex()[:16]}-*"):
+    """Remove the index of a memory that is gone from a shared index folder; other memories clean up only their own."""
+    name = memory_id.hex()[:16]
+    for folder in root.glob(f"{name}-*"):
         shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        (root / f"owner-{name}").unlink()

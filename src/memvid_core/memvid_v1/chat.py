@@ -1,4 +1,4 @@
-"""MemvidChat: questions to a memory, answered by a language model that is shown what the memory has on them."""
+"""MemvidChat: a language model answers questions from the passages that a memory has on them."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ from memvid_core.memvid_v1.sources import context_text, find_sources, passages_t
 
 __all__ = ["MemvidChat", "chat_with_memory", "quick_chat"]
 
-_WITHOUT_KEY = "no language model is set: set_api_key(key) sets one, or llm_provider and llm_model, or a model object"
-_WITHOUT = "no language model was asked for"
+_WITHOUT_KEY = "no language model is set: call set_api_key(key), or pass llm_provider and llm_model, or a model object"
+_WITHOUT = "no language model was requested"
 
 
 class MemvidChat:
-    """A conversation about a memory.
+    """Hold a conversation about a memory.
 
-    For each question the memory is searched, and the model answers from the passages found; :attr:`sources` says which,
-    by file and frame. With no model, the answer is the passages, and says so.
+    For each question, the memory is searched and the model answers from the passages found; :attr:`sources` lists them
+    by file and frame. Without a model, the answer consists of the passages.
 
     Args:
-        video: The memory's file.
-        index: The path that was given to :meth:`MemvidEncoder.build_video`; it may be left out.
+        video: The file of the memory.
+        index: The path that was passed to :meth:`MemvidEncoder.build_video`; optional.
         llm_provider: ``google``, ``openai``, ``anthropic``, ``ollama``, ``vllm``; a model object; or None for no model.
-        llm_model: The model's name there; or a model object: LangChain's, LlamaIndex's, a function of messages.
-        llm_api_key: The key; by default the provider's environment variable. With neither, there is no model.
-        llm_base_url: Another server that speaks the provider's protocol, such as OpenAI's.
+        llm_model: The provider's name of the model; or a model object: LangChain's, LlamaIndex's, a function of
+            messages.
+        llm_api_key: The key; by default from the provider's environment variable. Without a key, no model is used.
+        llm_base_url: Another server with the provider's API, such as OpenAI's.
         embedding_model: As for :class:`MemvidRetriever`.
-        context_chunks: How many passages to show the model at most.
+        context_chunks: The maximum number of passages for the model.
         timeout: How many seconds to wait for others who write to the memory.
 
     Raises:
-        InvalidInputError: An unknown provider.
-        MissingExtraError: There is a key, but not the package that speaks to the provider; the message names it.
+        InvalidInputError: The provider is unknown.
+        MissingExtraError: There is a key, but the package for the provider is not installed; the message names it.
 
     Example:
         >>> from memvid_core.memvid_v1 import MemvidEncoder
@@ -76,9 +77,9 @@ class MemvidChat:
         self.retriever = MemvidRetriever(video, index, embedding_model, timeout=timeout)
         self.context_chunks = context_chunks
         self.max_history = 10
-        """How many of the last turns the model is shown, questions and answers counted each."""
+        """How many of the last turns the model gets; questions and answers count separately."""
         self.sources: list[dict[str, Any]] = []
-        """The passages that the last answer stands on: number, text, score, id, video, frame and metadata."""
+        """The passages for the last answer: number, text, score, id, video, frame and metadata."""
         self._session: Session | None = None
         self._settings = (llm_provider, llm_model, llm_base_url)
         try:
@@ -108,11 +109,11 @@ class MemvidChat:
         self.close()
 
     def set_api_key(self, api_key: str, provider: str | None = None) -> None:
-        """Give the key of the provider, or of another one, which the conversation goes on with.
+        """Set the key of the provider, or of another provider with which the conversation continues.
 
         Raises:
-            InvalidInputError: An unknown provider.
-            MissingExtraError: The package that speaks to it is not installed; the message names it.
+            InvalidInputError: The provider is unknown.
+            MissingExtraError: The package for the provider is not installed; the message names it.
         """
         before = self._settings
         known, model, base_url = before
@@ -130,12 +131,12 @@ class MemvidChat:
 
     @property
     def session_id(self) -> str | None:
-        """The conversation's id; None before it begins."""
+        """The id of the conversation; None before it begins."""
         return None if self._session is None else self._session.id
 
     @property
     def system_prompt(self) -> str:
-        """What the model is told first."""
+        """The system prompt."""
         return SYSTEM_PROMPT if self._session is None else self._session.system_prompt
 
     @system_prompt.setter
@@ -147,31 +148,31 @@ class MemvidChat:
 
     @property
     def conversation_history(self) -> list[dict[str, Any]]:
-        """The turns so far, each with ``role`` and ``content``, and ``sources`` where it is an answer."""
+        """The turns so far, each with ``role`` and ``content``; answers also with ``sources``."""
         return [] if self._session is None else list(self._session.turns)
 
     def start_session(self, system_prompt: str | None = None, session_id: str | None = None) -> str:
-        """Begin a new conversation; returns its id.
+        """Start a new conversation and return its id.
 
         Args:
-            system_prompt: What the model is told first; by default to answer from the passages and to name them.
-            session_id: An id of one's own.
+            system_prompt: The system prompt; the default one asks for answers from the passages, with citations.
+            session_id: An id; by default a new one.
         """
         self._session = Session.start(system_prompt, session_id)
         self.sources = []
         return self._session.id
 
     def chat(self, message: str, stream: bool = False, max_context_tokens: int = 2000) -> str:
-        """Ask; returns the answer.
+        """Ask a question and return the answer.
 
         Args:
             message: The question.
-            stream: Also write the answer to standard output as it comes.
-            max_context_tokens: About how much of the passages to show the model.
+            stream: Also write the answer to standard output while it is generated.
+            max_context_tokens: The approximate size of the passages for the model.
 
         Raises:
             QueryError: The question is empty.
-            ChatError: The model failed. The conversation is as before.
+            ChatError: The model failed. The conversation is unchanged.
         """
         answer = ""
         for piece in self.stream(message, max_context_tokens) if stream else [self._whole(message, max_context_tokens)]:
@@ -184,7 +185,7 @@ class MemvidChat:
         return answer
 
     def stream(self, message: str, max_context_tokens: int = 2000) -> Iterator[str]:
-        """As :meth:`chat`: the answer in pieces, as they come. It counts as said when the last one was taken."""
+        """Ask as :meth:`chat`, and yield the answer in pieces. It is recorded when the last piece has been taken."""
         session = self._search(message, max_context_tokens)
         if self.llm_client is None:
             answer = self._passages()
@@ -210,15 +211,15 @@ class MemvidChat:
 
     def _search(self, message: str, max_context_tokens: int) -> Session:
         if not isinstance(message, str):
-            raise QueryError(f"the question is of type {type(message).__name__}: give a text")
+            raise QueryError(f"the question must be a str, not {type(message).__name__}")
         if not message.strip():
             raise QueryError("the question is empty")
         if self._session is None:
             self.start_session()
         assert self._session is not None
         memory = self.retriever.memory
-        # The ranking that is best for an answer; a threshold, which needs scores that compare, is the retriever's.
-        query = plain_query(message)  # nobody meant a quote or a dash in a message as part of a query
+        # Use the best ranking for an answer. Thresholds, which need comparable scores, are the retriever's.
+        query = plain_query(message)  # quotes and dashes of a message are not query syntax
         hits = memory.search(query, self.context_chunks) if query.strip() else []
         self.sources = find_sources(memory, hits, max_context_tokens)
         return self._session
@@ -227,22 +228,22 @@ class MemvidChat:
         return passages_text(self.sources, _WITHOUT if self._settings[0] is None else _WITHOUT_KEY)
 
     def search_context(self, query: str, top_k: int = 5) -> list[str]:
-        """The chunks that answer a question best, without asking a model."""
+        """Return the chunks that best answer a question, without a model."""
         return [text for text, _ in self.retriever.search(query, top_k)]
 
     def clear_history(self) -> None:
-        """Forget what was said; the conversation keeps its id and prompt."""
+        """Forget the turns; the conversation keeps its id and prompt."""
         if self._session is not None:
             self._session.turns = []
         self.sources = []
 
     def reset_session(self) -> None:
-        """Forget the conversation altogether."""
+        """Forget the conversation."""
         self._session = None
         self.sources = []
 
     def export_conversation(self, path: StrPath) -> None:
-        """Write the conversation as JSON: every turn, and for each answer the passages it stands on. It has no key."""
+        """Write the conversation as JSON: every turn, with the passages of each answer, and without the API key."""
         session = self._session or Session.start()
         about = {
             "llm_provider": None if self.llm_client is None else self.llm_client.provider,
@@ -253,18 +254,18 @@ class MemvidChat:
         session.save(path, about)
 
     def load_session(self, path: StrPath) -> str:
-        """Go on with a conversation that :meth:`export_conversation` wrote; returns its id.
+        """Continue a conversation that :meth:`export_conversation` wrote; return its id.
 
         Raises:
-            MemoryNotFoundError: There is no such file.
-            InvalidInputError: It is no conversation.
+            MemoryNotFoundError: The file does not exist.
+            InvalidInputError: The file is not a conversation.
         """
         self._session = Session.load(path)
         self.sources = []
         return self._session.id
 
     def get_stats(self) -> dict[str, Any]:
-        """What was said so far, with which model, and the retriever's statistics."""
+        """Return statistics of the conversation, the model and the retriever."""
         return {
             "session_id": self.session_id,
             "messages_exchanged": len(self.conversation_history),
@@ -279,9 +280,9 @@ class MemvidChat:
         }
 
     def interactive_chat(self) -> None:
-        """Ask and answer on the terminal until ``quit`` or the end of the input; ``clear`` forgets, ``stats`` tells."""
+        """Chat on the terminal until ``quit`` or end of input; ``clear`` starts over, ``stats`` shows counts."""
         self.start_session()
-        sys.stdout.write("Ask; clear forgets what was said, stats tells about it, quit ends.\n")
+        sys.stdout.write("Ask a question; clear starts over, stats shows statistics, quit ends.\n")
         while True:
             try:
                 asked = input("\nYou: ").strip()
@@ -309,7 +310,7 @@ def quick_chat(
     model: object = None,
     base_url: str | None = None,
 ) -> str:
-    """One question to a memory, and the answer; the arguments are those of :class:`MemvidChat`."""
+    """Ask a memory one question and return the answer; takes the arguments of :class:`MemvidChat`."""
     with MemvidChat(video, index, provider, model, api_key, llm_base_url=base_url) as chat:
         return chat.chat(message)
 
@@ -323,6 +324,6 @@ def chat_with_memory(
     *,
     base_url: str | None = None,
 ) -> None:
-    """A conversation on the terminal; the arguments are those of :class:`MemvidChat`."""
+    """Chat on the terminal; takes the arguments of :class:`MemvidChat`."""
     with MemvidChat(os.fspath(video), index, provider, model, api_key, llm_base_url=base_url) as chat:
         chat.interactive_chat()

@@ -1,4 +1,4 @@
-"""Arguments that are counts."""
+"""Checks of arguments that are counts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["check_count"]
 
 
 def check_count(name: str, value: object, least: int = 0) -> None:
-    """Refuse what is no whole number, or less than ``least``.
+    """Check that a value is an integer of at least ``least``.
 
     Raises:
-        InvalidInputError: The message says which argument it is.
+        InvalidInputError: It is not; the message names the argument.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidInputError(f"{name} is {value!r}: a whole number, {least} or more")
+        raise InvalidInputError(f"{name} must be an integer of {least} or more, not {value!r}")

@@ -1,4 +1,4 @@
-"""LLMClient: one language model, by its provider's name."""
+"""LLMClient: a language model by the name of its provider."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ __all__ = ["LLMClient", "create_llm_client"]
 
 
 class LLMClient:
-    """A language model that answers messages.
+    """Answer messages with a language model.
 
     Args:
         provider: ``google``, ``openai``, ``anthropic``, ``ollama``, ``vllm``; or a model object
-            (:func:`~memvid_core.memvid_v1.models.as_chat_model`), and then nothing else.
-        model: The model's name there, or a model object.
-        api_key: The key; by default the provider's environment variable.
-        base_url: Another server that speaks the provider's protocol.
-        options: For the framework's class, such as ``temperature=0``.
+            (:func:`~memvid_core.memvid_v1.models.as_chat_model`), without further arguments.
+        model: The provider's name of the model, or a model object.
+        api_key: The key; by default from the provider's environment variable.
+        base_url: Another server with the provider's API.
+        options: Options of the framework's class, such as ``temperature=0``.
 
     Raises:
-        InvalidInputError: An unknown provider, or no key.
-        MissingExtraError: The package that speaks to it is not installed; the message names it.
+        InvalidInputError: The provider is unknown, or the key is missing.
+        MissingExtraError: The package for the provider is not installed; the message names it.
 
     Example:
         >>> client = LLMClient(lambda messages: f"{len(messages)} message")
@@ -51,7 +51,7 @@ class LLMClient:
 
     @property
     def model(self) -> str:
-        """The model's name."""
+        """The name of the model."""
         return self._model.name
 
     def __repr__(self) -> str:
@@ -62,7 +62,7 @@ class LLMClient:
     @overload
     def chat(self, messages: Sequence[Message], stream: Literal[True]) -> Iterator[str]: ...
     def chat(self, messages: Sequence[Message], stream: bool = False) -> str | Iterator[str]:
-        """The answer to messages, each with ``role`` and ``content``; with ``stream`` an iterator of its pieces.
+        """Return the answer to messages with ``role`` and ``content``; with ``stream``, an iterator over its pieces.
 
         Raises:
             ChatError: The model failed.
@@ -70,17 +70,17 @@ class LLMClient:
         return self._model.stream(messages) if stream else self._model.reply(messages)
 
     def chat_stream(self, messages: Sequence[Message]) -> Iterator[str]:
-        """The answer in pieces, as they come."""
+        """Yield the answer in pieces while it is generated."""
         return self._model.stream(messages)
 
     @staticmethod
     def list_providers() -> list[str]:
-        """The names of the providers."""
+        """Return the names of the providers."""
         return list(PROVIDERS)
 
     @staticmethod
     def check_api_keys() -> dict[str, bool]:
-        """For each provider, whether the environment has a key for it."""
+        """Return for each provider whether the environment has a key."""
         return {name: provider.local or find_api_key(name) is not None for name, provider in PROVIDERS.items()}
 
 
@@ -92,5 +92,5 @@ def create_llm_client(
     base_url: str | None = None,
     **options: Any,
 ) -> LLMClient:
-    """Return an :class:`LLMClient`; ``options`` are for the framework's own class, such as ``temperature=0``."""
+    """Create an :class:`LLMClient`; ``options`` are passed to the framework's class, such as ``temperature=0``."""
     return LLMClient(provider, model, api_key, base_url=base_url, **options)

@@ -1,4 +1,4 @@
-"""MemvidEncoder: gather chunks, then write them into a memory."""
+"""MemvidEncoder: collects chunks and writes them to a memory."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ Metadata = Mapping[str, Any]
 
 
 class MemvidEncoder:
-    """Gathers chunks and writes them into the memory of a video.
+    """Collect chunks and write them to the memory of a video.
 
-    Chunks are kept until :meth:`build_video`. After it, the encoder goes on with what it wrote: more chunks and another
-    call for the same video append, at the cost of what is new.
+    Chunks are collected until :meth:`build_video`. Afterwards the encoder continues with that memory: further chunks
+    and another call for the same video append only the new chunks.
 
     Args:
-        chunk_size: The most characters of a chunk.
-        overlap: The characters that a chunk repeats of the one before, at sentence or word ends.
-        n_workers: Processes that read documents side by side; None for as many as pay.
-        embedding_model: Anything with ``encode``, a LangChain or LlamaIndex embedding, a model's name; None for the
-            built-in one, which needs neither a model nor a network.
+        chunk_size: The maximum number of characters of a chunk.
+        overlap: The number of characters that a chunk repeats from the previous one, at sentence or word boundaries.
+        n_workers: The number of processes that read documents in parallel; None chooses a suitable number.
+        embedding_model: An object with ``encode``, a LangChain or LlamaIndex embedding, or the name of a model. None
+            selects the built-in embedder, which works offline.
 
     Raises:
-        InvalidInputError: Sizes that cannot work, as an overlap that is not below chunk_size; a ValueError too.
+        InvalidInputError: A size is invalid, for example an overlap not below chunk_size; also a ValueError.
 
     Example:
         >>> encoder = MemvidEncoder(chunk_size=200, overlap=20)
@@ -64,24 +64,24 @@ class MemvidEncoder:
         self._base: tuple[Path, Path | None] | None = None
         self._written = 0
         self.skipped: dict[str, MemvidError] = {}
-        """Files of :meth:`add_folder` that could not be read, with the error that says why."""
+        """The files of :meth:`add_folder` that could not be read, with the errors."""
 
     @property
     def chunks(self) -> list[str]:
         """The texts that wait for :meth:`build_video`."""
         return [chunk.text for chunk in self._waiting]
 
-    # --- gathering ---
+    # --- collecting ---
 
     def add_chunks(self, chunks: Iterable[str], metadata: Iterable[Metadata | None] | Metadata | None = None) -> int:
-        """Add texts as they are; returns how many.
+        """Add texts unchanged; return their number.
 
         Args:
             chunks: The texts.
-            metadata: A dict a text, or one for all.
+            metadata: One dict per text, or one for all.
 
         Raises:
-            InvalidInputError: Something that cannot be stored; nothing is added.
+            InvalidInputError: A text or metadata cannot be stored; nothing is added.
         """
         texts = check_texts(chunks)
         one = [metadata] * len(texts) if isinstance(metadata, Mapping) else metadata
@@ -90,45 +90,45 @@ class MemvidEncoder:
     def add_text(
         self, text: str, metadata: Metadata | None = None, *, chunk_size: int | None = None, overlap: int | None = None
     ) -> int:
-        """Cut a text at sentence and word ends and add the chunks; returns how many.
+        """Split a text at sentence and word boundaries and add the chunks; return their number.
 
         Args:
             text: The text.
-            metadata: Goes into every chunk, beside ``chunk`` and ``start``: which chunk, and where in the text.
-            chunk_size: Another size than the encoder's, for this text.
-            overlap: Another overlap, for this text.
+            metadata: Metadata for every chunk, in addition to ``chunk`` (its number) and ``start`` (its offset).
+            chunk_size: Overrides the encoder's size for this text.
+            overlap: Overrides the encoder's overlap for this text.
         """
         (plain,) = check_metadata(metadata, 1)
         return self._add(self._cutter(chunk_size, overlap).chunk(text, metadata=plain))
 
     def add_file(self, path: StrPath, metadata: Metadata | None = None) -> int:
-        """Read a file as what it is and add its chunks, with ``source``, ``page`` and ``heading``; returns how many.
+        """Read a file and add its chunks with ``source``, ``page`` and ``heading``; return their number.
 
         Raises:
-            IngestError: It cannot be read; the message names it.
-            MissingExtraError: The extra it needs is not installed.
+            IngestError: The file cannot be read; the message names it.
+            MissingExtraError: The extra that the format needs is not installed.
         """
         (plain,) = check_metadata(metadata, 1)
         chunks = self._chunker.split_document(read_document(path))
         return self._add(Chunk(chunk.text, {**chunk.metadata, **plain}) for chunk in chunks)
 
     def add_pdf(self, path: StrPath, metadata: Metadata | None = None) -> int:
-        """Add a PDF, each chunk with its ``page``; returns how many chunks."""
+        """Add a PDF; each chunk has its ``page``. Return the number of chunks."""
         return self._add_as("pdf", path, metadata)
 
     def add_epub(self, path: StrPath, metadata: Metadata | None = None) -> int:
-        """Add an EPUB; returns how many chunks."""
+        """Add an EPUB; return the number of chunks."""
         return self._add_as("epub", path, metadata)
 
     def add_docx(self, path: StrPath, metadata: Metadata | None = None) -> int:
-        """Add a Word document; returns how many chunks."""
+        """Add a Word document; return the number of chunks."""
         return self._add_as("docx", path, metadata)
 
     def _add_as(self, kind: str, path: StrPath, metadata: Metadata | None) -> int:
         (plain,) = check_metadata(metadata, 1)
         document = read_document(path)
         if document.format != kind:
-            raise IngestError(f"{document.source}: not {kind.upper()} but {document.format}; add_file takes it")
+            raise IngestError(f"{document.source}: not {kind.upper()} but {document.format}; use add_file")
         chunks = self._chunker.split_document(document)
         return self._add(Chunk(chunk.text, {**chunk.metadata, **plain}) for chunk in chunks)
 
@@ -140,15 +140,15 @@ class MemvidEncoder:
         include: Iterable[str] | None = None,
         exclude: Iterable[str] | None = None,
     ) -> int:
-        """Add the files of a folder and those below it, read side by side; returns how many chunks.
+        """Add the files of a folder and its subfolders, read in parallel; return the number of chunks.
 
-        A file that cannot be read is named in :attr:`skipped`, and the rest goes on.
+        Files that cannot be read are listed in :attr:`skipped`.
 
         Args:
             path: The folder.
-            metadata: Goes into every chunk.
-            include: Take only such files: ``["*.md", "*.pdf"]``.
-            exclude: Leave such names out.
+            metadata: Metadata for every chunk.
+            include: Patterns of files to add, such as ``["*.md", "*.pdf"]``.
+            exclude: Patterns of names to skip.
         """
         (plain,) = check_metadata(metadata, 1)
         files = list(discover(path, include=include, exclude=exclude))
@@ -183,7 +183,7 @@ class MemvidEncoder:
         n_workers: int | None = None,
         embedding_model: object = None,
     ) -> Self:
-        """An encoder with the chunks of one file, of any kind that can be read."""
+        """Create an encoder with the chunks of one file, in any supported format."""
         encoder = cls(chunk_size, overlap, n_workers, embedding_model)
         encoder.add_file(path)
         return encoder
@@ -199,7 +199,7 @@ class MemvidEncoder:
         n_workers: int | None = None,
         embedding_model: object = None,
     ) -> Self:
-        """An encoder with the chunks of several texts; ``document`` in their metadata says which, from 0."""
+        """Create an encoder with the chunks of several texts; their metadata has the number ``document``, from 0."""
         encoder = cls(chunk_size, overlap, n_workers, embedding_model)
         texts = check_texts(documents)
         for number, (text, about) in enumerate(zip(texts, check_metadata(metadata, len(texts)), strict=True)):
@@ -209,12 +209,12 @@ class MemvidEncoder:
     # --- an existing memory ---
 
     def load_existing(self, video: StrPath, index: StrPath | None = None) -> int:
-        """Go on with a memory that is there: :meth:`build_video` for the same path appends; returns its chunks.
+        """Continue with an existing memory, to which :meth:`build_video` appends; return the number of its chunks.
 
         Raises:
-            MemoryNotFoundError: There is none.
-            NotAMemoryError: It is none; the message says how to take over a pair that Memvid wrote.
-            EmbedderMismatchError: The encoder has another ``embedding_model`` than the one that wrote it.
+            MemoryNotFoundError: The memory does not exist.
+            NotAMemoryError: The file is not a memory; the message says how to import files of Memvid v1.
+            EmbedderMismatchError: The encoder's ``embedding_model`` did not write the memory.
         """
         with open_memory(video, index, self._embedder) as memory:
             self._written = len(memory)
@@ -222,7 +222,7 @@ class MemvidEncoder:
         return self._written
 
     def clear(self) -> None:
-        """Forget all chunks that wait, and the memory that the encoder goes on with; files are not touched."""
+        """Forget the waiting chunks and the memory of the encoder; files are not changed."""
         self._waiting = []
         self._base = None
         self._written = 0
@@ -243,28 +243,28 @@ class MemvidEncoder:
         preset: str = "robust",
         codec: str | None = None,
     ) -> dict[str, Any]:
-        """Write the memory, and return what was done.
+        """Write the memory and return statistics.
 
-        For the video that the encoder goes on with, what waits is appended. For another one, everything goes into it;
-        a memory that is there is replaced when the new one is whole, any other file is left alone.
+        For the encoder's current video, the waiting chunks are appended. For another video, all chunks are written; an
+        existing memory is replaced when the new one is complete. A file that is not a memory is never replaced.
 
         Args:
-            video: The memory's file.
-            index: A ``.json`` path becomes a small file that points at the video; any other is the index folder.
-                Nothing that matters is in either.
-            fps: Pictures a second, of a QR memory.
-            frame_size: Width and height in pixels, of a QR memory.
-            video_codec: ``pcm`` (the default), the store; or ``h264``, ``h265`` (``hevc``) or ``av1``: symbols that can
-                be filmed and re-encoded. When appending, the memory's own stays, and so do the other settings; what
-                was asked for in vain is in ``unused_settings`` of what is returned.
-            crf: Quality of a QR memory, 0 (best) to 51, for AV1 to 63.
-            show_progress: A bar, on a terminal.
-            preset: ``robust`` or ``compact``, of a QR memory.
-            codec: Another name of ``video_codec``.
+            video: The file of the memory.
+            index: A ``.json`` path becomes a small file that points to the video; any other path is the index folder.
+                Both can be rebuilt.
+            fps: Pictures per second of a QR memory.
+            frame_size: The width and height of a QR memory, in pixels.
+            video_codec: ``pcm`` (the default) for storage; or ``h264``, ``h265`` (``hevc``) or ``av1`` for symbols that
+                can be filmed and re-encoded. An existing memory keeps its own codec and settings; ``unused_settings``
+                of the result lists the ignored ones.
+            crf: The quality of a QR memory, 0 (best) to 51, for AV1 to 63.
+            show_progress: Whether to show a progress bar on a terminal.
+            preset: The preset of a QR memory, ``robust`` or ``compact``.
+            codec: An alias of ``video_codec``.
 
         Raises:
-            InvalidInputError: There is nothing to write, or a setting that cannot work. Nothing is written.
-            NotAMemoryError: At ``video`` is a file that is no memory.
+            InvalidInputError: There is nothing to write, or a setting is invalid. Nothing is written.
+            NotAMemoryError: The file at ``video`` is not a memory.
         """
         started = time.monotonic()
         wanted = video_codec or codec
@@ -272,34 +272,34 @@ class MemvidEncoder:
         check_index(index)
         base = None if self._base is None else self._base[0]
         if not self._waiting and base is None:
-            raise InvalidInputError("there are no chunks to write: add some, with add_text, add_chunks or add_file")
+            raise InvalidInputError("there are no chunks to write: call add_text, add_chunks or add_file first")
         target, pointed = Path(video), None if index is None else Path(index)
         show = None if show_progress else False
         new = len(self._waiting)
         if base is not None and os.path.realpath(base) == os.path.realpath(target):
             asked = CODECS[wanted.lower()] if wanted else ""
-            told = append(target, pointed, self._embedder, self._waiting, asked, show)
+            built = append(target, pointed, self._embedder, self._waiting, asked, show)
         else:
-            waiting = list(self._waiting)  # if it fails, all of it still waits
-            told = build(target, pointed, self._embedder, waiting, base=base, codec=name, options=options, show=show)
+            waiting = list(self._waiting)  # if the build fails, all chunks still wait
+            built = build(target, pointed, self._embedder, waiting, base=base, codec=name, options=options, show=show)
             self._waiting = waiting
-        write_pointer(index, target, {"chunks": told["total_chunks"]})
-        self._base, self._written = (target, pointed), told["total_chunks"]
+        write_pointer(index, target, {"chunks": built["total_chunks"]})
+        self._base, self._written = (target, pointed), built["total_chunks"]
         given = {"fps": fps, "frame_size": frame_size, "crf": crf}
-        is_pcm = told["codec"] == "pcm"
+        is_pcm = built["codec"] == "pcm"
         return {
             "video_file": os.fspath(video),
             "index_file": None if index is None else os.fspath(index),
-            **told,
+            **built,
             "new_chunks": new,
             "unused_settings": [
-                key for key, value in given.items() if value is not None and (is_pcm or told[key] != value)
+                key for key, value in given.items() if value is not None and (is_pcm or built[key] != value)
             ],
             "build_seconds": time.monotonic() - started,
         }
 
     def get_stats(self) -> dict[str, Any]:
-        """What the encoder holds and how it is set."""
+        """Return the chunks and settings of the encoder."""
         characters = sum(len(chunk.text) for chunk in self._waiting)
         waiting = len(self._waiting)
         return {

@@ -12,9 +12,9 @@ from memvid_core.errors import IngestError, MemoryNotFoundError
 
 __all__ = ["read_json"]
 
-_VALUE_BYTES: Final = 72  # that a value takes in memory beside its text, at least
+_VALUE_BYTES: Final = 72  # minimum memory of a value in addition to its text
 _FREE_BYTES: Final = 1 << 28
-_MOST_RATIO: Final = 16  # of memory to file, beyond the free bytes: texts with numbers beside them take 4 to 8
+_MOST_RATIO: Final = 16  # of memory to file, beyond the free bytes: texts with numbers take 4 to 8
 
 
 def read_json(path: Path, most_bytes: int) -> Any:
@@ -26,7 +26,7 @@ def read_json(path: Path, most_bytes: int) -> Any:
 
     Raises:
         MemoryNotFoundError: It is missing.
-        IngestError: It is no regular file, no JSON, or takes more memory than a file of texts does.
+        IngestError: It is not a regular file, not JSON, or takes more memory than a file of texts does.
     """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
@@ -40,18 +40,18 @@ def read_json(path: Path, most_bytes: int) -> Any:
             raise IngestError(f"{path}: not a file of texts: so many small values would fill the memory")
         return json.loads(data.decode("utf-8-sig"))
     except FileNotFoundError as exc:
-        raise MemoryNotFoundError(f"there is no {path}") from exc
+        raise MemoryNotFoundError(f"{path} does not exist") from exc
     except (ValueError, RecursionError) as exc:
-        raise IngestError(f"{path}: no JSON ({exc})") from exc
+        raise IngestError(f"{path}: not JSON ({exc})") from exc
     except OSError as exc:
         raise IngestError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
 
 
 def _memory_of(data: bytes) -> int:
-    """About how many bytes the values of a JSON document take in memory, at most."""
+    """Return an upper estimate of the memory that the values of a JSON document take, in bytes."""
     return 4 * len(data) + _VALUE_BYTES * sum(map(data.count, (b",", b"[", b"{")))
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for somebody at the other end of a pipe."""
+    """Open without waiting for the other end of a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,6 +1,6 @@
-"""Language models: those of LangChain and LlamaIndex as they come, functions, and providers by name.
+"""Language models: LangChain and LlamaIndex models, functions, and providers by name.
 
-No framework is imported here unless a provider is asked for by name, or a LlamaIndex model is given.
+A framework is imported only for a provider by name or for a LlamaIndex model.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ Message = Mapping[str, str]
 
 
 class ChatModel(Protocol):
-    """What answers messages."""
+    """A model that answers messages."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name of the model."""
         ...
 
     def reply(self, messages: Sequence[Message]) -> str:
-        """The whole answer.
+        """Return the complete answer.
 
         Raises:
             ChatError: The model failed.
@@ -36,7 +36,7 @@ class ChatModel(Protocol):
         ...
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
-        """The answer in pieces, as they come.
+        """Yield the answer in pieces while it is generated.
 
         Raises:
             ChatError: The model failed.
@@ -46,10 +46,10 @@ class ChatModel(Protocol):
 
 @dataclass(frozen=True)
 class Provider:
-    """Where a provider's chat model is found, and what it takes.
+    """Locate a provider's chat model and describe its arguments.
 
-    ``key`` and ``url`` are what the class calls its API key and server; ``variables`` are where a key is looked for.
-    A local server takes any key.
+    ``key`` and ``url`` are the class's names for API key and server; ``variables`` are the environment variables of the
+    key. A local server accepts any key.
     """
 
     package: str
@@ -61,7 +61,7 @@ class Provider:
 
     @property
     def local(self) -> bool:
-        """Whether it is a server of one's own."""
+        """Whether the provider is a local server."""
         return bool(self.server)
 
 
@@ -78,11 +78,13 @@ PROVIDERS = {
     "ollama": Provider("langchain_openai", "ChatOpenAI", "", server="http://localhost:11434/v1"),
     "vllm": Provider("langchain_openai", "ChatOpenAI", "", server="http://localhost:8000/v1"),
 }
-"""By name. Ollama, vLLM, llama.cpp, LM Studio and others speak OpenAI's protocol: ``openai`` with a ``base_url``."""
+"""Providers by name. For other servers with OpenAI's API, such as llama.cpp, use ``openai`` with a
+``base_url``.
+"""
 
 
 def find_api_key(provider: str) -> str | None:
-    """The key that the environment has for a provider; a local server needs none.
+    """Return the API key of a provider from the environment; a local server needs none.
 
     Example:
         >>> find_api_key("ollama")
@@ -96,24 +98,24 @@ def find_api_key(provider: str) -> str | None:
 def load_chat_model(
     provider: str, model: str | None = None, api_key: str | None = None, *, base_url: str | None = None, **options: Any
 ) -> ChatModel:
-    """The chat model of a provider.
+    """Create the chat model of a provider.
 
     Args:
         provider: ``google``, ``openai``, ``anthropic``, ``ollama`` or ``vllm``.
-        model: Its name there; a provider of local models has no default.
-        api_key: The key; by default the provider's environment variable.
-        base_url: Another server that speaks the provider's protocol.
-        options: For the framework's class, such as ``temperature=0``.
+        model: The provider's name of the model; a provider of local models has no default.
+        api_key: The key; by default from the provider's environment variable.
+        base_url: Another server with the provider's API.
+        options: Options of the framework's class, such as ``temperature=0``.
 
     Raises:
-        InvalidInputError: An unknown provider, no model's name, or no key.
-        MissingExtraError: The package that speaks to it is not installed; the message names it.
-        ChatError: The package refuses the settings.
+        InvalidInputError: The provider is unknown, or the model's name or the key is missing.
+        MissingExtraError: The package for the provider is not installed; the message names it.
+        ChatError: The package rejects the settings.
     """
     known = _provider(provider)
     name = model or known.model
     if not name:
-        raise InvalidInputError(f"{provider} serves what was loaded into it: name the model, such as model='llama3.2'")
+        raise InvalidInputError(f"{provider} has no default model: name one, such as model='llama3.2'")
     key = api_key or find_api_key(provider) or ("none" if base_url else None)
     if key is None:
         raise InvalidInputError(f"{provider} needs an API key: give one, or set {known.variables[0]}")
@@ -127,7 +129,7 @@ def load_chat_model(
         arguments["base_url"] = base_url or known.server
     try:
         made = cls(**arguments)
-    except Exception as exc:  # each package has its own
+    except Exception as exc:  # each package has its own exceptions
         raise _failed(f"{provider}:{name}", exc, (key,)) from exc
     return LangChainModel(made, f"{provider}:{name}", (key,))
 
@@ -138,20 +140,21 @@ def _provider(name: str) -> Provider:
     except (KeyError, AttributeError):
         known = ", ".join(PROVIDERS)
         raise InvalidInputError(
-            f"there is no provider {name!r}; there are: {known}. Any server that speaks OpenAI's protocol is openai "
+            f"unknown provider {name!r}; use one of {known}. For any server with OpenAI's API, use openai "
             "with a base_url"
         ) from None
 
 
 def as_chat_model(model: object) -> ChatModel:
-    """Make a chat model of whatever answers messages.
+    """Wrap an object that answers messages as a chat model.
 
     Args:
         model: A LangChain chat model, LLM or chain; a LlamaIndex LLM; a function from a list of messages
-            (``{"role", "content"}``) to a text or to an iterator of pieces; or a ``ChatModel`` (returned as it is).
+            (``{"role", "content"}``) to a text or an iterator of pieces; or a ``ChatModel``, which is returned
+            unchanged.
 
     Raises:
-        InvalidInputError: It answers nothing.
+        InvalidInputError: The object cannot answer messages.
 
     Example:
         >>> as_chat_model(lambda messages: messages[-1]["content"].upper()).reply([{"role": "user", "content": "hi"}])
@@ -168,8 +171,8 @@ def as_chat_model(model: object) -> ChatModel:
     if callable(model):
         return FunctionModel(model, getattr(model, "__name__", type(model).__name__))
     raise InvalidInputError(
-        f"an object of type {type(model).__name__} is no language model: give a LangChain or LlamaIndex one, or a "
-        "function from messages to a text; a model by its name goes with a provider"
+        f"an object of type {type(model).__name__} is not a language model: pass a LangChain or LlamaIndex one, or a "
+        "function from messages to a text; a model name needs a provider"
     )
 
 
@@ -187,7 +190,7 @@ def _name(model: object) -> str:
 
 @dataclass(frozen=True)
 class _Outside:
-    """What all adapters share: the model's own exceptions become ours, without its secrets."""
+    """Share what all adapters do: convert the model's exceptions to ChatError, without secrets."""
 
     model: Any = field(repr=False)
     name: str
@@ -200,7 +203,7 @@ class _Outside:
         raise NotImplementedError
 
     def reply(self, messages: Sequence[Message]) -> str:
-        """The whole answer."""
+        """Return the complete answer."""
         try:
             return self._text(self._reply(messages))
         except MemvidError:
@@ -209,7 +212,7 @@ class _Outside:
             raise _failed(self.name, exc, self.secrets) from exc
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
-        """The answer in pieces."""
+        """Yield the answer in pieces."""
         try:
             for piece in self._pieces(messages):
                 text = self._text(piece)
@@ -221,11 +224,11 @@ class _Outside:
             raise _failed(self.name, exc, self.secrets) from exc
 
     def _text(self, answer: object) -> str:
-        """The text of an answer: a str, or a message whose content is one or is made of blocks."""
+        """Return the text of an answer: a str, or a message with a str or blocks as content."""
         content = answer if isinstance(answer, str) else getattr(answer, "content", answer)
         if content is None:
             return ""
-        if isinstance(content, list):  # blocks: text, and such as thoughts or calls, which are none
+        if isinstance(content, list):  # text blocks count; thoughts and calls do not
             blocks = [block if isinstance(block, str) else block.get("text", "") for block in content]
             content = "".join(block for block in blocks if isinstance(block, str))
         if not isinstance(content, str):
@@ -234,7 +237,7 @@ class _Outside:
 
 
 class LangChainModel(_Outside):
-    """A LangChain chat model, LLM or chain."""
+    """Adapt a LangChain chat model, LLM or chain."""
 
     def _reply(self, messages: Sequence[Message]) -> object:
         return self.model.invoke([dict(message) for message in messages])
@@ -245,7 +248,7 @@ class LangChainModel(_Outside):
 
 
 class LlamaIndexModel(_Outside):
-    """A LlamaIndex LLM."""
+    """Adapt a LlamaIndex LLM."""
 
     @staticmethod
     def _messages(messages: Sequence[Message]) -> list[Any]:
@@ -260,7 +263,7 @@ class LlamaIndexModel(_Outside):
 
 
 class FunctionModel(_Outside):
-    """A function from messages to a text, or to an iterator of pieces."""
+    """Adapt a function from messages to a text, or to an iterator of pieces."""
 
     def _reply(self, messages: Sequence[Message]) -> object:
         return "".join(map(self._text, self._pieces(messages)))
@@ -272,8 +275,8 @@ class FunctionModel(_Outside):
 
 
 def _failed(name: str, error: Exception, secrets: tuple[str, ...]) -> ChatError:
-    told = f"{type(error).__name__}: {error}"
+    reason = f"{type(error).__name__}: {error}"
     for secret in secrets:
-        if secret != "none":  # what a server of one's own is given
-            told = told.replace(secret, "***")
-    return ChatError(f"{name} gave no answer ({told})")
+        if secret != "none":  # the placeholder key of a local server
+            reason = reason.replace(secret, "***")
+    return ChatError(f"{name} failed to answer ({reason})")

@@ -1,9 +1,9 @@
-"""Import of what Memvid wrote: a video of QR codes, and a JSON file with the same texts.
+"""Import of files of Memvid v1: a video of QR codes, and a JSON file with the same texts.
 
-Memvid (0.1) draws ``{"id", "text", "frame"}`` as one QR code a picture, and where that is longer than 100 characters as
-``GZ:`` and the base64 of its gzip. At its defaults its own reader cannot read the pictures, and what a search there
-gives is the JSON's copy. Here each text is taken from its picture where that can be read, which most can, else from the
-JSON, and the report says which was which. The ``.faiss`` file beside them is not read: vectors are made anew.
+Memvid (0.1) draws ``{"id", "text", "frame"}`` as one QR code per picture; more than 100 characters are stored as
+``GZ:`` and the base64 of their gzip. With its defaults, its own reader cannot read the pictures, and its searches
+return the copy in the JSON. This import takes each text from its picture if it can be read, as most can, else from the
+JSON, and reports which. The ``.faiss`` file is not read: vectors are computed again.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ __all__ = ["PairReport", "import_pair"]
 StrPath = str | os.PathLike[str]
 Gray = NDArray[np.uint8]
 
-_PATIENCE = 60  # pictures in a row that are searched thoroughly in vain before that is given up
-_SMALL = 1024  # pixels a side; in a larger picture a symbol has modules enough as it is
+_PATIENCE = 60  # consecutive unreadable pictures after which thorough searches stop
+_SMALL = 1024  # pixels per side; symbols in larger pictures need no enlargement
 _RECORDS_A_COMMIT = 4096
 _LARGEST_INDEX = 1 << 30
 
 
 class PairReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of each text, by its id: read from its picture, or taken from the JSON.
+    """Report for each text, by its id, whether it was read from its picture or taken from the JSON.
 
-    ``differing`` were read from the picture, and the JSON has another text. ``lost`` were in neither, as far as numbers
-    between others tell. ``pictures`` is how many there were.
+    ``differing`` texts were read from the picture but differ in the JSON. ``lost`` texts were in neither, judging by
+    gaps in the numbers. ``pictures`` is the number of pictures.
     """
 
     pictures: int
@@ -54,13 +54,13 @@ class PairReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def records(self) -> int:
-        """How many were written."""
+        """The number of records written."""
         return len(self.from_frames) + len(self.from_index)
 
 
 @dataclass
 class _Texts:
-    """Texts by id, and what else the JSON says of them."""
+    """Hold texts by id, and their metadata from the JSON."""
 
     texts: dict[int, str] = field(default_factory=dict)
     metadata: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -74,32 +74,34 @@ def import_pair(
     pair: str = "zxing",
     on_picture: Callable[[int], None] = lambda done: None,
 ) -> PairReport:
-    """Take a pair that Memvid wrote into a memory; ids are Memvid's numbers.
+    """Import a video and index of Memvid v1 into a memory; the ids are Memvid's numbers.
 
-    Nothing is written before all is read.
+    Everything is read before anything is written.
 
     Args:
-        video: The ``.mp4``, ``.mkv`` or ``.avi``; None to go by the JSON alone.
-        index: The ``.json``; None to go by the pictures alone.
-        memory: Open for writing.
-        pair: Reader of symbols: ``zxing`` or ``zbar``.
-        on_picture: Called with how many pictures were read.
+        video: The ``.mp4``, ``.mkv`` or ``.avi`` file; None to use only the JSON.
+        index: The ``.json`` file; None to use only the pictures.
+        memory: A memory open for writing.
+        pair: The reader of symbols: ``zxing`` or ``zbar``.
+        on_picture: Called with the number of pictures read so far.
 
     Raises:
         MemoryNotFoundError: A file is missing.
-        IngestError: The JSON is none of Memvid's; the message says what is wrong.
-        NotAMemoryError: The video has no pictures, or none can be read and there is no JSON.
+        IngestError: The JSON is not an index of Memvid; the message says why.
+        NotAMemoryError: The video has no pictures, or none is readable and ``index`` is None.
     """
     known = _Texts() if index is None else _read_index(Path(index))
     seen, count = _Texts(), 0
     if video is not None:
         reader = get_pair(pair)
-        for count, said in enumerate(_said(Path(video), reader), 1):
-            for text in said:
+        for count, texts in enumerate(_texts_in(Path(video), reader), 1):
+            for text in texts:
                 _take(text, seen, count - 1)
             on_picture(count)
     if not seen.texts and not known.texts:
-        what = f"none of the {count} pictures of {video} shows a text of Memvid" if video is not None else "no text"
+        what = (
+            f"none of the {count} pictures of {video} has a readable text of Memvid" if video is not None else "no text"
+        )
         raise NotAMemoryError(f"{what}; give its JSON file too" if index is None else f"{what}, and {index} has none")
     numbers = sorted(seen.texts.keys() | known.texts.keys())
     for start in range(0, len(numbers), _RECORDS_A_COMMIT):
@@ -124,15 +126,15 @@ def import_pair(
 
 
 def _read_index(path: Path) -> _Texts:
-    told = read_json(path, _LARGEST_INDEX)
-    entries = told.get("metadata") if isinstance(told, dict) else None
+    content = read_json(path, _LARGEST_INDEX)
+    entries = content.get("metadata") if isinstance(content, dict) else None
     if not isinstance(entries, list):
-        raise IngestError(f'{path}: none of Memvid\'s indexes: it has no list "metadata"')
+        raise IngestError(f'{path}: not an index of Memvid: it has no list "metadata"')
     found = _Texts()
     for place, entry in enumerate(entries):
         number: Any = entry.get("id", place) if isinstance(entry, dict) else None
         if not _is_number(number) or not isinstance(entry.get("text"), str):
-            raise IngestError(f'{path}: entry {place} of "metadata" has no "text", or an "id" that is no number')
+            raise IngestError(f'{path}: entry {place} of "metadata" has no "text", or an "id" that is not a number')
         found.texts[number] = entry["text"]
         found.metadata[number] = {
             key: value for key, value in entry.items() if key not in ("id", "text", "length") and value is not None
@@ -147,37 +149,37 @@ def _is_number(value: object) -> bool:
 # ------------------------------------------------------------------------------------------------------ the pictures
 
 
-def _take(said: str, seen: _Texts, picture: int) -> None:
-    """Note what a symbol says, if it is a text of Memvid."""
-    if said.startswith("GZ:"):
+def _take(text: str, seen: _Texts, picture: int) -> None:
+    """Record the text of a symbol, if it is one of Memvid."""
+    if text.startswith("GZ:"):
         try:
-            # A symbol has room for less than 3 kB, which gzip cannot make more than 3 MB of.
-            said = gzip.decompress(base64.b64decode(said[3:])).decode("utf-8")
+            # A symbol holds less than 3 kB, which gzip expands to at most 3 MB.
+            text = gzip.decompress(base64.b64decode(text[3:])).decode("utf-8")
         except (OSError, EOFError, zlib.error, binascii.Error, UnicodeDecodeError):
             return
     try:
-        told = json.loads(said)
+        entry = json.loads(text)
     except (ValueError, RecursionError):
         return
-    if isinstance(told, dict) and _is_number(told.get("id")) and isinstance(told.get("text"), str):
-        seen.texts.setdefault(told["id"], told["text"])
-        frame = told.get("frame")
-        seen.metadata.setdefault(told["id"], {"frame": frame if _is_number(frame) else picture})
+    if isinstance(entry, dict) and _is_number(entry.get("id")) and isinstance(entry.get("text"), str):
+        seen.texts.setdefault(entry["id"], entry["text"])
+        frame = entry.get("frame")
+        seen.metadata.setdefault(entry["id"], {"frame": frame if _is_number(frame) else picture})
 
 
-def _said(path: Path, reader: SymbolPair) -> Iterator[list[str]]:
-    """What the symbols of each picture say."""
-    vain = 0
+def _texts_in(path: Path, reader: SymbolPair) -> Iterator[list[str]]:
+    """Yield the texts of the symbols in each picture."""
+    failures = 0
     for picture in _pictures(path):
         found = reader.read(picture)
-        if not found and vain < _PATIENCE and max(picture.shape) <= _SMALL:
+        if not found and failures < _PATIENCE and max(picture.shape) <= _SMALL:
             found = next(filter(None, (reader.read(larger, thorough=True) for larger in _enlarged(picture))), [])
-            vain = 0 if found else vain + 1
+            failures = 0 if found else failures + 1
         yield found
 
 
 def _enlarged(picture: Gray) -> Iterator[Gray]:
-    """Memvid scales a symbol down to 1.6 pixels a module: smoothly scaled up again, most of them can be read."""
+    """Yield enlarged pictures: Memvid scales symbols down to 1.6 pixels per module, which is hard to read."""
     import av
 
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="gray")
@@ -190,12 +192,12 @@ def _pictures(path: Path) -> Iterator[Gray]:
     import av
 
     if not path.exists():
-        raise MemoryNotFoundError(f"there is no {path}")
+        raise MemoryNotFoundError(f"{path} does not exist")
     av.logging.set_level(av.logging.PANIC)
     try:
         container = av.open(str(path))
     except (av.FFmpegError, OSError, ValueError) as exc:
-        raise NotAMemoryError(f"{path} is no video that FFmpeg reads ({exc})") from exc
+        raise NotAMemoryError(f"{path} is not a video that FFmpeg can read ({exc})") from exc
     with container:
         if not container.streams.video:
             raise NotAMemoryError(f"{path} has no pictures")
@@ -207,6 +209,6 @@ def _pictures(path: Path) -> Iterator[Gray]:
                     return
                 frames = packet.decode()
             except av.FFmpegError:
-                continue  # a damaged picture: its text may be in the JSON
+                continue  # a damaged picture; the JSON may have its text
             for frame in frames:
                 yield np.asarray(frame.to_ndarray(format="gray"), np.uint8)

@@ -1,10 +1,9 @@
-"""The ``index`` path of Memvid's API: a small JSON file that points at the memory, or the index folder itself.
+"""The ``index`` path of Memvid's API: a small JSON file that points to the memory, or the index folder itself.
 
-In Memvid, text and vectors are in the index, and a search cannot do without it. Here everything is in the video, and
-what an index is for can be made again. Programs still pass two paths, look whether both are there and copy both, so:
+In Memvid, the index holds texts and vectors and is required for searching. Here the video holds everything, and the
+index can be rebuilt. Programs still pass two paths, check that both exist and copy both, so:
 
-- a path that ends in ``.json`` becomes a small file that says which memory it belongs to. Nothing ever needs it.
-- any other path is the folder that the memory's index is kept in (``index_dir`` of :meth:`Memory.open`).
+- a path that ends in ``.json`` becomes a small file that names the memory. It is never required.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ _NAMED = ("sentence-transformers:", "model2vec:", "fastembed:")
 
 
 def index_folder(index: StrPath | None) -> Path | None:
-    """The index folder that an ``index`` path names; None if it is a pointer or is not given."""
+    """Return the index folder that an ``index`` path names; None if it is a pointer or not given."""
     return None if index is None or Path(index).suffix.lower() == ".json" else Path(index)
 
 
 def write_pointer(index: StrPath | None, video: StrPath, about: dict[str, Any]) -> None:
-    """Write the small JSON file, where the ``index`` path names one."""
+    """Write the JSON file if the ``index`` path names one."""
     if index is None or index_folder(index) is not None:
         return
     path = Path(index)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".writing")
+    temporary = path.with_name(path.name + ".writing")
     shown = os.path.relpath(video, path.parent) if _same_drive(video, path.parent) else os.fspath(video)
-    told = {"format": _FORMAT, "video": Path(shown).as_posix(), **about}
-    beside.write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    os.replace(beside, path)
+    content = {"format": _FORMAT, "video": Path(shown).as_posix(), **about}
+    temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def _same_drive(one: StrPath, other: StrPath) -> bool:
@@ -55,10 +54,10 @@ def open_memory(
 ) -> Memory:
     """Open a memory by the two paths of Memvid's API.
 
-    A model that the memory names and that can be loaded by its name is loaded.
+    A model that the memory names is loaded if possible.
 
     Raises:
-        NotAMemoryError: It is none; for a pair of Memvid's own the message says how to take it over.
+        NotAMemoryError: The file is not a memory; for files of Memvid v1, the message says how to import them.
     """
     folder = index_folder(index)
     try:
@@ -66,7 +65,7 @@ def open_memory(
     except NotAMemoryError as exc:
         if index is not None and folder is None and _is_memvid_index(Path(index)):
             raise NotAMemoryError(
-                f"{os.fspath(video)} and {os.fspath(index)} are a pair that Memvid wrote; take it over with: "
+                f"{os.fspath(video)} and {os.fspath(index)} were written by Memvid v1; import them with: "
                 f"memvid import {os.fspath(video)} {os.fspath(index)} -o new.mp4"
             ) from exc
         raise
@@ -79,22 +78,22 @@ def open_memory(
 
 def _is_memvid_index(index: Path) -> bool:
     try:
-        told = read_json(index, _LARGEST)
+        content = read_json(index, _LARGEST)
     except MemvidError:
         return False
-    return isinstance(told, dict) and isinstance(told.get("metadata"), list)
+    return isinstance(content, dict) and isinstance(content.get("metadata"), list)
 
 
 def check_index(index: StrPath | None) -> None:
-    """Refuse an ``index`` path before anything is written.
+    """Check an ``index`` path before anything is written.
 
     Raises:
-        InvalidInputError: A ``.json`` that is a folder, or a folder's name that a file has.
+        InvalidInputError: The path is a folder that ends in ``.json``, or a file that does not.
     """
     if index is None:
         return
     path, folder = Path(index), index_folder(index)
     if folder is None and path.is_dir():
-        raise InvalidInputError(f"{path} is a folder; give a .json file, or a folder's name that does not end so")
+        raise InvalidInputError(f"{path} is a folder; give a .json file, or the name of a folder without .json")
     if folder is not None and path.exists() and not path.is_dir():
         raise InvalidInputError(f"{path} is a file; give a .json file, or the name of a folder for the index")

@@ -1,4 +1,4 @@
-"""MemvidRetriever: the chunks of a memory that answer a question."""
+"""MemvidRetriever: searches the chunks of a memory."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ __all__ = ["MemvidRetriever"]
 
 
 class MemvidRetriever:
-    """Searches the memory of a video. Every text that it gives is decoded from the video.
+    """Search the memory of a video. Every returned text is decoded from the video.
 
-    A chunk's id is the number that :class:`MemvidEncoder` gave it, from 0 on; in any other memory it is the
-    record's id.
+    A chunk's id is the number that :class:`MemvidEncoder` gave it, from 0; in other memories it is the record's id.
 
     Args:
-        video: The memory's file.
-        index: The path that was given to :meth:`MemvidEncoder.build_video`; it may be left out.
-        embedding_model: The model that wrote the memory, where it has no name to be loaded by. Without it, search is by
-            words alone.
+        video: The file of the memory.
+        index: The path that was passed to :meth:`MemvidEncoder.build_video`; optional.
+        embedding_model: The model that wrote the memory, if it cannot be loaded by its name. Without it, only words are
+            searched.
         timeout: How many seconds to wait for others who write to the memory.
 
     Raises:
-        MemoryNotFoundError: There is no such file.
-        NotAMemoryError: It is no memory; for a pair that Memvid wrote, the message says how to take it over.
+        MemoryNotFoundError: The file does not exist.
+        NotAMemoryError: The file is not a memory; for files of Memvid v1, the message says how to import them.
 
     Example:
         >>> from memvid_core.memvid_v1 import MemvidEncoder
@@ -69,10 +68,10 @@ class MemvidRetriever:
         return len(self.memory)
 
     def hits(self, query: str, top_k: int = 5) -> list[Hit]:
-        """The hits behind :meth:`search`: those by meaning and those by words, each with the better of its two scores.
+        """Return the dense and lexical hits of :meth:`search`, each with the better of its two scores.
 
-        Both scores mean the same from query to query, so a threshold can be set on them: the cosine of query and chunk,
-        and the share of the query's words, weighed by how rare they are, that the chunk has.
+        Both scores are comparable between queries, so a threshold can be applied: the cosine of query and chunk, and
+            the share of the query's words that the chunk contains, weighted by their rarity.
 
         Raises:
             QueryError: The query is empty.
@@ -88,9 +87,9 @@ class MemvidRetriever:
         return sorted(best.values(), key=lambda hit: -hit.score)[:top_k]
 
     def search(self, query: str, top_k: int = 5) -> list[tuple[str, float]]:
-        """The chunks that answer a question best, each with its score in [0, 1], best first.
+        """Return the chunks that best answer a question, each with its score in [0, 1], best first.
 
-        What has nothing to do with the question has a score near 0.
+        Unrelated chunks have a score near 0.
 
         Raises:
             QueryError: The query is empty.
@@ -98,7 +97,7 @@ class MemvidRetriever:
         return [(hit.text, hit.score) for hit in self.hits(query, top_k)]
 
     def search_with_metadata(self, query: str, top_k: int = 5) -> list[dict[str, Any]]:
-        """As :meth:`search`, each as a dict with ``text``, ``score``, ``chunk_id``, ``frame`` and ``metadata``."""
+        """Search as :meth:`search`; return dicts with ``text``, ``score``, ``chunk_id``, ``frame`` and ``metadata``."""
         hits = self.hits(query, top_k)
         frames = media.frames_of(session_of(self.memory), [hit.id for hit in hits])
         return [
@@ -113,20 +112,20 @@ class MemvidRetriever:
         ]
 
     def get_chunk_by_id(self, chunk_id: int | str) -> str | None:
-        """The text of a chunk; None if there is none with that id."""
+        """Return the text of a chunk; None if the id is unknown."""
         record = self._record(chunk_id)
         return None if record is None else record.text
 
     def get_context_window(self, chunk_id: int | str, window_size: int = 2) -> list[str]:
-        """A chunk with those around it, in their order; none if there is no chunk with that id.
+        """Return a chunk and its neighbors, in order; an empty list if the id is unknown.
 
         Args:
-            chunk_id: Its id. Around a number are the numbers beside it; around any other id, its neighbours in the same
-                source.
-            window_size: How many before it, and how many after it.
+            chunk_id: The id of the chunk. The neighbors of a number are the adjacent numbers; those of another id are
+                the neighbors in the same source.
+            window_size: The number of neighbors before and after the chunk.
 
         Raises:
-            InvalidInputError: A negative size.
+            InvalidInputError: The size is negative.
         """
         check_count("window_size", window_size)
         record = self._record(chunk_id)
@@ -142,15 +141,15 @@ class MemvidRetriever:
         return next(iter(self.memory.get([str(chunk_id)])), None)
 
     def prefetch_frames(self, frame_numbers: Iterable[int]) -> int:
-        """Decode frames ahead of their use; returns how many carry chunks. Others are passed over."""
+        """Decode frames before they are needed; return how many contain chunks. Other frames are ignored."""
         return media.prefetch(session_of(self.memory), frame_numbers)
 
     def clear_cache(self) -> None:
-        """Forget what was decoded."""
+        """Clear the cache of decoded frames."""
         media.clear_cache(session_of(self.memory))
 
     def get_stats(self) -> dict[str, Any]:
-        """What the memory holds, and what the cache of decoded frames did so far; sizes in bytes."""
+        """Return statistics of the memory and the cache of decoded frames; sizes in bytes."""
         info, session = self.memory.info(), session_of(self.memory)
         cache, pictures = media.cache_state(session), media.pictures(session)
         asked = cache.hits + cache.misses
@@ -173,6 +172,6 @@ class MemvidRetriever:
 
 
 def _chunk_id(record_id: str) -> int | str:
-    """A number as such, where it is written as the encoder writes it."""
+    """Convert an id to a number if it is written as the encoder writes numbers."""
     is_number = len(record_id) < 19 and record_id.isascii() and record_id.isdigit() and str(int(record_id)) == record_id
     return int(record_id) if is_number else record_id

@@ -1,4 +1,4 @@
-"""A conversation: what was said, what it stood on, and how it is kept in a file."""
+"""A conversation: its turns with their sources, and its file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LARGEST = 1 << 27  # bytes of a conversation
 
 @dataclass
 class Session:
-    """One conversation. ``turns`` have ``role`` and ``content``; answers also ``sources``."""
+    """Hold one conversation. ``turns`` have ``role`` and ``content``; answers also have ``sources``."""
 
     id: str = ""
     system_prompt: str = SYSTEM_PROMPT
@@ -36,59 +36,59 @@ class Session:
 
     @classmethod
     def start(cls, system_prompt: str | None = None, session_id: str | None = None) -> Self:
-        """A new conversation, with an id if none is given."""
+        """Start a new conversation, with a generated id if none is given."""
         made = f"session_{datetime.now(UTC):%Y%m%d_%H%M%S}_{secrets.token_hex(3)}"
         return cls(session_id or made, system_prompt or SYSTEM_PROMPT)
 
     def messages(self, question: str, context: str, turns: int) -> list[dict[str, str]]:
-        """What a language model gets: the prompt, the last turns, and the question with its passages."""
+        """Return the messages for a language model: the prompt, the last turns, and the question with its passages."""
         asked = f"Passages:\n\n{context or '(none fits the question)'}\n\nQuestion: {question}"
         before = [{"role": turn["role"], "content": turn["content"]} for turn in self.turns[-turns:]] if turns else []
         return [{"role": "system", "content": self.system_prompt}, *before, {"role": "user", "content": asked}]
 
     def add(self, question: str, answer: str, sources: list[dict[str, Any]]) -> None:
-        """Note a question and its answer."""
+        """Record a question and its answer."""
         self.turns.append({"role": "user", "content": question})
         self.turns.append({"role": "assistant", "content": answer, "sources": sources})
 
     def save(self, path: str | os.PathLike[str], about: dict[str, Any]) -> None:
-        """Write the conversation as JSON; the file appears whole."""
+        """Write the conversation as JSON; the file is replaced completely or not at all."""
         file = Path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
-        told = {
+        content = {
             "session_id": self.id,
             "system_prompt": self.system_prompt,
             **about,
             "timestamp": datetime.now(UTC).isoformat(),
             "conversation": self.turns,
         }
-        beside = file.with_name(file.name + ".writing")
+        temporary = file.with_name(file.name + ".writing")
         try:
-            beside.write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-            os.replace(beside, file)
+            temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+            os.replace(temporary, file)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a conversation that :meth:`save` wrote.
 
         Raises:
-            MemoryNotFoundError: There is no such file.
-            InvalidInputError: It is no conversation; the message says what is wrong.
+            MemoryNotFoundError: The file does not exist.
+            InvalidInputError: The file is not a conversation; the message says why.
         """
         try:
-            told = read_json(Path(path), _LARGEST)
+            content = read_json(Path(path), _LARGEST)
         except MemoryNotFoundError as exc:
-            raise MemoryNotFoundError(f"there is no conversation at {os.fspath(path)}") from exc
+            raise MemoryNotFoundError(f"{os.fspath(path)} does not exist") from exc
         except IngestError as exc:
-            raise InvalidInputError(f"a conversation cannot be read: {exc}") from exc
-        turns = told.get("conversation") if isinstance(told, dict) else None
+            raise InvalidInputError(f"a conversation not be read: {exc}") from exc
+        turns = content.get("conversation") if isinstance(content, dict) else None
         if not isinstance(turns, list) or not all(map(_is_turn, turns)):
             raise InvalidInputError(
-                f'{os.fspath(path)} is no conversation: it has no list "conversation" of turns with role and content'
+                f'{os.fspath(path)} is not a conversation: it has no list "conversation" of turns with role and content'
             )
-        prompt, name = told.get("system_prompt"), told.get("session_id")
+        prompt, name = content.get("system_prompt"), content.get("session_id")
         session = cls.start(prompt if isinstance(prompt, str) else None, name if isinstance(name, str) else None)
         session.turns = turns
         return session

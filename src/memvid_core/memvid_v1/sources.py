@@ -1,4 +1,4 @@
-"""What a question finds, as a language model and a reader are shown it: numbered, with file and frame."""
+"""The passages for a question, numbered, with file and frame, as shown to a language model and a reader."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["citation", "context_text", "find_sources", "passages_text"]
 Found = Mapping[str, Any]
 
 _LETTERS_A_TOKEN = 4
-_LEAST_PASSAGE = 200  # characters: less of a text than this says little
+_LEAST_PASSAGE = 200  # characters; a shorter part of a text is not useful
 _PLACES = ("page", "slide", "sheet", "row", "heading")
 
 
 def find_sources(memory: Memory, hits: Sequence[Hit], max_tokens: int) -> list[dict[str, Any]]:
-    """What is cited for some hits: ``number`` from 1, ``text``, ``score``, ``id``, ``video``, ``frame``, ``metadata``.
+    """Return the sources of hits: ``number`` from 1, ``text``, ``score``, ``id``, ``video``, ``frame``, ``metadata``.
 
     Args:
-        memory: Where the hits are from.
-        hits: Best first.
-        max_tokens: About how much text to take, at four characters a token: the last one is cut, further ones are left
-            out; the first is always there.
+        memory: The memory of the hits.
+        hits: The hits, best first.
+        max_tokens: The approximate size of all texts, at four characters per token. The last text is truncated, further
+            ones are omitted; the first is always included.
     """
     frames = frames_of(session_of(memory), [hit.id for hit in hits])
     room = max(max_tokens * _LETTERS_A_TOKEN, _LEAST_PASSAGE)
@@ -51,7 +51,7 @@ def find_sources(memory: Memory, hits: Sequence[Hit], max_tokens: int) -> list[d
 
 
 def citation(source: Found) -> str:
-    """Where a passage is from: the file it was read from, and the frame of the video that carries it.
+    """Return the origin of a passage: its source file, and the frame of the video that contains it.
 
     Example:
         >>> citation({"video": "notes.mp4", "frame": 12, "metadata": {"source": "wings.pdf", "page": 3}})
@@ -67,12 +67,12 @@ def citation(source: Found) -> str:
 
 
 def context_text(sources: Sequence[Found]) -> str:
-    """The passages as a language model gets them."""
+    """Return the passages as text for a language model."""
     return "\n\n".join(f"[{source['number']}] {citation(source)}\n{source['text']}" for source in sources)
 
 
 def passages_text(sources: Sequence[Found], why: str) -> str:
-    """What there is to show without a language model: the passages, and a line that says so."""
+    """Return the passages and the reason for showing them without a language model."""
     if not sources:
         return f"No passage in the memory fits this question. ({why})"
     shown = "\n\n".join(f"[{source['number']}] {source['text']}\n    {citation(source)}" for source in sources)

@@ -1,1 +1,1 @@
-"""A memory written again in another form: converted, recovered from pictures, rescued after damage."""
+"""Rewriting a memory in another form: converting it, recovering it from pictures, rescuing it after damage."""

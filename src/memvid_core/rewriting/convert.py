@@ -1,7 +1,7 @@
-"""The same memory in other pictures: from one codec to another, and back out of what became of a video.
+"""Converting a memory to another codec, and recovering one from the pictures of a video.
 
-:func:`convert` writes a memory anew through another codec, with every record, id, metadata, commit number and time.
-:func:`recover` does so from pictures alone: a transcoded video, a folder of images, a filmed screen.
+:func:`convert` rewrites a memory with another codec, with every record, id, metadata, commit number and time.
+:func:`recover` does so from pictures: a transcoded video, a folder of images, a filmed screen.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _SHOW_PROGRESS_BYTES = 4 << 20
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
-    """What pictures still gave: what the scan saw, the frames of the memory that are ``missing``, what was written.
+    """Report a recovery: the scan, the ``missing`` frames of the memory, and the written records.
 
-    What comes after the last frame seen cannot be known to be missing.
+    Frames after the last one seen cannot be detected as missing.
     """
 
     scan: ScanReport
@@ -44,7 +44,7 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def whole(self) -> bool:
-        """Whether everything up to the last frame seen is there."""
+        """Whether everything up to the last frame seen was recovered."""
         return not (self.missing or self.written.lost or self.written.damage)
 
 
@@ -60,28 +60,28 @@ def convert(
     drop_damaged: bool = False,
     show_progress: bool | None = None,
 ) -> Conversion:
-    """Write a memory anew in other pictures; records, ids, metadata and the commits' numbers and times stay the same.
+    """Rewrite a memory with another codec; records, ids, metadata, commit numbers and times are unchanged.
 
-    The target appears when it is whole, or not at all. The source is only read.
+    The target appears when it is complete, or not at all. The source is only read.
 
     Args:
         source: A memory.
-        target: The file to make.
-        codec: ``"pcm"``, the store, or ``"qr"``, for what must survive a re-encode.
+        target: The file to create.
+        codec: ``"pcm"`` for storage, or ``"qr"`` for videos that will be re-encoded.
         codec_options: Settings of the codec (``docs/qr.md``).
-        vector_dtype: How vectors are stored; None keeps what the source has, but for QR, where that is ``"int8"``.
-            ``"none"`` leaves them out, and they are made again when the index is.
-        embedder: What makes vectors that the source does not store; by default the built-in one.
-        keep_history: Write every commit, and what was deleted, so that the past can be asked as before. Otherwise only
-            what is live, in few large commits.
-        drop_damaged: Go on where the source is damaged, with what can be read.
-        show_progress: Whether to show a bar; None shows it on a terminal, for a file worth it.
+        vector_dtype: The dtype of the vectors. None keeps that of the source, except for QR, which uses ``"int8"``.
+            ``"none"`` omits vectors; they are computed again whenever the index is rebuilt.
+        embedder: The embedder for vectors that the source does not store; by default the built-in one.
+        keep_history: Whether to write every commit, including deleted records, so that earlier states stay available.
+            Otherwise only live records are written, in few large commits.
+        drop_damaged: Whether to continue without records that are damaged in the source.
+        show_progress: Whether to show a progress bar; None shows it on a terminal for large files.
 
     Raises:
-        CodecError: Settings that cannot work.
-        MemoryExistsError: The target is taken.
-        MemoryFileError: The source is damaged, and ``drop_damaged`` is not set.
-        EmbedderMismatchError: Vectors have to be made, and the embedder is not the one that wrote the memory.
+        CodecError: A setting is invalid.
+        MemoryExistsError: The target exists.
+        MemoryFileError: The source is damaged, and ``drop_damaged`` is False.
+        EmbedderMismatchError: Vectors must be computed, and the embedder did not write the memory.
 
     Example:
         >>> from memvid_core import Memory
@@ -96,16 +96,16 @@ def convert(
     made_with = get_codec(codec, **(codec_options or {}))
     journal = Replayed.open(source)
     try:
-        with appearing(Path(target)) as beside:
+        with appearing(Path(target)) as made:
             kind = vector_dtype or ("int8" if codec == "qr" and journal.header.vectors != "none" else None)
             journal.prepare(kind or journal.header.vectors, embedder)
             size = journal.video.size()
             show = show_progress if show_progress is not None or size > _SHOW_PROGRESS_BYTES else False
             with progress("Converting", size, show=show) as advance:
                 write = copy if keep_history else fold
-                told = write(journal, beside, made_with, drop_damaged=drop_damaged, advance=advance)
-            pass_mode_on(Path(source), beside)
-        return msgspec.structs.replace(told, path=os.fspath(target))
+                written = write(journal, made, made_with, drop_damaged=drop_damaged, advance=advance)
+            pass_mode_on(Path(source), made)
+        return msgspec.structs.replace(written, path=os.fspath(target))
     finally:
         journal.close()
 
@@ -119,22 +119,22 @@ def recover(
     vector_dtype: VectorDtype | None = None,
     embedder: object = None,
 ) -> Recovery:
-    """Write a memory from the symbols that pictures show.
+    """Write a memory from the symbols in pictures.
 
-    Every commit that can be read is written under its number and time; of one that is seen in part, the records that
-    are there. The target appears when it is whole, or not at all.
+    Every readable commit is written with its number and time; of an incomplete commit, the available records are
+    written. The target appears when it is complete, or not at all.
 
     Args:
         source: A video, a folder of images, arrays, or a :class:`~memvid_core.video.qr.scan.Scan` of them.
-        target: The file to make, with the codec ``pcm``.
-        stream: Which memory, where the pictures show several; a key of ``Scan.streams``.
-        pair: Reader of symbols: ``zxing`` or ``zbar``.
-        vector_dtype: How vectors are stored; by default as in the memory that was shown.
-        embedder: What makes vectors that the pictures do not have; by default the built-in one.
+        target: The file to create, with the codec ``pcm``.
+        stream: The memory to recover if the pictures show several; a key of ``Scan.streams``.
+        pair: The reader of symbols: ``zxing`` or ``zbar``.
+        vector_dtype: The dtype of the vectors; by default that of the memory in the pictures.
+        embedder: The embedder for vectors that the pictures do not contain; by default the built-in one.
 
     Raises:
-        NotAMemoryError: The pictures show no memory, or several and ``stream`` does not say which.
-        MemoryExistsError: The target is taken.
+        NotAMemoryError: The pictures do not show a memory, or show several and ``stream`` is None.
+        MemoryExistsError: The target exists.
 
     Example:
         >>> from memvid_core import Memory
@@ -150,42 +150,42 @@ def recover(
     staged = stage(found.streams[chosen])
     journal = Replayed.open(staged.file)
     try:
-        with appearing(Path(target)) as beside:
+        with appearing(Path(target)) as made:
             journal.prepare(vector_dtype or journal.header.vectors, embedder)
-            written = copy(journal, beside, get_codec("pcm"), drop_damaged=True)
+            written = copy(journal, made, get_codec("pcm"), drop_damaged=True)
     finally:
         journal.close()
     damage = [_seen(item, staged.numbers, set(missing)) for item in written.damage]
     if staged.made_up is not None:
-        # Of a made-up COMMIT frame it says nothing that its numbers do not hold together.
+        # Damage of a reconstructed COMMIT frame only says that its numbers are inconsistent; it is omitted.
         damage = [item for item in damage if item.commit != staged.made_up or item.frame is not None or item.records]
-        damage.append(Damage(None, staged.made_up, 0, "its end was not seen: it has what was seen before that"))
+        damage.append(Damage(None, staged.made_up, 0, "its end was not seen: it has the records seen before that"))
     if 0 in missing:
-        damage.insert(0, Damage(0, 0, 0, "what the memory says of itself was not seen: open it with its embedder"))
+        damage.insert(0, Damage(0, 0, 0, "the header was not seen: open the memory with its embedder"))
     written = msgspec.structs.replace(written, path=os.fspath(target), damage=tuple(damage))
     return Recovery(scan=found.report, stream=chosen, missing=missing, written=written)
 
 
 def _seen(damage: Damage, numbers: Sequence[int], missing: AbstractSet[int]) -> Damage:
-    """Damage by the frame numbers of the memory that was shown."""
+    """Return damage with the frame numbers of the memory in the pictures."""
     if damage.frame is None:
         return damage
     number = numbers[damage.frame]
-    reason = f"frame {number} is in none of the pictures" if number in missing else damage.reason
+    reason = f"frame {number} was not found in any picture" if number in missing else damage.reason
     return msgspec.structs.replace(damage, frame=number, reason=reason)
 
 
 def _stream(found: Scan, wanted: int | None) -> int:
     sizes = {stream: len(payloads) for stream, payloads in found.streams.items() if payloads}
     if not sizes and found.streams:
-        raise NotAMemoryError(f"the pictures show {found.report.symbols} symbols of a memory, and no frame of it whole")
+        raise NotAMemoryError(f"the pictures show {found.report.symbols} symbols of a memory, but no complete frame")
     if not sizes:
-        raise NotAMemoryError(f"the pictures show {len(found.texts)} plain texts and no memory; take Scan.texts")
+        raise NotAMemoryError(f"the pictures show {len(found.texts)} plain texts but not a memory; use Scan.texts")
     listed = ", ".join(f"{stream} ({frames} frames)" for stream, frames in sizes.items())
     if wanted is None and len(sizes) > 1:
-        raise NotAMemoryError(f"the pictures show {len(sizes)} memories; say which stream: {listed}")
+        raise NotAMemoryError(f"the pictures show {len(sizes)} memories; choose a stream: {listed}")
     if wanted is not None and wanted not in sizes:
-        raise NotAMemoryError(f"the pictures show no stream {wanted}; there are: {listed}")
+        raise NotAMemoryError(f"unknown stream {wanted}; the pictures show: {listed}")
     return next(iter(sizes)) if wanted is None else wanted
 
 

@@ -1,4 +1,4 @@
-"""Rescue: a sound memory out of whatever can still be read of a damaged one."""
+"""Rescuing a damaged memory: writing everything readable to a new, intact memory."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["RescueReport", "rescue"]
 
 StrPath = str | os.PathLike[str]
 
-_STAGED_BYTES = 1 << 30  # a file up to this size is also searched frame by frame, in memory
+_STAGED_BYTES = 1 << 30  # files up to this size are also searched frame by frame, in memory
 
 
 class RescueReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rescue wrote, and what it did not find.
+    """Report the records that a rescue wrote, and the losses.
 
-    ``records`` were written in ``commits``, deleted ones too, so that the past can be asked; ``lost`` records are known
-    to have been there and cannot be read. ``damage`` names all that is wrong with the source. Where ``header_lost`` is
-    true, nothing in the file says which embedder it had: open the rescued memory with that one.
+    ``records`` were written in ``commits``, including deleted ones, so that earlier states stay available. ``lost``
+    records are known to be unreadable. ``damage`` lists all damage of the source. If ``header_lost`` is true, the file
+    does not name its embedder: open the rescued memory with that embedder.
     """
 
     path: str
@@ -42,25 +42,25 @@ class RescueReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def whole(self) -> bool:
-        """Whether everything that was ever written is there."""
+        """Whether everything that was ever written was rescued."""
         return not self.lost and not self.damage
 
 
 def rescue(source: StrPath, target: StrPath) -> RescueReport:
-    """Write everything that can be read of a damaged memory into a new, sound one.
+    """Write all readable content of a damaged memory to a new, intact one.
 
-    It does not matter what is damaged: the head of the file, the header, commits at the end or in the middle, the order
-    of its parts. Each record is exactly what was written, or is not there. The source is only read; the target appears
-    when it is whole.
+    Any part may be damaged: the head of the file, the header, commits at the end or in the middle, the order of its
+        parts. Each record is either rescued exactly or missing. The source is only read; the target appears when it is
+        complete.
 
     Args:
         source: The damaged file.
-        target: The file to make, with the codec ``pcm``.
+        target: The file to create, with the codec ``pcm``.
 
     Raises:
-        MemoryExistsError: The target is taken.
-        MemoryNotFoundError: There is no source, or no folder for the target.
-        NotAMemoryError: Nothing of a memory can be read in it.
+        MemoryExistsError: The target exists.
+        MemoryNotFoundError: The source, or the folder of the target, does not exist.
+        NotAMemoryError: The source has no readable content of a memory.
 
     Example:
         >>> from memvid_core import Memory
@@ -91,7 +91,7 @@ def rescue(source: StrPath, target: StrPath) -> RescueReport:
 
 
 def _copied(source: Path, target: Path) -> tuple[Conversion, bool, list[Damage]]:
-    """Copy commit by commit; where that loses anything, also look at every frame by itself, and take the better."""
+    """Copy commit by commit; if that loses anything, also search frame by frame, and keep the better result."""
     with appearing(target) as made:
         try:
             journal = Replayed.open(source)
@@ -111,7 +111,7 @@ def _copied(source: Path, target: Path) -> tuple[Conversion, bool, list[Damage]]
                 os.replace(other, made)
                 found, header_lost = again, lost
         except MemvidError:
-            pass  # the commits are all that there is
+            pass  # keep the result of the commits
         finally:
             other.unlink(missing_ok=True)
         return found, header_lost, head
@@ -123,7 +123,7 @@ def _copy(journal: Replayed, target: Path) -> Conversion:
 
 
 def _staged(source: Path, target: Path) -> tuple[Conversion, bool]:
-    """Write what the frames say that can be found anywhere in the file, in the order of their numbers."""
+    """Write the content of all frames that can be found in the file, in the order of their numbers."""
     payloads: dict[int, bytes] = {}
     with VideoFile.open(source) as video:
         for found in video.walk(video.start):

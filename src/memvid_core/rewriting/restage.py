@@ -1,4 +1,4 @@
-"""Frame payloads that were found one by one, put back into a journal in the order they had."""
+"""Rebuilding a journal from frame payloads that were found one by one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from memvid_core.video.pcm import PcmCodec
 
 __all__ = ["Staged", "stage"]
 
-_MOST_MISSING = 1 << 16  # frames of one commit that a symbol can claim without making it worse than unreadable
+_MOST_MISSING = 1 << 16  # the maximum number of missing frames in a commit that a symbol may claim
 _commit_decoder = msgspec.msgpack.Decoder(CommitFrame)
 
 Parsed = dict[int, tuple[FrameHeader, memoryview]]
 
 
 class Staged(NamedTuple):
-    """A journal of what was found, the number that each of its frames had, and the commit whose end was made up."""
+    """Hold a journal of found frames, their original numbers, and the commit whose end was reconstructed."""
 
     file: io.BytesIO
     numbers: list[int]
@@ -35,14 +35,14 @@ class Staged(NamedTuple):
 
 
 def stage(payloads: Mapping[int, bytes]) -> Staged:
-    """A journal in RAM with these payloads in their order; in place of one missing in a commit stands a damaged frame.
+    """Build a journal in RAM from payloads in order; a damaged frame replaces each missing frame of a commit.
 
-    The journal's own rules then say what counts, what is lost and what can be told of it, with two exceptions. If what
-    the memory says of itself is lost, something is said in its place. And a commit at the end whose COMMIT frame is
-    lost, which a journal takes for a write that never finished, is given one: a video was whole before it was cut.
+    The journal's own rules then determine which commits count and what is lost, with two exceptions. If the header is
+    lost, it is reconstructed. If the last commit has no COMMIT frame, which a journal takes for an interrupted write,
+    one is added: the video was complete before it was damaged.
 
     Args:
-        payloads: By frame number; what is no frame of a journal is left out.
+        payloads: The payloads by frame number; those that are not frames of a journal are ignored.
     """
     parsed: Parsed = {}
     for number, payload in payloads.items():
@@ -78,7 +78,7 @@ def stage(payloads: Mapping[int, bytes]) -> Staged:
 
 
 def _runs(parsed: Parsed) -> Iterator[range]:
-    """The frames of each commit, as far as what is there tells."""
+    """Yield the frames of each commit, as far as they can be determined."""
     start = 0
     for number in sorted(parsed):
         commit = _commit(parsed, number)
@@ -92,7 +92,7 @@ def _runs(parsed: Parsed) -> Iterator[range]:
 
 
 def _headless(parsed: Parsed, start: int, stop: int) -> Iterator[range]:
-    """Runs of frames whose COMMIT frame is missing, by the commit they say they belong to."""
+    """Yield runs of frames whose COMMIT frame is missing, by the commit number in the frames."""
     first = last = -1
     for number in sorted(number for number in parsed if start <= number < stop):
         if first >= 0 and (parsed[number][0].commit != parsed[first][0].commit or number - last > _MOST_MISSING):
@@ -104,7 +104,7 @@ def _headless(parsed: Parsed, start: int, stop: int) -> Iterator[range]:
 
 
 def _commit(parsed: Parsed, number: int) -> CommitFrame | None:
-    """What frame ``number`` says if it is a COMMIT frame."""
+    """Return the content of frame ``number`` if it is a COMMIT frame."""
     header, body = parsed[number]
     if header.kind != Kind.COMMIT:
         return None
@@ -115,7 +115,7 @@ def _commit(parsed: Parsed, number: int) -> CommitFrame | None:
 
 
 def _made_up_commit(parsed: Parsed, run: range) -> CommitFrame | None:
-    """What a COMMIT frame of the last run would say, if it has none: its number, and the time of the one before."""
+    """Reconstruct the COMMIT frame of the last run if it has none: its number, and the time of the previous one."""
     seen = [parsed[number][0] for number in run if number in parsed]
     number = next((header.commit for header in seen if header.commit), None)
     if number is None or any(header.kind == Kind.COMMIT for header in seen):
@@ -136,9 +136,9 @@ def _made_up_commit(parsed: Parsed, run: range) -> CommitFrame | None:
 
 
 def _metric(parsed: Parsed) -> str:
-    """How vectors are compared, as HEADER and COMMIT frames say."""
-    said = (metric_of(header.flags) for header, _ in parsed.values() if header.kind in (Kind.HEADER, Kind.COMMIT))
-    return next(filter(None, said), "cosine")
+    """Return the metric that HEADER and COMMIT frames name."""
+    named = (metric_of(header.flags) for header, _ in parsed.values() if header.kind in (Kind.HEADER, Kind.COMMIT))
+    return next(filter(None, named), "cosine")
 
 
 def _has_header(parsed: Parsed) -> bool:
@@ -151,7 +151,7 @@ def _has_header(parsed: Parsed) -> bool:
 
 
 def _copied_header(parsed: Parsed) -> list[bytes] | None:
-    """The copy of the header that some COMMIT frames carry, if one was found."""
+    """Return the copy of the header in a COMMIT frame, if one was found."""
     copies = (commit.copy for number in sorted(parsed) if (commit := _commit(parsed, number)) is not None)
     copy = next(filter(None, copies), None)
     head = FrameHeader(Kind.HEADER, metric_flags(_metric(parsed)), 0, 0, 0)
@@ -159,10 +159,7 @@ def _copied_header(parsed: Parsed) -> list[bytes] | None:
 
 
 def _made_up_header(parsed: Parsed) -> list[bytes]:
-    """What can be said of a memory whose header is lost: how its vectors are stored and compared.
-
-    Any embedder may open it.
-    """
+    """Reconstruct a lost header: with the dtype and metric of the vectors found, without the name of an embedder."""
     vectors, created, metric = "float32", 0, _metric(parsed)
     for number in sorted(parsed):
         header, body = parsed[number]
@@ -172,11 +169,11 @@ def _made_up_header(parsed: Parsed) -> list[bytes]:
         if header.kind == Kind.VECTORS and not header.flags & Flag.MORE:
             try:
                 vectors = str(decode_vectors(header, body, number)[1].dtype)
-            except DamagedFrameError:  # a part of a body
+            except DamagedFrameError:  # part of a body
                 continue
-    said = Header(
+    made_up = Header(
         memory_id=uuid.uuid4().bytes, codec="pcm", vectors=vectors, created=created, embedder=GIVEN, metric=metric
     )
     return pack(
-        FrameHeader(Kind.HEADER, metric_flags(metric), 0, 0, 0), msgspec.msgpack.encode(said), PcmCodec().capacity
+        FrameHeader(Kind.HEADER, metric_flags(metric), 0, 0, 0), msgspec.msgpack.encode(made_up), PcmCodec().capacity
     )

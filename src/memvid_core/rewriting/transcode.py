@@ -1,4 +1,4 @@
-"""Commits from one journal into another, whatever pictures and vectors either has."""
+"""Copying commits from one journal to another, with any codecs and vector dtypes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from memvid_core.video import FrameCodec
 __all__ = ["Conversion", "Replayed", "copy", "fold"]
 
 _FLOAT16_MAX = 65504.0
-_EVERYTHING = 1 << 62  # bytes: more than any file has
+_EVERYTHING = 1 << 62  # bytes; larger than any file
 _encode_row = msgspec.msgpack.Encoder().encode
 
 
 class Conversion(msgspec.Struct, frozen=True, kw_only=True):
-    """What was written: commits, records (deleted ones too, where history is kept), and the sizes of both files.
+    """Report what was written: commits, records (including deleted ones if history is kept), and both file sizes.
 
-    ``lost`` counts the records that could not be read, and ``damage`` says why.
+    ``lost`` counts the records that could not be read; ``damage`` gives the reasons.
     """
 
     path: str
@@ -52,36 +52,36 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replayed(Journal):
-    """A journal to read, whose commits come with vectors as the target is to have them."""
+    """A journal to read, whose commits have vectors in the form that the target needs."""
 
     wanted: str = ""
     embedder: Embedder | None = None
     everything: bool = False
-    """Whether what nothing proves to have been written whole is read, too."""
+    """Whether commits are read even if nothing vouches for them."""
 
     def prepare(self, wanted: str, embedder: object) -> None:
-        """Say how the target stores vectors, and what makes those that are not there.
+        """Set how the target stores vectors, and the embedder of missing ones.
 
         Raises:
-            EmbedderMismatchError: They cannot be made with what is given.
+            EmbedderMismatchError: The embedder cannot compute them.
         """
         if wanted not in get_args(VectorDtype):
-            raise InvalidInputError(f"vector_dtype is {wanted!r}: it is one of {', '.join(get_args(VectorDtype))}")
+            raise InvalidInputError(f"vector_dtype must be one of {', '.join(get_args(VectorDtype))}, not {wanted!r}")
         recorded = self.header.embedder
         if wanted == "none" and recorded == GIVEN:
-            raise InvalidInputError("this memory's vectors were given: no embedder could make them again, keep them")
+            raise InvalidInputError("this memory's vectors were given and cannot be computed again; keep them")
         self.wanted = wanted
         if wanted == "none" or self.header.vectors != "none":
             return
         self.embedder = as_embedder(embedder)
         if not same_embedder(self.embedder, recorded):
             raise EmbedderMismatchError(
-                f"this memory stores no vectors and was written by {recorded!r}; to store them, give that embedder "
-                f"and not {self.embedder.name!r}, or keep vector_dtype='none'"
+                f"this memory stores no vectors and was written by {recorded!r}; to store them, pass that embedder "
+                f"instead of {self.embedder.name!r}, or keep vector_dtype='none'"
             )
 
     def replay(self, since: Cursor, *, acknowledged: int = 0) -> Iterator[Entry]:
-        """The commits after ``since``; see :meth:`Journal.replay`."""
+        """Yield the commits after ``since``; see :meth:`Journal.replay`."""
         for entry in super().replay(since, acknowledged=_EVERYTHING if self.everything else acknowledged):
             if self.wanted == "none":
                 entry.vectors = []
@@ -104,11 +104,13 @@ class Replayed(Journal):
 def _check_float16(entry: Entry) -> None:
     for _, matrix in entry.vectors:
         if matrix.size and float(np.abs(matrix).max()) > _FLOAT16_MAX:
-            raise VectorError("a component is larger than float16 holds (65504); convert with vector_dtype='float32'")
+            raise VectorError(
+                "a component is larger than the float16 maximum (65504); convert with vector_dtype='float32'"
+            )
 
 
 def _header(source: Replayed, codec: FrameCodec, history_from: int) -> Header:
-    # Another epoch: an index that was made for the source is not taken for the target's.
+    # A new epoch, so that an index of the source is not used for the target.
     return msgspec.structs.replace(
         source.header,
         codec=codec.name,
@@ -126,7 +128,7 @@ def copy(
     drop_damaged: bool,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Conversion:
-    """Every commit of ``source`` with all it holds."""
+    """Copy every commit of ``source`` completely."""
     made = Journal.create_with(target, codec, _header(source, codec, source.header.history_from))
     rows = _Rows(keep_ids=drop_damaged)
     damage: list[Damage] = []
@@ -137,10 +139,10 @@ def copy(
             before = len(rows.lost)
             made.append(rows.batch(entry), number=entry.number, at=entry.time)
             damage += entry.damage
-            untold = len(rows.lost) - before - sum(item.records for item in entry.damage)
-            if untold > 0:
-                reason = f"{untold} records of it, or of a commit beside it, were not found"
-                damage.append(Damage(None, entry.number, untold, reason))
+            unexplained = len(rows.lost) - before - sum(item.records for item in entry.damage)
+            if unexplained > 0:
+                reason = f"{unexplained} records of this or a neighboring commit were not found"
+                damage.append(Damage(None, entry.number, unexplained, reason))
             commits += 1
             advance(entry.cursor.offset)
         _check_damage(source.unfinished, drop_damaged)
@@ -168,10 +170,10 @@ def _check_damage(damage: Sequence[Damage], allowed: bool) -> None:
 
 
 class _Rows:
-    """Commits as they are written again: rows that could not be read leave no gap.
+    """Renumber the rows of commits: rows that could not be read leave no gap.
 
     Args:
-        keep_ids: Bury the earlier record of an id that comes again, where the tombstone may be among what is lost.
+        keep_ids: Delete the earlier record of a repeated id, whose tombstone may be lost.
     """
 
     def __init__(self, *, keep_ids: bool) -> None:
@@ -182,7 +184,7 @@ class _Rows:
         self._ids: dict[int, str] = {}
 
     def batch(self, entry: Entry) -> Batch:
-        """The content of a commit, for the rows that are next in the target."""
+        """Return the content of a commit for the next rows of the target."""
         numbers = np.array(entry.row_numbers, np.int64)
         present = set(entry.row_numbers)
         if len(present) < entry.cursor.row - self._next:
@@ -206,7 +208,7 @@ class _Rows:
         )
 
     def _place(self, row: int) -> int | None:
-        """The row in the target of a row of the source; None if it could not be read."""
+        """Return the target's row of a row of the source; None if it could not be read."""
         before = bisect_left(self.lost, row)
         return None if before < len(self.lost) and self.lost[before] == row else row - before
 
@@ -217,14 +219,14 @@ class _Rows:
             record_id = self._ids.pop(place, None)
             if record_id is not None and self._places.get(record_id) == place:
                 del self._places[record_id]
-        buried = set()
+        deleted = set()
         for place, (record_id, _, _) in enumerate(entry.rows, self.written):
             if record_id in self._places:
-                buried.add(self._places[record_id])
+                deleted.add(self._places[record_id])
                 self._ids.pop(self._places[record_id], None)
             self._places[record_id] = place
             self._ids[place] = record_id
-        return buried
+        return deleted
 
 
 def fold(
@@ -235,7 +237,7 @@ def fold(
     drop_damaged: bool,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Conversion:
-    """What is live in ``source``, in few large commits."""
+    """Copy the live records of ``source`` in few large commits."""
     total, last = 0, source.header.history_from
     tombstones: list[int] = []
     damage: list[Damage] = []

@@ -1,1 +1,1 @@
-"""Operating-system services: file locks, files that appear whole, threads, progress bars."""
+"""Operating-system services: file locks, atomic files, threads, progress bars."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written under another name, and renamed when they are done."""
+"""Atomic files: written under a temporary name and renamed when they are complete."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _COMPACTING: Final = ".compacting"
 
 @contextmanager
 def appearing(target: Path) -> Iterator[Path]:
-    """Yield a path to write to, whose file takes the name ``target`` when the block ends well, and is gone when not.
+    """Yield a path to write to; if the block succeeds, the file is renamed to ``target``, otherwise it is deleted.
 
     Raises:
-        MemoryExistsError: The target is taken.
-        MemoryNotFoundError: Its folder does not exist.
-        StorageError: The system refused.
+        MemoryExistsError: The target exists.
+        MemoryNotFoundError: The folder does not exist.
+        StorageError: A read or write failed.
     """
     _check_folder(target)
     if os.path.lexists(target):
@@ -42,19 +42,19 @@ def appearing(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing(target: Path, *, like: Path | None = None, timeout: float = 30.0) -> Iterator[Path]:
-    """Yield a path to write to, whose file takes the place of ``target`` when the block ends well.
+    """Yield a path to write to; if the block succeeds, the file replaces ``target``.
 
-    While the block runs, nobody can commit to a memory at ``target``.
+    During the block, commits to a memory at ``target`` are blocked.
 
     Args:
-        target: The file to replace, or to make.
-        like: The file whose mode and owner a new target gets; one that is replaced passes on its own.
-        timeout: How many seconds to wait for others who commit to the target.
+        target: The file to replace or create.
+        like: The file whose mode and owner a new target gets; an existing target keeps its own.
+        timeout: How many seconds to wait for commits to the target.
 
     Raises:
-        LockedError: Somebody is writing to the target; the message names the process.
-        MemoryNotFoundError: Its folder does not exist.
-        StorageError: The system refused; the target stays as it was.
+        LockedError: Another process is writing to the target; the message names it.
+        MemoryNotFoundError: The folder does not exist.
+        StorageError: A read or write failed; the target is unchanged.
     """
     _check_folder(target)
     with held(target, timeout), _temporary(target) as made:
@@ -65,12 +65,12 @@ def replacing(target: Path, *, like: Path | None = None, timeout: float = 30.0) 
                 os.replace(made, target)
             except OSError as exc:
                 raise StorageError(f"cannot replace {target}: {exc}") from exc
-            with suppress(OSError):  # it is in place; a power cut may only undo that
+            with suppress(OSError):  # the file is in place; a power failure may undo the rename
                 sync_folder(target.parent)
 
 
 def pass_mode_on(source: Path | None, target: Path) -> None:
-    """Give ``target`` the permissions of ``source``, and its owner where the system lets us."""
+    """Give ``target`` the permissions of ``source``, and its owner if permitted."""
     if source is None:
         return
     with suppress(OSError):
@@ -84,7 +84,7 @@ def pass_mode_on(source: Path | None, target: Path) -> None:
 def _publish(made: Path, target: Path) -> None:
     try:
         if os.name == "nt":
-            os.rename(made, target)  # which replaces nothing there
+            os.rename(made, target)  # does not replace an existing file on Windows
         else:
             os.link(made, target)
     except FileExistsError as exc:
@@ -96,7 +96,7 @@ def _publish(made: Path, target: Path) -> None:
             os.replace(made, target)
         except OSError as exc:
             raise StorageError(f"cannot put the file at {target}: {exc}") from exc
-    with suppress(OSError):  # it is in place; a power cut may only undo that
+    with suppress(OSError):  # the file is in place; a power failure may undo the rename
         sync_folder(target.parent)
 
 
@@ -107,7 +107,7 @@ def _temporary(target: Path) -> Iterator[Path]:
     try:
         yield made
     finally:
-        with suppress(OSError):  # Windows deletes no file that somebody reads; the next one does
+        with suppress(OSError):  # Windows cannot delete a file that is being read; a later call does
             made.unlink(missing_ok=True)
         shutil.rmtree(made.with_name(made.name + ".index"), ignore_errors=True)
 
@@ -117,18 +117,18 @@ def _prefix(target: Path) -> str:
 
 
 def compacting(target: Path, key: str) -> Path:
-    """Return where the compaction named ``key`` writes what is to take the place of ``target``."""
+    """Return the path to which the compaction named ``key`` writes the new content of ``target``."""
     return target.with_name(f"{_prefix(target)}{key}{_COMPACTING}")
 
 
 def being_compacted(target: Path) -> bool:
-    """Return whether somebody is compacting ``target``, after deleting what those who were killed left."""
+    """Return whether ``target`` is being compacted; delete the leftovers of killed compactions."""
     pattern = f"{_escaped(_prefix(target))}*{_COMPACTING}"
     return any(not _remove_if_left(path) for path in target.parent.glob(pattern))
 
 
 def remove_left(target: Path) -> None:
-    """Delete what processes that were killed left of files that should have become ``target``."""
+    """Delete the leftovers of killed processes that were writing ``target``."""
     for suffix in (_SUFFIX, _COMPACTING):
         for left in target.parent.glob(f"{_escaped(_prefix(target))}*{suffix}"):
             _remove_if_left(left)
@@ -139,7 +139,7 @@ def _escaped(name: str) -> str:
 
 
 def _remove_if_left(path: Path) -> bool:
-    """Delete what a killed process left; return whether it is gone. One that still writes holds the lock on it."""
+    """Delete a leftover and return whether it is gone. A process that is still writing holds a lock on its file."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError as exc:
@@ -147,7 +147,7 @@ def _remove_if_left(path: Path) -> bool:
     try:
         if not system_lock().try_lock(descriptor):
             return False
-        if os.name != "nt":  # which deletes no open file, and so none that somebody has just made
+        if os.name != "nt":  # Windows deletes the file below, after closing it
             _delete(path)
     except OSError:
         return False
@@ -166,9 +166,9 @@ def _delete(path: Path) -> None:
 
 @contextmanager
 def held(target: Path, timeout: float = 30.0) -> Iterator[None]:
-    """Hold the lock on a file, if it is there: nobody can commit to a memory in it.
+    """Hold the lock on a file, if it exists, to block commits to the memory in it.
 
-    Raises:
+    LockedError: Another process is writing to it; the message names it.
         LockedError: Somebody is writing to it; the message names the process.
     """
     try:
@@ -191,8 +191,8 @@ def _check_folder(target: Path) -> None:
     if not target.parent.is_dir():
         raise MemoryNotFoundError(f"the folder {target.parent} does not exist; create it first")
     if target.exists() and not target.is_file():
-        raise StorageError(f"{target} is a folder, a pipe or a device, and not a file")
+        raise StorageError(f"{target} is a folder, a pipe or a device, not a regular file")
 
 
 def _taken(target: Path) -> MemoryExistsError:
-    return MemoryExistsError(f"{target} exists; Memory.open opens it, or give another name")
+    return MemoryExistsError(f"{target} exists; open it with Memory.open, or give another name")

@@ -1,8 +1,8 @@
-"""CommitLock: the right to commit to one file, held for one commit, across threads, processes and containers.
+"""CommitLock: the lock for one commit to a file, across threads, processes and containers.
 
-The lock is the operating system's, on the memory file itself: whichever name or link leads to the file, there is one
-lock, and a process that dies gives it back. A second lock, on a small file in the index folder, is a queue: whoever
-waits takes a place there first, so a process that commits in a loop cannot take the lock again before others had it.
+It is an operating-system lock on the memory file itself. So there is one lock for all names and links of the file, and
+it is released when a process dies. A second lock, on a small file in the index folder, is a queue: a waiting process
+queues there first, so a process that commits in a loop cannot take the lock again before others had it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from memvid_core.system.file_lock import SystemLock, system_lock
 
 __all__ = ["CommitLock"]
 
-_NEXT_PAUSES: Final = (50e-6, 2e-3)  # seconds between two tries of the one who is next: the first, and the longest
-_QUEUE_PAUSES: Final = (200e-6, 10e-3)  # and of those behind it
-_PATIENCE: Final = 0.02  # of the time waited so far: how long the next pause is
+_NEXT_PAUSES: Final = (50e-6, 2e-3)  # seconds between tries of the first in the queue: shortest and longest
+_QUEUE_PAUSES: Final = (200e-6, 10e-3)  # and of the others
+_PATIENCE: Final = 0.02  # a pause as a share of the time waited so far
 _NOTE_BYTES: Final = 256
 _VOUCH_TRIES: Final = 32
 
 
 class CommitLock:
-    """Waits for the right to commit to one memory file, and names who holds it.
+    """Wait for the lock of one memory file, and identify its holder.
 
     Args:
         system: The operating system's lock.
@@ -43,7 +43,7 @@ class CommitLock:
         self._level = -1
         self._held = -1
         self._vouches = False
-        self._queued = False  # in the queue, or about to be
+        self._queued = False  # in the queue, or about to enter it
         _open_locks.add(self)
 
     @property
@@ -52,17 +52,17 @@ class CommitLock:
         return self._held >= 0
 
     def holds(self, descriptor: int | None) -> bool:
-        """Return whether this object holds the lock on an open file."""
+        """Return whether this object holds the lock of an open file."""
         return self._held >= 0 and self._held == descriptor
 
     def queue_at(self, note: Path | None) -> None:
-        """Say which file serves as queue and holds the name of the holder; None: there is none."""
+        """Set the file that serves as queue and stores the name of the holder; None for no queue."""
         if note != self._note:
             self._close_files()
             self._note = note
 
     def acquire(self, descriptor: int, path: object, timeout: float) -> None:
-        """Take the lock on an open file.
+        """Take the lock of an open file.
 
         Args:
             descriptor: The open file.
@@ -70,8 +70,8 @@ class CommitLock:
             timeout: How many seconds to wait; 0 tries once.
 
         Raises:
-            LockedError: Somebody else held it all that time; the message names the process.
-            StorageError: The file system has no locks.
+            LockedError: Another process held it all the time; the message names it.
+            StorageError: The file system does not support locks.
         """
         deadline = time.monotonic() + timeout
         queue = self._open_queue()
@@ -81,13 +81,13 @@ class CommitLock:
             if queue < 0 or self._wait(queue, deadline, *_QUEUE_PAUSES):
                 taken = self._wait(descriptor, deadline, *_NEXT_PAUSES)
             self._held = descriptor if taken else -1
-        except BaseException as exc:  # an interrupt may come between getting a lock and noting it
+        except BaseException as exc:  # an interrupt may occur between taking the lock and recording it
             self._held = -1
             with suppress(OSError):
                 self._system.unlock(descriptor)
             if isinstance(exc, OSError):
                 raise StorageError(
-                    f"{path} cannot be locked for writing ({exc}): this file system has no locks; copy the file to a "
+                    f"{path} cannot be locked for writing ({exc}): its file system has no locks; copy it to a "
                     "local disk",
                     hint=Hint(Action.OPEN_FOR_READING),
                 ) from exc
@@ -100,30 +100,30 @@ class CommitLock:
         self._sign()
 
     def _wait(self, descriptor: int, deadline: float, shortest: float, longest: float) -> bool:
-        """Try until the lock is free; the longer it has taken, the longer the pauses."""
+        """Try until the lock is free, with pauses that grow with the time waited."""
         began = time.monotonic()
         while not self._system.try_lock(descriptor):
             now = time.monotonic()
             if now >= deadline:
                 return False
             pause = min(max(shortest, _PATIENCE * (now - began)), longest, deadline - now)
-            time.sleep(pause * random.uniform(0.5, 1.0))  # only so that waiters spread out
+            time.sleep(pause * random.uniform(0.5, 1.0))  # the random factor spreads out the waiters
         return True
 
     def vouch(self) -> None:
-        """Tell readers, until the lock is released, that the index in this folder has all that was committed before.
+        """Vouch for the index until the lock is released: it contains every earlier commit, so readers need not wait.
 
-        A holder that keeps its index in another folder cannot say so, and readers of this one wait for the lock.
+        A holder whose index is in another folder cannot vouch, and readers of this folder wait for the lock.
         """
         if self._held >= 0 and self._open_level() >= 0:
             with suppress(OSError):
-                for _ in range(_VOUCH_TRIES):  # a reader that looks holds it for a moment
+                for _ in range(_VOUCH_TRIES):  # a reader that checks it holds it briefly
                     self._vouches = self._system.try_lock(self._level)
                     if self._vouches:
                         return
 
     def vouched(self) -> bool:
-        """Return whether whoever holds the lock keeps the index in this folder level."""
+        """Return whether the holder of the lock vouches for the index in this folder."""
         if self._vouches:
             return True
         if self._open_level() < 0:
@@ -137,15 +137,15 @@ class CommitLock:
         return not free
 
     def release(self) -> None:
-        """Give the lock back; releasing twice is fine."""
-        # What is given back is forgotten afterwards: an interrupt in between only means that it is given back twice.
+        """Release the lock. Releasing twice is allowed."""
+        # State is cleared after unlocking: an interrupt in between only causes a second unlock.
         self._leave_queue()
         if self._vouches:
             with suppress(OSError):
                 self._system.unlock(self._level)
             self._vouches = False
         if self._held >= 0:
-            with suppress(OSError):  # closed meanwhile: then it is free
+            with suppress(OSError):  # if the file was closed, the lock is already free
                 self._system.unlock(self._held)
             self._held = -1
 
@@ -156,19 +156,19 @@ class CommitLock:
         self._queued = False
 
     def moved(self, descriptor: int) -> None:
-        """Hold the lock on another file instead, which the caller has locked and put in the place of the first."""
+        """Hold the lock of another file instead, which the caller has locked and renamed to the first one's path."""
         held, self._held = self._held, descriptor
         with suppress(OSError):
             self._system.unlock(held)
 
     def take_new(self, descriptor: int) -> bool:
-        """Lock a file that nobody else has opened yet; return whether that worked."""
+        """Lock a file that only this process has open; return whether that worked."""
         return self._system.try_lock(descriptor)
 
-    # --- who holds it ---
+    # --- the holder ---
 
     def _open_queue(self) -> int:
-        """The descriptor of the queue's file, or -1 where there is none: then whoever tries first is next."""
+        """Return the descriptor of the queue's file, or -1 if there is none; then the first to try is next."""
         if self._queue < 0 and self._note is not None:
             self._queue = _opened(self._note)
         return self._queue
@@ -179,11 +179,11 @@ class CommitLock:
         return self._level
 
     def _sign(self) -> None:
-        """Note who holds the lock, for the message of others."""
+        """Store the name of the holder for the messages of other processes."""
         if self._queue >= 0:
             signature = f'{{"pid": {os.getpid()}, "host": {_host()}, "since": {time.time():.0f}}}'
             note = signature.encode().ljust(_NOTE_BYTES)[:_NOTE_BYTES]
-            with suppress(OSError):  # on a full disk the lock still holds; only the message is poorer
+            with suppress(OSError):  # on a full disk the lock still works without the name
                 if hasattr(os, "pwrite"):
                     os.pwrite(self._queue, note, 0)
                 else:
@@ -201,13 +201,16 @@ class CommitLock:
             return "another process"
 
     def close(self) -> None:
-        """Give the lock back and close the queue's file; closing twice is fine."""
+        """Release the lock and close the queue's file. Closing twice is allowed."""
         self.release()
         self._close_files()
 
     def _close_files(self) -> None:
         self._vouches = False
-        queue, self._queue = self._queue, -1  # forgotten first: a number that is closed twice may be another file's
+        queue, self._queue = (
+            self._queue,
+            -1,
+        )  # cleared first: a descriptor must not be closed twice
         level, self._level = self._level, -1
         for descriptor in (queue, level):
             if descriptor >= 0:
@@ -215,7 +218,7 @@ class CommitLock:
                     os.close(descriptor)
 
     def _forked(self) -> None:
-        """In a forked child: the locks are the parent's, so forget them, and do not keep its files open."""
+        """Forget the parent's locks in a forked child and close its files."""
         self._held = -1
         self._close_files()
 

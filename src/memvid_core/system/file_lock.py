@@ -1,4 +1,4 @@
-"""The operating system's exclusive lock on an open file, one interface for all systems."""
+"""The operating system's exclusive lock on an open file, with one interface for all systems."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any, Final, Protocol
 
 __all__ = ["FlockLock", "RangeLock", "SystemLock", "system_lock"]
 
-_FAR: Final = 1 << 62  # no file reaches there, and Windows locks bytes that do not exist
+_FAR: Final = 1 << 62  # beyond the end of any file; Windows can lock bytes that do not exist
 
 
 class SystemLock(Protocol):
-    """One operating system's exclusive lock on an open file."""
+    """An operating system's exclusive lock on an open file."""
 
     def try_lock(self, descriptor: int, *, shared: bool = False) -> bool:
-        """Take the lock if it is free; return whether it was.
+        """Take the lock if it is free; return whether it was taken.
 
         Args:
             descriptor: The open file.
-            shared: Whether others may have it at the same time, shared too.
+            shared: Whether others may hold it as shared at the same time.
 
         Raises:
-            OSError: The file system has no locks.
+            OSError: The file system does not support locks.
         """
 
     def unlock(self, descriptor: int) -> None:
-        """Give the lock back."""
+        """Release the lock."""
 
 
 class FlockLock:
-    """``flock`` (Linux, macOS): the lock belongs to the open file, so two opens of one process exclude each other."""
+    """Use ``flock`` (Linux, macOS): the lock belongs to the open file, so two opens in a process exclude each other."""
 
     def __init__(self) -> None:
         import fcntl
@@ -48,16 +48,16 @@ class FlockLock:
         return True
 
     def unlock(self, descriptor: int) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self._flock(descriptor, self._unlock)
 
 
 class RangeLock:
-    """``LockFileEx`` (Windows): one byte far behind the end of the file, so that no reader or writer is kept out.
+    """Use ``LockFileEx`` (Windows) on one byte far beyond the end of the file, which does not block I/O.
 
     Args:
-        kernel: ``kernel32``, or what stands in for it in a test.
-        handle_of: The system's handle of a descriptor.
+        kernel: ``kernel32``, or a substitute in a test.
+        handle_of: A function that returns the system's handle of a descriptor.
     """
 
     _AT_ONCE: Final = 0x1  # LOCKFILE_FAIL_IMMEDIATELY
@@ -77,7 +77,7 @@ class RangeLock:
         self._pointer = ctypes.c_void_p
 
         class Overlapped(ctypes.Structure):
-            """The place of the byte, as the system wants it."""
+            """The position of the byte, as the system expects it."""
 
             _fields_ = (
                 ("internal", ctypes.c_void_p),
@@ -104,10 +104,10 @@ class RangeLock:
         return False
 
     def unlock(self, descriptor: int) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self._kernel.UnlockFileEx(self._pointer(self._handle_of(descriptor)), 0, 1, 0, self._place())
 
 
 def system_lock() -> SystemLock:
-    """Return the lock of the system this runs on."""
+    """Return the lock of the current system."""
     return RangeLock() if sys.platform == "win32" else FlockLock()

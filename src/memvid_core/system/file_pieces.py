@@ -1,9 +1,9 @@
-"""FilePieces: many short pieces of one file, read with one call of the system.
+"""FilePieces: read many short pieces of one file with one system call.
 
-To read rows that lie far apart through a map of the file is fastest, but a process that touches a page which another
-program has cut off meanwhile is killed (SIGBUS). So the system is asked to copy the pieces, from the map to a file in
-memory: where the file ends before a piece does, the call fails (EFAULT), and nobody is killed. Linux has such files;
-elsewhere, and where the system refuses, the caller reads piece by piece.
+Reading distant rows through a memory map of the file is fastest, but a process that reads a page which another program
+has truncated is killed (SIGBUS). The operating system therefore copies the pieces from the map to an in-memory file: if
+the file ends before a piece does, the call fails (EFAULT) and the process continues. Linux has in-memory files; on
+other systems, and if the call fails, the caller reads piece by piece.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 
 __all__ = ["MOST_PIECES", "FilePieces"]
 
-MOST_PIECES: Final = 1024  # of one call: what Linux takes at once
-_ROOM: Final = 256 << 10  # bytes of the file in memory, at least
+MOST_PIECES: Final = 1024  # per call: the limit of Linux (IOV_MAX)
+_ROOM: Final = 256 << 10  # the minimum size of the in-memory file, in bytes
 
 Bytes = NDArray[np.uint8]
 
 
 class _MemoryFile:
-    """A file in memory, mapped; one for each thread that reads pieces.
+    """Create and map an in-memory file; each thread that reads pieces has one.
 
     Args:
-        size: Its bytes.
+        size: The size in bytes.
 
     Raises:
-        OSError: The system has none.
+        OSError: The system does not support in-memory files.
     """
 
     def __init__(self, size: int) -> None:
@@ -50,12 +50,12 @@ class _MemoryFile:
 
 
 class _Scratch(threading.local):
-    """The file in memory of this thread."""
+    """Hold the in-memory file of each thread."""
 
     file: _MemoryFile | None = None
 
     def room(self, size: int) -> _MemoryFile:
-        """At least so many bytes; a forked child gets its own, for it would write to its parent's."""
+        """Return a file of at least ``size`` bytes; a forked child gets its own and does not write to its parent's."""
         file = self.file
         if file is None or len(file.content) < size or file.pid != os.getpid():
             self.file = None
@@ -67,19 +67,19 @@ _scratch = _Scratch()
 
 
 class FilePieces:
-    """Pieces of a file that is open.
+    """Read pieces of an open file.
 
     Args:
-        descriptor: The open file; a copy that shares no lock with it is kept while this object lives.
+        descriptor: The open file. The file is opened again, so that this object does not hold its lock.
 
     Raises:
-        OSError: The system has no way to read many pieces at once.
+        OSError: The system cannot read many pieces at once.
     """
 
     def __init__(self, descriptor: int) -> None:
         if not hasattr(os, "memfd_create") or not hasattr(os, "pwritev"):
-            raise OSError("no files in memory here")
-        # Opened once more: a copy of the descriptor, as a map makes it, would hold the lock on the file, too.
+            raise OSError("this system does not support in-memory files")
+        # Opened again: a copy of the descriptor, such as a map keeps, would also hold the lock on the file.
         self._descriptor = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
         self._pages: Any = b""
         self._lock = threading.Lock()
@@ -92,8 +92,8 @@ class FilePieces:
             size: At least 1.
 
         Returns:
-            (n, size) uint8, valid until this thread's next call; None where the file ends before, or the system
-            refuses.
+            (n, size) uint8, valid until this thread's next call; None if the file ends earlier or the system call
+            fails.
         """
         count = len(offsets)
         try:
@@ -109,16 +109,16 @@ class FilePieces:
         return room.content[: count * size].reshape(count, size) if done == count * size else None
 
     def _mapped(self, size: int) -> Any:
-        """A map of at least so many bytes; None if the file is shorter."""
+        """Return a map of at least ``size`` bytes, or None if the file is shorter."""
         pages = self._pages
         if len(pages) >= size:
             return pages
         with self._lock:
-            there = os.fstat(self._descriptor).st_size
-            if there < size:
+            length = os.fstat(self._descriptor).st_size
+            if length < size:
                 return None
             if len(self._pages) < size:
-                self._pages = mmap.mmap(self._descriptor, there, access=mmap.ACCESS_READ)
+                self._pages = mmap.mmap(self._descriptor, length, access=mmap.ACCESS_READ)
             return self._pages
 
     def __del__(self) -> None:

@@ -1,4 +1,4 @@
-"""Folders: new names in them, made durable."""
+"""Making new names in folders durable."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["sync_folder"]
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a new or renamed name in ``folder`` durable, where the system can (POSIX; Windows has no such call).
+    """Make a new or renamed name in ``folder`` durable where the system supports it (POSIX, not Windows).
 
     Raises:
-        StorageError: The system refused; the name is there, and a power cut may undo it.
+        StorageError: The sync failed; the name exists, but a power failure may undo it.
     """
     if os.name == "posix":
         try:

@@ -1,4 +1,4 @@
-"""Progress on a terminal for work that takes long; silence everywhere else."""
+"""Progress bars for long work on a terminal; no output elsewhere."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextlib import contextmanager
 __all__ = ["Advance", "progress"]
 
 Advance = Callable[[int], None]
-"""Call it with how much is done, out of the total."""
+"""A function of the amount done so far."""
 
 
 @contextmanager
 def progress(title: str, total: int, *, show: bool | None = None) -> Iterator[Advance]:
-    """A progress bar on standard error.
+    """Show a progress bar on standard error.
 
     Args:
         title: What is being done.
-        total: How much there is to do, in any unit.
-        show: Whether to show it; None shows it where standard error is a terminal.
+        total: The total amount, in any unit.
+        show: Whether to show it; None shows it if standard error is a terminal.
 
     Example:
         >>> with progress("Indexing", 10, show=False) as advance:

@@ -1,4 +1,4 @@
-"""Threads for the asynchronous methods: of our own, so that waiting for a disk or a lock takes none of the caller's."""
+"""Threads of this package for asynchronous methods, so that waits do not occupy the caller's threads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["WriterThread", "run_in_thread"]
 T = TypeVar("T")
 
 _MOST: Final = 8
-_pools: dict[int, ThreadPoolExecutor] = {}  # by process id: a forked child has none of its parent's threads
+_pools: dict[int, ThreadPoolExecutor] = {}  # by process id: a forked child does not have its parent's threads
 
 
 def _pool() -> ThreadPoolExecutor:
@@ -31,22 +31,23 @@ async def run_in_thread(function: Callable[..., T], *arguments: object, pool: Th
     """Call a function in a thread and wait for it without blocking the event loop.
 
     Args:
-        function: What to call; context variables are those of the caller.
-        *arguments: What to call it with.
-        pool: The threads to use; by default a few that all memories of the process share.
+        function: The function; it runs with the caller's context variables.
+        *arguments: Its arguments.
+        pool: The thread pool; by default a small one that all memories of the process share.
     """
     call = partial(contextvars.copy_context().run, function, *arguments)
     return await asyncio.get_running_loop().run_in_executor(_pool() if pool is None else pool, call)
 
 
 class WriterThread:
-    """One thread for the commits of one memory: they are made one after the other anyway."""
+    """Run the commits of one memory, which are sequential anyway, in one thread."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()
 
     def _own(self) -> ThreadPoolExecutor:
+        """Call a function in the thread, after all earlier calls."""
         if self._pool is None or self._process != os.getpid():
             self._process = os.getpid()
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="memvid-writer")
@@ -61,7 +62,7 @@ class WriterThread:
         return self._own().submit(function)
 
     def close(self) -> None:
-        """Let the thread end once it has done what it was given."""
+        """Let the thread end when its calls are done."""
         if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown(wait=False)
         self._pool = None

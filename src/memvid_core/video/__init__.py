@@ -1,4 +1,4 @@
-"""Bytes to pictures to an MP4 file, and back; nothing here knows of text or vectors."""
+"""Payloads as pictures in an MP4 file; this package does not interpret the payloads."""
 
 from memvid_core.video.codec import FrameCodec, codec_names, get_codec
 from memvid_core.video.container import Fragment, FramePosition, Position, TornTail, VideoFile

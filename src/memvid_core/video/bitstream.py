@@ -1,8 +1,7 @@
 """H.264 syntax for pictures made of I_PCM macroblocks (ITU-T H.264, clause 7.3).
 
-An I_PCM macroblock holds its 384 samples (256 Y, 64 Cb, 64 Cr of a 16x16 block, 4:2:0) as plain bytes, so whatever is
-put there comes back bit for bit from every H.264 decoder. This module writes the parameter sets and the slices; it
-knows nothing of what the bytes mean.
+An I_PCM macroblock stores its 384 samples (256 Y, 64 Cb, 64 Cr of a 16x16 block, 4:2:0) as plain bytes, so every H.264
+decoder returns them bit for bit. This module writes the parameter sets and the slices; it does not interpret the bytes.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ __all__ = [
 ]
 
 MACROBLOCK_BYTES = 384
-_SEARCHED = 1 << 12  # bytes that a pattern is found in as fast as by NumPy
-_FEW = 8  # macroblocks that Python joins faster than NumPy does
+_SEARCHED = 1 << 12  # bytes up to which a pattern search is as fast as NumPy
+_FEW = 8  # macroblocks up to which Python is faster than NumPy
 START_CODE = b"\x00\x00\x00\x01"
 
 _PROFILE_CONSTRAINED_BASELINE = 66
@@ -38,43 +37,43 @@ _ESCAPED = b"\x00\x00\x03"
 
 
 class BitWriter:
-    """Bits, most significant first (clause 7.2), with the Exp-Golomb codes of clause 9.1."""
+    """Write bits, most significant first (clause 7.2), with the Exp-Golomb codes of clause 9.1."""
 
     def __init__(self) -> None:
         self._value = 0
         self._length = 0
 
     def u(self, bits: int, value: int) -> Self:
-        """``value`` as ``bits`` plain bits, u(n)."""
+        """Write ``value`` as ``bits`` plain bits, u(n)."""
         self._value = (self._value << bits) | value
         self._length += bits
         return self
 
     def ue(self, value: int) -> Self:
-        """``value`` as an unsigned Exp-Golomb code, ue(v)."""
+        """Write ``value`` as an unsigned Exp-Golomb code, ue(v)."""
         return self.u(2 * (value + 1).bit_length() - 1, value + 1)
 
     def se(self, value: int) -> Self:
-        """``value`` as a signed Exp-Golomb code, se(v)."""
+        """Write ``value`` as a signed Exp-Golomb code, se(v)."""
         return self.ue(2 * value - 1 if value > 0 else -2 * value)
 
     def align(self) -> Self:
-        """Zero bits up to a byte boundary (pcm_alignment_zero_bit)."""
+        """Write zero bits up to a byte boundary (pcm_alignment_zero_bit)."""
         return self.u(-self._length % 8, 0)
 
     def trailing(self) -> Self:
-        """rbsp_trailing_bits: the stop bit, then alignment."""
+        """Write rbsp_trailing_bits: the stop bit, then alignment."""
         return self.u(1, 1).align()
 
     def to_bytes(self) -> bytes:
-        """The bits written so far; they must end on a byte boundary."""
+        """Return the bits written so far; they must end on a byte boundary."""
         return self._value.to_bytes(self._length // 8, "big")
 
 
 def _escape(rbsp: bytes) -> bytes:
-    """Emulation prevention (clause 7.4.1): no start code may appear inside a NAL unit.
+    """Apply emulation prevention (clause 7.4.1): no start code may appear inside a NAL unit.
 
-    Most large pictures hold nothing to escape, and NumPy sees that ten times as fast as a search for a pattern does.
+    Most large pictures have nothing to escape; NumPy detects this ten times faster than a pattern search.
     """
     if len(rbsp) < _SEARCHED:
         return _EMULATION.sub(b"\x00\x00\x03", rbsp)
@@ -84,10 +83,10 @@ def _escape(rbsp: bytes) -> bytes:
 
 
 def parameter_sets(columns: int, rows: int) -> bytes:
-    """The SPS and PPS, each behind a start code, for pictures of ``columns`` x ``rows`` macroblocks.
+    """Return the SPS and PPS, each after a start code, for pictures of ``columns`` x ``rows`` macroblocks.
 
-    Constrained Baseline, level 4.1, picture order count type 2 (decoding order is output order), full-range samples,
-    and a bitstream restriction that lets a decoder hand out each picture at once (clause E.2.1,
+    They set Constrained Baseline, level 4.1, picture order count type 2 (decoding order is output order), full-range
+    samples, and a bitstream restriction that lets a decoder output each picture immediately (clause E.2.1,
     max_num_reorder_frames).
 
     Example:
@@ -103,7 +102,7 @@ def parameter_sets(columns: int, rows: int) -> bytes:
     sps.u(1, 1).u(1, 1).u(1, 0)  # frame_mbs_only_flag, direct_8x8_inference_flag, frame_cropping_flag
     sps.u(1, 1)  # vui_parameters_present_flag
     sps.u(1, 0).u(1, 0)  # aspect_ratio_info, overscan_info
-    sps.u(1, 1).u(3, 5).u(1, 1).u(1, 0)  # video_signal_type: unspecified format, full range, no colour description
+    sps.u(1, 1).u(3, 5).u(1, 1).u(1, 0)  # video_signal_type: unspecified format, full range, no color description
     sps.u(1, 0).u(1, 0).u(1, 0).u(1, 0).u(1, 0)  # chroma_loc, timing, NAL HRD, VCL HRD, pic_struct
     sps.u(1, 1)  # bitstream_restriction_flag
     sps.u(1, 1).ue(0).ue(0).ue(16).ue(16).ue(0).ue(1)  # no reordering, one buffered picture
@@ -116,7 +115,7 @@ def parameter_sets(columns: int, rows: int) -> bytes:
 
 
 def _slice_header(idr_pic_id: int) -> BitWriter:
-    """The NAL header and slice header of an IDR slice."""
+    """Return the NAL header and slice header of an IDR slice."""
     bits = BitWriter().u(8, 0x65)
     bits.ue(0).ue(7).ue(0)  # first_mb_in_slice, slice_type I for the whole picture, pic_parameter_set_id
     bits.u(4, 0).ue(idr_pic_id)  # frame_num; consecutive IDR pictures must differ in idr_pic_id (7.4.3)
@@ -126,16 +125,16 @@ def _slice_header(idr_pic_id: int) -> BitWriter:
 
 @lru_cache(maxsize=2)
 def _pcm_start(idr_pic_id: int) -> bytes:
-    """An IDR slice up to the first sample of its first macroblock."""
+    """Return the beginning of an IDR slice, up to the first sample of its first macroblock."""
     return _slice_header(idr_pic_id).ue(_MB_TYPE_I_PCM).align().to_bytes()
 
 
 @lru_cache(maxsize=1024)
 def _filler(columns: int, rows: int, used: int, idr_pic_id: int) -> bytes:
-    """Macroblocks ``used``... of the picture as Intra_16x16 DC without residual, then the trailing bits.
+    """Return the macroblocks from ``used`` on as Intra_16x16 DC without residual, then the trailing bits.
 
-    Each costs about a byte. The DC block's coeff_token for zero coefficients depends on nC, the mean of the neighbours'
-    coefficient counts, of which an I_PCM neighbour has 16 (clause 9.2.1).
+    Each takes about one byte. The coeff_token of the DC block for zero coefficients depends on nC, the mean of the
+    neighbors' coefficient counts; an I_PCM neighbor counts as 16 (clause 9.2.1).
     """
     bits = BitWriter() if used else _slice_header(idr_pic_id)
     for address in range(used, columns * rows):
@@ -154,13 +153,13 @@ def _filler(columns: int, rows: int, used: int, idr_pic_id: int) -> bytes:
 
 
 def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes:
-    """One IDR picture as a NAL unit, without start code or length, whose first samples are ``payload``.
+    """Return one IDR picture as a NAL unit, without start code or length; its first samples are ``payload``.
 
     Args:
-        payload: At most ``columns * rows * 384`` bytes, padded with grey to whole macroblocks.
+        payload: At most ``columns * rows * 384`` bytes, padded with gray to whole macroblocks.
         columns: Picture width in macroblocks of 16 pixels.
         rows: Picture height in macroblocks.
-        idr_pic_id: 0 or 1, differing from the picture before.
+        idr_pic_id: 0 or 1; must differ from that of the previous picture.
 
     Example:
         >>> slice_nal(b"hello", 1, 1, 0)[5:10]
@@ -170,12 +169,12 @@ def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes
     filler = _filler(columns, rows, used, idr_pic_id)
     if not used:
         return _escape(filler)
-    # Every macroblock after the first begins with mb_type ue(25) and its alignment, which is the two bytes 0x0D 0x00.
+    # Every macroblock after the first begins with mb_type ue(25) and its alignment: the two bytes 0x0D 0x00.
     if used <= _FEW:
         padded = payload + b"\x80" * (used * MACROBLOCK_BYTES - len(payload))
         blocks = [padded[i : i + MACROBLOCK_BYTES] for i in range(0, len(padded), MACROBLOCK_BYTES)]
         return _escape(b"".join((_pcm_start(idr_pic_id), b"\x0d\x00".join(blocks), filler)))
-    coded = np.full((used, MACROBLOCK_BYTES + 2), 0x80, np.uint8)  # mid-grey padding: zeros would need escaping
+    coded = np.full((used, MACROBLOCK_BYTES + 2), 0x80, np.uint8)  # mid-gray padding: zeros would need escaping
     coded[:, 0] = 0x0D
     coded[:, 1] = 0
     whole = len(payload) // MACROBLOCK_BYTES
@@ -188,14 +187,14 @@ def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes
 
 @lru_cache(maxsize=1)
 def pcm_starts() -> tuple[bytes, bytes]:
-    """The first bytes of a slice whose first macroblock is I_PCM, for each ``idr_pic_id``."""
+    """Return the first bytes of a slice that begins with an I_PCM macroblock, for each ``idr_pic_id``."""
     return _pcm_start(0), _pcm_start(1)
 
 
 def pcm_samples(nal: bytes, size: int) -> bytes | None:
-    """The first ``size`` samples of a slice that :func:`slice_nal` made, or None if it does not have them.
+    """Return the first ``size`` samples of a slice that :func:`slice_nal` made, or None if there are fewer.
 
-    It reads the bytes as they lie, without a decoder: what is wrong behind the samples does not matter.
+    Reads the bytes directly, without a decoder, so damage after the samples does not matter.
 
     Example:
         >>> pcm_samples(slice_nal(b"hello", 1, 1, 0), 5)
@@ -215,7 +214,7 @@ def pcm_samples(nal: bytes, size: int) -> bytes | None:
 
 
 def all_samples(nal: bytes) -> bytes:
-    """All samples of a small slice that :func:`slice_nal` made, with what follows them; empty if it is no such slice.
+    """Return all samples of a small slice that :func:`slice_nal` made, and the bytes after them; empty for other data.
 
     Example:
         >>> all_samples(slice_nal(b"hello", 1, 1, 0))[:5]
@@ -230,20 +229,20 @@ def all_samples(nal: bytes) -> bytes:
 
 
 def filler_fits(nal: bytes, size: int, columns: int, rows: int) -> bool:
-    """Return whether a slice with ``size`` samples of payload ends as that of a picture of ``columns`` x ``rows``."""
+    """Return whether a slice with ``size`` payload samples ends like a picture of ``columns`` x ``rows``."""
     used = -(-size // MACROBLOCK_BYTES)
     if not 0 < used <= columns * rows:
         return False
     start = len(_pcm_start(0) if nal.startswith(_pcm_start(0)) else _pcm_start(1))
     coded = _unescaped(nal, start, len(nal))[used * (MACROBLOCK_BYTES + 2) - 2 :]
     macroblocks = columns * rows - used
-    # Eight bits a macroblock, five more beside one that is I_PCM, of which there are a row at most.
+    # Eight bits per macroblock, and five more next to an I_PCM macroblock; at most one row of them is.
     if not macroblocks <= len(coded) <= macroblocks + (5 * (columns + 2)) // 8 + 2:
         return False
     return coded == _filler(columns, rows, used, 0)
 
 
 def _unescaped(nal: bytes, start: int, size: int) -> bytes:
-    """At least ``size`` bytes behind ``start``, if there are as many, without emulation prevention."""
-    stop = start + size + size // 2 + 3  # every third byte may be one that prevents
+    """Return at least ``size`` bytes after ``start``, if available, without emulation prevention bytes."""
+    stop = start + size + size // 2 + 3  # every third byte may be an emulation prevention byte
     return nal[start:stop].replace(_ESCAPED, b"\x00\x00")

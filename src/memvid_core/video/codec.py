@@ -1,4 +1,4 @@
-"""The contract of a frame codec, and the registry of codecs by name."""
+"""The interface of frame codecs, and their registry by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
     "codec_names",
     "get_codec",
     "guess_codec",
-    "recognise_codec",
+    "recognize_codec",
     "register_codec",
     "seal",
     "sealed_for",
@@ -33,15 +33,15 @@ _ENVELOPE = struct.Struct("<IQ")
 ENVELOPE_BYTES = _ENVELOPE.size
 
 Sample = tuple[bytes, bool]
-"""One coded picture as the container stores it, and whether it is a key picture, at which a frame begins."""
+"""One coded picture as the container stores it, and whether it is a key picture. A frame begins at a key picture."""
 
 
 FoundFrame = tuple[int, int, int]
-"""A frame found in coded pictures: its number, where it begins, and its size in bytes."""
+"""A frame found in coded pictures: its number, its offset, and its size in bytes."""
 
 
 class SampleEntry(NamedTuple):
-    """What the head of an MP4 says of its video track: the coding, the size in pixels, the decoder's configuration."""
+    """Describe the video track in the head of an MP4: coding, size in pixels, decoder configuration."""
 
     coding: bytes
     width: int
@@ -51,43 +51,43 @@ class SampleEntry(NamedTuple):
 
 @runtime_checkable
 class FrameCodec(Protocol):
-    """Payload bytes to coded pictures and back.
+    """Convert payloads to coded pictures and back.
 
-    A frame carries one payload, coded as one picture or as several: a key picture and those up to the next.
-    Implementations are safe to use from several threads.
+    A frame carries one payload, coded as one picture or several: a key picture and all pictures before the next one.
+        Implementations are thread-safe.
     """
 
     @property
     def name(self) -> str:
-        """The name it is registered and recorded under."""
+        """The name under which the codec is registered and recorded."""
         ...
 
     @property
     def capacity(self) -> int:
-        """The largest payload of one frame, in bytes."""
+        """The size of the largest payload of one frame, in bytes."""
         ...
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the picture, in pixels."""
+        """The width and height of the picture, in pixels."""
         ...
 
     @property
     def one_picture(self) -> bool:
-        """Whether every frame is one picture, so that frame and picture numbers are the same."""
+        """Whether every frame is one picture, so that frame numbers equal picture numbers."""
         ...
 
     @property
     def single_nal(self) -> bool:
-        """Whether each picture is one NAL unit behind a four-byte length, so that it can be found without an index."""
+        """Whether each picture is one NAL unit after a four-byte length, so that it can be found without an index."""
         ...
 
     def init_segment(self) -> bytes:
-        """The ``ftyp`` and ``moov`` boxes of a fragmented MP4 for this codec's stream."""
+        """Return the ``ftyp`` and ``moov`` boxes of a fragmented MP4 for this codec's stream."""
         ...
 
     def encode(self, payloads: Iterable[bytes], first: int) -> list[Sample]:
-        """The coded pictures of ``payloads``, frames ``first``, ``first + 1``, ...
+        """Code ``payloads`` as pictures of frames ``first``, ``first + 1``, ...
 
         Raises:
             CodecError: A payload is larger than ``capacity``.
@@ -95,54 +95,52 @@ class FrameCodec(Protocol):
         ...
 
     def decode(self, coded: bytes, number: int) -> bytes:
-        """The payload of frame ``number`` from its coded pictures, one after the other.
+        """Return the payload of frame ``number``, given its coded pictures, concatenated.
 
         Raises:
-            DamagedFrameError: The pictures do not carry what was written.
+            DamagedFrameError: The pictures do not contain the written payload.
         """
         ...
 
     def find(self, coded: bytes, first: int, stop: int) -> list[FoundFrame]:
-        """The frames ``first`` to ``stop - 1`` that lie in ``coded``, in order, where the boxes around them are lost.
+        """Find frames ``first`` to ``stop - 1`` in ``coded``, in order, when the boxes around them are lost.
 
-        The work grows with the size of ``coded``, whatever it holds.
+        The work is linear in the size of ``coded``, for any content.
         """
         ...
 
 
 @runtime_checkable
 class RepairingCodec(Protocol):
-    """A codec that codes redundancy into a fragment, and can rebuild frames that cannot be decoded."""
+    """A codec that adds redundancy to a fragment and can rebuild frames that cannot be decoded."""
 
     def repair(self, frames: Sequence[bytes], first: int) -> dict[int, bytes]:
-        """The payloads by frame number that can be had, some of them rebuilt.
+        """Return the readable payloads by frame number, including rebuilt ones.
 
-        ``frames`` are the coded pictures of each frame of a fragment whose first is frame ``first``.
+        ``frames`` are the coded pictures of each frame of a fragment; its first frame is frame ``first``.
         """
         ...
 
 
 def seal(payload: bytes, number: int) -> bytes:
-    """A payload behind its length and an XXH3-64 checksum seeded with its frame number.
+    """Return a payload after its length and an XXH3-64 checksum, which is seeded with the frame number.
 
-    The seed makes a frame that is read from another frame's place fail, too.
+    Because of the seed, a frame that is read in place of another frame fails the check.
     """
     return _ENVELOPE.pack(len(payload), xxhash.xxh3_64_intdigest(payload, number)) + payload
 
 
 def unseal(sealed: bytes | memoryview, number: int) -> bytes:
-    """The payload inside ``sealed``, which may be followed by padding.
+    """Return the payload inside ``sealed``, which may be followed by padding.
 
     Raises:
-        DamagedFrameError: Length or checksum is not that of frame ``number``.
+        DamagedFrameError: The length or the checksum does not match frame ``number``.
     """
     if len(sealed) < ENVELOPE_BYTES:
-        raise DamagedFrameError(number, "too short to carry a payload")
+        raise DamagedFrameError(number, "too short for a payload")
     length, checksum = _ENVELOPE.unpack_from(sealed)
     if length > len(sealed) - ENVELOPE_BYTES:
-        raise DamagedFrameError(
-            number, f"it says it carries {length} bytes, and there are {len(sealed) - ENVELOPE_BYTES}"
-        )
+        raise DamagedFrameError(number, f"its length says {length} bytes, but it has {len(sealed) - ENVELOPE_BYTES}")
     payload = bytes(sealed[ENVELOPE_BYTES : ENVELOPE_BYTES + length])
     if xxhash.xxh3_64_intdigest(payload, number) != checksum:
         raise DamagedFrameError(number, "its checksum does not match its bytes")
@@ -150,7 +148,7 @@ def unseal(sealed: bytes | memoryview, number: int) -> bytes:
 
 
 def unsealed(sealed: bytes, number: int) -> bytes | None:
-    """The payload inside ``sealed``, or None where it is not that of frame ``number``."""
+    """Return the payload inside ``sealed``, or None if it does not match frame ``number``."""
     if len(sealed) < ENVELOPE_BYTES:
         return None
     length, checksum = _ENVELOPE.unpack_from(sealed)
@@ -159,17 +157,17 @@ def unsealed(sealed: bytes, number: int) -> bytes | None:
 
 
 def sealed_for(sealed: bytes, numbers: Iterable[int]) -> int | None:
-    """The first of some frame numbers whose frame ``sealed`` is, or None."""
+    """Return the first of the given frame numbers that matches the checksum of ``sealed``, or None."""
     length, checksum = _ENVELOPE.unpack_from(sealed)
     payload = sealed[ENVELOPE_BYTES : ENVELOPE_BYTES + length]
     return next((number for number in numbers if xxhash.xxh3_64_intdigest(payload, number) == checksum), None)
 
 
 class CodedPictures(NamedTuple):
-    """Pictures of a fragment whose file has lost its head.
+    """Hold the pictures of a fragment in a file that has lost its head.
 
-    ``coded`` are the last pictures of the fragment, the first of them picture ``first``; ``key_only`` says whether
-    every picture of the fragment is a key picture; ``all_bytes()`` reads all pictures, one after the other.
+    ``coded`` are the last pictures of the fragment, beginning with picture ``first``; ``key_only`` says whether every
+    picture of the fragment is a key picture; ``all_bytes()`` reads all pictures, concatenated.
     """
 
     coded: list[bytes]
@@ -180,7 +178,7 @@ class CodedPictures(NamedTuple):
 
 class _Registered(NamedTuple):
     make: Callable[..., FrameCodec]
-    recognise: Callable[[SampleEntry], FrameCodec | None]
+    recognize: Callable[[SampleEntry], FrameCodec | None]
     guess: Callable[[CodedPictures], FrameCodec | None]
 
 
@@ -190,30 +188,30 @@ _registry: dict[str, _Registered] = {}
 def register_codec(
     name: str,
     make: Callable[..., FrameCodec],
-    recognise: Callable[[SampleEntry], FrameCodec | None],
+    recognize: Callable[[SampleEntry], FrameCodec | None],
     guess: Callable[[CodedPictures], FrameCodec | None],
 ) -> None:
     """Register a codec.
 
     Args:
-        name: What it is called in a memory's header.
-        make: Called with the settings as keyword arguments.
-        recognise: Return the codec of a stream with this sample entry, None if it is another codec's.
-        guess: Return the codec that wrote these pictures, None if it did not.
+        name: The codec's name in a memory's header.
+        make: The constructor; it gets the settings as keyword arguments.
+        recognize: Return the codec of a stream with this sample entry, or None if another codec wrote it.
+        guess: Return the codec that wrote these pictures, or None if another codec did.
     """
-    _registry[name] = _Registered(make, recognise, guess)
+    _registry[name] = _Registered(make, recognize, guess)
 
 
 def codec_names() -> list[str]:
-    """The names of all registered codecs, sorted."""
+    """Return the names of all registered codecs, sorted."""
     return sorted(_registry)
 
 
 def get_codec(name: str, **options: Any) -> FrameCodec:
-    """The codec called ``name``.
+    """Return the codec with this name.
 
     Raises:
-        CodecError: No codec has that name, or it does not take these options.
+        CodecError: The name is unknown, or the codec does not take these options.
 
     Example:
         >>> import memvid_core.video
@@ -224,22 +222,22 @@ def get_codec(name: str, **options: Any) -> FrameCodec:
         registered = _registry[name]
     except KeyError:
         known = ", ".join(codec_names())
-        raise CodecError(f"there is no codec called {name!r}; the codecs are: {known}") from None
+        raise CodecError(f"unknown codec {name!r}; the codecs are: {known}") from None
     try:
         return registered.make(**options)
     except TypeError as exc:
         raise CodecError(f"the codec {name!r} does not take these settings: {exc}") from exc
 
 
-def recognise_codec(entry: SampleEntry) -> FrameCodec | None:
-    """The codec that wrote a stream, told from its sample entry, or None if it is none of ours."""
+def recognize_codec(entry: SampleEntry) -> FrameCodec | None:
+    """Return the codec that wrote a stream, determined from its sample entry, or None if it is unknown."""
     for registered in _registry.values():
-        codec = registered.recognise(entry)
+        codec = registered.recognize(entry)
         if codec is not None:
             return codec
     return None
 
 
 def guess_codec(pictures: CodedPictures) -> FrameCodec | None:
-    """Return the codec that wrote some pictures, or None if it is none of ours."""
+    """Return the codec that wrote the given pictures, or None if it is unknown."""
     return next(filter(None, (registered.guess(pictures) for registered in _registry.values())), None)

@@ -1,4 +1,4 @@
-"""VideoFile: an append-only fragmented MP4 whose frames carry payloads."""
+"""VideoFile: an append-only fragmented MP4 file with a payload in each frame."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from memvid_core.video.read_ahead import ReadAhead
 
 __all__ = ["Fragment", "FramePosition", "Position", "TornTail", "VideoFile"]
 
-_SALVAGE_LIMIT = 1 << 28  # of damaged bytes in which frames are looked for one by one
-_LEAST_FRAME = 64  # bytes that a frame takes at least: a gap hides no more frames than that allows
-_MOST_FRAMES = 1 << 40  # no video has more, whatever a box says
-_BLOCK = 512  # bytes that a disk writes at once, at least
+_SALVAGE_LIMIT = 1 << 28  # bytes of damage that are searched for frames
+_LEAST_FRAME = 64  # minimum size of a frame in bytes: bounds the number of frames in a gap
+_MOST_FRAMES = 1 << 40  # larger frame numbers in a box are treated as damage
+_BLOCK = 512  # minimum size of a disk write, in bytes
 _COPIED = 1 << 20
-_REST = 1 << 12  # bytes of a commit's last picture and footer, at most
-_ASKED = 3  # frames whose checksums are asked which number a fragment has
+_REST = 1 << 12  # maximum size of a commit's last picture and footer, in bytes
+_ASKED = 3  # number of frames used to check a fragment's frame numbers
 
 
 class FramePosition(NamedTuple):
-    """Where the coded pictures of a frame lie: offset and size in bytes."""
+    """Locate the coded pictures of a frame: offset and size in bytes."""
 
     offset: int
     size: int
 
 
 class Position(NamedTuple):
-    """A place between two fragments: byte offset, and the numbers the next frame and fragment take."""
+    """Mark a position between two fragments: byte offset, and the numbers of the next frame and fragment."""
 
     offset: int
     frame: int
@@ -46,10 +46,10 @@ class Position(NamedTuple):
 
 
 class Fragment(NamedTuple):
-    """One fragment as found or written: its place, its number (from 1) and the places of its frames.
+    """Describe one fragment, read or written: its place, its number (from 1) and the places of its frames.
 
-    ``offsets`` and ``sizes`` are int64 arrays with one entry a frame; ``damage`` says what is wrong with its boxes, if
-    anything (the frames themselves are checked when they are read).
+    ``offsets`` and ``sizes`` are int64 arrays with one entry per frame. ``damage`` describes damage of its boxes, if
+    any; the frames themselves are checked when they are read.
     """
 
     start: int
@@ -60,16 +60,16 @@ class Fragment(NamedTuple):
     sizes: NDArray[np.int64]
     damage: str | None = None
     footed: bool = True
-    """Whether its footer is at its place, which the last bytes of a write are."""
+    """Whether its footer, the last bytes of a write, is in place."""
     listed: bool = True
-    """Whether its frames are those that its ``moof`` lists; otherwise they were looked for, and there may be more."""
+    """Whether its frames are those that its ``moof`` lists; otherwise they were searched for, and there may be more."""
 
     def __len__(self) -> int:
-        """How many frames it has."""
+        """Return the number of frames."""
         return len(self.offsets)
 
     def part(self, first: int, stop: int) -> Fragment:
-        """The same place with the frames from ``first`` to ``stop - 1`` alone."""
+        """Return the fragment with only the frames from ``first`` to ``stop - 1``."""
         at = slice(first - self.first_frame, stop - self.first_frame)
         return Fragment(
             self.start,
@@ -84,7 +84,7 @@ class Fragment(NamedTuple):
         )
 
     def frames(self) -> Iterator[tuple[int, FramePosition]]:
-        """The number and place of each frame, in order."""
+        """Yield the number and place of each frame, in order."""
         for number, (offset, size) in enumerate(
             zip(self.offsets.tolist(), self.sizes.tolist(), strict=True), self.first_frame
         ):
@@ -92,9 +92,9 @@ class Fragment(NamedTuple):
 
 
 class TornTail(NamedTuple):
-    """Bytes at the end of the file of a write that never finished, or of a file that was cut short.
+    """Describe the end of a file after an interrupted write or truncation.
 
-    ``fragment`` is what can be told of it: its frames as far as they are there.
+    ``fragment`` has the frames that are left of the last fragment, if known.
     """
 
     start: int
@@ -103,10 +103,10 @@ class TornTail(NamedTuple):
 
 
 class VideoFile:
-    """A video made of fragments, each appended whole.
+    """A video of fragments; each fragment is appended completely.
 
-    It finds its frames by its own walk over the fragments or by positions that the caller kept; FFmpeg is asked to
-    decode single pictures, never to search the file.
+    Frames are located by walking the fragments, or by positions that the caller stored. FFmpeg only decodes single
+    pictures; it never parses the file.
 
     Example:
         >>> import io
@@ -122,25 +122,29 @@ class VideoFile:
     def __init__(self, file: ByteFile, codec: FrameCodec, head_size: int, head_damage: str | None = None) -> None:
         self._file = file
         self.head_damage = head_damage
-        """What is wrong with the boxes that the file begins with, if anything."""
+        """The damage of the boxes at the beginning of the file, if any."""
         self._ahead = ReadAhead(file)
         self._fragments = Fragments(file, self._ahead, codec.one_picture)
         self.codec = codec
         self.head_size = head_size
         self.end = Position(head_size, 0, 0)
-        """Where the next fragment goes, as far as this object has walked or was told."""
+        """The position of the next fragment, as far as it is known to this object."""
         self.repaired: set[int] = set()
-        """Numbers of the frames that could be read only with their fragment's redundancy."""
-        self._rebuilt: tuple[int, int, dict[int, bytes]] = (0, 0, {})  # start, end, payloads of the last repaired
-        self._pictures = (head_size, 0)  # the number that the first picture at this offset takes
+        """The numbers of frames that were read with the redundancy of their fragment."""
+        self._rebuilt: tuple[int, int, dict[int, bytes]] = (
+            0,
+            0,
+            {},
+        )  # start, end, payloads of the fragment repaired last
+        self._pictures = (head_size, 0)  # the number of the first picture at this offset
 
     @classmethod
     def create(cls, target: str | os.PathLike[str] | BinaryIO, codec: FrameCodec) -> Self:
-        """A new video with no frames. A player opens it at once.
+        """Create a video without frames, which players can open.
 
         Raises:
-            MemoryExistsError: The path is taken.
-            MemoryNotFoundError: Its folder does not exist.
+            MemoryExistsError: The path exists.
+            MemoryNotFoundError: The folder does not exist.
         """
         head = codec.init_segment()
         file = ByteFile(target, "x")
@@ -155,11 +159,11 @@ class VideoFile:
 
     @classmethod
     def open(cls, target: str | os.PathLike[str] | BinaryIO, mode: str = "r") -> Self:
-        """An existing video, for reading (``"r"``) or appending (``"a"``).
+        """Open an existing video, for reading (``"r"``) or appending (``"a"``).
 
         Raises:
-            MemoryNotFoundError: There is no such file.
-            NotAMemoryError: It is no MP4, or none that a codec of ours wrote.
+            MemoryNotFoundError: The file does not exist.
+            NotAMemoryError: The file is not an MP4, or was not written by a known codec.
         """
         file = ByteFile(target, mode)
         try:
@@ -171,67 +175,67 @@ class VideoFile:
                 if guessed is None:
                     raise
                 codec, size = guessed
-                return cls(file, codec, size, f"the head of the file is damaged, and was made up ({exc})")
+                return cls(file, codec, size, f"the head of the file is damaged and was reconstructed ({exc})")
         except BaseException:
             file.close()
             raise
 
     def guess_codec(self) -> bool:
-        """Tell the codec from the pictures, as the one in the head reads none of them; return whether that worked."""
+        """Determine the codec from the pictures if the one in the head cannot read them; return whether it changed."""
         guessed = guess_head(self._file)
         if guessed is None or guessed[0] == self.codec:
             return False
         self.codec, self.head_size = guessed
-        self.head_damage = "the head of the file is damaged: no picture is what it says"
+        self.head_damage = "the head of the file is damaged: its codec does not match the pictures"
         self._fragments = Fragments(self._file, self._ahead, self.codec.one_picture)
         self._pictures = (self.head_size, 0)
         return True
 
     def again(self) -> VideoFile:
-        """Another over the same open file, to walk without moving this one; closing either closes the file."""
+        """Return a second VideoFile on the same open file, for an independent walk; closing either closes the file."""
         return VideoFile(self._file, self.codec, self.head_size, self.head_damage)
 
     @property
     def start(self) -> Position:
-        """The place of the first fragment."""
+        """The position of the first fragment."""
         return Position(self.head_size, 0, 0)
 
     @property
     def target(self) -> Path | BinaryIO:
-        """The path, or the file object, that this video is kept in."""
+        """The path, or the file object, of this video."""
         return self._file.target
 
     def size(self) -> int:
-        """The file's size now, in bytes."""
+        """Return the current size of the file, in bytes."""
         return self._file.size()
 
     @property
     def descriptor(self) -> int | None:
-        """The open file's descriptor; None where there is none."""
+        """The open file's descriptor; None for a file object."""
         return self._file.descriptor
 
     def stamp(self) -> tuple[int, int]:
-        """Return what tells one content of the file from the next: its size and the time of the last change."""
+        """Return size and modification time of the file; they differ if its contents differ."""
         return self._file.stamp()
 
     def unchanged(self, stamp: tuple[int, int] | None) -> bool:
-        """Return whether the path names the open file and its content has that stamp; False if that is not known."""
+        """Return whether the path still names the open file and its contents have this stamp; False if unknown."""
         return self._file.unchanged(stamp)
 
     def defer_sync(self, deferred: bool) -> None:
-        """Say whether fragments are made durable by :meth:`sync` alone, as in a file that nobody else knows yet."""
+        """Set whether fragments become durable only by :meth:`sync`, as in a file that is not yet visible to others."""
         self._file.defer_sync(deferred)
 
     def sync(self) -> None:
-        """Make all that was appended durable."""
+        """Make all appended fragments durable."""
         self._file.sync()
 
     def renamed(self, path: Path) -> None:
-        """Take note of the path that the open file has now."""
+        """Record the new path of the open file."""
         self._file.renamed(path)
 
     def reopen(self) -> None:
-        """Open the file again after it was closed to be renamed."""
+        """Reopen the file after it was closed to be renamed."""
         self._file.reopen()
 
     def gone(self) -> bool:
@@ -239,19 +243,19 @@ class VideoFile:
         return self._file.gone()
 
     def replaced(self) -> bool:
-        """Whether another file was swapped in under the path since this one was opened."""
+        """Return whether another file replaced the one at the path since this one was opened."""
         return self._file.replaced()
 
     def resume(self, end: Position) -> None:
-        """Go on from ``end``, a place that an earlier walk reached, without walking again."""
+        """Continue from ``end``, a position that an earlier walk reached, without walking again."""
         self.end = end
 
     def append(self, payloads: Iterable[bytes]) -> Fragment:
-        """Add one fragment with a frame for each payload, durable on return. Anything after ``end`` is cut first.
+        """Append one fragment with a frame for each payload, durable on return. Removes any bytes after ``end`` first.
 
         Raises:
-            CodecError: A payload does not fit a frame.
-            StorageError: The system refused the write; the file is as before.
+            CodecError: A payload is too large for a frame.
+            StorageError: The write failed; the file is unchanged.
         """
         at = self.end
         samples = self.codec.encode(payloads, at.frame)
@@ -267,7 +271,7 @@ class VideoFile:
         return Fragment(at.offset, end, at.fragment + 1, at.frame, offsets, sizes)
 
     def _next_picture(self, at: Position) -> int:
-        """The number that the first picture of a fragment at ``at`` takes."""
+        """Return the number of the first picture of a fragment at ``at``."""
         if self.codec.one_picture:
             return at.frame
         if at.offset == self.head_size:
@@ -276,13 +280,13 @@ class VideoFile:
             footer = mp4.parse_footer(self._file.read(at.offset - mp4.FOOTER_BYTES, mp4.FOOTER_BYTES))
             start = at.offset - (footer.size if footer else 0)
             head = self._fragments.head(start) if footer and self.head_size <= start < at.offset else None
-            # Past any picture there can be, if the fragment before is damaged: time must not run backwards.
+            # If the previous fragment is damaged, take a number above all possible pictures: time must not decrease.
             picture = head.first_picture + head.pictures if head else at.frame * 10_000
             self._pictures = (at.offset, min(picture, 1 << 62))
         return self._pictures[1]
 
     def coded(self, offset: int, size: int) -> bytes:
-        """Read up to ``size`` bytes of the file from ``offset``, as they lie there; fewer only at its end."""
+        """Read up to ``size`` bytes of the file at ``offset``; fewer only at its end."""
         return self._file.read(offset, size)
 
     def pieces(self, offsets: NDArray[np.int64], size: int, *, mapped: bool) -> NDArray[np.uint8]:
@@ -294,21 +298,20 @@ class VideoFile:
             mapped: Whether the file may stay mapped, as far as it is read.
 
         Returns:
-            An array that is valid until this thread's next call.
+            An array that is valid until this thread's read failed.
         """
         return self._file.pieces(offsets, size, mapped=mapped)
 
     def read(self, number: int, place: FramePosition, fragment: Fragment | None = None) -> bytes:
-        """The payload of frame ``number``: one positional read and one decode.
+        """Return the payload of frame ``number``, with one positional read and one decode.
 
         Args:
-            number: The frame's number.
-            place: Where it lies.
-            fragment: What it is a part of, for who reads one frame after the other in a walk; what cannot be decoded is
-                looked for in its redundancy.
+            number: The number of the frame.
+            place: The location of its pictures.
+            fragment: The fragment of the frame, if it is read in a walk; its redundancy is used if decoding fails.
 
         Raises:
-            DamagedFrameError: The bytes there are not what was written.
+            DamagedFrameError: The bytes have changed since they were written.
         """
         try:
             return self._intact(self._file if fragment is None else self._ahead, number, place)
@@ -319,7 +322,7 @@ class VideoFile:
             return payload
 
     def intact(self, number: int, place: FramePosition) -> bytes:
-        """The payload of frame ``number``, if it lies undamaged at ``place``; no redundancy is asked.
+        """Return the payload of frame ``number`` if it is undamaged at ``place``, without repairing it from redundancy.
 
         Raises:
             DamagedFrameError: The bytes there are not what was written.
@@ -333,14 +336,14 @@ class VideoFile:
         return self.codec.decode(coded, number)
 
     def _repair(self, number: int, place: FramePosition, fragment: Fragment | None) -> bytes | None:
-        """The payload of a frame that cannot be decoded, out of its fragment's redundancy."""
+        """Return the payload of a frame that cannot be decoded, rebuilt from its fragment's redundancy."""
         if not isinstance(self.codec, RepairingCodec):
             return None
         if fragment is not None:
             if self._rebuilt[:2] != (fragment.start, fragment.end):
                 self._rebuild(fragment)
         elif not self._rebuilt[0] <= place.offset < self._rebuilt[1]:
-            # The caller's own walk may be under way: leave ``end`` where it is.
+            # The caller may be walking; do not change ``end``.
             for found in self.again().walk(self.start):
                 if isinstance(found, Fragment) and found.start <= place.offset < found.end:
                     self._rebuild(found)
@@ -351,15 +354,15 @@ class VideoFile:
         return payload
 
     def _rebuild(self, fragment: Fragment) -> None:
-        """Rebuild what cannot be decoded of a fragment out of its redundancy, for the reads that come."""
+        """Rebuild the frames of a fragment that cannot be decoded, for the following reads."""
         if isinstance(self.codec, RepairingCodec):
             coded = [self._file.read(where.offset, where.size) for _, where in fragment.frames()]
             self._rebuilt = (fragment.start, fragment.end, self.codec.repair(coded, fragment.first_frame))
 
     def unwritten(self, fragment: Fragment) -> bool:
-        """Return whether a block of the disk that a fragment lies in is all zeros, as one that was never written is.
+        """Return whether a disk block of a fragment is all zeros, as a block that was never written is.
 
-        No picture holds so many zeros in a row.
+        Pictures do not contain that many zeros in a row.
         """
         step = _BLOCK << 11
         for start in range(fragment.start - fragment.start % step, fragment.end, step):
@@ -372,14 +375,14 @@ class VideoFile:
         return False
 
     def set_aside(self, tail: TornTail, head: int) -> Path | None:
-        """Copy a torn tail into a file beside this one; return its path, or None where there is no folder.
+        """Copy a torn tail to a new file next to this one; return its path, or None for a file object.
 
         Args:
             tail: What to copy.
             head: How many bytes of the beginning of the file go before it, so that the copy can be read by itself.
 
         Raises:
-            StorageError: The system refused.
+            StorageError: The copy failed.
         """
         path = self._file.path
         if path is None:
@@ -403,7 +406,7 @@ class VideoFile:
         return None  # pragma: no cover - there is always a next number
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        """Number and payload of every frame, in order, at sequential speed.
+        """Yield the number and payload of every frame, in order, reading sequentially.
 
         Raises:
             DamagedFrameError: At the first damaged frame.
@@ -413,21 +416,21 @@ class VideoFile:
                 yield from self.read_fragment(found)
 
     def read_fragment(self, fragment: Fragment) -> Iterator[tuple[int, bytes]]:
-        """Number and payload of each frame of ``fragment``, in order."""
+        """Yield the number and payload of each frame of ``fragment``, in order."""
         for number, place in fragment.frames():
             yield number, self.read(number, place)
 
     def frames(self) -> Iterator[tuple[int, FramePosition]]:
-        """Number and place of every frame in the file, in order."""
+        """Yield the number and place of every frame in the file, in order."""
         for found in self.walk(self.start):
             if isinstance(found, Fragment):
                 yield from found.frames()
 
     def walk(self, position: Position) -> Iterator[Fragment | TornTail]:
-        """The fragments from ``position`` to the end of the file, then the torn tail if there is one.
+        """Yield the fragments from ``position`` to the end of the file, then the torn tail, if any.
 
-        Damaged boxes are stepped over: frames are found by the marks that their pictures begin with, and the walk
-        goes on at the next sound fragment, whose own word for its number counts. ``end`` follows the walk.
+        Damaged boxes are skipped: frames are found by the first bytes of their pictures, and the walk continues at the
+            next intact fragment, with the number that this fragment records. ``end`` follows the walk.
         """
         self._ahead.forget()
         try:
@@ -437,7 +440,7 @@ class VideoFile:
 
     def _walk(self, position: Position, size: int) -> Iterator[Fragment | TornTail]:
         self.end = position
-        certain = True  # whether the frame number reached is known, or damaged bytes hid how many frames they had
+        certain = True  # whether the frame number is known, or damaged bytes may hide frames
         while self.end.offset < size:
             at = self.end
             found = self._fragments.sound(at.offset, size)
@@ -458,17 +461,17 @@ class VideoFile:
                 return
 
     def _step(self, fragment: Fragment) -> Fragment:
-        """Move ``end`` behind a fragment; a copy of an earlier one does not set the numbers back."""
+        """Move ``end`` after a fragment; a copy of an earlier fragment does not decrease the numbers."""
         frame = max(self.end.frame, fragment.first_frame + len(fragment))
         self.end = Position(fragment.end, frame, fragment.sequence)
         return fragment
 
     def _numbered(self, found: Found, at: Position, certain: bool) -> Fragment:
-        """A sound fragment under the number that its witnesses agree on."""
+        """Return an intact fragment with the frame number that its boxes and checksums agree on."""
         offsets, sizes = _frames(found.data, found.sizes, found.keys)
         end, damage = found.end, None
         cut = found.footer is None
-        if cut:  # its write was stopped before the footer, or the file was cut short, and another came after it
+        if cut:  # the write was interrupted before the footer, or the file was truncated; another fragment follows
             stop = min(end + _REST, self.size())
             after = self._fragments.next_sound(found.data, stop, self.size(), footed=True)
             cut = after is None or not end - mp4.FOOTER_BYTES <= after < end
@@ -484,7 +487,7 @@ class VideoFile:
         )
 
     def _move(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], first: int, start: int, end: int) -> int:
-        """Correct the places of frames that bytes too many or too few have moved; return where the last one ends."""
+        """Correct the locations of frames that inserted or missing bytes have shifted."""
         last = 0
         coded = self._file.read(start, min(end - start, _SALVAGE_LIMIT))
         for number, offset, size in self.codec.find(coded, first, first + len(offsets)):
@@ -496,7 +499,7 @@ class VideoFile:
     def _first_frame(
         self, found: Found, own: int, certain: bool, offsets: NDArray[np.int64], sizes: NDArray[np.int64]
     ) -> tuple[int, str | None]:
-        """The number of a fragment's first frame, and what is wrong with who says so."""
+        """Return the number of a fragment's first frame, and the damage of the boxes that record it."""
         said = [found.first_picture] if self.codec.one_picture else []
         if found.footer is not None:
             said.append(found.footer.first_frame)
@@ -514,7 +517,7 @@ class VideoFile:
         return agreed, None
 
     def _answers(self, first: int, offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> bool:
-        """Return whether one of a fragment's frames has the checksum of its place from ``first`` on."""
+        """Return whether the checksum of any frame matches its number, counted from ``first``."""
         count = len(offsets)
         for i in dict.fromkeys([*range(count)[-1:], *range(min(_ASKED, count))]):
             try:
@@ -525,12 +528,12 @@ class VideoFile:
         return False
 
     def _damaged(self, at: Position, stop: int) -> Iterator[Fragment]:
-        """What is left in [``at``, ``stop``), cut where boxes say that a fragment began or ended."""
+        """Yield the remains in [``at``, ``stop``), split where boxes mark the beginning or end of a fragment."""
         cuts = {stop}
         footers: dict[int, mp4.Footer] = {}
         for end, footer in self._fragments.footers(at.offset, stop):
             footers[end] = footer
-            # A footer without the beginning of its fragment stands alone: it tells that there was one.
+            # A footer without the beginning of its fragment still shows that the fragment existed.
             begin = end - footer.size if footer.size <= end - at.offset else end - mp4.FOOTER_BYTES
             cuts.update(cut for cut in (end, begin) if at.offset < cut <= stop)
         cuts.update(place for place in self._fragments.heads(at.offset + 1, stop))
@@ -545,12 +548,12 @@ class VideoFile:
 
     @staticmethod
     def _is_rest(at: Position, end: int, footer: mp4.Footer | None) -> bool:
-        """Return whether bytes behind ``at`` end a fragment that was taken before its footer was written."""
+        """Return whether the bytes after ``at`` end a fragment that was taken in before its footer was written."""
         size = end - at.offset
         return footer is not None and size < min(footer.size, _REST) and footer.first_frame < at.frame
 
     def _searched(self, at: Position, end: int, footer: mp4.Footer | None) -> Fragment:
-        """A part of the file whose boxes are damaged, with the frames that can be found in it."""
+        """Search a part of the file with damaged boxes for frames."""
         size = end - at.offset
         first = at.frame
         if footer is not None and footer.size == size and first <= footer.first_frame < first + _MOST_FRAMES:
@@ -575,14 +578,14 @@ class VideoFile:
         return Fragment(at.offset, end, at.fragment + 1, first, offsets, sizes, damage, footed, listed=False)
 
     def _torn(self, at: Position, size: int) -> Fragment | None:
-        """What the tail of the file holds of a fragment that is not there whole."""
+        """Return the frames in the tail of the file of a fragment that is incomplete."""
         found = self._fragments.listed(at.offset, size)
         if found is None:
             searched = self._searched(at, size, None)
             return searched if len(searched) else None
         offsets, sizes = _frames(found.data, found.sizes, found.keys)
         there = offsets < size
-        damage = "the file ends before it does"
+        damage = "the file ends before the end of the fragment"
         first, _ = self._first_frame(found, at.frame, True, offsets[there], sizes[there])
         listed = bool(there.all())
         return Fragment(
@@ -590,7 +593,7 @@ class VideoFile:
         )
 
     def close(self) -> None:
-        """Close the file; closing twice is fine."""
+        """Close the file. Closing twice is allowed."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -603,8 +606,8 @@ class VideoFile:
 def _frames(
     data: int, sizes: Sequence[int] | NDArray[np.int64], keys: Sequence[bool] | NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Offset and size in bytes of each frame of a fragment whose first picture lies at ``data``."""
-    if len(sizes) <= FEW and all(keys):  # one picture a frame
+    """Return offset and size in bytes of each frame of a fragment whose first picture is at ``data``."""
+    if len(sizes) <= FEW and all(keys):  # one picture per frame
         starts = list(accumulate(map(int, sizes), initial=data))
         return np.array(starts[:-1], np.int64), np.array(sizes, np.int64)
     ends = np.cumsum(np.asarray(sizes, np.int64))

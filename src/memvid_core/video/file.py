@@ -34,19 +34,19 @@ __all__ = ["ByteFile"]
 _locks: weakref.WeakKeyDictionary[BinaryIO, threading.RLock] = weakref.WeakKeyDictionary()
 _MODES = {"r": "rb", "a": "r+b", "x": "x+b"}
 _LOOK_PAUSE = 0.001  # seconds
-_AT_ONCE = 1 << 18  # bytes of a write
-_PREAD = getattr(os, "pread", None)  # not on Windows: there, a lock around seek and read
+_AT_ONCE = 1 << 18  # bytes per write
+_PREAD = getattr(os, "pread", None)  # missing on Windows, where a lock protects seek and read
 
 
 def _lock_of(target: str | os.PathLike[str] | BinaryIO) -> threading.RLock:
-    """A lock of its own; of a file object, the one for all who read from it, as it has one position only."""
+    """Return a new lock for a path, or the shared lock of a file object, whose position all readers share."""
     if isinstance(target, str | os.PathLike):
         return threading.RLock()
     return _locks.setdefault(target, threading.RLock())
 
 
 def _sync(descriptor: int) -> None:
-    if sys.platform == "darwin":  # fsync alone leaves the data in the drive's cache there
+    if sys.platform == "darwin":  # on macOS, fsync leaves the data in the drive's cache
         import fcntl
 
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
@@ -55,16 +55,16 @@ def _sync(descriptor: int) -> None:
 
 
 class ByteFile:
-    """A file read by position from any thread and written at its end.
+    """Read a file by position from any thread, and write at its end.
 
     Args:
         target: A path, or a binary file object that can seek (kept open by ``close``).
         mode: ``"r"`` to read, ``"a"`` to read and append, ``"x"`` to create.
 
     Raises:
-        MemoryNotFoundError: The file, or the folder to create it in, is missing.
-        MemoryExistsError: Mode ``"x"`` and the path is taken.
-        StorageError: The system refuses for another reason.
+        MemoryNotFoundError: The file, or the folder in which to create it, does not exist.
+        MemoryExistsError: The mode is ``"x"`` and the path exists.
+        StorageError: The system failed for another reason.
     """
 
     def __init__(self, target: str | os.PathLike[str] | BinaryIO, mode: str) -> None:
@@ -84,8 +84,8 @@ class ByteFile:
                     self._file.close()
                     self.path.unlink(missing_ok=True)
                     raise
-        self._broken = False  # whether a write failed and could not be taken back
-        self._deferred = False  # whether writes are made durable later, all at once
+        self._broken = False  # whether a write failed and could not be undone
+        self._deferred = False  # whether writes become durable later, all together
         self._descriptor = self._file.fileno() if self._owned and self._file is not None else None
         self._identity = self._identified()
         self._pieces: FilePieces | None = None
@@ -94,7 +94,7 @@ class ByteFile:
             _open_files.add(self)
 
     def _forked(self) -> None:
-        """In a forked child: do not keep the parent's file open, for its lock would outlive the parent."""
+        """Close the parent's file in a forked child, where its lock would outlive the parent."""
         file, self._file, self._descriptor = self._file, None, None
         self._pieces = None
         if file is not None:
@@ -112,7 +112,7 @@ class ByteFile:
         return self._handle() if self.path is None else self.path
 
     def size(self) -> int:
-        """The file's size now, in bytes."""
+        """Return the current size of the file, in bytes."""
         file = self._handle()
         if self._descriptor is not None:
             return os.fstat(self._descriptor).st_size
@@ -120,7 +120,7 @@ class ByteFile:
             return file.seek(0, io.SEEK_END)
 
     def read(self, offset: int, size: int) -> bytes:
-        """Up to ``size`` bytes from ``offset``; fewer only at the end of the file."""
+        """Return up to ``size`` bytes from ``offset``; fewer only at the end of the file."""
         file = self._handle()
         try:
             if self._descriptor is not None and _PREAD is not None:
@@ -162,7 +162,7 @@ class ByteFile:
             raise StorageError(f"cannot read {self.path}: {exc.strerror}") from exc
 
     def _at_once(self, offsets: NDArray[np.int64], size: int) -> NDArray[np.uint8] | None:
-        """Pieces read with one call; None where the system has none for that, or not for these."""
+        """Return pieces that were read with one system call, or None if the system does not support it or it failed."""
         if not self._pieced and self._descriptor is not None:
             self._pieced = True
             with suppress(OSError):
@@ -171,12 +171,12 @@ class ByteFile:
         return None if pieces is None else pieces.read(offsets, size)
 
     def write(self, offset: int, parts: Iterable[bytes]) -> None:
-        """Put ``parts`` at ``offset``, the end of what counts, and make them durable; on failure the file is as before.
+        """Write ``parts`` at ``offset``, the valid end, and make them durable; on failure the file is unchanged.
 
         Raises:
             ReadOnlyError: The file was opened for reading.
-            StorageError: The system refused, for want of space or another reason. Nothing was kept, or the message
-                says that this is not known; then every later write is refused, too.
+            StorageError: The write failed, for example because the disk is full. Nothing was kept; or the message says
+                that this is unknown, and every later write fails too.
         """
         if not self.writable:
             raise ReadOnlyError(f"{self.path or 'the file'} is open for reading only")
@@ -184,7 +184,7 @@ class ByteFile:
         with self._lock:
             if self._broken:
                 raise StorageError(
-                    f"a write to {self.path or 'the file'} failed before, and nobody knows what the disk kept of it; "
+                    f"a write to {self.path or 'the file'} failed before, and the file may contain parts of it; "
                     "close the memory and open it again to write"
                 )
             try:
@@ -202,19 +202,19 @@ class ByteFile:
                     reason = "the disk is full" if exc.errno == errno.ENOSPC else str(exc)
                     kept = "nothing was kept"
                     if self._broken:
-                        kept = "it is not known what was kept: close the memory and open it again to see"
+                        kept = "it is unknown whether parts were kept: close the memory and open it again"
                     raise StorageError(f"cannot write to {self.path or 'the file'}: {reason}; {kept}") from exc
                 raise
 
     def defer_sync(self, deferred: bool) -> None:
-        """Say whether writes are left to :meth:`sync`, as for a file that nobody else knows yet."""
+        """Set whether writes become durable only by :meth:`sync`, as in a file that is not yet visible to others."""
         self._deferred = deferred
 
     def sync(self) -> None:
-        """Make what was written durable.
+        """Make all writes durable.
 
         Raises:
-            StorageError: The system refused, and nobody knows what the disk kept.
+            StorageError: The sync failed, and it is unknown which writes the disk has kept.
         """
         try:
             if self._descriptor is not None:
@@ -224,7 +224,7 @@ class ByteFile:
             raise StorageError(f"cannot write to {self.path}: {exc}") from exc
 
     def _undo(self, offset: int) -> bool:
-        """Go back to ``offset`` bytes; return whether that worked."""
+        """Truncate the file to ``offset`` bytes; return whether that worked."""
         try:
             self._handle().truncate(offset)
         except (OSError, ValueError):
@@ -233,18 +233,18 @@ class ByteFile:
 
     @property
     def descriptor(self) -> int | None:
-        """The open file's descriptor; None of a file object, and of a closed file."""
+        """The open file's descriptor; None for a file object or a closed file."""
         return self._descriptor
 
     def stamp(self) -> tuple[int, int]:
-        """Return size in bytes and time of the last change in nanoseconds: another stamp is another content."""
+        """Return the size in bytes and the modification time in nanoseconds; they differ if the contents differ."""
         if self._descriptor is None:
             return self.size(), 0
         status = os.fstat(self._descriptor)
         return status.st_size, status.st_mtime_ns
 
     def unchanged(self, stamp: tuple[int, int] | None) -> bool:
-        """Return whether the path names the open file and its content has that stamp; False if that is not known."""
+        """Return whether the path still names the open file and its contents have this stamp; False if unknown."""
         if self._name is None:
             return self.stamp() == stamp
         try:
@@ -254,33 +254,33 @@ class ByteFile:
         return (there.st_size, there.st_mtime_ns) == stamp and (there.st_ino, there.st_dev) == self._identity
 
     def _identified(self) -> tuple[int, int] | None:
-        """Which file is open, in the system's numbers."""
-        self._name = None if self.path is None else os.fspath(self.path)  # to ask for a str is faster
+        """Return the inode and device of the open file."""
+        self._name = None if self.path is None else os.fspath(self.path)  # os.stat is faster with a str
         here = None if self._descriptor is None else os.fstat(self._descriptor)
         return None if here is None else (here.st_ino, here.st_dev)
 
     def renamed(self, path: Path) -> None:
-        """Take note of the path that the open file has now."""
+        """Record the new path of the open file."""
         self.path, self._name = path, os.fspath(path)
 
     def reopen(self) -> None:
-        """Open the file again after it was closed to be renamed."""
+        """Reopen the file after it was closed to be renamed."""
         assert self.path is not None
         self._file = _open(self.path, "a" if self.writable else "r")
         self._descriptor = self._file.fileno()
         self._identity = self._identified()
 
     def replaced(self) -> bool:
-        """Return whether the path now names another file than the one that is open (a compaction swapped it)."""
+        """Return whether the path now names a different file, for example after a compaction."""
         there = self._at_path()
         if there is None:
             return False
-        if self._descriptor is None:  # closed for a swap that was interrupted
+        if self._descriptor is None:  # closed for a replacement that was interrupted
             return True
         return (there.st_ino, there.st_dev) != self._identity
 
     def gone(self) -> bool:
-        """Return whether the file lost its name: somebody deleted it or renamed it."""
+        """Return whether the file at the path was deleted or renamed."""
         return self.path is not None and self._at_path() is None
 
     def _at_path(self) -> os.stat_result | None:
@@ -290,12 +290,12 @@ class ByteFile:
             return None
 
     def close(self) -> None:
-        """Close the file if it was opened here; closing twice is fine."""
+        """Close the file if it was opened here. Closing twice is allowed."""
         with self._lock:
             if self._file is not None and self._owned:
                 self._file.close()
             self._pieces, self._pieced = None, False
-            self._file = self._descriptor = None  # the number may become another file's
+            self._file = self._descriptor = None  # the system may reuse the descriptor
 
 
 _open_files: weakref.WeakSet[ByteFile] = weakref.WeakSet()
@@ -311,7 +311,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _gathered(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes in fewer parts: each is a call of the system."""
+    """Yield the same bytes in fewer parts: each part is a system call."""
     held: list[bytes] = []
     size = 0
     for part in parts:
@@ -325,7 +325,7 @@ def _gathered(parts: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:
-    """Write every byte: on a disk that is nearly full an unbuffered file takes fewer, and fails only the next time."""
+    """Write every byte: an unbuffered file on a nearly full disk writes fewer, and fails only on the next write."""
     left = memoryview(data)
     while left:
         taken = file.write(left)
@@ -336,14 +336,14 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
 
 def _open(path: Path, mode: str) -> BinaryIO:
     try:
-        # FileIO is a BinaryIO in all but name; the caller closes it.
+        # FileIO is a BinaryIO in practice; the caller closes it.
         file: BinaryIO = open(path, _MODES[mode], buffering=0, opener=_open_at_once)  # type: ignore[assignment]  # noqa: SIM115
     except FileNotFoundError as exc:
         if mode == "x" or not path.parent.exists():
             raise MemoryNotFoundError(f"the folder {path.parent} does not exist; create it first") from exc
-        raise MemoryNotFoundError(f"there is no memory at {path}; Memory.create makes one") from exc
+        raise MemoryNotFoundError(f"{path} does not exist; create it with Memory.create") from exc
     except FileExistsError as exc:
-        raise MemoryExistsError(f"{path} exists; Memory.open opens it") from exc
+        raise MemoryExistsError(f"{path} exists; open it with Memory.open") from exc
     except IsADirectoryError as exc:
         raise StorageError(f"{path} is a folder, not a file") from exc
     except PermissionError as exc:
@@ -353,27 +353,27 @@ def _open(path: Path, mode: str) -> BinaryIO:
         raise StorageError(f"cannot open {path}: {exc}") from exc
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise StorageError(f"{path} is a pipe or a device; a memory is a regular file")
+        raise StorageError(f"{path} is a pipe or a device, not a regular file")
     return file
 
 
 def _created(path: Path) -> BinaryIO:
-    """Create a file and lock it: while it is open, nobody takes it for what a killed process left, and deletes it."""
+    """Create a file and lock it, so that other processes do not delete it as a leftover of a killed process."""
     while True:
         file = _open(path, "x")
         try:
-            while not system_lock().try_lock(file.fileno()):  # somebody looks whether it was left, and is done at once
+            while not system_lock().try_lock(file.fileno()):  # another process checks briefly whether it is a leftover
                 time.sleep(_LOOK_PAUSE)
             here, there = os.fstat(file.fileno()), os.stat(path)
             if (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev):
                 return file
         except FileNotFoundError:
             pass
-        except OSError:  # no locks here, and so nobody who looks
+        except OSError:  # without locks, other processes do not check either
             return file
-        file.close()  # it was taken for left before it was locked
+        file.close()  # another process deleted it before it was locked
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for somebody at the other end of a pipe."""
+    """Open a file without waiting for the other end of a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)

@@ -1,7 +1,7 @@
-"""Fragments in the bytes of a file: which are there, and what marks where damaged ones began and ended.
+"""Fragments in the bytes of a file: intact ones, and the marks of damaged ones.
 
-Nothing that a box says is believed before it is compared with the bytes that are there, and the work grows with the
-bytes looked at, whatever they hold.
+Every value in a box is checked against the bytes of the file before it is used. The work is linear in the bytes read,
+for any content.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ _WINDOW = 1 << 20
 
 
 class Found(NamedTuple):
-    """A fragment whose ``moof`` holds.
+    """Describe a fragment with a valid ``moof``.
 
-    ``sizes`` and ``keys`` have an entry a picture, the first of which lies at ``data``; ``end`` is where its footer
-    ends, or ought to. ``footer`` is what that says, and ``framed`` whether the ``mdat`` box around the pictures agrees.
+    ``sizes`` and ``keys`` have one entry per picture; the first picture is at ``data``. ``end`` is the end of its
+    footer, even if that is missing. ``footer`` holds the footer's values; ``framed`` says whether the ``mdat`` box
+    matches the pictures.
     """
 
     start: int
@@ -43,10 +44,10 @@ class Found(NamedTuple):
 
 
 class Fragments:
-    """Looks for fragments in a file.
+    """Find the fragments in a file.
 
     Args:
-        file: The bytes.
+        file: The file.
         ahead: The same, read from front to back.
         one_picture: Whether every picture begins a frame.
     """
@@ -57,11 +58,11 @@ class Fragments:
         self._one_picture = one_picture
 
     def head(self, offset: int) -> mp4.FragmentHead | None:
-        """What the fixed part of a ``moof`` at ``offset`` says, if there is one."""
+        """Return the values in the fixed part of a ``moof`` at ``offset``, or None if there is none."""
         return None if offset < 0 else mp4.parse_moof(self._file.read(offset, mp4.MOOF_BYTES))
 
     def listed(self, offset: int, size: int) -> Found | None:
-        """The fragment that the ``moof`` at ``offset`` describes, whether or not the bytes that it lists are there."""
+        """Return the fragment that the ``moof`` at ``offset`` describes, even if some of its bytes are missing."""
         start = self._ahead.read(offset, _FIRST_READ)
         head = mp4.parse_moof(start)
         if head is None or head.size > min(_MOOF_LIMIT, size - offset):
@@ -83,18 +84,18 @@ class Fragments:
         return Found(offset, data, end, head.first_picture, sizes, keys, footer, framed)
 
     def sound(self, offset: int, size: int) -> Found | None:
-        """The fragment at ``offset`` if its ``moof`` holds, and ``mdat`` or footer agrees with it."""
+        """Return the fragment at ``offset`` if its ``moof`` is valid and matches ``mdat`` or footer."""
         found = self.listed(offset, size)
         return found if found is not None and found.end <= size and (found.footer or found.framed) else None
 
     def next_sound(self, start: int, stop: int, size: int, *, footed: bool = False) -> int | None:
-        """The offset of the first sound fragment that begins in [``start``, ``stop``).
+        """Return the offset of the first intact fragment that begins in [``start``, ``stop``).
 
         Args:
-            start: Where to begin.
-            stop: Where to end.
-            size: The file's size in bytes.
-            footed: Take only one whose footer is at its place.
+            start: The first offset.
+            stop: The end of the range.
+            size: The size of the file in bytes.
+            footed: Only consider fragments with a footer in place.
         """
         for place in self._marks(b"moof", 4, start, stop):
             found = self.sound(place, size)
@@ -103,14 +104,14 @@ class Fragments:
         return None
 
     def footers(self, start: int, stop: int) -> Iterator[tuple[int, mp4.Footer]]:
-        """Where each footer in [``start``, ``stop``) ends, and what it says."""
+        """Yield the end and the values of each footer in [``start``, ``stop``)."""
         for place in self._marks(mp4.FOOTER_MARK, 4, start, stop):
             footer = mp4.parse_footer(self._file.read(place, mp4.FOOTER_BYTES))
             if footer is not None and place + mp4.FOOTER_BYTES <= stop:
                 yield place + mp4.FOOTER_BYTES, footer
 
     def heads(self, start: int, stop: int) -> Iterator[int]:
-        """Where a ``moof`` begins in [``start``, ``stop``) whose fixed part holds."""
+        """Yield the offset of each ``moof`` in [``start``, ``stop``) with a valid fixed part."""
         for place in self._marks(b"moof", 4, start, stop):
             if self.head(place) is not None:
                 yield place
@@ -121,7 +122,7 @@ class Fragments:
     def _table(
         self, offset: int, head: mp4.FragmentHead, start: bytes
     ) -> tuple[Sequence[int] | NDArray[np.int64], Sequence[bool] | NDArray[np.bool_]] | None:
-        """Sizes and kinds of the pictures; read in growing parts, so that a claim costs no more than what bears it."""
+        """Return sizes and kinds of the pictures; reads growing parts, so that a false size does not cost memory."""
         if head.pictures <= FEW:
             return mp4.parse_few_entries(start[mp4.MOOF_BYTES : head.size], head.pictures)
         parts = []
@@ -143,7 +144,7 @@ class Fragments:
         return np.concatenate([sizes for sizes, _ in parts]), np.concatenate([keys for _, keys in parts])
 
     def _marks(self, mark: bytes, before: int, start: int, stop: int) -> Iterator[int]:
-        """Places in [``start``, ``stop``) that lie ``before`` bytes before each ``mark``."""
+        """Yield the places in [``start``, ``stop``) that are ``before`` bytes before a ``mark``."""
         for offset in range(start, stop, _WINDOW):
             window = self._file.read(offset, min(_WINDOW, stop - offset) + before + len(mark) - 1)
             at = window.find(mark, before)

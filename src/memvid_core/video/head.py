@@ -1,4 +1,4 @@
-"""The head of a file, ``ftyp`` and ``moov``: read, or told from the pictures that come after it."""
+"""The head of a file, ``ftyp`` and ``moov``: read, or determined from the pictures after it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import numpy as np
 
 from memvid_core.errors import NotAMemoryError
 from memvid_core.video import mp4
-from memvid_core.video.codec import CodedPictures, FrameCodec, guess_codec, recognise_codec
+from memvid_core.video.codec import CodedPictures, FrameCodec, guess_codec, recognize_codec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.fragments import Found, Fragments
 from memvid_core.video.read_ahead import ReadAhead
 
 __all__ = ["guess_head", "read_head"]
 
-_HEAD_LIMIT = 1 << 20  # a head of ours has 709 bytes; nothing larger is read into memory
-_GUESS_LIMIT = 1 << 26  # where the first sound fragment of a file without a head is looked for
+_HEAD_LIMIT = 1 << 20  # our heads have 709 bytes; larger ones are not read into memory
+_GUESS_LIMIT = 1 << 26  # range in which the first intact fragment of a file without a head is searched
 _GUESSED_FRAMES = 8
 _MOOV_BOXES = frozenset({b"mvhd", b"trak", b"mvex", b"udta"})
 
 
 def read_head(file: ByteFile) -> tuple[FrameCodec, int]:
-    """The codec that the boxes at the start of the file name, and their size in bytes.
+    """Return the codec that the boxes at the beginning of the file name, and their size in bytes.
 
     Raises:
-        NotAMemoryError: There are none, or none of a memory.
+        NotAMemoryError: The boxes are missing, or not those of a memory.
     """
     start = file.read(0, 8)
     if len(start) < 8 or start[4:] != b"ftyp":
@@ -34,29 +34,29 @@ def read_head(file: ByteFile) -> tuple[FrameCodec, int]:
     data = file.read(0, _HEAD_LIMIT)
     found = {box.type: box for box in list(mp4.boxes(data))[:2]}
     if set(found) != {b"ftyp", b"moov"}:
-        raise NotAMemoryError(f"{file.path or 'the file'} is cut short, or not an MP4 that carries a memory")
+        raise NotAMemoryError(f"{file.path or 'the file'} is truncated, or an MP4 without a memory")
     moov = found[b"moov"]
     inner = list(mp4.boxes(data, moov.content, moov.end))
     if not inner or inner[-1].end != moov.end or not _MOOV_BOXES.issuperset(box.type for box in inner):
-        raise NotAMemoryError(f"the head of {file.path or 'the file'} is damaged, or not one of a memory")
+        raise NotAMemoryError(f"the head of {file.path or 'the file'} is damaged, or not that of a memory")
     entry = mp4.parse_sample_entry(data[: moov.end])
-    codec = None if entry is None else recognise_codec(entry)
+    codec = None if entry is None else recognize_codec(entry)
     if codec is None:
-        raise NotAMemoryError(f"{file.path or 'the file'} is an MP4, but not one that carries a memory")
+        raise NotAMemoryError(f"{file.path or 'the file'} is an MP4 without a memory")
     return codec, moov.end
 
 
 def guess_head(file: ByteFile) -> tuple[FrameCodec, int] | None:
-    """The codec told from the first pictures that can be read, and where fragments may begin; None if none can.
+    """Determine the codec from the first readable pictures, and the offset of the fragments; return None if unknown.
 
-    Every registered codec is asked.
+    Tries every registered codec.
     """
     size = file.size()
     fragments = Fragments(file, ReadAhead(file), one_picture=False)
     place = fragments.next_sound(0, min(size, _GUESS_LIMIT), size)
     while place is not None:
         found = fragments.sound(place, size)
-        if found is None or found.footer is None:  # it may be of another kind of MP4
+        if found is None or found.footer is None:  # it may belong to another kind of MP4
             place = fragments.next_sound(place + 1, min(size, _GUESS_LIMIT), size)
             continue
         sizes = np.asarray(found.sizes, np.int64)

@@ -1,12 +1,12 @@
-"""ISO base media file format (ISO/IEC 14496-12): the few boxes an append-only fragmented MP4 needs.
+"""ISO base media file format (ISO/IEC 14496-12): the boxes of an append-only fragmented MP4.
 
 The head of the file (``ftyp`` and ``moov``) is written once by FFmpeg's muxer through PyAV. Each commit adds one
-fragment, written here so that its frame positions are known without a second look::
+fragment, which is written here, so that the locations of its frames are known::
 
     moof( mfhd(sequence) traf( tfhd tfdt(first picture) trun(size, flags ...) ) )  mdat(...)  free(footer)
 
-The ``free`` box is our footer: players skip it, and it tells a fragment that was written whole and damaged later from
-one whose writing never finished.
+The ``free`` box is the footer: players skip it. It shows that a fragment was written completely, even if it was damaged
+    later.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ __all__ = [
 ]
 
 TIMESCALE = 30
-"""Pictures a second: each lasts one tick."""
+"""Pictures per second: each picture lasts one tick."""
 
-_SAMPLE_IS_KEY = 0x02000000  # sample_depends_on = 2: on no other
+_SAMPLE_IS_KEY = 0x02000000  # sample_depends_on = 2: depends on no other
 _SAMPLE_IS_DELTA = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
 _KINDS = (_SAMPLE_IS_KEY, _SAMPLE_IS_DELTA)
 _ENTRY = struct.Struct(">II")
@@ -56,17 +56,17 @@ _FOOTER = struct.Struct(">I4s4sIQ")
 _FOOTER_MAGIC = b"mvid"
 FOOTER_BYTES = _FOOTER.size
 FOOTER_MARK = b"free" + _FOOTER_MAGIC
-"""What a footer has from its fifth byte on."""
+"""A footer from its fifth byte on."""
 _MOOF = struct.Struct(">I4sI4sIII4sI4sIIII4sIQI4sIIi")
 MOOF_BYTES = _MOOF.size
 """Size of a ``moof`` without its table of pictures."""
 _TRUN_AT = MOOF_BYTES - 20
 ENTRY_BYTES = 8
-"""Size of a picture's entry in that table."""
+"""Size of a picture's entry in the table."""
 
 
 class Box(NamedTuple):
-    """A box: its four-character type, where it starts, where its content starts, and where it ends."""
+    """Describe a box: its four-character type, its start, the start of its content, and its end."""
 
     type: bytes
     start: int
@@ -75,10 +75,10 @@ class Box(NamedTuple):
 
 
 class FragmentHead(NamedTuple):
-    """What the fixed part of a ``moof`` says.
+    """Hold the values in the fixed part of a ``moof``.
 
-    Its size in bytes, its first picture's number, how many pictures it lists, and where the first lies, counted from
-    the box's start.
+    They are its size in bytes, the number of its first picture, the number of pictures, and the offset of the first
+    picture from the start of the box.
     """
 
     size: int
@@ -88,7 +88,7 @@ class FragmentHead(NamedTuple):
 
 
 class Footer(NamedTuple):
-    """What the box after a fragment says: the number of its first frame, and its size in bytes."""
+    """Hold the values of the box after a fragment: the number of its first frame, and its size in bytes."""
 
     first_frame: int
     size: int
@@ -100,7 +100,7 @@ def _box(kind: bytes, *content: bytes) -> bytes:
 
 
 def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Box]:
-    """The boxes that lie whole between ``start`` and ``end`` of ``data``; stops at the first that does not."""
+    """Yield the complete boxes between ``start`` and ``end`` of ``data``; stop at the first incomplete one."""
     end = len(data) if end is None else end
     while end - start >= 8:
         size, kind = struct.unpack_from(">I4s", data, start)
@@ -115,9 +115,9 @@ def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Box]:
 
 
 def init_segment(template: av.VideoStream, timescale: int = TIMESCALE) -> bytes:
-    """``ftyp`` and ``moov`` of a fragmented MP4 with one track like ``template``, as FFmpeg's muxer writes them.
+    """Return ``ftyp`` and ``moov`` of a fragmented MP4 with one track like ``template``, as FFmpeg's muxer writes them.
 
-    ``timescale`` is the pictures a second.
+    ``timescale`` is the number of pictures per second.
     """
     import av
 
@@ -128,21 +128,21 @@ def init_segment(template: av.VideoStream, timescale: int = TIMESCALE) -> bytes:
         "fflags": "+bitexact",
     }
     with av.open(buffer, "w", format="mp4", options=options) as container:
-        container.add_stream_from_template(template, opaque=True)  # without: an encoder of that name is looked for
+        container.add_stream_from_template(template, opaque=True)  # otherwise PyAV requires an encoder of that name
         container.start_encoding()
     data = buffer.getvalue()
     return b"".join(data[box.start : box.end] for box in boxes(data) if box.type in (b"ftyp", b"moov"))
 
 
 def add_to_sample_entry(head: bytes, kind: bytes, content: bytes) -> bytes:
-    """``head`` with one more box at the end of the video track's sample entry; readers skip an unknown one (4.2.2).
+    """Append a box to the video track's sample entry in ``head``; readers skip unknown boxes (4.2.2).
 
     Raises:
         ValueError: ``head`` has no sample entry.
     """
     path = _sample_entry_path(head)
     if path is None:
-        raise ValueError("there is no video sample entry in this head")
+        raise ValueError("this head has no video sample entry")
     added = _box(kind, content)
     out = bytearray(head)
     for box in path:
@@ -152,7 +152,7 @@ def add_to_sample_entry(head: bytes, kind: bytes, content: bytes) -> bytes:
 
 
 def _sample_entry_path(head: bytes) -> list[Box] | None:
-    """The boxes around the first sample entry, from ``moov`` inwards, and the entry itself."""
+    """Return the boxes that contain the first sample entry, from ``moov`` inwards, and the entry itself."""
     path: list[Box] = []
     start, end = 0, len(head)
     for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"):
@@ -161,14 +161,14 @@ def _sample_entry_path(head: bytes) -> list[Box] | None:
             return None
         path.append(found)
         start, end = found.content, found.end
-    entry = next(iter(boxes(head, start + 8, end)), None)  # past version, flags and entry_count (8.5.2)
+    entry = next(iter(boxes(head, start + 8, end)), None)  # after version, flags and entry_count (8.5.2)
     if entry is None or entry.end - entry.content < 78:
         return None
     return [*path, entry]
 
 
 def parse_sample_entry(head: bytes) -> SampleEntry | None:
-    """The video track's sample entry in a ``ftyp`` + ``moov`` head, or None if there is none."""
+    """Return the video track's sample entry in a ``ftyp`` + ``moov`` head, or None if there is none."""
     path = _sample_entry_path(head)
     if path is None:
         return None
@@ -178,18 +178,18 @@ def parse_sample_entry(head: bytes) -> SampleEntry | None:
 
 
 def mdat_header(size: int) -> bytes:
-    """The header of an ``mdat`` box with ``size`` bytes of content; 64-bit beyond 4 GiB."""
+    """Return the header of an ``mdat`` box with ``size`` bytes of content; 64-bit beyond 4 GiB."""
     return struct.pack(">I4sQ", 1, b"mdat", 16 + size) if size > 0xFFFFFFF0 else struct.pack(">I4s", 8 + size, b"mdat")
 
 
 def fragment(samples: Sequence[Sample], sequence: int, first_picture: int, first_frame: int) -> list[bytes]:
-    """One fragment as a list of byte strings to be written one after the other.
+    """Return one fragment as a list of byte strings to be written in order.
 
     Args:
         samples: The coded pictures.
-        sequence: Number of the fragment, from 1.
-        first_picture: Number of its first picture in the whole video; it becomes the decode time.
-        first_frame: Number of its first frame, for the footer.
+        sequence: The number of the fragment, from 1.
+        first_picture: The number of its first picture in the whole video; it becomes the decode time.
+        first_frame: The number of its first frame, for the footer.
     """
     size = sum(len(data) for data, _ in samples)
     head = mdat_header(size)
@@ -214,7 +214,7 @@ def fragment(samples: Sequence[Sample], sequence: int, first_picture: int, first
 
 
 def parse_footer(data: bytes) -> Footer | None:
-    """What a footer says of the fragment that ends with it, or None if it is no footer."""
+    """Return the values of a footer, or None if the bytes are not a footer."""
     if len(data) != FOOTER_BYTES:
         return None
     size, kind, magic, first_frame, total = _FOOTER.unpack(data)
@@ -222,9 +222,9 @@ def parse_footer(data: bytes) -> Footer | None:
 
 
 def parse_moof(start: bytes) -> FragmentHead | None:
-    """What the first :data:`MOOF_BYTES` of a ``moof`` say, or None if this module could not have written them.
+    """Return the values in the first :data:`MOOF_BYTES` of a ``moof``, or None if this module cannot have written them.
 
-    The table of the pictures comes after them; :func:`parse_entries` reads it.
+    The table of pictures follows them; :func:`parse_entries` reads it.
     """
     if len(start) < MOOF_BYTES:
         return None
@@ -239,7 +239,7 @@ def parse_moof(start: bytes) -> FragmentHead | None:
 
 
 def parse_entries(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | None:
-    """Sizes in bytes of the pictures in a part of a ``moof``'s table, and which are key pictures; or None."""
+    """Return the picture sizes in bytes in a part of a ``moof``'s table, and which are key pictures; else None."""
     entries = np.frombuffer(data, ">u4").reshape(-1, 2)
     keys = entries[:, 1] == _SAMPLE_IS_KEY
     if not (keys | (entries[:, 1] == _SAMPLE_IS_DELTA)).all():

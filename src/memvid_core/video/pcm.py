@@ -1,7 +1,7 @@
-"""PcmCodec: payload bytes verbatim in the samples of a Constrained Baseline H.264 picture.
+"""PcmCodec: payload bytes stored unchanged in the samples of a Constrained Baseline H.264 picture.
 
-Nothing is transformed or quantised, so nothing is lost: the payload *is* the picture. Every H.264 decoder must support
-I_PCM (ITU-T H.264, 7.3.5), so the file plays anywhere, and libavcodec decodes it at memory speed.
+I_PCM samples are neither transformed nor quantized, so nothing is lost. Every H.264 decoder must support I_PCM (ITU-T
+H.264, 7.3.5), so the file plays everywhere, and libavcodec decodes it at memory speed.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ if TYPE_CHECKING:
 
 __all__ = ["PcmCodec"]
 
-# A line of a macroblock, 16 or 8 samples, is moved as one element, in a quarter of the time that its bytes take. Only
-# the sizes of the types matter: NumPy copies between equal types bit by bit.
+# A line of a macroblock, 16 or 8 samples, is copied as one element, four times faster than byte by byte. Only the
+# sizes of the types matter: NumPy copies between equal types bit by bit.
 _RUN_16, _RUN_8 = np.dtype(np.complex128), np.dtype(np.uint64)
 
 _PICTURE = re.compile(b"|".join(map(re.escape, pcm_starts())))
-_SMALL = 1 << 14  # bytes of a picture that is read as it lies, which takes a tenth of the time
+_SMALL = 1 << 14  # bytes up to which a picture is read directly, ten times faster
 _LARGEST = 64 * 64 * MACROBLOCK_BYTES
-_BUDGET, _BUDGET_A_BYTE, _TRY = 1 << 24, 64, 256  # bytes of work for looking for pictures whose places are lost
+_BUDGET, _BUDGET_A_BYTE, _TRY = 1 << 24, 64, 256  # limits the work of searching for pictures, in bytes
 
 
 @dataclass(frozen=True)
 class PcmCodec:
-    """H.264 pictures whose every used macroblock is I_PCM.
+    """Code payloads as H.264 pictures with I_PCM macroblocks.
 
     Args:
         columns: Picture width in macroblocks of 16 pixels, 1 to 64.
@@ -80,54 +80,54 @@ class PcmCodec:
 
     def __post_init__(self) -> None:
         if not (1 <= self.columns <= 64 and 1 <= self.rows <= 64):
-            raise CodecError(f"a pcm picture has 1 to 64 macroblocks a side, not {self.columns}x{self.rows}")
+            raise CodecError(f"a pcm picture must have 1 to 64 macroblocks per side, not {self.columns}x{self.rows}")
         object.__setattr__(self, "_decoder", _Decoder(self.columns, self.rows))
 
     @property
     def name(self) -> str:
-        """``pcm``."""
+        """The name ``pcm``."""
         return "pcm"
 
     @property
     def capacity(self) -> int:
-        """The largest payload of one frame, in bytes: 98,292 at the default size."""
+        """The size of the largest payload of one frame, in bytes: 98,292 at the default size."""
         return self.columns * self.rows * MACROBLOCK_BYTES - ENVELOPE_BYTES
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
+        """The width and height in pixels."""
         return self.columns * 16, self.rows * 16
 
     @property
     def one_picture(self) -> bool:
-        """True: every picture stands alone."""
+        """True: every frame is one picture."""
         return True
 
     @property
     def single_nal(self) -> bool:
-        """True: one slice a picture, and no other NAL unit."""
+        """True: every picture is one slice, without other NAL units."""
         return True
 
     def init_segment(self) -> bytes:
-        """``ftyp`` and ``moov`` as FFmpeg's muxer writes them for this stream."""
+        """Return ``ftyp`` and ``moov`` as FFmpeg's muxer writes them for this stream."""
         return _init_segment(self.columns, self.rows)
 
     def encode(self, payloads: Iterable[bytes], first: int) -> list[Sample]:
-        """One IDR picture a payload, in AVC sample format (a four-byte length before the NAL unit)."""
+        """Code each payload as one IDR picture in AVC sample format (a four-byte length before the NAL unit)."""
         samples: list[Sample] = []
         for number, payload in enumerate(payloads, first):
             if len(payload) > self.capacity:
-                raise CodecError(f"a payload of {len(payload)} bytes does not fit a frame of {self.capacity}")
-            # The parity of the global frame number, so that IDR pictures differ across commits too.
+                raise CodecError(f"a payload of {len(payload)} bytes is too large for a frame of {self.capacity}")
+            # Alternate with the frame number, so that consecutive IDR pictures differ across commits too.
             nal = slice_nal(seal(payload, number), self.columns, self.rows, number & 1)
             samples.append((len(nal).to_bytes(4, "big") + nal, True))
         return samples
 
     def decode(self, coded: bytes, number: int) -> bytes:
-        """The payload of frame ``number``, checked.
+        """Return the payload of frame ``number``, checked.
 
-        A small picture is read as it lies; a large one, or one that is not read so, is decoded by libavcodec. What
-        libavcodec does not decode, because what is behind the payload is damaged, is read as it lies, too.
+        Small pictures are read directly; large ones, and those that do not match their checksum, by libavcodec. If
+        libavcodec fails because of damage after the payload, the payload is read directly too.
         """
         if len(coded) <= _SMALL:
             payload = unsealed(all_samples(coded[4:]), number)
@@ -142,7 +142,7 @@ class PcmCodec:
             return unseal(sealed, number)
 
     def find(self, coded: bytes, first: int, stop: int) -> list[FoundFrame]:
-        """The frames from ``first`` to ``stop - 1`` that lie anywhere in ``coded``, each told by its checksum."""
+        """Find frames ``first`` to ``stop - 1`` anywhere in ``coded``, identified by their checksums."""
         found: list[FoundFrame] = []
         budget = _BUDGET + _BUDGET_A_BYTE * len(coded)
         number, end = first, 0
@@ -168,7 +168,7 @@ class PcmCodec:
 
     @classmethod
     def guess(cls, coded: bytes) -> PcmCodec | None:
-        """The codec that coded a picture, told from its bytes alone; None if they do not tell."""
+        """Return the codec that coded a picture, determined from its bytes, or None if they are ambiguous."""
         nal, sealed = coded[4:], _sealed(coded, 4)
         if sealed is None:
             return None
@@ -176,8 +176,8 @@ class PcmCodec:
         return next((cls(c, r) for c, r in sizes if filler_fits(nal, len(sealed), c, r)), None)
 
     @classmethod
-    def recognise(cls, entry: SampleEntry) -> PcmCodec | None:
-        """The codec if the stream's parameter sets are the ones this class writes for its picture size."""
+    def recognize(cls, entry: SampleEntry) -> PcmCodec | None:
+        """Return the codec if the stream's parameter sets are those that this class writes for its picture size."""
         columns, rows = entry.width // 16, entry.height // 16
         if entry.coding != b"avc1" or not (1 <= columns <= 64 and 1 <= rows <= 64):
             return None
@@ -186,7 +186,7 @@ class PcmCodec:
 
 
 def _sealed(coded: bytes, start: int) -> bytes | None:
-    """The sealed payload in the slice that begins at ``start``, read as it lies; None if there is none."""
+    """Return the sealed payload in the slice that begins at ``start``, read without a decoder, or None."""
     head = pcm_samples(coded[start : start + 64], ENVELOPE_BYTES)
     if head is None:
         return None
@@ -206,7 +206,7 @@ def _init_segment(columns: int, rows: int) -> bytes:
 
 
 class _Decoder:
-    """libavcodec contexts for one picture size, one a thread: a context is not thread-safe and costs 0.2 ms to open."""
+    """Hold one libavcodec context per thread: contexts are not thread-safe and take 0.2 ms to open."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self._columns = columns
@@ -218,7 +218,7 @@ class _Decoder:
         if context is None:
             import av
 
-            av.logging.set_level(av.logging.PANIC)  # a damaged frame is our error to raise, not stderr's to print
+            av.logging.set_level(av.logging.PANIC)  # a damaged frame raises an error instead of printing to stderr
             context = av.CodecContext.create("h264", "r")
             context.extradata = parameter_sets(self._columns, self._rows)
             context.thread_count = 1
@@ -240,11 +240,11 @@ class _Decoder:
             raise DamagedFrameError(number, f"libavcodec cannot decode it ({exc})") from exc
         if len(pictures) != 1 or (pictures[0].width, pictures[0].height) != (self._columns * 16, self._rows * 16):
             self._local.context = None
-            raise DamagedFrameError(number, "it does not decode to one picture of this video's size")
+            raise DamagedFrameError(number, "it does not decode to one picture of the video's size")
         return unseal(self._samples(pictures[0]), number)
 
     def _samples(self, picture: av.VideoFrame) -> memoryview:
-        """The picture's samples in macroblock order, as far as the payload's length says they are used."""
+        """Return the picture's samples in macroblock order, as many as the payload's length needs."""
         y, cb, cr = (
             np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size) for plane in picture.planes
         )
@@ -259,9 +259,9 @@ class _Decoder:
 
 
 def _guess(pictures: CodedPictures) -> PcmCodec | None:
-    """The codec whose pictures these are; the picture size is told from them."""
+    """Return the codec of the pictures; the picture size is determined from them."""
     coded = pictures.coded
-    for i in reversed(range(len(coded))):  # the last picture is a commit's, and small: it tells the size best
+    for i in reversed(range(len(coded))):  # the last picture of a commit is small, so its size is unambiguous
         codec = PcmCodec.guess(coded[i])
         if codec is None:
             continue
@@ -273,4 +273,4 @@ def _guess(pictures: CodedPictures) -> PcmCodec | None:
     return None
 
 
-register_codec("pcm", PcmCodec, PcmCodec.recognise, _guess)
+register_codec("pcm", PcmCodec, PcmCodec.recognize, _guess)

@@ -1,4 +1,4 @@
-"""ReadAhead: a file read from front to back in large pieces, however small the parts that are asked for."""
+"""ReadAhead: sequential reads of a file in large pieces, whatever the size of the requested parts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _PIECE: Final = 1 << 20
 
 
 class ReadAhead:
-    """The bytes of a file for one walk over it.
+    """Buffer the bytes of a file during one walk over it.
 
-    What was read is not looked at again: call :meth:`forget` before and after a walk.
+    Buffered bytes are not read again: call :meth:`forget` before and after a walk.
 
     Args:
-        file: What to read.
+        file: The file.
     """
 
     def __init__(self, file: ByteFile) -> None:
@@ -26,7 +26,7 @@ class ReadAhead:
         self._data = b""
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return up to ``size`` bytes from ``offset``, fewer only at the end of the file, and read on from there."""
+        """Return up to ``size`` bytes from ``offset``, fewer only at the end of the file, and buffer the next ones."""
         at = offset - self._start
         if at < 0 or at + size > len(self._data):
             if size >= _PIECE:
@@ -35,12 +35,12 @@ class ReadAhead:
         return self._data[at : at + size]
 
     def peek(self, offset: int, size: int) -> bytes:
-        """Return the same as :meth:`read`, but stay where reading is."""
+        """Return the same as :meth:`read` without moving the buffer."""
         at = offset - self._start
         if at < 0 or at + size > len(self._data):
             return self._file.read(offset, size)
         return self._data[at : at + size]
 
     def forget(self) -> None:
-        """Let go of what was read."""
+        """Discard the buffer."""
         self._start, self._data = 0, b""

@@ -50,9 +50,9 @@ def test_killed_at_random_moments(tmp_path, effort):
                 session = record.id.removeprefix("session-")
                 turns = memory.select({"agent.session": session, "agent.kind": "turn"})
                 assert len(turns) == record.metadata["agent"]["turns"] == 5
-                items = memory.select({"sources": {"$in": [turn.id for turn in turns]}})
-                assert record.metadata["agent"]["extracted"] == len(items)
-                assert len(items) in (0, 5)
+                known = memory.select({"sources": {"$in": [turn.id for turn in turns]}})
+                assert record.metadata["agent"]["extracted"] == len(known)
+                assert len(known) in (0, 5)
     with Memory.open(path, "a") as memory:
         service = SyncMemoryService(memory, memorize_config={"extract": "rules"})
         for number in range(wanted):

@@ -65,6 +65,13 @@ def test_conversations_that_begin_alike_are_two(service):
     assert len(service.memory.select({"agent.kind": "turn"})) == 4
 
 
+def test_any_number_of_conversations_begin_alike(service):
+    for _ in range(2):
+        for number in range(20):
+            service.add([{"role": "user", "content": "Hi"}, {"role": "user", "content": f"number {number}"}], **ME)
+    assert len(service.memory.select({"agent.kind": "turn"})) == 40
+
+
 def test_one_call_is_one_commit_when_nothing_is_extracted():
     with Memory.create(":memory:") as memory:
         service = SyncMemoryService(memory)
@@ -268,6 +275,24 @@ def test_three_conversations_in_and_questions_answered(tmp_path, service):
         assert found["original_query"] == found["rewritten_query"] == question
         assert answer in found["items"][0]["summary"]
         assert found.resources
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[{", "JSON"),
+        ('[{"role": "user", "content": "a"}, {"role": "user"}]', "message 1"),
+        ("[]", "no message"),
+        ("7", "not 7"),
+    ],
+)
+def test_a_malformed_file_is_named_with_what_is_wrong(service, tmp_path, text, told):
+    path = tmp_path / "chat.json"
+    path.write_text(text, "utf-8")
+    with pytest.raises(InvalidInputError, match=told) as caught:
+        service.memorize(resource_url=path, user=ME)
+    assert told == "no message" or "chat.json" in str(caught.value)
+    assert len(service.memory) == 0
 
 
 def test_equal_names_in_two_folders_are_two_resources(tmp_path, service):

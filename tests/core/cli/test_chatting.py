@@ -66,13 +66,13 @@ def test_a_conversation_from_a_pipe_kept_and_gone_on_with(notes: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("q", "--provider", "skynet"), 2, "no provider 'skynet'"),
+        (("q", "--provider", "skynet"), 2, "unknown provider 'skynet'"),
         (("q", "--provider", "openai"), 2, "set OPENAI_API_KEY"),
-        (("q", "--model", "tiny"), 2, "goes with a --provider"),
-        (("q", "--provider", "ollama"), 2, "name the model"),
+        (("q", "--model", "tiny"), 2, "give a --provider"),
+        (("q", "--provider", "ollama"), 2, "has no default model"),
         ((" ",), 2, "the question is empty"),
-        (("--json",), 2, "goes with a question"),
-        (("q", "--session", "none.json"), 4, "no conversation at none.json"),
+        (("--json",), 2, "needs a question"),
+        (("q", "--session", "none.json"), 4, "none.json does not exist"),
     ],
 )
 def test_wrong_use(notes: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
@@ -87,6 +87,6 @@ def test_a_model_that_fails_is_one_line(notes: Path) -> None:
             "chat", notes, "q", "-p", "openai", "-m", "broken", "--base-url", server.url, "--export", "t.json"
         )
     assert done.code == 11
-    assert done.err.startswith("error: openai:broken gave no answer")
+    assert done.err.startswith("error: openai:broken failed to answer")
     assert not Path("t.json").exists()
     assert memvid("chat", "none.mp4", "q").code == 4

@@ -87,13 +87,13 @@ def test_an_import_can_take_several_and_replace(hard: list[Record]) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 3: no JSON"),
+        ("{", "line 3: not JSON"),
         ("[1]", "line 3: a value of type list, not an object"),
         ("{}", 'line 3: "text" is missing'),
-        ('{"text": 1}', 'line 3: "text" is no string'),
-        ('{"text": "a", "id": 1}', 'line 3: "id" is no string'),
-        ('{"text": "a", "metadata": []}', 'line 3: "metadata" is no object'),
-        ("[" * 100_000, "line 3: no JSON"),
+        ('{"text": 1}', 'line 3: "text" is not a string'),
+        ('{"text": "a", "id": 1}', 'line 3: "id" is not a string'),
+        ('{"text": "a", "metadata": []}', 'line 3: "metadata" is not an object'),
+        ("[" * 100_000, "line 3: not JSON"),
     ],
 )
 def test_a_line_that_is_no_record_is_named_and_changes_nothing(hard: list[Record], line: str, message: str) -> None:

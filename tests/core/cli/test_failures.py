@@ -84,7 +84,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(folder: Path) -> None:
         done = memvid(*arguments)
         assert done.code == 4
         assert done.err.startswith("Traceback (most recent call last):")
-        assert done.err.splitlines()[-1].startswith("error: there is no missing.mp4")
+        assert done.err.splitlines()[-1].startswith("error: missing.mp4 does not exist")
     assert memvid("add", "notes.mp4", "--create", "--text", "a", "--", "--debug").code == 2
 
 

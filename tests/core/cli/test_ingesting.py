@@ -119,7 +119,7 @@ def test_files_that_cannot_be_read_are_named_and_the_rest_is_in(folder: Path) ->
     Path("docs/broken.pdf").write_bytes(b"\x00\x01 no pdf")
     done = memvid("build", "docs", "-o", "notes.mp4")
     assert done.code == 3
-    assert "1 file could not be read and is not in:\n  docs/broken.pdf: " in done.err
+    assert "1 file could not be read and was skipped:\n  docs/broken.pdf: " in done.err
     told = memvid("sync", "docs", "notes.mp4", "--json")
     assert told.code == 3
     assert told.json["records"] == 4
@@ -169,7 +169,7 @@ def test_add_takes_standard_input_cut_into_chunks(folder: Path) -> None:
     assert {(record.metadata["source"], record.metadata["from"]) for record in records} == {("stdin", "Ada")}
     broken = memvid("add", "notes.mp4", "-", input=b"caf\xe9")
     assert broken.code == 2
-    assert "standard input is no UTF-8 at byte 3" in broken.err
+    assert "standard input is not UTF-8 at byte 3" in broken.err
 
 
 def test_add_takes_files_and_a_second_time_only_what_changed(folder: Path) -> None:
@@ -189,8 +189,8 @@ def test_add_takes_files_and_a_second_time_only_what_changed(folder: Path) -> No
         ([], "--text"),
         (["docs", "--id", "a"], "--text"),
         (["docs", "--metadata", "{}"], "--text"),
-        (["--text", "a", "--metadata", "[1]"], "no JSON object"),
-        (["--text", "a", "--metadata", "{a"], "no JSON"),
+        (["--text", "a", "--metadata", "[1]"], "is not a JSON object"),
+        (["--text", "a", "--metadata", "{a"], "is not JSON"),
         (["--text", "a", "--id", "x", "--id", "y"], "2 ids and 1 texts"),
     ],
 )

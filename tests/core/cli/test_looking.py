@@ -52,7 +52,7 @@ def test_history_lists_the_commits(notes: Path) -> None:
 def test_verify_of_a_whole_memory(notes: Path) -> None:
     done = memvid("verify", notes)
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("notes.mp4: whole (5 records, 3 commits, ")
+    assert done.out.startswith("notes.mp4: intact (5 records, 3 commits, ")
     told = memvid("verify", notes, "--json").json
     assert (told["ok"], told["damage"], told["torn_bytes"], told["records"]) == (True, [], 0, 5)
 
@@ -66,7 +66,7 @@ def test_verify_finds_damage(tmp_path: Path) -> None:
     copy = damaged(path)
     done = memvid("verify", copy)
     assert done.code == 1
-    assert "NOT whole" in done.out
+    assert "DAMAGED" in done.out
     assert "commit 1" in done.out
     assert "--drop-damaged" in done.err
     told = memvid("verify", copy, "--json")
@@ -85,7 +85,7 @@ def test_verify_finds_a_torn_tail_and_the_next_write_mends_it(notes: Path) -> No
     shutil.rmtree(f"{notes}.index")  # which would prove that the write was finished
     done = memvid("verify", notes)
     assert done.code == 1
-    assert "the last write never finished" in done.out
+    assert "the last write did not finish" in done.out
     assert done.err.startswith("warning: ")
     assert memvid("verify", notes, "--json").json["torn_bytes"] > 0
     assert memvid("add", notes, "--text", "more").code == 0
@@ -120,7 +120,7 @@ def test_info_of_a_cut_copy_says_so_and_exits_with_1(tmp_path: Path) -> None:
         path.write_bytes(whole[:-800])
         done = memvid("info", path)
         assert done.code == 1
-        assert "the file ends before it does" in done.out or "cut short" in done.out
+        assert "the file ends before" in done.out or "is truncated" in done.out
         told = memvid("info", path, "--json")
         assert told.code == 1
         assert told.json["damage"] or told.json["torn_bytes"]

@@ -66,7 +66,7 @@ def test_an_empty_folder_stops_a_sync_until_yes(place: Path) -> None:
         path.unlink()
     done = memvid("sync", "A", "m.mp4")
     assert done.code == 2
-    assert "A: 6 of the 6 files that the memory has of it are gone" in done.err
+    assert "A: 6 of the 6 known files in it are missing" in done.err
     assert "add --yes" in done.err
     assert len(texts(place / "m.mp4")) == 6
     assert memvid("sync", "A", "m.mp4", "--yes", "--json").json["records"] == 0

@@ -62,7 +62,7 @@ def test_what_was_committed_before_ctrl_c_stays_and_the_rest_can_follow(many: Pa
     done = process(*arguments, code=STOPPED.format(at=2))
     assert (done.code, done.out) == (130, "")
     goes_on = "sync many notes.mp4" if command == "sync" else "add notes.mp4 many"
-    assert done.err == f"stopped: 40 records of this run are in notes.mp4; to go on: memvid {goes_on}\n"
+    assert done.err == f"stopped: 40 records of this run are in notes.mp4; continue with: memvid {goes_on}\n"
     assert memvid("verify", "notes.mp4").code == 0
     before = texts("notes.mp4")
     assert len(before) == 40
@@ -84,7 +84,7 @@ def test_ctrl_c_while_replacing_leaves_the_old_memory_and_keeps_the_new_records(
     before = Path("notes.mp4").read_bytes()
     done = process("build", many, "-o", "notes.mp4", "--force", code=STOPPED.format(at=2))
     assert done.code == 130
-    assert "stopped: 40 records of this run are in notes.mp4.building; to go on: " in done.err
+    assert "stopped: 40 records of this run are in notes.mp4.building; continue with: " in done.err
     assert Path("notes.mp4").read_bytes() == before
     assert len(texts("notes.mp4.building")) == 40
     assert memvid("build", many, "-o", "notes.mp4", "--force").code == 0

@@ -100,7 +100,7 @@ def test_a_memory_of_another_embedder_is_searched_by_words(tmp_path: Path) -> No
         name = memory.info().embedder
     done = memvid("search", path, "engine", "--json")
     assert (done.code, done.json["mode"]) == (0, "lexical")
-    assert done.err == f"searching by words alone: to search by meaning too, add --embedder {name}\n"
+    assert done.err == f"searching by words only; to search by meaning too, add --embedder {name}\n"
     dense = memvid("search", path, "engine", "--mode", "dense")
     assert dense.code == 2
     assert "--embedder" in dense.err

@@ -162,7 +162,7 @@ def test_a_name_tells_the_model_and_old_names_still_match(make, name, old, tells
     if tells:
         assert same_embedder(embedder, old)
     else:
-        with pytest.warns(EmbedderWarning, match="does not tell if that is the same") as caught:
+        with pytest.warns(EmbedderWarning, match="does not show whether it is the same") as caught:
             assert same_embedder(embedder, old)
         warning = caught[0].message
         assert isinstance(warning, EmbedderWarning)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +178,23 @@ def test_a_copy_of_a_torn_tail_goes_when_the_memory_has_its_records(path: Path) 
             memory.add(["torn"], metadata=[{"n": 1}], ids=["torn"])
             memory.compact()
             assert memory.info().torn_copies == ()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 3])
+def test_a_record_whose_newer_rows_an_index_of_the_catalog_lost_is_found(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, "given") as memory:
+        for text in "abcd":
+            memory.add([text], ids=["x"], vectors=[[1.0, 2.0]])
+    [catalog] = Path(f"{path}.index").rglob("catalog.sqlite")
+    with closing(sqlite3.connect(catalog)) as connection:
+        connection.execute("DROP INDEX records_hash")
+        connection.execute(f"CREATE INDEX records_hash ON records (hash) WHERE row < {kept}")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_schema SET sql = 'CREATE INDEX records_hash ON records (hash)' WHERE name = 'records_hash'"
+        )
+        connection.commit()
+    with Memory.open(path, embedder="given") as memory:
+        assert memory.get("x").text == "d"
+        assert memory.ids(where={"$id": "x"}) == ["x"]

@@ -183,17 +183,17 @@ def test_tokens_are_counted_by_functions_and_tokenizers(count):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"chunk_size": 0}, "chunk_size is 0"),
-        ({"chunk_size": -5}, "chunk_size is -5"),
-        ({"chunk_size": 10, "overlap": 10}, "overlap 10 is not below chunk_size 10"),
+        ({"chunk_size": 0}, "chunk_size must be at least 1 of characters, not 0"),
+        ({"chunk_size": -5}, "chunk_size must be at least 1 of characters, not -5"),
+        ({"chunk_size": 10, "overlap": 10}, "overlap 10 must be below chunk_size 10"),
         ({"chunk_size": 10, "overlap": 11}, "overlap 11"),
-        ({"overlap": -1}, "overlap is -1"),
-        ({"chunk_size": 10.5}, "chunk_size is 10.5"),
-        ({"chunk_size": True}, "chunk_size is True"),
-        ({"unit": "pages"}, "unit is 'pages'"),
+        ({"overlap": -1}, "overlap must be 0 or a positive number below chunk_size, not -1"),
+        ({"chunk_size": 10.5}, "chunk_size must be an integer number of characters, not 10.5"),
+        ({"chunk_size": True}, "chunk_size must be an integer number of characters, not True"),
+        ({"unit": "pages"}, "unit must be 'characters' or 'tokens', not 'pages'"),
         ({"unit": "tokens"}, "needs count"),
         ({"count": len}, "needs count"),
-        ({"unit": "tokens", "count": 5}, "count is int"),
+        ({"unit": "tokens", "count": 5}, "count must be a function or a tokenizer with .encode, not int"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(arguments, named):
@@ -211,9 +211,9 @@ def test_texts_that_are_none_are_refused(text, error):
 
 
 def test_a_count_that_is_none_is_named():
-    with pytest.raises(InvalidInputError, match="count returned 'x'"):
+    with pytest.raises(InvalidInputError, match="count must return the number of tokens"):
         Chunker(5, unit="tokens", count=lambda text: "x").chunk("text")  # type: ignore[arg-type, return-value]
-    with pytest.raises(MemvidError, match="kind is 'poem'"):
+    with pytest.raises(MemvidError, match="kind must be 'prose'"):
         Chunker().chunk("x", kind="poem")  # type: ignore[arg-type]
 
 

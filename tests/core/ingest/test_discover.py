@@ -57,7 +57,7 @@ def test_paths_stay_as_given(tree, monkeypatch):
 def test_what_is_missing_is_said_before_anything_is_found(tree):
     with pytest.raises(IngestError, match="nowhere: no such file or folder"):
         discover([tree, tree / "nowhere"])
-    with pytest.raises(InvalidInputError, match="give a list"):
+    with pytest.raises(InvalidInputError, match="must be a list"):
         discover(tree, include="*.md")
 
 

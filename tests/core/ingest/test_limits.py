@@ -153,7 +153,7 @@ def test_a_tokenizer_stays_in_this_process(tmp_path, good):
 
 
 def test_memory_limits_that_cannot_work_are_refused(good):
-    with pytest.raises(InvalidInputError, match="memory_limit is 1000"):
+    with pytest.raises(InvalidInputError, match="memory_limit must be at least"):
         read_many([good], memory_limit=1000)
 
 

@@ -261,7 +261,9 @@ def test_a_sync_that_would_drop_most_stops(memory, place, files, gone, stops):
     (place / "other" / "x.md").write_text("Changed.")
     if stops:
         before = everything(memory)
-        with pytest.raises(IngestError, match=rf"docs: {gone} of the {files} files .* are gone.* drop_most=True"):
+        with pytest.raises(
+            IngestError, match=rf"docs: {gone} of the {files} known files .* are missing.* drop_most=True"
+        ):
             sync(memory, ["docs", "other"])
         assert everything(memory) == before
         assert sync(memory, ["docs", "other"], drop=False).changed == ["other/x.md"]

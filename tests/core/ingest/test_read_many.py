@@ -48,9 +48,9 @@ def test_processes_and_this_one_read_the_same(folder):
 
 
 def test_settings_are_refused_before_anything_is_read(tmp_path):
-    with pytest.raises(InvalidInputError, match="workers is 0"):
+    with pytest.raises(InvalidInputError, match="workers must be at least 1"):
         read_many([tmp_path / "gone"], workers=0)
-    with pytest.raises(InvalidInputError, match="timeout is 0"):
+    with pytest.raises(InvalidInputError, match="timeout must be above 0"):
         read_many([tmp_path / "gone"], timeout=0)
 
 

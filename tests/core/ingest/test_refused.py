@@ -63,11 +63,11 @@ def test_an_encrypted_office_file(tmp_path):
     [
         ("a.pdf", b"hello", "not a PDF"),
         ("a.docx", b"hello", "not a DOCX file"),
-        ("a.xlsx", b"PK\x03\x04junk", "not a whole zip"),
+        ("a.xlsx", b"PK\x03\x04junk", "not a complete zip"),
         ("a.doc", b"{\\rtf1 }", "not an old Office file"),
         ("a.txt", b"\x00\x01\x02\x03" * 50, "binary"),
         ("a.pdf", b"%PDF-1.7\njunk\n%%EOF", "damaged"),
-        ("a.pdf", b"%PDF-1.7\njunk", "cut short"),
+        ("a.pdf", b"%PDF-1.7\njunk", "truncated"),
     ],
 )
 def test_names_that_promise_too_much(tmp_path, name, content, why):
@@ -82,7 +82,7 @@ def test_names_that_promise_too_much(tmp_path, name, content, why):
     [
         ("mimetype", "application/vnd.oasis.opendocument.text", "OpenDocument"),
         ("xl/workbook.bin", "x", "binary workbook"),
-        ("META-INF/container.xml", "<container/>", "names no package document"),
+        ("META-INF/container.xml", "<container/>", "does not name a package document"),
     ],
 )
 def test_archives_of_other_kinds(tmp_path, name, content, why):

@@ -316,7 +316,7 @@ def test_a_write_that_cannot_be_taken_back_is_not_promised_away(
     with pytest.raises(StorageError, match="nothing was kept"):
         journal.append(batch(["b"]))
     monkeypatch.setattr(ByteFile, "_undo", lambda *_: False)
-    with pytest.raises(StorageError, match="not known what was kept"):
+    with pytest.raises(StorageError, match="unknown whether parts were kept"):
         journal.append(batch(["b"]))
     monkeypatch.undo()
     with pytest.raises(StorageError, match="open it again"):

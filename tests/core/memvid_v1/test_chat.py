@@ -187,11 +187,13 @@ class TestWithoutModel:
         with MemvidChat(faq) as chat:  # google, and no key
             answer = chat.chat("When are refunds paid?")
             assert answer.startswith(f"[1] {FAQ[0][2]}\n    refunds.pdf, page 2 (faq.mp4, frame ")
-            assert "These are passages of the memory, not an answer: no language model is set: set_api_key" in answer
+            assert (
+                "These are passages of the memory, not an answer: no language model is set: call set_api_key" in answer
+            )
             assert not chat.get_stats()["llm_available"]
             assert chat.conversation_history[-1]["content"] == answer
         with MemvidChat(faq, llm_provider=None) as chat:
-            assert "no language model was asked for" in "".join(chat.stream("refunds?"))
+            assert "no language model was requested" in "".join(chat.stream("refunds?"))
 
     def test_a_key_turns_it_on(self, faq: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with chat_server(key="k") as server:
@@ -211,9 +213,9 @@ class TestWithoutModel:
             chat.set_api_key("k")
 
     def test_unknown_providers(self, faq: Path) -> None:
-        with pytest.raises(InvalidInputError, match="no provider 'skynet'"):
+        with pytest.raises(InvalidInputError, match="unknown provider 'skynet'"):
             MemvidChat(faq, llm_provider="skynet")
-        with MemvidChat(faq) as chat, pytest.raises(InvalidInputError, match="no provider"):
+        with MemvidChat(faq) as chat, pytest.raises(InvalidInputError, match="unknown provider"):
             chat.set_api_key("k", provider="skynet")
 
     @pytest.mark.parametrize("count", [0, -1, 2.5])

@@ -94,15 +94,15 @@ def test_it_is_searched_as_any_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "no JSON"),
+        ("{", "not JSON"),
         ("[1]", 'no list "metadata"'),
         ('{"metadata": {"0": "x"}}', 'no list "metadata"'),
         ('{"metadata": ["x"]}', "entry 0"),
         ('{"metadata": [{"id": 0, "text": "a"}, {"id": "one", "text": "b"}]}', "entry 1"),
         ('{"metadata": [{"id": -1, "text": "a"}]}', "entry 0"),
         ('{"metadata": [{"id": 0}]}', "entry 0"),
-        ("[" * 100_000, "no JSON"),
-        ("\udcff", "no JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("\udcff", "not JSON"),
     ],
 )
 def test_a_json_that_is_none_of_memvids(tmp_path: Path, text: str, message: str) -> None:
@@ -123,6 +123,6 @@ def test_what_is_not_there_or_says_nothing(tmp_path: Path) -> None:
             import_pair(tmp_path / "none.mp4", index, memory)
         with pytest.raises(MemoryNotFoundError):
             import_pair(video, tmp_path / "none.json", memory)
-        with pytest.raises(NotAMemoryError, match="no video that FFmpeg reads"):
+        with pytest.raises(NotAMemoryError, match="not a video that FFmpeg can read"):
             import_pair(index, index, memory)
         assert memory.history() == []

@@ -194,7 +194,7 @@ class TestRefused:
         (tmp_path / "text.mp4").write_text("no video")
         with pytest.raises(NotAMemoryError):
             convert(tmp_path / "text.mp4", tmp_path / "b.mp4", codec="pcm")
-        with pytest.raises(CodecError, match="no codec called"):
+        with pytest.raises(CodecError, match="unknown codec"):
             convert(source, tmp_path / "b.mp4", codec="gif")
         assert not (tmp_path / "b.mp4").exists()
 
@@ -208,7 +208,7 @@ class TestRefused:
         with pytest.raises(InvalidInputError, match="one of float16"):
             convert(tmp_path / "given.mp4", tmp_path / "b.mp4", codec="pcm", vector_dtype="float8")  # type: ignore[arg-type]
         lived(tmp_path / "none.mp4", commits=1, embedder=embed, vector_dtype="none")
-        with pytest.raises(EmbedderMismatchError, match="give that embedder"):
+        with pytest.raises(EmbedderMismatchError, match="pass that embedder"):
             convert(tmp_path / "none.mp4", tmp_path / "b.mp4", codec="pcm", vector_dtype="float16")
         with pytest.raises(EmbeddingError, match="no model"):
             convert(tmp_path / "none.mp4", tmp_path / "b.mp4", codec="pcm", vector_dtype="float16", embedder=Broken())

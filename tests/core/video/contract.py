@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from memvid_core.errors import CodecError, DamagedFrameError
 from memvid_core.video import FrameCodec, VideoFile
-from memvid_core.video.codec import Sample, recognise_codec
+from memvid_core.video.codec import Sample, recognize_codec
 from memvid_core.video.mp4 import parse_sample_entry
 
 
@@ -90,11 +90,11 @@ class FrameCodecContract:
         with pytest.raises(DamagedFrameError):
             self.make().decode(broken, 3)
 
-    def test_its_stream_is_recognised(self) -> None:
+    def test_its_stream_is_recognized(self) -> None:
         codec = self.make()
         entry = parse_sample_entry(codec.init_segment())
         assert entry is not None
-        found = recognise_codec(entry)
+        found = recognize_codec(entry)
         assert found is not None
         assert (found.name, found.size, found.capacity) == (codec.name, codec.size, codec.capacity)
 

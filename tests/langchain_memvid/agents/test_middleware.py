@@ -138,7 +138,7 @@ def test_for_nobody_nothing_is_recalled_and_nothing_recorded(memory: Memory) -> 
     memory.add(["a wing that is nobody's"])
     model = ScriptedModel(script=[AIMessage("Yes.")])
     middleware = MemvidMiddleware(memory, scope=lambda runtime: {"user": None})
-    with pytest.warns(MemoryWarning, match="names nobody"):
+    with pytest.warns(MemoryWarning, match="does not name an owner"):
         create_agent(model, middleware=[middleware]).invoke(ask("whose wing?"))
     assert told(model) == ""
     assert len(memory) == 1
@@ -185,7 +185,7 @@ def test_it_can_only_recall_or_only_record(memory: Memory) -> None:
     assert len(memory) == 4  # two turns, and the resource that they belong to
     wrong: list[dict[str, Any]] = [{"budget": -1}, {"budget": 1.5}, {"k": "3"}]
     for options in wrong:
-        with pytest.raises(InvalidInputError, match="whole numbers"):
+        with pytest.raises(InvalidInputError, match="must be integers"):
             MemvidMiddleware(memory, **options)
 
 

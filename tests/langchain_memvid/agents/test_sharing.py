@@ -74,7 +74,7 @@ def test_nobody_reads_or_deletes_another_user_s_notes(tmp_path: Path, asynchrono
         for shown in (name, f"[{name}]"):
             forgetting = agent(call("forget_memory", id=shown), done)
             answer = by_tools(say(forgetting, "forget it", "bob", asynchronous=asynchronous))
-            assert answer == f"There is no memory with the id [{name}]."
+            assert answer == f"No memory has the id [{name}]."
         answer = by_tools(
             say(agent(call("forget_memory", id=f"[{name}]"), done), "forget", "ada", asynchronous=asynchronous)
         )
@@ -128,7 +128,7 @@ def test_a_scope_that_cannot_answer_is_refused_at_once(make: Any) -> None:
     memory = Memory.create(":memory:")
     with pytest.raises(InvalidInputError, match="async"):
         make(memory, scope=_async_scope)
-    with pytest.raises(InvalidInputError, match="names nobody"):
+    with pytest.raises(InvalidInputError, match="does not name an owner"):
         make(memory, scope={"user": None})
     with pytest.raises(FilterError, match="shared"):
         make(memory, shared="yes")
@@ -168,7 +168,7 @@ def test_a_scope_that_names_nobody_shows_and_stores_nothing(scope: Any) -> None:
 
 def test_outside_of_a_run_a_scope_function_cannot_be_asked() -> None:
     save, *_ = create_memory_tools(Memory.create(":memory:"), scope=by_user)
-    assert "no run of an agent" in save.invoke({"text": "x"})
+    assert "not part of an agent's" in save.invoke({"text": "x"})
 
 
 # --- a tool's failure is told to the model ---

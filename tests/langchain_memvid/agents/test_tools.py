@@ -80,7 +80,7 @@ def test_what_is_saved_is_found_and_can_be_forgotten(memory: Memory) -> None:
     message = search.invoke({"type": "tool_call", "name": search.name, "id": "1", "args": {"query": "tea"}})
     assert [document.id for document in message.artifact] == [name]
     assert forget.invoke({"id": name}) == f"Forgot [{name}]."
-    assert forget.invoke({"id": name}) == f"There is no memory with the id [{name}]."
+    assert forget.invoke({"id": name}) == f"No memory has the id [{name}]."
     assert search.invoke({"query": "tea"}) == "Nothing found."
 
 
@@ -99,7 +99,7 @@ def test_scopes_are_kept_apart(memory: Memory) -> None:
     assert len(memory) == 2
     assert bob[1].invoke({"query": "tea"}).count("drinks tea") == 1
     assert name not in bob[1].invoke({"query": "tea"})
-    assert bob[2].invoke({"id": name}) == f"There is no memory with the id [{name}]."
+    assert bob[2].invoke({"id": name}) == f"No memory has the id [{name}]."
     assert name in memory
     with pytest.raises(InvalidInputError, match="agent_memory"):
         create_memory_tools(memory, scope={"agent_memory": "x"})
@@ -120,7 +120,7 @@ def test_an_agent_reads_documents_but_cannot_delete_them(memory: Memory) -> None
     memory.add(["the wing lifts"], ids=["doc"])
     _, search, forget = create_memory_tools(memory)
     assert search.invoke({"query": "wing"}) == "[doc] the wing lifts"
-    assert forget.invoke({"id": "doc"}).startswith("There is no memory")
+    assert forget.invoke({"id": "doc"}).startswith("No memory has")
     assert "doc" in memory
 
 

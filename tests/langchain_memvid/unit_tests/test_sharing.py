@@ -104,7 +104,7 @@ def test_a_threshold_is_a_number_from_0_to_1(compass: MemvidVectorStore, thresho
         lambda: MemvidRetriever(vectorstore=compass).invoke("north", score_threshold=threshold),
     ]
     for call in calls:
-        with pytest.raises(QueryError, match="score_threshold is a number from 0 to 1"):
+        with pytest.raises(QueryError, match="score_threshold must be a number from 0 to 1"):
             call()
     with pytest.raises(ValueError, match="score_threshold"):
         MemvidRetriever(vectorstore=compass, score_threshold=threshold)
@@ -324,7 +324,7 @@ def test_a_path_in_the_place_of_a_model_says_path() -> None:
         with pytest.raises(ValueError, match="path="):
             call()
     for wrong in ("", None, 7, b"notes.mp4"):
-        with pytest.raises(InvalidInputError, match="path is"):
+        with pytest.raises(InvalidInputError, match="path must be"):
             MemvidVectorStore(path=wrong)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="memory="):
         MemvidVectorStore(path=Memory.create(":memory:"))  # type: ignore[arg-type]

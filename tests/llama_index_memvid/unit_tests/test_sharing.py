@@ -156,7 +156,7 @@ def test_a_path_and_a_model_in_each_other_s_place(tmp_path: Path) -> None:
     wrong: Any
     for wrong in (MemvidEmbedding(), None, "", 7):
         for kind in (MemvidVectorStore, MemvidChatStore):
-            with pytest.raises(InvalidInputError, match="path is"):
+            with pytest.raises(InvalidInputError, match="path must be"):
                 kind(wrong)
     with pytest.raises(InvalidInputError, match="path="):
         MemvidVectorStore(embedder="notes.mp4")

@@ -230,7 +230,7 @@ def test_a_memory_that_was_given_stays_open() -> None:
     memory = Memory.create(":memory:")
     MemvidVectorStore(memory=memory).close()
     assert len(memory) == 0
-    with pytest.raises(InvalidInputError, match="give an open memory"):
+    with pytest.raises(InvalidInputError, match="give either an open memory"):
         MemvidVectorStore("other.mp4", memory=memory)
     with pytest.raises(InvalidInputError, match="open Memory"):
         MemvidVectorStore(memory="other.mp4")  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -132,15 +133,19 @@ class RecordTable(CommitTable):
     # --- questions ---
 
     def live_rows(self, ids: Sequence[str], commit: int) -> dict[str, int]:
-        """The row of each id that is live after ``commit``."""
-        return {
+        """Return the row of each id that is live after ``commit``."""
+        live = {
             record_id: row
             for row, record_id, born, died, *_ in self._of_ids(ids)
             if born <= commit and (died is None or died > commit)
         }
+        if len(live) < len(ids):  # a row that is not found may be lost
+            self._verify_hashes()
+        return live
 
     def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """Every row that has one of some ids, deleted ones too, ascending."""
+        """Return every row that has one of some ids, deleted ones too, ascending."""
+        self._verify_hashes()
         return np.array(sorted(row for row, *_ in self._of_ids(ids)), np.int64)
 
     def _of_ids(self, ids: Sequence[str]) -> list[_Found]:
@@ -148,7 +153,7 @@ class RecordTable(CommitTable):
         with CHECKED:
             if len(ids) == 1 and ids[0].isascii():
                 found = self._fetch(_OF_HASH, (id_hash(ids[0]),))
-                if not found and self._hashes_verified:
+                if not found:
                     return found
                 if len(found) == 1 and found[0][1] == ids[0]:
                     _verify_record(found[0])
@@ -168,13 +173,17 @@ class RecordTable(CommitTable):
             there = {record[1] for record in found}
             if not there <= wanted.keys():
                 raise IndexStaleError(f"the ids in {NAME} are damaged")
-            if len(wanted) > len(there) and not self._hashes_verified and connection is not self._writer:
-                self._verify_hashes()
         return found
 
     def _verify_hashes(self) -> None:
-        """Check once that the index on the hashes has all in order, so that an id that is not found is not there."""
-        with self.snapshot() as connection:
+        """Check once that the index on the hashes is complete and in order: a row that it does not find does not exist.
+
+        Raises:
+            IndexStaleError: It is damaged.
+        """
+        if self._hashes_verified or self._writer is self._reader or self._inside == threading.get_ident():
+            return
+        with CHECKED, self.snapshot() as connection:
             totals = self._noted().totals
             found = connection.execute("SELECT hash FROM records INDEXED BY records_hash ORDER BY hash")
             hashes = np.fromiter((number for (number,) in found), np.uint64)

@@ -1,4 +1,4 @@
-"""One reader a format: a path in, sections out."""
+"""Readers of file formats: each reads a path into sections."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from memvid_core.ingest.readers.zipped import zip_format
 
 __all__ = ["LARGEST_FILE", "READERS", "OutOfMemoryError", "escaped", "read_document", "source_name"]
 
-LARGEST_FILE = 1 << 30  # bytes; a reader may hold a small multiple of a file in memory
+LARGEST_FILE = 1 << 30  # bytes; a reader may use a small multiple of a file's size in memory
 
 READERS: dict[str, Callable[[Path], list[Section]]] = {
     "code": read_code,
@@ -41,28 +41,28 @@ _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 class OutOfMemoryError(IngestError):
-    """A file needs more memory than there is, or than its reader process may take."""
+    """A file needs more memory than is available, or than its reader process may use."""
 
     def __init__(self, source: str) -> None:
-        super().__init__(f"{source}: does not fit in memory: split it, or raise the memory limit")
+        super().__init__(f"{source}: does not fit in memory: split it, or increase memory_limit")
 
 
 def source_name(path: str | os.PathLike[str]) -> str:
-    """Return a path as ``source`` has it: as given, ``/`` between its parts, NFC, bytes that are no UTF-8 escaped."""
+    """Return a path in the form of ``source``: ``/`` between its parts, NFC, bytes that are not UTF-8 escaped."""
     return unicodedata.normalize("NFC", escaped(PurePath(path).as_posix()))
 
 
 def escaped(text: str) -> str:
-    """Return a name with the bytes that are no UTF-8 escaped."""
+    """Return a name with bytes that are not UTF-8 escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_document(path: str | os.PathLike[str]) -> Document:
-    """Read a file as what it is.
+    """Read a file in the format that its name and content indicate.
 
-    The format is that of its name; a document under another name (a PDF called ``notes.txt``) is known by its first
-    bytes. Text, Markdown, source code, CSV and notebooks need nothing installed; PDF, DOCX, PPTX, XLSX, HTML, EPUB
-    and text that is not Unicode need the ``documents`` extra.
+    The name determines the format; a document with another name (a PDF called ``notes.txt``) is recognized by its first
+    bytes. Text, Markdown, source code, CSV and notebooks need no extra; PDF, DOCX, PPTX, XLSX, HTML, EPUB and text that
+    is not Unicode need the ``documents`` extra.
 
     Args:
         path: The file.
@@ -71,9 +71,9 @@ def read_document(path: str | os.PathLike[str]) -> Document:
         Its sections in order; none if it has no text.
 
     Raises:
-        IngestError: Missing, empty of meaning, encrypted, damaged, too large when unpacked, or of a kind that no
-            reader knows; the message starts with the path.
-        MissingExtraError: The extra it needs is not installed.
+        IngestError: The file is missing, empty, encrypted, damaged, too large when unpacked, or of an unknown format;
+            the message starts with the path.
+        MissingExtraError: The extra that the format needs is not installed.
     """
     source = source_name(path)
     file = Path(path)
@@ -93,7 +93,7 @@ def read_document(path: str | os.PathLike[str]) -> Document:
     except (BadZipFile, zlib.error, EOFError) as exc:
         raise IngestError(f"{source}: damaged: {exc}") from exc
     except Exception as exc:
-        # The converters' parsers let any exception out on damaged input; the file is named, the cause is kept.
+        # The converters' parsers raise any exception on damaged input; the error names the file and keeps the cause.
         raise IngestError(f"{source}: damaged or unusual: {type(exc).__name__}: {exc}") from exc
 
 
@@ -101,12 +101,12 @@ def _format(file: Path) -> str:
     if not os.path.lexists(file):
         raise IngestError("no such file")
     if file.is_dir():
-        raise IngestError("a folder that cannot be listed" if not os.access(file, os.R_OK) else "a folder, not a file")
+        raise IngestError("the folder cannot be listed" if not os.access(file, os.R_OK) else "a folder, not a file")
     if not file.is_file():
         raise IngestError("not a regular file" if file.exists() else "a link to nothing")
     size = file.stat().st_size
     if size > LARGEST_FILE:
-        raise IngestError(f"{size:,} bytes; the largest file that is read has {LARGEST_FILE:,}: split it")
+        raise IngestError(f"{size:,} bytes, more than the limit of {LARGEST_FILE:,}: split it")
     with file.open("rb") as opened:
         head = opened.read(SNIFF_BYTES)
     promised = format_of(file)
@@ -119,17 +119,17 @@ def _format(file: Path) -> str:
     if not head.strip():
         return "text"
     if promised == "pdf":
-        raise IngestError("not a PDF, for all its name: it does not start with %PDF-")
+        raise IngestError("not a PDF, despite its name: it does not start with %PDF-")
     if promised in _ZIPPED:
-        raise IngestError(f"not a {promised.upper()} file, for all its name: it is no zip archive")
+        raise IngestError(f"not a {promised.upper()} file, despite its name: it is not a zip archive")
     if promised == "ole":
-        raise IngestError("not an old Office file, for all its name")
+        raise IngestError("not an old Office file, despite its name")
     return promised
 
 
 def _about_ole(file: Path) -> str:
     data = file.read_bytes()
-    # Streams that tell what an OLE file is: MS-OFFCRYPTO 2.3 (an encrypted OOXML file), MS-OXMSG 2.1.
+    # Streams that identify an OLE file: MS-OFFCRYPTO 2.3 (an encrypted OOXML file), MS-OXMSG 2.1.
     streams = {
         "EncryptedPackage": "encrypted: remove its password first",
         "__properties_version1.0": "an Outlook message (.msg): save it as .txt, .html or .pdf",

@@ -1,4 +1,4 @@
-"""What a reader hands on: a document, its sections, and the headings they stand under."""
+"""The result of a reader: a document, its sections, and their headings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Chunk", "Document", "Outline", "Section"]
 
 
 class Section(msgspec.Struct, frozen=True):
-    r"""A stretch of a document that is never joined with the next: a page, a slide, a sheet, a part under one heading.
+    r"""Hold a part of a document that is never joined with the next: a page, a slide, a sheet, the text of a heading.
 
     Attributes:
         text: The readable text, newlines as ``\n``.
-        metadata: What is true of all of it: ``page``, ``heading``, ``sheet``, ``language`` …
-        kind: How it is cut: ``"prose"``, ``"code"`` or ``"rows"`` (a line is a row).
+        metadata: Metadata of the whole section: ``page``, ``heading``, ``sheet``, ``language`` …
+        kind: How it is split: ``"prose"``, ``"code"`` or ``"rows"`` (a row per line).
         offset: Where ``text`` starts in the text of its page or file, in characters.
     """
 
@@ -27,7 +27,7 @@ class Section(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A file as read: where it came from, what it was read as, and its sections in order."""
+    """Hold a file as read: its source, its format, and its sections in order."""
 
     source: str
     format: str
@@ -35,11 +35,11 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """A piece of text, and the metadata that says where it was.
+    """Hold a piece of text and the metadata of its location.
 
-    ``metadata`` always has ``chunk`` (position among the chunks of its source, from 0) and ``start`` (offset in the
-    text of its page or file, in characters); ``source``, ``heading``, ``page``, ``sheet``, ``row``, ``language``
-    where they are known.
+    ``metadata`` always has ``chunk`` (the position among the chunks of its source, from 0) and ``start`` (the offset in
+    the text of its page or file, in characters); ``source``, ``heading``, ``page``, ``sheet``, ``row`` and ``language``
+    if known.
     """
 
     text: str
@@ -47,7 +47,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class Outline:
-    """The path of headings that a place in a document stands under.
+    """Track the path of headings of a position in a document.
 
     Example:
         >>> outline = Outline()
@@ -59,11 +59,11 @@ class Outline:
         self._stack: list[tuple[int, str]] = []
 
     def enter(self, level: int, title: str) -> str:
-        """Enter a heading and return the path to it; headings of its level and below are left.
+        """Enter a heading and return its path; headings of its level and below are left.
 
         Args:
-            level: 1 for the topmost.
-            title: Its text; runs of white space become one space.
+            level: The level, 1 for the topmost.
+            title: The text of the heading; runs of white space become one space.
         """
         while self._stack and self._stack[-1][0] >= level:
             self._stack.pop()
@@ -79,9 +79,9 @@ class Outline:
 
 
 class SectionBuilder:
-    """Blocks and headings of a flowing document (DOCX, HTML), gathered into one section a heading.
+    """Collect blocks and headings of a flowing document (DOCX, HTML) into one section per heading.
 
-    A heading with nothing under it but a deeper heading goes into that one's section, so no chunk is a bare title.
+    A heading directly followed by a deeper heading belongs to that one's section, so no chunk is only a title.
     """
 
     def __init__(self, metadata: dict[str, Any] | None = None) -> None:
@@ -112,7 +112,7 @@ class SectionBuilder:
             self._bare = False
 
     def finish(self) -> list[Section]:
-        """Return the sections gathered so far."""
+        """Return the collected sections."""
         self._flush()
         return self._sections
 

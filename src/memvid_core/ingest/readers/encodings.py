@@ -1,4 +1,4 @@
-"""Bytes to text when nobody says in which encoding."""
+"""Decoding bytes whose encoding is unknown."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ __all__ = ["decode"]
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is its beginning
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
-# What files in the wild are written in (WHATWG Encoding, the legacy encodings of operating systems and the web). A
-# detector that may also choose among the other ninety finds exotic ones in ordinary text.
+# Common encodings of existing files (WHATWG Encoding, legacy encodings of operating systems and the web). If a
+# detector may also choose among the other ninety, it finds exotic ones in ordinary text.
 _CANDIDATES = [
     "cp949", "cp932", "euc_jp", "iso2022_jp", "gb18030", "big5",
     "cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp874",
     "cp1252", "cp1250", "iso8859_2", "cp1254",
 ]  # fmt: skip
 
-# Code pages with the same letters in other places cannot be told apart by their bytes, but by what they spell: the
-# letters beyond a to z of the languages each was made for. The first that spells one language without a stranger wins.
+# Some code pages have the same letters in different places. Their bytes do not distinguish them, but the resulting
+# words do: these are the letters other than a to z of the languages of each. The first encoding whose letters all
+# belong to one language wins.
 _SPELLINGS = {
     "cp1252": ("àâæçéèêëîïôœùûüÿ", "äöüß", "áéíóúüñ", "àèéìíîòóùú", "áàâãçéêíóôõúü", "åäöéæøü",
                "áéèëêïíóöúü", "áðéíóúýþæö"),
@@ -43,13 +44,13 @@ _CYRILLIC = ("cp1251", "koi8_r")
 
 
 def decode(data: bytes) -> str:
-    r"""Decode a text file: by its byte-order mark, as UTF-8, as UTF-16 by its zeros, else by what it spells.
+    r"""Decode a text file by its byte-order mark, as UTF-8, as UTF-16 by its zeros, or by the language it contains.
 
     Newlines become ``\n``.
 
     Raises:
-        IngestError: Binary, or not valid in the encoding its mark says; without the path, which the caller knows.
-        MissingExtraError: Not Unicode, and the ``documents`` extra is not installed.
+        IngestError: The data is binary, or invalid in the encoding of its mark. The caller adds the path.
+        MissingExtraError: The data is not Unicode, and the ``documents`` extra is not installed.
     """
     return _decode(data).replace("\r\n", "\n").replace("\r", "\n")
 
@@ -75,7 +76,7 @@ def _strictly(data: bytes, encoding: str) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as exc:
         raise IngestError(
-            f"what it starts with says {encoding}, but byte {exc.start} is no {encoding}: {exc.reason}"
+            f"its first bytes indicate {encoding}, but byte {exc.start} is not valid {encoding}: {exc.reason}"
         ) from exc
 
 
@@ -85,21 +86,21 @@ def _guess(data: bytes, why: UnicodeDecodeError) -> str:
     script = _by_script(data)
     if script is not None:
         return script
-    # preemptive_behaviour is off: an encoding named in the text ("charset=…") is often one it had in another life.
+    # preemptive_behaviour is off: an encoding named in the text ("charset=…") is often outdated.
     best = detector.from_bytes(_sample(data, why.start), cp_isolation=_CANDIDATES, preemptive_behaviour=False).best()
     if best is not None and str(best.encoding) in _CYRILLIC:
-        # Each reads the other's small letters as capitals.
+        # Each of them decodes the other's small letters as capitals.
         return max((data.decode(name, "replace") for name in _CYRILLIC), key=lambda text: sum(map(str.islower, text)))
     if best is not None and str(best.encoding) not in _SPELLINGS:
         return _strictly(data, str(best.encoding))
     text, fit = _latin(data)
     if best is None and fit < _LEAST_FIT:
-        raise IngestError(f"no known text encoding: not UTF-8 ({reason}), nor any older one that fits")
+        raise IngestError(f"unknown text encoding: not UTF-8 ({reason}), and no older encoding fits")
     return text
 
 
 def _sample(data: bytes, place: int) -> bytes:
-    """Return whole lines around a place, about `_SAMPLE` bytes: the detector decodes all it gets sixteen times."""
+    """Return whole lines around a place, about `_SAMPLE` bytes: the detector decodes its input sixteen times."""
     if len(data) <= _SAMPLE:
         return data
     start = max(data.rfind(b"\n", 0, place) + 1, place - _SAMPLE // 2)
@@ -108,7 +109,7 @@ def _sample(data: bytes, place: int) -> bytes:
 
 
 def _by_script(data: bytes) -> str | None:
-    """Decode Japanese by its kana and Korean by its syllables: sure signs in texts too short for statistics."""
+    """Decode Japanese by its kana and Korean by its syllables, which also identify short texts."""
     for encoding, low, high, share in (
         ("cp932", "\u3041", "\u30fe", 0.3),
         ("euc_jp", "\u3041", "\u30fe", 0.3),
@@ -125,7 +126,7 @@ def _by_script(data: bytes) -> str | None:
 
 
 def _latin(data: bytes) -> tuple[str, float]:
-    """Decode as the Latin code page whose letters spell a language, and say what share of them does."""
+    """Decode with the Latin code page whose letters fit a language best; also return the share of letters that fit."""
     best, score = data.decode("latin-1"), -1.0
     for encoding, alphabets in _SPELLINGS.items():
         try:
@@ -134,6 +135,6 @@ def _latin(data: bytes) -> tuple[str, float]:
             continue
         letters = [char for char in text.lower() if char >= "\u0080" and char not in _PUNCTUATION]
         fit = max(sum(char in alphabet for char in letters) for alphabet in alphabets) / max(1, len(letters))
-        if fit > score:  # the first of equals: cp1252 is by far the most common
+        if fit > score:  # of equals, the first: cp1252 is the most common
             best, score = text, fit
     return best, score

@@ -1,4 +1,4 @@
-"""Converters that are installed with the ``documents`` extra, imported where they are used."""
+"""Import of converters, which are installed with the ``documents`` extra, when they are needed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def require(module: str, purpose: str) -> Any:
 
     Args:
         module: Its import name.
-        purpose: What it is needed for, starting with "to".
+        purpose: What the module is needed for, starting with "to".
 
     Raises:
-        MissingExtraError: It is not installed; names the extra.
+        MissingExtraError: The module is not installed; the message names the extra.
     """
     try:
         return importlib.import_module(module)

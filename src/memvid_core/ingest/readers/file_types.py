@@ -1,4 +1,4 @@
-"""What a file is, told from its name and its first bytes."""
+"""Determining the type of a file from its name and its first bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DOCUMENT_FORMATS = {
     ".csv": "csv", ".tsv": "csv",
     ".ipynb": "ipynb",
     ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".mdx": "markdown",
-    # Named here so that they are refused by name, not read as text.
+    # Listed so that they are rejected by name and not read as text.
     ".doc": "ole", ".ppt": "ole", ".xls": "ole",
 }  # fmt: skip
 
@@ -55,7 +55,7 @@ _BY_NAME = {
     "justfile": "makefile",
 }  # fmt: skip
 
-# Only saves opening them: what else is binary is seen in its first bytes.
+# Avoids opening them; other binary files are recognized by their first bytes.
 _BINARY = """
 7z a aac avi avif bin bmp bz2 class db dll dmg dylib eot exe faiss flac gif gz heic ico iso jar jpeg jpg lib m4a
 m4v mkv mov mp3 mp4 mpeg mpg npy npz o ogg onnx opus otf parquet pickle pkl png psd pt pth pyc pyd pyo rar
@@ -65,7 +65,7 @@ BINARY_SUFFIXES = frozenset(f".{suffix}" for suffix in _BINARY.split())
 
 
 def format_of(path: PurePath) -> str:
-    """Return the format that a name promises: a document format, ``"code"`` or ``"text"``."""
+    """Return the format that a name indicates: a document format, ``"code"`` or ``"text"``."""
     known = DOCUMENT_FORMATS.get(path.suffix.lower())
     return known or ("code" if language_of(path) else "text")
 
@@ -81,34 +81,34 @@ def language_of(path: PurePath) -> str | None:
 
 
 def looks_binary(head: bytes) -> bool:
-    """Say whether a file's first bytes are no text in any encoding: they have NUL bytes, not as UTF-16 has them."""
+    """Return whether a file's first bytes are not text in any encoding: they have NUL bytes, but are not UTF-16."""
     marked = head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"))
     return b"\0" in head and not marked and utf16_of(head) is None
 
 
 def utf16_of(head: bytes) -> str | None:
-    """Return which UTF-16 a file's first bytes are that have no byte-order mark, or None.
+    """Return the UTF-16 byte order of a file's first bytes without a byte-order mark, or None.
 
     Example:
         >>> utf16_of("plain".encode("utf-16-le")), utf16_of("날개는 양력을.".encode("utf-16-be")), utf16_of(b"plain")
         ('utf-16-le', 'utf-16-be', None)
     """
-    if not _CONTROL.search(head):  # a space has a 0 in UTF-16, an ideographic full stop a 2
+    if not _CONTROL.search(head):  # in UTF-16, a space contains a 0 and an ideographic full stop a 2
         return None
     even, odd = head[::2], head[1::2]
-    # Western text: every other byte is 0, and the ones beside them are printable.
+    # Western text: every other byte is 0, and the bytes between are printable.
     zeros, letters = (even, odd) if even.count(0) > odd.count(0) else (odd, even)
-    beside = [letter for zero, letter in zip(zeros, letters, strict=False) if zero == 0]
-    printable = sum(0x20 <= letter < 0x7F or letter in b"\t\n\r" or letter >= 0xA0 for letter in beside)
-    if beside and len(beside) >= 0.2 * len(zeros) and not letters.count(0) and printable >= 0.98 * len(beside):
+    paired = [letter for zero, letter in zip(zeros, letters, strict=False) if zero == 0]
+    printable = sum(0x20 <= letter < 0x7F or letter in b"\t\n\r" or letter >= 0xA0 for letter in paired)
+    if paired and len(paired) >= 0.2 * len(zeros) and not letters.count(0) and printable >= 0.98 * len(paired):
         return "utf-16-be" if zeros is even else "utf-16-le"
     return next((name for name in ("utf-16-le", "utf-16-be") if _spells(head, name)), None)
 
 
 def _spells(head: bytes, encoding: str) -> bool:
-    """Whether bytes are text of a few scripts with spaces or punctuation: the other byte order gives signs of many."""
+    """Return whether bytes are text of few scripts with spaces or punctuation; the wrong byte order yields many."""
     try:
-        text = codecs.getincrementaldecoder(encoding)().decode(head[:2048])  # the last sign may be cut
+        text = codecs.getincrementaldecoder(encoding)().decode(head[:2048])  # the last character may be incomplete
     except UnicodeDecodeError:
         return False
     marks = sum(char in _MARKS for char in text)

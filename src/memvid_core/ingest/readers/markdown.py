@@ -1,7 +1,7 @@
-"""The headings of a Markdown text, and the sections under them.
+"""Headings and sections of a Markdown text.
 
-Follows CommonMark 0.31 for top-level headings: ATX and setext, none inside fenced code, comments, raw HTML or front
-matter. Headings within lists and quotes are text: a place in a document does not stand under them.
+Follows CommonMark 0.31 for top-level headings: ATX and setext, but not inside fenced code, comments, raw HTML or front
+matter. Headings inside lists and quotes are text.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LONGEST_TITLE = 300
 
 
 def markdown_headings(text: str) -> Iterator[tuple[int, int, int, str]]:
-    r"""Yield every heading: where it starts, where its line ends, its level from 1, its title without markup.
+    r"""Yield the start, the end of the line, the level from 1, and the plain title of every heading.
 
     Example:
         >>> list(markdown_headings("# Guide\n\n```sh\n# no heading\n```\n\nUse *it*\n------\n"))
@@ -46,7 +46,7 @@ def markdown_headings(text: str) -> Iterator[tuple[int, int, int, str]]:
     front = _FRONT_MATTER.match(text)
     place = front.end() if front else 0
     fence, raw, html = "", "", False
-    paragraph, other = -1, False  # where an open top-level paragraph starts; or some block that takes lazy lines
+    paragraph, other = -1, False  # start of an open top-level paragraph; or in another block that takes lazy lines
     while place < len(text):
         end = text.find("\n", place)
         after = end + 1 if end >= 0 else len(text)
@@ -98,13 +98,13 @@ def markdown_headings(text: str) -> Iterator[tuple[int, int, int, str]]:
 
 
 def markdown_sections(text: str, metadata: dict[str, Any] | None = None) -> list[Section]:
-    r"""Return the text in one section a heading, with the path of headings in ``heading``.
+    r"""Return the text as one section per heading, with the path of headings in ``heading``.
 
-    A heading with nothing under it but a deeper heading starts that one's section. Joined, the sections are the text.
+    A heading directly followed by a deeper heading starts that one's section. Joined, the sections are the text.
 
     Args:
         text: Markdown, newlines as ``\n``.
-        metadata: Goes into every section.
+        metadata: Metadata for every section.
     """
     outline = Outline()
     sections: list[Section] = []
@@ -125,7 +125,7 @@ def markdown_sections(text: str, metadata: dict[str, Any] | None = None) -> list
 
 
 def _atx_title(rest: str) -> str:
-    """Return what stands after the marks of an ATX heading, without closing marks."""
+    """Return the text after the marks of an ATX heading, without closing marks."""
     title = rest.strip(" \t")
     bare = title.rstrip("#")
     return bare.rstrip(" \t") if not bare or bare[-1] in " \t" else title

@@ -15,13 +15,13 @@ __all__ = ["read_docx", "read_pptx"]
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _HEADING = re.compile(r"heading ([1-9])$", re.IGNORECASE)
-_NOTES = ("/footnotes", "/endnotes")  # the ends of their relationship types
+_NOTES = ("/footnotes", "/endnotes")  # endings of their relationship types
 
 
 def read_docx(path: Path) -> list[Section]:
-    """Read a DOCX: one section a heading; tables as lines of cells; footnotes and endnotes last.
+    """Read a DOCX as one section per heading; tables become lines of cells, footnotes and endnotes come last.
 
-    The file's archive was checked before.
+    The archive must have been checked.
     """
     docx = require("docx", "to read DOCX")
     document = docx.Document(str(path))
@@ -46,9 +46,9 @@ def read_docx(path: Path) -> list[Section]:
 
 
 def _levels(styles: Any) -> dict[str, int]:
-    """Return the heading level of each paragraph style by its id; 0 for those that are no headings.
+    """Return the heading level of each paragraph style by its id; 0 for styles that are not headings.
 
-    A style is what it is based on; chains may be long, and in damaged files circular.
+    A style inherits from the style it is based on; chains may be long, and circular in damaged files.
     """
     own: dict[str, int] = {}
     base: dict[str, str] = {}
@@ -77,7 +77,7 @@ def _level(name: str) -> int:
 
 
 def _blocks(parent: Any) -> Iterator[Any]:
-    # Content controls, insertions and custom XML wrap paragraphs; python-docx's own iteration leaves those out.
+    # Content controls, insertions and custom XML contain paragraphs that python-docx's own iteration omits.
     for child in parent.iterchildren():
         if child.tag in (f"{_W}p", f"{_W}tbl"):
             yield child
@@ -120,9 +120,9 @@ def _notes(part: Any) -> Iterator[str]:
 
 
 def read_pptx(path: Path) -> list[Section]:
-    """Read a PPTX: one section a slide, ``page`` counted from 1, ``heading`` its title; notes after the slide's text.
+    """Read a PPTX as one section per slide, with ``page`` from 1 and its title as ``heading``; notes follow the text.
 
-    The file's archive was checked before.
+    The archive must have been checked.
     """
     pptx = require("pptx", "to read PPTX")
     sections = []

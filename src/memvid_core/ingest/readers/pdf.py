@@ -1,4 +1,4 @@
-"""PDF: the text of each page, through PDFium."""
+"""PDF: the text of each page, with PDFium."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from memvid_core.ingest.readers.extras import require
 
 __all__ = ["read_pdf"]
 
-# PDFium keeps global state: one thread at a time. Processes read side by side.
+# PDFium has global state, so it runs in one thread at a time. Processes read in parallel.
 _ONE_AT_A_TIME = threading.Lock()
 # FPDF_ERR_PASSWORD and FPDF_ERR_SECURITY of fpdfview.h
-_ENCRYPTED = {4: "encrypted: remove its password first", 5: "encrypted with a scheme that PDFium does not know"}
-_HYPHEN = re.compile("(?:\ufffe|\x02)(?:\r?\n)?")  # PDFium's mark for a word divided at the end of a line
+_ENCRYPTED = {4: "encrypted: remove its password first", 5: "encrypted with a scheme that PDFium does not support"}
+_HYPHEN = re.compile("(?:\ufffe|\x02)(?:\r?\n)?")  # PDFium's mark of a word divided at the end of a line
 
 
 def read_pdf(path: Path) -> list[Section]:
-    """Read a PDF: one section a page, ``page`` counted from 1, ``heading`` from its bookmarks.
+    """Read a PDF as one section per page, with ``page`` from 1 and ``heading`` from its bookmarks.
 
     Raises:
-        IngestError: Encrypted, damaged, cut short, or pages without any text (a scan).
+        IngestError: The file is encrypted, damaged or truncated, or its pages have no text (a scan).
     """
     pdfium = require("pypdfium2", "to read PDF")
     data = path.read_bytes()
-    # ISO 32000-2, 7.5.5. Without it PDFium makes up what is missing and drops pages silently.
+    # ISO 32000-2, 7.5.5. Without %%EOF, PDFium repairs the file and silently drops pages.
     if b"%%EOF" not in data:
-        raise IngestError("cut short: a PDF ends with %%EOF, this one does not")
+        raise IngestError("truncated: it does not end with %%EOF")
     with _ONE_AT_A_TIME:
         try:
             document = pdfium.PdfDocument(data)
@@ -48,7 +48,7 @@ def read_pdf(path: Path) -> list[Section]:
         finally:
             document.close()
     if not any(section.text.strip() for section in sections):
-        raise IngestError(f"no text on its {len(sections)} pages (a scan?): run character recognition first")
+        raise IngestError(f"no text on its {len(sections)} pages (a scan?): run OCR first")
     return sections
 
 
@@ -72,7 +72,7 @@ def _page(document: Any, number: int, heading: str) -> Section:
 
 
 def _bookmarks(document: Any) -> dict[int, str]:
-    """Return the path of headings by the page where it starts; the last of a page counts."""
+    """Return the path of headings by the page where it starts; the last one on a page counts."""
     outline, headings = Outline(), {}
     for bookmark in document.get_toc():
         target = bookmark.get_dest()

@@ -1,4 +1,4 @@
-"""CSV and XLSX: each row one line that names its columns."""
+"""CSV and XLSX: each row becomes a line that names its columns."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from memvid_core.ingest.readers.extras import require
 
 __all__ = ["read_csv", "read_xlsx"]
 
-# Delimiters are tried on so much of a file.
+# The size of the sample on which delimiters are tried.
 _SAMPLE = 1 << 16  # characters
 _SAMPLE_ROWS = 200
 _DELIMITERS = ",;\t|"
-_MOST_COLUMNS = 16_384  # as many as a sheet has
+_MOST_COLUMNS = 16_384  # the limit of a sheet
 _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?$")
 
 
 def read_csv(path: Path) -> list[Section]:
-    """Read CSV or TSV, whatever delimiter it has: one line a row, ``row`` counted from 1 as in the file.
+    """Read CSV or TSV with any delimiter as one line per row, with ``row`` from 1 as in the file.
 
-    A file called ``.tsv`` is split at tabs. A first row that reads like names (text, none twice) gives the columns
-    theirs: ``name: Ada; born: 1815``.
+    A ``.tsv`` file is split at tabs. A first row that looks like names (distinct texts) names the columns:
+    ``name: Ada; born: 1815``.
 
     Raises:
-        IngestError: Not a table.
+        IngestError: The file is not a table.
     """
     text = decode(path.read_bytes())
-    # The limit is the process's; a cell cannot be larger than its file.
+    # The limit is global to the process; a cell cannot be larger than its file.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text[:_SAMPLE])
     try:
@@ -47,9 +47,9 @@ def read_csv(path: Path) -> list[Section]:
 
 
 def _delimiter(sample: str) -> str:
-    """Return the delimiter by which most rows of a text have the same number of columns, more than one.
+    """Return the delimiter with which most rows of a text have the same number of columns, at least two.
 
-    `csv.Sniffer` has regular expressions that take exponential time over a few hundred quotes.
+    `csv.Sniffer` uses regular expressions that take exponential time on a few hundred quotes.
     """
     best, best_score = _DELIMITERS[0], (0.0, 0)
     for delimiter in _DELIMITERS:
@@ -63,17 +63,17 @@ def _delimiter(sample: str) -> str:
 
 
 def read_xlsx(path: Path) -> list[Section]:
-    """Read XLSX: each sheet as a table, ``sheet`` its name, ``row`` counted from 1 as the program shows it.
+    """Read XLSX with each sheet as a table: ``sheet`` is its name, ``row`` counts from 1 as in the program.
 
-    Cells with a formula have the value that was last computed. The file's archive was checked before.
+    A cell with a formula has its last computed value. The archive must have been checked.
     """
     openpyxl = require("openpyxl", "to read XLSX")
-    # Read-only: streams the rows, so a lone cell in the last corner takes no memory for the empty ones before it.
+    # Read-only mode streams the rows, so a single cell in the last corner does not allocate the empty ones.
     workbook = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
     try:
         sections: list[Section] = []
         for sheet in workbook.worksheets:
-            sheet.reset_dimensions()  # writers store wrong ones
+            sheet.reset_dimensions()  # some writers store wrong ones
             rows = sheet.iter_rows(values_only=True)
             sections += _sections(map(_sparse_values, rows), {"sheet": sheet.title})
         return sections
@@ -81,13 +81,13 @@ def read_xlsx(path: Path) -> list[Section]:
         workbook.close()
 
 
-# The cells of a row that hold something, by column from 0: a row may be 16,384 wide for the sake of its last cell.
+# The non-empty cells of a row, by column from 0: a row may be 16,384 wide because of one cell.
 _Row = dict[int, str]
 
 
 def _sparse(row: list[str]) -> _Row:
     if len(row) > _MOST_COLUMNS:
-        raise IngestError(f"a row of {len(row):,} columns, more than {_MOST_COLUMNS:,}: no table")
+        raise IngestError(f"a row of {len(row):,} columns, more than {_MOST_COLUMNS:,}: not a table")
     return {place: cleaned for place, cell in enumerate(row) if cell and (cleaned := " ".join(cell.split()))}
 
 
@@ -109,14 +109,14 @@ def _sections(rows: Iterable[_Row], metadata: dict[str, Any]) -> list[Section]:
             if names:
                 continue
         line = "; ".join(f"{names[place]}: {cell}" if place in names else cell for place, cell in row.items())
-        # A gap starts a section: within one, the line tells the row.
+        # A gap starts a section: within a section, the line gives the row.
         if lines and number != expected:
             sections.append(Section("\n".join(lines), {**metadata, "row": first}, "rows"))
             lines = []
         first = first if lines else number
         expected = number + 1
         lines.append(line)
-    if names and not sections and not lines:  # nothing but a header
+    if names and not sections and not lines:  # only a header
         lines, first = ["; ".join(names.values())], 1
     if lines:
         sections.append(Section("\n".join(lines), {**metadata, "row": first}, "rows"))

@@ -20,17 +20,17 @@ def read_text(path: Path) -> list[Section]:
 
 
 def read_markdown(path: Path) -> list[Section]:
-    """Read Markdown: one section a heading."""
+    """Read Markdown as one section per heading."""
     return markdown_sections(decode(path.read_bytes()))
 
 
 def read_code(path: Path) -> list[Section]:
-    """Read a source file; ``language`` goes into the metadata."""
+    """Read a source file, with its ``language`` in the metadata."""
     return [Section(decode(path.read_bytes()), {"language": language_of(path)}, "code")]
 
 
 def read_notebook(path: Path) -> list[Section]:
-    """Read the Markdown and code cells of a Jupyter notebook (nbformat 4); outputs are left out."""
+    """Read the Markdown and code cells of a Jupyter notebook (nbformat 4), without outputs."""
     try:
         notebook = json.loads(decode(path.read_bytes()))
         cells = [(str(cell["cell_type"]), "".join(cell["source"])) for cell in notebook["cells"]]

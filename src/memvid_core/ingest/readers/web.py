@@ -31,7 +31,7 @@ _DECLARED = re.compile(
     rb"""|<\?xml[^>]{0,100}?encoding=["']([A-Za-z0-9_.:-]{1,40})""",
     re.IGNORECASE,
 )
-# WHATWG Encoding 4.2: what calls itself Latin-1 is cp1252, EUC-KR is cp949, GB2312 is GB18030.
+# WHATWG Encoding 4.2: Latin-1 means cp1252, EUC-KR means cp949, GB2312 means GB18030.
 _MEANT = {
     "ascii": "cp1252", "iso-8859-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252",
     "euc-kr": "cp949", "ks_c_5601-1987": "cp949", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932",
@@ -43,23 +43,23 @@ _ENCRYPTED = "{http://www.w3.org/2001/04/xmlenc#}CipherReference"
 
 
 def read_html(path: Path) -> list[Section]:
-    """Read HTML: one section a heading; scripts, styles and navigation left out; ``title`` where it has one."""
+    """Read HTML as one section per heading, without scripts, styles and navigation; with its ``title``, if any."""
     return _html_sections(path.read_bytes(), {})
 
 
 def read_epub(path: Path) -> list[Section]:
-    """Read an EPUB: its chapters in reading order, ``part`` counted from 1, ``title`` the book's.
+    """Read the chapters of an EPUB in reading order, with ``part`` from 1 and the book's ``title``.
 
-    The file's archive was checked before.
+    The archive must have been checked.
 
     Raises:
-        IngestError: Its chapters are encrypted (DRM), or it names parts that it has not.
+        IngestError: The chapters are encrypted (DRM), or the book lists missing parts.
     """
     with ZipFile(path) as archive:
         container = _xml(read_entry(archive, "META-INF/container.xml"))
         root = next((found.get("full-path") for found in container.iter(f"{_CONTAINER}rootfile")), None)
         if not root:
-            raise IngestError("damaged: META-INF/container.xml names no package document")
+            raise IngestError("damaged: META-INF/container.xml does not name a package document")
         package = _xml(read_entry(archive, root))
         items = {item.get("id"): item for item in package.iter(f"{_OPF}item")}
         spine = [items[ref.get("idref")] for ref in package.iter(f"{_OPF}itemref") if ref.get("idref") in items]
@@ -69,7 +69,7 @@ def read_epub(path: Path) -> list[Section]:
             if item.get("media-type") in ("application/xhtml+xml", "text/html")
         ]
         names = list(dict.fromkeys(chapters))
-        # EPUB 3.3, 5.6.2: no chapter is in the spine twice.
+        # EPUB 3.3, 5.6.2: a chapter is in the spine only once.
         if len(chapters) - len(names) > _MOST_REPEATED:
             raise IngestError(f"its spine lists {len(chapters):,} chapters, of which {len(names):,} are different")
         _refuse_encrypted(archive, names)
@@ -88,7 +88,7 @@ def read_epub(path: Path) -> list[Section]:
 def _refuse_encrypted(archive: ZipFile, chapters: list[str]) -> None:
     if "META-INF/encryption.xml" not in archive.namelist():
         return
-    # Fonts may be obfuscated in any book; chapters are encrypted only to keep them from being read.
+    # Fonts may be obfuscated in any book; chapters are encrypted only by DRM.
     listed = _xml(read_entry(archive, "META-INF/encryption.xml")).iter(_ENCRYPTED)
     locked = {unquote(reference.get("URI", "")) for reference in listed}
     if locked & set(chapters):
@@ -107,18 +107,18 @@ def _xml(data: bytes) -> Any:
 def _html_sections(data: bytes, metadata: dict[str, Any]) -> list[Section]:
     html: Any = require("lxml.html", "to read HTML")
     text = _html_text(data)
-    # An encoding declared inside a str is an error to lxml; the text is decoded already.
+    # lxml rejects an encoding declaration in a str; the text is already decoded.
     text = re.sub(r"^\s*<\?xml[^>]*\?>", "", text)
     if not text.strip():
         return []
-    # "Huge" lets elements nest 2,048 deep, browsers stop at 512; HTML has no entities of its own to multiply.
+    # huge_tree allows elements to nest 2,048 deep, browsers stop at 512; HTML has no custom entities to expand.
     parser = html.HTMLParser(no_network=True, huge_tree=True, remove_comments=True, remove_pis=True)
     try:
         root = html.document_fromstring(text, parser=parser)
     except (html.etree.ParserError, html.etree.XMLSyntaxError, ValueError) as exc:
         raise IngestError(f"not HTML: {exc}") from exc
     if any("Excessive depth" in entry.message for entry in parser.error_log):
-        raise IngestError("elements nested more than 2,048 deep: nothing that a browser would show")
+        raise IngestError("elements are nested more than 2,048 deep")
     title = root.findtext(".//title")
     if title and title.strip() and "title" not in metadata:
         metadata = {**metadata, "title": " ".join(title.split())}
@@ -132,12 +132,12 @@ def _html_text(data: bytes) -> str:
         try:
             return data.decode(_MEANT.get(name.lower(), name))
         except (LookupError, UnicodeDecodeError):
-            pass  # it says one thing and is another: as a text that says nothing
+            pass  # the declaration is wrong: ignore it
     return decode(data)
 
 
 class _Walk:
-    """One pass over the tree that gathers inline text into blocks, without recursion."""
+    """Collect inline text into blocks in one pass over the tree, without recursion."""
 
     def __init__(self, metadata: dict[str, Any]) -> None:
         self._builder = SectionBuilder(metadata)

@@ -1,4 +1,4 @@
-"""Documents that are zip archives: looked at before anything is unpacked."""
+"""Documents in zip archives: checked before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["MOST_ENTRIES", "MOST_UNPACKED", "open_checked", "read_entry", "zip_f
 
 MOST_UNPACKED = 1 << 30  # bytes of all entries
 MOST_ENTRIES = 50_000
-# Text and XML pack 3 to 30 times; Deflate's end is 1,032. Small files may pack better than any bomb needs to.
+# Text and XML compress 3 to 30 times, Deflate at most 1,032 times. Small files may compress better than a bomb.
 _HIGHEST_RATIO = 200
 _RATIO_COUNTS_FROM = 16 << 20
 _STEP = 1 << 20
 
 
 def zip_format(path: Path) -> str:
-    """Say which document format a zip archive is: by what is in it, whatever its name.
+    """Return the document format of a zip archive, determined by its contents.
 
     Raises:
-        IngestError: None that is known, damaged, or a bomb.
+        IngestError: The format is unknown, or the archive is damaged or a zip bomb.
     """
     with open_checked(path) as archive:
         names = set(archive.namelist())
@@ -38,21 +38,21 @@ def zip_format(path: Path) -> str:
             raise IngestError("a binary workbook (.xlsb): save it as .xlsx")
         if "mimetype" in names and archive.read("mimetype")[:100].startswith(b"application/vnd.oasis"):
             raise IngestError("an OpenDocument file: save it as .docx, .xlsx or .pptx")
-        raise IngestError("a zip archive, not a document: unpack it and add what is in it")
+        raise IngestError("a zip archive, not a document: unpack it and add its files")
 
 
 def open_checked(path: Path) -> ZipFile:
-    """Open a zip archive whose directory is sane, after unpacking each entry once to see that it is what it says.
+    """Open a zip archive after checking its directory and unpacking each entry once.
 
-    Nothing is kept of the entries; at most a megabyte is held.
+    The unpacked entries are discarded; at most a megabyte is held in memory.
 
     Raises:
-        IngestError: Encrypted, too many entries, too large unpacked, packed beyond what documents are, or damaged.
+        IngestError: The archive is encrypted or damaged, has too many entries, or unpacks to too much data.
     """
     try:
         archive = ZipFile(path)
     except (BadZipFile, ValueError, OverflowError) as exc:
-        raise IngestError(f"damaged: not a whole zip archive: {exc}") from exc
+        raise IngestError(f"damaged: not a complete zip archive: {exc}") from exc
     try:
         _check(archive, path.stat().st_size)
     except BaseException:
@@ -65,12 +65,12 @@ def read_entry(archive: ZipFile, name: str) -> bytes:
     """Return one entry; its size was checked when the archive was opened.
 
     Raises:
-        IngestError: There is none of that name.
+        IngestError: The entry does not exist.
     """
     try:
         return archive.read(posixpath.normpath(name))
     except KeyError as exc:
-        raise IngestError(f"damaged: it names a part {name!r} that is not in it") from exc
+        raise IngestError(f"damaged: its part {name!r} is missing") from exc
 
 
 def _check(archive: ZipFile, size: int) -> None:
@@ -82,7 +82,7 @@ def _check(archive: ZipFile, size: int) -> None:
     if total > MOST_UNPACKED or (total > _RATIO_COUNTS_FROM and ratio > _HIGHEST_RATIO):
         raise IngestError(
             f"refused: {size:,} bytes would unpack to {total:,} ({ratio:,.0f} times); "
-            f"documents stay below {MOST_UNPACKED:,} and {_HIGHEST_RATIO} times: a zip bomb?"
+            f"the limits are {MOST_UNPACKED:,} bytes and {_HIGHEST_RATIO} times: a zip bomb?"
         )
     for entry in entries:
         _check_entry(archive, entry)
@@ -92,7 +92,7 @@ def _check_entry(archive: ZipFile, entry: ZipInfo) -> None:
     if entry.flag_bits & 0x1:
         raise IngestError(f"encrypted: {entry.filename!r} needs a password")
     try:
-        # zipfile stops at the size the directory says, and compares the checksum there.
+        # zipfile stops at the size in the directory and checks the checksum there.
         with archive.open(entry) as opened:
             while opened.read(_STEP):
                 pass

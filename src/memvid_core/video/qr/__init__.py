@@ -1,4 +1,4 @@
-"""QR pictures: symbols, erasure coding, and reading them back from any video. Importing it registers the codec."""
+"""QR pictures: symbols, erasure coding, and reading them from any video. Importing this package registers the codec."""
 
 from memvid_core.video.qr.codec import QRCodec
 

@@ -1,8 +1,8 @@
-"""QRCodec: payload bytes as QR symbols in H.264, H.265 or AV1, for a world that re-encodes, rescales and films screens.
+"""QRCodec: payloads as QR symbols in H.264, H.265 or AV1 video that survives re-encoding, rescaling and filming.
 
-A frame is as many symbols as its payload takes, each held for a few pictures; behind the last frame of a commit come
-the commit's parity symbols. What is in a symbol is in ``parts``, how it is drawn in ``symbols``, how it is coded in
-``encoders``.
+A frame has as many symbols as its payload needs; each is shown for a few pictures. The parity symbols of a commit
+follow its last frame. ``groups`` defines the contents of symbols, ``symbols`` draws them, ``encoders`` codes the
+pictures.
 """
 
 from __future__ import annotations
@@ -38,24 +38,26 @@ _CRF = {"h264": 40, "h265": 48, "av1": 35}
 
 @dataclass(frozen=True)
 class QRSettings:
-    """How symbols are made and coded.
+    """Set how symbols are made and coded.
 
     Args:
         video_codec: ``h264``, ``h265`` or ``av1``.
-        crf: Constant quality of the encoder; None for the one that was measured to be smallest and exact.
-        encoder_preset: The encoder's name for its speed (``veryfast``; for AV1 a number); None for the one that suits.
-        fps: Pictures a second.
+        crf: The constant quality of the encoder; None selects the measured value that gives the smallest exact video.
+        encoder_preset: The encoder's name for its speed (``veryfast``; for AV1 a number); None selects a suitable one.
+        fps: Pictures per second.
         frame_size: Width and height of the picture, in pixels.
-        module: Pixels a module, at least 2. Four fill a transform block of H.264, which is smallest and strongest.
-        error_correction: ``L``, ``M``, ``Q`` or ``H``, the level inside a symbol.
-        hold: Pictures that a symbol is shown for. Copies cost about 20 bytes each, and answer dropped pictures.
-        parity: Share of a commit's symbols that may be lost, 0 to 0.5.
-        symbols: Symbols that the largest payload takes.
-        pair: Writer and reader of symbols: ``zxing`` or ``zbar``.
-        stream: A number that tells this video's symbols from another's; drawn at random for a new video.
+        module: Pixels per module, at least 2. Four fill a transform block of H.264, the smallest and most robust
+            choice.
+        error_correction: The level inside a symbol: ``L``, ``M``, ``Q`` or ``H``.
+        hold: The number of pictures that show a symbol. Copies take about 20 bytes each and compensate dropped
+            pictures.
+        parity: The share of a commit's symbols that may be lost, 0 to 0.5.
+        symbols: The number of symbols of the largest payload.
+        pair: The writer and reader of symbols: ``zxing`` or ``zbar``.
+        stream: A number that distinguishes this video's symbols from others; random for a new video.
 
     Raises:
-        CodecError: Settings that cannot work; the message has numbers that would.
+        CodecError: The settings are invalid; the message suggests valid values.
     """
 
     video_codec: str = "h264"
@@ -75,12 +77,12 @@ class QRSettings:
         for field in fields(self):
             value, kinds = getattr(self, field.name), _KINDS.get(field.name, (type(field.default),))
             if not isinstance(value, kinds) or isinstance(value, bool):
-                raise CodecError(f"{field.name} is {value!r}, and should be {' or '.join(k.__name__ for k in kinds)}")
+                raise CodecError(f"{field.name} is {value!r}, but must be {' or '.join(k.__name__ for k in kinds)}")
         _ = self.encoder  # checks its own settings
         if self.module < 2:
-            raise CodecError(f"module {self.module} is too small to be read: 2 pixels a module is the least, 4 is best")
+            raise CodecError(f"module {self.module} is too small to be read: use at least 2 pixels per module, best 4")
         if self.error_correction not in tuple(symbols.ERROR_CORRECTION):
-            raise CodecError(f"error_correction {self.error_correction!r} is none of L, M, Q, H")
+            raise CodecError(f"error_correction {self.error_correction!r} must be L, M, Q or H")
         if not 1 <= self.hold <= 1000:
             raise CodecError(f"hold {self.hold} is out of range: 1 to 1000 pictures")
         if not 0 <= self.parity <= 0.5:
@@ -96,22 +98,22 @@ class QRSettings:
         level = self.error_correction
         least = next(v for v in range(1, 41) if symbols.byte_capacity(v, level) >= _LEAST_ROOM)
         modules = symbols.side_of(least) + 2 * symbols.QUIET
-        numbers = [f"frame_size {-(-modules * self.module // 2) * 2} or more at {self.module} pixels a module"]
+        numbers = [f"frame_size {-(-modules * self.module // 2) * 2} or more at {self.module} pixels per module"]
         if self.frame_size // modules >= 2:
             numbers.append(f"module {self.frame_size // modules} or less at frame_size {self.frame_size}")
         return (
-            f"no symbol worth writing (version {least} of level {level}, {modules} modules a side with its margin) fits"
-            f" {self.frame_size} pixels at {self.module} a module; what works: {', or '.join(numbers)}"
+            f"no useful symbol (version {least} of level {level}, {modules} modules per side with margin) fits"
+            f" {self.frame_size} pixels at {self.module} per module; use {', or '.join(numbers)}"
         )
 
     def room(self, module: int) -> int:
-        """Bytes that the largest symbol of ``module`` pixels a module carries; 0 if none fits."""
+        """Return the bytes that the largest symbol at ``module`` pixels per module carries; 0 if none fits."""
         version = symbols.version_that_fits(self.frame_size, module)
         return symbols.byte_capacity(version, self.error_correction) if version else 0
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder's part of the settings."""
+        """The settings of the encoder."""
         crf = _CRF.get(self.video_codec, 0) if self.crf is None else self.crf
         return Encoder(self.video_codec, self.frame_size, self.fps, crf, self.encoder_preset)
 
@@ -123,19 +125,19 @@ PRESETS = {
     "compact": QRSettings(hold=1, parity=0.0),
     "robust": QRSettings(),
 }
-"""``compact``: exact as written, smallest. ``robust``: held for three pictures, 15 % of a commit may be lost."""
+"""``compact``: smallest, exact as written. ``robust``: three pictures per symbol, 15 % of a commit may be lost."""
 
 
 class QRCodec:
-    """Payloads as QR symbols in a lossy video.
+    """Code payloads as QR symbols in a lossy video.
 
     Args:
         preset: ``robust`` or ``compact``.
-        options: What to change in it; the names are those of ``QRSettings``.
+        options: Settings that differ from the preset; the names are those of ``QRSettings``.
 
     Raises:
-        CodecError: An unknown option, or settings that cannot work.
-        MissingExtraError: The libraries for symbols are not installed.
+        CodecError: An option is unknown, or the settings are invalid.
+        MissingExtraError: The libraries for QR symbols are not installed.
 
     Example:
         >>> codec = QRCodec("compact", frame_size=256)
@@ -146,7 +148,7 @@ class QRCodec:
 
     def __init__(self, preset: str = "robust", **options: Any) -> None:
         if preset not in PRESETS:
-            raise CodecError(f"there is no preset called {preset!r}; there are: {', '.join(PRESETS)}")
+            raise CodecError(f"unknown preset {preset!r}; use one of {', '.join(PRESETS)}")
         known = [field.name for field in fields(QRSettings)]
         unknown = sorted(set(options) - set(known))
         if unknown:
@@ -164,27 +166,27 @@ class QRCodec:
 
     @property
     def name(self) -> str:
-        """``qr``."""
+        """The name ``qr``."""
         return "qr"
 
     @property
     def capacity(self) -> int:
-        """The largest payload of one frame, in bytes: 3,603 at the default settings."""
+        """The size of the largest payload of one frame, in bytes: 3,603 at the default settings."""
         return self.settings.symbols * (self.settings.room(self.settings.module) - groups.OVERHEAD)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
+        """The width and height in pixels."""
         return self.settings.frame_size, self.settings.frame_size
 
     @property
     def one_picture(self) -> bool:
-        """False: a frame is as many pictures as its symbols take."""
+        """False: a frame has as many pictures as its symbols need."""
         return False
 
     @property
     def single_nal(self) -> bool:
-        """False: frames cannot be told apart by NAL units alone."""
+        """False: NAL units alone do not identify frames."""
         return False
 
     @cached_property
@@ -199,12 +201,12 @@ class QRCodec:
         return Decoder(self.settings.video_codec, entry)
 
     def init_segment(self) -> bytes:
-        """``ftyp`` and ``moov``, with the settings in a ``uuid`` box of the sample entry, which players skip."""
+        """Return ``ftyp`` and ``moov``, with the settings in a ``uuid`` box of the sample entry, which players skip."""
         return self._head
 
     @classmethod
-    def recognise(cls, entry: SampleEntry) -> Self | None:
-        """The codec with the settings in the sample entry's box, if it has one."""
+    def recognize(cls, entry: SampleEntry) -> Self | None:
+        """Return the codec with the settings in the sample entry's box, or None if it has none."""
         data = entry.configuration
         for box in mp4.boxes(data):
             content = data[box.content : box.end]
@@ -222,18 +224,18 @@ class QRCodec:
         return None
 
     def encode(self, payloads: Iterable[bytes], first: int) -> list[Sample]:
-        """The coded pictures of each payload's symbols, then the parity symbols' as part of the last frame.
+        """Return the coded pictures of each payload's symbols; the parity symbols belong to the last frame.
 
-        Every key picture is decoded and read again; if one cannot be read, all are made anew with larger modules.
+        Every key picture is decoded and read again. If one is unreadable, all are encoded again with larger modules.
 
         Raises:
-            CodecError: A payload is too large, or symbols of no size come back with this quality.
+            CodecError: A payload is too large, or symbols are unreadable in every size at this quality.
         """
         settings = self.settings
         payloads = list(payloads)
         for payload in payloads:
             if len(payload) > self.capacity:
-                raise CodecError(f"a payload of {len(payload)} bytes does not fit a frame of {self.capacity}")
+                raise CodecError(f"a payload of {len(payload)} bytes is too large for a frame of {self.capacity}")
         if not payloads:
             return []
         module = settings.module
@@ -242,14 +244,14 @@ class QRCodec:
             contents = [content for frame in frames for content in frame] + extra
             drawn = (self.draw(content, module) for content in contents)
             samples = self._encoder.encode(drawn, len(contents), settings.hold)
-            if self._comes_back(samples, contents):
+            if self._is_readable(samples, contents):
                 starts = {0}
                 for frame in frames[:-1]:
                     starts.add(max(starts) + len(frame) * settings.hold)
                 return [(data, i in starts) for i, (data, _) in enumerate(samples)]
             module += 1
         raise CodecError(
-            f"symbols of {settings.module} to {module - 1} pixels a module do not come back from {settings.video_codec}"
+            f"symbols of {settings.module} to {module - 1} pixels per module are unreadable in {settings.video_codec}"
             f" at crf {self._encoder.crf}; use a lower crf (28 is safe) or a frame_size over {settings.frame_size}"
         )
 
@@ -259,16 +261,16 @@ class QRCodec:
         return groups.split(payloads, first, stream=settings.stream, room=room, share=settings.parity)
 
     def contents(self, payloads: Sequence[bytes], first: int) -> list[bytes]:
-        """What the symbols of a commit with these payloads hold, in the order they are shown."""
+        """Return the contents of the symbols of a commit with these payloads, in the order they are shown."""
         frames, extra = self._split(payloads, first, self.settings.module)
         return [content for frame in frames for content in frame] + extra
 
     def draw(self, content: bytes, module: int | None = None) -> Gray:
-        """The picture that shows a symbol with ``content``: uint8 (height, width), 0 black and 255 white."""
+        """Draw a symbol with ``content``: uint8 (height, width), 0 black and 255 white."""
         modules = self._pair.write(symbols.to_base45(content), self.settings.error_correction, _MASK)
         return symbols.draw(modules, self.settings.frame_size, module or self.settings.module)
 
-    def _comes_back(self, samples: Sequence[Sample], contents: Sequence[bytes]) -> bool:
+    def _is_readable(self, samples: Sequence[Sample], contents: Sequence[bytes]) -> bool:
         hold = self.settings.hold
         if any(not key for _, key in samples[: len(contents) * hold : hold]):
             return False
@@ -276,7 +278,7 @@ class QRCodec:
         return found == list(contents)
 
     def _contents(self, coded: bytes) -> Iterator[bytes | None]:
-        """What the symbols of coded key pictures say; None where nothing can be read."""
+        """Yield the contents of the symbols in coded key pictures; None for an unreadable picture."""
         pictures = (picture for _, picture in key_pictures(self.settings.video_codec, coded))
         for picture in self._decoder.decode(pictures):
             modules = symbols.read_drawn(picture)
@@ -286,7 +288,7 @@ class QRCodec:
             yield None if text is None else symbols.from_base45(text)
 
     def stream_in(self, coded: bytes) -> int | None:
-        """The number of the video that coded pictures belong to, if this codec can read one of their symbols."""
+        """Return the number of the video that coded pictures belong to, or None if no symbol can be read."""
         for content in self._contents(coded):
             with suppress(UnsupportedFormatError):
                 symbol = None if content is None else groups.parse(content)
@@ -298,13 +300,13 @@ class QRCodec:
         for content in self._contents(coded):
             try:
                 symbol = None if content is None else groups.parse(content)
-            except UnsupportedFormatError:  # the head of the file is of this version: one symbol is not
+            except UnsupportedFormatError:  # the file's head has this version, so the symbol does not belong to it
                 continue
             if symbol is not None and symbol.stream == self.settings.stream:
                 yield symbol
 
     def decode(self, coded: bytes, number: int) -> bytes:
-        """The payload of frame ``number``, as soon as all of its symbols are read."""
+        """Return the payload of frame ``number`` as soon as all of its symbols are read."""
         found: dict[int, bytes] = {}
         for symbol in self._symbols(coded):
             if symbol.is_data:
@@ -316,7 +318,7 @@ class QRCodec:
         raise DamagedFrameError(number, f"only {len(found)} of its symbols can be read")
 
     def repair(self, frames: Sequence[bytes], first: int) -> dict[int, bytes]:
-        """Every payload of a fragment that its symbols still give, parity included, by frame number."""
+        """Return every payload of a fragment that its symbols, including parity, contain, by frame number."""
         found: dict[int, groups.Group] = {}
         for coded in frames:
             for symbol in self._symbols(coded):
@@ -330,7 +332,7 @@ class QRCodec:
         return found[first].payloads()
 
     def find(self, coded: bytes, first: int, stop: int) -> list[FoundFrame]:
-        """The frames from ``first`` to ``stop - 1`` whose symbols lie anywhere in ``coded``."""
+        """Find frames ``first`` to ``stop - 1`` by their symbols, anywhere in ``coded``."""
         starts: dict[int, int] = {}
         end, budget = len(coded), 64 * len(coded)
         tail = 0
@@ -351,7 +353,7 @@ class QRCodec:
 
 
 def _guess(pictures: CodedPictures) -> QRCodec | None:
-    """The codec whose pictures these are; every coding and usual size is tried in turn."""
+    """Return the codec of the pictures, by trying every coding and common size."""
     if pictures.key_only and len(pictures.coded) > 1:
         return None
     coded = pictures.all_bytes()
@@ -363,4 +365,4 @@ def _guess(pictures: CodedPictures) -> QRCodec | None:
     return None
 
 
-register_codec("qr", QRCodec, QRCodec.recognise, _guess)
+register_codec("qr", QRCodec, QRCodec.recognize, _guess)

@@ -1,11 +1,12 @@
 """H.264, H.265 and AV1 through PyAV: grayscale pictures to MP4 samples and back.
 
-The encoders are set up for pictures of hard-edged square modules, which is not what they are tuned for. What counts:
+The encoders are tuned for natural video; these settings are for pictures of hard-edged square modules:
 
 * H.264 without its 8x8 transform codes a module that fills exactly one 4x4 transform block as a single coefficient.
-  That is a quarter of the size of a module that lies across blocks, and loses nothing even at crf 40.
+That is a quarter of the size of a module that spans several blocks, and lossless even at crf 40.
 * AV1 with screen-content tools codes the two gray levels as a palette.
-* One quality for all pictures (``qcomp=1``, ``ipratio=1``), so that a commit's size does not depend on its length.
+* All pictures have the same quality (``qcomp=1``, ``ipratio=1``), so the size per symbol does not depend on a commit's
+length.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _X26X_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium
 
 @dataclass(frozen=True)
 class VideoCodec:
-    """One way to code pictures: the names FFmpeg and MP4 have for it, and its range of quality."""
+    """Describe a way to code pictures: its names in FFmpeg and MP4, and its quality range."""
 
     name: str
     encoder: str
@@ -65,17 +66,17 @@ VIDEO_CODECS = {
 
 @dataclass(frozen=True)
 class Encoder:
-    """Settings of one stream.
+    """Hold the settings of one stream.
 
     Args:
         video_codec: ``h264``, ``h265`` or ``av1``.
         side: Width and height of the picture, in pixels; even.
-        fps: Pictures a second.
+        fps: Pictures per second.
         crf: Constant quality, 0 (best) to 51 (63 for AV1).
-        preset: The encoder's name for its speed; None for the one that suits it.
+        preset: The encoder's name for its speed; None selects a suitable one.
 
     Raises:
-        CodecError: A setting that the encoder does not take.
+        CodecError: The encoder does not support a setting.
     """
 
     video_codec: str
@@ -87,7 +88,7 @@ class Encoder:
     def __post_init__(self) -> None:
         codec = VIDEO_CODECS.get(self.video_codec)
         if codec is None:
-            raise CodecError(f"qr knows no video_codec {self.video_codec!r}; it knows: {', '.join(VIDEO_CODECS)}")
+            raise CodecError(f"unknown video_codec {self.video_codec!r}; use one of {', '.join(VIDEO_CODECS)}")
         if not 0 <= self.crf <= codec.crf_max:
             raise CodecError(f"crf {self.crf} is out of range: {self.video_codec} takes 0 to {codec.crf_max}")
         if self.preset is not None and self.preset not in codec.presets:
@@ -95,13 +96,13 @@ class Encoder:
                 f"{self.video_codec} has no preset {self.preset!r}; its presets are: {', '.join(codec.presets)}"
             )
         if not 1 <= self.fps <= 240:
-            raise CodecError(f"fps {self.fps} is out of range: 1 to 240 pictures a second")
+            raise CodecError(f"fps {self.fps} is out of range: 1 to 240 pictures per second")
         if not 64 <= self.side <= 4096 or self.side % 2:
-            raise CodecError(f"frame_size {self.side} cannot be coded: an even number from 64 to 4096 can")
+            raise CodecError(f"frame_size {self.side} cannot be coded: use an even number from 64 to 4096")
 
     @property
     def codec(self) -> VideoCodec:
-        """What is known of the codec."""
+        """The description of the codec."""
         return VIDEO_CODECS[self.video_codec]
 
     def _options(self, hold: int, threads: int) -> dict[str, str]:
@@ -137,7 +138,7 @@ class Encoder:
         context.max_b_frames = 0
         context.gop_size = hold if self.video_codec == "av1" else 1 << 20
         context.thread_count = threads
-        context.thread_type = "FRAME"  # PyAV's default makes x264 cut pictures into a slice a thread
+        context.thread_type = "FRAME"  # PyAV's default makes x264 split pictures into one slice per thread
         context.flags |= av.codec.context.Flags.global_header | av.codec.context.Flags.closed_gop
         context.options = self._options(hold, threads)
         with _ordinary_priority():
@@ -145,12 +146,12 @@ class Encoder:
         return context
 
     def encode(self, pictures: Iterable[Gray], count: int, hold: int) -> list[Sample]:
-        """MP4 samples: each of ``count`` pictures as a key picture, then ``hold - 1`` times as a copy of it.
+        """Return MP4 samples: each of ``count`` pictures as a key picture, then ``hold - 1`` copies of it.
 
-        Pictures are drawn one by one: a commit of twenty thousand records is a gigabyte of them.
+        Pictures are drawn one by one: those of a commit of twenty thousand records take a gigabyte.
 
-        A commit never ends on a key picture of H.264: two of them in a row with the same ``idr_pic_id`` are one picture
-        to a decoder (7.4.1.2.4), and the next commit's encoder starts counting anew.
+        A commit never ends with a key picture of H.264: a decoder takes two consecutive ones with the same
+        ``idr_pic_id`` for one picture (7.4.1.2.4), and the encoder of the next commit starts counting from 0.
         """
         if self.video_codec != "h264":
             return self._run(pictures, count, hold)
@@ -168,7 +169,7 @@ class Encoder:
             frame = self._frame(picture)
             for copy in range(hold):
                 frame.pts = time
-                frame.pict_type = 1 if copy == 0 else 0  # I, or the encoder's choice
+                frame.pict_type = 1 if copy == 0 else 0  # I, or chosen by the encoder
                 packets += context.encode(frame)
                 time += 1
         packets += context.encode(None)
@@ -186,7 +187,7 @@ class Encoder:
         return frame
 
     def _sample(self, packet: bytes) -> bytes:
-        """A packet as MP4 stores it: NAL units behind their lengths, or OBUs without the temporal delimiter."""
+        """Convert a packet to an MP4 sample: NAL units after their lengths, or OBUs without temporal delimiters."""
         if self.video_codec == "av1":
             return b"".join(packet[start:end] for kind, start, end, _ in _obus(packet) if kind != 2)
         units = [unit.rstrip(b"\0") for unit in packet.split(b"\0\0\1")[1:]]
@@ -194,7 +195,7 @@ class Encoder:
         return b"".join(len(unit).to_bytes(4, "big") + unit for unit in coded)
 
     def init_segment(self) -> bytes:
-        """``ftyp`` and ``moov`` for a stream of these settings; made once in a process, for it takes an encoder."""
+        """Return ``ftyp`` and ``moov`` for a stream of these settings, made once per process."""
         return _init_segment(self)
 
     def _make_init_segment(self) -> bytes:
@@ -221,7 +222,7 @@ class Encoder:
         buffer.seek(0)
         with av.open(buffer) as written:
             head = mp4.init_segment(written.streams.video[0], self.fps)
-        return head.replace(b"hev1", b"hvc1")  # the name Apple plays, for parameter sets that are in the head alone
+        return head.replace(b"hev1", b"hvc1")  # the name that Apple plays, for parameter sets that are only in the head
 
 
 @lru_cache(maxsize=64)
@@ -231,13 +232,13 @@ def _init_segment(encoder: Encoder) -> bytes:
 
 @lru_cache(maxsize=8)
 def _copies(encoder: Encoder, hold: int) -> tuple[Sample, ...]:
-    """The pictures of H.264 that show a key picture again, whichever it is: every macroblock of them is skipped."""
+    """Return the H.264 pictures that repeat any key picture: all their macroblocks are skipped."""
     white = np.full((encoder.side, encoder.side), 255, np.uint8)
     return tuple(encoder._run([white], 1, hold)[1:])
 
 
 def _threads() -> set[int]:
-    """The threads of this process, where Linux tells them."""
+    """Return the threads of this process on Linux; an empty set elsewhere."""
     try:
         return {int(thread) for thread in os.listdir("/proc/self/task")}
     except OSError:
@@ -246,10 +247,10 @@ def _threads() -> set[int]:
 
 @contextmanager
 def _ordinary_priority() -> Iterator[None]:
-    """Undo what libsvtav1 does when it is opened where it may, as root, which is who runs in most containers.
+    """Restore thread priorities that libsvtav1 changes when it is opened as root, the usual user in containers.
 
-    It makes its threads, and the one that opened it, real-time ones of the highest priority (SCHED_FIFO, 99): they, and
-    every process that is started from then on, would keep all others from running.
+    It gives its threads, and the thread that opened it, the highest real-time priority (SCHED_FIFO, 99). These, and all
+    processes started later, would keep other processes from running.
     """
     if sys.platform != "linux":
         yield
@@ -268,12 +269,12 @@ def _ordinary_priority() -> Iterator[None]:
 def _quiet() -> None:
     import av
 
-    os.environ.setdefault("SVT_LOG", "0")  # libsvtav1 prints its settings past FFmpeg's log otherwise
+    os.environ.setdefault("SVT_LOG", "0")  # otherwise libsvtav1 prints its settings, bypassing FFmpeg's log
     av.logging.set_level(av.logging.PANIC)
 
 
 def _is_slice(video_codec: str, first: int) -> bool:
-    """Whether a NAL unit with this first byte is a coded slice (H.264 table 7-1, H.265 table 7-1)."""
+    """Return whether a NAL unit with this first byte is a coded slice (H.264 table 7-1, H.265 table 7-1)."""
     return (first & 31) in (1, 5) if video_codec == "h264" else first >> 1 & 63 < 32
 
 
@@ -282,7 +283,7 @@ def _is_key(video_codec: str, first: int) -> bool:
 
 
 def _obus(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Type, start, end and start of the content of each OBU (AV1 5.3); stops where it makes no sense."""
+    """Yield type, start, end and content start of each OBU (AV1 5.3); stop at invalid data."""
     start = 0
     while start < len(data):
         header = data[start]
@@ -302,7 +303,7 @@ def _obus(data: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 def key_pictures(video_codec: str, coded: bytes) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of the key pictures in samples that lie one after the other, as far as they make sense."""
+    """Yield offset and bytes of the key pictures in consecutive samples; stop at invalid data."""
     if video_codec == "av1":
         head = b""
         for kind, start, end, content in _obus(coded):
@@ -327,9 +328,9 @@ _KEY_NAL["h265"] = re.compile(rb"\x00...[\x20-\x2b]", re.DOTALL)
 
 
 def scattered_key_pictures(video_codec: str, coded: bytes) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of what may be key pictures, anywhere in ``coded``: some of what lies between is damaged.
+    """Yield offset and bytes of possible key pictures anywhere in ``coded``, parts of which are damaged.
 
-    AV1 has no marks to find them by, and gives those that follow each other from the first ``mdat`` on.
+    AV1 pictures have no start marks; for AV1, the consecutive pictures from the first ``mdat`` on are returned.
     """
     if video_codec not in _KEY_NAL:
         start = coded.find(b"mdat") + 4
@@ -345,13 +346,13 @@ def scattered_key_pictures(video_codec: str, coded: bytes) -> Iterator[tuple[int
 
 
 def luma(frame: av.VideoFrame) -> Gray:
-    """The luma plane of a decoded picture whose format has one, as an array (height, width)."""
+    """Return the luma plane of a decoded picture as an array (height, width)."""
     plane = frame.planes[0]
     return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
 
 
 class Decoder:
-    """libavcodec contexts for one stream, one a thread."""
+    """Hold one libavcodec context per thread for one stream."""
 
     def __init__(self, video_codec: str, entry: SampleEntry) -> None:
         self._codec = VIDEO_CODECS[video_codec]
@@ -375,9 +376,9 @@ class Decoder:
         return context
 
     def decode(self, pictures: Iterable[bytes]) -> Iterator[Gray]:
-        """The luma planes of coded key pictures; what cannot be decoded is left out.
+        """Yield the luma planes of coded key pictures; skip those that cannot be decoded.
 
-        An array is good until the next is asked for.
+        An array is valid until the next one is requested.
         """
         import av
 

@@ -1,7 +1,7 @@
-"""What a symbol of a memory says: which part of which frame it is, and how lost ones are rebuilt from the others.
+"""The contents of the symbols of a memory, and the rebuilding of lost ones.
 
-The symbols of one commit are a *group*: data symbols, each a part of one frame's payload, then parity symbols. A
-symbol carries its own place, so that nothing depends on where in a video, when or how often it is seen::
+The symbols of one commit are a *group*: data symbols, each a part of one frame's payload, then parity symbols. A symbol
+    states its own place, so it can be read anywhere in a video, at any time and any number of times::
 
     magic 2  version 1  parity a block 1  stream 4  group 4  ordinal 4  data symbols 4  blocks 2  checksum 4  body
     body of a data symbol:   frame 4  part 1  parts 1  bytes
@@ -33,14 +33,14 @@ _VERSION = 1
 _HEAD_BYTES = _HEAD.size + _CHECK.size
 
 OVERHEAD = _HEAD_BYTES + _LENGTH.size + _PART.size
-"""Bytes of a symbol that are not payload."""
+"""The number of bytes of a symbol that are not payload."""
 
 
 class Symbol(NamedTuple):
-    """One symbol, read.
+    """Hold one symbol.
 
-    ``group`` is the number of the group's first frame; ``ordinal`` counts data symbols from 0 to ``total - 1`` and goes
-    on with parity symbols, ``blocks`` times ``parity`` of them.
+    ``group`` is the number of the group's first frame. ``ordinal`` counts data symbols from 0 to ``total - 1``, then
+    parity symbols, of which there are ``blocks`` times ``parity``.
     """
 
     stream: int
@@ -53,17 +53,17 @@ class Symbol(NamedTuple):
 
     @property
     def is_data(self) -> bool:
-        """Whether it carries a part of a payload."""
+        """Whether the symbol carries a part of a payload."""
         return self.ordinal < self.total
 
     @property
     def part(self) -> tuple[int, int, int, bytes]:
-        """Frame number, part number, number of parts and bytes of a data symbol."""
+        """The frame number, part number, number of parts and bytes of a data symbol."""
         frame, part, parts = _PART.unpack_from(self.body)
         return frame, part, parts, self.body[_PART.size :]
 
     def pack(self) -> bytes:
-        """The bytes that go into the symbol."""
+        """Return the bytes of the symbol."""
         head = _HEAD.pack(_MAGIC, _VERSION, self.parity, self.stream, self.group, self.ordinal, self.total, self.blocks)
         return head + _CHECK.pack(_checksum(head, self.body)) + self.body
 
@@ -73,10 +73,10 @@ def _checksum(head: bytes, body: bytes) -> int:
 
 
 def parse(data: bytes) -> Symbol | None:
-    """What a symbol says, or None if it is none of a memory's.
+    """Parse the bytes of a symbol; return None if it does not belong to a memory.
 
     Raises:
-        UnsupportedFormatError: It is a memory's, of a newer version.
+        UnsupportedFormatError: The symbol has a newer version.
     """
     if len(data) < _HEAD_BYTES or data[:2] != _MAGIC:
         return None
@@ -85,11 +85,11 @@ def parse(data: bytes) -> Symbol | None:
     if _CHECK.unpack_from(data, _HEAD.size)[0] != _checksum(data[: _HEAD.size], body):
         return None
     if version != _VERSION:
-        raise UnsupportedFormatError(f"these symbols are of version {version}, and this package reads {_VERSION}")
+        raise UnsupportedFormatError(f"these symbols have version {version}, but this package reads version {_VERSION}")
     symbol = Symbol(stream, group, ordinal, count, blocks, parity, body)
     if not 0 < blocks <= count or ordinal >= count + blocks * parity or (symbol.is_data and len(body) < _PART.size):
         return None
-    if parity and -(-count // blocks) + parity > reed_solomon.MAX_ROWS:  # no writer's, and endless to look for
+    if parity and -(-count // blocks) + parity > reed_solomon.MAX_ROWS:  # not valid, and too large to rebuild
         return None
     return symbol
 
@@ -97,28 +97,28 @@ def parse(data: bytes) -> Symbol | None:
 def split(
     payloads: Sequence[bytes], first: int, *, stream: int, room: int, share: float
 ) -> tuple[list[list[bytes]], list[bytes]]:
-    """The contents of the symbols that carry ``payloads``.
+    """Split payloads into the contents of symbols.
 
     Args:
-        payloads: Those of frames ``first``, ``first + 1``, ...
-        first: Number of the first frame, which also names the group.
-        stream: Number of the video.
-        room: Bytes that a symbol carries.
-        share: Share of the symbols that may be lost, 0 to 0.5.
+        payloads: The payloads of frames ``first``, ``first + 1``, ...
+        first: The number of the first frame, which also identifies the group.
+        stream: The number of the video.
+        room: The number of bytes that a symbol carries.
+        share: The share of the symbols that may be lost, 0 to 0.5.
 
     Returns:
         The data symbols of each frame, and the parity symbols.
 
     Raises:
-        CodecError: A payload takes more than 255 symbols.
+        CodecError: A payload needs more than 255 symbols.
     """
     chunk = room - OVERHEAD
     bodies: list[list[bytes]] = []
     for number, payload in enumerate(payloads, first):
         parts = max(1, -(-len(payload) // chunk))
         if parts > 255:
-            raise CodecError(f"a payload of {len(payload)} bytes takes {parts} symbols, and 255 can be")
-        step = max(1, -(-len(payload) // parts))  # parts of one size make the smallest parity symbols
+            raise CodecError(f"a payload of {len(payload)} bytes needs {parts} symbols, more than 255")
+        step = max(1, -(-len(payload) // parts))  # parts of equal size make the smallest parity symbols
         bodies.append([_PART.pack(number, i, parts) + payload[i * step : (i + 1) * step] for i in range(parts)])
     flat = [body for frame in bodies for body in frame]
     blocks, parity = _blocks(len(flat), share)
@@ -132,21 +132,21 @@ def split(
     if parity:
         length = max(map(len, flat)) + _LENGTH.size
         coded = [reed_solomon.encode(_matrix(flat[block::blocks], length), parity) for block in range(blocks)]
-        # Ordinal count + j * blocks + b: blocks take turns, so that a burst is shared among them.
+        # Ordinal count + j * blocks + b: blocks alternate, so that they share a burst of losses.
         rows = [coded[block][j].tobytes() for j in range(parity) for block in range(blocks)]
         extra = [symbol(len(flat) + i, row) for i, row in enumerate(rows)]
     return frames, extra
 
 
 def _blocks(count: int, share: float) -> tuple[int, int]:
-    """How many Reed-Solomon blocks ``count`` symbols take, and parity rows of each, to lose ``share`` of them all."""
+    """Return the number of Reed-Solomon blocks for ``count`` symbols, and parity rows per block, to lose ``share``."""
     if not share:
         return 1, 0
     blocks = 0
     while True:
         blocks += 1
         rows = -(-count // blocks)
-        # One more where there are several: where data ends and parity begins, a burst may hit one block twice.
+        # One more row for several blocks: where data ends and parity begins, a burst may hit a block twice.
         parity = math.ceil(rows * share / (1 - share)) + (blocks > 1)
         if rows + parity <= reed_solomon.MAX_ROWS:
             return blocks, parity
@@ -158,7 +158,7 @@ def _matrix(bodies: Sequence[bytes], length: int) -> NDArray[np.uint8]:
 
 
 class Group:
-    """The symbols of one commit as they come in.
+    """Collect the symbols of one commit.
 
     Example:
         >>> frames, extra = split([b"first payload", b"second"], 7, stream=1, room=50, share=0.3)
@@ -182,11 +182,11 @@ class Group:
 
     @property
     def missing(self) -> int:
-        """How many data symbols are neither seen nor rebuilt."""
+        """The number of data symbols that are neither seen nor rebuilt."""
         return int(self._shape[0]) - len(self._data)
 
     def add(self, symbol: Symbol) -> bool:
-        """Take a symbol in; False if it was there already, or contradicts what was."""
+        """Add a symbol; return False if it is known or contradicts the others."""
         kept = self._data if symbol.is_data else self._parity
         if symbol[3:6] != self._shape or symbol.ordinal in kept:
             return False
@@ -194,7 +194,7 @@ class Group:
         return True
 
     def rebuild(self) -> int:
-        """Rebuild missing data symbols as far as the parity symbols go; how many."""
+        """Rebuild missing data symbols from the parity symbols, as far as possible; return how many."""
         count, blocks, _ = self._shape
         before = len(self._data)
         for block in sorted({(i - count) % blocks for i in self._parity}) if self.missing else ():
@@ -216,7 +216,7 @@ class Group:
         return len(self._data) - before
 
     def payloads(self) -> dict[int, bytes]:
-        """The payloads whose parts are all there, by frame number."""
+        """Return the complete payloads by frame number."""
         found: dict[int, dict[int, bytes]] = {}
         wanted: dict[int, int] = {}
         for body in self._data.values():
@@ -231,6 +231,6 @@ class Group:
         }
 
     def lost(self) -> list[int]:
-        """Numbers of the frames that are seen in part and not whole."""
+        """Return the numbers of the frames that are incomplete."""
         frames = {_PART.unpack_from(body)[0] for body in self._data.values() if len(body) >= _PART.size}
         return sorted(frames - self.payloads().keys())

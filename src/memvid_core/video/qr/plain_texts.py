@@ -1,7 +1,7 @@
-"""Plain mode: texts as symbols that a phone shows as they are, without this package.
+"""Plain mode: texts as symbols that a phone can read without this package.
 
-Each symbol holds a text and a tail that says which one of how many it is, ``[3/120 7f3a91c2]``, so that ``scan`` puts
-them in order. There is no redundancy across symbols: what cannot be read is lost. It is for sentences, not memories.
+Each symbol contains a text and its position, such as ``[3/120 7f3a91c2]``, by which ``scan`` orders the texts. There is
+no redundancy across symbols: unreadable texts are lost. Plain mode is for sentences, not for memories.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ def write_plain(
     error_correction: str = "M",
     pair: str = "zxing",
 ) -> int:
-    """A video that shows each text as a symbol for ``hold`` pictures at 30 a second, as large as the picture allows.
+    """Write a video that shows each text as a symbol for ``hold`` pictures at 30 per second, as large as possible.
 
-    A text too long for one symbol is cut at white space into several.
+    A text that is too long for one symbol is split at white space.
 
     Returns:
-        How many symbols it has.
+        The number of symbols.
 
     Raises:
-        CodecError: Settings that cannot work, or a symbol that does not come back from the video.
-        MemoryExistsError: The path is taken.
+        CodecError: The settings are invalid, or a symbol cannot be read from the video.
+        MemoryExistsError: The path exists.
     """
     level = error_correction
     version = symbols.version_that_fits(frame_size, 3)
     if level not in tuple(symbols.ERROR_CORRECTION) or hold < 1:
-        raise CodecError(f"error_correction {level!r} is none of L, M, Q, H, or hold {hold} is less than 1 picture")
+        raise CodecError(f"error_correction {level!r} must be L, M, Q or H, and hold {hold} at least 1")
     room = symbols.utf8_capacity(version, level) - _TAIL_BYTES if version else 0
     if room < 64:
-        raise CodecError(f"frame_size {frame_size} is too small for a text at 3 pixels a module; use 512")
+        raise CodecError(f"frame_size {frame_size} is too small for a text at 3 pixels per module; use 512")
     encoder = Encoder(video_codec, frame_size, 30, {"h264": 40, "h265": 40}.get(video_codec, 35))
     reader = symbols.get_pair(pair)
     shown = list(_with_tails([_pieces(text, room) for text in texts]))
@@ -71,7 +71,7 @@ def write_plain(
             coded = b"".join(data for data, _ in samples)
             seen = decoder.decode(image for _, image in key_pictures(video_codec, coded))
             if [next(iter(reader.read(image)), None) for image in seen] != some:
-                raise CodecError(f"texts do not come back from {video_codec} at frame_size {frame_size}; use more")
+                raise CodecError(f"texts are unreadable in {video_codec} at frame_size {frame_size}; use a larger one")
             fragment = mp4.fragment(samples, start // _AT_ONCE + 1, picture, picture)
             file.write(offset, fragment)
             offset += sum(map(len, fragment))
@@ -90,7 +90,7 @@ def _draw(modules: Gray, side: int) -> Gray:
 
 
 def _pieces(text: str, room: int) -> list[str]:
-    """``text`` in pieces of at most ``room`` bytes of UTF-8, cut after white space where there is any."""
+    """Split ``text`` into pieces of at most ``room`` bytes of UTF-8, after white space if possible."""
     pieces = []
     while len(text.encode()) > room:
         whole = text.encode()[:room].decode("utf-8", "ignore")
@@ -110,7 +110,7 @@ def _with_tails(texts: Sequence[Sequence[str]]) -> Iterable[str]:
 
 
 class PlainTexts:
-    """Puts plain texts back in order as their symbols come in."""
+    """Collect plain texts from symbols and restore their order."""
 
     def __init__(self) -> None:
         self._pieces: dict[tuple[str, int], dict[int, str]] = {}
@@ -120,7 +120,7 @@ class PlainTexts:
         return bool(self._pieces)
 
     def add(self, text: str) -> bool:
-        """Take in what a symbol says; False if it is no plain text of ours."""
+        """Add the text of a symbol; return False if it is not a plain text of this package."""
         tail = _TAIL.search(text)
         if tail is None:
             return False
@@ -131,7 +131,7 @@ class PlainTexts:
         return True
 
     def texts(self) -> list[str]:
-        """The texts whose pieces are all there, in order."""
+        """Return the complete texts, in order."""
         order: dict[str, Any] = {}
         for video, _ in self._pieces:
             order.setdefault(video, len(order))

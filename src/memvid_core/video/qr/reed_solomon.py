@@ -1,8 +1,8 @@
-"""Reed-Solomon erasure coding over GF(256): parity rows that stand in for as many lost data rows.
+"""Reed-Solomon erasure coding over GF(256): each parity row replaces a lost data row.
 
 The code is systematic with a Cauchy generator matrix (Bloemer et al., "An XOR-Based Erasure-Resilient Coding Scheme",
-1995): every square submatrix of a Cauchy matrix is invertible, so *any* ``m`` lost rows are rebuilt from *any* ``m``
-parity rows. The field is built on the polynomial 0x11D, as QR's own error correction is.
+1995). Every square submatrix of a Cauchy matrix is invertible, so *any* ``m`` lost rows can be rebuilt from *any* ``m``
+parity rows. The field uses the polynomial 0x11D, like QR's own error correction.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from memvid_core.errors import InvalidInputError
 __all__ = ["MAX_ROWS", "encode", "rebuild"]
 
 MAX_ROWS = 255
-"""Data and parity rows of one block together."""
+"""The maximum number of data and parity rows of a block."""
 
 _POLYNOMIAL = 0x11D
 Bytes = NDArray[np.uint8]
@@ -26,7 +26,7 @@ Bytes = NDArray[np.uint8]
 
 @lru_cache(maxsize=1)
 def _tables() -> tuple[Bytes, Bytes]:
-    """The 256x256 multiplication table and the inverses."""
+    """Return the 256x256 multiplication table and the inverses."""
     powers = np.zeros(510, np.uint8)
     logs = np.zeros(256, np.int64)
     value = 1
@@ -44,14 +44,14 @@ def _tables() -> tuple[Bytes, Bytes]:
 
 
 def _coefficients(parity: NDArray[np.int64], data: NDArray[np.int64]) -> Bytes:
-    """Cauchy matrix 1 / (x_j + y_i) with x_j = 255 - j and y_i = i, which never meet while i + j < 255."""
+    """Return the Cauchy matrix 1 / (x_j + y_i) with x_j = 255 - j and y_i = i, which differ while i + j < 255."""
     _, inverse = _tables()
     points: NDArray[np.int64] = (255 - parity)[:, None] ^ data[None, :]
     return inverse[points]
 
 
 def _combine(coefficients: Bytes, rows: Bytes) -> Bytes:
-    """The matrix product over GF(256), row by row of ``rows`` so that temporaries stay small."""
+    """Return the matrix product over GF(256), computed row by row to keep temporaries small."""
     product, _ = _tables()
     out = np.zeros((len(coefficients), rows.shape[1]), np.uint8)
     for column, row in zip(coefficients.T, rows, strict=True):
@@ -60,17 +60,17 @@ def _combine(coefficients: Bytes, rows: Bytes) -> Bytes:
 
 
 def encode(data: Bytes, parity: int) -> Bytes:
-    """``parity`` rows that protect ``data``.
+    """Return ``parity`` rows that protect ``data``.
 
     Args:
         data: uint8 array (k, length).
-        parity: How many rows to add; k and it together are at most 255.
+        parity: The number of rows to add; data and parity rows together are at most 255.
 
     Returns:
         uint8 array (parity, length).
 
     Raises:
-        InvalidInputError: More than 255 rows.
+        InvalidInputError: There are more than 255 rows.
 
     Example:
         >>> data = np.frombuffer(b"tomorrowneverdie", np.uint8).reshape(4, 4)
@@ -86,12 +86,12 @@ def encode(data: Bytes, parity: int) -> Bytes:
 
 
 def rebuild(data: Mapping[int, Bytes], parity: Mapping[int, Bytes], count: int) -> dict[int, Bytes] | None:
-    """The data rows that are missing, or None if there are fewer parity rows than missing rows.
+    """Rebuild the missing data rows; return None if there are fewer parity rows than missing rows.
 
     Args:
-        data: The data rows that are left, by number; all of one length.
-        parity: The parity rows that are left, by number.
-        count: How many data rows there were.
+        data: The available data rows, by number, all of equal length.
+        parity: The available parity rows, by number.
+        count: The original number of data rows.
     """
     missing = np.array([i for i in range(count) if i not in data], np.int64)
     if not len(missing):
@@ -108,11 +108,11 @@ def rebuild(data: Mapping[int, Bytes], parity: Mapping[int, Bytes], count: int) 
 
 
 def _solve(matrix: Bytes, right: Bytes) -> Bytes:
-    """Gauss-Jordan elimination over GF(256); ``matrix`` is invertible, being a part of a Cauchy matrix."""
+    """Solve by Gauss-Jordan elimination over GF(256); ``matrix``, a part of a Cauchy matrix, is invertible."""
     product, inverse = _tables()
     both = np.concatenate((matrix, right), axis=1)
     for i in range(len(both)):
-        # Every leading minor of a Cauchy matrix is non-zero, so the pivot never is zero and no rows are exchanged.
+        # Every leading minor of a Cauchy matrix is non-zero, so the pivot is never zero and rows are not exchanged.
         both[i] = product[inverse[both[i, i]], both[i]]
         factors = both[:, i].copy()
         factors[i] = 0

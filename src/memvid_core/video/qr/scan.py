@@ -1,7 +1,7 @@
-"""Read a memory's frames out of what became of its pictures: a transcoded video, a recorded screen, a folder of images.
+"""Reading a memory's frames from its pictures: a transcoded video, a recorded screen, a folder of images.
 
-Nothing is taken from the container but pictures: no frame numbers, times, rates or sizes. Each symbol says where it
-belongs, and what is missing is rebuilt from the parity symbols of its commit.
+Only the pictures of the container are used: no frame numbers, times, rates or sizes. Each symbol states its place, and
+    missing symbols are rebuilt from the parity symbols of their commit.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ __all__ = ["Scan", "ScanReport", "scan"]
 Gray = NDArray[np.uint8]
 Source = str | os.PathLike[str] | Iterable[NDArray[Any]]
 
-_PATIENCE = 300  # pictures that are searched thoroughly before the first symbol is found
+_PATIENCE = 300  # pictures that are searched thoroughly until the first symbol is found
 
-_GAPS_PER_FRAME = 64  # frames that a gap may be long for each one seen
+_GAPS_PER_FRAME = 64  # the maximum length of a gap, per frame seen
 
 
 @dataclass
 class ScanReport:
-    """What a scan came across.
+    """Count the results of a scan.
 
-    ``pictures`` seen, of which ``repeated`` looked like the last one read and ``unread`` held nothing readable;
-    ``symbols`` of memories and ``foreign`` ones, each counted once; ``rebuilt`` symbols; and by stream the numbers of
-    ``missing`` frames. Commits after the last one seen cannot be known to be missing.
+    ``pictures`` counts all pictures; ``repeated`` those equal to the last one read, and ``unread`` those without a
+    readable symbol. ``symbols`` counts distinct symbols of memories, ``foreign`` other symbols, ``rebuilt`` rebuilt
+    symbols. ``missing`` lists missing frames by stream; commits after the last one seen cannot be detected as missing.
     """
 
     pictures: int = 0
@@ -50,9 +50,9 @@ class ScanReport:
 
 @dataclass
 class Scan:
-    """What was read: payloads by frame number for each stream, plain texts, and the report.
+    """Hold the payloads by frame number of each stream, the plain texts, and the report.
 
-    Iterating gives frame number and payload, in order, of the only stream there is.
+    Iterating yields frame number and payload, in order, if there is exactly one stream.
     """
 
     streams: dict[int, dict[int, bytes]]
@@ -60,10 +60,10 @@ class Scan:
     report: ScanReport
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        """Number and payload of each frame.
+        """Yield the number and payload of each frame.
 
         Raises:
-            NotAMemoryError: There are several memories in the pictures, or plain texts only.
+            NotAMemoryError: The pictures show several memories, or only plain texts.
         """
         if len(self.streams) != 1:
             what = f"{len(self.streams)} memories; take one of streams" if self.streams else "plain texts; take texts"
@@ -73,16 +73,16 @@ class Scan:
 
 
 def scan(source: Source, *, pair: str = "zxing") -> Scan:
-    """Every frame payload that the pictures of ``source`` still give.
+    """Read every frame payload that the pictures of ``source`` contain.
 
     Args:
         source: A video in any container and coding that FFmpeg reads, a folder of images in the order of their names,
             or arrays (height, width) or (height, width, 3) of uint8.
-        pair: Reader of symbols: ``zxing`` or ``zbar``.
+        pair: The reader of symbols: ``zxing`` or ``zbar``.
 
     Raises:
-        MemoryNotFoundError: There is no such file.
-        NotAMemoryError: It has no pictures, or its pictures show no symbol of a memory.
+        MemoryNotFoundError: The file does not exist.
+        NotAMemoryError: The source has no pictures, or no readable symbol of a memory.
         MissingExtraError: The reader's libraries are not installed.
 
     Example:
@@ -100,7 +100,7 @@ def scan(source: Source, *, pair: str = "zxing") -> Scan:
 
 
 class _Reader:
-    """Collects symbols from pictures, one after the other."""
+    """Collect symbols from a sequence of pictures."""
 
     def __init__(self, pair: symbols.SymbolPair) -> None:
         self._pair = pair
@@ -130,7 +130,7 @@ class _Reader:
                 self._take(text)
 
     def _is_repeated(self, picture: Gray) -> bool:
-        """Whether the picture differs from the last one read by no more than a codec's noise."""
+        """Return whether the picture differs from the last one read only by coding noise."""
         small = picture[::2, ::2]
         if self._last is None or small.shape != self._last.shape:
             return False
@@ -164,11 +164,11 @@ class _Reader:
             self._groups[key] = groups.Group(symbol)
 
     def result(self, source: Source) -> Scan:
-        """What all pictures gave together."""
+        """Return the result of all pictures."""
         report = self._report
         if not self._groups and not self._plain:
-            where = source if isinstance(source, str | os.PathLike) else "the pictures"
-            raise NotAMemoryError(f"no symbol of a memory can be read in the {report.pictures} pictures of {where}")
+            where = f" of {source}" if isinstance(source, str | os.PathLike) else ""
+            raise NotAMemoryError(f"none of the {report.pictures} pictures{where} has a readable symbol of a memory")
         streams: dict[int, dict[int, bytes]] = {}
         for (stream, _), group in sorted(self._groups.items()):
             report.rebuilt += group.rebuild()
@@ -176,14 +176,14 @@ class _Reader:
             report.missing.setdefault(stream, []).extend(group.lost())
         for stream, payloads in streams.items():
             known = payloads.keys() | set(report.missing[stream])
-            # One forged symbol may claim any number: gaps are listed as far as what was seen can vouch for.
+            # A forged symbol may state any number, so the length of gaps is limited by the number of frames seen.
             end = min(max(known, default=-1) + 1, _GAPS_PER_FRAME * (len(known) + 1))
             report.missing[stream] = sorted(set(range(end)) - payloads.keys() | known - payloads.keys())
         return Scan(streams, self._plain.texts(), report)
 
 
 def _twice(picture: Gray) -> Gray:
-    """The picture at twice its size: modules of two pixels and less are read better so."""
+    """Return the picture at twice its size, in which small modules are easier to read."""
     import av
 
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="gray")
@@ -197,7 +197,7 @@ def _pictures(source: Source) -> Iterator[Gray]:
         return
     path = Path(source)
     if not path.exists():
-        raise MemoryNotFoundError(f"there is no file or folder {path}")
+        raise MemoryNotFoundError(f"{path} does not exist")
     if not path.is_dir():
         yield from _video(path)
         return
@@ -211,7 +211,7 @@ def _pictures(source: Source) -> Iterator[Gray]:
                 readable = True
                 yield picture
         except NotAMemoryError:
-            continue  # a note or a thumbnail index among the images
+            continue  # a file in the folder that is not an image
     if not readable:
         raise NotAMemoryError(f"none of the {len(files)} files in {path} is an image")
 
@@ -225,28 +225,28 @@ def _gray(picture: NDArray[Any]) -> Gray:
     shaped = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] in (3, 4))
     if picture.dtype != np.uint8 or not shaped or not picture.size:
         raise NotAMemoryError(
-            f"an array of shape {picture.shape} and type {picture.dtype} is no picture: it takes (height, width) or"
+            f"an array of shape {picture.shape} and type {picture.dtype} is not a picture: use (height, width) or"
             " (height, width, 3), uint8"
         )
     if picture.ndim == 2:
         return np.asarray(picture, np.uint8)
-    # Symbols are black and white: weights of the colours make no difference.
+    # Symbols are black and white, so the weights of the colors do not matter.
     return np.asarray(picture[:, :, :3].mean(axis=2), np.uint8)
 
 
 def _video(path: Path) -> Iterator[Gray]:
-    """The luma of each picture of a video or image; damaged ones are stepped over."""
+    """Yield the luma of each picture of a video or image; skip damaged ones."""
     import av
 
     av.logging.set_level(av.logging.PANIC)
     try:
         container = av.open(str(path))
     except (av.FFmpegError, OSError, ValueError) as exc:
-        raise NotAMemoryError(f"{path} is no video or image that FFmpeg reads ({exc})") from exc
+        raise NotAMemoryError(f"{path} is not a video or image that FFmpeg can read ({exc})") from exc
     with container:
         if not container.streams.video:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-            raise NotAMemoryError(f"{path} has no pictures: it carries {kinds}")
+            raise NotAMemoryError(f"{path} has no pictures, only {kinds}")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         packets = container.demux(stream)

@@ -1,7 +1,7 @@
-"""QR symbols (ISO/IEC 18004): bytes to a matrix of modules and back, by two independent pairs of writer and reader.
+"""QR symbols (ISO/IEC 18004): bytes to a matrix of modules and back, with two independent writers and readers.
 
-Bytes go in as base45 (RFC 9285) in alphanumeric mode, because readers guess a character set for binary content and
-change it; base45 costs three percent and survives every reader and phone.
+Bytes are stored as base45 (RFC 9285) in alphanumeric mode: readers guess a character set for binary content and convert
+it. Base45 costs three percent and is read correctly by all readers and phones.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 QUIET = 4
-"""Modules of white that the standard wants around a symbol (6.3.8)."""
+"""The white modules that the standard requires around a symbol (6.3.8)."""
 
 ERROR_CORRECTION = "LMQH"
 
@@ -42,7 +42,7 @@ _ALPHABET = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:", np.u
 _VALUES = np.full(256, 255, np.uint8)
 _VALUES[_ALPHABET] = np.arange(45)
 
-# Error-correction codewords a block and number of blocks, by level and version 1 to 40 (ISO/IEC 18004, table 9).
+# Error-correction codewords per block and number of blocks, by level and version 1 to 40 (ISO/IEC 18004, table 9).
 _PER_BLOCK = {
     "L": "7 10 15 20 26 18 20 24 30 18 20 24 26 30 22 24 28 30 28 28 "
     "28 28 30 30 26 28 30 30 30 30 30 30 30 30 30 30 30 30 30 30",
@@ -63,12 +63,12 @@ _BLOCKS = {
 
 
 def side_of(version: int) -> int:
-    """Modules along one side of a symbol of ``version`` 1 to 40."""
+    """Return the number of modules on a side of a symbol of ``version`` 1 to 40."""
     return 17 + 4 * version
 
 
 def _data_bits(version: int, level: str) -> int:
-    """Bits that a symbol carries: its modules without the function patterns (7.1), without the error correction."""
+    """Return the bits that a symbol carries: its modules without function patterns (7.1) and error correction."""
     modules = (16 * version + 128) * version + 64
     if version >= 2:
         alignment = version // 7 + 2
@@ -80,7 +80,7 @@ def _data_bits(version: int, level: str) -> int:
 
 
 def text_capacity(version: int, level: str = "L") -> int:
-    """The most characters of base45 that a symbol carries.
+    """Return the maximum number of base45 characters in a symbol.
 
     Example:
         >>> text_capacity(40, "L"), text_capacity(25, "L")
@@ -91,23 +91,23 @@ def text_capacity(version: int, level: str = "L") -> int:
 
 
 def byte_capacity(version: int, level: str = "L") -> int:
-    """The most bytes that a symbol carries as base45: three characters for two bytes."""
+    """Return the maximum number of bytes in a symbol as base45: three characters for two bytes."""
     characters = text_capacity(version, level)
     return characters // 3 * 2 + (characters % 3 == 2)
 
 
 def utf8_capacity(version: int, level: str = "L") -> int:
-    """The most bytes of text that a symbol carries in byte mode."""
+    """Return the maximum number of bytes of text in a symbol in byte mode."""
     return (_data_bits(version, level) - 4 - (8 if version < 10 else 16)) // 8
 
 
 def version_that_fits(pixels: int, module: int) -> int:
-    """The largest version whose symbol and quiet zone fit ``pixels`` at ``module`` pixels a module; 0 if none does."""
+    """Return the largest version that fits ``pixels`` with its quiet zone at ``module`` pixels per module, or 0."""
     return max(0, min(40, (pixels // module - 2 * QUIET - 17) // 4))
 
 
 def to_base45(data: bytes) -> str:
-    """``data`` in base45 (RFC 9285).
+    """Encode ``data`` in base45 (RFC 9285).
 
     Example:
         >>> to_base45(b"Hello!!")
@@ -124,7 +124,7 @@ def to_base45(data: bytes) -> str:
 
 
 def from_base45(text: str) -> bytes | None:
-    """The bytes that ``text`` stands for, or None if it is not base45.
+    """Decode base45; return None if the text is not base45.
 
     Example:
         >>> from_base45("%69 VD92EX0")
@@ -147,9 +147,9 @@ def from_base45(text: str) -> bytes | None:
 
 
 def draw(modules: Gray, side: int, module: int) -> Gray:
-    """A white picture of ``side`` x ``side`` pixels with a symbol in its middle, ``module`` pixels a module.
+    """Draw a white picture of ``side`` x ``side`` pixels with a symbol in its center, ``module`` pixels per module.
 
-    The symbol begins at a multiple of 16 pixels where it can: modules of 4 pixels then fill whole transform blocks.
+    If possible, the symbol begins at a multiple of 16 pixels, so that modules of 4 pixels fill transform blocks.
     """
     pixels = len(modules) * module
     start = max(QUIET * module, (side - pixels) // 2 // 16 * 16)
@@ -159,10 +159,10 @@ def draw(modules: Gray, side: int, module: int) -> Gray:
 
 
 def read_drawn(picture: Gray) -> Gray | None:
-    """The modules of the symbol in a picture as ``draw`` makes it, told from its corners, or None if that does not fit.
+    """Return the modules of a symbol that :func:`draw` drew, located by its corners; None if the picture differs.
 
-    This is ten times as fast as a search, and sees through what a lossy codec does to the picture between modules. A
-    picture with something beside the symbol, perhaps another symbol, is left to a search.
+    This is ten times faster than a search and tolerates coding artifacts between modules. A picture with anything else
+    next to the symbol, such as another symbol, needs a search.
     """
     dark = np.flatnonzero(picture.diagonal() < 128)
     if not len(dark):
@@ -179,39 +179,39 @@ def read_drawn(picture: Gray) -> Gray | None:
     if rest or count % 4 != 1 or not 21 <= count <= 177:
         return None
     end = start + count * module
-    beside = (picture[:start], picture[end:], picture[:, :start], picture[:, end:])
-    if any(strip.size and strip.min() < 128 for strip in beside):
+    around = (picture[:start], picture[end:], picture[:, :start], picture[:, end:])
+    if any(strip.size and strip.min() < 128 for strip in around):
         return None
-    centre = slice(start + module // 2, end, module)
-    modules = picture[centre, centre]
+    center = slice(start + module // 2, end, module)
+    modules = picture[center, center]
     if modules.shape != (count, count):
         return None
     return np.where(modules < 128, 0, 255).astype(np.uint8)
 
 
 class SymbolPair(Protocol):
-    """A writer of symbols and the reader that goes with it. What one pair writes, every other reads."""
+    """Combine a writer of symbols with a reader. Each reader reads the symbols of every writer."""
 
     name: str
 
     def write(self, text: str, level: str, mask: int | None = None) -> Gray:
-        """The smallest symbol that carries ``text``: one pixel a module, 0 dark and 255 light, no quiet zone.
+        """Return the smallest symbol with ``text``: one pixel per module, 0 dark and 255 light, no quiet zone.
 
-        ``mask`` 0 to 7 saves trying all eight (7.8.3), most of a writer's work; random content needs no choice.
+        ``mask`` 0 to 7 avoids trying all eight (7.8.3), most of a writer's work; for random content, any mask works.
         """
         ...
 
     def read(self, picture: Gray, *, thorough: bool = False) -> list[str]:
-        """The texts of the symbols in a grayscale picture; ``thorough`` also turns and inverts it."""
+        """Return the texts of the symbols in a grayscale picture; ``thorough`` also rotates and inverts it."""
         ...
 
     def read_clean(self, modules: Gray) -> str | None:
-        """The text of one symbol that comes at one pixel a module without anything around it."""
+        """Return the text of one symbol, given at one pixel per module without margins."""
         ...
 
 
 class ZxingPair:
-    """Symbols by zxing-cpp: fast, and its wheel needs nothing else."""
+    """Write and read symbols with zxing-cpp, which is fast and whose wheel has no dependencies."""
 
     name = "zxing"
 
@@ -223,14 +223,14 @@ class ZxingPair:
         self._library: Any = zxingcpp
 
     def write(self, text: str, level: str, mask: int | None = None) -> Gray:
-        """By ``create_barcode``."""
+        """Write a symbol with ``create_barcode``."""
         library = self._library
         options = {} if mask is None else {"data_mask": mask}
         barcode = library.create_barcode(text, library.BarcodeFormat.QRCode, ec_level=level, **options)
         return np.array(library.write_barcode_to_image(barcode, scale=1, add_quiet_zones=False))
 
     def read(self, picture: Gray, *, thorough: bool = False) -> list[str]:
-        """By ``read_barcodes`` with a local threshold, and with a global one if that finds nothing."""
+        """Read symbols with ``read_barcodes`` and a local threshold; if thorough, then with a global one."""
         for binarizer in ("LocalAverage", "GlobalHistogram") if thorough else ("LocalAverage",):
             found = self._read(picture, thorough, getattr(self._library.Binarizer, binarizer), False)
             if found:
@@ -238,7 +238,7 @@ class ZxingPair:
         return []
 
     def read_clean(self, modules: Gray) -> str | None:
-        """By ``read_barcodes`` told that there is nothing but the symbol."""
+        """Read a symbol with ``read_barcodes`` in pure mode."""
         found = self._read(modules, False, self._library.Binarizer.FixedThreshold, True)
         return found[0] if found else None
 
@@ -257,7 +257,7 @@ class ZxingPair:
 
 
 class ZbarPair:
-    """Symbols written by ``qrcode`` and read by zbar through ``pyzbar``: slower, and independent of the other pair."""
+    """Write symbols with ``qrcode`` and read them with zbar through ``pyzbar``: slower, and independent of zxing."""
 
     name = "zbar"
 
@@ -265,13 +265,13 @@ class ZbarPair:
         try:
             import qrcode
             from pyzbar import pyzbar
-        except ImportError as exc:  # pyzbar's own message when libzbar is missing says so
+        except ImportError as exc:  # pyzbar's message names a missing libzbar
             raise _missing(f"qrcode, pyzbar and the system's libzbar ({exc})") from exc
         self._writer: Any = qrcode
         self._reader: Any = pyzbar
 
     def write(self, text: str, level: str, mask: int | None = None) -> Gray:
-        """By ``qrcode``, in alphanumeric mode where the text allows it."""
+        """Write a symbol with ``qrcode``, in alphanumeric mode if the text allows it."""
         correction = getattr(self._writer.constants, f"ERROR_CORRECT_{level}")
         symbol = self._writer.QRCode(error_correction=correction, border=0, mask_pattern=mask)
         symbol.add_data(text, optimize=0)
@@ -279,14 +279,14 @@ class ZbarPair:
         return np.where(np.array(symbol.modules, bool), 0, 255).astype(np.uint8)
 
     def read(self, picture: Gray, *, thorough: bool = False) -> list[str]:
-        """By zbar's scanner, which looks in every direction anyway."""
+        """Read symbols with zbar's scanner, which always searches in all directions."""
         picture = np.ascontiguousarray(picture)
         data = (picture.tobytes(), picture.shape[1], picture.shape[0])
         found = self._reader.decode(data, symbols=[self._reader.ZBarSymbol.QRCODE])
         return [symbol.data.decode("utf-8", "replace") for symbol in found]
 
     def read_clean(self, modules: Gray) -> str | None:
-        """Through ``read``, drawn large enough for a scanner."""
+        """Read a symbol with ``read``, enlarged for the scanner."""
         found = self.read(np.pad(modules.repeat(4, 0).repeat(4, 1), 4 * QUIET, constant_values=255))
         return found[0] if found else None
 
@@ -299,12 +299,12 @@ _PAIRS: dict[str, type[ZxingPair | ZbarPair]] = {"zxing": ZxingPair, "zbar": Zba
 
 
 def get_pair(name: str) -> SymbolPair:
-    """The pair called ``name``: ``zxing`` or ``zbar``.
+    """Return the pair called ``zxing`` or ``zbar``.
 
     Raises:
-        CodecError: There is no such pair.
+        CodecError: The name is unknown.
         MissingExtraError: Its libraries are not installed.
     """
     if name not in _PAIRS:
-        raise CodecError(f"there is no symbol writer and reader called {name!r}; there are: {', '.join(_PAIRS)}")
+        raise CodecError(f"unknown symbol writer and reader {name!r}; use one of {', '.join(_PAIRS)}")
     return _PAIRS[name]()

@@ -209,8 +209,8 @@ def test_symbols_that_no_size_saves_are_an_error_and_nothing_is_written(monkeypa
     codec = QRCodec("compact", frame_size=200)
     file = io.BytesIO()
     video = VideoFile.create(file, codec)
-    monkeypatch.setattr(QRCodec, "_comes_back", lambda *_: False)
-    with pytest.raises(CodecError, match=r"4 to \d pixels a module do not come back from h264 at crf 40; use a lower"):
+    monkeypatch.setattr(QRCodec, "_is_readable", lambda *_: False)
+    with pytest.raises(CodecError, match=r"4 to \d pixels per module are unreadable in h264 at crf 40; use a lower"):
         video.append([b"lost"])
     assert file.getvalue() == codec.init_segment()
 
@@ -231,10 +231,10 @@ def test_symbols_that_no_size_saves_are_an_error_and_nothing_is_written(monkeypa
         ({"fps": 0}, "1 to 240"),
         ({"frame_size": 511}, "even number"),
         ({"frame_size": 5000}, "64 to 4096"),
-        ({"frame_size": 96}, "frame_size 180 or more at 4 pixels a module, or module 2 or less"),
-        ({"module": 1}, "2 pixels a module is the least"),
+        ({"frame_size": 96}, "frame_size 180 or more at 4 pixels per module, or module 2 or less"),
+        ({"module": 1}, "at least 2 pixels per module"),
         ({"module": 12}, "module 11 or less at frame_size 512"),
-        ({"error_correction": "LM"}, "none of L, M, Q, H"),
+        ({"error_correction": "LM"}, "must be L, M, Q or H"),
         ({"hold": 0}, "1 to 1000"),
         ({"parity": 0.6}, r"0 to 0\.5"),
         ({"symbols": 0}, "1 to 255"),

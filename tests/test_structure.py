@@ -1,0 +1,44 @@
+"""The structure of the source, measured by ``scripts/structure.py``: no circles, few layers, no long files."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def structure() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "scripts" / "structure.py"))
+
+
+def test_no_folders_import_each_other(structure: dict[str, Any]) -> None:
+    arrows = structure["arrows_of"](ROOT / "src")
+    assert structure["circles"](arrows) == []
+    assert structure["layers"](arrows) <= 10
+
+
+def test_a_circle_is_found_also_inside_a_function(structure: dict[str, Any], tmp_path: Path) -> None:
+    package = tmp_path / "memvid_core"
+    for name, text in {
+        "a/one.py": "import memvid_core.b.two\n",
+        "b/two.py": "def f():\n    from memvid_core.a import one\n",
+        "c.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from memvid_core.a import one\n",
+        "a/__init__.py": "",
+        "b/__init__.py": "",
+        "__init__.py": "",
+    }.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text, encoding="utf-8")
+    arrows = structure["arrows_of"](tmp_path)
+    assert structure["circles"](arrows) == [["memvid_core.a", "memvid_core.b"]]
+    assert arrows["memvid_core.c"] == set()
+
+
+def test_no_file_is_longer_than_a_reader_can_hold(structure: dict[str, Any]) -> None:
+    long = {str(p): n for p in (ROOT / "src").rglob("*.py") if (n := p.read_text(encoding="utf-8").count("\n")) > 450}
+    assert long == {}

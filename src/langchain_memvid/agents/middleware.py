@@ -87,7 +87,7 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         if any(type(number) is not int or number < 0 for number in (k, budget)):
             raise InvalidInputError(f"k and budget must be integers of 0 or more, not {k!r} and {budget!r}")
         if inspect.iscoroutinefunction(count_tokens):
-            raise InvalidInputError("count_tokens is an async function, whose answer nobody waits for")
+            raise InvalidInputError("count_tokens is an async function and would not be awaited: pass a plain function")
         if inject not in ("system", "message"):
             raise InvalidInputError(f"inject is 'system' or 'message', not {inject!r}")
         self._exchanges = Exchanges(memory, scope, shared=shared)

@@ -331,7 +331,7 @@ def test_a_writer_that_opens_deletes_nothing_of_a_compaction_under_way(
 def test_an_index_that_a_killed_process_put_in_the_place_of_the_next_is_not_believed(path: Path) -> None:
     with Memory.create(path, embed) as memory:
         memory.add(["one", "two"], ids=["1", "2"])
-        place = memory._indexed._place
+        place = memory._indexed.place
         journal = memory._indexed.journal.again()
         journal.header = msgspec.structs.replace(journal.header, epoch=1)
         stale = place.open(journal)
@@ -571,7 +571,7 @@ class TestAutoCompact:
         indexed = memory._indexed
         del memory
         gc.collect()
-        assert indexed._closed
+        assert indexed.closed
 
     @pytest.mark.parametrize("share", [0, 1, -0.5, 1.5, True, "0.5", float("nan")])
     def test_a_share_that_is_none_is_refused(self, path: Path, share: Any) -> None:

@@ -24,8 +24,6 @@ from memvid_core.system.atomic_files import being_compacted
 
 __all__ = ["AutoCompact", "check_share", "folded_bytes"]
 
-_EVERY: Final = 256  # commits between two looks
-_LEAST_BYTES: Final = 1 << 20  # that a fold has to save: a small file costs nothing
 _SAMPLE: Final = 128  # records that are written on trial
 _MERGED_BYTES: Final = 2 << 20  # in one commit: writers of this process wait while it is made
 _encode_row = msgspec.msgpack.Encoder().encode
@@ -80,6 +78,7 @@ class AutoCompact:
     def __init__(self, indexed: IndexedJournal, share: float) -> None:
         self._indexed = weakref.ref(indexed)  # a cycle would keep the file open
         self._share = share
+        self._settings = indexed.settings
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._process: FoldProcess | None = None
@@ -90,7 +89,11 @@ class AutoCompact:
 
     def committed(self, number: int) -> None:
         """Look whether a fold is due, in a thread; whoever commits calls this and waits for nothing."""
-        if number % _EVERY or self._stop.is_set() or (self._thread is not None and self._thread.is_alive()):
+        if (
+            number % self._settings.fold_every
+            or self._stop.is_set()
+            or (self._thread is not None and self._thread.is_alive())
+        ):
             return
         thread = threading.Thread(target=self._run, name="memvid-fold", daemon=True)
         try:
@@ -125,7 +128,7 @@ class AutoCompact:
     def _fold_if_due(self, indexed: IndexedJournal) -> None:
         snapshot = indexed.refresh()
         target, size = snapshot.epoch.journal.video.target, snapshot.epoch.journal.video.size()
-        if size - self._expected(snapshot) <= max(self._share * size, _LEAST_BYTES):
+        if size - self._expected(snapshot) <= max(self._share * size, self._settings.fold_least_bytes):
             return
         if isinstance(target, Path) and being_compacted(target):
             return
@@ -150,7 +153,7 @@ class AutoCompact:
 
     def _started(self, task: FoldTask) -> FoldProcess | None:
         try:
-            process = self._process = FoldProcess(task)
+            process = self._process = FoldProcess(task, self._settings.fold_program)
         except OSError:
             self._alone = True
             return None

@@ -15,16 +15,13 @@ import msgspec
 
 from memvid_core.engine.compacting import Folded, fold
 from memvid_core.engine.indexed_journal import IndexedJournal
+from memvid_core.engine.settings import DEFAULTS
 from memvid_core.errors import LockedError, MemvidError
 from memvid_core.journal import Journal
 from memvid_core.model import IndexName
 
 __all__ = ["FoldProcess", "FoldTask", "main"]
 
-_START: Final = (
-    "import json, sys; task = json.loads(sys.stdin.buffer.readline()); sys.path[:] = task['modules']; "
-    "from memvid_core.engine.fold_process import main; main(task)"
-)
 _NICENESS: Final = 5  # less than others, and enough to be done soon with what is done under the lock
 _STOP: Final = b"\n"
 
@@ -50,9 +47,9 @@ class FoldProcess:
         OSError: No process can be started.
     """
 
-    def __init__(self, task: FoldTask) -> None:
+    def __init__(self, task: FoldTask, program: str = DEFAULTS.fold_program) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START],
+            [sys.executable, "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

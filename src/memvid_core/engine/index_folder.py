@@ -204,7 +204,7 @@ class IndexFolder:
     def note(self, cursor: bytes) -> None:
         """Note how far the index reaches; call it inside a transaction."""
         self.catalog.set_state("cursor", cursor)
-        self.catalog.set_state("boot", _boot())
+        self.catalog.set_state("boot", boot_id())
 
     def stage_vectors(self, first_row: int, stop: int, vectors: Vectors) -> None:
         """Put the vectors of rows [``first_row``, ``stop``) in place; nobody sees them before :meth:`apply` says so.
@@ -403,7 +403,7 @@ class IndexFolder:
         SQLite keeps its own order through a power cut; nothing keeps the order between it and the vectors' file.
         """
         synced, boot = self.catalog.state("synced"), self.catalog.state("boot")
-        return self.cursor == synced or (boot is not None and boot == _boot())
+        return self.cursor == synced or (boot is not None and boot == boot_id())
 
     def close(self) -> None:
         """Close everything; the files stay."""
@@ -443,7 +443,7 @@ class IndexFolder:
 
 
 @cache
-def _boot() -> bytes | None:
+def boot_id() -> bytes | None:
     """What tells one run of the system from another; None where nothing does, and then only a sync is trusted."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()

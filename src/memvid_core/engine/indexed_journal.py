@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder
 from memvid_core.engine import file_damage, file_swap
+from memvid_core.engine import settings as engine_settings
 from memvid_core.engine.committing import NewRecords, commit
 from memvid_core.engine.current_state import CurrentState
 from memvid_core.engine.follower import Follower
@@ -21,6 +22,7 @@ from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.index_place import INDEX_ERRORS, IndexPlace, check_idle
 from memvid_core.engine.index_updater import IndexUpdater
 from memvid_core.engine.indexing import Indexer
+from memvid_core.engine.settings import EngineSettings
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import StorageError
 from memvid_core.index.catalog.catalog import DamageRow
@@ -47,6 +49,7 @@ class IndexedJournal:
         show_progress: Whether to show a progress bar while the index is rebuilt; None shows it on a terminal.
         strategy: The kind of vector index.
         cache_bytes: The size of the cache of decoded frames.
+        settings: Tuning constants; None takes :data:`settings.DEFAULTS`.
     """
 
     def __init__(
@@ -60,7 +63,10 @@ class IndexedJournal:
         show_progress: bool | None = None,
         strategy: IndexName = "auto",
         cache_bytes: int = 128 << 20,
+        settings: EngineSettings | None = None,
     ) -> None:
+        self.settings = engine_settings.DEFAULTS if settings is None else settings
+        """Tuning constants."""
         self.word_embedder = isinstance(embedder, FittableEmbedder)
         """Whether the vectors are made of words alone, as the built-in embedder's are."""
         self.on_commit: Callable[[int], None] | None = None

@@ -27,9 +27,6 @@ from memvid_core.system.progress import progress
 
 __all__ = ["Searcher"]
 
-_FEED_ROWS = 1 << 16
-_FEED_CHARACTERS = 1 << 25
-"""The lexical index is fed so much at a time: enough for blocks that no merge has to write again."""
 _SHOW_PROGRESS_ROWS = 20_000
 
 
@@ -66,6 +63,7 @@ class Searcher:
 
     def __init__(self, indexed: IndexedJournal) -> None:
         self._indexed = indexed
+        self._settings = indexed.settings
         self._feeding = threading.Lock()
 
     def search(self, snapshot: Snapshot, request: SearchRequest) -> list[Hit]:
@@ -253,7 +251,7 @@ class Searcher:
 
     def _texts(self, snapshot: Snapshot, start: int, stop: int) -> list[str]:
         """The texts of the next rows, deleted ones too, for the past; empty where one cannot be read."""
-        stop = min(stop, start + _FEED_ROWS)
+        stop = min(stop, start + self._settings.feed_rows)
         missing = snapshot.missing(start, stop)
         texts: list[str] = []
         characters = 0
@@ -264,7 +262,7 @@ class Searcher:
                 text = ""
             texts.append(text)
             characters += len(text)
-            if characters >= _FEED_CHARACTERS:
+            if characters >= self._settings.feed_characters:
                 break
         return texts
 

@@ -225,7 +225,7 @@ class IndexedJournal:
         return self._follower.refresh()
 
     def view_at(self, number: int) -> Snapshot | None:
-        """Return the snapshot after the last commit up to ``number``, or None if there is no such commit."""
+        """Return the snapshot after the last commit up to ``number``, or None if there is none."""
         commit = self.index.catalog.commit(number)
         return None if commit is None else self._current.indexer.view_at(commit.number)
 

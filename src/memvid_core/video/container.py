@@ -180,7 +180,7 @@ class VideoFile:
         """
         at = self.end
         samples = self.codec.encode(payloads, at.frame)
-        picture = self._next_picture(at)
+        picture = self.next_picture(at)
         parts = mp4.fragment(samples, at.fragment + 1, picture, at.frame)
         self._file.write(at.offset, parts)
         offsets, sizes = frame_places(
@@ -191,7 +191,7 @@ class VideoFile:
         self._pictures = (end, picture + len(samples))
         return Fragment(at.offset, end, at.fragment + 1, at.frame, offsets, sizes)
 
-    def _next_picture(self, at: Position) -> int:
+    def next_picture(self, at: Position) -> int:
         """Return the number of the first picture of a fragment at ``at``."""
         if self.codec.one_picture:
             return at.frame

@@ -143,7 +143,7 @@ async def _scores_later(question: str, texts: list[str]) -> list[float]:
     "give", [None, 3, "123456", ["high"] * 6, [[1.0], [1.0, 2.0]], [float("nan")] * 6, [1e400] * 6]
 )
 def test_what_is_no_score_a_text_is_refused(memory: Memory, give: Any) -> None:
-    with pytest.raises(QueryError, match="the reranker must give one"):
+    with pytest.raises(QueryError, match="the reranker must return one"):
         memory.search("city", rerank=lambda question, texts: give)
 
 

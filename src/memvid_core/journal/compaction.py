@@ -70,6 +70,7 @@ class Rewriting:
         codec: How its frames are coded.
         header: Its first frame.
         drop_damaged: Go on where the source is damaged, with what can be read.
+        convert: Changes the commits of the source before they are written.
         advance: Called with the byte position reached in the source.
 
     Raises:
@@ -84,9 +85,11 @@ class Rewriting:
         header: Header,
         *,
         drop_damaged: bool = False,
+        convert: Callable[[Iterator[Entry]], Iterator[Entry]] = lambda entries: entries,
         advance: Callable[[int], None] = lambda done: None,
     ) -> None:
         self.source = source
+        self._convert = convert
         self.made = Journal.create_with(target, codec, header)
         """The new journal."""
         self._drop_damaged = drop_damaged
@@ -156,7 +159,7 @@ class Rewriting:
         before = self.source.cursor
         if upto is not None and before.commit >= upto:
             return
-        for entry in self.source.replay(before, acknowledged=acknowledged):
+        for entry in self._convert(self.source.replay(before, acknowledged=acknowledged)):
             if upto is not None and entry.number > upto:
                 self.source.cursor = before
                 return
@@ -198,6 +201,7 @@ def rewrite(
     upto: int | None = None,
     drop_damaged: bool = False,
     acknowledged: int = 0,
+    convert: Callable[[Iterator[Entry]], Iterator[Entry]] = lambda entries: entries,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Journal:
     """Write the live records of ``source`` into a new journal, with small commits merged.
@@ -211,6 +215,7 @@ def rewrite(
         upto: The last commit to read; None is the newest.
         drop_damaged: Go on where the source is damaged, with what can be read.
         acknowledged: The byte offset up to which commits of the source are known to be durable.
+        convert: Changes the commits of the source before they are written.
         advance: Called with the byte position reached in the source.
 
     Returns:
@@ -220,7 +225,7 @@ def rewrite(
         MemoryFileError: The source is damaged, and ``drop_damaged`` is not set.
         StorageError: The target cannot be written.
     """
-    rewriting = Rewriting(source, target, codec, header, drop_damaged=drop_damaged, advance=advance)
+    rewriting = Rewriting(source, target, codec, header, drop_damaged=drop_damaged, convert=convert, advance=advance)
     try:
         for _ in rewriting.fold(live, upto=upto, acknowledged=acknowledged):
             pass

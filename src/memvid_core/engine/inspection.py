@@ -103,7 +103,7 @@ def past_snapshot(indexed: IndexedJournal, as_of: int | datetime) -> Snapshot:
             raise InvalidInputError(f"there are commits 0 to {indexed.snapshot.commit}, and not {number}")
     if number < header.history_from:
         raise InvalidInputError(
-            f"a compaction removed the history before commit {header.history_from}; as_of can go back to that commit"
+            f"a compaction removed the history: it is available from commit {header.history_from} on"
         )
     return indexed.view_at(number) or indexed.empty_view(header.created)
 

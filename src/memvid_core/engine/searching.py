@@ -163,7 +163,7 @@ class Searcher:
     ) -> fusion.Ranking:
         """Return rows and their BM25 scores, or the scores as shares of the highest possible one."""
         if request.text is None:
-            raise QueryError("a lexical search needs the text of the query, not only a vector")
+            raise QueryError("a lexical search needs the words of the query, not only a vector")
         return self._words(snapshot).search(request.text, k, mask, live=snapshot.live, normalised=normalized)
 
     def _hybrid(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranked:
@@ -208,7 +208,7 @@ class Searcher:
             ranked = ranked.rescored(scores, k, recency=scores - ranked.scores)
         if request.rerank is not None and len(ranked):
             if request.text is None:
-                raise QueryError("a reranker needs the text of the query, not only a vector")
+                raise QueryError("a reranker needs the words of the query, not only a vector")
             given = request.rerank(request.text, [snapshot.record(row).text for row in ranked.rows.tolist()])
             opinions = _opinions(given, len(ranked))
             low, high = float(opinions.min()), float(opinions.max())

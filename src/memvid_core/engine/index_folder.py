@@ -8,7 +8,6 @@ import sqlite3
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,12 +24,12 @@ from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.index.vectors.video_rows import Pictures
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.model import FrameLocation, IndexName, Metric
+from memvid_core.system.boot import boot_id
 
 __all__ = ["Change", "IndexFolder"]
 
 Vectors = Sequence[tuple[NDArray[np.int64], NDArray[Any]]]
 """Row numbers and the matrix of their vectors."""
-
 
 _KEPT_ROWS: Final = 1024  # larger commits are left to the next lexical search, which indexes them faster
 _TRIES = 5  # reads while a writer changes the files
@@ -441,12 +440,3 @@ class IndexFolder:
         except OSError:
             return False
         return os.access(root, os.W_OK)
-
-
-@cache
-def boot_id() -> bytes | None:
-    """Return an id of this run of the operating system; None if unknown, so that only synced files are trusted."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
-    except OSError:
-        return None

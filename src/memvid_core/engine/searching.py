@@ -166,7 +166,7 @@ class Searcher:
         """Rows and BM25 scores, or their share of the ideal."""
         if request.text is None:
             raise QueryError("a search by words needs the words of the question, not a vector alone")
-        return self._words(snapshot).search(request.text, k, mask, live=snapshot.live, normalised=normalised)
+        return self._words(snapshot).search(request.text, k, mask, live=snapshot.live, normalized=normalised)
 
     def _hybrid(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranked:
         pool = max(k, fusion.CANDIDATES)

@@ -28,7 +28,6 @@ __all__ = [
     "CANDIDATES",
     "Fused",
     "Ranking",
-    "best",
     "dense_score",
     "feedback",
     "hybrid",
@@ -37,6 +36,7 @@ __all__ = [
     "recency",
     "reciprocal_rank_fusion",
     "relative_score_fusion",
+    "top_k",
     "trust",
 ]
 
@@ -106,7 +106,7 @@ def lexical_score(bm25: ArrayLike, ideal: float) -> NDArray[np.float32]:
     return relative
 
 
-def best(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Ranking:
+def top_k(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Ranking:
     """Take the k best rows, ties in the order of the rows.
 
     Args:
@@ -118,7 +118,7 @@ def best(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Rankin
         Rows and scores, best first.
 
     Example:
-        >>> [part.tolist() for part in best(np.array([9, 4, 7]), np.array([0.5, 0.5, 1.0]), k=2)]
+        >>> [part.tolist() for part in top_k(np.array([9, 4, 7]), np.array([0.5, 0.5, 1.0]), k=2)]
         [[7, 4], [1.0, 0.5]]
     """
     order = np.lexsort((rows, -scores))[: max(k, 0)]
@@ -236,7 +236,7 @@ def hybrid(
         return Fused(first.rows[:k], first.scores[:k], {name: part[:k] for name, part in first.parts.items()})
     values = (feedback or _feedback)(query, vectors(first.rows), first.scores)
     known = values > -np.inf
-    refined = best(first.rows[known], values[known], max(len(dense[0]), len(lexical[0])))
+    refined = top_k(first.rows[known], values[known], max(len(dense[0]), len(lexical[0])))
     return relative_score_fusion(refined, lexical, k, alpha=alpha)
 
 

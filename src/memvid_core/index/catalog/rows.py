@@ -59,7 +59,7 @@ class DamageRow(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """Totals up to a commit: records and their hashes, rows without a vector, deleted rows; with sums of row numbers."""
+    """Totals up to a commit: records, their hashes, rows without a vector, deleted rows, and sums of row numbers."""
 
     present: int = 0
     hashes: int = 0

@@ -80,7 +80,7 @@ class Tables:
             if path is not None:
                 with _WHOLE:
                     wal.turn_on(self._writer, _BUSY_SECONDS)
-                    # In WAL mode this avoids an fsync per commit; a power failure leaves an older catalog, never a broken one.
+                    # No fsync per commit in WAL mode: a power failure leaves an older catalog, never a broken one.
                     self._writer.execute("PRAGMA synchronous = NORMAL")
                     self._reader, self._read_lock = _connect(path), threading.RLock()
             self._check_version()

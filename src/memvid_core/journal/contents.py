@@ -158,8 +158,8 @@ class Contents:
         self, entry: Entry, commit: CommitFrame, unread: list[tuple[int, str]], begin: int, *, listed: bool
     ) -> None:
         """Count the losses of a commit, and report them with its first unreadable frame."""
-        said = sum(item.records for item in entry.damage)
-        records = max(0, commit.rows - begin - len(entry.rows) - said)
+        reported = sum(item.records for item in entry.damage)
+        records = max(0, commit.rows - begin - len(entry.rows) - reported)
         deletions = max(0, commit.deleted - len(entry.tombstones))
         vectors = 0
         if self._stored and (unread or not listed) and not ((records or deletions) and len(unread) == 1):

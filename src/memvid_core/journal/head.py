@@ -186,5 +186,5 @@ def _made_up(video: VideoFile, others: list[Reading]) -> Header:
                 with suppress(MemvidError):
                     vectors = str(decode_vectors(piece.header, piece.body, piece.number)[1].dtype)
     identity = hashlib.blake2b(others[0].pieces[0].digest, digest_size=16).digest()
-    said = Header(memory_id=identity, codec=video.codec.name, vectors=vectors, created=created, embedder=GIVEN)
-    return msgspec.structs.replace(said, metric=metric)
+    header = Header(memory_id=identity, codec=video.codec.name, vectors=vectors, created=created, embedder=GIVEN)
+    return msgspec.structs.replace(header, metric=metric)

@@ -48,7 +48,7 @@ class Replay:
         self._most_rows = _ROWS_A_BYTE * size
         self._contents = Contents(journal.header.vectors, journal.header.dimension, size)
         self._waiting: list[Reading] = []
-        self._said: list[Damage] = []  # damage outside of commits, reported with the next entry
+        self._loose_damage: list[Damage] = []  # damage outside of commits, reported with the next entry
 
     def entries(self) -> Iterator[Entry]:
         """Yield the commits that count."""
@@ -71,7 +71,7 @@ class Replay:
             return
         if number <= cursor.commit:
             if number:
-                self._say(f"a copy of commit {number}, or of a part of it, is ignored", reading.fragment)
+                self._report(f"a copy of commit {number}, or of a part of it, is ignored", reading.fragment)
             return
         yield from self._settle(number, reading.commit)
         if reading.commit is not None and chain_fits(reading, reading.commit):
@@ -84,15 +84,15 @@ class Replay:
         waiting, self._waiting = self._waiting, []
         for reading in waiting:
             if reading.number is None:
-                self._say(reading.fragment.damage or "a fragment without a readable frame", reading.fragment)
+                self._report(reading.fragment.damage or "a fragment without a readable frame", reading.fragment)
             elif reading.number < number:
                 yield self._taken(reading, reading.commit or self._rebuilt(reading, following))
             else:
-                self._say(f"commit {number} was interrupted here, and written again", reading.fragment)
+                self._report(f"commit {number} was interrupted here, and written again", reading.fragment)
 
-    def _say(self, reason: str, fragment: Fragment) -> None:
+    def _report(self, reason: str, fragment: Fragment) -> None:
         frame = fragment.first_frame if len(fragment) else None
-        self._said.append(Damage(frame, None, 0, reason))
+        self._loose_damage.append(Damage(frame, None, 0, reason))
 
     def _rebuilt(self, reading: Reading, following: CommitFrame | None = None) -> CommitFrame:
         """Reconstruct a damaged COMMIT frame from the commit's other frames and the next commit."""
@@ -138,7 +138,7 @@ class Replay:
         """
         journal, before = self._journal, self._journal.cursor
         begin = commit.rows - commit.added
-        damage, self._said = self._said, []
+        damage, self._loose_damage = self._loose_damage, []
         deleted: list[int] = []
         gap = begin > before.row
         if journal.known is not None and (gap or reading.commit is None or not chain_fits(reading, reading.commit)):
@@ -250,18 +250,18 @@ class Replay:
             if number is None or i > counting:
                 if number is None:
                     reason = reading.fragment.damage or "the end of the file contains a commit that cannot be read"
-                    self._say(reason, reading.fragment)
+                    self._report(reason, reading.fragment)
                 else:
                     stop = reading.commit.rows if reading.commit else (reading.rows() or (0, 0))[1]
                     added = max(0, min(stop, self._most_rows) - self._journal.cursor.row)
                     reason = f"commit {number} was not written completely, and does not count"
-                    self._said.append(Damage(reading.fragment.first_frame, number, added, reason))
+                    self._loose_damage.append(Damage(reading.fragment.first_frame, number, added, reason))
             else:
                 following = waiting[i + 1].commit if i < counting else None
                 yield self._taken(reading, reading.commit or self._rebuilt(reading, following))
         yield from self._known_only()
-        self._journal.unfinished[:0] = self._said
-        self._said = []
+        self._journal.unfinished[:0] = self._loose_damage
+        self._loose_damage = []
 
     def _known_only(self) -> Iterator[Entry]:
         """Yield a commit after the last one that counts, if only the index locates its frames: it was durable."""

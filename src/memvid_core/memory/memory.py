@@ -63,7 +63,7 @@ class Memory(AsyncMemory):
         Args:
             path: The path of the file; ``":memory:"`` keeps everything in RAM.
             embedder: Any argument of :func:`~memvid_core.embedding.as_embedder`; None is the built-in offline embedder.
-                ``"given"`` is no embedder: every vector is passed with its record, and any embedder may open the memory
+                ``"given"`` uses none: every vector is passed with its record, and any embedder may open the memory
                 later.
             codec: ``"pcm"`` for storage, or ``"qr"`` for files that must survive a re-encode.
             vector_dtype: The dtype of stored vectors: ``"float16"`` (the default in a file), ``"float32"``,

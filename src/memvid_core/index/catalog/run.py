@@ -119,8 +119,8 @@ class _Run:
             self._first = contents.first_row
         added = [self._added(record) for record in contents.records]
         replaced = (row for new in added for row in self._of_hash.get(new.hash, ()) if row < contents.first_row)
-        gone = self._bury([*contents.tombstones, *replaced], commit.number)
-        self._count(added, gone)
+        deleted = self._bury([*contents.tombstones, *replaced], commit.number)
+        self._count(added, deleted)
         self.commits.append((*commit, self._number, *self.totals))
         self._number = commit.number
 
@@ -133,15 +133,15 @@ class _Run:
 
     def _bury(self, rows: Iterable[int], number: int) -> list[int]:
         """Delete the live ones of some rows, and return them."""
-        gone = []
+        deleted = []
         for row in rows:
             live = self._live.pop(row, None)
             if live is not None:
                 self._died[row] = number, live
-                gone.append(row)
-        return gone
+                deleted.append(row)
+        return deleted
 
-    def _count(self, added: list[_LiveRow], gone: list[int]) -> None:
+    def _count(self, added: list[_LiveRow], deleted: list[int]) -> None:
         present, hashes, sparse, sparse_rows, buried, buried_rows = self.totals
         bare = [row.row for row in added if not row.dense]
         self.totals = Totals(
@@ -149,8 +149,8 @@ class _Run:
             (hashes + sum(row.hash for row in added)) & HASH_MASK,
             sparse + len(bare),
             sparse_rows + sum(bare),
-            buried + len(gone),
-            buried_rows + sum(gone),
+            buried + len(deleted),
+            buried_rows + sum(deleted),
         )
 
     def births(self) -> Iterator[tuple[Any, ...]]:

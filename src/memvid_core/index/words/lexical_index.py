@@ -405,9 +405,9 @@ class LexicalIndex:
         if live is not None:
             exists = np.zeros(self._rows, np.bool_)
             exists[: min(len(live), self._rows)] = live[: self._rows]
-        there = lengths if exists is None else lengths[exists]
+        live_lengths = lengths if exists is None else lengths[exists]
         reference: Callable[[], object] = (lambda: None) if live is None else ref(live)
-        counted = _Statistics(reference, len(there), int(there.sum(dtype=np.int64)), lengths, exists)
+        counted = _Statistics(reference, len(live_lengths), int(live_lengths.sum(dtype=np.int64)), lengths, exists)
         if live is not None and not live.flags.writeable:
             self._statistics = counted
         return counted
@@ -438,10 +438,10 @@ class _Statistics(NamedTuple):
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        there = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return there.st_dev, there.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _delete(path: Path) -> None:

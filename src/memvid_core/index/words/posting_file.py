@@ -92,8 +92,8 @@ def copy_store(source: Path, target: Path) -> None:
         StorageError: If it cannot be copied, or is not the file of a store.
     """
     try:
-        with closing(_connect_reader(source)) as there, closing(sqlite3.connect(target)) as made:
-            there.backup(made)
+        with closing(_connect_reader(source)) as opened, closing(sqlite3.connect(target)) as copied:
+            opened.backup(copied)
     except sqlite3.Error as error:
         raise StorageError(f"cannot copy the lexical index {source} to {target}: {error}") from error
 

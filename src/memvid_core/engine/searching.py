@@ -164,7 +164,7 @@ class Searcher:
         """Return rows and their BM25 scores, or the scores as shares of the highest possible one."""
         if request.text is None:
             raise QueryError("a lexical search needs the words of the query, not only a vector")
-        return self._words(snapshot).search(request.text, k, mask, live=snapshot.live, normalised=normalized)
+        return self._words(snapshot).search(request.text, k, mask, live=snapshot.live, normalized=normalized)
 
     def _hybrid(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranked:
         pool = max(k, fusion.CANDIDATES)

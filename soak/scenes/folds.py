@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
 from memvid_core import Memory, MemvidWarning
-from memvid_core.engine import auto_compact
+from memvid_core.engine import settings
 from memvid_core.engine.fold_process import FoldProcess
 from soak.model import versions_in
 from soak.scenes.core import Core, quietly
@@ -27,7 +28,7 @@ class Folds(Core):
     def write(self, folder: Path, log: Path, writer: int, seed: int) -> None:
         """Write without end; of several, some only read."""
         rng = random.Random(seed)
-        auto_compact._EVERY, auto_compact._LEAST_BYTES = _EVERY, 0  # type: ignore[misc]  # until this process is killed
+        settings.DEFAULTS = replace(settings.DEFAULTS, fold_every=_EVERY, fold_least_bytes=0)  # until it is killed
         if rng.random() < 0.3:
             FoldProcess.possible = staticmethod(lambda: False)  # type: ignore[method-assign]
         warnings.simplefilter("ignore", MemvidWarning)  # that the process which compacts was killed

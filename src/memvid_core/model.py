@@ -1,4 +1,4 @@
-"""The data types of the public API: records, hits, commits, damage and the properties of a memory."""
+"""The data types of the public API: records, hits, commits, damage, and properties of a memory."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = [
 ]
 
 IndexName = Literal["auto", "exact", "sklearn", "quantized", "ivf"]
-"""How vectors are searched; see ``docs/search.md``."""
+"""The vector index; see ``docs/search.md``."""
 
 Metric = Literal["cosine", "euclidean", "manhattan", "chebyshev"]
-"""How vectors are compared. The file format numbers them in this order, from 0."""
+"""The metric for vectors. The file format numbers the metrics in this order, from 0."""
 
 Metadata = dict[str, Any]
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """The unit that is stored and found: an id, a text and metadata.
+    """A record: an id, a text and metadata.
 
     LangChain calls it a Document, LlamaIndex a node.
 
@@ -45,12 +45,16 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
-    """A record with the score and the rank (from 0) that a search gave it.
+    """A record found by a search, with its score and rank (from 0).
 
-    ``score`` is in [0, 1], higher is better; its meaning depends on the mode (``memvid_core.index.fusion``).
-    ``cosine`` is the cosine of query and record, in [-1, 1], if the search used vectors. In a memory with another
-    metric it is None, and ``distance`` is the distance in that metric. ``vector`` and ``explain`` (the scores of each
-    part of the search) are set if they were requested.
+    Attributes:
+        record: The record.
+        score: In [0, 1], higher is better; the meaning depends on the mode (``memvid_core.index.fusion``).
+        rank: The position in the result, from 0.
+        cosine: The cosine of query and record, in [-1, 1], if the search used vectors and the metric is cosine.
+        vector: The stored vector (d,), if requested by ``with_vectors``.
+        explain: The contribution of each ranking to the score, if requested by ``explain``.
+        distance: The distance of query and record, if the search used vectors and the metric is a distance.
     """
 
     record: Record
@@ -81,11 +85,14 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 
 
 class Recency(msgspec.Struct, frozen=True):
-    """Rank older records lower.
+    """Reduce the scores of older records.
 
-    ``field`` is a metadata path to a time, in seconds since 1970 or as ISO 8601 text (UTC if it has no time zone). A
-    record without a time is treated as very old. ``half_life`` is in seconds, ``weight`` in [0, 1] is the maximum share
-    of a score that age can remove, and ``now`` is the current time.
+    Attributes:
+        field: A metadata path to a time, in seconds since 1970 or as ISO 8601 text (UTC without a time zone). A record
+            without a time counts as very old.
+        half_life: The time in seconds in which the recency factor halves.
+        weight: The share of a score that depends on age, in [0, 1].
+        now: The current time in seconds since 1970; None is the time of the search.
     """
 
     field: str
@@ -95,7 +102,7 @@ class Recency(msgspec.Struct, frozen=True):
 
 
 class Commit(msgspec.Struct, frozen=True):
-    """One atomic change: its number (from 1), UTC time, and what it did."""
+    """One atomic change: its number (from 1), UTC time, and counts of records added and deleted, frames and bytes."""
 
     number: int
     time: datetime
@@ -106,11 +113,15 @@ class Commit(msgspec.Struct, frozen=True):
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """One damaged part of the file: its position, the loss, and the reason.
+    """One damage of the file: its location, the loss, and the reason. Nothing is lost if all three numbers are 0.
 
-    ``frame`` and ``commit`` are numbers, or None if unknown. ``records``, ``vectors`` and ``deletions`` are the numbers
-    of unreadable records, of readable records without their vectors, and of unreadable deletions, whose records
-    reappear. If all three are 0, nothing is lost.
+    Attributes:
+        frame: The number of the frame, if known.
+        commit: The number of the commit, if known.
+        records: The number of lost records.
+        reason: A description of the damage.
+        vectors: The number of lost vectors of readable records.
+        deletions: The number of lost deletions, so that deleted records are live again.
     """
 
     frame: int | None
@@ -122,11 +133,11 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 class VerifyReport(msgspec.Struct, frozen=True):
-    """The result of ``verify``.
+    """The report of ``verify``: counts of what was read, and the damage found.
 
-    ``repaired`` lists the frames of a QR memory that were reconstructed from parity symbols: no data is lost, but fewer
-    further losses can be repaired. ``torn_copies`` are the files next to the memory that contain the records of
-    interrupted writes.
+    ``repaired`` lists the unreadable frames of a QR memory that were restored from parity symbols: nothing is lost, but
+    less redundancy remains. ``torn_copies`` are files next to the memory with copies of torn tails, which contain
+    records of interrupted writes.
     """
 
     commits: int
@@ -140,17 +151,17 @@ class VerifyReport(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """Whether every byte that matters is what was written."""
+        """Whether the file has no damage and no torn tail."""
         return not self.damage and not self.torn_bytes
 
 
 class MemoryInfo(msgspec.Struct, frozen=True):
-    """The properties and the state of a memory.
+    """The properties and sizes of a memory.
 
-    ``lost`` is the number of records in frames that are damaged or missing. ``damage`` lists the damage that is known
-    without reading the whole file, which :meth:`Memory.verify` does. ``torn_bytes`` are the bytes of an interrupted
-    write at the end of the file, or of a truncated copy; ``torn_copies`` are the files next to the memory that contain
-    the records of such writes.
+    ``lost`` is the number of records lost to damaged frames or missing parts of the file. ``damage`` is known damage,
+    without reading the whole file as :meth:`Memory.verify` does. ``torn_bytes`` is the size of an interrupted write,
+    or of a truncated copy, at the end of the file; ``torn_copies`` are files next to the memory with copies of torn
+    tails.
     """
 
     path: str
@@ -176,15 +187,20 @@ class MemoryInfo(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is known to be wrong."""
+        """Whether no damage is known."""
         return not (self.damage or self.torn_bytes)
 
 
 class FrameLocation(NamedTuple):
-    """The position of a frame of records or vectors in the file, and the rows in it.
+    """The location of a frame with records or vectors in the file, and its rows.
 
-    ``frame`` is its number, ``offset`` and ``size`` are in bytes, ``kind`` is the kind of the frame, ``row`` its first
-    row and ``items`` the number of rows that begin in it (0: it continues the frame before).
+    Attributes:
+        frame: The number of the frame.
+        offset: Its offset in the file, in bytes.
+        size: Its size, in bytes.
+        kind: The kind of the frame.
+        row: Its first row.
+        items: The number of rows that begin in it; 0 if it continues the previous frame.
     """
 
     frame: int

@@ -1,4 +1,4 @@
-"""Texts to vectors: the contract, adapters for outside models, and a built-in embedder that needs no model."""
+"""Embedders: the protocol, adapters for external models, and a built-in embedder that needs no model."""
 
 from memvid_core.embedding.adapters import (
     CallableEmbedder,

@@ -1,4 +1,4 @@
-"""Outside models as embedders; duck typing only, no framework is imported."""
+"""Adapters for external models. They use duck typing and import no framework."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from memvid_core.system.threads import run_in_thread
 
 __all__ = ["CallableEmbedder", "EncodeEmbedder", "LangChainEmbedder", "LlamaIndexEmbedder"]
 
-_CHECK_IN_THREAD = 256  # vectors; checking more would hold the event loop for milliseconds
+_CHECK_IN_THREAD = 256  # vectors; validating more would block the event loop for milliseconds
 
 
 class _Adapter:
-    """What all adapters share: one call out, checked on the way back."""
+    """Call an external model and validate its vectors; the base class of all adapters."""
 
     def __init__(self, kind: str, model: object, name: str | None, dimension: int | None, exact: bool) -> None:
         self._name = name or f"{kind}:{identity(model)}"
@@ -31,19 +31,19 @@ class _Adapter:
 
     @property
     def name(self) -> str:
-        """The identity that a memory records."""
+        """The name that a memory records."""
         return self._name
 
     @property
     def dimension(self) -> int | None:
-        """Components of each vector; ``None`` until it is known."""
+        """The dimension of the vectors; ``None`` until it is known."""
         return self._dimension
 
     def matches(self, recorded: str) -> bool:
-        """Whether a memory that recorded this name was written by this embedder.
+        """Return whether a memory that recorded a name was written by this embedder.
 
-        Older versions recorded no deployment, no reduced dimension and nothing of what a wrapper holds. Such a name
-        matches, with an ``EmbedderWarning`` where another model would have had it, too.
+        Older versions did not record deployment, reduced dimension and wrapped model. Such a name matches, with an
+        ``EmbedderWarning`` if another model could have the same name.
         """
         if recorded == self._name:
             return True
@@ -63,7 +63,7 @@ class _Adapter:
         raise NotImplementedError
 
     def _adocuments(self, texts: list[str]) -> Awaitable[object] | None:
-        """The model's own coroutine; ``None`` where it has none that runs without blocking."""
+        """Return the model's own coroutine, or ``None`` if it has no non-blocking one."""
         return None
 
     def _aquery(self, text: str) -> Awaitable[object] | None:
@@ -73,14 +73,14 @@ class _Adapter:
         """Embed texts to be stored.
 
         Args:
-            texts: The texts; none of them: the model is not called.
+            texts: The texts. If there are none, the model is not called.
 
         Returns:
-            ``(len(texts), dimension)``; ``(0, 0)`` with a ``UserWarning`` where the model returned nothing at all.
+            ``(len(texts), dimension)``; ``(0, 0)`` with a ``UserWarning`` if the model returned no vectors.
 
         Raises:
-            EmbeddingError: The model failed (its exception is the cause) or gave another number of vectors.
-            VectorError: The model gave vectors that are not finite numbers.
+            EmbeddingError: If the model failed (its exception is the cause) or returned a wrong number of vectors.
+            VectorError: If components are not finite numbers.
         """
         texts = _texts(texts)
         if not texts:
@@ -92,11 +92,11 @@ class _Adapter:
         return self._checked(vectors, len(texts))
 
     def embed_query(self, text: str) -> Vectors:
-        """Embed a question: ``(dimension,)``; ``(0,)`` with a ``UserWarning`` where the model returned nothing.
+        """Embed a question as ``(dimension,)``; ``(0,)`` with a ``UserWarning`` if the model returned no vector.
 
         Raises:
-            EmbeddingError: The model failed; its exception is the cause.
-            VectorError: The model gave a vector that is not finite numbers.
+            EmbeddingError: If the model failed; its exception is the cause.
+            VectorError: If components are not finite numbers.
         """
         try:
             vector = self._query(text)
@@ -105,7 +105,7 @@ class _Adapter:
         return self._checked_query(vector)
 
     async def aembed_documents(self, texts: Sequence[str]) -> Vectors:
-        """As ``embed_documents``; awaits the model's own coroutine once, or runs a synchronous model in a thread."""
+        """Embed texts by awaiting the model's own coroutine, or by running a synchronous model in a thread."""
         texts = _texts(texts)
         if not texts:
             return self._none()
@@ -119,7 +119,7 @@ class _Adapter:
         return self._checked(vectors, len(texts))
 
     async def aembed_query(self, text: str) -> Vectors:
-        """As ``embed_query``; awaits the model's own coroutine once, or runs a synchronous model in a thread."""
+        """Embed a question by awaiting the model's own coroutine, or by running a synchronous model in a thread."""
         try:
             call = self._aquery(text)
             vector = await (run_in_thread(self._query, text) if call is None else call)
@@ -154,13 +154,13 @@ class _Adapter:
 
 
 class LangChainEmbedder(_Adapter):
-    """A LangChain ``Embeddings`` object, or anything with its methods.
+    """Adapt a LangChain ``Embeddings`` object, or any object with its methods.
 
     Args:
-        model: Has ``embed_documents`` and ``embed_query``; ``aembed_documents`` and ``aembed_query`` are awaited where
-            it has them.
-        name: The identity to record; else ``langchain:<class>:<model name>``.
-        exact: Keep double precision where the model gives it.
+        model: An object with ``embed_documents`` and ``embed_query``; ``aembed_documents`` and ``aembed_query`` are
+            used if it has them.
+        name: The name to record; by default ``langchain:<class>:<model name>``.
+        exact: Keep float64 vectors of the model.
     """
 
     def __init__(self, model: Any, *, name: str | None = None, exact: bool = False) -> None:
@@ -181,13 +181,14 @@ class LangChainEmbedder(_Adapter):
 
 
 class LlamaIndexEmbedder(_Adapter):
-    """A LlamaIndex ``BaseEmbedding`` object, or anything with its methods.
+    """Adapt a LlamaIndex ``BaseEmbedding`` object, or any object with its methods.
 
     Args:
-        model: Has ``get_text_embedding_batch`` and ``get_query_embedding``; their ``aget_`` forms are awaited, unless
-            they only call the synchronous ones (as local models do) and so would block: these run in a thread.
-        name: The identity to record; else ``llama-index:<class>:<model name>``.
-        exact: Keep double precision where the model gives it.
+        model: An object with ``get_text_embedding_batch`` and ``get_query_embedding``. Their ``aget_`` versions are
+            awaited, unless they only call the synchronous ones and would block, as in local models: these run in a
+            thread.
+        name: The name to record; by default ``llama-index:<class>:<model name>``.
+        exact: Keep float64 vectors of the model.
     """
 
     def __init__(self, model: Any, *, name: str | None = None, exact: bool = False) -> None:
@@ -217,13 +218,13 @@ class LlamaIndexEmbedder(_Adapter):
 
 
 class EncodeEmbedder(_Adapter):
-    """A SentenceTransformer, a model2vec model, or anything whose ``encode(texts)`` gives one vector a text.
+    """Adapt a SentenceTransformer, a model2vec model, or any object with ``encode(texts)``.
 
     Args:
-        model: Has ``encode``; where its class has ``encode_query`` and ``encode_document`` too (models with prompts),
-            these are used.
-        name: The identity to record; else ``encode:<class>:<model name>``.
-        exact: Keep double precision where the model gives it.
+        model: An object with ``encode``, which returns one vector per text. If its class has ``encode_query`` and
+            ``encode_document`` (models with prompts), these are used.
+        name: The name to record; by default ``encode:<class>:<model name>``.
+        exact: Keep float64 vectors of the model.
     """
 
     def __init__(self, model: Any, *, name: str | None = None, exact: bool = False) -> None:
@@ -241,15 +242,15 @@ class EncodeEmbedder(_Adapter):
 
 
 class CallableEmbedder(_Adapter):
-    """A function from texts to vectors.
+    """Adapt a function from texts to vectors.
 
     Args:
-        function: Takes a list of texts, gives one vector a text; may be a coroutine function, which then serves the
-            async methods only.
-        query: Takes one question and gives its vector, where questions are embedded in another way.
-        name: The identity to record; else ``callable:<its name>``. Name it yourself where several could be meant.
-        dimension: Components of each vector, where known.
-        exact: Keep double precision where the function gives it.
+        function: Function from a list of texts to one vector per text. A coroutine function works for the async methods
+            only.
+        query: Function from a question to its vector, if questions are embedded differently.
+        name: The name to record; by default ``callable:<function name>``. Pass a name if several functions share one.
+        dimension: The dimension of the vectors, if known.
+        exact: Keep float64 vectors of the function.
 
     Example:
         >>> CallableEmbedder(lambda texts: [[float(len(text))] for text in texts], name="length").embed_query("four")
@@ -291,7 +292,7 @@ class CallableEmbedder(_Adapter):
     def _settled(self, result: object) -> object:
         if inspect.iscoroutine(result):
             result.close()
-            raise EmbeddingError(f"{self._name} is a coroutine function: call the async methods, or give a plain one")
+            raise EmbeddingError(f"{self._name} is a coroutine function: use the async methods, or pass a function")
         return result
 
 
@@ -312,12 +313,12 @@ async def _ready(result: object) -> object:
 
 
 def _is_async(function: object) -> bool:
-    method = vars(type(function)).get("__call__")  # an object that is called may have a coroutine for it
+    method = vars(type(function)).get("__call__")  # the __call__ of an object may be a coroutine function
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
 
 
 def _hands_on(cls: type, method: str, to: str) -> bool:
-    """Whether a method does nothing but call the other: its code then uses no other name."""
+    """Return whether a method only calls another one: its code then uses no other name."""
     code = getattr(getattr(cls, method, None), "__code__", None)
     return getattr(code, "co_names", None) == (to,)
 

@@ -15,28 +15,28 @@ from memvid_core.system.threads import run_in_thread
 __all__ = ["HashingEmbedder"]
 
 _BATCH = 1024  # texts projected at a time: their features' projection stays near 30 MB
-_PRIOR = np.ones(4, dtype=np.float32)  # weight of each kind of feature before anything is learnt
+_PRIOR = np.ones(4, dtype=np.float32)  # weight of each kind of feature without a fit
 _PRIOR[STOP] = 0.1
-_PRIOR[END] = 0.3  # where words carry particles, their last bigram says little
-_LEAST = 256  # texts; fewer cannot be learnt from
-_LEARN_AT = 1_000  # records; from here on, what is learnt finds at least as much as the plain hashing
+_PRIOR[END] = 0.3  # the last bigram is often a particle, with little meaning
+_LEAST = 256  # texts; fewer are not enough to fit
+_LEARN_AT = 1_000  # records; from here on, a fit finds at least as much as plain hashing
 _LEARN_AGAIN = 4  # times as many records
-_LEARN_LAST = 20_000  # records; above, embedding all of them again would hold up the write that brings it on
-_RANDOM = 0x6D76  # the stream of signs; another number would be another embedder
+_LEARN_LAST = 20_000  # records; with more, embedding all of them again would delay the write that triggers it
+_RANDOM = 0x6D76  # the seed of the signs; another seed would be another embedder
 
 
 class HashingEmbedder:
-    """Hashed words and character n-grams, projected to a fixed dimension; fitted, a latent semantic analysis of them.
+    """Embed texts by hashed words and character n-grams; if fitted, by a latent semantic analysis of them.
 
-    Unfitted, a text's vector depends on nothing but the text: the same bits of randomness on every machine, in every
-    process and version. Fitted, weights and projection come from texts seen before (Deerwester et al., JASIS 41, 1990),
-    and ``dump`` gives them as bytes. A text without a word or symbol gets the zero vector; all others have length 1.
+    Unfitted, a vector depends only on the text and is identical on every machine, in every process and version. Fitted,
+    weights and projection are learned from texts (Deerwester et al., JASIS 41, 1990), and ``dump`` returns them as
+    bytes. A text without words and symbols gets the zero vector; all others have length 1.
 
     Args:
-        dimension: Components of each vector, 8 to 4096.
+        dimension: The dimension of the vectors, 8 to 4096.
 
     Raises:
-        InvalidInputError: A dimension out of range.
+        InvalidInputError: If the dimension is out of range.
 
     Example:
         >>> embedder = HashingEmbedder()
@@ -58,51 +58,51 @@ class HashingEmbedder:
 
     @classmethod
     def from_name(cls, name: str) -> HashingEmbedder:
-        """The embedder that a memory recorded, such as ``"memvid-hash-v1:384"``.
+        """Create the embedder with a recorded name, such as ``"memvid-hash-v1:384"``.
 
         Raises:
-            InvalidInputError: Not such a name.
+            InvalidInputError: If the name is not of a built-in embedder.
         """
         kind, _, dimension = name.partition(":")
         if kind != cls.kind or not (dimension.isascii() and dimension.isdigit()):
-            raise InvalidInputError(f"{name!r} is no built-in embedder: its name is '{cls.kind}:<dimension>'")
+            raise InvalidInputError(f"{name!r} is not a built-in embedder; write '{cls.kind}:<dimension>'")
         return cls(int(dimension))
 
     @property
     def name(self) -> str:
-        """The identity that a memory records, fitted or not: what was learnt is kept beside it."""
+        """The name that a memory records. It does not depend on the fit, which is stored separately."""
         return f"{self.kind}:{self._dimension}"
 
     @property
     def dimension(self) -> int:
-        """Components of each vector."""
+        """The dimension of the vectors."""
         return self._dimension
 
     @property
     def fitted(self) -> bool:
-        """Whether vectors come from what was learnt."""
+        """Whether the embedder is fitted."""
         return self._fit is not None
 
     def __repr__(self) -> str:
         return f"HashingEmbedder(dimension={self._dimension}, fitted={self.fitted})"
 
     def clone(self) -> HashingEmbedder:
-        """An unfitted embedder of the same settings: each memory fits its own."""
+        """Return an unfitted embedder with the same settings. Each memory fits its own."""
         return type(self)(self._dimension)
 
     @property
     def min_texts_to_fit(self) -> int:
-        """How many texts ``fit`` needs to learn anything at all."""
+        """The minimum number of texts for ``fit``."""
         return _LEAST
 
     def should_learn(self, records: int, records_at_fit: int = 0) -> bool:
-        """Whether it is time to fit to all records of a memory and to embed them again.
+        """Return whether to fit the embedder to all records of a memory and embed them again.
 
-        That is at 1,000 records, and again at four times as many as were there the last time, up to 20,000.
+        That is at 1,000 records, and then at four times the number of records of the last fit, up to 20,000.
 
         Args:
-            records: How many records there are now.
-            records_at_fit: How many there were when it learnt what it knows; of no meaning while it is unfitted.
+            records: The current number of records.
+            records_at_fit: The number of records at the last fit; ignored if unfitted.
 
         Example:
             >>> [HashingEmbedder().should_learn(records) for records in (999, 1_000, 50_000)]
@@ -114,63 +114,63 @@ class HashingEmbedder:
         return again <= records and again <= _LEARN_LAST
 
     def fit(self, texts: Sequence[str]) -> None:
-        """Learn weights and a projection, replacing what was learnt before.
+        """Learn weights and a projection, replacing an earlier fit.
 
         Args:
-            texts: Texts as they will be embedded. Fewer than 256 of them leave the embedder unfitted; of many, an even
-                sample is taken.
+            texts: Texts as they will be embedded. Fewer than 256 texts leave the embedder unfitted; of more than 20,000
+                an even sample is used.
         """
         self._fit = fit_texts(texts, self._dimension) if len(texts) >= _LEAST else None
 
     def dump(self) -> bytes:
-        """What was learnt, as bytes that ``load`` takes on any machine.
+        """Return the fit as bytes, which ``load`` accepts on any machine.
 
         Raises:
-            EmbeddingError: Nothing was learnt.
+            EmbeddingError: If the embedder is not fitted.
         """
         if self._fit is None:
-            raise EmbeddingError(f"{self!r} has learnt nothing: fit it with {_LEAST} texts or more before dump()")
+            raise EmbeddingError(f"{self!r} is not fitted: fit it with {_LEAST} texts or more before dump()")
         return self._fit.dump()
 
     def load(self, data: bytes) -> None:
-        """Take what another instance learnt.
+        """Load the fit of another instance.
 
         Raises:
-            EmbeddingError: The bytes are damaged, or of another dimension; nothing is changed.
+            EmbeddingError: If the bytes are damaged or of another dimension; the embedder is unchanged.
         """
         self._fit = Fit.load(data, self._dimension)
 
     def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts: float32 ``(len(texts), dimension)``, rows of length 1 or 0.
+        """Embed texts as float32 ``(len(texts), dimension)``, with rows of length 1 or 0.
 
         Raises:
-            TextError: A text is no ``str``.
+            TextError: If a text is not a ``str``.
         """
         texts = list(texts)
         for index, text in enumerate(texts):
             if not isinstance(text, str):
-                raise TextError(f"text {index} is of type {type(text).__name__}, not a str")
+                raise TextError(f"text {index} is of type {type(text).__name__}; pass a str")
         out = np.zeros((len(texts), self._dimension), dtype=np.float32)
-        fit = self._fit  # one for all, whatever another thread fits meanwhile
+        fit = self._fit  # the same for all texts, even if another thread fits meanwhile
         for part in batches(texts, _BATCH):
             out[part] = self._embed(terms(texts[part]), fit)
         return out
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
-        """Embed a question as any text is embedded: float32 ``(dimension,)``.
+        """Embed a question in the same way as a text, as float32 ``(dimension,)``.
 
         Raises:
-            TextError: The text is no ``str``.
+            TextError: If the text is not a ``str``.
         """
         vector: NDArray[np.float32] = self.embed_documents([text])[0]
         return vector
 
     async def aembed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """As ``embed_documents``, in a thread."""
+        """Run ``embed_documents`` in a thread."""
         return await run_in_thread(self.embed_documents, texts)
 
     async def aembed_query(self, text: str) -> NDArray[np.float32]:
-        """As ``embed_query``, in a thread."""
+        """Run ``embed_query`` in a thread."""
         return await run_in_thread(self.embed_query, text)
 
     def _embed(self, found: Terms, fit: Fit | None) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
-"""Texts to hashed features, words and character n-grams, by integer arithmetic that is the same everywhere.
+"""Extract hashed features from texts: words and character n-grams, by integer arithmetic that is portable.
 
-A feature is a 64-bit hash. Words written with spaces are one feature each (English endings cut off); words with letters
-beyond ASCII add their 4-grams, which do for other languages what a stemmer does (McNamee and Mayfield, Information
-Retrieval 7, 2004); scripts without spaces, and Hangul, give the bigrams of each run, its edges included.
+A feature is a 64-bit hash. Words of scripts with spaces are one feature each, without English endings. Words with
+non-ASCII letters add their 4-grams, which replace a stemmer for other languages (McNamee and Mayfield, Information
+Retrieval 7, 2004). Scripts without spaces, and Hangul, are split into the bigrams of each run, including its edges.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ __all__ = ["END", "NGRAM", "STOP", "WORD", "Terms", "batches", "mix", "signs", "
 
 WORD, STOP, NGRAM, END = range(4)  # kinds of features: a word, a function word, an n-gram, the n-gram that ends a word
 
-# Letters and digits, and the marks that Python's \w leaves out though words are written with them.
+# Letters and digits, and the marks that are part of words but not of Python's \w.
 _MARKS = "\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963"
 _MARKS += "\u0966-\u0dff\u0e00-\u109f\u1780-\u17ff"
 _TOKEN = re.compile(f"(?:[^\\W_]|[{_MARKS}])+|[\u2600-\u27bf\U0001f000-\U0001faff]")
-# Thai to Tibetan, Myanmar, Khmer, Hangul, Kana, Han: scripts without spaces, and words that carry their particles.
+# Thai to Tibetan, Myanmar, Khmer, Hangul, Kana, Han: scripts without spaces, or with particles attached to words.
 _RUN = re.compile(
     "[\u0e00-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
 )
-_PIECE = 1 << 15  # characters normalized and searched in one call, which lets no other thread run: a few milliseconds
-_CUT = re.compile(r"[\x00-/:-@\[-`{-\x7f。、，！？]")  # never inside a token, nor composed with what stands before it
-_LONGEST = 64  # characters of a token; a longer one, as a run without spaces may be, is taken in pieces
+_PIECE = 1 << 15  # characters processed in one call, which blocks other threads for a few milliseconds
+_CUT = re.compile(r"[\x00-/:-@\[-`{-\x7f。、，！？]")  # never inside a token, nor composed with the character before it
+_LONGEST = 64  # characters of a token; a longer one, such as a run without spaces, is split
 _STOP_WORDS = """a about above after again against all also am an and any are as at be because been before being below
 between both but by can could did do does doing down during each few for from further had has have having he her here
 hers him his how i if in into is it its itself just me more most my no nor not now of off on once only or other our out
@@ -52,7 +52,7 @@ _POWERS = np.array([pow(_BASE, exponent, 1 << 64) for exponent in range(_LONGEST
 
 
 class Terms(NamedTuple):
-    """The features of a batch of texts: counts ``(texts, features)``, and each feature's hash and kind."""
+    """The features of a batch of texts: counts (texts, features), and hash and kind of each feature."""
 
     counts: csr_matrix
     hashes: NDArray[np.uint64]
@@ -60,7 +60,7 @@ class Terms(NamedTuple):
 
 
 def mix(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
-    """A hash of integers, each bit of which depends on each bit of its input.
+    """Hash integers, so that each bit of the result depends on each bit of the input.
 
     Source: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 
@@ -75,7 +75,7 @@ def mix(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
 
 
 def signs(hashes: NDArray[np.uint64], dimension: int, seed: int) -> NDArray[np.float32]:
-    """A row of ``dimension`` pseudo-random signs for each hash: float32 ``(len(hashes), dimension)``, each 1 or -1."""
+    """Return pseudo-random signs for each hash: float32 ``(len(hashes), dimension)``, each 1 or -1."""
     blocks = -(-dimension // 64)
     bits = np.empty((len(hashes), blocks), dtype="<u8")  # little-endian on every machine
     for block in range(blocks):
@@ -87,7 +87,7 @@ def signs(hashes: NDArray[np.uint64], dimension: int, seed: int) -> NDArray[np.f
 
 
 def words(text: str) -> list[str]:
-    """The tokens of a text, compatibility forms and case folded away; longer runs come in pieces of 64 characters.
+    """Return the tokens of a text in NFKC and case-folded, split after 64 characters.
 
     Example:
         >>> words("Ｈello, Größe 대통령은 🙂!")
@@ -103,18 +103,18 @@ def words(text: str) -> list[str]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """A long text in pieces that have, one after another, its tokens."""
+    """Split a long text into pieces without splitting tokens."""
     start = 0
     for end in range(_PIECE, len(text), _PIECE):
         cut = _CUT.search(text, end, end + _PIECE)
-        if cut is not None:  # or the piece grows on, as in a run of letters
+        if cut is not None:  # otherwise the piece continues, as in a run of letters
             yield text[start : cut.start()]
             start = cut.start()
     yield text[start:]
 
 
 def batches(texts: Sequence[str], count: int, characters: int = 1 << 19) -> Iterator[slice]:
-    """Slices of texts, of so many texts and about so many characters at most; a longer text is one by itself."""
+    """Yield slices of at most ``count`` texts and about ``characters`` characters; a longer text is a slice itself."""
     start = size = 0
     for place, text in enumerate(texts):
         if place > start and (place - start >= count or size + len(text) > characters):
@@ -126,7 +126,7 @@ def batches(texts: Sequence[str], count: int, characters: int = 1 << 19) -> Iter
 
 
 def stem(word: str) -> str:
-    """An English word without its ending.
+    """Return an English word without its ending.
 
     Example:
         >>> [stem(word) for word in ("layers", "heating", "boundary", "studied", "class")]
@@ -162,7 +162,7 @@ def terms(texts: Sequence[str]) -> Terms:
 
 
 def _features(vocabulary: list[str]) -> _Features:
-    """The features of each word: its number in the vocabulary, hash and kind."""
+    """Return the features of all words: number of the word in the vocabulary, hash and kind."""
     whole: list[int] = []
     pairs: list[int] = []
     fours: list[int] = []
@@ -184,7 +184,7 @@ def _features(vocabulary: list[str]) -> _Features:
 
 
 def _codes(strings: list[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """All characters as numbers, and the length of each string."""
+    """Return the code points of all characters, and the length of each string."""
     joined = "".join(strings).encode("utf-32-le", "surrogatepass")
     return np.frombuffer(joined, dtype="<u4").astype(np.uint64), np.array([len(s) for s in strings], dtype=np.int64)
 
@@ -199,7 +199,7 @@ def _whole(strings: list[str]) -> NDArray[np.uint64]:
 
 
 def _ngrams(vocabulary: list[str], chosen: list[int], n: int) -> _Features:
-    """The n-grams of the chosen words, each word between two edges."""
+    """Return the n-grams of the chosen words, with an edge before and after each word."""
     codes, lengths = _codes([f"\0{vocabulary[index]}\0" for index in chosen])
     if not len(codes):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.uint8)

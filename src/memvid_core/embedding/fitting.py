@@ -1,4 +1,4 @@
-"""What the built-in embedder learns from texts: how rare each feature is, and which features mean the same."""
+"""The fit of the built-in embedder: the rarity of each feature, and a latent semantic projection."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["Fit", "fit_texts", "weighted_counts"]
 
 _BATCH = 2_048  # texts whose features are counted at a time
-_SAMPLE = 20_000  # texts that are learnt from, at most
-_BUCKETS = 1 << 16  # of the table of rarities
-_TOP = 2_048  # features with a row of their own
-_SHARED = 4_096  # rows, at most, that all other features share
-_UNSEEN = 0.3  # length of a feature's vector that no text showed, beside about 1 of one that many did
-_LEVELS = 4  # a component is one of -4 ... 4 steps, some 3 bits; twice as many add a sixth of the state's size
+_SAMPLE = 20_000  # the maximum number of texts for a fit
+_BUCKETS = 1 << 16  # of the rarity table
+_TOP = 2_048  # features with their own row
+_SHARED = 4_096  # the maximum number of rows shared by all other features
+_UNSEEN = 0.3  # length of the vector of an unseen feature, compared with about 1 for a frequent one
+_LEVELS = 4  # a component is one of -4 ... 4 steps, about 3 bits; twice as many add a sixth to the size
 _BASE = 2 * _LEVELS + 1
 _STEP = 0.6  # of a row's root mean square
-_DEPENDENT = 1e-6  # of the longest: shorter than this, a column is what float32 has left of a sum of others
+_DEPENDENT = 1e-6  # of the longest column: a shorter column is linearly dependent, up to float32 rounding
 _OVERSAMPLING, _ITERATIONS, _START = 16, 3, 0x7376
 _MAGIC = b"mvfit1\0\0"
 _LARGEST = 64 << 20
@@ -49,12 +49,15 @@ class _Header(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Fit:
-    """Weights and a projection, learnt from texts.
+    """Weights and a projection, learned from texts.
 
-    ``rarity`` holds an idf for each of 65,536 buckets of feature hashes, in 1/16, 0 where no feature was seen. ``keys``
-    are the upper halves of the hashes that have a row of their own, ascending; ``rows`` are small integers
-    ``(len(keys) + shared, rank)``, which times ``scales`` give the projection. The rest share the last rows, with a
-    sign from their hash (feature hashing, Weinberger et al., ICML 2009).
+    Attributes:
+        dimension: The dimension of the vectors.
+        rarity: (65536,) uint8, the idf of each bucket of feature hashes in units of 1/16; 0 if no feature was seen.
+        keys: (own,) uint32, the upper halves of the hashes with their own row, ascending.
+        rows: (own + shared, rank) int8, small integers. All other features share the last rows, with a sign from their
+            hash (feature hashing, Weinberger et al., ICML 2009).
+        scales: (own + shared,) float16. The projection is ``rows`` times ``scales``.
     """
 
     dimension: int
@@ -64,7 +67,7 @@ class Fit:
     scales: NDArray[np.float16]
 
     def project(self, found: Terms, random: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Vectors ``(texts, dimension)``; ``random`` has the vector of each feature that the fit has not seen."""
+        """Return vectors (texts, dimension); ``random`` (features, dimension) is used for unseen features."""
         rarity = self.rarity[_bucket(found.hashes)]
         unseen = rarity == 0
         weights = _idf(np.where(unseen, self.rarity.max(), rarity))
@@ -78,7 +81,7 @@ class Fit:
         return vectors
 
     def dump(self) -> bytes:
-        """Bytes for ``load``: a magic, and a zstd block of a msgpack header and the arrays."""
+        """Encode the fit for ``load``: a magic number, and a zstd frame with a msgpack header and the arrays."""
         digits = (self.rows + _LEVELS).astype(np.uint8).ravel()
         pairs = np.append(digits, np.zeros(len(digits) % 2, np.uint8)).reshape(-1, 2)
         header = msgspec.msgpack.encode(_Header(self.dimension, len(self.keys), len(self.rows), self.rows.shape[1]))
@@ -96,10 +99,10 @@ class Fit:
 
     @classmethod
     def load(cls, data: bytes, dimension: int) -> Fit:
-        """Read what ``dump`` wrote.
+        """Decode the bytes of ``dump``.
 
         Raises:
-            EmbeddingError: The bytes are damaged, or of another dimension.
+            EmbeddingError: If the bytes are damaged, or of another dimension.
         """
         try:
             body = _body(data)
@@ -119,7 +122,7 @@ class Fit:
         sizes = (_BUCKETS, 4 * header.keys, 2 * header.rows, (cells + 1) // 2)
         shared = header.rows - header.keys
         if sum(sizes) != len(body) or not 0 < header.rank <= header.dimension or shared < 1 or shared & (shared - 1):
-            raise ValueError(f"its header and its {len(body)} bytes do not fit together")
+            raise ValueError(f"its header does not match its {len(body)} bytes")
         rarity, keys, scales, packed = (
             np.frombuffer(body[sum(sizes[:i]) : sum(sizes[: i + 1])], dtype=dtype)
             for i, dtype in enumerate(("u1", "<u4", "<f2", "u1"))
@@ -136,7 +139,7 @@ class Fit:
 def weighted_counts(
     found: Terms, weights: NDArray[np.float32], *, repeats: NDArray[np.bool_] | None = None
 ) -> csr_matrix:
-    """Counts to weights: 1 + ln(count) for features whose ``repeats`` count, 1 for the others; times their weight."""
+    """Return weighted counts (texts, features): 1 + ln(count), or 1 for features not in ``repeats``, times a weight."""
     weighted = found.counts.copy()
     data = 1 + np.log(weighted.data)
     if repeats is not None:
@@ -146,9 +149,9 @@ def weighted_counts(
 
 
 def fit_texts(texts: Sequence[str], dimension: int) -> Fit | None:
-    """Learn from texts; ``None`` where they hold nothing to learn from.
+    """Fit to texts; return ``None`` if they have no features.
 
-    Cost is bounded: of more than 20,000 texts an even sample is taken.
+    The cost is bounded: of more than 20,000 texts an even sample is used.
     """
     sample = _even(texts, _SAMPLE)
     counted = [terms(sample[part]) for part in batches(sample, _BATCH)]
@@ -160,7 +163,7 @@ def fit_texts(texts: Sequence[str], dimension: int) -> Fit | None:
     frequency = np.bincount(inverse, weights=texts_with)
     idf = np.log((1 + len(sample)) / (1 + frequency)) + 1
     rarity = np.zeros(_BUCKETS, dtype=np.uint8)
-    # of features in one bucket the most frequent decides: it is met most often
+    # a bucket has the idf of its most frequent feature
     commonest = np.full(_BUCKETS, np.inf)
     np.minimum.at(commonest, _bucket(hashes), idf)
     rarity[np.isfinite(commonest)] = np.rint(commonest[np.isfinite(commonest)] * 16)
@@ -168,12 +171,12 @@ def fit_texts(texts: Sequence[str], dimension: int) -> Fit | None:
     keys = np.unique((hashes[heaviest] >> np.uint64(32)).astype(np.uint32))
     shared = 1 << min(max(len(hashes) - len(keys) - 1, 255).bit_length(), _SHARED.bit_length() - 1)
     with _one_blas_thread():
-        rows, scales = _quantise(_latent(_sketch(counted, rarity, keys, shared), dimension))
+        rows, scales = _quantize(_latent(_sketch(counted, rarity, keys, shared), dimension))
     return Fit(dimension, rarity, keys, rows, scales)
 
 
 def _even(texts: Sequence[str], count: int) -> list[str]:
-    """At most ``count`` texts, evenly spread."""
+    """Return at most ``count`` texts, evenly spread."""
     if len(texts) <= count:
         return list(texts)
     return [texts[index] for index in np.linspace(0, len(texts) - 1, count).astype(int)]
@@ -190,7 +193,7 @@ def _bucket(hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
 def _columns(
     hashes: NDArray[np.uint64], keys: NDArray[np.uint32], shared: int
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Each feature's row of the projection, and whether it is taken negative; other bits than the bucket's are used."""
+    """Return each feature's row of the projection, and whether to negate it; both use other bits than the bucket."""
     upper = (hashes >> np.uint64(32)).astype(np.uint32)
     place = np.searchsorted(keys, upper)
     own = np.append(keys, np.uint32(0))[place] == upper
@@ -200,30 +203,29 @@ def _columns(
 
 
 def _sketch(counted: list[Terms], rarity: NDArray[np.uint8], keys: NDArray[np.uint32], shared: int) -> csr_matrix:
-    """The weighted texts, of length 1, in the columns that the projection has rows for."""
+    """Return the weighted texts, of length 1, with one column per row of the projection."""
     from scipy.sparse import csr_matrix, diags, vstack
 
     parts = []
     for batch in counted:
         columns, negative = _columns(batch.hashes, keys, shared)
-        fold = csr_matrix(
+        hashing = csr_matrix(
             (np.where(negative, -1, 1).astype(np.float32), columns, np.arange(len(columns) + 1)),
             shape=(len(columns), len(keys) + shared),
         )
         weights = _idf(rarity[_bucket(batch.hashes)])
-        # once weights are learnt, n-grams count once: they overlap, so that their repeats mislead
-        folded = weighted_counts(batch, weights, repeats=batch.kinds <= STOP) @ fold
-        lengths = np.sqrt(np.asarray(folded.power(2).sum(axis=1))).ravel()
+        # with learned weights, n-grams count once: they overlap, so their repetitions are misleading
+        weighted = weighted_counts(batch, weights, repeats=batch.kinds <= STOP) @ hashing
+        lengths = np.sqrt(np.asarray(weighted.power(2).sum(axis=1))).ravel()
         lengths[lengths == 0] = 1
-        parts.append(diags((1 / lengths).astype(np.float32)) @ folded)
+        parts.append(diags((1 / lengths).astype(np.float32)) @ weighted)
     return vstack(parts).tocsr()
 
 
 def _latent(sketch: csr_matrix, dimension: int) -> NDArray[np.float32]:
-    """The right singular vectors ``(columns, rank)`` of the largest singular values, each with its sign fixed.
+    """Return the right singular vectors (columns, rank) of the largest singular values, with fixed signs.
 
-    A randomised subspace iteration (Halko, Martinsson and Tropp, SIAM Review 53, 2011) from fixed signs; one iteration
-    more than none is what the retrieval could tell apart.
+    Uses randomized subspace iteration (Halko, Martinsson and Tropp, SIAM Review 53, 2011), starting from fixed signs.
     """
     width = min(dimension + _OVERSAMPLING, *sketch.shape)
     transposed = sketch.T.tocsr()
@@ -240,20 +242,20 @@ def _latent(sketch: csr_matrix, dimension: int) -> NDArray[np.float32]:
 
 
 def _orthonormal(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """An orthonormal basis of the span of a matrix's columns, which are far fewer than its rows.
+    """Return an orthonormal basis of the column space of a tall matrix.
 
-    Cholesky QR twice (Yamamoto et al., ETNA 44, 2015), in a third of the time of a Householder QR. That of NumPy also
-    holds the interpreter's lock all the time, so that an event loop in another thread would stand still for seconds.
+    Uses Cholesky QR twice (Yamamoto et al., ETNA 44, 2015), which takes a third of the time of a Householder QR.
+    NumPy's QR also holds the interpreter lock, which would block an event loop in another thread for seconds.
     """
     basis = matrix
-    for precision in ("f8", "f4"):  # once the columns are nearly orthonormal, single precision will do
+    for precision in ("f8", "f4"):  # single precision is enough once the columns are nearly orthonormal
         wide: NDArray[Any] = basis.astype(precision, copy=False)
         basis = basis @ _inverse_root((wide.T @ wide).astype(np.float64)).astype(np.float32)
     return basis
 
 
 def _inverse_root(gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What turns columns that have these inner products into orthonormal ones; dependent columns are left out."""
+    """Return the matrix that orthonormalizes columns with this Gram matrix; dependent columns are dropped."""
     with suppress(np.linalg.LinAlgError):
         factor = np.linalg.cholesky(gram)
         lengths = np.diagonal(factor)
@@ -271,9 +273,9 @@ _one_fit = threading.Lock()
 
 @contextmanager
 def _one_blas_thread() -> Iterator[None]:
-    """Keep BLAS to one thread meanwhile: a second gains these products little, and spins where cores are busy.
+    """Limit BLAS to one thread: a second one gains little for these products, and spins if cores are busy.
 
-    The limit is the process's, and threadpoolctl lets one thread at a time set it: fits wait for each other here.
+    The limit is per process, and threadpoolctl lets one thread at a time set it, so fits wait for each other.
     """
     from threadpoolctl import threadpool_limits
 
@@ -282,7 +284,7 @@ def _one_blas_thread() -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """Take a lock that no thread of the parent holds."""
+    """Replace the lock, which a thread of the parent process may hold."""
     global _one_fit
     _one_fit = threading.Lock()
 
@@ -291,8 +293,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _quantise(projection: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
-    """Each row in small integer steps of its own size."""
+def _quantize(projection: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
+    """Quantize each row to small integers, with one scale per row."""
     scales = (np.sqrt(np.mean(np.square(projection, dtype=np.float64), axis=1)) * _STEP).astype(np.float16)
     steps = np.where(scales > 0, scales, 1).astype(np.float32)[:, np.newaxis]
     return np.clip(np.rint(projection / steps), -_LEVELS, _LEVELS).astype(np.int8), scales
@@ -300,12 +302,12 @@ def _quantise(projection: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArra
 
 def _body(data: bytes) -> bytes:
     if data[: len(_MAGIC)] != _MAGIC:
-        raise ValueError("it does not begin as one")
+        raise ValueError("its magic number is wrong")
     block = data[len(_MAGIC) :]
     size = zstandard.frame_content_size(block)
     if not 4 < size <= _LARGEST:
-        raise ValueError(f"it says that it unpacks to {size} bytes")
+        raise ValueError(f"its decompressed size of {size} bytes is out of range")
     body = zstandard.ZstdDecompressor().decompress(block, max_output_size=_LARGEST)
     if len(body) != size:
-        raise ValueError(f"it says that it unpacks to {size} bytes, and has {len(body)}")
+        raise ValueError(f"it decompresses to {len(body)} bytes instead of {size}")
     return body

@@ -1,4 +1,4 @@
-"""What an outside model is called: the name that a memory records, and the names that older versions recorded."""
+"""The names of external models that a memory records, also as older versions recorded them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ _MODELS: Final = (
 )
 _OLD_MODELS: Final = (*_MODELS[:4], "deployment", _MODELS[4])
 _DIMENSIONS: Final = ("dimensions", "output_dimensionality", "output_dimension", "truncate_dim")
-_OPTIONS: Final = ("model_kwargs", "additional_kwargs")  # where models take what they hand on
-_CACHES: Final = ("underlying_embeddings", "base_embeddings")  # of wrappers that return the vectors of what they wrap
+_OPTIONS: Final = ("model_kwargs", "additional_kwargs")  # options that a model passes on
+_CACHES: Final = ("underlying_embeddings", "base_embeddings")  # of wrappers that return the vectors unchanged
 _METHODS: Final = (("embed_documents", "embed_query"), ("get_text_embedding_batch", "get_query_embedding"))
 _DEEPEST: Final = 8  # wrappers around wrappers
 
 
 def identity(obj: object, depth: int = 0) -> str:
-    """Class, model or deployment, and reduced dimension of an outside object; stable across processes, without secrets.
+    """Return class, model or deployment, and reduced dimension of an external object, without secrets.
 
-    A cache is called as what it caches, another wrapper ``Wrapper(inner)``; a method by what it is a method of, too.
+    It is the same in every process. A cache has the name of the cached model, another wrapper ``Wrapper(inner)``; a
+    method includes the model of its object.
 
     Example:
         >>> class Model:
@@ -53,7 +54,7 @@ def identity(obj: object, depth: int = 0) -> str:
 
 
 def old_identity(obj: object) -> str:
-    """What versions before deployments, dimensions and wrappers were looked at made of an object."""
+    """Return the name that older versions recorded, without deployment, dimension and wrapped model."""
     own = getattr(obj, "__qualname__", None)
     if isinstance(own, str):
         return own
@@ -62,22 +63,22 @@ def old_identity(obj: object) -> str:
 
 
 def names_model(obj: object) -> bool:
-    """Whether :func:`old_identity` tells which model it is, or at least all that there is to tell."""
+    """Return whether :func:`old_identity` identifies the model, or is all that identifies it."""
     model = next((name for name in _OLD_MODELS if _text(obj, (name,))), None)
     if model is None and _tokenizer(obj) is None:
         return identity(obj) == old_identity(obj)
     given = getattr(obj, "model_fields_set", None)  # of pydantic
     if _deployment(obj) is not None and isinstance(given, set):
-        return model in given  # or it is the default of the class, whatever the deployment runs
+        return model in given  # otherwise it is the default of the class, not the model of the deployment
     return True
 
 
 def same_embedder(embedder: Any, recorded: str) -> bool:
-    """Whether an embedder is the one that a memory recorded, under its name of now or of an older version.
+    """Return whether a memory recorded this embedder, under its current name or the name of an older version.
 
     Args:
-        embedder: Any ``Embedder``; one with a method ``matches(recorded)`` is asked, any other compared by its name.
-        recorded: What the memory recorded.
+        embedder: Any ``Embedder``. If it has a method ``matches(recorded)``, that decides; otherwise its name.
+        recorded: The recorded name.
 
     Example:
         >>> from memvid_core.embedding import HashingEmbedder
@@ -91,7 +92,7 @@ def same_embedder(embedder: Any, recorded: str) -> bool:
 
 
 def plain_name(model: str) -> str:
-    """A model's name without what a URL or a local path would give away."""
+    """Return a model's name without private parts of a URL or a local path."""
     if "://" in model or model.startswith(("/", "~", ".")) or "\\" in model or model.count("/") > 1:
         model = re.split(r"[?#]", model)[0].rstrip("/\\")
         return re.split(r"[/\\]", model)[-1].rpartition("@")[2]
@@ -99,14 +100,14 @@ def plain_name(model: str) -> str:
 
 
 class _Options:
-    """Keyword arguments, as the attributes of an object."""
+    """Provide keyword arguments as attributes."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.__dict__.update(values)
 
 
 def _details(obj: object) -> list[str]:
-    """The model and the dimension that an object was set to, as far as it has them."""
+    """Return the model and the configured dimension of an object, as far as it has them."""
     model = _deployment(obj) or _text(obj, _MODELS) or _text(obj, _DEPLOYMENTS[-1:]) or _tokenizer(obj)
     size = _dimensions(obj)
     return [*([plain_name(model)] if model else []), *([str(size)] if size else [])]
@@ -122,14 +123,14 @@ def _text(obj: object, attributes: tuple[str, ...]) -> str | None:
 
 
 def _deployment(obj: object) -> str | None:
-    """The deployment, unless it is a default of its class: OpenAI's has one, which says nothing of the model."""
+    """Return the deployment, unless it is the default of its class (OpenAI's default does not name the model)."""
     given = getattr(obj, "model_fields_set", None)
     names = [name for name in _DEPLOYMENTS if not isinstance(given, set) or name in given]
     return _text(obj, tuple(names))
 
 
 def _tokenizer(obj: object) -> str | None:
-    """The name that a SentenceTransformer was loaded by."""
+    """Return the name by which a SentenceTransformer was loaded."""
     return _text(getattr(obj, "tokenizer", None), ("name_or_path",))
 
 
@@ -143,7 +144,7 @@ def _dimensions(obj: object) -> int | None:
 
 
 def _wrapped(obj: object) -> tuple[str, object | None]:
-    """The one embedder that an object holds, and the attribute that it is in."""
+    """Return the attribute with the only embedder in an object, and that embedder."""
     held = {**getattr(obj, "__dict__", {}), **(getattr(obj, "__pydantic_private__", None) or {})}
     found = {
         name: value

@@ -1,4 +1,4 @@
-"""Real models by name; the package that runs each is an extra, imported when it is asked for."""
+"""Load embedding models by name. The package that runs a model is an optional extra, imported on demand."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def load_model(name: str, *, exact: bool = False) -> Embedder:
         name: ``"fastembed:BAAI/bge-small-en-v1.5"``, ``"model2vec:minishlab/potion-base-8M"``,
             ``"sentence-transformers:<model>"``, a bare model name (``"sentence-transformers/all-MiniLM-L6-v2"``,
             ``"all-MiniLM-L6-v2"``: sentence-transformers), or the built-in ``"memvid-hash-v1:<dimension>"``. A model is
-            a name on the Hugging Face hub, fetched once into its cache, or a local folder.
-        exact: Keep double precision where the model gives it.
+            a name on the Hugging Face hub, downloaded once into its cache, or a local folder.
+        exact: Keep float64 vectors of a model.
 
     Returns:
-        The embedder; its name is ``<package>:<model>``.
+        The embedder, with the name ``<package>:<model>``.
 
     Raises:
-        MissingExtraError: The package that runs it is not installed; the message names the extra.
-        EmbeddingError: The package cannot load it; the message says what to do without a network.
+        MissingExtraError: If the package that runs it is not installed; the message names the extra.
+        EmbeddingError: If the model cannot be loaded; the message says what to do without a network.
 
     Example:
         >>> load_model("memvid-hash-v1:256").dimension
@@ -38,7 +38,7 @@ def load_model(name: str, *, exact: bool = False) -> Embedder:
     if not colon or kind not in {*_LOADERS, HashingEmbedder.kind}:
         kind, model = "sentence-transformers", name.strip()
     if not model:
-        raise InvalidInputError(f"{name!r} names no model: write one such as 'model2vec:minishlab/potion-base-8M'")
+        raise InvalidInputError(f"{name!r} has no model name: write one such as 'model2vec:minishlab/potion-base-8M'")
     if kind == HashingEmbedder.kind:
         return HashingEmbedder.from_name(name.strip())
     return _LOADERS[kind](model, exact)
@@ -74,7 +74,7 @@ _LOADERS = {"sentence-transformers": _sentence_transformers, "model2vec": _model
 
 
 def _name(package: str, model: str) -> str:
-    """The recorded identity; a local folder counts by its last part, so that a memory names no one's home."""
+    """Return the name to record; of a local folder only the last part, so that a memory reveals no home folder."""
     if "\\" in model or model.startswith(("/", "~", ".")) or model.count("/") > 1:
         model = model.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return f"{package}:{model}"
@@ -96,5 +96,5 @@ def _load(loader: Any, model: str) -> Any:
     except Exception as error:  # every package and its hub client raise their own
         raise EmbeddingError(
             f"the model {model!r} cannot be loaded: {type(error).__name__}: {error}. Check its name; without a network,"
-            " load it once where there is one (its cache is then used), or name a local folder that holds it"
+            " load it once with one (its cache is then used), or pass a local folder that contains it"
         ) from error

@@ -1,4 +1,4 @@
-"""What an embedder is, and what its output must be."""
+"""The embedder protocols, and the validation of vectors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ Vectors = NDArray[np.floating[Any]]
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Turns texts into vectors of one length.
+    """Embed texts as vectors of one dimension.
 
-    ``name`` is the identity that a memory records: equal names mean vectors that may be compared, in any process and on
-    any machine. ``dimension`` is ``None`` where it is only known after the first call. The async methods never block
-    the event loop.
+    ``name`` is the name that a memory records: equal names mean comparable vectors, in any process and on any machine.
+    ``dimension`` is ``None`` if it is only known after the first call. The async methods never block the event loop.
 
     Example:
         >>> from memvid_core.embedding import HashingEmbedder
@@ -33,54 +32,54 @@ class Embedder(Protocol):
 
     @property
     def name(self) -> str:
-        """The identity recorded in a memory, such as ``"langchain:OpenAIEmbeddings:text-embedding-3-small"``."""
+        """The name recorded in a memory, such as ``"langchain:OpenAIEmbeddings:text-embedding-3-small"``."""
         ...
 
     @property
     def dimension(self) -> int | None:
-        """Components of each vector, or ``None`` where no call has shown it yet."""
+        """The dimension of the vectors, or ``None`` if it is not known yet."""
         ...
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts to be stored: ``(len(texts), dimension)``, float32."""
+        """Embed texts to be stored, as float32 ``(len(texts), dimension)``."""
         ...
 
     def embed_query(self, text: str) -> Vectors:
-        """Embed a question: ``(dimension,)``, float32."""
+        """Embed a question, as float32 ``(dimension,)``."""
         ...
 
     async def aembed_documents(self, texts: Sequence[str]) -> Vectors:
-        """As ``embed_documents``, without blocking the event loop."""
+        """Run ``embed_documents`` without blocking the event loop."""
         ...
 
     async def aembed_query(self, text: str) -> Vectors:
-        """As ``embed_query``, without blocking the event loop."""
+        """Run ``embed_query`` without blocking the event loop."""
         ...
 
 
 @runtime_checkable
 class FittableEmbedder(Embedder, Protocol):
-    """An embedder that learns from the texts of a memory; what it learnt is kept in the memory as bytes."""
+    """An embedder that is fitted to the texts of a memory. The fit is stored in the memory as bytes."""
 
     @property
     def fitted(self) -> bool:
-        """Whether vectors come from what was learnt."""
+        """Whether the embedder is fitted."""
         ...
 
     def clone(self) -> FittableEmbedder:
-        """An unfitted embedder of the same settings: each memory fits its own."""
+        """Return an unfitted embedder with the same settings. Each memory fits its own."""
         ...
 
     def fit(self, texts: Sequence[str]) -> None:
-        """Learn from texts, replacing what was learnt before; too few texts leave it unfitted."""
+        """Fit the embedder to texts, replacing an earlier fit; too few texts leave it unfitted."""
         ...
 
     def dump(self) -> bytes:
-        """What was learnt, as bytes that ``load`` takes on any machine."""
+        """Return the fit as bytes, which ``load`` accepts on any machine."""
         ...
 
     def load(self, data: bytes) -> None:
-        """Take what another instance learnt; raises ``EmbeddingError`` and changes nothing where the bytes are bad."""
+        """Load the fit of another instance; raise ``EmbeddingError`` and change nothing if the bytes are damaged."""
         ...
 
 
@@ -92,24 +91,25 @@ def check_vectors(
     given: bool = False,
     source: str = "the embedder",
 ) -> Vectors:
-    """Turn what an embedder returned into a C-order matrix, or say what is wrong with it.
+    """Convert the vectors of an embedder to a C-order matrix, and validate them.
 
     Args:
-        vectors: ``count`` vectors: an array ``(count, d)``, or any iterable of sequences, arrays or tensors.
-        count: How many vectors there must be.
-        dtype: The wished dtype; ``None`` keeps float64 (and lists of Python floats) exact as float64, the rest becomes
-            float32.
-        given: The vectors come from the caller, not from an embedder: any wrong count is then a ``VectorError``.
-        source: Who made the vectors, for messages.
+        vectors: An array ``(count, d)``, or an iterable of ``count`` sequences, arrays or tensors.
+        count: The expected number of vectors.
+        dtype: The dtype of the result; ``None`` keeps float64 (also for lists of Python floats) and converts all others
+            to float32.
+        given: Whether the vectors come from the caller and not from an embedder: a wrong number is then a
+            ``VectorError``.
+        source: The name of the embedder, for messages.
 
     Returns:
-        A finite matrix ``(count, d)``; it may share memory with ``vectors``. ``(0, 0)``, with a ``UserWarning``, where
-        an embedder returned an empty sequence for ``count > 0`` texts: the records are then kept without vectors.
+        A finite matrix ``(count, d)``, which may share memory with ``vectors``. ``(0, 0)``, with a ``UserWarning``, if
+        an embedder returned an empty sequence for ``count > 0`` texts: the records are then stored without vectors.
 
     Raises:
-        EmbeddingError: Not an iterable, or another number of vectors.
-        DimensionError: Vectors of different lengths.
-        VectorError: Components that are not finite numbers, or not in rows.
+        EmbeddingError: If the vectors are not an iterable, or their number is wrong.
+        DimensionError: If the vectors have different dimensions.
+        VectorError: If components are not finite numbers, or not in rows.
 
     Example:
         >>> check_vectors([[1, 2], [3, 4]], 2).shape
@@ -120,18 +120,18 @@ def check_vectors(
     if not isinstance(rows, (np.ndarray, list, tuple)):
         if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
             raise miscounted(
-                f"{source} gave a value of type {type(vectors).__name__}, not vectors: return one vector a text"
+                f"got a value of type {type(vectors).__name__} from {source}: one vector per text is needed"
             )
         rows = list(rows)
     if isinstance(rows, np.ndarray) and rows.ndim == 0:
-        raise VectorError(f"{source} gave one number, not vectors: return one vector a text")
+        raise VectorError(f"got one number from {source}: one vector per text is needed")
     if len(rows) != count:
         if len(rows) == 0 and not given:
             warnings.warn(
-                f"{source} returned no vectors for {count} texts: they are kept without vectors", stacklevel=2
+                f"{source} returned no vectors for {count} texts: they are stored without vectors", stacklevel=2
             )
             return np.zeros((0, 0), dtype=dtype or np.float32)
-        raise miscounted(f"{source} gave {len(rows)} vectors for {count} texts: return one vector a text, in order")
+        raise miscounted(f"got {len(rows)} vectors for {count} texts from {source}: one vector per text is needed")
     if count == 0:
         width = rows.shape[1] if isinstance(rows, np.ndarray) and rows.ndim == 2 else 0
         return np.zeros((0, width), dtype=dtype or np.float32)
@@ -150,9 +150,9 @@ def check_vector(
     given: bool = False,
     source: str = "the embedder",
 ) -> Vectors:
-    """Turn one vector, as of a query, into an array ``(d,)``; rules and errors are those of ``check_vectors``.
+    """Convert one vector, such as of a query, to an array ``(d,)``; rules and errors are those of ``check_vectors``.
 
-    An embedder's empty vector gives a ``UserWarning`` and an array ``(0,)``: the query then has no vector.
+    An empty vector of an embedder returns an array ``(0,)`` with a ``UserWarning``: the query then has no vector.
 
     Example:
         >>> check_vector([0.5, 0.25]).tolist()
@@ -162,12 +162,10 @@ def check_vector(
     if not isinstance(row, (np.ndarray, list, tuple)):
         if isinstance(row, (str, bytes)) or not isinstance(row, Iterable):
             error = VectorError if given else EmbeddingError
-            raise error(
-                f"{source} gave a value of type {type(vector).__name__}, not a vector: return a sequence of numbers"
-            )
+            raise error(f"got a value of type {type(vector).__name__} from {source}: a sequence of numbers is needed")
         row = list(row)
     if not given and np.ndim(row) and len(row) == 0:
-        warnings.warn(f"{source} returned an empty vector for a query: it is searched without a vector", stacklevel=2)
+        warnings.warn(f"{source} returned an empty vector for a query: the search uses no vector", stacklevel=2)
         return np.zeros(0, dtype=dtype or np.float32)
     one = [row] if isinstance(row, (list, tuple)) else row[np.newaxis]
     checked: Vectors = check_vectors(one, 1, dtype=dtype, given=given, source=source)[0]
@@ -175,7 +173,7 @@ def check_vector(
 
 
 def _tensor(value: object) -> Any:
-    """An array for a tensor of an outside library (looked up on the type: a mock has every attribute)."""
+    """Convert a tensor of an external library to an array (checked on the type: a mock has every attribute)."""
     if hasattr(type(value), "detach"):
         value = value.detach().cpu()  # type: ignore[attr-defined]
     return np.asarray(value) if hasattr(type(value), "__array__") else value
@@ -187,11 +185,11 @@ def _target(dtype: np.dtype[Any], wished: type[np.floating[Any]] | None) -> type
 
 def _from_array(rows: NDArray[Any], dtype: type[np.floating[Any]] | None, source: str) -> Vectors:
     if rows.dtype.kind not in "fiu":
-        raise VectorError(f"{source} gave vectors of dtype {rows.dtype}: components must be numbers")
+        raise VectorError(f"got vectors of dtype {rows.dtype} from {source}: components must be numbers")
     if rows.ndim != 2:
-        raise VectorError(f"{source} gave an array of shape {rows.shape}: it must be (texts, dimension)")
+        raise VectorError(f"got an array of shape {rows.shape} from {source}: it must be (texts, dimension)")
     if rows.shape[1] == 0:
-        raise VectorError(f"{source} gave vectors without components")
+        raise VectorError(f"got vectors without components from {source}")
     with np.errstate(over="ignore"):  # becomes infinite, and is reported as such
         return np.ascontiguousarray(rows, dtype=_target(rows.dtype, dtype))
 
@@ -207,14 +205,14 @@ def _from_rows(rows: Any, dtype: type[np.floating[Any]] | None, source: str) -> 
     code = {"float64": "d", "float32": "f"}.get(matrix.dtype.name)
     if code is None:
         return _from_rows(rows, np.float64, source).astype(matrix.dtype)
-    # struct packs Python floats 1.5 to 3 times faster than np.array or np.fromiter, and takes no strings for numbers
+    # struct packs Python floats 1.5 to 3 times faster than np.array or np.fromiter, and rejects strings
     pack, view, stride = struct.Struct(f"={width}{code}").pack_into, matrix.data.cast("B"), matrix.strides[0]
     for index, row in enumerate(rows):
         try:
             pack(view, index * stride, *row)
         except (struct.error, OverflowError, TypeError, ValueError) as error:
             raise VectorError(
-                f"vector {index} of {source} has a component that is no number of range: {error}"
+                f"vector {index} of {source} has a component that is not a number in range: {error}"
             ) from error
     return matrix
 
@@ -233,14 +231,14 @@ def _row_array(row: object, index: int, source: str) -> NDArray[Any]:
 
 def _check_widths(widths: list[int], source: str) -> None:
     if not widths[0]:
-        raise VectorError(f"{source} gave vectors without components")
+        raise VectorError(f"got vectors without components from {source}")
     if widths.count(widths[0]) != len(widths):
         index, width = next((i, w) for i, w in enumerate(widths) if w != widths[0])
         raise DimensionError(f"vector {index} of {source} has {width} components, the ones before have {widths[0]}")
 
 
 def _check_finite(matrix: Vectors, source: str) -> None:
-    if np.isfinite(matrix.min()) and np.isfinite(matrix.max()):  # both carry a NaN through
+    if np.isfinite(matrix.min()) and np.isfinite(matrix.max()):  # both propagate a NaN
         return
     row, column = np.argwhere(~np.isfinite(matrix))[0].tolist()
     value = matrix[row, column]

@@ -1,4 +1,4 @@
-"""Which embedder is meant: what a caller gives as one, and which goes with what a memory records."""
+"""Resolve embedders: from a caller's argument, and from the name that a memory records."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from memvid_core.errors import Action, EmbedderMismatchError, EmbedderWarning, H
 __all__ = ["GIVEN", "as_embedder", "choose_embedder"]
 
 GIVEN: Final = "given"
-"""The embedder that a memory records if its vectors always come with its records: any embedder may open it later."""
+"""The recorded name of a memory whose vectors were all passed with the records. Any embedder may open it later."""
 
 
 def as_embedder(obj: object = None, *, exact: bool = False) -> Embedder:
-    """Make an embedder of whatever embeds texts.
+    """Wrap any object that embeds texts as an :class:`Embedder`.
 
     Args:
-        obj: An ``Embedder`` (returned as it is), a LangChain ``Embeddings``, a LlamaIndex ``BaseEmbedding``, anything
+        obj: An ``Embedder`` (returned unchanged), a LangChain ``Embeddings``, a LlamaIndex ``BaseEmbedding``, an object
             with ``encode``, a function from a list of texts to vectors, the name of a model (see ``load_model``), or
             ``None`` for the built-in offline embedder.
-        exact: Adapters keep double precision where a model gives it, instead of float32.
+        exact: Keep float64 vectors of a model, instead of converting them to float32.
 
     Returns:
         The embedder.
 
     Raises:
-        InvalidInputError: Nothing that can embed, such as the path of a memory.
-        MissingExtraError: The model's name needs a package that is not installed.
-        EmbeddingError: The named model cannot be loaded.
+        InvalidInputError: If the object cannot embed, such as the path of a memory.
+        MissingExtraError: If the model needs a package that is not installed.
+        EmbeddingError: If the named model cannot be loaded.
 
     Example:
         >>> as_embedder(None).name
@@ -45,13 +45,13 @@ def as_embedder(obj: object = None, *, exact: bool = False) -> Embedder:
     if isinstance(obj, os.PathLike) or (isinstance(obj, str) and _is_file(obj)):
         path = os.fsdecode(obj)
         raise InvalidInputError(
-            f"{path!r} is a path, where an embedder is expected", hint=Hint(Action.GIVE_PATH, {"path": path})
+            f"{path!r} is a path, but an embedder is expected", hint=Hint(Action.GIVE_PATH, {"path": path})
         )
     if isinstance(obj, str):
         return load_model(obj, exact=exact)
     if isinstance(obj, type):
-        raise InvalidInputError(f"{obj.__name__} is a class: give an instance of it, such as {obj.__name__}()")
-    # a framework's own classes first: an Embeddings that happens to have a name and a dimension still returns lists
+        raise InvalidInputError(f"{obj.__name__} is a class: pass an instance, such as {obj.__name__}()")
+    # check a framework's own classes first: an Embeddings with a name and a dimension still returns lists
     if _comes_from(obj, "langchain_core") and _has(obj, "embed_documents", "embed_query"):
         return LangChainEmbedder(obj, exact=exact)
     if isinstance(obj, Embedder) and isinstance(obj.name, str):
@@ -65,13 +65,13 @@ def as_embedder(obj: object = None, *, exact: bool = False) -> Embedder:
     if callable(obj):
         return CallableEmbedder(obj, exact=exact)
     raise InvalidInputError(
-        f"an object of type {type(obj).__name__} cannot embed: give a LangChain or LlamaIndex embedding, an object "
+        f"an object of type {type(obj).__name__} cannot embed: pass a LangChain or LlamaIndex embedding, an object "
         "with encode(), a function from a list of texts to vectors, the name of a model, or None for the built-in one"
     )
 
 
 def _is_file(name: str) -> bool:
-    """Whether a name is that of a file and not of a model, which is on a hub or a folder."""
+    """Return whether a name is a file; a model is a folder or a name on a hub."""
     return name == ":memory:" or name.lower().endswith((".mp4", ".m4v", ".mov")) or os.path.isfile(name)
 
 
@@ -86,23 +86,23 @@ def _comes_from(obj: object, package: str) -> bool:
 def choose_embedder(
     embedder: object, recorded: str, *, has_vectors: bool, exact: bool = False, force: bool = False
 ) -> Embedder | None:
-    """The embedder to use for an existing memory.
+    """Choose the embedder for an existing memory.
 
     Args:
-        embedder: What the caller gave, as :func:`as_embedder` takes it; None for what the memory records, ``"given"``
-            for none because every vector will be given.
+        embedder: The caller's argument, as for :func:`as_embedder`; None for the recorded embedder, ``"given"`` for no
+            embedder, if all vectors will be passed.
         recorded: The name that the memory records.
         has_vectors: Whether any record has a vector.
-        exact: Keep double precision where the model gives it.
-        force: Take the given one whatever is recorded.
+        exact: Keep float64 vectors of a model.
+        force: Use the passed embedder even if another one is recorded.
 
     Returns:
-        The embedder, a new and unfitted one if it learns; None if there is none to use. Without one given, a memory
-        that the built-in one wrote gets that, and so does a memory without any vector that records ``"given"``. One
-        that another embedder wrote gets none, with an ``EmbedderWarning``.
+        The embedder, unfitted if it can be fitted; None if there is none. If ``embedder`` is None, a memory written by
+        the built-in embedder gets that one, and so does a memory that records ``"given"`` and has no vectors. A memory
+        written by another embedder gets None, with an ``EmbedderWarning``.
 
     Raises:
-        EmbedderMismatchError: The given one is not the recorded one.
+        EmbedderMismatchError: If the passed embedder is not the recorded one.
 
     Example:
         >>> choose_embedder(None, "given", has_vectors=False).name
@@ -117,7 +117,7 @@ def choose_embedder(
     chosen = as_embedder(embedder, exact=exact)
     if not (force or recorded == GIVEN or same_embedder(chosen, recorded)):
         raise EmbedderMismatchError(
-            f"this memory was written by {recorded!r} and {chosen.name!r} was given; their vectors cannot be compared",
+            f"this memory was written by {recorded!r}, not by {chosen.name!r}; their vectors cannot be compared",
             hint=Hint(Action.FORCE, {"embedder": recorded}),
         )
     return chosen.clone() if isinstance(chosen, FittableEmbedder) else chosen

@@ -1,1 +1,1 @@
-"""How a memory works: opening, committing, indexing, searching and compacting, under the methods of Memory."""
+"""Opening, committing, indexing, searching and compacting, for the methods of Memory."""

@@ -1,4 +1,4 @@
-"""AutoCompact: folds a memory in the background when that saves more than a stated share of the file."""
+"""AutoCompact: compacts a memory in the background when that saves more than a given share of the file."""
 
 from __future__ import annotations
 
@@ -24,35 +24,33 @@ from memvid_core.system.atomic_files import being_compacted
 
 __all__ = ["AutoCompact", "check_share", "folded_bytes"]
 
-_EVERY: Final = 256  # commits between two looks
-_LEAST_BYTES: Final = 1 << 20  # that a fold has to save: a small file costs nothing
-_SAMPLE: Final = 128  # records that are written on trial
-_MERGED_BYTES: Final = 2 << 20  # in one commit: writers of this process wait while it is made
+_SAMPLE: Final = 128  # records that are written to estimate the size
+_MERGED_BYTES: Final = 2 << 20  # per commit: writers in this process wait while one is made
 _encode_row = msgspec.msgpack.Encoder().encode
 
 
 class _StoppedError(Exception):
-    """The memory is being closed."""
+    """Signal that the memory is being closed."""
 
 
 def check_share(share: float | None) -> float | None:
-    """Return a share of a file, or None.
+    """Check the share of a file that a compaction must save, and return it; None turns it off.
 
     Raises:
-        InvalidInputError: It is no number between 0 and 1.
+        InvalidInputError: The share is not a number between 0 and 1.
     """
     given: object = share
     if given is None:
         return None
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
         raise InvalidInputError(
-            f"auto_compact is a share of the file between 0 and 1, as 0.5, or None for never, not {share!r}"
+            f"auto_compact must be a share of the file between 0 and 1, such as 0.5, or None for never, not {share!r}"
         )
     return float(given)
 
 
 class _Running:
-    """At most one fold at a time in a process; a forked child begins anew."""
+    """Allow one compaction at a time in a process; a forked child starts with a new lock."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -67,30 +65,35 @@ _running = _Running()
 
 
 class AutoCompact:
-    """Looks at a memory after every few hundred commits, and folds it in the background where that is due.
+    """Check a memory every few hundred commits, and compact it in the background when that is due.
 
-    The commits are counted by their numbers, so that it does not matter which process makes them. A fold runs in a
-    process of its own, which takes nothing from the threads of this one; in a thread where that cannot be.
+    A check is due at commit numbers, so that any process can make the commits. The compaction runs in a process of its
+    own, which does not slow down the threads of this one, or in a thread if no process can be started.
 
     Args:
         indexed: The memory, open for writing.
-        share: The share of the file's bytes that a fold has to save.
+        share: The share of the file's bytes that a compaction must save.
     """
 
     def __init__(self, indexed: IndexedJournal, share: float) -> None:
         self._indexed = weakref.ref(indexed)  # a cycle would keep the file open
         self._share = share
+        self._settings = indexed.settings
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._process: FoldProcess | None = None
-        self._alone = False  # whether no other process can be started
-        self._sampled = (0, 0.0, 0.0)  # records at the last sample, bytes of a commit, and of a record more in it
-        self._error = 1.0  # how much larger the file was after the last fold than it was expected to be
+        self._alone = False  # whether other processes cannot be started
+        self._sampled = (0, 0.0, 0.0)  # records at the last sample, bytes per commit, bytes per record
+        self._error = 1.0  # size after the last compaction, divided by its estimate
         indexed.on_commit = self.committed
 
     def committed(self, number: int) -> None:
-        """Look whether a fold is due, in a thread; whoever commits calls this and waits for nothing."""
-        if number % _EVERY or self._stop.is_set() or (self._thread is not None and self._thread.is_alive()):
+        """Check in a thread whether a compaction is due, without making the caller, which commits, wait."""
+        if (
+            number % self._settings.fold_every
+            or self._stop.is_set()
+            or (self._thread is not None and self._thread.is_alive())
+        ):
             return
         thread = threading.Thread(target=self._run, name="memvid-fold", daemon=True)
         try:
@@ -100,7 +103,7 @@ class AutoCompact:
         self._thread = thread
 
     def close(self) -> None:
-        """End a fold that is under way, which changes nothing then, and wait until its thread is done."""
+        """Cancel a running compaction, which then changes nothing, and wait for its thread."""
         self._stop.set()
         process, thread = self._process, self._thread
         if process is not None:
@@ -114,7 +117,7 @@ class AutoCompact:
             return
         try:
             self._fold_if_due(indexed)
-        except (_StoppedError, ClosedError, LockedError):  # closed, or others write: there is a next time
+        except (_StoppedError, ClosedError, LockedError):  # closed, or others are writing: the next check tries again
             pass
         except (MemvidError, OSError, *INDEX_ERRORS) as exc:
             if not self._stop.is_set():
@@ -125,7 +128,7 @@ class AutoCompact:
     def _fold_if_due(self, indexed: IndexedJournal) -> None:
         snapshot = indexed.refresh()
         target, size = snapshot.epoch.journal.video.target, snapshot.epoch.journal.video.size()
-        if size - self._expected(snapshot) <= max(self._share * size, _LEAST_BYTES):
+        if size - self._expected(snapshot) <= max(self._share * size, self._settings.fold_least_bytes):
             return
         if isinstance(target, Path) and being_compacted(target):
             return
@@ -135,14 +138,14 @@ class AutoCompact:
             self._error = done.bytes / (commit + done.records * record)
 
     def _folded(self, indexed: IndexedJournal) -> Folded | None:
-        """Fold in another process, or in this thread where none can be started."""
+        """Compact in another process, or in this thread if none can be started."""
         task = None if self._alone else _task(indexed)
         process = None if task is None else self._started(task)
         if process is None:
             return fold(indexed, merged_bytes=_MERGED_BYTES, quiet=True, step=self._step)
         try:
             return process.result()
-        except OSError:  # it ended without a word: the next one is not to do the same
+        except OSError:  # it ended without an answer, as another one would
             self._alone = True
             raise
         finally:
@@ -150,16 +153,16 @@ class AutoCompact:
 
     def _started(self, task: FoldTask) -> FoldProcess | None:
         try:
-            process = self._process = FoldProcess(task)
+            process = self._process = FoldProcess(task, self._settings.fold_program)
         except OSError:
             self._alone = True
             return None
-        if self._stop.is_set():  # close looked before there was a process
+        if self._stop.is_set():  # close() ran before the process was started
             process.stop()
         return process
 
     def _expected(self, snapshot: Snapshot) -> float:
-        """Return how many bytes the file would have after a fold."""
+        """Return the estimated size of the file after a compaction, in bytes."""
         if not self._sampled[0] <= snapshot.record_count <= 2 * self._sampled[0]:
             self._sampled = (snapshot.record_count, *folded_bytes(snapshot))
         _, commit, record = self._sampled
@@ -172,7 +175,7 @@ class AutoCompact:
 
 
 def _task(indexed: IndexedJournal) -> FoldTask | None:
-    """Return what another process has to do; None where it cannot: it has neither the embedder nor what is in RAM."""
+    """Return the task for another process; None if the memory is in RAM or its vectors need the embedder."""
     journal, place = indexed.journal, indexed.place
     if not isinstance(journal.video.target, Path) or place.root is None or journal.header.vectors == "none":
         return None
@@ -183,7 +186,7 @@ def _task(indexed: IndexedJournal) -> FoldTask | None:
 
 
 def folded_bytes(snapshot: Snapshot) -> tuple[float, float]:
-    """Return how many bytes a commit takes, and how many each record in it, by writing some of a snapshot's in RAM."""
+    """Return the bytes per commit and per record, by writing a sample of a snapshot's records in RAM."""
     rows = np.flatnonzero(snapshot.live)
     if not len(rows):
         return float(snapshot.epoch.journal.start.offset), 0.0

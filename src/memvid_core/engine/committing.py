@@ -1,4 +1,4 @@
-"""One commit of our own: into the journal, and then into the index, by whoever holds the lock."""
+"""Committing: append to the journal, then to the index, while holding the lock."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from memvid_core.journal import Batch, Cursor, Entry
 
 __all__ = ["NewRecords", "commit"]
 
-_STAGED_ROWS: Final = 4096  # from here on a commit's vectors are indexed beside its writing
+_STAGED_ROWS: Final = 4096  # commits from this size on index their vectors while they are written
 
 
 class NewRecords(NamedTuple):
-    """Records to be added, as the indexes keep them: ids, metadata as JSON, and texts."""
+    """New records in the form of the indexes: ids, metadata as JSON, and texts."""
 
     ids: Sequence[str]
     metadata: Sequence[str | None]
@@ -30,14 +30,14 @@ class NewRecords(NamedTuple):
 
 
 def commit(epoch: Epoch, indexer: Indexer, new: NewRecords, batch: Batch, unstored: NDArray[Any] | None) -> Entry:
-    """Append one commit, durable on return, and take it into the index.
+    """Append one commit, durable on return, and add it to the index.
 
     Args:
-        epoch: The file and its index, level with each other.
-        indexer: What joins the two.
+        epoch: The file and its index, which has every commit of the file.
+        indexer: Adds commits to the index.
         new: The records of the batch's rows.
-        batch: What the journal stores.
-        unstored: Vectors (n, d) for the index alone, where the journal stores none.
+        batch: The content of the commit.
+        unstored: Vectors (n, d) for the index, if the journal stores none.
     """
     before = epoch.journal.cursor
     placed: Vectors = batch.placed(before.row)
@@ -51,7 +51,7 @@ def commit(epoch: Epoch, indexer: Indexer, new: NewRecords, batch: Batch, unstor
         index.keep_words(before.row, new.texts)
         return entry
     # A large commit: its vectors are indexed while the journal compresses, writes and waits for the disk. If the
-    # journal fails, the vectors stand behind the last row that counts, and the next commit overwrites them.
+    # journal fails, the vectors are after the last row that counts, and the next commit overwrites them.
     with index.transaction(), ThreadPoolExecutor(1) as pool:
         staging = pool.submit(index.stage_vectors, before.row, before.row + len(new.ids), placed)
         entry = epoch.journal.append(batch)
@@ -71,9 +71,9 @@ def _apply(
     *,
     staged: bool,
 ) -> None:
-    """Take the commit into the index; inside a transaction."""
+    """Add the commit to the index; call it inside a transaction."""
     if (indexer.cursor() or epoch.journal.start) != before:
-        raise IndexStaleError("the index does not stand where this commit begins")
+        raise IndexStaleError("the index does not end where this commit begins")
     dense = np.zeros(len(new.ids), np.bool_)
     if batch.vector_places is not None:
         dense[batch.vector_places] = True

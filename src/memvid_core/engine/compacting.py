@@ -1,4 +1,4 @@
-"""Folding: a memory written anew without deleted records and with small commits merged, while others go on writing."""
+"""Compacting: rewrites a memory without deleted records and with merged commits, while other processes write."""
 
 from __future__ import annotations
 
@@ -42,13 +42,17 @@ class Folded(NamedTuple):
 
 
 def compact(indexed: IndexedJournal, *, keep_history: bool, drop_damaged: bool) -> int:
-    """Write the memory anew and swap it in, as :meth:`memvid_core.Memory.compact` describes it; return bytes saved."""
+    """Compact a memory; see :meth:`memvid_core.Memory.compact`.
+
+    Returns:
+        The number of bytes saved.
+    """
     for _ in range(_TRIES):
         done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
         if done is not None:
             break
     else:
-        with indexed.writing():  # so that nobody else can be faster
+        with indexed.writing():  # so that no other compaction can be faster
             done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
     assert done is not None
     drop_needless(indexed, indexed.refresh())
@@ -64,20 +68,20 @@ def fold(
     quiet: bool = False,
     step: Callable[[], None] = lambda: None,
 ) -> Folded | None:
-    """Write the memory anew once; the lock is held only while the last commits are taken over and the file is swapped.
+    """Rewrite a memory once; the lock is held only while the last commits are copied and the file is swapped.
 
     Args:
         indexed: The memory.
-        keep_history: Merge nothing.
-        drop_damaged: Go on although the file is damaged, with what can be read.
-        merged_bytes: How much content goes into one commit.
-        quiet: Show no progress.
-        step: Called again and again; what it raises ends the work, and nothing is changed.
+        keep_history: Whether to keep every commit and deleted records.
+        drop_damaged: Whether to continue without damaged records.
+        merged_bytes: The size of the content of a merged commit, in bytes.
+        quiet: Whether to hide the progress bar.
+        step: Called repeatedly; an exception that it raises cancels the compaction, which then changes nothing.
 
     Returns:
-        What was done; None if another compaction was faster: then nothing was changed.
+        The result; None if another compaction was faster, so that nothing was changed.
     """
-    with _writing(indexed, step) as snapshot:  # for a moment: what is wrong with file or index is told, or mended, now
+    with _writing(indexed, step) as snapshot:  # briefly: reports damage to the file, and rebuilds a damaged index
         indexed.check_whole(drop_damaged)
     source = snapshot.epoch.journal
     _check_one_name(source.video.target)
@@ -102,7 +106,7 @@ def fold(
 
 @contextmanager
 def _writing(indexed: IndexedJournal, step: Callable[[], None]) -> Iterator[Snapshot]:
-    """Hold the right to commit; ``step`` is called again and again while others have it."""
+    """Hold the right to commit; call ``step`` repeatedly while waiting for it."""
     deadline = time.monotonic() + indexed.timeout
     with ExitStack() as stack:
         while True:
@@ -118,14 +122,14 @@ def _writing(indexed: IndexedJournal, step: Callable[[], None]) -> Iterator[Snap
 
 
 class _Folding:
-    """One compaction under way: the new file and its index, which nobody else knows yet.
+    """One compaction in progress: the new file and its index, which no other process knows yet.
 
     Args:
         indexed: The memory.
-        snapshot: What is written anew; later commits are taken over one by one.
-        keep_history: Merge nothing.
-        drop_damaged: Go on although the file is damaged, with what can be read.
-        advance: Called with the byte position reached in the old file.
+        snapshot: The state to rewrite; later commits are copied one by one.
+        keep_history: Whether to keep every commit and deleted records.
+        drop_damaged: Whether to continue without damaged records.
+        advance: Called with the byte offset reached in the old file.
     """
 
     def __init__(
@@ -139,7 +143,7 @@ class _Folding:
     ) -> None:
         self._indexed = indexed
         self._snapshot = snapshot
-        self._size = 0  # of the new file with what the snapshot holds
+        self._size = 0  # of the new file with the records of the snapshot
         self._keep_history = keep_history
         self._drop_damaged = drop_damaged
         own = snapshot.epoch.journal.video.target
@@ -183,7 +187,7 @@ class _Folding:
         return (cursor or epoch.journal.start).offset
 
     def rewrite(self, merged_bytes: int) -> None:
-        """Write what the snapshot holds, and index it; its words, too, if they are in use."""
+        """Write and index the records of the snapshot, also in the lexical index if that is in use."""
         self._indexer.with_words = self._words and not self._same_rows
         written = self._rewriting.fold(
             self._snapshot.live,
@@ -202,14 +206,14 @@ class _Folding:
         self._indexer.with_words = self._words
 
     def _index(self) -> None:
-        """Bring the new index level with the new file."""
+        """Add the new commits to the new index."""
         try:
             self._indexer.catch_up()
         except INDEX_ERRORS:
             self._indexed.build_in_ram(self._built)
 
     def catch_up(self) -> bool:
-        """Take over most of what was committed meanwhile; return False if another compaction was faster."""
+        """Copy most of the commits made meanwhile; return False if another compaction was faster."""
         for _ in range(_ROUNDS):
             snapshot = self._indexed.refresh()
             if snapshot.epoch is not self._snapshot.epoch:
@@ -218,14 +222,14 @@ class _Folding:
                 break
             self._rewriting.take_over(snapshot.commit, self._acknowledged)
             self._index()
-        self._rewriting.made.video.sync()  # so that little is left to be synced under the lock
+        self._rewriting.made.video.sync()  # so that the sync under the lock is short
         return True
 
     def finish(self, snapshot: Snapshot) -> Folded | None:
-        """Take over what is left and swap the file in; return None if another was faster.
+        """Copy the last commits and swap the file; return None if another compaction was faster.
 
         Args:
-            snapshot: The newest; the lock is held.
+            snapshot: The newest snapshot; the lock is held.
         """
         if snapshot.epoch is not self._snapshot.epoch:
             return None
@@ -243,7 +247,7 @@ class _Folding:
         return Folded(before - made.size(), self._size, self._snapshot.record_count)
 
     def clean_up(self) -> None:
-        """Delete what was written, unless it is in use."""
+        """Delete the new file and its index, unless they are in use."""
         if self._indexed.journal is not self._rewriting.made:
             with suppress(OSError):
                 self._built.index.discard()
@@ -251,16 +255,16 @@ class _Folding:
 
     def _remove(self) -> None:
         self._rewriting.made.close()
-        if isinstance(self._target, Path):  # not where the file is now: an interrupt may have come behind the swap
+        if isinstance(self._target, Path):  # the temporary name: after an interrupt, the file may already be swapped
             with suppress(OSError):
                 self._target.unlink(missing_ok=True)
 
 
 def _check_one_name(target: object) -> None:
-    """Refuse to swap a file that has other names, too: they would go on with the old one.
+    """Check that a file has only one name, because other hard links would keep the old contents.
 
     Raises:
-        StorageError: It has.
+        StorageError: The file has several names.
     """
     if isinstance(target, Path):
         remove_left(target)

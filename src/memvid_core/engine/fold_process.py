@@ -1,4 +1,4 @@
-"""FoldProcess: a fold in a process of its own, so that no thread of the one that writes waits for the interpreter."""
+"""FoldProcess: a compaction in another process, so that the threads of this one do not wait for the interpreter."""
 
 from __future__ import annotations
 
@@ -15,22 +15,19 @@ import msgspec
 
 from memvid_core.engine.compacting import Folded, fold
 from memvid_core.engine.indexed_journal import IndexedJournal
+from memvid_core.engine.settings import DEFAULTS
 from memvid_core.errors import LockedError, MemvidError
 from memvid_core.journal import Journal
 from memvid_core.model import IndexName
 
 __all__ = ["FoldProcess", "FoldTask", "main"]
 
-_START: Final = (
-    "import json, sys; task = json.loads(sys.stdin.buffer.readline()); sys.path[:] = task['modules']; "
-    "from memvid_core.engine.fold_process import main; main(task)"
-)
-_NICENESS: Final = 5  # less than others, and enough to be done soon with what is done under the lock
+_NICENESS: Final = 5  # lower priority, but high enough to hold the lock only briefly
 _STOP: Final = b"\n"
 
 
 class FoldTask(msgspec.Struct, frozen=True):
-    """What a process needs to know: the file, the index folder, how vectors are searched, and bytes in one commit."""
+    """The task of a process: the file, the index folder, the kind of vector index, and the bytes per commit."""
 
     path: str
     index_root: str | None
@@ -40,19 +37,23 @@ class FoldTask(msgspec.Struct, frozen=True):
 
 
 class _StoppedError(Exception):
-    """Whoever asked for the fold does not want it any more, or is gone."""
+    """Signal that the parent process cancelled the compaction, or ended."""
 
 
 class FoldProcess:
-    """One fold by another interpreter, which ends early when it is told to, or when this process ends.
+    """One compaction in another interpreter, which ends early when it is stopped, or when this process ends.
+
+    Args:
+        task: What to compact.
+        program: The Python program of the process, which reads the task from its standard input.
 
     Raises:
-        OSError: No process can be started.
+        OSError: The process cannot be started.
     """
 
-    def __init__(self, task: FoldTask) -> None:
+    def __init__(self, task: FoldTask, program: str = DEFAULTS.fold_program) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START],
+            [sys.executable, "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -61,9 +62,9 @@ class FoldProcess:
 
     @staticmethod
     def possible() -> bool:
-        """Return whether this program is an interpreter that can be started once more.
+        """Return whether this program is an interpreter that can be started again.
 
-        Windows replaces no file that this process has open, so there it has to do the work itself.
+        Windows cannot replace a file that this process has open, so this process must do the work there.
         """
         if os.name == "nt":
             return False
@@ -72,21 +73,21 @@ class FoldProcess:
 
     def _tell(self, line: bytes) -> None:
         assert self._process.stdin is not None
-        with suppress(OSError, ValueError):  # it is gone already
+        with suppress(OSError, ValueError):  # the process has ended
             self._process.stdin.write(line)
             self._process.stdin.flush()
 
     def stop(self) -> None:
-        """Have it end soon, without a change; :meth:`result` waits for that."""
+        """Ask the process to end without a change; :meth:`result` waits for that."""
         self._tell(_STOP)
 
     def result(self) -> Folded | None:
-        """Wait until it is done; return what it did, or None if there was nothing to do any more.
+        """Wait until the process is done; return what it did, or None if it was stopped or another was faster.
 
         Raises:
-            LockedError: Others were writing all the time.
-            MemvidError: It could not be done, for the reason that it says.
-            OSError: The process ended without a word.
+            LockedError: Others held the lock for the whole timeout.
+            MemvidError: The compaction failed.
+            OSError: The process ended without an answer.
         """
         assert self._process.stdout is not None
         assert self._process.stdin is not None
@@ -105,7 +106,11 @@ class FoldProcess:
 
 
 def main(task: dict[str, Any]) -> None:
-    """Fold as ``task`` says, and print what was done; a further line on the standard input, or its end, stops it."""
+    """Compact and print the result; another line on the standard input, or its end, stops it.
+
+    Args:
+        task: A :class:`FoldTask` as built-in types.
+    """
     stopped = threading.Event()
     threading.Thread(target=_wait_for_stop, args=(stopped,), daemon=True).start()
     if hasattr(os, "nice"):
@@ -120,7 +125,7 @@ def main(task: dict[str, Any]) -> None:
         answer = {"failed": str(exc), "locked": isinstance(exc, LockedError)}
     sys.stdout.write(json.dumps(answer))
     sys.stdout.flush()
-    os._exit(0)  # the thread that waits for the end of the input is left behind
+    os._exit(0)  # the thread that reads the input never ends
 
 
 def _wait_for_stop(stopped: threading.Event) -> None:

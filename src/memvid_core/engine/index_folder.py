@@ -1,4 +1,4 @@
-"""IndexFolder: everything derived from one journal, in one place that can be thrown away."""
+"""IndexFolder: the catalog, vector index and lexical index of one journal, which can be deleted and rebuilt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sqlite3
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,21 +24,21 @@ from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.index.vectors.video_rows import Pictures
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.model import FrameLocation, IndexName, Metric
+from memvid_core.system.boot import boot_id
 
 __all__ = ["Change", "IndexFolder"]
 
 Vectors = Sequence[tuple[NDArray[np.int64], NDArray[Any]]]
 """Row numbers and the matrix of their vectors."""
 
-
-_KEPT_ROWS: Final = 1024  # a larger commit is left to the next search by words, which takes it in faster
-_TRIES = 5  # while a writer goes on with other files between two looks
+_KEPT_ROWS: Final = 1024  # larger commits are left to the next lexical search, which indexes them faster
+_TRIES = 5  # reads while a writer changes the files
 
 
 class Change(NamedTuple):
-    """One commit, as the indexes take it in.
+    """One commit in the form that the index takes.
 
-    ``first_row`` is the number of rows before it; ``staged`` says that its vectors are in place already.
+    ``first_row`` is the number of rows before it; ``staged`` says that its vectors are already stored.
     """
 
     commit: CommitRow
@@ -53,23 +52,23 @@ class Change(NamedTuple):
     staged: bool = False
 
     def contents(self) -> CommitContents:
-        """Return what the catalog takes in of it."""
+        """Return the part of the commit that the catalog stores."""
         return CommitContents(self.commit, self.first_row, list(self.records), self.frames, self.tombstones)
 
 
 class IndexFolder:
-    """Catalog, vector index and lexical index of one memory in one of its epochs.
+    """The catalog, vector index and lexical index of one epoch of a memory.
 
     Args:
-        root: The index folder of the memory; None keeps all in RAM. What lies in it belongs to ``name``, a folder for
-            each memory and epoch, so that a compaction never changes what a reader has open.
-        name: Tells this memory and epoch from others.
-        dtype: How rows of vectors are kept: ``"float16"`` or ``"float32"``.
-        strategy: How they are searched; each keeps up what the others need.
-        metric: How they are compared.
-        like: The memory's file: whoever may not read it may not read what is derived from it.
-        pictures: The video that vectors are stored in, if single ones can be read there: a large index then keeps no
-            copy of them. It stays open for as long as this index.
+        root: The index folder of the memory; None keeps the index in RAM.
+        name: The subfolder for this memory and epoch. A compaction uses another one, so that it never changes the files
+            that a reader has open.
+        dtype: The dtype of stored vectors: ``"float16"`` or ``"float32"``.
+        strategy: The kind of vector index; each kind also stores the data that the others need.
+        metric: The metric of the vectors.
+        like: The memory's file; the index gets its permissions.
+        pictures: The video, if single vectors can be read from it, so that a large index need not copy them. It must
+            stay open as long as this index.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class IndexFolder:
         pictures: Pictures | None = None,
     ) -> None:
         self.folder = None if root is None else root / name
-        # As str, because each commit looks at them.
+        # As str, because each commit uses them.
         self._catalog_path = os.path.join(self.folder or "", "catalog.sqlite")
         self._lexical_path = os.path.join(self.folder or "", "lexical")
         self._like = like
@@ -99,8 +98,8 @@ class IndexFolder:
         self._placements: dict[int, FrameTable] = {}
         self._vectors: VectorIndex | None = None
         self._pictures = pictures
-        self._settle_from = 0  # rows from which on it is worth a try to read more of them from the video
-        self._vector_rows = self._video_rows = 0  # that the catalog counts, as read in the transaction that is open
+        self._settle_from = 0  # number of rows from which on to try to read more of them from the video
+        self._vector_rows = self._video_rows = 0  # counts in the catalog, read at the beginning of the transaction
         self._lexical: LexicalIndex | None = None
         self._closed = False
 
@@ -111,7 +110,7 @@ class IndexFolder:
             self.protect()
 
     def _mode(self) -> int | None:
-        """The permissions of the memory's file, where the system has such."""
+        """Return the permissions of the memory's file; None on Windows."""
         if self._like is None or os.name == "nt":
             return None
         try:
@@ -126,7 +125,7 @@ class IndexFolder:
             return
         owner = os.stat(self._like)
         for path in (self.folder, *self.folder.rglob("*")):
-            with suppress(OSError):  # a file of another user is that user's to protect
+            with suppress(OSError):  # files of other users cannot be changed
                 there = path.stat()
                 wanted = mode | (mode & 0o444) >> 2 if stat.S_ISDIR(there.st_mode) else mode
                 if stat.S_IMODE(there.st_mode) != wanted:
@@ -142,45 +141,45 @@ class IndexFolder:
         return None if there is None else (there.st_dev, there.st_ino)
 
     def replaced(self) -> bool:
-        """Return whether somebody deleted the folder, or made the index anew, since this one was opened."""
+        """Return whether the folder was deleted or the index was rebuilt since this object opened it."""
         return self._on_disk() != self._identity
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One process at a time changes the index; the catalog's cursor says how far all of it reaches."""
+        """Hold the write lock of the index; all its parts count as far as the catalog's cursor."""
         with self.catalog.transaction() as connection:
             self._vector_rows, self._video_rows = self._counts()
             yield connection
 
     def _counts(self) -> tuple[int, int]:
-        """Return how many rows of vectors there are, and how many of them are read from the video."""
+        """Return the number of rows of vectors, and how many of them are read from the video."""
         rows, in_video = self.catalog.states("vector_rows", "video_rows")
         return int(rows or 0), int(in_video or 0)
 
     @property
     def cursor(self) -> bytes | None:
-        """How far the index reaches, as the caller noted it with its last change."""
+        """The encoded cursor of the last commit in the index."""
         return self.catalog.state("cursor")
 
     @property
     def partial(self) -> bool:
-        """Whether more commits are being taken in, so that it lacks some that were acknowledged."""
+        """Whether a rebuild is in progress, so that the index lacks acknowledged commits."""
         return self.catalog.state("partial") is not None
 
     def mark_partial(self, partial: bool) -> None:
-        """Note whether more is to come; call it inside a transaction."""
+        """Record whether a rebuild is in progress; call it inside a transaction."""
         self.catalog.set_state("partial", b"1" if partial else None)
 
     @property
     def dimension(self) -> int | None:
-        """The dimension of the vectors, once there are any."""
+        """The dimension of the vectors; None if there are none."""
         if self._vectors is not None:
             return self._vectors.dimension
         found = self.catalog.state("dimension")
         return None if found is None else int(found)
 
     def apply(self, change: Change) -> None:
-        """Take one commit in; call it inside a transaction. Repeating it after a crash does no harm."""
+        """Add one commit; call it inside a transaction. It can be repeated after a crash."""
         catalog = self.catalog
         catalog.add_records(change.records)
         catalog.add_frames(change.frames)
@@ -192,7 +191,7 @@ class IndexFolder:
         self.note(change.cursor)
 
     def apply_run(self, run: Sequence[Change]) -> None:
-        """Take small commits in that follow each other, none of which has a model, as :meth:`apply` does one by one."""
+        """Add consecutive small commits without models, faster than :meth:`apply` for each of them."""
         self.catalog.add_run([change.contents() for change in run])
         dense = [change for change in run if change.vectors]
         if dense:
@@ -202,18 +201,17 @@ class IndexFolder:
         self.note(run[-1].cursor)
 
     def note(self, cursor: bytes) -> None:
-        """Note how far the index reaches; call it inside a transaction."""
+        """Record the cursor of the last commit in the index; call it inside a transaction."""
         self.catalog.set_state("cursor", cursor)
-        self.catalog.set_state("boot", _boot())
+        self.catalog.set_state("boot", boot_id())
 
     def stage_vectors(self, first_row: int, stop: int, vectors: Vectors) -> None:
-        """Put the vectors of rows [``first_row``, ``stop``) in place; nobody sees them before :meth:`apply` says so.
+        """Store the vectors of rows [``first_row``, ``stop``), which become visible with :meth:`apply`.
 
-        Call it inside a transaction. Rows that the catalog does not count, of a write that never finished, are
-        overwritten.
+        Call it inside a transaction. Rows of an unfinished write, which the catalog does not count, are overwritten.
 
         Raises:
-            IndexStaleError: The catalog counts rows that are to be written.
+            IndexStaleError: The catalog counts some of these rows.
         """
         start = self._vector_rows
         if start > first_row:
@@ -223,24 +221,24 @@ class IndexFolder:
         index.sync(start, self._video_rows)
         if start == first_row and len(vectors) == 1 and len(vectors[0][0]) == stop - start:
             index.extend(start, vectors[0][1])
-        else:  # rows without a vector are zero, and masked out of every search
+        else:  # rows without a vector are zero, and excluded from searches
             matrix = np.zeros((stop - start, dimension), np.float32)
             for rows, part in vectors:
                 matrix[rows - start] = part
             index.extend(start, matrix)
 
     def _settle(self, index: VectorIndex) -> None:
-        """Have rows read from the video that are stored there by now; call it inside a transaction."""
+        """Read more rows from the video instead of a copy, if they are stored there; call it inside a transaction."""
         rows = self._vector_rows
         most = index.due(rows) if self._pictures is not None and rows >= self._settle_from else 0
         if most and self._settled(index, most):
             return
         index.keep()
         if most:
-            self._settle_from = rows + rows // 8  # in vain: not again with every commit
+            self._settle_from = rows + rows // 8  # it failed: try again only after some growth
 
     def _settled(self, index: VectorIndex, most: int) -> bool:
-        """Whether more rows are read from the video now than before; ``most`` frames may hold them."""
+        """Return whether more rows are read from the video than before, from at most ``most`` frames."""
         assert self._pictures is not None
         kind, after = self._pictures.kind, self._video_rows - 1
         frames = self.catalog.frames_after(kind, after)
@@ -263,10 +261,10 @@ class IndexFolder:
             self._settle(self._vectors)
 
     def vectors(self, *, again: bool = False) -> VectorIndex | None:
-        """The vector index as far as the catalog says it reaches, or None while there are no vectors.
+        """Return the vector index with the rows that the catalog counts, or None if there are no vectors.
 
         Args:
-            again: Ask the catalog again; without it, what it said last is still good.
+            again: Whether to read the catalog again.
         """
         if again or self._vectors is None:
             dimension = self.dimension
@@ -277,7 +275,7 @@ class IndexFolder:
         return self._vectors
 
     def _sync(self, index: VectorIndex) -> None:
-        """Bring the vectors to what the catalog counts."""
+        """Load the rows that the catalog counts."""
         for _ in range(_TRIES):
             counts = self._counts()
             try:
@@ -305,15 +303,15 @@ class IndexFolder:
         return self._vectors
 
     def frame_table(self, kind: int) -> FrameTable:
-        """Where the rows of frames of a kind lie."""
+        """Return the table that maps rows to frames of a kind."""
         table = self._placements.get(kind)
         return table or self._placements.setdefault(kind, FrameTable(self.catalog, kind))
 
     def mask(self, where: Mapping[str, Any], rows: int) -> NDArray[np.bool_]:
-        """Which of the first ``rows`` rows match a filter, live or not.
+        """Return which of the first ``rows`` rows match a filter, live or not: bool, (rows,).
 
         Raises:
-            FilterError: The filter is wrong.
+            FilterError: The filter is invalid.
         """
         self.catalog.verify_metadata(rows)
         with self.catalog.reading() as connection:
@@ -323,21 +321,21 @@ class IndexFolder:
         return mask
 
     def lexical(self) -> LexicalIndex:
-        """The lexical index, which the caller feeds up to where it wants to search."""
+        """Return the lexical index; the caller adds the rows that it lacks."""
         if self._lexical is None:
             self._assert_open()
-            # In RAM for who still looks at what a compaction swept: the folder must not come back.
+            # In RAM if a compaction has deleted the folder, which must not be created again.
             folder = None if self.folder is None or not self.folder.is_dir() else self.folder / "lexical"
             try:
                 self._lexical = LexicalIndex(folder)
-            except StorageError:  # there is no room for it
+            except StorageError:  # the disk is full
                 self._lexical = LexicalIndex(None)
         return self._lexical
 
     def keep_words(self, first_row: int, texts: Sequence[str]) -> None:
-        """Take the words of a small commit in, if the lexical index is in use and level; whoever commits calls it.
+        """Add the texts of a small commit to the lexical index, if it is in use and has all rows before them.
 
-        What it lacks otherwise, and what is damaged, is made up for by the next search by words.
+        Otherwise, or if the lexical index is damaged, the next lexical search adds them.
         """
         if not texts or len(texts) > _KEPT_ROWS or self._closed:
             return
@@ -352,26 +350,26 @@ class IndexFolder:
 
     @property
     def words_in_use(self) -> bool:
-        """Whether anybody has searched by words, so that it pays to have them at hand."""
+        """Whether there was a lexical search, so that the lexical index is kept up to date."""
         if self._lexical is not None:
             return True
         return self.folder is not None and LexicalIndex.in_use(self.folder / "lexical")
 
     def extend_words(self, first_row: int, texts: Sequence[str]) -> None:
-        """Take the words of the next rows in, if all before them are there; the next search takes in what is not."""
+        """Add the texts of the next rows to the lexical index, if it has all rows before them."""
         with suppress(StorageError, IndexStaleError):
             index = self.lexical()
             if index.rows >= first_row:
                 index.extend(first_row, texts)
 
     def copy_words(self, source: IndexFolder) -> bool:
-        """Begin with the words of an index whose rows are the same; return whether that worked."""
+        """Copy the lexical index of an index with the same rows; return whether that worked."""
         if self.folder is None or source.folder is None or self._lexical is not None:
             return False
         return LexicalIndex.copy(source.folder / "lexical", self.folder / "lexical")
 
     def lexical_in_ram(self) -> LexicalIndex:
-        """An empty lexical index in place of the one in the folder, which cannot grow any more."""
+        """Replace the lexical index by an empty one in RAM, because the disk is full, and return it."""
         self._assert_open()
         if self._lexical is not None:
             self._lexical.close()
@@ -379,16 +377,16 @@ class IndexFolder:
         return self._lexical
 
     def nbytes(self) -> int:
-        """Bytes on disk."""
+        """Return the size of the files, in bytes."""
         if self.folder is None:
             return 0
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
     def sync(self) -> None:
-        """Force the vectors to the disk, and note how far what is there can be trusted after a power cut."""
+        """Make the vectors durable, and record that the index can be trusted after a power cut."""
         cursor = self.cursor
         unsynced = cursor is not None and cursor != self.catalog.state("synced")
-        if self._vectors is not None and (unsynced or self._strategy == "ivf"):  # lists are made by searching, too
+        if self._vectors is not None and (unsynced or self._strategy == "ivf"):  # searches change the lists, too
             with self.transaction():
                 self._vectors.sync(self._vector_rows, self._video_rows)
                 self._settle(self._vectors)
@@ -398,15 +396,15 @@ class IndexFolder:
                 self.catalog.set_state("synced", cursor)
 
     def survived(self) -> bool:
-        """Whether the vectors' file can be trusted: it was synced last, or the system has run ever since.
+        """Return whether the vectors can be trusted: they were synced, or the system has run since they were written.
 
-        SQLite keeps its own order through a power cut; nothing keeps the order between it and the vectors' file.
+        After a power cut, SQLite's own files are consistent, but the vectors may be older than the catalog.
         """
         synced, boot = self.catalog.state("synced"), self.catalog.state("boot")
-        return self.cursor == synced or (boot is not None and boot == _boot())
+        return self.cursor == synced or (boot is not None and boot == boot_id())
 
     def close(self) -> None:
-        """Close everything; the files stay."""
+        """Close the index; the files stay."""
         self._closed = True
         self.catalog.close()
         for index in (self._vectors, self._lexical):
@@ -415,16 +413,18 @@ class IndexFolder:
         self._vectors = self._lexical = None
 
     def discard(self) -> None:
-        """Close everything and delete the files."""
+        """Close the index and delete its files."""
         self.close()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     @staticmethod
     def sweep(root: Path, keep: str) -> None:
-        """Delete what earlier epochs of the memory of ``keep`` left in ``root``, where others may lie, too.
+        """Delete the indexes of earlier epochs of one memory; those of other memories stay.
 
-        What another process holds open stays for later.
+        Args:
+            root: The index folder.
+            keep: The name of the current index of the memory.
         """
         memory, _, _ = keep.rpartition("-")
         if root.is_dir():
@@ -434,18 +434,9 @@ class IndexFolder:
 
     @staticmethod
     def usable(root: Path) -> bool:
-        """Whether an index can be kept in ``root``."""
+        """Return whether an index can be written to ``root``."""
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError:
             return False
         return os.access(root, os.W_OK)
-
-
-@cache
-def _boot() -> bytes | None:
-    """What tells one run of the system from another; None where nothing does, and then only a sync is trusted."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
-    except OSError:
-        return None

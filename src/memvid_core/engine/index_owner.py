@@ -1,4 +1,4 @@
-"""Whose index lies in a folder that several files may share: copies of one memory have its id, and another content."""
+"""The owner of an index folder that several files share: copies of a memory have the same id but other contents."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import msgspec
 
 __all__ = ["place_of"]
 
-_MOST_BYTES: Final = 1 << 16  # of a record
+_MOST_BYTES: Final = 1 << 16  # limit for a record
 _COPIES: Final = "copy-"
 
 
 class _Owner(msgspec.Struct, frozen=True):
-    """The file whose index lies in a folder, and the folder as it was then: one that was copied has no owner yet."""
+    """The file that owns an index folder, and the identity of the folder: a copied folder has another one."""
 
     path: str
     file: tuple[int, int]
@@ -27,15 +27,16 @@ class _Owner(msgspec.Struct, frozen=True):
 
 
 def place_of(root: Path, file: Path, memory_id: bytes) -> Path:
-    """Return the folder for the indexes of a file: ``root``, or one in it if ``root`` has the index of another copy.
+    """Return the folder for the indexes of a file: ``root``, or a subfolder if ``root`` has the index of another copy.
 
-    The first file that is opened with a folder owns it, also after it was renamed, moved within its disk or put back
-    from a backup; when it is gone, the next one does. So what the index knows of a file is held against that file.
+    The first file that is opened with a folder owns it, even after the file was renamed, moved within its disk or
+    restored from a backup; when the file is gone, the next file becomes the owner. So an index is only compared with
+    the file that it was made from.
 
     Args:
         root: A folder that several memories may share.
-        file: The memory's file, which is there.
-        memory_id: Its id, which its copies have, too.
+        file: The memory's file, which exists.
+        memory_id: The id of the memory, which its copies share.
     """
     try:
         own = _own(root, file)
@@ -52,7 +53,7 @@ def place_of(root: Path, file: Path, memory_id: bytes) -> Path:
             _write(apart / record.name, own)
             return apart
         _write(record, own)
-    except OSError:  # it cannot be written, or not be looked at
+    except OSError:  # the folder cannot be read or written
         pass
     return root
 
@@ -63,7 +64,7 @@ def _own(root: Path, file: Path) -> _Owner:
 
 
 def _there(owner: _Owner) -> bool:
-    """Return whether a file is where the owner was."""
+    """Return whether a file exists at the path of the owner."""
     try:
         return stat.S_ISREG(os.stat(owner.path).st_mode)
     except (OSError, ValueError):
@@ -71,7 +72,7 @@ def _there(owner: _Owner) -> bool:
 
 
 def _read(record: Path) -> _Owner | None:
-    """What a record says; None if there is none that can be read."""
+    """Return the owner in a record; None if the record cannot be read."""
     try:
         with open(record, "rb") as file:
             return msgspec.json.decode(file.read(_MOST_BYTES), type=_Owner)
@@ -80,7 +81,7 @@ def _read(record: Path) -> _Owner | None:
 
 
 def _claimed(record: Path, own: _Owner) -> _Owner:
-    """Become the owner, unless another process is faster; return who is."""
+    """Become the owner, unless another process is faster; return the owner."""
     _write(record, own, replace=False)
     return _read(record) or own
 
@@ -101,7 +102,7 @@ def _write(record: Path, own: _Owner, *, replace: bool = True) -> None:
 
 
 def _sweep(root: Path, name: str) -> None:
-    """Delete the indexes of copies that are gone."""
+    """Delete the indexes of copies that no longer exist."""
     for apart in root.glob(f"{_COPIES}*"):
         owner = _read(apart / name)
         if owner is not None and not _there(owner):

@@ -1,4 +1,4 @@
-"""IndexPlace: where a memory keeps its indexes, one folder an epoch, or RAM where no folder can be written."""
+"""IndexPlace: the location of a memory's indexes: one folder per epoch, or RAM if the folder cannot be written."""
 
 from __future__ import annotations
 
@@ -23,36 +23,37 @@ from memvid_core.system.atomic_files import compacting
 __all__ = ["INDEX_ERRORS", "IndexPlace", "check_idle", "known_in"]
 
 INDEX_ERRORS: Final = (sqlite3.Error, IndexStaleError, msgspec.DecodeError)
-"""What a damaged index raises: it is made anew from the file."""
+"""The exceptions of a damaged index, which is rebuilt from the file."""
 
 
 class IndexPlace:
-    """Opens, deletes and tidies the indexes of one memory.
+    """Opens, creates and deletes the indexes of one memory.
 
-    An index may read vectors from the file of the journal that it was opened for, which stays open for as long.
+    An index may read vectors from the file of the journal that it was opened for; this file must stay open as long as
+    the index.
 
     Args:
         root: The index folder; None keeps every index in RAM.
-        strategy: How vectors are searched.
-        like: The memory's file, whose permissions an index gets.
+        strategy: The kind of vector index.
+        like: The memory's file; an index gets its permissions.
     """
 
     def __init__(self, root: Path | None, strategy: IndexName, like: Path | None) -> None:
         self._root = root
         self.strategy: IndexName = strategy
-        """How vectors are searched."""
+        """The kind of vector index."""
         self._like = like
 
     @property
     def root(self) -> Path | None:
-        """The index folder; None where every index is kept in RAM."""
+        """The index folder; None if every index is in RAM."""
         return self._root
 
     def open(self, journal: Journal) -> IndexFolder:
-        """Open the index of an epoch, or make an empty one; in RAM where there is no room for it.
+        """Open the index of an epoch, or create an empty one, in RAM if the folder cannot be written.
 
         Raises:
-            Exception: One of :data:`INDEX_ERRORS`: the one in the folder is damaged.
+            Exception: One of :data:`INDEX_ERRORS`: the index in the folder is damaged.
         """
         if self._root is None:
             return self.in_ram(journal)
@@ -62,15 +63,15 @@ class IndexPlace:
             return self.in_ram(journal)
 
     def in_ram(self, journal: Journal) -> IndexFolder:
-        """Make an empty index in RAM."""
+        """Create an empty index in RAM."""
         return self._made(None, journal)
 
     def building(self, journal: Journal, key: str) -> IndexFolder:
-        """Make an empty index in a folder of its own, for a file that nobody else knows yet.
+        """Create an empty index in a folder of its own, for a file that no other process knows yet.
 
         Args:
-            journal: Whose index.
-            key: The name of the compaction: while its file is there, nobody deletes the folder.
+            journal: The journal of that file.
+            key: The name of the compaction; its folder is kept as long as its file exists.
         """
         if self._root is None:
             return self.in_ram(journal)
@@ -80,9 +81,9 @@ class IndexPlace:
             return self.in_ram(journal)
 
     def settle(self, index: IndexFolder, journal: Journal) -> IndexFolder:
-        """Give an index that was being built the place where others look for it; the lock on the file is held.
+        """Rename the folder of a finished index to the name that others look for; the lock on the file is held.
 
-        What is there was left by a process that was killed before its file came into use.
+        An existing folder of that name was left by a process that was killed before it swapped its file.
         """
         if index.folder is None:
             return index
@@ -92,16 +93,16 @@ class IndexPlace:
         try:
             os.rename(index.folder, folder)
             return self._made(root, journal)
-        except (OSError, *INDEX_ERRORS):  # it is made once more when it is needed
+        except (OSError, *INDEX_ERRORS):  # it is rebuilt when it is needed
             shutil.rmtree(index.folder, ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)
             return self.in_ram(journal)
 
     def _made(self, root: Path | None, journal: Journal, name: str | None = None) -> IndexFolder:
-        """Open or make an index that reads its vectors from the file, where they lie there as the index stores them."""
+        """Open or create an index, which reads its vectors from the file if both store them in the same way."""
         header = journal.header
         metric = cast(Metric, header.metric)
-        # Bytes with a scale may stand for numbers beyond float16; rows of length 1 never do.
+        # int8 vectors with a scale may exceed the range of float16, unless their length is 1.
         half = ("float16", "int8") if metric == "cosine" else ("float16",)
         dtype: StoredDtype = "float16" if header.vectors in half else "float32"
         pictures = VectorPictures.of(journal.video) if root is not None and header.vectors == dtype else None
@@ -116,7 +117,7 @@ class IndexPlace:
         )
 
     def open_anew(self, journal: Journal) -> IndexFolder:
-        """Delete an index that does not open and make an empty one; the lock on the file is held."""
+        """Replace an index that cannot be opened by an empty one; the lock on the file is held."""
         try:
             return self.open(journal)  # another process has replaced it meanwhile
         except INDEX_ERRORS as exc:
@@ -129,22 +130,30 @@ class IndexPlace:
             return self.in_ram(journal)
 
     def stay_in_ram(self) -> bool:
-        """Keep every further index in RAM, for want of room or rights; return whether that is a change."""
+        """Keep every further index in RAM, because the folder cannot be written; return whether that is a change."""
         changed, self._root = self._root is not None, None
         return changed
 
     def sweep(self, header: Header) -> None:
-        """Delete the indexes of other epochs, and of killed compactions; the lock on the file is held."""
+        """Delete the indexes of other epochs and of killed compactions; the lock on the file is held."""
         if self._root is None:
             return
         IndexFolder.sweep(self._root, _name(header))
-        for path in self._root.glob(f"{_memory(header)}.*"):  # made after its compaction's file, and gone before it
+        for path in self._root.glob(
+            f"{_memory(header)}.*"
+        ):  # created after the file of its compaction, and deleted before it
             if self._like is not None and not compacting(self._like, path.suffix[1:]).exists():
                 shutil.rmtree(path, ignore_errors=True)
 
 
 def known_in(index: IndexFolder, commit: int, rows: int) -> Known:
-    """Return what an index says of its journal up to a commit; of a damaged index, what can be read."""
+    """Return what an index knows of the journal up to a commit; of a damaged index, the readable part.
+
+    Args:
+        index: The index.
+        commit: The number of the last commit.
+        rows: The number of rows up to that commit.
+    """
 
     def load() -> tuple[list[FrameLocation], list[tuple[int, int]]]:
         try:
@@ -156,10 +165,10 @@ def known_in(index: IndexFolder, commit: int, rows: int) -> Known:
 
 
 def check_idle(exc: Exception) -> None:
-    """Refuse to take an index that another process is busy with for a damaged one, and delete it.
+    """Check that an index is damaged, and not only busy, before it is deleted.
 
     Raises:
-        StorageError: It is busy.
+        StorageError: Another process is writing it.
     """
     if is_busy(exc):
         raise StorageError("another process has been writing the index for a minute; try again") from exc

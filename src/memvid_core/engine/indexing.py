@@ -1,4 +1,4 @@
-"""Indexer: brings an index level with its journal, and makes the snapshots that searches answer from."""
+"""Indexer: adds the commits of a journal to its index, and makes snapshots from the index."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from memvid_core.system.progress import progress
 __all__ = ["Indexer", "change_of", "damage_row", "metadata_json"]
 
 _SHOW_PROGRESS_BYTES = 32 << 20
-_RUN_ROWS = 512  # in small commits that are taken in together
-_TRANSACTION_SECONDS = 1.0  # a rebuild commits this often, so that Ctrl-C loses no more than this
+_RUN_ROWS = 512  # rows of small commits that are added together
+_TRANSACTION_SECONDS = 1.0  # the duration of a transaction of a rebuild, which is what Ctrl-C loses
 
 
 class Indexer:
-    """What joins one epoch's journal and index.
+    """Updates the index of one epoch from its journal.
 
     Args:
-        epoch: The file and what is derived from it.
-        embedder: What makes vectors that the file does not store; None if the memory was opened without.
-        show_progress: Whether a rebuild shows a bar; None shows it on a terminal.
+        epoch: The file and its index.
+        embedder: The embedder for vectors that the file does not store; None if the memory was opened without one.
+        show_progress: Whether a rebuild shows a progress bar; None shows it on a terminal.
     """
 
     def __init__(self, epoch: Epoch, embedder: Embedder | None, show_progress: bool | None) -> None:
@@ -46,13 +46,13 @@ class Indexer:
         self._learns = isinstance(embedder, FittableEmbedder)
         self._learned: dict[int, Embedder] = {}
         self.with_words = False
-        """Whether the words of what is taken in are indexed at once."""
-        self._cursor: tuple[bytes, Cursor | None] = b"", None  # as it was decoded last
+        """Whether the texts of new commits are also added to the lexical index."""
+        self._cursor: tuple[bytes, Cursor | None] = b"", None  # the last encoded cursor, and its decoded form
 
-    # --- taking commits in; only the owner of the index calls these ---
+    # --- adding commits; the caller owns the index ---
 
     def cursor(self) -> Cursor | None:
-        """Return how far the index reaches, or None while it is empty."""
+        """Return the last commit in the index, or None if the index is empty."""
         noted = self._epoch.index.cursor
         if noted is None:
             return None
@@ -65,20 +65,21 @@ class Indexer:
     def catch_up(
         self, known: Cursor | None = None, missing: Sequence[DamageRow] = (), places: Known | None = None
     ) -> None:
-        """Take in every commit that the journal has beyond the index, and what is wrong with it.
+        """Add every commit that the index lacks, and record the damage to the file.
 
         Args:
-            known: How far an earlier index reached: what lies before it was acknowledged, whatever the file says now.
-            missing: What an earlier index knew to be missing in the file.
-            places: Where an earlier index found what is in the file.
+            known: The last commit in an earlier index; the commits up to it were acknowledged, even if the file is
+                damaged.
+            missing: Damage that an earlier index recorded, and that left no trace in the file.
+            places: The locations of frames in an earlier index.
 
         Raises:
-            IndexStaleError: The index is not of this journal, or reaches beyond it.
+            IndexStaleError: The index belongs to another journal, or has commits that the journal lacks.
         """
         journal = self._epoch.journal
         start = self.cursor() or journal.start
         if not journal.resume(start):
-            raise IndexStaleError("the index reaches beyond the journal, or belongs to another")
+            raise IndexStaleError("the index has commits that the journal lacks, or belongs to another journal")
         behind = journal.video.size() - start.offset
         show = self._show_progress if behind > _SHOW_PROGRESS_BYTES else False
         journal.known = places
@@ -91,7 +92,7 @@ class Indexer:
         self._note_damage(known, missing)
 
     def _note_damage(self, known: Cursor | None, missing: Sequence[DamageRow]) -> None:
-        """Note what is wrong with the end of the file, and what is not there any more."""
+        """Record the damage at the end of the file, and the commits that are missing."""
         index, journal = self._epoch.index, self._epoch.journal
         lost = None if known is None else journal.missing(known)
         if not (journal.unfinished or lost or missing or index.catalog.damage()):
@@ -102,7 +103,7 @@ class Indexer:
             index.catalog.add_damage("missing", [*missing, *([] if lost is None else [damage_row(lost)])])
 
     def _replay_some(self, acknowledged: int) -> bool:
-        """Take commits in for about a second, as one transaction; return False when there are no more."""
+        """Add commits for about a second, in one transaction; return False if there are no more."""
         deadline = time.monotonic() + _TRANSACTION_SECONDS
         index, journal = self._epoch.index, self._epoch.journal
         with index.transaction():
@@ -125,12 +126,12 @@ class Indexer:
                     return True
             run.apply()
             index.mark_partial(False)
-            if noted is None and cursor == journal.start:  # an empty memory is level, too
+            if noted is None and cursor == journal.start:  # so that the index of an empty memory counts as complete
                 index.note(msgspec.msgpack.encode(cursor))
         return False
 
     def _take_alone(self, entry: Entry, first_row: int, embedder: Embedder | None) -> None:
-        """Take in a commit that is large, damaged, or brings a model."""
+        """Add a commit that is large, damaged, or contains a model."""
         catalog = self._epoch.index.catalog
         [vectors] = self._vectors_of_run([entry], embedder)
         self._epoch.index.apply(self._change(entry, first_row, vectors))
@@ -140,14 +141,14 @@ class Indexer:
         self._take_words([entry], first_row)
 
     def take_run(self, run: Sequence[tuple[Entry, int]], embedder: Embedder | None) -> None:
-        """Take in small commits that follow each other, each given with its first row."""
+        """Add consecutive small commits, each given with its first row."""
         vectors = self._vectors_of_run([entry for entry, _ in run], embedder)
         changes = [self._change(entry, row, part) for (entry, row), part in zip(run, vectors, strict=True)]
         self._epoch.index.apply_run(changes)
         self._take_words([entry for entry, _ in run], run[0][1])
 
     def _take_words(self, run: Sequence[Entry], first_row: int) -> None:
-        """Index the words of commits that follow each other; a row that cannot be read has none."""
+        """Add the texts of consecutive commits to the lexical index; a row that cannot be read has none."""
         rows = run[-1].cursor.row - first_row
         if not self.with_words or not rows:
             return
@@ -158,7 +159,7 @@ class Indexer:
         self._epoch.index.extend_words(first_row, texts)
 
     def _vectors_of_run(self, run: Sequence[Entry], embedder: Embedder | None) -> list[Vectors]:
-        """Return the vectors of each commit; where the file stores none, the texts of all are embedded at once."""
+        """Return the vectors of each commit; if the file stores none, embed the texts of all commits at once."""
         if self._epoch.journal.header.vectors != "none":
             return [entry.vectors for entry in run]
         made = self._embedded([row for entry in run for row in entry.rows], embedder)
@@ -167,7 +168,7 @@ class Indexer:
         return [_placed(entry, part) for entry, part in zip(run, parts, strict=True)]
 
     def _change(self, entry: Entry, first_row: int, vectors: Vectors) -> Change:
-        """Make a commit read back from the file into what the index takes in."""
+        """Return a commit of the file in the form that the index takes."""
         dense = {row for rows, _ in vectors for row in rows.tolist()}
         records = [
             (row, record_id, entry.number, row in dense, metadata_json(metadata))
@@ -176,7 +177,7 @@ class Indexer:
         return change_of(entry, first_row, records, vectors)
 
     def _embedded(self, rows: Sequence[Row], embedder: Embedder | None) -> NDArray[Any]:
-        """Make the vectors of records whose file stores none, (n, d)."""
+        """Embed the texts of records: (n, d)."""
         if not rows:
             return np.zeros((0, 0), np.float32)
         if embedder is None:
@@ -186,10 +187,10 @@ class Indexer:
             )
         return embedder.embed_documents([text for _, text, _ in rows])
 
-    # --- what searches answer from ---
+    # --- snapshots ---
 
     def embedder_at(self, commit: int) -> Embedder | None:
-        """Return the embedder as it was when the vectors of a commit were made; it is never changed afterwards."""
+        """Return the embedder in the state that made the vectors of a commit; that object is never changed."""
         if not self._learns:
             return self._embedder
         catalog = self._epoch.index.catalog
@@ -205,28 +206,28 @@ class Indexer:
         return known
 
     def remember(self, number: int, embedder: Embedder) -> None:
-        """Keep the embedder that commit ``number`` brought, so that it need not be loaded again."""
+        """Keep the embedder with the model of commit ``number``, so that it need not be loaded again."""
         self._learned[number] = embedder
-        while len(self._learned) > 4:  # the past that a few pinned snapshots look at
+        while len(self._learned) > 4:  # enough for a few snapshots of earlier states
             self._learned.pop(next(iter(self._learned)))
 
     def snapshot(self, cursor: Cursor, before: Snapshot) -> Snapshot:
-        """Make the snapshot after the commit at ``cursor``, built on an earlier one of the same epoch."""
+        """Return the snapshot after the commit at ``cursor``, made from an earlier one of the same epoch."""
         if before.epoch is not self._epoch or before.commit > cursor.commit:
             before = self._epoch.empty()
         return self._after(before, cursor.commit, cursor.row)
 
     def view_at(self, number: int) -> Snapshot:
-        """Make the snapshot as it was after commit ``number``."""
+        """Return the snapshot after commit ``number``."""
         return self._after(self._epoch.empty(), number, None)
 
     def own_view(self, entry: Entry, before: Snapshot, places: NDArray[np.int64] | None) -> Snapshot:
-        """Make the snapshot after a commit of our own, which needs no question to the catalog.
+        """Return the snapshot after a commit of this process, without reading the catalog.
 
         Args:
             entry: The commit.
-            before: The snapshot that it was made from.
-            places: Which of its rows have a vector, counted from its first; None: none.
+            before: The snapshot before it.
+            places: The rows of the commit that have a vector, counted from its first row; None: none.
         """
         rows = entry.cursor.row
         live, dense = np.empty(rows, np.bool_), np.empty(rows, np.bool_)
@@ -242,7 +243,7 @@ class Indexer:
         return Snapshot(before.epoch, entry.number, entry.time, rows, live, dense, embedder, before.lost)
 
     def _after(self, before: Snapshot, number: int, rows: int | None) -> Snapshot:
-        """Make the snapshot after commit ``number``, which has ``rows`` rows where that is known."""
+        """Return the snapshot after commit ``number``, which has ``rows`` rows; None: as many as the catalog has."""
         changes = self._epoch.index.catalog.changes(before.commit or -1, number)
         last = changes.commit
         size = rows if rows is not None else 0 if last is None else last.rows
@@ -269,11 +270,11 @@ class Indexer:
 
 
 class _Run:
-    """Small commits that are taken in together.
+    """Small commits that are added to the index together.
 
     Args:
-        indexer: What takes them in.
-        embedder: What makes their vectors, where the file stores none.
+        indexer: The indexer.
+        embedder: The embedder for vectors that the file does not store.
     """
 
     def __init__(self, indexer: Indexer, embedder: Embedder | None) -> None:
@@ -290,24 +291,24 @@ class _Run:
             self.apply()
 
     def apply(self) -> None:
-        """Take in what was added."""
+        """Add the collected commits to the index."""
         if self._entries:
             self._indexer.take_run(self._entries, self.embedder)
         self._entries, self._rows = [], 0
 
 
 def _placed(entry: Entry, matrix: NDArray[Any]) -> Vectors:
-    """Return the vectors of a commit's rows with their numbers."""
+    """Return the vectors of a commit with their row numbers."""
     return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
 
 
 def damage_row(damage: Damage) -> DamageRow:
-    """Return damage as the catalog keeps it."""
+    """Return damage as a row of the catalog."""
     return DamageRow(damage.frame, damage.commit, damage.records, damage.reason, damage.vectors, damage.deletions)
 
 
 def change_of(entry: Entry, first_row: int, records: Iterable[RecordRow], vectors: Vectors) -> Change:
-    """Make what the index takes in of a commit whose first row is ``first_row``."""
+    """Return a commit in the form that the index takes; its first row is ``first_row``."""
     cursor = entry.cursor
     added = cursor.row - first_row
     frames = cursor.frame - entry.first_frame
@@ -319,12 +320,12 @@ def change_of(entry: Entry, first_row: int, records: Iterable[RecordRow], vector
 
 
 def metadata_json(metadata: dict[str, object]) -> str | None:
-    """Return metadata as the catalog keeps it and filters read it; empty metadata takes no room."""
+    """Return metadata as JSON for the catalog and filters; None if it is empty."""
     return encode_metadata(metadata) if metadata else None
 
 
 def _taught(embedder: Embedder | None, model: bytes) -> Embedder | None:
-    """Return an embedder of the same kind that knows a model; one that does not learn stays as it is."""
+    """Return a copy of an embedder with the state in ``model``, or the embedder itself if it does not learn."""
     if not isinstance(embedder, FittableEmbedder):
         return embedder
     made = embedder.clone()

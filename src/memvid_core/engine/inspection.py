@@ -1,4 +1,4 @@
-"""What keeps a memory in order: what it says of itself, its past, and whether it is whole."""
+"""Inspection: info, history, earlier states, saving a copy and verifying a memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _when(microseconds: int) -> datetime:
 
 
 def info(indexed: IndexedJournal, snapshot: Snapshot, path: str) -> MemoryInfo:
-    """What the memory is and how large."""
+    """Return the properties and sizes of a memory; see :meth:`memvid_core.Memory.info`."""
     header, records = indexed.journal.header, snapshot.record_count
     size = indexed.journal.video.size()
     return MemoryInfo(
@@ -60,7 +60,7 @@ def info(indexed: IndexedJournal, snapshot: Snapshot, path: str) -> MemoryInfo:
 
 
 def history(indexed: IndexedJournal, snapshot: Snapshot) -> list[Commit]:
-    """The commits up to a snapshot, oldest first."""
+    """Return the commits up to a snapshot, oldest first."""
     return [
         Commit(row.number, _when(row.time), row.added, row.deleted, row.frames, row.bytes)
         for row in indexed.index.catalog.commits()
@@ -69,10 +69,10 @@ def history(indexed: IndexedJournal, snapshot: Snapshot) -> list[Commit]:
 
 
 def past_snapshot(indexed: IndexedJournal, as_of: int | datetime) -> Snapshot:
-    """The state after the last commit at or before a number or a time.
+    """Return the state after the last commit at or before a number or a time.
 
     Raises:
-        InvalidInputError: It is neither, or lies before what the file can still tell, or after the last commit.
+        InvalidInputError: ``as_of`` is neither, or is not between the oldest commit in the file and the last one.
     """
     if isinstance(as_of, bool) or not isinstance(as_of, int | datetime):
         raise InvalidInputError(
@@ -83,8 +83,14 @@ def past_snapshot(indexed: IndexedJournal, as_of: int | datetime) -> Snapshot:
     if isinstance(as_of, datetime):
         try:
             moment = as_of if as_of.tzinfo is not None else as_of.astimezone()
-        except (ValueError, OverflowError, OSError) as exc:  # local time is not known so long ago, or so far ahead
-            raise InvalidInputError(f"as_of {as_of.isoformat()} has no time zone, and none can be told: {exc}") from exc
+        except (
+            ValueError,
+            OverflowError,
+            OSError,
+        ) as exc:  # local time is unknown for distant dates
+            raise InvalidInputError(
+                f"as_of {as_of.isoformat()} has no time zone, and local time is unknown: {exc}"
+            ) from exc
         found = catalog.commit_at((moment - _EPOCH) // timedelta(microseconds=1))
         number = 0 if found is None else found.number
         if found is None and _when(header.created) > moment:
@@ -96,17 +102,19 @@ def past_snapshot(indexed: IndexedJournal, as_of: int | datetime) -> Snapshot:
         if not 0 <= number <= indexed.snapshot.commit:
             raise InvalidInputError(f"there are commits 0 to {indexed.snapshot.commit}, and not {number}")
     if number < header.history_from:
-        raise InvalidInputError(f"a compaction folded the past: it can be told from commit {header.history_from} on")
+        raise InvalidInputError(
+            f"a compaction removed the history: it is available from commit {header.history_from} on"
+        )
     return indexed.view_at(number) or indexed.empty_view(header.created)
 
 
 def save(indexed: IndexedJournal, snapshot: Snapshot, path: str | os.PathLike[str], *, drop_damaged: bool) -> None:
-    """Write the records of a snapshot into a memory of their own at ``path``, whole or not at all."""
+    """Write the records of a snapshot to a new memory at ``path``, completely or not at all."""
     indexed.check_whole(drop_damaged)
     target, own = Path(path), indexed.journal.video.target
     if isinstance(own, Path) and target.exists() and target.samefile(own):
         raise InvalidInputError(f"{target} is this memory's own file, and up to date; give another path")
-    source = snapshot.epoch.journal.again()  # not the path: a compaction may have put another file there
+    source = snapshot.epoch.journal.again()  # not from the path, where a compaction may have put another file
     source.known = known_in(snapshot.epoch.index, snapshot.commit, snapshot.rows)
     header = msgspec.structs.replace(
         source.header,
@@ -161,7 +169,7 @@ def verify(indexed: IndexedJournal) -> VerifyReport:
 
 
 def _every_entry(indexed: IndexedJournal, journal: Journal, acknowledged: int) -> Iterator[Entry]:
-    """Replay a journal; if it ends torn, look again while nobody writes: a commit may be under way."""
+    """Replay a journal; continue an incomplete end while no process writes, because it may be a commit."""
     yield from journal.replay(journal.start, acknowledged=acknowledged)
     if journal.torn_bytes or journal.unfinished:
         with indexed.settled():

@@ -1,4 +1,4 @@
-"""An open memory as a video: in which frames records lie, what its pictures are, and which frames are in the cache."""
+"""A memory as a video: the frames of records, the settings of its pictures, and the cache of decoded frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PCM_RATE = 30
 
 
 class CacheState(NamedTuple):
-    """What the cache of decoded frames holds, in bytes, and how often it was asked with and without success."""
+    """The state of the cache of decoded frames: hits, misses, used bytes and the limit in bytes."""
 
     hits: int
     misses: int
@@ -24,10 +24,10 @@ class CacheState(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """How the pictures of a memory are made.
+    """The settings of a memory's pictures.
 
-    ``coding`` is ``"pcm"``, or ``"h264"``, ``"h265"`` or ``"av1"`` for a QR memory; ``rate`` is in pictures a second,
-    ``width`` in pixels; ``crf`` is the quality of a QR memory's pictures, and None for the store, which has none.
+    ``coding`` is ``"pcm"``, or ``"h264"``, ``"h265"`` or ``"av1"`` for a QR memory; ``rate`` is in pictures per second,
+    ``width`` in pixels; ``crf`` is the quality of the pictures of a QR memory, and None for ``"pcm"``.
     """
 
     coding: str
@@ -37,14 +37,14 @@ class Pictures(NamedTuple):
 
 
 def frames_of(session: Session, ids: Iterable[str]) -> dict[str, int]:
-    """Return the number of the frame that carries each record; ids that are not there are left out."""
+    """Return the frame number of each record by id; unknown ids are omitted."""
     wanted = list(ids)
     found = session.answer(lambda snapshot: snapshot.frames_of(wanted))
     return {record_id: frame.frame for record_id, frame in found.items()}
 
 
 def prefetch(session: Session, frames: Iterable[int]) -> int:
-    """Decode frames that carry records into the cache; return how many of these there were."""
+    """Decode the frames that contain records into the cache; return their number."""
     wanted = list(frames)
     epoch = session.snapshot().epoch
     found = (epoch.index.catalog.frame(number) for number in wanted)
@@ -61,12 +61,12 @@ def cache_state(session: Session) -> CacheState:
 
 
 def clear_cache(session: Session) -> None:
-    """Forget what was decoded."""
+    """Empty the cache."""
     session.indexed.epoch.reader.clear()
 
 
 def pictures(session: Session) -> Pictures:
-    """Return how the pictures of a memory are made."""
+    """Return the settings of a memory's pictures."""
     codec = session.indexed.journal.video.codec
     settings = getattr(codec, "settings", None)
     if settings is None:
@@ -75,9 +75,9 @@ def pictures(session: Session) -> Pictures:
 
 
 def picture_count(session: Session) -> int:
-    """Return how many pictures the video has: one a frame, or as many as its symbols take."""
+    """Return the number of pictures in the video: one per frame, or more for symbols."""
     video = session.indexed.journal.video
     try:
-        return video._next_picture(video.end)
+        return video.next_picture(video.end)
     except StorageError:
         return video.end.frame

@@ -1,4 +1,4 @@
-"""Opening a memory: journal, index and embedder, in that order, and all of them given back if one fails."""
+"""Opening a memory: journal, index and embedder, in that order; all are closed if one fails."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ __all__ = ["IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
 IN_RAM = ":memory:"
 StrPath = str | os.PathLike[str]
 
-_COMPARED = 4  # vectors of a memory that records no embedder: were they the built-in one's?
-_SAME = 0.99  # their cosine
+_COMPARED = 4  # vectors that are compared with the built-in embedder's, if the memory records no embedder
+_SAME = 0.99  # the cosine from which on they count as equal
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What an open memory holds, and the snapshot that it is pinned to, if any."""
+    """An open memory, and the snapshot that it is pinned to, if any."""
 
     path: str
     indexed: IndexedJournal
@@ -65,14 +65,14 @@ def create(
     metric: Metric | None,
     timeout: float,
 ) -> Opened:
-    """A new memory, as :meth:`memvid_core.Memory.create` describes it."""
+    """Create a memory; see :meth:`memvid_core.Memory.create`."""
     in_ram = path == IN_RAM
     if not isinstance(description, str):
         raise InvalidInputError(f"description is a str, not of type {type(description).__name__}")
     check_unicode(description, "the description")
     compared = "cosine" if metric is None else metric
     check_choice(index, compared)
-    # On disk, half precision costs nothing that a search can see; in RAM, nothing is saved by rounding what was given.
+    # On disk, half precision does not change search results; in RAM, vectors are stored as they were given.
     kept: VectorDtype = vector_dtype or ("float64" if in_ram else "float16")
     made = (
         None
@@ -105,13 +105,13 @@ def create(
         root = None if file is None else _index_root(file, index_dir, journal)
         indexed = IndexedJournal(journal, "a", root, embedder=made, timeout=wait, strategy=index)
     except BaseException:
-        journal.close()  # the file stays: others may have opened it, and committed to it
+        journal.close()  # the file stays: others may have opened it and committed to it
         raise
     return Opened(os.fsdecode(path), indexed, writable=True)
 
 
 def _published(file: Path, journal_in: Callable[[Path], Journal]) -> Journal:
-    """Make a journal that appears at its path whole: whoever opens the path finds a memory, or nothing."""
+    """Create a journal that appears at its path completely: others find a whole memory there, or no file."""
     with appearing(file) as made:
         journal_in(made).close()
     return Journal.open(file, "a")
@@ -130,7 +130,7 @@ def open_existing(
     metric: Metric | None,
     timeout: float,
 ) -> Opened:
-    """An existing memory, as :meth:`memvid_core.Memory.open` describes it."""
+    """Open an existing memory; see :meth:`memvid_core.Memory.open`."""
     if mode not in ("r", "a"):
         raise InvalidInputError(f"mode is 'r' or 'a', not {mode!r}")
     if as_of is not None and mode == "a":
@@ -140,7 +140,7 @@ def open_existing(
     wait = check_timeout(timeout)
     check_choice(index, "cosine")
     file = _real(path)
-    journal = Journal.open(file, mode)  # a path that is no memory fails before an index folder appears
+    journal = Journal.open(file, mode)  # fails for other files before an index folder is created
     try:
         _check_metric(journal, index, metric)
         exact = journal.header.vectors == "float64"
@@ -163,10 +163,10 @@ def open_existing(
 
 
 def _check_metric(journal: Journal, index: IndexName, metric: Metric | None) -> None:
-    """Check that the index can search by the memory's metric, and that this is the one that was asked for.
+    """Check that the index supports the memory's metric, and that ``metric`` is the memory's.
 
     Raises:
-        InvalidInputError: It cannot, or the memory has another.
+        InvalidInputError: The index does not support it, or the memory has another metric.
     """
     recorded = journal.header.metric
     if metric is not None:
@@ -179,7 +179,7 @@ def _check_metric(journal: Journal, index: IndexName, metric: Metric | None) -> 
 
 
 def _adopt_builtin(indexed: IndexedJournal) -> None:
-    """Give a memory that records no embedder the built-in one, if it has no vectors yet, or only that one's."""
+    """Use the built-in embedder for a memory that records none, if its vectors, if any, are from that embedder."""
     builtin, snapshot = HashingEmbedder(), indexed.snapshot
     if indexed.dimension is not None:
         rows = np.flatnonzero(snapshot.dense)[:_COMPARED].tolist()
@@ -195,7 +195,7 @@ def _adopt_builtin(indexed: IndexedJournal) -> None:
 
 
 def open_or_create(path: StrPath, mode: str, *, embedder: object, index_dir: StrPath | None, **options: Any) -> Opened:
-    """Open a memory for writing, or make it if there is none: of two processes that make it, one does."""
+    """Open a memory for writing, or create it; if two processes create it at once, one of them does."""
     if mode != "a" or options["as_of"] is not None:
         raise InvalidInputError("create=True goes with mode='a', and not with as_of")
     while True:
@@ -210,10 +210,10 @@ def open_or_create(path: StrPath, mode: str, *, embedder: object, index_dir: Str
 
 
 def _real(path: StrPath) -> Path:
-    """The file itself, whichever link leads to it and wherever the program goes: lock and index are the file's own.
+    """Return the absolute path of a file without links, so that lock and index are the same for every path to it.
 
     Raises:
-        InvalidInputError: No file can have that name.
+        InvalidInputError: The path cannot be the name of a file.
     """
     given: object = path
     if not isinstance(given, str | bytes | os.PathLike) or not os.fspath(given):
@@ -227,7 +227,7 @@ def _real(path: StrPath) -> Path:
 
 
 def _index_root(file: Path, index_dir: StrPath | None, journal: Journal) -> Path | None:
-    """The index folder, or None where it cannot be written: the index is then kept in RAM."""
+    """Return the index folder, or None if it cannot be written, so that the index is kept in RAM."""
     root = file.with_name(file.name + ".index") if index_dir is None else Path(index_dir).absolute()
     if not IndexFolder.usable(root):
         return None
@@ -235,7 +235,7 @@ def _index_root(file: Path, index_dir: StrPath | None, journal: Journal) -> Path
 
 
 def _own(embedder: Embedder) -> Embedder:
-    """The embedder, or a copy of one that learns: what it learns belongs to one memory."""
+    """Return the embedder, or a copy of one that learns, because its state belongs to one memory."""
     if not isinstance(embedder, FittableEmbedder):
         return embedder
     copy = embedder.clone()

@@ -1,4 +1,4 @@
-"""SearchRequest: one search, checked once, for every method that searches."""
+"""SearchRequest: the checked arguments of one search."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Mode = Literal["dense", "lexical", "hybrid"]
 Fusion = Literal["score", "rank"]
 Where = Mapping[str, Any] | Callable[[Record], bool]
 Rerank = Callable[[str, list[str]], Sequence[float]]
-"""A question and texts to one score a text, higher is better."""
+"""A function of a query and texts that returns one score per text; higher is better."""
 
 
 def default_mode(embedder: Embedder | None, *, has_text: bool = True) -> Mode:
-    """Return how a question is searched when no mode is given.
+    """Return the mode of a search without an explicit one.
 
     Args:
         embedder: The memory's embedder.
-        has_text: Whether the question is a text, and not a vector.
+        has_text: Whether the query is a text, and not a vector.
 
     Returns:
         ``"hybrid"`` for a text, ``"lexical"`` for a text without an embedder, ``"dense"`` for a vector.
@@ -41,7 +41,7 @@ def default_mode(embedder: Embedder | None, *, has_text: bool = True) -> Mode:
 
 @dataclass(frozen=True)
 class Diversity:
-    """Maximal marginal relevance: choose among ``fetch_k`` candidates, each for its score and its difference.
+    """Maximal marginal relevance: choose among ``fetch_k`` candidates by score and by difference from the others.
 
     Raises:
         InvalidInputError: ``lambda_mult`` is not a number from 0 to 1.
@@ -59,7 +59,7 @@ class Diversity:
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """A search: the question as a text, a vector (d,) or both, and how to answer it. Made by :meth:`of`.
+    """A search: the query as a text, a vector (d,) or both, and its options. Made by :meth:`of`.
 
     ``vector`` is None until the text is embedded, if the mode needs that.
     """
@@ -95,26 +95,26 @@ class SearchRequest:
         explain: bool = False,
         diversity: Diversity | None = None,
     ) -> SearchRequest:
-        """Check a search, as :meth:`memvid_core.Memory.search` describes it.
+        """Check the arguments of a search; see :meth:`memvid_core.Memory.search`.
 
         Args:
             embedder: The memory's embedder, which decides the mode if none is given.
-            query: The question, or its vector (d,).
+            query: The text, or its vector (d,).
             k: The largest number of hits.
             where: A filter.
-            mode: How to search.
-            embedding: The vector (d,) of a question given as a text.
-            alpha: For hybrid, the weight of the dense half.
-            fusion: For hybrid, what is fused.
-            recency: Whether older records count less.
-            rerank: Scores the best candidates again.
-            with_vectors: Whether hits carry their stored vector.
-            explain: Whether hits say what each part contributed.
-            diversity: Whether hits are to differ from each other.
+            mode: The mode; None chooses one.
+            embedding: The vector (d,) of a query that is a text.
+            alpha: The weight of the dense part of a hybrid search.
+            fusion: Whether a hybrid search fuses scores or ranks.
+            recency: How much less older records count.
+            rerank: A function that scores the best candidates again.
+            with_vectors: Whether hits have their stored vector.
+            explain: Whether hits have the scores of each part.
+            diversity: How much hits differ from each other.
 
         Raises:
-            QueryError: A setting that no search can follow.
-            VectorError: A vector that is not one.
+            QueryError: An argument is invalid.
+            VectorError: A vector is invalid.
         """
         k = check_count(k, "k is a number of hits")
         text = query if isinstance(query, str) else None
@@ -124,13 +124,13 @@ class SearchRequest:
         if chosen not in get_args(Mode):
             raise QueryError(f"mode is 'dense', 'lexical' or 'hybrid', not {mode!r}")
         if alpha is not None and not _is_fraction(alpha):
-            raise QueryError(f"alpha is the weight of the dense half, from 0 to 1, not {alpha!r}")
+            raise QueryError(f"alpha is the weight of the dense part, from 0 to 1, not {alpha!r}")
         if fusion not in get_args(Fusion):
             raise QueryError(f"fusion is 'score' or 'rank', not {fusion!r}")
         if recency is not None and not isinstance(recency, Recency):
             raise QueryError(f"recency is a Recency(field, half_life), not {recency!r}")
         if rerank is not None and not callable(rerank):
-            raise QueryError(f"rerank is a function of the question and texts, not {rerank!r}")
+            raise QueryError(f"rerank is a function of the query and texts, not {rerank!r}")
         vector = None
         if chosen != "lexical" and (text is None or embedding is not None):
             vector = check_vector(query if text is None else embedding, given=text is None, source="the query")
@@ -140,12 +140,12 @@ class SearchRequest:
 
     @property
     def to_embed(self) -> str | None:
-        """The text that must be embedded before the search; None if there is nothing to embed."""
+        """The text to embed before the search; None if there is none."""
         return self.text if self.vector is None and self.mode != "lexical" else None
 
     @property
     def pool(self) -> int:
-        """How many rows to rank before the last step picks ``k``."""
+        """The number of rows to rank before recency and reranking choose ``k``."""
         return self.k if self.recency is None and self.rerank is None else max(self.k, CANDIDATES)
 
 

@@ -1,4 +1,4 @@
-"""Searcher: a question to rows with scores, in one snapshot of a memory."""
+"""Searcher: ranks the rows of a snapshot for a query, and reads the best records."""
 
 from __future__ import annotations
 
@@ -27,15 +27,12 @@ from memvid_core.system.progress import progress
 
 __all__ = ["Searcher"]
 
-_FEED_ROWS = 1 << 16
-_FEED_CHARACTERS = 1 << 25
-"""The lexical index is fed so much at a time: enough for blocks that no merge has to write again."""
 _SHOW_PROGRESS_ROWS = 20_000
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """Rows best first, their scores in [0, 1], their cosines or distances where known, each part's share by name."""
+    """Rows, best first, with scores in [0, 1], known cosines or distances by row, and the scores of each part."""
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
@@ -46,13 +43,13 @@ class Ranked:
         return len(self.rows)
 
     def taken(self, places: Sequence[int] | NDArray[np.int64]) -> Ranked:
-        """Some of it, in another order."""
+        """Return the rows at some places, in that order."""
         at = np.asarray(places, np.int64)
         parts = {name: part[at] for name, part in self.parts.items()}
         return Ranked(self.rows[at], self.scores[at], self.compared, parts)
 
     def rescored(self, scores: NDArray[np.float32], k: int, **shares: NDArray[np.float32]) -> Ranked:
-        """The best ``k`` under other scores; equal ones in the order of the rows."""
+        """Return the best ``k`` rows by other scores; equal scores are ordered by row."""
         better = Ranked(self.rows, scores, self.compared, {**self.parts, **shares})
         return better.taken(np.lexsort((self.rows, -scores))[:k])
 
@@ -66,6 +63,7 @@ class Searcher:
 
     def __init__(self, indexed: IndexedJournal) -> None:
         self._indexed = indexed
+        self._settings = indexed.settings
         self._feeding = threading.Lock()
 
     def search(self, snapshot: Snapshot, request: SearchRequest) -> list[Hit]:
@@ -77,12 +75,12 @@ class Searcher:
         return self._decode(snapshot, ranked, request)
 
     def search_many(self, snapshot: Snapshot, requests: Sequence[SearchRequest]) -> list[list[Hit]]:
-        """Return hits for each of several requests that differ in their questions alone, in one pass over the index."""
+        """Return the hits of requests that differ only in their queries, in one pass over the index."""
         if not requests:
             return []
         first = requests[0]
         if callable(first.where):
-            raise QueryError("many questions at once take a dict as their filter, not a function; search() takes both")
+            raise QueryError("search_many() takes a dict as its filter, not a function; search() takes both")
         vectors = [self._embedded(snapshot, request).vector for request in requests]
         asked = [(place, vector) for place, vector in enumerate(vectors) if vector is not None and len(vector)]
         found: list[list[Hit]] = [[] for _ in requests]
@@ -98,7 +96,7 @@ class Searcher:
         return found
 
     def _embedded(self, snapshot: Snapshot, request: SearchRequest) -> SearchRequest:
-        """Return the request with its vector, made by the embedder as it was at the snapshot.
+        """Return the request with its vector, made by the embedder of the snapshot.
 
         Raises:
             QueryError: The memory was opened without its embedder.
@@ -123,16 +121,16 @@ class Searcher:
         return self._adjusted(snapshot, ranked, request)
 
     def _diverse(self, snapshot: Snapshot, request: SearchRequest) -> Ranked:
-        """Return ``k`` of the best rows, each chosen for its score and its distance from those before it.
+        """Return ``k`` of the best rows, each chosen by score and by distance from the rows before it.
 
-        A record without a vector is like no other.
+        A record without a vector has no similarity to any other.
         """
         assert request.diversity is not None
         pool = self._best(snapshot, replace(request, k=max(request.k, request.diversity.fetch_k)))
         if snapshot.vector_index is None:
             return pool.taken(np.arange(min(request.k, len(pool))))
         metric = _metric(snapshot)
-        # By cosine and nothing else, the vectors say themselves how relevant they are.
+        # For a plain dense search by cosine, relevance is computed from the vectors.
         plain = request.mode == "dense" and request.recency is None and metric == "cosine"
         chosen = fusion.mmr(
             () if request.vector is None else request.vector,
@@ -148,30 +146,30 @@ class Searcher:
         if request.mode == "dense":
             return _dense_ranked(*self._dense(snapshot, request, k, mask), _metric(snapshot))
         if request.mode == "lexical":
-            rows, scores = self._lexical(snapshot, request, k, mask, normalised=True)
+            rows, scores = self._lexical(snapshot, request, k, mask, normalized=True)
             return Ranked(rows, scores, parts={"lexical": scores})
         return self._hybrid(snapshot, request, k, mask)
 
     def _dense(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> fusion.Ranking:
-        """Rows and cosines, or negative distances."""
+        """Return rows and their cosines or negative distances."""
         index = snapshot.vector_index
-        if index is None or request.vector is None or not len(request.vector):  # empty: what the embedder had to say
+        if index is None or request.vector is None or not len(request.vector):  # empty: the embedder returned nothing
             return np.empty(0, np.int64), np.empty(0, np.float32)
         rows, values = index.search(_fitting(request.vector, index.dimension), k, mask & snapshot.dense)
         return rows, _flipped(values, index.metric)
 
     def _lexical(
-        self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_], *, normalised: bool
+        self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_], *, normalized: bool
     ) -> fusion.Ranking:
-        """Rows and BM25 scores, or their share of the ideal."""
+        """Return rows and their BM25 scores, or the scores as shares of the highest possible one."""
         if request.text is None:
-            raise QueryError("a search by words needs the words of the question, not a vector alone")
-        return self._words(snapshot).search(request.text, k, mask, live=snapshot.live, normalised=normalised)
+            raise QueryError("a lexical search needs the words of the query, not only a vector")
+        return self._words(snapshot).search(request.text, k, mask, live=snapshot.live, normalized=normalized)
 
     def _hybrid(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranked:
         pool = max(k, fusion.CANDIDATES)
-        lexical = self._lexical(snapshot, request, pool, mask, normalised=False)
-        # A phrase or an exclusion binds both halves: a text that was excluded must not come back for its meaning.
+        lexical = self._lexical(snapshot, request, pool, mask, normalized=False)
+        # Phrases and exclusions apply to both parts: the dense part must not return an excluded text.
         allowed = self._words(snapshot).restriction(request.text or "")
         dense = self._dense(snapshot, request, pool, mask if allowed is None else mask & _fitted(allowed, len(mask)))
         if request.fusion == "rank":
@@ -179,7 +177,7 @@ class Searcher:
             fused = fusion.reciprocal_rank_fusion({"dense": dense, "lexical": lexical}, k, weights=weights)
         else:
             alpha = request.alpha
-            if alpha is None:  # the built-in embedder sees the same words, so its agreement says nothing
+            if alpha is None:  # the built-in embedder uses the same words, so their agreement is not informative
                 alpha = fusion.ALPHA if self._indexed.word_embedder else fusion.trust(dense, lexical)
             asked = np.zeros(0, np.float32) if request.vector is None else request.vector
             metric = _metric(snapshot)
@@ -190,7 +188,7 @@ class Searcher:
         return Ranked(fused.rows, fused.scores, compared, fused.parts)
 
     def _indexed_vectors(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The indexed vectors of rows; for a row that has none, zero by cosine, and NaN by distance."""
+        """Return the indexed vectors of rows (n, d); a row without one is zero for cosine, and NaN for distances."""
         index = snapshot.vector_index
         assert index is not None
         by_cosine = index.metric == "cosine"
@@ -200,7 +198,7 @@ class Searcher:
         return found
 
     def _adjusted(self, snapshot: Snapshot, ranked: Ranked, request: SearchRequest) -> Ranked:
-        """The last step: age, then a reranker's own opinion."""
+        """Apply recency, then the reranker."""
         if request.recency is not None and len(ranked):
             age = request.recency
             times = np.array([_time_of(snapshot.record(row), age.field) for row in ranked.rows.tolist()])
@@ -210,17 +208,17 @@ class Searcher:
             ranked = ranked.rescored(scores, k, recency=scores - ranked.scores)
         if request.rerank is not None and len(ranked):
             if request.text is None:
-                raise QueryError("a reranker needs the words of the question, not a vector alone")
+                raise QueryError("a reranker needs the words of the query, not only a vector")
             given = request.rerank(request.text, [snapshot.record(row).text for row in ranked.rows.tolist()])
             opinions = _opinions(given, len(ranked))
             low, high = float(opinions.min()), float(opinions.max())
-            inside = low >= 0 and high <= 1  # an order is kept either way; the scale only where it already is [0, 1]
+            inside = low >= 0 and high <= 1  # scores outside [0, 1] are rescaled, which keeps their order
             scores = (opinions if inside else (opinions - low) / ((high - low) or 1.0)).astype(np.float32)
             ranked = ranked.rescored(scores, request.k, rerank=scores)
         return ranked
 
     def prepare(self, snapshot: Snapshot) -> None:
-        """Make what the first searches of a snapshot would make: the index of words, and the lists of vectors."""
+        """Build what the first searches would build: the lexical index and the lists of vectors."""
         if not snapshot.rows:
             return
         self._words(snapshot)
@@ -229,14 +227,14 @@ class Searcher:
             index.search(np.ones(index.dimension, np.float32), 1, snapshot.dense)
 
     def _words(self, snapshot: Snapshot) -> LexicalIndex:
-        """Return the lexical index, fed as far as the snapshot reaches."""
+        """Return the lexical index with the rows of the snapshot."""
         index = snapshot.lexical_index
         if index.rows >= snapshot.rows:
             return index
-        with self._feeding:  # its own transactions let one process write at a time; the file stays free for writers
+        with self._feeding:  # its transactions let one process write at a time, without the lock on the file
             try:
                 self._feed(snapshot, index)
-            except StorageError:  # there is no room for it any more
+            except StorageError:  # the disk is full
                 index = snapshot.lexical_index_in_ram()
                 self._feed(snapshot, index)
         return index
@@ -249,11 +247,11 @@ class Searcher:
             while index.rows < total:
                 index.extend(index.rows, self._texts(snapshot, index.rows, total))
                 advance(index.rows - start)
-                index.sync()  # another process may be feeding it too
+                index.sync()  # another process may be adding rows, too
 
     def _texts(self, snapshot: Snapshot, start: int, stop: int) -> list[str]:
-        """The texts of the next rows, deleted ones too, for the past; empty where one cannot be read."""
-        stop = min(stop, start + _FEED_ROWS)
+        """Return the texts of the next rows, including deleted ones for earlier states; unreadable ones are empty."""
+        stop = min(stop, start + self._settings.feed_rows)
         missing = snapshot.missing(start, stop)
         texts: list[str] = []
         characters = 0
@@ -264,12 +262,12 @@ class Searcher:
                 text = ""
             texts.append(text)
             characters += len(text)
-            if characters >= _FEED_CHARACTERS:
+            if characters >= self._settings.feed_characters:
                 break
         return texts
 
     def _accepted(self, snapshot: Snapshot, request: SearchRequest, where: Callable[[Record], bool]) -> Ranked:
-        """Rows that a function accepts: the ranking is read on until there are enough, or no more."""
+        """Return rows that a function accepts, ranking more candidates until there are enough."""
         wanted, k = request.pool, 4 * request.pool
         accepted: dict[int, bool] = {}
         while True:
@@ -304,18 +302,18 @@ class Searcher:
         ]
 
     def context(self, snapshot: Snapshot, record: Record, before: int, after: int) -> list[Record]:
-        """Return a record with those around it in its source, by their ``chunk`` numbers, or in the order added."""
+        """Return a record with its neighbors in the source, by ``chunk`` number, or in the order they were added."""
         for name, number in (("before", before), ("after", after)):
             check_count(number, f"{name} is a number of records")
         source, chunk = record.metadata.get("source"), record.metadata.get("chunk")
         if source is None:
             return [record]
         where: dict[str, Any] = {"source": {"$eq": source}}
-        if numbered := type(chunk) is int:  # True is no number of a chunk
+        if numbered := type(chunk) is int:  # a bool does not count as a chunk number
             where["chunk"] = {"$between": [chunk - before, chunk + after]}
         around = [snapshot.record(row) for row in np.flatnonzero(snapshot.mask(where)).tolist()]
         place = next((i for i, found in enumerate(around) if found.id == record.id), None)
-        if place is None:  # deleted since
+        if place is None:  # deleted meanwhile
             return [record]
         if numbered:
             return sorted(around, key=lambda found: float(found.metadata["chunk"]))
@@ -323,7 +321,11 @@ class Searcher:
 
 
 def _fitting(vector: NDArray[Any] | None, dimension: int) -> NDArray[Any]:
-    """The vector of a question, if it can be compared with the memory's."""
+    """Return the vector of a query after checking its dimension.
+
+    Raises:
+        DimensionError: It differs from the dimension of the memory's vectors.
+    """
     if vector is None or vector.shape != (dimension,):
         size = 0 if vector is None else vector.size
         raise DimensionError(f"the query has {size} components, and this memory's vectors have {dimension}")
@@ -331,16 +333,16 @@ def _fitting(vector: NDArray[Any] | None, dimension: int) -> NDArray[Any]:
 
 
 def _opinions(given: Any, count: int) -> NDArray[np.float64]:
-    """What a reranker gave, one finite number a text."""
+    """Return the scores of a reranker, after checking that there is one finite number per text."""
     if inspect.iscoroutine(given):
         given.close()
-        raise QueryError("the reranker is a coroutine function: give a plain one")
+        raise QueryError("the reranker is a coroutine function; pass a plain function")
     try:
         opinions = np.asarray(given if hasattr(given, "__len__") else list(given), np.float64)
     except (TypeError, ValueError) as exc:
-        raise QueryError(f"the reranker must give one number a text, not {type(given).__name__}: {exc}") from exc
+        raise QueryError(f"the reranker must return one number per text, not {type(given).__name__}: {exc}") from exc
     if opinions.shape != (count,) or not np.isfinite(opinions).all():
-        raise QueryError(f"the reranker must give one finite score a text: {count} texts, {opinions.shape}")
+        raise QueryError(f"the reranker must return one finite score per text: {count} texts, {opinions.shape}")
     return opinions
 
 
@@ -349,12 +351,12 @@ def _metric(snapshot: Snapshot) -> str:
 
 
 def _flipped(values: NDArray[np.float32], metric: str) -> NDArray[np.float32]:
-    """Return cosines as they are, and distances with a minus sign; of those, it gives the distances back."""
+    """Return cosines unchanged and distances negated; the function is its own inverse."""
     return values if metric == "cosine" else -values
 
 
 def _dense_ranked(rows: NDArray[np.int64], values: NDArray[np.float32], metric: str) -> Ranked:
-    """What a search by vector found, from cosines or negative distances."""
+    """Return the result of a dense search, from cosines or negative distances."""
     scores = fusion.dense_score(values) if metric == "cosine" else closeness(-values)
     return Ranked(rows, scores, _by_row(rows, _flipped(values, metric)), {"dense": scores})
 
@@ -364,16 +366,16 @@ def _by_row(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[int, f
 
 
 def _fitted(mask: NDArray[np.bool_], rows: int) -> NDArray[np.bool_]:
-    """A mask of ``rows`` rows; what is beyond its own end is not allowed."""
+    """Return a mask with ``rows`` rows, cut or extended with False."""
     fitted = np.zeros(rows, np.bool_)
     fitted[: min(rows, len(mask))] = mask[:rows]
     return fitted
 
 
 def _time_of(record: Record, path: str) -> float:
-    """Seconds since 1970 at a metadata path; NaN where there is no time.
+    """Return the time at a metadata path, in seconds since 1970; NaN if there is none.
 
-    A time without a zone is taken as UTC: the same memory must rank the same on every machine.
+    A time without a zone is taken as UTC, so that a memory ranks the same on every machine.
     """
     value: Any = record.metadata
     for key in path.split("."):

@@ -1,4 +1,4 @@
-"""Session: one open memory, and what every public method of it does first: check, look, ask, try once more."""
+"""Session: one open memory; checks, takes a snapshot, runs a query, and repairs the index and retries if needed."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ __all__ = ["Session"]
 T = TypeVar("T")
 
 _turns: ContextVar[dict[Session, WriterThread]] = ContextVar("memvid_turns", default={})  # noqa: B039  # never changed
-"""The threads that hold the turn for this task, by memory."""
+"""The threads that hold the right to commit for this task, by memory."""
 
 
 class Session:
     """An open memory, for the methods of :class:`memvid_core.Memory`.
 
     Args:
-        opened: What was opened.
-        auto_compact: The share of the file from which it is compacted by itself; None never does.
+        opened: The opened memory.
+        auto_compact: The share of the file that an automatic compaction must save; None turns it off.
     """
 
     def __init__(self, opened: Opened, auto_compact: float | None = None) -> None:
@@ -58,21 +58,21 @@ class Session:
 
     @property
     def embedder(self) -> Embedder | None:
-        """The embedder as it is now, without a look at what others wrote."""
+        """The embedder of the newest known state, without reading commits of other processes."""
         return self.newest.embedder
 
     @property
     def newest(self) -> Snapshot:
-        """The newest state known, or the past one that was asked for, without a look at what others wrote."""
+        """The newest known state, or the one of ``as_of``, without reading commits of other processes."""
         return self.indexed.snapshot if self.pinned is None else self.pinned
 
     def snapshot(self) -> Snapshot:
-        """Return the state to answer from: the newest, or the past one that was asked for."""
+        """Return the newest state, or the one of ``as_of``."""
         self.check_open()
         return self.indexed.refresh() if self.pinned is None else self.pinned
 
     def check_open(self) -> None:
-        """Raise if the memory was closed, or is another process's.
+        """Check that the memory is open in this process.
 
         Raises:
             ClosedError: It was closed, or this process is a fork of the one that opened it.
@@ -86,21 +86,21 @@ class Session:
             )
 
     def check_writable(self) -> None:
-        """Raise if nothing can be written.
+        """Check that the memory is open for writing.
 
         Raises:
             ReadOnlyError: The memory is open for reading.
-            ClosedError: As :meth:`check_open`.
+            ClosedError: See :meth:`check_open`.
         """
         self.check_open()
         if not self.writable:
             raise ReadOnlyError(f"{self.path} is open for reading", hint=Hint(Action.OPEN_FOR_WRITING))
 
     def close(self) -> None:
-        """Close everything; closing twice is fine."""
+        """Close the memory. Closing twice is allowed."""
         if not self.closed:
             self.closed = True
-            if self._process == os.getpid():  # in a fork, file, lock and index are the parent's
+            if self._process == os.getpid():  # in a fork, file, lock and index belong to the parent
                 self._thread.close()
                 if self.auto is not None:
                     self.auto.close()
@@ -109,11 +109,11 @@ class Session:
     # --- reading ---
 
     def answer(self, question: Callable[[Snapshot], T], *, past_damage: bool = True) -> T:
-        """Answer a question from the newest snapshot; if the index turns out to be damaged, rebuild it and ask again.
+        """Run a query on the newest snapshot; if the index is damaged, rebuild it and run the query again.
 
         Args:
-            question: What to ask.
-            past_damage: Whether to rebuild the index for a damaged frame, too: then its records are left out.
+            question: The query.
+            past_damage: Whether to rebuild the index for a damaged frame, too, which omits its records.
         """
         with storage_errors():
             snapshot = self.snapshot()
@@ -125,12 +125,12 @@ class Session:
                 if attempt == 2 or (isinstance(exc, DamagedFrameError) and not past_damage):
                     raise
                 if attempt == 0 and isinstance(exc, IndexStaleError):
-                    continue  # a damaged index of words is begun anew by itself, and only has to be asked again
+                    continue  # a damaged lexical index has replaced itself; only the query must be repeated
                 snapshot = self._healed(snapshot, exc)
         raise AssertionError("the last attempt answers or raises")
 
     def _healed(self, snapshot: Snapshot, exc: Exception) -> Snapshot:
-        """Rebuild the index, and return the snapshot to answer from then."""
+        """Rebuild the index, and return the snapshot for the next attempt."""
         healed = self.indexed.heal(snapshot, exc)
         if self.pinned is not None:
             healed = self.pinned = past_snapshot(self.indexed, self.pinned.commit)
@@ -149,21 +149,21 @@ class Session:
             except (*INDEX_ERRORS, DamagedFrameError) as exc:
                 healed = self.indexed.heal(snapshot, exc)
                 if not snapshot.same_rows(healed):
-                    raise  # a compaction numbered the rows anew
+                    raise  # a compaction renumbered the rows
                 snapshot = snapshot.reduced_to(healed)
 
     def search(self, request: SearchRequest) -> list[Hit]:
-        """Answer a search."""
+        """Run a search."""
         return self.answer(lambda snapshot: self.searcher.search(snapshot, request))
 
     def search_many(self, requests: Sequence[SearchRequest]) -> list[list[Hit]]:
-        """Answer searches that differ in their questions alone."""
+        """Run searches that differ only in their queries."""
         return self.answer(lambda snapshot: self.searcher.search_many(snapshot, requests))
 
     async def aembedded(self, request: SearchRequest) -> SearchRequest:
-        """Return a request with the vector that the embedder's own async method made, if it needs one.
+        """Return a request with its vector, made by the embedder's async method, if it needs one.
 
-        An embedder that learns embeds later, in the thread that searches, as it was at the snapshot.
+        An embedder that learns embeds later, in the thread that searches, in the state of the snapshot.
         """
         text, embedder = request.to_embed, self.embedder
         if text is None or embedder is None or isinstance(embedder, FittableEmbedder):
@@ -174,24 +174,24 @@ class Session:
     # --- writing ---
 
     def write(self, request: AddRequest | UpdateRequest) -> list[str]:
-        """Embed what a request needs, and commit it."""
+        """Embed the texts of a request, and commit it."""
         return self.writer.commit(request, self.writer.embed(request))
 
     async def awrite(self, request: AddRequest | UpdateRequest) -> list[str]:
-        """Async :meth:`write`: the embedder is awaited, and the commit is made in the memory's own thread."""
+        """Await the embedder, and commit a request in the thread of the memory; async :meth:`write`."""
         embedded = await self.writer.aembed(request)
         return await self.in_turn(self.writer.commit, request, embedded)
 
     async def in_turn(self, change: Callable[..., T], *arguments: object) -> T:
-        """Make a change where commits are made.
+        """Run a change in the thread that commits.
 
-        That is the caller's thread inside ``exclusive()``, the thread that holds the turn inside ``aexclusive()``, and
-        the memory's own thread otherwise.
+        That is the caller's thread inside ``exclusive()``, the thread that holds the lock inside ``aexclusive()``, and
+        the thread of the memory otherwise.
         """
         return change(*arguments) if self.indexed.mine else await self._turn_thread().run(change, *arguments)
 
     async def beside_others(self, change: Callable[..., T], *arguments: object) -> T:
-        """Make a change that lets others commit meanwhile: it does not take the thread in which they do."""
+        """Run a change that allows commits meanwhile, outside the thread that commits."""
         if self.indexed.mine or self in _turns.get():
             return await self.in_turn(change, *arguments)
         return await run_in_thread(change, *arguments)
@@ -201,10 +201,10 @@ class Session:
 
     @asynccontextmanager
     async def taking_turn(self, turn: Callable[[], AbstractContextManager[object]]) -> AsyncIterator[None]:
-        """Hold the turn in a thread of its own, which makes the changes of this task and of those that it starts.
+        """Hold the lock in a separate thread, which makes the changes of this task and of the tasks that it starts.
 
         Args:
-            turn: What takes the turn and gives it back.
+            turn: Returns the context that holds the lock.
         """
         if self.indexed.mine or self in _turns.get():  # a block inside a block
             yield
@@ -212,7 +212,7 @@ class Session:
         thread, held = WriterThread(), ExitStack()
         try:
             await thread.run(lambda: held.enter_context(turn()))
-        except BaseException:  # the thread may still wait for the turn, and gives it back when it has it
+        except BaseException:  # the thread may still wait for the lock, and releases it when it has it
             thread.submit(held.close)
             thread.close()
             raise
@@ -226,5 +226,5 @@ class Session:
             await asyncio.shield(asyncio.wrap_future(given_back))
 
     async def aclose(self) -> None:
-        """Async :meth:`close`, after the commits that were asked for before."""
+        """Close the memory after the commits that were requested before; async :meth:`close`."""
         await self._thread.run(self.close)

@@ -1,4 +1,4 @@
-"""Epoch: one file of a memory with what is derived from it, and the snapshots of it."""
+"""Snapshot and Epoch: the state after one commit, and the file and index that it is read from."""
 
 from __future__ import annotations
 
@@ -28,9 +28,17 @@ __all__ = ["Epoch", "Snapshot"]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state after one commit: which rows are live, and which of those have a vector. Never changes.
+    """The state after one commit: which rows are live, and which of those have a vector. Immutable.
 
-    It keeps its epoch: rows are numbered anew by a compaction, and mean nothing in the file that it wrote.
+    It keeps its epoch open: a compaction renumbers rows, so they are only valid in the file that they were read from.
+
+    Attributes:
+        epoch: The file and the index.
+        commit: The number of the commit.
+        time: The time of the commit, in microseconds since 1970.
+        rows: The number of rows, live or not.
+        live: Which rows are live: bool, (rows,).
+        dense: Which live rows have a vector: bool, (rows,).
     """
 
     epoch: Epoch
@@ -40,9 +48,9 @@ class Snapshot:
     live: NDArray[np.bool_]
     dense: NDArray[np.bool_]
     embedder: Embedder | None = None
-    """What made the vectors of this state: it knows what it knew then, whatever is learned later."""
+    """The embedder, in the state that made the vectors of this snapshot."""
     lost: int = 0
-    """How many rows a damaged frame took away, with whatever they held."""
+    """The number of rows lost to damaged frames."""
 
     @property
     def record_count(self) -> int:
@@ -52,7 +60,7 @@ class Snapshot:
     # --- which rows ---
 
     def rows_of(self, ids: Sequence[str]) -> dict[str, int]:
-        """Return the rows of live records by id; ids that are not there are left out."""
+        """Return the rows of live records by id; unknown ids are omitted."""
         return self.epoch.index.catalog.live_rows(ids, self.commit)
 
     def ids_of(self, rows: Sequence[int]) -> list[str]:
@@ -61,13 +69,13 @@ class Snapshot:
         return [found[row] for row in rows]
 
     def mask(self, where: Mapping[str, Any] | None) -> NDArray[np.bool_]:
-        """Return which rows are live and match a filter: bool, one a row."""
+        """Return which rows are live and match a filter: bool, (rows,)."""
         if where is None or where == {}:
             return self.live
         return self.live & self.epoch.index.mask(where, self.rows)
 
     def selected(self, ids: Iterable[str] | str | None, where: Mapping[str, Any] | None) -> list[int]:
-        """Return the live rows that ids, a filter or both at once name; without a filter, those of the ids."""
+        """Return the live rows with some ids that match a filter; either of the two may be None."""
         rows = None if ids is None else list(self.rows_of(wanted_ids(ids)).values())
         if where is None:
             return rows or []
@@ -79,7 +87,7 @@ class Snapshot:
 
         Raises:
             QueryError: ``order_by`` is not a str.
-            FilterError: The filter is wrong.
+            FilterError: The filter is invalid.
         """
         rows: list[int] = np.flatnonzero(self.mask(where)).tolist()
         if order_by is None:
@@ -91,7 +99,7 @@ class Snapshot:
         with catalog.reading() as connection:
             return by_value(connection, rows, order_by, descending=descending)
 
-    # --- what is in them ---
+    # --- the contents of rows ---
 
     def record(self, row: int) -> Record:
         """Return the record at ``row``, decoded from the video.
@@ -102,10 +110,10 @@ class Snapshot:
         return self.epoch.record(row)
 
     def get(self, ids: Sequence[str]) -> list[Record]:
-        """Return the records with some ids, in their order; ids that are not there are left out.
+        """Return the records with some ids, in their order; unknown ids are omitted.
 
         Raises:
-            IndexStaleError: The index names rows that hold other records.
+            IndexStaleError: The index is damaged: its rows contain other records.
             DamagedFrameError: A record's frame is damaged.
         """
         rows = self.rows_of(ids)
@@ -116,11 +124,11 @@ class Snapshot:
         return found
 
     def records(self, after: int = -1) -> Iterator[tuple[int, Record]]:
-        """Yield the live records of the rows beyond ``after`` with their rows, in the order they were added."""
+        """Yield the live records after row ``after`` with their rows, in the order they were added."""
         return self.epoch.records(self, after)
 
     def vectors(self, rows: Sequence[int]) -> dict[int, NDArray[Any]]:
-        """Return the stored vectors (d,) of rows; rows without one are left out.
+        """Return the stored vectors (d,) of rows; rows without a vector are omitted.
 
         Raises:
             DamagedFrameError: A frame is damaged.
@@ -128,54 +136,54 @@ class Snapshot:
         return self.epoch.vectors(self, rows)
 
     def vectors_of(self, ids: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Return the stored vectors (d,) by id; ids that are not there or have none are left out."""
+        """Return the stored vectors (d,) by id; ids without a record or a vector are omitted."""
         rows = self.rows_of(ids)
         found = self.epoch.vectors(self, list(rows.values()))
         return {record_id: found[row] for record_id, row in rows.items() if row in found}
 
     def frames_of(self, ids: Sequence[str]) -> dict[str, FrameLocation]:
-        """Return where in the file records lie, by id; ids that are not there are left out."""
+        """Return the locations of records in the file by id; unknown ids are omitted."""
         frames = self.epoch.index.frame_table(Kind.RECORDS)
         found = {record_id: frames.find(row) for record_id, row in self.rows_of(ids).items()}
         return {record_id: frame for record_id, frame in found.items() if frame is not None}
 
-    # --- what searches them ---
+    # --- indexes ---
 
     @property
     def vector_index(self) -> VectorIndex | None:
-        """The index of vectors; None if no record has one."""
+        """The vector index; None if no record has a vector."""
         return self.epoch.index.vectors()
 
     @property
     def lexical_index(self) -> LexicalIndex:
-        """The index of words, which may not have been fed the newest rows yet."""
+        """The lexical index, which may lack the newest rows."""
         return self.epoch.index.lexical()
 
     def lexical_index_in_ram(self) -> LexicalIndex:
-        """Return an empty index of words in RAM, which replaces the one on disk for this process."""
+        """Return an empty lexical index in RAM, which replaces the one on disk for this process."""
         return self.epoch.index.lexical_in_ram()
 
     def missing(self, start: int, stop: int) -> set[int]:
         """Return the rows from ``start`` to ``stop`` that were lost to damaged frames."""
         return set(self.epoch.index.catalog.missing(start, stop).tolist())
 
-    # --- in the presence of others ---
+    # --- concurrent changes ---
 
     def reading(self) -> AbstractContextManager[None]:
-        """Raise ``ClosedError`` for what fails inside because another thread closed the memory."""
+        """Return a context that raises ``ClosedError`` if a read in it fails because the memory was closed."""
         return self.epoch.reading()
 
     def same_rows(self, other: Snapshot) -> bool:
-        """Return whether a row number means the same record in both: no compaction lies between them."""
+        """Return whether a row number means the same record in both, that is, no compaction was between them."""
         return self.epoch.journal.header == other.epoch.journal.header
 
     def reduced_to(self, newer: Snapshot) -> Snapshot:
-        """Return this state, read through a newer snapshot of the same rows: without what that has lost."""
+        """Return this state in the epoch of a newer snapshot of the same rows, without the rows that it has lost."""
         live = newer.live[: self.rows] & self.live
         return replace(newer, rows=self.rows, live=live, dense=newer.dense[: self.rows])
 
 
-class _Reading:  # a class, because every question pays for it
+class _Reading:  # a class, because it is faster than a generator and used by every search
     __slots__ = ("_epoch",)
 
     def __init__(self, epoch: Epoch) -> None:
@@ -192,14 +200,13 @@ class _Reading:  # a class, because every question pays for it
 class Epoch:
     """A journal and its index, from one compaction to the next.
 
-    A compaction, or a reader that sees one, goes on with another epoch. This one stays open for those who are
-    still reading from it, in another thread or half-way through all records, and is closed when the last of them is
-    done.
+    After a compaction, the memory continues with another epoch. This one stays open for readers in other threads or in
+    the middle of an iteration, and is closed when the last of them is done.
 
     Args:
-        journal: The log.
-        index: What is derived from it.
-        cache_bytes: How much of what was read last to keep.
+        journal: The journal.
+        index: Its index.
+        cache_bytes: The size of the cache of decoded frames.
     """
 
     def __init__(self, journal: Journal, index: IndexFolder, cache_bytes: int) -> None:
@@ -207,26 +214,26 @@ class Epoch:
         self.index = index
         self.closed = False
         self._handed_on = False
-        own = weakref.proxy(self)  # a circle would keep the files open until the collector comes by
+        own = weakref.proxy(self)  # a reference cycle would keep the files open until the garbage collector runs
         self.reader = RecordReader(journal.video, lambda number: own.record_frame(number), cache_bytes)
 
     def record_frame(self, number: int) -> FrameLocation:
-        """The frame with that number, where a record goes on.
+        """Return the location of the continuation frame with that number.
 
         Raises:
-            DamagedFrameError: It is no such frame.
+            DamagedFrameError: It is not a continuation frame.
         """
         found = self.index.catalog.frame(number)
         if found is None:
-            raise DamagedFrameError(number, "it is not where a record goes on")
+            raise DamagedFrameError(number, "it is not a continuation frame")
         return found
 
     def empty(self, time: int = 0, embedder: Embedder | None = None) -> Snapshot:
-        """The snapshot before the first commit."""
+        """Return the snapshot before the first commit."""
         return Snapshot(self, 0, time, 0, np.zeros(0, np.bool_), np.zeros(0, np.bool_), embedder)
 
     def record(self, row: int) -> Record:
-        """The record at ``row``, decoded from the video.
+        """Return the record at ``row``, decoded from the video.
 
         Raises:
             DamagedFrameError: Its frame is damaged.
@@ -240,7 +247,7 @@ class Epoch:
         return found
 
     def records(self, snapshot: Snapshot, after: int = -1) -> Iterator[tuple[int, Record]]:
-        """Yield the live records of the rows beyond ``after`` with their rows, in the order added."""
+        """Yield the live records after row ``after`` with their rows, in the order added."""
         place: FrameLocation | None = None
         for row in (after + 1 + np.flatnonzero(snapshot.live[after + 1 :])).tolist():
             if place is None or row >= place.row + place.items:
@@ -248,7 +255,7 @@ class Epoch:
             yield row, Record(*self.reader.row(row, place))
 
     def vectors(self, snapshot: Snapshot, rows: Sequence[int]) -> dict[int, NDArray[Any]]:
-        """The vectors of ``rows`` as they are stored; rows without one are left out.
+        """Return the stored vectors (d,) of rows; rows without a vector are omitted.
 
         Raises:
             DamagedFrameError: A frame is damaged.
@@ -269,20 +276,20 @@ class Epoch:
         return found
 
     def reading(self) -> _Reading:
-        """What fails in it because another thread closed the memory meanwhile says so.
+        """Return a context that raises ``ClosedError`` if a read in it fails because the memory was closed.
 
         Raises:
-            ClosedError: The memory was closed.
+            ClosedError: Another thread closed the memory.
         """
         return _Reading(self)
 
     def hand_on(self) -> Journal:
-        """Give the journal to another epoch, which closes it from now on."""
+        """Return the journal for use in another epoch, which then closes it."""
         self._handed_on = True
         return self.journal
 
     def close(self) -> None:
-        """Close journal and index; closing twice is fine."""
+        """Close journal and index. Closing twice is allowed."""
         self.closed = True
         if not self._handed_on:
             self.journal.close()

@@ -1,4 +1,4 @@
-"""Copies of torn tails beside a memory: deleted once the memory has all that can be read of them."""
+"""Copies of torn tails in the folder of a memory: deleted once the memory has all their readable records."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["copies_beside", "drop_needless"]
 
 
 def copies_beside(indexed: IndexedJournal) -> list[Path]:
-    """Return the copies of torn tails beside a memory, oldest first."""
+    """Return the copies of torn tails in the folder of a memory, oldest first."""
     path = indexed.journal.video.target
     return torn_copies(path) if isinstance(path, Path) else []
 
 
 def drop_needless(indexed: IndexedJournal, snapshot: Snapshot) -> None:
-    """Delete the copies whose records are all live, as they were written; one that cannot be read stays."""
+    """Delete the copies if all their records are live and unchanged; keep a copy that cannot be read."""
     for path in copies_beside(indexed):
         rows = rows_in(path)
         if rows is not None and _all_live(snapshot, rows):

@@ -1,4 +1,4 @@
-"""What may go into a memory: texts, ids and metadata, checked before anything is written."""
+"""Validation of texts, ids, metadata and other arguments, before anything is written."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ __all__ = [
 
 _encode = msgspec.msgpack.Encoder().encode
 _STR = frozenset({str})
-_INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1  # what msgpack has room for
+_INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1  # the range of msgpack
 
 
 def check_texts(texts: Iterable[str] | str) -> list[str]:
-    """The texts as a list; one ``str`` is one text.
+    """Return texts as a list; one ``str`` is one text.
 
     Raises:
-        TextError: One is no ``str``.
+        TextError: A text is not a ``str``.
     """
     checked = [texts] if isinstance(texts, str) else _listed(texts, "texts", TextError)
     if _STR.issuperset(map(type, checked)):
@@ -47,7 +47,7 @@ def check_texts(texts: Iterable[str] | str) -> list[str]:
     for i, text in enumerate(checked):
         if not isinstance(text, str):
             raise TextError(f"text {i} is of type {type(text).__name__}, not a str")
-    return list(map(plain, checked))  # msgpack takes no subclass
+    return list(map(plain, checked))  # msgpack does not accept subclasses
 
 
 def _listed(values: Any, what: str, error: type[InvalidInputError] = InvalidInputError) -> list[Any]:
@@ -57,11 +57,11 @@ def _listed(values: Any, what: str, error: type[InvalidInputError] = InvalidInpu
 
 
 def encode_records(ids: Sequence[str], texts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> list[bytes]:
-    """Each record in msgpack, ``[id, text, metadata]``.
+    """Return each record in msgpack, ``[id, text, metadata]``.
 
     Raises:
-        TextError: A text or id holds a lone surrogate, which no encoding can carry.
-        MetadataError: An integer does not fit 64 bits, or a key or value holds a lone surrogate; the message names
+        TextError: A text or id contains a lone surrogate, which cannot be encoded.
+        MetadataError: An integer does not fit 64 bits, or a key or value contains a lone surrogate; the message names
             the key.
     """
     try:
@@ -76,10 +76,10 @@ def encode_records(ids: Sequence[str], texts: Sequence[str], metadata: Sequence[
 
 
 def check_ids(ids: Iterable[str | None] | None, count: int) -> list[str]:
-    """One id a text: those given, and new ones in place of None.
+    """Return one id per text, with new ids in place of None.
 
     Raises:
-        InvalidInputError: There are not as many ids as texts, or one is no ``str``.
+        InvalidInputError: The number of ids differs from that of texts, or an id is not a ``str``.
     """
     if ids is None:
         return new_ids(count)
@@ -99,10 +99,10 @@ def check_ids(ids: Iterable[str | None] | None, count: int) -> list[str]:
 
 
 def wanted_ids(ids: Iterable[str] | str) -> list[str]:
-    """The ids to look for, as a list; one ``str`` is one id.
+    """Return ids as a list; one ``str`` is one id.
 
     Raises:
-        InvalidInputError: One is no ``str``.
+        InvalidInputError: An id is not a ``str``.
     """
     wanted = [ids] if isinstance(ids, str) else _listed(ids, "ids")
     for i, record_id in enumerate(wanted):
@@ -112,14 +112,14 @@ def wanted_ids(ids: Iterable[str] | str) -> list[str]:
 
 
 def check_count(value: Any, what: str) -> int:
-    """A number of things, 0 or more, of any integer type.
+    """Return a count, 0 or more, of any integer type, as an int.
 
     Args:
-        value: The number.
-        what: What it is, for the message.
+        value: The count.
+        what: A description of it, for the message.
 
     Raises:
-        QueryError: It is none.
+        QueryError: It is not an integer, or negative.
 
     Example:
         >>> check_count(np.int64(5), "k is a number of hits")
@@ -131,12 +131,12 @@ def check_count(value: Any, what: str) -> int:
 
 
 def check_answer(answer: Any) -> bool:
-    """What a filter function said of a record, as a bool.
+    """Return the result of a filter function as a bool.
 
-    The truth of anything else is not taken: a coroutine, a non-empty list or the string "no" would all say yes.
+    Other values are rejected, because a coroutine, a non-empty list or the string "no" would count as true.
 
     Raises:
-        FilterError: It is no bool, of Python or NumPy.
+        FilterError: It is not a bool of Python or NumPy.
 
     Example:
         >>> check_answer(np.bool_(False))
@@ -147,24 +147,24 @@ def check_answer(answer: Any) -> bool:
     if inspect.isawaitable(answer) or inspect.isasyncgen(answer):
         if inspect.iscoroutine(answer):
             answer.close()  # or Python warns that it was never awaited
-        raise FilterError("an async function cannot be a filter here; give a plain one, or a dict")
+        raise FilterError("an async function cannot be a filter here; pass a plain function or a dict")
     raise FilterError(
-        f"the filter function gave {_shown(answer)} of type {type(answer).__name__}; it must return True or False"
+        f"the filter function returned {_shown(answer)} of type {type(answer).__name__}; it must return True or False"
     )
 
 
 def _shown(value: object) -> str:
     try:
         text = repr(value)
-    except Exception:  # of a user's own class, or nested too deep
+    except Exception:  # of a class with a faulty __repr__, or nested too deep
         return "a value"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def new_ids(count: int) -> list[str]:
-    """UUIDs of version 7 (RFC 9562, 5.7), ascending by one: the last field counts on from a random start.
+    """Return UUIDs of version 7 (RFC 9562, 5.7) that increase by one from a random start.
 
-    Consecutive ids differ in their last digits alone, so that a thousand of them cost a thousand bytes and not 16,000.
+    Consecutive ids differ only in their last digits, so that a thousand of them compress to a thousand bytes.
     """
     if not count:
         return []
@@ -185,14 +185,14 @@ def new_ids(count: int) -> list[str]:
 def check_metadata(
     metadata: Iterable[Mapping[str, Any] | None] | Mapping[str, Any] | None, count: int
 ) -> list[dict[str, Any]]:
-    """One plain dict a text; a given dict that is plain already is itself the one.
+    """Return one plain dict per text; a dict that is already plain is not copied.
 
     Values are None, bool, int (64 bits), float, str, and lists and dicts of them, nested up to 64 deep. Subclasses of
-    these count by what they hold, as in JSON: a member of ``class Kind(str, Enum)`` is its string. Tuples become lists,
-    NumPy scalars their Python selves. Dates, sets, bytes, arrays and other objects are refused.
+    these are converted, as in JSON: a member of ``class Kind(str, Enum)`` becomes its string. Tuples become lists, and
+    NumPy scalars Python numbers. Dates, sets, bytes, arrays and other objects are rejected.
 
     Raises:
-        InvalidInputError: There are not as many as texts.
+        InvalidInputError: The number of dicts differs from that of texts.
         MetadataError: A value cannot be stored; the message names its key.
     """
     if metadata is None:
@@ -207,7 +207,7 @@ def check_metadata(
 
 def _plain_dict(item: Mapping[str, Any] | None, number: int) -> dict[str, Any]:
     if type(item) is dict and SCALARS.issuperset(map(type, item.values())) and _STR.issuperset(map(type, item)):
-        return item  # nearly all there is; its integers and characters are checked when it is encoded
+        return item  # the usual case; integers and characters are checked when it is encoded
     if item is None:
         return {}
     if not isinstance(item, Mapping):
@@ -225,7 +225,7 @@ def _key(key: object, where: str) -> str:
 
 
 def _plain(value: Any, path: str, where: str, above: tuple[int, ...] = ()) -> Any:
-    """A value as plain JSON; ``above`` are the ids of the lists and dicts that it is in."""
+    """Return a value as plain JSON; ``above`` has the ids of the lists and dicts that contain it."""
     value = plain(value)
     if type(value) in SCALARS:
         if type(value) is int and not _INT_MIN <= value <= _INT_MAX:
@@ -251,21 +251,21 @@ def _plain(value: Any, path: str, where: str, above: tuple[int, ...] = ()) -> An
 
 
 def check_unicode(text: str, what: str, error: type[InvalidInputError] = TextError) -> None:
-    """Raise ``error`` if a text holds a lone surrogate, which no encoding can carry."""
+    """Raise ``error`` if a text contains a lone surrogate, which cannot be encoded."""
     if text.isascii():
         return
     try:
         text.encode()
     except UnicodeEncodeError as exc:
-        raise error(f"{what} holds a lone surrogate at character {exc.start}, which is no valid Unicode") from exc
+        raise error(f"{what} contains a lone surrogate at character {exc.start}, which is not valid Unicode") from exc
 
 
 def check_timeout(timeout: object) -> float:
-    """Return a timeout in seconds, from 0.
+    """Return a timeout in seconds as a float.
 
     Raises:
-        InvalidInputError: It is no such number.
+        InvalidInputError: It is not a number, negative, or too large.
     """
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout <= threading.TIMEOUT_MAX:
-        raise InvalidInputError(f"timeout is a number of seconds from 0, not {timeout!r}")
+        raise InvalidInputError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
     return float(timeout)

@@ -1,4 +1,4 @@
-"""WriteTurn: one thread of one process at a time changes the file and the index of a memory."""
+"""WriteTurn: lets one thread of one process at a time change the file and the index of a memory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["WriteTurn"]
 
 
 class WriteTurn:
-    """The right to write, of one open memory: a lock for the threads of the process, then the lock on the file.
+    """The right to write to one open memory: a lock for the threads of the process, then the lock on the file.
 
-    A thread that has it may take it again; the block that locked the file unlocks it, and whether a block has to lock
-    it is asked of the lock itself. Each lock is given back in two places: the second does what an interrupt kept the
-    first from doing.
+    The turn is reentrant: the outermost block locks and unlocks the file. The state of the lock itself decides which
+    block is the outermost. Each lock is released in two places: the second one counts if an interrupt prevents the
+    first.
     """
 
     def __init__(self) -> None:
@@ -39,9 +39,9 @@ class WriteTurn:
         """Try to take the turn, and yield whether that worked.
 
         Args:
-            video: The file to lock; None locks no file. The caller keeps it open.
-            wait: For how many seconds to try.
-            thread_wait: For how many seconds to wait for another thread, if not ``wait``.
+            video: The file to lock, which the caller keeps open; None: only the threads are locked.
+            wait: The time to wait for the file, in seconds.
+            thread_wait: The time to wait for another thread, in seconds; None: the same.
         """
         deadline = time.monotonic() + wait
         with self._waited(wait if thread_wait is None else thread_wait) as got:
@@ -55,7 +55,7 @@ class WriteTurn:
         if video is not None:
             try:
                 self.lock_file(video, deadline)
-            except MemoryFileError:  # it is taken, or there are no locks here
+            except MemoryFileError:  # it is locked, or the file system has no locks
                 return
 
     @contextmanager
@@ -63,9 +63,9 @@ class WriteTurn:
         """Take the turn, and yield whether this block locked the file.
 
         Args:
-            wait: How many seconds to wait for other threads.
-            target: What is written, for the message.
-            lock: Locks the file.
+            wait: The time to wait for other threads, in seconds.
+            target: The file, for the message.
+            lock: The function that locks the file.
 
         Raises:
             LockedError: Another thread had the turn all that time.
@@ -80,7 +80,7 @@ class WriteTurn:
 
     @contextmanager
     def _waited(self, wait: float) -> Iterator[bool]:
-        """Hold the lock of the threads, if it can be had."""
+        """Hold the lock of the threads, if it is free in time."""
         got = False
         try:
             try:
@@ -95,7 +95,7 @@ class WriteTurn:
 
     @contextmanager
     def _locked(self, lock: Callable[[], None]) -> Iterator[bool]:
-        """Hold the lock on the file, unless a block around this one does; yield whether none does."""
+        """Hold the lock on the file; yield whether this is the outermost block, which locks and unlocks it."""
         outermost = not self.lock.held
         try:
             try:

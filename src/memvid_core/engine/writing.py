@@ -1,4 +1,4 @@
-"""Writer: turns what a caller gives into commits."""
+"""Writer: checks and embeds new records and changes, and commits them."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ GivenVectors = ArrayLike | Sequence[ArrayLike | None]
 
 _FLOAT16_MAX = 65504.0
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-_FEWEST, _MOST = 1_000, 100_000  # rows of a memory whose embedder learns by itself
-_SAME = 0.02  # how far a stored component may be from the one that was embedded, for rounding to int8
+_FEWEST, _MOST = 1_000, 100_000  # rows of a memory whose embedder learns automatically
+_SAME = 0.02  # the largest difference of a stored component by rounding to int8
 
 
 @dataclass
 class AddRequest:
-    """Checked input of one commit. ``ids`` are those to return; the records have each id once, the last one given.
+    """The checked input of one commit. ``ids`` are returned; of records with the same id, only the last one is kept.
 
-    The records are columns of bytes and strings rather than objects: a hundred thousand of those would set off the
-    interpreter's search for cycles again and again, which then visits every vector that the caller holds, too.
+    Records are columns of bytes and strings, not objects: a hundred thousand objects would trigger the garbage
+    collector repeatedly, which also visits every vector of the caller.
     """
 
     ids: list[str]
@@ -59,21 +59,21 @@ class AddRequest:
     encoded: list[bytes]
     """The records in msgpack."""
     places: list[int]
-    """For each record, its place in what was given."""
+    """The place of each record in the given texts."""
     delete: Sequence[str] = ()
     """Ids to delete in the same commit."""
     given: Sequence[Any] | Matrix | None = None
-    """The caller's vectors, one a record, None where a record is to have none; None: the texts are to be embedded."""
+    """The given vectors, one per record, None for a record without a vector; None: the texts must be embedded."""
     base: Embedder | None = None
-    """The embedder of the state that the vectors are to be compared with."""
+    """The embedder of the memory's existing vectors."""
     embedder: Embedder | None = None
-    """What makes the vectors: ``base``, or a copy of it that has learned from these texts."""
+    """The embedder of the new vectors: ``base``, or a copy of it that has learned from these texts."""
     model: bytes | None = None
-    """What it learned, if the commit is to carry that."""
+    """The state of ``embedder``, if the commit must store it."""
 
     @property
     def to_embed(self) -> list[str]:
-        """The texts that must be embedded before the commit."""
+        """The texts to embed before the commit."""
         return self.texts if self.given is None else []
 
     @classmethod
@@ -85,8 +85,8 @@ class AddRequest:
         places: list[int],
         delete: Sequence[str] = (),
     ) -> AddRequest:
-        """From columns of what was given, and the places in them of the records to keep."""
-        encoded = encode_records(ids, texts, metadata)  # first, for it names what is wrong by its place
+        """Make a request from columns of given records, and the places of the records to keep."""
+        encoded = encode_records(ids, texts, metadata)  # first, because its errors name the place of a record
         columns = list(map(metadata_json, metadata))
         if len(places) == len(ids):
             return cls(ids, NewRecords(ids, columns, texts), texts, encoded, places, delete)
@@ -97,30 +97,30 @@ class AddRequest:
 
 @dataclass(frozen=True)
 class UpdateRequest:
-    """A checked change to one record; what is None stays as it is."""
+    """A checked change to one record; None keeps the text or the metadata."""
 
     record_id: str
     text: str | None
     metadata: Metadata | None
     embedder: Embedder | None
-    """What embeds the text: the newest embedder when the update was asked for."""
+    """The embedder of the text: the newest one at the time of the call."""
 
     @property
     def to_embed(self) -> list[str]:
-        """The texts that must be embedded before the commit."""
+        """The texts to embed before the commit."""
         return [] if self.text is None else [self.text]
 
 
 class Writer:
     """Adds, replaces and deletes records of one memory; each call is one commit.
 
-    An add or an update has three steps, and embedding, the slow one, needs no lock: :meth:`prepare` or
-    :meth:`prepare_update`, then :meth:`embed` or :meth:`aembed`, then :meth:`commit`.
+    An add or an update has three steps: :meth:`prepare` or :meth:`prepare_update`, then :meth:`embed` or
+    :meth:`aembed`, which is slow and needs no lock, then :meth:`commit`.
     """
 
     def __init__(self, indexed: IndexedJournal) -> None:
         self._indexed = indexed
-        self._not_due = -1  # so many records were found not to be the embedder's own
+        self._not_due = -1  # number of records when some vectors were found not to be the embedder's
         self._kind: VectorDtype = indexed.journal.header.vectors  # type: ignore[assignment]
         assert self._kind in get_args(VectorDtype)
 
@@ -132,10 +132,10 @@ class Writer:
         vectors: GivenVectors | None = None,
         delete: Iterable[str] | str = (),
     ) -> AddRequest:
-        """Check the arguments of :meth:`memvid_core.Memory.add`, and choose what embeds; nothing is written.
+        """Check the arguments of :meth:`memvid_core.Memory.add`, and choose the embedder; nothing is written.
 
         Raises:
-            InvalidInputError: Lengths differ, or something cannot be stored.
+            InvalidInputError: Lengths differ, or a value cannot be stored.
         """
         request = self._checked(texts, metadata, ids, delete)
         if not request.records.ids:
@@ -164,8 +164,8 @@ class Writer:
         """Check the arguments of :meth:`memvid_core.Memory.update`; nothing is written.
 
         Raises:
-            RecordNotFoundError: No live record has that id.
-            InvalidInputError: Something cannot be stored.
+            RecordNotFoundError: No live record has the id.
+            InvalidInputError: A value cannot be stored.
         """
         snapshot = self._mended(lambda: self._holding(record_id))
         if text is not None:
@@ -189,16 +189,16 @@ class Writer:
         return row
 
     def embed(self, request: AddRequest | UpdateRequest) -> Matrix | None:
-        """Embed the texts of a request; None if there is nothing to embed.
+        """Embed the texts of a request; return None if there are none.
 
         Raises:
-            EmbeddingError: There is no embedder, or it failed.
+            EmbeddingError: The memory was opened without an embedder, or the embedder failed.
         """
         texts = request.to_embed
         return self._needed(request.embedder).embed_documents(texts) if texts else None
 
     async def aembed(self, request: AddRequest | UpdateRequest) -> Matrix | None:
-        """Async :meth:`embed`: the embedder's own async method is awaited."""
+        """Embed with the async method of the embedder; async :meth:`embed`."""
         texts = request.to_embed
         return await self._needed(request.embedder).aembed_documents(texts) if texts else None
 
@@ -206,16 +206,15 @@ class Writer:
         """Write the commit of a request; return its ids.
 
         Args:
-            request: What :meth:`prepare` or :meth:`prepare_update` made.
-            embedded: What :meth:`embed` made of it. If others have taught the embedder since, the texts are embedded
-                once more.
+            request: The result of :meth:`prepare` or :meth:`prepare_update`.
+            embedded: The result of :meth:`embed`. If the embedder was fitted meanwhile, the texts are embedded again.
 
         Raises:
-            VectorError: NaN, infinite, or too large for float16.
-            DimensionError: Not of the memory's dimension.
+            VectorError: A component is NaN, infinite, or too large for float16.
+            DimensionError: The dimension differs from that of the memory.
             RecordNotFoundError: The record to update has been deleted.
-            LockedError: Others were writing for longer than the memory's timeout.
-            StorageError: The system refused; nothing was stored.
+            LockedError: Others held the lock for the whole timeout of the memory.
+            StorageError: The write failed; nothing was stored.
         """
         if isinstance(request, UpdateRequest):
             return self._mended(lambda: self._update(request, embedded))
@@ -225,7 +224,7 @@ class Writer:
         return ids
 
     def _choose_embedder(self, request: AddRequest, *, learn: bool) -> None:
-        """Take the memory's embedder; of an empty memory, let a copy learn from the first records."""
+        """Choose the memory's embedder; for an empty memory, fit a copy of it to the first records."""
         snapshot = self._indexed.refresh()
         request.base = request.embedder = snapshot.embedder
         if snapshot.rows or not isinstance(snapshot.embedder, FittableEmbedder):
@@ -239,9 +238,9 @@ class Writer:
 
     @staticmethod
     def _given(request: AddRequest, vectors: GivenVectors) -> Sequence[Any] | Matrix:
-        """Return the caller's vectors, one a record, None where a record is to have none."""
+        """Return the given vectors, one per record, None for a record without a vector."""
         if not isinstance(vectors, Iterable):
-            raise VectorError(f"vectors must be one a text, not of type {type(vectors).__name__}")
+            raise VectorError(f"vectors must be one per text, not of type {type(vectors).__name__}")
         rows = vectors if isinstance(vectors, np.ndarray) else list(vectors)
         if len(rows) != len(request.ids):
             raise InvalidInputError(f"vectors must be as many as texts: {len(rows)} vectors, {len(request.ids)} texts")
@@ -250,7 +249,7 @@ class Writer:
         return rows[request.places] if isinstance(rows, np.ndarray) else [rows[i] for i in request.places]
 
     def _needed(self, embedder: Embedder | None) -> Embedder:
-        """Return the embedder.
+        """Return the embedder after checking that there is one.
 
         Raises:
             EmbeddingError: There is none.
@@ -264,7 +263,7 @@ class Writer:
         return embedder
 
     def _mended(self, change: Callable[[], T]) -> T:
-        """Make a change; if the index turns out to be damaged, before anything was written, make it anew first."""
+        """Run a change; if the index is damaged, which shows before any write, rebuild it and run it again."""
         with storage_errors():
             try:
                 return change()
@@ -293,7 +292,7 @@ class Writer:
 
     @staticmethod
     def _outdated(request: AddRequest, snapshot: Snapshot) -> bool:
-        """Whether others have written since the vectors were made, and theirs cannot be compared with these."""
+        """Return whether another commit has fitted the embedder, so that the vectors are not comparable."""
         return snapshot.embedder is not request.base or bool(request.model is not None and snapshot.rows)
 
     def _check_dimension(self, matrix: NDArray[Any] | None) -> None:
@@ -305,7 +304,7 @@ class Writer:
             )
 
     def _stored_vectors(self, request: AddRequest, embedded: Matrix | None) -> tuple[Matrix | None, NDArray[np.int64]]:
-        """Return the vectors in the dtype they are stored in, and the places of the records that have one."""
+        """Return the vectors in the dtype of the memory, and the places of the records that have one."""
         given = request.given is not None
         vectors: Any = request.given if given else embedded
         places = np.arange(len(request.encoded), dtype=np.int64)
@@ -317,7 +316,7 @@ class Writer:
         source = "what was given" if given else "the embedder"
         dtype = None if self._kind == "float64" else np.float32
         matrix = check_vectors(vectors, len(places), dtype=dtype, given=given, source=source)
-        if not len(matrix):  # an embedder that returned nothing: the records are kept without vectors
+        if not len(matrix):  # the embedder returned nothing: the records have no vectors
             return None, places[:0]
         by_distance = self._indexed.journal.header.metric != "cosine"
         if self._kind == "float64" and by_distance and float(np.abs(matrix).max()) > _FLOAT32_MAX:
@@ -331,11 +330,11 @@ class Writer:
         return matrix, places
 
     def _learn_if_due(self) -> None:
-        """Let the embedder learn once there is something to learn from; it is not due again if it fails."""
+        """Fit the embedder automatically once there are enough records; errors are ignored."""
         snapshot = self._indexed.snapshot
         if not _FEWEST <= snapshot.rows <= _MOST or not isinstance(snapshot.embedder, HashingEmbedder):
             return
-        if self._indexed.journal.header.codec != "pcm":  # pictures of symbols cost too much
+        if self._indexed.journal.header.codec != "pcm":  # rewriting pictures of symbols takes too long
             return
         if not self._is_due(snapshot):
             return
@@ -353,7 +352,7 @@ class Writer:
         return due and records != self._not_due
 
     def _learn(self, snapshot: Snapshot) -> None:
-        """Fit a copy of the embedder to the records that it embedded, and write those again with their new vectors."""
+        """Fit a copy of the embedder to the records that it embedded, and rewrite these with their new vectors."""
         base = snapshot.embedder
         assert isinstance(base, FittableEmbedder)
         rows = np.flatnonzero(snapshot.dense)
@@ -363,14 +362,14 @@ class Writer:
         stored = snapshot.vectors(rows.tolist())
         made = base.embed_documents(texts)
         if not all(np.allclose(made[i], stored[row], atol=_SAME) for i, row in enumerate(rows.tolist())):
-            return  # some vectors were given, and are not ours to change
+            return  # some vectors were given, and must not be changed
         embedder = base.clone()
         embedder.fit(texts)
         if embedder.fitted:
             self._write_again(records, embedder, snapshot)
 
     def refit(self) -> int:
-        """Fit a copy of the embedder to every record, and write all of them again with their new vectors."""
+        """Fit a copy of the embedder to every record, and rewrite all of them with new vectors; return their number."""
         return self._mended(self._refit)
 
     def _refit(self) -> int:
@@ -382,12 +381,12 @@ class Writer:
                 return 0
             learned = snapshot.embedder.clone()
             learned.fit([record.text for record in records])
-            # From too few it learns nothing; its vectors would be compared with questions of the one that has learned.
+            # With too few records, the copy is not fitted, and its vectors would not be comparable with fitted ones.
             self._write_again(records, learned if learned.fitted else snapshot.embedder, snapshot)
             return len(records)
 
     def _write_again(self, records: list[Record], embedder: FittableEmbedder, snapshot: Snapshot) -> None:
-        """Write records again, in one commit, with the vectors of an embedder that has learned."""
+        """Rewrite records in one commit, with the vectors of a fitted embedder."""
         request = AddRequest.of(
             [record.id for record in records],
             [record.text for record in records],
@@ -402,7 +401,7 @@ class Writer:
         self._indexed.commit(request.records, batch, unstored, embedder)
 
     def _update(self, request: UpdateRequest, embedded: Matrix | None) -> list[str]:
-        """Write a record again, with another text, other metadata, or both."""
+        """Rewrite a record with another text, other metadata, or both."""
         with self._indexed.writing() as snapshot:
             row = self._row_of(request.record_id, snapshot)
             record = snapshot.record(row)
@@ -412,12 +411,12 @@ class Writer:
             changed.base = changed.embedder = snapshot.embedder
             if request.text is None:
                 changed.given = [snapshot.vectors([row]).get(row)]
-            elif snapshot.embedder is not request.embedder:  # others have taught it since
+            elif snapshot.embedder is not request.embedder:  # it was fitted meanwhile
                 embedded = self.embed(changed)
             return self._store(changed, embedded)
 
     def delete(self, select: Callable[[Snapshot], Sequence[int]]) -> int:
-        """Delete the live rows that ``select`` names in the newest snapshot; return how many there were."""
+        """Delete the live rows that ``select`` returns for the newest snapshot; return their number."""
         return self._mended(lambda: self._delete(select))
 
     def _delete(self, select: Callable[[Snapshot], Sequence[int]]) -> int:

@@ -1,7 +1,7 @@
-"""SQLite files of the index: opened only with the tables that are expected, and damage is one error.
+"""SQLite files of the index: schema checks, and one error for every kind of damage.
 
-An index is derived from the memory, so a damaged one is no loss: whoever meets :class:`IndexStaleError` makes it anew.
-Trouble that is no damage (another process is at work, the disk is full) stays what SQLite calls it.
+An index is derived from the memory, so a damaged one loses no data: code that catches :class:`IndexStaleError` rebuilds
+it. Other errors (another process holds a lock, the disk is full) remain SQLite's own.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = [
 ]
 
 SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
-"""What SQLite keeps beside a database."""
+"""The suffixes of a database file and of the files that SQLite adds to it."""
 
-# What SQLite reports of the system rather than of the file.
+# Error codes of SQLite that concern the system and not the file.
 _ENVIRONMENT: Final = frozenset(
     getattr(sqlite3, f"SQLITE_{name}")
     for name in (
@@ -56,7 +56,7 @@ _BAD_VALUE: Final = (
 
 
 def is_damage(exc: sqlite3.Error) -> bool:
-    """Return whether an error says that the file is not what was written, rather than that the system refuses."""
+    """Return whether an error means that the file is damaged, and not that the system failed."""
     if isinstance(exc, sqlite3.InterfaceError | sqlite3.ProgrammingError):
         return False
     code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
@@ -64,7 +64,7 @@ def is_damage(exc: sqlite3.Error) -> bool:
 
 
 class _Failure(threading.local):
-    """What an SQL function raised in this thread."""
+    """The exception that an SQL function raised in this thread."""
 
     error: BaseException | None = None
 
@@ -73,24 +73,24 @@ _failure: Final = _Failure()
 
 
 def note_failure(error: BaseException) -> None:
-    """Remember what an SQL function raised in this thread: SQLite only tells that a function failed."""
+    """Store the exception of an SQL function in this thread, because SQLite only reports that a function failed."""
     _failure.error = error
 
 
 def take_failure() -> BaseException | None:
-    """Return what a function raised in this thread inside the statement that failed last; None if nothing."""
+    """Return and clear the exception that an SQL function raised in this thread, or None."""
     error, _failure.error = _failure.error, None
     return error
 
 
 class whole:  # a class, because a generator costs a microsecond more each time
-    """Turn what SQLite says of a damaged file into one error.
+    """Convert SQLite's errors about a damaged file to IndexStaleError.
 
     Args:
-        name: What is read, for the message.
+        name: The name of the file, for the message.
 
     Raises:
-        IndexStaleError: The file is damaged.
+        IndexStaleError: If the file is damaged.
     """
 
     __slots__ = ("_name",)
@@ -113,13 +113,13 @@ class whole:  # a class, because a generator costs a microsecond more each time
 
 
 class checked(whole):
-    """Turn everything that reading back a damaged file can raise into one error; for code that takes no input.
+    """Convert every error that reading a damaged file can raise to IndexStaleError; for code without user input.
 
     Args:
-        name: What is read, for the message.
+        name: The name of the file, for the message.
 
     Raises:
-        IndexStaleError: The file is damaged.
+        IndexStaleError: If the file is damaged.
     """
 
     __slots__ = ()
@@ -132,52 +132,52 @@ class checked(whole):
 
 
 def _stale(name: str, exc: Exception) -> IndexStaleError:
-    return IndexStaleError(f"{name} is damaged ({exc}); the index has to be made anew")
+    return IndexStaleError(f"{name} is damaged ({exc}); rebuild the index")
 
 
 def refuse_links(path: Path) -> None:
-    """Refuse a database that is no plain file: a link leads elsewhere, and a pipe never answers.
+    """Refuse a database that is not a regular file, such as a link or a pipe.
 
     Raises:
-        sqlite3.DatabaseError: It is one.
+        sqlite3.DatabaseError: If it is not a regular file.
     """
     for suffix in SUFFIXES:
-        beside = path.with_name(path.name + suffix)
+        file = path.with_name(path.name + suffix)
         try:
-            mode = beside.lstat().st_mode
+            mode = file.lstat().st_mode
         except FileNotFoundError:
             continue
         if not stat.S_ISREG(mode):
-            raise sqlite3.DatabaseError(f"{beside} is no plain file")
+            raise sqlite3.DatabaseError(f"{file} is not a regular file; remove it")
 
 
 def harden(connection: sqlite3.Connection) -> None:
-    """Let a connection trust nothing that a file brings: no functions in its schema, no sizes of cells."""
+    """Make a connection distrust the file: no functions in its schema, and cell sizes are checked."""
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
 
 
 def create_tables(connection: sqlite3.Connection, ddl: str) -> None:
-    """Run several statements; unlike ``executescript`` inside the transaction that is open."""
+    """Run several statements inside the open transaction, which ``executescript`` would commit."""
     for statement in ddl.split(";"):
         connection.execute(statement)
 
 
 def assert_schema(connection: sqlite3.Connection, ddl: str) -> bool:
-    """Check that a database holds the tables and indexes of ``ddl`` and nothing else, before any of it is used.
+    """Check that a database contains exactly the tables and indexes of ``ddl``, before any of it is used.
 
     Returns:
         False if it is empty.
 
     Raises:
-        sqlite3.DatabaseError: It holds something else: of another version, or of a stranger.
+        sqlite3.DatabaseError: If it contains something else, such as the tables of another version.
     """
     expected = _schema(ddl)
     found = connection.execute(f"{_SCHEMA_OF} LIMIT ?", (len(expected) + 1,)).fetchall()
     if not found:
         return False
     if sorted(found, key=repr) != expected:
-        raise sqlite3.DatabaseError("the database has other tables than this version writes")
+        raise sqlite3.DatabaseError("the database has other tables than this version creates")
     return True
 
 
@@ -195,6 +195,6 @@ def _schema(ddl: str) -> list[tuple[str | None, ...]]:
 
 
 def roll_back(connection: sqlite3.Connection) -> None:
-    """End a transaction, if one is open: also one that an interrupt left open."""
+    """End the open transaction, if any, also one left open by an interrupt."""
     if connection.in_transaction:
         connection.execute("ROLLBACK")

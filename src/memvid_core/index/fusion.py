@@ -1,16 +1,16 @@
-"""Putting rankings together: fusion, diversity, recency, and scores that mean the same from query to query.
+"""Combine rankings: fusion, diversity, recency, and scores that are comparable between queries.
 
 Pure functions over rows and scores. Scores are in [0, 1], higher is better:
 
-- dense: the cosine of query and text, 0 where it is negative (:func:`dense_score`); what LangChain calls the
-  relevance score of a cosine distance. 0 is a text that has nothing to do with the query. By another metric it is
-  1 / (1 + distance) (``memvid_core.index.vectors.metrics.closeness``).
+- dense: the cosine of query and text, 0 if negative (:func:`dense_score`); LangChain calls it the relevance score of a
+  cosine distance. 0 is a text unrelated to the query. For another metric it is 1 / (1 + distance)
+  (``memvid_core.index.vectors.metrics.closeness``).
 - lexical: ``bm25 / (bm25 + ideal)`` (:func:`lexical_score`). 0.5 is a text of average length with every word of the
-  query once, 0 one with none.
-- hybrid: how near a text comes to being the best of both halves (:func:`relative_score_fusion`,
-  :func:`reciprocal_rank_fusion`). 1 is the best of both; it compares the texts of one query, not queries.
+  query once, 0 a text with none of them.
+- hybrid: the weighted sum of both rankings' relative scores (:func:`relative_score_fusion`,
+  :func:`reciprocal_rank_fusion`). 1 is the best text of both. It is comparable within one query, not between queries.
 
-Equal scores stand in the order of the rows, so the same memory gives the same answer every time.
+Ties are in the order of the rows, so results are deterministic.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ __all__ = [
     "CANDIDATES",
     "Fused",
     "Ranking",
-    "best",
     "dense_score",
     "feedback",
     "hybrid",
@@ -37,29 +36,30 @@ __all__ = [
     "recency",
     "reciprocal_rank_fusion",
     "relative_score_fusion",
+    "top_k",
     "trust",
 ]
 
 CANDIDATES: Final = 100
-"""How many rows each half should bring to a fusion that is asked for fewer."""
+"""The minimum number of candidates from each ranking for a fusion."""
 
 ALPHA: Final = 0.35
-"""The weight of the dense half of the built-in embedder; chosen on questions in English and Korean."""
+"""The weight of the dense ranking for the built-in embedder, chosen on questions in English and Korean."""
 
 _TEACHERS: Final = 5
 _SHARPNESS: Final = 6.0
 
 Ranking = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Rows and their scores, best first; each row once."""
+"""Rows (n,) int64 and their scores (n,) float32, best first; rows are unique."""
 
 
 class Fused(NamedTuple):
-    """A fused ranking, and what each half gave to it.
+    """A fused ranking, with the contribution of each ranking.
 
     Attributes:
         rows: (n,) int64, best first, ties in the order of the rows.
         scores: (n,) float32 in [0, 1]: the sum of the parts.
-        parts: For each half by name, (n,) float32: its share in each score.
+        parts: For each ranking by name, (n,) float32: its share of each score.
     """
 
     rows: NDArray[np.int64]
@@ -67,15 +67,15 @@ class Fused(NamedTuple):
     parts: dict[str, NDArray[np.float32]]
 
     def explain(self, rank: int) -> dict[str, float]:
-        """Tell what each half contributed to the score at a rank (from 0)."""
+        """Return the contribution of each ranking to the score at a rank (from 0)."""
         return {name: float(part[rank]) for name, part in self.parts.items()}
 
 
 def dense_score(cosines: ArrayLike) -> NDArray[np.float32]:
-    """Bring cosines to [0, 1]: themselves, 0 where they are negative.
+    """Map cosines to [0, 1] by replacing negative values by 0.
 
     Args:
-        cosines: (n,) in [-1, 1]; rounding may pass the ends a little.
+        cosines: (n,) in [-1, 1], up to rounding errors.
 
     Returns:
         (n,) float32.
@@ -88,14 +88,14 @@ def dense_score(cosines: ArrayLike) -> NDArray[np.float32]:
 
 
 def lexical_score(bm25: ArrayLike, ideal: float) -> NDArray[np.float32]:
-    """Bring BM25 scores to [0, 1): their part of themselves and the query's ideal together.
+    """Map BM25 scores to [0, 1) by ``bm25 / (bm25 + ideal)``.
 
     Args:
         bm25: (n,) BM25 scores, not negative.
-        ideal: What a text of average length scores that has every word of the query once: the sum of their idf.
+        ideal: The score of a text of average length with every word of the query once: the sum of their idf.
 
     Returns:
-        (n,) float32; their order is that of ``bm25``.
+        (n,) float32, in the same order as ``bm25``.
 
     Example:
         >>> lexical_score([6.0, 2.0, 0.0], ideal=2.0).tolist()
@@ -106,19 +106,19 @@ def lexical_score(bm25: ArrayLike, ideal: float) -> NDArray[np.float32]:
     return relative
 
 
-def best(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Ranking:
-    """Take the k best rows, ties in the order of the rows.
+def top_k(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Ranking:
+    """Return the k best rows, ties in the order of the rows.
 
     Args:
         rows: (n,) rows, in any order.
         scores: (n,) their scores.
-        k: How many to take at most; none where it is not positive.
+        k: The maximum number of rows; none if it is not positive.
 
     Returns:
         Rows and scores, best first.
 
     Example:
-        >>> [part.tolist() for part in best(np.array([9, 4, 7]), np.array([0.5, 0.5, 1.0]), k=2)]
+        >>> [part.tolist() for part in top_k(np.array([9, 4, 7]), np.array([0.5, 0.5, 1.0]), k=2)]
         [[7, 4], [1.0, 0.5]]
     """
     order = np.lexsort((rows, -scores))[: max(k, 0)]
@@ -128,21 +128,21 @@ def best(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Rankin
 def reciprocal_rank_fusion(
     rankings: Mapping[str, Ranking], k: int, *, c: float = 60.0, weights: Mapping[str, float] | None = None
 ) -> Fused:
-    """Fuse rankings by rank alone: for halves whose scores cannot be compared at all.
+    """Fuse rankings by rank alone, for rankings with incomparable scores.
 
-    Each gives ``weight / (c + rank)``, ranks from 1, divided by what the first of all would get.
+    Each contributes ``weight / (c + rank)``, with ranks from 1, divided by the score of a row that is first in all.
 
     Args:
         rankings: By name, at least one.
-        k: How many rows to return at most.
-        c: How little the first ranks stand out.
-        weights: By the same names, not negative; equal where not given.
+        k: The maximum number of rows to return.
+        c: Smoothing constant, 0 or more; larger values reduce the advantage of the first ranks.
+        weights: Weights by the same names, not negative; equal by default.
 
     Returns:
         The fused ranking.
 
     Raises:
-        InvalidInputError: If ``c`` is negative, or a weight is, or all are 0.
+        InvalidInputError: If ``c`` or a weight is negative, or all weights are 0.
 
     Source: Cormack, Clarke and Büttcher, "Reciprocal rank fusion", SIGIR 2009.
 
@@ -159,16 +159,16 @@ def reciprocal_rank_fusion(
 
 
 def relative_score_fusion(dense: Ranking, lexical: Ranking, k: int, *, alpha: float = ALPHA) -> Fused:
-    """Fuse a dense and a lexical ranking by their scores, each seen against the best of its half.
+    """Fuse a dense and a lexical ranking by their scores, each relative to the best of its ranking.
 
-    BM25 has a zero that means "none of the words", so lexical scores are divided by the best. Cosines have none (some
-    models never go below 0.7), so dense scores are stretched from their last candidate, 0, to their best, 1.
+    A BM25 score of 0 means "none of the words", so lexical scores are divided by the best. Cosines have no such zero
+    (some models never go below 0.7), so dense scores are scaled from 0 for the last candidate to 1 for the best.
 
     Args:
         dense: About :data:`CANDIDATES` rows with their cosines, best first.
-        lexical: As many rows with their BM25 scores, best first.
-        k: How many rows to return at most.
-        alpha: The weight of the dense half, in [0, 1]; the lexical half has the rest.
+        lexical: About as many rows with their BM25 scores, best first.
+        k: The maximum number of rows to return.
+        alpha: The weight of the dense ranking, in [0, 1]; the lexical ranking has the rest.
 
     Returns:
         The fused ranking, its parts named ``dense`` and ``lexical``.
@@ -203,19 +203,19 @@ def hybrid(
     alpha: float = ALPHA,
     feedback: Callable[[ArrayLike, ArrayLike, ArrayLike], NDArray[np.float32]] | None = None,
 ) -> Fused:
-    """Fuse a dense and a lexical ranking, let the best of both refine the query vector, and fuse again.
+    """Fuse a dense and a lexical ranking, refine the query vector by the best of both, and fuse again.
 
-    The second fusion looks at the candidates of the first alone: the vectors of at most as many rows as both bring.
+    The second fusion ranks only the candidates of the first, so it needs only their vectors.
 
     Args:
         query: (dimension,) the query vector.
         dense: About :data:`CANDIDATES` rows with their cosines, or negative distances, best first.
-        lexical: As many rows with their BM25 scores, best first.
-        vectors: Gives the vectors of rows, (n, dimension), of any length, zero for a row that has none.
-        k: How many rows to return at most.
-        alpha: The weight of the dense half, in [0, 1]; at 0 and 1 the other half is not looked at.
-        feedback: Compares the candidates with the refined query: by default :func:`feedback`, by cosine. A candidate
-            that gets minus infinity has no vector.
+        lexical: About as many rows with their BM25 scores, best first.
+        vectors: Function from rows to vectors (n, dimension), of any length; zero for a row without a vector.
+        k: The maximum number of rows to return.
+        alpha: The weight of the dense ranking, in [0, 1]; at 0 and 1 the other ranking has no effect.
+        feedback: Function that scores the candidates against the refined query, minus infinity for a candidate without
+            a vector; by default :func:`feedback`, by cosine.
 
     Returns:
         The fused ranking, its parts named ``dense`` and ``lexical``.
@@ -236,22 +236,22 @@ def hybrid(
         return Fused(first.rows[:k], first.scores[:k], {name: part[:k] for name, part in first.parts.items()})
     values = (feedback or _feedback)(query, vectors(first.rows), first.scores)
     known = values > -np.inf
-    refined = best(first.rows[known], values[known], max(len(dense[0]), len(lexical[0])))
+    refined = top_k(first.rows[known], values[known], max(len(dense[0]), len(lexical[0])))
     return relative_score_fusion(refined, lexical, k, alpha=alpha)
 
 
 def trust(dense: Ranking, lexical: Ranking) -> float:
-    """Tell how much weight an outside model's half deserves, from how far it agrees with the words.
+    """Return the weight of an external model's ranking, from its agreement with the lexical ranking.
 
-    A model that knows the language of the question has most of the first ten by words among its own candidates; one
-    that does not has few of them. So an English model does no harm to Korean questions.
+    A model that knows the language of the question has most of the lexical top ten among its own candidates; one that
+    does not has few of them. So an English model does not spoil the answers to Korean questions.
 
     Args:
         dense: About :data:`CANDIDATES` rows, best first.
-        lexical: As many.
+        lexical: About as many rows, best first.
 
     Returns:
-        A weight for the dense half: 0.2 without any agreement, 0.55 with all of it.
+        The weight of the dense ranking: 0.2 without agreement, 0.55 with full agreement.
 
     Example:
         >>> dense = np.array([3, 1, 2]), np.array([0.9, 0.8, 0.7], np.float32)
@@ -263,10 +263,10 @@ def trust(dense: Ranking, lexical: Ranking) -> float:
 
 
 def feedback(query: ArrayLike, vectors: ArrayLike, scores: ArrayLike) -> NDArray[np.float32]:
-    """Compare candidates with the query moved halfway to what the best five of them have in common.
+    """Score candidates against the query moved halfway to the weighted mean of the best five.
 
-    They teach by the sixth power of their scores: where one text stands out it teaches alone and stays first, so a
-    question with one answer is not led astray; where many are about as good, their common subject brings up others.
+    The weights are the sixth powers of the scores. If one text stands out, it dominates and stays first, so a question
+    with one answer keeps it; if many are about equal, their common subject raises related texts.
 
     Args:
         query: (dimension,) the query vector.
@@ -274,9 +274,9 @@ def feedback(query: ArrayLike, vectors: ArrayLike, scores: ArrayLike) -> NDArray
         scores: (n,) their scores in [0, 1].
 
     Returns:
-        (n,) float32: cosines with the moved query.
+        (n,) float32, cosines with the moved query.
 
-    Source: Rocchio, "Relevance feedback in information retrieval", 1971; here the feedback is the ranking's own.
+    Source: Rocchio, "Relevance feedback in information retrieval", 1971; here with pseudo-relevance feedback.
 
     Example:
         >>> plain, (best_of_all, other) = 0.6, feedback([1, 0], [[0.6, 0.8], [0.6, -0.8]], [1.0, 0.5])
@@ -299,7 +299,7 @@ _feedback = feedback
 
 
 def _relative(scores: NDArray[np.float32]) -> NDArray[np.floating]:
-    """Divide by the best; where no score is positive, all are equally good."""
+    """Divide by the best score; if no score is positive, all are 1."""
     top = float(scores.max(initial=0))
     return np.maximum(scores, 0) / top if top > 0 else np.ones(len(scores))
 
@@ -331,22 +331,22 @@ def mmr(
     scores: ArrayLike | None = None,
     similarity: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]] | None = None,
 ) -> NDArray[np.int64]:
-    """Choose k candidates that are relevant and unlike each other (maximal marginal relevance).
+    """Choose k candidates that are relevant and diverse (maximal marginal relevance).
 
     Args:
-        query: (dimension,) the vector of the query; not looked at where scores are given.
-        vectors: (n, dimension) of the candidates, real, of any length; a zero vector is like nothing.
-        k: How many to choose at most.
+        query: (dimension,) the vector of the query; ignored if scores are given.
+        vectors: (n, dimension) of the candidates, of any length; a zero vector is similar to nothing.
+        k: The maximum number to choose.
         lambda_mult: 1 for relevance alone, 0 for diversity alone, as in LangChain.
-        scores: (n,) how relevant each candidate is, in [0, 1], for a ranking of another mode; by default the cosines of
-            query and vectors.
-        similarity: How like the candidates (n, dimension) are to one of them, (n,) in [0, 1]; by default their cosine.
+        scores: (n,) the relevance of each candidate, in [0, 1]; by default the cosines of query and vectors.
+        similarity: Function from the candidates (n, dimension) and one of them to similarities (n,) in [0, 1]; by
+            default the cosines.
 
     Returns:
-        Positions among the candidates, int64, in the order they were chosen; the first of equals is chosen.
+        (chosen,) int64, positions among the candidates in the order of choice; of equals the first is chosen.
 
     Raises:
-        InvalidInputError: If ``lambda_mult`` is outside [0, 1], or there is not one vector for each score.
+        InvalidInputError: If ``lambda_mult`` is outside [0, 1], or the numbers of vectors and scores differ.
 
     Source: Carbonell and Goldstein, "The use of MMR", SIGIR 1998.
 
@@ -359,13 +359,13 @@ def mmr(
     if not len(matrix) or k <= 0:
         return np.zeros(0, np.int64)
     if matrix.ndim != 2:
-        raise InvalidInputError(f"mmr needs a matrix with one vector a candidate, not the shape {matrix.shape}")
+        raise InvalidInputError(f"vectors must have the shape (candidates, dimension), not {matrix.shape}")
     if similarity is None:
         matrix = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), np.finfo(np.float32).tiny)
         similarity = np.matmul
     relevance = _cosines(query, matrix) if scores is None else np.asarray(scores, np.float32)
     if relevance.shape != (len(matrix),):
-        raise InvalidInputError(f"mmr needs a score for each of {len(matrix)} vectors, not the shape {relevance.shape}")
+        raise InvalidInputError(f"scores must have the shape ({len(matrix)},), one per vector, not {relevance.shape}")
     chosen = [int(np.argmax(relevance))]
     nearest = np.full(len(matrix), -np.inf, np.float32)
     while len(chosen) < min(k, len(matrix)):
@@ -387,20 +387,20 @@ def _cosines(query: ArrayLike, units: NDArray[np.float32]) -> NDArray[np.float32
 def recency(
     scores: ArrayLike, times: ArrayLike, *, now: float, half_life: float, weight: float = 0.5
 ) -> NDArray[np.float32]:
-    """Let older texts count less: ``score * (1 - weight + weight * 2 ** (-age / half_life))``.
+    """Reduce the scores of older texts: ``score * (1 - weight + weight * 2 ** (-age / half_life))``.
 
     Args:
         scores: (n,) in [0, 1].
-        times: (n,) seconds since the epoch; NaN where a text has no time, which counts as very old.
-        now: Seconds since the epoch; what is later is of age 0.
-        half_life: Seconds in which the recent part halves, positive.
-        weight: How much of a score age may take, in [0, 1].
+        times: (n,) Unix time in seconds; NaN for a text without a time, which counts as very old.
+        now: Unix time in seconds; later texts have age 0.
+        half_life: Time in seconds in which the recency factor halves, positive.
+        weight: The share of a score that depends on age, in [0, 1].
 
     Returns:
         (n,) float32 in [0, 1], in the order given.
 
     Raises:
-        InvalidInputError: If ``weight`` is outside [0, 1], ``half_life`` not positive, or a setting not finite.
+        InvalidInputError: If ``weight`` is outside [0, 1], ``half_life`` is not positive, or a value is not finite.
 
     Example:
         >>> day = 86400

@@ -1,7 +1,7 @@
-"""The one error by which every part of an index says that it has to be made again."""
+"""The error that every part of an index raises if it must be rebuilt."""
 
 from memvid_core.errors import MemvidError
 
 
 class IndexStaleError(MemvidError):
-    """The files are not what the catalog committed: the caller rebuilds the index from the journal."""
+    """The index files are damaged or outdated. The caller rebuilds the index from the journal."""

@@ -1,4 +1,4 @@
-"""SQLite's write-ahead log, turned on although another connection opens the same new database."""
+"""Switch a database to SQLite's write-ahead log while other connections may open it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ __all__ = ["is_busy", "turn_on"]
 
 
 def is_busy(exc: BaseException) -> bool:
-    """Whether SQLite refused something because another connection is at work."""
+    """Return whether SQLite raised an error because another connection holds a lock."""
     return isinstance(exc, sqlite3.Error) and getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def turn_on(connection: sqlite3.Connection, patience: float) -> None:
-    """Switch a database to the write-ahead log, for good.
+    """Switch a database permanently to the write-ahead log.
 
-    Of two that switch a new database at the same moment, as a writer and a reader do after a compaction, SQLite refuses
-    one at once, whatever its timeout: each holds what the other waits for.
+    If two connections switch a new database at the same moment, as a writer and a reader do after a compaction, SQLite
+    refuses one at once, whatever its timeout, because each holds a lock that the other waits for. So this retries.
 
     Args:
-        connection: In no transaction.
-        patience: For how many seconds to try.
+        connection: A connection without an open transaction.
+        patience: The maximum time to retry, in seconds.
 
     Raises:
-        sqlite3.OperationalError: It is locked all that time, or cannot be written.
+        sqlite3.OperationalError: If it stays locked, or cannot be written.
     """
     deadline, pause = time.monotonic() + patience, 0.001
     while True:

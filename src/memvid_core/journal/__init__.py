@@ -1,4 +1,4 @@
-"""Records to frame payloads and back: commits, recovery, compaction."""
+"""The journal: records as frame payloads, commits, recovery and compaction."""
 
 from memvid_core.journal.entries import Batch, Cursor, Entry, Header, Row
 from memvid_core.journal.journal import Journal

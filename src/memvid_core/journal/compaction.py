@@ -1,4 +1,4 @@
-"""Writing a journal anew: without what was deleted, with small commits merged, or through another codec."""
+"""Rewrite a journal: without deleted records, with small commits merged, or with another codec."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from memvid_core.video import FrameCodec
 __all__ = ["MERGED_BYTES", "Rewriting", "rewrite"]
 
 MERGED_BYTES = 32 << 20
-"""Bytes of content in one merged commit: what is held in memory at a time."""
+"""The size of a merged commit in bytes, which is kept in memory."""
 _encode_row = msgspec.msgpack.Encoder().encode
 
 
 @dataclass
 class _Pending:
-    """Content gathered for the next commit."""
+    """The contents collected for the next commit."""
 
     rows: list[bytes] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
@@ -39,7 +39,7 @@ class _Pending:
     size: int = 0
 
     def take(self, entry: Entry, live: NDArray[np.bool_] | None) -> None:
-        """Take the live records of a commit behind what is there; None takes all."""
+        """Append the live records of a commit; ``live`` None appends all."""
         place_of: dict[int, int] = {}
         for row, record in zip(entry.row_numbers, entry.rows, strict=True):
             if live is None or (row < len(live) and live[row]):
@@ -55,25 +55,26 @@ class _Pending:
                 self.size += self.matrices[-1].nbytes
 
     def batch(self) -> Batch:
-        """Return all of it as one commit."""
+        """Return the collected contents as one commit."""
         matrix = np.concatenate(self.matrices) if self.matrices else None
         places = np.concatenate(self.places) if self.places else None
         return Batch(self.rows, matrix, places, self.tombstones, self.model)
 
 
 class Rewriting:
-    """A new journal on its way: first what is live in another, then what was committed to that meanwhile.
+    """Write a new journal: first the live records of another one, then the commits added to that meanwhile.
 
     Args:
-        source: What to read, from its start.
-        target: Where the new one goes.
-        codec: How its frames are coded.
-        header: Its first frame.
-        drop_damaged: Go on where the source is damaged, with what can be read.
+        source: The journal to read, from its start.
+        target: The path or file of the new journal.
+        codec: The codec of the new journal.
+        header: The header of the new journal.
+        drop_damaged: Continue with the readable records if the source is damaged.
+        convert: Transforms the commits of the source before they are written.
         advance: Called with the byte position reached in the source.
 
     Raises:
-        StorageError: The target cannot be written.
+        StorageError: If the target cannot be written.
     """
 
     def __init__(
@@ -84,16 +85,18 @@ class Rewriting:
         header: Header,
         *,
         drop_damaged: bool = False,
+        convert: Callable[[Iterator[Entry]], Iterator[Entry]] = lambda entries: entries,
         advance: Callable[[int], None] = lambda done: None,
     ) -> None:
         self.source = source
+        self._convert = convert
         self.made = Journal.create_with(target, codec, header)
         """The new journal."""
         self._drop_damaged = drop_damaged
         self._advance = advance
-        self._kept: list[NDArray[np.int64]] = []  # rows of the source, ascending: the place of one is its new number
-        self._folded = np.zeros(0, np.int64)  # the same in one piece, when all are there
-        self._late: dict[int, int] = {}  # rows taken over since then, with their new numbers
+        self._kept: list[NDArray[np.int64]] = []  # rows of the source, ascending: their positions are the new numbers
+        self._folded = np.zeros(0, np.int64)  # the same as one array, when all are known
+        self._late: dict[int, int] = {}  # rows copied after that, with their new numbers
 
     def fold(
         self,
@@ -104,18 +107,18 @@ class Rewriting:
         acknowledged: int = 0,
         merged_bytes: int = MERGED_BYTES,
     ) -> Iterator[int]:
-        """Write the live records, and yield the number of each commit that was written.
+        """Write the live records, and yield the number of each written commit.
 
         Args:
-            live: Which rows of the source to keep, (rows,) of bool.
-            upto: The last commit to read; None is the newest.
-            keep_history: Write a commit for each commit, under its number and time, instead of merging them. What was
-                deleted is left out all the same.
-            acknowledged: The byte offset up to which commits of the source are known to be durable.
-            merged_bytes: How much content goes into one merged commit.
+            live: (rows,) bool, the rows of the source to keep.
+            upto: The number of the last commit to read; None is the newest.
+            keep_history: Write one commit for each commit, with its number and time, instead of merging them. Deleted
+                records are left out.
+            acknowledged: The byte offset in the source up to which commits are known to be durable.
+            merged_bytes: The size of a merged commit, in bytes.
 
         Raises:
-            MemoryFileError: The source is damaged, and ``drop_damaged`` is not set.
+            MemoryFileError: If the source is damaged and ``drop_damaged`` is not set.
         """
         pending, last = _Pending(), None
         for entry in self._entries(upto, acknowledged):
@@ -131,14 +134,14 @@ class Rewriting:
         self._kept = []
 
     def take_over(self, upto: int | None, acknowledged: int) -> int:
-        """Write each commit that the source has beyond what was read, with all it holds; return how many there were.
+        """Copy each commit of the source after those that were read; return their number.
 
         Args:
-            upto: The last one to take; None is the newest, and then the end of the source must be sound, too.
-            acknowledged: The byte offset up to which commits of the source are known to be durable.
+            upto: The number of the last commit to copy; None is the newest, and the end of the source must be intact.
+            acknowledged: The byte offset in the source up to which commits are known to be durable.
 
         Raises:
-            MemoryFileError: The source is damaged, and ``drop_damaged`` is not set.
+            MemoryFileError: If the source is damaged and ``drop_damaged`` is not set.
         """
         taken = 0
         for entry in self._entries(upto, acknowledged):
@@ -152,18 +155,18 @@ class Rewriting:
         return taken
 
     def _entries(self, upto: int | None, acknowledged: int) -> Iterator[Entry]:
-        """Read on in the source; ``source.cursor`` stands behind the last commit that was yielded."""
+        """Read the next commits of the source; ``source.cursor`` is the position after the last yielded commit."""
         before = self.source.cursor
         if upto is not None and before.commit >= upto:
             return
-        for entry in self.source.replay(before, acknowledged=acknowledged):
+        for entry in self._convert(self.source.replay(before, acknowledged=acknowledged)):
             if upto is not None and entry.number > upto:
                 self.source.cursor = before
                 return
             self._refuse(f"commit {entry.number}", entry.damage)
             yield entry
             self._advance(entry.cursor.offset)
-            if entry.number == upto:  # what comes behind it may be half written
+            if entry.number == upto:  # the commit after it may be incomplete
                 return
             before = entry.cursor
         self._refuse("the end of the file", self.source.unfinished)
@@ -174,7 +177,7 @@ class Rewriting:
         return last.number
 
     def _place(self, row: int) -> int | None:
-        """Return the new number of a row of the source; None if it was left out."""
+        """Return the new number of a row of the source, or None if it was left out."""
         place = int(np.searchsorted(self._folded, row))
         if place < len(self._folded) and self._folded[place] == row:
             return place
@@ -183,7 +186,7 @@ class Rewriting:
     def _refuse(self, where: str, damage: Sequence[Damage]) -> None:
         if damage and not self._drop_damaged:
             raise MemoryFileError(
-                f"{where} is damaged ({damage[0].reason}), and a new file would make that loss final",
+                f"{where} is damaged ({damage[0].reason}), and rewriting the file would make the loss permanent",
                 hint=Hint(Action.DROP_DAMAGED),
             )
 
@@ -198,29 +201,31 @@ def rewrite(
     upto: int | None = None,
     drop_damaged: bool = False,
     acknowledged: int = 0,
+    convert: Callable[[Iterator[Entry]], Iterator[Entry]] = lambda entries: entries,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Journal:
-    """Write the live records of ``source`` into a new journal, with small commits merged.
+    """Write the live records of ``source`` to a new journal, with small commits merged.
 
     Args:
-        source: What to read; it is replayed from its start.
-        target: Where the new one goes.
-        codec: How its frames are coded.
-        header: Its first frame.
-        live: Which rows of the source to keep, (rows,) of bool.
-        upto: The last commit to read; None is the newest.
-        drop_damaged: Go on where the source is damaged, with what can be read.
-        acknowledged: The byte offset up to which commits of the source are known to be durable.
+        source: The journal to read, from its start.
+        target: The path or file of the new journal.
+        codec: The codec of the new journal.
+        header: The header of the new journal.
+        live: (rows,) bool, the rows of the source to keep.
+        upto: The number of the last commit to read; None is the newest.
+        drop_damaged: Continue with the readable records if the source is damaged.
+        acknowledged: The byte offset in the source up to which commits are known to be durable.
+        convert: Transforms the commits of the source before they are written.
         advance: Called with the byte position reached in the source.
 
     Returns:
         The new journal, open and durable.
 
     Raises:
-        MemoryFileError: The source is damaged, and ``drop_damaged`` is not set.
-        StorageError: The target cannot be written.
+        MemoryFileError: If the source is damaged and ``drop_damaged`` is not set.
+        StorageError: If the target cannot be written.
     """
-    rewriting = Rewriting(source, target, codec, header, drop_damaged=drop_damaged, advance=advance)
+    rewriting = Rewriting(source, target, codec, header, drop_damaged=drop_damaged, convert=convert, advance=advance)
     try:
         for _ in rewriting.fold(live, upto=upto, acknowledged=acknowledged):
             pass

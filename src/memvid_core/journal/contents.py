@@ -1,4 +1,4 @@
-"""Contents: what a commit's frames hold, decoded, with everything that cannot be read counted and named."""
+"""Contents: decode the frames of a commit, and count and report everything that cannot be read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError, UnsupportedFormatError
-from memvid_core.journal import frames, packing
+from memvid_core.journal import compression, frames, packing
 from memvid_core.journal.entries import CommitFrame, Cursor, Entry, Row
 from memvid_core.journal.frames import Flag, FrameHeader, Kind
 from memvid_core.journal.reading import Reading
@@ -21,12 +21,12 @@ __all__ = ["Contents", "chain_fits"]
 _MORE = int(Flag.MORE)
 _RECORDS, _VECTORS, _TOMBSTONES, _MODEL = map(int, (Kind.RECORDS, Kind.VECTORS, Kind.TOMBSTONES, Kind.MODEL))
 _WITH_ROWS = (_RECORDS, _VECTORS)
-_FREE_BYTES = 1 << 28  # of rows, decompressed, whatever the size of the file
+_FREE_BYTES = 1 << 28  # of decompressed rows, allowed for a file of any size
 _UNREADABLE = (DamagedFrameError, msgspec.DecodeError, RecursionError, MemoryError, OverflowError)
 
 
 def _refuse(code: int, data: memoryview) -> NoReturn:
-    raise msgspec.ValidationError(f"it holds a value of the extension type {code}")
+    raise msgspec.ValidationError(f"it contains a value of the extension type {code}")
 
 
 _decode: Callable[[msgspec.Raw], Row] = msgspec.msgpack.Decoder(Row, ext_hook=_refuse).decode
@@ -34,7 +34,7 @@ _check_json = msgspec.json.Encoder().encode
 
 
 class _Body(NamedTuple):
-    """A whole body: the number of its first frame, its header, and whether the frame before it is missing."""
+    """A complete body: the number of its first frame, its header, its data, and whether the frame before is missing."""
 
     number: int
     header: FrameHeader
@@ -43,30 +43,30 @@ class _Body(NamedTuple):
 
 
 class Contents:
-    """Decodes commits, one after the other, of one journal.
+    """Decode the commits of one journal in order.
 
     Args:
-        vectors: How the journal stores vectors; ``"none"`` if it does not.
-        dimension: The dimension of its vectors, if it is known.
-        size: The file's size in bytes, which bounds how much is decompressed in all.
+        vectors: The dtype of stored vectors, or ``"none"``.
+        dimension: The dimension of the vectors, if known.
+        size: The size of the file in bytes, which limits the total decompressed size.
     """
 
     def __init__(self, vectors: str, dimension: int | None, size: int) -> None:
         self._stored = vectors != "none"
         self.dimension = dimension
-        self._left = _FREE_BYTES + frames.RATIO_LIMIT * size
+        self._left = _FREE_BYTES + compression.RATIO_LIMIT * size
 
     def entry(
         self, reading: Reading, commit: CommitFrame, cursor: Cursor, begin: int, deleted: Sequence[int] = ()
     ) -> Entry:
-        """The commit that ``reading`` holds.
+        """Decode a commit.
 
         Args:
-            reading: Its frames.
-            commit: Its numbers.
-            cursor: The place after it.
+            reading: The frames of the commit.
+            commit: Its COMMIT frame.
+            cursor: The position after it.
             begin: Its first row.
-            deleted: Rows that it is known to have deleted, whatever can be read.
+            deleted: Rows that it is known to have deleted, in addition to those that can be read.
         """
         fragment = reading.fragment
         entry = Entry(commit.number, commit.time, cursor, fragment.start, fragment.first_frame)
@@ -74,8 +74,8 @@ class Contents:
         refused: set[int] = set()
         for body in _bodies(reading, entry):
             try:
-                if body.after_gap and body.header.kind == _MODEL:  # it opens a commit: this is the rest of one
-                    raise DamagedFrameError(body.number, "the frame that it goes on from cannot be read")
+                if body.after_gap and body.header.kind == _MODEL:  # a model begins a commit: this is a continuation
+                    raise DamagedFrameError(body.number, "the frame that it continues cannot be read")
                 self._take(entry, body, begin, commit.rows)
             except _UNREADABLE as exc:
                 refused.add(body.number)
@@ -83,7 +83,7 @@ class Contents:
             except UnsupportedFormatError as exc:
                 if not body.after_gap:
                     raise
-                unread.append((body.number, f"the frame that it goes on from cannot be read ({exc})"))
+                unread.append((body.number, f"the frame that it continues cannot be read ({exc})"))
         entry.tombstones = sorted({*entry.tombstones, *deleted}) if deleted else entry.tombstones
         if refused:
             placed = [place for place in entry.row_frames if begin <= place.row < commit.rows]
@@ -92,7 +92,7 @@ class Contents:
         return entry
 
     def _take(self, entry: Entry, body: _Body, begin: int, stop: int) -> None:
-        """Decode one body into ``entry``; its rows are to lie in [``begin``, ``stop``)."""
+        """Decode one body into ``entry``; its rows must be in [``begin``, ``stop``)."""
         number, header, data, _ = body
         kind = header.kind
         if kind == _RECORDS:
@@ -109,18 +109,16 @@ class Contents:
         row = header.row
         least = entry.row_numbers[-1] + 1 if entry.row_numbers else begin
         if not least <= row <= row + header.items <= stop:
-            raise DamagedFrameError(
-                number, f"it says that it holds {header.items} rows from {row}: they are not its commit's"
-            )
+            raise DamagedFrameError(number, f"its {header.items} rows from {row} on are outside of its commit")
         blocks = frames.decode_blocks(data, number)
         if sum(block.rows for block in blocks) != header.items:
-            raise DamagedFrameError(number, "its blocks do not hold as many rows as it says")
+            raise DamagedFrameError(number, "its blocks contain another number of rows than its header says")
         for block in blocks:
             try:
                 size = frames.raw_bytes(data, block, number)
                 self._left -= size
                 if self._left < 0:
-                    raise DamagedFrameError(number, "its rows take more room than any writer packs into such a file")
+                    raise DamagedFrameError(number, "its rows are too large for a file of this size")
                 raws = frames.decode_rows(data, block, number, size)
             except DamagedFrameError as exc:
                 entry.damage.append(Damage(number, entry.number, block.rows, str(exc)))
@@ -133,7 +131,7 @@ class Contents:
                         _check_json(record[2])
                 except (msgspec.MsgspecError, TypeError, ValueError, RecursionError, OverflowError) as exc:
                     entry.damage.append(
-                        Damage(number, entry.number, 1, f"frame {number} is damaged: row {row} is no record ({exc})")
+                        Damage(number, entry.number, 1, f"frame {number} is damaged: row {row} is not a record ({exc})")
                     )
                 else:
                     entry.rows.append(record)
@@ -146,11 +144,11 @@ class Contents:
         if self.dimension is None:
             self.dimension = matrix.shape[1]
         if matrix.shape[1] != self.dimension:
-            raise DamagedFrameError(number, f"its vectors have {matrix.shape[1]} components, not {self.dimension}")
+            raise DamagedFrameError(number, f"its vectors have dimension {matrix.shape[1]}, not {self.dimension}")
         good = _good_rows(rows, matrix, span)
         if not good.all():
             lost = int(len(good) - good.sum())
-            reason = f"frame {number} is damaged: {lost} of its vectors are not finite, or of no row of its commit"
+            reason = f"frame {number} is damaged: {lost} of its vectors are not finite, or outside of its commit"
             entry.damage.append(Damage(number, entry.number, 0, reason, vectors=lost))
             rows, matrix = rows[good], matrix[good]
         if len(rows):
@@ -159,15 +157,15 @@ class Contents:
     def _name_losses(
         self, entry: Entry, commit: CommitFrame, unread: list[tuple[int, str]], begin: int, *, listed: bool
     ) -> None:
-        """Count what is missing of a commit and name it, with the first frame that cannot be read."""
-        said = sum(item.records for item in entry.damage)
-        records = max(0, commit.rows - begin - len(entry.rows) - said)
+        """Count the losses of a commit, and report them with its first unreadable frame."""
+        reported = sum(item.records for item in entry.damage)
+        records = max(0, commit.rows - begin - len(entry.rows) - reported)
         deletions = max(0, commit.deleted - len(entry.tombstones))
         vectors = 0
         if self._stored and (unread or not listed) and not ((records or deletions) and len(unread) == 1):
             found = sum(len(rows) for rows, _ in entry.vectors)
             vectors = max(0, len(entry.rows) - found - sum(item.vectors for item in entry.damage))
-        # Of a commit without its COMMIT frame, nobody knows how many deletions it held.
+        # Without its COMMIT frame, the number of deletions in a commit is unknown.
         if not (records or vectors or deletions) and not commit.frames and len(unread) > 1:
             deletions = 1
         if not unread and (records or deletions or vectors):
@@ -179,7 +177,7 @@ class Contents:
 
 
 def _good_rows(rows: NDArray[np.int64], matrix: NDArray[Any], span: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return which vectors are finite, and of a row in [``span[0]``, ``span[1]``) beyond those before it."""
+    """Return which vectors are finite and have an ascending row in [``span[0]``, ``span[1]``), (n,) bool."""
     if len(rows) == 1 and span[0] <= rows[0] < span[1]:
         return np.array([np.isfinite(matrix).all()])
     good = (rows >= span[0]) & (rows < span[1])
@@ -192,7 +190,7 @@ def _good_rows(rows: NDArray[np.int64], matrix: NDArray[Any], span: tuple[int, i
 
 
 def _bodies(reading: Reading, entry: Entry) -> list[_Body]:
-    """The whole bodies that the frames carry; frames with rows go to ``entry.row_frames``."""
+    """Return the complete bodies in the frames, and append frames with rows to ``entry.row_frames``."""
     whole: list[_Body] = []
     parts: list[memoryview] = []
     number, header, after_gap = 0, FrameHeader(0, 0, 0, 0, 0), False
@@ -212,5 +210,5 @@ def _bodies(reading: Reading, entry: Entry) -> list[_Body]:
 
 
 def chain_fits(reading: Reading, commit: CommitFrame) -> bool:
-    """Return whether a commit's chained checksum covers exactly the frames that were read."""
+    """Return whether a commit's chained checksum matches the frames that were read."""
     return not reading.unread and packing.chain(commit, reading.digests) == commit.chain

@@ -1,4 +1,4 @@
-"""The nouns of the journal: its header, a commit on the way in, a commit as it stands in the file, a place in it."""
+"""The data types of the journal: its header, a commit to write, a commit read, and a position between commits."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["Batch", "CommitFrame", "Cursor", "Entry", "Header", "Row"]
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The first frame: what the memory is. Times are microseconds since 1970, UTC.
+    """The contents of the first frame: the settings of the memory. Times are microseconds since 1970, UTC.
 
-    ``epoch`` grows with each compaction, which writes a new file; ``history_from`` is the first commit whose past
-    state can still be told after one.
+    ``epoch`` grows with each compaction, which writes a new file; ``history_from`` is the first commit that can still
+    be opened with ``as_of``.
     """
 
     memory_id: bytes
@@ -38,9 +38,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CommitFrame(msgspec.Struct, frozen=True, array_like=True):
-    """The last frame of each commit. ``rows`` is how many there are after it; ``chain`` covers all that came before.
+    """The last frame of each commit. ``rows`` is the row count after it; ``chain`` covers everything before it.
 
-    ``copy`` is the journal's header once more, in some commits.
+    ``copy`` is a copy of the journal's header, in some commits.
     """
 
     number: int
@@ -55,10 +55,10 @@ class CommitFrame(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """A place between two commits: where the next one begins, the last one's number and chain, and the next row.
+    """A position between two commits: the start of the next one, number and chain of the last one, and the next row.
 
-    ``last_*`` is where the last commit's COMMIT frame lies, so that a later reader can check with one read that the
-    file it opens still is the one the cursor was taken from.
+    ``last_*`` locate the COMMIT frame of the last commit, so that a later reader can check with one read that the file
+    still contains this commit.
     """
 
     offset: int
@@ -73,7 +73,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def position(self) -> Position:
-        """The place in the video."""
+        """The position in the video."""
         return Position(self.offset, self.frame, self.fragment)
 
 
@@ -83,10 +83,14 @@ Row = tuple[str, str, dict[str, Any]]
 
 @dataclass
 class Batch:
-    """What one commit is to hold.
+    """The contents of a commit to write.
 
-    ``rows`` are in msgpack (``[id, text, metadata]``); ``vectors`` (m, d) belong to the rows whose places in this batch
-    ``vector_places`` (m,) lists, ascending.
+    Attributes:
+        rows: Records in msgpack, ``[id, text, metadata]``.
+        vectors: (m, d) vectors of some rows.
+        vector_places: (m,) int64, the positions of these rows in the batch, ascending.
+        tombstones: Rows to delete.
+        model: The fit of the embedder, or None.
     """
 
     rows: Sequence[bytes] = ()
@@ -96,7 +100,7 @@ class Batch:
     model: bytes | None = None
 
     def placed(self, row: int) -> list[tuple[NDArray[np.int64], NDArray[Any]]]:
-        """The vectors with their row numbers, where the batch's first row is ``row``; nothing if it has none."""
+        """Return [(row numbers, vectors)] for a batch with first row ``row``; an empty list without vectors."""
         if self.vectors is None or self.vector_places is None or not len(self.vectors):
             return []
         return [(self.vector_places + row, self.vectors)]
@@ -104,10 +108,11 @@ class Batch:
 
 @dataclass
 class Entry:
-    """One commit as it stands in the file, with its content decoded.
+    """One commit read from the file, with its contents decoded.
 
-    ``row_numbers`` and ``rows`` go together; ``vectors`` is a list of (row numbers, matrix); ``damage`` names what
-    could not be read. ``start`` and ``first_frame`` are where it begins, ``cursor`` is the place after it.
+    ``row_numbers`` are the numbers of ``rows``; ``vectors`` is a list of (row numbers, matrix); ``damage`` lists what
+    could not be read. ``start`` and ``first_frame`` are its byte offset and first frame, ``cursor`` the position after
+    it.
     """
 
     number: int

@@ -1,8 +1,7 @@
-"""The payload of a frame: a fixed header, a kind, and a body that may go on in the next frame.
+"""The payload of a frame: a fixed header with a kind, and a body that may continue in the next frame.
 
 Layout of a payload, little-endian: ``magic[4] version[1] kind[1] flags[2] items[4] row[8] commit[8]``, then the body.
-Length and checksum are the codec's (``memvid_core.video.codec.seal``), so a payload that arrives here is the one that
-was written.
+The codec adds and verifies length and checksum (``memvid_core.video.codec.seal``), so payloads here are unchanged.
 """
 
 from __future__ import annotations
@@ -10,35 +9,30 @@ from __future__ import annotations
 import enum
 import os
 import struct
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, get_args
 
 import msgspec
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError, UnsupportedFormatError
+from memvid_core.journal import compression
 from memvid_core.model import Metric
 
 __all__ = [
     "BLOCK_BYTES",
     "FORMAT_VERSION",
     "HEADER_BYTES",
-    "RATIO_LIMIT",
-    "Block",
     "Flag",
     "FrameHeader",
     "Kind",
-    "compress",
-    "content_size",
+    "RecordBlock",
     "decode_blocks",
     "decode_rows",
     "decode_tombstones",
     "decode_vectors",
-    "decompress",
     "encode_blocks",
     "encode_tombstones",
     "encode_vectors",
@@ -57,22 +51,15 @@ _MAGIC = b"MVID"
 _HEADER = struct.Struct("<4sBBHIQQ")
 HEADER_BYTES = _HEADER.size
 
-_LEVEL = 3  # zstd; level 6 is 4 % smaller on prose and three times slower
-BLOCK_BYTES = 1 << 15  # of raw rows: 64 chunks of 500 characters. Twice as much is 4 % smaller and half as fast to read
+BLOCK_BYTES = 1 << 15  # of raw rows: 64 chunks of 500 characters. Twice as large is 4 % smaller, but read half as fast
 _THREADED_BLOCKS = 16  # with fewer, starting threads costs more than it saves
-_TASK_BLOCKS = 8  # for a thread at a time
-_BODY_LIMIT = 1 << 30  # of anything decompressed at once: a file that claims more is not believed
-_PLAIN_BYTES = 1 << 20  # from here on, what shrinks more than RATIO_LIMIT is stored as it is
-RATIO_LIMIT = 1 << 10
-"""How many times its compressed size a body may have, where it is large."""
-_FREE_BYTES = 1 << 26  # what older versions wrote may have any ratio up to this size
+_TASK_BLOCKS = 8  # per task of a thread
 _LEAST_ROW = 4  # bytes: an array of two empty texts and an empty map
 _MOST_ROWS = BLOCK_BYTES // _LEAST_ROW + 1  # a writer closes a block at BLOCK_BYTES
-_STORED_BLOCK = (1 << 17) - 1
 
 
 class Kind(enum.IntEnum):
-    """What a frame holds."""
+    """The kind of a frame."""
 
     HEADER = 1
     RECORDS = 2
@@ -87,13 +74,13 @@ _KINDS = frozenset(int(kind) for kind in Kind) - {int(Kind.BLOBS)}
 
 
 class Flag(enum.IntFlag):
-    """How a frame's body is coded."""
+    """The flags of a frame: how its body is encoded."""
 
-    COMPRESSED = 1  # one zstd frame; RECORDS compress their blocks themselves
+    COMPRESSED = 1  # one zstd frame; in RECORDS each block is compressed instead
     ENCRYPTED = 2  # reserved
-    MORE = 4  # the body goes on in the next frame
+    MORE = 4  # the body continues in the next frame
     METRIC = 0x38  # of HEADER and COMMIT: the number of the metric, 0 for cosine, times 8
-    SKIPPABLE = 1 << 15  # a reader that does not know the kind may pass over it
+    SKIPPABLE = 1 << 15  # a reader that does not know the kind may skip the frame
 
 
 _SKIPPABLE = int(Flag.SKIPPABLE)
@@ -107,8 +94,8 @@ _WITH_METRIC = frozenset({int(Kind.HEADER), int(Kind.COMMIT)})
 class FrameHeader(NamedTuple):
     """The fixed part of a payload.
 
-    ``items`` is how many records, vectors or tombstones the body holds, ``row`` the first record's row number,
-    ``commit`` the commit that the frame belongs to.
+    ``items`` is the number of records, vectors or tombstones in the body, ``row`` the row of the first record,
+    ``commit`` the number of the frame's commit.
     """
 
     kind: int
@@ -119,19 +106,19 @@ class FrameHeader(NamedTuple):
 
 
 def parse(payload: bytes, number: int) -> tuple[FrameHeader, memoryview]:
-    """Header and body of a payload.
+    """Return header and body of a payload.
 
     Raises:
-        DamagedFrameError: It is no payload of ours.
-        UnsupportedFormatError: It is of a newer format, or coded in a way that this version does not know.
+        DamagedFrameError: If it is not a payload of a memory.
+        UnsupportedFormatError: If it has a newer format, or an unknown kind or flag.
     """
     if len(payload) < HEADER_BYTES or payload[:4] != _MAGIC:
-        raise DamagedFrameError(number, "its payload does not begin as one")
+        raise DamagedFrameError(number, "its payload has no MVID header")
     _, version, kind, flags, items, row, commit = _HEADER.unpack_from(payload)
     if version != FORMAT_VERSION:
         raise UnsupportedFormatError(
-            f"frame {number} is of format version {version}, and this is a reader of version {FORMAT_VERSION}; "
-            "a newer memvid-core opens it"
+            f"frame {number} has format version {version}, and this memvid-core reads version {FORMAT_VERSION}; "
+            "upgrade memvid-core"
         )
     unknown = flags & _UNKNOWN_FLAGS
     if unknown and kind in _WITH_METRIC and metric_of(flags) is not None:
@@ -144,15 +131,15 @@ def parse(payload: bytes, number: int) -> tuple[FrameHeader, memoryview]:
 
 
 def metric_flags(metric: str) -> int:
-    """The flags of HEADER and COMMIT frames in a memory with this metric.
+    """Return the flags of HEADER and COMMIT frames for a metric.
 
-    A reader that does not know the metric does not know the flags, and refuses the file instead of comparing by cosine.
+    A reader that does not know the metric does not know the flags, so it refuses the file instead of using cosine.
     """
     return _METRIC_UNIT * _METRICS.index(metric)
 
 
 def metric_of(flags: int) -> Metric | None:
-    """The metric that the flags of a HEADER or COMMIT frame name; None if it is not known.
+    """Return the metric in the flags of a HEADER or COMMIT frame, or None if it is unknown.
 
     Example:
         >>> metric_of(metric_flags("manhattan"))
@@ -163,7 +150,7 @@ def metric_of(flags: int) -> Metric | None:
 
 
 def pack(header: FrameHeader, body: bytes, capacity: int) -> list[bytes]:
-    """The payloads that carry ``body``: one, or as many as it takes, all but the last flagged ``MORE``."""
+    """Split a body into as many payloads as needed, all but the last flagged ``MORE``."""
     room = capacity - HEADER_BYTES
     pieces = [body[i : i + room] for i in range(0, len(body), room)] or [b""]
     payloads = []
@@ -174,85 +161,11 @@ def pack(header: FrameHeader, body: bytes, capacity: int) -> list[bytes]:
     return payloads
 
 
-def compress(data: bytes) -> bytes:
-    """One zstd frame that says its size (RFC 8878)."""
-    packed = _packed(data)
-    return _stored(data) if len(data) >= _PLAIN_BYTES and len(data) > RATIO_LIMIT * len(packed) else packed
+# --- RECORDS: a table of (rows, bytes) per block, then the blocks: zstd frames with arrays of [id, text, metadata] ---
 
 
-def _packed(data: bytes) -> bytes:
-    packed: bytes = _compressor().compress(data)
-    return packed
-
-
-def _stored(data: bytes) -> bytes:
-    """A zstd frame of raw blocks: what claims a thousand times its size is not believed by who reads it."""
-    parts = [b"\x28\xb5\x2f\xfd\xe0", struct.pack("<Q", len(data))]  # single segment, content size of 8 bytes
-    for start in range(0, len(data), _STORED_BLOCK):
-        block = data[start : start + _STORED_BLOCK]
-        last = start + len(block) == len(data)
-        parts += [(len(block) << 3 | last).to_bytes(3, "little"), block]
-    return b"".join(parts)
-
-
-_local = threading.local()
-
-
-def _compressor() -> zstandard.ZstdCompressor:
-    """One for each thread, as :func:`_decompressor` has it."""
-    made: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
-    if made is None:
-        made = _local.compressor = zstandard.ZstdCompressor(level=_LEVEL)
-    return made
-
-
-def _decompressor() -> zstandard.ZstdDecompressor:
-    """One for each thread: it cannot be shared, and making one takes as long as a small block."""
-    made: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
-    if made is None:
-        made = _local.decompressor = zstandard.ZstdDecompressor()
-    return made
-
-
-def content_size(data: bytes | memoryview, number: int, free: int = _FREE_BYTES) -> int:
-    """How large ``data`` says it is decompressed, if that can be believed.
-
-    Raises:
-        DamagedFrameError: It is no zstd frame, or claims more than any writer packs into so few bytes.
-    """
-    try:
-        size = int(zstandard.frame_content_size(data))
-    except zstandard.ZstdError as exc:
-        raise DamagedFrameError(number, f"its body does not decompress ({exc})") from exc
-    if not 0 <= size <= _BODY_LIMIT or (size > free and size > RATIO_LIMIT * len(data)):
-        raise DamagedFrameError(number, f"its body claims {size} bytes")
-    return size
-
-
-def decompress(data: bytes | memoryview, number: int, free: int = _FREE_BYTES) -> bytes:
-    """What ``compress`` was given; the size it claims is checked before memory is taken.
-
-    Raises:
-        DamagedFrameError: It is no zstd frame, or claims too much.
-    """
-    return _decompressed(data, content_size(data, number, free), number)
-
-
-def _decompressed(data: bytes | memoryview, size: int, number: int) -> bytes:
-    try:
-        raw: bytes = _decompressor().decompress(data, max_output_size=size)
-    except (zstandard.ZstdError, MemoryError) as exc:
-        raise DamagedFrameError(number, f"its body does not decompress ({exc})") from exc
-    if len(raw) != size:
-        raise DamagedFrameError(number, f"its body claims {size} bytes and has {len(raw)}")
-    return raw
-
-
-# --- RECORDS: a table of (rows, bytes) a block, then the blocks: arrays of [id, text, metadata], a zstd frame each ---
-
-
-class Block(NamedTuple):
-    """Consecutive rows in one zstd frame: where in the body it lies, and how many rows it holds."""
+class RecordBlock(NamedTuple):
+    """Consecutive rows in one zstd frame: number of rows, byte offset in the body, and size in bytes."""
 
     rows: int
     start: int
@@ -264,11 +177,11 @@ _rows_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
 def encode_blocks(rows: Sequence[bytes], block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
-    """Rows, each already in msgpack, as compressed blocks: how many rows, and the bytes.
+    """Compress rows, each already in msgpack, to blocks; yield the number of rows and the bytes of each.
 
     Args:
         rows: One msgpack array ``[id, text, metadata]`` each.
-        block_bytes: Raw size at which a block is closed.
+        block_bytes: The raw size in bytes at which a block ends.
     """
     parts: list[Sequence[bytes]] = []
     start, size = 0, 0
@@ -280,24 +193,30 @@ def encode_blocks(rows: Sequence[bytes], block_bytes: int = BLOCK_BYTES) -> Iter
     if len(parts) < _THREADED_BLOCKS:
         yield from map(_encode_block, parts)
         return
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # zstd works outside the interpreter's lock
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # zstd releases the interpreter lock
         some = (parts[at : at + _TASK_BLOCKS] for at in range(0, len(parts), _TASK_BLOCKS))
         for blocks in pool.map(lambda given: list(map(_encode_block, given)), some):
             yield from blocks
 
 
 def _encode_block(rows: Sequence[bytes]) -> tuple[int, bytes]:
-    return len(rows), compress(b"\xdd" + len(rows).to_bytes(4, "big") + b"".join(rows))  # a msgpack array 32
+    return len(rows), compression.compress(
+        b"\xdd" + len(rows).to_bytes(4, "big") + b"".join(rows)
+    )  # a msgpack array 32
 
 
 def join_blocks(blocks: Sequence[tuple[int, bytes]]) -> bytes:
-    """The body of a RECORDS frame."""
+    """Join blocks to the body of a RECORDS frame."""
     table = struct.pack("<I", len(blocks)) + b"".join(_BLOCK.pack(rows, len(data)) for rows, data in blocks)
     return table + b"".join(data for _, data in blocks)
 
 
-def decode_blocks(body: bytes | memoryview, number: int) -> list[Block]:
-    """The table of a RECORDS body."""
+def decode_blocks(body: bytes | memoryview, number: int) -> list[RecordBlock]:
+    """Decode the block table of a RECORDS body.
+
+    Raises:
+        DamagedFrameError: If the table does not match the body.
+    """
     if len(body) < 4:
         raise DamagedFrameError(number, "it has no block table")
     (count,) = struct.unpack_from("<I", body)
@@ -306,42 +225,44 @@ def decode_blocks(body: bytes | memoryview, number: int) -> list[Block]:
         raise DamagedFrameError(number, f"its block table claims {count} blocks")
     blocks = []
     for rows, size in _BLOCK.iter_unpack(body[4:start]):
-        blocks.append(Block(rows, start, size))
+        blocks.append(RecordBlock(rows, start, size))
         start += size
     if start != len(body):
         raise DamagedFrameError(number, "its blocks do not fill it")
     return blocks
 
 
-def raw_bytes(body: bytes | memoryview, block: Block, number: int = 0) -> int:
-    """How many bytes the rows of a block take, decompressed.
+def raw_bytes(body: bytes | memoryview, block: RecordBlock, number: int = 0) -> int:
+    """Return the decompressed size of a block, in bytes.
 
     Raises:
-        DamagedFrameError: The block claims more rows or bytes than it can have.
+        DamagedFrameError: If the block claims an implausible number of rows or bytes.
     """
-    size = content_size(body[block.start : block.start + block.size], number)
+    size = compression.content_size(body[block.start : block.start + block.size], number)
     if not 0 < block.rows <= min(_MOST_ROWS, size // _LEAST_ROW):
         raise DamagedFrameError(number, f"a block of {size} bytes claims {block.rows} rows")
     return size
 
 
-def decode_rows(body: bytes | memoryview, block: Block, number: int, size: int | None = None) -> list[msgspec.Raw]:
-    """The rows of one block, each still in msgpack.
+def decode_rows(
+    body: bytes | memoryview, block: RecordBlock, number: int, size: int | None = None
+) -> list[msgspec.Raw]:
+    """Decode a block to its rows, each still in msgpack.
 
     Args:
         body: The body of a RECORDS frame.
-        block: Which block of it.
+        block: The block in the body.
         number: The frame's number.
-        size: What :func:`raw_bytes` said of the block, if it was asked.
+        size: The result of :func:`raw_bytes`, if known.
     """
     size = raw_bytes(body, block, number) if size is None else size
-    raw = _decompressed(body[block.start : block.start + block.size], size, number)
+    raw = compression.decompress_to(body[block.start : block.start + block.size], size, number)
     try:
         rows = _rows_decoder.decode(raw)
     except (msgspec.DecodeError, RecursionError) as exc:
         raise DamagedFrameError(number, f"its rows are not msgpack ({exc})") from exc
     if len(rows) != block.rows:
-        raise DamagedFrameError(number, f"a block says {block.rows} rows and holds {len(rows)}")
+        raise DamagedFrameError(number, f"a block has {len(rows)} rows instead of {block.rows}")
     return rows
 
 
@@ -358,14 +279,14 @@ _DTYPE_BY_CODE = {code: (name, dtype) for name, (code, dtype) in _DTYPES.items()
 
 
 def vector_bytes(dtype: str, dimension: int) -> int:
-    """How many bytes one stored vector takes, without a listed row number."""
+    """Return the size of one stored vector in bytes, without a listed row number."""
     return _DTYPES[dtype][1].itemsize * dimension + (4 if dtype == "int8" else 0)
 
 
 def encode_vectors(matrix: NDArray[Any], rows: NDArray[np.int64], dtype: str) -> bytes:
-    """A matrix of vectors and the rows they belong to.
+    """Encode a matrix of vectors and their row numbers.
 
-    Row numbers are listed only where they are not consecutive. ``int8`` keeps one float32 scale a row: the largest
+    Row numbers are listed only if they are not consecutive. ``int8`` has one float32 scale per row: the largest
     component becomes 127.
 
     Args:
@@ -390,16 +311,16 @@ def encode_vectors(matrix: NDArray[Any], rows: NDArray[np.int64], dtype: str) ->
 def decode_vectors(
     header: FrameHeader, body: bytes | memoryview, number: int
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Row numbers (n,) and the matrix (n, d), float32 for ``int8`` and the stored dtype otherwise.
+    """Decode row numbers (n,) int64 and the matrix (n, d), float32 for ``int8`` and the stored dtype otherwise.
 
     Raises:
-        DamagedFrameError: The sizes do not add up.
+        DamagedFrameError: If the sizes do not match.
     """
     if len(body) < _VECTORS.size:
         raise DamagedFrameError(number, "it is too short for vectors")
     code, listed, _, dimension = _VECTORS.unpack_from(body)
     if not dimension or not header.items:
-        raise DamagedFrameError(number, f"it says it holds {header.items} vectors of dimension {dimension}")
+        raise DamagedFrameError(number, f"it claims {header.items} vectors of dimension {dimension}")
     if code not in _DTYPE_BY_CODE:
         raise UnsupportedFormatError(f"frame {number} stores vectors as type {code}, which needs a newer memvid-core")
     name, dtype = _DTYPE_BY_CODE[code]
@@ -420,10 +341,10 @@ def decode_vectors(
 
 
 def matrix_place(header: FrameHeader, body: bytes | memoryview, number: int) -> tuple[int, str, int] | None:
-    """Dimension and dtype of the matrix in a body, and where it begins; None if rows are listed, or scaled.
+    """Return dimension, dtype and byte offset of the matrix in a body; None if rows are listed or scaled.
 
     Raises:
-        DamagedFrameError: The sizes do not add up.
+        DamagedFrameError: If the sizes do not match.
     """
     if len(body) < _VECTORS.size:
         raise DamagedFrameError(number, "it is too short for vectors")
@@ -440,30 +361,30 @@ def matrix_place(header: FrameHeader, body: bytes | memoryview, number: int) -> 
 
 
 def encode_tombstones(rows: Iterable[int]) -> bytes:
-    """Deleted row numbers as a zstd frame of differences, which are small."""
+    """Encode deleted row numbers as a zstd frame of their differences."""
     sorted_rows = np.array(sorted(rows), np.int64)
-    return _packed(np.diff(sorted_rows, prepend=0).astype("<i8").tobytes())
+    return compression.zstd_frame(np.diff(sorted_rows, prepend=0).astype("<i8").tobytes())
 
 
 def decode_tombstones(
     header: FrameHeader, body: bytes | memoryview, number: int, rows: int = 1 << 62
 ) -> NDArray[np.int64]:
-    """The row numbers, ascending.
+    """Decode deleted row numbers, (n,) int64, ascending.
 
     Args:
         header: The frame's header.
-        body: The whole body.
+        body: The complete body.
         number: The frame's number.
-        rows: How many rows there are to delete.
+        rows: The number of existing rows.
 
     Raises:
-        DamagedFrameError: They are not as many as the header says, or not rows that are there.
+        DamagedFrameError: If their number is not that in the header, or a row does not exist.
     """
     free = 8 * min(header.items, rows)
-    size = content_size(body, number, free)
+    size = compression.content_size(body, number, free)
     if size != 8 * header.items or header.items > rows:
-        raise DamagedFrameError(number, f"it says {header.items} deletions and holds {size // 8}")
-    deltas = np.frombuffer(decompress(body, number, free), "<i8")
+        raise DamagedFrameError(number, f"it has {size // 8} deletions instead of {header.items}")
+    deltas = np.frombuffer(compression.decompress(body, number, free), "<i8")
     if len(deltas) and (deltas[0] < 0 or (deltas[1:] <= 0).any() or (deltas > rows).any()):
         raise DamagedFrameError(number, "its deletions are not in order")
     found = np.cumsum(deltas).astype(np.int64)

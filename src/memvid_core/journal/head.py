@@ -1,4 +1,4 @@
-"""The head of a journal: its header, from the first frame, or from a copy, or made up where all of them are lost."""
+"""The head of a journal: its header from the first frame, from a copy, or reconstructed if all are lost."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from memvid_core.video import Fragment, Position, TornTail, VideoFile
 __all__ = ["GIVEN", "NO_CHAIN", "Opening", "after", "open_head", "start_at"]
 
 GIVEN = "given"
-"""The embedder of a memory whose vectors come with its records, or of one that does not say any more."""
+"""The embedder of a memory whose vectors were passed with its records, or whose header is lost."""
 NO_CHAIN = bytes(16)
-_LOOKED_AT = 64  # readable commits in which a copy of a lost header is looked for
+_LOOKED_AT = 64  # readable commits that are searched for a copy of a lost header
 _MOST_DIMENSIONS = 1 << 24
 _VECTORS = frozenset({"float16", "float32", "float64", "int8", "none"})
 _header_decoder = msgspec.msgpack.Decoder(Header)
 
 
 class Opening(NamedTuple):
-    """What a journal begins with: its header, the place behind commit 0, and what is wrong with either."""
+    """The start of a journal: its header, the position after commit 0, and the damage of both."""
 
     header: Header
     start: Cursor
@@ -39,12 +39,12 @@ class Opening(NamedTuple):
 
 
 def start_at(position: Position) -> Cursor:
-    """The place before commit 0."""
+    """Return the position before commit 0."""
     return Cursor(*position, commit=-1, row=0, chain=NO_CHAIN, last_frame=0, last_offset=0, last_size=0)
 
 
 def after(fragment: Fragment, commit: CommitFrame) -> Cursor:
-    """The place after a commit."""
+    """Return the position after a commit."""
     frame = fragment.first_frame + len(fragment)
     last = (int(fragment.offsets[-1]), int(fragment.sizes[-1])) if len(fragment) else (0, 0)
     return Cursor(
@@ -61,7 +61,7 @@ def after(fragment: Fragment, commit: CommitFrame) -> Cursor:
 
 
 def open_head(video: VideoFile) -> Opening | None:
-    """What the journal in ``video`` begins with; None if nothing of a journal can be read."""
+    """Read the start of the journal in a video; return None if nothing of a journal is readable."""
     damage = [] if video.head_damage is None else [Damage(None, 0, 0, video.head_damage)]
     found = _readings(video)
     first = next(found, None)
@@ -76,9 +76,9 @@ def open_head(video: VideoFile) -> Opening | None:
         return None
     copy = next(filter(None, map(_copy, others)), None)
     if copy is not None:
-        damage.append(Damage(0, 0, 0, "the header is damaged; a copy of it was found"))
+        damage.append(Damage(0, 0, 0, "the header is damaged; a copy of it is used"))
         return Opening(copy, start, damage)
-    lost = "the header is damaged, and there is no copy: which embedder and settings the memory had is lost"
+    lost = "the header is damaged and has no copy: the embedder and the settings of the memory are lost"
     damage.append(Damage(0, 0, 0, lost))
     return Opening(_made_up(video, others), start, damage, made_up=True)
 
@@ -91,7 +91,7 @@ def _readings(video: VideoFile) -> Iterator[Reading]:
 
 
 def _with_frames(first: Reading, others: Iterator[Reading]) -> list[Reading]:
-    """The first readings that hold any frame, up to one with a copy of the header."""
+    """Return the first readings with frames, up to one with a copy of the header."""
     found: list[Reading] = []
     for reading in chain([first], others):
         if reading.pieces:
@@ -102,7 +102,7 @@ def _with_frames(first: Reading, others: Iterator[Reading]) -> list[Reading]:
 
 
 def _header(reading: Reading) -> Header | None:
-    """The header, if the first frames of the file hold it whole."""
+    """Return the header, or None if the first frames of the file do not contain all of it."""
     body = b""
     for i, piece in enumerate(reading.pieces):
         if piece.number != i or piece.header.kind != Kind.HEADER:
@@ -119,10 +119,10 @@ def _copy(reading: Reading) -> Header | None:
 
 
 def _decoded(body: bytes) -> Header | None:
-    """A header whose numbers can be believed, or None.
+    """Decode a header; return None if its numbers are not plausible.
 
     Raises:
-        UnsupportedFormatError: Vectors are compared in a way that is not known.
+        UnsupportedFormatError: If the metric is unknown.
     """
     try:
         header = _header_decoder.decode(body)
@@ -137,13 +137,13 @@ def _decoded(body: bytes) -> Header | None:
     )
     if believable and header.metric not in get_args(Metric):
         raise UnsupportedFormatError(
-            f"the memory compares vectors by {header.metric!r}, which needs a newer memvid-core"
+            f"the memory has the metric {header.metric!r}, which needs a newer memvid-core; upgrade it"
         )
     return header if believable else None
 
 
 def _behind(video: VideoFile, first: Reading, header: Header | None, damage: list[Damage]) -> Cursor:
-    """The place behind commit 0, whose damage is named in ``damage``."""
+    """Return the position after commit 0, and append its damage to ``damage``."""
     fragment = first.fragment
     if fragment.first_frame or not (fragment.listed or first.number == 0) or first.number not in (0, None):
         damage.append(Damage(None, 0, 0, "commit 0 is missing, or its boxes are damaged"))
@@ -155,15 +155,15 @@ def _behind(video: VideoFile, first: Reading, header: Header | None, damage: lis
     damage += [Damage(number, 0, 0, reason) for number, reason in first.unread]
     commit = first.commit
     if commit is None:
-        damage.append(Damage(None, 0, 0, "its COMMIT frame is damaged, and was made up"))
+        damage.append(Damage(None, 0, 0, "its COMMIT frame is damaged, and was reconstructed"))
         commit = _commit_0(header, first)
     elif not first.unread and packing.chain(commit, first.digests) != commit.chain:
-        damage.append(Damage(None, 0, 0, "its chained checksum does not cover what it holds"))
+        damage.append(Damage(None, 0, 0, "its chained checksum does not match its contents"))
     return after(fragment, commit)
 
 
 def _commit_0(header: Header | None, first: Reading) -> CommitFrame:
-    """What the COMMIT frame of commit 0 says; without the header its chain cannot be told."""
+    """Reconstruct the COMMIT frame of commit 0; without the header its chain is unknown."""
     made = CommitFrame(0, header.created if header else 0, 0, 0, 0, 0, NO_CHAIN, NO_CHAIN)
     if header is None or not first.whole:
         return made
@@ -171,7 +171,7 @@ def _commit_0(header: Header | None, first: Reading) -> CommitFrame:
 
 
 def _made_up(video: VideoFile, others: list[Reading]) -> Header:
-    """What can be said of a memory whose header is lost: how its vectors are stored and compared.
+    """Reconstruct a lost header as far as the frames show: dtype and metric of the vectors.
 
     Any embedder may open it.
     """
@@ -186,5 +186,5 @@ def _made_up(video: VideoFile, others: list[Reading]) -> Header:
                 with suppress(MemvidError):
                     vectors = str(decode_vectors(piece.header, piece.body, piece.number)[1].dtype)
     identity = hashlib.blake2b(others[0].pieces[0].digest, digest_size=16).digest()
-    said = Header(memory_id=identity, codec=video.codec.name, vectors=vectors, created=created, embedder=GIVEN)
-    return msgspec.structs.replace(said, metric=metric)
+    header = Header(memory_id=identity, codec=video.codec.name, vectors=vectors, created=created, embedder=GIVEN)
+    return msgspec.structs.replace(header, metric=metric)

@@ -25,9 +25,9 @@ __all__ = ["Journal"]
 
 
 class Journal:
-    """Commits appended to, and replayed from, a ``VideoFile``.
+    """Append commits to a ``VideoFile``, and replay them from it.
 
-    A commit is one fragment and counts from the moment its last frame, COMMIT, is whole on disk.
+    A commit is one fragment. It counts as soon as its last frame, COMMIT, is completely on disk.
 
     Example:
         >>> import io
@@ -44,18 +44,18 @@ class Journal:
         self.start = start
         self.cursor = start
         self.head_damage = list(damage)
-        """What is wrong with the head of the file and with commit 0. No record is lost by it."""
+        """The damage of the file's head and of commit 0. It loses no records."""
         self.made_up = False
-        """Whether the header is lost with all copies, and ``header`` says what could be told from the frames."""
+        """Whether the header and all its copies are lost, so that ``header`` was reconstructed from the frames."""
         self.torn_bytes = 0
-        """How many bytes at the end of the file are of a write that never finished."""
+        """The size in bytes of an interrupted write at the end of the file."""
         self.torn_records = 0
-        """How many records in them can be read. They do not count; a copy is put aside before they are cut."""
+        """The number of readable records in it. They do not count; they are copied before they are removed."""
         self.unfinished: list[Damage] = []
         self.known: Known | None = None
-        """What an index says of this file: a replay looks there for what it does not find."""
-        self._aside: TornTail | None = None  # what the next append cuts, and is worth keeping
-        self._last = (-1, 0)  # number and time of the last commit that was seen
+        """The knowledge of an index about this file, for a replay of damaged parts."""
+        self._aside: TornTail | None = None  # a torn tail to copy before the next append removes it
+        self._last = (-1, 0)  # number and time of the last known commit
 
     @classmethod
     def create(
@@ -69,7 +69,7 @@ class Journal:
         metric: str = "cosine",
         description: str = "",
     ) -> Self:
-        """A new journal with commit 0, which holds the header alone."""
+        """Create a journal with commit 0, which contains only the header."""
         header = Header(
             memory_id=uuid.uuid4().bytes,
             codec=codec.name,
@@ -84,7 +84,7 @@ class Journal:
 
     @classmethod
     def create_with(cls, target: str | os.PathLike[str] | BinaryIO, codec: FrameCodec, header: Header) -> Self:
-        """A new journal with a given header, as a compaction or a conversion writes it."""
+        """Create a journal with a given header, as for a compaction or a conversion."""
         video = VideoFile.create(target, codec)
         journal = cls(video, header, start_at(video.start))
         try:
@@ -94,7 +94,7 @@ class Journal:
         except BaseException:
             left = video.target
             video.close()
-            if isinstance(left, Path):  # without a header it is nothing, and in the way of the next try
+            if isinstance(left, Path):  # without a header it is useless, and would block the next attempt
                 left.unlink(missing_ok=True)
             raise
         journal.start = journal.cursor = entry.cursor
@@ -102,11 +102,11 @@ class Journal:
 
     @classmethod
     def open(cls, target: str | os.PathLike[str] | BinaryIO, mode: str = "r") -> Self:
-        """An existing journal, standing at its start: ``replay`` or ``resume`` brings it to its end.
+        """Open an existing journal at its start; ``replay`` or ``resume`` moves it to its end.
 
         Raises:
-            NotAMemoryError: The video carries no memory.
-            UnsupportedFormatError: A newer version wrote it.
+            NotAMemoryError: If the video contains no memory.
+            UnsupportedFormatError: If a newer version wrote it.
         """
         video = VideoFile.open(target, mode)
         try:
@@ -114,7 +114,9 @@ class Journal:
             if opening is None and video.guess_codec():
                 opening = open_head(video)
             if opening is None:
-                raise NotAMemoryError("the file is an MP4 whose first commit never finished; it holds nothing yet")
+                raise NotAMemoryError(
+                    "the first commit of the file never finished; it contains no records, so create it again"
+                )
         except BaseException:
             video.close()
             raise
@@ -123,15 +125,15 @@ class Journal:
         return journal
 
     def again(self) -> Journal:
-        """Another over the same open file, to replay without moving this one; closing either closes the file."""
+        """Return another journal on the same open file, to replay it separately; closing either closes the file."""
         made = Journal(self.video.again(), self.header, self.start, self.head_damage)
         made.made_up = self.made_up
         return made
 
     def holds(self, cursor: Cursor) -> bool:
-        """Return whether the commit that ``cursor`` stands behind is in the file, by reading one of its frames.
+        """Return whether the commit before ``cursor`` is in the file, by reading one of its frames.
 
-        That is its COMMIT frame, or where this is damaged, another of its frames.
+        The cursor locates the COMMIT frame, or another frame if that is damaged.
         """
         if cursor.commit <= 0:
             return cursor == self.start
@@ -149,7 +151,7 @@ class Journal:
         return commit.chain == cursor.chain
 
     def resume(self, cursor: Cursor) -> bool:
-        """Go to ``cursor`` without a replay, if the commit before it is still there; return False if it is not."""
+        """Move to ``cursor`` without a replay; return False if the commit before it is not in the file."""
         if not self.holds(cursor):
             return False
         self.cursor = cursor
@@ -160,20 +162,21 @@ class Journal:
         """Write one commit, durable on return.
 
         Args:
-            batch: What it holds.
-            number: Its number, if it is not the next one (a compaction keeps the numbers of what it folds).
-            at: Its time in microseconds since 1970, if it is not now.
+            batch: Its contents.
+            number: Its number, by default the next one (a compaction keeps the numbers of merged commits).
+            at: Its time in microseconds since 1970, by default now.
 
         Returns:
-            The commit, with ``row_frames`` and ``vectors`` filled; its rows are the caller's own.
+            The commit, with ``row_frames`` and ``vectors`` but without rows.
 
         Raises:
-            StorageError: The system refused; the file is as before.
+            ReadOnlyError: If the header is lost.
+            StorageError: If the file cannot be written; it is unchanged.
         """
         if self.made_up:
             raise ReadOnlyError(
-                "the memory's header is lost, and what it said is not known: it can be read, but not written; "
-                "memvid rescue makes a sound memory of it"
+                "the memory's header is lost, so it can be read but not written; "
+                "use memvid rescue to write its records to a new memory"
             )
         number = self.cursor.commit + 1 if number is None else number
         row = self.cursor.row
@@ -212,60 +215,60 @@ class Journal:
         return Entry(number, at, after(fragment, payloads.commit), fragment.start, first, row_frames=placed)
 
     def _time(self) -> int:
-        """Now, but never before the last commit: the past is looked up by time."""
+        """Return the current time, but not before the last commit, because ``as_of`` finds commits by time."""
         if self._last[0] != self.cursor.commit:
             self._last = (self.cursor.commit, 0)
             self.holds(self.cursor)
         return max(_now(), self._last[1])
 
     def replay(self, since: Cursor, *, acknowledged: int = 0) -> Iterator[Entry]:
-        """The commits after ``since``, oldest first, each decoded. ``cursor`` follows.
+        """Yield the commits after ``since``, oldest first, decoded, and move ``cursor`` after each.
 
-        What cannot be read is named in the entries' ``damage``. A commit of which something cannot be read counts if a
-        later one proves that it was written whole, or ``acknowledged`` does. At the end of the file, where nothing
-        does, it counts if only its COMMIT frame is damaged, or if no block of it looks as if it was never written. What
-        does not count is named in ``unfinished``, with what is damaged behind the last commit.
+        The ``damage`` of an entry lists what cannot be read. A partly unreadable commit counts if a later commit or
+        ``acknowledged`` proves that it was written completely. At the end of the file it counts if only its COMMIT
+        frame is damaged, or if no block of it looks unwritten. ``unfinished`` lists commits that do not count, and
+        damage after the last commit.
 
         Args:
-            since: Where to begin.
-            acknowledged: The byte offset up to which somebody, such as an index, knows that commits were durable.
+            since: The position to start from.
+            acknowledged: The byte offset up to which commits are known, such as by an index, to be durable.
         """
         return Replay(self, since, acknowledged).entries()
 
     def last_time(self) -> int:
-        """The time of the last commit that was replayed or written, in microseconds since 1970; 0 if none was."""
+        """Return the time of the last commit that was replayed or written, in microseconds since 1970, or 0."""
         return self._last[1]
 
     def seen(self, number: int, at: int) -> None:
-        """Note a commit's time: no later one is earlier."""
+        """Record a commit's time, so that no later commit gets an earlier time."""
         self._last = (number, max(at, self._last[1] if number > self._last[0] else 0))
 
     def drop_tail(self, tail: TornTail | None) -> None:
-        """Say which torn tail the next append cuts, after a copy of it was put aside; None if there is none."""
+        """Set the torn tail that the next append copies and then removes; None for no tail."""
         self._aside = tail
 
     def keep_tail(self) -> None:
-        """Let the next append go behind all bytes that are there."""
+        """Make the next append start after all existing bytes."""
         self._aside = None
         end = self.video.end
         frame, fragment = max(end.frame, self.cursor.frame), max(end.fragment, self.cursor.fragment)
         self.video.resume(Position(self.video.size(), frame, fragment))
 
     def missing(self, known: Cursor) -> Damage | None:
-        """What the file lacks of the commits up to ``known``, after a replay; None if it has them.
+        """Return what the file lacks of the commits up to ``known``, after a replay; None if nothing is missing.
 
         Args:
-            known: The place behind a commit that was durable, as an index noted it.
+            known: The position after a durable commit, as recorded by an index.
         """
         commits, rows = known.commit - self.cursor.commit, max(0, known.row - self.cursor.row)
         if commits < 0 or not (commits or rows):
             return None
         if not commits:
-            return Damage(None, known.commit, rows, "rows of its commits were written and cannot be told of any more")
+            return Damage(None, known.commit, rows, "rows of its commits were written and can no longer be located")
         gone = max(0, known.offset - self.video.size())
         reason = (
             f"commits {self.cursor.commit + 1} to {known.commit} were written and are no longer in the file "
-            "(where an older copy was put back on purpose, delete the index folder)"
+            "(if an older copy was restored on purpose, delete the index folder)"
         )
         return Damage(None, known.commit, rows, f"{reason}; it is {gone} bytes shorter than it was" if gone else reason)
 

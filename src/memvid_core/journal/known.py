@@ -1,4 +1,4 @@
-"""Known: what an index still says of a journal, for where a damaged file does not tell it any more."""
+"""Known: the knowledge of an index about a journal, for the repair of a damaged file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _Loaded = tuple[Sequence[FrameLocation], Sequence[tuple[int, int]]]
 
 
 class Known:
-    """The places of frames with rows, and the rows that were deleted.
+    """The locations of frames with rows, and the deleted rows.
 
-    A frame is believed where its checksum, which covers its number, is right: so old places do no harm.
+    A frame is used only if its checksum, which covers its number, is right, so outdated locations do no harm.
 
     Args:
-        commit: The last commit that was taken in.
-        rows: How many rows there are after it.
-        load: Returns the places, and the deleted rows with the commits that deleted them; called when they are needed.
+        commit: The last commit in the index.
+        rows: The row count after it.
+        load: Function that returns the locations, and (commit, row) of each deleted row; called when first needed.
     """
 
     def __init__(self, commit: int, rows: int, load: Callable[[], _Loaded]) -> None:
@@ -33,19 +33,19 @@ class Known:
         self._loaded: _Loaded | None = None
 
     def load(self) -> _Loaded:
-        """Read it all, if that was not done yet."""
+        """Load the locations and deleted rows, once."""
         if self._loaded is None:
             self._loaded = self._load()
         return self._loaded
 
     def pieces(self, video: VideoFile, first: int, stop: int, without: Collection[int] = ()) -> list[Piece]:
-        """Read the frames whose rows begin in [``first``, ``stop``), as far as they are where the index has them.
+        """Read the frames with a first row in [``first``, ``stop``), as far as the locations are right.
 
         Args:
             video: The file.
             first: The first row.
-            stop: The row after the last.
-            without: Numbers of frames that need not be read.
+            stop: The row after the last one.
+            without: Numbers of frames to skip.
         """
         found: list[Piece] = []
         for place in self.load()[0]:
@@ -60,5 +60,5 @@ class Known:
         return sorted(found, key=lambda piece: piece.number)
 
     def deleted(self, after: int, upto: int, rows: int) -> list[int]:
-        """Return the rows below ``rows`` that the commits beyond ``after`` and up to ``upto`` deleted, ascending."""
+        """Return the rows below ``rows`` that the commits in (``after``, ``upto``] deleted, ascending."""
         return sorted(row for commit, row in self.load()[1] if after < commit <= upto and row < rows)

@@ -1,4 +1,4 @@
-"""Packing: a commit as the payloads of its frames, one after the other."""
+"""Packing: encode a commit as the payloads of its frames."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from memvid_core.journal.frames import Flag, FrameHeader, Kind
 __all__ = ["Body", "Payloads", "bodies", "chain"]
 
 Body = tuple[FrameHeader, bytes]
-"""What one frame is to carry, or several where it does not fit one."""
+"""The header and the contents of a frame, or of several frames if the contents are larger than one."""
 
 
 def bodies(batch: Batch, row: int, number: int, *, dtype: str, capacity: int) -> Iterator[Body]:
-    """Everything that a commit holds, made when it is asked for, so that only the coded pictures need be kept.
+    """Yield the contents of a commit lazily, so that only the encoded pictures are kept in memory.
 
     Args:
-        batch: What to store.
-        row: The number of its first row.
-        number: The commit's number.
-        dtype: How vectors are stored.
+        batch: The contents of the commit.
+        row: Its first row.
+        number: The number of the commit.
+        dtype: The dtype of stored vectors.
         capacity: The largest payload of a frame, in bytes.
     """
     if batch.model is not None:
@@ -42,9 +42,9 @@ def bodies(batch: Batch, row: int, number: int, *, dtype: str, capacity: int) ->
 
 
 def _record_bodies(rows: Sequence[bytes], row: int, number: int, capacity: int) -> Iterator[Body]:
-    """RECORDS frames, each with as many blocks as fit."""
+    """Yield RECORDS frames, each with as many blocks as fit."""
     room = capacity - frames.HEADER_BYTES
-    # A frame should hold several blocks, and lose no more than its own rows: smaller pictures, smaller blocks.
+    # A frame should contain several whole blocks, so that damage costs only its own rows: small pictures, small blocks.
     block_bytes = min(frames.BLOCK_BYTES, 2 * room)
     held: list[tuple[int, bytes]] = []
     used = count = 0
@@ -64,7 +64,7 @@ def _record_bodies(rows: Sequence[bytes], row: int, number: int, capacity: int) 
 def _vector_bodies(
     matrix: NDArray[Any], rows: NDArray[np.int64], number: int, dtype: str, capacity: int
 ) -> Iterator[Body]:
-    """VECTORS frames, each with as many rows as fit."""
+    """Yield VECTORS frames, each with as many rows as fit."""
     room = capacity - frames.HEADER_BYTES - 8
     listed = int(rows[-1] - rows[0]) != len(rows) - 1
     step = max(1, room // (frames.vector_bytes(dtype, matrix.shape[1]) + (8 if listed else 0)))
@@ -75,15 +75,15 @@ def _vector_bodies(
 
 
 class Payloads:
-    """A commit's payloads, one after the other, and at last its COMMIT frame, which sums them up; iterated once.
+    """Iterate once over the payloads of a commit; the last one is the COMMIT frame with the chained checksum.
 
-    ``commit`` is complete, and ``with_rows`` names the frames that hold rows, once all payloads were taken.
+    After the iteration, ``commit`` is complete and ``with_rows`` lists the frames with rows.
 
     Args:
-        given: What the commit holds.
-        commit: The COMMIT frame but for ``frames`` and ``chain``.
+        given: The contents of the commit.
+        commit: The COMMIT frame without ``frames`` and ``chain``.
         capacity: The largest payload of a frame, in bytes.
-        metric: How the memory's vectors are compared.
+        metric: The metric of the memory.
     """
 
     def __init__(self, given: Iterable[Body], commit: CommitFrame, capacity: int, metric: str = "cosine") -> None:
@@ -108,7 +108,7 @@ class Payloads:
 
 
 def chain(commit: CommitFrame, digests: Iterable[bytes]) -> bytes:
-    """BLAKE2b-128 (RFC 7693) over the chain before, the commit's own numbers, and XXH3-64 of each payload."""
+    """Return BLAKE2b-128 (RFC 7693) over the previous chain, the commit's numbers, and XXH3-64 of each payload."""
     digest = hashlib.blake2b(commit.previous, digest_size=16)
     digest.update(msgspec.msgpack.encode((commit.number, commit.time, commit.rows, commit.added, commit.deleted)))
     for payload_digest in digests:

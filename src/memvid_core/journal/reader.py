@@ -1,4 +1,4 @@
-"""RecordReader: single records out of their frames, with what was read last kept at hand."""
+"""RecordReader: read single records from their frames, through a cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from memvid_core.errors import DamagedFrameError
 from memvid_core.journal import frames
 from memvid_core.journal.entries import Row
-from memvid_core.journal.frames import Block, Flag, FrameHeader
+from memvid_core.journal.frames import Flag, FrameHeader, RecordBlock
 from memvid_core.model import FrameLocation
 from memvid_core.video import FramePosition, VideoFile
 
@@ -26,7 +26,7 @@ _decode: Callable[[msgspec.Raw], Row] = msgspec.msgpack.Decoder(Row).decode
 
 
 class ByteCache(Generic[V]):
-    """What was used last, up to a number of bytes; safe to use from several threads.
+    """Cache the most recently used values up to a size in bytes; thread-safe.
 
     Example:
         >>> cache: ByteCache[str] = ByteCache(10)
@@ -48,7 +48,7 @@ class ByteCache(Generic[V]):
         return key in self._items
 
     def get(self, key: Hashable, load: Callable[[], tuple[V, int]]) -> V:
-        """The value under ``key``; if it is not there, ``load`` gives it and its size in bytes."""
+        """Return the value of ``key``; if it is not cached, ``load`` returns it and its size in bytes."""
         with self._lock:
             held = self._items.get(key)
             if held is not None:
@@ -56,7 +56,7 @@ class ByteCache(Generic[V]):
                 self.hits += 1
                 return held[0]
             self.misses += 1
-        value, size = load()  # outside the lock: two threads may load the same, and the later one wins
+        value, size = load()  # outside the lock: if two threads load the same key, the later value is kept
         with self._lock:
             replaced = self._items.pop(key, None)
             self.used += size - (replaced[1] if replaced else 0)
@@ -66,32 +66,32 @@ class ByteCache(Generic[V]):
         return value
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all values."""
         with self._lock:
             self._items.clear()
             self.used = 0
 
 
 class RecordReader:
-    """Reads rows by number, decoding only the frames and blocks they lie in.
+    """Read rows by number, decoding only their frames and blocks.
 
     Args:
         video: The file.
-        locate: The FrameLocation that lies at a frame number, for bodies that go on in the next frame.
-        cache_bytes: How much to keep: coded frame bodies, and the rows of decompressed blocks.
+        locate: Function from a frame number to its FrameLocation, for bodies that continue in the next frame.
+        cache_bytes: The size of the cache in bytes: half for frame bodies, half for rows of decompressed blocks.
     """
 
     def __init__(self, video: VideoFile, locate: Callable[[int], FrameLocation], cache_bytes: int = 128 << 20) -> None:
         self._video = video
         self._locate = locate
-        self._bodies: ByteCache[tuple[memoryview | bytes, list[Block]]] = ByteCache(cache_bytes // 2)
+        self._bodies: ByteCache[tuple[memoryview | bytes, list[RecordBlock]]] = ByteCache(cache_bytes // 2)
         self.blocks: ByteCache[list[msgspec.Raw]] = ByteCache(cache_bytes // 2)
 
     def row(self, row: int, place: FrameLocation) -> Row:
-        """Id, text and metadata of ``row``, which lies in the frame at ``place``.
+        """Return id, text and metadata of ``row``, which is in the frame at ``place``.
 
         Raises:
-            DamagedFrameError: The frame is not what was written.
+            DamagedFrameError: If the frame is damaged.
         """
         first = place.row
         _, table = self._bodies.get(place.frame, lambda: self._body(place))
@@ -100,7 +100,7 @@ class RecordReader:
                 rows = self.blocks.get((place.frame, i), partial(self._block, place, i))
                 return _decode(rows[row - first])
             first += block.rows
-        raise DamagedFrameError(place.frame, f"it does not hold row {row}")
+        raise DamagedFrameError(place.frame, f"it does not contain row {row}")
 
     def prefetch(self, place: FrameLocation) -> None:
         """Decode a whole frame into the cache."""
@@ -109,21 +109,21 @@ class RecordReader:
             self.blocks.get((place.frame, i), partial(self._block, place, i))
 
     def vectors(self, place: FrameLocation) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """Row numbers and matrix of the VECTORS frame at ``place``.
+        """Return row numbers (n,) and matrix (n, d) of the VECTORS frame at ``place``.
 
         Raises:
-            DamagedFrameError: The frame is not what was written.
+            DamagedFrameError: If the frame is damaged.
         """
         header, body = self._assemble(place)
         return frames.decode_vectors(header, body, place.frame)
 
     def clear(self) -> None:
-        """Forget what was read."""
+        """Clear the cache."""
         self._bodies.clear()
         self.blocks.clear()
 
     def _assemble(self, place: FrameLocation) -> tuple[FrameHeader, memoryview | bytes]:
-        """Header and body of the frame at ``place``, with the frames that it goes on in."""
+        """Return header and body of the frame at ``place``, including continuation frames."""
         number, parts = place.frame, []
         first, part = frames.parse(self._video.read(number, FramePosition(place.offset, place.size)), number)
         header = first
@@ -135,7 +135,7 @@ class RecordReader:
             parts.append(part)
         return first, parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _body(self, place: FrameLocation) -> tuple[tuple[memoryview | bytes, list[Block]], int]:
+    def _body(self, place: FrameLocation) -> tuple[tuple[memoryview | bytes, list[RecordBlock]], int]:
         _, body = self._assemble(place)
         return (body, frames.decode_blocks(body, place.frame)), len(body)
 

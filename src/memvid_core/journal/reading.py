@@ -1,4 +1,4 @@
-"""Reading: the frames of one fragment, each decoded once, and what can be said of the commit that they make up."""
+"""Reading: parse the frames of a fragment once, and assemble them to commits."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["LAST_TIME", "MOST_COMMITS", "Piece", "Reading", "believable", "piece
 
 _COMMIT = int(Kind.COMMIT)
 MOST_COMMITS = 1 << 48
-LAST_TIME = 253_402_300_799_999_999  # microseconds: the last day that a datetime has
+LAST_TIME = 253_402_300_799_999_999  # microseconds: the last day that a datetime supports
 _commit_decoder = msgspec.msgpack.Decoder(CommitFrame)
 
 
 class Piece(NamedTuple):
-    """One readable frame: its number and place, what it carries, and the XXH3-64 of its payload."""
+    """One readable frame: its number, position, header and body, and the XXH3-64 of its payload."""
 
     number: int
     place: FramePosition
@@ -35,9 +35,9 @@ class Piece(NamedTuple):
 
 @dataclass
 class Reading:
-    """One commit's frames as they were found.
+    """The frames of one commit as they were read.
 
-    ``unread`` names the frames that are there and cannot be read; ``commit`` is what the COMMIT frame says.
+    ``unread`` lists the unreadable frames as (number, reason); ``commit`` is the COMMIT frame, if readable.
     """
 
     fragment: Fragment
@@ -47,25 +47,25 @@ class Reading:
 
     @property
     def digests(self) -> list[bytes]:
-        """The checksums of all frames that the chain covers."""
+        """The checksums of all frames covered by the chain."""
         return [piece.digest for piece in self.pieces if piece.header.kind != _COMMIT]
 
     @property
     def whole(self) -> bool:
-        """Whether every frame but the COMMIT frame can be read, and there were no others."""
+        """Whether every frame is readable, except perhaps the COMMIT frame."""
         last = self.fragment.first_frame + len(self.fragment) - 1
         return bool(self.pieces) and self.fragment.listed and all(number == last for number, _ in self.unread)
 
     @property
     def number(self) -> int | None:
-        """The commit that the frames say they belong to; None if none says so."""
+        """The number of the commit in the headers of the frames; None without a readable frame."""
         if self.commit is not None:
             return self.commit.number
         found = next((piece.header.commit for piece in self.pieces), None)
         return found if found is not None and found < MOST_COMMITS else None
 
     def rows(self) -> tuple[int, int] | None:
-        """The first row and the one after the last, as far as the frames with rows say; None if there are none."""
+        """Return the first row and the row after the last, from the headers of frames with rows; None without them."""
         spans = [
             (piece.header.row, piece.header.row + piece.header.items)
             for piece in self.pieces
@@ -75,17 +75,17 @@ class Reading:
 
 
 def piece_of(number: int, place: FramePosition, header: FrameHeader, body: memoryview, payload: bytes) -> Piece:
-    """Make a piece of a frame that was read."""
+    """Create a piece from a frame that was read."""
     return Piece(number, place, header, body, xxhash.xxh3_64_digest(payload))
 
 
 def readings(video: VideoFile, fragment: Fragment, rows: int) -> Iterator[Reading]:
-    """The commits in a fragment: one, or several where the boxes between them are damaged.
+    """Yield the commits in a fragment: one, or several if the boxes between them are damaged.
 
     Args:
         video: The file.
-        fragment: Where the frames lie.
-        rows: The most rows that are believed.
+        fragment: The fragment with the frames.
+        rows: The maximum plausible number of rows.
     """
     found = Reading(fragment)
     first, listed = fragment.first_frame, fragment.listed
@@ -114,14 +114,14 @@ def readings(video: VideoFile, fragment: Fragment, rows: int) -> Iterator[Readin
 
 
 def _counts(commit: CommitFrame, fragment: Fragment, number: int) -> bool:
-    """Return whether a COMMIT frame is the last frame, and counts as many as there are."""
+    """Return whether a COMMIT frame is the last frame and has the right number of frames."""
     if fragment.listed:
         return commit.frames == len(fragment) == number + 1 - fragment.first_frame
     return 0 < commit.frames <= number + 1
 
 
 def _part(found: Reading, first: int, stop: int) -> Reading:
-    """The part of a damaged fragment whose frames are [``first``, ``stop``); its COMMIT frame knows better."""
+    """Limit a reading to the frames [``first``, ``stop``) of a damaged fragment, and note frames that are missing."""
     found.fragment = found.fragment.part(first, stop)
     if found.commit is not None:
         begin = stop - found.commit.frames
@@ -133,7 +133,7 @@ def _part(found: Reading, first: int, stop: int) -> Reading:
 
 
 def _commit(piece: Piece, rows: int) -> CommitFrame | None:
-    """What a COMMIT frame says, if it can be believed."""
+    """Decode a COMMIT frame; return None if its numbers are not plausible."""
     try:
         commit = _commit_decoder.decode(piece.body)
     except (msgspec.DecodeError, RecursionError):
@@ -142,7 +142,7 @@ def _commit(piece: Piece, rows: int) -> CommitFrame | None:
 
 
 def believable(commit: CommitFrame, rows: int) -> bool:
-    """Return whether a commit's numbers are such as a file with room for ``rows`` rows can have."""
+    """Return whether a commit's numbers are plausible for a file with at most ``rows`` rows."""
     return (
         0 <= commit.number < MOST_COMMITS
         and 0 <= commit.added <= commit.rows <= rows

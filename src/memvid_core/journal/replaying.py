@@ -1,4 +1,4 @@
-"""Replay: the commits of a journal in order, and the rules that say which of them count."""
+"""Replay: read the commits of a journal in order, and decide which of them count."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Replay"]
 
-_ROWS_A_BYTE = 4  # of the file: no writer packs more
+_ROWS_A_BYTE = 4  # the maximum number of rows per byte of the file
 
 
 class Replay:
-    """One pass over a journal.
+    """Read a journal once.
 
-    A commit whose frames are all there, and fit its chained checksum, counts at once. Any other waits: it counts as
-    soon as a frame of a later commit is read, which was written only after it was durable. A commit of the same number
-    that comes later takes its place: it never finished, and was written again. What still waits at the end of the file
-    is judged by what is left of it.
+    A commit that is complete and matches its chained checksum counts at once. Any other waits: it counts as soon as a
+    frame of a later commit is read, because that was written only after this one was durable. A later commit with the
+    same number replaces it: it was interrupted and written again. A commit that still waits at the end of the file is
+    judged by its readable parts.
 
     Args:
-        journal: What to read; its ``cursor``, ``torn_bytes`` and ``unfinished`` are kept up to date.
-        since: Where to begin.
-        acknowledged: The byte offset up to which commits are known to have been durable.
+        journal: The journal to read; its ``cursor``, ``torn_bytes`` and ``unfinished`` are updated.
+        since: The position to start from.
+        acknowledged: The byte offset up to which commits are known to be durable.
     """
 
     def __init__(self, journal: Journal, since: Cursor, acknowledged: int) -> None:
@@ -48,10 +48,10 @@ class Replay:
         self._most_rows = _ROWS_A_BYTE * size
         self._contents = Contents(journal.header.vectors, journal.header.dimension, size)
         self._waiting: list[Reading] = []
-        self._said: list[Damage] = []  # damage that belongs to no commit, for the next entry
+        self._loose_damage: list[Damage] = []  # damage outside of commits, reported with the next entry
 
     def entries(self) -> Iterator[Entry]:
-        """The commits that count."""
+        """Yield the commits that count."""
         journal = self._journal
         journal.torn_bytes, journal.torn_records, journal.unfinished = 0, 0, []
         journal.cursor = self._since
@@ -71,7 +71,7 @@ class Replay:
             return
         if number <= cursor.commit:
             if number:
-                self._say(f"a copy of commit {number}, or of a part of it, is ignored", reading.fragment)
+                self._report(f"a copy of commit {number}, or of a part of it, is ignored", reading.fragment)
             return
         yield from self._settle(number, reading.commit)
         if reading.commit is not None and chain_fits(reading, reading.commit):
@@ -80,22 +80,22 @@ class Replay:
             self._waiting.append(reading)
 
     def _settle(self, number: int, following: CommitFrame | None) -> Iterator[Entry]:
-        """Decide what waits, now that a frame of commit ``number`` was read."""
+        """Decide about the waiting commits after a frame of commit ``number`` was read."""
         waiting, self._waiting = self._waiting, []
         for reading in waiting:
             if reading.number is None:
-                self._say(reading.fragment.damage or "a fragment of which no frame can be read", reading.fragment)
+                self._report(reading.fragment.damage or "a fragment without a readable frame", reading.fragment)
             elif reading.number < number:
                 yield self._taken(reading, reading.commit or self._rebuilt(reading, following))
             else:
-                self._say(f"commit {number} was begun here, never finished, and written again", reading.fragment)
+                self._report(f"commit {number} was interrupted here, and written again", reading.fragment)
 
-    def _say(self, reason: str, fragment: Fragment) -> None:
+    def _report(self, reason: str, fragment: Fragment) -> None:
         frame = fragment.first_frame if len(fragment) else None
-        self._said.append(Damage(frame, None, 0, reason))
+        self._loose_damage.append(Damage(frame, None, 0, reason))
 
     def _rebuilt(self, reading: Reading, following: CommitFrame | None = None) -> CommitFrame:
-        """What a damaged COMMIT frame said, as far as the commit's other frames and the next commit tell."""
+        """Reconstruct a damaged COMMIT frame from the commit's other frames and the next commit."""
         cursor, number = self._journal.cursor, reading.number
         assert number is not None
         begin, stop = reading.rows() or (cursor.row, cursor.row)
@@ -129,16 +129,16 @@ class Replay:
         return CommitFrame(number, made.time, stop, made.added, made.deleted, 0, cursor.chain, linked)
 
     def _taken(self, reading: Reading, commit: CommitFrame, *, fits: bool = False) -> Entry:
-        """The entry of a commit that counts; the journal's cursor moves behind it.
+        """Return the entry of a commit that counts, and move the journal's cursor after it.
 
         Args:
-            reading: Its frames.
-            commit: Its numbers.
-            fits: Whether its chained checksum is known to cover what was read.
+            reading: The frames of the commit.
+            commit: Its COMMIT frame.
+            fits: Whether its chained checksum is known to match.
         """
         journal, before = self._journal, self._journal.cursor
         begin = commit.rows - commit.added
-        damage, self._said = self._said, []
+        damage, self._loose_damage = self._loose_damage, []
         deleted: list[int] = []
         gap = begin > before.row
         if journal.known is not None and (gap or reading.commit is None or not chain_fits(reading, reading.commit)):
@@ -147,7 +147,7 @@ class Replay:
         if gap:
             damage.append(Damage(None, before.commit + 1, max(0, begin - before.row), self._between(before, commit)))
         elif begin < before.row or (commit.previous != before.chain and before.chain != NO_CHAIN):
-            damage.append(Damage(None, commit.number, 0, "it does not continue the commit before it"))
+            damage.append(Damage(None, commit.number, 0, "it does not continue the previous commit"))
         begin = max(begin, before.row)
         rows = max(commit.rows, before.row)
         if rows != commit.rows:
@@ -157,9 +157,9 @@ class Replay:
         cursor = self._cursor(reading, commit)
         entry = self._contents.entry(reading, commit, cursor, begin, deleted)
         if reading.commit is None:
-            damage.append(Damage(None, commit.number, 0, "its COMMIT frame is damaged; what it said was made up"))
+            damage.append(Damage(None, commit.number, 0, "its COMMIT frame is damaged, and was reconstructed"))
         elif not fits and not reading.unread and commit.frames and not chain_fits(reading, reading.commit):
-            damage.append(Damage(None, commit.number, 0, "its chained checksum does not cover what it holds"))
+            damage.append(Damage(None, commit.number, 0, "its chained checksum does not match its contents"))
         if reading.fragment.damage:
             damage.append(Damage(None, commit.number, 0, reading.fragment.damage))
         entry.damage[:0] = damage
@@ -168,11 +168,11 @@ class Replay:
         return entry
 
     def _completed(self, reading: Reading, begin: int, commit: CommitFrame) -> tuple[Reading, int]:
-        """A commit with the frames of it, and of lost ones before it, that only an index finds; and its first row."""
+        """Add frames that only an index locates, also of lost commits before; return the reading and its first row."""
         journal = self._journal
         assert journal.known is not None
-        there = {piece.number for piece in reading.pieces}
-        pieces = journal.known.pieces(journal.video, journal.cursor.row, commit.rows, there)
+        present = {piece.number for piece in reading.pieces}
+        pieces = journal.known.pieces(journal.video, journal.cursor.row, commit.rows, present)
         if not pieces:
             return reading, begin
         numbers = {piece.number for piece in pieces}
@@ -185,12 +185,12 @@ class Replay:
     def _between(before: Cursor, commit: CommitFrame) -> str:
         first, last = before.commit + 1, commit.number - 1
         if last < first:
-            return f"rows of no commit, between commits {before.commit} and {commit.number}"
+            return f"rows are missing between commits {before.commit} and {commit.number}"
         return f"commit {first} cannot be read" if first == last else f"commits {first} to {last} cannot be read"
 
     @staticmethod
     def _cursor(reading: Reading, commit: CommitFrame) -> Cursor:
-        """The place after a commit, which names one of its frames that can be read."""
+        """Return the position after a commit, which locates one of its readable frames."""
         fragment = reading.fragment
         if reading.commit is not None or not reading.pieces:
             return after(fragment, commit)
@@ -210,7 +210,7 @@ class Replay:
     # --- the end of the file ---
 
     def _tail(self, tail: TornTail) -> Iterator[Entry]:
-        """What the last write left that did not finish, or what is left of a file that was cut short."""
+        """Handle the torn tail of an interrupted write or of a truncated file."""
         journal = self._journal
         known = self._acknowledged > tail.start
         if tail.fragment is not None:
@@ -235,38 +235,36 @@ class Replay:
                 yield entry
                 return
         if known:
-            reason = (
-                f"the last {tail.size} bytes of the file hold a commit that was written and cannot be read any more"
-            )
+            reason = f"the last {tail.size} bytes of the file contain a durable commit that cannot be read any more"
             journal.unfinished.append(Damage(None, journal.cursor.commit + 1, 0, reason))
             journal.keep_tail()
         else:
             journal.torn_bytes = tail.size
 
     def _end(self) -> Iterator[Entry]:
-        """Judge what waits where no later commit does."""
+        """Decide about the commits that still wait at the end of the file."""
         waiting, self._waiting = self._waiting, []
         counting = max((i for i, reading in enumerate(waiting) if self._counts(reading)), default=-1)
         for i, reading in enumerate(waiting):
             number = reading.number
             if number is None or i > counting:
                 if number is None:
-                    reason = reading.fragment.damage or "the end of the file holds a commit that cannot be read"
-                    self._say(reason, reading.fragment)
+                    reason = reading.fragment.damage or "the end of the file contains a commit that cannot be read"
+                    self._report(reason, reading.fragment)
                 else:
                     stop = reading.commit.rows if reading.commit else (reading.rows() or (0, 0))[1]
                     added = max(0, min(stop, self._most_rows) - self._journal.cursor.row)
-                    reason = f"commit {number} was not written whole, and does not count"
-                    self._said.append(Damage(reading.fragment.first_frame, number, added, reason))
+                    reason = f"commit {number} was not written completely, and does not count"
+                    self._loose_damage.append(Damage(reading.fragment.first_frame, number, added, reason))
             else:
                 following = waiting[i + 1].commit if i < counting else None
                 yield self._taken(reading, reading.commit or self._rebuilt(reading, following))
         yield from self._known_only()
-        self._journal.unfinished[:0] = self._said
-        self._said = []
+        self._journal.unfinished[:0] = self._loose_damage
+        self._loose_damage = []
 
     def _known_only(self) -> Iterator[Entry]:
-        """What only an index finds behind the last commit that counts: it was durable when the index took it in."""
+        """Yield a commit after the last one that counts, if only the index locates its frames: it was durable."""
         journal = self._journal
         if journal.known is None or journal.known.rows <= journal.cursor.row:
             return
@@ -285,7 +283,7 @@ class Replay:
         yield self._taken(Reading(at, pieces), made)
 
     def _counts(self, reading: Reading) -> bool:
-        """Return whether a commit at the end of the file counts, of which something cannot be read."""
+        """Return whether a partly unreadable commit at the end of the file counts."""
         fragment = reading.fragment
         if reading.number is None:
             return False

@@ -1,4 +1,4 @@
-"""Copies of torn tails: what a write that never finished left of its records, put aside before it was cut."""
+"""Copies of torn tails: the remains of interrupted writes, copied before the next write removed them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["rows_in", "torn_copies"]
 
 
 def torn_copies(path: Path) -> list[Path]:
-    """Return the copies of torn tails that lie beside a memory, oldest first."""
+    """Return the copies of torn tails next to a memory, oldest first."""
     prefix = f"{path.name}.torn-"
     try:
         numbered = [
@@ -29,7 +29,7 @@ def torn_copies(path: Path) -> list[Path]:
 
 
 def rows_in(path: Path) -> list[Row] | None:
-    """Return the records that can be read of such a copy; None if it is none, or written before they had a head."""
+    """Return the readable records in a copy of a torn tail; None if it is not one, or was written without a head."""
     rows: list[Row] = []
     try:
         with VideoFile.open(path) as video:

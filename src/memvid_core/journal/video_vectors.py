@@ -1,4 +1,4 @@
-"""VectorPictures: the vectors of a journal as they lie in its video, for who reads single rows there."""
+"""VectorPictures: read the vectors of single rows directly from the video."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["VectorPictures"]
 
 
 class VectorPictures:
-    """Bytes of a video, and where in a frame's payload the matrix of its vectors begins.
+    """Read bytes of a video, and find the matrix of vectors in a frame's payload.
 
     Args:
-        video: Coded as ``pcm``, and in a file: the samples of its pictures lie there as they are.
+        video: A video in a file with the codec ``pcm``, whose samples are stored unchanged.
     """
 
     kind: int = Kind.VECTORS
@@ -26,38 +26,38 @@ class VectorPictures:
 
     @staticmethod
     def of(video: VideoFile) -> VectorPictures | None:
-        """Return the vectors of a video, if its samples lie in a file as they are."""
+        """Return the vectors of a video, or None if its samples are not stored unchanged in a file."""
         plain = isinstance(video.codec, PcmCodec) and video.descriptor is not None
         return VectorPictures(video) if plain else None
 
     def read(self, offset: int, size: int) -> bytes:
-        """Read ``size`` bytes from an offset of the file; fewer at its end."""
+        """Read ``size`` bytes at an offset of the file; fewer at its end."""
         return self._video.coded(offset, size)
 
     def pieces(self, offsets: NDArray[np.int64], size: int, *, mapped: bool) -> NDArray[np.uint8]:
-        """Read ``size`` bytes from each of up to 1,024 offsets; valid until this thread's next call.
+        """Read ``size`` bytes at each of up to 1,024 offsets; the result is valid until this thread's next call.
 
         Args:
-            offsets: (n,), n at least 1.
-            size: At least 1.
-            mapped: Whether the file may stay mapped, as far as it is read.
+            offsets: (n,) int64, byte offsets in the file; n at least 1.
+            size: The number of bytes, at least 1.
+            mapped: Whether the parts that are read may stay mapped into memory.
 
         Returns:
-            (n, size) uint8; zeros behind the end of the file.
+            (n, size) uint8; zeros beyond the end of the file.
         """
         return self._video.pieces(offsets, size, mapped=mapped)
 
     def stamp(self) -> tuple[int, int]:
-        """Return what tells one content of the file from the next."""
+        """Return a stamp that changes with the content of the file."""
         return self._video.stamp()
 
     def matrix(self, payload: bytes, number: int) -> tuple[int, int, int, str, int] | None:
-        """Return first row, rows, dimension, dtype and start of the matrix in a payload.
+        """Return first row, number of rows, dimension, dtype and byte offset of the matrix in a payload.
 
-        None if it is no matrix of consecutive rows in one frame.
+        Return None if the payload is not a matrix of consecutive rows in one frame.
 
         Raises:
-            DamagedFrameError: It is no payload of ours.
+            DamagedFrameError: If the payload is damaged.
         """
         header, body = frames.parse(payload, number)
         if header.kind != Kind.VECTORS or header.flags & (Flag.MORE | Flag.COMPRESSED):

@@ -1,4 +1,4 @@
-"""The async methods of a memory: embedders are awaited, everything else runs in threads of the project's own."""
+"""The async methods of a memory: embedders are awaited, everything else runs in threads of this package."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from memvid_core.system.threads import run_in_thread
 
 __all__ = ["AsyncMemory"]
 
-_AT_A_TIME = 256  # records that an async iteration reads in one go
+_AT_A_TIME = 256  # records that an async iteration reads at once
 
 
 class AsyncMemory(MemoryWriting):
-    """Async twins of every method that waits for a disk, a lock or a model; none of them blocks the event loop.
+    """Async versions of every method that waits for a disk, a lock or a model; none of them blocks the event loop.
 
-    A commit is made in a thread of the memory's own, the rest in a few threads that all memories share: none in the
-    default executor of the event loop. A task that is cancelled while it waits for a commit may have committed: the
-    commit itself runs to its end in its thread.
+    Commits run in one thread per memory, everything else in a few threads shared by all memories, and nothing in the
+    default executor of the event loop. A task that is canceled while it waits for a commit may have committed, because
+    the commit runs to its end in its thread.
     """
 
     # --- writing ---
@@ -54,9 +54,9 @@ class AsyncMemory(MemoryWriting):
 
     @asynccontextmanager
     async def aexclusive(self, timeout: float | None = None) -> AsyncIterator[Self]:  # noqa: ASYNC109  # as in exclusive()
-        """Async :meth:`exclusive`: this task, and the tasks that it starts inside the block, hold the right to write.
+        """Async :meth:`exclusive`: this task, and the tasks that it starts inside the block, hold the write lock.
 
-        Other tasks, threads and processes read on, and wait with their commits. Use the async methods inside the block.
+        Other tasks, threads and processes continue to read; their commits wait. Use the async methods inside the block.
 
         Example:
             >>> import asyncio
@@ -128,7 +128,7 @@ class AsyncMemory(MemoryWriting):
         return await run_in_thread(partial(self.ids, where, order_by=order_by, descending=descending))
 
     async def __aiter__(self) -> AsyncIterator[Record]:
-        """Yield every record, in the order they were added."""
+        """Yield every record, in the order of addition."""
         records = iter(self)
         while some := await run_in_thread(lambda: list(islice(records, _AT_A_TIME))):
             for record in some:

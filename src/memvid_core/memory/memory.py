@@ -22,11 +22,11 @@ __all__ = ["Memory", "session_of"]
 
 
 class Memory(AsyncMemory):
-    """Records in one MP4 file, found again by meaning, by words, by filter and by id.
+    """Records in one MP4 file, found by meaning, by words, by filter and by id.
 
-    Make one with :meth:`create` or :meth:`open`. Each change is one commit, durable when the call returns; a search
-    sees a whole commit or none. Any number of processes and threads write and read one file: a commit waits for its
-    turn and takes in what others committed. A forked child opens the file itself.
+    Create one with :meth:`create` or :meth:`open`. Each change is one commit, durable when the call returns; a search
+    sees a whole commit or nothing of it. Any number of processes and threads write and read one file: a commit waits
+    for the lock and includes the commits of others. A forked child process opens the file itself.
 
     Example:
         >>> with Memory.create(":memory:") as memory:
@@ -38,7 +38,7 @@ class Memory(AsyncMemory):
     def __init__(self, opened: opening.Opened, auto_compact: float | None = None) -> None:
         given: object = opened
         if not isinstance(given, opening.Opened):
-            raise InvalidInputError("a memory is made by Memory.create(path), and opened by Memory.open(path)")
+            raise InvalidInputError("use Memory.create(path) to create a memory, and Memory.open(path) to open one")
         self._session = Session(opened, auto_compact)
         self._indexed, self._auto = self._session.indexed, self._session.auto
 
@@ -58,28 +58,29 @@ class Memory(AsyncMemory):
         timeout: float = 30.0,
         auto_compact: float | None = None,
     ) -> Self:
-        """Make a new memory and open it for writing.
+        """Create a new memory and open it for writing.
 
         Args:
-            path: Where the file goes; ``":memory:"`` keeps all in RAM.
-            embedder: Anything :func:`~memvid_core.embedding.as_embedder` takes; None is the built-in offline embedder.
-                ``"given"``: there is none, every vector comes with its record; any embedder may open the memory later.
-            codec: ``"pcm"``, the store, or ``"qr"``, for what must survive a re-encode.
-            vector_dtype: How vectors are stored: ``"float16"`` (the default in a file), ``"float32"``, ``"float64"``
-                (the default in RAM: exactly what was given), ``"int8"``, or ``"none"``: embedded again when the index
-                is rebuilt.
-            codec_options: Settings of the codec.
-            index_dir: Where the index goes; by default beside the file, as ``<path>.index``.
-            description: A line for people, kept in the file.
+            path: The path of the file; ``":memory:"`` keeps everything in RAM.
+            embedder: Any argument of :func:`~memvid_core.embedding.as_embedder`; None is the built-in offline embedder.
+                ``"given"`` uses none: every vector is passed with its record, and any embedder may open the memory
+                later.
+            codec: ``"pcm"`` for storage, or ``"qr"`` for files that must survive a re-encode.
+            vector_dtype: The dtype of stored vectors: ``"float16"`` (the default in a file), ``"float32"``,
+                ``"float64"`` (the default in RAM: exact), ``"int8"``, or ``"none"``: vectors are not stored, and texts
+                are embedded again when the index is rebuilt.
+            codec_options: Options of the codec.
+            index_dir: The index folder; by default ``<path>.index``.
+            description: A description of the memory, stored in the file.
             index: As in :meth:`open`.
-            metric: How vectors are compared, kept in the file: ``"cosine"``, by direction alone, or by distance,
+            metric: The metric for vectors, stored in the file: ``"cosine"`` (direction only), or a distance:
                 ``"euclidean"``, ``"manhattan"`` or ``"chebyshev"``.
             timeout: As in :meth:`open`.
             auto_compact: As in :meth:`open`.
 
         Raises:
-            MemoryExistsError: The path is taken.
-            MemoryNotFoundError: Its folder does not exist.
+            MemoryExistsError: If the file exists.
+            MemoryNotFoundError: If its folder does not exist.
         """
         share = check_share(auto_compact)
         return cls(
@@ -119,35 +120,34 @@ class Memory(AsyncMemory):
 
         Args:
             path: The file.
-            mode: ``"r"`` to read, ``"a"`` to read and write. Either follows what others write.
-            embedder: The embedder that wrote it. None is the built-in one if that wrote it; otherwise the memory opens
-                without: search by vector, words and filter works, by meaning of a text does not.
-            as_of: A commit number or a time: a read-only snapshot of the past that does not move.
-            index_dir: Where the index is; by default beside the file, as ``<path>.index``, in RAM where that cannot be
-                written.
-            force: Take ``embedder`` although another wrote the memory.
-            show_progress: Whether a rebuild of the index shows a bar; None shows it on a terminal.
-            index: How vectors are searched: ``"auto"`` (exactly while they are few, then ``"quantized"``), ``"exact"``
-                (NumPy), ``"sklearn"`` (scikit-learn's ``NearestNeighbors``), ``"quantized"`` (codes, then exactly), or
-                ``"ivf"`` (lists around centroids, for hundreds of thousands of records; made at the first search, and
-                saved when a writer closes). The last two compare by cosine only, and may miss a hit or two in a
-                hundred. It is not kept in the file: each process may choose another.
-            metric: The metric that the memory must have, and that ``create`` makes it with; None is the memory's own,
-                and cosine for a new one.
-            create: With mode ``"a"``, make the memory if there is none, with ``embedder`` and the defaults of
+            mode: ``"r"`` to read, ``"a"`` to read and write. Both see what others write.
+            embedder: The embedder that wrote the memory. None is the built-in one if that wrote it; otherwise the
+                memory opens without an embedder: vectors, words and filters can be searched, but not the meaning of a
+                text.
+            as_of: A commit number or a time: opens an unchanging, read-only snapshot of the past.
+            index_dir: The index folder; by default ``<path>.index``, or in RAM if that cannot be written.
+            force: Use ``embedder`` even if another one wrote the memory.
+            show_progress: Whether a rebuild of the index shows a progress bar; None shows it on a terminal.
+            index: The vector index: ``"auto"`` (``"exact"`` for few vectors, then ``"quantized"``), ``"exact"``
+                (NumPy), ``"sklearn"`` (scikit-learn's ``NearestNeighbors``), ``"quantized"`` (search codes, rescore
+                exactly), or ``"ivf"`` (inverted file, for hundreds of thousands of records; built at the first search
+                and saved when a writer closes). The last two support cosine only, and may miss one or two hits in a
+                hundred. It is not stored in the file: each process may choose another.
+            metric: The expected metric, and the metric of a memory that ``create`` creates; None accepts any, and is
+                cosine for a new memory.
+            create: With mode ``"a"``, create the memory if it does not exist, with ``embedder`` and the defaults of
                 :meth:`create`.
-            timeout: How many seconds a commit waits while others commit.
-            auto_compact: With mode ``"a"``: compact the memory by itself, in the background, when that would save more
-                than this share of the file, as 0.5; what small commits and deleted records take up is estimated after
-                every few hundred commits. As with :meth:`compact`, the past before it can then no longer be told. None
-                never does, and keeps all of the past.
+            timeout: The maximum time that a commit waits for other commits, in seconds.
+            auto_compact: With mode ``"a"``, compact the memory automatically in the background when that would save
+                more than this share of the file, such as 0.5. The saving is estimated after every few hundred commits.
+                As with :meth:`compact`, earlier commits can no longer be opened with ``as_of``. None never compacts.
 
         Raises:
-            InvalidInputError: An index or metric that does not exist or that the memory cannot be searched by.
-            MemoryNotFoundError: There is no such file, and ``create`` is not set.
-            NotAMemoryError: It is no MP4, or one that carries no memory.
-            UnsupportedFormatError: A newer version wrote it.
-            EmbedderMismatchError: Another embedder wrote it; the message names both.
+            InvalidInputError: If the index or metric does not exist or does not fit the memory.
+            MemoryNotFoundError: If the file does not exist and ``create`` is not set.
+            NotAMemoryError: If the file is not an MP4, or contains no memory.
+            UnsupportedFormatError: If a newer version wrote it.
+            EmbedderMismatchError: If another embedder wrote it; the message names both.
         """
         share = check_share(auto_compact)
         opened = opening.open_or_create if create else opening.open_existing
@@ -169,7 +169,7 @@ class Memory(AsyncMemory):
             )
 
     def close(self) -> None:
-        """Close the file; closing twice is fine."""
+        """Close the file. Closing twice is allowed."""
         self._session.close()
 
     def __enter__(self) -> Self:
@@ -262,7 +262,7 @@ class Memory(AsyncMemory):
         return await run_in_thread(call)
 
     async def aclose(self) -> None:
-        """Async :meth:`close`, after the commits that were asked for before."""
+        """Async :meth:`close`, after all pending commits."""
         await self._session.aclose()
 
     async def __aenter__(self) -> Self:
@@ -272,7 +272,7 @@ class Memory(AsyncMemory):
         await self.aclose()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a memory cannot be copied or pickled: Memory.open({self.path!r}) opens its file once more")
+        raise TypeError(f"a memory cannot be copied or pickled; use Memory.open({self.path!r}) to open its file again")
 
     def __repr__(self) -> str:
         session = self._session
@@ -284,5 +284,5 @@ class Memory(AsyncMemory):
 
 
 def session_of(memory: Memory) -> Session:
-    """Return what is under a memory, for the modules of this package that show its file and its cache."""
+    """Return the session of a memory, for modules of this package that show its file and its cache."""
     return memory._session

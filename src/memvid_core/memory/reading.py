@@ -1,4 +1,4 @@
-"""The methods of a memory that read: by id, by filter, by question; and what it says of itself."""
+"""The reading methods of a memory: by id, by filter, by search, and its properties."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["MemoryReading"]
 
 
 class MemoryReading:
-    """What :class:`memvid_core.Memory` reads. Each call answers from one commit, the newest, and takes no lock."""
+    """The reading methods of :class:`memvid_core.Memory`. Each call reads the newest commit, without a lock."""
 
     _session: Session
 
     @property
     def embedder(self) -> Embedder | None:
-        """What turns texts into vectors; None if the memory was opened without the embedder that wrote it."""
+        """The embedder; None if the memory was opened without the embedder that wrote it."""
         return self._session.embedder
 
     @property
@@ -35,7 +35,7 @@ class MemoryReading:
 
     @property
     def default_mode(self) -> Mode:
-        """How a text is searched when no mode is given: ``"hybrid"``, or ``"lexical"`` without an embedder."""
+        """The default search mode for a text: ``"hybrid"``, or ``"lexical"`` without an embedder."""
         return default_mode(self._session.embedder)
 
     # --- by id, by filter ---
@@ -45,11 +45,11 @@ class MemoryReading:
     @overload
     def get(self, ids: Iterable[str]) -> list[Record]: ...
     def get(self, ids: str | Iterable[str]) -> Record | list[Record]:
-        """Return the record with an id, or the records with some ids, in their order; unknown ids are passed over.
+        """Return the record with an id, or the records with some ids in their order; unknown ids are ignored.
 
         Raises:
-            RecordNotFoundError: One ``str`` was given and no live record has that id.
-            DamagedFrameError: A record's frame is damaged.
+            RecordNotFoundError: If ``ids`` is a ``str`` and no live record has that id.
+            DamagedFrameError: If a record's frame is damaged.
         """
         if isinstance(ids, str):
             found = self._session.answer(lambda snapshot: snapshot.get([ids]), past_damage=False)
@@ -60,7 +60,7 @@ class MemoryReading:
         return self._session.answer(lambda snapshot: snapshot.get(wanted), past_damage=False)
 
     def get_vectors(self, ids: Iterable[str] | str) -> dict[str, Any]:
-        """Return the stored vectors (d,) of some records by id; ids that are not there or have none are left out."""
+        """Return the stored vectors (d,) of some records by id, without unknown ids and records without a vector."""
         wanted = wanted_ids(ids)
         return self._session.answer(lambda snapshot: snapshot.vectors_of(wanted))
 
@@ -76,8 +76,8 @@ class MemoryReading:
         return True  # an empty memory is still a memory
 
     def __iter__(self) -> Iterator[Record]:
-        """Yield every record, in the order they were added."""
-        yield from self._session.records()  # self is held, too: a memory that nobody holds closes itself
+        """Yield every record, in the order of addition."""
+        yield from self._session.records()  # the generator references self: an unreferenced memory closes itself
 
     def select(
         self,
@@ -92,15 +92,15 @@ class MemoryReading:
 
         Args:
             where: A filter over metadata (see ``docs/filters.md``); None matches all.
-            limit: How many at most; only those are read from the file.
-            offset: How many to pass over first.
-            order_by: The metadata field whose values order them, numbers before strings, records with neither last;
-                ``"author.name"`` leads into a nested dict. By default they come in the order they were added.
-            descending: From the last to the first of that order.
+            limit: The maximum number of records; only these are read from the file.
+            offset: The number of records to skip.
+            order_by: The metadata field to sort by: numbers before strings, records with neither last;
+                ``"author.name"`` is a field of a nested dict. By default records are in the order of addition.
+            descending: Reverse the order.
 
         Raises:
-            QueryError: A number below 0, or an ``order_by`` that is not a str.
-            FilterError: The filter is wrong.
+            QueryError: If a number is negative, or ``order_by`` is not a str.
+            FilterError: If the filter is invalid.
 
         Example:
             >>> from memvid_core import Memory
@@ -125,7 +125,7 @@ class MemoryReading:
             lambda snapshot: snapshot.ids_of(snapshot.ordered(where, order_by, descending=descending))
         )
 
-    # --- by question ---
+    # --- by search ---
 
     def search(
         self,
@@ -146,27 +146,27 @@ class MemoryReading:
 
         Args:
             query: The question, or its vector (d,).
-            k: How many hits at most; 0 gives none.
-            where: A filter over metadata (see ``docs/filters.md``), or a function of a Record, which is asked in the
+            k: The maximum number of hits; 0 returns none.
+            where: A filter over metadata (see ``docs/filters.md``), or a function from a Record to bool, called in the
                 order of the ranking.
             mode: ``"dense"`` (by vector), ``"lexical"`` (by words) or ``"hybrid"`` (both, fused). By default hybrid
-                for a text, lexical where there is no embedder, dense for a vector.
-            alpha: For hybrid, the weight of the dense half, from 0 to 1.
-            fusion: For hybrid, whether scores are fused or ranks (reciprocal rank fusion).
-            recency: Whether older records count less, and by what.
-            rerank: A function of the question and texts that gives one score a text; it orders the best
-                candidates again.
-            embedding: The vector (d,) of a question given as text, where it is known: the embedder is not asked.
-            with_vectors: Whether hits carry their stored vector.
-            explain: Whether hits say what each part contributed.
+                for a text, lexical without an embedder, dense for a vector.
+            alpha: For hybrid, the weight of the dense ranking, from 0 to 1.
+            fusion: For hybrid, ``"score"`` to fuse scores, or ``"rank"`` to fuse ranks (reciprocal rank fusion).
+            recency: How to reduce the scores of older records; None does not.
+            rerank: Function from the question and the texts to one score per text, which sorts the best candidates
+                again.
+            embedding: The vector (d,) of a text question, if it is known: the embedder is not called.
+            with_vectors: Whether hits include their stored vector.
+            explain: Whether hits include the contribution of each ranking.
 
         Returns:
-            Hits, best first, scores in [0, 1]; equal scores in the order the records were added.
+            Hits, best first, with scores in [0, 1]; ties are in the order of addition.
 
         Raises:
-            QueryError: The query is empty, or the mode needs what is not there.
-            FilterError: The filter is wrong.
-            DimensionError: A vector of another dimension.
+            QueryError: If the query is empty, or the mode needs an embedder or vectors that the memory lacks.
+            FilterError: If the filter is invalid.
+            DimensionError: If a vector has another dimension.
         """
         request = SearchRequest.of(
             self._session.embedder,
@@ -187,13 +187,13 @@ class MemoryReading:
     def search_many(
         self, queries: Sequence[str] | ArrayLike, k: int = 5, where: Mapping[str, Any] | None = None
     ) -> list[list[Hit]]:
-        """Return dense hits for each of several questions, texts or vectors (q, d), in one pass over the index.
+        """Return dense hits for each of several questions, texts or vectors (q, d), with one pass over the index.
 
-        ``k`` and ``where`` hold for each question, as in :meth:`search`.
+        ``k`` and ``where`` apply to each question, as in :meth:`search`.
 
         Raises:
-            QueryError: A filter that is a function.
-            DimensionError: A vector of another dimension.
+            QueryError: If ``where`` is a function.
+            DimensionError: If a vector has another dimension.
         """
         return self._session.search_many(self._requests(queries, k, where))
 
@@ -217,22 +217,22 @@ class MemoryReading:
         recency: Recency | None = None,
         with_vectors: bool = False,
     ) -> list[Hit]:
-        """Return hits that are good and unlike each other (maximal marginal relevance: Carbonell and Goldstein, 1998).
+        """Return hits that are relevant and diverse (maximal marginal relevance: Carbonell and Goldstein, 1998).
 
         Args:
             query: The question, or its vector (d,).
-            k: How many hits at most.
+            k: The maximum number of hits.
             where: As in :meth:`search`.
             mode: As in :meth:`search`; by default dense.
-            fetch_k: How many candidates to choose from.
-            lambda_mult: 1 is the plain ranking, 0 the greatest diversity.
-            alpha: As in :meth:`search`, and so are ``fusion`` and ``recency``.
-            fusion: How the candidates' halves are fused.
-            recency: Whether older candidates count less.
+            fetch_k: The number of candidates to choose from.
+            lambda_mult: 1 for relevance alone, 0 for the greatest diversity.
+            alpha: As in :meth:`search`.
+            fusion: As in :meth:`search`.
+            recency: As in :meth:`search`.
             with_vectors: Whether hits carry their stored vector.
 
         Returns:
-            Hits in the order they were chosen.
+            Hits in the order of choice.
         """
         request = SearchRequest.of(
             self._session.embedder,
@@ -253,12 +253,12 @@ class MemoryReading:
 
         Args:
             record: The record, or the hit that found it.
-            before: How many records before it.
-            after: How many records after it.
+            before: The number of records before it.
+            after: The number of records after it.
 
         Returns:
-            The record among its neighbors by ``chunk`` number, or in the order added where chunks have none. The record
-            alone if it has no ``source`` in its metadata, or has been deleted.
+            The record and its neighbors by ``chunk`` number, or in the order of addition without chunk numbers. Only
+            the record if its metadata has no ``source``, or if it was deleted.
 
         Example:
             >>> from memvid_core import Memory
@@ -277,7 +277,7 @@ class MemoryReading:
     # --- about the memory ---
 
     def info(self) -> MemoryInfo:
-        """Return what the memory is and how large."""
+        """Return the properties and sizes of the memory."""
         session = self._session
         return session.answer(lambda snapshot: inspection.info(session.indexed, snapshot, session.path))
 
@@ -286,15 +286,15 @@ class MemoryReading:
         return self._session.answer(lambda snapshot: inspection.history(self._session.indexed, snapshot))
 
     def verify(self) -> VerifyReport:
-        """Read every frame of the file and check every checksum; the report names what is wrong."""
+        """Read every frame of the file, verify every checksum, and return a report of the damage."""
         self._session.check_open()
         return inspection.verify(self._session.indexed)
 
     def prepare(self) -> None:
-        """Build what the first searches would build: the index of words, and the lists of vectors.
+        """Build the index of words and the lists of vectors, which the first searches would otherwise build.
 
-        A bulk load ends well with it: the first question then takes milliseconds. A bar shows on a terminal where it
-        takes long. Once words were searched, small commits keep their index up.
+        Call it after a bulk load, so that the first search takes milliseconds. If it takes long, a terminal shows a
+        progress bar. Later commits update these indexes.
 
         Example:
             >>> from memvid_core import Memory

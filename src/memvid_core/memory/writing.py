@@ -1,4 +1,4 @@
-"""The methods of a memory that write: records, and the file itself."""
+"""The writing methods of a memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["MemoryWriting"]
 
 
 class MemoryWriting(MemoryReading):
-    """What :class:`memvid_core.Memory` writes. Each change is one commit, durable when the call returns."""
+    """The writing methods of :class:`memvid_core.Memory`. Each change is one commit, durable when the call returns."""
 
     def add(
         self,
@@ -30,52 +30,52 @@ class MemoryWriting(MemoryReading):
         *,
         delete: Iterable[str] | str = (),
     ) -> list[str]:
-        """Add records as one commit, durable on return. A known id is replaced whole; of equal ids the last one stays.
+        """Add records as one commit, durable on return. Existing ids are replaced; of equal ids the last wins.
 
         Args:
             texts: The texts; one ``str`` is one record.
-            metadata: A dict a text: None, bool, int, float, str, lists and dicts of them.
-            ids: An id a text; None makes new ones.
-            vectors: (n, d) numbers, or a vector or None a text (None: found by words and filters alone). By default the
-                embedder makes them.
+            metadata: One dict per text, with values None, bool, int, float, str, and lists and dicts of them.
+            ids: One id per text; None creates new ids.
+            vectors: (n, d) numbers, or one vector or None per text (None: found by words and filters only). By default
+                the embedder creates them.
             delete: Ids of records to delete in the same commit; an id that is also added is replaced.
 
         Returns:
             The ids, in order.
 
         Raises:
-            InvalidInputError: Lengths differ, or something cannot be stored; the message says what. Nothing is written.
-            EmbeddingError: The embedder failed. Nothing is written.
-            StorageError: The system refused, as when the disk is full. Nothing is kept.
+            InvalidInputError: If lengths differ, or a value cannot be stored; the message names it. Nothing is written.
+            EmbeddingError: If the embedder failed. Nothing is written.
+            StorageError: If the file cannot be written, such as on a full disk. The memory is unchanged.
         """
         self._session.check_writable()
         return self._session.write(self._session.writer.prepare(texts, metadata, ids, vectors, delete))
 
     def update(self, record_id: str, *, text: str | None = None, metadata: Metadata | None = None) -> None:
-        """Replace a record's text, its metadata, or both; what is not given stays. A new text is embedded.
+        """Replace a record's text, its metadata, or both. A new text is embedded.
 
         Args:
             record_id: The id of the record to update.
-            text: The new text; it is embedded before the lock is taken.
-            metadata: The new metadata, in place of all the old.
+            text: The new text, embedded before the lock is taken; None keeps the text.
+            metadata: The new metadata, which replaces all old metadata; None keeps it.
 
         Raises:
-            RecordNotFoundError: No live record has that id.
+            RecordNotFoundError: If no live record has that id.
         """
         self._session.check_writable()
         self._session.write(self._session.writer.prepare_update(record_id, text, metadata))
 
     @contextmanager
     def exclusive(self, timeout: float | None = None) -> Iterator[Self]:
-        """Hold the right to write over several calls: what is read inside the block stays true until it ends.
+        """Hold the write lock over several calls, so that reads inside the block stay valid until it ends.
 
-        Other processes, and other threads of this one, read on, and wait with their commits.
+        Other processes and threads continue to read; their commits wait.
 
         Args:
-            timeout: How many seconds to wait for others; by default what the memory was opened with.
+            timeout: The maximum time to wait for the lock, in seconds; by default the memory's timeout.
 
         Raises:
-            LockedError: Others were writing all that time; the message names the process.
+            LockedError: If others held the lock all that time; the message names the process.
 
         Example:
             >>> from memvid_core import Memory
@@ -91,39 +91,39 @@ class MemoryWriting(MemoryReading):
             yield self
 
     def delete(self, ids: Iterable[str] | str | None = None, *, where: Mapping[str, Any] | None = None) -> int:
-        """Delete records by id, by filter, or by both at once; ids that are not there are passed over.
+        """Delete records by ids, by a filter, or by both; unknown ids are ignored.
 
-        The bytes stay in the file until :meth:`compact`.
+        Their bytes stay in the file until :meth:`compact`.
 
         Returns:
-            How many were deleted.
+            The number of deleted records.
 
         Raises:
-            InvalidInputError: Neither ids nor a filter was given, or only a filter that is empty and so means all.
-            FilterError: The filter is wrong.
+            InvalidInputError: If neither ids nor a filter are given, or only an empty filter, which would match all.
+            FilterError: If the filter is invalid.
         """
         self._session.check_writable()
         if ids is None and not where:
-            raise InvalidInputError("nothing says what to delete", hint=Hint(Action.NAME_RECORDS))
+            raise InvalidInputError("no ids and no filter: nothing to delete", hint=Hint(Action.NAME_RECORDS))
         return self._session.writer.delete(lambda snapshot: snapshot.selected(ids, where))
 
     def clear(self) -> int:
-        """Delete every record; return how many there were."""
+        """Delete every record; return the number of deleted records."""
         self._session.check_writable()
         return self._session.writer.delete(lambda snapshot: np.flatnonzero(snapshot.live).tolist())
 
     def refit(self, *, drop_damaged: bool = False) -> int:
-        """Let an embedder that learns do so from all there is, and embed every record anew, as one commit.
+        """Fit the embedder to all records and embed them again, as one commit.
 
         Args:
-            drop_damaged: Go on although the file is damaged, with what can be read.
+            drop_damaged: Continue with the readable records if the file is damaged.
 
         Returns:
-            How many records were embedded.
+            The number of embedded records.
 
         Raises:
-            InvalidInputError: The embedder does not learn.
-            MemoryFileError: This memory is damaged, and ``drop_damaged`` is not set.
+            InvalidInputError: If the embedder cannot be fitted.
+            MemoryFileError: If this memory is damaged and ``drop_damaged`` is not set.
         """
         self._session.check_writable()
         with self._session.indexed.writing():
@@ -131,33 +131,37 @@ class MemoryWriting(MemoryReading):
             return self._session.writer.refit()
 
     def save(self, path: str | os.PathLike[str], *, drop_damaged: bool = False) -> None:
-        """Write the live records, with their vectors, into a memory of their own; what is at ``path`` is replaced.
+        """Write the live records with their vectors to a new memory, replacing a file at ``path``.
 
         Args:
             path: The file to write.
-            drop_damaged: Go on where this memory is damaged, with what can be read.
+            drop_damaged: Continue with the readable records if this memory is damaged.
 
         Raises:
-            InvalidInputError: ``path`` is this memory's own file.
-            MemoryFileError: This memory is damaged, and ``drop_damaged`` is not set.
-            LockedError: Somebody is writing to a memory at ``path``.
-            StorageError: The system refused. What was at ``path`` stays.
+            InvalidInputError: If ``path`` is this memory's own file.
+            MemoryFileError: If this memory is damaged and ``drop_damaged`` is not set.
+            LockedError: If another process writes to a memory at ``path``.
+            StorageError: If the file cannot be written. A file at ``path`` is unchanged.
         """
         session = self._session
         with storage_errors():
             inspection.save(session.indexed, session.snapshot(), path, drop_damaged=drop_damaged)
 
     def compact(self, *, keep_history: bool = False, drop_damaged: bool = False) -> int:
-        """Write the file anew without deleted records and swap it in; returns how many bytes that saved.
+        """Rewrite the file without deleted records, and return the number of bytes saved.
 
-        Small commits are merged. The past before this call can then no longer be told, unless ``keep_history`` is set,
-        which merges nothing. Others read and write meanwhile, and wait only while the last of their commits are taken
-        over. If the process dies, the file is the old one or the new one, whole.
+        Other processes read and write meanwhile, and wait only while their last commits are copied. If the process is
+        killed, the file is completely the old one or the new one.
+
+        Args:
+            keep_history: Keep every commit. By default small commits are merged, and earlier commits can no longer be
+                opened with ``as_of``.
+            drop_damaged: Continue with the readable records if the file is damaged.
 
         Raises:
-            MemoryFileError: The file is damaged, and ``drop_damaged`` does not say to go on with what can be read.
-            LockedError: Others were writing for longer than the memory's timeout.
-            StorageError: There is no room for the new file beside the old one. The old one stays.
+            MemoryFileError: If the file is damaged and ``drop_damaged`` is not set.
+            LockedError: If others were writing for longer than the memory's timeout.
+            StorageError: If the disk has no space for the new file next to the old one. The old one is unchanged.
         """
         self._session.check_writable()
         with storage_errors():

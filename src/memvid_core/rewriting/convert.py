@@ -16,9 +16,10 @@ import msgspec
 
 from memvid_core.engine.writing import VectorDtype
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, NotAMemoryError
+from memvid_core.journal import Journal
 from memvid_core.model import Damage
 from memvid_core.rewriting.restage import stage
-from memvid_core.rewriting.transcode import Conversion, Replayed, copy, fold
+from memvid_core.rewriting.transcode import Conversion, TargetVectors, copy, fold
 from memvid_core.system.atomic_files import appearing, pass_mode_on
 from memvid_core.system.progress import progress
 from memvid_core.video import get_codec
@@ -94,16 +95,16 @@ def convert(
         {'page': 3}
     """
     made_with = get_codec(codec, **(codec_options or {}))
-    journal = Replayed.open(source)
+    journal = Journal.open(source)
     try:
         with appearing(Path(target)) as made:
             kind = vector_dtype or ("int8" if codec == "qr" and journal.header.vectors != "none" else None)
-            journal.prepare(kind or journal.header.vectors, embedder)
+            vectors = TargetVectors.of(journal.header, kind or journal.header.vectors, embedder)
             size = journal.video.size()
             show = show_progress if show_progress is not None or size > _SHOW_PROGRESS_BYTES else False
             with progress("Converting", size, show=show) as advance:
                 write = copy if keep_history else fold
-                written = write(journal, made, made_with, drop_damaged=drop_damaged, advance=advance)
+                written = write(journal, made, made_with, vectors, drop_damaged=drop_damaged, advance=advance)
             pass_mode_on(Path(source), made)
         return msgspec.structs.replace(written, path=os.fspath(target))
     finally:
@@ -148,11 +149,11 @@ def recover(
     chosen = _stream(found, stream)
     missing = found.report.missing.get(chosen, [])
     staged = stage(found.streams[chosen])
-    journal = Replayed.open(staged.file)
+    journal = Journal.open(staged.file)
     try:
         with appearing(Path(target)) as made:
-            journal.prepare(vector_dtype or journal.header.vectors, embedder)
-            written = copy(journal, made, get_codec("pcm"), drop_damaged=True)
+            vectors = TargetVectors.of(journal.header, vector_dtype or journal.header.vectors, embedder)
+            written = copy(journal, made, get_codec("pcm"), vectors, drop_damaged=True)
     finally:
         journal.close()
     damage = [_seen(item, staged.numbers, set(missing)) for item in written.damage]

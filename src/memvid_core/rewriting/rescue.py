@@ -10,9 +10,10 @@ import msgspec
 
 import memvid_core.video.qr  # noqa: F401 - registers its codec
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, MemvidError, NotAMemoryError
+from memvid_core.journal import Journal
 from memvid_core.model import Damage
 from memvid_core.rewriting.restage import stage
-from memvid_core.rewriting.transcode import Conversion, Replayed, copy
+from memvid_core.rewriting.transcode import Conversion, TargetVectors, copy
 from memvid_core.system.atomic_files import appearing
 from memvid_core.video import TornTail, VideoFile, get_codec
 
@@ -94,7 +95,7 @@ def _copied(source: Path, target: Path) -> tuple[Conversion, bool, list[Damage]]
     """Copy commit by commit; if that loses anything, also search frame by frame, and keep the better result."""
     with appearing(target) as made:
         try:
-            journal = Replayed.open(source)
+            journal = Journal.open(source)
         except NotAMemoryError:
             found, header_lost = _staged(source, made)
             return found, header_lost, []
@@ -117,9 +118,9 @@ def _copied(source: Path, target: Path) -> tuple[Conversion, bool, list[Damage]]
         return found, header_lost, head
 
 
-def _copy(journal: Replayed, target: Path) -> Conversion:
-    journal.wanted, journal.everything = journal.header.vectors, True
-    return copy(journal, target, get_codec("pcm"), drop_damaged=True)
+def _copy(journal: Journal, target: Path) -> Conversion:
+    vectors = TargetVectors(journal.header.vectors)
+    return copy(journal, target, get_codec("pcm"), vectors, drop_damaged=True, everything=True)
 
 
 def _staged(source: Path, target: Path) -> tuple[Conversion, bool]:
@@ -134,6 +135,6 @@ def _staged(source: Path, target: Path) -> tuple[Conversion, bool]:
                 except MemvidError:
                     continue
     staged = stage(payloads)
-    journal = Replayed.open(staged.file)
+    journal = Journal.open(staged.file)
     with journal.video:
         return _copy(journal, target), staged.header_made_up

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import msgspec
 import numpy as np
@@ -22,12 +23,12 @@ from memvid_core.errors import (
     MemoryFileError,
     VectorError,
 )
-from memvid_core.journal import Batch, Cursor, Entry, Header, Journal
+from memvid_core.journal import Batch, Entry, Header, Journal
 from memvid_core.journal.compaction import rewrite
 from memvid_core.model import Damage
 from memvid_core.video import FrameCodec
 
-__all__ = ["Conversion", "Replayed", "copy", "fold"]
+__all__ = ["Conversion", "TargetVectors", "copy", "fold"]
 
 _FLOAT16_MAX = 65504.0
 _EVERYTHING = 1 << 62  # bytes; larger than any file
@@ -51,54 +52,64 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
     damage: tuple[Damage, ...] = ()
 
 
-class Replayed(Journal):
-    """A journal to read, whose commits have vectors in the form that the target needs."""
+@dataclass(frozen=True)
+class TargetVectors:
+    """The vectors that the target of a conversion stores.
 
-    wanted: str = ""
+    Attributes:
+        dtype: Their dtype, or ``"none"``.
+        embedder: Computes vectors that the source does not store; None if it stores them, or none are needed.
+    """
+
+    dtype: str
     embedder: Embedder | None = None
-    everything: bool = False
-    """Whether commits are read even if nothing vouches for them."""
 
-    def prepare(self, wanted: str, embedder: object) -> None:
-        """Set how the target stores vectors, and the embedder of missing ones.
+    @classmethod
+    def of(cls, header: Header, dtype: str, embedder: object) -> Self:
+        """Check a dtype and an embedder against the header of the source.
 
         Raises:
-            EmbedderMismatchError: The embedder cannot compute them.
+            InvalidInputError: The dtype is unknown, or would drop vectors that cannot be computed again.
+            EmbedderMismatchError: The embedder cannot compute the missing vectors.
         """
-        if wanted not in get_args(VectorDtype):
-            raise InvalidInputError(f"vector_dtype must be one of {', '.join(get_args(VectorDtype))}, not {wanted!r}")
-        recorded = self.header.embedder
-        if wanted == "none" and recorded == GIVEN:
+        if dtype not in get_args(VectorDtype):
+            raise InvalidInputError(f"vector_dtype must be one of {', '.join(get_args(VectorDtype))}, not {dtype!r}")
+        recorded = header.embedder
+        if dtype == "none" and recorded == GIVEN:
             raise InvalidInputError("this memory's vectors were given and cannot be computed again; keep them")
-        self.wanted = wanted
-        if wanted == "none" or self.header.vectors != "none":
-            return
-        self.embedder = as_embedder(embedder)
-        if not same_embedder(self.embedder, recorded):
+        if dtype == "none" or header.vectors != "none":
+            return cls(dtype)
+        made = as_embedder(embedder)
+        if not same_embedder(made, recorded):
             raise EmbedderMismatchError(
                 f"this memory stores no vectors and was written by {recorded!r}; to store them, pass that embedder "
-                f"instead of {self.embedder.name!r}, or keep vector_dtype='none'"
+                f"instead of {made.name!r}, or keep vector_dtype='none'"
             )
+        return cls(dtype, made)
 
-    def replay(self, since: Cursor, *, acknowledged: int = 0) -> Iterator[Entry]:
-        """Yield the commits after ``since``; see :meth:`Journal.replay`."""
-        for entry in super().replay(since, acknowledged=_EVERYTHING if self.everything else acknowledged):
-            if self.wanted == "none":
+    def applied(self, entries: Iterator[Entry]) -> Iterator[Entry]:
+        """Yield commits of the source with the vectors of the target.
+
+        Raises:
+            VectorError: A component is too large for the dtype.
+        """
+        for entry in entries:
+            if self.dtype == "none":
                 entry.vectors = []
             elif self.embedder is not None:
-                entry.vectors = self._embedded(entry, self.embedder)
-            elif self.wanted == "float16":
+                entry.vectors = _embedded(entry, self.embedder)
+            elif self.dtype == "float16":
                 _check_float16(entry)
             yield entry
 
-    @staticmethod
-    def _embedded(entry: Entry, embedder: Embedder) -> list[tuple[NDArray[np.int64], NDArray[Any]]]:
-        if entry.model is not None and isinstance(embedder, FittableEmbedder):
-            embedder.load(entry.model)
-        if not entry.rows:
-            return []
-        matrix = embedder.embed_documents([text for _, text, _ in entry.rows])
-        return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
+
+def _embedded(entry: Entry, embedder: Embedder) -> list[tuple[NDArray[np.int64], NDArray[Any]]]:
+    if entry.model is not None and isinstance(embedder, FittableEmbedder):
+        embedder.load(entry.model)
+    if not entry.rows:
+        return []
+    matrix = embedder.embed_documents([text for _, text, _ in entry.rows])
+    return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
 
 
 def _check_float16(entry: Entry) -> None:
@@ -109,32 +120,45 @@ def _check_float16(entry: Entry) -> None:
             )
 
 
-def _header(source: Replayed, codec: FrameCodec, history_from: int) -> Header:
+def _header(source: Journal, vectors: TargetVectors, codec: FrameCodec, history_from: int) -> Header:
     # A new epoch, so that an index of the source is not used for the target.
     return msgspec.structs.replace(
         source.header,
         codec=codec.name,
-        vectors=source.wanted,
+        vectors=vectors.dtype,
         epoch=source.header.epoch + 1,
         history_from=history_from,
     )
 
 
 def copy(
-    source: Replayed,
+    source: Journal,
     target: Path,
     codec: FrameCodec,
+    vectors: TargetVectors,
     *,
     drop_damaged: bool,
+    everything: bool = False,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Conversion:
-    """Copy every commit of ``source`` completely."""
-    made = Journal.create_with(target, codec, _header(source, codec, source.header.history_from))
+    """Copy every commit of ``source`` completely.
+
+    Args:
+        source: The journal to read.
+        target: The file to create.
+        codec: The codec of its pictures.
+        vectors: The vectors that it stores.
+        drop_damaged: Whether to continue without damaged records.
+        everything: Whether to copy commits even if nothing proves that they were written completely.
+        advance: Called with the byte offset reached in the source.
+    """
+    made = Journal.create_with(target, codec, _header(source, vectors, codec, source.header.history_from))
     rows = _Rows(keep_ids=drop_damaged)
     damage: list[Damage] = []
     commits = 0
     try:
-        for entry in source.replay(source.start):
+        acknowledged = _EVERYTHING if everything else 0
+        for entry in vectors.applied(source.replay(source.start, acknowledged=acknowledged)):
             _check_damage(entry.damage, drop_damaged)
             before = len(rows.lost)
             made.append(rows.batch(entry), number=entry.number, at=entry.time)
@@ -150,7 +174,7 @@ def copy(
         return Conversion(
             path=os.fspath(target),
             codec=codec.name,
-            vector_dtype=source.wanted,
+            vector_dtype=vectors.dtype,
             commits=commits,
             records=rows.written,
             lost=len(rows.lost),
@@ -230,9 +254,10 @@ class _Rows:
 
 
 def fold(
-    source: Replayed,
+    source: Journal,
     target: Path,
     codec: FrameCodec,
+    vectors: TargetVectors,
     *,
     drop_damaged: bool,
     advance: Callable[[int], None] = lambda done: None,
@@ -251,13 +276,15 @@ def fold(
         reader.close()
     live = np.ones(total, np.bool_)
     live[tombstones] = False
-    header = _header(source, codec, last)
-    made = rewrite(source, target, codec, header, live, drop_damaged=drop_damaged, advance=advance)
+    header = _header(source, vectors, codec, last)
+    made = rewrite(
+        source, target, codec, header, live, drop_damaged=drop_damaged, convert=vectors.applied, advance=advance
+    )
     try:
         return Conversion(
             path=os.fspath(target),
             codec=codec.name,
-            vector_dtype=source.wanted,
+            vector_dtype=vectors.dtype,
             commits=sum(1 for _ in made.replay(made.start)),
             records=made.cursor.row,
             lost=int(live.sum()) - made.cursor.row,

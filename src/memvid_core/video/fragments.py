@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from memvid_core.video import mp4
 from memvid_core.video.file import ByteFile
+from memvid_core.video.positions import FEW
 from memvid_core.video.read_ahead import ReadAhead
 
-__all__ = ["FEW", "Found", "Fragments"]
+__all__ = ["Found", "Fragments"]
 
-FEW = 16
-"""Pictures of a small commit, for which NumPy takes longer than it saves."""
 _MOOF_LIMIT = 1 << 26  # eight million pictures in one commit
 _FIRST_READ = 1 << 12
 _WINDOW = 1 << 20

@@ -70,7 +70,7 @@ def test_single_precision_stays_single(dtype):
 
 @pytest.mark.parametrize("empty", [[], (), iter([]), np.zeros((0, 3)), MagicMock()], ids=lambda v: type(v).__name__)
 def test_nothing_for_texts_is_a_warning_and_no_vectors(empty):
-    with pytest.warns(UserWarning, match="kept without vectors"):
+    with pytest.warns(UserWarning, match="stored without vectors"):
         assert check_vectors(empty, 2).shape == (0, 0)
 
 
@@ -81,7 +81,7 @@ def test_nothing_for_no_texts_is_right():
 
 @pytest.mark.parametrize("wrong", [[[1.0]], [[1.0]] * 3, np.ones((1, 2)), Mock(), None, 3, "ab", b"ab"])
 def test_another_number_of_vectors_is_an_embedding_error(wrong):
-    with pytest.raises(EmbeddingError, match="one vector a text"):
+    with pytest.raises(EmbeddingError, match="one vector per text"):
         check_vectors(wrong, 2)
 
 

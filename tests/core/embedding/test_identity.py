@@ -228,7 +228,7 @@ def test_a_model_that_is_not_given_is_named_in_a_warning():
 
 
 def test_another_model_is_refused_unless_forced():
-    with pytest.raises(EmbedderMismatchError, match="written by 'x:y' and 'callable:embed' was given") as caught:
+    with pytest.raises(EmbedderMismatchError, match="written by 'x:y', not by 'callable:embed'") as caught:
         choose_embedder(embed, "x:y", has_vectors=True)
     assert caught.value.hint == Hint(Action.FORCE, {"embedder": "x:y"})
     for recorded, options in (("x:y", {"force": True}), (GIVEN, {}), ("callable:embed", {})):

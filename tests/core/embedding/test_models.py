@@ -114,5 +114,5 @@ def test_the_built_in_embedder_has_a_name_too():
 
 @pytest.mark.parametrize("name", ["", "  ", "fastembed:", "model2vec:"])
 def test_no_name_is_refused(name):
-    with pytest.raises(InvalidInputError, match="names no model"):
+    with pytest.raises(InvalidInputError, match="has no model name"):
         as_embedder(name)

@@ -10,6 +10,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import numpy as np
 import pytest
 
 from memvid_core import HashingEmbedder, InvalidInputError, LockedError, Memory, MemoryFileError, MemvidError
-from memvid_core.engine import auto_compact, compacting, fold_process
+from memvid_core.engine import auto_compact, compacting, settings
 from memvid_core.engine.fold_process import FoldProcess, FoldTask
 from memvid_core.engine.searching import Searcher
+from memvid_core.engine.settings import EngineSettings
 from memvid_core.journal.compaction import Rewriting
 from memvid_core.system.file_lock import system_lock
 from tests.core.embedders import embed
@@ -52,6 +54,9 @@ def assert_whole(path: Path, expected: dict[str, tuple[str, dict[str, Any]]]) ->
             assert memory.verify().ok
             for record_id, (text, _) in list(expected.items())[::7]:
                 assert record_id in [hit.id for hit in memory.search(text, k=3, mode="dense")]
+
+
+OFTEN = EngineSettings(fold_every=16, fold_least_bytes=0)
 
 
 class Changes:
@@ -331,7 +336,7 @@ def test_a_writer_that_opens_deletes_nothing_of_a_compaction_under_way(
 def test_an_index_that_a_killed_process_put_in_the_place_of_the_next_is_not_believed(path: Path) -> None:
     with Memory.create(path, embed) as memory:
         memory.add(["one", "two"], ids=["1", "2"])
-        place = memory._indexed._place
+        place = memory._indexed.place
         journal = memory._indexed.journal.again()
         journal.header = msgspec.structs.replace(journal.header, epoch=1)
         stale = place.open(journal)
@@ -413,8 +418,7 @@ class TestWords:
 class TestAutoCompact:
     @pytest.fixture(autouse=True)
     def often(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(auto_compact, "_EVERY", 16)
-        monkeypatch.setattr(auto_compact, "_LEAST_BYTES", 0)
+        monkeypatch.setattr(settings, "DEFAULTS", OFTEN)
 
     @pytest.fixture
     def in_a_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -525,7 +529,8 @@ class TestAutoCompact:
     def test_a_process_that_ends_without_a_word_is_not_started_again(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fold_process, "_START", "import sys; sys.stdin.readline(); sys.exit(3)")
+        program = "import sys; sys.stdin.readline(); sys.exit(3)"
+        monkeypatch.setattr(settings, "DEFAULTS", replace(OFTEN, fold_program=program))
         with Memory.create(path, embed, auto_compact=0.1) as memory:
             for i in range(15):
                 memory.add(f"text {i}", ids=str(i))
@@ -571,7 +576,7 @@ class TestAutoCompact:
         indexed = memory._indexed
         del memory
         gc.collect()
-        assert indexed._closed
+        assert indexed.closed
 
     @pytest.mark.parametrize("share", [0, 1, -0.5, 1.5, True, "0.5", float("nan")])
     def test_a_share_that_is_none_is_refused(self, path: Path, share: Any) -> None:

@@ -343,7 +343,7 @@ class TestIndexFolder:
         rows = max((folder / "vectors").rglob("*"), key=lambda file: file.stat().st_size)
         rows.write_bytes(bytes(rows.stat().st_size))  # what a power cut leaves of a file that was never synced
         if rebooted:
-            monkeypatch.setattr("memvid_core.engine.index_folder._boot", lambda: b"another run")
+            monkeypatch.setattr("memvid_core.engine.index_folder.boot_id", lambda: b"another run")
         with Memory.open(path, "a", embedder=embed) as memory:
             found = memory.search(texts["5"], k=1, mode="dense")
             assert found[0].score > 0.9  # if it is not seen at the open, the checksum of the row does not fit

@@ -28,9 +28,10 @@ from memvid_core import (
     Recency,
     Record,
 )
-from memvid_core.engine import searching
+from memvid_core.engine import settings
 from memvid_core.engine.search_request import Mode
 from memvid_core.engine.searching import Searcher
+from memvid_core.engine.settings import EngineSettings
 from memvid_core.index.vectors import vector_index as vectors
 from tests.core.embedders import DIMENSION, embed
 
@@ -142,7 +143,7 @@ async def _scores_later(question: str, texts: list[str]) -> list[float]:
     "give", [None, 3, "123456", ["high"] * 6, [[1.0], [1.0, 2.0]], [float("nan")] * 6, [1e400] * 6]
 )
 def test_what_is_no_score_a_text_is_refused(memory: Memory, give: Any) -> None:
-    with pytest.raises(QueryError, match="the reranker must give one"):
+    with pytest.raises(QueryError, match="the reranker must return one"):
         memory.search("city", rerank=lambda question, texts: give)
 
 
@@ -446,8 +447,7 @@ def test_records_are_added_while_words_are_indexed(tmp_path: Path, monkeypatch: 
 def test_two_that_index_the_same_words_at_once_agree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, characters: int
 ) -> None:
-    monkeypatch.setattr(searching, "_FEED_ROWS", rows)
-    monkeypatch.setattr(searching, "_FEED_CHARACTERS", characters)
+    monkeypatch.setattr(settings, "DEFAULTS", EngineSettings(feed_rows=rows, feed_characters=characters))
     path = tmp_path / "m.mp4"
     with Memory.create(path, embed) as memory:
         memory.add([f"word{i} common" for i in range(100)], ids=[str(i) for i in range(100)])

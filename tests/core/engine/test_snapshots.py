@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from memvid_core import ClosedError, HashingEmbedder, Memory, StorageError
-from memvid_core.engine import indexed_journal as indexed
+from memvid_core.engine import file_swap
 from memvid_core.video.file import ByteFile
 from tests.core.embedders import embed
 from tests.core.memories import compact_beside_readers
@@ -134,7 +134,7 @@ def test_an_interrupt_behind_the_swap_loses_nothing_that_is_added_later(
     def interrupted(folder: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(indexed, "sync_folder", interrupted)
+    monkeypatch.setattr(file_swap, "sync_folder", interrupted)
     with pytest.raises(KeyboardInterrupt):
         writer.compact()
     monkeypatch.undo()

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from memvid_core import InvalidInputError
 from memvid_core.index.fusion import (
     Ranking,
-    best,
     dense_score,
     feedback,
     hybrid,
@@ -23,6 +22,7 @@ from memvid_core.index.fusion import (
     recency,
     reciprocal_rank_fusion,
     relative_score_fusion,
+    top_k,
 )
 
 scores = st.floats(-1, 1, width=16)
@@ -32,7 +32,7 @@ scores = st.floats(-1, 1, width=16)
 def rankings(draw: st.DrawFn, low: float = -1, high: float = 1) -> Ranking:
     found = draw(st.dictionaries(st.integers(0, 30), st.floats(low, high, width=16), max_size=12))
     rows = np.array(list(found), np.int64)
-    return best(rows, np.array(list(found.values()), np.float32), len(rows))
+    return top_k(rows, np.array(list(found.values()), np.float32), len(rows))
 
 
 def ranked(pairs: dict[int, float]) -> Ranking:
@@ -63,7 +63,7 @@ class TestScores:
 
     @given(rankings(), st.integers(-1, 15))
     def test_best_is_a_sort_by_score_then_row(self, ranking: Ranking, k: int) -> None:
-        rows, values = best(*ranking, k)
+        rows, values = top_k(*ranking, k)
         expected = sorted(zip((-ranking[1]).tolist(), ranking[0].tolist(), strict=True))[: max(k, 0)]
         assert list(zip((-values).tolist(), rows.tolist(), strict=True)) == expected
 
@@ -141,7 +141,7 @@ class TestFeedback:
 
     def test_hybrid_brings_up_what_is_like_the_best(self) -> None:
         matrix = np.array([[1, 0, 0], [0.9, 0.436, 0], [0.7, 0.714, 0], [0.72, 0, 0.694], [0, 0, 1]], np.float32)
-        dense = best(np.arange(5), matrix @ matrix[0], 5)
+        dense = top_k(np.arange(5), matrix @ matrix[0], 5)
         lexical = ranked({1: 3.0, 2: 0.5, 3: 0.5})
         plain = relative_score_fusion(dense, lexical, 5, alpha=0.35).rows.tolist()
         refined = hybrid(matrix[0], dense, lexical, lambda rows: matrix[rows], 5, alpha=0.35).rows.tolist()

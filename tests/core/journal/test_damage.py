@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from memvid_core.errors import MemvidError, NotAMemoryError, ReadOnlyError, StorageError
-from memvid_core.journal import Batch, Entry, Journal, frames, packing, rows_in, torn_copies
+from memvid_core.journal import Batch, Entry, Journal, compression, frames, packing, rows_in, torn_copies
 from memvid_core.journal.compaction import rewrite
 from memvid_core.journal.entries import CommitFrame
 from memvid_core.journal.frames import FrameHeader, Kind
@@ -227,7 +227,7 @@ GOOD = (FrameHeader(Kind.RECORDS, 0, 1, 2, 2), rows_body(record("good")))
 VECTORS = FrameHeader(Kind.VECTORS, 0, 1, 2, 2)
 DEEP = record("deep").replace(b"\x80", b"\x81\xa1x" + b"\x91" * 5000 + b"\xc0")
 BOMB = frames.join_blocks(
-    [(1 << 24, frames._packed(b"\xdd" + (1 << 24).to_bytes(4, "big") + b"\x93\xa0\xa0\x80" * (1 << 24)))]
+    [(1 << 24, compression.zstd_frame(b"\xdd" + (1 << 24).to_bytes(4, "big") + b"\x93\xa0\xa0\x80" * (1 << 24)))]
 )
 HOSTILE: dict[str, tuple[list[tuple[FrameHeader, bytes]], dict[str, int]]] = {
     "rows-1e9": ([GOOD], {"rows": 10**9}),
@@ -253,7 +253,10 @@ HOSTILE: dict[str, tuple[list[tuple[FrameHeader, bytes]], dict[str, int]]] = {
         {"deleted": 10**7},
     ),
     "gigabyte": (
-        [GOOD, (FrameHeader(Kind.RECORDS, 0, 1, 3, 2), frames.join_blocks([(1, frames._packed(bytes(1 << 28)))]))],
+        [
+            GOOD,
+            (FrameHeader(Kind.RECORDS, 0, 1, 3, 2), frames.join_blocks([(1, compression.zstd_frame(bytes(1 << 28)))])),
+        ],
         {"rows": 4, "added": 2},
     ),
 }

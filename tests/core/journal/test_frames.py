@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from memvid_core.errors import DamagedFrameError, UnsupportedFormatError
-from memvid_core.journal import frames
+from memvid_core.journal import compression, frames
 from memvid_core.journal.frames import Flag, FrameHeader, Kind
 
 headers = st.builds(
@@ -90,7 +90,7 @@ def test_a_record_body_that_is_noise_is_damage(data: bytes) -> None:
 def test_a_block_that_claims_gigabytes_is_not_believed() -> None:
     bomb = b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little")  # a zstd header with that content size (RFC 8878)
     with pytest.raises(DamagedFrameError, match="claims"):
-        frames.decompress(bomb, 0)
+        compression.decompress(bomb, 0)
 
 
 matrices = hnp.arrays(

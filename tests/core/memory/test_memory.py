@@ -496,7 +496,7 @@ class TestThePast:
         with Memory.open(path, embedder=embed) as memory:
             assert len(memory) == 30
             assert ids_of(memory.search("text 7", k=1, mode="dense")) == ["7"]
-        with pytest.raises(InvalidInputError, match="folded"):
+        with pytest.raises(InvalidInputError, match="removed the history"):
             Memory.open(path, embedder=embed, as_of=2)
 
     def test_compact_can_keep_history(self, tmp_path: Path) -> None:

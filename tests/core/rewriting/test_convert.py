@@ -93,7 +93,7 @@ class TestConvert:
             assert (done.commits, done.records, done.lost) == (1, len(one), 0)
             assert other.info().deleted == 0
             last = one.history()[-1].number
-        with pytest.raises(InvalidInputError, match="folded the past"):
+        with pytest.raises(InvalidInputError, match="removed the history"):
             Memory.open(tmp_path / "b.mp4", as_of=last - 1)
 
     def test_a_memory_without_records(self, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Catalog: what a memory holds and where, in SQLite; derived from the journal, and disposable.
+"""Catalog: the contents of a memory and their locations, in SQLite. It is derived from the journal and disposable.
 
-Every row has a checksum, and every commit the totals up to it, so that rows that were changed or lost are told.
+Every row has a checksum and every commit has totals, so that changed or lost rows are detected.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ __all__ = ["Catalog", "Changes", "CommitContents", "CommitRow", "DamageRow", "Re
 
 
 class Catalog(RunTable, DamageTable):
-    """The tables of one memory: records, frames, commits, models, and the state that says how far they reach.
+    """The tables of one memory: records, frames, commits, models, damage, and the state of the index.
 
-    One connection writes and another reads, each behind a lock, so that searches go on while a commit is taken in.
+    One connection writes and another reads, each behind a lock, so that searches continue while a commit is applied.
 
     Args:
         path: The database; None keeps it in RAM.
 
     Raises:
-        IndexStaleError: The file is no catalog of this version, or damaged; the caller deletes it and builds anew. All
-            methods raise it when what they read is not what was written.
+        IndexStaleError: If the file is damaged or not a catalog of this version; delete and rebuild it. All methods
+            raise it if they read damaged data.
     """
 
     def known(self) -> tuple[list[FrameLocation], list[tuple[int, int]]]:
-        """Every place of a frame with rows, and every deleted row with its commit; damaged ones are left out."""
+        """Return every frame location, and (commit, row) of every deleted row, without damaged entries."""
         with self.snapshot():
             return self.whole_frames(), self.whole_deletions()

@@ -1,4 +1,4 @@
-"""DamageTable: what is known to be wrong in the file."""
+"""DamageTable: the known damage of the memory file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["DamageTable"]
 
 
 class DamageTable(Tables):
-    """The table of damage; the state has the number of its rows."""
+    """The table of damage. The state contains the number of its rows."""
 
     def add_damage(self, kind: str, found: Iterable[DamageRow]) -> None:
-        """Take what is wrong in the file, so that every open can tell it; call it inside a transaction.
+        """Record damage of the file, so that every open can report it; call it inside a transaction.
 
         Args:
             kind: ``"commit"``, ``"end"`` (behind the last commit) or ``"missing"`` (no longer in the file).
-            found: What is wrong.
+            found: The damage.
         """
         rows = list(found)
         if not rows:
@@ -32,7 +32,7 @@ class DamageTable(Tables):
         self._count_damage()
 
     def clear_damage(self, kind: str) -> None:
-        """Forget the damage of a kind, which is looked for again; call it inside a transaction."""
+        """Delete the recorded damage of a kind before a new check; call it inside a transaction."""
         self._writer.execute("DELETE FROM damage WHERE kind = ?", (kind,))
         self._count_damage()
 
@@ -40,20 +40,20 @@ class DamageTable(Tables):
         self._count("damage", self._writer.execute("SELECT count(*) FROM damage").fetchone()[0])
 
     def damage(self, kind: str | None = None) -> list[DamageRow]:
-        """Return what is wrong in the file, of one kind or all, in the order noted."""
+        """Return the recorded damage of one kind or all kinds, in the order of recording."""
         with self.snapshot() as connection, CHECKED:
             found = [_verified(row) for row in connection.execute("SELECT * FROM damage ORDER BY item")]
             if len(found) != self._counted("damage"):
-                raise IndexStaleError(f"{NAME} has lost what it knew of damage")
+                raise IndexStaleError(f"{NAME} has lost entries of damage; rebuild it")
             return [DamageRow(*values) for _, of_kind, *values in found if kind in (None, of_kind)]
 
 
 def _verified(found: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what was read of a row without its last column, the checksum.
+    """Verify a row by its last column, the checksum, and return the other columns.
 
     Raises:
-        IndexStaleError: It is not what was written.
+        IndexStaleError: If it is damaged.
     """
     if row_sum(*found[:-1]) != found[-1]:
-        raise IndexStaleError(f"what {NAME} knows of damage is damaged itself")
+        raise IndexStaleError(f"an entry of damage in {NAME} is damaged; rebuild it")
     return found[:-1]

@@ -1,4 +1,4 @@
-"""FrameRows: where the frames of records and vectors lie in the video, one row of the table a commit."""
+"""FrameRows: the locations of frames with records and vectors in the video, one table row per commit."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _decode: Final = msgspec.msgpack.Decoder(list[FrameLocation]).decode
 
 
 class FrameRows(Tables):
-    """The table of frames. The frames of one commit are packed into one row, under the number of the first."""
+    """The table of frames. The frames of a commit are packed into one row, keyed by the number of the first."""
 
     def add_frames(self, frames: Iterable[FrameLocation]) -> None:
-        """Take the places of a commit's frames with records or vectors, ascending; call it inside a transaction."""
+        """Insert a commit's frames with records or vectors, ascending; call it inside a transaction."""
         placed = list(frames)
         if not placed:
             return
@@ -36,7 +36,7 @@ class FrameRows(Tables):
             self._count(f"frames {kind}", self._counted(f"frames {kind}") + added)
 
     def add_frames_of_many(self, commits: Iterable[Sequence[FrameLocation]]) -> None:
-        """Take the places of the frames of many commits; call it inside a transaction."""
+        """Insert the frames of many commits; call it inside a transaction."""
         placed = [frames for frames in commits if frames]
         rows = ((frames[0].frame, _encode(frames)) for frames in placed)
         self._writer.executemany(
@@ -49,7 +49,7 @@ class FrameRows(Tables):
             self._count(f"frames {kind}", self._counted(f"frames {kind}") + count)
 
     def frames_after(self, kind: int, row: int) -> list[FrameLocation]:
-        """The frames of a kind whose first row is beyond ``row``, in the order of their rows."""
+        """Return the frames of a kind whose first row is greater than ``row``, in the order of their rows."""
         with self.snapshot(), CHECKED:
             found = [
                 frame
@@ -59,11 +59,11 @@ class FrameRows(Tables):
             ]
             found.sort(key=lambda frame: frame.row)
             if row < 0 and len(found) != self._counted(f"frames {kind}"):
-                raise IndexStaleError(f"{NAME} has lost frames")
+                raise IndexStaleError(f"{NAME} has lost frames; rebuild it")
             return found
 
     def _backwards(self, row: int) -> Iterator[list[FrameLocation]]:
-        """The frames of each commit, newest first, as far back as there are any whose first row is beyond ``row``."""
+        """Yield the frames of each commit, newest first, down to the commit that contains ``row``."""
         with self.reading() as connection:
             for found in connection.execute("SELECT first, places, sum FROM frames ORDER BY first DESC"):
                 frames = _verified(found)
@@ -72,7 +72,7 @@ class FrameRows(Tables):
                     return
 
     def whole_frames(self) -> list[FrameLocation]:
-        """Every place of a frame, ascending; those in damaged rows of the table are left out."""
+        """Return every frame, ascending, without those in damaged table rows."""
         placed: list[FrameLocation] = []
         with self.reading() as connection, CHECKED:
             for found in connection.execute("SELECT first, places, sum FROM frames ORDER BY first"):
@@ -81,7 +81,7 @@ class FrameRows(Tables):
         return placed
 
     def frame(self, number: int) -> FrameLocation | None:
-        """The frame of records or vectors with that number."""
+        """Return the frame with a number, or None if it has neither records nor vectors."""
         with CHECKED:
             found = self._fetch(
                 "SELECT first, places, sum FROM frames WHERE first <= ? ORDER BY first DESC LIMIT 1", (number,)
@@ -97,5 +97,5 @@ def _sum(first: int, places: bytes) -> int:
 def _verified(found: tuple[Any, ...]) -> list[FrameLocation]:
     first, places, check = found
     if _sum(first, places) != check:
-        raise IndexStaleError(f"the frames in {NAME} are damaged")
+        raise IndexStaleError(f"the frames in {NAME} are damaged; rebuild it")
     return _decode(places)

@@ -1,4 +1,4 @@
-"""FrameTable: which frame a row lies in, answered from lists."""
+"""FrameTable: find the frame of a row in memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["FrameTable"]
 
 
 class FrameTable:
-    """The frames of one kind by their first rows, read from the catalog once and extended as it grows.
+    """Find frames of one kind by row. Frames are read from the catalog once; new ones are added as it grows.
 
     Args:
-        catalog: Where the places are.
+        catalog: The catalog with the frame locations.
         kind: The kind of frame.
     """
 
@@ -28,7 +28,7 @@ class FrameTable:
         self._next_row = 0
 
     def find(self, row: int) -> FrameLocation | None:
-        """The last frame whose first row is at most ``row``."""
+        """Return the last frame whose first row is at most ``row``, or None."""
         if row >= self._next_row:
             self._extend(row)
         at = bisect_right(self._first_rows, row) - 1

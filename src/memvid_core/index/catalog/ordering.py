@@ -1,4 +1,4 @@
-"""Rows in the order of a metadata value."""
+"""Sort rows by a metadata value."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from memvid_core.index.filters.conditions import value_at
 
 __all__ = ["by_value"]
 
-_AT_ONCE: Final = 500  # row numbers in one query
+_AT_ONCE: Final = 500  # rows per query
 _NONE: Final = (2, "")
 
 
 def by_value(connection: sqlite3.Connection, rows: Sequence[int], path: str, *, descending: bool = False) -> list[int]:
-    """Sort rows by the value at a path: numbers, then strings; rows with neither come last, whichever the direction.
+    """Sort rows by the value at a path: numbers, then strings; rows with neither always come last.
 
     Args:
         connection: One with the table ``records``.
-        rows: Row numbers; equal values keep the order that these are in.
+        rows: Row numbers. The sort is stable.
         path: As in a filter: ``"page"``, ``"author.name"``, ``"$id"``.
-        descending: Strings from the last, then numbers from the greatest.
+        descending: Reverse the order: strings, then numbers, both descending.
 
     Returns:
-        The same numbers.
+        The same row numbers, sorted.
     """
     value = value_at(path)
     keys: dict[int, tuple[int, Any]] = {}

@@ -28,12 +28,12 @@ from memvid_core.index.stale import IndexStaleError
 
 __all__ = ["Changes", "RecordTable"]
 
-_CHECKED_ROWS: Final = 16_384  # that are verified at a time
-_DENSE: Final = 4  # one row in so many is wanted: then all of them are read in their order
+_CHECKED_ROWS: Final = 16_384  # verified at a time
+_DENSE: Final = 4  # if at least one row in this many is wanted, the whole range is read
 _COLUMNS: Final = "row, id, born, died, dense, sum"
 _OF_HASH: Final = f"SELECT {_COLUMNS} FROM records WHERE hash = ?"
 _INSERT: Final = "INSERT INTO records VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?)"
-# Many rows cost SQLite and msgspec a third of what a tuple for each costs Python.
+# Returning many rows as JSON arrays takes a third of the time of one Python tuple per row.
 _IDS: Final = (
     "SELECT json_group_array(row), json_group_array(id), json_group_array(sum), "
     f"json_group_array({SEED}) FROM records WHERE"
@@ -43,17 +43,17 @@ _decode_numbers: Final = msgspec.json.Decoder(list[int]).decode
 _decode_texts: Final = msgspec.json.Decoder(list[str]).decode
 
 _Found = tuple[int, str, int, int | None, int, int]
-"""A record as it is read: row, id, born, died, dense, checksum."""
+"""A record read from the table: row, id, born, died, dense, checksum."""
 
 
 class Changes(NamedTuple):
-    """What the commits after one and up to another did, all read from one state of the catalog.
+    """The changes of a range of commits, read from one state of the catalog.
 
     Attributes:
-        commit: The last of them; None if there is none.
-        missing: Rows that a damaged frame took away.
-        sparse: Rows that have no vector.
-        dead: Rows that were deleted.
+        commit: The last commit, or None.
+        missing: Rows lost to damaged frames.
+        sparse: Rows without a vector.
+        dead: Deleted rows.
     """
 
     commit: CommitRow | None
@@ -70,10 +70,10 @@ class RecordTable(CommitTable):
         self._metadata_verified = 0
         super().__init__(path)
 
-    # --- taking a commit in; call these inside a transaction ---
+    # --- applying a commit; call these inside a transaction ---
 
     def whole_deletions(self) -> list[tuple[int, int]]:
-        """Every deleted row behind the commit that deleted it; damaged ones are left out."""
+        """Return (commit, row) for every deleted row, without damaged entries."""
         sql = "SELECT row, id, born, died, dense, sum FROM records WHERE died IS NOT NULL"
         with self.reading() as connection, CHECKED:
             return [
@@ -83,7 +83,7 @@ class RecordTable(CommitTable):
             ]
 
     def add_records(self, records: Iterable[RecordRow]) -> None:
-        """Take new records."""
+        """Insert new records."""
         self._newest()  # before any row is added
         self._writer.executemany(_INSERT, self._checked_records(records))
 
@@ -102,7 +102,7 @@ class RecordTable(CommitTable):
         self._add(Totals(present, (before + hashes & HASH_MASK) - before, sparse, sparse_rows))
 
     def bury(self, rows: Sequence[int], number: int) -> None:
-        """Mark rows as deleted by commit ``number``, which is the last or the one being taken in."""
+        """Mark rows as deleted by commit ``number``, which is the last commit or the one being applied."""
         if not rows:
             return
         for part in parts(rows):
@@ -115,13 +115,13 @@ class RecordTable(CommitTable):
             )
             self._add(Totals(buried=len(found), buried_rows=sum(row for row, *_ in found)))
         newest = self._newest()
-        if newest.row.number == number:  # it is there already, with what it had deleted so far
+        if newest.row.number == number:  # the commit is stored already, with earlier totals
             self._put_commit(newest)
 
     def bury_replaced(self, start: int, stop: int, number: int) -> None:
-        """Mark rows before ``start`` as deleted whose ids the rows in [``start``, ``stop``) have, too.
+        """Mark rows before ``start`` as deleted if a row in [``start``, ``stop``) has the same id.
 
-        For a commit whose deletions cannot be read: there must not be two records of one id.
+        For a commit with unreadable deletions: an id must not have two live records.
         """
         found = self._writer.execute(
             "SELECT row FROM records WHERE died IS NULL AND row < ? "
@@ -130,7 +130,7 @@ class RecordTable(CommitTable):
         )
         self.bury([row for (row,) in found.fetchall()], number)
 
-    # --- questions ---
+    # --- queries ---
 
     def live_rows(self, ids: Sequence[str], commit: int) -> dict[str, int]:
         """Return the row of each id that is live after ``commit``."""
@@ -144,12 +144,12 @@ class RecordTable(CommitTable):
         return live
 
     def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """Return every row that has one of some ids, deleted ones too, ascending."""
+        """Return every row with one of the ids, also deleted ones, (n,) int64, ascending."""
         self._verify_hashes()
         return np.array(sorted(row for row, *_ in self._of_ids(ids)), np.int64)
 
     def _of_ids(self, ids: Sequence[str]) -> list[_Found]:
-        """What the records table has of every row of some ids, but for the metadata."""
+        """Return the columns of every row with one of the ids, without metadata."""
         with CHECKED:
             if len(ids) == 1 and ids[0].isascii():
                 found = self._fetch(_OF_HASH, (id_hash(ids[0]),))
@@ -158,7 +158,7 @@ class RecordTable(CommitTable):
                 if len(found) == 1 and found[0][1] == ids[0]:
                     _verify_record(found[0])
                     return found
-            elif not all(map(str.isascii, ids)):  # no record has an id that is not valid Unicode
+            elif not all(map(str.isascii, ids)):  # ids that are not valid Unicode match no record
                 ids = [record_id for record_id in ids if record_id.encode(errors="ignore").decode() == record_id]
             return self._of_many(dict.fromkeys(ids))
 
@@ -170,16 +170,16 @@ class RecordTable(CommitTable):
                 found += connection.execute(sql, part).fetchall()
             for record in found:
                 _verify_record(record)
-            there = {record[1] for record in found}
-            if not there <= wanted.keys():
-                raise IndexStaleError(f"the ids in {NAME} are damaged")
+            stored = {record[1] for record in found}
+            if not stored <= wanted.keys():
+                raise IndexStaleError(f"the ids in {NAME} are damaged; rebuild it")
         return found
 
     def _verify_hashes(self) -> None:
-        """Check once that the index on the hashes is complete and in order: a row that it does not find does not exist.
+        """Verify once that the index on the hashes is complete and sorted, so that a missing row does not exist.
 
         Raises:
-            IndexStaleError: It is damaged.
+            IndexStaleError: If it is damaged.
         """
         if self._hashes_verified or self._writer is self._reader or self._inside == threading.get_ident():
             return
@@ -189,11 +189,11 @@ class RecordTable(CommitTable):
             hashes = np.fromiter((number for (number,) in found), np.uint64)
         ascending = bool((hashes[1:] >= hashes[:-1]).all())
         if not ascending or len(hashes) != totals.present or int(hashes.sum()) & HASH_MASK != totals.hashes:
-            raise IndexStaleError(f"the ids in {NAME} are damaged")
+            raise IndexStaleError(f"the ids in {NAME} are damaged; rebuild it")
         self._hashes_verified = True
 
     def ids(self, rows: Sequence[int]) -> dict[int, str]:
-        """The id of each row, all of which must be there."""
+        """Return the id of each row, all of which must exist."""
         wanted = np.asarray(rows, np.int64)
         if not (wanted[1:] > wanted[:-1]).all():
             wanted = np.unique(wanted)
@@ -203,14 +203,14 @@ class RecordTable(CommitTable):
                 ((row_list, id_list, sum_list, seed_list),) = self._fetch(f"{_IDS} {sql}", parameters)
                 ids, seeds = _decode_texts(id_list), _decode_numbers(seed_list)
                 if list(map(xxhash.xxh32_intdigest, map(str.encode, ids), seeds)) != _decode_numbers(sum_list):
-                    raise IndexStaleError(f"a row of {NAME} is damaged")
+                    raise IndexStaleError(f"a row of {NAME} is damaged; rebuild it")
                 found.update(zip(_decode_numbers(row_list), ids, strict=True))
             if len(found) < len(wanted) or (len(found) > len(wanted) and not found.keys() >= set(wanted.tolist())):
-                raise IndexStaleError(f"{NAME} has lost rows")
+                raise IndexStaleError(f"{NAME} has lost rows; rebuild it")
         return found
 
     def verify_metadata(self, stop: int) -> None:
-        """Check the metadata of the rows below ``stop``, each once; call it before a filter or an order reads them."""
+        """Verify the metadata of the rows below ``stop``, each once. Call it before a filter or an order reads them."""
         if self._metadata_verified >= stop:
             return
         with self.reading() as connection, CHECKED:
@@ -220,18 +220,18 @@ class RecordTable(CommitTable):
                     "SELECT metadata, metadata_sum FROM records NOT INDEXED WHERE row >= ? AND row < ?", (first, last)
                 ):
                     if metadata_sum(text) != check:
-                        raise IndexStaleError(f"the metadata in {NAME} is damaged")
+                        raise IndexStaleError(f"the metadata in {NAME} is damaged; rebuild it")
                 self._metadata_verified = last
 
     def changes(self, after: int, upto: int) -> Changes:
-        """Tell what the commits beyond ``after`` and up to ``upto`` did, from one state of the catalog.
+        """Return the changes of the commits in (``after``, ``upto``], from one state of the catalog.
 
         Args:
-            after: A commit's number; -1 for all from the beginning.
-            upto: A commit's number.
+            after: A commit number; -1 for the beginning.
+            upto: A commit number.
 
         Raises:
-            IndexStaleError: Rows are not as the commits say.
+            IndexStaleError: If the rows contradict the commits.
         """
         with self.snapshot(), CHECKED:
             before, last = self._commit_before(after), self._commit_before(upto)
@@ -239,7 +239,7 @@ class RecordTable(CommitTable):
             missing = self.missing(start, stop)
             sparse = self.without_vector(start, stop)
             dead = self.dead(stop, after, upto)
-            there = Totals(
+            counted = Totals(
                 stop - start - len(missing),
                 last.totals.hashes - before.totals.hashes,
                 len(sparse),
@@ -247,30 +247,30 @@ class RecordTable(CommitTable):
                 len(dead),
                 int(dead.sum()),
             )
-            if before.totals.plus(there) != last.totals:
-                raise IndexStaleError(f"{NAME} has other rows than its commits added and deleted")
+            if before.totals.plus(counted) != last.totals:
+                raise IndexStaleError(f"{NAME} has other rows than its commits added and deleted; rebuild it")
             return Changes(last.row if last is not NO_COMMIT else None, missing, sparse, dead)
 
     def dead(self, rows: int, after: int, upto: int) -> NDArray[np.int64]:
-        """Rows below ``rows`` that a commit in (``after``, ``upto``] deleted."""
+        """Return the rows below ``rows`` that a commit in (``after``, ``upto``] deleted, (n,) int64."""
         return self._rows("SELECT row FROM records WHERE died > ? AND died <= ? AND row < ?", (after, upto, rows))
 
     def without_vector(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Rows in [``start``, ``stop``) that have no vector."""
+        """Return the rows in [``start``, ``stop``) without a vector, (n,) int64."""
         return self._rows("SELECT row FROM records WHERE dense = 0 AND row >= ? AND row < ?", (start, stop))
 
     def missing(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Rows in [``start``, ``stop``) that a damaged frame took away."""
+        """Return the rows in [``start``, ``stop``) that were lost to damaged frames, (n,) int64, ascending."""
         with self.snapshot(), CHECKED:
             if self._count_rows(start, stop) == stop - start:
                 return np.empty(0, np.int64)
-            there = self._rows("SELECT row FROM records WHERE row >= ? AND row < ?", (start, stop))
-        return np.setdiff1d(np.arange(start, stop, dtype=np.int64), there, assume_unique=True)
+            present = self._rows("SELECT row FROM records WHERE row >= ? AND row < ?", (start, stop))
+        return np.setdiff1d(np.arange(start, stop, dtype=np.int64), present, assume_unique=True)
 
     def _count_rows(self, start: int, stop: int) -> int:
-        """How many rows there are in [``start``, ``stop``)."""
+        """Count the rows in [``start``, ``stop``)."""
         ((first, last),) = self._fetch("SELECT (SELECT min(row) FROM records), (SELECT max(row) FROM records)")
-        if first is not None and start <= first and last < stop:  # of all rows, SQLite counts those of a page at once
+        if first is not None and start <= first and last < stop:  # SQLite counts a whole table page by page
             ((count,),) = self._fetch("SELECT count(*) FROM records NOT INDEXED")
         else:
             ((count,),) = self._fetch("SELECT count(*) FROM records WHERE row >= ? AND row < ?", (start, stop))
@@ -282,18 +282,18 @@ class RecordTable(CommitTable):
 
 
 def _verify_record(found: _Found) -> None:
-    """Compare a record with its checksum.
+    """Verify the checksum of a record.
 
     Raises:
-        IndexStaleError: It is not what was written.
+        IndexStaleError: If it is damaged.
     """
     row, record_id, born, died, dense, check = found
     if record_sum(row, record_id, born, died, dense) != check:
-        raise IndexStaleError(f"a row of {NAME} is damaged")
+        raise IndexStaleError(f"a row of {NAME} is damaged; rebuild it")
 
 
 def _selections(rows: NDArray[np.int64]) -> Iterator[tuple[str, list[int]]]:
-    """Yield conditions that select rows, which ascend; with those in between, if they are few."""
+    """Yield SQL conditions that select ascending rows; a dense part is selected as a range."""
     for start in range(0, len(rows), _CHECKED_ROWS):
         part = rows[start : start + _CHECKED_ROWS]
         first, last = int(part[0]), int(part[-1])

@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 HASH_MASK: Final = (1 << 62) - 1
-"""The sum of all hashes is kept so far."""
+"""The sum of hashes is stored modulo 2**62."""
 _FACTORS: Final = (0x1E3779B1, 0x05EBCA77, 0x02B2AE3D, 0x07D4EB2F)  # odd, and so small that SQLite's sums stay exact
 _WORD: Final = 0xFFFFFFFF
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -29,14 +29,14 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 SEED: Final = "((row & {m}) * {} + (born & {m}) * {} + (coalesce(died + 1, 0) & {m}) * {} + dense * {}) & {m}".format(
     *_FACTORS, m=_WORD
 )
-"""In SQL, where the checksum of a record begins: the checksum is XXH32 of its id, seeded with it."""
+"""The seed of a record's checksum as an SQL expression; the checksum is XXH32 of the id with this seed."""
 
 RecordRow = tuple[int, str, int, bool, str | None]
-"""A record as the catalog keeps it: row, id, the commit it came with, whether it has a vector, metadata as JSON."""
+"""A record in the catalog: row, id, the commit that added it, whether it has a vector, metadata as JSON."""
 
 
 class CommitRow(NamedTuple):
-    """A commit: number, time in microseconds since 1970, rows after it, and what it did."""
+    """A commit: number, time in microseconds since 1970, row count after it, and counts of its changes."""
 
     number: int
     time: int
@@ -48,7 +48,7 @@ class CommitRow(NamedTuple):
 
 
 class DamageRow(NamedTuple):
-    """Damage found in the journal: where, as far as it is known, what cannot be read because of it, and why."""
+    """Damage found in the journal: its location as far as known, the number of unreadable items, and the reason."""
 
     frame: int | None
     commit: int | None
@@ -59,7 +59,7 @@ class DamageRow(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """Of all commits up to one: records, their hashes; those without a vector, and deleted ones, with their rows."""
+    """Totals up to a commit: records, their hashes, rows without a vector, deleted rows, and sums of row numbers."""
 
     present: int = 0
     hashes: int = 0
@@ -69,12 +69,12 @@ class Totals(NamedTuple):
     buried_rows: int = 0
 
     def plus(self, more: Totals) -> Totals:
-        """Return the sums."""
+        """Return the sum of both totals."""
         return Totals(*map(int.__add__, self, more))
 
 
 def row_sum(*values: object) -> int:
-    """Return the checksum of a row of any table but the records."""
+    """Return the checksum of a row of any table except records."""
     return xxhash.xxh32_intdigest(_encode(values))
 
 
@@ -87,7 +87,7 @@ def record_sum(row: int, record_id: str, born: int, died: int | None, dense: int
 
 
 def id_hash(record_id: str) -> int:
-    """Return what records are looked up by."""
+    """Return the 63-bit hash by which an id is looked up."""
     return xxhash.xxh3_64_intdigest(record_id.encode()) >> 1
 
 

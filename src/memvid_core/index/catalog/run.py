@@ -1,4 +1,4 @@
-"""A run of small commits, worked out in memory, so that the catalog takes it in with a few statements."""
+"""RunTable: apply a run of small commits with a few SQL statements, after computing their changes in memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["CommitContents", "RunTable"]
 
 
 class CommitContents(NamedTuple):
-    """A commit with what it holds: its numbers, its first row, its records, their frames, and the rows it deletes."""
+    """The contents of a commit: its catalog row, first row, records, frames, and the rows it deletes."""
 
     commit: CommitRow
     first_row: int
@@ -34,7 +34,7 @@ class CommitContents(NamedTuple):
 
 
 class _LiveRow(NamedTuple):
-    """What the checksum of a record covers, and the hash of its id."""
+    """A live record: the values that its checksum covers, and the hash of its id."""
 
     row: int
     id: str
@@ -44,16 +44,16 @@ class _LiveRow(NamedTuple):
 
 
 class RunTable(RecordTable, FrameRows):
-    """Takes in many small commits at once."""
+    """The tables of records and frames, with an operation that applies many small commits at once."""
 
     def add_run(self, run: Sequence[CommitContents]) -> None:
-        """Take small commits that follow each other; call it inside a transaction.
+        """Apply consecutive small commits; call it inside a transaction.
 
-        It does what :meth:`add_records`, :meth:`add_frames`, :meth:`bury`, :meth:`add_commit` and :meth:`bury_replaced`
-        do for each of them, in few statements.
+        The result equals :meth:`add_records`, :meth:`add_frames`, :meth:`bury`, :meth:`add_commit` and
+        :meth:`bury_replaced` for each commit.
 
         Raises:
-            IndexStaleError: One of them, or a later one, is there already.
+            IndexStaleError: If one of the commits, or a later one, is stored already.
         """
         newest = self._newest()
         taken = _Run(newest.row.number, newest.totals, self._live_before(run))
@@ -66,7 +66,7 @@ class RunTable(RecordTable, FrameRows):
         self._put_commits(taken.commits)
 
     def _live_before(self, run: Sequence[CommitContents]) -> list[_LiveRow]:
-        """The live rows that a run of commits may delete: those it names, and those with the id of one of its own."""
+        """Return the live rows that a run may delete: its tombstones, and rows with the id of one of its records."""
         first = run[0].first_row
         rows = [row for contents in run for row in contents.tombstones if row < first]
         hashes = [id_hash(record_id) for contents in run for _, record_id, *_ in contents.records]
@@ -80,20 +80,20 @@ class RunTable(RecordTable, FrameRows):
 
 
 class _Run:
-    """What commits that follow each other change in the catalog.
+    """Compute the changes of consecutive commits to the catalog.
 
     Args:
-        number: The last commit of the catalog.
-        totals: Its totals.
+        number: The number of the catalog's last commit.
+        totals: The totals up to that commit.
         live: The live rows of the catalog that the commits may delete.
     """
 
     def __init__(self, number: int, totals: Totals, live: Iterable[_LiveRow]) -> None:
         self.totals = totals
-        """Of all commits up to the last."""
+        """The totals up to the last commit taken."""
         self._number = number
         self.commits: list[tuple[int, ...]] = []
-        """The columns of the commits but for the checksums."""
+        """The columns of the commits, without checksums."""
         self._live: dict[int, _LiveRow] = {}
         self._of_hash: dict[int, list[int]] = {}
         self._born: list[tuple[_LiveRow, str | None]] = []
@@ -107,20 +107,20 @@ class _Run:
         self._of_hash.setdefault(row.hash, []).append(row.row)
 
     def take(self, contents: CommitContents) -> None:
-        """Take the next commit.
+        """Add the changes of the next commit.
 
         Raises:
-            IndexStaleError: It is there already.
+            IndexStaleError: If it is stored already.
         """
         commit = contents.commit
         if self._number >= commit.number:
-            raise IndexStaleError(f"{NAME} has commit {commit.number} already")
+            raise IndexStaleError(f"{NAME} has commit {commit.number} already; rebuild it")
         if self._first < 0:
             self._first = contents.first_row
         added = [self._added(record) for record in contents.records]
         replaced = (row for new in added for row in self._of_hash.get(new.hash, ()) if row < contents.first_row)
-        gone = self._bury([*contents.tombstones, *replaced], commit.number)
-        self._count(added, gone)
+        deleted = self._bury([*contents.tombstones, *replaced], commit.number)
+        self._count(added, deleted)
         self.commits.append((*commit, self._number, *self.totals))
         self._number = commit.number
 
@@ -132,16 +132,16 @@ class _Run:
         return made
 
     def _bury(self, rows: Iterable[int], number: int) -> list[int]:
-        """Delete those rows that are live, and return them."""
-        gone = []
+        """Delete the live ones of some rows, and return them."""
+        deleted = []
         for row in rows:
             live = self._live.pop(row, None)
             if live is not None:
                 self._died[row] = number, live
-                gone.append(row)
-        return gone
+                deleted.append(row)
+        return deleted
 
-    def _count(self, added: list[_LiveRow], gone: list[int]) -> None:
+    def _count(self, added: list[_LiveRow], deleted: list[int]) -> None:
         present, hashes, sparse, sparse_rows, buried, buried_rows = self.totals
         bare = [row.row for row in added if not row.dense]
         self.totals = Totals(
@@ -149,12 +149,12 @@ class _Run:
             (hashes + sum(row.hash for row in added)) & HASH_MASK,
             sparse + len(bare),
             sparse_rows + sum(bare),
-            buried + len(gone),
-            buried_rows + sum(gone),
+            buried + len(deleted),
+            buried_rows + sum(deleted),
         )
 
     def births(self) -> Iterator[tuple[Any, ...]]:
-        """The rows of the new records, in the order of the table's columns."""
+        """Yield the table rows of the new records."""
         for new, metadata in self._born:
             row, record_id, born, dense, hashed = new
             died = self._died[row][0] if row in self._died else None
@@ -162,7 +162,7 @@ class _Run:
             yield row, record_id, born, died, dense, hashed, check, metadata_sum(metadata), metadata
 
     def deaths(self) -> Iterator[tuple[int, int, int]]:
-        """The commit that deleted it, the new checksum, and the row, of each deleted row from before the run."""
+        """Yield (commit, new checksum, row) for each deleted row from before the run."""
         for number, old in self._died.values():
             if old.row < self._first:
                 yield number, record_sum(old.row, old.id, old.born, number, old.dense), old.row

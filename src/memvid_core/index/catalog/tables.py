@@ -1,4 +1,4 @@
-"""Tables: the database of a catalog, its transactions and snapshots, and the state that says how far it reaches."""
+"""Tables: the database of a catalog, its transactions and snapshots, and its key-value state."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["CHECKED", "NAME", "Tables", "marks", "parts"]
 SCHEMA_VERSION: Final = 3
 NAME: Final = "the catalog of the index"
 CHECKED: Final = checked(NAME)
-"""Around whatever reads back what was written."""
+"""Wraps code that reads stored data, and reports any damage as IndexStaleError."""
 _WHOLE: Final = whole(NAME)
 _BUSY_SECONDS: Final = 60.0  # another process may be rebuilding
 _AT_ONCE: Final = 500  # parameters of one statement
@@ -55,24 +55,24 @@ _decode_state: Final = msgspec.msgpack.Decoder(_State).decode
 
 
 class Tables:
-    """The database: one connection writes and another reads, each behind a lock.
+    """Open the database with one connection for writing and one for reading, each behind a lock.
 
-    All of the state is one row with one checksum, so that a commit writes it once and none of it can be lost alone.
+    The state is one row with one checksum, so that a commit writes it once and no part of it can be lost separately.
 
     Args:
         path: The database; None keeps it in RAM.
 
     Raises:
-        IndexStaleError: The file is no catalog of this version, or damaged.
+        IndexStaleError: If the file is damaged or not a catalog of this version.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._write_lock = threading.RLock()
         self._inside: int | None = None  # the thread in a transaction
         self._pinned = False  # whether a snapshot is being read
-        self._state: _State | None = None  # as the transaction leaves it
-        self._written: _State = {}  # as it found it
-        self._read: tuple[list[tuple[Any, ...]], _State] = [], {}  # the state, as it was read last
+        self._state: _State | None = None  # with the changes of the open transaction
+        self._written: _State = {}  # before the open transaction
+        self._read: tuple[list[tuple[Any, ...]], _State] = [], {}  # the state that was read last
         with _WHOLE:
             self._writer = self._reader = _connect(path)
         self._read_lock = self._write_lock
@@ -80,11 +80,11 @@ class Tables:
             if path is not None:
                 with _WHOLE:
                     wal.turn_on(self._writer, _BUSY_SECONDS)
-                    # In WAL mode this costs no fsync a commit; a power cut leaves an old catalog, never a broken one.
+                    # No fsync per commit in WAL mode: a power failure leaves an older catalog, never a broken one.
                     self._writer.execute("PRAGMA synchronous = NORMAL")
                     self._reader, self._read_lock = _connect(path), threading.RLock()
             self._check_version()
-        except BaseException:  # a broken file is deleted next, which Windows refuses while it is open
+        except BaseException:  # the caller deletes a broken file, and Windows refuses that while it is open
             self.close()
             raise
 
@@ -96,18 +96,18 @@ class Tables:
                 self._put_state({})
                 self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif version != SCHEMA_VERSION:
-                raise sqlite3.DatabaseError(f"catalog version {version}, expected {SCHEMA_VERSION}")
+                raise sqlite3.DatabaseError(f"the catalog has version {version}, expected {SCHEMA_VERSION}")
 
     # --- transactions and snapshots ---
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it or nothing, one process at a time; what is read in it, is read from its own state."""
+        """Run the ``with`` block as one atomic transaction, one process at a time; its reads see its own writes."""
         with self._write_lock, _WHOLE:
             if self._inside is not None:
                 yield self._writer
                 return
-            try:  # around BEGIN too: a transaction that an interrupt left open would swallow all that come after
+            try:  # around BEGIN too: an open transaction left by an interrupt would absorb all later ones
                 self._begin()
                 roll_back(self._writer)
                 self._inside = threading.get_ident()
@@ -122,12 +122,12 @@ class Tables:
                 raise
 
     def _begin(self) -> None:
-        """Forget what an earlier transaction knew."""
+        """Reset the cached values of an earlier transaction."""
         self._state = None
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection for queries; in a transaction of this thread, that one."""
+        """Yield the connection for queries; inside a transaction of this thread, the writing one."""
         if self._inside == threading.get_ident():
             with _WHOLE:
                 yield self._writer
@@ -139,13 +139,13 @@ class Tables:
                 yield self._reader
 
     def _unpin(self) -> None:
-        """End what an interrupt left pinned, which would grow old."""
+        """End a snapshot that an interrupt left open, which would become outdated."""
         if (self._pinned or self._reader.in_transaction) and self._reader is not self._writer:
             self._pinned = False
             roll_back(self._reader)
 
     def _fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """Return all rows of one query; the same as in :meth:`reading`, with less around it."""
+        """Return all rows of one query, with less overhead than :meth:`reading`."""
         if self._inside == threading.get_ident():
             return self._writer.execute(sql, parameters).fetchall()
         outermost = not self._read_lock._is_owned()  # type: ignore[attr-defined]
@@ -156,9 +156,9 @@ class Tables:
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """Answer all questions in the block from one state, whatever others commit meanwhile; it can be nested.
+        """Run all queries in the ``with`` block on one state, whatever others commit meanwhile. It can be nested.
 
-        Other threads wait with their questions until the block ends.
+        Queries of other threads wait until the block ends.
         """
         with self.reading() as connection:
             if connection is self._writer or self._pinned:
@@ -167,7 +167,7 @@ class Tables:
             try:
                 self._pinned = True
                 connection.execute("BEGIN")
-                connection.execute("SELECT 1 FROM state LIMIT 1").fetchone()  # SQLite looks at the file only now
+                connection.execute("SELECT 1 FROM state LIMIT 1").fetchone()  # SQLite opens the snapshot only now
                 yield connection
             finally:
                 self._pinned = False
@@ -176,11 +176,11 @@ class Tables:
     # --- state ---
 
     def state(self, key: str) -> bytes | None:
-        """The value under ``key``."""
+        """Return the value of ``key``, or None."""
         return self._states().get(key)
 
     def states(self, *keys: str) -> list[bytes | None]:
-        """The values under some keys, all from one state."""
+        """Return the values of some keys, all from one state."""
         state = self._states()
         return [state.get(key) for key in keys]
 
@@ -203,14 +203,14 @@ class Tables:
         return self._state
 
     def set_state(self, key: str, value: bytes | None) -> None:
-        """Put ``value`` under ``key``, or take it away; call it inside a transaction."""
+        """Set the value of ``key``, or delete it if None; call it inside a transaction."""
         if value is None:
             self._pending().pop(key, None)
         else:
             self._pending()[key] = bytes(value)
 
     def _write_state(self) -> None:
-        """Write what the transaction changed of the state."""
+        """Write the state if the transaction changed it."""
         if self._state is not None and self._state != self._written:
             self._put_state(self._state)
 
@@ -234,21 +234,21 @@ class Tables:
 
 def _verified_state(found: Sequence[tuple[Any, ...]]) -> _State:
     if len(found) != 1:
-        raise IndexStaleError(f"{NAME} has lost its state")
+        raise IndexStaleError(f"{NAME} has lost its state; rebuild it")
     value, check = found[0]
     if xxhash.xxh32_intdigest(value) != check:
-        raise IndexStaleError(f"the state in {NAME} is damaged")
+        raise IndexStaleError(f"the state in {NAME} is damaged; rebuild it")
     return _decode_state(value)
 
 
 def parts(values: Sequence[int]) -> Iterator[list[int]]:
-    """Yield values in lists that are short enough for one statement."""
+    """Split values into lists that are short enough for one SQL statement."""
     for start in range(0, len(values), _AT_ONCE):
         yield list(values[start : start + _AT_ONCE])
 
 
 def marks(values: Sequence[object]) -> str:
-    """Return a question mark for each value."""
+    """Return an SQL placeholder for each value."""
     return ",".join("?" * len(values))
 
 

@@ -1,11 +1,10 @@
-"""Metadata by column, for filters that answer in a fraction of a millisecond.
+"""Metadata by column, for filters that take a fraction of a millisecond.
 
-A column is one metadata path: a number per row, and the distinct JSON texts that the numbers stand for. A condition is
-run in SQL once per distinct value, not once per row, and its answers are spread over the rows by one NumPy ``take``.
-(Dictionary encoding: Abadi, Madden, Ferreira, "Integrating Compression and Execution in Column-Oriented Database
-Systems", SIGMOD 2006.) Nothing is written when records are added and nothing is kept on disk: a column is read from the
-catalog when a filter first needs it, and later only the rows added since. So there is nothing to share between
-processes, and a read-only catalog is served like any other.
+A column is one metadata path: a code per row, and the distinct JSON texts of the codes. A condition is evaluated in SQL
+once per distinct value, not once per row, and the results are mapped to the rows by one NumPy ``take``. (Dictionary
+encoding: Abadi, Madden, Ferreira, "Integrating Compression and Execution in Column-Oriented Database Systems", SIGMOD
+2006.) Nothing is stored on disk: a column is read from the catalog when a filter first needs it, and later only the
+rows added since. So nothing is shared between processes, and a read-only catalog works like any other.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ __all__ = ["MetadataColumns"]
 
 Mask = NDArray[np.bool_]
 
-_NO_ROW: Final = 0  # the code of a row number that no record has
+_NO_ROW: Final = 0  # the code of a row without a record
 _ABSENT: Final = 1  # the code of a record without the path
-_ANSWERS: Final = 128  # conditions whose answers a column keeps
+_ANSWERS: Final = 128  # conditions whose results a column caches
 _CHUNK: Final = 16_384  # rows read at a time
-_NESTED: Final = ("[", "{")  # how the text of a list or a dict begins
+_NESTED: Final = ("[", "{")  # the first character of a list or a dict
 
 
 class _Column:
-    """One path: a code per row, and a private table of the distinct values."""
+    """The column of one path: a code per row, and a private table of the distinct values."""
 
     def __init__(self, number: int, path: str, values: sqlite3.Connection) -> None:
         self.codes = np.empty(0, np.int32)
@@ -57,11 +56,11 @@ class _Column:
 
     @property
     def nbytes(self) -> int:
-        # Beside its characters a text costs about 170 bytes: str header, dict slot, int, the row in the private table.
+        # A text costs about 170 bytes plus its characters: str header, dict slot, int, the row in the private table.
         return self._capacity.nbytes + 2 * self._text_bytes + 170 * len(self._code_of)
 
     def extend(self, connection: sqlite3.Connection, limit: int, max_distinct: int, max_bytes: int) -> bool:
-        """Read the rows from where the column ends up to ``limit``; False when it holds more than it may."""
+        """Read the rows from the end of the column up to ``limit``; return False if the column exceeds its limits."""
         start = len(self.codes)
         if limit > len(self._capacity):
             grown = np.full(max(limit, len(self._capacity) * 5 // 4), _NO_ROW, np.int32)
@@ -71,7 +70,7 @@ class _Column:
             last = min(first + _CHUNK, limit)
             try:
                 rows, texts = self._read(connection, first, last)
-            except sqlite3.DataError:  # longer than a string can be
+            except sqlite3.DataError:  # longer than SQLite's maximum for strings
                 return False
             known = len(self._code_of)
             self._capacity[rows] = np.fromiter(map(self._code_of.__getitem__, texts), np.int32, len(texts))
@@ -83,9 +82,9 @@ class _Column:
         return True
 
     def _read(self, connection: sqlite3.Connection, first: int, last: int) -> tuple[slice | list[int], list[str]]:
-        """The row numbers from ``first`` to ``last`` and their JSON texts, "" for an absent value."""
+        """Read the row numbers in [``first``, ``last``) and their JSON texts, "" for an absent value."""
         value = value_at(self._path)
-        # NOT INDEXED: by row number, so in its order. A JSON text has no line feed of its own.
+        # NOT INDEXED scans in the order of row numbers. A JSON text contains no line feed.
         table = "FROM records AS r NOT INDEXED WHERE r.row >= ? AND r.row < ?"
         parameters = (*value.params, first, last)
         number, joined = connection.execute(
@@ -105,7 +104,7 @@ class _Column:
         self._nested |= any(text[:1] in _NESTED for text in texts if text)
 
     def answer(self, leaf: Leaf) -> Mask:
-        """For every code, whether its value meets the condition."""
+        """Return for every code whether its value satisfies the condition, (codes,) bool."""
         known = self._answers.get(leaf.key)
         size = len(self._code_of) + 1
         if known is None or len(known) < size:
@@ -120,7 +119,7 @@ class _Column:
         return known
 
     def _meeting(self, leaf: Leaf, done: int) -> NDArray[np.int64]:
-        """The codes from ``done`` on whose values meet the condition."""
+        """Return the codes from ``done`` on with values that satisfy the condition."""
         if leaf.op in ("in", "any") and len(leaf.operand) > MANY:
             return np.array(list(self._among(leaf, done)), np.int64)
         test = condition(leaf)
@@ -131,7 +130,7 @@ class _Column:
         return np.zeros(0, np.int64) if found is None else np.fromstring(str(found), dtype=np.int64, sep=",")
 
     def _among(self, leaf: Leaf, done: int) -> Iterator[int]:
-        """The codes from ``done`` on whose values are among many: looked up here, for SQLite would sort the many."""
+        """Yield the codes from ``done`` on with values in a long list; SQLite would sort the list for each query."""
         whole = leaf.op == "in"
         if whole and None in leaf.operand and done <= _ABSENT:
             yield _ABSENT
@@ -160,14 +159,14 @@ class _Kept(NamedTuple):
 
 
 class MetadataColumns:
-    r"""The filters of one catalog, answered from columns that are read lazily. Thread-safe.
+    r"""Evaluate the filters of one catalog on columns that are read lazily. Thread-safe.
 
-    Rows must be appended in order and be immutable. Call :meth:`clear` when rows are numbered anew.
+    Rows must be appended in order and be immutable. Call :meth:`clear` when rows are renumbered.
 
     Args:
-        max_distinct: A path with more distinct values than this is scanned in the table each time instead.
-        max_bytes: What all columns may hold; the least recently used one goes first.
-        rows_of: Finds the rows of some ids; without it, ids are looked for in the whole table.
+        max_distinct: A path with more distinct values is not kept as a column; its filters scan the table.
+        max_bytes: The maximum size of all columns; the least recently used one is dropped first.
+        rows_of: Function from ids to row numbers; without it, filters on ids scan the table.
 
     Example:
         >>> connection = sqlite3.connect(":memory:")
@@ -196,7 +195,7 @@ class MetadataColumns:
     def _start(self) -> None:
         values = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         register_functions(values)
-        self._kept = _Kept(OrderedDict(), set(), values)  # at once, whenever an interrupt comes
+        self._kept = _Kept(OrderedDict(), set(), values)  # one assignment, so that an interrupt cannot split it
 
     @property
     def _columns(self) -> OrderedDict[str, _Column]:
@@ -204,12 +203,12 @@ class MetadataColumns:
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes the columns hold."""
+        """The approximate size of all columns in bytes."""
         with self._lock:
             return sum(column.nbytes for column in self._columns.values())
 
     def clear(self) -> None:
-        """Forget every column: the rows were numbered anew."""
+        """Drop every column, after the rows were renumbered."""
         with self._lock:
             before = self._kept
             self._start()
@@ -218,21 +217,21 @@ class MetadataColumns:
     def mask(
         self, connection: sqlite3.Connection, where: Mapping[str, Any] | Filter, *, committed: int | None = None
     ) -> Mask:
-        """Which rows match a filter, deleted records included.
+        """Return which rows match a filter, including deleted records.
 
         Args:
             connection: A connection with the table ``records``, given to
                 :func:`~memvid_core.index.filters.compiler.register_functions`.
             where: The filter, parsed or not.
-            committed: Rows below this number are committed and may be remembered. Not given: all of them when the
-                connection is in no transaction, else none that are not yet remembered (they are scanned each time).
+            committed: Rows below this number are committed and may be cached. Default: all rows if the connection is
+                not in a transaction; otherwise none but those cached already (the others are scanned each time).
 
         Returns:
-            A bool per row number, shape (highest row + 1,); the caller's own to change.
+            (highest row + 1,) bool, a new array.
 
         Raises:
-            FilterError: The filter is wrong.
-            IndexStaleError: The table is damaged.
+            FilterError: If the filter is invalid.
+            IndexStaleError: If the table is damaged.
         """
         parsed = parse_filter(where)
         with self._lock, checked("the metadata in the index"):
@@ -240,7 +239,7 @@ class MetadataColumns:
             if committed is None:
                 committed = 0 if connection.in_transaction else size
             columns = {path: c for path in parsed.paths if (c := self._column(connection, path, min(size, committed)))}
-            by_id = self._rows_of is not None and _asks_ids(parsed.root)  # which needs no column
+            by_id = self._rows_of is not None and _asks_ids(parsed.root)  # needs no column
             reached = min(size, committed) if by_id else 0
             covered = min((len(column.codes) for column in columns.values()), default=reached)
             answer = np.zeros(size, np.bool_)
@@ -261,13 +260,13 @@ class MetadataColumns:
     def rows(
         self, connection: sqlite3.Connection, where: Mapping[str, Any] | Filter, *, committed: int | None = None
     ) -> NDArray[np.int64]:
-        """The numbers of the rows that match, ascending; see :meth:`mask`."""
+        """Return the matching row numbers, (n,) int64, ascending; see :meth:`mask`."""
         return np.flatnonzero(self.mask(connection, where, committed=committed))
 
     def _column(self, connection: sqlite3.Connection, path: str, limit: int) -> _Column | None:
-        """The column of a path, read up to ``limit``; None for a path that has too many values.
+        """Return the column of a path, read up to ``limit``; None for a path with too many values.
 
-        A column that is being read belongs to nobody, so that half of one, left by an interrupt, answers nothing.
+        A column is taken out of the cache while it is read, so that one left incomplete by an interrupt is never used.
         """
         columns, wide, values = self._kept
         if path in wide:
@@ -290,7 +289,7 @@ class MetadataColumns:
         return _Column(self._made, path, self._kept.values)
 
     def _tidy(self) -> None:
-        """Drop what an interrupt left: an open transaction, and the tables of columns that were being read."""
+        """Clean up after an interrupt: an open transaction, and the tables of incomplete columns."""
         columns, _, values = self._kept
         roll_back(values)
         kept = {column.table for column in columns.values()}

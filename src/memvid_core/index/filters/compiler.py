@@ -1,9 +1,9 @@
-"""Filters as SQL: boolean expressions over the table of records, every value and every path a bound parameter.
+"""Compile filters to SQL: boolean expressions over the table of records, with every value and path as a parameter.
 
-The table is ``records(row, id, …, metadata)``; ``metadata`` is what :func:`encode_metadata` wrote, NULL for none.
-A condition never sees the record: it is an expression over ``v.j``, the JSON text of the value at its path (NULL where
-there is none). So the same condition serves a scan of the records and a scan of a path's distinct values
-(:mod:`memvid_core.index.filters.columns`), and there is one evaluator. Each is 0 or 1, never NULL: a negation is exact.
+The table is ``records(row, id, …, metadata)``; ``metadata`` is the result of :func:`encode_metadata`, NULL for none.
+A condition is an expression over ``v.j``, the JSON text of the value at its path (NULL if absent), and not over the
+record. So the same condition is used to scan the records and to scan a path's distinct values
+(:mod:`memvid_core.index.filters.columns`). It is 0 or 1, never NULL, so negation is exact.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ __all__ = [
     "select_rows",
 ]
 
-_MAX_PARAMETERS: Final = 32_000  # SQLITE_MAX_VARIABLE_NUMBER is 32,766; the rest is the caller's
+_MAX_PARAMETERS: Final = 32_000  # SQLITE_MAX_VARIABLE_NUMBER is 32,766; the caller may add some
 _MAX_SQL: Final = 900_000  # SQLITE_MAX_SQL_LENGTH is 1,000,000
 _MAX_TERMS: Final = 100  # of one chain; SQLite parses "a AND b AND …" into a tree that deep, and allows 1,000
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledFilter:
-    """A filter as SQL.
+    """A filter compiled to SQL.
 
     Attributes:
         sql: A boolean expression in parentheses; 0 or 1, never NULL.
-        params: What its question marks stand for, in order.
-        paths: The metadata paths it touches.
+        params: The values of its placeholders, in order.
+        paths: The metadata paths it reads.
     """
 
     sql: str
@@ -54,7 +54,7 @@ class CompiledFilter:
 
 
 def encode_metadata(metadata: Mapping[str, Any]) -> str:
-    """The text form of metadata that filters read: compact JSON, nothing escaped that need not be.
+    """Encode metadata as compact JSON with minimal escapes, as filters read it.
 
     Args:
         metadata: A dict of JSON values.
@@ -63,7 +63,7 @@ def encode_metadata(metadata: Mapping[str, Any]) -> str:
         The JSON text, for the ``metadata`` column.
 
     Raises:
-        MetadataError: A value is no JSON value; the message names its key.
+        MetadataError: If a value is not a JSON value; the message names its key.
 
     Example:
         >>> encode_metadata({"name": "é", "pages": [1, 2.0]})
@@ -81,19 +81,19 @@ def encode_metadata(metadata: Mapping[str, Any]) -> str:
 
 
 def compile_filter(where: Mapping[str, Any] | Filter, *, alias: str = "r") -> CompiledFilter:
-    """Turn a filter into a boolean SQL expression with bound parameters only.
+    """Compile a filter to a boolean SQL expression with bound parameters.
 
-    The connection that runs it must have been given to :func:`register_functions`.
+    Call :func:`register_functions` with the connection that runs it.
 
     Args:
         where: A filter, parsed or not.
-        alias: What the table of records is called in the statement around the expression.
+        alias: The alias of the table of records in the surrounding statement.
 
     Returns:
-        The expression, its parameters and the paths it touches.
+        The expression, its parameters and the paths it reads.
 
     Raises:
-        FilterError: The filter is wrong, or larger than a SQL statement can be.
+        FilterError: If the filter is invalid, or too large for one SQL statement.
 
     Example:
         >>> compiled = compile_filter({"$id": {"$in": ["a", "b"]}})
@@ -115,18 +115,18 @@ def compile_filter(where: Mapping[str, Any] | Filter, *, alias: str = "r") -> Co
 def select_rows(
     connection: sqlite3.Connection, compiled: CompiledFilter, *, extra_sql: str = "", extra_params: Sequence[Any] = ()
 ) -> NDArray[np.int64]:
-    r"""The rows of all records that match, by one scan of the table.
+    r"""Return the rows of all matching records, by one scan of the table.
 
-    The row numbers leave SQLite as one string: half the time of fetching a tuple for each.
+    SQLite returns the row numbers as one string, in half the time of one tuple per row.
 
     Args:
         connection: A connection with the table ``records``, given to :func:`register_functions`.
         compiled: A filter compiled with the alias ``r``.
-        extra_sql: A further boolean expression over ``r``, such as ``r.died IS NULL``.
+        extra_sql: An additional boolean expression over ``r``, such as ``r.died IS NULL``.
         extra_params: Its parameters.
 
     Returns:
-        Row numbers, ascending, shape (matches,).
+        (matches,) int64, ascending.
 
     Example:
         >>> connection = sqlite3.connect(":memory:")
@@ -151,7 +151,7 @@ def select_rows(
 
 
 class _Shape(NamedTuple):
-    """AND or OR over shapes, or (word "") one finished condition."""
+    """AND or OR of shapes, or (word "") one compiled condition."""
 
     word: str
     parts: tuple[_Shape, ...]
@@ -181,7 +181,7 @@ def _shape(node: Node, *, negate: bool, alias: str) -> _Shape:
 def _spell(shape: _Shape) -> Sql:
     if not shape.word:
         return shape.sql
-    # Deepest first: what stands left of an operator is off SQLite's parser stack (100 entries) before the rest is read.
+    # Deepest first: the left operand leaves SQLite's parser stack (100 entries) before the right one is parsed.
     ordered = sorted(shape.parts, key=lambda part: -part.depth)
     return _chain([_enclosed(part) for part in ordered], shape.word)
 

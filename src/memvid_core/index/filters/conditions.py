@@ -1,7 +1,7 @@
-"""Single conditions as SQL, over ``v.j``: the JSON text of one value, NULL where the record has none.
+"""Compile single conditions to SQL over ``v.j``: the JSON text of one value, NULL if the record has none.
 
-Scalars are compared as JSON text where equality is meant. The text carries the type (``1``, ``"1"``, ``true``), and it
-is exact where SQLite's reading of numbers is not: its text-to-double is off in the last bit for some inputs.
+Equality of scalars is tested on their JSON text. The text includes the type (``1``, ``"1"``, ``true``) and is exact,
+unlike SQLite's conversion of text to double, which is off in the last bit for some inputs.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ import msgspec
 
 from memvid_core.index.filters.json_values import plain
 from memvid_core.index.filters.language import ID, Leaf
-from memvid_core.index.filters.sql_functions import NUL_SIGN, fold
+from memvid_core.index.filters.sql_functions import NUL_SIGN, casefold
 
 __all__ = ["MANY", "Sql", "condition", "joined", "member", "texts_of", "value_at"]
 
-_HAS_ARROW: Final = sqlite3.sqlite_version_info >= (3, 38)  # "->": the only way to a value's JSON text without Python
-MANY: Final = 64  # longer lists travel as one JSON parameter
+_HAS_ARROW: Final = sqlite3.sqlite_version_info >= (3, 38)  # "->" returns a value's JSON text without a call to Python
+MANY: Final = 64  # longer lists are passed as one JSON parameter
 _EXACT: Final = 2**63  # from here SQLite reads integers as doubles
 
 
 class Sql(NamedTuple):
-    """A piece of SQL and what its question marks stand for."""
+    """A piece of SQL and the parameters of its placeholders."""
 
     text: str
     params: tuple[Any, ...] = ()
 
 
 def joined(terms: Sequence[Sql], word: str) -> Sql:
-    """Terms with a word between them."""
+    """Join SQL terms by AND or OR."""
     return Sql(f" {word} ".join(t.text for t in terms), tuple(p for t in terms for p in t.params))
 
 
 def value_at(path: str, *, alias: str = "r") -> Sql:
-    """The SQL expression for the JSON text of the value at a path; NULL where the record has none.
+    """Return the SQL expression for the JSON text of the value at a path; NULL if the record has none.
 
-    A key that is spelt exactly like the path comes first; without it, dots lead into nested dicts.
+    A key equal to the whole path takes precedence; otherwise dots separate the keys of nested dicts.
     """
-    path = plain(path)  # a subclass of str would be formatted by its own rules
+    path = plain(path)  # a subclass of str may define its own formatting
     if path == ID:
         return Sql(f"json_quote({alias}.id)")
     document, steps = f"{alias}.metadata", path.split(".")
@@ -61,7 +61,7 @@ def _child(document: str, keys: list[str]) -> Sql:
 
 # One condition, over v.j ----------------------------------------------------------------------------------------------
 
-# The first character of a JSON text tells its type.
+# The first character of a JSON text determines its type.
 _IS_STRING: Final = "v.j < '#'"
 _IS_NUMBER: Final = "v.j >= '-' AND v.j < ':'"
 _IS_LIST: Final = r"v.j >= '[' AND v.j < '\'"
@@ -70,17 +70,17 @@ _ITEM_IS_NUMBER: Final = "e.type IN ('integer', 'real')"
 
 
 def _text(shown: str = "") -> str:
-    """The string that v.j is, decoded."""
+    """Return the SQL expression for the decoded string ``v.j``."""
     return rf"CASE WHEN instr(v.j, '\u0000') THEN memvid_text(v.j{shown}) ELSE json_extract(v.j, '$') END"
 
 
 def _item_text(shown: str = "") -> str:
-    """The string that an item of the list v.j is, decoded."""
+    """Return the SQL expression for the decoded string item ``e`` of the list ``v.j``."""
     return rf"CASE WHEN instr(v.j, '\u0000') THEN memvid_text(memvid_get(v.j, e.key){shown}) ELSE e.value END"
 
 
 def condition(leaf: Leaf) -> Sql:
-    """A leaf of the tree as an expression over ``v.j``, the JSON text of one value; 0 or 1, never NULL."""
+    """Compile a leaf of the tree to an expression over ``v.j``, the JSON text of one value; 0 or 1, never NULL."""
     match leaf.op:
         case "in":
             return _in(leaf.operand, missing=None in leaf.operand, whole=True)
@@ -92,11 +92,11 @@ def condition(leaf: Leaf) -> Sql:
             glob = Sql("{} GLOB ?", (_glob(leaf.operand.replace("\0", NUL_SIGN)),))
             return _on_text(_text(", 1"), _item_text(", 1"), glob)
         case "ilike":
-            return _on_text(_text(), _item_text(), Sql("memvid_fold({}) GLOB ?", (_glob(fold(leaf.operand)),)))
+            return _on_text(_text(), _item_text(), Sql("memvid_fold({}) GLOB ?", (_glob(casefold(leaf.operand)),)))
         case "contains":
             return _contains(leaf.operand)
         case "icontains":
-            folded = (fold(leaf.operand),)
+            folded = (casefold(leaf.operand),)
             found = Sql(f"instr(memvid_fold({_text()}), ?) > 0", folded)
             item = Sql(f"e.type = 'text' AND memvid_fold({_item_text()}) = ?", folded)
             return _cases((_IS_STRING, found), (_IS_LIST, _some_item(item)))
@@ -123,14 +123,14 @@ def _some_item(test: Sql) -> Sql:
 
 
 def _on_text(text: str, item: str, test: Sql) -> Sql:
-    """A test, with ``{}`` for the string, on a string or on any string of a list."""
+    """Apply a test, with ``{}`` for the string, to a string or to any string in a list."""
     whole = Sql(test.text.replace("{}", f"({text})"), test.params)
     part = Sql(f"e.type = 'text' AND {test.text.replace('{}', f'({item})')}", test.params)
     return _cases((_IS_STRING, whole), (_IS_LIST, _some_item(part)))
 
 
 def _in(values: list[Any], *, missing: bool, whole: bool) -> Sql:
-    """Equal to one of the values, or a list with such an item; ``whole``: a list can also equal the value itself."""
+    """Test for equality with a value, or for a list with an equal item; ``whole``: or for an equal list."""
     if not values:
         return Sql("0")
     absent = Sql("1" if missing else "0")
@@ -148,7 +148,7 @@ def _in(values: list[Any], *, missing: bool, whole: bool) -> Sql:
 
 
 def _item_in(values: list[Any]) -> Sql:
-    """An item e of a list equals one of the values."""
+    """Test whether an item ``e`` of a list equals one of the values."""
     deep = [value for value in values if isinstance(value, list | dict)]
     large = [value for value in values if _is_large(value)]
     keys = [_item_key(value) for value in values if not isinstance(value, list | dict) and not _is_large(value)]
@@ -162,7 +162,7 @@ def _item_in(values: list[Any]) -> Sql:
 
 
 def member(expression: str, values: Sequence[str | float]) -> Sql:
-    """``expression IN (values)``; many values go as one JSON parameter, NULs never (SQLite would cut them)."""
+    """Return ``expression IN (values)``. Many values are one JSON parameter, those with NUL separate ones."""
     direct = list(values) if len(values) <= MANY else [v for v in values if isinstance(v, str) and "\0" in v]
     terms = []
     if len(direct) < len(values):
@@ -210,7 +210,7 @@ def _compared(number: str, text: str, symbol: str, bound: Any) -> Sql:
 
 
 def _bound(value: str | float) -> Sql:
-    # A float goes through the same reading of text as the stored ones, so that equal texts are equal numbers.
+    # A float is converted from text like the stored ones, so that equal texts are equal numbers.
     return Sql("CAST(? AS NUMERIC)", (_encode(value),)) if isinstance(value, float) else Sql("?", (value,))
 
 
@@ -219,7 +219,7 @@ def _is_large(value: Any) -> bool:
 
 
 def _item_key(value: Any) -> str | float:
-    """What an item is compared as: a number as it is, a string behind a quote, so that it is no 'true' or 'null'."""
+    """Return the value an item is compared with: numbers unchanged, strings after a quote, to differ from 'true'."""
     if isinstance(value, str):
         return f'"{value}'
     if value is None or isinstance(value, bool):
@@ -228,12 +228,12 @@ def _item_key(value: Any) -> str | float:
 
 
 def texts_of(values: list[Any]) -> list[str]:
-    """Return the JSON texts that the plain ones of some values can have."""
+    """Return the possible JSON texts of the scalars among some values."""
     return [text for value in values if not isinstance(value, list | dict) for text in _texts(value)]
 
 
 def _texts(value: Any) -> list[str]:
-    """The JSON texts that a scalar can have: 1 is also 1.0."""
+    """Return the possible JSON texts of a scalar: 1 is also 1.0."""
     if type(value) is int and 0 < value < 1_000_000:
         return [f"{value}", f"{value}.0"]
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -253,7 +253,7 @@ def _encode(value: Any) -> str:
 
 
 def _glob(pattern: str) -> str:
-    """A LIKE pattern (``%``, ``_``, backslash escapes) for GLOB, which heeds case."""
+    """Translate a LIKE pattern (``%``, ``_``, backslash escapes) for GLOB, which is case-sensitive."""
     out = []
     characters = iter(pattern)
     for character in characters:

@@ -1,4 +1,4 @@
-"""Which JSON value a Python value is: the same answer where metadata is stored and where a filter asks for it."""
+"""Convert Python values to JSON values, in the same way for stored metadata and for filters."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import numpy as np
 __all__ = ["DEEPEST", "SCALARS", "plain", "replacement", "shortened"]
 
 DEEPEST: Final = 64
-"""Levels of lists and dicts inside one value."""
+"""The maximum nesting of lists and dicts inside one value."""
 SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def plain(value: Any) -> Any:
-    """A JSON scalar as the builtin that it is, of exactly that type; any other value unchanged.
+    """Convert a JSON scalar to exactly its builtin type; return any other value unchanged.
 
-    A subclass of str, int or float counts by what it holds, as ``json.dumps`` has it, and not by what its ``__str__``,
-    ``__int__`` or ``__float__`` say. NumPy's numbers, booleans and strings count as Python's.
+    A subclass of str, int or float is converted by its content, as in ``json.dumps``, and not by its ``__str__``,
+    ``__int__`` or ``__float__``. NumPy's numbers, booleans and strings are converted to Python's.
 
     Example:
         >>> from enum import Enum
@@ -45,7 +45,7 @@ def plain(value: Any) -> Any:
 
 
 def replacement(value: object) -> str:
-    """What to write in place of a value that JSON has no form for, to end a message with."""
+    """Return advice for the end of an error message: what to use instead of a value that JSON cannot represent."""
     if isinstance(value, Enum):
         return f"; use its value, {type(value).__name__}.{value.name}.value"
     if isinstance(value, date | time):
@@ -66,5 +66,5 @@ def replacement(value: object) -> str:
 
 
 def shortened(path: str) -> str:
-    """A path into a value for a message: a long one by its beginning and its end."""
+    """Shorten a path for an error message to its beginning and its end."""
     return path if len(path) <= 80 else f"{path[:50]} ... {path[-20:]}"

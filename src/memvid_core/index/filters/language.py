@@ -1,7 +1,7 @@
-"""The filter language: a dict in MongoDB's manner, checked once and turned into a small tree.
+"""The filter language: a dict as in MongoDB, validated once and parsed into a small tree.
 
-Many operators are forms of few: ``$eq`` is ``$in`` with one value, ``$ne`` and ``$nin`` are negations, ``$all`` is
-several ``$any``. The tree holds only the few, so that what compiles it stays small.
+Many operators reduce to a few: ``$eq`` is ``$in`` with one value, ``$ne`` and ``$nin`` are negations, ``$all`` is
+several ``$any``. The tree contains only these few, which keeps the compiler small.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ __all__ = [
 ID: Final = "$id"
 MAX_DEPTH: Final = 32  # SQLite's parser stack has 100 entries; a condition needs about 50, a level 1 to 3
 MAX_CONDITIONS: Final = 2048
-"""So many conditions one filter may have; the values of one field in one ``$in``, or in one ``$or``, count as one."""
+"""The maximum number of conditions in a filter; the values of one field in one ``$in`` or ``$or`` count as one."""
 
 MAX_NESTED_VALUES: Final = 1000
-"""So many of the values of one ``$in`` may be lists or dicts; of plain values there may be any number."""
+"""The maximum number of lists and dicts among the values of one ``$in``; scalars are not limited."""
 
 MAX_PATTERN_BYTES: Final = 50_000  # SQLITE_MAX_LIKE_PATTERN_LENGTH
-_MAX_INT: Final = 2**1023  # what a double can still be compared with
+_MAX_INT: Final = 2**1023  # larger integers cannot be compared with a double
 
 _GROUPS: Final = ("$and", "$or", "$nor", "$not")
 _TYPES: Final = {
@@ -71,21 +71,21 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """Every part holds; no part at all holds always."""
+    """True if every part is true, also without parts."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """At least one part holds."""
+    """True if at least one part is true."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The part does not hold."""
+    """True if the part is false."""
 
     part: Node
 
@@ -95,12 +95,12 @@ Node = Leaf | And | Or | Not
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A checked filter. Equal filters have equal ``key`` and hash, so it can be a dict key.
+    """A validated filter. Equal filters have equal ``key`` and hash, so a filter can be a dict key.
 
     Attributes:
         root: The tree.
-        key: A canonical text of it.
-        paths: The metadata paths it touches, in order of appearance.
+        key: The canonical text of the filter.
+        paths: The metadata paths it reads, in order of appearance.
     """
 
     root: Node = field(compare=False)
@@ -109,16 +109,16 @@ class Filter:
 
 
 def parse_filter(where: Mapping[str, Any] | Filter) -> Filter:
-    """Check a filter and turn it into a tree.
+    """Validate a filter and parse it into a tree.
 
     Args:
-        where: A dict of the filter language; a :class:`Filter` is returned as it is.
+        where: A dict of the filter language; a :class:`Filter` is returned unchanged.
 
     Returns:
         The filter, hashable.
 
     Raises:
-        FilterError: An unknown operator or an operand that it cannot take; the message says where.
+        FilterError: If an operator is unknown or an operand is invalid; the message says where.
 
     Example:
         >>> parse_filter({"page": {"$gte": 3}, "lang": "ko"}).paths
@@ -177,7 +177,7 @@ def _or(parts: list[Node]) -> Node:
 
 
 def _merged(parts: list[Node], *, negated: bool) -> list[Node]:
-    """Make one condition of all that compare one field with values: of several ``$eq`` in an OR, ``$ne`` in an AND."""
+    """Merge the conditions that compare one field with values: several ``$eq`` in an OR, or ``$ne`` in an AND."""
     found: dict[str, list[Any]] = {}
     for part in parts:
         leaf = part.part if negated and isinstance(part, Not) else part
@@ -218,7 +218,7 @@ def _member(key: object, value: Any, at: str, outer: str, depth: int) -> Node:
         if key in _OPERATORS:
             raise FilterError(f"{key} at {outer} needs a field: {{'field': {{{key!r}: ...}}}}")
         raise _unknown(key, outer, (*_GROUPS, ID))
-    return _field(_string(key, at), value, at, depth)  # a name that is not valid Unicode names nothing
+    return _field(_string(key, at), value, at, depth)  # raises if the name is not valid Unicode
 
 
 def _field(path: str, value: Any, at: str, depth: int) -> Node:
@@ -239,7 +239,7 @@ def _field(path: str, value: Any, at: str, depth: int) -> Node:
         elif name in _OPERATORS:
             parts.append(_OPERATORS[name](path, operand, here))
         elif name in _GROUPS:
-            raise FilterError(f"{name} stands around fields, not inside one, at {at}: {{{name!r}: [{{'field': ...}}]}}")
+            raise FilterError(f"{name} must be outside of a field, not inside {at}: {{{name!r}: [{{'field': ...}}]}}")
         else:
             raise _unknown(name, at, (*_OPERATORS, "$not"))
     return _and(parts)
@@ -264,7 +264,7 @@ def _show(value: object) -> str:
 
 
 def _scalar(value: Any, at: str) -> bool | int | float | str | None:
-    """The operand as a plain JSON scalar; NumPy scalars and enums of str or int are taken for what they hold."""
+    """Convert an operand to a plain JSON scalar; NumPy scalars and enums of str or int are converted by their value."""
     value = plain(value)
     if value is None or isinstance(value, bool):
         return value
@@ -286,7 +286,7 @@ def _scalar(value: Any, at: str) -> bool | int | float | str | None:
 
 
 def _value(value: Any, at: str, above: tuple[int, ...] = ()) -> Any:
-    """The operand as plain JSON, lists and dicts included; ``above`` are the ids of those that it is in."""
+    """Convert an operand to plain JSON with lists and dicts; ``above`` has the ids of the enclosing containers."""
     if not isinstance(value, list | tuple | Mapping):
         return _scalar(value, at)
     if id(value) in above:
@@ -296,7 +296,9 @@ def _value(value: Any, at: str, above: tuple[int, ...] = ()) -> Any:
     within = (*above, id(value))
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise FilterError(f"the dict at {shortened(at)} has a key that is no string; metadata has only string keys")
+            raise FilterError(
+                f"the dict at {shortened(at)} has a key that is not a string; metadata has only string keys"
+            )
         return {str(_scalar(key, at)): _value(item, f"{at}[{_show(key)}]", within) for key, item in value.items()}
     return [_value(item, f"{at}[{i}]", within) for i, item in enumerate(value)]
 
@@ -316,7 +318,7 @@ def _values(value: Any, at: str) -> list[Any]:
 
 
 def _uniform(value: list[Any] | tuple[Any, ...]) -> list[Any] | None:
-    """Take many values of one plain type at once; None for others, and where one of them is wrong."""
+    """Accept many values of one plain type at once; return None for others, or if one of them is invalid."""
     kinds = set(map(type, value))
     if kinds == {int} and max(max(value), -min(value)) < _MAX_INT:
         return list(value)
@@ -334,7 +336,7 @@ def _uniform(value: list[Any] | tuple[Any, ...]) -> list[Any] | None:
 def _distinct(items: list[Any]) -> list[Any]:
     if len(set(map(type, items))) == 1 and isinstance(items[0], int | float | str):
         return list(dict.fromkeys(items))
-    # 1, 1.0 and True are equal as dict keys, lists are none at all
+    # 1, 1.0 and True are equal as dict keys, and lists cannot be keys
     return list({item if type(item) is str else (_dump(item),): item for item in items}.values())
 
 

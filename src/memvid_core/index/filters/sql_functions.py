@@ -1,7 +1,7 @@
-"""The few SQL functions that filters need because SQLite has no exact way of its own.
+"""SQL functions for filters, where SQLite has no exact function of its own.
 
-SQLite folds case for ASCII only and cannot reach a key that holds a quote; some versions (3.40 is one) cut a JSON
-string at an escaped NUL. All of these are pure functions of their arguments.
+SQLite folds case for ASCII only and cannot access a key that contains a quote; some versions (such as 3.40) truncate a
+JSON string at an escaped NUL. All functions are pure.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import msgspec
 
 from memvid_core.index.database import note_failure
 
-__all__ = ["NUL_SIGN", "canonical", "fold", "register_functions"]
+__all__ = ["NUL_SIGN", "canonical", "casefold", "register_functions"]
 
-NUL_SIGN: Final = "\u2400"  # stands for NUL where SQLite would stop reading: in GLOB
+NUL_SIGN: Final = "\u2400"  # replaces NUL in GLOB, where SQLite would stop reading
 
 _dict_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _list_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
-    """Give a connection the SQL functions that compiled filters call: once each, before its first filter.
+    """Register the SQL functions of compiled filters. Call it once per connection, before its first filter.
 
     Args:
-        connection: An open connection; read-only ones too.
+        connection: An open connection, which may be read-only.
     """
     for name, arguments, function in _FUNCTIONS:
         connection.create_function(name, arguments, function, deterministic=True)
@@ -47,17 +47,17 @@ def _noting(function: Callable[..., Any]) -> Callable[..., Any]:
     return noting
 
 
-def fold(text: str) -> str:
-    """What strings that differ only in case or Unicode normal form have in common.
+def casefold(text: str) -> str:
+    """Remove differences of case and Unicode normal form from a string.
 
     Args:
         text: Any string.
 
     Returns:
-        Its full case folding (Unicode 3.13, D144) in normal form C, NUL shown as U+2400.
+        The full case folding (Unicode 3.13, D144) in normal form C, with NUL replaced by U+2400.
 
     Example:
-        >>> fold("STRASSE") == fold("straße"), fold("E\u0301") == "é"
+        >>> casefold("STRASSE") == casefold("straße"), casefold("E\u0301") == "é"
         (True, True)
     """
     if text.isascii():
@@ -66,13 +66,13 @@ def fold(text: str) -> str:
 
 
 def _text(document: str, shown: int = 0) -> str:
-    """A JSON string, decoded whole; with ``shown``, its NULs made visible."""
+    """Decode a JSON string; with ``shown``, replace NUL by U+2400."""
     text = str(json.loads(document))
     return text.replace("\0", NUL_SIGN) if shown else text
 
 
 def _get(document: str | None, where: str | int) -> str | None:
-    """The JSON text of a list's item, or of what a JSON list of keys leads to; None where there is nothing."""
+    """Return the JSON text of a list item, or of the value at a JSON list of keys; None if it does not exist."""
     if document is None:
         return None
     if isinstance(where, int):
@@ -97,13 +97,13 @@ def _canonical_set(others: str) -> frozenset[Hashable]:
 
 
 def canonical(value: Any) -> Hashable:
-    """Return what equal JSON values have in common: 1 is 1.0 but not True, dicts are equal in any order.
+    """Return a hashable form of a JSON value: 1 equals 1.0 but not True, and dicts are equal in any order.
 
     Args:
         value: A JSON value, decoded.
 
     Returns:
-        Something hashable, equal for equal values alone.
+        A hashable object; two are equal if and only if the values are.
 
     Example:
         >>> canonical({"a": 1, "b": [True]}) == canonical({"b": [True], "a": 1.0})
@@ -119,13 +119,13 @@ def canonical(value: Any) -> Hashable:
 
 
 def _order(a: str, b: str) -> int:
-    """-1, 0 or 1 for two JSON numbers, exact beyond 64 bits, where SQLite would round to doubles."""
+    """Compare two JSON numbers: -1, 0 or 1. It is exact beyond 64 bits, where SQLite rounds to doubles."""
     x, y = json.loads(a), json.loads(b)
     return int(x > y) - int(x < y)
 
 
 _FUNCTIONS: Final = (
-    ("memvid_fold", 1, _noting(fold)),
+    ("memvid_fold", 1, _noting(casefold)),
     ("memvid_text", -1, _noting(_text)),
     ("memvid_get", 2, _noting(_get)),
     ("memvid_same", 2, _noting(_same_as_any)),

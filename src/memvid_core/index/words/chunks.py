@@ -1,8 +1,8 @@
-"""Chunks: posting lists in the order of their tokens, a few kilobytes in one blob, each with a checksum.
+"""Chunks: posting lists sorted by token, a few kilobytes in one blob, each with a checksum.
 
-A block of rows has its chunks and a directory of them: the first token of each, and the checksums. So a token is looked
-up by bisection, what is read is known to be what was written, and a token that is not there is known to be absent: the
-one chunk where it would stand was read and is whole.
+A block of rows has chunks and a directory with the first token and the checksums of each. A token is looked up by
+bisection, and everything that is read is verified. So a missing token is known to be absent: the only chunk that could
+contain it was read and is intact.
 """
 
 from __future__ import annotations
@@ -20,14 +20,25 @@ from numpy.typing import NDArray
 
 from memvid_core.index.stale import IndexStaleError
 
-__all__ = ["Block", "Chunk", "Directory", "Lists", "checksum", "cut", "cut_spellings", "joined", "no_lists", "spans"]
+__all__ = [
+    "Chunk",
+    "Directory",
+    "Lists",
+    "PostingBlock",
+    "checksum",
+    "cut",
+    "cut_spellings",
+    "joined",
+    "no_lists",
+    "spans",
+]
 
 CHUNK_BYTES: Final = 1 << 13
-_HEAD: Final = struct.Struct("<II")  # how many tokens, and their bytes
+_HEAD: Final = struct.Struct("<II")  # number of tokens, and their length in bytes
 
 
 def checksum(data: bytes, seed: int = 0) -> int:
-    """Return 63 bits of xxh3, which SQLite keeps as an integer."""
+    """Return 63 bits of xxh3, which fit into an SQLite integer."""
     return xxhash.xxh3_64_intdigest(data, seed) >> 1
 
 
@@ -35,11 +46,11 @@ class Lists(NamedTuple):
     """Posting lists of ascending tokens.
 
     Attributes:
-        tokens: UTF-8, ascending, each once.
-        starts: (tokens + 1,) int64, where the rows of each begin.
+        tokens: UTF-8, ascending, unique.
+        starts: (tokens + 1,) int64, the start of each token's rows.
         rows: (postings,) uint16, ascending in each list, counted from the block's first row.
-        counts: (postings,) uint8, how often the token occurs in the row.
-        places: uint16, the places in the rows, as many as ``counts`` says.
+        counts: (postings,) uint8, occurrences of the token in the row.
+        places: (sum of ``counts``,) uint16, the positions in the rows.
     """
 
     tokens: Sequence[bytes]
@@ -50,28 +61,28 @@ class Lists(NamedTuple):
 
 
 def no_lists() -> Lists:
-    """Return the lists of rows without a token."""
+    """Return the lists of rows without tokens."""
     return Lists([], np.zeros(1, np.int64), np.zeros(0, np.uint16), np.zeros(0, np.uint8), np.zeros(0, np.uint16))
 
 
 class Directory(msgspec.Struct, array_like=True, frozen=True):
-    """What a block is: its size, and where its chunks are.
+    """Describe a block: its size and its chunks.
 
-    ``base`` is the number of its first chunk; those of the spellings come after those of the lists. Keys are joined by
-    line feeds; sums are little-endian uint64, of the lists and of the places of each chunk, then of the spellings.
+    ``base`` is the number of its first chunk; chunks of spellings follow the chunks of lists. Keys are joined by line
+    feeds. ``sums`` are little-endian uint64: of the lists and of the positions of each chunk, then of the spellings.
     """
 
     rows: int
     tokens: int
     base: int
     keys: bytes
-    spelt_keys: bytes
+    spelling_keys: bytes
     sums: bytes
     lengths: bytes
 
 
 class Chunk:
-    """The lists of one chunk, read back."""
+    """Decode the lists of one chunk."""
 
     def __init__(self, data: bytes) -> None:
         count, size = _HEAD.unpack_from(data)
@@ -85,16 +96,16 @@ class Chunk:
 
     @property
     def tokens(self) -> list[bytes]:
-        """Its tokens."""
+        """The tokens of the chunk."""
         return self._tokens[1:-1].split(b"\n")
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """Where the rows of each token begin."""
+        """The start of each token's rows, (tokens + 1,) int64."""
         return self._starts.astype(np.int64)
 
     def span(self, key: bytes) -> tuple[int, int]:
-        """Where the rows of a token are; an empty range if it has none."""
+        """Return start and stop of a token's rows; an empty range if the chunk lacks the token."""
         found = self._tokens.find(b"\n" + key + b"\n")
         if found < 0:
             return 0, 0
@@ -102,7 +113,7 @@ class Chunk:
         return int(self._starts[number]), int(self._starts[number + 1])
 
     def range(self, low: bytes, high: bytes, limit: int) -> tuple[int, int, int]:
-        """Where the rows of the tokens in [``low``, ``high``) are, and how many tokens; at most ``limit``."""
+        """Return start and stop of the rows of at most ``limit`` tokens in [``low``, ``high``), and their number."""
         tokens = self.tokens
         first = bisect_left(tokens, low)
         last = min(bisect_left(tokens, high), first + limit)
@@ -111,79 +122,88 @@ class Chunk:
         return int(self._starts[first]), int(self._starts[last]), last - first
 
     def place_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Where the places of the postings in [``start``, ``stop``) are."""
+        """Return start and stop of the positions of the postings in [``start``, ``stop``)."""
         before = int(self.counts[:start].sum(dtype=np.int64))
         return before, before + int(self.counts[start:stop].sum(dtype=np.int64))
 
 
-class Block:
-    """A block as it is known: its directory, and how to find a chunk.
+class PostingBlock:
+    """Find and verify the chunks of a block by its directory.
 
     Args:
-        first: Its first row.
-        data: Its directory, encoded.
-        check: The checksum of that.
+        first: The first row of the block.
+        data: The encoded directory.
+        check: The checksum of the directory.
 
     Raises:
-        IndexStaleError: They do not fit together.
+        IndexStaleError: If the directory is damaged.
     """
 
     def __init__(self, first: int, data: bytes, check: int) -> None:
         if checksum(data, first) != check:
-            raise IndexStaleError(f"the directory of the block of row {first} is damaged")
+            raise IndexStaleError(
+                f"the directory of the block at row {first} of the lexical index is damaged; rebuild it"
+            )
         directory = msgspec.msgpack.decode(data, type=Directory)
         self.first, self.check = first, check
         self.rows, self.tokens, self.base = directory.rows, directory.tokens, directory.base
         self.lengths = np.frombuffer(directory.lengths, "<i4").astype(np.int32)
         self._keys = directory.keys.split(b"\n") if directory.keys else []
-        self._spelt_keys = directory.spelt_keys.split(b"\n") if directory.spelt_keys else []
+        self._spelling_keys = directory.spelling_keys.split(b"\n") if directory.spelling_keys else []
         self._sums = np.frombuffer(directory.sums, "<u8").reshape(-1, 2).tolist()
         if len(self.lengths) != self.rows or len(self._sums) != self.chunks:
-            raise IndexStaleError(f"the directory of the block of row {first} contradicts itself")
+            raise IndexStaleError(
+                f"the directory of the block at row {first} of the lexical index is inconsistent; rebuild it"
+            )
 
     @property
     def chunks(self) -> int:
-        """How many chunks it has."""
-        return len(self._keys) + len(self._spelt_keys)
+        """The number of chunks."""
+        return len(self._keys) + len(self._spelling_keys)
 
     def chunk_of(self, key: bytes) -> int | None:
-        """The chunk where a token would stand; None where it would be before the first."""
+        """Return the only chunk that may contain a token, or None if no chunk can."""
         number = bisect_right(self._keys, key) - 1
         return None if number < 0 else number
 
     def chunks_of(self, low: bytes, high: bytes) -> range:
-        """The chunks with tokens in [``low``, ``high``)."""
+        """Return the chunks that may contain tokens in [``low``, ``high``)."""
         return range(max(0, bisect_right(self._keys, low) - 1), bisect_left(self._keys, high))
 
-    def spelt_chunks_of(self, low: bytes, high: bytes) -> range:
-        """The chunks with spellings in [``low``, ``high``)."""
+    def spelling_chunks_of(self, low: bytes, high: bytes) -> range:
+        """Return the chunks that may contain spellings in [``low``, ``high``)."""
         lists = len(self._keys)
-        keys = self._spelt_keys
+        keys = self._spelling_keys
         return range(lists + max(0, bisect_right(keys, low) - 1), lists + bisect_left(keys, high))
 
     @property
     def list_chunks(self) -> range:
-        """All chunks with lists."""
+        """The chunks with lists."""
         return range(len(self._keys))
 
     @property
-    def spelt_chunks(self) -> range:
-        """All chunks with spellings."""
+    def spelling_chunks(self) -> range:
+        """The chunks with spellings."""
         return range(len(self._keys), self.chunks)
 
     def verified(self, number: int, column: int, data: object) -> bytes:
-        """Return what was read of a chunk (column 0 its lists or spellings, 1 its places), if it is what was written.
+        """Verify data that was read from a chunk, and return it.
+
+        Args:
+            number: The chunk's number in the block.
+            column: 0 for lists or spellings, 1 for positions.
+            data: The value of the column.
 
         Raises:
-            IndexStaleError: It is not.
+            IndexStaleError: If it is damaged.
         """
         if not isinstance(data, bytes) or checksum(data, self.base + number) != self._sums[number][column]:
-            raise IndexStaleError(f"a posting list of the rows from {self.first} on is damaged")
+            raise IndexStaleError(f"a posting list of the rows from {self.first} on is damaged; rebuild the index")
         return data
 
 
 def cut(lists: Lists) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield the first token, the lists and the places of each chunk."""
+    """Split lists into chunks; yield the first token, the lists and the positions of each."""
     if not lists.tokens:
         return
     starts, ends = lists.starts[:-1], lists.starts[1:]
@@ -205,7 +225,7 @@ def cut(lists: Lists) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 
 def cut_spellings(spellings: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the first spelling and all spellings of each chunk of ascending ones."""
+    """Split ascending spellings into chunks; yield the first spelling and all spellings of each."""
     for start in range(0, len(spellings), CHUNK_BYTES // 16):
         part = spellings[start : start + CHUNK_BYTES // 16]
         yield part[0], b"\n".join(part)
@@ -215,7 +235,7 @@ def joined(parts: Sequence[tuple[int, Chunk, bytes]]) -> Lists:
     """Join chunks of several blocks into the lists of one.
 
     Args:
-        parts: By ascending rows: what is added to the rows of each, the chunk, and its places.
+        parts: In the order of the rows: the offset to add to the rows of a chunk, the chunk, and its positions.
     """
     if not parts:
         return no_lists()
@@ -238,7 +258,12 @@ def joined(parts: Sequence[tuple[int, Chunk, bytes]]) -> Lists:
 
 
 def spans(starts: NDArray[Any], sizes: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the numbers of several ranges, one after the other."""
+    """Concatenate the numbers of several ranges.
+
+    Example:
+        >>> spans(np.array([5, 9]), np.array([2, 3])).tolist()
+        [5, 6, 9, 10, 11]
+    """
     after = np.append(0, np.cumsum(sizes))
     numbers: NDArray[np.int64] = np.arange(after[-1]) + np.repeat(starts - after[:-1], sizes)
     return numbers

@@ -1,7 +1,7 @@
-"""BM25 over words and character bigrams: finds names, numbers and rare words that vectors blur, and needs no model.
+"""BM25 over words and character bigrams: finds names, numbers and rare words that vectors miss, and needs no model.
 
-The index holds no texts. Rows are handed in as they are committed, or when lexical search is first used; a deleted row
-stays and is left out by the mask of a query.
+The index contains no texts. Rows are added as they are committed, or when lexical search is first used. A deleted row
+stays, and the mask of a search excludes it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, InvalidInputError, StorageError
 from memvid_core.index.database import SUFFIXES
-from memvid_core.index.fusion import best, lexical_score
+from memvid_core.index.fusion import lexical_score, top_k
 from memvid_core.index.stale import IndexStaleError
-from memvid_core.index.words.analyzer import Query, parse, snippet
+from memvid_core.index.words.analyzer import ParsedQuery, parse, snippet
 from memvid_core.index.words.list_reader import MAX_LISTS, ListReader
 from memvid_core.index.words.posting_file import copy_store
 from memvid_core.index.words.postings import PostingStore
@@ -33,13 +33,13 @@ __all__ = ["LexicalIndex"]
 
 K1: Final = 1.0
 B: Final = 0.65
-"""How soon repetition stops to count, and how much length does: chosen on questions in English and Korean."""
+"""BM25 term-frequency saturation (k1) and length normalization (b), chosen on questions in English and Korean."""
 
 MAX_TERMS: Final = 128
-"""A longer query is searched by so many of its tokens, those that tell most."""
+"""The maximum number of different tokens that are searched: of longer queries, the rarest."""
 
 MAX_CANDIDATES: Final = 512
-"""How many different tokens of a query are looked at at all, from its beginning."""
+"""The maximum number of different tokens of a query that are considered, from its beginning."""
 
 _FILE: Final = "lexical.sqlite"
 _LOCK: Final = "lexical.lock"
@@ -47,18 +47,18 @@ _LOCK_SECONDS: Final = 60.0
 
 
 class LexicalIndex:
-    """Ranks rows by the words of a query (BM25: Robertson and Zaragoza, 2009; idf as in Lucene, never negative).
+    """Rank rows by the words of a query (BM25: Robertson and Zaragoza, 2009; idf as in Lucene, never negative).
 
-    Safe to use from several threads. Any number of processes may feed and search one file; each sees what others wrote
-    after :meth:`sync`. A damaged file is made anew where it is met, and the call says so: it is to be repeated, after
-    the rows were given again.
+    Thread-safe. Any number of processes may write and search one file; each sees what others wrote after :meth:`sync`.
+    A call that meets a damaged file creates an empty one and raises :class:`IndexStaleError`: add the rows again, then
+    repeat the call.
 
     Args:
-        folder: Where its file lies; without one it lives in RAM.
-        writable: Whether it may write there. If not, rows that the file lacks can be added for this object alone.
+        folder: The folder of the index file; None keeps the index in RAM.
+        writable: Whether the file may be written. If not, rows that the file lacks are added in RAM.
 
     Raises:
-        StorageError: If the file can be neither read nor made anew.
+        StorageError: If the file can be neither read nor created.
 
     Example:
         >>> index = LexicalIndex()
@@ -85,7 +85,7 @@ class LexicalIndex:
 
     @staticmethod
     def in_use(folder: str | Path) -> bool:
-        """Return whether anybody has searched this folder's memory by words, so that it pays to keep them up.
+        """Return whether a folder has a lexical index, which exists from the first lexical search on.
 
         Args:
             folder: As given to :class:`LexicalIndex`.
@@ -94,11 +94,11 @@ class LexicalIndex:
 
     @staticmethod
     def copy(source: Path, target: Path) -> bool:
-        """Copy an index as it is now, whoever is writing to it; return whether that worked.
+        """Copy an index in its current state, also while it is written; return whether that succeeded.
 
         Args:
             source: The folder of the index.
-            target: The folder of the copy, in which there is none.
+            target: The folder of the copy, which must not contain an index.
         """
         made = target / _FILE
         try:
@@ -117,7 +117,7 @@ class LexicalIndex:
             try:
                 return PostingStore(self._path, writable=False) if self._path.exists() else None
             except (StorageError, IndexStaleError):
-                return None  # it serves a later sync perhaps; until then its rows are asked for again
+                return None  # a later sync may succeed; until then its rows must be added again
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._alone():
@@ -125,7 +125,9 @@ class LexicalIndex:
         except OSError as error:
             if isinstance(error, StorageError):
                 raise
-            raise StorageError(f"cannot write the lexical index {self._path}: {error}") from error
+            raise StorageError(
+                f"cannot write the lexical index {self._path}: {error}; check permissions and disk space"
+            ) from error
 
     def _open_alone(self, path: Path) -> PostingStore:
         try:
@@ -138,7 +140,7 @@ class LexicalIndex:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other processes from opening the file or making it anew meanwhile; without locks, hope for the best."""
+        """Prevent other processes from opening or rebuilding the file, as far as the file system has locks."""
         assert self._path is not None
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
@@ -161,48 +163,48 @@ class LexicalIndex:
 
     @contextmanager
     def _healing(self) -> Iterator[None]:
-        """Make the file anew if it turns out to be damaged; the error goes on to the caller, who then repeats."""
+        """Rebuild the file if it is damaged, and raise again: the caller adds the rows and repeats the call."""
         try:
             yield
         except IndexStaleError:
-            self._make_anew()
+            self._rebuild()
             raise
 
-    def _make_anew(self) -> None:
+    def _rebuild(self) -> None:
         path = self._path
         self._replace([])
         if path is None:
             self._stores = [PostingStore()]
         elif self._writable:
             with self._alone():
-                if _identity(path) == self._identity:  # or another process has made it anew meanwhile
+                if _identity(path) == self._identity:  # otherwise another process has rebuilt it meanwhile
                     _delete(path)
                 self._stores = [self._open_alone(path)]
         self._refresh()
 
     @property
     def rows(self) -> int:
-        """Rows indexed so far: 0 to ``rows - 1``."""
+        """The number of rows indexed so far: 0 to ``rows - 1``."""
         return self._rows
 
     def extend(self, first_row: int, texts: Sequence[str]) -> None:
-        """Index the next rows, all of them or none; rows that are there already are passed over.
+        """Index the next rows, all of them or none; skip rows that are indexed already.
 
         Args:
             first_row: The row of the first text, at most :attr:`rows`.
-            texts: One text a row.
+            texts: One text per row.
 
         Raises:
             InvalidInputError: If rows before ``first_row`` are missing.
-            StorageError: If the disk refuses.
-            IndexStaleError: If the file was damaged, or another process made it anew: :attr:`rows` says from where on
-                rows are to be given again.
+            StorageError: If the file cannot be written.
+            IndexStaleError: If the file was damaged, or another process rebuilt it: add the rows from :attr:`rows` on
+                again.
         """
         with self._lock, self._healing():
             self._assert_open()
             if first_row > self._rows:
                 raise InvalidInputError(
-                    f"row {first_row} cannot be indexed before rows {self._rows} to {first_row - 1}; give those first"
+                    f"cannot index row {first_row} before rows {self._rows} to {first_row - 1}; add those first"
                 )
             if first_row + len(texts) <= self._rows:
                 return
@@ -214,10 +216,10 @@ class LexicalIndex:
                 self._refresh()
 
     def sync(self) -> None:
-        """Pick up what another process wrote.
+        """Load the rows that another process wrote.
 
         Raises:
-            IndexStaleError: If the file was damaged; it has been made anew.
+            IndexStaleError: If the file was damaged; it is empty now, so add the rows again.
         """
         with self._lock, self._healing():
             self._assert_open()
@@ -237,7 +239,7 @@ class LexicalIndex:
             self._refresh()
 
     def _moved(self, path: Path) -> bool:
-        """Return whether another process made the file anew; a folder that is gone is to stay so."""
+        """Return whether another process rebuilt the file. If the folder was deleted, it must not be created again."""
         return path.parent.is_dir() and _identity(path) != self._identity
 
     def _replace(self, stores: list[PostingStore]) -> None:
@@ -257,62 +259,62 @@ class LexicalIndex:
         mask: NDArray[np.bool_] | None = None,
         *,
         live: NDArray[np.bool_] | None = None,
-        normalised: bool = False,
+        normalized: bool = False,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rank the rows that have any of the query's words and obey its phrases and exclusions.
+        """Rank the rows that contain any of the query's words and satisfy its phrases and exclusions.
 
         Args:
             query: Words, ``"a phrase"``, ``-word``, ``begin*`` (see :func:`~memvid_core.index.words.analyzer.parse`).
-            k: How many rows to return at most.
-            mask: (n,) the rows that may be returned; rows from n on are not.
-            live: (n,) the rows that exist; given, the statistics of BM25 are those of an index without the others. What
-                is counted of an array that nobody can write to is remembered.
-            normalised: Whether scores are brought to [0, 1) by :func:`~memvid_core.index.fusion.lexical_score`.
+            k: The maximum number of rows to return.
+            mask: (n,) bool, the rows that may be returned; rows from n on are not.
+            live: (n,) bool, the live rows. If given, BM25 statistics are computed from these rows only. Statistics of a
+                read-only array are cached.
+            normalized: Whether to map scores to [0, 1) by :func:`~memvid_core.index.fusion.lexical_score`.
 
         Returns:
-            Rows (int64) and their scores (float32), best first, ties in the order of the rows.
+            Rows (n,) int64 and their scores (n,) float32, best first, ties in the order of the rows.
 
         Raises:
             StorageError: If the file cannot be read.
-            IndexStaleError: If it was damaged; it has been made anew, and its rows are to be given again.
+            IndexStaleError: If it was damaged; it is empty now, so add the rows again.
         """
-        asked = parse(query)
+        parsed = parse(query)
         with self._reading() as reader:
-            rows, found, ideal = self._score(reader, asked, live)
-            kept = self._kept(reader, asked, rows, mask, live)
+            rows, found, ideal = self._score(reader, parsed, live)
+            kept = self._kept(reader, parsed, rows, mask, live)
             rows, found = rows[kept], found[kept]
-            if 0 < k < len(rows):  # all rows that may be among the best, before the costly sort
+            if 0 < k < len(rows):  # keep the rows that can be among the top k, before the slower sort
                 enough = np.partition(found, len(found) - k)[len(found) - k]
                 rows, found = rows[found >= enough], found[found >= enough]
-            rows, found = best(rows, found, k)
-            return rows, lexical_score(found, ideal) if normalised else found
+            rows, found = top_k(rows, found, k)
+            return rows, lexical_score(found, ideal) if normalized else found
 
     def restriction(self, query: str) -> NDArray[np.bool_] | None:
-        """Tell which rows obey the phrases and exclusions of a query, for a search that ranks by something else.
+        """Return which rows satisfy the phrases and exclusions of a query, for another ranking than BM25.
 
         Args:
             query: As for :meth:`search`.
 
         Returns:
-            (rows,) the rows that do; None where the query rules nothing out.
+            (rows,) bool, or None if the query has no phrases and exclusions.
         """
-        asked = parse(query)
-        if not asked.restricts:
+        parsed = parse(query)
+        if not parsed.restricts:
             return None
         with self._reading() as reader:
             allowed = np.ones(self._rows, np.bool_)
-            for phrase in asked.phrases:
+            for phrase in parsed.phrases:
                 has = np.zeros(self._rows, np.bool_)
                 has[reader.rows_with(phrase)] = True
                 allowed &= has
-            for phrase in asked.excluded:
+            for phrase in parsed.excluded:
                 allowed[reader.rows_with(phrase)] = False
             return allowed
 
     snippet = staticmethod(snippet)
 
     def close(self) -> None:
-        """Let go of the file; closing twice is no error."""
+        """Close the file. Closing twice is allowed."""
         with self._lock:
             self._closed = True
             self._replace([])
@@ -329,38 +331,38 @@ class LexicalIndex:
                 store.rows < end for store, end in zip(self._stores, ends, strict=True)
             ):  # another process emptied it
                 self._refresh()
-                raise IndexStaleError("rows of the lexical index are gone; they must be indexed again")
+                raise IndexStaleError("the lexical index has lost rows; index them again")
             yield ListReader(self._stores, ends)
 
     def _ends(self) -> list[int]:
-        """The row where each store ends for us: what another process wrote since the last sync is not looked at."""
+        """Return the end row of each store. Rows that another process wrote since the last sync are ignored."""
         return [*(store.first for store in self._stores[1:]), self._rows][: len(self._stores)]
 
     def _kept(
         self,
         reader: ListReader,
-        asked: Query,
+        parsed: ParsedQuery,
         rows: NDArray[np.int64],
         mask: NDArray[np.bool_] | None,
         live: NDArray[np.bool_] | None,
     ) -> NDArray[np.bool_]:
-        """Tell which candidates may be returned."""
+        """Return which candidates satisfy the masks, phrases and exclusions, (n,) bool."""
         kept = np.ones(len(rows), np.bool_)
         for given in (mask, live):
             if given is not None:
                 inside = rows < len(given)
                 kept &= inside
                 kept[inside] &= given[rows[inside]]
-        for phrase in asked.phrases:
+        for phrase in parsed.phrases:
             kept &= np.isin(rows, reader.rows_with(phrase))
-        for phrase in asked.excluded:
+        for phrase in parsed.excluded:
             kept &= ~np.isin(rows, reader.rows_with(phrase))
         return kept
 
     def _score(
-        self, reader: ListReader, asked: Query, live: NDArray[np.bool_] | None
+        self, reader: ListReader, parsed: ParsedQuery, live: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
-        """Score the rows that have any of the words by BM25; and the query's ideal, the sum of its tokens' idf."""
+        """Score the rows with any of the words by BM25; return rows, scores, and the sum of the tokens' idf."""
         counted = self._counted(live)
         if not counted.tokens:
             return np.zeros(0, np.int64), np.zeros(0, np.float32), 0.0
@@ -370,7 +372,7 @@ class LexicalIndex:
         ideal = 0.0
         scores = self._empty_scores()
         candidates = [np.zeros(0, np.int64)]
-        for token, times in self._chosen(asked).items():
+        for token, times in self._chosen(parsed).items():
             rows, counts = reader.find(token)
             frequency = len(rows) if counted.exists is None else int(np.count_nonzero(counted.exists[rows]))
             if not frequency:
@@ -388,12 +390,12 @@ class LexicalIndex:
         return touched, found, ideal
 
     def _empty_scores(self) -> NDArray[np.float32]:
-        """A zero for every row. Whoever takes it gives it back empty; an interrupt leaves none to be used again."""
+        """Return a zero per row. The caller resets and returns the array; after an interrupt a new one is allocated."""
         scores, self._scores = self._scores, None
         return np.zeros(self._rows * 5 // 4 + 64, np.float32) if scores is None or len(scores) < self._rows else scores
 
     def _counted(self, live: NDArray[np.bool_] | None) -> _Statistics:
-        """Count the rows that exist and their tokens; once for an array that nobody can write to."""
+        """Count the live rows and their tokens; the result of a read-only array is cached."""
         known = self._statistics
         if known is not None and known.live() is live and live is not None:
             return known
@@ -403,21 +405,21 @@ class LexicalIndex:
         if live is not None:
             exists = np.zeros(self._rows, np.bool_)
             exists[: min(len(live), self._rows)] = live[: self._rows]
-        there = lengths if exists is None else lengths[exists]
+        live_lengths = lengths if exists is None else lengths[exists]
         reference: Callable[[], object] = (lambda: None) if live is None else ref(live)
-        counted = _Statistics(reference, len(there), int(there.sum(dtype=np.int64)), lengths, exists)
+        counted = _Statistics(reference, len(live_lengths), int(live_lengths.sum(dtype=np.int64)), lengths, exists)
         if live is not None and not live.flags.writeable:
             self._statistics = counted
         return counted
 
-    def _chosen(self, asked: Query) -> dict[str, int]:
-        """Choose the tokens of a query that are searched, and how often each was said."""
-        terms = dict(list(Counter(asked.terms).items())[:MAX_CANDIDATES])
+    def _chosen(self, parsed: ParsedQuery) -> dict[str, int]:
+        """Choose the tokens of a query that are searched, with the number of occurrences of each."""
+        terms = dict(list(Counter(parsed.terms).items())[:MAX_CANDIDATES])
         if len(terms) <= MAX_TERMS:
             return terms
         rows = {token: sum(store.frequency(token, limit=MAX_LISTS) for store in self._stores) for token in terms}
-        telling = sorted((token for token in terms if rows[token]), key=lambda token: rows[token] / terms[token])
-        return {token: terms[token] for token in telling[:MAX_TERMS]}
+        rarest = sorted((token for token in terms if rows[token]), key=lambda token: rows[token] / terms[token])
+        return {token: terms[token] for token in rarest[:MAX_TERMS]}
 
     def _assert_open(self) -> None:
         if self._closed:
@@ -425,7 +427,7 @@ class LexicalIndex:
 
 
 class _Statistics(NamedTuple):
-    """What is counted of the rows that exist; ``live`` tells of which array."""
+    """The BM25 statistics of the live rows; ``live`` returns the array they were computed from."""
 
     live: Callable[[], object]
     rows: int
@@ -436,10 +438,10 @@ class _Statistics(NamedTuple):
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        there = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return there.st_dev, there.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _delete(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""ListReader: the posting lists that one query asks for, each read once."""
+"""ListReader: read the posting lists of one query, each once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from memvid_core.index.words.postings import PLACE_BITS, Matches, PostingStore
 __all__ = ["MAX_LISTS", "ListReader"]
 
 MAX_LISTS: Final = 1 << 14
-"""How many posting lists the prefixes of one query may read; words beyond this are left out."""
+"""The maximum number of posting lists that the prefixes of one query read; further words are left out."""
 
 
 class ListReader:
-    """Reads posting lists for one query, each token once, prefixes within one allowance."""
+    """Read the posting lists of one query: each token once, all prefixes within :data:`MAX_LISTS` lists."""
 
     def __init__(self, stores: Sequence[PostingStore], ends: Sequence[int]) -> None:
         self._stores = [*zip(stores, ends, strict=True)]
@@ -26,7 +26,7 @@ class ListReader:
         self._places: dict[str, NDArray[np.int64]] = {}
 
     def find(self, token: str) -> Matches:
-        """Find the rows that have a token, and how often."""
+        """Find the rows that contain a token, and its number of occurrences in each."""
         if token not in self._found:
             rows, counts, lists = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], 0
             for store, end in self._stores:
@@ -40,7 +40,7 @@ class ListReader:
         return self._found[token]
 
     def rows_with(self, phrase: tuple[str, ...]) -> NDArray[np.int64]:
-        """Find the rows that have the tokens of a phrase one after the other."""
+        """Find the rows that contain the tokens of a phrase in sequence."""
         if len(phrase) == 1:
             return self.find(phrase[0]).rows
         rarest, *others = sorted(range(len(phrase)), key=lambda number: len(self._at(phrase[number])))
@@ -52,7 +52,7 @@ class ListReader:
         return np.unique(starts >> PLACE_BITS)
 
     def _at(self, token: str) -> NDArray[np.int64]:
-        """Find every place of a token."""
+        """Find every position of a token."""
         if token not in self._places:
             places, lists = [np.zeros(0, np.int64)], 0
             for store, end in self._stores:

@@ -1,4 +1,4 @@
-"""One block of posting lists, built from texts: the table of which tokens a row has, transposed."""
+"""Build one block of posting lists from texts: transpose the table of the tokens of each row."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from typing import Final
 
 import numpy as np
 
-from memvid_core.index.words.analyzer import analyse, inflected, words
+from memvid_core.index.words.analyzer import analyze, inflected, words
 from memvid_core.index.words.chunks import Lists, no_lists, spans
 
 __all__ = ["BLOCK_ROWS", "LAST_PLACE", "MAX_COUNT", "BlockBuilder", "Memo"]
 
 BLOCK_ROWS: Final = 1 << 16
 BLOCK_TOKENS: Final = 1 << 23
-"""A block is full at this many rows or tokens: what a build holds in memory at once."""
+"""A block is full at this many rows or tokens. A build keeps one block in memory."""
 
 PENDING_WORDS: Final = 1 << 16
-"""So many words wait as numbers until they are replaced by their tokens, all at once."""
+"""This many words are collected as numbers before they are replaced by their tokens, all at once."""
 
 LAST_PLACE: Final = (1 << 16) - 1
-"""Phrases are not found in a text beyond so many tokens; words are."""
+"""The last position that is stored. Beyond it words are found in a text, but not phrases."""
 
 MAX_COUNT: Final = 255
-"""A token that occurs more often in a row counts as often as this: BM25 is flat there."""
+"""The highest count of a token in a row: BM25 is flat beyond it."""
 
 MEMO_WORDS: Final = 1 << 18
-"""So many different words are remembered with their tokens from one block to the next."""
+"""The maximum number of words that are cached with their tokens from one block to the next."""
 
 
 class Memo(dict[str, tuple[tuple[str, ...], tuple[bytes, ...]]]):
-    """Surface word to its tokens and spellings; a word is analysed when it is first met."""
+    """Map a surface word to its tokens and spellings, analyzing it on first access."""
 
     def __missing__(self, word: str) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
-        found = analyse(word), tuple(f"{spelling}\t{token}".encode() for spelling, token in inflected(word))
-        if len(word) <= 32 and len(self) < MEMO_WORDS:  # longer ones hardly come back, and would fill the memory
+        found = analyze(word), tuple(f"{spelling}\t{token}".encode() for spelling, token in inflected(word))
+        if len(word) <= 32 and len(self) < MEMO_WORDS:  # longer words rarely repeat and would fill the memory
             self[word] = found
         return found
 
 
 class BlockBuilder:
-    """Turns texts into the posting lists of one block: each word to its number, then all of them to those of tokens."""
+    """Build the posting lists of one block: number the words, then replace them by the numbers of their tokens."""
 
     def __init__(self, first: int, memo: Memo) -> None:
         self.first = first
@@ -55,18 +55,18 @@ class BlockBuilder:
 
     @property
     def full(self) -> bool:
-        """Whether the block should be written and another begun."""
+        """Whether the block must be written before more rows are added."""
         return len(self.lengths) + len(self._ends) >= BLOCK_ROWS or len(self._stream) >= BLOCK_TOKENS
 
     def add_text(self, text: str) -> None:
-        """Analyse the text of the next row."""
+        """Add the next row by its text."""
         self._pending.extend(map(self._words.__getitem__, words(text)))
         self._ends.append(len(self._pending))
         if len(self._pending) >= PENDING_WORDS:
             self._settle()
 
     def _settle(self) -> None:
-        """Replace the words that wait by their tokens: many at once, in NumPy."""
+        """Replace the collected words by their tokens, many at once in NumPy."""
         if not self._ends:
             return
         starts = np.array(self._words.starts)
@@ -80,7 +80,7 @@ class BlockBuilder:
         self._ends.clear()
 
     def add_tokens(self, tokens: list[str], spellings: list[bytes]) -> None:
-        """Take the tokens and spellings of the next row."""
+        """Add the next row by its tokens and spellings."""
         self._settle()
         self._stream.extend(map(self._numbers.__getitem__, tokens))
         self.lengths.append(len(tokens))
@@ -88,17 +88,17 @@ class BlockBuilder:
 
     @property
     def spellings(self) -> list[bytes]:
-        """The spellings met, ascending."""
+        """The spellings of all rows, ascending."""
         return sorted(self._words.spellings)
 
     @property
     def tokens(self) -> int:
-        """How many tokens the rows have."""
+        """The number of tokens in all rows."""
         self._settle()
         return len(self._stream)
 
     def lists(self) -> Lists:
-        """Return the posting lists."""
+        """Return the posting lists of the block."""
         self._settle()
         if not self._stream:
             return no_lists()
@@ -112,7 +112,7 @@ class BlockBuilder:
             np.frombuffer(self._stream, np.int32),
             np.append(0, ends),
         )
-        # Transposing this table sorts it by token and leaves rows and places in their order: it only counts and moves,
+        # Transposing this table sorts it by token and keeps rows and positions in order: it only counts and moves,
         # which is faster than sorting keys.
         columns = csr_matrix(cells, shape=(len(lengths), len(self._numbers))).tocsc()
         rows, place, bounds = columns.indices, columns.data, columns.indptr
@@ -125,7 +125,7 @@ class BlockBuilder:
         if counts.max() > MAX_COUNT:
             place = place[np.arange(len(rows)) - np.repeat(at, counts) < MAX_COUNT]
             counts = np.minimum(counts, MAX_COUNT)
-        # In the order of the tokens, which are numbered as they were met.
+        # Sort by token; tokens are numbered in the order of their first occurrence.
         names = [name.encode() for name in self._numbers]
         order = np.array(sorted(range(len(names)), key=names.__getitem__))
         sizes = np.diff(starts)
@@ -141,7 +141,7 @@ class BlockBuilder:
 
 
 class _Numbered(dict[str, int]):
-    """Surface word to a number, and the numbers of its tokens."""
+    """Map a surface word to a number, and keep the numbers of its tokens."""
 
     def __init__(self, numbers: defaultdict[str, int], memo: Memo) -> None:
         super().__init__()
@@ -155,6 +155,6 @@ class _Numbered(dict[str, int]):
         self.spellings.update(spellings)
         number = len(self.starts) - 1
         self.starts.append(len(self.tokens))
-        if len(word) <= 32:  # longer ones hardly come back, and would fill the memory
+        if len(word) <= 32:  # longer words rarely repeat and would fill the memory
             self[word] = number
         return number

@@ -1,4 +1,4 @@
-"""The SQLite file of a posting store: its tables, how it is opened and copied, its state, and the tail in RAM."""
+"""The SQLite file of a posting store: tables, opening, copying, its state, and the tail in RAM."""
 
 from __future__ import annotations
 
@@ -27,7 +27,14 @@ _STATE: Final = struct.Struct("<QQQQ")  # revision, rows, checksum of the blocks
 
 
 class State(NamedTuple):
-    """What a change changes: the revision, the rows, the checksum of the blocks, the next number of a chunk."""
+    """The state of a posting file, which every change updates.
+
+    Attributes:
+        revision: Grows with every change.
+        rows: The row after the last one.
+        blocks: The checksum of the set of blocks.
+        next_chunk: The next free chunk number.
+    """
 
     revision: int
     rows: int
@@ -35,24 +42,24 @@ class State(NamedTuple):
     next_chunk: int
 
     def encoded(self) -> bytes:
-        """Return it as it is kept, with a checksum."""
+        """Encode the state with its checksum."""
         data = _STATE.pack(*self)
         return data + checksum(data).to_bytes(8, "little")
 
 
 def decoded(data: object) -> State:
-    """Return a state as it is kept.
+    """Decode a stored state and verify its checksum.
 
     Raises:
-        IndexStaleError: It is not what was written.
+        IndexStaleError: If it is damaged.
     """
     if not isinstance(data, bytes) or checksum(data[:-8]).to_bytes(8, "little") != data[-8:]:
-        raise IndexStaleError("the state of the lexical index is damaged")
+        raise IndexStaleError("the state of the lexical index is damaged; rebuild it")
     return State(*_STATE.unpack(data[:-8]))
 
 
 def sum_of_blocks(blocks: Sequence[tuple[int, int]]) -> int:
-    """The checksum of which blocks there are: their first rows and checksums."""
+    """Return the checksum of a set of blocks, given as (first row, checksum of the directory)."""
     return checksum(b"".join(struct.pack("<qq", first, check) for first, check in blocks))
 
 
@@ -70,7 +77,7 @@ class Tail:
         self.spellings: set[bytes] = set()
 
     def add(self, row: int, tokens: Sequence[str], spellings: Sequence[bytes]) -> None:
-        """Take the next row."""
+        """Add the next row."""
         for place, token in enumerate(tokens):
             self.lists.setdefault(token, {}).setdefault(row, []).append(place)
         self.spellings.update(spellings)
@@ -79,16 +86,16 @@ class Tail:
 
 
 def copy_store(source: Path, target: Path) -> None:
-    """Copy the file of a store, from one of its states.
+    """Copy the file of a store in one consistent state.
 
     Raises:
-        StorageError: The system refuses, or it is no such file.
+        StorageError: If it cannot be copied, or is not the file of a store.
     """
     try:
-        with closing(_connect_reader(source)) as there, closing(sqlite3.connect(target)) as made:
-            there.backup(made)
+        with closing(_connect_reader(source)) as opened, closing(sqlite3.connect(target)) as copied:
+            opened.backup(copied)
     except sqlite3.Error as error:
-        raise StorageError(f"the lexical index {source} cannot be copied: {error}") from error
+        raise StorageError(f"cannot copy the lexical index {source} to {target}: {error}") from error
 
 
 def connect(path: Path | None, writable: bool) -> sqlite3.Connection:
@@ -101,7 +108,7 @@ def connect(path: Path | None, writable: bool) -> sqlite3.Connection:
     sqlite = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
     try:
         harden(sqlite)
-        # A power cut may undo the last commits, never damage the file: rows then tell what is missing.
+        # A power failure may undo the last commits but never damages the file; the row count shows what is missing.
         wal.turn_on(sqlite, _BUSY_SECONDS)
         for pragma in ("synchronous = NORMAL", "journal_size_limit = 4194304", "cache_size = -8192"):
             sqlite.execute(f"PRAGMA {pragma}")
@@ -112,7 +119,7 @@ def connect(path: Path | None, writable: bool) -> sqlite3.Connection:
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
-    """Open for reading; as immutable where the folder is read-only too, for then nobody writes."""
+    """Open a file for reading; as immutable if its folder is read-only, too, because then nobody writes."""
     uri = path.resolve().as_uri()
     for mode in ("mode=ro", "immutable=1"):
         sqlite = sqlite3.connect(f"{uri}?{mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=30)

@@ -1,219 +1,96 @@
-"""Where posting lists are kept: blocks of rows in one SQLite file, and a tail of small commits that grows into a block.
+"""Store posting lists in one SQLite file: blocks of rows, and a tail of small commits that grows into a block.
 
-A *posting list* says in which rows a token occurs, how often, and at which places. Lists are kept per block, a range of
-at most 65,536 rows, so that a row takes two bytes; inside a block they lie in the order of the tokens, so that a prefix
-is a range (:mod:`memvid_core.index.words.chunks`). A commit of a few rows only writes those rows' tokens to the tail;
-eight blocks of about one size are merged into one, up to a size that takes well under a second, so a token is written
-a few times in its life (log-structured merge: O'Neil et al., 1996). SQLite brings what such a file needs: atomic
-changes, snapshots for readers in other processes, and an open that reads next to nothing.
+A *posting list* says in which rows a token occurs, how often, and at which positions. Lists are stored per block, a
+range of at most 65,536 rows, so that a row number takes two bytes. Inside a block they are sorted by token, so that a
+prefix is a range (:mod:`memvid_core.index.words.chunks`). A commit of a few rows only writes those rows' tokens to the
+tail. Eight blocks of about one size are merged into one, up to a size that takes well under a second, so a token is
+rewritten only a few times (log-structured merge: O'Neil et al., 1996). SQLite provides atomic changes, snapshots for
+readers in other processes, and an open that reads almost nothing.
 
-Any number of processes feed and read one file. Whatever a change depends on is read inside the transaction that makes
-it. Everything in the file has a checksum: chunks in the directory of their block, directories in the state, rows of the
-tail beside them. So what is not as it was written is told, and never answered from.
+Any number of processes write and read one file. A change reads everything it depends on inside its own transaction.
+Everything in the file has a checksum: chunks in the directory of their block, directories in the state, and each row of
+the tail. Damaged data is reported and never used for an answer.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from time import time_ns
 from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import StorageError
-from memvid_core.index.database import assert_schema, checked, create_tables, roll_back, whole
+from memvid_core.index.database import checked
 from memvid_core.index.stale import IndexStaleError
-from memvid_core.index.words.analyzer import ANALYSER, words
-from memvid_core.index.words.chunks import Block, Chunk, Directory, Lists, checksum, cut, cut_spellings, joined
+from memvid_core.index.words.analyzer import words
+from memvid_core.index.words.chunks import Chunk, Directory, Lists, PostingBlock, checksum, cut, cut_spellings, joined
+from memvid_core.index.words.loaded_store import LoadedStore
 from memvid_core.index.words.posting_block import BLOCK_ROWS, LAST_PLACE, MAX_COUNT, BlockBuilder, Memo
-from memvid_core.index.words.posting_file import (
-    SCHEMA,
-    State,
-    Tail,
-    connect,
-    decoded,
-    sum_of_blocks,
-    sum_of_row,
-)
+from memvid_core.index.words.posting_file import State, sum_of_blocks, sum_of_row
 
 __all__ = ["PLACE_BITS", "Matches", "PostingStore"]
 
 TAIL_ROWS: Final = 1 << 9
 TAIL_TOKENS: Final = 1 << 14
-"""The tail becomes a block at this many rows or tokens: what an open has to read."""
+"""The tail becomes a block at this many rows or tokens. Opening the file reads the whole tail."""
 
 MERGE_COUNT: Final = 8
 MERGE_TOKENS: Final = 1 << 20
-"""Blocks are merged so many at a time, those of less than so many tokens."""
+"""Blocks of fewer than ``MERGE_TOKENS`` tokens are merged, ``MERGE_COUNT`` at a time."""
 
-PLACE_BITS: Final = 17  # one more than a place takes, so that a phrase never reaches into the next row
+PLACE_BITS: Final = 17  # one bit more than a position needs, so that a phrase never extends into the next row
 
-_LAST: Final = b"\xf4\x8f\xbf\xbf"  # the last character there is
+_LAST: Final = b"\xf4\x8f\xbf\xbf"  # UTF-8 of U+10FFFF, the last character
 
 
 class Matches(NamedTuple):
-    """Where something occurs: rows (int64, ascending, each once) and how often in each (float32)."""
+    """The rows where a token occurs (int64, ascending, unique) and its number of occurrences in each (float32)."""
 
     rows: NDArray[np.int64]
     counts: NDArray[np.float32]
 
 
-def _tier(block: Block) -> int:
-    """Its size on the scale of merges; 2 and up stay as they are. Rows count too, for they must fit a block."""
+def _tier(block: PostingBlock) -> int:
+    """Return the merge tier of a block; blocks of tier 2 stay as they are. Rows count too: they must fit a block."""
     size = max(block.tokens, block.rows * MERGE_TOKENS * MERGE_COUNT // BLOCK_ROWS)
     return 2 if size >= MERGE_TOKENS else int(size >= MERGE_TOKENS // MERGE_COUNT)
 
 
-class PostingStore:
+class PostingStore(LoadedStore):
     """The posting lists of a range of rows, in a file or in RAM.
 
     Args:
-        path: The SQLite file; in RAM without one.
+        path: The SQLite file; None keeps the store in RAM.
         first: The first row of an empty store.
-        writable: Whether the file may be created and changed. One that cannot serve (of another analyser) is then
-            emptied, so that its rows are asked for again.
+        writable: Whether the file may be created and changed.
 
     Attributes:
-        rows: The row after the last.
+        rows: The row after the last one.
 
     Raises:
-        IndexStaleError: If the file is damaged, or of another version: it has to be made anew.
+        IndexStaleError: If the file is damaged, or of another version or analyzer; delete and rebuild it.
         StorageError: If it cannot be opened.
     """
 
     def __init__(self, path: Path | None = None, *, first: int = 0, writable: bool = True) -> None:
-        self.first = self.rows = first
-        self._path = path
-        self._name = f"the lexical index {path or 'in RAM'}"
-        self._known: State | None = None  # what the file said when it was read last
-        self._blocks: list[Block] = []
-        self._tail = Tail()
-        self._lengths = np.zeros(0, np.int32)  # with room to grow
+        super().__init__(path, first=first, writable=writable)
         self._memo: Memo | None = None
-        with self._guarded():
-            self._sqlite = connect(path, writable)
-        try:
-            self._prepare(writable)
-            self.sync()
-        except BaseException:
-            self._sqlite.close()
-            raise
-
-    @property
-    def persistent(self) -> bool:
-        """Whether it lies in a file."""
-        return self._path is not None
-
-    @property
-    def lengths(self) -> NDArray[np.int32]:
-        """Tokens in each row from ``first`` on, (rows - first,)."""
-        return self._lengths[: self.rows - self.first]
-
-    def _prepare(self, writable: bool) -> None:
-        """Make the tables in an empty file. Of several processes that open a new one, the first does."""
-        if writable:
-            with self._guarded(), self._transaction("BEGIN IMMEDIATE"):
-                if not assert_schema(self._sqlite, SCHEMA):
-                    create_tables(self._sqlite, SCHEMA)
-                    state = State(time_ns(), self.first, sum_of_blocks([]), 1).encoded()
-                    self._sqlite.execute("INSERT INTO meta VALUES ('analyser', ?), ('state', ?)", (ANALYSER, state))
-        else:
-            with self._guarded():
-                if not assert_schema(self._sqlite, SCHEMA):
-                    raise IndexStaleError(f"{self._name} is empty")
-        with self._guarded():
-            found = self._sqlite.execute("SELECT value FROM meta WHERE name = 'analyser'").fetchone()
-        if found != (ANALYSER,):
-            raise IndexStaleError(f"{self._name} is of another analyser than {ANALYSER!r}")
-
-    def sync(self) -> bool:
-        """Pick up what was written since, by this or another process; tells whether there was anything."""
-        known = self._known
-        with self.snapshot():  # blocks, their lengths and the tail must be of one state of the file
-            return self._known != known
-
-    def _take_in(self) -> State:
-        """Read what the file has beyond what is known; inside a transaction."""
-        with checked(self._name):
-            [(data,)] = self._sqlite.execute("SELECT value FROM meta WHERE name = 'state'").fetchall() or [(None,)]
-            state = decoded(data)
-            if state == self._known:
-                return state
-            before, self._known = self._known, None  # an interrupt from here on means that all is read again
-            if before is None or before.blocks != state.blocks or self.rows > state.rows:
-                self._take_blocks(state)
-            self._take_tail(state)
-            self._known = state
-            return state
-
-    def _take_blocks(self, state: State) -> None:
-        there = self._sqlite.execute("SELECT first, sum FROM blocks ORDER BY first").fetchall()
-        if sum_of_blocks(there) != state.blocks:
-            raise IndexStaleError(f"the blocks of {self._name} are not those that were written")
-        known = {(block.first, block.check): block for block in self._blocks}
-        blocks = [known.get((first, check)) or self._read_block(first, check) for first, check in there]
-        row = self.first
-        for block in blocks:
-            if block.first != row:
-                raise IndexStaleError(f"{self._name} lacks the rows from {row} on")
-            row += block.rows
-        self._blocks, self._tail = blocks, Tail()
-        self._lengths = np.concatenate([np.zeros(0, np.int32), *(block.lengths for block in blocks)])
-        self.rows = row
-
-    def _read_block(self, first: int, check: int) -> Block:
-        [(data,)] = self._sqlite.execute("SELECT data FROM blocks WHERE first = ?", (first,)).fetchall()
-        return Block(first, data, check)
-
-    def _take_tail(self, state: State) -> None:
-        added = [
-            (tokens.split(" ") if tokens else [], spellings.encode().split(b"\n") if spellings else [])
-            for tokens, spellings in self._tail_rows(self.rows)
-        ]
-        self._remember(added)
-        if self.rows != state.rows:
-            raise IndexStaleError(f"{self._name} has {self.rows} of the {state.rows} rows that were written")
-
-    def _tail_rows(self, start: int) -> Iterator[tuple[str, str]]:
-        """Read the rows of the tail from ``start`` on."""
-        found = self._sqlite.execute(
-            "SELECT row, tokens, spellings, sum FROM tail WHERE row >= ? ORDER BY row", (start,)
-        )
-        for number, (row, tokens, spellings, check) in enumerate(found, start):
-            if row != number or sum_of_row(row, tokens, spellings) != check:
-                raise IndexStaleError(f"row {number} of {self._name} is damaged")
-            yield tokens, spellings
-
-    def _remember(self, added: Sequence[tuple[Sequence[str], Sequence[bytes]]]) -> None:
-        """Take rows into the tail in RAM."""
-        used = self.rows - self.first
-        if used + len(added) > len(self._lengths):
-            grown = np.zeros((used + len(added)) * 5 // 4 + 64, np.int32)
-            grown[:used] = self._lengths[:used]
-            self._lengths = grown
-        for number, (tokens, spellings) in enumerate(added):
-            self._lengths[used + number] = len(tokens)
-            self._tail.add(self.rows + number, tokens, spellings)
-        self.rows += len(added)
 
     def append(self, first_row: int, texts: Sequence[str]) -> None:
-        """Index the texts of rows from ``first_row`` on, all or none of them; rows that are there are passed over.
+        """Index the texts of rows from ``first_row`` on, all or none of them; skip rows that are indexed already.
 
         Raises:
-            IndexStaleError: The file is damaged, or has lost rows that it had: they must be given again.
+            IndexStaleError: If the file is damaged or has lost rows; pass those rows again.
         """
         with self._guarded(), self._transaction("BEGIN IMMEDIATE"):
-            state = self._take_in()  # another process may have written the same rows meanwhile, or made the file anew
-            there = self.rows - first_row
-            if there < 0:
-                raise IndexStaleError(f"{self._name} has lost the rows from {self.rows} on; they must be indexed again")
-            texts = texts[there:]
+            state = self._load()  # another process may have written the same rows meanwhile, or rebuilt the file
+            indexed = self.rows - first_row
+            if indexed < 0:
+                raise IndexStaleError(f"{self._name} has lost the rows from {self.rows} on; index them again")
+            texts = texts[indexed:]
             if not texts:
                 return
             tail = self._tokens_for_tail(texts)
@@ -225,32 +102,32 @@ class PostingStore:
         if tail is None:
             self.sync()
         else:
-            self._known = None  # an interrupt from here on means that all is read again
-            self._remember(tail)
+            self._known = None  # after an interrupt from here on, everything is read again
+            self._add_to_tail(tail)
             self._known = changed
 
     def _tokens_for_tail(self, texts: Sequence[str]) -> list[tuple[list[str], list[bytes]]] | None:
-        """Analyse the texts if the tail may take them: the tokens and spellings of each."""
+        """Return the tokens and spellings of each text, or None if the texts are too many for the tail."""
         if self._tail.rows + len(texts) >= TAIL_ROWS or sum(map(len, texts)) >= 8 * TAIL_TOKENS:
             return None
         memo = self._memo if self._memo is not None else Memo()
         found = []
         for text in texts:
-            spelt = words(text)
-            tokens = [token for word in spelt for token in memo[word][0]]
-            found.append((tokens, sorted({spelling for word in spelt for spelling in memo[word][1]})))
+            surface = words(text)
+            tokens = [token for word in surface for token in memo[word][0]]
+            found.append((tokens, sorted({spelling for word in surface for spelling in memo[word][1]})))
         return found if self._tail.size + sum(len(tokens) for tokens, _ in found) < TAIL_TOKENS else None
 
     def _append_tail(self, state: State, added: Sequence[tuple[list[str], list[bytes]]]) -> State:
-        rows = []
+        encoded = []
         for row, (tokens, spellings) in enumerate(added, self.rows):
             parts = " ".join(tokens), b"\n".join(spellings).decode()
-            rows.append((row, *parts, sum_of_row(row, *parts)))
-        self._sqlite.executemany("INSERT INTO tail VALUES (?, ?, ?, ?)", rows)
+            encoded.append((row, *parts, sum_of_row(row, *parts)))
+        self._sqlite.executemany("INSERT INTO tail VALUES (?, ?, ?, ?)", encoded)
         return state._replace(revision=state.revision + 1, rows=self.rows + len(added))
 
     def _append_blocks(self, state: State, texts: Sequence[str]) -> State:
-        """Write the tail and the texts as blocks, and merge what has become small beside them."""
+        """Write the tail and the texts as blocks, and merge small blocks."""
         memo = self._memo = Memo() if self._memo is None else self._memo
         first = self.rows - self._tail.rows
         builder = BlockBuilder(first, memo)
@@ -261,7 +138,7 @@ class PostingStore:
                     tokens.split(" ") if tokens else [], spellings.encode().split(b"\n") if spellings else []
                 )
         if len(builder.lengths) != self._tail.rows:
-            raise IndexStaleError(f"{self._name} lacks rows of its tail")
+            raise IndexStaleError(f"{self._name} lacks rows of its tail; rebuild it")
         self._sqlite.execute("DELETE FROM tail")
         for text in texts:
             if builder.full:
@@ -275,17 +152,17 @@ class PostingStore:
         check = sum_of_blocks([(block.first, block.check) for block in blocks])
         return State(state.revision + 1, self.rows + len(texts), check, number)
 
-    def _write_built(self, builder: BlockBuilder, base: int) -> Block:
+    def _write_built(self, builder: BlockBuilder, base: int) -> PostingBlock:
         lists, tokens = builder.lists(), builder.tokens
         lengths = np.frombuffer(builder.lengths, np.int32).astype("<i4").tobytes()
         return self._write(builder.first, lengths, tokens, lists, builder.spellings, base)
 
     def _write(
         self, first: int, lengths: bytes, tokens: int, lists: Lists, spellings: Sequence[bytes], base: int
-    ) -> Block:
+    ) -> PostingBlock:
         """Insert a block and its chunks, numbered from ``base`` on."""
         keys: list[bytes] = []
-        spelt_keys: list[bytes] = []
+        spelling_keys: list[bytes] = []
         sums: list[tuple[int, int]] = []
         rows: list[tuple[int, bytes, bytes]] = []
         for key, data, places in cut(lists):
@@ -295,20 +172,20 @@ class PostingStore:
             rows.append((number, data, places))
         for key, data in cut_spellings(spellings):
             number = base + len(rows)
-            spelt_keys.append(key)
+            spelling_keys.append(key)
             sums.append((checksum(data, number), checksum(b"", number)))
             rows.append((number, data, b""))
         self._sqlite.executemany("INSERT INTO postings VALUES (?, ?, ?)", rows)
-        joined_keys = b"\n".join(keys), b"\n".join(spelt_keys)
+        joined_keys = b"\n".join(keys), b"\n".join(spelling_keys)
         data = msgspec.msgpack.encode(
             Directory(len(lengths) // 4, tokens, base, *joined_keys, np.array(sums, "<u8").tobytes(), lengths)
         )
         check = checksum(data, first)
         self._sqlite.execute("INSERT INTO blocks VALUES (?, ?, ?)", (first, check, data))
-        return Block(first, data, check)
+        return PostingBlock(first, data, check)
 
-    def _merge(self, blocks: list[Block], number: int) -> int:
-        """Merge the last blocks while there are enough of one size; return the next number of a chunk."""
+    def _merge(self, blocks: list[PostingBlock], number: int) -> int:
+        """Merge the last blocks while there are enough of one size; return the next free chunk number."""
         while True:
             tiers = [_tier(block) for block in blocks]
             small = next((n for n, tier in enumerate(reversed(tiers)) if tier > 1), len(tiers))
@@ -318,7 +195,7 @@ class PostingStore:
             blocks[-MERGE_COUNT:] = [self._merge_blocks(blocks[-MERGE_COUNT:], number)]
             number += blocks[-1].chunks
 
-    def _merge_blocks(self, blocks: Sequence[Block], number: int) -> Block:
+    def _merge_blocks(self, blocks: Sequence[PostingBlock], number: int) -> PostingBlock:
         first = blocks[0].first
         parts, spellings = [], set[bytes]()
         with checked(self._name):
@@ -326,7 +203,7 @@ class PostingStore:
                 for chunk in block.list_chunks:
                     places = self._read(block, chunk, "places")
                     parts.append((block.first - first, self._chunk(block, chunk), places))
-                for chunk in block.spelt_chunks:
+                for chunk in block.spelling_chunks:
                     spellings.update(self._read(block, chunk, "lists").split(b"\n"))
         lists = joined(parts)
         for block in blocks:
@@ -336,33 +213,27 @@ class PostingStore:
         lengths = b"".join(block.lengths.astype("<i4").tobytes() for block in blocks)
         return self._write(first, lengths, sum(block.tokens for block in blocks), lists, sorted(spellings), number)
 
-    def _read(self, block: Block, number: int, column: str) -> bytes:
-        found = self._sqlite.execute(
-            f"SELECT {column} FROM postings WHERE number = ?", (block.base + number,)
-        ).fetchone()
-        return block.verified(number, int(column == "places"), None if found is None else found[0])
-
-    def _chunk(self, block: Block, number: int) -> Chunk:
+    def _chunk(self, block: PostingBlock, number: int) -> Chunk:
         return Chunk(self._read(block, number, "lists"))
 
     def frequency(self, token: str, *, limit: int) -> int:
-        """Count the rows that have a token, without joining its lists."""
+        """Count the rows that contain a token, without joining its lists."""
         with checked(self._name):
             found = sum(stop - start for _, _, _, start, stop, _ in self._lists(token, limit))
             return found + sum(map(len, self._tail_lists(token)))
 
     def find(self, token: str, *, limit: int) -> tuple[Matches, int]:
-        """Find where a token occurs, or with a ``*`` at its end, every token that begins so.
+        """Find the rows that contain a token, or, with ``*`` at its end, any token that begins so.
 
         Args:
-            token: What to find.
-            limit: The most lists to read.
+            token: The token, or a prefix followed by ``*``.
+            limit: The maximum number of posting lists to read.
 
         Returns:
-            Where it occurs, and how many lists were read.
+            The matches, and the number of lists read.
 
         Raises:
-            IndexStaleError: What is read is damaged.
+            IndexStaleError: If a list that is read is damaged.
         """
         rows: list[NDArray[np.int64]] = []
         counts: list[NDArray[np.uint8]] = []
@@ -386,17 +257,17 @@ class PostingStore:
         return Matches(found, often), lists
 
     def places(self, token: str, *, limit: int) -> tuple[NDArray[np.int64], int]:
-        """Find every place of a token (or of what begins with it): ``row << PLACE_BITS | place``, ascending.
+        """Find every position of a token or prefix as ``row << PLACE_BITS | position``, ascending.
 
         Args:
-            token: What to find.
-            limit: The most lists to read.
+            token: The token, or a prefix followed by ``*``.
+            limit: The maximum number of posting lists to read.
 
         Returns:
-            The places, and how many lists were read.
+            The positions, (n,) int64, and the number of lists read.
 
         Raises:
-            IndexStaleError: What is read is damaged.
+            IndexStaleError: If a list that is read is damaged.
         """
         keys: list[NDArray[np.int64]] = []
         lists = 0
@@ -414,8 +285,8 @@ class PostingStore:
         found = np.concatenate([np.zeros(0, np.int64), *keys])
         return np.unique(found) if token[-1] == "*" else found, lists
 
-    def _lists(self, token: str, limit: int) -> Iterator[tuple[Block, int, Chunk, int, int, int]]:
-        """Yield block, chunk, where in it, and how many lists that is, for a token or for what begins so."""
+    def _lists(self, token: str, limit: int) -> Iterator[tuple[PostingBlock, int, Chunk, int, int, int]]:
+        """Yield block, chunk number, chunk, start, stop and number of lists, for a token or a prefix."""
         if token[-1] != "*":
             yield from islice(self._exact(token.encode(errors="replace")), limit)
             return
@@ -431,7 +302,7 @@ class PostingStore:
                     yield block, number, chunk, start, stop, lists
         yield from islice(chain.from_iterable(map(self._exact, self._stems(low))), limit)
 
-    def _exact(self, key: bytes) -> Iterator[tuple[Block, int, Chunk, int, int, int]]:
+    def _exact(self, key: bytes) -> Iterator[tuple[PostingBlock, int, Chunk, int, int, int]]:
         for block in self._blocks:
             number = block.chunk_of(key)
             if number is not None:
@@ -441,13 +312,13 @@ class PostingStore:
                     yield block, number, chunk, start, stop, 1
 
     def _stems(self, prefix: bytes) -> list[bytes]:
-        """Find the tokens of the words that begin so, where stemming took the beginning away."""
-        spelt = {spelling for spelling in self._tail.spellings if spelling.startswith(prefix)}
+        """Find the tokens of the words that begin with a prefix but whose stems do not."""
+        found = {spelling for spelling in self._tail.spellings if spelling.startswith(prefix)}
         for block in self._blocks:
-            for number in block.spelt_chunks_of(prefix, prefix + _LAST):
+            for number in block.spelling_chunks_of(prefix, prefix + _LAST):
                 read = self._read(block, number, "lists").split(b"\n")
-                spelt.update(spelling for spelling in read if spelling.startswith(prefix))
-        tokens = dict.fromkeys(spelling.partition(b"\t")[2] for spelling in sorted(spelt))
+                found.update(spelling for spelling in read if spelling.startswith(prefix))
+        tokens = dict.fromkeys(spelling.partition(b"\t")[2] for spelling in sorted(found))
         return [token for token in tokens if not token.startswith(prefix)]
 
     def _tail_lists(self, token: str) -> list[dict[int, list[int]]]:
@@ -461,41 +332,5 @@ class PostingStore:
         return [*stems, *(places for known, places in lists.items() if known.startswith(prefix))]
 
     def forget(self) -> None:
-        """Let go of what only speeds up the next rows of a large build."""
+        """Free the word cache that speeds up large builds."""
         self._memo = None
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Read everything in the block from one state of the file, and be up to date with it."""
-        with self._guarded():
-            try:
-                roll_back(self._sqlite)  # an interrupt hit the end of the one before
-                self._sqlite.execute("BEGIN")
-                self._take_in()
-                yield
-            finally:
-                roll_back(self._sqlite)
-
-    @contextmanager
-    def _transaction(self, how: str) -> Iterator[None]:
-        try:
-            roll_back(self._sqlite)  # an interrupt hit the end of the one before
-            self._sqlite.execute(how)
-            yield
-            self._sqlite.execute("COMMIT")
-        except BaseException:
-            roll_back(self._sqlite)  # unless SQLite has done so by itself, as when the disk is full
-            raise
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Tell damage from a system that refuses."""
-        try:
-            with whole(self._name):
-                yield
-        except sqlite3.Error as error:
-            raise StorageError(f"{self._name} failed: {error}; it can be deleted, and is then rebuilt") from error
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._sqlite.close()

@@ -1,7 +1,7 @@
-"""The English stemmer of lexical search, and the English words that no question is about.
+"""The English stemmer of lexical search, and English stop words.
 
-Forty lines of our own rather than a package: a stem is written into the index, so it must be the same letters in every
-installation, and a build stems a hundred thousand different words.
+This is not left to a package: stems are written into the index, so they must be the same in every installation, and
+stemming must be fast, because a build stems a hundred thousand different words.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STEP_4: Final = "al ance ence er ic able ible ant ement ment ent ion ou ism ate
 
 
 def _ending(endings: list[str]) -> re.Pattern[str]:
-    """Match the longest of the endings a word has."""
+    """Compile a pattern that matches the longest of some endings of a word."""
     return re.compile(f"(?:{'|'.join(sorted(endings, key=len, reverse=True))})$")
 
 
@@ -42,13 +42,13 @@ def _measure(part: str) -> int:
 
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
-    """Bring the inflections and derivations of an English word to one form.
+    """Return the stem of an English word, which its inflections and derivations share.
 
     Args:
-        word: In lower case; one with anything but the letters a to z comes back as it is.
+        word: In lower case; a word with other characters than a to z is returned unchanged.
 
     Returns:
-        Its stem, which need be no word.
+        The stem, which need not be a word.
 
     Source: M. F. Porter, "An algorithm for suffix stripping", Program 14(3), 1980.
 
@@ -76,7 +76,7 @@ def stem(word: str) -> str:
 
 
 def _inflection(word: str) -> str:
-    """Take off plural, past and participle (step 1a and 1b)."""
+    """Remove plural, past and participle endings (steps 1a and 1b)."""
     if word[-1] == "s":
         if word.endswith(("sses", "ies")):
             word = word[:-2]
@@ -101,4 +101,4 @@ there these they this those through to too under until up upon us very was we we
 who whom whose why will with within would you your yours
 """
 STOP_STEMS: Final = frozenset(map(stem, _STOP_WORDS.split()))
-"""Stems of words that hold a question together and tell nothing of what it is about."""
+"""Stems of stop words, which do not describe the subject of a query."""

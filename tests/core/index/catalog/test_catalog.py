@@ -247,7 +247,7 @@ def test_a_strangers_tables_are_refused(tmp_path: Path, base: tuple[Path, Path, 
 def test_what_is_no_plain_file_is_refused(tmp_path: Path, suffix: str, kind: str) -> None:
     path, victim = tmp_path / f"catalog.sqlite{suffix}", tmp_path / "victim"
     {"link": lambda: path.symlink_to(victim), "pipe": lambda: os.mkfifo(path), "folder": path.mkdir}[kind]()
-    with pytest.raises(IndexStaleError, match="no plain file"):
+    with pytest.raises(IndexStaleError, match="not a regular file"):
         Catalog(tmp_path / "catalog.sqlite")
     assert not victim.exists()
 

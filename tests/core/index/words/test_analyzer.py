@@ -1,4 +1,4 @@
-"""The analyser: what a text is cut into, what a query asks for, and that nothing makes it fail."""
+"""The analyzer: how texts are tokenized and queries parsed, and that no input makes it fail."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from memvid_core.index.words.analyzer import (
     MAX_CLAUSES,
     MAX_RUN,
     MAX_TOKEN,
-    Query,
-    fold,
+    ParsedQuery,
     inflected,
+    normalize,
     parse,
     plain_query,
     snippet,
@@ -89,10 +89,10 @@ def test_a_word_without_end_is_known_by_its_beginning() -> None:
 
 
 @given(st.text())
-def test_tokens_are_kept_apart_by_a_space_and_survive_folding(text: str) -> None:
+def test_tokens_are_kept_apart_by_a_space_and_survive_normalization(text: str) -> None:
     tokens = tokenize(text)
     assert not any(set(token) & set(' "*\0\n') or not token for token in tokens)
-    assert tokenize(fold(text)) == tokens
+    assert tokenize(normalize(text)) == tokens
     "".join(tokens).encode()
 
 
@@ -111,35 +111,35 @@ def test_spellings_lead_to_the_tokens_that_differ_from_them(word: str) -> None:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("", Query()),
-        (' "" - * " -', Query()),
-        ("wings", Query(("wing",))),
-        ("wing wing lift", Query(("wing", "wing", "lift"))),
-        ("what is the lift of a wing", Query(("lift", "wing"))),
-        ("to be or not to be", Query(("to", "be", "or", "not", "to", "be"))),
-        ('"boundary layers" jet', Query(("boundari", "layer", "jet"), (("boundari", "layer"),))),
-        ('"lift of the wing"', Query(("lift", "wing"), (("lift", "of", "the", "wing"),))),
-        ("lift -jets", Query(("lift",), (), (("jet",),))),
-        ('lift -"the jets"', Query(("lift",), (), (("the", "jet"),))),
-        ("-jet", Query((), (), (("jet",),))),
-        ("boundary-layer - jet --help -5 a-b", Query(("boundari", "layer", "jet", "help", "5", "b"))),
-        ("aerodynamics*", Query(("aerodynamics*",))),
-        ("lift aero* **", Query(("lift", "aero*"))),
-        ('lift -aero* "swept win*"', Query(("lift", "swept", "win*"), (("swept", "win*"),), (("aero*",),))),
-        ('unclosed "quote here', Query(("unclos", "quot"))),
-        ("lift AND (wing OR jet) NOT title:x", Query(("lift", "wing", "jet", "titl", "x"))),
-        ("여의도에서", Query(("^여의", "여의", "의도", "도에", "에서"))),
-        ('"C++ books" -C#', Query(("c", "cplusplu", "book"), (("c", "cplusplu", "book"),), (("c", "csharp"),))),
-        ("물", Query(("^물*",))),
-        ("강 물", Query(("^강", "^물"))),
-        ('"여의도 농민"', Query(("여의", "의도", "^농민", "농민"), (("여의", "의도", "^농민", "농민"),))),
-        ('"찬 물"', Query(("^찬", "^물*"), (("^찬", "^물*"),))),
-        ("富士山", Query(("富士", "士山"))),
-        ('"富士山 頂上"', Query(("富士", "士山", "山", "頂上"), (("富士", "士山", "山", "頂上"),))),
-        ("山", Query(("山*",))),
+        ("", ParsedQuery()),
+        (' "" - * " -', ParsedQuery()),
+        ("wings", ParsedQuery(("wing",))),
+        ("wing wing lift", ParsedQuery(("wing", "wing", "lift"))),
+        ("what is the lift of a wing", ParsedQuery(("lift", "wing"))),
+        ("to be or not to be", ParsedQuery(("to", "be", "or", "not", "to", "be"))),
+        ('"boundary layers" jet', ParsedQuery(("boundari", "layer", "jet"), (("boundari", "layer"),))),
+        ('"lift of the wing"', ParsedQuery(("lift", "wing"), (("lift", "of", "the", "wing"),))),
+        ("lift -jets", ParsedQuery(("lift",), (), (("jet",),))),
+        ('lift -"the jets"', ParsedQuery(("lift",), (), (("the", "jet"),))),
+        ("-jet", ParsedQuery((), (), (("jet",),))),
+        ("boundary-layer - jet --help -5 a-b", ParsedQuery(("boundari", "layer", "jet", "help", "5", "b"))),
+        ("aerodynamics*", ParsedQuery(("aerodynamics*",))),
+        ("lift aero* **", ParsedQuery(("lift", "aero*"))),
+        ('lift -aero* "swept win*"', ParsedQuery(("lift", "swept", "win*"), (("swept", "win*"),), (("aero*",),))),
+        ('unclosed "quote here', ParsedQuery(("unclos", "quot"))),
+        ("lift AND (wing OR jet) NOT title:x", ParsedQuery(("lift", "wing", "jet", "titl", "x"))),
+        ("여의도에서", ParsedQuery(("^여의", "여의", "의도", "도에", "에서"))),
+        ('"C++ books" -C#', ParsedQuery(("c", "cplusplu", "book"), (("c", "cplusplu", "book"),), (("c", "csharp"),))),
+        ("물", ParsedQuery(("^물*",))),
+        ("강 물", ParsedQuery(("^강", "^물"))),
+        ('"여의도 농민"', ParsedQuery(("여의", "의도", "^농민", "농민"), (("여의", "의도", "^농민", "농민"),))),
+        ('"찬 물"', ParsedQuery(("^찬", "^물*"), (("^찬", "^물*"),))),
+        ("富士山", ParsedQuery(("富士", "士山"))),
+        ('"富士山 頂上"', ParsedQuery(("富士", "士山", "山", "頂上"), (("富士", "士山", "山", "頂上"),))),
+        ("山", ParsedQuery(("山*",))),
     ],
 )
-def test_queries(query: str, expected: Query) -> None:
+def test_queries(query: str, expected: ParsedQuery) -> None:
     assert parse(query) == expected
 
 
@@ -155,13 +155,13 @@ def test_every_query_can_be_read(query: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('lift "of the wing" -jets', Query(("lift", "wing", "jet"))),
-        ("aero* -5 a-b --help", Query(("aero", "5", "b", "help"))),
-        ('say "-jet', Query(("sai", "jet"))),
-        ("여의도에서", Query(("^여의", "여의", "의도", "도에", "에서"))),
+        ('lift "of the wing" -jets', ParsedQuery(("lift", "wing", "jet"))),
+        ("aero* -5 a-b --help", ParsedQuery(("aero", "5", "b", "help"))),
+        ('say "-jet', ParsedQuery(("sai", "jet"))),
+        ("여의도에서", ParsedQuery(("^여의", "여의", "의도", "도에", "에서"))),
     ],
 )
-def test_plain_queries(text: str, expected: Query) -> None:
+def test_plain_queries(text: str, expected: ParsedQuery) -> None:
     assert parse(plain_query(text)) == expected
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from memvid_core.index.words import lexical_index as lexical
-from memvid_core.index.words import postings
+from memvid_core.index.words import loaded_store, postings
 from memvid_core.index.words.lexical_index import LexicalIndex
 
-MODULES = {lexical.__file__, postings.__file__}
+MODULES = {lexical.__file__, loaded_store.__file__, postings.__file__}
 
 
 class InterruptAt:

@@ -196,7 +196,7 @@ class TestRanking:
     def test_normalised_scores_are_half_when_a_text_says_it_all(self) -> None:
         index = LexicalIndex()
         index.extend(0, ["lift drag", "heat flow", "jet noise"])
-        rows, scores = index.search("lift drag", 3, normalised=True)
+        rows, scores = index.search("lift drag", 3, normalized=True)
         assert rows.tolist() == [0]
         assert scores.tolist() == pytest.approx([0.5])
 
@@ -317,7 +317,7 @@ class TestFiles:
         index.extend(0, TEXTS)
         assert index.search("slipstream", 9)[0].tolist() == [0]
 
-    def test_the_file_of_another_analyser_is_emptied(self, tmp_path: Path) -> None:
+    def test_the_file_of_another_analyzer_is_emptied(self, tmp_path: Path) -> None:
         index = LexicalIndex(tmp_path)
         index.extend(0, TEXTS)
         index.close()

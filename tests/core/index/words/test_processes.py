@@ -158,11 +158,11 @@ def test_a_store_that_opens_late_takes_nothing_away(tmp_path: Path, monkeypatch:
         store.close()
 
 
-def test_rows_that_a_file_made_anew_lacks_are_asked_for_again(tmp_path: Path) -> None:
+def test_rows_that_a_file_rebuilt_lacks_are_asked_for_again(tmp_path: Path) -> None:
     one, other = LexicalIndex(tmp_path), LexicalIndex(tmp_path)
     one.extend(0, ["wing", "jet", "heat"])
     other.sync()
-    other._make_anew()
+    other._rebuild()
     assert other.rows == 0
     other.extend(0, ["wing"])
     one.sync()

@@ -1,0 +1,199 @@
+"""Walk: finds the fragments of a video file one after the other, and the frames in damaged ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.errors import DamagedFrameError
+from memvid_core.video import mp4
+from memvid_core.video.codec import FrameCodec
+from memvid_core.video.file import ByteFile
+from memvid_core.video.fragments import Found, Fragments
+from memvid_core.video.positions import Fragment, Position, TornTail, frame_places
+
+__all__ = ["Walk"]
+
+_SALVAGE_LIMIT: Final = 1 << 28  # bytes of damage that are searched for frames
+_LEAST_FRAME: Final = 64  # minimum size of a frame in bytes: bounds the number of frames in a gap
+_MOST_FRAMES: Final = 1 << 40  # larger frame numbers in a box are treated as damage
+_REST: Final = 1 << 12  # maximum size of a commit's last picture and footer, in bytes
+_ASKED: Final = 3  # number of frames used to check a fragment's frame numbers
+
+
+class Walk:
+    """One walk over the fragments of a file.
+
+    Damaged boxes are skipped: frames are found by the first bytes of their pictures, and the walk continues at the next
+    intact fragment, with the number that this fragment records.
+
+    Args:
+        file: The bytes of the video.
+        codec: The codec of the pictures.
+        fragments: Finds fragments in the bytes.
+        position: The position of the first fragment of the walk.
+    """
+
+    def __init__(self, file: ByteFile, codec: FrameCodec, fragments: Fragments, position: Position) -> None:
+        self._file = file
+        self._codec = codec
+        self._fragments = fragments
+        self.end = position
+        """The position after the fragment that was found last."""
+
+    def found(self, size: int) -> Iterator[Fragment | TornTail]:
+        """Yield the fragments up to the byte offset ``size``, then the torn tail, if any."""
+        certain = True  # whether the frame number is known, or damaged bytes may hide frames
+        while self.end.offset < size:
+            at = self.end
+            found = self._fragments.sound(at.offset, size)
+            if found is not None:
+                yield self._step(self._numbered(found, at, certain))
+                certain = True
+                continue
+            certain = False
+            after = self._fragments.next_sound(at.offset + 1, size, size)
+            stop = after
+            if stop is None:
+                stop = max((end for end, _ in self._fragments.footers(at.offset, size)), default=at.offset)
+            for fragment in self._damaged(at, stop):
+                yield self._step(fragment)
+            self.end = self.end._replace(offset=stop)
+            if after is None and stop < size:
+                yield TornTail(stop, size - stop, self._torn(self.end, size))
+                return
+
+    def _step(self, fragment: Fragment) -> Fragment:
+        """Move ``end`` after a fragment; a copy of an earlier fragment does not decrease the numbers."""
+        frame = max(self.end.frame, fragment.first_frame + len(fragment))
+        self.end = Position(fragment.end, frame, fragment.sequence)
+        return fragment
+
+    def _numbered(self, found: Found, at: Position, certain: bool) -> Fragment:
+        """Return an intact fragment with the frame number that its boxes and checksums agree on."""
+        offsets, sizes = frame_places(found.data, found.sizes, found.keys)
+        end, damage = found.end, None
+        cut = found.footer is None
+        if cut:  # the write was interrupted before the footer, or the file was truncated; another fragment follows
+            stop = min(end + _REST, self._file.size())
+            after = self._fragments.next_sound(found.data, stop, self._file.size(), footed=True)
+            cut = after is None or not end - mp4.FOOTER_BYTES <= after < end
+            end = after or end
+        if cut or not found.framed:
+            damage = "the boxes around its frames are damaged; its frames were found"
+        first, doubt = self._first_frame(found, at.frame, certain, offsets, sizes)
+        if cut:
+            moved = self._move(offsets, sizes, first, found.data, end if after else stop)
+            end = end if after else max(end, moved)
+        return Fragment(
+            found.start, end, at.fragment + 1, first, offsets, sizes, damage or doubt, found.footer is not None
+        )
+
+    def _move(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], first: int, start: int, end: int) -> int:
+        """Correct the locations of frames that inserted or missing bytes have shifted."""
+        last = 0
+        coded = self._file.read(start, min(end - start, _SALVAGE_LIMIT))
+        for number, offset, size in self._codec.find(coded, first, first + len(offsets)):
+            if offsets[number - first] != start + offset:
+                offsets[number - first], sizes[number - first] = start + offset, size
+                last = max(last, start + offset + size)
+        return last
+
+    def _first_frame(
+        self, found: Found, own: int, certain: bool, offsets: NDArray[np.int64], sizes: NDArray[np.int64]
+    ) -> tuple[int, str | None]:
+        """Return the number of a fragment's first frame, and the damage of the boxes that record it."""
+        said = [found.first_picture] if self._codec.one_picture else []
+        if found.footer is not None:
+            said.append(found.footer.first_frame)
+        if all(number == own for number in said):
+            return own, None
+        wrong = "its decode time or footer is damaged; its frames were found"
+        agreed = said[0] if len(said) == 2 and said[0] == said[1] and said[0] < _MOST_FRAMES else None
+        if agreed is not None and not certain and agreed >= own:
+            return agreed, None
+        for number in [*said, own]:
+            if number < _MOST_FRAMES and self._answers(number, offsets, sizes):
+                return number, None if agreed == number or said == [number] else wrong
+        if certain or agreed is None:
+            return own, wrong
+        return agreed, None
+
+    def _answers(self, first: int, offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> bool:
+        """Return whether the checksum of any frame matches its number, counted from ``first``."""
+        count = len(offsets)
+        for i in dict.fromkeys([*range(count)[-1:], *range(min(_ASKED, count))]):
+            try:
+                self._codec.decode(self._file.read(int(offsets[i]), int(sizes[i])), first + i)
+            except DamagedFrameError:
+                continue
+            return True
+        return False
+
+    def _damaged(self, at: Position, stop: int) -> Iterator[Fragment]:
+        """Yield the remains in [``at``, ``stop``), split where boxes mark the beginning or end of a fragment."""
+        cuts = {stop}
+        footers: dict[int, mp4.Footer] = {}
+        for end, footer in self._fragments.footers(at.offset, stop):
+            footers[end] = footer
+            # A footer without the beginning of its fragment still shows that the fragment existed.
+            begin = end - footer.size if footer.size <= end - at.offset else end - mp4.FOOTER_BYTES
+            cuts.update(cut for cut in (end, begin) if at.offset < cut <= stop)
+        cuts.update(place for place in self._fragments.heads(at.offset + 1, stop))
+        start, frame, sequence = at.offset, at.frame, at.fragment
+        for cut in sorted(cuts):
+            if cut <= start:
+                continue
+            found = self._searched(Position(start, frame, sequence), cut, footers.get(cut))
+            if len(found) or not self._is_rest(at, cut, footers.get(cut)):
+                yield found
+            start, frame, sequence = cut, max(frame, found.first_frame + len(found)), found.sequence
+
+    @staticmethod
+    def _is_rest(at: Position, end: int, footer: mp4.Footer | None) -> bool:
+        """Return whether the bytes after ``at`` end a fragment that was taken in before its footer was written."""
+        size = end - at.offset
+        return footer is not None and size < min(footer.size, _REST) and footer.first_frame < at.frame
+
+    def _searched(self, at: Position, end: int, footer: mp4.Footer | None) -> Fragment:
+        """Search a part of the file with damaged boxes for frames."""
+        size = end - at.offset
+        first = at.frame
+        if footer is not None and footer.size == size and first <= footer.first_frame < first + _MOST_FRAMES:
+            first = footer.first_frame
+        coded = self._file.read(at.offset, min(size, _SALVAGE_LIMIT))
+        places = self._codec.find(coded, first, first + size // _LEAST_FRAME + 1)
+        if not places and first != at.frame:
+            places = self._codec.find(coded, at.frame, at.frame + size // _LEAST_FRAME + 1)
+        if places:
+            first = min(first, places[0][0]) if footer is not None else places[0][0]
+        damage = (
+            "its boxes are damaged; frames were looked for one by one"
+            if places
+            else (f"{size} bytes in which no frame can be read")
+        )
+        count = places[-1][0] + 1 - first if places else 0
+        # A frame that is not there has the place of its fragment, whose redundancy may have it.
+        offsets, sizes = np.full(count, at.offset, np.int64), np.zeros(count, np.int64)
+        for number, offset, length in places:
+            offsets[number - first], sizes[number - first] = at.offset + offset, length
+        footed = footer is not None
+        return Fragment(at.offset, end, at.fragment + 1, first, offsets, sizes, damage, footed, listed=False)
+
+    def _torn(self, at: Position, size: int) -> Fragment | None:
+        """Return the frames in the tail of the file of a fragment that is incomplete."""
+        found = self._fragments.listed(at.offset, size)
+        if found is None:
+            searched = self._searched(at, size, None)
+            return searched if len(searched) else None
+        offsets, sizes = frame_places(found.data, found.sizes, found.keys)
+        there = offsets < size
+        damage = "the file ends before the end of the fragment"
+        first, _ = self._first_frame(found, at.frame, True, offsets[there], sizes[there])
+        listed = bool(there.all())
+        return Fragment(
+            at.offset, size, at.fragment + 1, first, offsets[there], sizes[there], damage, footed=False, listed=listed
+        )

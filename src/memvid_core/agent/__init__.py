@@ -14,6 +14,8 @@ from __future__ import annotations
 from memvid_core.agent.config import MemorizeConfig, RetrieveConfig, UserConfig
 from memvid_core.agent.forgetting import Receipt
 from memvid_core.agent.loop import Dropped, Flushed, MemoryLoop
+from memvid_core.agent.markdown_export import Exported, export_markdown
+from memvid_core.agent.markdown_import import Imported, import_markdown
 from memvid_core.agent.messages import Conversation, Message, read_conversations, read_messages
 from memvid_core.agent.recall import LeftOut, Recall, Recalled
 from memvid_core.agent.records import Category, Item, Resource, Turn
@@ -26,7 +28,9 @@ __all__ = [
     "Category",
     "Conversation",
     "Dropped",
+    "Exported",
     "Flushed",
+    "Imported",
     "Item",
     "LeftOut",
     "MemorizeConfig",
@@ -44,6 +48,8 @@ __all__ = [
     "SyncMemoryService",
     "Turn",
     "UserConfig",
+    "export_markdown",
+    "import_markdown",
     "read_conversations",
     "read_messages",
 ]

@@ -66,7 +66,8 @@ class Memorizer:
             InvalidInputError: There is nothing to remember.
         """
         now = self._clock()
-        options: dict[str, Any] = {"roles": self._config.roles, "url": url, "modality": modality}
+        roles = (*self._config.roles, "document")
+        options: dict[str, Any] = {"roles": roles, "url": url, "modality": modality}
         added = [self._conversations.add(each, scope, now, **options) for each in conversations]
         if not added:
             raise InvalidInputError("there is no conversation to remember")
@@ -174,6 +175,30 @@ class Memorizer:
 
         corrected: Item = self._store.write(plan)
         return corrected
+
+    def edit_items(
+        self, edits: Mapping[str, Mapping[str, Any]], facts: Sequence[Fact], owner: Mapping[str, Any]
+    ) -> ItemPlan:
+        """Correct items by their ids and write new ones, as one commit. Edits of items that are gone are left out."""
+        now = self._clock()
+        written: dict[str, str] = {}
+
+        def plan() -> Changes:
+            current = {item.id: item for item in self._items.read(equal_to(owner))}
+            planned = self._items.plan(facts, owner, now, "user")
+            names = planned.categories()
+            for item_id, fields in edits.items():
+                if item_id in current:
+                    item = planned.items.get(item_id, current[item_id])
+                    corrected = self._items.plan_update(item, fields, now)
+                    planned.items |= corrected.items
+                    names |= corrected.categories() | set(item.categories)
+            there = list((current | planned.items).values())
+            summaries = self._categories.drafts(names, there, owner, now, self._summarizer(written)) if names else []
+            return Changes([*planned.drafts(), *summaries], result=planned)
+
+        result: ItemPlan = self._store.write(plan)
+        return result
 
     def forget(self, where: Mapping[str, Any], ids: Sequence[str] | None) -> Receipt:
         """Forget records of a scope, and what rests on them alone."""

@@ -16,6 +16,7 @@ from memvid_core.agent.forgetting import Receipt
 from memvid_core.agent.loop import Dropped, Flushed, MemoryLoop
 from memvid_core.agent.markdown_export import Exported, export_markdown
 from memvid_core.agent.markdown_import import Imported, import_markdown
+from memvid_core.agent.media import audio_reader, image_reader, video_reader
 from memvid_core.agent.messages import Conversation, Message, read_conversations, read_messages
 from memvid_core.agent.recall import LeftOut, Recall, Recalled
 from memvid_core.agent.records import Category, Item, Resource, Turn
@@ -48,8 +49,11 @@ __all__ = [
     "SyncMemoryService",
     "Turn",
     "UserConfig",
+    "audio_reader",
     "export_markdown",
+    "image_reader",
     "import_markdown",
     "read_conversations",
     "read_messages",
+    "video_reader",
 ]

@@ -9,13 +9,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from memvid_core.agent.documents import memorize_document
+from memvid_core.agent.documents import NoTextError, memorize_file, read_document_file
 from memvid_core.agent.folding import fold
 from memvid_core.agent.markdown import Bullet, Page, plain, read_page
 from memvid_core.agent.markdown_export import INDEX, UNCATEGORIZED, origin_of
 from memvid_core.agent.markdown_manifest import Manifest, read_manifest, write_manifest
 from memvid_core.agent.memorizing import equal_to
 from memvid_core.agent.records import Item, Readable, Resource, digest, read_item, read_resource
+from memvid_core.agent.results import Memorized
 from memvid_core.agent.rules import Fact
 from memvid_core.agent.sync_service import SyncMemoryService
 from memvid_core.errors import InvalidInputError
@@ -99,7 +100,7 @@ def import_markdown(
     edits = _edits(service, owner, files.pages, manifest or Manifest())
     plan = service._memorizer.edit_items(edits.fields, edits.facts, owner)
     changed = [item for item in plan.items.values() if item.id in edits.fields]
-    notes = [memorize_document(service, path, owner) for path in files.notes]
+    notes = [_note(service, path, owner) for path in files.notes]
     missing = [item_id for item_id in (manifest or Manifest()).items if item_id not in edits.seen]
     current = {item.id for item in service.list_memory_items(owner)}
     missing = [item_id for item_id in missing if item_id in current]
@@ -249,6 +250,16 @@ def _manifest_after(manifest: Manifest, files: _Folder, changed: Iterable[Item],
 
 
 # --- notes ---
+
+
+def _note(service: SyncMemoryService, path: Path, owner: dict[str, Any]) -> Memorized | None:
+    """Memorize a note; None if it has no text."""
+    try:
+        return memorize_file(service, path, "document", owner, read_document_file)
+    except NoTextError:
+        return None
+    except InvalidInputError as exc:
+        raise InvalidInputError(f"{path}: {exc}") from exc
 
 
 def _imported_notes(service: SyncMemoryService, owner: dict[str, Any], root: Path) -> list[Resource]:

@@ -72,15 +72,18 @@ class Memorizer:
         if not added:
             raise InvalidInputError("there is no conversation to remember")
         turns = [turn for each in added for turn in each.turns]
-        resources = [each.resource for each in added]
+        return self.complete([each.resource for each in added], turns, scope)
+
+    def complete(self, resources: Sequence[Resource], turns: Sequence[Turn], scope: dict[str, Any]) -> Memorized:
+        """Read items from what was not read yet of resources that are there, and return what they left behind."""
         calls = 0 if self._model is None else self._model.calls
         items, failures = ([], []) if self._config.extract == "raw" else self._extract(resources, scope)
         owner = self._scopes.owner(scope)
         names = {category_id(owner, name) for name in names_of(items)}
         return Memorized(
             resource=resources[-1],
-            resources=resources,
-            turns=turns,
+            resources=list(resources),
+            turns=list(turns),
             items=items,
             categories=[read_category(record) for record in self._store.get(names).values()],
             failures=failures,

@@ -31,7 +31,7 @@ def fields_of(struct: Any) -> dict[str, Any]:
     return msgspec.structs.asdict(struct)
 
 
-def scope_of(user: str | None, agent: str | None, session: str | None) -> dict[str, str]:
+def scope_of(user: str | None, agent: str | None, session: str | None) -> dict[str, Any]:
     """Return the fields of a scope that options give."""
     given = {"user_id": user, "agent_id": agent, "session_id": session}
     return {name: value for name, value in given.items() if value is not None}

@@ -126,5 +126,5 @@ def stats(
     if as_json:
         write_json({"memory": str(memory_path), **{kind: len(each) for kind, each in found.items()}, **span})
         return
-    pairs = {kind: f"{len(each):,}" for kind, each in found.items()}
+    pairs: dict[str, str] = {kind: f"{len(each):,}" for kind, each in found.items()}
     facts(str(memory_path), {**pairs, **{name: time for name, time in span.items() if time}})

@@ -18,6 +18,7 @@ from memvid_core.agent.markdown_export import Exported, export_markdown
 from memvid_core.agent.markdown_import import Imported, import_markdown
 from memvid_core.agent.media import audio_reader, image_reader, video_reader
 from memvid_core.agent.messages import Conversation, Message, read_conversations, read_messages
+from memvid_core.agent.pipelines import Pipeline, Step
 from memvid_core.agent.recall import LeftOut, Recall, Recalled
 from memvid_core.agent.records import Category, Item, Resource, Turn
 from memvid_core.agent.results import Memorized, Retrieved
@@ -39,6 +40,7 @@ __all__ = [
     "MemoryLoop",
     "MemoryService",
     "Message",
+    "Pipeline",
     "Recall",
     "Recalled",
     "Receipt",
@@ -46,6 +48,7 @@ __all__ = [
     "RetrieveConfig",
     "Retrieved",
     "ScopedService",
+    "Step",
     "SyncMemoryService",
     "Turn",
     "UserConfig",

@@ -14,6 +14,7 @@ from memvid_core.agent.forgetting import Receipt, plan_forget
 from memvid_core.agent.items import ItemPlan, Items, names_of
 from memvid_core.agent.messages import Conversation
 from memvid_core.agent.models import Model
+from memvid_core.agent.pipelines import Pipeline, Step
 from memvid_core.agent.records import Category, Item, Resource, Turn, changed, read_category, read_turn, resource_draft
 from memvid_core.agent.results import Memorized
 from memvid_core.agent.rules import Fact, facts_of
@@ -56,6 +57,7 @@ class Memorizer:
         self._conversations = Conversations(store)
         self._items = Items(store)
         self._categories = Categories(store, config.categories)
+        self.pipeline = self._pipeline()
 
     def memorize(
         self, conversations: Sequence[Conversation], scope: dict[str, Any], url: str | None, modality: str
@@ -65,6 +67,22 @@ class Memorizer:
         Raises:
             InvalidInputError: There is nothing to remember.
         """
+        given = {"conversations": conversations, "scope": scope, "url": url, "modality": modality}
+        memorized: Memorized = self.pipeline.run(**given)["memorized"]
+        return memorized
+
+    def _pipeline(self) -> Pipeline:
+        kept = ("conversations", "scope", "url", "modality")
+        steps = [
+            Step("remember", self._remember, kept, ("resources", "turns")),
+            Step("extract", self._extracted, ("resources", "turns", "scope"), ("memorized",)),
+        ]
+        has = [] if self._model is None else ["model"]
+        return Pipeline("memorize", steps, given=kept, returns=["memorized"], has=has)
+
+    def _remember(
+        self, conversations: Sequence[Conversation], scope: dict[str, Any], url: str | None, modality: str
+    ) -> dict[str, Any]:
         now = self._clock()
         roles = (*self._config.roles, "document")
         options: dict[str, Any] = {"roles": roles, "url": url, "modality": modality}
@@ -72,7 +90,10 @@ class Memorizer:
         if not added:
             raise InvalidInputError("there is no conversation to remember")
         turns = [turn for each in added for turn in each.turns]
-        return self.complete([each.resource for each in added], turns, scope)
+        return {"resources": [each.resource for each in added], "turns": turns}
+
+    def _extracted(self, resources: Sequence[Resource], turns: Sequence[Turn], scope: dict[str, Any]) -> dict[str, Any]:
+        return {"memorized": self.complete(resources, turns, scope)}
 
     def complete(self, resources: Sequence[Resource], turns: Sequence[Turn], scope: dict[str, Any]) -> Memorized:
         """Read items from what was not read yet of resources that are there, and return what they left behind."""

@@ -18,6 +18,7 @@ from memvid_core.agent.media import audio_reader, image_reader, video_reader
 from memvid_core.agent.memorizing import Memorizer, equal_to
 from memvid_core.agent.messages import Conversation, read_conversations
 from memvid_core.agent.models import as_model
+from memvid_core.agent.pipelines import Pipeline, Step
 from memvid_core.agent.recall import Recall, Recalled, recall
 from memvid_core.agent.records import (
     Category,
@@ -80,6 +81,8 @@ class SyncMemoryService:
         embedder: Embeds for a memory that has no embedder, such as one whose vectors all come with the records.
         readers: Read files of further modalities, or read one in another way: ``{"image": image_reader(describe)}``.
 
+    ``pipelines`` has the steps of ``"memorize"`` (every way to add) and of ``"recall"``, to be changed before use.
+
     Raises:
         InvalidInputError: A configuration has an unknown key, or needs a model and there is none.
 
@@ -119,6 +122,12 @@ class SyncMemoryService:
         self._memorizer = Memorizer(self._store, self.config, self._model, self.scopes, clock)
         self._items = Items(self._store)
         self._categories = Categories(self._store, self.config.categories)
+        asked = ("question", "where", "options")
+        find = Step("find", self._find, asked, ("answer",))
+        self.pipelines = {
+            "memorize": self._memorizer.pipeline,
+            "recall": Pipeline("recall", [find], given=asked, returns=["answer"], has=self._memorizer.pipeline.has),
+        }
 
     # --- memorizing ---
 
@@ -200,7 +209,12 @@ class SyncMemoryService:
         tokens = self.retrieving.budget if budget is None else budget
         options: dict[str, Any] = {"budget": tokens, "as_of": past, "salience": self.retrieving.salience}
         options |= {"k": k, "known": known, "count_tokens": count_tokens}
-        return recall(self._store, question, where, now=now or self._clock(), **options)
+        options["now"] = now or self._clock()
+        answer: Recall = self.pipelines["recall"].run(question=question, where=where, options=options)["answer"]
+        return answer
+
+    def _find(self, question: str, where: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+        return {"answer": recall(self._store, question, where, **options)}
 
     def search(self, question: str, *, k: int | None = None, budget: int | None = None, **scope: Any) -> list[Recalled]:
         """Return turns and items that answer a question: the best ``k``, or those that fit into a budget.

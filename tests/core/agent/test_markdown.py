@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ from memvid_core.agent.markdown import file_stem, plain, read_page, write_page
 from memvid_core.agent.markdown_manifest import MANIFEST
 
 ROOT = Path(__file__).resolve().parents[3]
-ME = {"user_id": "me"}
+ME: dict[str, Any] = {"user_id": "me"}
 
 
 @pytest.fixture

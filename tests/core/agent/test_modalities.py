@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import av
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from memvid_core import InvalidInputError, Memory
 from memvid_core.agent import SyncMemoryService, audio_reader, image_reader, video_reader
 from memvid_core.agent.captions import Speech, clock, read_captions, read_transcription
 
-ME = {"user_id": "me"}
+ME: dict[str, Any] = {"user_id": "me"}
 SRT = "1\n00:00:01,000 --> 00:00:02,000\nAda: The ferry sails\n\n2\n00:01:02,500 --> 00:01:04,000\nat noon.\n"
 VTT = """WEBVTT
 

@@ -205,7 +205,7 @@ def test_folders_of_notes_are_found(service, tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     done = import_markdown(service, tmp_path, **ME)
-    assert sorted(each.title for each in done.resources) == [
+    assert sorted(str(each.title) for each in done.resources) == [
         "2026-05-08.md", "AGENTS.md", "MEMORY.md", "permalink.md", "user.md",
     ]  # fmt: skip
     for question in ("Who was met at the lighthouse?", "When does the ferry sail?", "tabs or spaces?"):

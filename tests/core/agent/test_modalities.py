@@ -118,7 +118,8 @@ def test_a_model_describes_an_image_once(memory, tmp_path):
         service.memorize(resource_url=path, modality="image", user=ME)
     assert seen == [path.read_bytes()]
     assert "A red boat (1)" in service.recall("boat", **ME).text
-    bad = SyncMemoryService(memory, readers={"image": image_reader(lambda data: None)})
+    nothing: Any = lambda data: None  # noqa: E731
+    bad = SyncMemoryService(memory, readers={"image": image_reader(nothing)})
     with pytest.raises(InvalidInputError, match="describe must return a text"):
         bad.memorize(resource_url=image(tmp_path / "other.png"), modality="image", user=ME)
 
@@ -158,7 +159,7 @@ def test_a_video_is_read_at_its_scenes_not_in_its_middle(memory, tmp_path):
     def describe(data):
         (tmp_path / "frame.png").write_bytes(data)
         with Image.open(tmp_path / "frame.png") as frame:
-            red, _, blue = frame.convert("RGB").getpixel((30, 20))
+            red, _, blue = np.asarray(frame.convert("RGB"))[20, 30].tolist()
         return "white" if red > 150 < blue else "red" if red > blue else "blue"
 
     service = SyncMemoryService(memory, readers={"video": video_reader(describe)})

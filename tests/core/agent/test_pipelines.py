@@ -61,7 +61,7 @@ def test_interceptors_see_each_step_and_may_save_a_run(pipeline):
     seen = []
     pipeline.before.append(lambda name, values: seen.append(("before", name, values["value"])))
     pipeline.after.append(lambda name, values: seen.append(("after", name, values.clear())))
-    pipeline.replace("ten", Step("fail", lambda value: 1 / 0, ("value",), ("value",)))
+    pipeline.replace("ten", Step("fail", lambda value: {"value": 1 / 0}, ("value",), ("value",)))
     with pytest.raises(ZeroDivisionError):
         pipeline.run(value=0)
     pipeline.on_error.append(lambda name, error: None)

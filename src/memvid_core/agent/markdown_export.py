@@ -11,7 +11,14 @@ import msgspec
 
 from memvid_core.agent.categories import bullets
 from memvid_core.agent.markdown import file_stem, plain, write_page
-from memvid_core.agent.markdown_manifest import MANIFEST, Manifest, read_manifest, write_file, write_manifest
+from memvid_core.agent.markdown_manifest import (
+    MANIFEST,
+    Manifest,
+    read_manifest,
+    remove_unfinished,
+    write_file,
+    write_manifest,
+)
 from memvid_core.agent.memorizing import equal_to
 from memvid_core.agent.records import Category, Item, digest
 from memvid_core.agent.sync_service import SyncMemoryService
@@ -82,6 +89,7 @@ def export_markdown(
     gone = [name for name in there.files if name not in contents and (root / name).is_file()]
     if not force:
         _check_unchanged(root, there, contents, gone)
+    remove_unfinished(root)
     write_manifest(root, there.joined(made))
     for name, content in contents.items():
         write_file(root / name, content)

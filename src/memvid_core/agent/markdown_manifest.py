@@ -14,9 +14,11 @@ import msgspec
 from memvid_core.agent.records import digest
 from memvid_core.errors import InvalidInputError, StorageError
 
-__all__ = ["MANIFEST", "Manifest", "read_manifest", "write_file", "write_manifest"]
+__all__ = ["MANIFEST", "Manifest", "read_manifest", "remove_unfinished", "write_file", "write_manifest"]
 
 MANIFEST: Final = ".memvid-export.json"
+_PREFIX: Final = ".memvid-"
+_SUFFIX: Final = ".tmp"
 
 
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
@@ -74,6 +76,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_file(folder / MANIFEST, msgspec.json.encode(manifest).decode())
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a writer that was killed left half written: it may hold a text that was forgotten since."""
+    for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+        with suppress(OSError):
+            path.unlink()
+
+
 def write_file(path: Path, content: str) -> None:
     """Write a file that is there as a whole or not at all.
 
@@ -82,7 +91,7 @@ def write_file(path: Path, content: str) -> None:
     """
     made: Any = None
     try:
-        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=".memvid-", suffix=".tmp", delete=False) as made:
+        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=_PREFIX, suffix=_SUFFIX, delete=False) as made:
             made.write(content.encode("utf-8", "surrogatepass"))
             made.flush()
             os.fsync(made.fileno())

@@ -14,7 +14,11 @@ from __future__ import annotations
 from memvid_core.agent.config import MemorizeConfig, RetrieveConfig, UserConfig
 from memvid_core.agent.forgetting import Receipt
 from memvid_core.agent.loop import Dropped, Flushed, MemoryLoop
+from memvid_core.agent.markdown_export import Exported, export_markdown
+from memvid_core.agent.markdown_import import Imported, import_markdown
+from memvid_core.agent.media import audio_reader, image_reader, video_reader
 from memvid_core.agent.messages import Conversation, Message, read_conversations, read_messages
+from memvid_core.agent.pipelines import Pipeline, Step
 from memvid_core.agent.recall import LeftOut, Recall, Recalled
 from memvid_core.agent.records import Category, Item, Resource, Turn
 from memvid_core.agent.results import Memorized, Retrieved
@@ -26,7 +30,9 @@ __all__ = [
     "Category",
     "Conversation",
     "Dropped",
+    "Exported",
     "Flushed",
+    "Imported",
     "Item",
     "LeftOut",
     "MemorizeConfig",
@@ -34,6 +40,7 @@ __all__ = [
     "MemoryLoop",
     "MemoryService",
     "Message",
+    "Pipeline",
     "Recall",
     "Recalled",
     "Receipt",
@@ -41,9 +48,15 @@ __all__ = [
     "RetrieveConfig",
     "Retrieved",
     "ScopedService",
+    "Step",
     "SyncMemoryService",
     "Turn",
     "UserConfig",
+    "audio_reader",
+    "export_markdown",
+    "image_reader",
+    "import_markdown",
     "read_conversations",
     "read_messages",
+    "video_reader",
 ]

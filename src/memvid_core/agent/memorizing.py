@@ -14,6 +14,7 @@ from memvid_core.agent.forgetting import Receipt, plan_forget
 from memvid_core.agent.items import ItemPlan, Items, names_of
 from memvid_core.agent.messages import Conversation
 from memvid_core.agent.models import Model
+from memvid_core.agent.pipelines import Pipeline, Step
 from memvid_core.agent.records import Category, Item, Resource, Turn, changed, read_category, read_turn, resource_draft
 from memvid_core.agent.results import Memorized
 from memvid_core.agent.rules import Fact, facts_of
@@ -56,6 +57,7 @@ class Memorizer:
         self._conversations = Conversations(store)
         self._items = Items(store)
         self._categories = Categories(store, config.categories)
+        self.pipeline = self._pipeline()
 
     def memorize(
         self, conversations: Sequence[Conversation], scope: dict[str, Any], url: str | None, modality: str
@@ -65,21 +67,44 @@ class Memorizer:
         Raises:
             InvalidInputError: There is nothing to remember.
         """
+        given = {"conversations": conversations, "scope": scope, "url": url, "modality": modality}
+        memorized: Memorized = self.pipeline.run(**given)["memorized"]
+        return memorized
+
+    def _pipeline(self) -> Pipeline:
+        kept = ("conversations", "scope", "url", "modality")
+        steps = [
+            Step("remember", self._remember, kept, ("resources", "turns")),
+            Step("extract", self._extracted, ("resources", "turns", "scope"), ("memorized",)),
+        ]
+        has = [] if self._model is None else ["model"]
+        return Pipeline("memorize", steps, given=kept, returns=["memorized"], has=has)
+
+    def _remember(
+        self, conversations: Sequence[Conversation], scope: dict[str, Any], url: str | None, modality: str
+    ) -> dict[str, Any]:
         now = self._clock()
-        options: dict[str, Any] = {"roles": self._config.roles, "url": url, "modality": modality}
+        roles = (*self._config.roles, "document")
+        options: dict[str, Any] = {"roles": roles, "url": url, "modality": modality}
         added = [self._conversations.add(each, scope, now, **options) for each in conversations]
         if not added:
             raise InvalidInputError("there is no conversation to remember")
         turns = [turn for each in added for turn in each.turns]
-        resources = [each.resource for each in added]
+        return {"resources": [each.resource for each in added], "turns": turns}
+
+    def _extracted(self, resources: Sequence[Resource], turns: Sequence[Turn], scope: dict[str, Any]) -> dict[str, Any]:
+        return {"memorized": self.complete(resources, turns, scope)}
+
+    def complete(self, resources: Sequence[Resource], turns: Sequence[Turn], scope: dict[str, Any]) -> Memorized:
+        """Read items from what was not read yet of resources that are there, and return what they left behind."""
         calls = 0 if self._model is None else self._model.calls
         items, failures = ([], []) if self._config.extract == "raw" else self._extract(resources, scope)
         owner = self._scopes.owner(scope)
         names = {category_id(owner, name) for name in names_of(items)}
         return Memorized(
             resource=resources[-1],
-            resources=resources,
-            turns=turns,
+            resources=list(resources),
+            turns=list(turns),
             items=items,
             categories=[read_category(record) for record in self._store.get(names).values()],
             failures=failures,
@@ -174,6 +199,30 @@ class Memorizer:
 
         corrected: Item = self._store.write(plan)
         return corrected
+
+    def edit_items(
+        self, edits: Mapping[str, Mapping[str, Any]], facts: Sequence[Fact], owner: Mapping[str, Any]
+    ) -> ItemPlan:
+        """Correct items by their ids and write new ones, as one commit. Edits of items that are gone are left out."""
+        now = self._clock()
+        written: dict[str, str] = {}
+
+        def plan() -> Changes:
+            current = {item.id: item for item in self._items.read(equal_to(owner))}
+            planned = self._items.plan(facts, owner, now, "user")
+            names = planned.categories()
+            for item_id, fields in edits.items():
+                if item_id in current:
+                    item = planned.items.get(item_id, current[item_id])
+                    corrected = self._items.plan_update(item, fields, now)
+                    planned.items |= corrected.items
+                    names |= corrected.categories() | set(item.categories)
+            there = list((current | planned.items).values())
+            summaries = self._categories.drafts(names, there, owner, now, self._summarizer(written)) if names else []
+            return Changes([*planned.drafts(), *summaries], result=planned)
+
+        result: ItemPlan = self._store.write(plan)
+        return result
 
     def forget(self, where: Mapping[str, Any], ids: Sequence[str] | None) -> Receipt:
         """Forget records of a scope, and what rests on them alone."""

@@ -13,7 +13,7 @@ from memvid_core.agent.forgetting import Receipt
 from memvid_core.agent.recall import Recall, Recalled
 from memvid_core.agent.records import Category, Item, Resource, Turn
 from memvid_core.agent.results import Memorized, Retrieved
-from memvid_core.agent.sync_service import SyncMemoryService
+from memvid_core.agent.sync_service import Reader, SyncMemoryService
 from memvid_core.agent.times import utc_now
 from memvid_core.agent.tokens import estimate_tokens
 from memvid_core.embedding import Embedder
@@ -39,6 +39,7 @@ class MemoryService:
         user_config: Whose memory it is.
         clock: Tells the present.
         embedder: Embeds for a memory that has no embedder.
+        readers: Readers of files, by modality.
 
     Example:
         >>> import asyncio
@@ -60,6 +61,7 @@ class MemoryService:
         user_config: UserConfig | Mapping[str, Any] | None = None,
         clock: Callable[[], datetime] = utc_now,
         embedder: Embedder | None = None,
+        readers: Mapping[str, Reader] | None = None,
     ) -> None:
         self.sync = SyncMemoryService(
             memory,
@@ -69,6 +71,7 @@ class MemoryService:
             user_config=user_config,
             clock=clock,
             embedder=embedder,
+            readers=readers,
         )
         self._thread = WriterThread()
 

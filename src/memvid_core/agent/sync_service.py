@@ -11,11 +11,14 @@ from typing import Any, Literal
 
 from memvid_core.agent.categories import Categories
 from memvid_core.agent.config import MemorizeConfig, RetrieveConfig, UserConfig, configured
+from memvid_core.agent.documents import memorize_file, read_document_file
 from memvid_core.agent.forgetting import Receipt
 from memvid_core.agent.items import Items, checked_type
+from memvid_core.agent.media import audio_reader, image_reader, video_reader
 from memvid_core.agent.memorizing import Memorizer, equal_to
 from memvid_core.agent.messages import Conversation, read_conversations
 from memvid_core.agent.models import as_model
+from memvid_core.agent.pipelines import Pipeline, Step
 from memvid_core.agent.recall import Recall, Recalled, recall
 from memvid_core.agent.records import (
     Category,
@@ -35,7 +38,7 @@ from memvid_core.agent.store import Store
 from memvid_core.agent.times import isoformat, parse_time, utc_now
 from memvid_core.agent.tokens import estimate_tokens
 from memvid_core.embedding import Embedder
-from memvid_core.errors import InvalidInputError, RecordNotFoundError
+from memvid_core.errors import InvalidInputError, MemvidError, RecordNotFoundError
 from memvid_core.memory import Memory
 
 __all__ = ["READERS", "SyncMemoryService"]
@@ -55,7 +58,13 @@ def _read_conversation_file(path: Path) -> list[Conversation]:
     return read_conversations(text)
 
 
-READERS: dict[str, Reader] = {"conversation": _read_conversation_file}
+READERS: dict[str, Reader] = {
+    "conversation": _read_conversation_file,
+    "document": read_document_file,
+    "image": image_reader(),
+    "audio": audio_reader(),
+    "video": video_reader(),
+}
 """What reads a file of each modality."""
 
 
@@ -70,6 +79,9 @@ class SyncMemoryService:
         user_config: See :class:`~memvid_core.agent.UserConfig`.
         clock: Tells the present.
         embedder: Embeds for a memory that has no embedder, such as one whose vectors all come with the records.
+        readers: Read files of further modalities, or read one in another way: ``{"image": image_reader(describe)}``.
+
+    ``pipelines`` has the steps of ``"memorize"`` (every way to add) and of ``"recall"``, to be changed before use.
 
     Raises:
         InvalidInputError: A configuration has an unknown key, or needs a model and there is none.
@@ -91,6 +103,7 @@ class SyncMemoryService:
         user_config: UserConfig | Mapping[str, Any] | None = None,
         clock: Callable[[], datetime] = utc_now,
         embedder: Embedder | None = None,
+        readers: Mapping[str, Reader] | None = None,
     ) -> None:
         given: object = memory
         if not isinstance(given, Memory):
@@ -105,9 +118,16 @@ class SyncMemoryService:
             raise InvalidInputError("extract='llm' and method='llm' need a model; give model=")
         self._clock = clock
         self._store = Store(memory, embedder)
+        self._readers = {**READERS, **(readers or {})}
         self._memorizer = Memorizer(self._store, self.config, self._model, self.scopes, clock)
         self._items = Items(self._store)
         self._categories = Categories(self._store, self.config.categories)
+        asked = ("question", "where", "options")
+        find = Step("find", self._find, asked, ("answer",))
+        self.pipelines = {
+            "memorize": self._memorizer.pipeline,
+            "recall": Pipeline("recall", [find], given=asked, returns=["answer"], has=self._memorizer.pipeline.has),
+        }
 
     # --- memorizing ---
 
@@ -122,23 +142,26 @@ class SyncMemoryService:
 
         Args:
             resource_url: The path of the file.
-            modality: What the file is.
+            modality: What the file is: ``"conversation"``, ``"document"``, ``"image"``, ``"audio"`` or ``"video"``.
             user: The scope.
 
         Raises:
             InvalidInputError: The modality is unknown, the file is not there or holds nothing of it.
         """
-        if modality not in READERS:
-            raise InvalidInputError(f"{modality!r} is no modality{nearest(modality, READERS)}")
+        if modality not in self._readers:
+            raise InvalidInputError(f"{modality!r} is no modality{nearest(modality, self._readers)}")
         scope = self.scopes.check(user or {})
-        path = Path(os.fspath(resource_url))
+        path, read = Path(os.fspath(resource_url)), self._readers[modality]
         try:
-            conversations = READERS[modality](path)
+            if modality != "conversation":
+                return memorize_file(self, path, modality, self.scopes.owner(scope), read)
+            return self._memorizer.memorize(read(path), scope, str(path), modality)
         except (OSError, UnicodeDecodeError) as exc:
+            if isinstance(exc, MemvidError):
+                raise
             raise InvalidInputError(f"{path} cannot be read: {exc}") from exc
         except InvalidInputError as exc:
             raise InvalidInputError(f"{path}: {exc}") from exc
-        return self._memorizer.memorize(conversations, scope, str(path), modality)
 
     def add(self, messages: Any, **scope: Any) -> Memorized:
         """Remember messages.
@@ -186,7 +209,12 @@ class SyncMemoryService:
         tokens = self.retrieving.budget if budget is None else budget
         options: dict[str, Any] = {"budget": tokens, "as_of": past, "salience": self.retrieving.salience}
         options |= {"k": k, "known": known, "count_tokens": count_tokens}
-        return recall(self._store, question, where, now=now or self._clock(), **options)
+        options["now"] = now or self._clock()
+        answer: Recall = self.pipelines["recall"].run(question=question, where=where, options=options)["answer"]
+        return answer
+
+    def _find(self, question: str, where: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+        return {"answer": recall(self._store, question, where, **options)}
 
     def search(self, question: str, *, k: int | None = None, budget: int | None = None, **scope: Any) -> list[Recalled]:
         """Return turns and items that answer a question: the best ``k``, or those that fit into a budget.

@@ -72,7 +72,11 @@ _WORDS = {
     errors.Action.SEARCH_WORDS: "give its name with --embedder, or use --mode lexical",
     errors.Action.WAIT: "try again, or give a longer --timeout",
 }
-_IN_SHELL_WORDS = (("pass drop_most=True", "add --yes"),)
+_IN_SHELL_WORDS = (
+    ("pass drop_most=True", "add --yes"),
+    ("give user_id or agent_id", "give --user or --agent"),
+    ("or replace it by force", "or replace it with --force"),
+)
 
 
 class Terminated(KeyboardInterrupt):  # a subclass, so that handlers of KeyboardInterrupt apply

@@ -7,17 +7,27 @@ import warnings
 from typing import Annotated, Any, TextIO
 
 import typer
-from typer.core import TyperArgument, TyperGroup
 
-from memvid_core.cli import changing, chatting, converting, exporting, ingesting, looking, rescuing, searching
+from memvid_core.cli import (
+    agent_memory,
+    changing,
+    chatting,
+    converting,
+    exporting,
+    ingesting,
+    looking,
+    rescuing,
+    searching,
+)
 from memvid_core.cli.failures import in_shell_words, reported, terminable
+from memvid_core.cli.groups import Commands
 from memvid_core.cli.output import note
 from memvid_core.errors import EmbedderWarning
 
 __all__ = ["app"]
 
 
-class Program(TyperGroup):
+class Program(Commands):
     """Group all commands.
 
     ``--debug`` is accepted anywhere on the command line, since it is often appended to a failed command.
@@ -33,14 +43,6 @@ class Program(TyperGroup):
             args = ["--debug", *(arg for arg in own if arg != "--debug"), *rest]
         return super().parse_args(ctx, args)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command whose help does not show the Python type of flags and arguments."""
-        command = super().get_command(ctx, cmd_name)
-        for param in getattr(command, "params", ()):
-            if isinstance(param, TyperArgument) or getattr(param, "is_flag", False) or param.name == "help":
-                param.display_type_rich = _no_type
-        return command
-
     def invoke(self, ctx: Any) -> Any:
         """Run a command; an error becomes one line and an exit code."""
         _prepare_streams()
@@ -51,10 +53,6 @@ class Program(TyperGroup):
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-
-
-def _no_type(ctx: Any) -> None:
-    return None
 
 
 def _prepare_streams() -> None:
@@ -111,5 +109,5 @@ def memvid(
 
 
 # A new command group is a module with register(), listed here.
-for group in (ingesting, searching, chatting, changing, exporting, converting, looking, rescuing):
+for group in (ingesting, searching, chatting, changing, exporting, converting, looking, rescuing, agent_memory):
     group.register(app)

@@ -1,0 +1,52 @@
+"""What the commands of ``memvid memory`` share: whose memory it is, and the service over an open memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from memvid_core.cli.creating import new_memory
+from memvid_core.cli.options import opened
+
+if TYPE_CHECKING:
+    from memvid_core.agent import SyncMemoryService
+
+__all__ = ["Agent", "Session", "User", "fields_of", "scope_of", "service_of", "writable"]
+
+User = Annotated[
+    str | None, typer.Option("--user", metavar="ID", envvar="MEMVID_USER", show_default=False, help="Whose memory.")
+]
+Agent = Annotated[str | None, typer.Option("--agent", metavar="ID", show_default=False, help="Which agent's memory.")]
+Session = Annotated[str | None, typer.Option("--session", metavar="ID", show_default=False, help="Which conversation.")]
+
+
+def fields_of(struct: Any) -> dict[str, Any]:
+    """Return the fields of a result."""
+    import msgspec
+
+    return msgspec.structs.asdict(struct)
+
+
+def scope_of(user: str | None, agent: str | None, session: str | None) -> dict[str, Any]:
+    """Return the fields of a scope that options give."""
+    given = {"user_id": user, "agent_id": agent, "session_id": session}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def service_of(memory: Any, extract: str = "rules") -> SyncMemoryService:
+    """Return the service over an open memory."""
+    from memvid_core.agent import SyncMemoryService
+
+    return SyncMemoryService(memory, memorize_config={"extract": extract})
+
+
+@contextmanager
+def writable(path: Path, given: Any, *, create: bool, timeout: float) -> Iterator[Any]:
+    """Open a memory for writing, or make it."""
+    made = new_memory(path, timeout=timeout) if create and not path.exists() else None
+    with made or opened(path, "a", timeout=timeout, others=given) as memory:
+        yield memory

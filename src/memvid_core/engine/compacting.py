@@ -34,7 +34,7 @@ _SHOW_PROGRESS_BYTES: Final = 32 << 20
 
 
 class Folded(NamedTuple):
-    """What a fold did: bytes saved in all, and how large the file was with how many records before later commits."""
+    """The result of a compaction: bytes saved, and bytes and records of the file before later commits."""
 
     saved: int
     bytes: int

@@ -18,7 +18,7 @@ _PAUSE: Final = 0.005  # seconds between two looks at an index that another proc
 
 
 class Follower:
-    """Follows the commits of other processes, for readers.
+    """Follow the commits of other processes, for readers.
 
     A reader needs no lock while the index has every commit, or while the process that holds the lock keeps it up to
     date. Otherwise it takes the lock and updates the index.

@@ -27,7 +27,7 @@ INDEX_ERRORS: Final = (sqlite3.Error, IndexStaleError, msgspec.DecodeError)
 
 
 class IndexPlace:
-    """Opens, creates and deletes the indexes of one memory.
+    """Open, create and delete the indexes of one memory.
 
     An index may read vectors from the file of the journal that it was opened for; this file must stay open as long as
     the index.

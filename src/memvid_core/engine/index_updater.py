@@ -27,7 +27,7 @@ class EarlierIndex(NamedTuple):
 
 
 class IndexUpdater:
-    """Changes the index of an open memory; every method requires the lock, or an index in RAM.
+    """Change the index of an open memory; every method requires the lock, or an index in RAM.
 
     Args:
         current: The file and the index in use.

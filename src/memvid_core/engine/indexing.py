@@ -31,7 +31,7 @@ _TRANSACTION_SECONDS = 1.0  # the duration of a transaction of a rebuild, which 
 
 
 class Indexer:
-    """Updates the index of one epoch from its journal.
+    """Update the index of one epoch from its journal.
 
     Args:
         epoch: The file and its index.

@@ -55,7 +55,7 @@ class Ranked:
 
 
 class Searcher:
-    """Ranks the rows of a snapshot.
+    """Rank the rows of a snapshot.
 
     Args:
         indexed: The memory.

@@ -112,7 +112,7 @@ class UpdateRequest:
 
 
 class Writer:
-    """Adds, replaces and deletes records of one memory; each call is one commit.
+    """Add, replace and delete records of one memory; each call is one commit.
 
     An add or an update has three steps: :meth:`prepare` or :meth:`prepare_update`, then :meth:`embed` or
     :meth:`aembed`, which is slow and needs no lock, then :meth:`commit`.

@@ -88,7 +88,8 @@ def widen(block: NDArray[Any], out: Matrix | None = None, scale: NDArray[np.floa
     """
     if block.dtype == np.float32:
         if scale is not None:
-            return np.multiply(block, scale[:, None], out=out)
+            scaled: Matrix = np.multiply(block, scale[:, None], out=out)
+            return scaled
         if out is None:
             return block
         np.copyto(out, block)

@@ -25,8 +25,8 @@ from memvid_core.index.vectors.growing_file import (
     factors,
     load_arrays,
     numbered,
+    row_sums,
     save_arrays,
-    words_of,
 )
 from memvid_core.index.vectors.quantizer import BITS, WORDS, Codes, Levels, Quantizer
 
@@ -43,7 +43,7 @@ __all__ = [
 BLOCK_ROWS: Final = 8192  # 256 KB of codes: with the temporaries of a scan they fit a core's L2 cache
 
 _BLOCK_BYTES: Final = WORDS * BLOCK_ROWS * 8
-_SUM_BYTES: Final = 8
+_SUM_BYTES: Final = 16  # of a row: 8 for its signs, 8 for its levels
 _CHECK_ROWS: Final = 4096  # whose levels are compared with their checksums at once: 1 MB
 
 
@@ -62,8 +62,14 @@ class CodeStore(Protocol):
     def sync(self, rows: int) -> None:
         """Another may have written: see that there are the codes of ``rows`` rows."""
 
-    def check(self, rows: int) -> None:
-        """Compare the first ``rows`` rows with their checksums, those that were not since the files changed."""
+    def check_signs(self, rows: int) -> None:
+        """Compare the signs of the first ``rows`` rows with their checksums, except rows known to be right."""
+
+    def check_levels(self, rows: int) -> None:
+        """Compare the levels of the first ``rows`` rows with their checksums, except rows known to be right."""
+
+    def check_levels_of(self, some: NDArray[np.int64], rows: int) -> None:
+        """Compare the levels of some of the first ``rows`` rows with their checksums, except rows known to be right."""
 
     def flush(self) -> None:
         """Make what was written durable."""
@@ -109,7 +115,13 @@ class RamCodes:
     def sync(self, rows: int) -> None:
         """Nothing to do: nobody else writes here."""
 
-    def check(self, rows: int) -> None:
+    def check_signs(self, rows: int) -> None:
+        """Nothing to do: there is no disk under it."""
+
+    def check_levels(self, rows: int) -> None:
+        """Nothing to do: there is no disk under it."""
+
+    def check_levels_of(self, some: NDArray[np.int64], rows: int) -> None:
         """Nothing to do: there is no disk under it."""
 
     def flush(self) -> None:
@@ -128,7 +140,8 @@ class RamCodes:
 class FileCodes:
     """Codes in two files, room for whole blocks always, so that readers map them again only once in 8192 rows.
 
-    A third has one checksum a row, over its signs and levels.
+    A third has two checksums a row: of its signs, which a search reads of all rows, and of its levels, which it reads
+    of few.
 
     Args:
         folder: Where they lie.
@@ -146,14 +159,15 @@ class FileCodes:
         self._signs, self._levels, self._sums = self._files = [
             GrowingFile(path, writable=writable, create=create) for path in _files(folder, fit)
         ]
-        self._proof = Proof(self._signs, self._levels)
-        self._stamps: list[tuple[int, int]] = []
+        self._signs_proof, self._levels_proof = Proof(self._signs), Proof(self._levels)
+        self._stamps = (0, 0), (0, 0)
 
     def write(self, first_row: int, signs: Codes, levels: Levels) -> None:
         """Store codes from ``first_row`` on."""
         blocks = _block_count(first_row + len(signs))
-        self._proof.forget(first_row)
-        with self._proof:
+        self._signs_proof.forget(first_row)
+        self._levels_proof.forget(first_row)
+        with self._signs_proof, self._levels_proof:
             self._signs.reserve(blocks * _BLOCK_BYTES)
             self._levels.reserve(blocks * BLOCK_ROWS * self._width)
             for block, start, part in _parts(first_row, signs):
@@ -166,7 +180,8 @@ class FileCodes:
                         self._signs.write(at + word * BLOCK_ROWS * 8, words[word].data.cast("B"))
             if len(levels):
                 self._levels.write(first_row * self._width, levels.data.cast("B"))
-                sums = _sums(first_row, signs.T, levels)
+                numbers = np.arange(first_row, first_row + len(levels))
+                sums = np.stack((_sign_sums(signs.T, numbers), row_sums(levels, numbers)), axis=1)
                 self._sums.write(first_row * _SUM_BYTES, sums.data.cast("B"))
 
     def blocks(self, rows: int) -> Codes:
@@ -182,7 +197,7 @@ class FileCodes:
     def holds(self, rows: int) -> bool:
         """Whether the files are long enough for so many rows."""
         blocks = _block_count(rows)
-        self._stamps = [self._signs.stamp(), self._levels.stamp()]
+        self._stamps = self._signs.stamp(), self._levels.stamp()
         (signs, _), (levels, _) = self._stamps
         long_enough = signs >= blocks * _BLOCK_BYTES and levels >= blocks * BLOCK_ROWS * self._width
         return long_enough and self._sums.size() >= rows * _SUM_BYTES
@@ -195,33 +210,70 @@ class FileCodes:
         """
         if not self.holds(rows):
             raise IndexStaleError(f"{self._signs.path} has no codes of {rows} rows, which were committed; rebuild it")
-        self._proof.sync(rows, self._stamps)
+        signs, levels = self._stamps
+        self._signs_proof.sync(rows, [signs])
+        self._levels_proof.sync(rows, [levels])
 
-    def check(self, rows: int) -> None:
-        """Compare rows with their checksums, those that were not since another process changed the files.
+    def check_signs(self, rows: int) -> None:
+        """Compare signs with their checksums, except rows known to be right since another process changed the file.
 
         Raises:
-            IndexStaleError: One is not what was written.
+            IndexStaleError: Those of a row are not what was written.
         """
-        known = self._proof.known()
+        known = self._signs_proof.known()
         if known >= rows:
             return
         began = time.monotonic()
-        signs, levels = self.blocks(rows), self.levels(rows)
-        wanted = self._sums.mapped(rows * _SUM_BYTES)[: rows * _SUM_BYTES].view(np.uint64)
-        start = known
-        while start < rows:
-            block, within = divmod(start, BLOCK_ROWS)
-            stop = min(start + _CHECK_ROWS, (block + 1) * BLOCK_ROWS, rows)
-            some = signs[block, :, within : within + stop - start]
-            wrong = np.flatnonzero(_sums(start, some, levels[start:stop]) != wanted[start:stop])
-            if len(wrong):
-                raise IndexStaleError(
-                    f"the codes of row {start + wrong[0]} in {self._signs.path.parent} are not what was written; "
-                    "rebuild the index"
-                )
-            start = stop
-        self._proof.found(rows, time.monotonic() - began)
+        signs, wanted = self.blocks(rows), self._wanted(rows)
+        for block in range(known // BLOCK_ROWS, len(signs)):
+            numbers = np.arange(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, rows))
+            self._compare(_sign_sums(signs[block, :, : len(numbers)], numbers), wanted[numbers, 0], numbers)
+        self._signs_proof.found(rows, time.monotonic() - began)
+
+    def check_levels(self, rows: int) -> None:
+        """Compare levels with their checksums, except rows known to be right since another process changed the file.
+
+        Raises:
+            IndexStaleError: Those of a row are not what was written.
+        """
+        known = self._levels_proof.known()
+        if known >= rows:
+            return
+        began = time.monotonic()
+        levels, wanted = self.levels(rows), self._wanted(rows)
+        for start in range(known, rows, _CHECK_ROWS):
+            numbers = np.arange(start, min(start + _CHECK_ROWS, rows))
+            self._compare(row_sums(levels[start : start + len(numbers)], numbers), wanted[numbers, 1], numbers)
+        self._levels_proof.found(rows, time.monotonic() - began)
+
+    def check_levels_of(self, some: NDArray[np.int64], rows: int) -> None:
+        """Compare the levels of some rows with their checksums, those that were not since the file changed.
+
+        Args:
+            some: (n,) row numbers below ``rows``.
+            rows: How many there are.
+
+        Raises:
+            IndexStaleError: Those of a row are not what was written.
+        """
+        seen = self._levels_proof.flags(rows)
+        new = some[~seen[some]]
+        if len(new):
+            self._compare(row_sums(self.levels(rows).take(new, axis=0), new), self._wanted(rows)[new, 1], new)
+            seen[new] = True
+
+    def _wanted(self, rows: int) -> NDArray[np.uint64]:
+        """The checksums of the first ``rows`` rows, (rows, 2), mapped."""
+        size = rows * _SUM_BYTES
+        return self._sums.mapped(size)[:size].view(np.uint64).reshape(rows, 2)
+
+    def _compare(self, sums: NDArray[np.uint64], wanted: NDArray[np.uint64], rows: NDArray[np.int64]) -> None:
+        wrong = np.flatnonzero(sums != wanted)
+        if len(wrong):
+            raise IndexStaleError(
+                f"the codes of row {rows[wrong[0]]} in {self._signs.path.parent} are not what was written; "
+                "rebuild the index"
+            )
 
     def flush(self) -> None:
         """Force the codes to the disk."""
@@ -239,15 +291,13 @@ class FileCodes:
         return sum(file.size() for file in self._files)
 
 
-def _sums(first_row: int, words: Codes, levels: Levels) -> NDArray[np.uint64]:
-    """One checksum a row, of its signs, (4, n), and its levels."""
-    numbers = np.arange(first_row, first_row + len(levels))
-    wide = words_of(levels)
-    weights = factors(WORDS + wide.shape[1])
-    if len(levels) == 1:
-        return numbered(np.vecdot(np.concatenate((words.T, wide), axis=1), weights), numbers)
-    sums = np.vecdot(wide, weights[WORDS:])
-    for word, weight in zip(words, weights, strict=False):
+def _sign_sums(words: Codes, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """One checksum a row of its signs, (4, n), and its number."""
+    weights = factors(WORDS)
+    if len(numbers) == 1:
+        return numbered(np.vecdot(words.T, weights), numbers)
+    sums = words[0] * weights[0]
+    for word, weight in zip(words[1:], weights[1:], strict=True):
         sums += word * weight
     return numbered(sums, numbers)
 

@@ -44,7 +44,7 @@ _MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estima
 _MOST_ROWS: Final = 8192  # of lists, that are weighed at most, beside the first: there recall gives way to time
 _MOST_PROBES: Final = 512  # when a filter would need more than these at first, the search beside it is as good
 _TOO_MANY_ROWS: Final = 1 << 16  # so it is when the first lists hold more than these, as among copies of one vector
-_COMPARED: Final = 80  # rows of those lists that are read and compared, beside 4 k
+_COMPARED: Final = 112  # rows of those lists that are read and compared, beside 4 k
 _BATCH_ROWS: Final = 8192
 _SEED: Final = 0x6D656D76
 _FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists)(\.part)?")
@@ -147,11 +147,11 @@ class _InvertedFile:
     @classmethod
     def fit(cls, coded: Coded) -> _InvertedFile:
         """Centroids for rows of these codes: a sample of them, each replaced by the mean of the rows nearest to it."""
-        rows = len(coded.levels)
+        rows, levels = coded.rows, coded.levels
         count = max(min(rows // _LIST_ROWS, max(_MANY_LISTS, rows // (4 * _LIST_ROWS))), 1)
         random = np.random.default_rng(_SEED)
-        some = coded.levels[np.sort(random.choice(rows, count, replace=False))]
-        sample = coded.levels[np.sort(random.choice(rows, min(rows, count * _TRAINING_ROWS), replace=False))]
+        some = levels[np.sort(random.choice(rows, count, replace=False))]
+        sample = levels[np.sort(random.choice(rows, min(rows, count * _TRAINING_ROWS), replace=False))]
         means = _means(sample, _Centroids(some).nearest(sample), some.astype(np.float32))
         return cls(coded.quantizer, np.rint(means).astype(np.int8), rows)
 
@@ -174,15 +174,17 @@ class _InvertedFile:
         if len(self._lists.order) > self.known:
             self._lists = _Lists(self._lists.order[:0], np.zeros_like(self._lists.starts))
 
-    def grow(self, levels: Levels) -> None:
-        """Give the rows that have none a list; ``levels`` are those of all rows."""
-        rows = len(levels)
+    def grow(self, coded: Coded) -> None:
+        """Give the rows that have none a list."""
+        rows = coded.rows
         if rows > len(self._nearest):
             longer = np.empty(max(rows, 2 * self.known), dtype=np.int32)
             longer[: self.known] = self.nearest
             self._nearest = longer
         for start in range(self.known, rows, _BATCH_ROWS):
-            some = levels[start : start + _BATCH_ROWS]
+            new = np.arange(start, min(start + _BATCH_ROWS, rows))
+            coded.store.check_levels_of(new, rows)
+            some = coded.stored_levels[start : start + _BATCH_ROWS]
             nearest = self._nearest[start : start + len(some)]
             nearest[:] = self._finder.nearest(some)
             nearest[(some == self._without).all(axis=1)] = len(self.centroids)
@@ -199,18 +201,18 @@ class _InvertedFile:
         return self.quantizer.encode(np.zeros((1, self.quantizer.directions.shape[1]), dtype=np.float32))[1]
 
     def look(
-        self, question: Question, k: int, levels: Levels, mask: NDArray[np.bool_] | None, passing: int
+        self, question: Question, k: int, coded: Coded, mask: NDArray[np.bool_] | None, passing: int
     ) -> tuple[Rows, NDArray[np.float32]]:
         """The rows in the lists that hold a query's best k, but for about one in a hundred, and their weighed levels.
 
         Args:
             question: The query.
             k: At least 1.
-            levels: Of all rows that there are.
+            coded: The codes of all rows that there are.
             mask: Which of them may be found; None for all.
             passing: How many these are.
         """
-        lists, rows, share = self._lists, len(levels), passing / len(levels)
+        lists, rows, share = self._lists, coded.rows, passing / coded.rows
         nearest = self._nearest
 
         def weighed(asked: Rows) -> tuple[Rows, NDArray[np.float32]]:
@@ -225,7 +227,7 @@ class _InvertedFile:
             found = np.concatenate((lists.order[at], newest))
             found = found if rows >= len(lists.order) else found[found < rows]
             found = found if mask is None else found[mask[found]]
-            return found, weigh(levels, found, question.weights)
+            return found, coded.weigh(found, question.weights)
 
         probes = int((_PROBES + k) / share)
         near, inner = self._nearest_lists(question, probes)
@@ -319,7 +321,7 @@ class IvfSearch:
             if not fitted.isdecimal() or lists is None or centres is None:
                 continue
             nearest, centroids = lists.get("nearest"), centres.get("centroids")
-            if nearest is None or centroids is None or len(nearest) > len(coded.levels):  # never committed
+            if nearest is None or centroids is None or len(nearest) > coded.rows:  # never committed
                 continue
             count = len(centroids)
             if count and centroids.shape[1:] == (width,) and ((nearest >= 0) & (nearest <= count)).all():
@@ -342,13 +344,9 @@ class IvfSearch:
         if self._file is None or self._file.quantizer is not coded.quantizer:
             self._load(coded)  # another process may have saved them meanwhile
         file = self._file
-        if (
-            file is None
-            or file.quantizer is not coded.quantizer
-            or len(coded.levels) >= _REFIT_GROWTH * file.fitted_rows
-        ):
+        if file is None or file.quantizer is not coded.quantizer or coded.rows >= _REFIT_GROWTH * file.fitted_rows:
             file = _InvertedFile.fit(coded)
-        file.grow(coded.levels)
+        file.grow(coded)
         self._file = file
         return file
 
@@ -363,7 +361,7 @@ class IvfSearch:
         compared = _COMPARED + 4 * k
         found = []
         for query in queries:
-            near, sums = file.look(coded.quantizer.ask(query), k, coded.levels, mask, passing)
+            near, sums = file.look(coded.quantizer.ask(query), k, coded, mask, passing)
             if len(near) > compared:
                 near = near[np.argpartition(-sums, compared - 1)[:compared]]
             found.append(np.sort(near))

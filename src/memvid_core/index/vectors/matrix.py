@@ -73,7 +73,7 @@ def normalised(vectors: NDArray[Any], dimension: int) -> Matrix:
     return unit
 
 
-def widen(block: NDArray[Any], out: Matrix | None = None) -> Matrix:
+def widen(block: NDArray[Any], out: Matrix | None = None, scale: NDArray[np.float32] | None = None) -> Matrix:
     """Convert stored rows to float32, bit for bit what ``astype`` gives for finite numbers and four times as fast.
 
     A float16's exponent and fraction, shifted left by 13 bits, are a float32 that is 2**112 too small.
@@ -81,11 +81,15 @@ def widen(block: NDArray[Any], out: Matrix | None = None) -> Matrix:
     Args:
         block: float16 or float32, any shape.
         out: float32 of the same shape to write to; a new array when not given.
+        scale: (n,) float32 below 2**15, what each row of a matrix is multiplied by.
 
     Returns:
-        The float32 rows (``block`` itself when it is float32 already and ``out`` is not given).
+        The float32 rows (``block`` itself when it is float32 already and neither ``out`` nor ``scale`` is given).
     """
     if block.dtype == np.float32:
+        if scale is not None:
+            scaled: Matrix = np.multiply(block, scale[:, None], out=out)
+            return scaled
         if out is None:
             return block
         np.copyto(out, block)
@@ -96,7 +100,8 @@ def widen(block: NDArray[Any], out: Matrix | None = None) -> Matrix:
     np.copyto(bits, block.view(np.int16))  # sign-extends
     np.left_shift(bits, 13, out=bits)
     np.bitwise_and(bits, np.int32(-0x70000001), out=bits)  # 0x8fffffff: the sign, not its extension
-    np.multiply(out, np.float32(2.0**112), out=out)
+    factor = np.float32(2.0**112)
+    np.multiply(out, factor if scale is None else (factor * scale)[:, None], out=out)
     return out
 
 

@@ -31,8 +31,8 @@ _SAMPLE_ROWS: Final = 16384
 _REFIT_GROWTH: Final = 4  # rows grown by this factor since the fit: fit again
 _REFIT_UNTIL: Final = 1 << 18  # a fit on this many rows is kept
 _FIRST_PICK: Final = 1200  # rows whose levels are weighed, at least, beside 16 k; one in 100 of many rows
-_FIRST_LOOK: Final = 64  # rows compared before the first estimate, beside 4 k; one in 2500 of many rows
-_MISSED: Final = 0.02  # rows that may be missed, as a share of k, by the estimate
+_FIRST_LOOK: Final = 240  # rows compared before the first estimate, beside 4 k; one in 2500 of many rows
+_MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
 _SMALL: Final = 100_000  # so few rows are all compared when a quarter of them is not enough
 _MOST_COMPARED: Final = 8192  # of more rows, so many are compared at most: there recall gives way to time
 _OUT_OF_SIGHT: Final = 6.0  # deviations: a chance of one in a billion
@@ -149,14 +149,40 @@ class Coded(NamedTuple):
     Attributes:
         fit: Under which they are kept in the folder; 0 where they are in RAM only.
         quantizer: What made them.
-        signs: (blocks, 4, 8192) uint64.
-        levels: (rows, width) int8.
+        signs: (blocks, 4, 8192) uint64, each row compared with its checksum.
+        store: Where they lie.
+        stored_levels: (rows, width) int8, as they are in the store.
     """
 
     fit: int
     quantizer: Quantizer
     signs: Codes
-    levels: Levels
+    store: CodeStore
+    stored_levels: Levels
+
+    @property
+    def rows(self) -> int:
+        """How many rows these are."""
+        return len(self.stored_levels)
+
+    @property
+    def levels(self) -> Levels:
+        """The levels of all rows, (rows, width) int8, each row compared with its checksum.
+
+        Raises:
+            IndexStaleError: Those of a row are not what was written.
+        """
+        self.store.check_levels(self.rows)
+        return self.stored_levels
+
+    def weigh(self, rows: Rows, weights: Matrix) -> NDArray[np.float32]:
+        """``weigh`` the levels of some rows, each compared with its checksum.
+
+        Raises:
+            IndexStaleError: Those of a row are not what was written.
+        """
+        self.store.check_levels_of(rows, self.rows)
+        return weigh(self.stored_levels, rows, weights)
 
 
 class QuantizedSearch:
@@ -282,8 +308,8 @@ class QuantizedSearch:
             if self._quantizer is None or rows < self._least_rows:
                 return None
             fit, quantizer, codes = self._fit_number, self._quantizer, self._codes
-        codes.check(rows)
-        return Coded(fit, quantizer, codes.blocks(rows), codes.levels(rows))
+        codes.check_signs(rows)
+        return Coded(fit, quantizer, codes.blocks(rows), codes, codes.levels(rows))
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
         """Rows that hold each query's best k, but for about one in a hundred."""
@@ -298,7 +324,7 @@ class QuantizedSearch:
             distances = scan(coded.signs, question.signs, rows)
             if hidden is not None:
                 np.bitwise_or(distances, hidden, out=distances)
-            found = _nearest(distances, coded.levels, question.weights, self._store, queries[at], k, passing)
+            found = _nearest(distances, coded, question.weights, self._store, queries[at], k, passing)
             if found is None:
                 wanted = None if mask is None else np.flatnonzero(mask)
                 found = exact_candidates(queries[at], k, rows, wanted, self._store)
@@ -327,7 +353,7 @@ class QuantizedSearch:
 
 def _nearest(
     distances: NDArray[np.uint8],
-    levels: Levels,
+    coded: Coded,
     weights: Matrix,
     store: RowStore,
     query: Matrix,
@@ -353,7 +379,7 @@ def _nearest(
     rows = np.flatnonzero(np.less_equal(distances, limit, out=flags))
     if limit >= _FAR or len(rows) > 4 * most or len(rows) < min(4 * k, passing):
         return None
-    sums = weigh(levels, rows, weights)
+    sums = coded.weigh(rows, weights)
     first = min(len(rows), first)
     chosen = np.argpartition(-sums, first - 1)[:first]
     open_ = np.ones(len(rows), dtype=np.bool_)
@@ -375,7 +401,7 @@ def _nearest(
         flags[rows] = False
         new = np.flatnonzero(flags)
         left_rows = np.concatenate((left_rows, new))
-        left_sums = np.concatenate((left_sums, weigh(levels, new, weights)))
+        left_sums = np.concatenate((left_sums, coded.weigh(new, weights)))
 
     for _ in range(_ROUNDS):
         away = fine.away(left_sums, kth)

@@ -39,6 +39,7 @@ _LENGTH_BYTES: Final = 4  # before each picture
 _START_BYTES: Final = 5  # of a picture, up to its first sample
 _ESCAPED: Final = b"\x00\x00\x03"
 _FRAME_BITS: Final = 32
+_LEAST_SQUARE: Final = 2.0**-29  # of a length: with a smaller one, widening to length 1 would leave float32's range
 NO_PLACE: Final = np.iinfo(np.int64).min  # of a row without a vector
 _EXPONENT: Final = np.uint16(0x7C00)  # all of whose bits are set in a float16 that is no number
 
@@ -70,12 +71,13 @@ class Where(NamedTuple):
         start: (n,) int64, where in the file the first byte is; turned around, so below 0, if an escape lies within the
             row; the smallest number there is for a row without a vector.
         phase: (n,) int64, how many samples of its macroblock come before it; a single number where all are equal.
-        unit: Whether all rows have length 1.
+        scale: (n,) float32, what a row is multiplied by to have length 1; NaN where float32 is not exact enough for
+            that. None if all rows have length 1.
     """
 
     start: NDArray[np.int64]
     phase: NDArray[np.int64]
-    unit: bool
+    scale: NDArray[np.float32] | None
 
 
 class FrameOfRows(NamedTuple):
@@ -99,6 +101,7 @@ class Places(NamedTuple):
         escapes: (e,) int64, ascending: the number of a frame, times 2**32, and how many bytes of the matrix and of
             macroblocks' beginnings come before a byte that emulation prevention put into it.
         unit: (f,) bool, whether the rows of a frame have length 1, but for a rounding to their dtype.
+        squares: (n,) float32, the squared length of each row of all frames.
     """
 
     first: NDArray[np.int64]
@@ -107,20 +110,22 @@ class Places(NamedTuple):
     phase: NDArray[np.int64]
     escapes: NDArray[np.int64]
     unit: NDArray[np.bool_]
+    squares: NDArray[np.float32]
 
-    def with_frames(self, frames: Iterable[tuple[FrameOfRows, bool]]) -> Places:
-        """These and more, each with whether its rows have length 1."""
+    def with_frames(self, frames: Iterable[tuple[FrameOfRows, bool, NDArray[np.float32]]]) -> Places:
+        """Add frames, each with whether its rows have length 1, and the squares of their lengths."""
         lines: list[tuple[int, int, int, int]] = []
-        units, escapes = [], [self.escapes]
-        for frame, has_unit_rows in frames:
+        units, escapes, squares = [], [self.escapes], [self.squares]
+        for frame, has_unit_rows, of_rows in frames:
             number = len(self.first) + len(lines)
             lines.append((frame.first, len(frame.matrix), frame.begin, frame.phase))
             units.append(has_unit_rows)
             escapes.append(frame.escapes | number << _FRAME_BITS)
+            squares.append(of_rows)
         new = np.array(lines, dtype=np.int64).reshape(-1, 4).T
         first, items, begin, phase = (np.concatenate(pair) for pair in zip(self[:4], new, strict=True))
         unit = np.concatenate((self.unit, np.array(units, dtype=np.bool_)))
-        return Places(first, items, begin, phase, np.concatenate(escapes), unit)
+        return Places(first, items, begin, phase, np.concatenate(escapes), unit, np.concatenate(squares))
 
     def escapes_of(self, at: int) -> NDArray[np.int64]:
         """The escapes in one frame, counted from the first byte of its matrix."""
@@ -145,7 +150,13 @@ class Places(NamedTuple):
         if len(phase) and (phase != phase[0]).any():
             phases = np.zeros(settled, dtype=np.int64)
             phases[rows] = phase
-        return Where(start, phases, bool(self.unit.all()))
+        scale = None
+        if not self.unit.all():
+            scale = np.zeros(settled, dtype=np.float32)
+            with np.errstate(divide="ignore"):
+                usual = (self.squares > _LEAST_SQUARE) & (self.squares < 1e30)
+                scale[rows] = np.where(usual, 1.0 / np.sqrt(self.squares), np.float32(np.nan))
+        return Where(start, phases, scale)
 
     def _starts(self, row_bytes: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Where all rows lie.
@@ -173,7 +184,7 @@ class Places(NamedTuple):
 
 
 _NONE: Final = np.empty(0, dtype=np.int64)
-NOWHERE: Final = Places(_NONE, _NONE, _NONE, _NONE, _NONE, np.empty(0, dtype=np.bool_))
+NOWHERE: Final = Places(_NONE, _NONE, _NONE, _NONE, _NONE, np.empty(0, dtype=np.bool_), np.empty(0, dtype=np.float32))
 
 
 def crossed(phase: Any, length: Any) -> Any:

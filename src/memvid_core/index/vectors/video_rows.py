@@ -215,7 +215,7 @@ class VideoRows:
         if len(empty):
             raw[empty] = 0
         self._prove(raw, rows, state.settled)
-        found = self._widened(raw, where.unit)
+        found = self._widened(raw, None if where.scale is None else where.scale[rows])
         self._last.keep(state.places, rows, found)
         return found
 
@@ -254,9 +254,9 @@ class VideoRows:
                 out[rows, done : done + run] = coded[rows, source : source + run]
                 source, done = source + run + 2, done + run
 
-    def _widened(self, raw: Bytes, has_unit_rows: bool) -> Matrix:
+    def _widened(self, raw: Bytes, scale: NDArray[np.float32] | None) -> Matrix:
         stored = raw.view(self.dtype)
-        return widen(stored) if has_unit_rows else unit(stored)
+        return unit(stored) if scale is not None and np.isnan(scale).any() else widen(stored, scale=scale)
 
     def _prove(self, raw: Bytes, rows: NDArray[np.int64], settled: int) -> None:
         """Compare rows with their checksums, those that were not since the video changed; after they were read."""
@@ -304,7 +304,7 @@ class VideoRows:
                 whole = self._whole(places, at)[max(start - row, 0) : end - row]
                 raw[max(row - start, 0) :][: len(whole)] = whole
         self._compare(raw, np.arange(start, end), settled)
-        found = self._widened(raw, bool(places.unit.all()))
+        found = widen(raw.view(self.dtype)) if places.unit.all() else unit(raw.view(self.dtype))
         return found if end == stop else np.concatenate((found, tail.block(0, stop - settled)))
 
     def _whole(self, places: Places, at: int) -> Bytes:
@@ -344,7 +344,7 @@ class VideoRows:
             How many rows are read from the video now; the caller notes it in the catalog.
         """
         settled = end = self.settled
-        found: list[tuple[FrameOfRows, bool]] = []
+        found: list[tuple[FrameOfRows, bool, NDArray[np.float32]]] = []
         for frame in frames:
             one = look_up(self._pictures, frame, self.dimension, self._name, self._row_bytes)
             if one is None or one.first < end or one.first + len(one.matrix) > rows or not len(one.matrix):
@@ -353,7 +353,7 @@ class VideoRows:
             if lengths is None or not self._is_empty(end - settled, one.first - settled):
                 break
             self._write_sums(end, one)
-            found.append((one, bool((np.abs(lengths - 1.0) <= self._off_length).all())))
+            found.append((one, bool((np.abs(lengths - 1.0) <= self._off_length).all()), lengths))
             end = one.first + len(one.matrix)
         if found:
             self._go_on(end, self._state.places.with_frames(found), rows)

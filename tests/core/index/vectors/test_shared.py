@@ -200,9 +200,8 @@ random = np.random.default_rng(seed)
 folder = IndexFolder(root, "m-0", dtype="float32")
 for turn in range(turns):
     try:
-        with folder.transaction() as connection:
-            found = connection.execute("SELECT value FROM state WHERE key = 'cursor'").fetchone()
-            first = 0 if found is None else int(found[0])
+        with folder.transaction():
+            first = int(folder.cursor or b"0")
             stop = first + int(random.integers(1, 6))
             # What fails writes other vectors, which nobody may ever find.
             failing = random.random() < 0.3

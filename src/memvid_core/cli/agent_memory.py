@@ -144,7 +144,7 @@ def recall(
 
     The text is quoted data for a model's prompt, under a heading that says so.
     """
-    with opened(memory_path, beside=[question]) as memory:
+    with opened(memory_path, others=[question]) as memory:
         answer = service_of(memory).recall(question, budget=budget, as_of=as_of, **scope_of(user, agent, session))
     if as_json:
         told = {"memory": str(memory_path), "question": question, "tokens": answer.tokens, "text": answer.text}
@@ -167,7 +167,7 @@ def export(
     """Write items as Markdown: MEMORY.md, and one file a category, to read and to edit."""
     from memvid_core.agent import export_markdown
 
-    with opened(memory_path, beside=[str(folder)]) as memory:
+    with opened(memory_path, others=[str(folder)]) as memory:
         done = export_markdown(service_of(memory), folder, force=force, **scope_of(user, agent, None))
     if as_json:
         write_json({"memory": str(memory_path), **fields_of(done)})

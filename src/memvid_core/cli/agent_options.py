@@ -48,5 +48,5 @@ def service_of(memory: Any, extract: str = "rules") -> SyncMemoryService:
 def writable(path: Path, given: Any, *, create: bool, timeout: float) -> Iterator[Any]:
     """Open a memory for writing, or make it."""
     made = new_memory(path, timeout=timeout) if create and not path.exists() else None
-    with made or opened(path, "a", timeout=timeout, beside=given) as memory:
+    with made or opened(path, "a", timeout=timeout, others=given) as memory:
         yield memory

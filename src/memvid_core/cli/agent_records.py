@@ -78,7 +78,7 @@ def forget(
     """
     if bool(ids) == everything:
         raise typer.BadParameter("say what to forget: ids, or --all for the whole scope", param_hint="IDS")
-    with opened(memory_path, "a", timeout=timeout, beside=ids or ()) as memory:
+    with opened(memory_path, "a", timeout=timeout, others=ids or ()) as memory:
         receipt = service_of(memory).forget(ids if ids else None, where=scope_of(user, agent, session))
     forgotten = len(receipt.turns) + len(receipt.items) + len(receipt.categories) + len(receipt.resources)
     if as_json:
@@ -103,7 +103,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Show the versions of an item, oldest first."""
-    with opened(memory_path, beside=[item_id]) as memory:
+    with opened(memory_path, others=[item_id]) as memory:
         versions = service_of(memory).history(item_id, **scope_of(user, agent, session))
     if as_json:
         write_json({"memory": str(memory_path), "versions": versions})

@@ -49,7 +49,7 @@ class MemoryLoop:
     r"""Records turns in the background and recalls before the next, for an agent without a framework.
 
     ``record`` puts a turn into a queue and returns at once. ``recall`` waits for a limited time. Neither raises an
-    exception: :meth:`flush` returns the losses, and ``on_drop`` is called with each. Several threads may use an instance.
+    exception: :meth:`flush` returns the losses, and ``on_drop`` is called with each. Threads may share an instance.
 
     Args:
         memory: A memory service, or an open memory; open for writing.

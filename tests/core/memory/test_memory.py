@@ -241,7 +241,8 @@ def test_memories_share_an_index_folder(tmp_path: Path) -> None:
         second.add("two", ids="2")
         second.compact()
         assert kept < set(shared.iterdir())
-        assert len(set(shared.iterdir())) == 2  # what its compaction left is gone
+        folders = [path for path in shared.iterdir() if path.is_dir()]
+        assert len(folders) == 2  # what its compaction left is gone
         with Memory.open(tmp_path / "a.mp4", "a", embedder=embed, index_dir=shared) as first:
             assert ids_of(first.search("one", mode="lexical")) == ["1"]
         second.add("three", ids="3")

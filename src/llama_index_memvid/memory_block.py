@@ -174,12 +174,12 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
                 chosen.append(hit)
         chosen.sort(key=lambda hit: (hit.kind != "item", hit.created_at, hit.session or "", hit.position or 0))
         for line in older:
-            told = [*[hit.shown for hit in chosen], *lines, line]
-            if len(told) <= self.similarity_top_k and self._fits(told):
+            entries = [*[hit.shown for hit in chosen], *lines, line]
+            if len(entries) <= self.similarity_top_k and self._fits(entries):
                 lines.append(line)
         self._scores = {hit.shown: hit.score for hit in chosen}
-        told = [*[hit.shown for hit in chosen], *lines]
-        return "\n".join([ScopedService.heading, *told]) if told else ""
+        entries = [*[hit.shown for hit in chosen], *lines]
+        return "\n".join([ScopedService.heading, *entries]) if entries else ""
 
     def _fits(self, lines: Sequence[str]) -> bool:
         return self._count("\n".join([ScopedService.heading, *lines])) <= self.token_budget

@@ -19,7 +19,7 @@ Service = Memory | MemoryService | SyncMemoryService
 
 
 class Exchanges:
-    """What was said, and the notes beside it.
+    """Record and recall the turns of a scope, and its notes.
 
     Args:
         memory: An open memory, or a memory service.
@@ -70,11 +70,11 @@ class Exchanges:
         return self._scoped
 
     def recall(self, question: str, **options: Any) -> Recall:
-        """Recall what was said, in any conversation of the scope."""
+        """Recall turns of any conversation of the scope."""
         return self.scoped.recall(question, **options)
 
     def record(self, messages: Sequence[AnyMessage]) -> None:
-        """Record what was said since the user spoke last; without a thread's id, what is new of all messages."""
+        """Record the messages since the user's last one; without a thread id, all new messages."""
         thread = _thread()
         self.scoped.record(_latest(messages) if thread else messages, thread)
 
@@ -95,6 +95,6 @@ def _thread() -> str | None:
 
 
 def _latest(messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
-    """Return what the user said last, and what came after it."""
+    """Return the last message of the user and all messages after it."""
     last = max((place for place, message in enumerate(messages) if isinstance(message, HumanMessage)), default=0)
     return messages[last:]

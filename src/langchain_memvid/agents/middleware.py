@@ -140,8 +140,8 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         if not text:
             return request
         if self._inject == "message":
-            told: list[AnyMessage] = [HumanMessage(text, additional_kwargs={_RECALLED: True})]
-            return request.override(messages=[*request.messages, *told])
+            last: list[AnyMessage] = [HumanMessage(text, additional_kwargs={_RECALLED: True})]
+            return request.override(messages=[*request.messages, *last])
         before = request.system_message
         if before is None:
             return request.override(system_message=SystemMessage(text))
@@ -150,9 +150,9 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         return request.override(system_message=before.model_copy(update={"content": added}))
 
     def _text(self, exchanges: Exchanges, messages: Sequence[AnyMessage], query: str, hits: Sequence[Hit]) -> str:
-        """Return what a model is told: exchanges, then other records. Either may use what the other leaves over.
+        """Return the text for the model: exchanges, then other records. Each may use the budget that the other leaves.
 
-        Of records beside exchanges, those that fit into half of the budget are sure of their place.
+        Half of the budget is reserved for the other records, as far as there are any.
         """
         known = [str(message.text) for message in messages]
         lines = self._lines(hits, known, self._k, self._budget)
@@ -180,7 +180,7 @@ class MemvidMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         return lines
 
     def remembered(self, messages: Sequence[AnyMessage], hits: Sequence[Hit]) -> str:
-        """Return what a model is told of these hits, best first, as many as fit into the budget; "" for none."""
+        """Return the text for the model with these hits, best first, as many as fit into the budget; "" for none."""
         lines = self._lines(hits, [str(message.text) for message in messages], len(hits), self._budget)
         return "\n".join([_HEADING, *lines]) if lines else ""
 

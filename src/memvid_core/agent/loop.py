@@ -49,7 +49,7 @@ class MemoryLoop:
     r"""Records turns in the background and recalls before the next, for an agent without a framework.
 
     ``record`` puts a turn into a queue and returns at once. ``recall`` waits for a limited time. Neither raises an
-    exception: what is lost is told by :meth:`flush`, and to ``on_drop``. An instance may be used by several threads.
+    exception: :meth:`flush` returns the losses, and ``on_drop`` is called with each. Threads may share an instance.
 
     Args:
         memory: A memory service, or an open memory; open for writing.
@@ -203,7 +203,7 @@ class MemoryLoop:
     # --- at the end ---
 
     def flush(self, patience: float | None = 30.0) -> Flushed:
-        """Wait until the queue is empty, and tell what was recorded and what was dropped since the last flush.
+        """Wait until the queue is empty, and report the recorded and dropped turns since the last flush.
 
         Args:
             patience: How many seconds to wait at most; None waits until it is done.
@@ -213,9 +213,9 @@ class MemoryLoop:
         wait_for(waiting, patience)
         with self._lock:
             pending = sum(not future.done() for future in self._pending)
-            told = Flushed(recorded=self._recorded, dropped=self._dropped, failures=self._failures, pending=pending)
+            report = Flushed(recorded=self._recorded, dropped=self._dropped, failures=self._failures, pending=pending)
             self._recorded, self._dropped, self._failures = 0, [], []
-        return told
+        return report
 
     async def aflush(self, patience: float | None = 30.0) -> Flushed:
         """Flush like :meth:`flush`, without blocking the event loop."""

@@ -68,15 +68,15 @@ def test_turns_of_a_session_are_neighbors_in_their_order(memory: Memory) -> None
 
 def test_recording_waits_for_nothing_and_tells_what_it_drops(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(memory, monkeypatch)
-    told: list[Dropped] = []
-    with MemoryLoop(memory, ADA, session="s", queue=3, on_drop=told.append) as loop:
+    report: list[Dropped] = []
+    with MemoryLoop(memory, ADA, session="s", queue=3, on_drop=report.append) as loop:
         assert loop.record("one")
         assert gate.entered.wait(30)
         assert [loop.record(text) for text in ("two", "three", "four", "five")] == [True, True, False, False]
         waiting = loop.flush(0.0)
         assert (waiting.recorded, waiting.pending, len(waiting.dropped)) == (0, 3, 2)
-        assert [dropped.messages for dropped in told] == ["four", "five"]
-        assert told[0].why == "3 turns are waiting already"
+        assert [dropped.messages for dropped in report] == ["four", "five"]
+        assert report[0].why == "3 turns are waiting already"
         gate.open.set()
         done = loop.flush()
         assert (done.recorded, done.pending, done.dropped) == (3, 0, [])
@@ -103,9 +103,9 @@ def test_nothing_raises_into_the_agent(memory: Memory, wrong: Any) -> None:
         assert not loop.record(wrong)
         assert loop.record([{"role": "tool", "content": "output"}, {"role": "user", "content": " "}])
         assert loop.record("fine")
-        told = loop.flush()
-        assert (told.recorded, [dropped.messages for dropped in told.dropped]) == (1, [wrong])
-        assert told.failures == ["on_drop: RuntimeError: no log"]
+        report = loop.flush()
+        assert (report.recorded, [dropped.messages for dropped in report.dropped]) == (1, [wrong])
+        assert report.failures == ["on_drop: RuntimeError: no log"]
         assert loop.recall("fine", budget=-1).hits == []
         assert loop.recall(None).hits == []  # type: ignore[arg-type]
         assert loop.recall("fine", unknown=1).hits == []
@@ -113,10 +113,10 @@ def test_nothing_raises_into_the_agent(memory: Memory, wrong: Any) -> None:
         memory.close()
         assert loop.recall("fine").text == ""
         assert loop.record("lost")
-        told = loop.flush()
-        assert [dropped.messages[0].text for dropped in told.dropped] == ["lost"]
-        assert "ClosedError" in told.dropped[0].why
-        assert "ClosedError" in told.failures[0]
+        report = loop.flush()
+        assert [dropped.messages[0].text for dropped in report.dropped] == ["lost"]
+        assert "ClosedError" in report.dropped[0].why
+        assert "ClosedError" in report.failures[0]
     assert not loop.record("late")
     assert loop.recall("late").hits == []
     assert [dropped.why for dropped in loop.flush().dropped] == ["the loop is closed"]
@@ -127,9 +127,9 @@ def test_a_file_that_others_hold_costs_the_turn_and_not_the_agent(tmp_path: Path
     with Memory.create(path) as other, Memory.open(path, "a", timeout=0.05) as memory, MemoryLoop(memory, ADA) as loop:
         with other.exclusive():
             assert loop.record("I live in Turin.")
-            told = loop.flush()
-        assert LockedError.__name__ in told.dropped[0].why
-        assert loop.record(told.dropped[0].messages)
+            report = loop.flush()
+        assert LockedError.__name__ in report.dropped[0].why
+        assert loop.record(report.dropped[0].messages)
         assert loop.flush().recorded == 1
         assert loop.recall("Where do I live?").hits[0].text == "I live in Turin."
 
@@ -179,9 +179,9 @@ def test_what_was_recalled_is_never_recorded(memory: Memory) -> None:
     with MemoryLoop(memory, ADA, session="monday") as loop:
         loop.record(PARTY)
         loop.flush()
-        told = loop.recall("When is the office party?").text
-        loop.record([("user", f"{told}\n\nAnd where?"), ("assistant", "In the garden.")])
-        loop.record(told)
+        report = loop.recall("When is the office party?").text
+        loop.record([("user", f"{report}\n\nAnd where?"), ("assistant", "In the garden.")])
+        loop.record(report)
     assert turns(memory) == [*[text for _, text in PARTY], "And where?", "In the garden."]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
     from memvid_core.agent.loop import MemoryLoop
-    from memvid_core.agent.recall import Recall, Recalled
+    from memvid_core.agent.recalled import Recall, Recalled
     from memvid_core.agent.scoped import ScopedService
     from memvid_core.agent.service import MemoryService
     from memvid_core.agent.sync_service import SyncMemoryService
@@ -148,8 +148,8 @@ __all__ = [
 # A name is imported when it is first used (PEP 562): a program that prints its help needs no NumPy.
 _MODULES = {
     "MemoryLoop": "memvid_core.agent.loop",
-    "Recall": "memvid_core.agent.recall",
-    "Recalled": "memvid_core.agent.recall",
+    "Recall": "memvid_core.agent.recalled",
+    "Recalled": "memvid_core.agent.recalled",
     "ScopedService": "memvid_core.agent.scoped",
     "MemoryService": "memvid_core.agent.service",
     "SyncMemoryService": "memvid_core.agent.sync_service",

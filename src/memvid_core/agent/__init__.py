@@ -19,7 +19,7 @@ from memvid_core.agent.markdown_import import Imported, import_markdown
 from memvid_core.agent.media import audio_reader, image_reader, video_reader
 from memvid_core.agent.messages import Conversation, Message, read_conversations, read_messages
 from memvid_core.agent.pipelines import Pipeline, Step
-from memvid_core.agent.recall import LeftOut, Recall, Recalled
+from memvid_core.agent.recalled import LeftOut, Recall, Recalled
 from memvid_core.agent.records import Category, Item, Resource, Turn
 from memvid_core.agent.results import Memorized, Retrieved
 from memvid_core.agent.scoped import ScopedService

@@ -12,7 +12,7 @@ from typing import Any, Self
 import msgspec
 
 from memvid_core.agent.messages import Message
-from memvid_core.agent.recall import Recall
+from memvid_core.agent.recalled import Recall
 from memvid_core.agent.scoped import ScopedService
 from memvid_core.agent.service import MemoryService
 from memvid_core.agent.sync_service import SyncMemoryService

@@ -15,10 +15,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
-import msgspec
-
 from memvid_core.agent.folding import fold
 from memvid_core.agent.passages import passage, terms_of
+from memvid_core.agent.recalled import LeftOut, Recall, Recalled
 from memvid_core.agent.records import AGENT, kind_of, read_item, turn_id
 from memvid_core.agent.store import Store
 from memvid_core.agent.time_words import Span, spans
@@ -28,7 +27,7 @@ from memvid_core.agent.trust import HEADING, defused, defused_name
 from memvid_core.errors import InvalidInputError
 from memvid_core.model import Record
 
-__all__ = ["LeftOut", "Recall", "Recalled", "recall"]
+__all__ = ["recall"]
 
 # Each constant was chosen on the questions of even number of two sets: LoCoMo 1-5 (people) and BEAM 100K 1-10 (a user
 # and an assistant). A pair of figures is R@10 of all their questions in percent, LoCoMo first, with the other constants
@@ -95,68 +94,6 @@ _ABOUT_ASSISTANT: Final = re.compile(
     r"(?:추천|제안|조언|설명|말)(?:했|한 )|(?:라|다)고 했",
     re.IGNORECASE,
 )
-
-
-class Recalled(msgspec.Struct, kw_only=True, gc=False):
-    """One turn or item of an answer, and where its score comes from.
-
-    ``note`` says what an item said before it was corrected.
-
-    ``parts`` has what the search gave (``search``), what neighbors, session and items added, and the factors
-    ``speaker``, ``role`` and ``time``, where they are not 1.
-    """
-
-    id: str
-    kind: str
-    text: str
-    who: str
-    role: str
-    created_at: str
-    happened_at: str | None = None
-    session: str | None = None
-    position: int | None = None
-    score: float = 0.0
-    sources: list[str] = []
-    note: str = ""
-    same_as: str | None = None
-    count: int = 1
-    parts: dict[str, float] = {}
-    shown: str = ""
-
-
-class LeftOut(msgspec.Struct, frozen=True):
-    """A turn or item that was found and is not in the answer, and why.
-
-    ``"budget"``: there was no room. ``"k"``: enough are
-    shown. ``"repeat"``: the same is shown or known already. ``"turn"``: an item that a rule read,
-    which says no more than the turn that it leads to.
-    """
-
-    id: str
-    score: float
-    why: str
-
-
-class Recall(msgspec.Struct, kw_only=True):
-    """An answer: text for a model, and the same as a structure.
-
-    Args:
-        question: What was asked.
-        text: A heading, then items and turns, turns in the order of time; empty if nothing was found.
-        hits: What the text shows, in its order.
-        ranked: All that was found, best first.
-        left_out: What was found and is not shown.
-        tokens: How many tokens the text has.
-        spans: The days that the question names.
-    """
-
-    question: str
-    text: str = ""
-    hits: list[Recalled] = []
-    ranked: list[Recalled] = []
-    left_out: list[LeftOut] = []
-    tokens: int = 0
-    spans: list[Span] = []
 
 
 def recall(

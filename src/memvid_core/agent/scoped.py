@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from memvid_core.agent.messages import Message, read_messages
-from memvid_core.agent.recall import Recall
+from memvid_core.agent.recalled import Recall
 from memvid_core.agent.results import Memorized
 from memvid_core.agent.scopes import SESSION
 from memvid_core.agent.service import MemoryService

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from memvid_core.agent.config import MemorizeConfig, RetrieveConfig, UserConfig
 from memvid_core.agent.forgetting import Receipt
-from memvid_core.agent.recall import Recall, Recalled
+from memvid_core.agent.recalled import Recall, Recalled
 from memvid_core.agent.records import Category, Item, Resource, Turn
 from memvid_core.agent.results import Memorized, Retrieved
 from memvid_core.agent.sync_service import Reader, SyncMemoryService

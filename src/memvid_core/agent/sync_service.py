@@ -19,7 +19,8 @@ from memvid_core.agent.memorizing import Memorizer, equal_to
 from memvid_core.agent.messages import Conversation, read_conversations
 from memvid_core.agent.models import as_model
 from memvid_core.agent.pipelines import Pipeline, Step
-from memvid_core.agent.recall import Recall, Recalled, recall
+from memvid_core.agent.recall import recall
+from memvid_core.agent.recalled import Recall, Recalled
 from memvid_core.agent.records import (
     Category,
     Item,

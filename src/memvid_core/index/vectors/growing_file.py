@@ -294,7 +294,9 @@ class Proof:
         """There are ``rows`` rows. When others wrote the new ones, what was found before stands."""
         if rows > self._counted and not self._writers:
             if stamps != self._stamps:
-                self._stamps, self._grown = stamps, time.monotonic()
+                self._stamps = stamps
+                if self._counted:  # opening the files does not mean that another process writes
+                    self._grown = time.monotonic()
             self.forget(self._counted)
         self._counted = rows
 

@@ -1,0 +1,70 @@
+"""What a recall returns: turns and items with their scores, and the text made of them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from memvid_core.agent.time_words import Span
+
+__all__ = ["LeftOut", "Recall", "Recalled"]
+
+
+class Recalled(msgspec.Struct, kw_only=True, gc=False):
+    """One turn or item of an answer, and where its score comes from.
+
+    ``note`` says what an item said before it was corrected.
+
+    ``parts`` has what the search gave (``search``), what neighbors, session and items added, and the factors
+    ``speaker``, ``role`` and ``time``, where they are not 1.
+    """
+
+    id: str
+    kind: str
+    text: str
+    who: str
+    role: str
+    created_at: str
+    happened_at: str | None = None
+    session: str | None = None
+    position: int | None = None
+    score: float = 0.0
+    sources: list[str] = []
+    note: str = ""
+    same_as: str | None = None
+    count: int = 1
+    parts: dict[str, float] = {}
+    shown: str = ""
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """A turn or item that was found and is not in the answer, and why.
+
+    ``"budget"``: there was no room. ``"k"``: enough are shown. ``"repeat"``: the same is shown or known already.
+    ``"turn"``: an item that a rule read, which says no more than the turn that it leads to.
+    """
+
+    id: str
+    score: float
+    why: str
+
+
+class Recall(msgspec.Struct, kw_only=True):
+    """An answer: text for a model, and the same as a structure.
+
+    Args:
+        question: What was asked.
+        text: A heading, then items and turns, turns in the order of time; empty if nothing was found.
+        hits: What the text shows, in its order.
+        ranked: All that was found, best first.
+        left_out: What was found and is not shown.
+        tokens: How many tokens the text has.
+        spans: The days that the question names.
+    """
+
+    question: str
+    text: str = ""
+    hits: list[Recalled] = []
+    ranked: list[Recalled] = []
+    left_out: list[LeftOut] = []
+    tokens: int = 0
+    spans: list[Span] = []

@@ -183,7 +183,7 @@ def test_the_copy_goes_and_readers_follow(tmp_path: Path, dtype: Any) -> None:
             f"video-96.{dtype}.sums",
         ]
     )
-    assert sum(kept.values()) < 1800 * 20
+    assert sum(kept.values()) < 1800 * 24
     reader.close()
     both.close()
 

@@ -21,7 +21,7 @@ Extract = Literal["raw", "rules", "llm"]
 class MemorizeConfig(msgspec.Struct, kw_only=True, frozen=True):
     """How conversations are memorized.
 
-    Args:
+    Attributes:
         extract: How items are made: ``"raw"`` makes none, ``"rules"`` by patterns, ``"llm"`` by a model.
         roles: Whose messages are remembered.
         categories: What the categories are about, by name.
@@ -39,7 +39,7 @@ class MemorizeConfig(msgspec.Struct, kw_only=True, frozen=True):
 class RetrieveConfig(msgspec.Struct, kw_only=True, frozen=True):
     """How memory is retrieved.
 
-    Args:
+    Attributes:
         method: ``"rag"`` without a model, ``"llm"`` with one or two calls.
         k: How many items, categories and resources at most.
         budget: How many tokens a recall may have.
@@ -55,7 +55,7 @@ class RetrieveConfig(msgspec.Struct, kw_only=True, frozen=True):
 class UserConfig(msgspec.Struct, kw_only=True, frozen=True):
     """Whose memory it is.
 
-    Args:
+    Attributes:
         model: The fields of a scope: a class that has them, or their names.
         default: Values that hold where a call gives none.
     """

@@ -32,7 +32,7 @@ class Dropped(msgspec.Struct, frozen=True):
 class Flushed(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the turns since the flush before.
 
-    Args:
+    Attributes:
         recorded: How many turns were written, or were there already.
         dropped: What was not recorded.
         failures: Why recalls returned nothing, if they failed.

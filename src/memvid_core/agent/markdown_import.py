@@ -29,7 +29,7 @@ _NOTES: Final = (".md", ".markdown", ".mdx", ".txt")
 class Imported(Readable, frozen=True, kw_only=True):
     """What an import changed.
 
-    Args:
+    Attributes:
         folder: The folder.
         corrected: Items whose text, type or categories a person changed.
         added: Items from new bullets.

@@ -31,7 +31,7 @@ _TIMES: Final = ("created_at", "timestamp", "create_time")
 class Message(msgspec.Struct, frozen=True):
     """One thing that was said.
 
-    Args:
+    Attributes:
         role: ``"user"``, ``"assistant"``, ``"tool"`` or ``"system"``.
         text: What was said.
         name: Who said it, if more is known than the role.

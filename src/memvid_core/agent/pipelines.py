@@ -30,7 +30,7 @@ OnError = Callable[[str, Exception], Mapping[str, Any] | None]
 class Step(msgspec.Struct, frozen=True):
     """One step of a pipeline.
 
-    Args:
+    Attributes:
         name: Its name.
         run: Takes its inputs and options by name, and returns its outputs as a dict.
         inputs: The names of the values that it takes.

@@ -51,7 +51,7 @@ class LeftOut(msgspec.Struct, frozen=True):
 class Recall(msgspec.Struct, kw_only=True):
     """An answer: text for a model, and the same as a structure.
 
-    Args:
+    Attributes:
         question: What was asked.
         text: A heading, then items and turns, turns in the order of time; empty if nothing was found.
         hits: What the text shows, in its order.

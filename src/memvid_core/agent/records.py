@@ -133,7 +133,7 @@ class Resource(Readable, frozen=True, kw_only=True):
 class Item(Readable, frozen=True, kw_only=True):
     """One thing that is known.
 
-    Args:
+    Attributes:
         id: Its id; it stays when the item is corrected.
         memory_type: ``"profile"``, ``"event"``, ``"knowledge"``, ``"behavior"``, ``"skill"`` or ``"tool"``.
         summary: What is known, as a sentence.

@@ -12,7 +12,7 @@ __all__ = ["Memorized", "Retrieved"]
 class Memorized(Readable, frozen=True, kw_only=True):
     """What a conversation left behind.
 
-    Args:
+    Attributes:
         resource: The last resource that was memorized: the conversation, or the file.
         resources: All of them; an export holds many conversations.
         turns: The turns that are new.
@@ -34,7 +34,7 @@ class Memorized(Readable, frozen=True, kw_only=True):
 class Retrieved(Readable, frozen=True, kw_only=True):
     """What answers a question, by layers.
 
-    Args:
+    Attributes:
         needs_retrieval: Whether memory helps with the question; without a model, always.
         original_query: The question.
         rewritten_query: The question as it was searched for.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import av
 import numpy as np
 
 from memvid_core.agent.captions import clock
@@ -34,6 +33,8 @@ def scenes_of(path: Path) -> tuple[str, list[Scene]]:
     Raises:
         InvalidInputError: It is no video that can be read.
     """
+    import av
+
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -66,6 +67,8 @@ def _scenes(container: Any, stream: Any) -> list[tuple[float, Any]]:
 
 
 def _png(frame: Any) -> bytes:
+    import av
+
     encoder: Any = av.CodecContext.create("png", "w")
     encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "rgb24"
     encoder.time_base = frame.time_base

@@ -64,7 +64,8 @@ class ScopeRules:
         given = {**self.default, **{name: self._value(name, value) for name, value in scope.items()}}
         if not given.keys() - {SESSION}:
             owners = " or ".join(name for name in self.fields if name != SESSION)
-            raise InvalidInputError(f"the scope names no owner; give {owners}")
+            asked = "give user_id or agent_id" if self.fields == DEFAULT_FIELDS else f"give {owners}"
+            raise InvalidInputError(f"the scope names no owner; {asked}")
         return {name: given[name] for name in self.fields if name in given}
 
     def owner(self, scope: Mapping[str, ScopeValue]) -> dict[str, ScopeValue]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.growing_file import GrowingFile, load_arrays, row_sums, save_arrays
+from memvid_core.index.vectors.kept_rows import KeptRows
 from memvid_core.index.vectors.last_rows import LastRows
 from memvid_core.index.vectors.matrix import FileRows, Matrix, RamRows, StoredDtype, widen
 from memvid_core.index.vectors.video_places import (
@@ -101,6 +103,7 @@ class VideoRows:
         self._row_bytes = dimension * self.dtype.itemsize
         self._where: tuple[Places, Where] | None = None
         self._last = LastRows()
+        self._kept: KeptRows | None = None
         self._seen = np.zeros(0, dtype=np.bool_)  # rows that were found right since the video changed
         self._stamp = (0, 0)
 
@@ -194,8 +197,29 @@ class VideoRows:
         last = self._last.take(state.places, rows)
         if last is not None:
             return last
-        raw = np.empty((len(rows), self._row_bytes), dtype=np.uint8)
         where = self._where_of(state.places, state.settled)
+        kept = self._kept_rows(state.settled)
+        if kept is None:
+            raw = self._gathered(state, where, rows)
+            self._prove(raw, rows, state.settled)
+        else:
+            raw = kept.take(rows, partial(self._gathered, state, where), partial(self._compare, settled=state.settled))
+        found = self._widened(raw, None if where.scale is None else where.scale[rows])
+        self._last.keep(state.places, rows, found)
+        return found
+
+    def _kept_rows(self, settled: int) -> KeptRows | None:
+        """Return the rows in RAM; None where there are too many to keep."""
+        kept = self._kept
+        if settled * self._row_bytes > _MAPPED_BYTES:
+            return None
+        if kept is None or kept.count < settled:
+            kept = self._kept = KeptRows(settled, self._row_bytes, kept)
+        return kept
+
+    def _gathered(self, state: _State, where: Where, rows: NDArray[np.int64]) -> Bytes:
+        """Read rows from the video, (m, row bytes) uint8, not yet compared with their checksums."""
+        raw = np.empty((len(rows), self._row_bytes), dtype=np.uint8)
         starts = where.start[rows]
         odd = np.flatnonzero(starts < 0)
         empty = odd[starts[odd] == NO_PLACE] if len(odd) else odd
@@ -214,10 +238,7 @@ class VideoRows:
             self._take_samples(coded, where.phase if len(where.phase) == 1 else where.phase[rows[part]], raw[part])
         if len(empty):
             raw[empty] = 0
-        self._prove(raw, rows, state.settled)
-        found = self._widened(raw, None if where.scale is None else where.scale[rows])
-        self._last.keep(state.places, rows, found)
-        return found
+        return raw
 
     def _mended(
         self, coded: Bytes, odd: NDArray[np.int64], rows: NDArray[np.int64], starts: NDArray[np.int64], places: Places

@@ -20,6 +20,7 @@ from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors import quantized as quantized_module
 from memvid_core.index.vectors import vector_index as vectors_module
 from memvid_core.index.vectors import video_rows as pictures_module
+from memvid_core.index.vectors.video_rows import VideoRows
 from memvid_core.journal import Batch, Journal
 from memvid_core.journal.video_vectors import VectorPictures
 from memvid_core.video import PcmCodec
@@ -222,6 +223,9 @@ def test_a_changed_byte_of_the_video_is_noticed(tmp_path: Path, effort: Callable
         with path.open("r+b") as file:
             file.seek(at)
             file.write(bytes([data[at] ^ (1 << int(random.integers(8)))]))
+        assert (lean.vectors(np.arange(300)) == right).all()  # rows that were read before stay what they were
+        assert isinstance(lean._store, VideoRows)
+        lean._store._kept = None  # as in a process that has read none
         for read in (lambda: lean.vectors(np.arange(300)), lambda: lean._store.block(0, 300)):
             try:
                 assert (read() == right).all()
@@ -230,6 +234,7 @@ def test_a_changed_byte_of_the_video_is_noticed(tmp_path: Path, effort: Callable
         with path.open("r+b") as file:
             file.seek(at)
             file.write(data[at : at + 1])
+        assert (lean.vectors(np.arange(300)) == right).all()
     assert noticed > effort(300)
     both.close()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +28,7 @@ class KeptRows:
 
     def __init__(self, count: int, row_bytes: int, before: KeptRows | None = None) -> None:
         self.count = count
-        self._raw = np.empty((count, row_bytes), dtype=np.uint8)
+        self._raw = _lazy(count * row_bytes).reshape(count, row_bytes)
         self._there = np.zeros(count, dtype=np.bool_)
         if before is not None:
             rows = np.flatnonzero(before._there[:count])
@@ -53,3 +55,12 @@ class KeptRows:
             self._raw[missing] = raw
             self._there[missing] = True
         return self._raw[rows]
+
+
+def _lazy(size: int) -> _Bytes:
+    """Return (size,) uint8 of zeros; memory is used by pages of some kilobytes, when they are written."""
+    pages = mmap.mmap(-1, max(size, 1))
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # rows lie far apart: pages of 2 MiB would all be used after a few searches
+        with suppress(OSError):  # a kernel without huge pages
+            pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, dtype=np.uint8)[:size]

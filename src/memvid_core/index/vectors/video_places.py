@@ -65,19 +65,16 @@ class Pictures(Protocol):
 
 
 class Where(NamedTuple):
-    """The places, row by row.
+    """Where rows lie.
 
     Attributes:
-        start: (n,) int64, where in the file the first byte is; turned around, so below 0, if an escape lies within the
+        start: (m,) int64, where in the file the first byte is; turned around, so below 0, if an escape lies within the
             row; the smallest number there is for a row without a vector.
-        phase: (n,) int64, how many samples of its macroblock come before it; a single number where all are equal.
-        scale: (n,) float32, what a row is multiplied by to have length 1; NaN where float32 is not exact enough for
-            that. None if all rows have length 1.
+        phase: (m,) int64, how many samples of its macroblock come before it.
     """
 
     start: NDArray[np.int64]
     phase: NDArray[np.int64]
-    scale: NDArray[np.float32] | None
 
 
 class FrameOfRows(NamedTuple):
@@ -141,46 +138,43 @@ class Places(NamedTuple):
         within: NDArray[np.int64] = self.escapes[low:high] - ends[0] + np.arange(high - low)
         return within
 
-    def by_row(self, settled: int, row_bytes: int) -> Where:
-        """Where each of the first ``settled`` rows lies."""
-        rows, found, phase = self._starts(row_bytes)
-        start = np.full(settled, NO_PLACE, dtype=np.int64)
-        start[rows] = found
-        phases = phase[:1]
-        if len(phase) and (phase != phase[0]).any():
-            phases = np.zeros(settled, dtype=np.int64)
-            phases[rows] = phase
-        scale = None
-        if not self.unit.all():
-            scale = np.zeros(settled, dtype=np.float32)
-            with np.errstate(divide="ignore"):
-                usual = (self.squares > _LEAST_SQUARE) & (self.squares < 1e30)
-                scale[rows] = np.where(usual, 1.0 / np.sqrt(self.squares), np.float32(np.nan))
-        return Where(start, phases, scale)
-
-    def _starts(self, row_bytes: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Where all rows lie.
-
-        Returns:
-            Row numbers, where in the file the first byte of each is, with all bits turned around (so below 0) if an
-            escape lies within the row; and how many samples of its macroblock come before it. All (n,) int64.
-        """
-        items, numbers = self.items, np.arange(len(self.first))
-        frame = np.repeat(numbers, items)
-        within = np.arange(len(frame)) - np.repeat(np.cumsum(items) - items, items)
+    def of(self, rows: NDArray[np.int64], row_bytes: int) -> Where:
+        """Return where some rows lie, (m,) int64."""
+        frame, within, absent = self._frames_of(rows)
         offset, phase = within * row_bytes, self.phase[frame]
-        start = crossed(phase, offset)
-        stop = crossed(phase, offset + row_bytes - 1)
+        start, stop = crossed(phase, offset), crossed(phase, offset + row_bytes - 1)
         found = self.begin[frame] + start
-        has = np.diff(self.escapes.searchsorted(np.arange(len(self.first) + 1) << _FRAME_BITS)) > 0
-        some = np.flatnonzero(np.repeat(has, items))
-        if len(some):
-            key = frame[some] << _FRAME_BITS
-            before = self.escapes.searchsorted(key | start[some], side="right")
-            inside = self.escapes.searchsorted(key | stop[some], side="right") > before
-            moved = found[some] + before - self.escapes.searchsorted(key)
-            found[some] = np.where(inside, ~moved, moved)
-        return self.first[frame] + within, found, (phase + offset) % MACROBLOCK_BYTES
+        if len(self.escapes):
+            key = frame << _FRAME_BITS
+            before = self.escapes.searchsorted(key | start, side="right")
+            inside = self.escapes.searchsorted(key | stop, side="right") > before
+            found += before - self.escapes.searchsorted(key)
+            found[inside] = ~found[inside]
+        found[absent] = NO_PLACE
+        return Where(found, (phase + offset) % MACROBLOCK_BYTES)
+
+    def scale_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """Return what rows are multiplied by to have length 1, (m,) float32.
+
+        It is NaN where float32 is not exact enough for that. None if all rows of the video have length 1.
+        """
+        if self.unit.all():
+            return None
+        frame, within, absent = self._frames_of(rows)
+        squares = self.squares[(np.cumsum(self.items) - self.items)[frame] + within]
+        with np.errstate(divide="ignore"):
+            usual = (squares > _LEAST_SQUARE) & (squares < 1e30)
+            scale = np.where(usual, 1.0 / np.sqrt(squares), np.float32(np.nan))
+        scale[absent] = 0
+        return scale
+
+    def _frames_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the frame of each row, its number within the frame, and whether it has no vector; then both are 0."""
+        frame = np.maximum(self.first.searchsorted(rows, side="right") - 1, 0)
+        within = rows - self.first[frame]
+        absent = (within < 0) | (within >= self.items[frame])
+        within[absent] = 0
+        return frame, within, absent
 
 
 _NONE: Final = np.empty(0, dtype=np.int64)

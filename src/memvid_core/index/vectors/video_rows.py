@@ -28,7 +28,6 @@ from memvid_core.index.vectors.video_places import (
     FrameOfRows,
     Pictures,
     Places,
-    Where,
     crossed,
     look_up,
     squares,
@@ -101,7 +100,6 @@ class VideoRows:
         self._state = _State(0, NOWHERE, self._file(0))
         self.dtype = self._state.file.dtype
         self._row_bytes = dimension * self.dtype.itemsize
-        self._where: tuple[Places, Where] | None = None
         self._last = LastRows()
         self._kept: KeptRows | None = None
         self._seen = np.zeros(0, dtype=np.bool_)  # rows that were found right since the video changed
@@ -197,14 +195,13 @@ class VideoRows:
         last = self._last.take(state.places, rows)
         if last is not None:
             return last
-        where = self._where_of(state.places, state.settled)
         kept = self._kept_rows(state.settled)
         if kept is None:
-            raw = self._gathered(state, where, rows)
+            raw = self._gathered(state, rows)
             self._prove(raw, rows, state.settled)
         else:
-            raw = kept.take(rows, partial(self._gathered, state, where), partial(self._compare, settled=state.settled))
-        found = self._widened(raw, None if where.scale is None else where.scale[rows])
+            raw = kept.take(rows, partial(self._gathered, state), partial(self._compare, settled=state.settled))
+        found = self._widened(raw, state.places.scale_of(rows))
         self._last.keep(state.places, rows, found)
         return found
 
@@ -217,10 +214,12 @@ class VideoRows:
             kept = self._kept = KeptRows(settled, self._row_bytes, kept)
         return kept
 
-    def _gathered(self, state: _State, where: Where, rows: NDArray[np.int64]) -> Bytes:
+    def _gathered(self, state: _State, rows: NDArray[np.int64]) -> Bytes:
         """Read rows from the video, (m, row bytes) uint8, not yet compared with their checksums."""
         raw = np.empty((len(rows), self._row_bytes), dtype=np.uint8)
-        starts = where.start[rows]
+        starts, phases = state.places.of(rows, self._row_bytes)
+        if (phases == phases[0]).all():
+            phases = phases[:1]
         odd = np.flatnonzero(starts < 0)
         empty = odd[starts[odd] == NO_PLACE] if len(odd) else odd
         if len(odd):
@@ -235,7 +234,7 @@ class VideoRows:
             within = odd[(odd >= first) & (odd < first + step)] - first if len(odd) else odd
             if len(within):
                 coded = self._mended(coded, within, rows[part], starts[part], state.places)
-            self._take_samples(coded, where.phase if len(where.phase) == 1 else where.phase[rows[part]], raw[part])
+            self._take_samples(coded, phases if len(phases) == 1 else phases[part], raw[part])
         if len(empty):
             raw[empty] = 0
         return raw
@@ -257,13 +256,6 @@ class VideoRows:
                 plain = np.delete(np.frombuffer(more.ljust(len(line) + len(escapes), b"\0"), np.uint8), escapes)
                 line[:] = plain[: len(line)]
         return coded
-
-    def _where_of(self, places: Places, settled: int) -> Where:
-        """The places row by row, worked out once."""
-        known = self._where
-        if known is None or known[0] is not places:
-            known = self._where = places, places.by_row(settled, self._row_bytes)
-        return known[1]
 
     def _take_samples(self, coded: Bytes, phases: NDArray[np.int64], out: Bytes) -> None:
         """Leave out what lies between macroblocks: the same bytes of all rows that begin at the same sample of one."""

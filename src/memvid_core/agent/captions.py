@@ -47,7 +47,7 @@ def read_captions(text: str) -> list[Speech]:
     """Read SRT or WebVTT.
 
     Raises:
-        InvalidInputError: There is no caption in it.
+        InvalidInputError: It has no caption.
     """
     lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     spans = [(place, match) for place, line in enumerate(lines) if (match := _SPAN.fullmatch(line))]
@@ -62,7 +62,7 @@ def read_captions(text: str) -> list[Speech]:
         start = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + float(f"0.{part}")
         said += _spoken(start, "\n".join(words))
     if not said:
-        raise InvalidInputError("there is no caption of the form 00:00:01,000 --> 00:00:02,000 with a text below it")
+        raise InvalidInputError("it has no caption of the form 00:00:01,000 --> 00:00:02,000 with a text below it")
     return joined(said)
 
 

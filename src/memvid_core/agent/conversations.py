@@ -80,11 +80,11 @@ class Conversations:
             modality: What it was read from.
 
         Raises:
-            InvalidInputError: There is no message to remember.
+            InvalidInputError: No message can be remembered.
         """
         said = [cleaned for message in conversation.messages if (cleaned := _kept(message, roles))]
         if not said:
-            raise InvalidInputError(f"there is no message of {' or '.join(roles)} with a text")
+            raise InvalidInputError(f"no message of {' or '.join(roles)} with a text")
         added: Added = self._store.write(lambda: self._plan(said, conversation, scope, now, url, modality))
         return added
 

@@ -85,7 +85,7 @@ def plan_forget(
         where: The filter of a scope.
         ids: Which of its records; None forgets the whole scope. The id of a resource stands for all its turns.
         now: The present.
-        summarize: Writes the summaries of categories anew; without it they are emptied and marked as stale.
+        summarize: Rewrites the summaries of categories; without it they are emptied and marked as stale.
     """
     wanted = None if ids is None else list(dict.fromkeys(ids))
     gone = _Gone(store, where, wanted)

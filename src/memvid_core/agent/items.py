@@ -32,7 +32,7 @@ def checked_type(memory_type: Any) -> str:
         InvalidInputError: It is unknown.
     """
     if memory_type not in MEMORY_TYPES:
-        raise InvalidInputError(f"{memory_type!r} is no memory type{nearest(str(memory_type), MEMORY_TYPES)}")
+        raise InvalidInputError(f"{memory_type!r} is not a memory type{nearest(str(memory_type), MEMORY_TYPES)}")
     return str(memory_type)
 
 
@@ -80,7 +80,7 @@ class Items:
         """
         found = self._store.select("item", {**where, "$id": {"$eq": item_id}})
         if not found:
-            raise RecordNotFoundError(f"there is no item with the id {item_id!r} in this scope")
+            raise RecordNotFoundError(f"no item has the id {item_id!r} in this scope")
         return read_item(found[0])
 
     def plan(self, facts: Sequence[Fact], scope: Mapping[str, Any], now: datetime, origin: str) -> ItemPlan:

@@ -124,9 +124,7 @@ def _check_unchanged(root: Path, there: Manifest, contents: dict[str, str], gone
         if name in there.files and not there.wrote(name, text):
             raise InvalidInputError(f"{path} was edited since the last export: import it first, or replace it by force")
         if name not in there.files and text != contents.get(name):
-            raise InvalidInputError(
-                f"{path} is not of an export (there is no {MANIFEST} that names it): choose another folder"
-            )
+            raise InvalidInputError(f"{path} is not of an export (no {MANIFEST} names it): choose another folder")
 
 
 def _pages(items: Sequence[Item], categories: Sequence[Category]) -> list[_Page]:

@@ -84,18 +84,18 @@ def import_markdown(
 
     Raises:
         InvalidInputError: The scope has no owner; the folder or a file cannot be read; two files edit one item in two
-            ways; or ``forget_missing`` is set and the folder is no export of this scope of this memory.
+            ways; or ``forget_missing`` is set and the folder is not an export of this scope of this memory.
     """
     owner = service.scopes.owner(service.scopes.check(scope))
     root = Path(os.fspath(folder))
     if not root.is_dir():
-        raise InvalidInputError(f"there is no folder {root}: export into one first, or give a folder of notes")
+        raise InvalidInputError(f"the folder {root} does not exist: export into one first, or give a folder of notes")
     found = read_manifest(root)
     manifest = found if found is not None and found.memory == origin_of(service, owner) else None
     files = _read_folder(root, found or Manifest())
     if forget_missing and manifest is None and not _imported_notes(service, owner, root):
         raise InvalidInputError(
-            f"{root} is no export of this memory and scope, so nothing can be missing from it: export first"
+            f"{root} is not an export of this memory and scope, so nothing can be missing from it: export first"
         )
     edits = _edits(service, owner, files.pages, manifest or Manifest())
     plan = service._memorizer.edit_items(edits.fields, edits.facts, owner)

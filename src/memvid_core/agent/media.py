@@ -55,7 +55,7 @@ def audio_reader(transcribe: Transcribe | None = None) -> Reader:
         said = _transcript(path, transcribe)
         if said is None:
             raise InvalidInputError(
-                f"there is no transcript: put {path.stem}.srt, .vtt or .txt next to the file, or give transcribe="
+                f"it has no transcript: put {path.stem}.srt, .vtt or .txt next to the file, or give transcribe="
             )
         return [Conversation(said, title=path.name)]
 

@@ -88,7 +88,7 @@ class Memorizer:
         options: dict[str, Any] = {"roles": roles, "url": url, "modality": modality}
         added = [self._conversations.add(each, scope, now, **options) for each in conversations]
         if not added:
-            raise InvalidInputError("there is no conversation to remember")
+            raise InvalidInputError("the conversation has nothing to remember")
         turns = [turn for each in added for turn in each.turns]
         return {"resources": [each.resource for each in added], "turns": turns}
 

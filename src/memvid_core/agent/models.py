@@ -34,7 +34,7 @@ class Model:
         """Return the model's answer.
 
         Raises:
-            ChatError: The model failed, or answered with something that is no text.
+            ChatError: The model failed, or answered with something that is not text.
         """
         self.calls += 1
         try:

@@ -112,7 +112,7 @@ class Pipeline:
         """Change options of a step.
 
         Raises:
-            InvalidInputError: There is no such step, or it has no such option.
+            InvalidInputError: The step or its option does not exist.
         """
         step = self._steps[self._place(name)]
         for key in options:

@@ -2,7 +2,7 @@
 
 Reads from top to bottom: candidates, neighbors, sessions, speakers and roles, times, budget, text.
 
-A hit is seldom the whole answer: what answers a question stands beside the turn that repeats its words. So every
+A hit is seldom the whole answer: what answers a question is near the turn that repeats its words. So every
 candidate lends a part of its score to its neighbors in the conversation, and a session lends to its turns.
 """
 
@@ -40,7 +40,7 @@ SHARPNESS: Final = 1.1
 """The power of a search's scores. 1: 79.9, 55.7, but 0.8 less of BEAM's evidence within 1,000 tokens."""
 
 NEXT: Final = 0.25
-"""The share of its score that a turn lends to the turns beside it, however long they are. 0: 79.3, 53.1."""
+"""The share of its score that a turn lends to the turns next to it, however long they are. 0: 79.3, 53.1."""
 
 NEXT_NEAR: Final = 0.2
 """What it lends them above that, if they are near. 0: 79.7, 55.2."""
@@ -126,7 +126,7 @@ def recall(
         known: Texts that the reader has before it already: what says the same is not shown.
 
     Raises:
-        InvalidInputError: The question is empty, or the budget is no whole number of 0 or more.
+        InvalidInputError: The question is empty, or the budget is not a whole number of 0 or more.
     """
     if not question.strip():
         raise InvalidInputError("the question is empty")
@@ -226,7 +226,7 @@ def _weigh_items(found: Mapping[str, Recalled], present: datetime) -> None:
 
 
 def _tell_of_older(store: Store, found: Mapping[str, Recalled]) -> None:
-    """Note beside a corrected item what was known before; nothing if that was forgotten."""
+    """Note on a corrected item what was known before; nothing if that was forgotten."""
     corrected = [hit for hit in found.values() if hit.note]
     older = store.get(hit.note for hit in corrected)
     for hit in corrected:
@@ -265,18 +265,18 @@ def _lend_to_neighbors(store: Store, found: dict[str, Recalled], as_of: datetime
         session, position = hit.session, hit.position or 0
         answered = ANSWER_NEAR if hit.text.rstrip().endswith(("?", "?")) else 0.0
         for step, near in ((-1, NEXT_NEAR), (1, NEXT_NEAR + answered)):
-            beside = placed.get((session, position + step))
-            if beside is not None:
-                _add(beside, "neighbors", score * (NEXT + near * _nearness(hit, beside)))
+            next_to = placed.get((session, position + step))
+            if next_to is not None:
+                _add(next_to, "neighbors", score * (NEXT + near * _nearness(hit, next_to)))
             second = placed.get((session, position + 2 * step))
             if second is not None:
-                _add(second, "neighbors", score * SECOND_NEAR * _nearness(hit, second, beside))
+                _add(second, "neighbors", score * SECOND_NEAR * _nearness(hit, second, next_to))
 
 
 def _most_lent_to(
     lenders: Iterable[tuple[Recalled, float]], placed: Mapping[tuple[str | None, int | None], Any]
 ) -> list[str]:
-    """Return the ids of the turns that no search found and that stand beside the best."""
+    """Return the ids of the turns that no search found and that are next to the best."""
     lent: defaultdict[tuple[str, int], float] = defaultdict(float)
     for hit, score in lenders:
         session, position = hit.session or "", hit.position or 0
@@ -355,7 +355,7 @@ def _days_of(hit: Recalled) -> Iterable[date]:
 
 
 def _lift_corrections(found: Mapping[str, Recalled]) -> None:
-    """Put an item that was corrected before the turns that it comes from: it tells what is no longer true."""
+    """Put an item that was corrected before the turns that it comes from: it says what has changed."""
     for hit in found.values():
         if hit.note:
             best = max((found[name].score for name in hit.sources if name in found), default=0.0)

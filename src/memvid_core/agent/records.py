@@ -94,7 +94,7 @@ class Readable(msgspec.Struct, kw_only=True, frozen=True):
         return self.__struct_fields__
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value of a field, or a default if there is no such field."""
+        """The value of a field, or a default if the field is missing."""
         return getattr(self, name) if name in self.__struct_fields__ else default
 
 
@@ -174,7 +174,7 @@ class Item(Readable, frozen=True, kw_only=True):
 
 
 class Category(Readable, frozen=True, kw_only=True):
-    """A subject, with a summary of its items. A summary that is ``stale`` is empty until it is written anew."""
+    """A subject, with a summary of its items. A summary that is ``stale`` is empty until it is written again."""
 
     id: str
     name: str

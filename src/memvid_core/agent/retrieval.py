@@ -55,12 +55,12 @@ def retrieve(
     """Retrieve what answers the last of some messages; those before it are its context.
 
     Raises:
-        InvalidInputError: There is no question.
+        InvalidInputError: The question is missing.
         ChatError: The method is ``"llm"`` and the model gives no valid answer.
     """
     messages = read_messages(queries)
     if not messages:
-        raise InvalidInputError("there is no question: queries are a text or messages with a text")
+        raise InvalidInputError("the question is missing: queries are a text or messages with a text")
     asked = messages[-1].text
     calls = 0 if model is None else model.calls
     route = _Route(True, asked) if model is None else _routed(model, messages)
@@ -124,7 +124,7 @@ def _found(
 def _chosen(
     model: Model, question: str, categories: Sequence[Category], items: Sequence[Item]
 ) -> tuple[list[Category], list[Item], str | None]:
-    """Let a model choose; all of them if its answer is no answer."""
+    """Let a model choose; all of them if its answer is unusable."""
     lines = [f"{category.id}: {category.name}: {defused(category.summary[:400])}" for category in categories]
     lines += [f"{item.id}: {defused(item.summary)}" for item in items]
     prompt = _CHOOSE.format(question=defused(question), memories="\n".join(lines))

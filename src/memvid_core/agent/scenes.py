@@ -31,14 +31,14 @@ def scenes_of(path: Path) -> tuple[str, list[Scene]]:
     """Return what a video is, and its scenes: 64 at most, spread over it.
 
     Raises:
-        InvalidInputError: It is no video that can be read.
+        InvalidInputError: It is not a video that can be read.
     """
     import av
 
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise InvalidInputError("there is no picture in it: memorize it as audio")
+                raise InvalidInputError("it has no picture: memorize it as audio")
             stream = container.streams.video[0]
             scenes = _scenes(container, stream)
             seconds = scenes[-1][0] if container.duration is None else container.duration / av.time_base

@@ -150,7 +150,7 @@ class SyncMemoryService:
             InvalidInputError: The modality is unknown, the file is not there or holds nothing of it.
         """
         if modality not in self._readers:
-            raise InvalidInputError(f"{modality!r} is no modality{nearest(modality, self._readers)}")
+            raise InvalidInputError(f"{modality!r} is not a modality{nearest(modality, self._readers)}")
         scope = self.scopes.check(user or {})
         path, read = Path(os.fspath(resource_url)), self._readers[modality]
         try:
@@ -203,7 +203,7 @@ class SyncMemoryService:
             **scope: Whose memory; fields that are not given may have any value.
 
         Raises:
-            InvalidInputError: The question is empty, the budget is no number, or the scope has no owner.
+            InvalidInputError: The question is empty, the budget is not a number, or the scope has no owner.
         """
         where = self.scopes.where(scope)
         past = None if as_of is None else parse_time(as_of, name="as_of")
@@ -243,7 +243,7 @@ class SyncMemoryService:
             method: ``"rag"`` asks no model, ``"llm"`` asks one at most twice.
 
         Raises:
-            InvalidInputError: There is no question, the method is unknown, or it needs a model and there is none.
+            InvalidInputError: The question is missing, the method is unknown, or it needs a model and there is none.
         """
         chosen = method or self.retrieving.method
         if chosen not in ("rag", "llm"):
@@ -371,7 +371,7 @@ class SyncMemoryService:
             for record in self._store.select(kind, {**filters, "$id": {"$eq": record_id}}):
                 found: Turn | Item | Category | Resource = read(record)
                 return found
-        raise RecordNotFoundError(f"there is no record with the id {record_id!r} in this scope")
+        raise RecordNotFoundError(f"no record has the id {record_id!r} in this scope")
 
 
 def _content(given: Any) -> str:

@@ -140,7 +140,7 @@ def test_captions_become_sentences_with_speaker_and_time(service, tmp_path):
 def test_a_recording_has_a_transcript_of_its_name_or_is_transcribed(memory, tmp_path):
     (tmp_path / "talk.mp3").write_bytes(b"sound")
     plain = SyncMemoryService(memory)
-    with pytest.raises(InvalidInputError, match=r"talk\.mp3: there is no transcript: put talk\.srt"):
+    with pytest.raises(InvalidInputError, match=r"talk\.mp3: it has no transcript: put talk\.srt"):
         plain.memorize(resource_url=tmp_path / "talk.mp3", modality="audio", user=ME)
     segments = [{"start": 0, "text": "At noon.", "speaker": "Ada"}, {"start": 61.5, "text": "Thanks."}]
     service = SyncMemoryService(memory, readers={"audio": audio_reader(lambda path: {"segments": segments})})

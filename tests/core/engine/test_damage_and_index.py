@@ -1,4 +1,4 @@
-"""A damaged file beside an index that knows more: what the index still finds survives whatever is written anew."""
+"""A damaged file beside an index that knows more: what the index still finds survives whatever is written again."""
 
 from __future__ import annotations
 

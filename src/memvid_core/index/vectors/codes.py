@@ -1,7 +1,7 @@
 """Codes: where the signs and levels of all rows lie.
 
 A quantizer (``quantizer``) is stored with the codes that it made under a fit number. A later fit writes a new fit
-beside the old one; codes of committed rows never change within a fit, so a reader may keep the one it has.
+next to the old one; codes of committed rows never change within a fit, so a reader may keep the one it has.
 """
 
 from __future__ import annotations
@@ -116,16 +116,16 @@ class RamCodes:
         """Nothing to do: nobody else writes here."""
 
     def check_signs(self, rows: int) -> None:
-        """Nothing to do: there is no disk under it."""
+        """Do nothing: the rows are in RAM."""
 
     def check_levels(self, rows: int) -> None:
-        """Nothing to do: there is no disk under it."""
+        """Do nothing: the rows are in RAM."""
 
     def check_levels_of(self, some: NDArray[np.int64], rows: int) -> None:
-        """Nothing to do: there is no disk under it."""
+        """Do nothing: the rows are in RAM."""
 
     def flush(self) -> None:
-        """Nothing to do: there is no disk under it."""
+        """Do nothing: the rows are in RAM."""
 
     def close(self) -> None:
         """Let go of the memory."""

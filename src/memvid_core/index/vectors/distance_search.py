@@ -49,7 +49,7 @@ def _near(found: NDArray[np.float32], k: int) -> Rows:
         return np.arange(len(found), dtype=np.int64)
     columns = len(found) // _LANES
     near: Rows | None = None
-    if columns > k:  # the k-th least of the columns' minima is no less than the k-th of all, and much sooner found
+    if columns > k:  # the k-th least of the columns' minima is at least the k-th of all, and much sooner found
         near = np.flatnonzero(found <= _limit(found[: columns * _LANES].reshape(_LANES, columns).min(axis=0), k))
         found = found[near]
     places = np.flatnonzero(found <= _limit(found, k))

@@ -62,7 +62,7 @@ class SearchStrategy(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Bytes this search keeps beside the rows."""
+        """Bytes this search keeps in addition to the rows."""
 
 
 def best(query: Matrix, vectors: Matrix, rows: Rows, k: int) -> tuple[Rows, NDArray[np.float32]]:
@@ -95,7 +95,7 @@ def near_best(scores: NDArray[np.float32], k: int, slack: float = SLACK) -> Rows
     columns = len(scores) // _LANES
     if columns <= k:
         return np.flatnonzero(scores >= np.float32(kth_best(scores, k) - slack))
-    # The k-th best of the columns' maxima is no better than the k-th best of all, and much sooner found.
+    # The k-th best of the columns' maxima is at most the k-th best of all, and much sooner found.
     maxima = scores[: columns * _LANES].reshape(_LANES, columns).max(axis=0)
     near = np.flatnonzero(scores >= np.float32(kth_best(maxima, k) - slack))
     some = scores[near]
@@ -242,5 +242,5 @@ class ExactSearch:
 
     @property
     def nbytes(self) -> int:
-        """Nothing beside the rows."""
+        """Zero: it keeps only the rows."""
         return 0

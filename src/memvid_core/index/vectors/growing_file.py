@@ -245,7 +245,7 @@ class GrowingFile:
 class Proof:
     """How many rows of some files, from the first, were found right since anybody else changed the files.
 
-    While it is entered, this object's owner writes, which is no reason to check what stands before.
+    While it is entered, this object's owner writes, so earlier rows need not be checked.
 
     Args:
         files: What the rows lie in.

@@ -1,12 +1,12 @@
 """IVF search: rows lie in lists around centroids, and a query looks into few lists: fast among very many rows.
 
 An inverted file (Jegou, Douze, Schmid, "Product Quantization for Nearest Neighbor Search", TPAMI 2011) over the codes
-that the quantised search keeps of each row. A query scans the signs of all centroids, orders the nearest by their
+that the quantized search keeps of each row. A query scans the signs of all centroids, orders the nearest by their
 levels, weighs the levels of the rows in their lists, learns from these how far rows stray from their centroids *here*,
 and looks into further lists until the number of rows that it must expect to have missed is small. A row gets its list
 through groups of centroids, so that it is compared with a few hundred of them and not with all.
 
-The quantised search stands beside this one, kept up to date, too: it answers what lists are no good for, and an index
+The quantized search is kept up to date as well: it answers what lists are no good for, and an index
 that one process opens with lists another may open without.
 """
 
@@ -38,13 +38,13 @@ _TRAINING_ROWS: Final = 8  # rows a centroid is the mean of
 _REFIT_GROWTH: Final = 4  # rows grown by this factor since the centroids were fitted: fit again
 _GROUPS_ASKED: Final = 6  # groups of centroids that a row is compared with
 _UNLISTED: Final = 4096  # newest rows whose lists are looked up one by one, at least; one in 32 of many rows
-_PROBES: Final = 24  # lists looked into before the first estimate, beside k
+_PROBES: Final = 24  # lists looked into before the first estimate, plus k
 _WEIGHED: Final = 24  # centroids whose levels are looked at, times those: a search looks into no other lists
 _MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
-_MOST_ROWS: Final = 8192  # of lists, that are weighed at most, beside the first: there recall gives way to time
-_MOST_PROBES: Final = 512  # when a filter would need more than these at first, the search beside it is as good
+_MOST_ROWS: Final = 8192  # of lists, that are weighed at most, besides the first: there recall gives way to time
+_MOST_PROBES: Final = 512  # when a filter would need more than these at first, the quantized search is as good
 _TOO_MANY_ROWS: Final = 1 << 16  # so it is when the first lists hold more than these, as among copies of one vector
-_COMPARED: Final = 112  # rows of those lists that are read and compared, beside 4 k
+_COMPARED: Final = 112  # rows of those lists that are read and compared, plus 4 k
 _BATCH_ROWS: Final = 8192
 _SEED: Final = 0x6D656D76
 _FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists)(\.part)?")
@@ -169,7 +169,7 @@ class _InvertedFile:
         self._nearest, self.known = nearest, len(nearest)
 
     def forget(self, first_row: int) -> None:
-        """The rows from ``first_row`` on are written anew."""
+        """The rows from ``first_row`` on are written again."""
         self.known = min(self.known, first_row)
         if len(self._lists.order) > self.known:
             self._lists = _Lists(self._lists.order[:0], np.zeros_like(self._lists.starts))
@@ -270,18 +270,18 @@ def _signs(levels: Levels) -> Codes:
 
 
 class IvfSearch:
-    """An inverted file over the rows that a quantised search has codes of.
+    """An inverted file over the rows that a quantized search has codes of.
 
     Args:
-        beside: The search that keeps the codes, and answers for few rows, and for filters that let few through.
+        quantized: The search that keeps the codes, and answers for few rows, and for filters that let few through.
         folder: Where centroids and lists are saved; None for RAM only.
         writable: Whether they may be saved.
     """
 
     name = "ivf"
 
-    def __init__(self, beside: QuantizedSearch, folder: Path | None, *, writable: bool) -> None:
-        self._beside = beside
+    def __init__(self, quantized: QuantizedSearch, folder: Path | None, *, writable: bool) -> None:
+        self._quantized = quantized
         self._folder = folder
         self._writable = writable
         self._lock = threading.RLock()
@@ -291,8 +291,8 @@ class IvfSearch:
         self._looked_for: Quantizer | None = None  # whose lists were looked for in the folder when it was seen first
 
     def extend(self, first_row: int, unit: Matrix) -> None:
-        """Forget rows that are written anew; new ones get their lists at the next search or flush."""
-        self._beside.extend(first_row, unit)
+        """Forget rows that are written again; new ones get their lists at the next search or flush."""
+        self._quantized.extend(first_row, unit)
         with self._lock:
             if self._file is not None:
                 self._file.forget(first_row)
@@ -301,14 +301,14 @@ class IvfSearch:
 
     def sync(self, rows: int, kept: int) -> None:
         """Forget rows that may be another's, and take what was saved, where it saves work."""
-        self._beside.sync(rows, kept)
+        self._quantized.sync(rows, kept)
         with self._lock:
             self._rows = rows
             if self._file is not None:
                 self._file.forget(kept)
-            quantizer = self._beside.quantizer(rows)
+            quantizer = self._quantized.quantizer(rows)
             if quantizer is not None and quantizer is not self._looked_for:
-                coded = self._beside.coded(rows)
+                coded = self._quantized.coded(rows)
                 if coded is not None:
                     self._load(coded)
 
@@ -352,10 +352,10 @@ class IvfSearch:
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
         """The rows of the nearest lists whose levels are best; a filter has more lists looked into, or none at all."""
-        coded = self._beside.coded(rows)
+        coded = self._quantized.coded(rows)
         passing = rows if mask is None else int(np.count_nonzero(mask))
         if coded is None or (_PROBES + k) * rows > _MOST_PROBES * passing:
-            return self._beside.candidates(queries, k, rows, mask)
+            return self._quantized.candidates(queries, k, rows, mask)
         with self._lock:
             file = self._grow(coded)
         compared = _COMPARED + 4 * k
@@ -367,16 +367,16 @@ class IvfSearch:
             found.append(np.sort(near))
         short = [at for at, near in enumerate(found) if len(near) < min(k, passing)]
         if short:
-            better = self._beside.candidates(queries[short], k, rows, mask)
+            better = self._quantized.candidates(queries[short], k, rows, mask)
             for at, near in zip(short, better, strict=True):
                 found[at] = near
         return found
 
     def flush(self) -> None:
         """Save centroids and lists; lists come last, under their name at once, so all is found whole or not at all."""
-        self._beside.flush()
+        self._quantized.flush()
         with self._lock:
-            coded = self._beside.coded(self._rows)
+            coded = self._quantized.coded(self._rows)
             if coded is None or not coded.fit or self._folder is None or not self._writable:
                 return
             file = self._grow(coded)
@@ -393,14 +393,14 @@ class IvfSearch:
 
     def close(self) -> None:
         """Let go of centroids and lists."""
-        self._beside.close()
+        self._quantized.close()
         self._file = None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the saved centroids and lists, or of those in RAM, and of what stands beside them."""
+        """Bytes of the saved centroids and lists, or of those in RAM, and of what belongs to them."""
         if self._folder is not None:
             mine = sum(path.stat().st_size for path in self._folder.glob("ivf-*"))
         else:
             mine = 0 if self._file is None else self._file.centroids.nbytes + 8 * self._file.known
-        return mine + self._beside.nbytes
+        return mine + self._quantized.nbytes

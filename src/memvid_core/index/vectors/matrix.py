@@ -2,7 +2,7 @@
 
 Rows are numbered from 0 and stored as float16 or float32. A file store is written with positional writes and read
 through a memory map; a map is never resized: after growth a new one is opened, and whoever still holds the old one
-keeps reading the rows that were committed when it was made. Beside it lies a file with one checksum a row, and every
+keeps reading the rows that were committed when it was made. Another file has one checksum a row, and every
 row that is read is compared with it.
 """
 
@@ -20,7 +20,7 @@ from memvid_core.errors import DimensionError, VectorError
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.growing_file import GrowingFile, Proof, row_sums
 
-__all__ = ["FileRows", "IndexStaleError", "RamRows", "RowStore", "StoredDtype", "narrow", "normalised", "take", "widen"]
+__all__ = ["FileRows", "IndexStaleError", "RamRows", "RowStore", "StoredDtype", "narrow", "normalized", "take", "widen"]
 
 StoredDtype = Literal["float16", "float32"]
 Matrix = NDArray[np.float32]
@@ -31,7 +31,7 @@ _SUM_BYTES: Final = 8
 _DTYPES: Final[dict[str, str]] = {"float16": "<f2", "float32": "<f4"}  # little-endian in files, whatever the machine
 
 
-def normalised(vectors: NDArray[Any], dimension: int) -> Matrix:
+def normalized(vectors: NDArray[Any], dimension: int) -> Matrix:
     """Scale every row to length 1; rows that are all zero (records without a vector) stay zero.
 
     Args:
@@ -46,7 +46,7 @@ def normalised(vectors: NDArray[Any], dimension: int) -> Matrix:
         VectorError: A component is NaN or infinite.
 
     Example:
-        >>> normalised(np.array([[3.0, 4.0], [0.0, 0.0]]), 2).tolist()
+        >>> normalized(np.array([[3.0, 4.0], [0.0, 0.0]]), 2).tolist()
         [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     if vectors.ndim != 2 or vectors.shape[1] != dimension:
@@ -190,7 +190,7 @@ class RowStore(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Bytes on disk, or in RAM where there is no disk."""
+        """Bytes on disk, or in RAM otherwise."""
 
 
 class RamRows:
@@ -226,7 +226,7 @@ class RamRows:
         return take(self._array, rows)
 
     def check(self, rows: int) -> None:
-        """Nothing to do: there is no disk under it."""
+        """Do nothing: the rows are in RAM."""
 
     def block(self, start: int, stop: int) -> Matrix:
         """Rows one after the other."""
@@ -238,7 +238,7 @@ class RamRows:
         return False
 
     def flush(self) -> None:
-        """Nothing to do: there is no disk under it."""
+        """Do nothing: the rows are in RAM."""
 
     def close(self) -> None:
         """Let go of the memory."""

@@ -1,4 +1,4 @@
-"""Quantised search: sign bits choose, levels order, stored rows decide.
+"""Quantized search: sign bits choose, levels order, stored rows decide.
 
 Every row is kept as 256 signs and up to 256 levels (``codes``). The Hamming distance of two rows' signs estimates the
 angle between the vectors (Charikar, STOC 2002: a random hyperplane parts two vectors with probability angle / pi). A
@@ -30,8 +30,8 @@ AUTO_FLOATS: Final = 16384 * 384  # below this many stored numbers the exact sea
 _SAMPLE_ROWS: Final = 16384
 _REFIT_GROWTH: Final = 4  # rows grown by this factor since the fit: fit again
 _REFIT_UNTIL: Final = 1 << 18  # a fit on this many rows is kept
-_FIRST_PICK: Final = 1200  # rows whose levels are weighed, at least, beside 16 k; one in 100 of many rows
-_FIRST_LOOK: Final = 240  # rows compared before the first estimate, beside 4 k; one in 2500 of many rows
+_FIRST_PICK: Final = 1200  # rows whose levels are weighed, at least, plus 16 k; one in 100 of many rows
+_FIRST_LOOK: Final = 240  # rows compared before the first estimate, plus 4 k; one in 2500 of many rows
 _MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
 _SMALL: Final = 100_000  # so few rows are all compared when a quarter of them is not enough
 _MOST_COMPARED: Final = 8192  # of more rows, so many are compared at most: there recall gives way to time
@@ -266,7 +266,7 @@ class QuantizedSearch:
                 return
             if newest == seen:  # else a writer replaced them meanwhile
                 self._unusable = newest
-                if self._fit_number:  # what is open is of a fit that is no longer kept up
+                if self._fit_number:  # what is open is of a fit that was replaced
                     self._fit_number, self._quantizer = 0, None
 
     def _makeshift(self, rows: int) -> bool:

@@ -51,7 +51,7 @@ class SklearnSearch:
         self._filtered: _Fitted | None = None
 
     def extend(self, first_row: int, unit: Matrix) -> None:
-        """Forget models of rows that were written anew."""
+        """Forget models of rows that were written again."""
         self.sync(first_row, first_row)
 
     def sync(self, rows: int, kept: int) -> None:

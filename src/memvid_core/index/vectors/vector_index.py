@@ -22,7 +22,7 @@ from memvid_core.index.vectors.distance_search import DistanceSearch
 from memvid_core.index.vectors.exact import ExactSearch, SearchStrategy, best
 from memvid_core.index.vectors.ivf import IvfSearch
 from memvid_core.index.vectors.kept_codes import KeptCodes
-from memvid_core.index.vectors.matrix import FileRows, RamRows, RowStore, StoredDtype, normalised
+from memvid_core.index.vectors.matrix import FileRows, RamRows, RowStore, StoredDtype, normalized
 from memvid_core.index.vectors.metrics import check_choice, nearest, raw
 from memvid_core.index.vectors.quantized import AUTO_FLOATS, QuantizedSearch
 from memvid_core.index.vectors.sklearn_search import SklearnSearch
@@ -87,7 +87,7 @@ class VectorIndex:
         self.strategy: IndexName = strategy
         self.metric: Metric = metric
         by_cosine = metric == "cosine"
-        self._prepared = normalised if by_cosine else raw
+        self._prepared = normalized if by_cosine else raw
         self._ordered = best if by_cosine else partial(nearest, metric)
         self._no_score = _NO_COSINE if by_cosine else np.inf
         self._writable = writable
@@ -249,7 +249,7 @@ class VectorIndex:
         Raises:
             DimensionError: A query of another dimension.
             VectorError: A query with NaN or infinite components.
-            QueryError: k below 1, or a mask that is no one-dimensional bool array.
+            QueryError: k below 1, or a mask that is not a one-dimensional bool array.
         """
         query = np.asarray(query)
         if query.ndim not in (1, 2) or query.shape[-1] != self.dimension:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError
-from memvid_core.index.vectors.matrix import Matrix, normalised, widen
+from memvid_core.index.vectors.matrix import Matrix, normalized, widen
 from memvid_core.model import FrameLocation
 from memvid_core.video.bitstream import MACROBLOCK_BYTES
 from memvid_core.video.codec import ENVELOPE_BYTES, unseal
@@ -41,7 +41,7 @@ _ESCAPED: Final = b"\x00\x00\x03"
 _FRAME_BITS: Final = 32
 _LEAST_SQUARE: Final = 2.0**-29  # of a length: with a smaller one, widening to length 1 would leave float32's range
 NO_PLACE: Final = np.iinfo(np.int64).min  # of a row without a vector
-_EXPONENT: Final = np.uint16(0x7C00)  # all of whose bits are set in a float16 that is no number
+_EXPONENT: Final = np.uint16(0x7C00)  # all of whose bits are set in a float16 that is not a number
 
 Bytes = NDArray[np.uint8]
 
@@ -257,8 +257,8 @@ def unit(stored: NDArray[Any]) -> Matrix:
     """Rows as float32, of length 1."""
     wide = widen(stored, np.empty(stored.shape, dtype=np.float32))
     with np.errstate(over="ignore", invalid="ignore"):
-        lengths = np.einsum("ij,ij->i", wide, wide)  # as in normalised: a row is the same whichever way it is read
+        lengths = np.einsum("ij,ij->i", wide, wide)  # as in normalized: a row is the same whichever way it is read
     if ((lengths > 1e-30) & (lengths < 1e30)).all():
         wide *= (1.0 / np.sqrt(lengths))[:, None]
         return wide
-    return normalised(wide, wide.shape[1])
+    return normalized(wide, wide.shape[1])

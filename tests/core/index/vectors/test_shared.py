@@ -23,7 +23,7 @@ from memvid_core.index.vectors import quantized as quantized_module
 from memvid_core.index.vectors import vector_index as vectors_module
 from memvid_core.index.vectors.growing_file import row_sums
 from memvid_core.index.vectors.kept_codes import KeptCodes
-from memvid_core.index.vectors.matrix import normalised
+from memvid_core.index.vectors.matrix import normalized
 from memvid_core.index.vectors.vector_index import VectorIndex
 
 Matrix = NDArray[np.float32]
@@ -103,7 +103,7 @@ class Model:
             return
         assert index.rows == self.vector_rows
         every = np.arange(index.rows)
-        unit = normalised(self.truth[: index.rows], DIMENSION)
+        unit = normalized(self.truth[: index.rows], DIMENSION)
         assert (index.vectors(every) == unit).all()
         search: Any = index._search
         if isinstance(search, KeptCodes):
@@ -178,7 +178,7 @@ def test_indexes_that_take_turns_without_a_catalog(tmp_path: Path, strategy: Any
         truth = np.concatenate((truth, new))
         reader = indexes[int(random.integers(4))]
         reader.sync(len(truth))
-        assert np.allclose(reader.vectors(np.arange(len(truth))), normalised(truth, DIMENSION), atol=1e-3)
+        assert np.allclose(reader.vectors(np.arange(len(truth))), normalized(truth, DIMENSION), atol=1e-3)
         for row in (*random.integers(0, len(truth), 3), len(truth) - 1):
             assert reader.search(truth[row], 1)[0].tolist() == [row]
     for index in indexes:

@@ -34,7 +34,7 @@ from memvid_core.index.vectors import quantized as quantized_module
 from memvid_core.index.vectors import vector_index as vectors_module
 from memvid_core.index.vectors.codes import BLOCK_ROWS, FileCodes, RamCodes, newest_codes
 from memvid_core.index.vectors.growing_file import GrowingFile, load_arrays, save_arrays
-from memvid_core.index.vectors.matrix import narrow, normalised, widen
+from memvid_core.index.vectors.matrix import narrow, normalized, widen
 from memvid_core.index.vectors.quantizer import Quantizer
 from memvid_core.index.vectors.recall_estimate import Line, enough, upper_tail
 from memvid_core.index.vectors.vector_index import VectorIndex
@@ -828,8 +828,8 @@ def test_weighed_levels_are_sums_of_weights() -> None:
 @pytest.mark.parametrize("dimension", [3, 200, 256])
 def test_levels_tell_the_cosine(dimension: int) -> None:
     """Where the directions are a basis, weighed levels are off by no more than the rounding and a constant."""
-    unit = normalised(clustered(2000, dimension), dimension)
-    query = normalised(clustered(1, dimension, seed=4), dimension)[0]
+    unit = normalized(clustered(2000, dimension), dimension)
+    query = normalized(clustered(1, dimension, seed=4), dimension)[0]
     quantizer = Quantizer.fit(unit, 2000)
     _, levels = quantizer.encode(unit)
     weights = quantizer.ask(query).weights
@@ -840,7 +840,7 @@ def test_levels_tell_the_cosine(dimension: int) -> None:
 
 
 def test_the_same_sample_gives_the_same_quantizer() -> None:
-    sample = normalised(clustered(500, 20), 20)
+    sample = normalized(clustered(500, 20), 20)
     first, second = Quantizer.fit(sample, 500), Quantizer.fit(sample, 500)
     assert (first.directions == second.directions).all()
     (signs, levels), (same_signs, same_levels) = first.encode(sample), second.encode(sample)
@@ -849,7 +849,7 @@ def test_the_same_sample_gives_the_same_quantizer() -> None:
 
 
 def test_one_row_is_coded_as_among_many() -> None:
-    unit = normalised(clustered(300, 900), 900)
+    unit = normalized(clustered(300, 900), 900)
     quantizer = Quantizer.fit(unit, 300)
     signs, levels = quantizer.encode(unit)
     # A projection on the border may round either way.

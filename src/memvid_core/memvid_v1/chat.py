@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Self
 
-from memvid_core import plain_query
 from memvid_core.errors import QueryError
+from memvid_core.index.words.analyzer import plain_query
 from memvid_core.memvid_v1.checks import check_count
 from memvid_core.memvid_v1.client import LLMClient
 from memvid_core.memvid_v1.models import PROVIDERS, find_api_key

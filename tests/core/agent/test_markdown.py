@@ -235,7 +235,7 @@ def test_an_export_of_another_memory_is_read_as_new(exported):
 
 
 def test_bad_folders_are_named(service, tmp_path):
-    with pytest.raises(InvalidInputError, match="no folder"):
+    with pytest.raises(InvalidInputError, match="does not exist"):
         import_markdown(service, tmp_path / "none", **ME)
     (tmp_path / "latin.md").write_bytes(b"caf\xe9")
     with pytest.raises(InvalidInputError, match=r"latin\.md"):

@@ -135,7 +135,9 @@ class AutoCompact:
         done = self._folded(indexed)
         if done is not None:
             _, commit, record = self._sampled
-            self._error = done.bytes / (commit + done.records * record)
+            expected = commit + done.records * record
+            if expected:  # nothing is learned from a memory without records
+                self._error = done.bytes / expected
 
     def _folded(self, indexed: IndexedJournal) -> Folded | None:
         """Compact in another process, or in this thread if none can be started."""

@@ -463,6 +463,15 @@ class TestAutoCompact:
             assert memory.info().bytes < before / 2
             assert len(memory) == 116
 
+    def test_a_memory_that_was_emptied(self, path: Path, in_a_thread: None) -> None:
+        with Memory.create(path, embed, auto_compact=0.1) as memory:
+            for i in range(15):
+                memory.add(f"text {i}", ids=str(i))
+            memory.clear()
+            self.settle(memory)
+            assert memory._indexed.journal.header.epoch == 1
+            assert len(memory) == 0
+
     def test_it_is_never_done_unasked_nor_where_it_saves_little(self, path: Path) -> None:
         with Memory.create(path, embed) as memory, Memory.open(path, "a", embedder=embed, auto_compact=0.99) as other:
             for i in range(40):

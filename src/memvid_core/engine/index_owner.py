@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import stat
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -49,7 +50,7 @@ def place_of(root: Path, file: Path, memory_id: bytes) -> Path:
         if owner == own:
             return root
         if owner.folder == own.folder and own.file != owner.file and own.path != owner.path and _there(owner):
-            apart.mkdir()
+            apart.mkdir(exist_ok=True)  # another thread or process may open the same copy
             _write(apart / record.name, own)
             return apart
         _write(record, own)
@@ -87,7 +88,7 @@ def _claimed(record: Path, own: _Owner) -> _Owner:
 
 
 def _write(record: Path, own: _Owner, *, replace: bool = True) -> None:
-    made = record.with_name(f"{record.name}.{os.getpid()}")
+    made = record.with_name(f"{record.name}.{os.getpid()}-{threading.get_ident()}")
     mode = stat.S_IMODE(os.stat(own.path).st_mode) & 0o666
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), mode)
     try:
@@ -95,10 +96,23 @@ def _write(record: Path, own: _Owner, *, replace: bool = True) -> None:
     finally:
         os.close(descriptor)
     try:
-        if replace or not record.exists():
+        if replace:
             os.replace(made, record)
+        else:
+            _publish(made, record)
     finally:
         made.unlink(missing_ok=True)
+
+
+def _publish(made: Path, record: Path) -> None:
+    """Give a file its name, unless the name is taken."""
+    try:
+        os.link(made, record)  # of several processes, one succeeds
+    except FileExistsError:
+        pass
+    except OSError:  # the file system has no links
+        if not record.exists():
+            os.replace(made, record)
 
 
 def _sweep(root: Path, name: str) -> None:

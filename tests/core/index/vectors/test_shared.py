@@ -110,7 +110,7 @@ class Model:
             search._follow()
             coded = search._codes.coded(index.rows)
         else:
-            coded = getattr(search, "_beside", search).coded(index.rows)
+            coded = getattr(search, "_quantized", search).coded(index.rows)
         assert (coded is None) == (index.rows < (1 if index.strategy == "quantized" else 40))
         if coded is not None:
             signs, levels = coded.quantizer.encode(unit)

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from memvid_core.embedding import Embedder
+from memvid_core.engine.damage_evidence import all_damaged
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.index_place import INDEX_ERRORS, IndexPlace, check_idle
 from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.engine.write_turn import WriteTurn
 from memvid_core.errors import ClosedError, MemoryFileError, StorageError
+from memvid_core.index.catalog.catalog import DamageRow
 from memvid_core.journal import Cursor, Journal
 from memvid_core.model import IndexName
 
@@ -67,6 +69,7 @@ class CurrentState:
         self.snapshot: Snapshot
         self.indexer: Indexer
         self._first = True  # no epoch is in use yet
+        self._damaged: tuple[tuple[int, int] | None, list[DamageRow]] = None, []  # a stamp of the file, and its damage
 
     @property
     def journal(self) -> Journal:
@@ -164,6 +167,18 @@ class CurrentState:
             return None
 
     # --- checks ---
+
+    def damage_is_current(self) -> bool:
+        """Return whether the file still has all damage that the index records; if not, the index must be updated."""
+        damage = self.index.catalog.damage()
+        if not damage:
+            return True
+        checked = self.journal.video.stamp(), damage
+        if checked != self._damaged:
+            if not all_damaged(self.journal, damage):
+                return False
+            self._damaged = checked
+        return True
 
     def check_open(self) -> None:
         """Check that the memory is open.

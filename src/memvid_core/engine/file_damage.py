@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 
 from memvid_core.engine.current_state import CurrentState
-from memvid_core.engine.indexing import damage_row
+from memvid_core.engine.damage_evidence import damage_row
 from memvid_core.errors import Action, DamageWarning, Hint, MemoryFileError, TornTailWarning
 from memvid_core.index.catalog.catalog import DamageRow
 

@@ -133,6 +133,8 @@ class Follower:
             complete = cursor.offset == stamp[0]
             if (first and not (complete and self._holds(cursor))) or not (complete or vouched):
                 return False
+            if not current.damage_is_current():
+                return False
             current.update_snapshot()
         except INDEX_ERRORS as exc:
             check_idle(exc)

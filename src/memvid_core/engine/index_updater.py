@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from memvid_core.engine.current_state import CurrentState
+from memvid_core.engine.damage_evidence import all_damaged
 from memvid_core.engine.index_place import INDEX_ERRORS, check_idle, known_in
 from memvid_core.errors import StorageError
 from memvid_core.index.catalog.catalog import DamageRow
+from memvid_core.index.stale import IndexStaleError
 from memvid_core.journal import Cursor, Known
 
 __all__ = ["EarlierIndex", "IndexUpdater"]
@@ -52,7 +54,8 @@ class IndexUpdater:
                     f"{current.journal.video.target} is {cursor.offset - stamp[0]} bytes shorter than what was "
                     "committed: another program cut it; nothing was written. Open it again to see what is left"
                 )
-            if cursor is None or cursor.offset != stamp[0] or not self._stands_at(cursor):
+            complete = cursor is not None and cursor.offset == stamp[0] and self._stands_at(cursor)
+            if cursor is None or not complete or not current.damage_is_current():
                 self.catch_up()
             elif current.snapshot.epoch is not current.epoch or current.snapshot.commit != cursor.commit:
                 current.update_snapshot()
@@ -109,6 +112,8 @@ class IndexUpdater:
 
     def _take_in(self, earlier: EarlierIndex) -> None:
         current = self._current
+        if not all_damaged(current.journal, current.index.catalog.damage("commit")):
+            raise IndexStaleError("the file has changed where the index recorded damage; rebuild the index")
         current.indexer.catch_up(earlier.cursor, earlier.missing, earlier.places)
         current.index.vectors(again=True)  # raises if its files do not match the catalog, so that they are rebuilt
         current.index.protect()

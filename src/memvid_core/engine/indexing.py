@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder
+from memvid_core.engine.damage_evidence import damage_row, is_damaged, missing_commits, unreadable_bytes
 from memvid_core.engine.index_folder import Change, Vectors
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import EmbeddingError
@@ -20,10 +21,9 @@ from memvid_core.index.filters.compiler import encode_metadata
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.journal import Cursor, Entry, Known
 from memvid_core.journal.entries import Row
-from memvid_core.model import Damage
 from memvid_core.system.progress import progress
 
-__all__ = ["Indexer", "change_of", "damage_row", "metadata_json"]
+__all__ = ["Indexer", "change_of", "metadata_json"]
 
 _SHOW_PROGRESS_BYTES = 32 << 20
 _RUN_ROWS = 512  # rows of small commits that are added together
@@ -97,10 +97,15 @@ class Indexer:
         lost = None if known is None else journal.missing(known)
         if not (journal.unfinished or lost or missing or index.catalog.damage()):
             return
+        recorded = dict.fromkeys((*index.catalog.damage("missing"), *missing))
+        noted = [row for row in recorded if is_damaged(journal, row)]
+        if known is not None and lost is not None:
+            noted.append(damage_row(lost, missing_commits(journal, known)))
         with index.transaction():
             index.catalog.clear_damage("end")
             index.catalog.add_damage("end", map(damage_row, journal.unfinished))
-            index.catalog.add_damage("missing", [*missing, *([] if lost is None else [damage_row(lost)])])
+            index.catalog.clear_damage("missing")
+            index.catalog.add_damage("missing", noted)
 
     def _replay_some(self, acknowledged: int) -> bool:
         """Add commits for about a second, in one transaction; return False if there are no more."""
@@ -118,7 +123,7 @@ class Indexer:
                     run.apply()
                     if entry.model is not None:
                         run.embedder = _taught(self._embedder, entry.model)
-                    self._take_alone(entry, cursor.row, run.embedder)
+                    self._take_alone(entry, cursor, run.embedder)
                 cursor = entry.cursor
                 if time.monotonic() > deadline:
                     run.apply()
@@ -130,13 +135,16 @@ class Indexer:
                 index.note(msgspec.msgpack.encode(cursor))
         return False
 
-    def _take_alone(self, entry: Entry, first_row: int, embedder: Embedder | None) -> None:
-        """Add a commit that is large, damaged, or contains a model."""
-        catalog = self._epoch.index.catalog
+    def _take_alone(self, entry: Entry, before: Cursor, embedder: Embedder | None) -> None:
+        """Add a commit that is large, damaged, or contains a model; ``before`` is the position before it."""
+        catalog, first_row = self._epoch.index.catalog, before.row
         [vectors] = self._vectors_of_run([entry], embedder)
         self._epoch.index.apply(self._change(entry, first_row, vectors))
         if entry.damage:
-            catalog.add_damage("commit", map(damage_row, entry.damage))
+            journal = self._epoch.journal
+            start = 0 if before == journal.start else before.offset  # the start is a guess if the head is damaged
+            evidence = unreadable_bytes(journal, start, entry.cursor.offset)
+            catalog.add_damage("commit", [damage_row(damage, evidence) for damage in entry.damage])
         catalog.bury_replaced(first_row, entry.cursor.row, entry.number)
         self._take_words([entry], first_row)
 
@@ -300,11 +308,6 @@ class _Run:
 def _placed(entry: Entry, matrix: NDArray[Any]) -> Vectors:
     """Return the vectors of a commit with their row numbers."""
     return [(np.array(entry.row_numbers, np.int64), matrix)] if len(matrix) else []
-
-
-def damage_row(damage: Damage) -> DamageRow:
-    """Return damage as a row of the catalog."""
-    return DamageRow(damage.frame, damage.commit, damage.records, damage.reason, damage.vectors, damage.deletions)
 
 
 def change_of(entry: Entry, first_row: int, records: Iterable[RecordRow], vectors: Vectors) -> Change:

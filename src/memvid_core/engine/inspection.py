@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from memvid_core.engine.damage_evidence import damage_of
 from memvid_core.engine.index_place import known_in
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
@@ -53,7 +54,7 @@ def info(indexed: IndexedJournal, snapshot: Snapshot, path: str) -> MemoryInfo:
         created=_when(header.created),
         modified=_when(snapshot.time or header.created),
         description=header.description,
-        damage=tuple(Damage(*row) for row in indexed.damage()),
+        damage=tuple(damage_of(row) for row in indexed.damage()),
         torn_bytes=indexed.journal.torn_bytes if size > indexed.cursor.offset else 0,
         torn_copies=tuple(map(str, copies_beside(indexed))),
     )
@@ -157,7 +158,7 @@ def verify(indexed: IndexedJournal) -> VerifyReport:
         damage += journal.unfinished
         missing = journal.missing(known)
         if missing is None:
-            damage += [Damage(*row) for row in indexed.index.catalog.damage("missing")]
+            damage += [damage_of(row) for row in indexed.index.catalog.damage("missing")]
         else:
             damage.append(missing)
         repaired = tuple(sorted(journal.video.repaired))

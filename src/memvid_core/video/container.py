@@ -210,6 +210,10 @@ class VideoFile:
         """Read up to ``size`` bytes of the file at ``offset``; fewer only at its end."""
         return self._file.read(offset, size)
 
+    def begins_fragment(self, offset: int) -> bool:
+        """Return whether a fragment begins at ``offset`` of the file."""
+        return self._fragments.head(offset) is not None
+
     def pieces(self, offsets: NDArray[np.int64], size: int, *, mapped: bool) -> NDArray[np.uint8]:
         """Read ``size`` bytes of the file from each of up to 1,024 offsets: (n, size) uint8, zeros after its end.
 

@@ -28,7 +28,7 @@ class DamageTable(Tables):
         (last,) = self._writer.execute("SELECT coalesce(max(item), 0) FROM damage").fetchone()
         for item, damage in enumerate(rows, last + 1):
             row = (item, kind, *damage)
-            self._writer.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, row_sum(*row)))
+            self._writer.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, row_sum(*row)))
         self._count_damage()
 
     def clear_damage(self, kind: str) -> None:

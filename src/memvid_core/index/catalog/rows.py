@@ -48,7 +48,10 @@ class CommitRow(NamedTuple):
 
 
 class DamageRow(NamedTuple):
-    """Damage found in the journal: its location as far as known, the number of unreadable items, and the reason."""
+    """Damage found in the journal: its location as far as known, the number of unreadable items, and the reason.
+
+    ``evidence`` shows later whether the damage is still there; the catalog stores it without reading it.
+    """
 
     frame: int | None
     commit: int | None
@@ -56,6 +59,7 @@ class DamageRow(NamedTuple):
     reason: str
     vectors: int = 0
     deletions: int = 0
+    evidence: bytes = b""
 
 
 class Totals(NamedTuple):

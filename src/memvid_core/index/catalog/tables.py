@@ -19,7 +19,7 @@ from memvid_core.index.stale import IndexStaleError
 
 __all__ = ["CHECKED", "NAME", "Tables", "marks", "parts"]
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 NAME: Final = "the catalog of the index"
 CHECKED: Final = checked(NAME)
 """Wraps code that reads stored data, and reports any damage as IndexStaleError."""
@@ -46,7 +46,8 @@ CREATE TABLE commits (
 CREATE TABLE models (number INTEGER PRIMARY KEY, data BLOB NOT NULL, sum INTEGER NOT NULL);
 CREATE TABLE damage (
     item INTEGER PRIMARY KEY, kind TEXT NOT NULL, frame INTEGER, number INTEGER, records INTEGER NOT NULL,
-    reason TEXT NOT NULL, vectors INTEGER NOT NULL, deletions INTEGER NOT NULL, sum INTEGER NOT NULL
+    reason TEXT NOT NULL, vectors INTEGER NOT NULL, deletions INTEGER NOT NULL, evidence BLOB NOT NULL,
+    sum INTEGER NOT NULL
 )"""
 
 _State = dict[str, bytes]

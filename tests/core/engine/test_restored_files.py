@@ -1,0 +1,113 @@
+"""A file that was damaged and is whole again: the index reports no damage that is gone, and finds every record."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memvid_core import DamageWarning, Memory, MemvidError
+
+ROWS, DIMENSION = 40, 16
+VECTORS = np.random.default_rng(3).standard_normal((ROWS + 2, DIMENSION)).astype(np.float32)
+
+
+def cut(data: bytes, at: int) -> bytes:
+    return data[:at]
+
+
+def zeroed(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes(min(512, len(data) - at)) + data[at + 512 :]
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
+
+
+def add(memory: Memory, first: int, stop: int) -> None:
+    texts = [f"text {row} of the record" for row in range(first, stop)]
+    memory.add(texts, ids=[str(row) for row in range(first, stop)], vectors=VECTORS[first:stop])
+
+
+@pytest.fixture(scope="module", params=["pcm", "qr"])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "m.mp4"
+    with Memory.create(path, "given", codec=request.param) as memory:
+        add(memory, 0, ROWS // 2)
+        add(memory, ROWS // 2, ROWS)
+        memory.delete(["1"])
+    return path
+
+
+def assert_whole(path: Path, rows: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DamageWarning)
+        with Memory.open(path) as memory:
+            assert_all_there(memory, rows)
+            assert memory.verify().ok
+            assert memory.info().damage == ()
+
+
+def assert_all_there(memory: Memory, rows: int) -> None:
+    info = memory.info()
+    assert (info.records, info.lost) == (rows - 1, 0)
+    ids = [str(row) for row in range(rows) if row != 1]
+    assert [memory.search(VECTORS[int(name)].tolist(), k=1)[0].id for name in ids] == ids
+    assert all(record is not None for record in memory.get(ids))
+    assert "7" in [hit.id for hit in memory.search("text 7", k=5, mode="lexical")]
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning", "ignore::memvid_core.TornTailWarning")
+@pytest.mark.parametrize("damaged", [cut, zeroed, flipped])
+def test_reader_that_saw_the_damage_finds_everything_afterwards(
+    whole: Path, tmp_path: Path, damaged: Callable[[bytes, int], bytes]
+) -> None:
+    data = whole.read_bytes()
+    for at in np.linspace(600, len(data) - 1, 8).astype(int).tolist():
+        path = tmp_path / f"{at}.mp4"
+        shutil.copy(whole, path)
+        with Memory.open(path) as reader:
+            path.write_bytes(damaged(data, at))
+            for row in (3, 30):
+                with suppress(MemvidError):
+                    reader.search(VECTORS[row].tolist(), k=1)
+            path.write_bytes(data)
+            assert_all_there(reader, ROWS)
+        assert_whole(path, ROWS)
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning", "ignore::memvid_core.TornTailWarning")
+@pytest.mark.parametrize("damaged", [cut, zeroed, flipped])
+def test_index_that_was_made_of_the_damaged_file_is_rebuilt(
+    whole: Path, tmp_path: Path, damaged: Callable[[bytes, int], bytes]
+) -> None:
+    data = whole.read_bytes()
+    for at in np.linspace(600, len(data) - 1, 8).astype(int).tolist():
+        path = tmp_path / f"{at}.mp4"
+        path.write_bytes(damaged(data, at))
+        with suppress(MemvidError):
+            Memory.open(path).close()
+        path.write_bytes(data)
+        assert_whole(path, ROWS)
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning", "ignore::memvid_core.TornTailWarning")
+def test_commits_after_the_damage_stay_when_the_damaged_bytes_are_back(whole: Path, tmp_path: Path) -> None:
+    data = whole.read_bytes()
+    for at in np.linspace(600, len(data) - 700, 8).astype(int).tolist():
+        path = tmp_path / f"{at}.mp4"
+        path.write_bytes(zeroed(data, at))
+        with Memory.open(path, "a") as memory:
+            add(memory, ROWS, ROWS + 1)
+            with path.open("r+b") as file:
+                file.seek(at)
+                file.write(data[at : at + 512])
+            add(memory, ROWS + 1, ROWS + 2)
+            assert_all_there(memory, ROWS + 2)
+        with Memory.open(path) as memory:  # that a commit was written after a damaged one may still be reported
+            assert_all_there(memory, ROWS + 2)

@@ -135,9 +135,9 @@ class Damage(msgspec.Struct, frozen=True):
 class VerifyReport(msgspec.Struct, frozen=True):
     """The report of ``verify``: counts of what was read, and the damage found.
 
-    ``repaired`` lists the unreadable frames of a QR memory that were restored from parity symbols: nothing is lost, but
-    less redundancy remains. ``torn_copies`` are files next to the memory with copies of torn tails, which contain
-    records of interrupted writes.
+    ``repaired`` lists the unreadable frames that were restored from parity: nothing is lost, but less redundancy
+    remains. ``torn_copies`` are files next to the memory with copies of torn tails, which contain records of
+    interrupted writes.
     """
 
     commits: int

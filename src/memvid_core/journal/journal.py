@@ -205,7 +205,7 @@ class Journal:
             copy=msgspec.msgpack.encode(self.header) if fragments and not fragments & (fragments - 1) else b"",
         )
         payloads = packing.Payloads(given, commit, self.video.codec.capacity, self.header.metric)
-        fragment = self.video.append(payloads)
+        fragment = self.video.append(payloads, parity=added > 1)  # damage to a single record loses no other
         offsets, sizes, first = fragment.offsets, fragment.sizes, fragment.first_frame
         placed = [
             FrameLocation(first + i, int(offsets[i]), int(sizes[i]), head.kind, head.row, head.items)

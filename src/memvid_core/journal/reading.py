@@ -14,6 +14,7 @@ from memvid_core.journal import frames
 from memvid_core.journal.entries import CommitFrame
 from memvid_core.journal.frames import FrameHeader, Kind
 from memvid_core.video import Fragment, FramePosition, VideoFile
+from memvid_core.video.codec import RepairingCodec
 
 __all__ = ["LAST_TIME", "MOST_COMMITS", "Piece", "Reading", "believable", "piece_of", "readings"]
 
@@ -37,13 +38,15 @@ class Piece(NamedTuple):
 class Reading:
     """The frames of one commit as they were read.
 
-    ``unread`` lists the unreadable frames as (number, reason); ``commit`` is the COMMIT frame, if readable.
+    ``unread`` lists the unreadable frames as (number, reason); ``restored`` the numbers of damaged frames that the
+    parity of the fragment has restored; ``commit`` is the COMMIT frame, if readable.
     """
 
     fragment: Fragment
     pieces: list[Piece] = field(default_factory=list)
     unread: list[tuple[int, str]] = field(default_factory=list)
     commit: CommitFrame | None = None
+    restored: list[int] = field(default_factory=list)
 
     @property
     def digests(self) -> list[bytes]:
@@ -96,6 +99,8 @@ def readings(video: VideoFile, fragment: Fragment, rows: int) -> Iterator[Readin
         except DamagedFrameError as exc:
             found.unread.append((number, str(exc)))
             continue
+        if video.repaired and number in video.repaired and not isinstance(video.codec, RepairingCodec):
+            found.restored.append(number)
         piece = piece_of(number, place, header, body, payload)
         if not listed and found.pieces and header.commit != found.pieces[-1].header.commit:
             yield _part(found, first, number)

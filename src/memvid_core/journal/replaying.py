@@ -162,6 +162,8 @@ class Replay:
             damage.append(Damage(None, commit.number, 0, "its chained checksum does not match its contents"))
         if reading.fragment.damage:
             damage.append(Damage(None, commit.number, 0, reading.fragment.damage))
+        for number in reading.restored:
+            damage.append(Damage(number, commit.number, 0, f"frame {number} is damaged, and was restored from parity"))
         entry.damage[:0] = damage
         journal.cursor = cursor
         journal.seen(commit.number, commit.time)
@@ -192,9 +194,13 @@ class Replay:
     def _cursor(reading: Reading, commit: CommitFrame) -> Cursor:
         """Return the position after a commit, which locates one of its readable frames."""
         fragment = reading.fragment
-        if reading.commit is not None or not reading.pieces:
+        last = fragment.first_frame + len(fragment) - 1
+        if reading.commit is not None and last not in reading.restored:
             return after(fragment, commit)
-        piece = reading.pieces[-1]
+        intact = [piece for piece in reading.pieces if piece.number not in reading.restored]
+        if not intact:
+            return after(fragment, commit)
+        piece = intact[-1]
         return Cursor(
             offset=fragment.end,
             frame=fragment.first_frame + len(fragment),
@@ -212,7 +218,7 @@ class Replay:
     def _tail(self, tail: TornTail) -> Iterator[Entry]:
         """Handle the torn tail of an interrupted write or of a truncated file."""
         journal = self._journal
-        known = self._acknowledged > tail.start
+        known = self._acknowledged > tail.start and not self._has_all()
         if tail.fragment is not None:
             for reading in readings(journal.video, tail.fragment, self._most_rows):
                 number, commit = reading.number, reading.commit
@@ -240,6 +246,11 @@ class Replay:
             journal.keep_tail()
         else:
             journal.torn_bytes = tail.size
+
+    def _has_all(self) -> bool:
+        """Return whether the commits up to here are all that an index knows, so that what follows is a rest."""
+        known = self._journal.known
+        return known is not None and 0 <= known.commit <= self._journal.cursor.commit
 
     def _end(self) -> Iterator[Entry]:
         """Decide about the commits that still wait at the end of the file."""

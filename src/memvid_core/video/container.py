@@ -17,6 +17,7 @@ from memvid_core.video.codec import FrameCodec, RepairingCodec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.fragments import Fragments
 from memvid_core.video.head import guess_head, read_head
+from memvid_core.video.parity import parity_of, restore
 from memvid_core.video.positions import Fragment, FramePosition, Position, TornTail, frame_places
 from memvid_core.video.read_ahead import ReadAhead
 from memvid_core.video.walk import Walk
@@ -171,8 +172,12 @@ class VideoFile:
         """Continue from ``end``, a position that an earlier walk reached, without walking again."""
         self.end = end
 
-    def append(self, payloads: Iterable[bytes]) -> Fragment:
+    def append(self, payloads: Iterable[bytes], *, parity: bool = False) -> Fragment:
         """Append one fragment with a frame for each payload, durable on return. Removes any bytes after ``end`` first.
+
+        Args:
+            payloads: One for each frame.
+            parity: Whether to add the parity that restores one damaged sector, unless the codec has redundancy.
 
         Raises:
             CodecError: A payload is too large for a frame.
@@ -182,6 +187,10 @@ class VideoFile:
         samples = self.codec.encode(payloads, at.frame)
         picture = self.next_picture(at)
         parts = mp4.fragment(samples, at.fragment + 1, picture, at.frame)
+        covered = 0
+        if parity and self.codec.one_picture:
+            covered = sum(map(len, parts))
+            parts.append(mp4.parity_box(covered, parity_of(parts)))
         self._file.write(at.offset, parts)
         offsets, sizes = frame_places(
             at.offset + len(parts[0]) + len(parts[1]), [len(data) for data, _ in samples], [key for _, key in samples]
@@ -189,7 +198,7 @@ class VideoFile:
         end = at.offset + sum(map(len, parts))
         self.end = Position(end, at.frame + len(offsets), at.fragment + 1)
         self._pictures = (end, picture + len(samples))
-        return Fragment(at.offset, end, at.fragment + 1, at.frame, offsets, sizes)
+        return Fragment(at.offset, end, at.fragment + 1, at.frame, offsets, sizes, covered=covered)
 
     def next_picture(self, at: Position) -> int:
         """Return the number of the first picture of a fragment at ``at``."""
@@ -239,12 +248,15 @@ class VideoFile:
             DamagedFrameError: The bytes have changed since they were written.
         """
         try:
-            return self._intact(self._file if fragment is None else self._ahead, number, place)
+            payload = self._intact(self._file if fragment is None else self._ahead, number, place)
         except DamagedFrameError:
-            payload = self._repair(number, place, fragment)
-            if payload is None:
+            repaired = self._repair(number, place, fragment)
+            if repaired is None:
                 raise
-            return payload
+            return repaired
+        if self.repaired:  # another program may have restored the file
+            self.repaired.discard(number)
+        return payload
 
     def intact(self, number: int, place: FramePosition) -> bytes:
         """Return the payload of frame ``number`` if it is intact at ``place``, without using redundancy.
@@ -262,36 +274,39 @@ class VideoFile:
 
     def _repair(self, number: int, place: FramePosition, fragment: Fragment | None) -> bytes | None:
         """Return the payload of a frame that cannot be decoded, rebuilt from its fragment's redundancy."""
-        if not isinstance(self.codec, RepairingCodec):
-            return None
+        rebuilt = self._rebuilt
         if fragment is not None:
-            if self._rebuilt[:2] != (fragment.start, fragment.end):
-                self._rebuild(fragment)
-        elif not self._rebuilt[0] <= place.offset < self._rebuilt[1]:
+            if rebuilt[:2] != (fragment.start, fragment.end):
+                rebuilt = self._rebuild(fragment, number)
+        elif not rebuilt[0] <= place.offset < rebuilt[1]:
             # The caller may be walking; do not change ``end``.
             for found in self.again().walk(self.start):
                 if isinstance(found, Fragment) and found.start <= place.offset < found.end:
-                    self._rebuild(found)
+                    rebuilt = self._rebuild(found, number)
                     break
-        payload = self._rebuilt[2].get(number)
+        payload = rebuilt[2].get(number)
         if payload is not None:
             self.repaired.add(number)
         return payload
 
-    def _rebuild(self, fragment: Fragment) -> None:
-        """Rebuild the frames of a fragment that cannot be decoded, for the following reads."""
+    def _rebuild(self, fragment: Fragment, number: int) -> tuple[int, int, dict[int, bytes]]:
+        """Rebuild frame ``number`` and others of its fragment that cannot be decoded, also for the following reads."""
         if isinstance(self.codec, RepairingCodec):
             coded = [self._file.read(where.offset, where.size) for _, where in fragment.frames()]
-            self._rebuilt = (fragment.start, fragment.end, self.codec.repair(coded, fragment.first_frame))
+            payloads = self.codec.repair(coded, fragment.first_frame)
+        else:
+            payloads = restore(self._file, self.codec, fragment, number)
+        self._rebuilt = rebuilt = fragment.start, fragment.end, payloads
+        return rebuilt
 
     def unwritten(self, fragment: Fragment) -> bool:
         """Return whether a disk block of a fragment is all zeros, as a block that was never written is.
 
         Pictures do not contain that many zeros in a row.
         """
-        step = _BLOCK << 11
-        for start in range(fragment.start - fragment.start % step, fragment.end, step):
-            begin, stop = max(start, fragment.start), min(start + step, fragment.end)
+        step, end = _BLOCK << 11, fragment.start + fragment.covered if fragment.covered else fragment.end
+        for start in range(fragment.start - fragment.start % step, end, step):
+            begin, stop = max(start, fragment.start), min(start + step, end)
             data = self._file.read(begin, stop - begin)
             padded = data.rjust(len(data) + begin % _BLOCK, b"\x01" if begin % _BLOCK > _BLOCK - 4 else b"\0")
             padded = padded.ljust(-(-len(padded) // _BLOCK) * _BLOCK, b"\x01" if len(padded) % _BLOCK < 4 else b"\0")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from memvid_core.video import mp4
 from memvid_core.video.file import ByteFile
+from memvid_core.video.parity import Patch
 from memvid_core.video.positions import FEW
 from memvid_core.video.read_ahead import ReadAhead
 
@@ -29,7 +30,8 @@ class Found(NamedTuple):
 
     ``sizes`` and ``keys`` have one entry per picture; the first picture is at ``data``. ``end`` is the end of its
     footer, even if that is missing. ``footer`` holds the footer's values; ``framed`` says whether the ``mdat`` box
-    matches the pictures.
+    matches the pictures. ``parity`` is the size of the parity box after the footer, 0 without one;
+    ``sound_parity`` says whether it is intact.
     """
 
     start: int
@@ -40,6 +42,8 @@ class Found(NamedTuple):
     keys: Sequence[bool] | NDArray[np.bool_]
     footer: mp4.Footer | None
     framed: bool
+    parity: int = 0
+    sound_parity: bool = True
 
 
 class Fragments:
@@ -77,10 +81,18 @@ class Fragments:
         end = data + payload + mp4.FOOTER_BYTES
         mdat = mp4.mdat_header(payload)
         framed = head.data_offset - head.size == len(mdat) and self._read(data - len(mdat), len(mdat)) == mdat
-        footer = mp4.parse_footer(self._read(end - mp4.FOOTER_BYTES, mp4.FOOTER_BYTES)) if end <= size else None
+        after = self._read(end - mp4.FOOTER_BYTES, mp4.FOOTER_BYTES + mp4.PARITY_BYTES) if end <= size else b""
+        footer = mp4.parse_footer(after[: mp4.FOOTER_BYTES])
         if footer is not None and footer.size != end - offset:
             footer = None
-        return Found(offset, data, end, head.first_picture, sizes, keys, footer, framed)
+        found = Found(offset, data, end, head.first_picture, sizes, keys, footer, framed)
+        parity = mp4.parse_parity(after[mp4.FOOTER_BYTES :])
+        if parity is None or parity.covered != end - offset or parity.size > size - end:
+            return found
+        if footer is None and self._one_picture:  # the parity was written after the footer
+            found = found._replace(footer=mp4.Footer(head.first_picture, end - offset))
+        fits = mp4.parity_fits(self._read(end, parity.size), parity)
+        return found._replace(parity=parity.size, sound_parity=fits)
 
     def sound(self, offset: int, size: int) -> Found | None:
         """Return the fragment at ``offset`` if its ``moof`` is valid and matches ``mdat`` or footer."""
@@ -108,6 +120,29 @@ class Fragments:
             footer = mp4.parse_footer(self._file.read(place, mp4.FOOTER_BYTES))
             if footer is not None and place + mp4.FOOTER_BYTES <= stop:
                 yield place + mp4.FOOTER_BYTES, footer
+
+    def table(self, offset: int, stop: int, patch: Patch) -> Found | None:
+        """Return the fragment in [``offset``, ``stop``) that its boxes describe with a patch applied, or None."""
+        head = mp4.parse_moof(patch.read(self._file, offset, mp4.MOOF_BYTES))
+        if head is None or head.size > stop - offset or not self._one_picture:
+            return None
+        boxes = patch.read(self._file, offset, head.data_offset)
+        entries = mp4.parse_entries(boxes[mp4.MOOF_BYTES : head.size])
+        if entries is None:
+            return None
+        sizes, keys = entries
+        payload = stop - offset - head.data_offset - mp4.FOOTER_BYTES
+        if int(sizes.sum()) != payload or boxes[head.size :] != mp4.mdat_header(payload):
+            return None
+        footer = mp4.Footer(head.first_picture, stop - offset)
+        return Found(offset, offset + head.data_offset, stop, head.first_picture, sizes, keys, footer, True)
+
+    def parity(self, offset: int, covered: int) -> mp4.Parity | None:
+        """Return the values of the parity box at ``offset`` if it is intact, and of the ``covered`` bytes before it."""
+        parity = mp4.parse_parity(self._read(offset, mp4.PARITY_BYTES))
+        if parity is None or parity.covered != covered or not mp4.parity_fits(self._read(offset, parity.size), parity):
+            return None
+        return parity
 
     def heads(self, start: int, stop: int) -> Iterator[int]:
         """Yield the offset of each ``moof`` in [``start``, ``stop``) with a valid fixed part."""

@@ -3,10 +3,10 @@
 The head of the file (``ftyp`` and ``moov``) is written once by FFmpeg's muxer through PyAV. Each commit adds one
 fragment, which is written here, so that the locations of its frames are known::
 
-    moof( mfhd(sequence) traf( tfhd tfdt(first picture) trun(size, flags ...) ) )  mdat(...)  free(footer)
+    moof( mfhd(sequence) traf( tfhd tfdt(first picture) trun(size, flags ...) ) )  mdat(...)  free(footer)  free(parity)
 
-The ``free`` box is the footer: players skip it. It shows that a fragment was written completely, even if it was damaged
-    later.
+Players skip ``free`` boxes. The footer shows that a fragment was written completely, even if it was damaged later. The
+parity, which small fragments do not have, restores one damaged sector of the boxes before it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.video.codec import Sample, SampleEntry
@@ -29,6 +30,8 @@ __all__ = [
     "FOOTER_BYTES",
     "FOOTER_MARK",
     "MOOF_BYTES",
+    "PARITY_BYTES",
+    "PARITY_MARK",
     "TIMESCALE",
     "Box",
     "FragmentHead",
@@ -36,10 +39,13 @@ __all__ = [
     "fragment",
     "init_segment",
     "mdat_header",
+    "parity_box",
+    "parity_fits",
     "parse_entries",
     "parse_few_entries",
     "parse_footer",
     "parse_moof",
+    "parse_parity",
     "parse_sample_entry",
 ]
 
@@ -57,6 +63,13 @@ _FOOTER_MAGIC = b"mvid"
 FOOTER_BYTES = _FOOTER.size
 FOOTER_MARK = b"free" + _FOOTER_MAGIC
 """A footer from its fifth byte on."""
+_PARITY = struct.Struct(">I4s4sQQ")
+_PARITY_MAGIC = b"mvpa"
+PARITY_BYTES = _PARITY.size
+"""Size of a parity box without its parity."""
+PARITY_MARK = b"free" + _PARITY_MAGIC
+"""A parity box from its fifth byte on."""
+_MOST_PARITY = 1 << 16
 _MOOF = struct.Struct(">I4sI4sIII4sI4sIIII4sIQI4sIIi")
 MOOF_BYTES = _MOOF.size
 """Size of a ``moof`` without its table of pictures."""
@@ -85,6 +98,19 @@ class FragmentHead(NamedTuple):
     first_picture: int
     pictures: int
     data_offset: int
+
+
+class Parity(NamedTuple):
+    """Hold the values of a parity box: how many bytes before it are covered, its size in bytes, and its checksum."""
+
+    covered: int
+    length: int
+    checksum: int
+
+    @property
+    def size(self) -> int:
+        """The size of the box in bytes."""
+        return PARITY_BYTES + self.length
 
 
 class Footer(NamedTuple):
@@ -219,6 +245,28 @@ def parse_footer(data: bytes) -> Footer | None:
         return None
     size, kind, magic, first_frame, total = _FOOTER.unpack(data)
     return Footer(first_frame, total) if (size, kind, magic) == (FOOTER_BYTES, b"free", _FOOTER_MAGIC) else None
+
+
+def parity_box(covered: int, parity: bytes) -> bytes:
+    """Return the box with the parity of the ``covered`` bytes before it."""
+    checksum = xxhash.xxh3_64_intdigest(parity, covered)
+    return _PARITY.pack(PARITY_BYTES + len(parity), b"free", _PARITY_MAGIC, covered, checksum) + parity
+
+
+def parse_parity(data: bytes) -> Parity | None:
+    """Return the values in the first :data:`PARITY_BYTES` of a parity box, or None if the bytes do not begin one."""
+    if len(data) != PARITY_BYTES:
+        return None
+    size, kind, magic, covered, checksum = _PARITY.unpack(data)
+    length = size - PARITY_BYTES
+    if (kind, magic) != (b"free", _PARITY_MAGIC) or not 0 < length <= _MOST_PARITY:
+        return None
+    return Parity(covered, length, checksum)
+
+
+def parity_fits(box: bytes, parity: Parity) -> bool:
+    """Return whether a complete parity box is intact."""
+    return len(box) == parity.size and xxhash.xxh3_64_intdigest(box[PARITY_BYTES:], parity.covered) == parity.checksum
 
 
 def parse_moof(start: bytes) -> FragmentHead | None:

@@ -48,6 +48,8 @@ class Fragment(NamedTuple):
     """Whether its footer, the last bytes of a write, is in place."""
     listed: bool = True
     """Whether its frames are those that its ``moof`` lists; otherwise they were searched for, and there may be more."""
+    covered: int = 0
+    """The number of bytes from its start that its parity covers; 0 without parity."""
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -66,6 +68,22 @@ class Fragment(NamedTuple):
             self.damage,
             self.footed,
             self.listed,
+            self.covered,
+        )
+
+    def until(self, end: int) -> Fragment:
+        """Return the fragment with another end."""
+        return Fragment(
+            self.start,
+            end,
+            self.sequence,
+            self.first_frame,
+            self.offsets,
+            self.sizes,
+            self.damage,
+            self.footed,
+            self.listed,
+            self.covered,
         )
 
     def frames(self) -> Iterator[tuple[int, FramePosition]]:

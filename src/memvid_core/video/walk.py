@@ -13,10 +13,13 @@ from memvid_core.video import mp4
 from memvid_core.video.codec import FrameCodec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.fragments import Found, Fragments
+from memvid_core.video.parity import patches, restored_frames
 from memvid_core.video.positions import Fragment, Position, TornTail, frame_places
 
 __all__ = ["Walk"]
 
+_BOXES_LIMIT: Final = 1 << 20  # maximum size of the boxes before the frames that are restored, in bytes
+_RESTORED: Final = "the boxes around its frames are damaged, and were restored from its parity"
 _SALVAGE_LIMIT: Final = 1 << 28  # bytes of damage that are searched for frames
 _LEAST_FRAME: Final = 64  # minimum size of a frame in bytes: bounds the number of frames in a gap
 _MOST_FRAMES: Final = 1 << 40  # larger frame numbers in a box are treated as damage
@@ -58,7 +61,10 @@ class Walk:
             after = self._fragments.next_sound(at.offset + 1, size, size)
             stop = after
             if stop is None:
-                stop = max((end for end, _ in self._fragments.footers(at.offset, size)), default=at.offset)
+                stop = at.offset
+                for end, footer in self._fragments.footers(at.offset, size):
+                    parity = self._fragments.parity(end, footer.size)
+                    stop = max(stop, end + (parity.size if parity else 0))
             for fragment in self._damaged(at, stop):
                 yield self._step(fragment)
             self.end = self.end._replace(offset=stop)
@@ -87,9 +93,17 @@ class Walk:
         first, doubt = self._first_frame(found, at.frame, certain, offsets, sizes)
         if cut:
             moved = self._move(offsets, sizes, first, found.data, end if after else stop)
-            end = end if after else max(end, moved)
+            if after is None:
+                end = max(end, moved)
+            elif not moved and found.end < after:  # its frames are in place; what follows is another fragment
+                end = found.end
+        covered = found.end - found.start if found.parity and found.sound_parity else 0
+        if not found.sound_parity:
+            damage = damage or "its parity is damaged"
+        end += found.parity
+        footed = found.footer is not None
         return Fragment(
-            found.start, end, at.fragment + 1, first, offsets, sizes, damage or doubt, found.footer is not None
+            found.start, end, at.fragment + 1, first, offsets, sizes, damage or doubt, footed, covered=covered
         )
 
     def _move(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], first: int, start: int, end: int) -> int:
@@ -147,16 +161,39 @@ class Walk:
         for cut in sorted(cuts):
             if cut <= start:
                 continue
-            found = self._searched(Position(start, frame, sequence), cut, footers.get(cut))
-            if len(found) or not self._is_rest(at, cut, footers.get(cut)):
-                yield found
-            start, frame, sequence = cut, max(frame, found.first_frame + len(found)), found.sequence
+            here, last = Position(start, frame, sequence), footers.get(cut)
+            parity = None if last is None else self._fragments.parity(cut, last.size)
+            found = None
+            if parity is not None and parity.covered == cut - start:
+                found = self._restored(here, parity)
+            if found is None:
+                found = self._searched(here, cut, last)
+            if len(found) or not self._is_rest(at, cut, last):
+                yield found if parity is None else found.until(cut + parity.size)
+            start = cut + (parity.size if parity else 0)
+            frame, sequence = max(frame, found.first_frame + len(found)), found.sequence
 
     @staticmethod
     def _is_rest(at: Position, end: int, footer: mp4.Footer | None) -> bool:
         """Return whether the bytes after ``at`` end a fragment that was taken in before its footer was written."""
         size = end - at.offset
         return footer is not None and size < min(footer.size, _REST) and footer.first_frame < at.frame
+
+    def _restored(self, at: Position, parity: mp4.Parity) -> Fragment | None:
+        """Return a fragment of which only the boxes are damaged, with the table of frames that its parity restores."""
+        stop = at.offset + parity.covered
+        limit = min(stop, at.offset + _BOXES_LIMIT)
+        for patch in patches(self._file, at.offset, parity, at.offset, limit):
+            table = self._fragments.table(at.offset, stop, patch)
+            if table is None:
+                continue
+            offsets, sizes = frame_places(table.data, table.sizes, table.keys)
+            there = Fragment(
+                at.offset, stop, at.fragment + 1, table.first_picture, offsets, sizes, _RESTORED, covered=parity.covered
+            )
+            if restored_frames(self._file, self._codec, there, patch) is not None:
+                return there
+        return None
 
     def _searched(self, at: Position, end: int, footer: mp4.Footer | None) -> Fragment:
         """Search a part of the file with damaged boxes for frames."""

@@ -27,6 +27,7 @@ from memvid_core import (
 from memvid_core.rewriting.convert import convert
 from tests.core.embedders import embed
 from tests.core.memories import SMALL, assert_same, lived
+from tests.core.parity_boxes import without_parity
 
 
 class TestConvert:
@@ -116,7 +117,7 @@ class TestConvert:
 def damaged(path: Path, text: bytes) -> None:
     data = path.read_bytes()
     at = data.rindex(text)
-    path.write_bytes(data[: at + 4] + bytes([data[at + 4] ^ 255]) + data[at + 5 :])
+    path.write_bytes(without_parity(data[: at + 4] + bytes([data[at + 4] ^ 255]) + data[at + 5 :], at))
 
 
 class TestDamage:

@@ -147,9 +147,15 @@ class IndexFolder:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the write lock of the index; all its parts count as far as the catalog's cursor."""
-        with self.catalog.transaction() as connection:
-            self._vector_rows, self._video_rows = self._counts()
-            yield connection
+        rows = 0
+        try:
+            with self.catalog.transaction() as connection:
+                rows, _ = self._vector_rows, self._video_rows = self._counts()
+                yield connection
+        except BaseException:
+            if self._vectors is not None:
+                self._vectors.roll_back(rows)
+            raise
 
     def _counts(self) -> tuple[int, int]:
         """Return the number of rows of vectors, and how many of them are read from the video."""

@@ -20,10 +20,26 @@ from memvid_core.journal.video_vectors import VectorPictures
 from memvid_core.model import IndexName, Metric
 from memvid_core.system.atomic_files import compacting
 
-__all__ = ["INDEX_ERRORS", "IndexPlace", "check_idle", "known_in"]
+__all__ = ["INDEX_ERRORS", "IndexPlace", "check_idle", "index_errors", "known_in"]
 
 INDEX_ERRORS: Final = (sqlite3.Error, IndexStaleError, msgspec.DecodeError)
 """The exceptions of a damaged index, which is rebuilt from the file."""
+
+
+class index_errors:  # a context manager, like storage_errors
+    """Convert an error of the index that rebuilding it did not end to a StorageError, which says what to do."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
+        if isinstance(exc, INDEX_ERRORS):
+            raise StorageError(
+                f"the index failed, and again after it was rebuilt ({exc}). The memory is not damaged: try again, "
+                "or close it, delete its index folder, and open it"
+            ) from exc
 
 
 class IndexPlace:

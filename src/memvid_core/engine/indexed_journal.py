@@ -19,7 +19,7 @@ from memvid_core.engine.committing import NewRecords, commit
 from memvid_core.engine.current_state import CurrentState
 from memvid_core.engine.follower import Follower
 from memvid_core.engine.index_folder import IndexFolder
-from memvid_core.engine.index_place import INDEX_ERRORS, IndexPlace, check_idle
+from memvid_core.engine.index_place import INDEX_ERRORS, IndexPlace, check_idle, index_errors
 from memvid_core.engine.index_updater import IndexUpdater
 from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.settings import EngineSettings
@@ -263,7 +263,11 @@ class IndexedJournal:
         with self._turn.taken(wait, current.journal.video.target, lambda: self._lock_file(deadline)) as outermost:
             current.check_open()
             if outermost:
-                self._updater.follow()
+                try:
+                    self._updater.follow()
+                except INDEX_ERRORS as exc:
+                    with index_errors():
+                        self.heal(current.snapshot, exc)
                 self._turn.lock.vouch()
             else:
                 current.check_file()

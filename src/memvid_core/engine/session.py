@@ -14,7 +14,7 @@ import numpy as np
 
 from memvid_core.embedding import Embedder, FittableEmbedder, check_vector
 from memvid_core.engine.auto_compact import AutoCompact
-from memvid_core.engine.index_place import INDEX_ERRORS
+from memvid_core.engine.index_place import INDEX_ERRORS, index_errors
 from memvid_core.engine.inspection import past_snapshot
 from memvid_core.engine.opening import IN_RAM, Opened
 from memvid_core.engine.search_request import SearchRequest
@@ -69,7 +69,8 @@ class Session:
     def snapshot(self) -> Snapshot:
         """Return the newest state, or the one of ``as_of``."""
         self.check_open()
-        return self.indexed.refresh() if self.pinned is None else self.pinned
+        with index_errors():
+            return self.indexed.refresh() if self.pinned is None else self.pinned
 
     def check_open(self) -> None:
         """Check that the memory is open in this process.
@@ -115,18 +116,18 @@ class Session:
             question: The query.
             past_damage: Whether to rebuild the index for a damaged frame, too, which omits its records.
         """
-        with storage_errors():
+        with index_errors(), storage_errors():
             snapshot = self.snapshot()
-        for attempt in range(3):
-            try:
-                with storage_errors(), snapshot.reading():
-                    return question(snapshot)
-            except (*INDEX_ERRORS, DamagedFrameError) as exc:
-                if attempt == 2 or (isinstance(exc, DamagedFrameError) and not past_damage):
-                    raise
-                if attempt == 0 and isinstance(exc, IndexStaleError):
-                    continue  # a damaged lexical index has replaced itself; only the query must be repeated
-                snapshot = self._healed(snapshot, exc)
+            for attempt in range(3):
+                try:
+                    with snapshot.reading():
+                        return question(snapshot)
+                except (*INDEX_ERRORS, DamagedFrameError) as exc:
+                    if attempt == 2 or (isinstance(exc, DamagedFrameError) and not past_damage):
+                        raise
+                    if attempt == 0 and isinstance(exc, IndexStaleError):
+                        continue  # a damaged lexical index has replaced itself; only the query must be repeated
+                    snapshot = self._healed(snapshot, exc)
         raise AssertionError("the last attempt answers or raises")
 
     def _healed(self, snapshot: Snapshot, exc: Exception) -> Snapshot:
@@ -147,10 +148,11 @@ class Session:
                         done = row
                 return
             except (*INDEX_ERRORS, DamagedFrameError) as exc:
-                healed = self.indexed.heal(snapshot, exc)
-                if not snapshot.same_rows(healed):
-                    raise  # a compaction renumbered the rows
-                snapshot = snapshot.reduced_to(healed)
+                with index_errors():
+                    healed = self.indexed.heal(snapshot, exc)
+                    if not snapshot.same_rows(healed):
+                        raise  # a compaction renumbered the rows
+                    snapshot = snapshot.reduced_to(healed)
 
     def search(self, request: SearchRequest) -> list[Hit]:
         """Run a search."""

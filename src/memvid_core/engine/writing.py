@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from memvid_core.embedding import Embedder, FittableEmbedder, HashingEmbedder, check_vectors
 from memvid_core.engine.committing import NewRecords
-from memvid_core.engine.index_place import INDEX_ERRORS
+from memvid_core.engine.index_place import INDEX_ERRORS, index_errors
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.indexing import metadata_json
 from memvid_core.engine.snapshot import Snapshot
@@ -42,6 +42,7 @@ GivenVectors = ArrayLike | Sequence[ArrayLike | None]
 _FLOAT16_MAX = 65504.0
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _FEWEST, _MOST = 1_000, 100_000  # rows of a memory whose embedder learns automatically
+_REBUILDS = 3  # of the index, before a change is given up
 _SAME = 0.02  # the largest difference of a stored component by rounding to int8
 
 
@@ -167,7 +168,7 @@ class Writer:
             RecordNotFoundError: No live record has the id.
             InvalidInputError: A value cannot be stored.
         """
-        snapshot = self._mended(lambda: self._holding(record_id))
+        snapshot = self.mended(lambda: self._holding(record_id))
         if text is not None:
             [text] = check_texts([text])
         if metadata is not None:
@@ -217,8 +218,8 @@ class Writer:
             StorageError: The write failed; nothing was stored.
         """
         if isinstance(request, UpdateRequest):
-            return self._mended(lambda: self._update(request, embedded))
-        ids = self._mended(lambda: self._store(request, embedded))
+            return self.mended(lambda: self._update(request, embedded))
+        ids = self.mended(lambda: self._store(request, embedded))
         if embedded is not None:
             self._learn_if_due()
         return ids
@@ -262,14 +263,19 @@ class Writer:
             )
         return embedder
 
-    def _mended(self, change: Callable[[], T]) -> T:
-        """Run a change; if the index is damaged, which shows before any write, rebuild it and run it again."""
-        with storage_errors():
-            try:
-                return change()
-            except INDEX_ERRORS as exc:
-                self._indexed.heal(self._indexed.snapshot, exc)
-                return change()
+    def mended(self, change: Callable[[], T]) -> T:
+        """Run a change; if the index is damaged, which shows before any write, rebuild it and run it again.
+
+        Raises:
+            StorageError: The index fails whenever it was rebuilt, for example because others delete it.
+        """
+        with index_errors(), storage_errors():
+            for _ in range(_REBUILDS):
+                try:
+                    return change()
+                except INDEX_ERRORS as exc:
+                    self._indexed.heal(self._indexed.snapshot, exc)
+            return change()
 
     def _store(self, request: AddRequest, embedded: Matrix | None) -> list[str]:
         matrix, places = self._stored_vectors(request, embedded)
@@ -368,12 +374,13 @@ class Writer:
         if embedder.fitted:
             self._write_again(records, embedder, snapshot)
 
-    def refit(self) -> int:
+    def refit(self, *, drop_damaged: bool) -> int:
         """Fit a copy of the embedder to every record, and rewrite all of them with new vectors; return their number."""
-        return self._mended(self._refit)
+        return self.mended(lambda: self._refit(drop_damaged))
 
-    def _refit(self) -> int:
+    def _refit(self, drop_damaged: bool) -> int:
         with self._indexed.writing() as snapshot:
+            self._indexed.check_whole(drop_damaged)
             if not isinstance(snapshot.embedder, FittableEmbedder):
                 raise InvalidInputError("this memory's embedder does not learn from texts; only the built-in one does")
             records = [record for _, record in snapshot.records()]
@@ -417,7 +424,7 @@ class Writer:
 
     def delete(self, select: Callable[[Snapshot], Sequence[int]]) -> int:
         """Delete the live rows that ``select`` returns for the newest snapshot; return their number."""
-        return self._mended(lambda: self._delete(select))
+        return self.mended(lambda: self._delete(select))
 
     def _delete(self, select: Callable[[Snapshot], Sequence[int]]) -> int:
         with self._indexed.writing() as snapshot:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, Self
 
 from memvid_core.engine import opening
 from memvid_core.engine.auto_compact import check_share
+from memvid_core.engine.index_place import index_errors
 from memvid_core.engine.opening import IN_RAM
 from memvid_core.engine.session import Session
 from memvid_core.engine.writing import VectorDtype
@@ -151,7 +152,7 @@ class Memory(AsyncMemory):
         """
         share = check_share(auto_compact)
         opened = opening.open_or_create if create else opening.open_existing
-        with storage_errors():
+        with index_errors(), storage_errors():
             return cls(
                 opened(
                     path,

@@ -288,7 +288,7 @@ class MemoryReading:
     def verify(self) -> VerifyReport:
         """Read every frame of the file, verify every checksum, and return a report of the damage."""
         self._session.check_open()
-        return inspection.verify(self._session.indexed)
+        return self._session.writer.mended(lambda: inspection.verify(self._session.indexed))
 
     def prepare(self) -> None:
         """Build the index of words and the lists of vectors, which the first searches would otherwise build.

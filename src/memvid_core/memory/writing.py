@@ -12,7 +12,7 @@ import numpy as np
 from memvid_core.engine import compacting, inspection
 from memvid_core.engine.validation import check_timeout
 from memvid_core.engine.writing import GivenVectors, Metadata
-from memvid_core.errors import Action, Hint, InvalidInputError, storage_errors
+from memvid_core.errors import Action, Hint, InvalidInputError
 from memvid_core.memory.reading import MemoryReading
 
 __all__ = ["MemoryWriting"]
@@ -126,9 +126,7 @@ class MemoryWriting(MemoryReading):
             MemoryFileError: If this memory is damaged and ``drop_damaged`` is not set.
         """
         self._session.check_writable()
-        with self._session.indexed.writing():
-            self._session.indexed.check_whole(drop_damaged)
-            return self._session.writer.refit()
+        return self._session.writer.refit(drop_damaged=drop_damaged)
 
     def save(self, path: str | os.PathLike[str], *, drop_damaged: bool = False) -> None:
         """Write the live records with their vectors to a new memory, replacing a file at ``path``.
@@ -144,8 +142,9 @@ class MemoryWriting(MemoryReading):
             StorageError: If the file cannot be written. A file at ``path`` is unchanged.
         """
         session = self._session
-        with storage_errors():
-            inspection.save(session.indexed, session.snapshot(), path, drop_damaged=drop_damaged)
+        session.writer.mended(
+            lambda: inspection.save(session.indexed, session.snapshot(), path, drop_damaged=drop_damaged)
+        )
 
     def compact(self, *, keep_history: bool = False, drop_damaged: bool = False) -> int:
         """Rewrite the file without deleted records, and return the number of bytes saved.
@@ -164,5 +163,7 @@ class MemoryWriting(MemoryReading):
             StorageError: If the disk has no space for the new file next to the old one. The old one is unchanged.
         """
         self._session.check_writable()
-        with storage_errors():
-            return compacting.compact(self._session.indexed, keep_history=keep_history, drop_damaged=drop_damaged)
+        indexed = self._session.indexed
+        return self._session.writer.mended(
+            lambda: compacting.compact(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
+        )

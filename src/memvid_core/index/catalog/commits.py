@@ -13,7 +13,7 @@ from memvid_core.index.catalog.rows import CommitRow, Totals, row_sum
 from memvid_core.index.catalog.tables import CHECKED, NAME, Tables, marks
 from memvid_core.index.stale import IndexStaleError
 
-__all__ = ["NO_COMMIT", "CommitTable", "NotedCommit"]
+__all__ = ["NO_COMMIT", "CommitTable", "NotedCommit", "noted_commit"]
 
 _NEWEST: Final = "newest"  # the key of the state under which the last commit is kept
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -103,7 +103,7 @@ class CommitTable(Tables):
     def commits(self) -> list[CommitRow]:
         """Return every commit, oldest first."""
         with self.snapshot() as connection, CHECKED:
-            found = [_commit(row) for row in connection.execute(f"{_SELECT} ORDER BY number")]
+            found = [noted_commit(row) for row in connection.execute(f"{_SELECT} ORDER BY number")]
             numbers = [-1, *(commit.row.number for commit in found)]
             if [commit.previous for commit in found] != numbers[:-1] or numbers[-1] != self._last_commit():
                 raise IndexStaleError(f"{NAME} has lost commits; rebuild it")
@@ -131,12 +131,12 @@ class CommitTable(Tables):
             found = connection.execute(
                 f"{_SELECT} WHERE number <= ? ORDER BY number DESC LIMIT 1", (number,)
             ).fetchone()
-            commit = NO_COMMIT if found is None else _commit(found)
+            commit = NO_COMMIT if found is None else noted_commit(found)
             after = None
             if commit.row.number != self._last_commit():
                 after = connection.execute(f"{_SELECT} WHERE number > ? ORDER BY number LIMIT 1", (number,)).fetchone()
             # Each commit names the previous one and the state names the last, so a lost commit is detected.
-            witness = self._last_commit() if after is None else _commit(after).previous
+            witness = self._last_commit() if after is None else noted_commit(after).previous
             if commit.row.number != witness:
                 raise IndexStaleError(f"{NAME} has lost a commit; rebuild it")
             return commit
@@ -168,7 +168,8 @@ class CommitTable(Tables):
             return bytes(found[0])
 
 
-def _commit(found: tuple[Any, ...]) -> NotedCommit:
+def noted_commit(found: tuple[Any, ...]) -> NotedCommit:
+    """Return the commit of a row of the table, verified."""
     if row_sum(*found[:-1]) != found[-1]:
         raise IndexStaleError(f"a commit in {NAME} is damaged; rebuild it")
     return NotedCommit.of(found[:-1])

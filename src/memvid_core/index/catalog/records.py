@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from memvid_core.index.catalog.commits import NO_COMMIT, CommitTable
+from memvid_core.index.catalog.commits import NO_COMMIT, CommitTable, noted_commit
 from memvid_core.index.catalog.rows import (
     HASH_MASK,
     SEED,
@@ -67,7 +68,8 @@ class RecordTable(CommitTable):
 
     def __init__(self, path: Path | None) -> None:
         self._hashes_verified = False
-        self._metadata_verified = 0
+        self._metadata_verified = 0  # rows, from the first
+        self._metadata_found = 0  # records among them
         super().__init__(path)
 
     # --- applying a commit; call these inside a transaction ---
@@ -106,17 +108,48 @@ class RecordTable(CommitTable):
         if not rows:
             return
         for part in parts(rows):
-            found = self._writer.execute(
-                f"SELECT row, id, born, dense FROM records WHERE row IN ({marks(part)}) AND died IS NULL", part
-            ).fetchall()
+            found = [record[:5] for record in self._of_rows(part) if record[3] is None]
             self._writer.executemany(
                 "UPDATE records SET died = ?, sum = ? WHERE row = ?",
-                [(number, record_sum(row, name, born, number, dense), row) for row, name, born, dense in found],
+                [(number, record_sum(row, name, born, number, dense), row) for row, name, born, _, dense in found],
             )
             self._add(Totals(buried=len(found), buried_rows=sum(row for row, *_ in found)))
         newest = self._newest()
         if newest.row.number == number:  # the commit is stored already, with earlier totals
             self._put_commit(newest)
+
+    def _of_rows(self, rows: Sequence[int]) -> list[_Found]:
+        """Read some of the rows that are about to be changed, without metadata.
+
+        Raises:
+            IndexStaleError: If one is damaged, so that a new checksum would hide that, or has been lost.
+        """
+        with CHECKED:
+            found: list[_Found] = self._writer.execute(
+                f"SELECT {_COLUMNS} FROM records WHERE row IN ({marks(rows)})", rows
+            ).fetchall()
+            for record in found:
+                _verify_record(record)
+            last = self._noted()
+            if last.row.rows == last.totals.present:  # else some are missing, because their frames are damaged
+                wanted = {row for row in rows if row < last.row.rows}
+                if not wanted <= {record[0] for record in found}:
+                    raise IndexStaleError(f"{NAME} has lost rows; rebuild it")
+        return found
+
+    def _live_of(self, hashes: Sequence[int]) -> list[_Found]:
+        """Read the live rows with ids of some hashes, which are about to be changed, without metadata.
+
+        Raises:
+            IndexStaleError: If one is damaged.
+        """
+        with CHECKED:
+            found: list[_Found] = self._writer.execute(
+                f"SELECT {_COLUMNS} FROM records WHERE hash IN ({marks(hashes)}) AND died IS NULL", hashes
+            ).fetchall()
+            for record in found:
+                _verify_record(record)
+        return found
 
     def bury_replaced(self, start: int, stop: int, number: int) -> None:
         """Mark rows before ``start`` as deleted if a row in [``start``, ``stop``) has the same id.
@@ -214,14 +247,20 @@ class RecordTable(CommitTable):
         if self._metadata_verified >= stop:
             return
         with self.reading() as connection, CHECKED:
-            while (first := self._metadata_verified) < stop:
-                last = min(stop, first + _CHECKED_ROWS)
-                for text, check in connection.execute(
-                    "SELECT metadata, metadata_sum FROM records NOT INDEXED WHERE row >= ? AND row < ?", (first, last)
-                ):
-                    if metadata_sum(text) != check:
-                        raise IndexStaleError(f"the metadata in {NAME} is damaged; rebuild it")
-                self._metadata_verified = last
+            present = self._present(stop)
+            found = self._metadata_found
+            for first in range(self._metadata_verified, stop, _CHECKED_ROWS):
+                found += _verify_metadata(connection, first, min(stop, first + _CHECKED_ROWS))
+            if found != present:
+                raise IndexStaleError(f"{NAME} has lost rows; rebuild it")
+            self._metadata_verified, self._metadata_found = stop, found
+
+    def _present(self, stop: int) -> int:
+        """Return how many of the first ``stop`` rows have a record, according to the commits."""
+        found = self._fetch("SELECT * FROM commits WHERE rows = ? ORDER BY number DESC LIMIT 1", (stop,))
+        if not found:
+            raise IndexStaleError(f"{NAME} has lost a commit; rebuild it")
+        return noted_commit(found[0]).totals.present
 
     def changes(self, after: int, upto: int) -> Changes:
         """Return the changes of the commits in (``after``, ``upto``], from one state of the catalog.
@@ -279,6 +318,27 @@ class RecordTable(CommitTable):
     def _rows(self, sql: str, parameters: tuple[int, ...]) -> NDArray[np.int64]:
         with CHECKED:
             return np.array([row for (row,) in self._fetch(sql, parameters)], np.int64)
+
+
+def _verify_metadata(connection: sqlite3.Connection, first: int, last: int) -> int:
+    """Verify the metadata of the records in rows [``first``, ``last``) and return how many there are.
+
+    Raises:
+        IndexStaleError: If some of it is damaged, or a record is in the wrong row.
+    """
+    asked = "FROM records NOT INDEXED WHERE row >= ? AND row < ?"
+    rows = []
+    for row, text, check in connection.execute(f"SELECT row, metadata, metadata_sum {asked}", (first, last)):
+        if metadata_sum(text) != check:
+            raise IndexStaleError(f"the metadata in {NAME} is damaged; rebuild it")
+        rows.append(row)
+    if len(rows) == last - first:
+        if rows != list(range(first, last)):
+            raise IndexStaleError(f"a row of {NAME} is damaged; rebuild it")
+    else:
+        for record in connection.execute(f"SELECT {_COLUMNS} {asked}", (first, last)):
+            _verify_record(record)
+    return len(rows)
 
 
 def _verify_record(found: _Found) -> None:

@@ -16,7 +16,7 @@ from memvid_core.index.catalog.rows import (
     metadata_sum,
     record_sum,
 )
-from memvid_core.index.catalog.tables import NAME, marks, parts
+from memvid_core.index.catalog.tables import NAME, parts
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.model import FrameLocation
 
@@ -70,13 +70,10 @@ class RunTable(RecordTable, FrameRows):
         first = run[0].first_row
         rows = [row for contents in run for row in contents.tombstones if row < first]
         hashes = [id_hash(record_id) for contents in run for _, record_id, *_ in contents.records]
-        found: dict[int, _LiveRow] = {}
-        for column, values in (("row", rows), ("hash", hashes)):
-            for part in parts(values):
-                asked = f"{column} IN ({marks(part)}) AND died IS NULL"
-                rows_found = self._writer.execute(f"SELECT row, id, born, dense, hash FROM records WHERE {asked}", part)
-                found.update((row[0], _LiveRow(*row)) for row in rows_found)
-        return list(found.values())
+        found = [record for part in parts(rows) for record in self._of_rows(part)]
+        found += [record for part in parts(hashes) for record in self._live_of(part)]
+        live = [(row, name, born, dense) for row, name, born, died, dense, _ in found if died is None]
+        return list({row: _LiveRow(row, name, born, dense, id_hash(name)) for row, name, born, dense in live}.values())
 
 
 class _Run:

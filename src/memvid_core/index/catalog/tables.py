@@ -15,6 +15,7 @@ import xxhash
 from memvid_core.index import wal
 from memvid_core.index.database import assert_schema, checked, create_tables, harden, refuse_links, roll_back, whole
 from memvid_core.index.filters.compiler import register_functions
+from memvid_core.index.shared_memory import Connection
 from memvid_core.index.stale import IndexStaleError
 
 __all__ = ["CHECKED", "NAME", "Tables", "marks", "parts"]
@@ -257,8 +258,14 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     if path is not None:
         refuse_links(path)
     connection = sqlite3.connect(
-        ":memory:" if path is None else path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        ":memory:" if path is None else path,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=Connection,
     )
+    if path is not None:
+        connection.watch(path)
     harden(connection)
     register_functions(connection)
     return connection

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import StorageError
 from memvid_core.index.stale import IndexStaleError
+from memvid_core.index.vectors.checked_rows import CheckedRows
 from memvid_core.index.vectors.growing_file import (
     GrowingFile,
-    Proof,
     factors,
     load_arrays,
     numbered,
@@ -44,7 +44,6 @@ BLOCK_ROWS: Final = 8192  # 256 KB of codes: with the temporaries of a scan they
 
 _BLOCK_BYTES: Final = WORDS * BLOCK_ROWS * 8
 _SUM_BYTES: Final = 16  # of a row: 8 for its signs, 8 for its levels
-_CHECK_ROWS: Final = 4096  # whose levels are compared with their checksums at once: 1 MB
 
 
 class CodeStore(Protocol):
@@ -54,22 +53,21 @@ class CodeStore(Protocol):
         """Store (n, 4) signs and (n, width) levels from ``first_row`` on."""
 
     def blocks(self, rows: int) -> Codes:
-        """The blocks that hold the signs of the first ``rows`` rows, without a copy."""
+        """The blocks that hold the signs of the first ``rows`` rows, without a copy.
 
-    def levels(self, rows: int) -> Levels:
-        """The levels of the first ``rows`` rows, (rows, width), without a copy."""
+        Raises:
+            IndexStaleError: Those of a row are not what was written.
+        """
 
-    def sync(self, rows: int) -> None:
-        """Another may have written: see that there are the codes of ``rows`` rows."""
+    def levels(self, rows: NDArray[np.int64]) -> Levels:
+        """The levels of some rows, (m, width), in the order asked.
 
-    def check_signs(self, rows: int) -> None:
-        """Compare the signs of the first ``rows`` rows with their checksums, except rows known to be right."""
+        Raises:
+            IndexStaleError: Those of a row are not what was written.
+        """
 
-    def check_levels(self, rows: int) -> None:
-        """Compare the levels of the first ``rows`` rows with their checksums, except rows known to be right."""
-
-    def check_levels_of(self, some: NDArray[np.int64], rows: int) -> None:
-        """Compare the levels of some of the first ``rows`` rows with their checksums, except rows known to be right."""
+    def sync(self, rows: int, kept: int) -> None:
+        """See that there are the codes of ``rows`` rows; those from ``kept`` on may be another's."""
 
     def flush(self) -> None:
         """Make what was written durable."""
@@ -108,21 +106,13 @@ class RamCodes:
         """The blocks of the first ``rows`` rows."""
         return self._blocks[: _block_count(rows)]
 
-    def levels(self, rows: int) -> Levels:
-        """The levels of the first ``rows`` rows."""
-        return self._levels[:rows]
+    def levels(self, rows: NDArray[np.int64]) -> Levels:
+        """The levels of some rows."""
+        found: Levels = self._levels.take(rows, axis=0)
+        return found
 
-    def sync(self, rows: int) -> None:
+    def sync(self, rows: int, kept: int) -> None:
         """Nothing to do: nobody else writes here."""
-
-    def check_signs(self, rows: int) -> None:
-        """Do nothing: the rows are in RAM."""
-
-    def check_levels(self, rows: int) -> None:
-        """Do nothing: the rows are in RAM."""
-
-    def check_levels_of(self, some: NDArray[np.int64], rows: int) -> None:
-        """Do nothing: the rows are in RAM."""
 
     def flush(self) -> None:
         """Do nothing: the rows are in RAM."""
@@ -138,7 +128,7 @@ class RamCodes:
 
 
 class FileCodes:
-    """Codes in two files, room for whole blocks always, so that readers map them again only once in 8192 rows.
+    """Codes in two files, always of whole blocks, and in RAM once they were read: all signs, and the levels asked for.
 
     A third has two checksums a row: of its signs, which a search reads of all rows, and of its levels, which it reads
     of few.
@@ -159,121 +149,87 @@ class FileCodes:
         self._signs, self._levels, self._sums = self._files = [
             GrowingFile(path, writable=writable, create=create) for path in _files(folder, fit)
         ]
-        self._signs_proof, self._levels_proof = Proof(self._signs), Proof(self._levels)
-        self._stamps = (0, 0), (0, 0)
+        self._checked = CheckedRows(self._levels, self._sums, width, column=1, columns=2)
+        self._lock = threading.Lock()
+        self._blocks: Codes = np.empty((0, WORDS, BLOCK_ROWS), dtype=np.uint64)
+        self._known = 0  # rows whose signs are in RAM
 
     def write(self, first_row: int, signs: Codes, levels: Levels) -> None:
         """Store codes from ``first_row`` on."""
         blocks = _block_count(first_row + len(signs))
-        self._signs_proof.forget(first_row)
-        self._levels_proof.forget(first_row)
-        with self._signs_proof, self._levels_proof:
-            self._signs.reserve(blocks * _BLOCK_BYTES)
-            self._levels.reserve(blocks * BLOCK_ROWS * self._width)
-            for block, start, part in _parts(first_row, signs):
-                words = np.ascontiguousarray(part.T)
-                at = block * _BLOCK_BYTES + start * 8
-                if len(part) == BLOCK_ROWS:
-                    self._signs.write(at, words.data.cast("B"))
-                else:
-                    for word in range(WORDS):
-                        self._signs.write(at + word * BLOCK_ROWS * 8, words[word].data.cast("B"))
-            if len(levels):
-                self._levels.write(first_row * self._width, levels.data.cast("B"))
-                numbers = np.arange(first_row, first_row + len(levels))
-                sums = np.stack((_sign_sums(signs.T, numbers), row_sums(levels, numbers)), axis=1)
-                self._sums.write(first_row * _SUM_BYTES, sums.data.cast("B"))
+        self._signs.reserve(blocks * _BLOCK_BYTES)
+        self._levels.reserve(blocks * BLOCK_ROWS * self._width)
+        for block, start, part in _parts(first_row, signs):
+            words = np.ascontiguousarray(part.T)
+            at = block * _BLOCK_BYTES + start * 8
+            if len(part) == BLOCK_ROWS:
+                self._signs.write(at, words.data.cast("B"))
+            else:
+                for word in range(WORDS):
+                    self._signs.write(at + word * BLOCK_ROWS * 8, words[word].data.cast("B"))
+        if len(levels):
+            self._levels.write(first_row * self._width, levels.data.cast("B"))
+            numbers = np.arange(first_row, first_row + len(levels))
+            sums = np.stack((_sign_sums(signs.T, numbers), row_sums(levels, numbers)), axis=1)
+            self._sums.write(first_row * _SUM_BYTES, sums.data.cast("B"))
+        self._forget(first_row)
+
+    def _forget(self, first_row: int) -> None:
+        self._checked.forget(first_row)
+        with self._lock:
+            self._known = min(self._known, first_row)
 
     def blocks(self, rows: int) -> Codes:
-        """The blocks of the first ``rows`` rows, mapped."""
-        size = _block_count(rows) * _BLOCK_BYTES
-        return self._signs.mapped(size)[:size].view(np.uint64).reshape(-1, WORDS, BLOCK_ROWS)
+        """The blocks of the first ``rows`` rows; they are read once, and compared with their checksums."""
+        with self._lock:
+            needed = _block_count(rows)
+            if needed > len(self._blocks):
+                self._blocks = _grown(self._blocks, needed + needed // 2)
+            while self._known < rows:
+                block, start = divmod(self._known, BLOCK_ROWS)
+                self._known = self._take_signs(block, start, min(BLOCK_ROWS, rows - block * BLOCK_ROWS))
+            return self._blocks[:needed]
 
-    def levels(self, rows: int) -> Levels:
-        """The levels of the first ``rows`` rows, mapped."""
-        size = rows * self._width
-        return self._levels.mapped(size)[:size].view(np.int8).reshape(rows, self._width)
+    def _take_signs(self, block: int, start: int, stop: int) -> int:
+        """Read the signs of some rows of a block; return the row after the last."""
+        first = block * BLOCK_ROWS
+        numbers = np.arange(first + start, first + stop)
+        size, at = (stop - start) * 8, block * _BLOCK_BYTES + start * 8
+        if len(numbers) == BLOCK_ROWS:
+            words = self._signs.span(at, _BLOCK_BYTES)
+        else:
+            words = self._signs.pieces(np.arange(WORDS) * (BLOCK_ROWS * 8) + at, size)
+        signs = words.view(np.uint64).reshape(WORDS, -1)
+        sums = self._sums.span(int(numbers[0]) * _SUM_BYTES, len(numbers) * _SUM_BYTES).view(np.uint64)
+        wrong = np.flatnonzero(_sign_sums(signs, numbers) != sums[::2])
+        if len(wrong):
+            raise IndexStaleError(
+                f"the codes of row {numbers[wrong[0]]} in {self._signs.path} are not what was written; rebuild them"
+            )
+        self._blocks[block, :, start:stop] = signs
+        return first + stop
+
+    def levels(self, rows: NDArray[np.int64]) -> Levels:
+        """The levels of some rows; they are read once, and compared with their checksums."""
+        return self._checked.take(rows).view(np.int8)
 
     def holds(self, rows: int) -> bool:
         """Whether the files are long enough for so many rows."""
         blocks = _block_count(rows)
-        self._stamps = self._signs.stamp(), self._levels.stamp()
-        (signs, _), (levels, _) = self._stamps
-        long_enough = signs >= blocks * _BLOCK_BYTES and levels >= blocks * BLOCK_ROWS * self._width
+        long_enough = self._signs.size() >= blocks * _BLOCK_BYTES
+        long_enough &= self._levels.size() >= blocks * BLOCK_ROWS * self._width
         return long_enough and self._sums.size() >= rows * _SUM_BYTES
 
-    def sync(self, rows: int) -> None:
-        """Another process may have written: see that there are the codes of so many rows.
+    def sync(self, rows: int, kept: int) -> None:
+        """See that there are the codes of so many rows; those from ``kept`` on may be another's.
 
         Raises:
             IndexStaleError: There are not.
         """
         if not self.holds(rows):
             raise IndexStaleError(f"{self._signs.path} has no codes of {rows} rows, which were committed; rebuild it")
-        signs, levels = self._stamps
-        self._signs_proof.sync(rows, [signs])
-        self._levels_proof.sync(rows, [levels])
-
-    def check_signs(self, rows: int) -> None:
-        """Compare signs with their checksums, except rows known to be right since another process changed the file.
-
-        Raises:
-            IndexStaleError: Those of a row are not what was written.
-        """
-        known = self._signs_proof.known()
-        if known >= rows:
-            return
-        began = time.monotonic()
-        signs, wanted = self.blocks(rows), self._wanted(rows)
-        for block in range(known // BLOCK_ROWS, len(signs)):
-            numbers = np.arange(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, rows))
-            self._compare(_sign_sums(signs[block, :, : len(numbers)], numbers), wanted[numbers, 0], numbers)
-        self._signs_proof.found(rows, time.monotonic() - began)
-
-    def check_levels(self, rows: int) -> None:
-        """Compare levels with their checksums, except rows known to be right since another process changed the file.
-
-        Raises:
-            IndexStaleError: Those of a row are not what was written.
-        """
-        known = self._levels_proof.known()
-        if known >= rows:
-            return
-        began = time.monotonic()
-        levels, wanted = self.levels(rows), self._wanted(rows)
-        for start in range(known, rows, _CHECK_ROWS):
-            numbers = np.arange(start, min(start + _CHECK_ROWS, rows))
-            self._compare(row_sums(levels[start : start + len(numbers)], numbers), wanted[numbers, 1], numbers)
-        self._levels_proof.found(rows, time.monotonic() - began)
-
-    def check_levels_of(self, some: NDArray[np.int64], rows: int) -> None:
-        """Compare the levels of some rows with their checksums, those that were not since the file changed.
-
-        Args:
-            some: (n,) row numbers below ``rows``.
-            rows: How many there are.
-
-        Raises:
-            IndexStaleError: Those of a row are not what was written.
-        """
-        seen = self._levels_proof.flags(rows)
-        new = some[~seen[some]]
-        if len(new):
-            self._compare(row_sums(self.levels(rows).take(new, axis=0), new), self._wanted(rows)[new, 1], new)
-            seen[new] = True
-
-    def _wanted(self, rows: int) -> NDArray[np.uint64]:
-        """The checksums of the first ``rows`` rows, (rows, 2), mapped."""
-        size = rows * _SUM_BYTES
-        return self._sums.mapped(size)[:size].view(np.uint64).reshape(rows, 2)
-
-    def _compare(self, sums: NDArray[np.uint64], wanted: NDArray[np.uint64], rows: NDArray[np.int64]) -> None:
-        wrong = np.flatnonzero(sums != wanted)
-        if len(wrong):
-            raise IndexStaleError(
-                f"the codes of row {rows[wrong[0]]} in {self._signs.path.parent} are not what was written; "
-                "rebuild the index"
-            )
+        self._checked.sync(rows, kept)
+        self._forget(kept)
 
     def flush(self) -> None:
         """Force the codes to the disk."""
@@ -284,6 +240,7 @@ class FileCodes:
         """Close the files."""
         for file in self._files:
             file.close()
+        self._checked.close()
 
     @property
     def nbytes(self) -> int:

@@ -7,10 +7,9 @@ noticed: a wrong row is an ``IndexStaleError``, and the caller rebuilds the inde
 from __future__ import annotations
 
 import io
-import mmap
 import os
+import stat
 import threading
-import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +24,7 @@ from memvid_core.index.stale import IndexStaleError
 
 __all__ = [
     "GrowingFile",
-    "Proof",
+    "Sums",
     "factors",
     "load_arrays",
     "numbered",
@@ -39,9 +38,7 @@ Sums = NDArray[np.uint64]
 _SUM_SEED: Final = 0x6D656D76
 _ROW_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 _DIGEST_BYTES: Final = 16
-_CHECK_SHARE: Final = 10  # files that others write all the time are checked for one part in so many of the time
-_WRITER_SECONDS: Final = 1.0  # so long after others grew the files, more changes are taken to be theirs
-_FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @lru_cache(maxsize=64)
@@ -86,7 +83,7 @@ def numbered(sums: Sums, numbers: NDArray[np.int64]) -> Sums:
 
 
 class GrowingFile:
-    """A file that is written at positions and read through a map that is replaced, never resized.
+    """A file that is written and read at positions. It is never mapped: who reads a page that was cut off is killed.
 
     Args:
         path: Where it lies.
@@ -101,20 +98,26 @@ class GrowingFile:
         self.path = path
         self._lock = threading.Lock()
         self._writable = writable
-        self._map: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
-        self._pages: mmap.mmap | None = None
+        self._closed = False
+        self._copy: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
         self._identity: tuple[int, int] | None = None
         self._fd = -1
-        try:
-            if writable and not create:
-                self._fd = os.open(path, os.O_RDWR | _FLAGS)
-            elif writable:
+        if writable:
+            if create:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._fd = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666)
-            elif path.exists():  # a reader may come before the first vector was written
-                self._fd = os.open(path, os.O_RDONLY | _FLAGS)
+            self._fd = self._open(os.O_RDWR | (os.O_CREAT if create else 0))
+        elif path.exists():  # a reader may come before the first vector was written
+            self._fd = self._open(os.O_RDONLY)
+
+    def _open(self, flags: int) -> int:
+        try:
+            descriptor = os.open(self.path, flags | _FLAGS, 0o666)
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                raise StorageError(f"{self.path} is not a regular file; remove it")
         except OSError as exc:
-            raise StorageError(f"cannot open {path}: {exc.strerror}") from exc
+            raise StorageError(f"cannot open {self.path}: {exc.strerror}") from exc
+        return descriptor
 
     def write(self, position: int, data: memoryview) -> None:
         """Write all of ``data`` at ``position``; the file grows as needed."""
@@ -132,17 +135,6 @@ class GrowingFile:
         except OSError as exc:
             raise StorageError(f"cannot write {len(data)} bytes to {self.path}: {exc.strerror}") from exc
 
-    def read(self, positions: list[int], size: int) -> bytes:
-        """``size`` bytes from each position, joined; fewer where the file ends."""
-        with self._lock:  # nobody may close the file, and its number go to another, in between
-            fd = self._fd
-            if fd < 0:
-                raise ClosedError(f"{self.path} is closed; open the index again")
-            try:
-                return b"".join([os.pread(fd, size, position) for position in positions])
-            except OSError as exc:
-                raise StorageError(f"cannot read {self.path}: {exc.strerror}") from exc
-
     def reserve(self, size: int) -> None:
         """Make the file at least ``size`` bytes long; what is new reads as zeros."""
         try:
@@ -156,13 +148,6 @@ class GrowingFile:
         """Bytes in the file now."""
         return self._status().st_size if self._opened() else 0
 
-    def stamp(self) -> tuple[int, int]:
-        """Size, and time of the last change: they differ when anybody wrote to the file, but within a clock tick."""
-        if not self._opened():
-            return 0, 0
-        status = self._status()
-        return status.st_size, status.st_mtime_ns
-
     def _status(self) -> os.stat_result:
         try:
             return os.fstat(self._fd)
@@ -171,19 +156,19 @@ class GrowingFile:
 
     def _opened(self) -> bool:
         if self._fd < 0:
-            if self._writable or not self.path.exists():
+            if self._writable or self._closed or not self.path.exists():
                 return False
-            self._fd = os.open(self.path, os.O_RDONLY | _FLAGS)
+            self._fd = self._open(os.O_RDONLY)
         return True
 
-    def named_stamp(self) -> tuple[int, int]:
-        """The stamp of the file that the path names.
+    def assert_named(self) -> None:
+        """Check that the path still names the file that is open.
 
         Raises:
-            IndexStaleError: It is not the one that is open: that was deleted, or another is in its place.
+            IndexStaleError: That was deleted, or another is in its place.
         """
         if not self._opened():
-            return 0, 0
+            return
         try:
             there = os.stat(self.path)
         except OSError as exc:
@@ -193,31 +178,70 @@ class GrowingFile:
             self._identity = here.st_ino, here.st_dev
         if (there.st_ino, there.st_dev) != self._identity:
             raise IndexStaleError(f"{self.path} was replaced; open the index again")
-        return there.st_size, there.st_mtime_ns
 
-    def mapped(self, size: int) -> NDArray[np.uint8]:
-        """At least ``size`` bytes from the start, as one read-only array.
+    def span(self, position: int, size: int) -> NDArray[np.uint8]:
+        """Read ``size`` bytes from a position: (size,) uint8.
 
         Raises:
-            IndexStaleError: The file is shorter, even if it was not when it was mapped.
+            IndexStaleError: The file ends earlier.
         """
-        if not size:
-            return self._map
+        found = np.empty(size, dtype=np.uint8)
+        left, at = found.data, position
         with self._lock:
-            there = self.size()
-            if there < size:
-                raise IndexStaleError(f"{self.path} holds {there} bytes where {size} were committed; rebuild the index")
-            if len(self._map) < size:
-                # The array keeps the map alive; the last reader of an outgrown map closes it by letting go.
-                self._pages = mmap.mmap(self._fd, there, access=mmap.ACCESS_READ)
-                self._map = np.frombuffer(self._pages, dtype=np.uint8)
-            return self._map
+            descriptor = self._readable()
+            try:
+                while left:
+                    done = _read_into(descriptor, left, at)
+                    if not done:
+                        raise self._too_short(position + size)
+                    left, at = left[done:], at + done
+            except OSError as exc:
+                raise StorageError(f"cannot read {self.path}: {exc.strerror}") from exc
+        return found
 
-    def release(self, least: int) -> None:
-        """Unmap the pages of a map of more than ``least`` bytes; the system caches them and maps them when read."""
-        pages = self._pages
-        if pages is not None and len(pages) > least and hasattr(mmap, "MADV_DONTNEED"):
-            pages.madvise(mmap.MADV_DONTNEED)
+    def pieces(self, positions: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
+        """Read ``size`` bytes from each position: (n, size) uint8, read-only.
+
+        Raises:
+            IndexStaleError: The file ends earlier.
+        """
+        with self._lock:  # nobody may close the file, and its number go to another, in between
+            descriptor = self._readable()
+            try:
+                found = b"".join([_read(descriptor, size, position) for position in positions.tolist()])
+            except OSError as exc:
+                raise StorageError(f"cannot read {self.path}: {exc.strerror}") from exc
+        if len(found) != len(positions) * size:
+            raise self._too_short(int(positions.max()) + size)
+        return np.frombuffer(found, dtype=np.uint8).reshape(-1, size)
+
+    def start(self, size: int) -> NDArray[np.uint8]:
+        """Return the first ``size`` bytes, or more, from a copy in RAM that is read once.
+
+        Raises:
+            IndexStaleError: The file ends earlier.
+        """
+        copy = self._copy
+        if len(copy) < size:
+            copy = self._copy = np.concatenate((copy, self.span(len(copy), size - len(copy))))
+        return copy
+
+    def forget(self, size: int) -> None:
+        """Read the bytes of the copy after the first ``size`` again: another process may have changed them."""
+        self._copy = self._copy[:size]
+
+    def _readable(self) -> int:
+        if not self._opened():
+            raise self._missing()
+        return self._fd
+
+    def _missing(self) -> Exception:
+        if self._closed:
+            return ClosedError(f"{self.path} is closed; open the index again")
+        return IndexStaleError(f"{self.path} is missing; rebuild the index")
+
+    def _too_short(self, size: int) -> IndexStaleError:
+        return IndexStaleError(f"{self.path} is shorter than the {size} bytes that were committed; rebuild the index")
 
     def flush(self) -> None:
         """Force what was written to the disk."""
@@ -230,8 +254,8 @@ class GrowingFile:
     def close(self) -> None:
         """Close the file; arrays handed out stay valid."""
         with self._lock:
-            self._map = np.empty(0, dtype=np.uint8)
-            self._pages = None
+            self._closed = True
+            self._copy = np.empty(0, dtype=np.uint8)
             descriptor, self._fd = self._fd, -1  # forgotten first: a number closed twice may be another file's
             if descriptor >= 0:
                 os.close(descriptor)
@@ -242,75 +266,20 @@ class GrowingFile:
             os.close(self._fd)
 
 
-class Proof:
-    """How many rows of some files, from the first, were found right since anybody else changed the files.
+def _read(descriptor: int, size: int, position: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, size, position)
+    os.lseek(descriptor, position, os.SEEK_SET)
+    return os.read(descriptor, size)
 
-    While it is entered, this object's owner writes, so earlier rows need not be checked.
 
-    Args:
-        files: What the rows lie in.
-    """
-
-    def __init__(self, *files: GrowingFile) -> None:
-        self._files = files
-        self._rows = 0
-        self._counted = 0
-        self._stamps: list[tuple[int, int]] = []
-        self._writers = 0
-        self._not_before = 0.0
-        self._grown = -_WRITER_SECONDS  # when another process was last seen to have grown the files
-        self._seen = np.zeros(0, dtype=np.bool_)  # rows beyond the first ones that were found right one by one
-
-    def flags(self, there: int) -> NDArray[np.bool_]:
-        """Which of ``there`` rows, or more, were found right one by one; the caller notes here what it finds."""
-        self.known()
-        flags = self._seen
-        if len(flags) < there:
-            self._seen = np.zeros(there + there // 2, dtype=np.bool_)
-            self._seen[: len(flags)] = flags
-        return self._seen if len(self._seen) >= there else np.zeros(there, dtype=np.bool_)
-
-    def known(self) -> int:
-        """How many rows need no check."""
-        if not self._writers:
-            stamps = [file.stamp() for file in self._files]
-            if stamps != self._stamps and not self._resting():
-                self._rows, self._stamps = 0, stamps
-                self._seen = self._seen[:0]
-        return self._rows
-
-    def _resting(self) -> bool:
-        """Whether the files change because another process is known to write, and were looked through a moment ago."""
-        now = time.monotonic()
-        return now < self._not_before and now < self._grown + _WRITER_SECONDS
-
-    def found(self, rows: int, seconds: float) -> None:
-        """So many rows are right; to see it took so long."""
-        self._rows = max(self._rows, rows)
-        self._seen[:rows] = True
-        self._not_before = time.monotonic() + _CHECK_SHARE * seconds
-
-    def sync(self, rows: int, stamps: list[tuple[int, int]]) -> None:
-        """There are ``rows`` rows. When others wrote the new ones, what was found before stands."""
-        if rows > self._counted and not self._writers:
-            if stamps != self._stamps:
-                self._stamps = stamps
-                if self._counted:  # opening the files does not mean that another process writes
-                    self._grown = time.monotonic()
-            self.forget(self._counted)
-        self._counted = rows
-
-    def forget(self, first_row: int) -> None:
-        """Rows from ``first_row`` on are others now, or will be."""
-        self._rows = min(self._rows, first_row)
-        self._seen[first_row:] = False
-
-    def __enter__(self) -> None:
-        self._writers += 1
-
-    def __exit__(self, *exc: object) -> None:
-        self._stamps = [file.stamp() for file in self._files]
-        self._writers -= 1
+def _read_into(descriptor: int, target: memoryview, position: int) -> int:
+    """Read as many bytes as there are, up to the size of the target; return how many."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [target], position)
+    found = _read(descriptor, len(target), position)
+    target[: len(found)] = found
+    return len(found)
 
 
 def save_arrays(path: Path, **arrays: NDArray[Any] | np.generic) -> None:
@@ -338,8 +307,12 @@ def save_arrays(path: Path, **arrays: NDArray[Any] | np.generic) -> None:
 def load_arrays(path: Path) -> Mapping[str, NDArray[Any]] | None:
     """What :func:`save_arrays` wrote; None when it is missing or damaged."""
     try:
-        data = path.read_bytes()
-    except OSError:
+        descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            data = file.read()
+    except (OSError, MemoryError):
         return None
     if len(data) <= _DIGEST_BYTES or xxhash.xxh3_128_digest(data[_DIGEST_BYTES:]) != data[:_DIGEST_BYTES]:
         return None

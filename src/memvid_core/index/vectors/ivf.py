@@ -147,11 +147,11 @@ class _InvertedFile:
     @classmethod
     def fit(cls, coded: Coded) -> _InvertedFile:
         """Centroids for rows of these codes: a sample of them, each replaced by the mean of the rows nearest to it."""
-        rows, levels = coded.rows, coded.levels
+        rows = coded.rows
         count = max(min(rows // _LIST_ROWS, max(_MANY_LISTS, rows // (4 * _LIST_ROWS))), 1)
         random = np.random.default_rng(_SEED)
-        some = levels[np.sort(random.choice(rows, count, replace=False))]
-        sample = levels[np.sort(random.choice(rows, min(rows, count * _TRAINING_ROWS), replace=False))]
+        some = coded.levels(np.sort(random.choice(rows, count, replace=False)))
+        sample = coded.levels(np.sort(random.choice(rows, min(rows, count * _TRAINING_ROWS), replace=False)))
         means = _means(sample, _Centroids(some).nearest(sample), some.astype(np.float32))
         return cls(coded.quantizer, np.rint(means).astype(np.int8), rows)
 
@@ -183,8 +183,7 @@ class _InvertedFile:
             self._nearest = longer
         for start in range(self.known, rows, _BATCH_ROWS):
             new = np.arange(start, min(start + _BATCH_ROWS, rows))
-            coded.store.check_levels_of(new, rows)
-            some = coded.stored_levels[start : start + _BATCH_ROWS]
+            some = coded.levels(new)
             nearest = self._nearest[start : start + len(some)]
             nearest[:] = self._finder.nearest(some)
             nearest[(some == self._without).all(axis=1)] = len(self.centroids)
@@ -227,7 +226,7 @@ class _InvertedFile:
             found = np.concatenate((lists.order[at], newest))
             found = found if rows >= len(lists.order) else found[found < rows]
             found = found if mask is None else found[mask[found]]
-            return found, coded.weigh(found, question.weights)
+            return found, weigh(coded.levels, found, question.weights)
 
         probes = int((_PROBES + k) / share)
         near, inner = self._nearest_lists(question, probes)
@@ -255,7 +254,7 @@ class _InvertedFile:
         stride = max(1, count >> 13)
         within = np.bincount(distances[::stride]).cumsum() * stride
         near = np.flatnonzero(distances <= np.searchsorted(within, min(_WEIGHED * probes, within[-1])))
-        inner = weigh(self.centroids, near, question.weights)
+        inner = weigh(self._codes.levels, near, question.weights)
         if probes < len(near):
             order = np.argpartition(self._shift[near] - inner, probes)
             near, inner = near[order], inner[order]

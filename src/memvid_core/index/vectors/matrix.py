@@ -1,15 +1,12 @@
 """Where the vectors of an index lie: one row-major matrix of unit rows, in RAM or in a file that only grows.
 
-Rows are numbered from 0 and stored as float16 or float32. A file store is written with positional writes and read
-through a memory map; a map is never resized: after growth a new one is opened, and whoever still holds the old one
-keeps reading the rows that were committed when it was made. Another file has one checksum a row, and every
-row that is read is compared with it.
+Rows are numbered from 0 and stored as float16 or float32. A file store is written with positional writes. Another file
+has one checksum a row, and every row is compared with it when it is read; unless there are very many, rows that were
+read stay in RAM.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -18,7 +15,8 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import DimensionError, VectorError
 from memvid_core.index.stale import IndexStaleError
-from memvid_core.index.vectors.growing_file import GrowingFile, Proof, row_sums
+from memvid_core.index.vectors.checked_rows import CheckedRows
+from memvid_core.index.vectors.growing_file import GrowingFile, row_sums
 
 __all__ = ["FileRows", "IndexStaleError", "RamRows", "RowStore", "StoredDtype", "narrow", "normalized", "take", "widen"]
 
@@ -26,8 +24,7 @@ StoredDtype = Literal["float16", "float32"]
 Matrix = NDArray[np.float32]
 
 _BLOCK_FLOATS: Final = 1 << 20  # floats a temporary may hold while rows are converted: 4 MB, about the L2 caches
-_MAPPED_BYTES: Final = 256 << 20  # a larger matrix is not kept mapped as a whole
-_SUM_BYTES: Final = 8
+_KEPT_BYTES: Final = 256 << 20  # a larger matrix is not kept in RAM
 _DTYPES: Final[dict[str, str]] = {"float16": "<f2", "float32": "<f4"}  # little-endian in files, whatever the machine
 
 
@@ -160,8 +157,8 @@ class RowStore(Protocol):
     dimension: int
     dtype: np.dtype[Any]
 
-    def sync(self, rows: int) -> None:
-        """Another may have written: see that ``rows`` rows can be read."""
+    def sync(self, rows: int, kept: int) -> None:
+        """See that ``rows`` rows can be read; those from ``kept`` on may be another's."""
 
     def write(self, first_row: int, unit: Matrix) -> None:
         """Store unit rows from ``first_row`` on."""
@@ -202,7 +199,7 @@ class RamRows:
         self._array: NDArray[Any] = np.empty((0, dimension), dtype=self.dtype)
         self._rows = 0
 
-    def sync(self, rows: int) -> None:
+    def sync(self, rows: int, kept: int) -> None:
         """See that there are so many: nobody else writes here."""
         if rows > self._rows:
             raise IndexStaleError(f"the vector index holds {self._rows} rows where {rows} were committed; rebuild it")
@@ -266,36 +263,28 @@ class FileRows:
         self.dimension = dimension
         self.dtype = np.dtype(_DTYPES[dtype])
         self._row_bytes = dimension * self.dtype.itemsize
-        self._passed = 0
-        self._size = 0
         self.path = folder / (f"vectors-{dimension}.{dtype}" + (f".{first_row}" if first_row else ""))
         self._file = GrowingFile(self.path, writable=writable)
         self._sums = GrowingFile(self.path.with_name(self.path.name + ".sums"), writable=writable)
-        self._proof = Proof(self._file)
+        self._checked = CheckedRows(self._file, self._sums, self._row_bytes, most_bytes=_KEPT_BYTES)
 
-    def sync(self, rows: int) -> None:
+    def sync(self, rows: int, kept: int) -> None:
         """See that the files are still those that their names stand for, and long enough."""
-        stamp = self._file.named_stamp()
-        there = min(stamp[0] // self._row_bytes, self._sums.size() // _SUM_BYTES)
-        if there < rows:
-            raise IndexStaleError(f"the vector index holds {there} rows where {rows} were committed; rebuild it")
-        self._size = stamp[0]
-        self._proof.sync(rows, [stamp])
+        self._file.assert_named()
+        self._checked.sync(rows, kept)
 
     def write(self, first_row: int, unit: Matrix) -> None:
         """Store unit rows from ``first_row`` on, over whatever an unfinished write left there."""
         step = max(1, _BLOCK_FLOATS // self.dimension)
-        self._proof.forget(first_row)
-        with self._proof:
-            for start in range(0, len(unit), step):
-                part = unit[start : start + step]
-                block = np.empty(part.shape, dtype=self.dtype)
-                _store(part, block)
-                first = first_row + start
-                sums = row_sums(block, np.arange(first, first + len(block)))
-                self._file.write(first * self._row_bytes, block.data.cast("B"))
-                self._sums.write(first * sums.itemsize, sums.data.cast("B"))
-        self._size = max(self._size, (first_row + len(unit)) * self._row_bytes)
+        for start in range(0, len(unit), step):
+            part = unit[start : start + step]
+            block = np.empty(part.shape, dtype=self.dtype)
+            _store(part, block)
+            first = first_row + start
+            sums = row_sums(block, np.arange(first, first + len(block)))
+            self._file.write(first * self._row_bytes, block.data.cast("B"))
+            self._sums.write(first * sums.itemsize, sums.data.cast("B"))
+        self._checked.forget(first_row)
 
     @property
     def paths(self) -> tuple[Path, Path]:
@@ -304,84 +293,32 @@ class FileRows:
 
     def available(self) -> int:
         """How many whole rows the files hold."""
-        return min(self._file.size() // self._row_bytes, self._sums.size() // _SUM_BYTES)
-
-    def _mapped(self, rows: int) -> NDArray[Any]:
-        """The first ``rows`` rows, as stored."""
-        flat = self._file.mapped(rows * self._row_bytes)
-        return flat[: rows * self._row_bytes].view(self.dtype).reshape(rows, self.dimension)
-
-    def _compare(self, stored: NDArray[Any], rows: NDArray[np.int64], all_rows: int) -> None:
-        """Compare rows with their checksums.
-
-        Raises:
-            IndexStaleError: One is not what was written.
-        """
-        wanted = self._sums.mapped(all_rows * _SUM_BYTES)[: all_rows * _SUM_BYTES].view(np.uint64)[rows]
-        wrong = np.flatnonzero(row_sums(stored, rows) != wanted)
-        if len(wrong):
-            raise IndexStaleError(f"row {rows[wrong[0]]} of {self.path} is not what was written; rebuild the index")
+        return self._checked.available()
 
     def read(self, rows: NDArray[np.int64]) -> Matrix:
-        """Some rows as float32.
-
-        Of a large file they are read one by one: a page fault would map the pages around each row, too, which takes
-        longer and leaves the whole matrix in the process's resident memory.
-        """
-        if not len(rows):
-            return np.empty((0, self.dimension), dtype=np.float32)
+        """Some rows as float32."""
+        if self.dtype == np.float32:
+            return self._checked.take(rows).view(np.float32)
         out = np.empty((len(rows), self.dimension), dtype=np.float32)
         step = max(1, _BLOCK_FLOATS // self.dimension)
-        there = int(rows.max()) + 1
-        seen = self._proof.flags(there)
-        unseen = ~seen[rows]
         for start in range(0, len(rows), step):
-            some = rows[start : start + step]
-            stored = self._pieces(some) if self.one_by_one else self._mapped(there).take(some, axis=0)
-            new = np.flatnonzero(unseen[start : start + step])
-            if len(new):
-                self._compare(stored if len(new) == len(stored) else stored[new], some[new], there)
+            stored = self._checked.take(rows[start : start + step]).view(self.dtype)
             widen(stored, out[start : start + step])
-        seen[rows] = True
         return out
 
-    def _pieces(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Rows read one by one, as stored."""
-        pieces = self._file.read((rows * self._row_bytes).tolist(), self._row_bytes)
-        if len(pieces) != len(rows) * self._row_bytes:
-            raise IndexStaleError(f"{self.path} is shorter than row {rows.max()}, which was committed; rebuild it")
-        return np.frombuffer(pieces, dtype=self.dtype).reshape(len(rows), self.dimension)
-
     def check(self, rows: int) -> None:
-        """Compare rows with their checksums, those that were not since another process changed the files."""
-        known = self._proof.known()
-        if known >= rows:
-            return
-        began = time.monotonic()
-        stored = self._mapped(rows)
-        step = max(1, _BLOCK_FLOATS // self.dimension)
-        for start in range(known, rows, step):
-            some = np.arange(start, min(start + step, rows))
-            self._compare(stored[some[0] : some[-1] + 1], some, rows)
-            self._pass(len(some))
-        self._proof.found(rows, time.monotonic() - began)
+        """Read rows into RAM, compared with their checksums; too many for that are compared when they are read."""
+        if self._checked.kept:
+            self._checked.span(0, rows)
 
     def block(self, start: int, stop: int) -> Matrix:
-        """Rows one after the other; mapped memory stays bounded."""
-        self._pass(stop - start)
-        return widen(self._mapped(stop)[start:stop])
+        """Rows one after the other."""
+        return widen(self._checked.span(start, stop).view(self.dtype))
 
     @property
     def one_by_one(self) -> bool:
-        """Whether the file is too large to stay mapped."""
-        return self._size > _MAPPED_BYTES and hasattr(os, "pread")
-
-    def _pass(self, rows: int) -> None:
-        """Count what is read of the map; beyond the budget, give all of it back to the system."""
-        self._passed += rows * self._row_bytes
-        if self._passed > _MAPPED_BYTES:
-            self._passed = 0
-            self._file.release(_MAPPED_BYTES)
+        """Whether the rows are too many to stay in RAM."""
+        return not self._checked.kept
 
     def flush(self) -> None:
         """Force the rows to the disk."""
@@ -389,9 +326,10 @@ class FileRows:
         self._sums.flush()
 
     def close(self) -> None:
-        """Close the files and let go of the maps."""
+        """Close the files and let go of the memory."""
         self._file.close()
         self._sums.close()
+        self._checked.close()
 
     @property
     def nbytes(self) -> int:

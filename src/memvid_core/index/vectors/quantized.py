@@ -10,6 +10,7 @@ it must expect to have missed is small. So the effort follows the data, not a co
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -114,11 +115,11 @@ def scan(blocks: Codes, query: Codes, rows: int) -> NDArray[np.uint8]:
     return distances[:rows]
 
 
-def weigh(levels: Levels, rows: Rows, weights: Matrix) -> NDArray[np.float32]:
+def weigh(take: Callable[[Rows], Levels], rows: Rows, weights: Matrix) -> NDArray[np.float32]:
     """For each row the sum of its levels times the query's weights: the cosine but for a rounding and a constant.
 
     Args:
-        levels: (n, width) int8.
+        take: Returns the levels of some rows, (m, width) int8.
         rows: (m,) row numbers.
         weights: (width,) float32.
 
@@ -131,7 +132,7 @@ def weigh(levels: Levels, rows: Rows, weights: Matrix) -> NDArray[np.float32]:
     def work(first: int, last: int) -> None:
         wide = _scratch.wide[:, :width]
         for start in range(first * _PIECE_ROWS, min(last * _PIECE_ROWS, len(rows)), _PIECE_ROWS):
-            part = levels.take(rows[start : start + _PIECE_ROWS], axis=0)
+            part = take(rows[start : start + _PIECE_ROWS])
             np.copyto(wide[: len(part)], part)
             np.vecdot(wide[: len(part)], weights, out=sums[start : start + len(part)])
 
@@ -149,40 +150,16 @@ class Coded(NamedTuple):
     Attributes:
         fit: Under which they are kept in the folder; 0 where they are in RAM only.
         quantizer: What made them.
-        signs: (blocks, 4, 8192) uint64, each row compared with its checksum.
-        store: Where they lie.
-        stored_levels: (rows, width) int8, as they are in the store.
+        rows: How many rows these are.
+        signs: (blocks, 4, 8192) uint64.
+        levels: Returns the levels of some rows, (m, width) int8.
     """
 
     fit: int
     quantizer: Quantizer
+    rows: int
     signs: Codes
-    store: CodeStore
-    stored_levels: Levels
-
-    @property
-    def rows(self) -> int:
-        """How many rows these are."""
-        return len(self.stored_levels)
-
-    @property
-    def levels(self) -> Levels:
-        """The levels of all rows, (rows, width) int8, each row compared with its checksum.
-
-        Raises:
-            IndexStaleError: Those of a row are not what was written.
-        """
-        self.store.check_levels(self.rows)
-        return self.stored_levels
-
-    def weigh(self, rows: Rows, weights: Matrix) -> NDArray[np.float32]:
-        """``weigh`` the levels of some rows, each compared with its checksum.
-
-        Raises:
-            IndexStaleError: Those of a row are not what was written.
-        """
-        self.store.check_levels_of(rows, self.rows)
-        return weigh(self.stored_levels, rows, weights)
+    levels: Callable[[Rows], Levels]
 
 
 class QuantizedSearch:
@@ -249,7 +226,7 @@ class QuantizedSearch:
             if self._quantizer is None:
                 self._fit(rows, keep=False)
             elif self._fit_number:
-                self._codes.sync(rows)
+                self._codes.sync(rows, kept)
                 self._coded = rows
             else:
                 self._encode(self._codes, self._quantizer, self._coded, rows)
@@ -308,8 +285,7 @@ class QuantizedSearch:
             if self._quantizer is None or rows < self._least_rows:
                 return None
             fit, quantizer, codes = self._fit_number, self._quantizer, self._codes
-        codes.check_signs(rows)
-        return Coded(fit, quantizer, codes.blocks(rows), codes, codes.levels(rows))
+        return Coded(fit, quantizer, rows, codes.blocks(rows), codes.levels)
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
         """Rows that hold each query's best k, but for about one in a hundred."""
@@ -379,7 +355,7 @@ def _nearest(
     rows = np.flatnonzero(np.less_equal(distances, limit, out=flags))
     if limit >= _FAR or len(rows) > 4 * most or len(rows) < min(4 * k, passing):
         return None
-    sums = coded.weigh(rows, weights)
+    sums = weigh(coded.levels, rows, weights)
     first = min(len(rows), first)
     chosen = np.argpartition(-sums, first - 1)[:first]
     open_ = np.ones(len(rows), dtype=np.bool_)
@@ -401,7 +377,7 @@ def _nearest(
         flags[rows] = False
         new = np.flatnonzero(flags)
         left_rows = np.concatenate((left_rows, new))
-        left_sums = np.concatenate((left_sums, coded.weigh(new, weights)))
+        left_sums = np.concatenate((left_sums, weigh(coded.levels, new, weights)))
 
     for _ in range(_ROUNDS):
         away = fine.away(left_sums, kth)

@@ -212,6 +212,11 @@ class VectorIndex:
             if isinstance(self._store, VideoRows):
                 self._store.keep()
 
+    def roll_back(self, rows: int) -> None:
+        """Take note that a transaction failed, before which the catalog counted ``rows``: others may write the next."""
+        with self._lock:
+            self._final = min(self._final, rows)
+
     def due(self, rows: int) -> int:
         """In how many frames, at most, the newest of so many rows must lie for :meth:`settle` to pay; or 0."""
         return self._store.due(rows) if isinstance(self._store, VideoRows) else 0
@@ -225,9 +230,10 @@ class VectorIndex:
         """Go on from ``rows`` rows; those that were not known to be committed may have become another's."""
         if rows < 0:
             raise InvalidInputError(f"rows {rows} is negative")
-        self._store.sync(rows)
+        kept = rows if self._alone else min(self._final, rows)
+        self._store.sync(rows, kept)
         self._rows = min(self._rows, rows)
-        self._search.sync(rows, rows if self._alone else min(self._final, rows))
+        self._search.sync(rows, kept)
         self._rows = self._final = rows
 
     def search(

@@ -124,6 +124,7 @@ class VideoRows:
         """
         if settled == self.settled:
             return
+        self._sums.forget(min(settled, self.settled) * _SUM_BYTES)
         places = NOWHERE
         if settled:
             arrays = load_arrays(self._places_path(settled))
@@ -132,8 +133,8 @@ class VideoRows:
             places = Places(**arrays)
         self._state = _State(settled, places, self._file(settled))
 
-    def sync(self, rows: int) -> None:
-        """See that there are so many rows."""
+    def sync(self, rows: int, kept: int) -> None:
+        """See that there are so many rows; those from ``kept`` on may be another's."""
         state = self._state
         if rows < state.settled or self._sums.size() < state.settled * _SUM_BYTES:
             raise IndexStaleError(f"the vector index cannot read {state.settled} rows from the video; rebuild it")
@@ -141,7 +142,7 @@ class VideoRows:
             return
         if state.pending is not None:
             self._state = state._replace(pending=None)
-        state.file.sync(rows - state.settled)
+        state.file.sync(rows - state.settled, max(kept - state.settled, 0))
 
     def write(self, first_row: int, unit: Matrix) -> None:
         """Store unit rows from ``first_row`` on: in memory if they will be looked up in the video, or in the file.
@@ -292,7 +293,7 @@ class VideoRows:
             IndexStaleError: One is not what was written.
         """
         size = settled * _SUM_BYTES
-        wrong = np.flatnonzero(row_sums(raw, rows) != self._sums.mapped(size)[:size].view(np.uint64)[rows])
+        wrong = np.flatnonzero(row_sums(raw, rows) != self._sums.start(size)[:size].view(np.uint64)[rows])
         if len(wrong):
             raise IndexStaleError(f"row {rows[wrong[0]]} is not what was written to the video; rebuild the index")
 
@@ -395,6 +396,7 @@ class VideoRows:
         if frame.first > end:
             raw = np.concatenate((np.zeros((frame.first - end, self._row_bytes), dtype=np.uint8), raw))
         self._sums.write(end * _SUM_BYTES, row_sums(raw, rows).data.cast("B"))
+        self._sums.forget(end * _SUM_BYTES)
 
     def _go_on(self, end: int, places: Places, rows: int) -> None:
         """Read rows below ``end`` from the video from now on, and copy the others to a new file."""
@@ -424,7 +426,7 @@ class VideoRows:
         """Close the files; the video is the caller's."""
         self._state.file.close()
         self._sums.close()
-        self._where, self._last = None, LastRows()
+        self._last = LastRows()
 
     @property
     def nbytes(self) -> int:

@@ -79,9 +79,7 @@ class LexicalIndex:
         self._statistics: _Statistics | None = None
         self._scores: NDArray[np.float32] | None = None
         store = self._open()
-        if store is not None:
-            self._stores.append(store)
-        self._refresh()
+        self._replace([] if store is None else [store])
 
     @staticmethod
     def in_use(folder: str | Path) -> bool:
@@ -232,21 +230,22 @@ class LexicalIndex:
             elif self._writable and self._moved(self._path):
                 store = self._open()
                 self._replace([] if store is None else [store])
-            else:
+            elif self._stores:
                 self._stores[0].sync()
                 if len(self._stores) > 1 and self._stores[0].rows > self._stores[1].first:
                     self._replace(self._stores[:1])
             self._refresh()
 
     def _moved(self, path: Path) -> bool:
-        """Return whether another process rebuilt the file. If the folder was deleted, it must not be created again."""
-        return path.parent.is_dir() and _identity(path) != self._identity
+        """Return whether the file must be opened again. If the folder was deleted, it must not be created again."""
+        return path.parent.is_dir() and (not self._stores or _identity(path) != self._identity)
 
     def _replace(self, stores: list[PostingStore]) -> None:
         for store in self._stores:
             if store not in stores:
                 store.close()
         self._stores = stores
+        self._refresh()  # what follows may fail, and rows without a store would never be indexed again
 
     def _refresh(self) -> None:
         self._rows = self._stores[-1].rows if self._stores else 0

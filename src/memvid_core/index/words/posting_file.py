@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from memvid_core.errors import StorageError
 from memvid_core.index import wal
 from memvid_core.index.database import harden, refuse_links
+from memvid_core.index.shared_memory import Connection
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.words.chunks import checksum
 
@@ -105,7 +106,10 @@ def connect(path: Path | None, writable: bool) -> sqlite3.Connection:
     refuse_links(path)
     if not writable:
         return _connect_reader(path)
-    sqlite = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
+    sqlite = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS, factory=Connection
+    )
+    sqlite.watch(path)
     try:
         harden(sqlite)
         # A power failure may undo the last commits but never damages the file; the row count shows what is missing.
@@ -122,7 +126,11 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
     """Open a file for reading; as immutable if its folder is read-only, too, because then nobody writes."""
     uri = path.resolve().as_uri()
     for mode in ("mode=ro", "immutable=1"):
-        sqlite = sqlite3.connect(f"{uri}?{mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+        sqlite = sqlite3.connect(
+            f"{uri}?{mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=30, factory=Connection
+        )
+        if mode == "mode=ro":
+            sqlite.watch(path)
         try:
             harden(sqlite)
             sqlite.execute("SELECT 1 FROM sqlite_schema").fetchall()

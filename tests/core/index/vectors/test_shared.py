@@ -117,7 +117,7 @@ class Model:
             flat = coded.signs.transpose(0, 2, 1).reshape(-1, 4)[: index.rows]
             # A projection on the border may round either way.
             assert int(np.bitwise_count(flat ^ signs).sum()) <= 1 + index.rows // 100
-            assert np.abs(coded.levels.astype(int) - levels).max() <= 1
+            assert np.abs(coded.levels(every).astype(int) - levels).max() <= 1
         dense = (self.truth != 0).any(axis=1)
         live = np.flatnonzero(dense[: index.rows])
         for row in self.random.permutation(live)[:5]:
@@ -313,7 +313,7 @@ def test_a_changed_byte_is_never_a_wrong_answer(
     for turn in range(turns):
         with monkeypatch.context() as patch:
             if turn % 2:
-                patch.setattr(rows_module, "_MAPPED_BYTES", 1000)  # rows are read one by one
+                patch.setattr(rows_module, "_KEPT_BYTES", 1000)  # rows are read one by one
             folder = tmp_path / f"{turn}"
             index = made(folder)
             if live:

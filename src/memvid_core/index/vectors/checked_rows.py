@@ -1,0 +1,158 @@
+"""CheckedRows: rows of a growing file, compared with their checksums when they are read, and kept in RAM.
+
+The file is read with system calls and never mapped: a process that reads a mapped page which another program has cut
+off is killed (SIGBUS), while a system call returns fewer bytes. A committed row never changes, so a row that was read
+and compared once stays right whatever happens to the file.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.index.stale import IndexStaleError
+from memvid_core.index.vectors.growing_file import GrowingFile, Sums, row_sums
+
+__all__ = ["CheckedRows"]
+
+_READ_BYTES: Final = 1 << 16  # read at once where a row is missing: a system call costs as much as 16 KB of copying
+
+Bytes = NDArray[np.uint8]
+
+
+class CheckedRows:
+    """Read rows, each compared with its checksum. Threads may share it.
+
+    Args:
+        file: The rows, one after the other.
+        sums: Their checksums.
+        row_bytes: Bytes per row.
+        column: Which of the checksums of a row is meant.
+        columns: How many checksums, of 8 bytes, a row has in ``sums``.
+        most_bytes: The rows of a larger file are not kept in RAM, but read and compared each time; None: all are kept.
+    """
+
+    def __init__(
+        self,
+        file: GrowingFile,
+        sums: GrowingFile,
+        row_bytes: int,
+        *,
+        column: int = 0,
+        columns: int = 1,
+        most_bytes: int | None = None,
+    ) -> None:
+        self._file, self._sums = file, sums
+        self._row_bytes, self._column, self._columns = row_bytes, column, columns
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._rows = 0  # committed, as far as is known
+        self._kept = np.empty((0, row_bytes), dtype=np.uint8), np.zeros(0, dtype=np.bool_)
+
+    @property
+    def kept(self) -> bool:
+        """Whether rows that were read stay in RAM."""
+        return self._most_bytes is None or self._rows * self._row_bytes <= self._most_bytes
+
+    def available(self) -> int:
+        """Return how many whole rows the files hold, committed or not."""
+        return min(self._file.size() // self._row_bytes, self._sums.size() // (8 * self._columns))
+
+    def sync(self, rows: int, kept: int) -> None:
+        """Take note that ``rows`` rows are committed, and read those from ``kept`` on again: they may be another's.
+
+        Raises:
+            IndexStaleError: The files hold fewer.
+        """
+        there = self.available()
+        if there < rows:
+            raise IndexStaleError(
+                f"{self._file.path} holds {there} rows where {rows} were committed; rebuild the index"
+            )
+        self.forget(kept)
+        self._rows = rows
+
+    def forget(self, first_row: int) -> None:
+        """Read rows from ``first_row`` on again: they are written again, or were by another process."""
+        with self._lock:
+            self._kept[1][first_row:] = False
+
+    def take(self, rows: NDArray[np.int64]) -> Bytes:
+        """Return some rows, (m, row bytes) uint8, in the order asked.
+
+        Raises:
+            IndexStaleError: One is not what was written.
+        """
+        if not len(rows):
+            return np.empty((0, self._row_bytes), dtype=np.uint8)
+        if not self.kept:
+            return self._gathered(rows)
+        raw, there = self._kept
+        stop = int(rows.max()) + 1
+        if stop > len(there) or not there[rows].all():
+            raw = self._filled(rows, stop)
+        return raw.take(rows, axis=0)
+
+    def span(self, start: int, stop: int) -> Bytes:
+        """Return the rows from ``start`` to ``stop``, (stop - start, row bytes) uint8; read-only where they are kept.
+
+        Raises:
+            IndexStaleError: One is not what was written.
+        """
+        if not self.kept:
+            return self._read(start, stop)
+        raw, there = self._kept
+        if stop > len(there) or not there[start:stop].all():
+            raw = self._filled(np.arange(start, stop), stop)
+        return raw[start:stop]
+
+    def _filled(self, rows: NDArray[np.int64], stop: int) -> Bytes:
+        """Read the missing rows among some below ``stop``, and those that follow them; return all that are kept."""
+        step = max(1, _READ_BYTES // self._row_bytes)
+        with self._lock:
+            raw, there = self._room(stop)
+            missing = np.unique(rows[~there[rows]])
+            firsts = missing[np.unique(missing // step, return_index=True)[1]] if len(missing) else missing
+            for first in firsts.tolist():
+                end = min((first // step + 1) * step, max(stop, self._rows))
+                end = min(end, len(there))
+                raw[first:end] = self._read(first, end)
+                there[first:end] = True
+            return raw
+
+    def _room(self, rows: int) -> tuple[Bytes, NDArray[np.bool_]]:
+        raw, there = self._kept
+        if rows > len(there):
+            longer = max(rows, self._rows)
+            longer += longer // 4 + 64
+            grown = np.empty((longer, self._row_bytes), dtype=np.uint8), np.zeros(longer, dtype=np.bool_)
+            grown[0][: len(there)], grown[1][: len(there)] = raw, there
+            self._kept = grown
+        return self._kept
+
+    def _read(self, start: int, stop: int) -> Bytes:
+        rows = np.arange(start, stop)
+        raw = self._file.span(start * self._row_bytes, (stop - start) * self._row_bytes)
+        stored = raw.reshape(-1, self._row_bytes)
+        self._compare(stored, rows, self._sums.span(start * 8 * self._columns, len(rows) * 8 * self._columns))
+        return stored
+
+    def _gathered(self, rows: NDArray[np.int64]) -> Bytes:
+        stored = self._file.pieces(rows * self._row_bytes, self._row_bytes)
+        self._compare(stored, rows, self._sums.pieces(rows * (8 * self._columns), 8 * self._columns).reshape(-1))
+        return stored
+
+    def _compare(self, stored: Bytes, rows: NDArray[np.int64], sums: Bytes) -> None:
+        wanted: Sums = sums.view(np.uint64).reshape(-1, self._columns)[:, self._column]
+        wrong = np.flatnonzero(row_sums(stored, rows) != wanted)
+        if len(wrong):
+            raise IndexStaleError(f"row {rows[wrong[0]]} of {self._file.path} is not what was written; rebuild it")
+
+    def close(self) -> None:
+        """Let go of the memory; arrays handed out stay valid."""
+        with self._lock:
+            self._rows = 0
+            self._kept = np.empty((0, self._row_bytes), dtype=np.uint8), np.zeros(0, dtype=np.bool_)

@@ -1,0 +1,144 @@
+"""SQLite fails at any statement, once or for longer, or its folder is deleted: right answers or named errors."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+
+from memvid_core import Memory, StorageError
+from memvid_core.index.shared_memory import Connection
+
+VECTORS: Final = np.random.default_rng(0).standard_normal((13, 8)).astype(np.float32)
+TEXTS: Final = {f"r{i}": f"word{i} common" for i in range(12) if i != 3}
+
+
+class Failing:
+    """Make SQLite fail at the ``at``-th statement."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.at, self.seen, self.how, self.code = 0, 0, "once", sqlite3.SQLITE_IOERR
+        self.folder = Path()
+        self._broken: list[sqlite3.Connection] = []
+        for name in ("execute", "executemany"):
+            monkeypatch.setattr(Connection, name, self._wrapped(getattr(Connection, name)))
+
+    def arm(self, folder: Path, at: int, how: str, code: int) -> None:
+        self.folder, self.at, self.how, self.code, self.seen = folder, at, how, code, 0
+        self._broken = []
+
+    def disarm(self) -> None:
+        self.at = 0
+
+    def _wrapped(self, execute: Callable[..., sqlite3.Cursor]) -> Callable[..., sqlite3.Cursor]:
+        def failing(connection: sqlite3.Connection, *arguments: Any) -> sqlite3.Cursor:
+            if self.at:
+                self.seen += 1
+                self._fail(connection)
+            return execute(connection, *arguments)
+
+        return failing
+
+    def _fail(self, connection: sqlite3.Connection) -> None:
+        hit = self.seen == self.at
+        if self.how == "deleted":
+            if hit:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        if hit:
+            self._broken.append(connection)
+        burst = self.how == "burst" and 0 <= self.seen - self.at < 12
+        if hit or burst or (self.how == "connection" and connection in self._broken):
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = self.code
+            raise error
+
+
+def _save(memory: Memory) -> None:
+    memory.save(Path(memory.path).with_name("saved.mp4"))
+
+
+def _exclusive(memory: Memory) -> None:
+    with memory.exclusive():
+        assert "r12" not in memory
+        memory.add(["word12 common"], ids=["r12"], vectors=VECTORS[12:])
+
+
+READS: Final[dict[str, tuple[Callable[[Memory], Any], Any]]] = {
+    "get": (lambda memory: memory.get("r5").text, TEXTS["r5"]),
+    "all": (lambda memory: {record.id: record.text for record in memory}, TEXTS),
+    "dense": (lambda memory: memory.search(VECTORS[5], k=1, mode="dense")[0].id, "r5"),
+    "words": (lambda memory: [hit.id for hit in memory.search("word5", mode="lexical")], ["r5"]),
+    "filter": (lambda memory: memory.ids({"n": {"$lt": 5}}), ["r0", "r1", "r2", "r4"]),
+    "order": (lambda memory: [r.id for r in memory.select(order_by="n", descending=True, limit=2)], ["r11", "r10"]),
+    "verify": (lambda memory: memory.verify().ok, True),
+    "history": (lambda memory: len(memory.history()), 4),
+}
+WRITES: Final[dict[str, tuple[Callable[[Memory], Any], dict[str, str]]]] = {
+    "exclusive": (_exclusive, {**TEXTS, "r12": "word12 common"}),
+    "delete": (lambda memory: memory.delete(where={"n": {"$lt": 2}}), dict(list(TEXTS.items())[2:])),
+    "compact": (lambda memory: memory.compact(), TEXTS),
+    "save": (_save, TEXTS),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    with Memory.create(folder / "m.mp4", "given") as memory:
+        for start in range(0, 12, 4):
+            some = range(start, start + 4)
+            memory.add(
+                [f"word{i} common" for i in some], [{"n": i} for i in some], [f"r{i}" for i in some], VECTORS[some]
+            )
+        memory.delete(["r3"])
+        memory.prepare()
+        memory.search("common", mode="lexical")
+    return folder
+
+
+def _asked(memory: Memory) -> dict[str, str]:
+    """Return the texts by id, after comparing every way to ask for them."""
+    texts = {record.id: record.text for record in memory}
+    assert memory.ids() == list(texts)
+    for record_id, text in list(texts.items())[-2:]:
+        assert memory.search(VECTORS[int(record_id[1:])], k=1, mode="dense")[0].id == record_id
+        assert [hit.id for hit in memory.search(text.split()[0], mode="lexical")] == [record_id]
+    return texts
+
+
+@pytest.mark.parametrize("how", ["once", "connection", "burst", "deleted"])
+def test_a_statement_that_fails(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch, effort: Callable[[int], int], how: str
+) -> None:
+    failing, path, rng = Failing(monkeypatch), tmp_path / "m.mp4", random.Random(how)
+    for _ in range(effort(12)):
+        name = rng.choice([*READS, *WRITES])
+        act, expected = READS[name] if name in READS else WRITES[name]
+        at, code = rng.randint(1, 24), rng.choice([sqlite3.SQLITE_IOERR, sqlite3.SQLITE_IOERR_SHORT_READ])
+        shutil.rmtree(tmp_path)
+        shutil.copytree(made, tmp_path)
+        allowed = [TEXTS] if name in READS else [TEXTS, WRITES[name][1]]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            with Memory.open(path, "a", embedder="given", timeout=5) as memory:
+                failing.arm(Path(f"{path}.index"), at, how, code)
+                try:
+                    found = act(memory)
+                except StorageError:  # not the internal IndexStaleError
+                    pass
+                else:
+                    assert name in WRITES or found == expected, (name, at, code)
+                    allowed = allowed[-1:]
+                finally:
+                    failing.disarm()
+                assert _asked(memory) in allowed, (name, at, code)
+            with Memory.open(path, embedder="given") as memory:
+                assert _asked(memory) in allowed, (name, at, code)

@@ -34,6 +34,23 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 os.environ.update(LANGSMITH_TRACING="false", LANGCHAIN_TRACING_V2="false", ANONYMIZED_TELEMETRY="False")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure coverage in the first case of each test function, and not in tests of many examples or rounds.
+
+    The tracer of Python 3.11 doubles the time of a test. Further cases and rounds run the same lines with other values.
+    """
+    seen: set[object] = set()
+    for item in items:
+        function = getattr(item, "function", None)
+        if function is None:
+            continue  # an example in a docstring
+        case = (item.parent, function)
+        rounds = hypothesis.is_hypothesis_test(function) or "effort" in getattr(item, "fixturenames", ())
+        if case in seen or rounds:
+            item.add_marker("no_cover")
+        seen.add(case)
+
+
 @pytest.fixture(scope="session")
 def effort() -> Callable[[int], int]:
     """How many rounds to make: the number given in the test command, a multiple of it in ``make soak ARGS="tests"``."""

@@ -54,13 +54,13 @@ class CodeStore(Protocol):
         """Store (n, 4) signs and (n, width) levels from ``first_row`` on."""
 
     def blocks(self, rows: int) -> Codes:
-        """Return the blocks that hold the signs of the first ``rows`` rows, without a copy."""
+        """The blocks that hold the signs of the first ``rows`` rows, without a copy."""
 
     def levels(self, rows: int) -> Levels:
-        """Return the levels of the first ``rows`` rows, (rows, width), without a copy."""
+        """The levels of the first ``rows`` rows, (rows, width), without a copy."""
 
     def sync(self, rows: int) -> None:
-        """Make sure that the codes of ``rows`` rows are there; another process may have written."""
+        """Another may have written: see that there are the codes of ``rows`` rows."""
 
     def check_signs(self, rows: int) -> None:
         """Compare the signs of the first ``rows`` rows with their checksums, except rows known to be right."""
@@ -105,15 +105,15 @@ class RamCodes:
         self._levels[first_row : first_row + len(levels)] = levels
 
     def blocks(self, rows: int) -> Codes:
-        """Return the blocks of the first ``rows`` rows."""
+        """The blocks of the first ``rows`` rows."""
         return self._blocks[: _block_count(rows)]
 
     def levels(self, rows: int) -> Levels:
-        """Return the levels of the first ``rows`` rows."""
+        """The levels of the first ``rows`` rows."""
         return self._levels[:rows]
 
     def sync(self, rows: int) -> None:
-        """Do nothing: nobody else writes here."""
+        """Nothing to do: nobody else writes here."""
 
     def check_signs(self, rows: int) -> None:
         """Do nothing: the rows are in RAM."""
@@ -185,17 +185,17 @@ class FileCodes:
                 self._sums.write(first_row * _SUM_BYTES, sums.data.cast("B"))
 
     def blocks(self, rows: int) -> Codes:
-        """Return the blocks of the first ``rows`` rows, mapped."""
+        """The blocks of the first ``rows`` rows, mapped."""
         size = _block_count(rows) * _BLOCK_BYTES
         return self._signs.mapped(size)[:size].view(np.uint64).reshape(-1, WORDS, BLOCK_ROWS)
 
     def levels(self, rows: int) -> Levels:
-        """Return the levels of the first ``rows`` rows, mapped."""
+        """The levels of the first ``rows`` rows, mapped."""
         size = rows * self._width
         return self._levels.mapped(size)[:size].view(np.int8).reshape(rows, self._width)
 
     def holds(self, rows: int) -> bool:
-        """Return whether the files are long enough for so many rows."""
+        """Whether the files are long enough for so many rows."""
         blocks = _block_count(rows)
         self._stamps = self._signs.stamp(), self._levels.stamp()
         (signs, _), (levels, _) = self._stamps
@@ -203,7 +203,7 @@ class FileCodes:
         return long_enough and self._sums.size() >= rows * _SUM_BYTES
 
     def sync(self, rows: int) -> None:
-        """Make sure that the codes of so many rows are there; another process may have written.
+        """Another process may have written: see that there are the codes of so many rows.
 
         Raises:
             IndexStaleError: There are not.
@@ -263,7 +263,7 @@ class FileCodes:
             seen[new] = True
 
     def _wanted(self, rows: int) -> NDArray[np.uint64]:
-        """Return the checksums of the first ``rows`` rows, (rows, 2), mapped."""
+        """The checksums of the first ``rows`` rows, (rows, 2), mapped."""
         size = rows * _SUM_BYTES
         return self._sums.mapped(size)[:size].view(np.uint64).reshape(rows, 2)
 
@@ -292,7 +292,7 @@ class FileCodes:
 
 
 def _sign_sums(words: Codes, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return one checksum per row from its signs, (4, n), and its number."""
+    """One checksum a row of its signs, (4, n), and its number."""
     weights = factors(WORDS)
     if len(numbers) == 1:
         return numbered(np.vecdot(words.T, weights), numbers)
@@ -303,7 +303,7 @@ def _sign_sums(words: Codes, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 
 def _files(folder: Path, fit: int) -> tuple[Path, Path, Path]:
-    """Return where the signs, the levels and the checksums of a fit lie."""
+    """Where the signs, the levels and the checksums of a fit lie."""
     return (
         folder / f"codes-{fit}.bits",
         folder / f"codes-{fit}.levels",
@@ -312,7 +312,7 @@ def _files(folder: Path, fit: int) -> tuple[Path, Path, Path]:
 
 
 def _grown(array: NDArray[Any], length: int) -> NDArray[Any]:
-    """Return a longer copy, with zeros at its end."""
+    """A longer copy, with zeros at its end."""
     longer = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
     longer[: len(array)] = array
     return longer
@@ -348,7 +348,7 @@ def _fits(folder: Path) -> list[int]:
 
 
 def newest_codes(folder: Path) -> int:
-    """Return the number of the newest fit; 0 when there is none."""
+    """The number of the newest fit; 0 when there is none."""
     return max(_fits(folder), default=0)
 
 

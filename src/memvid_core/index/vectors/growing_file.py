@@ -46,12 +46,12 @@ _FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 @lru_cache(maxsize=64)
 def factors(words: int) -> Sums:
-    """Return odd factors, so that no change of a single word leaves a sum as it was."""
+    """Odd factors, so that no change of a single word leaves a sum as it was."""
     return np.random.default_rng(_SUM_SEED).integers(0, 2**64, words, dtype=np.uint64) | np.uint64(1)
 
 
 def words_of(rows: NDArray[Any]) -> Sums:
-    """Return rows as 64-bit words, filled up with zeros: (n, words) uint64."""
+    """Rows as 64-bit words, filled up with zeros: (n, words) uint64."""
     size = rows.itemsize * rows.shape[1]
     if not size % 8 and rows.flags.c_contiguous:
         return rows.view(np.uint64)
@@ -61,7 +61,7 @@ def words_of(rows: NDArray[Any]) -> Sums:
 
 
 def row_sums(rows: NDArray[Any], numbers: NDArray[np.int64]) -> Sums:
-    """Return one checksum per row: its 64-bit words times fixed odd factors, modulo 2**64, and its number.
+    """One checksum a row: its 64-bit words times fixed odd factors, modulo 2**64, and its number.
 
     A changed word always changes the sum; any other change does but for one time in 2**63. Rows that lie in each
     other's place do not fit either.
@@ -153,11 +153,11 @@ class GrowingFile:
             raise StorageError(f"cannot grow {self.path} to {size} bytes: {exc.strerror}") from exc
 
     def size(self) -> int:
-        """Return bytes in the file now."""
+        """Bytes in the file now."""
         return self._status().st_size if self._opened() else 0
 
     def stamp(self) -> tuple[int, int]:
-        """Return size and time of the last change, which differ after any write, except within one clock tick."""
+        """Size, and time of the last change: they differ when anybody wrote to the file, but within a clock tick."""
         if not self._opened():
             return 0, 0
         status = self._status()
@@ -177,7 +177,7 @@ class GrowingFile:
         return True
 
     def named_stamp(self) -> tuple[int, int]:
-        """Return the stamp of the file that the path names.
+        """The stamp of the file that the path names.
 
         Raises:
             IndexStaleError: It is not the one that is open: that was deleted, or another is in its place.
@@ -196,7 +196,7 @@ class GrowingFile:
         return there.st_size, there.st_mtime_ns
 
     def mapped(self, size: int) -> NDArray[np.uint8]:
-        """Return at least ``size`` bytes from the start, as one read-only array.
+        """At least ``size`` bytes from the start, as one read-only array.
 
         Raises:
             IndexStaleError: The file is shorter, even if it was not when it was mapped.
@@ -262,7 +262,7 @@ class Proof:
         self._seen = np.zeros(0, dtype=np.bool_)  # rows beyond the first ones that were found right one by one
 
     def flags(self, there: int) -> NDArray[np.bool_]:
-        """Return which of ``there`` rows or more were found right one by one; the caller notes what it finds."""
+        """Which of ``there`` rows, or more, were found right one by one; the caller notes here what it finds."""
         self.known()
         flags = self._seen
         if len(flags) < there:
@@ -271,7 +271,7 @@ class Proof:
         return self._seen if len(self._seen) >= there else np.zeros(there, dtype=np.bool_)
 
     def known(self) -> int:
-        """Return how many rows need no check."""
+        """How many rows need no check."""
         if not self._writers:
             stamps = [file.stamp() for file in self._files]
             if stamps != self._stamps and not self._resting():
@@ -280,18 +280,18 @@ class Proof:
         return self._rows
 
     def _resting(self) -> bool:
-        """Return whether another process is known to write and the files were checked a moment ago."""
+        """Whether the files change because another process is known to write, and were looked through a moment ago."""
         now = time.monotonic()
         return now < self._not_before and now < self._grown + _WRITER_SECONDS
 
     def found(self, rows: int, seconds: float) -> None:
-        """Note that so many rows are right, and how long the check took."""
+        """So many rows are right; to see it took so long."""
         self._rows = max(self._rows, rows)
         self._seen[:rows] = True
         self._not_before = time.monotonic() + _CHECK_SHARE * seconds
 
     def sync(self, rows: int, stamps: list[tuple[int, int]]) -> None:
-        """Go on with ``rows`` rows. When others wrote the new ones, keep what was found before."""
+        """There are ``rows`` rows. When others wrote the new ones, what was found before stands."""
         if rows > self._counted and not self._writers:
             if stamps != self._stamps:
                 self._stamps = stamps
@@ -301,7 +301,7 @@ class Proof:
         self._counted = rows
 
     def forget(self, first_row: int) -> None:
-        """Forget the rows from ``first_row`` on, which change."""
+        """Rows from ``first_row`` on are others now, or will be."""
         self._rows = min(self._rows, first_row)
         self._seen[first_row:] = False
 
@@ -336,7 +336,7 @@ def save_arrays(path: Path, **arrays: NDArray[Any] | np.generic) -> None:
 
 
 def load_arrays(path: Path) -> Mapping[str, NDArray[Any]] | None:
-    """Read what :func:`save_arrays` wrote; None when it is missing or damaged."""
+    """What :func:`save_arrays` wrote; None when it is missing or damaged."""
     try:
         data = path.read_bytes()
     except OSError:

@@ -161,22 +161,22 @@ class RowStore(Protocol):
     dtype: np.dtype[Any]
 
     def sync(self, rows: int) -> None:
-        """Make sure that ``rows`` rows can be read; another process may have written."""
+        """Another may have written: see that ``rows`` rows can be read."""
 
     def write(self, first_row: int, unit: Matrix) -> None:
         """Store unit rows from ``first_row`` on."""
 
     def available(self) -> int:
-        """Return how many rows there are, committed or not."""
+        """How many rows there are, committed or not."""
 
     def read(self, rows: NDArray[np.int64]) -> Matrix:
-        """Return some rows, (m, d) float32, in the order asked, each compared with its checksum."""
+        """Some rows, (m, d) float32, in the order asked, each compared with its checksum."""
 
     def check(self, rows: int) -> None:
         """Compare the first ``rows`` rows with their checksums, those that were not since the files changed."""
 
     def block(self, start: int, stop: int) -> Matrix:
-        """Return rows that ``check`` has seen, (stop - start, d) float32, for reading one block after the other."""
+        """Rows that ``check`` has seen, (stop - start, d) float32, for reading one block after the other."""
 
     @property
     def one_by_one(self) -> bool:
@@ -218,18 +218,18 @@ class RamRows:
         self._rows = stop
 
     def available(self) -> int:
-        """Return how many rows were written."""
+        """How many rows were written."""
         return self._rows
 
     def read(self, rows: NDArray[np.int64]) -> Matrix:
-        """Return some rows as float32."""
+        """Some rows as float32."""
         return take(self._array, rows)
 
     def check(self, rows: int) -> None:
         """Do nothing: the rows are in RAM."""
 
     def block(self, start: int, stop: int) -> Matrix:
-        """Return rows one after the other."""
+        """Rows one after the other."""
         return widen(self._array[start:stop])
 
     @property
@@ -303,11 +303,11 @@ class FileRows:
         return self._file.path, self._sums.path
 
     def available(self) -> int:
-        """Return how many whole rows the files hold."""
+        """How many whole rows the files hold."""
         return min(self._file.size() // self._row_bytes, self._sums.size() // _SUM_BYTES)
 
     def _mapped(self, rows: int) -> NDArray[Any]:
-        """Return the first ``rows`` rows, as stored."""
+        """The first ``rows`` rows, as stored."""
         flat = self._file.mapped(rows * self._row_bytes)
         return flat[: rows * self._row_bytes].view(self.dtype).reshape(rows, self.dimension)
 
@@ -323,7 +323,7 @@ class FileRows:
             raise IndexStaleError(f"row {rows[wrong[0]]} of {self.path} is not what was written; rebuild the index")
 
     def read(self, rows: NDArray[np.int64]) -> Matrix:
-        """Return some rows as float32.
+        """Some rows as float32.
 
         Of a large file they are read one by one: a page fault would map the pages around each row, too, which takes
         longer and leaves the whole matrix in the process's resident memory.
@@ -346,7 +346,7 @@ class FileRows:
         return out
 
     def _pieces(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return rows read one by one, as stored."""
+        """Rows read one by one, as stored."""
         pieces = self._file.read((rows * self._row_bytes).tolist(), self._row_bytes)
         if len(pieces) != len(rows) * self._row_bytes:
             raise IndexStaleError(f"{self.path} is shorter than row {rows.max()}, which was committed; rebuild it")
@@ -367,7 +367,7 @@ class FileRows:
         self._proof.found(rows, time.monotonic() - began)
 
     def block(self, start: int, stop: int) -> Matrix:
-        """Return rows one after the other; mapped memory stays bounded."""
+        """Rows one after the other; mapped memory stays bounded."""
         self._pass(stop - start)
         return widen(self._mapped(stop)[start:stop])
 

@@ -120,6 +120,7 @@ async def test_an_agent_with_all_of_it_never_blocks_the_event_loop(tmp_path: Pat
         with blockbuster_ctx(["langchain_memvid", "memvid_core"]):
             await store.aput(("users",), "ada", {"text": "drinks tea"}, ttl=5)
             assert [item.key for item in await store.asearch((), query="tea")] == ["ada"]
+            assert await store.asweep_ttl() == 0
             for question in ("My cat is called Miso.", "What is my cat called?"):
                 result = await agent.ainvoke({"messages": [HumanMessage(question)]}, thread)
             assert result["messages"][-1].text == "Miso."

@@ -35,7 +35,7 @@ LEVELS: dict[str, list[str]] = {
     "bench": ["-e", ".", "--group", "test", "--group", "bench"],
 }
 
-# The checks that read the code without running it. All of them run, side by side, before the first test.
+# The checks that read the code without running it. They run while the tests do.
 CHECKS: dict[str, list[str]] = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
@@ -174,8 +174,15 @@ def demo(rest: list[str]) -> None:
 
 
 def lint(rest: list[str]) -> None:
-    """Every check that reads the code: ruff, its formatter, mypy --strict, the floors."""
+    """Every check that reads the code: ruff, its formatter, mypy --strict, the layers."""
     setup("test")
+    if failed := _checks():
+        say(f"Failed: {', '.join(failed)}")
+        raise SystemExit(1)
+
+
+def _checks() -> list[str]:
+    """Run the checks, two at a time; report each one and return the names of those that failed."""
 
     def check(name: str) -> tuple[str, float, subprocess.CompletedProcess[str]]:
         started = time.perf_counter()
@@ -190,9 +197,7 @@ def lint(rest: list[str]) -> None:
             if done.returncode:
                 print(done.stdout)
                 failed.append(name)
-    if failed:
-        say(f"To be mended before any test runs: {', '.join(failed)}")
-        raise SystemExit(1)
+    return failed
 
 
 def _cpus() -> int:
@@ -200,19 +205,24 @@ def _cpus() -> int:
     return len(usable(0)) if usable else os.cpu_count() or 1
 
 
-def _pytest(rest: list[str], *, workers: int, env: dict[str, str], options: Sequence[str] = ()) -> None:
+def _pytest(rest: list[str], *, workers: int, env: dict[str, str], options: Sequence[str] = ()) -> int:
     # One BLAS thread a process: the processes already use every core, and threads fighting for them cost time.
     env = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **env}
     parallel = ["-n", str(workers), "--dist", "worksteal"]
-    raise SystemExit(execute([PYTHON, "-m", "pytest", *parallel, *options, *rest], env=env).returncode)
+    return execute([PYTHON, "-m", "pytest", *parallel, *options, *rest], env=env).returncode
 
 
 def test(rest: list[str]) -> None:
-    """Every check and every test, with coverage; pytest's summary is the last line."""
+    """Every check and every test, with coverage, at the same time."""
     system_packages()
-    lint([])
+    setup("test")
     coverage = ["--cov", "--cov-report=term:skip-covered"]
-    _pytest(rest, workers=max(2, _cpus()), env={}, options=coverage)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        checks = pool.submit(_checks)  # mypy alone takes a minute on one core when its cache is empty
+        code = _pytest(rest, workers=max(2, _cpus()), env={}, options=coverage)
+    if failed := checks.result():
+        say(f"Failed besides the tests: {', '.join(failed)}")
+    raise SystemExit(code or bool(failed))
 
 
 def soak(rest: list[str]) -> None:
@@ -222,7 +232,9 @@ def soak(rest: list[str]) -> None:
         run([PYTHON, "-m", "soak", *rest])
         return
     system_packages()
-    _pytest(rest[1:], workers=max(2, _cpus()), env={"HYPOTHESIS_PROFILE": "soak", "MEMVID_SOAK": "20"})
+    raise SystemExit(
+        _pytest(rest[1:], workers=max(2, _cpus()), env={"HYPOTHESIS_PROFILE": "soak", "MEMVID_SOAK": "20"})
+    )
 
 
 def bench(rest: list[str]) -> None:

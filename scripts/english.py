@@ -1,8 +1,8 @@
 """Count phrases that make the English of the source and of the documentation hard to read.
 
 Reports, for each area: phrases to avoid, sentences with two "what", British spellings, and the mood of the first words
-of docstrings: imperative ("Return ..."), third person ("Returns ...") or a noun phrase ("The ..."). Functions and
-classes count; properties and modules may begin with a noun phrase.
+of docstrings: imperative ("Return ..."), third person ("Returns ...") or a noun phrase ("The ..."). Functions count;
+classes, properties and modules may begin with a noun phrase.
 
     python scripts/english.py                 # this checkout
     python scripts/english.py --root OTHER    # another one, to compare
@@ -35,26 +35,27 @@ MOODS = ("imperative", "third person", "noun phrase")
 VERBS = frozenset(
     re.findall(
         r"\w+",
-        """accept acquire adapt add adjust advance align allow answer append apply archive ask assign await
-        begin block bring build call center change chat check choose cite clear close code collect combine
-        commit compact compare compute configure consider construct continue convert copy correct count
-        cover create damage decide decode define delete describe detect determine discard display do
-        download draw drop dump embed encode end enter erase escape estimate evaluate execute expand export
-        extend fetch fill filter find finish fit flush fold follow forget fork format freeze gather generate
-        get give group guess handle have help hide hold identify ignore import index insert install
-        interpolate invert iterate keep kill launch lead let limit list load locate lock log look make
-        manage map mark match measure merge mirror monitor move multiply name negate nest normalize note
-        number observe omit open operate order own parse pass pick plan play point poll pop prefer prepare
-        prevent print probe process produce provide prune publish pull push put query quote raise rank rate
-        read rebuild recall receive recognize reconstruct record recover reduce refer refit refresh refuse
-        register reject release reload rely remember remove rename renumber reopen reorder repair repeat
-        replace replay report represent request require rerank rescue reset resolve restart restore retry
-        return reword rewrite rotate round run sample save say scale scan schedule score seal search select
-        send separate serve set share show sign simplify simulate skip slice solve sort split spread squash
-        start step stop store stream strip submit subscribe subtract suggest sum support swap sweep switch
-        sync synchronize take tell test tokenize trace track train transform translate truncate try turn
-        type unescape unlock unpack unsubscribe update upload use validate verify view vouch wait wake walk
-        warn watch weigh weight word work wrap write yield""",
+        """accept acquire adapt add adjust advance align allow answer append apply archive ask assign await become
+        begin block bring build call cancel carry center change chat check choose cite clean clear close code
+        collect combine commit compact compare compile compress compute concatenate configure consider construct
+        continue convert copy correct count cover create cut damage decide decode decompress define delete
+        describe detect determine discard display divide do download draw drop dump embed empty encode end enter
+        erase escape estimate evaluate execute expand export extend fetch fill filter find finish fit flush fold
+        follow force forget fork format free freeze fuse gather generate get give go group guess handle hash have
+        help hide hold identify ignore import index insert install interpolate invert iterate keep kill launch
+        lead learn leave let lift limit join list load locate lock log look make manage map mark match measure
+        memorize merge mirror monitor move multiply name narrow negate nest normalize note number observe omit
+        open operate order own parse pass pick plan play point poll pop prefer prepare prevent print probe
+        process produce provide prune publish pull push put quantize query queue quote raise rank rate read
+        rebuild recall receive recognize reconstruct record recover reduce refer refit refresh refuse register
+        reject release reload rely remember remove rename renumber reopen reorder repair repeat replace replay
+        report represent request require rerank rescue reset resolve restart restore retrieve retry return reword
+        rewrite rotate round run sample save say scale scan schedule score seal search select send separate serve
+        set share shorten show sign simplify simulate skip slice solve sort split spread squash start step stop
+        store stream strip submit subscribe subtract suggest sum support swap sweep switch sync synchronize take
+        tell test tokenize trace track train transform translate truncate try turn type unescape unlock unmap unpack
+        unsubscribe update upload use validate verify view vouch wait wake walk warn watch weigh weight word work
+        wrap write yield""",
     )
 )
 
@@ -87,9 +88,9 @@ def mood_of(docstring: str) -> str | None:
 
 
 def docstrings(tree: ast.AST) -> Iterator[str]:
-    """Yield the docstrings of the functions and classes in a module, without those of properties."""
+    """Yield the docstrings of the functions in a module, without those of properties."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
             text = ast.get_docstring(node)
             if text and not any(name == "property" or name.endswith("cached_property") for name in decorators):

@@ -13,8 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # "ci" finds the same examples in every run, so a failure is the change's and never the day's.
 # Deadlines and the "too slow" check measure the machine, and a shared one is slow at random.
+# A third of the usual examples here; "soak" makes thousands.
 hypothesis.settings.register_profile(
     "ci",
+    max_examples=35,
     derandomize=True,
     database=None,
     deadline=None,
@@ -32,6 +34,23 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 # The frameworks send traces and usage reports when these say so; tests must not depend on the developer's shell.
 os.environ.update(LANGSMITH_TRACING="false", LANGCHAIN_TRACING_V2="false", ANONYMIZED_TELEMETRY="False")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure coverage in the first case of each test function, and not in tests of many examples or rounds.
+
+    The tracer of Python 3.11 doubles the time of a test. Further cases and rounds run the same lines with other values.
+    """
+    seen: set[object] = set()
+    for item in items:
+        function = getattr(item, "function", None)
+        if function is None:
+            continue  # an example in a docstring
+        case = (item.parent, function)
+        rounds = hypothesis.is_hypothesis_test(function) or "effort" in getattr(item, "fixturenames", ())
+        if case in seen or rounds:
+            item.add_marker("no_cover")
+        seen.add(case)
 
 
 @pytest.fixture(scope="session")

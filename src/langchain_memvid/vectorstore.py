@@ -213,6 +213,13 @@ class MemvidVectorStore(Searches, OverMemory):
             raise MemoryNotFoundError(f"{os.fspath(path)!r} does not exist")
         return cls(embedding, path=path, **options)
 
+    @classmethod
+    async def aload(
+        cls, path: str | os.PathLike[str], embedding: Embeddings | object = None, **options: Unpack[OpenOptions]
+    ) -> Self:
+        """Async :meth:`load`."""
+        return await run_in_thread(partial(cls.load, path, embedding, **options))
+
     def dump(self, path: str | os.PathLike[str]) -> None:
         """Write every record to a new memory at ``path``: one MP4 file, which replaces an existing one.
 
@@ -225,6 +232,10 @@ class MemvidVectorStore(Searches, OverMemory):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with our_words():
             self.memory.save(path)
+
+    async def adump(self, path: str | os.PathLike[str]) -> None:
+        """Async :meth:`dump`."""
+        await self._written(self.dump, path)
 
     def __repr__(self) -> str:
         mode = "" if self.retrieval_mode is None else f", retrieval_mode={self.retrieval_mode!r}"

@@ -100,7 +100,7 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
     @model_validator(mode="before")
     @classmethod
     def _one_space(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """What is recalled must be embedded as it was kept: the memory's own embedder goes before a new one."""
+        """Use the memory's own embedder, which embedded what is recalled, instead of a new one."""
         store, memory = values.get("vector_store"), values.get("memory")
         if isinstance(store, str | os.PathLike):
             raise ValueError(f"{store!r} is a path: give vector_store=MemvidVectorStore({os.fspath(store)!r})")

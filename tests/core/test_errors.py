@@ -32,6 +32,7 @@ from memvid_core.errors import (
     StorageError,
     worded,
 )
+from tests.core.failing import read_a_damaged_frame
 
 HINT = Hint(Action.FORCE, {"embedder": "model2vec:{m}"})
 SAMPLES = {"int": 3, "str": "a {text}", "str | None": "a {text}"}
@@ -107,13 +108,9 @@ def test_the_family_is_found():
     assert len(names) > 25
 
 
-def fails(number: int) -> None:
-    raise DamagedFrameError(number, "its bytes are not what was written")
-
-
 def test_an_error_comes_out_of_a_pool_of_processes():
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, pytest.raises(DamagedFrameError) as caught:
-        pool.submit(fails, 7).result()
+        pool.submit(read_a_damaged_frame, 7).result()
     assert caught.value.frame == 7
     assert str(caught.value) == "frame 7 is damaged: its bytes are not what was written"
 

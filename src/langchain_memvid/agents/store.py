@@ -338,6 +338,10 @@ class MemvidStore(BaseStore, OverMemory):
                 self.memory.delete(gone)
         return sum(is_id_of(ITEM, name) for name in gone)
 
+    async def asweep_ttl(self) -> int:
+        """Async :meth:`sweep_ttl`."""
+        return await self._written(self.sweep_ttl)
+
 
 class _Lifetimes:
     """Hold LangGraph's ``TTLConfig``, checked, and the time of the last sweep."""

@@ -49,11 +49,11 @@ class ItemPlan:
         return item
 
     def drafts(self) -> list[Draft]:
-        """The records to write."""
+        """Return the records to write."""
         return [item_draft(item) for item in self.items.values()]
 
     def categories(self) -> set[str]:
-        """The names of the categories whose items change."""
+        """Return the names of the categories whose items change."""
         return {name for item in self.items.values() for name in item.categories}
 
 

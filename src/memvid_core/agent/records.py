@@ -90,11 +90,11 @@ class Readable(msgspec.Struct, kw_only=True, frozen=True):
         return iter(self.__struct_fields__)
 
     def keys(self) -> tuple[str, ...]:
-        """The names of the fields, so that ``dict(...)`` works."""
+        """Return the names of the fields, so that ``dict(...)`` works."""
         return self.__struct_fields__
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value of a field, or a default if the field is missing."""
+        """Return the value of a field, or a default if the field is missing."""
         return getattr(self, name) if name in self.__struct_fields__ else default
 
 

@@ -24,7 +24,7 @@ class Span(NamedTuple):
     last: date
 
     def holds(self, day: date) -> bool:
-        """Whether a day lies inside."""
+        """Return whether a day lies inside."""
         return self.first <= day <= self.last
 
 

@@ -303,10 +303,10 @@ def import_pair(
 
 def _check_foreign(video: Path) -> None:
     from memvid_core import MemvidError
-    from memvid_core.journal import Journal
+    from memvid_core.rewriting.replaced import memory_id_of
 
     try:
-        Journal.open(video, "r").close()
+        memory_id_of(video)
     except MemvidError:
         return
     raise typer.BadParameter(f"{video} is already a memory; copy it with memvid convert", param_hint="EXPORTS")

@@ -78,12 +78,12 @@ def _growing(path: Path, settings: dict[str, Any]) -> Iterator[Memory]:
 @contextmanager
 def _replacing(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
     from memvid_core import NotAMemoryError
-    from memvid_core.journal import Journal
+    from memvid_core.rewriting.replaced import memory_id_of
     from memvid_core.system.atomic_files import held, pass_mode_on
     from memvid_core.system.folders import sync_folder
 
     try:
-        Journal.open(target, "r").close()
+        memory_id_of(target)
     except NotAMemoryError as exc:
         raise NotAMemoryError(
             f"{target} is not a memory, and --force replaces only memories; give another name"

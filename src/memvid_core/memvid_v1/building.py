@@ -13,10 +13,10 @@ from memvid_core.embedding import Embedder
 from memvid_core.engine import media
 from memvid_core.errors import CodecError, NotAMemoryError
 from memvid_core.ingest import Chunk
-from memvid_core.journal import Journal
 from memvid_core.memory import Memory, session_of
 from memvid_core.memvid_v1.pointer import index_folder, open_memory
 from memvid_core.rewriting.convert import convert
+from memvid_core.rewriting.replaced import memory_id_of
 from memvid_core.system.atomic_files import replacing
 from memvid_core.system.progress import progress
 
@@ -76,7 +76,7 @@ def build(
                 made = open_memory(temporary, root, embedder, "a")
             with made as memory:
                 built = _write(memory, waiting, show)
-            stale = None if replaced == _memory_id(temporary) else replaced
+            stale = None if replaced == memory_id_of(temporary) else replaced
         if stale is not None:
             _drop_index(root, stale)
     except BaseException:
@@ -137,15 +137,9 @@ def index_stats(memory: Memory) -> dict[str, Any]:
 
 def _replaceable_id(target: Path) -> bytes:
     try:
-        return _memory_id(target)
+        return memory_id_of(target)
     except NotAMemoryError as exc:
         raise NotAMemoryError(f"{target} is not a memory and is not replaced; give another name") from exc
-
-
-def _memory_id(path: Path) -> bytes:
-    journal = Journal.open(path, "r")
-    journal.close()
-    return journal.header.memory_id
 
 
 def _drop_index(root: Path, memory_id: bytes) -> None:

@@ -438,15 +438,15 @@ class TestAutoCompact:
     def test_many_small_commits_become_few(self, path: Path, possible: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(FoldProcess, "possible", lambda: possible)
         with Memory.create(path, embed, auto_compact=0.3) as memory:
-            for i in range(320):
+            for i in range(160):
                 memory.add(f"text {i}", ids=str(i))
                 if i % 16 == 15:
                     self.settle(memory)
             assert memory._indexed.journal.header.epoch >= 1
             size, small = memory.info().bytes, len(memory.history())
-            assert memory.ids() == [str(i) for i in range(320)]
+            assert memory.ids() == [str(i) for i in range(160)]
             memory.compact()
-            assert small < 160
+            assert small < 80
             assert size * (1 - 0.3) <= memory.info().bytes * 1.25
         assert left_over(path) == []
 

@@ -111,11 +111,13 @@ def test_a_script_without_a_main_guard_does_not_start_over(folder, tmp_path):
 
 if sys.platform != "win32":  # there a console sends Ctrl-C, not a process
 
-    def test_ctrl_c_ends_everything(folder, tmp_path):
-        place, _ = folder
+    def test_ctrl_c_ends_everything(tmp_path):
+        files = [tmp_path / f"{number}.txt" for number in range(40)]  # more than one request: both readers are started
+        for file in files:
+            file.write_text("Words.")
         script = tmp_path / "script.py"
         script.write_text(
-            "import sys\nfrom memvid_core.ingest import discover, read_many\n"
+            "import sys\nfrom memvid_core.ingest import read_many\n"
             "from memvid_core.ingest import workers\n"
             "started = workers.subprocess.Popen\n"
             "def start(*args, **options):\n"
@@ -124,11 +126,11 @@ if sys.platform != "win32":  # there a console sends Ctrl-C, not a process
             "    return process\n"
             "workers.subprocess.Popen = start\n"
             "while True:\n"
-            "    for result in read_many(discover(sys.argv[1]), workers=2): pass\n"
+            "    for result in read_many(sys.argv[1:], workers=2): pass\n"
         )
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         with subprocess.Popen(
-            [sys.executable, str(script), str(place)],
+            [sys.executable, str(script), *map(str, files)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True,
         ) as process:  # fmt: skip
             assert process.stdout is not None

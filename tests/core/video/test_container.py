@@ -67,6 +67,7 @@ def read_all(data: bytes) -> tuple[dict[int, bytes], list[str]] | None:
     return payloads, said
 
 
+@pytest.mark.no_cover  # thousands of rounds
 def test_one_wrong_byte_anywhere_is_said_and_costs_one_frame_at_most() -> None:
     data, payloads, _ = small_video()
     rng = random.Random(3)
@@ -85,6 +86,7 @@ def test_one_wrong_byte_anywhere_is_said_and_costs_one_frame_at_most() -> None:
     assert refused < 100  # the head alone: no byte behind it keeps a file from opening
 
 
+@pytest.mark.no_cover  # thousands of rounds
 def test_cut_anywhere_the_whole_fragments_are_there() -> None:
     data, payloads, ends = small_video()
     frames_by_end = dict(zip(ends, [0, 3, 4, 5, 9], strict=True))

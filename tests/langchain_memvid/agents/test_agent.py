@@ -50,19 +50,19 @@ def elsewhere(code: str, folder: Path, root: Path) -> Any:
 
 
 def test_what_is_said_in_one_process_is_recalled_in_another(tmp_path: Path, root: Path) -> None:
-    elsewhere(
-        """
-        with Memory.create("agent.mp4") as memory:
-            script = [call("save_memory", text="The user's cat is called Miso."), AIMessage("I will remember that.")]
-            agent(memory, script).invoke(*ask("My cat is called Miso.", "monday"))
-            print(len(memory))
-        """,
-        tmp_path,
-        root,
-    )
+    script = [call("save_memory", text="The user's cat is called Miso."), AIMessage("I will remember that.")]
+    monday: Any = {"configurable": {"thread_id": "monday"}}
+    with Memory.create(tmp_path / "agent.mp4") as memory:
+        agent = create_agent(
+            ScriptedModel(script=script),
+            tools=create_memory_tools(memory),
+            checkpointer=MemvidSaver(memory=memory),
+            store=MemvidStore(memory=memory),
+        )
+        agent.invoke({"messages": [HumanMessage("My cat is called Miso.")]}, monday)
     for entry in sorted((tmp_path / "agent.mp4.index").rglob("*"), reverse=True):
         entry.rmdir() if entry.is_dir() else entry.unlink()
-    answer, monday = elsewhere(
+    answer, said = elsewhere(
         """
         def answer(messages):
             found = [message.text for message in messages if isinstance(message, ToolMessage)]
@@ -79,21 +79,29 @@ def test_what_is_said_in_one_process_is_recalled_in_another(tmp_path: Path, root
         root,
     )
     assert "The user's cat is called Miso." in answer
-    assert monday[0] == "My cat is called Miso."
-    assert monday[-1] == "I will remember that."
+    assert said[0] == "My cat is called Miso."
+    assert said[-1] == "I will remember that."
 
 
 def test_the_middleware_alone_carries_a_fact_over(tmp_path: Path, root: Path) -> None:
-    code = """
-        with Memory.{opened} as memory:
+    with Memory.create(tmp_path / "agent.mp4") as memory:
+        echo = ScriptedModel(script=[lambda messages: AIMessage(messages[0].text)])
+        agent = create_agent(echo, middleware=[MemvidMiddleware(memory)], checkpointer=MemvidSaver(memory=memory))
+        said = agent.invoke(
+            {"messages": [HumanMessage("My cat is called Miso.")]}, {"configurable": {"thread_id": "monday"}}
+        )
+        assert said["messages"][-1].text == "My cat is called Miso."  # it knows nothing yet, and repeats
+    recalled = elsewhere(
+        """
+        with Memory.open("agent.mp4", "a") as memory:
             echo = [lambda messages: AIMessage(messages[0].text)]
             talker = agent(memory, echo, middleware=[MemvidMiddleware(memory)])
-            print(json.dumps(talker.invoke(*ask({text!r}, {thread!r}))["messages"][-1].text))
-    """
-    first = code.format(opened='create("agent.mp4")', text="My cat is called Miso.", thread="monday")
-    assert elsewhere(first, tmp_path, root) == "My cat is called Miso."  # it knows nothing yet, and repeats
-    second = code.format(opened='open("agent.mp4", "a")', text="What is my cat called?", thread="tuesday")
-    assert "user: My cat is called Miso." in elsewhere(second, tmp_path, root)
+            print(json.dumps(talker.invoke(*ask("What is my cat called?", "tuesday"))["messages"][-1].text))
+        """,
+        tmp_path,
+        root,
+    )
+    assert "user: My cat is called Miso." in recalled
 
 
 async def test_an_agent_with_all_of_it_never_blocks_the_event_loop(tmp_path: Path) -> None:
@@ -112,6 +120,7 @@ async def test_an_agent_with_all_of_it_never_blocks_the_event_loop(tmp_path: Pat
         with blockbuster_ctx(["langchain_memvid", "memvid_core"]):
             await store.aput(("users",), "ada", {"text": "drinks tea"}, ttl=5)
             assert [item.key for item in await store.asearch((), query="tea")] == ["ada"]
+            assert await store.asweep_ttl() == 0
             for question in ("My cat is called Miso.", "What is my cat called?"):
                 result = await agent.ainvoke({"messages": [HumanMessage(question)]}, thread)
             assert result["messages"][-1].text == "Miso."

@@ -113,7 +113,7 @@ def check(op: Op, ours: Any, theirs: Any, scores: dict[Any, float | None]) -> No
         assert ours == theirs
 
 
-@pytest.mark.parametrize("fields", [None, ["text"], ["text", "n"]], ids=str)  # a hundred sequences of fifty each
+@pytest.mark.parametrize("fields", [None, ["text"], ["text", "n"]], ids=str)
 @given(sequence=sequences)
 def test_it_answers_as_a_mended_in_memory_store(sequence: list[tuple[bool, Op]], fields: list[str] | None) -> None:
     index: Any = {"embed": LetterEmbeddings(), "dims": 8, "fields": fields}

@@ -85,6 +85,9 @@ async def test_no_call_blocks_the_event_loop(tmp_path: Path, embeddings: Counted
             assert await search(store)
         assert await store.asimilarity_search("", filter={"n": 1})
         assert await store.aget_by_ids(["more"])
+        await store.adump(tmp_path / "copies" / "copy.mp4")
+        async with await MemvidVectorStore.aload(tmp_path / "copies" / "copy.mp4", embeddings) as copy:
+            assert await copy.aget_by_ids(["more"])
         assert await store.adelete(["more"], filter=lambda document: True)
         assert await store.adelete()
         await asyncio.to_thread(store.close)

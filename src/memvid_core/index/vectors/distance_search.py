@@ -44,7 +44,7 @@ def _measured(metric: Metric, vectors: Matrix, query: Matrix, *, out: NDArray[np
 
 
 def _near(found: NDArray[np.float32], k: int) -> Rows:
-    """Positions of all distances that may belong to the least k, given how far each may be off."""
+    """Return positions of all distances that may belong to the least k, given how far each may be off."""
     if k >= len(found):
         return np.arange(len(found), dtype=np.int64)
     columns = len(found) // _LANES
@@ -74,7 +74,7 @@ class DistanceSearch(ExactSearch):
         self._measure = partial(_measured, metric)
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
-        """At least the nearest k of each query; exact."""
+        """Return at least the nearest k of each query; exact."""
         copy = self.copy(rows)
         passing = None if mask is None else np.flatnonzero(mask)
         if copy is None:

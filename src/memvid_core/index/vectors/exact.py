@@ -49,10 +49,10 @@ class SearchStrategy(Protocol):
         """Take note of unit rows written to the store from ``first_row`` on."""
 
     def sync(self, rows: int, kept: int) -> None:
-        """There are ``rows`` rows; those from ``kept`` on may be another's. Take what it made for them."""
+        """Go on with ``rows`` rows; take what another process made for those from ``kept`` on."""
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
-        """For each unit query, rows below ``rows`` that pass the mask and hold (nearly all of) the best k."""
+        """Return, for each unit query, rows below ``rows`` that pass the mask and hold (nearly all of) the best k."""
 
     def flush(self) -> None:
         """Make what was written durable."""
@@ -89,7 +89,7 @@ def best(query: Matrix, vectors: Matrix, rows: Rows, k: int) -> tuple[Rows, NDAr
 
 
 def near_best(scores: NDArray[np.float32], k: int, slack: float = SLACK) -> Rows:
-    """Positions of all scores that may belong to the best k, given that each may be off by ``slack / 2``."""
+    """Return the positions of all scores that may belong to the best k if each may be off by ``slack / 2``."""
     if k >= len(scores):
         return np.arange(len(scores), dtype=np.int64)
     columns = len(scores) // _LANES
@@ -103,7 +103,7 @@ def near_best(scores: NDArray[np.float32], k: int, slack: float = SLACK) -> Rows
 
 
 def kth_best(scores: NDArray[np.float32], k: int) -> float:
-    """The k-th largest score, or the smallest where there are fewer."""
+    """Return the k-th largest score, or the smallest where there are fewer."""
     at = max(len(scores) - k, 0)
     return float(np.partition(scores, at)[at])
 
@@ -111,7 +111,7 @@ def kth_best(scores: NDArray[np.float32], k: int) -> float:
 def compare(
     query: Matrix, rows: Rows | int, store: RowStore, copy: Matrix | None = None, measure: Any = np.vecdot
 ) -> NDArray[np.float32]:
-    """Dot products of one query with some rows, in pieces that fit the caches, on all cores when there are many.
+    """Compute dot products of one query with some rows, in pieces that fit the caches; many rows use all cores.
 
     One dot product a row (``np.vecdot``) rather than a BLAS matrix product: it is as fast, it does not wait for BLAS
     threads on a busy machine, and equal rows get equal scores wherever they stand.
@@ -149,7 +149,7 @@ def compare(
 
 
 def _piece(store: RowStore, copy: Matrix | None, rows: Rows | int, start: int, stop: int) -> Matrix:
-    """From the ``start``-th to the ``stop``-th of some rows, or of all."""
+    """Return the ``start``-th to the ``stop``-th of some rows, or of all."""
     if isinstance(rows, int):
         return store.block(start, stop) if copy is None else copy[start:stop]
     return store.read(rows[start:stop]) if copy is None else take(copy, rows[start:stop])
@@ -158,7 +158,7 @@ def _piece(store: RowStore, copy: Matrix | None, rows: Rows | int, start: int, s
 def exact_candidates(
     query: Matrix, k: int, rows: int, passing: Rows | None, store: RowStore, copy: Matrix | None = None
 ) -> Rows:
-    """At least the best k of the first ``rows`` rows that pass (None: of all), ascending, by comparing every one."""
+    """Compare every row; return at least the best k of the first ``rows`` rows that pass (None: of all), ascending."""
     slack = slack_of(store)
     if passing is None:
         return near_best(compare(query, rows, store, copy), k, slack)
@@ -168,7 +168,7 @@ def exact_candidates(
 
 
 def slack_of(store: RowStore) -> float:
-    """How far a raw dot product may be from the cosine: rounding to float16 changes the length of a row a little."""
+    """Return how far a raw dot product may be from the cosine: rounding to float16 changes the length of a row."""
     return max(SLACK, 2.0**-9 / float(np.sqrt(store.dimension))) if store.dtype == np.float16 else SLACK
 
 
@@ -184,17 +184,17 @@ class ExactSearch:
         self._lock = threading.Lock()
 
     def extend(self, first_row: int, unit: Matrix) -> None:
-        """Rows from ``first_row`` on are new: what was copied of them before is void."""
+        """Discard the copies of the rows from ``first_row`` on, which are new."""
         with self._lock:
             self._known = min(self._known, first_row)
 
     def sync(self, rows: int, kept: int) -> None:
-        """What was copied of rows that may be another's is void."""
+        """Discard the copies of rows that another process may have written."""
         with self._lock:
             self._known = min(self._known, kept)
 
     def copy(self, rows: int) -> Matrix | None:
-        """The first ``rows`` rows in RAM, where they are few."""
+        """Return the first ``rows`` rows, copied to RAM if they are few."""
         store = self._store
         if store.dtype == np.float32 or rows * store.dimension * 4 > _CACHE_BYTES:
             return None
@@ -210,7 +210,7 @@ class ExactSearch:
             return self._wide[:rows]
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
-        """At least the best k of each query; exact."""
+        """Return at least the best k of each query; exact."""
         store, copy = self._store, self.copy(rows)
         passing = None if mask is None else np.flatnonzero(mask)
         count = rows if passing is None else len(passing)
@@ -234,7 +234,7 @@ class ExactSearch:
         return found
 
     def flush(self) -> None:
-        """Nothing to do: all of it is derived."""
+        """Do nothing: all of it is derived."""
 
     def close(self) -> None:
         """Let go of the copy."""

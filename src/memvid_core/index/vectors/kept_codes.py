@@ -47,7 +47,7 @@ class KeptCodes:
             self._pending = None
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
-        """Rows that hold the best k of each query, as the search finds them."""
+        """Return rows that hold the best k of each query, as the search finds them."""
         return self._search.candidates(queries, k, rows, mask)
 
     def flush(self) -> None:

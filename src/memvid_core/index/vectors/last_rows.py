@@ -24,7 +24,7 @@ class LastRows(threading.local):
     found = np.empty((0, 0), dtype=np.float32)
 
     def take(self, of: object, rows: NDArray[np.int64]) -> Matrix | None:
-        """Some rows, if all are among those; they were compared with their checksums then."""
+        """Return some rows, if all are among those; they were compared with their checksums then."""
         if self.of is not of or not 0 < 2 * len(rows) <= len(self.rows):
             return None
         at = self.rows.searchsorted(rows)

@@ -114,7 +114,7 @@ class Quantizer:
 
 
 def _principal(centred: Matrix, count: int) -> Matrix:
-    """Orthonormal (d, count): the directions of largest variance."""
+    """Return the directions of largest variance: orthonormal (d, count)."""
     dimension = centred.shape[1]
     if dimension <= _EIGEN_DIMENSION:
         _, vectors = np.linalg.eigh(centred.T @ centred)

@@ -34,17 +34,17 @@ class Line:
         return cls(middle, height, slope, max(math.sqrt(float(np.vecdot(errors, errors)) / len(x)), 1e-5))
 
     def then(self, other: Line) -> Line:
-        """The line from this one's x to the other's y, errors of both included."""
+        """Return the line from this one's x to the other's y, errors of both included."""
         height = other.height + other.slope * (self.height - other.middle)
         return Line(self.middle, height, self.slope * other.slope, math.hypot(other.sigma, other.slope * self.sigma))
 
     def away(self, x: NDArray[Any], y: float) -> NDArray[np.float64]:
-        """How many deviations ``y`` lies above the line at ``x``."""
+        """Return how many deviations ``y`` lies above the line at ``x``."""
         return (y - self.height - self.slope * (x.astype(np.float64) - self.middle)) / self.sigma
 
 
 def upper_tail(away: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Chance that a standard normal number exceeds ``away``; right to 1e-3 of itself at least for away in [-8, 8].
+    """Return the chance that a standard normal number exceeds ``away``; the relative error is below 1e-3 in [-8, 8].
 
     Example:
         >>> [round(float(p), 4) for p in upper_tail(np.array([0.0, 1.0, 3.0]))]
@@ -59,6 +59,6 @@ def upper_tail(away: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def enough(chances: NDArray[np.float64], allowed: float) -> int:
-    """How many leading rows must be looked at so that the chances of the others sum to at most ``allowed``."""
+    """Return how many leading rows must be read so that the chances of the others sum to at most ``allowed``."""
     left = np.cumsum(chances[::-1])
     return len(chances) - int(np.searchsorted(left, allowed, side="right"))

@@ -73,7 +73,7 @@ class SklearnSearch:
         return _Fitted(model, rows, _SLACK * largest)
 
     def _fitted(self, rows: int, mask: NDArray[np.bool_] | None) -> _Fitted:
-        """The model to ask: of all rows if few of them are hidden, else of those that pass."""
+        """Return the model to query: of all rows if few of them are hidden, else of those that pass."""
         hidden = 0 if mask is None else rows - int(np.count_nonzero(mask))
         with self._lock:
             if mask is None or hidden <= _FEW_HIDDEN:
@@ -88,7 +88,7 @@ class SklearnSearch:
             return self._filtered
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
-        """The best k of each query and all that tie with the last of them."""
+        """Return the best k of each query and all that tie with the last of them."""
         passing = rows if mask is None else int(np.count_nonzero(mask))
         if k >= passing:
             return [np.arange(rows, dtype=np.int64) if mask is None else np.flatnonzero(mask)] * len(queries)
@@ -123,6 +123,6 @@ class SklearnSearch:
 
 
 def _limit(apart: NDArray[Any], wanted: int, slack: float) -> float:
-    """The distance within which all rows lie that may be among the nearest ``wanted``."""
+    """Return the distance within which all rows lie that may be among the nearest ``wanted``."""
     kth = float(apart[wanted - 1])
     return kth + _SLACK * kth + slack

@@ -218,7 +218,7 @@ class VectorIndex:
             self._final = min(self._final, rows)
 
     def due(self, rows: int) -> int:
-        """In how many frames, at most, the newest of so many rows must lie for :meth:`settle` to pay; or 0."""
+        """Return in how many frames, at most, the newest of so many rows must lie for :meth:`settle` to pay; or 0."""
         return self._store.due(rows) if isinstance(self._store, VideoRows) else 0
 
     @property

@@ -125,12 +125,12 @@ class Places(NamedTuple):
         return Places(first, items, begin, phase, np.concatenate(escapes), unit, np.concatenate(squares))
 
     def escapes_of(self, at: int) -> NDArray[np.int64]:
-        """The escapes in one frame, counted from the first byte of its matrix."""
+        """Return the escapes in one frame, counted from the first byte of its matrix."""
         low, high = self.escapes.searchsorted([at << _FRAME_BITS, (at + 1) << _FRAME_BITS])
         return self.escapes[low:high] - (at << _FRAME_BITS)
 
     def escapes_within(self, row: int, row_bytes: int) -> NDArray[np.int64]:
-        """Where in the bytes of a row escapes lie, with them: ascending (n,), for a row that has some."""
+        """Return the places of escapes in the bytes of a row that has some: ascending (n,)."""
         at = int(self.first.searchsorted(row, side="right")) - 1
         phase, offset, key = int(self.phase[at]), (row - int(self.first[at])) * row_bytes, at << _FRAME_BITS
         ends = [key | crossed(phase, offset), key | crossed(phase, offset + row_bytes - 1)]
@@ -182,12 +182,12 @@ NOWHERE: Final = Places(_NONE, _NONE, _NONE, _NONE, _NONE, np.empty(0, dtype=np.
 
 
 def crossed(phase: Any, length: Any) -> Any:
-    """Bytes and beginnings of macroblocks from a byte at ``phase`` of its macroblock to one ``length`` further on."""
+    """Count bytes and macroblock starts from a byte at ``phase`` of its macroblock to one ``length`` further on."""
     return length + 2 * ((phase + length) // MACROBLOCK_BYTES - phase // MACROBLOCK_BYTES)
 
 
 def _samples(plain: Bytes, phase: int, length: int) -> Bytes:
-    """So many samples from one at ``phase`` of its macroblock on, without what lies between macroblocks."""
+    """Return so many samples from one at ``phase`` of its macroblock on, without what lies between macroblocks."""
     count = -(-(phase + length) // MACROBLOCK_BYTES)
     laid = plain
     if phase or len(plain) < count * _STRIDE:
@@ -198,7 +198,7 @@ def _samples(plain: Bytes, phase: int, length: int) -> Bytes:
 
 
 def unescaped(coded: bytes, escapes: NDArray[np.int64], phase: int, length: int) -> Bytes:
-    """So many samples out of the bytes of a file that begin at one of them.
+    """Return so many samples out of the bytes of a file that begin at one of them.
 
     Args:
         coded: The bytes; where there are too few, the others are zeros.
@@ -240,7 +240,7 @@ def look_up(pictures: Pictures, frame: FrameLocation, dimension: int, dtype: str
 
 
 def squares(stored: NDArray[Any], wide: Matrix) -> NDArray[np.float32] | None:
-    """The squared length of each row; None if a number in them is infinite or none at all.
+    """Return the squared length of each row; None if a number in them is infinite or NaN.
 
     Args:
         stored: (n, d) float16 or float32.
@@ -254,7 +254,7 @@ def squares(stored: NDArray[Any], wide: Matrix) -> NDArray[np.float32] | None:
 
 
 def unit(stored: NDArray[Any]) -> Matrix:
-    """Rows as float32, of length 1."""
+    """Return rows as float32, of length 1."""
     wide = widen(stored, np.empty(stored.shape, dtype=np.float32))
     with np.errstate(over="ignore", invalid="ignore"):
         lengths = np.einsum("ij,ij->i", wide, wide)  # as in normalized: a row is the same whichever way it is read

@@ -173,13 +173,13 @@ class VideoRows:
             self._state = state._replace(pending=None)
 
     def available(self) -> int:
-        """How many rows there are, committed or not."""
+        """Return how many rows there are, committed or not."""
         return self.settled + self._state.tail.available()
 
     # --- reading ---
 
     def read(self, rows: NDArray[np.int64]) -> Matrix:
-        """Some rows as float32, of length 1, each compared with its checksum."""
+        """Return some rows as float32, of length 1, each compared with its checksum."""
         state = self._state
         settled = state.settled
         inside = rows < settled
@@ -303,7 +303,7 @@ class VideoRows:
         state.tail.check(max(rows - state.settled, 0))
 
     def block(self, start: int, stop: int) -> Matrix:
-        """Rows one after the other; from the video, picture after picture."""
+        """Return rows one after the other; from the video, picture after picture."""
         state = self._state
         settled, places, tail = state.settled, state.places, state.tail
         tail.check(max(stop - settled, 0))
@@ -322,7 +322,7 @@ class VideoRows:
         return found if end == stop else np.concatenate((found, tail.block(0, stop - settled)))
 
     def _whole(self, places: Places, at: int) -> Bytes:
-        """The matrix of one frame, a row of bytes a row."""
+        """Return the matrix of one frame, with one row of bytes for each row."""
         length = int(places.items[at]) * self._row_bytes
         phase, escapes = int(places.phase[at]), places.escapes_of(at)
         size = int(crossed(phase, length - 1)) + 1 + len(escapes)
@@ -337,7 +337,7 @@ class VideoRows:
     # --- from the file to the video ---
 
     def due(self, rows: int) -> int:
-        """In how many frames, at most, the rows of the file must lie to look them up in the video; 0: not yet.
+        """Return in how many frames, at most, the rows of the file must lie to look them up in the video; 0: not yet.
 
         Args:
             rows: How many there are.
@@ -383,7 +383,7 @@ class VideoRows:
         return 2.0**-7 / float(np.sqrt(self.dimension)) if self.dtype == np.float16 else 2e-6
 
     def _is_empty(self, start: int, stop: int) -> bool:
-        """Whether rows that lie between frames have no vector here, either."""
+        """Return whether rows that lie between frames have no vector here, either."""
         tail = self._state.tail
         if start < stop:
             tail.check(stop)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -19,7 +19,6 @@ LINES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=400)
 @given(st.lists(LINES, max_size=25))
 def test_headings_are_those_of_a_commonmark_parser(lines):
     # Front matter is no part of CommonMark, and a lazy "---" under it is: start with a text line.

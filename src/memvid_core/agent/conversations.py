@@ -13,7 +13,6 @@ from memvid_core.agent.records import (
     Turn,
     changed,
     digest,
-    is_dated,
     read_resource,
     read_turn,
     resource_draft,
@@ -116,23 +115,22 @@ class Conversations:
             for place, (message, when) in enumerate(zip(said[new_from:], times, strict=True))
         ]
         grown = changed(resource, turns=resource.turns + len(turns))
-        dated = [message.created_at is not None for message in said[new_from:]]
-        drafts = [turn_draft(turn, when, dated=d) for turn, when, d in zip(turns, times, dated, strict=True)]
+        drafts = [turn_draft(turn, when) for turn, when in zip(turns, times, strict=True)]
         return Changes([resource_draft(grown), *drafts], result=Added(grown, turns))
 
     def _place(
         self, conversation: Conversation, scope: Mapping[str, Any], marks: Sequence[str]
     ) -> tuple[str, Resource | None, int]:
         """Return the session's key, its resource if it is there, and the first message that is new."""
-        named = scope.get("session_id") or conversation.id
-        begins = [named] if named else ["first", marks[0]]
+        named = scope.get("session_id", conversation.id)
+        begins = ["first", marks[0]] if named is None else [named]
         for attempt in range(_ALIKE):
             session = digest(dict(scope), *begins, attempt)
             resource = self._resource(session)
             if resource is None:
                 return session, None, 0
             there = self._marks(session, resource)
-            if named:
+            if named is not None:
                 return session, resource, _first_new(there, marks)
             if _begin_alike(there, marks):
                 return session, resource, min(len(there), len(marks))
@@ -151,7 +149,7 @@ class Conversations:
         found = self._store.get(ids)
         for each in ids:
             forgotten = resource.forgotten.get(each.rpartition("-")[2], "")
-            marks.append(mark_of(read_turn(found[each]), dated=is_dated(found[each])) if each in found else forgotten)
+            marks.append(mark_of(read_turn(found[each])) if each in found else forgotten)
         self._known[session] = marks
         if len(self._known) > _KNOWN_SESSIONS:
             self._known.popitem(last=False)
@@ -172,9 +170,9 @@ def _mark(message: Message) -> str:
     return digest(message.role, message.speaker, message.text, time)
 
 
-def mark_of(turn: Turn, *, dated: bool) -> str:
+def mark_of(turn: Turn) -> str:
     """Return the mark of the message that a turn was made from."""
-    return digest(turn.role, turn.who, turn.text, turn.created_at if dated else None)
+    return digest(turn.role, turn.who, turn.text, turn.created_at if turn.dated else None)
 
 
 def _begin_alike(there: Sequence[str], marks: Sequence[str]) -> bool:
@@ -213,5 +211,6 @@ def _turn(session: str, position: int, message: Message, when: datetime, scope: 
         text=message.text,
         created_at=isoformat(when),
         happened_at=time_spoken_of(message.text, when),
+        dated=message.created_at is not None,
         scope=dict(scope),
     )

@@ -135,7 +135,7 @@ class Memorizer:
     def _facts(self, turns: Sequence[Turn], scope: Mapping[str, Any]) -> list[Fact]:
         if self._config.extract == "rules" or self._model is None:
             return [fact for turn in turns for fact in facts_of(turn)]
-        known = self._items.read(equal_to(self._scopes.owner(scope)))[-30:]
+        known = self._items.owned(self._scopes.owner(scope))[-30:]
         facts: list[Fact] = []
         for part in extraction.segments(turns, self._config.segment_tokens):
             facts += extraction.extract(self._model, part, self._config.categories, known, self._config.attempts)
@@ -150,7 +150,7 @@ class Memorizer:
         written: dict[str, str] = {}
 
         def plan() -> Changes:
-            planned = self._items.plan(facts, owner, now, origin)
+            planned = self._items.plan(self._categories.named(facts, owner), owner, now, origin)
             drafts = [*planned.drafts(), *self._summaries(planned, owner, now, self._summarizer(written))]
             drafts += [resource_draft(resource) for resource in done]
             return Changes(drafts, result=planned)
@@ -177,7 +177,7 @@ class Memorizer:
     ) -> list[Any]:
         if not plan.categories():
             return []
-        there = {item.id: item for item in self._items.read(equal_to(owner))} | plan.items
+        there = {item.id: item for item in self._items.owned(owner)} | plan.items
         return self._categories.drafts(plan.categories(), list(there.values()), owner, now, summarize)
 
     def update_item(self, memory_id: str, fields: Mapping[str, Any], owner: Mapping[str, Any]) -> Item:
@@ -191,10 +191,11 @@ class Memorizer:
 
         def plan() -> Changes:
             item = self._items.get(memory_id, equal_to(owner))
-            planned = self._items.plan_update(item, fields, now)
+            planned = self._items.plan_update(item, self._categories.renamed(fields, item.scope), now)
             names = planned.categories() | set(item.categories)
-            there = {each.id: each for each in self._items.read(equal_to(owner))} | planned.items
-            summaries = self._categories.drafts(names, list(there.values()), owner, now, self._summarizer(written))
+            there = {each.id: each for each in self._items.owned(item.scope)} | planned.items
+            summarize = self._summarizer(written)
+            summaries = self._categories.drafts(names, list(there.values()), item.scope, now, summarize)
             return Changes([*planned.drafts(), *summaries], result=planned.result[0])
 
         corrected: Item = self._store.write(plan)
@@ -208,13 +209,13 @@ class Memorizer:
         written: dict[str, str] = {}
 
         def plan() -> Changes:
-            current = {item.id: item for item in self._items.read(equal_to(owner))}
-            planned = self._items.plan(facts, owner, now, "user")
+            current = {item.id: item for item in self._items.owned(owner)}
+            planned = self._items.plan(self._categories.named(facts, owner), owner, now, "user")
             names = planned.categories()
             for item_id, fields in edits.items():
                 if item_id in current:
                     item = planned.items.get(item_id, current[item_id])
-                    corrected = self._items.plan_update(item, fields, now)
+                    corrected = self._items.plan_update(item, self._categories.renamed(fields, owner), now)
                     planned.items |= corrected.items
                     names |= corrected.categories() | set(item.categories)
             there = list((current | planned.items).values())

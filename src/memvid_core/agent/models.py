@@ -46,7 +46,7 @@ class Model:
         text = _text_of(answer)
         if text is None:
             raise ChatError(f"the model must answer with text, not {answer!r:.60}")
-        return text
+        return _valid(text)
 
     def json(self, prompt: str, schema: type[S], attempts: int) -> S:
         """Return the model's answer as a struct; an answer that does not fit is asked for again.
@@ -58,12 +58,19 @@ class Model:
         for _ in range(max(attempts, 1)):
             try:
                 found = _BLOCK.search(self.text(f"{prompt}{problem}"))
-                return msgspec.convert(json.loads(found.group() if found else ""), schema)
-            except (ValueError, msgspec.ValidationError, ChatError) as exc:
+                value = json.loads(found.group() if found else "")
+                plain = _valid(json.dumps(value, ensure_ascii=False))  # an escape may be a lone surrogate
+                return msgspec.convert(json.loads(plain), schema)
+            except (ValueError, RecursionError, msgspec.ValidationError, ChatError) as exc:
                 problem = (
                     f"\n\nYour last answer could not be read ({exc}). Answer with one JSON object and nothing else."
                 )
         raise ChatError(f"the model gave no valid answer in {attempts} attempts{problem[:160]}")
+
+
+def _valid(text: str) -> str:
+    """Return a text whose lone surrogates, which no memory can hold, became question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 async def _awaited(answer: Any) -> Any:

@@ -8,12 +8,15 @@ from typing import Any, Final
 
 import msgspec
 
+from memvid_core.agent.categories import Categories
 from memvid_core.agent.config import RetrieveConfig
+from memvid_core.agent.items import Items, sessions_of
 from memvid_core.agent.messages import Message, read_messages
 from memvid_core.agent.models import Model
 from memvid_core.agent.recall import recall
 from memvid_core.agent.records import Category, Item, kind_of, read_category, read_item, read_resource, resource_id
 from memvid_core.agent.results import Retrieved
+from memvid_core.agent.scopes import SESSION
 from memvid_core.agent.store import Store
 from memvid_core.agent.times import seconds
 from memvid_core.agent.trust import defused
@@ -73,9 +76,8 @@ def retrieve(
     if model is not None and (items or categories):
         categories, items, following = _chosen(model, question, categories, items)
     answer = recall(store, question, where, budget=config.budget, now=now)
-    sessions = [hit.session for hit in answer.hits if hit.session] + [
-        source.rpartition("-")[0] for item in items for source in item.sources
-    ]
+    sessions = [hit.session for hit in answer.hits if hit.session]
+    sessions += [session for item in items for session in sessions_of(item)]
     wanted = list(dict.fromkeys(resource_id(session) for session in sessions))[: config.k]
     return Retrieved(
         original_query=asked,
@@ -83,7 +85,7 @@ def retrieve(
         next_step_query=following,
         categories=categories[: config.k],
         items=items[: config.k],
-        resources=[read_resource(record) for record in store.get(wanted).values()],
+        resources=[read_resource(record) for record in store.get(wanted, where).values()],
         text=answer.text,
         model_calls=0 if model is None else model.calls - calls,
     )
@@ -101,13 +103,15 @@ def _found(
     store: Store, question: str, where: Mapping[str, Any], now: datetime, k: int
 ) -> tuple[list[Category], list[Item]]:
     """Return the categories and the items that a search finds; a category is as good as its best item."""
-    owners = {name: value for name, value in where.items() if name != "session_id"}
+    owners = {name: value for name, value in where.items() if name != SESSION}
+    own = {item.id: item for item in Items(store).within(where)} if SESSION in where else None
     hits = store.of_kinds(question, owners, 3 * k, ("item", "category"))
     items = [read_item(hit.record) for hit in hits if kind_of(hit.record) == "item"]
     current = [
         item
         for item in items
         if item.superseded_at is None
+        and (own is None or item.id in own)
         and (item.expires_at is None or seconds(item.expires_at) > now.timestamp())
         and (item.same_as is None or all(other.id != item.same_as for other in items))
     ][:k]
@@ -118,6 +122,9 @@ def _found(
             found.setdefault(record.id, read_category(record))
     order = {name: place for place, name in enumerate(names)}
     categories = sorted(found.values(), key=lambda category: order.get(category.name, len(order)))
+    if own is not None:
+        narrowed = {each.id: each for each in Categories(store).within(where, list(own.values()))}
+        categories = [narrowed[category.id] for category in categories if category.id in narrowed]
     return [category for category in categories if not category.stale], current
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from memvid_core.agent.categories import Categories
+from memvid_core.agent.checks import clock_of, content_of, count_of, ids_of, mapping_of, names_given, path_of
 from memvid_core.agent.config import MemorizeConfig, RetrieveConfig, UserConfig, configured
 from memvid_core.agent.documents import memorize_file, read_document_file
 from memvid_core.agent.forgetting import Receipt
@@ -52,7 +53,7 @@ def _read_conversation_file(path: Path) -> list[Conversation]:
     if path.suffix.lower() == ".json":
         try:
             return read_conversations(json.loads(text))
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             if not isinstance(exc, InvalidInputError):
                 raise InvalidInputError(f"no valid JSON: {exc}") from exc
             raise
@@ -117,7 +118,7 @@ class SyncMemoryService:
         self._model = as_model(model)
         if self._model is None and "llm" in (self.config.extract, self.retrieving.method):
             raise InvalidInputError("extract='llm' and method='llm' need a model; give model=")
-        self._clock = clock
+        clock = self._clock = clock_of(clock)
         self._store = Store(memory, embedder)
         self._readers = {**READERS, **(readers or {})}
         self._memorizer = Memorizer(self._store, self.config, self._model, self.scopes, clock)
@@ -150,9 +151,9 @@ class SyncMemoryService:
             InvalidInputError: The modality is unknown, the file is not there or holds nothing of it.
         """
         if modality not in self._readers:
-            raise InvalidInputError(f"{modality!r} is not a modality{nearest(modality, self._readers)}")
-        scope = self.scopes.check(user or {})
-        path, read = Path(os.fspath(resource_url)), self._readers[modality]
+            raise InvalidInputError(f"{modality!r} is not a modality{nearest(str(modality), self._readers)}")
+        scope = self.scopes.check(mapping_of(user, "user"))
+        path, read = path_of(resource_url, "resource_url"), self._readers[modality]
         try:
             if modality != "conversation":
                 return memorize_file(self, path, modality, self.scopes.owner(scope), read)
@@ -160,7 +161,8 @@ class SyncMemoryService:
         except (OSError, UnicodeDecodeError) as exc:
             if isinstance(exc, MemvidError):
                 raise
-            raise InvalidInputError(f"{path} cannot be read: {exc}") from exc
+            reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+            raise InvalidInputError(f"{path} cannot be read: {reason or exc}") from exc
         except InvalidInputError as exc:
             raise InvalidInputError(f"{path}: {exc}") from exc
 
@@ -210,7 +212,7 @@ class SyncMemoryService:
         tokens = self.retrieving.budget if budget is None else budget
         options: dict[str, Any] = {"budget": tokens, "as_of": past, "salience": self.retrieving.salience}
         options |= {"k": k, "known": known, "count_tokens": count_tokens}
-        options["now"] = now or self._clock()
+        options["now"] = self._clock() if now is None else parse_time(now, name="now")
         answer: Recall = self.pipelines["recall"].run(question=question, where=where, options=options)["answer"]
         return answer
 
@@ -223,10 +225,11 @@ class SyncMemoryService:
         Raises:
             InvalidInputError: As for :meth:`recall`.
         """
+        wanted = self.retrieving.k if k is None else count_of(k, "k")
         answer = self.recall(question, budget=budget, **scope)
         if budget is not None and k is None:
             return answer.hits
-        return answer.ranked[: self.retrieving.k if k is None else k]
+        return answer.ranked[:wanted]
 
     def retrieve(
         self,
@@ -256,12 +259,16 @@ class SyncMemoryService:
     # --- items and categories ---
 
     def list_memory_items(self, where: Mapping[str, Any] | None = None) -> list[Item]:
-        """Return the items of a scope, oldest first, without those that were corrected away."""
-        return self._items.read(self._owners(where))
+        """Return the items of a scope, oldest first, without those that were corrected away.
+
+        With a session, those that come from it, and those that come from no conversation.
+        """
+        return self._items.within(self.scopes.where(where))
 
     def list_memory_categories(self, where: Mapping[str, Any] | None = None) -> list[Category]:
         """Return the categories of a scope."""
-        return self._categories.read(self._owners(where))
+        filters = self.scopes.where(where)
+        return self._categories.within(filters, self._items.within(filters))
 
     def _owners(self, where: Mapping[str, Any] | None) -> dict[str, Any]:
         return {name: value for name, value in self.scopes.where(where).items() if name != "session_id"}
@@ -280,11 +287,12 @@ class SyncMemoryService:
         Raises:
             InvalidInputError: The type is unknown, or the content is empty.
         """
-        content = _content(memory_content)
+        content = content_of(memory_content)
         expires = None if expires_at is None else isoformat(parse_time(expires_at, name="expires_at"))
-        names = tuple(dict.fromkeys(memory_categories))
+        names = names_given(memory_categories, "memory_categories")
         fact = Fact(checked_type(memory_type), content, names, expires_at=expires)
-        return self._memorizer.write_items([fact], self.scopes.check(user or {}), "user").result[0]
+        scope = self.scopes.check(mapping_of(user, "user"))
+        return self._memorizer.write_items([fact], scope, "user").result[0]
 
     def update_memory_item(
         self,
@@ -300,14 +308,14 @@ class SyncMemoryService:
         Raises:
             RecordNotFoundError: The scope has no such item.
         """
-        owner = self.scopes.owner(self.scopes.check(user or {}))
+        owner = self.scopes.owner(self.scopes.check(mapping_of(user, "user")))
         fields: dict[str, Any] = {}
         if memory_type is not None:
             fields["memory_type"] = checked_type(memory_type)
         if memory_content is not None:
-            fields |= {"summary": _content(memory_content), "origin": "user"}
+            fields |= {"summary": content_of(memory_content), "origin": "user"}
         if memory_categories is not None:
-            fields["categories"] = list(dict.fromkeys(memory_categories))
+            fields["categories"] = list(names_given(memory_categories, "memory_categories"))
         return self._memorizer.update_item(memory_id, fields, owner)
 
     def delete_memory_item(self, *, memory_id: str, user: Mapping[str, Any] | None = None) -> Item:
@@ -316,7 +324,7 @@ class SyncMemoryService:
         Raises:
             RecordNotFoundError: The scope has no such item.
         """
-        owner = self.scopes.owner(self.scopes.check(user or {}))
+        owner = self.scopes.owner(self.scopes.check(mapping_of(user, "user")))
         item = self._items.get(memory_id, equal_to(owner))
         self._memorizer.forget(equal_to(owner), [memory_id])
         return item
@@ -342,8 +350,8 @@ class SyncMemoryService:
         Raises:
             InvalidInputError: The scope has no owner.
         """
-        wanted = [ids] if isinstance(ids, str) else None if ids is None else list(ids)
-        return self._memorizer.forget(self.scopes.where({**(where or {}), **scope}), wanted)
+        filters = self.scopes.where({**mapping_of(where, "where"), **scope})
+        return self._memorizer.forget(filters, ids_of(ids))
 
     def history(self, memory_id: str, **scope: Any) -> list[Item]:
         """Return the versions of an item, oldest first.
@@ -372,9 +380,3 @@ class SyncMemoryService:
                 found: Turn | Item | Category | Resource = read(record)
                 return found
         raise RecordNotFoundError(f"no record has the id {record_id!r} in this scope")
-
-
-def _content(given: Any) -> str:
-    if not isinstance(given, str) or not given.strip():
-        raise InvalidInputError("memory_content must be a text that is not empty")
-    return given.strip()

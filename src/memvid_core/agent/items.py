@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from memvid_core.agent.folding import fold
 from memvid_core.agent.passages import terms_of
-from memvid_core.agent.records import AGENT, Draft, Item, changed, digest, item_draft, read_item
-from memvid_core.agent.rules import Fact
+from memvid_core.agent.records import AGENT, Draft, Item, changed, digest, item_draft, read_item, read_turn
+from memvid_core.agent.rules import Fact, sentences
 from memvid_core.agent.scopes import SESSION, nearest
 from memvid_core.agent.store import Store
 from memvid_core.agent.times import isoformat, parse_time, seconds
@@ -200,7 +200,7 @@ class Items:
             links: dict[str, Any] = {"version": version, "supersedes": older and older.id}
             if newer is not None:
                 links |= {"superseded_at": newer.created_at, "superseded_by": newer.id}
-            if (linked := changed(each, **links)) != each or each.id == item.id:
+            if (linked := changed(each, **links)) != each or each.id in (item.id, current.id):
                 plan.put(linked)
 
     def _versions(self, current: Item, plan: ItemPlan) -> list[Item]:
@@ -226,6 +226,22 @@ class Items:
         for each in reversed(others):
             if each.id == fact.replaces or (words and words <= set(terms_of(each.summary))):
                 return each
+        return self._said_before(fact, item, words) if words else None
+
+    def _said_before(self, fact: Fact, item: Item, words: set[str]) -> Item | None:
+        """Return what a fact corrects as an item, if no rule read it when it was said: a sentence of another turn."""
+        for hit in self._store.search(fact.replaces or "", _equal_to(item.scope), 10, ["turn"]):
+            turn = read_turn(hit.record)
+            owner = {name: value for name, value in turn.scope.items() if name != SESSION}
+            if turn.role != "user" or turn.id in fact.sources or owner != item.scope:
+                continue
+            said = next((each for each in sentences(turn.text) if words <= set(terms_of(each))), None)
+            if said is not None:
+                key = digest(fold(said))
+                name = f"item-{digest(dict(item.scope), key, turn.id)}"
+                fields: dict[str, Any] = {"memory_type": item.memory_type, "categories": item.categories}
+                fields |= {"created_at": turn.created_at, "happened_at": turn.happened_at, "origin": item.origin}
+                return Item(id=name, summary=said, sources=[turn.id], key=key, scope=dict(item.scope), **fields)
         return None
 
     def _current(self, scope: Mapping[str, Any], plan: ItemPlan) -> list[Item]:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from memvid_core.agent.model_names import named_model
 from memvid_core.errors import ChatError, InvalidInputError
 
 __all__ = ["Model", "as_model"]
@@ -91,10 +92,11 @@ def as_model(model: Any) -> Model | None:
 
     Args:
         model: A callable from a prompt to a text, an object with ``invoke`` (LangChain) or with ``complete``
-            (LlamaIndex).
+            (LlamaIndex), or a name such as ``"openai:gpt-5-mini"``.
 
     Raises:
         InvalidInputError: It is none of these.
+        MissingExtraError: It is a name, and the package for it is not installed.
 
     Example:
         >>> as_model(lambda prompt: prompt.upper()).text("hello")
@@ -102,6 +104,8 @@ def as_model(model: Any) -> Model | None:
     """
     if model is None or isinstance(model, Model):
         return model
+    if isinstance(model, str):
+        return as_model(named_model(model))
     for method in ("invoke", "complete"):
         if callable(getattr(model, method, None)):
             return Model(getattr(model, method))

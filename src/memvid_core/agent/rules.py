@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from memvid_core.agent.folding import fold, has_hangul
 from memvid_core.agent.records import Turn
 
-__all__ = ["Fact", "facts_of"]
+__all__ = ["Fact", "facts_of", "sentences"]
 
 
 class Fact(NamedTuple):
@@ -156,12 +156,18 @@ def facts_of(turn: Turn) -> Iterator[Fact]:
     """
     if turn.role != "user":
         return
-    for sentence in _SENTENCE.split(turn.text[:_READ]):
+    for said in sentences(turn.text):
+        fact = _fact(said, turn)
+        if fact is not None:
+            yield fact
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a text that may say a fact: not too long, and no questions."""
+    for sentence in _SENTENCE.split(text[:_READ]):
         said = " ".join(unicodedata.normalize("NFKC", sentence).split())
         if 4 < len(said) <= _LONGEST and not said.endswith(("?", "?")):
-            fact = _fact(said, turn)
-            if fact is not None:
-                yield fact
+            yield said
 
 
 def _fact(said: str, turn: Turn) -> Fact | None:

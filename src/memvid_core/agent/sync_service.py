@@ -19,6 +19,7 @@ from memvid_core.agent.media import audio_reader, image_reader, video_reader
 from memvid_core.agent.memorizing import Memorizer, equal_to
 from memvid_core.agent.messages import Conversation, read_conversations
 from memvid_core.agent.models import as_model
+from memvid_core.agent.pipelined import Pipelined
 from memvid_core.agent.pipelines import Pipeline, Step
 from memvid_core.agent.recall import recall
 from memvid_core.agent.recalled import Recall, Recalled
@@ -33,7 +34,7 @@ from memvid_core.agent.records import (
     read_turn,
 )
 from memvid_core.agent.results import Memorized, Retrieved
-from memvid_core.agent.retrieval import retrieve
+from memvid_core.agent.retrieval import Retriever
 from memvid_core.agent.rules import Fact
 from memvid_core.agent.scopes import ScopeRules, nearest
 from memvid_core.agent.store import Store
@@ -70,12 +71,13 @@ READERS: dict[str, Reader] = {
 """What reads a file of each modality."""
 
 
-class SyncMemoryService:
+class SyncMemoryService(Pipelined):
     r"""The methods of :class:`~memvid_core.agent.MemoryService`, each of which returns when its work is done.
 
     Args:
         memory: An open memory; open for writing, if anything is to be remembered.
-        model: Asks a model: a callable from a prompt to a text, a LangChain chat model or a LlamaIndex LLM.
+        model: Asks a model: a callable from a prompt to a text, a LangChain chat model, a LlamaIndex LLM, or a name
+            such as ``"openai:gpt-5-mini"``, which needs the extra ``agents`` and the provider's package.
         memorize_config: See :class:`~memvid_core.agent.MemorizeConfig`; a struct or a dict.
         retrieve_config: See :class:`~memvid_core.agent.RetrieveConfig`.
         user_config: See :class:`~memvid_core.agent.UserConfig`.
@@ -83,7 +85,8 @@ class SyncMemoryService:
         embedder: Embeds for a memory that has no embedder, such as one whose vectors all come with the records.
         readers: Read files of further modalities, or read one in another way: ``{"image": image_reader(describe)}``.
 
-    ``pipelines`` has the steps of ``"memorize"`` (every way to add) and of ``"recall"``, to be changed before use.
+    ``pipelines`` has the steps of ``"memorize"`` (every way to add), ``"recall"`` and ``"retrieve"``, to be changed
+    before use.
 
     Raises:
         InvalidInputError: A configuration has an unknown key, or needs a model and there is none.
@@ -125,10 +128,12 @@ class SyncMemoryService:
         self._items = Items(self._store)
         self._categories = Categories(self._store, self.config.categories)
         asked = ("question", "where", "options")
+        self._retriever = Retriever(self._store, self.retrieving, self._model, clock)
         find = Step("find", self._find, asked, ("answer",))
         self.pipelines = {
             "memorize": self._memorizer.pipeline,
             "recall": Pipeline("recall", [find], given=asked, returns=["answer"], has=self._memorizer.pipeline.has),
+            "retrieve": self._retriever.pipeline,
         }
 
     # --- memorizing ---
@@ -253,8 +258,7 @@ class SyncMemoryService:
             raise InvalidInputError(f"method is 'rag' or 'llm', not {chosen!r}")
         if chosen == "llm" and self._model is None:
             raise InvalidInputError("method='llm' needs a model; give model= to the service")
-        model = self._model if chosen == "llm" else None
-        return retrieve(self._store, queries, self.scopes.where(where), self.retrieving, self._clock(), model)
+        return self._retriever.retrieve(queries, self.scopes.where(where), chosen)
 
     # --- items and categories ---
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -15,7 +16,7 @@ from memvid_core import Memory, MemvidError
 from memvid_core.agent import SyncMemoryService, export_markdown, import_markdown
 from memvid_core.agent.records import read_item, read_turn
 
-OWNERS = (
+OWNERS: tuple[dict[str, Any], ...] = (
     {"user_id": "ada"},
     {"user_id": "bob"},
     {"user_id": "ada", "agent_id": "bot"},
@@ -178,7 +179,7 @@ TestScopes = Scopes.TestCase
 
 def test_a_wider_scope_leaves_a_narrower_one_alone():
     service = SyncMemoryService(Memory.create(":memory:"), memorize_config={"extract": "rules"})
-    narrow = {"user_id": "ada", "agent_id": "bot"}
+    narrow: dict[str, Any] = {"user_id": "ada", "agent_id": "bot"}
     service.add([{"role": "user", "content": "I live in Berlin.", "created_at": "2026-01-01"}], **narrow)
     wide = [("I live in Berlin.", "2026-01-02"), ("The code is 1234.", "2026-01-02"), ("I live in Rome.", "2026-01-03")]
     said = [{"role": "user", "content": text, "created_at": day} for text, day in wide]

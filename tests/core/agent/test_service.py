@@ -14,6 +14,7 @@ from memvid_core import InvalidInputError, Memory, RecordNotFoundError
 from memvid_core.agent import MemoryService, SyncMemoryService
 
 ME: dict[str, Any] = {"user_id": "me"}
+NO_CLOCK: dict[str, Any] = {"clock": lambda: "now"}
 TALK = [
     {"role": "user", "content": "I live in Berlin. I love hiking."},
     {"role": "assistant", "content": "Which mountains do you like best?"},
@@ -506,7 +507,7 @@ def test_another_reader_sees_whole_conversations(tmp_path):
         (lambda s: SyncMemoryService(s.memory, memorize_config={"attempts": 0}), "attempts must be"),
         (lambda s: SyncMemoryService(s.memory, memorize_config={"roles": ["usr"]}), "did you mean 'user'"),
         (lambda s: SyncMemoryService(s.memory, retrieve_config={"k": 0}), "k must be"),
-        (lambda s: SyncMemoryService(s.memory, clock=lambda: "now").add("x", user_id="ada"), "clock"),
+        (lambda s: SyncMemoryService(s.memory, **NO_CLOCK).add("x", user_id="ada"), "clock"),
     ],
 )
 def test_values_of_the_wrong_kind(service, call, told):
@@ -568,3 +569,24 @@ def test_a_category_has_one_name_whatever_its_case(service):
         service.create_memory_item(memory_content=content, memory_categories=[name], user={"user_id": "ada"})
     found = {each.name: each.summary.count("- ") for each in service.list_memory_categories({"user_id": "ada"})}
     assert found == {"habits": 2, "Drinks": 2}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "question"),
+    [
+        ("I use vim.", "I no longer use vim, I use emacs.", "Which editor do I use?"),
+        ("I go to yoga on Mondays.", "I don't go to yoga anymore, now I swim.", "Do I go to yoga?"),
+        ("I drink milk.", "Not milk any more, now oat milk.", "What milk do I drink?"),
+        ("저는 담배를 피워요.", "이제 담배는 안 피워요.", "담배 피워?"),
+    ],
+)
+def test_a_correction_of_what_no_rule_read(service, old, new, question):
+    for text, day in ((old, "2026-01-05"), (new, "2026-03-05")):
+        service.add([{"role": "user", "content": text, "created_at": day}], session_id=day, **ME)
+    first = service.recall(question, **ME).hits[0]
+    assert (first.text, first.note) == (new, f"(until 2026-03-05: {old})")
+    assert service.recall(question, as_of="2026-02-01", **ME).hits[0].text == old
+    (item,) = service.list_memory_items(ME)
+    service.forget(service.history(item.id, **ME)[0].sources, **ME)
+    assert old not in repr(service.memory.select())
+    assert old not in service.recall(question, **ME).text

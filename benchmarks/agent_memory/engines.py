@@ -21,7 +21,7 @@ from memvid_core.agent.recall import recall
 from memvid_core.agent.store import Store
 from memvid_core.agent.tokens import estimate_tokens
 
-__all__ = ["ENGINES", "Answer", "Engine", "Kept", "Ours", "neural", "texts_of"]
+__all__ = ["ENGINES", "NEURAL", "Answer", "Engine", "Kept", "Ours", "neural", "texts_of"]
 
 DEPTH = 50
 CAP = 120
@@ -221,3 +221,5 @@ ENGINES: dict[str, Callable[[Chat], Engine]] = {
     "BM25 over words": Bm25,
     "LangGraph InMemoryStore": LangGraph,
 }
+NEURAL: dict[str, Callable[[Chat], Engine]] = {"recall, all-MiniLM-L6-v2": neural}
+"""Measured where the package of the model is installed, and not in the plot."""

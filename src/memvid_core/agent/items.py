@@ -216,19 +216,20 @@ class Items:
 
     def _corrected(self, fact: Fact, item: Item, plan: ItemPlan) -> Item | None:
         """Return the item that says what holds now of what a fact is about; None if the fact is about something new."""
-        if fact.slot is None and fact.replaces is None:
+        if fact.slot is not None:
+            where = {**_equal_to(item.scope), f"{AGENT}.slot": {"$eq": fact.slot}}
+            same = [each for each in self._current(where, item, plan) if each.slot == fact.slot]
+            if same:
+                return same[-1]
+        if fact.replaces is None:
             return None
-        others = [each for each in self._current(item.scope, plan) if each.id != item.id]
-        same = [each for each in others if fact.slot is not None and each.slot == fact.slot]
-        if same:
-            return same[-1]
-        words = set(terms_of(fact.replaces or ""))
-        for each in reversed(others):
+        words = set(terms_of(fact.replaces))
+        for each in reversed(self._current(_equal_to(item.scope), item, plan)):
             if each.id == fact.replaces or (words and words <= set(terms_of(each.summary))):
                 return each
-        return self._said_before(fact, item, words) if words else None
+        return self._said_before(fact, item, words, plan) if words else None
 
-    def _said_before(self, fact: Fact, item: Item, words: set[str]) -> Item | None:
+    def _said_before(self, fact: Fact, item: Item, words: set[str], plan: ItemPlan) -> Item | None:
         """Return what a fact corrects as an item, if no rule read it when it was said: a sentence of another turn."""
         for hit in self._store.search(fact.replaces or "", _equal_to(item.scope), 10, ["turn"]):
             turn = read_turn(hit.record)
@@ -239,15 +240,17 @@ class Items:
             if said is not None:
                 key = digest(fold(said))
                 name = f"item-{digest(dict(item.scope), key, turn.id)}"
+                if name in plan.items or self._store.get([name]):
+                    return None  # it was corrected before
                 fields: dict[str, Any] = {"memory_type": item.memory_type, "categories": item.categories}
                 fields |= {"created_at": turn.created_at, "happened_at": turn.happened_at, "origin": item.origin}
                 return Item(id=name, summary=said, sources=[turn.id], key=key, scope=dict(item.scope), **fields)
         return None
 
-    def _current(self, scope: Mapping[str, Any], plan: ItemPlan) -> list[Item]:
-        """Return the items of a scope that hold now, those of a plan among them, oldest first."""
-        current = {item.id: item for item in self.owned(scope)} | plan.items
-        return [item for item in current.values() if item.superseded_at is None]
+    def _current(self, where: Mapping[str, Any], item: Item, plan: ItemPlan) -> list[Item]:
+        """Return the other items of the scope of an item that hold now, oldest first, those of a plan among them."""
+        current = {each.id: each for each in self.read(where) if each.scope == item.scope} | plan.items
+        return [each for each in current.values() if each.superseded_at is None and each.id != item.id]
 
     def plan_update(self, item: Item, fields: Mapping[str, Any], now: datetime) -> ItemPlan:
         """Plan a correction: the item keeps its id; a new text makes a new version, and the old one is kept."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.agent_memory.chats import Chat, chat_sets
-from benchmarks.agent_memory.engines import ENGINES, NEURAL, Ours
+from benchmarks.agent_memory.engines import ENGINES, NEURAL, Ours, Remembering
 from benchmarks.agent_memory.measures import FIGURES, Table, measure
 from benchmarks.data import DATA
 from benchmarks.machine import describe
@@ -60,6 +60,8 @@ def constants(sets: dict[str, list[Chat]]) -> None:
     print(f"| constant | {' | '.join(sets)} |\n|" + "---|" * (len(sets) + 1))
 
     filled = {chat.name: Ours(chat) for chats in sets.values() for chat in chats}
+    for engine in filled.values():
+        engine.store = Remembering(engine.memory)
 
     def row(label: str) -> None:
         cells = []

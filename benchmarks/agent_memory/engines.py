@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.agent_memory.chats import Chat, Question
 from benchmarks.data import minilm
-from memvid_core import Embedder, Memory, plain_query
+from memvid_core import Embedder, Hit, Memory, plain_query
 from memvid_core.agent.conversations import Conversations
 from memvid_core.agent.messages import Conversation
 from memvid_core.agent.passages import passage, terms_of
@@ -21,7 +21,7 @@ from memvid_core.agent.recall import recall
 from memvid_core.agent.store import Store
 from memvid_core.agent.tokens import estimate_tokens
 
-__all__ = ["ENGINES", "NEURAL", "Answer", "Engine", "Kept", "Ours", "neural", "texts_of"]
+__all__ = ["ENGINES", "NEURAL", "Answer", "Engine", "Kept", "Ours", "Remembering", "neural", "texts_of"]
 
 DEPTH = 50
 CAP = 120
@@ -78,6 +78,19 @@ class Ours:
             for budget, found in answers.items()
         }
         return Answer(ranked, shown, {budget: found.text for budget, found in answers.items()})
+
+
+class Remembering(Store):
+    """A store that searches once for each question: no constant but the number of candidates changes what it finds."""
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory)
+        self._found: dict[tuple[str, int], list[Hit]] = {}
+
+    def search(self, question: str, where: Mapping[str, Any], k: int, kinds: Sequence[str]) -> list[Hit]:
+        if (question, k) not in self._found:
+            self._found[question, k] = super().search(question, where, k, kinds)
+        return self._found[question, k]
 
 
 class Kept:

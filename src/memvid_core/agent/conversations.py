@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -56,7 +57,7 @@ class Conversations:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: OrderedDict[str, list[str]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], list[str]] = OrderedDict()
 
     def add(
         self,
@@ -105,6 +106,7 @@ class Conversations:
             title=conversation.title,
             turns=0,
             created_at=isoformat(said[0].created_at or now),
+            born=secrets.token_hex(4),
             scope=dict(scope),
         )
         if new_from == len(said):
@@ -144,13 +146,13 @@ class Conversations:
 
     def _marks(self, session: str, resource: Resource) -> list[str]:
         """Return the marks of a session's turns, those of forgotten ones from its resource; only new ones are read."""
-        marks = self._known.pop(session, [])[: resource.turns]
+        marks = self._known.pop((session, resource.born), [])[: resource.turns]
         ids = [turn_id(session, place) for place in range(len(marks), resource.turns)]
         found = self._store.get(ids)
         for each in ids:
             forgotten = resource.forgotten.get(each.rpartition("-")[2], "")
             marks.append(mark_of(read_turn(found[each])) if each in found else forgotten)
-        self._known[session] = marks
+        self._known[session, resource.born] = marks
         if len(self._known) > _KNOWN_SESSIONS:
             self._known.popitem(last=False)
         return list(marks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,17 @@ from memvid_core.agent.items import ItemPlan, Items, names_of
 from memvid_core.agent.messages import Conversation
 from memvid_core.agent.models import Model
 from memvid_core.agent.pipelines import Pipeline, Step
-from memvid_core.agent.records import Category, Item, Resource, Turn, changed, read_category, read_turn, resource_draft
+from memvid_core.agent.records import (
+    Category,
+    Item,
+    Resource,
+    Turn,
+    changed,
+    read_category,
+    read_resource,
+    read_turn,
+    resource_draft,
+)
 from memvid_core.agent.results import Memorized
 from memvid_core.agent.rules import Fact, facts_of
 from memvid_core.agent.scopes import ScopeRules
@@ -150,13 +160,24 @@ class Memorizer:
         written: dict[str, str] = {}
 
         def plan() -> Changes:
-            planned = self._items.plan(self._categories.named(facts, owner), owner, now, origin)
+            there = self._store.get(source for fact in facts for source in fact.sources)
+            planned = self._items.plan(self._categories.named(_of_turns(facts, there), owner), owner, now, origin)
             drafts = [*planned.drafts(), *self._summaries(planned, owner, now, self._summarizer(written))]
-            drafts += [resource_draft(resource) for resource in done]
+            drafts += self._read_to(done)
             return Changes(drafts, result=planned)
 
         result: ItemPlan = self._store.write(plan)
         return result
+
+    def _read_to(self, done: Sequence[Resource]) -> list[Any]:
+        """Return the records of resources with how far they were read; others may have changed or forgotten them."""
+        there = self._store.get(resource.id for resource in done)
+        current = {name: read_resource(record) for name, record in there.items()}
+        return [
+            resource_draft(changed(current[each.id], extracted=max(current[each.id].extracted, each.extracted)))
+            for each in done
+            if each.id in current and current[each.id].born == each.born
+        ]
 
     def _summarizer(self, written: dict[str, str]) -> Summarize:
         """Return what writes summaries; a model is asked once for the same items, however often a plan is made."""
@@ -233,3 +254,9 @@ class Memorizer:
             lambda: plan_forget(self._store, self._categories, where, ids, now, summarize)
         )
         return receipt
+
+
+def _of_turns(facts: Sequence[Fact], there: Container[str]) -> list[Fact]:
+    """Return facts without the turns that were forgotten since they were read, and without facts of these alone."""
+    kept = [(fact, tuple(source for source in fact.sources if source in there)) for fact in facts]
+    return [fact._replace(sources=left) for fact, left in kept if left or not fact.sources]

@@ -117,6 +117,7 @@ class Resource(Readable, frozen=True, kw_only=True):
 
     ``turns`` counts its turns, forgotten ones included; ``extracted`` of them were read for items. ``forgotten`` has a
     digest for each position that was forgotten, so that the same conversation, given again, does not bring it back.
+    ``born`` tells it from another with the same id that was forgotten before.
     """
 
     id: str
@@ -127,6 +128,7 @@ class Resource(Readable, frozen=True, kw_only=True):
     created_at: str
     extracted: int = 0
     forgotten: dict[str, str] = {}
+    born: str = ""
     scope: dict[str, Any] = {}
 
 
@@ -289,6 +291,7 @@ def read_resource(record: Record) -> Resource:
         turns=about.get("turns", 0),
         extracted=about.get("extracted", 0),
         forgotten=about.get("forgotten", {}),
+        born=about.get("born", ""),
         created_at=record.metadata["created_at"],
         scope=_scope_of(record.metadata),
     )

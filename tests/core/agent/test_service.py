@@ -590,3 +590,32 @@ def test_a_correction_of_what_no_rule_read(service, old, new, question):
     service.forget(service.history(item.id, **ME)[0].sources, **ME)
     assert old not in repr(service.memory.select())
     assert old not in service.recall(question, **ME).text
+
+
+def test_what_others_do_while_a_model_reads():
+    """Between the turns and their items anything may happen: what was forgotten then is in no item."""
+    memory = Memory.create(":memory:")
+    other = SyncMemoryService(memory)
+    said = [{"role": "user", "content": text} for text in ("I like figs.", "I like dates.")]
+
+    def model(prompt):
+        if not prompt.startswith("Read a part"):
+            return "- Summary"
+        turns = memory.select({"agent.kind": "turn"})
+        other.forget(turns[0].id, **ME)
+        other.add("And I like plums.", session_id="1", **ME)
+        return json.dumps({"items": [{"text": text["content"], "turns": [n]} for n, text in enumerate(said)]})
+
+    service = SyncMemoryService(memory, model=model, memorize_config={"extract": "llm"})
+    assert [item.summary for item in service.add(said, session_id="1", **ME).items] == ["I like dates."]
+    assert "figs" not in repr(memory.select())
+    (resource,) = memory.select({"agent.kind": "resource"})
+    assert (resource.metadata["agent"]["turns"], resource.metadata["agent"]["extracted"]) == (3, 2)
+    assert other.add(said, session_id="1", **ME).turns == []
+
+
+def test_a_session_that_was_forgotten_begins_again(service):
+    for said in (["one", "two"], ["one", "two", "three"]):
+        service.add(said, session_id="1", **ME)
+    SyncMemoryService(service.memory).forget(**ME)
+    assert [len(service.add([text], session_id="1", **ME).turns) for text in ("four", "four", "one")] == [1, 0, 1]

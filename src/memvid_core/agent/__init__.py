@@ -14,6 +14,7 @@ from __future__ import annotations
 from memvid_core.agent.config import MemorizeConfig, RetrieveConfig, UserConfig
 from memvid_core.agent.forgetting import Receipt
 from memvid_core.agent.loop import Dropped, Flushed, MemoryLoop
+from memvid_core.agent.markdown_async import aexport_markdown, aimport_markdown
 from memvid_core.agent.markdown_export import Exported, export_markdown
 from memvid_core.agent.markdown_import import Imported, import_markdown
 from memvid_core.agent.media import audio_reader, image_reader, video_reader
@@ -52,6 +53,8 @@ __all__ = [
     "SyncMemoryService",
     "Turn",
     "UserConfig",
+    "aexport_markdown",
+    "aimport_markdown",
     "audio_reader",
     "export_markdown",
     "image_reader",

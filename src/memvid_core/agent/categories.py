@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from memvid_core.agent.folding import fold
 from memvid_core.agent.records import Category, Draft, Item, category_draft, changed, digest, read_category
+from memvid_core.agent.rules import Fact
+from memvid_core.agent.scopes import SESSION
 from memvid_core.agent.store import Store
 from memvid_core.agent.times import isoformat
 
@@ -57,6 +59,36 @@ class Categories:
         """Return the categories of a scope, in the order they were made."""
         return [read_category(record) for record in self._store.select("category", where)]
 
+    def within(self, where: Mapping[str, Any], items: Sequence[Item]) -> list[Category]:
+        """Return the categories of a scope; with a session, those of its items, with summaries of these alone."""
+        found = self.read({name: test for name, test in where.items() if name != SESSION})
+        if SESSION not in where:
+            return found
+        narrowed = ((each, _inside(each, items)) for each in found)
+        return [changed(each, summary=bullets(each, inside), stale=False) for each, inside in narrowed if inside]
+
+    def named(self, facts: Sequence[Fact], scope: Mapping[str, Any]) -> list[Fact]:
+        """Return facts whose categories are called as they are in the scope: "Habits" is "habits", if that is there."""
+        called = self._called(scope, [name for fact in facts for name in fact.categories])
+        return [
+            fact._replace(categories=tuple(dict.fromkeys(called[name] for name in fact.categories))) for fact in facts
+        ]
+
+    def renamed(self, fields: Mapping[str, Any], scope: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a correction, with the categories called as they are in the scope."""
+        names = fields.get("categories")
+        if names is None:
+            return dict(fields)
+        called = self._called(scope, names)
+        return {**fields, "categories": list(dict.fromkeys(called[name] for name in names))}
+
+    def _called(self, scope: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
+        """Return what each category is called: as it is there, else as it is configured, else as it was named first."""
+        ids = {name: category_id(scope, name) for name in names}
+        known = {category_id(scope, name): name for name in (*reversed(list(ids)), *self._descriptions)}
+        known |= {record.id: read_category(record).name for record in self._store.get(ids.values()).values()}
+        return {name: known[found] for name, found in ids.items()}
+
     def drafts(
         self,
         names: Iterable[str],
@@ -93,7 +125,13 @@ class Categories:
         else:
             about = self._descriptions.get(name, "")
             category = Category(id=made, name=name, description=about, created_at=isoformat(now), scope=dict(scope))
-        inside = [item for item in items if name in item.categories and item.superseded_at is None]
+        inside = _inside(category, items)
         if summarize is None and inside:
             return changed(category, summary="", stale=True)
         return changed(category, summary=summarize(category, inside) if summarize and inside else "", stale=False)
+
+
+def _inside(category: Category, items: Iterable[Item]) -> list[Item]:
+    """Return the items of a category that were not superseded."""
+    mine = (item for item in items if item.scope == category.scope and category.name in item.categories)
+    return [item for item in mine if item.superseded_at is None]

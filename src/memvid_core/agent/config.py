@@ -8,7 +8,9 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from memvid_core.agent.categories import DEFAULT_CATEGORIES
+from memvid_core.agent.checks import count_of, names_given
 from memvid_core.agent.conversations import ROLES
+from memvid_core.agent.messages import KNOWN_ROLES
 from memvid_core.agent.scopes import DEFAULT_FIELDS, nearest
 from memvid_core.errors import InvalidInputError
 
@@ -35,6 +37,14 @@ class MemorizeConfig(msgspec.Struct, kw_only=True, frozen=True):
     segment_tokens: int = 2_000
     attempts: int = 3
 
+    def __post_init__(self) -> None:
+        count_of(self.segment_tokens, "segment_tokens", 1)
+        count_of(self.attempts, "attempts", 1)
+        names_given(list(self.categories), "categories")
+        unknown = [role for role in self.roles if role not in KNOWN_ROLES]
+        if unknown:
+            raise InvalidInputError(f"{unknown[0]!r} is not a role{nearest(unknown[0], KNOWN_ROLES)}")
+
 
 class RetrieveConfig(msgspec.Struct, kw_only=True, frozen=True):
     """How memory is retrieved.
@@ -50,6 +60,10 @@ class RetrieveConfig(msgspec.Struct, kw_only=True, frozen=True):
     k: int = 10
     budget: int = 1_000
     salience: bool = False
+
+    def __post_init__(self) -> None:
+        count_of(self.k, "k", 1)
+        count_of(self.budget, "budget")
 
 
 class UserConfig(msgspec.Struct, kw_only=True, frozen=True):
@@ -89,5 +103,5 @@ def configured(kind: type[C], given: C | Mapping[str, Any] | None) -> C:
             raise InvalidInputError(f"{kind.__name__} has no key {key!r}{nearest(str(key), kind.__struct_fields__)}")
     try:
         return msgspec.convert(dict(given), kind, strict=True)
-    except msgspec.ValidationError as exc:
+    except (msgspec.ValidationError, ValueError) as exc:
         raise InvalidInputError(f"{kind.__name__}: {exc}") from exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,7 +14,6 @@ from memvid_core.agent.records import (
     Turn,
     changed,
     digest,
-    is_dated,
     read_resource,
     read_turn,
     resource_draft,
@@ -57,7 +57,7 @@ class Conversations:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: OrderedDict[str, list[str]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], list[str]] = OrderedDict()
 
     def add(
         self,
@@ -106,6 +106,7 @@ class Conversations:
             title=conversation.title,
             turns=0,
             created_at=isoformat(said[0].created_at or now),
+            born=secrets.token_hex(4),
             scope=dict(scope),
         )
         if new_from == len(said):
@@ -116,23 +117,22 @@ class Conversations:
             for place, (message, when) in enumerate(zip(said[new_from:], times, strict=True))
         ]
         grown = changed(resource, turns=resource.turns + len(turns))
-        dated = [message.created_at is not None for message in said[new_from:]]
-        drafts = [turn_draft(turn, when, dated=d) for turn, when, d in zip(turns, times, dated, strict=True)]
+        drafts = [turn_draft(turn, when) for turn, when in zip(turns, times, strict=True)]
         return Changes([resource_draft(grown), *drafts], result=Added(grown, turns))
 
     def _place(
         self, conversation: Conversation, scope: Mapping[str, Any], marks: Sequence[str]
     ) -> tuple[str, Resource | None, int]:
         """Return the session's key, its resource if it is there, and the first message that is new."""
-        named = scope.get("session_id") or conversation.id
-        begins = [named] if named else ["first", marks[0]]
+        named = scope.get("session_id", conversation.id)
+        begins = ["first", marks[0]] if named is None else [named]
         for attempt in range(_ALIKE):
             session = digest(dict(scope), *begins, attempt)
             resource = self._resource(session)
             if resource is None:
                 return session, None, 0
             there = self._marks(session, resource)
-            if named:
+            if named is not None:
                 return session, resource, _first_new(there, marks)
             if _begin_alike(there, marks):
                 return session, resource, min(len(there), len(marks))
@@ -146,13 +146,13 @@ class Conversations:
 
     def _marks(self, session: str, resource: Resource) -> list[str]:
         """Return the marks of a session's turns, those of forgotten ones from its resource; only new ones are read."""
-        marks = self._known.pop(session, [])[: resource.turns]
+        marks = self._known.pop((session, resource.born), [])[: resource.turns]
         ids = [turn_id(session, place) for place in range(len(marks), resource.turns)]
         found = self._store.get(ids)
         for each in ids:
             forgotten = resource.forgotten.get(each.rpartition("-")[2], "")
-            marks.append(mark_of(read_turn(found[each]), dated=is_dated(found[each])) if each in found else forgotten)
-        self._known[session] = marks
+            marks.append(mark_of(read_turn(found[each])) if each in found else forgotten)
+        self._known[session, resource.born] = marks
         if len(self._known) > _KNOWN_SESSIONS:
             self._known.popitem(last=False)
         return list(marks)
@@ -172,9 +172,9 @@ def _mark(message: Message) -> str:
     return digest(message.role, message.speaker, message.text, time)
 
 
-def mark_of(turn: Turn, *, dated: bool) -> str:
+def mark_of(turn: Turn) -> str:
     """Return the mark of the message that a turn was made from."""
-    return digest(turn.role, turn.who, turn.text, turn.created_at if dated else None)
+    return digest(turn.role, turn.who, turn.text, turn.created_at if turn.dated else None)
 
 
 def _begin_alike(there: Sequence[str], marks: Sequence[str]) -> bool:
@@ -213,5 +213,6 @@ def _turn(session: str, position: int, message: Message, when: datetime, scope: 
         text=message.text,
         created_at=isoformat(when),
         happened_at=time_spoken_of(message.text, when),
+        dated=message.created_at is not None,
         scope=dict(scope),
     )

@@ -105,6 +105,7 @@ def _fact(entry: _Extracted, part: Sequence[Turn], categories: Mapping[str, str]
         created_at=sources[-1].created_at,
         happened_at=_day(entry.happened_at),
         replaces=entry.replaces,
+        dated=sources[-1].dated,
     )
 
 

@@ -15,7 +15,6 @@ from memvid_core.agent.records import (
     Resource,
     Turn,
     changed,
-    is_dated,
     item_draft,
     read_item,
     read_resource,
@@ -147,17 +146,17 @@ def _with_versions(store: Store, owners: Mapping[str, Any], gone: _Gone, kept: d
 
 def _resources_left(store: Store, gone: _Gone) -> list[Resource]:
     """Return the resources that lose a turn and stay: they keep its digest, so that it does not come back."""
-    by_session: dict[str, list[tuple[Turn, bool]]] = {}
+    by_session: dict[str, list[Turn]] = {}
     for record in gone.turns.values():
         turn = read_turn(record)
-        by_session.setdefault(turn.session, []).append((turn, is_dated(record)))
+        by_session.setdefault(turn.session, []).append(turn)
     there = store.get(resource_id(session) for session in by_session)
     left = []
     for session, turns in by_session.items():
         record_id = resource_id(session)
         if record_id in there and record_id not in gone.resources:
             resource = read_resource(there[record_id])
-            marks = {str(turn.position): mark_of(turn, dated=dated) for turn, dated in turns}
+            marks = {str(turn.position): mark_of(turn) for turn in turns}
             left.append(changed(resource, forgotten={**resource.forgotten, **marks}))
     return left
 

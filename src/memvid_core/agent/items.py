@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import count
 from typing import Any, Final
 
 from memvid_core.agent.folding import fold
 from memvid_core.agent.passages import terms_of
-from memvid_core.agent.records import AGENT, Draft, Item, changed, digest, item_draft, read_item
-from memvid_core.agent.rules import Fact
-from memvid_core.agent.scopes import nearest
+from memvid_core.agent.records import AGENT, Draft, Item, changed, digest, item_draft, read_item, read_turn
+from memvid_core.agent.rules import Fact, sentences
+from memvid_core.agent.scopes import SESSION, nearest
 from memvid_core.agent.store import Store
-from memvid_core.agent.times import isoformat, parse_time
+from memvid_core.agent.times import isoformat, parse_time, seconds
 from memvid_core.errors import InvalidInputError, RecordNotFoundError
 
-__all__ = ["MEMORY_TYPES", "ItemPlan", "Items", "checked_type"]
+__all__ = ["MEMORY_TYPES", "ItemPlan", "Items", "checked_type", "names_of", "sessions_of"]
 
 MEMORY_TYPES: Final = ("profile", "event", "knowledge", "behavior", "skill", "tool")
 SAME: Final = 0.9
@@ -72,6 +73,18 @@ class Items:
         found = (read_item(record) for record in self._store.select("item", where))
         return [item for item in found if item.superseded_at is None]
 
+    def owned(self, scope: Mapping[str, Any]) -> list[Item]:
+        """Return the items of exactly this scope, not of narrower ones, that were not superseded, oldest first."""
+        return [item for item in self.read(_equal_to(scope)) if item.scope == scope]
+
+    def within(self, where: Mapping[str, Any]) -> list[Item]:
+        """Return the items of a scope; with a session, those that come from it or from no conversation at all."""
+        found = self.read({name: test for name, test in where.items() if name != SESSION})
+        if SESSION not in where:
+            return found
+        sessions = {record.id.removeprefix("session-") for record in self._store.select("resource", where)}
+        return [item for item in found if not item.sources or not sessions.isdisjoint(sessions_of(item))]
+
     def get(self, item_id: str, where: Mapping[str, Any]) -> Item:
         """Return an item of a scope.
 
@@ -93,14 +106,14 @@ class Items:
             origin: ``"user"``, ``"rules"`` or ``"llm"``.
         """
         plan = ItemPlan()
-        where = {name: {"$eq": value} for name, value in scope.items()}
-        known = self._known(facts, where)
+        known = self._known(facts, scope)
         for fact in facts:
             key = digest(fold(fact.summary))
             item = known.get(key)
-            if item is None:
+            item = item if item is None else plan.items.get(item.id, item)
+            if item is None or item.superseded_at is not None:
                 item = plan.put(self._new(fact, key, scope, now, origin, plan))
-                self._supersede(fact, item, where, now, plan)
+                self._supersede(fact, item, plan)
                 item = plan.items[item.id]
             else:
                 item = self._again(item, fact, plan)
@@ -110,13 +123,13 @@ class Items:
         plan.result = list(unique.values())
         return plan
 
-    def _known(self, facts: Sequence[Fact], where: Mapping[str, Any]) -> dict[str, Item]:
+    def _known(self, facts: Sequence[Fact], scope: Mapping[str, Any]) -> dict[str, Item]:
         keys = [digest(fold(fact.summary)) for fact in facts]
         if not keys:
             return {}
-        records = self._store.select("item", {**where, f"{AGENT}.key": {"$in": keys}})
+        records = self._store.select("item", {**_equal_to(scope), f"{AGENT}.key": {"$in": keys}})
         found = [read_item(record) for record in records]
-        return {item.key: item for item in found if item.superseded_at is None}
+        return {item.key: item for item in found if item.superseded_at is None and item.scope == scope}
 
     def _new(self, fact: Fact, key: str, scope: Mapping[str, Any], now: datetime, origin: str, plan: ItemPlan) -> Item:
         expires = None if fact.expires_at is None else isoformat(parse_time(fact.expires_at, name="expires_at"))
@@ -147,12 +160,12 @@ class Items:
 
     def _near(self, item: Item) -> str | None:
         """Return the id of an item that says nearly the same: near in meaning, with the same numbers and names."""
-        where = {name: {"$eq": value} for name, value in item.scope.items()}
         exact = sorted(_EXACT.findall(item.summary))
-        for hit in self._store.near(item.summary, where, 3):
+        for hit in self._store.near(item.summary, _equal_to(item.scope), 5):
             near = read_item(hit.record)
             same = (hit.cosine or 0.0) >= SAME and sorted(_EXACT.findall(near.summary)) == exact
-            if same and near.superseded_at is None and near.id != item.id:
+            current = near.superseded_at is None and near.scope == item.scope
+            if same and current and near.id != item.id:
                 return near.same_as or near.id
         return None
 
@@ -170,48 +183,94 @@ class Items:
             )
         )
 
-    def _supersede(self, fact: Fact, item: Item, where: Mapping[str, Any], now: datetime, plan: ItemPlan) -> None:
-        """Let a new item take the place of the one it corrects."""
-        old = self._corrected(fact, item, where, plan)
-        if old is None or old.id == item.id:
-            return
-        since = item.created_at or isoformat(now)
-        plan.put(changed(old, superseded_at=since, superseded_by=item.id))
-        plan.put(changed(item, supersedes=old.id, version=old.version + 1, same_as=None))
+    def _supersede(self, fact: Fact, item: Item, plan: ItemPlan) -> None:
+        """Put a new item into the line of versions of the one it corrects, or that corrects it, by their times.
 
-    def _corrected(self, fact: Fact, item: Item, where: Mapping[str, Any], plan: ItemPlan) -> Item | None:
+        Only a fact that says when it was said can be older than what is known: a clock may have jumped back.
+        """
+        current = self._corrected(fact, item, plan)
+        if current is None:
+            return
+        if not fact.dated:
+            item = changed(item, created_at=_later(item.created_at, current.created_at))
+        line = self._versions(current, plan)
+        place = sum(seconds(each.created_at) <= seconds(item.created_at) for each in line)
+        line.insert(place, changed(item, same_as=None))
+        for version, (older, each, newer) in enumerate(zip([None, *line], line, [*line[1:], None], strict=False), 1):
+            links: dict[str, Any] = {"version": version, "supersedes": older and older.id}
+            if newer is not None:
+                links |= {"superseded_at": newer.created_at, "superseded_by": newer.id}
+            if (linked := changed(each, **links)) != each or each.id in (item.id, current.id):
+                plan.put(linked)
+
+    def _versions(self, current: Item, plan: ItemPlan) -> list[Item]:
+        """Return an item and the versions before it, oldest first."""
+        line = [current]
+        while (name := line[0].supersedes) is not None and all(name != each.id for each in line):
+            there = self._store.get([name])
+            older = plan.items.get(name) or (read_item(there[name]) if name in there else None)
+            if older is None:
+                break
+            line.insert(0, older)
+        return line
+
+    def _corrected(self, fact: Fact, item: Item, plan: ItemPlan) -> Item | None:
+        """Return the item that says what holds now of what a fact is about; None if the fact is about something new."""
         if fact.slot is not None:
-            found = self._current({**where, f"{AGENT}.slot": {"$eq": fact.slot}}, plan)
-            found += [each for each in plan.items.values() if each.slot == fact.slot and each.superseded_at is None]
-            others = [each for each in found if each.id != item.id]
-            if others:
-                return others[-1]
+            where = {**_equal_to(item.scope), f"{AGENT}.slot": {"$eq": fact.slot}}
+            same = [each for each in self._current(where, item, plan) if each.slot == fact.slot]
+            if same:
+                return same[-1]
         if fact.replaces is None:
             return None
         words = set(terms_of(fact.replaces))
-        for each in reversed(self._current(where, plan)):
+        for each in reversed(self._current(_equal_to(item.scope), item, plan)):
             if each.id == fact.replaces or (words and words <= set(terms_of(each.summary))):
-                return each if each.id != item.id else None
+                return each
+        return self._said_before(fact, item, words, plan) if words else None
+
+    def _said_before(self, fact: Fact, item: Item, words: set[str], plan: ItemPlan) -> Item | None:
+        """Return what a fact corrects as an item, if no rule read it when it was said: a sentence of another turn."""
+        for hit in self._store.search(fact.replaces or "", _equal_to(item.scope), 10, ["turn"]):
+            turn = read_turn(hit.record)
+            owner = {name: value for name, value in turn.scope.items() if name != SESSION}
+            if turn.role != "user" or turn.id in fact.sources or owner != item.scope:
+                continue
+            said = next((each for each in sentences(turn.text) if words <= set(terms_of(each))), None)
+            if said is not None:
+                key = digest(fold(said))
+                name = f"item-{digest(dict(item.scope), key, turn.id)}"
+                if name in plan.items or self._store.get([name]):
+                    return None  # it was corrected before
+                fields: dict[str, Any] = {"memory_type": item.memory_type, "categories": item.categories}
+                fields |= {"created_at": turn.created_at, "happened_at": turn.happened_at, "origin": item.origin}
+                return Item(id=name, summary=said, sources=[turn.id], key=key, scope=dict(item.scope), **fields)
         return None
 
-    def _current(self, where: Mapping[str, Any], plan: ItemPlan) -> list[Item]:
-        read = (read_item(record) for record in self._store.select("item", where))
-        found = [plan.items.get(item.id, item) for item in read]
-        return [item for item in found if item.superseded_at is None]
+    def _current(self, where: Mapping[str, Any], item: Item, plan: ItemPlan) -> list[Item]:
+        """Return the other items of the scope of an item that hold now, oldest first, those of a plan among them."""
+        current = {each.id: each for each in self.read(where) if each.scope == item.scope} | plan.items
+        return [each for each in current.values() if each.superseded_at is None and each.id != item.id]
 
     def plan_update(self, item: Item, fields: Mapping[str, Any], now: datetime) -> ItemPlan:
         """Plan a correction: the item keeps its id; a new text makes a new version, and the old one is kept."""
         plan = ItemPlan()
         text = fields.get("summary", item.summary)
+        since = _later(isoformat(now), item.created_at)
         if text == item.summary:
             plan.result = [plan.put(changed(item, **fields))]
             return plan
-        older = f"{item.id}.v{item.version}"
-        plan.put(changed(item, id=older, superseded_at=isoformat(now), superseded_by=item.id))
-        corrected = {"version": item.version + 1, "supersedes": older, "created_at": isoformat(now), "same_as": None}
+        older = self._free_version(item)
+        plan.put(changed(item, id=older, superseded_at=since, superseded_by=item.id))
+        corrected = {"version": item.version + 1, "supersedes": older, "created_at": since, "same_as": None}
         newer = changed(item, **{**corrected, **fields, "key": digest(fold(text))})
         plan.result = [plan.put(newer)]
         return plan
+
+    def _free_version(self, item: Item) -> str:
+        """Return an id for the older version of an item."""
+        names = (f"{item.id}.v{number}" for number in count(item.version))
+        return next(name for name in names if not self._store.get([name]))
 
     def history(self, item: Item, where: Mapping[str, Any]) -> list[Item]:
         """Return the versions of an item, oldest first."""
@@ -225,6 +284,20 @@ class Items:
                 versions[name] = read_item(found[0])
                 name = getattr(versions[name], step)
         return sorted(versions.values(), key=lambda each: each.version)
+
+
+def sessions_of(item: Item) -> list[str]:
+    """Return the keys of the sessions that an item comes from, each once."""
+    return list(dict.fromkeys(source.rpartition("-")[0] for source in item.sources))
+
+
+def _later(one: str, other: str) -> str:
+    """Return the later of two stored times."""
+    return max(one, other, key=seconds)
+
+
+def _equal_to(scope: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: {"$eq": value} for name, value in scope.items()}
 
 
 def names_of(items: Iterable[Item]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from memvid_core.agent.categories import bullets
+from memvid_core.agent.checks import path_of
 from memvid_core.agent.markdown import file_stem, plain, write_page
 from memvid_core.agent.markdown_manifest import (
     MANIFEST,
@@ -105,7 +106,7 @@ def origin_of(service: SyncMemoryService, owner: dict[str, Any]) -> str:
 
 
 def _folder(given: str | os.PathLike[str]) -> Path:
-    root = Path(os.fspath(given))
+    root = path_of(given, "folder")
     if root.exists() and not root.is_dir():
         raise InvalidInputError(f"{root} is a file: give a folder")
     try:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from memvid_core.agent.checks import path_of
 from memvid_core.agent.documents import NoTextError, memorize_file, read_document_file
 from memvid_core.agent.folding import fold
 from memvid_core.agent.markdown import Bullet, Page, plain, read_page
@@ -87,7 +88,7 @@ def import_markdown(
             ways; or ``forget_missing`` is set and the folder is not an export of this scope of this memory.
     """
     owner = service.scopes.owner(service.scopes.check(scope))
-    root = Path(os.fspath(folder))
+    root = path_of(folder, "folder")
     if not root.is_dir():
         raise InvalidInputError(f"the folder {root} does not exist: export into one first, or give a folder of notes")
     found = read_manifest(root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,17 @@ from memvid_core.agent.items import ItemPlan, Items, names_of
 from memvid_core.agent.messages import Conversation
 from memvid_core.agent.models import Model
 from memvid_core.agent.pipelines import Pipeline, Step
-from memvid_core.agent.records import Category, Item, Resource, Turn, changed, read_category, read_turn, resource_draft
+from memvid_core.agent.records import (
+    Category,
+    Item,
+    Resource,
+    Turn,
+    changed,
+    read_category,
+    read_resource,
+    read_turn,
+    resource_draft,
+)
 from memvid_core.agent.results import Memorized
 from memvid_core.agent.rules import Fact, facts_of
 from memvid_core.agent.scopes import ScopeRules
@@ -135,7 +145,7 @@ class Memorizer:
     def _facts(self, turns: Sequence[Turn], scope: Mapping[str, Any]) -> list[Fact]:
         if self._config.extract == "rules" or self._model is None:
             return [fact for turn in turns for fact in facts_of(turn)]
-        known = self._items.read(equal_to(self._scopes.owner(scope)))[-30:]
+        known = self._items.owned(self._scopes.owner(scope))[-30:]
         facts: list[Fact] = []
         for part in extraction.segments(turns, self._config.segment_tokens):
             facts += extraction.extract(self._model, part, self._config.categories, known, self._config.attempts)
@@ -150,13 +160,24 @@ class Memorizer:
         written: dict[str, str] = {}
 
         def plan() -> Changes:
-            planned = self._items.plan(facts, owner, now, origin)
+            there = self._store.get(source for fact in facts for source in fact.sources)
+            planned = self._items.plan(self._categories.named(_of_turns(facts, there), owner), owner, now, origin)
             drafts = [*planned.drafts(), *self._summaries(planned, owner, now, self._summarizer(written))]
-            drafts += [resource_draft(resource) for resource in done]
+            drafts += self._read_to(done)
             return Changes(drafts, result=planned)
 
         result: ItemPlan = self._store.write(plan)
         return result
+
+    def _read_to(self, done: Sequence[Resource]) -> list[Any]:
+        """Return the records of resources with how far they were read; others may have changed or forgotten them."""
+        there = self._store.get(resource.id for resource in done)
+        current = {name: read_resource(record) for name, record in there.items()}
+        return [
+            resource_draft(changed(current[each.id], extracted=max(current[each.id].extracted, each.extracted)))
+            for each in done
+            if each.id in current and current[each.id].born == each.born
+        ]
 
     def _summarizer(self, written: dict[str, str]) -> Summarize:
         """Return what writes summaries; a model is asked once for the same items, however often a plan is made."""
@@ -177,7 +198,7 @@ class Memorizer:
     ) -> list[Any]:
         if not plan.categories():
             return []
-        there = {item.id: item for item in self._items.read(equal_to(owner))} | plan.items
+        there = {item.id: item for item in self._items.owned(owner)} | plan.items
         return self._categories.drafts(plan.categories(), list(there.values()), owner, now, summarize)
 
     def update_item(self, memory_id: str, fields: Mapping[str, Any], owner: Mapping[str, Any]) -> Item:
@@ -191,10 +212,11 @@ class Memorizer:
 
         def plan() -> Changes:
             item = self._items.get(memory_id, equal_to(owner))
-            planned = self._items.plan_update(item, fields, now)
+            planned = self._items.plan_update(item, self._categories.renamed(fields, item.scope), now)
             names = planned.categories() | set(item.categories)
-            there = {each.id: each for each in self._items.read(equal_to(owner))} | planned.items
-            summaries = self._categories.drafts(names, list(there.values()), owner, now, self._summarizer(written))
+            there = {each.id: each for each in self._items.owned(item.scope)} | planned.items
+            summarize = self._summarizer(written)
+            summaries = self._categories.drafts(names, list(there.values()), item.scope, now, summarize)
             return Changes([*planned.drafts(), *summaries], result=planned.result[0])
 
         corrected: Item = self._store.write(plan)
@@ -208,13 +230,13 @@ class Memorizer:
         written: dict[str, str] = {}
 
         def plan() -> Changes:
-            current = {item.id: item for item in self._items.read(equal_to(owner))}
-            planned = self._items.plan(facts, owner, now, "user")
+            current = {item.id: item for item in self._items.owned(owner)}
+            planned = self._items.plan(self._categories.named(facts, owner), owner, now, "user")
             names = planned.categories()
             for item_id, fields in edits.items():
                 if item_id in current:
                     item = planned.items.get(item_id, current[item_id])
-                    corrected = self._items.plan_update(item, fields, now)
+                    corrected = self._items.plan_update(item, self._categories.renamed(fields, owner), now)
                     planned.items |= corrected.items
                     names |= corrected.categories() | set(item.categories)
             there = list((current | planned.items).values())
@@ -232,3 +254,9 @@ class Memorizer:
             lambda: plan_forget(self._store, self._categories, where, ids, now, summarize)
         )
         return receipt
+
+
+def _of_turns(facts: Sequence[Fact], there: Container[str]) -> list[Fact]:
+    """Return facts without the turns that were forgotten since they were read, and without facts of these alone."""
+    kept = [(fact, tuple(source for source in fact.sources if source in there)) for fact in facts]
+    return [fact._replace(sources=left) for fact, left in kept if left or not fact.sources]

@@ -17,7 +17,7 @@ from memvid_core.agent.times import parse_time
 from memvid_core.agent.transcripts import read_transcript
 from memvid_core.errors import InvalidInputError
 
-__all__ = ["Conversation", "Message", "read_conversations", "read_messages", "role_of"]
+__all__ = ["KNOWN_ROLES", "Conversation", "Message", "read_conversations", "read_messages", "role_of"]
 
 _ROLES: Final = {
     **dict.fromkeys(("user", "human"), "user"),
@@ -25,6 +25,7 @@ _ROLES: Final = {
     **dict.fromkeys(("tool", "function"), "tool"),
     **dict.fromkeys(("system", "developer"), "system"),
 }
+KNOWN_ROLES: Final = tuple(dict.fromkeys(_ROLES.values()))
 _TIMES: Final = ("created_at", "timestamp", "create_time")
 
 
@@ -113,7 +114,7 @@ def _read_text(text: str) -> list[Conversation]:
     if text.lstrip()[:1] in ("[", "{"):
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None  # a transcript may begin with a bracket, too
         if isinstance(value, list | dict):
             return read_conversations(value)
@@ -142,11 +143,11 @@ def _read_chatgpt(given: Mapping[str, Any]) -> Conversation:
     """Read a conversation of ChatGPT's export: a tree of nodes, of which the branch that was shown last is read."""
     nodes: Mapping[str, Any] = given["mapping"]
     name: Any = given.get("current_node")
-    if name not in nodes:  # the newest leaf
+    if not isinstance(name, str) or name not in nodes:  # the newest leaf
         name = max(nodes, key=lambda node: _node_time(nodes[node]), default="")
     branch: list[Message] = []
     passed: set[Any] = set()
-    while isinstance(nodes.get(name), Mapping) and name not in passed:
+    while isinstance(name, str) and isinstance(nodes.get(name), Mapping) and name not in passed:
         passed.add(name)
         said = nodes[name].get("message")
         if isinstance(said, Mapping) and isinstance(said.get("author"), Mapping):
@@ -157,7 +158,9 @@ def _read_chatgpt(given: Mapping[str, Any]) -> Conversation:
             branch.append(Message(role, _content_text(parts), None, None if time is None else parse_time(time)))
         name = nodes[name].get("parent")
     told = [message for message in reversed(branch) if message.text.strip()]
-    return Conversation(told, _text_or_none(given.get("conversation_id") or given.get("id")), given.get("title"))
+    return Conversation(
+        told, _text_or_none(given.get("conversation_id") or given.get("id")), _text_or_none(given.get("title"))
+    )
 
 
 def _node_time(node: Any) -> float:

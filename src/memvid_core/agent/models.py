@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from memvid_core.agent.model_names import named_model
 from memvid_core.errors import ChatError, InvalidInputError
 
 __all__ = ["Model", "as_model"]
@@ -46,7 +47,7 @@ class Model:
         text = _text_of(answer)
         if text is None:
             raise ChatError(f"the model must answer with text, not {answer!r:.60}")
-        return text
+        return _valid(text)
 
     def json(self, prompt: str, schema: type[S], attempts: int) -> S:
         """Return the model's answer as a struct; an answer that does not fit is asked for again.
@@ -58,12 +59,19 @@ class Model:
         for _ in range(max(attempts, 1)):
             try:
                 found = _BLOCK.search(self.text(f"{prompt}{problem}"))
-                return msgspec.convert(json.loads(found.group() if found else ""), schema)
-            except (ValueError, msgspec.ValidationError, ChatError) as exc:
+                value = json.loads(found.group() if found else "")
+                plain = _valid(json.dumps(value, ensure_ascii=False))  # an escape may be a lone surrogate
+                return msgspec.convert(json.loads(plain), schema)
+            except (ValueError, RecursionError, msgspec.ValidationError, ChatError) as exc:
                 problem = (
                     f"\n\nYour last answer could not be read ({exc}). Answer with one JSON object and nothing else."
                 )
         raise ChatError(f"the model gave no valid answer in {attempts} attempts{problem[:160]}")
+
+
+def _valid(text: str) -> str:
+    """Return a text whose lone surrogates, which no memory can hold, became question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 async def _awaited(answer: Any) -> Any:
@@ -84,10 +92,11 @@ def as_model(model: Any) -> Model | None:
 
     Args:
         model: A callable from a prompt to a text, an object with ``invoke`` (LangChain) or with ``complete``
-            (LlamaIndex).
+            (LlamaIndex), or a name such as ``"openai:gpt-5-mini"``.
 
     Raises:
         InvalidInputError: It is none of these.
+        MissingExtraError: It is a name, and the package for it is not installed.
 
     Example:
         >>> as_model(lambda prompt: prompt.upper()).text("hello")
@@ -95,6 +104,8 @@ def as_model(model: Any) -> Model | None:
     """
     if model is None or isinstance(model, Model):
         return model
+    if isinstance(model, str):
+        return as_model(named_model(model))
     for method in ("invoke", "complete"):
         if callable(getattr(model, method, None)):
             return Model(getattr(model, method))

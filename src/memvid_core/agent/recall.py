@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
+from memvid_core.agent.checks import count_of, text_of, texts_of
 from memvid_core.agent.folding import fold
 from memvid_core.agent.passages import passage, terms_of
 from memvid_core.agent.recalled import LeftOut, Recall, Recalled
@@ -24,7 +25,6 @@ from memvid_core.agent.time_words import Span, spans
 from memvid_core.agent.times import seconds, utc_now
 from memvid_core.agent.tokens import estimate_tokens
 from memvid_core.agent.trust import HEADING, defused, defused_name
-from memvid_core.errors import InvalidInputError
 from memvid_core.model import Record
 
 __all__ = ["recall"]
@@ -126,25 +126,27 @@ def recall(
         known: Texts that the reader has before it already: what says the same is not shown.
 
     Raises:
-        InvalidInputError: The question is empty, or the budget is not a whole number of 0 or more.
+        InvalidInputError: The question is empty, ``budget`` or ``k`` is not a whole number of 0 or more, or ``known``
+            is not a list of texts.
     """
-    if not question.strip():
-        raise InvalidInputError("the question is empty")
-    if type(budget) is not int or budget < 0:
-        raise InvalidInputError(f"budget must be a whole number of tokens, 0 or more, not {budget!r}")
+    text_of(question, "question")
+    count_of(budget, "budget")
+    if k is not None:
+        count_of(k, "k")
+    seen = {fold(text[: 4 * PASSAGE]) for text in texts_of(known, "known")}
     present = now or utc_now()
     named = spans(question, present)
     found = _candidates(store, question, where, as_of or present, past=as_of is not None)
     if salience:
         _weigh_items(found, present)
-    _lend_to_neighbors(store, found, as_of)
+    _lend_to_neighbors(store, found, where, as_of)
     _lend_by_session(found)
     _weigh_speakers(found, question)
     _lift_times(found, named)
     _lift_corrections(found)
     ranked = sorted(found.values(), key=lambda hit: (-hit.score, hit.id))
     answer = Recall(question=question, ranked=ranked, spans=named)
-    _fill(answer, budget, count_tokens, heading, k, known)
+    _fill(answer, budget, count_tokens, heading, k, seen)
     return answer
 
 
@@ -165,8 +167,8 @@ def _candidates(
                 found[hit.id] = _turn(hit.record, score)
         elif (item := _item(hit.record, score, present, past=past)) is not None:
             found[hit.id] = item
-    _lend_to_sources(store, found)
-    _tell_of_older(store, found)
+    _lend_to_sources(store, found, where, present if past else None)
+    _tell_of_older(store, found, where)
     return found
 
 
@@ -225,19 +227,25 @@ def _weigh_items(found: Mapping[str, Recalled], present: datetime) -> None:
             _multiply(hit, "salience", math.log(hit.count + 1) / math.log(2) * 2 ** (-days / HALF_LIFE))
 
 
-def _tell_of_older(store: Store, found: Mapping[str, Recalled]) -> None:
+def _tell_of_older(store: Store, found: Mapping[str, Recalled], where: Mapping[str, Any]) -> None:
     """Note on a corrected item what was known before; nothing if that was forgotten."""
     corrected = [hit for hit in found.values() if hit.note]
-    older = store.get(hit.note for hit in corrected)
+    older = store.get((hit.note for hit in corrected), where)
     for hit in corrected:
         record = older.get(hit.note)
         hit.note = "" if record is None else f"(until {hit.created_at[:10]}: {record.text})"
 
 
-def _lend_to_sources(store: Store, found: dict[str, Recalled]) -> None:
+def _lend_to_sources(
+    store: Store, found: dict[str, Recalled], where: Mapping[str, Any], as_of: datetime | None
+) -> None:
+    """Let each item lend to the last of the turns that it comes from; those that no search found are read."""
     items = [hit for hit in found.values() if hit.kind == "item"]
     missing = [source for item in items for source in item.sources[-3:] if source not in found]
-    found.update({name: _turn(record, 0.0) for name, record in store.get(missing).items()})
+    read = store.get(missing, where)
+    found.update(
+        {name: _turn(record, 0.0) for name, record in read.items() if as_of is None or _known_at(record, as_of)}
+    )
     for item in items:
         for source in item.sources[-3:]:
             if source in found:
@@ -252,12 +260,14 @@ def _add(hit: Recalled, part: str, amount: float) -> None:
 # --- neighbors ---
 
 
-def _lend_to_neighbors(store: Store, found: dict[str, Recalled], as_of: datetime | None) -> None:
+def _lend_to_neighbors(
+    store: Store, found: dict[str, Recalled], where: Mapping[str, Any], as_of: datetime | None
+) -> None:
     """Let each turn lend to the two before and the two after it; those that no search found are read."""
     lenders = [(hit, hit.score) for hit in found.values() if hit.session is not None and hit.score > 0]
     placed: dict[tuple[str | None, int | None], Recalled]
     placed = {(hit.session, hit.position): hit for hit in found.values() if hit.session is not None}
-    for record in store.get(_most_lent_to(lenders, placed)).values():
+    for record in store.get(_most_lent_to(lenders, placed), where).values():
         if as_of is None or _known_at(record, as_of):
             hit = found[record.id] = _turn(record, 0.0)
             placed[hit.session, hit.position] = hit
@@ -371,12 +381,11 @@ def _fill(
     count_tokens: Callable[[str], int],
     heading: str,
     k: int | None,
-    known: Collection[str],
+    seen: set[str],
 ) -> None:
     """Take the best that fit into the budget, and write them down: items first, then turns in the order of time."""
     left = budget - count_tokens(heading)
     terms = terms_of(answer.question)
-    seen = {fold(text[: 4 * PASSAGE]) for text in known}
     taken: list[Recalled] = []
     for hit in answer.ranked:
         why = "k" if k is not None and len(taken) >= k else _why_not(hit, seen, left)
@@ -414,7 +423,7 @@ def _line(hit: Recalled, terms: list[str]) -> str:
     shown = defused(passage(hit.text, terms, 4 * PASSAGE))
     day = hit.created_at[:10]
     if hit.kind == "item":
-        note = f" {defused(hit.note)}" if hit.note else ""
+        note = f" {defused(passage(hit.note, terms, 4 * PASSAGE))}" if hit.note else ""
         return f"[ref:{hit.id}] {day}: {shown}{note}"
     return f"[ref:{hit.id}] {day} {defused_name(hit.who)}: {shown}"
 

@@ -38,7 +38,6 @@ __all__ = [
     "changed",
     "digest",
     "head_of",
-    "is_dated",
     "kind_of",
     "resource_id",
     "turn_id",
@@ -99,7 +98,7 @@ class Readable(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Turn(Readable, frozen=True, kw_only=True):
-    """One thing that was said in a conversation."""
+    """One thing that was said in a conversation. ``dated`` tells whether the message itself said when it was said."""
 
     id: str
     session: str
@@ -109,6 +108,7 @@ class Turn(Readable, frozen=True, kw_only=True):
     text: str
     created_at: str
     happened_at: str | None = None
+    dated: bool = False
     scope: dict[str, Any] = {}
 
 
@@ -117,6 +117,7 @@ class Resource(Readable, frozen=True, kw_only=True):
 
     ``turns`` counts its turns, forgotten ones included; ``extracted`` of them were read for items. ``forgotten`` has a
     digest for each position that was forgotten, so that the same conversation, given again, does not bring it back.
+    ``born`` tells it from another with the same id that was forgotten before.
     """
 
     id: str
@@ -127,6 +128,7 @@ class Resource(Readable, frozen=True, kw_only=True):
     created_at: str
     extracted: int = 0
     forgotten: dict[str, str] = {}
+    born: str = ""
     scope: dict[str, Any] = {}
 
 
@@ -237,20 +239,15 @@ def _scope_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in metadata.items() if key not in own}
 
 
-def turn_draft(turn: Turn, when: datetime, *, dated: bool) -> Draft:
-    """Return the record of a turn; ``dated`` tells whether the message itself said when it was said."""
+def turn_draft(turn: Turn, when: datetime) -> Draft:
+    """Return the record of a turn."""
     head = head_of(turn.who, when, turn.text)
     about = {"kind": "turn", "session": turn.session, "at": turn.position, "role": turn.role, "who": turn.who}
-    about |= {"head": len(head), "dated": dated}
+    about |= {"head": len(head), "dated": turn.dated}
     metadata = {**turn.scope, "created_at": turn.created_at, AGENT: about}
     if turn.happened_at is not None:
         metadata["happened_at"] = turn.happened_at
     return Draft(turn.id, head + turn.text, metadata)
-
-
-def is_dated(record: Record) -> bool:
-    """Tell whether the message of a turn itself said when it was said."""
-    return bool(record.metadata[AGENT].get("dated"))
 
 
 def read_turn(record: Record) -> Turn:
@@ -265,6 +262,7 @@ def read_turn(record: Record) -> Turn:
         text=record.text[about["head"] :],
         created_at=record.metadata["created_at"],
         happened_at=record.metadata.get("happened_at"),
+        dated=bool(about.get("dated")),
         scope=_scope_of(record.metadata),
     )
 
@@ -293,6 +291,7 @@ def read_resource(record: Record) -> Resource:
         turns=about.get("turns", 0),
         extracted=about.get("extracted", 0),
         forgotten=about.get("forgotten", {}),
+        born=about.get("born", ""),
         created_at=record.metadata["created_at"],
         scope=_scope_of(record.metadata),
     )

@@ -11,16 +11,17 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from memvid_core.agent.folding import has_hangul
+from memvid_core.agent.folding import fold, has_hangul
 from memvid_core.agent.records import Turn
 
-__all__ = ["Fact", "facts_of"]
+__all__ = ["Fact", "facts_of", "sentences"]
 
 
 class Fact(NamedTuple):
     """What is known from a turn, before it is an item.
 
     ``slot`` names what can be true only once; ``replaces`` is the id of an item, or words of it, that this corrects.
+    ``dated`` tells whether ``created_at`` comes from what was said, and not from a clock.
     """
 
     memory_type: str
@@ -32,6 +33,7 @@ class Fact(NamedTuple):
     slot: str | None = None
     replaces: str | None = None
     expires_at: str | None = None
+    dated: bool = False
 
 
 class _Rule(NamedTuple):
@@ -154,12 +156,18 @@ def facts_of(turn: Turn) -> Iterator[Fact]:
     """
     if turn.role != "user":
         return
-    for sentence in _SENTENCE.split(turn.text[:_READ]):
+    for said in sentences(turn.text):
+        fact = _fact(said, turn)
+        if fact is not None:
+            yield fact
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a text that may say a fact: not too long, and no questions."""
+    for sentence in _SENTENCE.split(text[:_READ]):
         said = " ".join(unicodedata.normalize("NFKC", sentence).split())
         if 4 < len(said) <= _LONGEST and not said.endswith(("?", "?")):
-            fact = _fact(said, turn)
-            if fact is not None:
-                yield fact
+            yield said
 
 
 def _fact(said: str, turn: Turn) -> Fact | None:
@@ -176,5 +184,15 @@ def _fact(said: str, turn: Turn) -> Fact | None:
 
 def _made(memory_type: str, category: str, said: str, turn: Turn, slot: str | None, old: str | None) -> Fact:
     summary = said if turn.who == turn.role else f"{turn.who}: {said}"
-    owned = f"{turn.who.casefold()} {slot}" if slot else None
-    return Fact(memory_type, summary, (category,), (turn.id,), turn.created_at, turn.happened_at, owned, old)
+    owned = f"{fold(turn.who)} {slot.casefold()}" if slot else None
+    return Fact(
+        memory_type=memory_type,
+        summary=summary,
+        categories=(category,),
+        sources=(turn.id,),
+        created_at=turn.created_at,
+        happened_at=turn.happened_at,
+        slot=owned,
+        replaces=old,
+        dated=turn.dated,
+    )

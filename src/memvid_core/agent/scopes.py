@@ -6,9 +6,10 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from memvid_core.agent.checks import mapping_of
 from memvid_core.errors import InvalidInputError
 
-__all__ = ["DEFAULT_FIELDS", "RESERVED", "ScopeRules", "nearest"]
+__all__ = ["DEFAULT_FIELDS", "RESERVED", "SESSION", "ScopeRules", "nearest"]
 
 DEFAULT_FIELDS: Final = ("user_id", "agent_id", "session_id")
 SESSION: Final = "session_id"
@@ -61,6 +62,7 @@ class ScopeRules:
         Raises:
             InvalidInputError: A field is unknown or has no value, or nobody owns the scope.
         """
+        scope = mapping_of(scope, "the scope")
         given = {**self.default, **{name: self._value(name, value) for name, value in scope.items()}}
         if not given.keys() - {SESSION}:
             owners = " or ".join(name for name in self.fields if name != SESSION)
@@ -83,8 +85,11 @@ class ScopeRules:
             {'user_id': {'$in': ['ada', 'bob']}}
         """
         conditions: dict[str, Any] = {name: {"$eq": value} for name, value in self.default.items()}
-        for key, value in (where or {}).items():
-            name, _, operator = key.partition("__")
+        named: dict[str, str] = {}
+        for key, value in mapping_of(where, "where").items():
+            name, operator = _field_and_operator(key, self.fields)
+            if named.setdefault(name, key) != key:
+                raise InvalidInputError(f"where gives {name} twice, as {named[name]} and as {key}: give one of them")
             if operator == "in":
                 if isinstance(value, str) or not isinstance(value, Iterable) or not (several := list(value)):
                     raise InvalidInputError(f"{key} must be a list of one value or more, not {value!r:.60}")
@@ -100,12 +105,29 @@ class ScopeRules:
     def _value(self, name: str, value: Any) -> ScopeValue:
         if name not in self.fields:
             raise InvalidInputError(f"{name!r} is not a field of the scope{nearest(name, self.fields)}")
-        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, str | int)
+            or (isinstance(value, str) and not value.strip())
+        ):
             raise InvalidInputError(f"{name} must be a str that is not empty, or an int, not {value!r:.60}")
         return value
 
 
+def _field_and_operator(key: str, fields: Iterable[str]) -> tuple[str, str]:
+    """Return the field of a key such as ``user_id__in``, and what follows it."""
+    if key in fields:
+        return key, ""
+    name, _, operator = key.rpartition("__")
+    return (name, operator) if name else (key, "")
+
+
 def _field_names(model: Any) -> tuple[str, ...]:
+    """Return the names of the fields of a scope model, each once."""
+    return tuple(dict.fromkeys(_names_in(model)))
+
+
+def _names_in(model: Any) -> tuple[str, ...]:
     if isinstance(model, str):
         return (model,)
     for attribute in ("model_fields", "__struct_fields__", "__dataclass_fields__", "__annotations__"):

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from memvid_core.agent.config import MemorizeConfig, RetrieveConfig, UserConfig
 from memvid_core.agent.forgetting import Receipt
+from memvid_core.agent.pipelined import Pipelined
 from memvid_core.agent.recalled import Recall, Recalled
 from memvid_core.agent.records import Category, Item, Resource, Turn
 from memvid_core.agent.results import Memorized, Retrieved
@@ -25,7 +26,7 @@ __all__ = ["MemoryService"]
 T = TypeVar("T")
 
 
-class MemoryService:
+class MemoryService(Pipelined):
     r"""What an agent remembers: ``memorize`` and ``retrieve``, or ``add``, ``recall``, ``search`` and ``forget``.
 
     Every method is a coroutine; ``service.sync`` has the same methods for programs without an event loop, and describes
@@ -73,6 +74,7 @@ class MemoryService:
             embedder=embedder,
             readers=readers,
         )
+        self.pipelines = self.sync.pipelines
         self._thread = WriterThread()
 
     @property

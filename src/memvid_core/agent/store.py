@@ -74,14 +74,14 @@ class Store:
             return []
         return self._hits(text, k, {**where, f"{AGENT}.kind": {"$eq": "item"}}, "dense")
 
-    def get(self, ids: Iterable[str]) -> dict[str, Record]:
-        """Return the records that are there, by id; without those in damaged frames."""
+    def get(self, ids: Iterable[str], where: Mapping[str, Any] | None = None) -> dict[str, Record]:
+        """Return the records that are there, by id; without those in damaged frames, and those of another scope."""
         wanted = list(dict.fromkeys(ids))
         try:
             found = self.memory.get(wanted) if wanted else []
         except DamagedFrameError:
             found = self.memory.select({"$id": {"$in": wanted}})
-        return {record.id: record for record in found}
+        return {record.id: record for record in found if where is None or _holds(where, record.metadata)}
 
     def select(self, kind: str, where: Mapping[str, Any], **options: Any) -> list[Record]:
         """Return the records of one kind within a scope, in the order they were added."""
@@ -130,6 +130,14 @@ class Store:
         given = [vectors[text] for text in texts] if whole else None
         metadata = [draft.metadata for draft in drafts]
         self.memory.add(texts, metadata, [draft.id for draft in drafts], given, delete=changes.deleted)
+
+
+def _holds(where: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
+    """Tell whether metadata has the values of a filter of a scope."""
+    return all(
+        name in metadata and metadata[name] in (test["$in"] if "$in" in test else (test["$eq"],))
+        for name, test in where.items()
+    )
 
 
 def _texts(changes: Changes) -> list[str]:

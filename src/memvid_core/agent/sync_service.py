@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from memvid_core.agent.categories import Categories
+from memvid_core.agent.checks import clock_of, content_of, count_of, ids_of, mapping_of, names_given, path_of
 from memvid_core.agent.config import MemorizeConfig, RetrieveConfig, UserConfig, configured
 from memvid_core.agent.documents import memorize_file, read_document_file
 from memvid_core.agent.forgetting import Receipt
@@ -18,6 +19,7 @@ from memvid_core.agent.media import audio_reader, image_reader, video_reader
 from memvid_core.agent.memorizing import Memorizer, equal_to
 from memvid_core.agent.messages import Conversation, read_conversations
 from memvid_core.agent.models import as_model
+from memvid_core.agent.pipelined import Pipelined
 from memvid_core.agent.pipelines import Pipeline, Step
 from memvid_core.agent.recall import recall
 from memvid_core.agent.recalled import Recall, Recalled
@@ -32,7 +34,7 @@ from memvid_core.agent.records import (
     read_turn,
 )
 from memvid_core.agent.results import Memorized, Retrieved
-from memvid_core.agent.retrieval import retrieve
+from memvid_core.agent.retrieval import Retriever
 from memvid_core.agent.rules import Fact
 from memvid_core.agent.scopes import ScopeRules, nearest
 from memvid_core.agent.store import Store
@@ -52,7 +54,7 @@ def _read_conversation_file(path: Path) -> list[Conversation]:
     if path.suffix.lower() == ".json":
         try:
             return read_conversations(json.loads(text))
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             if not isinstance(exc, InvalidInputError):
                 raise InvalidInputError(f"no valid JSON: {exc}") from exc
             raise
@@ -69,12 +71,13 @@ READERS: dict[str, Reader] = {
 """What reads a file of each modality."""
 
 
-class SyncMemoryService:
+class SyncMemoryService(Pipelined):
     r"""The methods of :class:`~memvid_core.agent.MemoryService`, each of which returns when its work is done.
 
     Args:
         memory: An open memory; open for writing, if anything is to be remembered.
-        model: Asks a model: a callable from a prompt to a text, a LangChain chat model or a LlamaIndex LLM.
+        model: Asks a model: a callable from a prompt to a text, a LangChain chat model, a LlamaIndex LLM, or a name
+            such as ``"openai:gpt-5-mini"``, which needs the extra ``agents`` and the provider's package.
         memorize_config: See :class:`~memvid_core.agent.MemorizeConfig`; a struct or a dict.
         retrieve_config: See :class:`~memvid_core.agent.RetrieveConfig`.
         user_config: See :class:`~memvid_core.agent.UserConfig`.
@@ -82,7 +85,8 @@ class SyncMemoryService:
         embedder: Embeds for a memory that has no embedder, such as one whose vectors all come with the records.
         readers: Read files of further modalities, or read one in another way: ``{"image": image_reader(describe)}``.
 
-    ``pipelines`` has the steps of ``"memorize"`` (every way to add) and of ``"recall"``, to be changed before use.
+    ``pipelines`` has the steps of ``"memorize"`` (every way to add), ``"recall"`` and ``"retrieve"``, to be changed
+    before use.
 
     Raises:
         InvalidInputError: A configuration has an unknown key, or needs a model and there is none.
@@ -117,17 +121,19 @@ class SyncMemoryService:
         self._model = as_model(model)
         if self._model is None and "llm" in (self.config.extract, self.retrieving.method):
             raise InvalidInputError("extract='llm' and method='llm' need a model; give model=")
-        self._clock = clock
+        clock = self._clock = clock_of(clock)
         self._store = Store(memory, embedder)
         self._readers = {**READERS, **(readers or {})}
         self._memorizer = Memorizer(self._store, self.config, self._model, self.scopes, clock)
         self._items = Items(self._store)
         self._categories = Categories(self._store, self.config.categories)
         asked = ("question", "where", "options")
+        self._retriever = Retriever(self._store, self.retrieving, self._model, clock)
         find = Step("find", self._find, asked, ("answer",))
         self.pipelines = {
             "memorize": self._memorizer.pipeline,
             "recall": Pipeline("recall", [find], given=asked, returns=["answer"], has=self._memorizer.pipeline.has),
+            "retrieve": self._retriever.pipeline,
         }
 
     # --- memorizing ---
@@ -150,9 +156,9 @@ class SyncMemoryService:
             InvalidInputError: The modality is unknown, the file is not there or holds nothing of it.
         """
         if modality not in self._readers:
-            raise InvalidInputError(f"{modality!r} is not a modality{nearest(modality, self._readers)}")
-        scope = self.scopes.check(user or {})
-        path, read = Path(os.fspath(resource_url)), self._readers[modality]
+            raise InvalidInputError(f"{modality!r} is not a modality{nearest(str(modality), self._readers)}")
+        scope = self.scopes.check(mapping_of(user, "user"))
+        path, read = path_of(resource_url, "resource_url"), self._readers[modality]
         try:
             if modality != "conversation":
                 return memorize_file(self, path, modality, self.scopes.owner(scope), read)
@@ -160,7 +166,8 @@ class SyncMemoryService:
         except (OSError, UnicodeDecodeError) as exc:
             if isinstance(exc, MemvidError):
                 raise
-            raise InvalidInputError(f"{path} cannot be read: {exc}") from exc
+            reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+            raise InvalidInputError(f"{path} cannot be read: {reason or exc}") from exc
         except InvalidInputError as exc:
             raise InvalidInputError(f"{path}: {exc}") from exc
 
@@ -210,7 +217,7 @@ class SyncMemoryService:
         tokens = self.retrieving.budget if budget is None else budget
         options: dict[str, Any] = {"budget": tokens, "as_of": past, "salience": self.retrieving.salience}
         options |= {"k": k, "known": known, "count_tokens": count_tokens}
-        options["now"] = now or self._clock()
+        options["now"] = self._clock() if now is None else parse_time(now, name="now")
         answer: Recall = self.pipelines["recall"].run(question=question, where=where, options=options)["answer"]
         return answer
 
@@ -223,10 +230,11 @@ class SyncMemoryService:
         Raises:
             InvalidInputError: As for :meth:`recall`.
         """
+        wanted = self.retrieving.k if k is None else count_of(k, "k")
         answer = self.recall(question, budget=budget, **scope)
         if budget is not None and k is None:
             return answer.hits
-        return answer.ranked[: self.retrieving.k if k is None else k]
+        return answer.ranked[:wanted]
 
     def retrieve(
         self,
@@ -250,18 +258,21 @@ class SyncMemoryService:
             raise InvalidInputError(f"method is 'rag' or 'llm', not {chosen!r}")
         if chosen == "llm" and self._model is None:
             raise InvalidInputError("method='llm' needs a model; give model= to the service")
-        model = self._model if chosen == "llm" else None
-        return retrieve(self._store, queries, self.scopes.where(where), self.retrieving, self._clock(), model)
+        return self._retriever.retrieve(queries, self.scopes.where(where), chosen)
 
     # --- items and categories ---
 
     def list_memory_items(self, where: Mapping[str, Any] | None = None) -> list[Item]:
-        """Return the items of a scope, oldest first, without those that were corrected away."""
-        return self._items.read(self._owners(where))
+        """Return the items of a scope, oldest first, without those that were corrected away.
+
+        With a session, those that come from it, and those that come from no conversation.
+        """
+        return self._items.within(self.scopes.where(where))
 
     def list_memory_categories(self, where: Mapping[str, Any] | None = None) -> list[Category]:
         """Return the categories of a scope."""
-        return self._categories.read(self._owners(where))
+        filters = self.scopes.where(where)
+        return self._categories.within(filters, self._items.within(filters))
 
     def _owners(self, where: Mapping[str, Any] | None) -> dict[str, Any]:
         return {name: value for name, value in self.scopes.where(where).items() if name != "session_id"}
@@ -280,11 +291,12 @@ class SyncMemoryService:
         Raises:
             InvalidInputError: The type is unknown, or the content is empty.
         """
-        content = _content(memory_content)
+        content = content_of(memory_content)
         expires = None if expires_at is None else isoformat(parse_time(expires_at, name="expires_at"))
-        names = tuple(dict.fromkeys(memory_categories))
+        names = names_given(memory_categories, "memory_categories")
         fact = Fact(checked_type(memory_type), content, names, expires_at=expires)
-        return self._memorizer.write_items([fact], self.scopes.check(user or {}), "user").result[0]
+        scope = self.scopes.check(mapping_of(user, "user"))
+        return self._memorizer.write_items([fact], scope, "user").result[0]
 
     def update_memory_item(
         self,
@@ -300,14 +312,14 @@ class SyncMemoryService:
         Raises:
             RecordNotFoundError: The scope has no such item.
         """
-        owner = self.scopes.owner(self.scopes.check(user or {}))
+        owner = self.scopes.owner(self.scopes.check(mapping_of(user, "user")))
         fields: dict[str, Any] = {}
         if memory_type is not None:
             fields["memory_type"] = checked_type(memory_type)
         if memory_content is not None:
-            fields |= {"summary": _content(memory_content), "origin": "user"}
+            fields |= {"summary": content_of(memory_content), "origin": "user"}
         if memory_categories is not None:
-            fields["categories"] = list(dict.fromkeys(memory_categories))
+            fields["categories"] = list(names_given(memory_categories, "memory_categories"))
         return self._memorizer.update_item(memory_id, fields, owner)
 
     def delete_memory_item(self, *, memory_id: str, user: Mapping[str, Any] | None = None) -> Item:
@@ -316,7 +328,7 @@ class SyncMemoryService:
         Raises:
             RecordNotFoundError: The scope has no such item.
         """
-        owner = self.scopes.owner(self.scopes.check(user or {}))
+        owner = self.scopes.owner(self.scopes.check(mapping_of(user, "user")))
         item = self._items.get(memory_id, equal_to(owner))
         self._memorizer.forget(equal_to(owner), [memory_id])
         return item
@@ -342,8 +354,8 @@ class SyncMemoryService:
         Raises:
             InvalidInputError: The scope has no owner.
         """
-        wanted = [ids] if isinstance(ids, str) else None if ids is None else list(ids)
-        return self._memorizer.forget(self.scopes.where({**(where or {}), **scope}), wanted)
+        filters = self.scopes.where({**mapping_of(where, "where"), **scope})
+        return self._memorizer.forget(filters, ids_of(ids))
 
     def history(self, memory_id: str, **scope: Any) -> list[Item]:
         """Return the versions of an item, oldest first.
@@ -372,9 +384,3 @@ class SyncMemoryService:
                 found: Turn | Item | Category | Resource = read(record)
                 return found
         raise RecordNotFoundError(f"no record has the id {record_id!r} in this scope")
-
-
-def _content(given: Any) -> str:
-    if not isinstance(given, str) or not given.strip():
-        raise InvalidInputError("memory_content must be a text that is not empty")
-    return given.strip()

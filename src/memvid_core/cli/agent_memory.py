@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from memvid_core.cli import agent_records
-from memvid_core.cli.agent_options import Agent, Session, User, fields_of, scope_of, service_of, writable
+from memvid_core.cli.agent_options import (
+    Agent,
+    ModelName,
+    Session,
+    User,
+    fields_of,
+    model_of,
+    scope_of,
+    service_of,
+    writable,
+)
 from memvid_core.cli.failures import NOTHING, PARTLY
 from memvid_core.cli.groups import Commands
 from memvid_core.cli.options import WAIT, AsJson, MemoryPath, Timeout, WithQuestion, opened
@@ -53,8 +63,14 @@ def add(
     ] = None,
     modality: Annotated[str, typer.Option("--modality", metavar="NAME", help="What the files are.")] = "conversation",
     extract: Annotated[
-        Literal["raw", "rules"], typer.Option("--extract", help="Make items by rules, or none (raw).")
-    ] = "rules",
+        Literal["raw", "rules", "llm"] | None,
+        typer.Option(
+            "--extract",
+            show_default=False,
+            help="How items are made: rules (the default), llm (the default with --model), or raw (none).",
+        ),
+    ] = None,
+    model: ModelName = None,
     create: Annotated[bool, typer.Option("--create", help="Make the memory if it is not there.")] = False,
     user: User = None,
     agent: Agent = None,
@@ -69,10 +85,11 @@ def add(
     if not files and not text:
         raise typer.BadParameter("say what to remember: files, - or --text", param_hint="FILES")
     scope = scope_of(user, agent, session)
+    asked = model_of(model, extract)
     done: list[Memorized] = []
     failed: list[tuple[str, MemvidError]] = []
     with writable(memory_path, files or (), create=create, timeout=timeout) as memory:
-        service = service_of(memory, extract=extract)
+        service = service_of(memory, extract=extract or ("llm" if model else "rules"), model=asked)
         service.scopes.check(scope)
         done += [service.add(each, **scope) for each in text or ()]
         for file in files or ():
@@ -80,7 +97,7 @@ def add(
         if failed and not done:
             raise failed[0][1]
     _show_added(memory_path, done, failed, as_json)
-    if failed:
+    if failed or any(each.failures for each in done):
         raise typer.Exit(PARTLY)
 
 
@@ -115,16 +132,19 @@ def _standard_input() -> str:
 def _show_added(memory_path: Path, done: list[Memorized], failed: list[tuple[str, MemvidError]], as_json: bool) -> None:
     turns = [turn for each in done for turn in each.turns]
     items = list({item.id: item for each in done for item in each.items}.values())
+    failures = [failure for each in done for failure in each.failures]
     resources = list({each.id: each for one in done for each in one.resources}.values())
     if as_json:
         errors = [{"source": file, "type": type(exc).__name__, "message": str(exc)} for file, exc in failed]
         told = {"memory": str(memory_path), "resources": resources, "turns": turns, "items": items, "failed": errors}
-        write_json(told)
+        write_json({**told, "failures": failures, "model_calls": sum(each.model_calls for each in done)})
     else:
         made = f"{count(len(turns), 'turn')} and {count(len(items), 'item')}"
         say(f"{memory_path}: {made} from {count(len(done), 'source')}")
     for _, exc in failed:
         note(f"not added: {exc}")
+    for failure in failures:
+        note(f"added without items; the same command tries again: {failure}")
 
 
 def recall(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import shutil
@@ -16,7 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memvid_core import InvalidInputError, Memory
-from memvid_core.agent import Item, SyncMemoryService, export_markdown, import_markdown
+from memvid_core.agent import (
+    Item,
+    MemoryService,
+    SyncMemoryService,
+    aexport_markdown,
+    aimport_markdown,
+    export_markdown,
+    import_markdown,
+)
 from memvid_core.agent.markdown import file_stem, plain, read_page, write_page
 from memvid_core.agent.markdown_manifest import MANIFEST
 
@@ -317,3 +326,19 @@ def test_killed_while_importing_and_exporting(tmp_path, effort):
             assert len(memory.select({"agent.kind": "resource"})) == 1
             assert "noon" in service.recall("When does the ferry sail?", **ME).text
         assert not list(folder.glob("*.tmp"))
+
+
+def test_the_asynchronous_twins(tmp_path):
+    async def run():
+        service = MemoryService(Memory.create(":memory:"), memorize_config={"extract": "rules"})
+        adding = asyncio.create_task(service.add("I like figs.", user_id="me"))
+        exported = asyncio.create_task(aexport_markdown(service, tmp_path, user_id="me"))
+        await asyncio.gather(adding, exported)
+        page = tmp_path / "preferences.md"
+        page.write_text(page.read_text(encoding="utf-8").replace("figs", "dates"), encoding="utf-8")
+        done = await aimport_markdown(service, tmp_path, user_id="me")
+        with pytest.raises(InvalidInputError, match="owner"):
+            await aexport_markdown(service, tmp_path)
+        return [item.summary for item in done.corrected]
+
+    assert asyncio.run(run()) == ["I like dates."]

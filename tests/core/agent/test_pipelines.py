@@ -78,6 +78,7 @@ def test_a_step_of_one_s_own_redacts_before_anything_is_written():
         service = SyncMemoryService(memory)
         assert {name: each.steps for name, each in service.pipelines.items()} == {
             "memorize": ("remember", "extract"), "recall": ("find",),
+        "retrieve": ("route", "find", "choose", "recall", "gather"),
         }  # fmt: skip
         own = Step("redact", redact, ("conversations",), ("conversations",), options={"word": "sesame"})
         service.pipelines["memorize"].insert_before("remember", own)
@@ -91,3 +92,30 @@ def test_a_step_of_one_s_own_redacts_before_anything_is_written():
 def _without(conversation, word):
     messages = [Message(each.role, each.text.replace(word, "***"), each.name) for each in conversation.messages]
     return Conversation(messages, conversation.id, conversation.title)
+
+
+def test_retrieval_has_steps_that_can_be_changed():
+    service = SyncMemoryService(Memory.create(":memory:"), memorize_config={"extract": "rules"})
+    service.add("I like figs.", user_id="me")
+    assert service.pipelines["retrieve"].steps == ("route", "find", "choose", "recall", "gather")
+    synonyms = Step(
+        "synonyms",
+        lambda question, more: {"question": f"{question} {more}"},
+        inputs=("question",),
+        outputs=("question",),
+        options={"more": "none"},
+    )
+    service.insert_step_after(target_step_id="route", new_step=synonyms, pipeline="retrieve")
+    service.configure_pipeline(step_id="synonyms", configs={"more": "figs"}, pipeline="retrieve")
+    found = service.retrieve("fruit", {"user_id": "me"})
+    assert (found.original_query, found.rewritten_query) == ("fruit", "fruit figs")
+    assert [item.summary for item in found.items] == ["I like figs."]
+    chosen = ("categories", "items", "next_query")
+    keep = Step("choose", lambda items: {"categories": [], "items": items[:1], "next_query": None}, ("items",), chosen)
+    service.replace_step(target_step_id="choose", new_step=keep, pipeline="retrieve")
+    service.remove_step(target_step_id="synonyms", pipeline="retrieve")
+    assert service.retrieve("figs", {"user_id": "me"}).categories == []
+    with pytest.raises(InvalidInputError, match="did you mean 'retrieve'"):
+        service.remove_step(target_step_id="find", pipeline="retreive")
+    with pytest.raises(InvalidInputError, match="'needed'"):
+        service.remove_step(target_step_id="route", pipeline="retrieve")

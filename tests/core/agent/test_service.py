@@ -14,6 +14,7 @@ from memvid_core import InvalidInputError, Memory, RecordNotFoundError
 from memvid_core.agent import MemoryService, SyncMemoryService
 
 ME: dict[str, Any] = {"user_id": "me"}
+NO_CLOCK: dict[str, Any] = {"clock": lambda: "now"}
 TALK = [
     {"role": "user", "content": "I live in Berlin. I love hiking."},
     {"role": "assistant", "content": "Which mountains do you like best?"},
@@ -480,3 +481,141 @@ def test_another_reader_sees_whole_conversations(tmp_path):
         for number in range(5):
             writer.add(TALK, **ME, session_id=str(number))
             assert len(reader.recall("Berlin hiking Alps", **ME).ranked) == 3 * (number + 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda s: s.recall(None, user_id="ada"), "question must be a text"),
+        (lambda s: s.recall("figs", k="5", user_id="ada"), "k must be a whole number"),
+        (lambda s: s.search("figs", k=-1, user_id="ada"), "k must be a whole number"),
+        (lambda s: s.recall("figs", now="soon", user_id="ada"), "now must be"),
+        (lambda s: s.recall("figs", known="figs", user_id="ada"), "known must be a list"),
+        (lambda s: s.recall("figs", user_id=" "), "user_id must be a str that is not empty"),
+        (lambda s: s.memorize(resource_url=None, user={"user_id": "ada"}), "resource_url must be a path"),
+        (lambda s: s.memorize(resource_url="x", modality=None, user={"user_id": "ada"}), "not a modality"),
+        (lambda s: s.memorize(resource_url="x", user="ada"), "user must be a dict"),
+        (lambda s: s.list_memory_items("ada"), "where must be a dict"),
+        (lambda s: s.clear_memory({"user_id": "ada", "user_id__in": ["bob"]}), "gives user_id twice"),
+        (lambda s: s.forget([5], user_id="ada"), "ids must be texts"),
+        (
+            lambda s: s.create_memory_item(memory_content="x", memory_categories="habits", user={"user_id": "ada"}),
+            "list",
+        ),
+        (lambda s: s.create_memory_item(memory_content="x", memory_categories=[" "], user={"user_id": "ada"}), "empty"),
+        (lambda s: s.add([{"mapping": {"a": 1}, "current_node": {}}], user_id="ada"), "no message"),
+        (lambda s: SyncMemoryService(s.memory, memorize_config={"attempts": 0}), "attempts must be"),
+        (lambda s: SyncMemoryService(s.memory, memorize_config={"roles": ["usr"]}), "did you mean 'user'"),
+        (lambda s: SyncMemoryService(s.memory, retrieve_config={"k": 0}), "k must be"),
+        (lambda s: SyncMemoryService(s.memory, **NO_CLOCK).add("x", user_id="ada"), "clock"),
+    ],
+)
+def test_values_of_the_wrong_kind(service, call, told):
+    with pytest.raises(InvalidInputError, match=told):
+        call(service)
+    assert service.list_memory_categories({"user_id": "ada"}) == []
+
+
+def test_what_was_said_earlier_does_not_correct_what_was_said_later(service):
+    for text, day in (
+        ("Berlin", "2026-03-01"),
+        ("Lisbon", "2026-06-01"),
+        ("Paris", "2025-01-01"),
+        ("Rome", "2026-04-01"),
+    ):
+        service.add([{"role": "user", "content": f"I live in {text}.", "created_at": day}], user_id="ada")
+    (item,) = service.list_memory_items({"user_id": "ada"})
+    versions = service.history(item.id, user_id="ada")
+    assert [each.summary.split()[-1] for each in versions] == ["Paris.", "Berlin.", "Rome.", "Lisbon."]
+    assert [each.version for each in versions] == [1, 2, 3, 4]
+    for day, place in (
+        ("2025-06-01", "Paris"),
+        ("2026-03-15", "Berlin"),
+        ("2026-05-01", "Rome"),
+        ("2026-07-01", "Lisbon"),
+    ):
+        (first, *_) = service.recall("Where do I live?", user_id="ada", as_of=day).hits
+        assert place in first.text
+
+
+def test_what_is_true_again(service):
+    said = [("Paris", "2025-01-01"), ("Berlin", "2026-01-01"), ("Paris", "2026-06-01")]
+    messages = [{"role": "user", "content": f"I live in {place}.", "created_at": day} for place, day in said]
+    service.add(messages, user_id="ada")
+    (item,) = service.list_memory_items({"user_id": "ada"})
+    versions = service.history(item.id, user_id="ada")
+    assert [each.summary.split()[-1] for each in versions] == ["Paris.", "Berlin.", "Paris."]
+
+
+def test_a_clock_that_jumps_back():
+    times = iter([datetime(2026, 6, 1, tzinfo=UTC), *[datetime(2026, 5, 1, tzinfo=UTC)] * 20])
+    service = SyncMemoryService(
+        Memory.create(":memory:"), memorize_config={"extract": "rules"}, clock=lambda: next(times)
+    )
+    service.create_memory_item(memory_content="The code is 1.", user={"user_id": "ada"})
+    (item,) = service.list_memory_items({"user_id": "ada"})
+    service.update_memory_item(memory_id=item.id, memory_content="The code is 2.", user={"user_id": "ada"})
+    service.add("I live in Berlin.", user_id="ada")
+    service.add("I live in Lisbon.", user_id="ada")
+    assert [each.summary for each in service.list_memory_items({"user_id": "ada"})] == [
+        "The code is 2.",
+        "I live in Lisbon.",
+    ]
+    assert [each.summary[-2:] for each in service.history(item.id, user_id="ada")] == ["1.", "2."]
+
+
+def test_a_category_has_one_name_whatever_its_case(service):
+    for content, name in (("I run daily", "Habits"), ("I swim", "habits"), ("Tea", "Drinks"), ("Milk", " drinks ")):
+        service.create_memory_item(memory_content=content, memory_categories=[name], user={"user_id": "ada"})
+    found = {each.name: each.summary.count("- ") for each in service.list_memory_categories({"user_id": "ada"})}
+    assert found == {"habits": 2, "Drinks": 2}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "question"),
+    [
+        ("I use vim.", "I no longer use vim, I use emacs.", "Which editor do I use?"),
+        ("I go to yoga on Mondays.", "I don't go to yoga anymore, now I swim.", "Do I go to yoga?"),
+        ("I drink milk.", "Not milk any more, now oat milk.", "What milk do I drink?"),
+        ("저는 담배를 피워요.", "이제 담배는 안 피워요.", "담배 피워?"),
+    ],
+)
+def test_a_correction_of_what_no_rule_read(service, old, new, question):
+    for text, day in ((old, "2026-01-05"), (new, "2026-03-05")):
+        service.add([{"role": "user", "content": text, "created_at": day}], session_id=day, **ME)
+    first = service.recall(question, **ME).hits[0]
+    assert (first.text, first.note) == (new, f"(until 2026-03-05: {old})")
+    assert service.recall(question, as_of="2026-02-01", **ME).hits[0].text == old
+    (item,) = service.list_memory_items(ME)
+    service.forget(service.history(item.id, **ME)[0].sources, **ME)
+    assert old not in repr(service.memory.select())
+    assert old not in service.recall(question, **ME).text
+
+
+def test_what_others_do_while_a_model_reads():
+    """Between the turns and their items anything may happen: what was forgotten then is in no item."""
+    memory = Memory.create(":memory:")
+    other = SyncMemoryService(memory)
+    said = [{"role": "user", "content": text} for text in ("I like figs.", "I like dates.")]
+
+    def model(prompt):
+        if not prompt.startswith("Read a part"):
+            return "- Summary"
+        turns = memory.select({"agent.kind": "turn"})
+        other.forget(turns[0].id, **ME)
+        other.add("And I like plums.", session_id="1", **ME)
+        return json.dumps({"items": [{"text": text["content"], "turns": [n]} for n, text in enumerate(said)]})
+
+    service = SyncMemoryService(memory, model=model, memorize_config={"extract": "llm"})
+    assert [item.summary for item in service.add(said, session_id="1", **ME).items] == ["I like dates."]
+    assert "figs" not in repr(memory.select())
+    (resource,) = memory.select({"agent.kind": "resource"})
+    assert (resource.metadata["agent"]["turns"], resource.metadata["agent"]["extracted"]) == (3, 2)
+    assert other.add(said, session_id="1", **ME).turns == []
+
+
+def test_a_session_that_was_forgotten_begins_again(service):
+    for said in (["one", "two"], ["one", "two", "three"]):
+        service.add(said, session_id="1", **ME)
+    SyncMemoryService(service.memory).forget(**ME)
+    assert [len(service.add([text], session_id="1", **ME).turns) for text in ("four", "four", "one")] == [1, 0, 1]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from memvid_core import Memory
+from memvid_core.cli.failures import PARTLY
 from tests.core.cli.running import memvid, process
 
 ME = ("--user", "me")
@@ -158,3 +160,53 @@ def test_errors_of_the_memory_have_their_codes(agent: Path) -> None:
     with Memory.open(agent, "a") as memory, memory.exclusive():
         done = process("memory", "add", "agent.mp4", "--text", "x", *ME, "--timeout", "0")
     assert done.code == 8
+
+
+def test_items_by_a_model(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat_models = pytest.importorskip("langchain.chat_models")
+    asked: list[str] = []
+
+    def scripted(name: str) -> object:
+        answers = iter(
+            ['{"items": [{"text": "Ada likes figs.", "turns": [2], "categories": ["preferences"]}]}', "Figs."]
+        )
+
+        def answer(prompt: str) -> str:
+            asked.append(f"{name}: {prompt}")
+            return next(answers)
+
+        return answer
+
+    monkeypatch.setattr(chat_models, "init_chat_model", scripted)
+    done = memvid("memory", "add", "agent.mp4", "talk.txt", "--model", "openai:x", "--user", "eve", "--json")
+    assert (done.code, [item["summary"] for item in done.json["items"]]) == (0, ["Ada likes figs."])
+    assert (done.json["model_calls"], len(asked)) == (2, 2)
+    monkeypatch.setattr(chat_models, "init_chat_model", lambda name: lambda prompt: "junk")
+    done = memvid("memory", "add", "agent.mp4", "--text", "I like tea.", "-m", "openai:x", "--user", "eve", "--json")
+    assert (done.code, len(done.json["failures"]), len(done.json["turns"])) == (PARTLY, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--model", "gpt"], "provider:model"),
+        (["--model", "nobody:gpt"], "nobody"),
+        (["--extract", "llm"], "--model PROVIDER:MODEL"),
+    ],
+)
+def test_a_model_that_cannot_be_used_makes_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = memvid("memory", "add", "new.mp4", "--create", "--text", "I like figs.", *given, *ME)
+    assert done.code != 0
+    assert told in done.err
+    assert not Path("new.mp4").exists()
+
+
+def test_a_model_without_langchain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "langchain.chat_models", None)
+    done = memvid("memory", "add", "new.mp4", "--create", "--text", "I like figs.", "--model", "openai:x", *ME)
+    assert done.code != 0
+    assert "memvid-core[agents]" in done.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.engine.evidence import Evidence, evidence_of
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.snapshot import Snapshot
@@ -65,6 +67,9 @@ class Searcher:
         self._indexed = indexed
         self._settings = indexed.settings
         self._feeding = threading.Lock()
+        self._learning = threading.Lock()
+        self._evidence: dict[str, Evidence] = {}
+        self._latest: tuple[weakref.ref[Snapshot], Evidence] | None = None  # a snapshot keeps its file open
 
     def search(self, snapshot: Snapshot, request: SearchRequest) -> list[Hit]:
         """Return the best ``k`` records of a snapshot, decoded from the video, best first."""
@@ -176,16 +181,36 @@ class Searcher:
             weights = None if request.alpha is None else {"dense": request.alpha, "lexical": 1 - request.alpha}
             fused = fusion.reciprocal_rank_fusion({"dense": dense, "lexical": lexical}, k, weights=weights)
         else:
-            alpha = request.alpha
-            if alpha is None:  # the built-in embedder uses the same words, so their agreement is not informative
-                alpha = fusion.ALPHA if self._indexed.word_embedder else fusion.trust(dense, lexical)
+            alpha, refined = self._weights(snapshot, request, dense, lexical)
             asked = np.zeros(0, np.float32) if request.vector is None else request.vector
             metric = _metric(snapshot)
             moved = fusion.feedback if metric == "cosine" else feedback(metric)
             vectors = partial(self._indexed_vectors, snapshot)
-            fused = fusion.hybrid(asked, dense, lexical, vectors, k, alpha=alpha, feedback=moved)
+            fused = fusion.hybrid(asked, dense, lexical, vectors, k, alpha=alpha, refined=refined, feedback=moved)
         compared = _by_row(dense[0], _flipped(dense[1], _metric(snapshot)))
         return Ranked(fused.rows, fused.scores, compared, fused.parts)
+
+    def _weights(
+        self, snapshot: Snapshot, request: SearchRequest, dense: fusion.Ranking, lexical: fusion.Ranking
+    ) -> tuple[float, float]:
+        """Return the weights of the dense ranking in the first and the second fusion."""
+        if request.alpha is not None:
+            return request.alpha, request.alpha
+        if not self._indexed.word_embedder:
+            alpha = fusion.trust(dense, lexical)
+            return alpha, alpha
+        alpha = self._learned(snapshot).alpha
+        return alpha, min(1.0, alpha + fusion.GAIN * fusion.support(dense, lexical))
+
+    def _learned(self, snapshot: Snapshot) -> Evidence:
+        """Return the evidence of the memory; the first call may learn it, which takes about a second."""
+        latest = self._latest
+        if latest is not None and latest[0]() is snapshot:
+            return latest[1]
+        with self._learning:
+            found = evidence_of(snapshot, self._evidence)
+        self._latest = weakref.ref(snapshot), found
+        return found
 
     def _indexed_vectors(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the indexed vectors of rows (n, d); a row without one is zero for cosine, and NaN for distances."""
@@ -218,10 +243,11 @@ class Searcher:
         return ranked
 
     def prepare(self, snapshot: Snapshot) -> None:
-        """Build what the first searches would build: the lexical index and the lists of vectors."""
+        """Build what the first searches would build: the lexical index, the evidence, and the lists of vectors."""
         if not snapshot.rows:
             return
         self._words(snapshot)
+        self._learned(snapshot)
         index = snapshot.vector_index
         if index is not None:
             index.search(np.ones(index.dimension, np.float32), 1, snapshot.dense)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -27,12 +27,12 @@ from memvid_core.index import fusion
 from memvid_core.index.words.analyzer import plain_query
 from memvid_core.index.words.lexical_index import LexicalIndex
 
-__all__ = ["LEAST", "Evidence", "evidence_of", "learn", "practice"]
+__all__ = ["LEAST", "Evidence", "Without", "evidence_of", "odds", "practice", "usual_scores", "weight"]
 
 LEAST: Final = 1_000
 """The minimum number of records to learn from; fewer use the defaults of :class:`Evidence`."""
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _FILE: Final = "evidence.json"
 _SAMPLE: Final = 1_024  # texts
 _QUESTIONS: Final = 128
@@ -55,6 +55,7 @@ class Evidence(NamedTuple):
         spread: The difference between that score and the median.
         usual_words: Like ``usual``, for lexical scores alone.
         spread_words: Like ``spread``, for lexical scores alone.
+        background: The mean cosine of two of the memory's vectors.
     """
 
     alpha: float = fusion.ALPHA
@@ -62,6 +63,24 @@ class Evidence(NamedTuple):
     spread: float = 0.05
     usual_words: float = 0.45
     spread_words: float = 0.06
+    background: float = 0.0
+
+    def of_words(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return relevances in [0, 1] from lexical scores (n,)."""
+        return _logistic((scores - self.usual_words) / self.spread_words)
+
+    def of_both(self, words: NDArray[np.floating], cosines: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return relevances in [0, 1] from lexical scores (n,) and scores (n,) of the built-in embedder."""
+        return _logistic(((words + cosines) / 2 - self.usual) / self.spread)
+
+    def of_model(
+        self, words: NDArray[np.floating], cosines: NDArray[np.floating], support: float
+    ) -> NDArray[np.float64]:
+        """Return relevances in [0, 1] from lexical scores (n,) and scores (n,) of a model with that support."""
+        share = min(0.5, support)
+        above = np.clip((cosines - self.background) / max(1 - self.background, 1e-6), 0, 1)
+        mixed: NDArray[np.float64] = (1 - share) * self.of_words(words) + share * above
+        return mixed
 
 
 class Practice(NamedTuple):
@@ -113,29 +132,40 @@ def _mixed(*numbers: int) -> int:
     return state
 
 
-def learn(texts: Sequence[str], embedder: Embedder | None) -> Evidence:
-    """Learn from texts; it takes about a second.
+def _logistic(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    limited = np.clip(np.asarray(values, np.float64), -30, 30)
+    found: NDArray[np.float64] = 1 / (1 + np.exp(-limited))
+    return found
+
+
+def weight(texts: Sequence[str], embedder: Embedder | None) -> float:
+    """Return the weight of the dense ranking, learned from texts in about a second.
 
     Args:
-        texts: The texts; of more than 1,024 an even sample is used.
+        texts: The texts, each cut to 2,000 characters.
         embedder: The memory's embedder. Only the built-in one is used: another one may be slow, remote, or paid for.
 
     Returns:
-        The evidence; the defaults if the texts are too short for practice questions.
+        The weight, in [0, 1]; the default if the texts are too short for practice questions.
     """
-    step = -(-len(texts) // _SAMPLE) if texts else 1
-    sample = [text[:_CHARACTERS] for text in texts[::step]]
-    asked = practice(sample)
-    if not asked:
-        return Evidence()
-    lexical = _lexical(sample, asked)
-    words = [_best(scores) for _, scores in map(_without, asked, lexical)]
-    found = Evidence()._replace(**_quantiles(words, "usual_words", "spread_words"))
-    if not isinstance(embedder, FittableEmbedder):
-        return found
-    dense = _dense(sample, asked, embedder)
-    both = [_combined(a, b) for a, b in zip(map(_without, asked, lexical), map(_without, asked, dense), strict=True)]
-    return found._replace(alpha=_weight(asked, dense, lexical), **_quantiles(both, "usual", "spread"))
+    asked = practice(texts)
+    if not asked or not isinstance(embedder, FittableEmbedder):
+        return fusion.ALPHA
+    sample = list(texts)
+    return _weight(asked, _dense(sample, asked, embedder), _lexical(sample, asked))
+
+
+def usual_scores(rankings: Iterable[tuple[fusion.Ranking, fusion.Ranking]]) -> dict[str, float]:
+    """Return the fields of :class:`Evidence` on the scores of questions without a relevant text.
+
+    Args:
+        rankings: For each question, the lexical and the dense ranking, with scores in [0, 1].
+    """
+    best = [(_combined(words, dense), _best(words[1])) for words, dense in rankings]
+    if not best:
+        return {}
+    both, words = zip(*best, strict=True)
+    return {**_quantiles(both, "usual", "spread"), **_quantiles(words, "usual_words", "spread_words")}
 
 
 def _lexical(sample: list[str], asked: list[Practice]) -> list[fusion.Ranking]:
@@ -202,11 +232,6 @@ def odds(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return (scores / np.maximum(1 - scores, np.finfo(np.float32).eps)).astype(np.float32)
 
 
-def _without(question: Practice, ranking: fusion.Ranking) -> fusion.Ranking:
-    kept = ranking[0] != question.place
-    return ranking[0][kept], ranking[1][kept]
-
-
 def _best(scores: NDArray[np.float32]) -> float:
     return float(scores.max(initial=0))
 
@@ -218,12 +243,16 @@ def _combined(lexical: fusion.Ranking, dense: fusion.Ranking) -> float:
     return max(((by_row.get(row, 0.0) + near.get(row, 0.0)) / 2 for row in {*by_row, *near}), default=0.0)
 
 
-def _quantiles(values: list[float], usual: str, spread: str) -> dict[str, float]:
+def _quantiles(values: Sequence[float], usual: str, spread: str) -> dict[str, float]:
     median, upper = np.quantile(values, (0.5, _QUANTILE)).tolist()
     return {usual: round(upper, 4), spread: round(max(upper - median, _NARROWEST), 4)}
 
 
-def evidence_of(snapshot: Snapshot, known: dict[str, Evidence]) -> Evidence:
+Without = Callable[[str, int], tuple[fusion.Ranking, fusion.Ranking]]
+"""A function of a question and a row: the lexical and the dense ranking of the other rows, with scores in [0, 1]."""
+
+
+def evidence_of(snapshot: Snapshot, known: dict[str, Evidence], without: Without) -> Evidence:
     """Return the evidence of a memory, learned at 1,000 records and each time that their number has doubled.
 
     It is kept in the index folder, and derived again from the texts if that is deleted.
@@ -231,6 +260,7 @@ def evidence_of(snapshot: Snapshot, known: dict[str, Evidence]) -> Evidence:
     Args:
         snapshot: The snapshot that is searched.
         known: What this process has learned; changed by this function.
+        without: Searches the snapshot.
     """
     records = snapshot.record_count
     if records < LEAST:
@@ -243,7 +273,7 @@ def evidence_of(snapshot: Snapshot, known: dict[str, Evidence]) -> Evidence:
         path = None if index.folder is None else index.folder / _FILE
         found = _read(path, key)
         if found is None:
-            found = learn(_texts(snapshot), snapshot.embedder)
+            found = _learned(snapshot, without)
             _write(path, key, found)
             index.protect()
         known.clear()
@@ -251,14 +281,33 @@ def evidence_of(snapshot: Snapshot, known: dict[str, Evidence]) -> Evidence:
     return known[key]
 
 
-def _texts(snapshot: Snapshot) -> list[str]:
-    """Return an even sample of the texts."""
-    rows = np.flatnonzero(snapshot.live)
-    texts = []
-    for row in rows[:: -(-len(rows) // _SAMPLE)].tolist():
+def _learned(snapshot: Snapshot, without: Without) -> Evidence:
+    rows, texts = _sample(snapshot)
+    usual = usual_scores(without(asked.question, rows[asked.place]) for asked in practice(texts))
+    background = _background(snapshot, rows)
+    return Evidence()._replace(alpha=weight(texts, snapshot.embedder), background=background, **usual)
+
+
+def _sample(snapshot: Snapshot) -> tuple[list[int], list[str]]:
+    """Return an even sample of the rows, with the beginnings of their texts."""
+    live = np.flatnonzero(snapshot.live)
+    rows, texts = [], []
+    for row in live[:: -(-len(live) // _SAMPLE)].tolist():
         with suppress(DamagedFrameError):
-            texts.append(snapshot.record(row).text)
-    return texts
+            texts.append(snapshot.record(row).text[:_CHARACTERS])
+            rows.append(row)
+    return rows, texts
+
+
+def _background(snapshot: Snapshot, rows: list[int]) -> float:
+    """Return the mean cosine of two vectors, which is the squared length of the mean unit vector."""
+    index = snapshot.vector_index
+    having = [row for row in rows if snapshot.dense[row]]
+    if index is None or not having:
+        return 0.0
+    vectors = index.vectors(np.array(having, np.int64)).astype(np.float64)
+    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    return round(min(float(np.square(units.mean(axis=0)).sum()), 1.0), 4)
 
 
 def _read(path: Path | None, key: str) -> Evidence | None:

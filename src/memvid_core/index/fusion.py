@@ -8,7 +8,8 @@ Pure functions over rows and scores. Scores are in [0, 1], higher is better:
 - lexical: ``bm25 / (bm25 + ideal)`` (:func:`lexical_score`). 0.5 is a text of average length with every word of the
   query once, 0 a text with none of them.
 - hybrid: the weighted sum of both rankings' relative scores (:func:`relative_score_fusion`,
-  :func:`reciprocal_rank_fusion`). 1 is the best text of both. It is comparable within one query, not between queries.
+  :func:`reciprocal_rank_fusion`). 1 is the best text of both. It is comparable within one query, not between queries;
+  the relevance of a hit is (``memvid_core.engine.evidence``).
 
 Ties are in the order of the rows, so results are deterministic.
 """
@@ -29,6 +30,7 @@ __all__ = [
     "GAIN",
     "Fused",
     "Ranking",
+    "cosines",
     "dense_score",
     "feedback",
     "hybrid",
@@ -331,6 +333,19 @@ def feedback(query: ArrayLike, vectors: ArrayLike, scores: ArrayLike) -> NDArray
 
 
 _feedback = feedback
+
+
+def cosines(query: ArrayLike, vectors: ArrayLike) -> NDArray[np.float32]:
+    """Return the cosines (n,) of a query (d,) and vectors (n, d) of any length; 0 for a zero vector.
+
+    Example:
+        >>> cosines([1, 0], [[2, 0], [0, 3], [0, 0]]).tolist()
+        [1.0, 0.0, 0.0]
+    """
+    matrix = np.asarray(vectors, np.float32)
+    return _cosines(
+        query, matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    )
 
 
 def _relative(scores: NDArray[np.float32]) -> NDArray[np.floating]:

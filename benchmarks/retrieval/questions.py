@@ -1,15 +1,20 @@
-"""Two collections of questions with known answers, and the measures of a ranking."""
+"""Collections of questions with known answers, and the measures of a ranking."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["DEPTH", "MEASURES", "Collection", "collections", "measure"]
+from benchmarks.agent_memory.chats import Chat, beam, locomo
+from benchmarks.retrieval.manuals import LANGUAGES, Pairs, gnome, libreoffice
+
+__all__ = ["DEPTH", "MEASURES", "Collection", "collections", "every_collection", "measure"]
 
 DEPTH = 10
 MEASURES = ("nDCG@10", "R@1", "R@5", "R@10", "MRR@10")
@@ -27,6 +32,68 @@ class Collection(NamedTuple):
 def collections(data: Path) -> list[Collection]:
     """Load Cranfield 1400 (English, many answers per question) and KorQuAD 1.0 dev (Korean, one answer)."""
     return [_cranfield(data / "cranfield"), _korquad(data / "korquad" / "KorQuAD_v1.0_dev.json")]
+
+
+def every_collection(data: Path, packages: Path | None = None) -> list[Collection]:
+    """Load every collection that is there.
+
+    Cranfield 1400 (English, many answers per question), KorQuAD 1.0 dev (Korean, one answer) with its paragraphs and
+    with passages of two sentences, LoCoMo and BEAM (messages as evidence), and manuals in five languages.
+
+    Args:
+        data: The folder with Cranfield and KorQuAD, and LoCoMo and BEAM if available.
+        packages: The folder with packages of Debian, for :mod:`benchmarks.retrieval.manuals`.
+    """
+    found = [*collections(data), _passages(data / "korquad" / "KorQuAD_v1.0_dev.json")]
+    if (data / "locomo").is_dir():
+        found.append(_messages("LoCoMo", locomo(data)))
+    if (data / "beam").is_dir():
+        found.append(_messages("BEAM", beam(data)))
+    for package in sorted(packages.glob("gnome-user-docs_*.deb")) if packages else []:
+        found += [_pairs(f"GNOME Help, {LANGUAGES[name]}", gnome(package, name)) for name in LANGUAGES]
+    for package in sorted(packages.glob("libreoffice-help-ko_*.deb")) if packages else []:
+        found.append(_pairs("LibreOffice Help, Korean", libreoffice(package, "ko")))
+    return found
+
+
+def _pairs(name: str, pairs: Pairs) -> Collection:
+    asked = [(question, {number}) for number, (questions, _) in enumerate(pairs) for question in questions]
+    return Collection(name, [text for _, text in pairs], [q for q, _ in asked], [numbers for _, numbers in asked])
+
+
+def _messages(name: str, chats: list[Chat]) -> Collection:
+    texts: list[str] = []
+    questions: list[str] = []
+    relevant: list[set[int]] = []
+    for chat in chats:
+        first = len(texts)
+        texts += [f"{message.speaker}: {message.text}" for part in chat.sessions for message in part]
+        questions += [question.text for question in chat.questions]
+        relevant += [{first + number for number in question.evidence} for question in chat.questions]
+    return Collection(name, texts, questions, relevant)
+
+
+def _passages(path: Path) -> Collection:
+    """Cut the paragraphs of KorQuAD into passages of two sentences; the one with the answer's beginning is relevant."""
+    with open(path, encoding="utf-8") as file:
+        articles = json.load(file)["data"]
+    spans: dict[str, list[tuple[int, int, int]]] = {}
+    texts: list[str] = []
+    questions: list[str] = []
+    relevant: list[set[int]] = []
+    for paragraph in (paragraph for article in articles for paragraph in article["paragraphs"]):
+        text = paragraph["context"]
+        if text not in spans:
+            cuts = [0, *(end.end() for end in re.finditer(r"\.\s", text)), len(text)][::2]
+            cuts = cuts if cuts[-1] == len(text) else [*cuts, len(text)]
+            parts = [(a, b) for a, b in pairwise(cuts) if text[a:b].strip()]
+            spans[text] = [(a, b, len(texts) + place) for place, (a, b) in enumerate(parts)]
+            texts += [text[a:b].strip() for a, b in parts]
+        for question in paragraph["qas"]:
+            start = question["answers"][0]["answer_start"]
+            questions.append(question["question"])
+            relevant.append({number for a, b, number in spans[text] if a <= start < b})
+    return Collection("KorQuAD passages", texts, questions, relevant)
 
 
 def _cranfield(folder: Path) -> Collection:

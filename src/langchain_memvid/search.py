@@ -84,22 +84,27 @@ class DocumentSearch:
 
     def _kept(self, hits: list[Hit]) -> list[Hit]:
         least = self.score_threshold
-        return hits if least is None else [hit for hit in hits if hit.score >= least]
+        return hits if least is None else [hit for hit in hits if _relevance(hit) >= least]
 
     def documents(self, hits: list[Hit]) -> list[Document]:
         """Return the documents of the hits that reach the threshold."""
         return [to_document(hit.record) for hit in self._kept(hits)]
 
     def relevances(self, hits: list[Hit]) -> Scored:
-        """Return the same documents with their scores in [0, 1]."""
-        return [(to_document(hit.record), hit.score) for hit in self._kept(hits)]
+        """Return the same documents with their relevances in [0, 1]."""
+        return [(to_document(hit.record), _relevance(hit)) for hit in self._kept(hits)]
 
     def scores(self, hits: list[Hit]) -> Scored:
         """Return the same documents with cosines for a dense search by cosine, and otherwise with scores in [0, 1]."""
         if self.mode != "dense":
-            return self.relevances(hits)
+            return [(to_document(hit.record), hit.score) for hit in self._kept(hits)]
         cosines = [hit.score if hit.cosine is None else hit.cosine for hit in self._kept(hits)]
         return list(zip(self.documents(hits), cosines, strict=True))
+
+
+def _relevance(hit: Hit) -> float:
+    """Return the relevance of a hit; a listed record has only a score."""
+    return hit.score if hit.relevance is None else hit.relevance
 
 
 class Searches(VectorStore):

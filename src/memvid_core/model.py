@@ -55,6 +55,8 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         vector: The stored vector (d,), if requested by ``with_vectors``.
         explain: The contribution of each ranking to the score, if requested by ``explain``.
         distance: The distance of query and record, if the search used vectors and the metric is a distance.
+        relevance: In [0, 1], higher is better. Unlike the score of a hybrid search, it does not depend on the other
+            hits, so it can be compared between questions (``docs/search.md``).
     """
 
     record: Record
@@ -64,6 +66,7 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     vector: Any = None
     explain: dict[str, float] | None = None
     distance: float | None = None
+    relevance: float | None = None
 
     @property
     def id(self) -> str:

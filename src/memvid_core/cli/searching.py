@@ -48,6 +48,12 @@ def search(
         Literal["hybrid", "dense", "lexical"] | None,
         typer.Option("--mode", show_default=False, help="By meaning (dense), words (lexical) or both (the default)."),
     ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            "--min-score", metavar="X", min=0, max=1, show_default=False, help="The least relevance of a hit."
+        ),
+    ] = None,
     where: Where = None,
     as_of: AsOf = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the scores of each part of the search.")] = False,
@@ -71,7 +77,7 @@ def search(
         if memory.embedder is None and mode is None:
             written = memory.info().embedder
             note(f"searching by words only; to search by meaning too, add --embedder {written}")
-        hits = memory.search(query, k, condition, chosen, explain=explain)
+        hits = memory.search(query, k, condition, chosen, min_relevance=min_score, explain=explain)
     if as_json:
         write_json(
             {
@@ -121,6 +127,7 @@ def _hit(hit: Hit, snippet: str, explain: bool) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "rank": hit.rank,
         "score": hit.score,
+        "relevance": hit.relevance,
         "id": record.id,
         "text": record.text,
         "metadata": record.metadata,

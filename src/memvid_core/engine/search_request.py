@@ -76,6 +76,7 @@ class SearchRequest:
     with_vectors: bool = False
     explain: bool = False
     diversity: Diversity | None = None
+    min_relevance: float | None = None
 
     @classmethod
     def of(
@@ -94,6 +95,7 @@ class SearchRequest:
         with_vectors: bool = False,
         explain: bool = False,
         diversity: Diversity | None = None,
+        min_relevance: float | None = None,
     ) -> SearchRequest:
         """Check the arguments of a search; see :meth:`memvid_core.Memory.search`.
 
@@ -111,6 +113,7 @@ class SearchRequest:
             with_vectors: Whether hits have their stored vector.
             explain: Whether hits have the scores of each part.
             diversity: How much hits differ from each other.
+            min_relevance: The least relevance of a hit.
 
         Raises:
             QueryError: An argument is invalid.
@@ -125,6 +128,8 @@ class SearchRequest:
             raise QueryError(f"mode is 'dense', 'lexical' or 'hybrid', not {mode!r}")
         if alpha is not None and not _is_fraction(alpha):
             raise QueryError(f"alpha is the weight of the dense part, from 0 to 1, not {alpha!r}")
+        if min_relevance is not None and not _is_fraction(min_relevance):
+            raise QueryError(f"min_relevance is a number from 0 to 1, not {min_relevance!r}")
         if fusion not in get_args(Fusion):
             raise QueryError(f"fusion is 'score' or 'rank', not {fusion!r}")
         if recency is not None and not isinstance(recency, Recency):
@@ -135,7 +140,8 @@ class SearchRequest:
         if chosen != "lexical" and (text is None or embedding is not None):
             vector = check_vector(query if text is None else embedding, given=text is None, source="the query")
         return cls(
-            text, vector, k, chosen, where, alpha, fusion, recency, rerank, with_vectors, explain, diversity
+            text, vector, k, chosen, where, alpha, fusion, recency, rerank, with_vectors, explain, diversity,
+            min_relevance,
         )  # fmt: skip
 
     @property

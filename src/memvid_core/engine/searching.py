@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -14,13 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.embedding import FittableEmbedder
+from memvid_core.engine.evidence import Evidence, evidence_of, odds
 from memvid_core.engine.indexed_journal import IndexedJournal
+from memvid_core.engine.ranking import Ranked, by_row, compared_scores, dense_ranked, flipped, scores_of, to_scores
 from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_answer, check_count
 from memvid_core.errors import Action, DamagedFrameError, DimensionError, Hint, QueryError, StorageError
 from memvid_core.index import fusion
-from memvid_core.index.vectors.metrics import closeness, feedback, similarity
+from memvid_core.index.vectors.metrics import feedback, similarity
+from memvid_core.index.words.analyzer import plain_query
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.model import Hit, Record
 from memvid_core.system.progress import progress
@@ -28,30 +33,6 @@ from memvid_core.system.progress import progress
 __all__ = ["Searcher"]
 
 _SHOW_PROGRESS_ROWS = 20_000
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """Rows, best first, with scores in [0, 1], known cosines or distances by row, and the scores of each part."""
-
-    rows: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    compared: dict[int, float] = field(default_factory=dict)
-    parts: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def taken(self, places: Sequence[int] | NDArray[np.int64]) -> Ranked:
-        """Return the rows at some places, in that order."""
-        at = np.asarray(places, np.int64)
-        parts = {name: part[at] for name, part in self.parts.items()}
-        return Ranked(self.rows[at], self.scores[at], self.compared, parts)
-
-    def rescored(self, scores: NDArray[np.float32], k: int, **shares: NDArray[np.float32]) -> Ranked:
-        """Return the best ``k`` rows by other scores; equal scores are ordered by row."""
-        better = Ranked(self.rows, scores, self.compared, {**self.parts, **shares})
-        return better.taken(np.lexsort((self.rows, -scores))[:k])
 
 
 class Searcher:
@@ -65,6 +46,9 @@ class Searcher:
         self._indexed = indexed
         self._settings = indexed.settings
         self._feeding = threading.Lock()
+        self._learning = threading.Lock()
+        self._evidence: dict[str, Evidence] = {}
+        self._latest: tuple[weakref.ref[Snapshot], Evidence] | None = None  # a snapshot keeps its file open
 
     def search(self, snapshot: Snapshot, request: SearchRequest) -> list[Hit]:
         """Return the best ``k`` records of a snapshot, decoded from the video, best first."""
@@ -72,6 +56,8 @@ class Searcher:
         if request.k <= 0 or not snapshot.rows:
             return []
         ranked = self._best(snapshot, request) if request.diversity is None else self._diverse(snapshot, request)
+        if request.min_relevance is not None:
+            ranked = ranked.taken(ranked.relevant(request.min_relevance))
         return self._decode(snapshot, ranked, request)
 
     def search_many(self, snapshot: Snapshot, requests: Sequence[SearchRequest]) -> list[list[Hit]]:
@@ -91,7 +77,7 @@ class Searcher:
         answers = index.search(matrix, first.k, snapshot.mask(first.where) & snapshot.dense)
         for (place, _), rows, values in zip(asked, *answers, strict=True):
             there = rows >= 0
-            ranked = _dense_ranked(rows[there], _flipped(values[there], index.metric), index.metric)
+            ranked = dense_ranked(rows[there], flipped(values[there], index.metric), index.metric)
             found[place] = self._decode(snapshot, ranked, first)
         return found
 
@@ -144,10 +130,11 @@ class Searcher:
 
     def _rank(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranked:
         if request.mode == "dense":
-            return _dense_ranked(*self._dense(snapshot, request, k, mask), _metric(snapshot))
+            return dense_ranked(*self._dense(snapshot, request, k, mask), _metric(snapshot))
         if request.mode == "lexical":
-            rows, scores = self._lexical(snapshot, request, k, mask, normalized=True)
-            return Ranked(rows, scores, parts={"lexical": scores})
+            rows, scores = self._lexical(snapshot, request, k, mask)
+            relevance = by_row(rows, self._learned(snapshot).of_words(scores))
+            return Ranked(rows, scores, parts={"lexical": scores}, relevance=relevance)
         return self._hybrid(snapshot, request, k, mask)
 
     def _dense(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> fusion.Ranking:
@@ -156,19 +143,18 @@ class Searcher:
         if index is None or request.vector is None or not len(request.vector):  # empty: the embedder returned nothing
             return np.empty(0, np.int64), np.empty(0, np.float32)
         rows, values = index.search(_fitting(request.vector, index.dimension), k, mask & snapshot.dense)
-        return rows, _flipped(values, index.metric)
+        return rows, flipped(values, index.metric)
 
-    def _lexical(
-        self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_], *, normalized: bool
-    ) -> fusion.Ranking:
-        """Return rows and their BM25 scores, or the scores as shares of the highest possible one."""
+    def _lexical(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> fusion.Ranking:
+        """Return rows and their lexical scores, in [0, 1)."""
         if request.text is None:
             raise QueryError("a lexical search needs the words of the query, not only a vector")
-        return self._words(snapshot).search(request.text, k, mask, live=snapshot.live, normalized=normalized)
+        return self._words(snapshot).search(request.text, k, mask, live=snapshot.live, normalized=True)
 
     def _hybrid(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranked:
         pool = max(k, fusion.CANDIDATES)
-        lexical = self._lexical(snapshot, request, pool, mask, normalized=False)
+        words = self._lexical(snapshot, request, pool, mask)
+        lexical = words[0], odds(words[1])
         # Phrases and exclusions apply to both parts: the dense part must not return an excluded text.
         allowed = self._words(snapshot).restriction(request.text or "")
         dense = self._dense(snapshot, request, pool, mask if allowed is None else mask & _fitted(allowed, len(mask)))
@@ -176,16 +162,72 @@ class Searcher:
             weights = None if request.alpha is None else {"dense": request.alpha, "lexical": 1 - request.alpha}
             fused = fusion.reciprocal_rank_fusion({"dense": dense, "lexical": lexical}, k, weights=weights)
         else:
-            alpha = request.alpha
-            if alpha is None:  # the built-in embedder uses the same words, so their agreement is not informative
-                alpha = fusion.ALPHA if self._indexed.word_embedder else fusion.trust(dense, lexical)
+            alpha, refined = self._weights(snapshot, request, dense, lexical)
             asked = np.zeros(0, np.float32) if request.vector is None else request.vector
             metric = _metric(snapshot)
             moved = fusion.feedback if metric == "cosine" else feedback(metric)
             vectors = partial(self._indexed_vectors, snapshot)
-            fused = fusion.hybrid(asked, dense, lexical, vectors, k, alpha=alpha, feedback=moved)
-        compared = _by_row(dense[0], _flipped(dense[1], _metric(snapshot)))
-        return Ranked(fused.rows, fused.scores, compared, fused.parts)
+            fused = fusion.hybrid(asked, dense, lexical, vectors, k, alpha=alpha, refined=refined, feedback=moved)
+        compared = by_row(dense[0], flipped(dense[1], _metric(snapshot)))
+        relevance = self._relevance(snapshot, request, fused.rows, words, dense)
+        return Ranked(fused.rows, fused.scores, compared, fused.parts, by_row(fused.rows, relevance))
+
+    def _relevance(
+        self,
+        snapshot: Snapshot,
+        request: SearchRequest,
+        rows: NDArray[np.int64],
+        words: fusion.Ranking,
+        dense: fusion.Ranking,
+    ) -> NDArray[np.float64]:
+        """Return the relevance of rows of a hybrid search, each from its own scores."""
+        known = self._learned(snapshot)
+        by_word = scores_of(rows, words)
+        if not len(dense[0]):
+            return known.of_words(by_word)
+        metric = _metric(snapshot)
+        near = scores_of(rows, (dense[0], to_scores(dense[1], metric)))
+        lacking = ~np.isin(rows, dense[0])
+        if lacking.any():
+            near[lacking] = compared_scores(metric, request.vector, self._indexed_vectors(snapshot, rows[lacking]))
+        if self._indexed.word_embedder:
+            return known.of_both(by_word, near)
+        return known.of_model(by_word, near, fusion.support(dense, words))
+
+    def _weights(
+        self, snapshot: Snapshot, request: SearchRequest, dense: fusion.Ranking, lexical: fusion.Ranking
+    ) -> tuple[float, float]:
+        """Return the weights of the dense ranking in the first and the second fusion."""
+        if request.alpha is not None:
+            return request.alpha, request.alpha
+        if not self._indexed.word_embedder:
+            alpha = fusion.trust(dense, lexical)
+            return alpha, alpha
+        alpha = self._learned(snapshot).alpha
+        return alpha, min(1.0, alpha + fusion.GAIN * fusion.support(dense, lexical))
+
+    def _learned(self, snapshot: Snapshot) -> Evidence:
+        """Return the evidence of the memory; the first call may learn it, which takes about a second."""
+        latest = self._latest
+        if latest is not None and latest[0]() is snapshot:
+            return latest[1]
+        with self._learning:
+            found = evidence_of(snapshot, self._evidence, partial(self._without, snapshot))
+        self._latest = weakref.ref(snapshot), found
+        return found
+
+    def _without(self, snapshot: Snapshot, question: str, row: int) -> tuple[fusion.Ranking, fusion.Ranking]:
+        """Return the lexical and the dense ranking of all rows but one, with scores in [0, 1]."""
+        embedder = snapshot.embedder
+        own = embedder if isinstance(embedder, FittableEmbedder) else None
+        text = plain_query(question)
+        vector = None if own is None else own.embed_query(text)
+        request = SearchRequest(text, vector, fusion.CANDIDATES, "hybrid")
+        mask = snapshot.live.copy()
+        mask[row] = False
+        words = self._lexical(snapshot, request, request.k, mask)
+        rows, values = self._dense(snapshot, request, request.k, mask)
+        return words, (rows, to_scores(values, _metric(snapshot)))
 
     def _indexed_vectors(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the indexed vectors of rows (n, d); a row without one is zero for cosine, and NaN for distances."""
@@ -215,13 +257,16 @@ class Searcher:
             inside = low >= 0 and high <= 1  # scores outside [0, 1] are rescaled, which keeps their order
             scores = (opinions if inside else (opinions - low) / ((high - low) or 1.0)).astype(np.float32)
             ranked = ranked.rescored(scores, request.k, rerank=scores)
+            if inside:
+                ranked = replace(ranked, relevance=by_row(ranked.rows, ranked.scores))
         return ranked
 
     def prepare(self, snapshot: Snapshot) -> None:
-        """Build what the first searches would build: the lexical index and the lists of vectors."""
+        """Build what the first searches would build: the lexical index, the evidence, and the lists of vectors."""
         if not snapshot.rows:
             return
         self._words(snapshot)
+        self._learned(snapshot)
         index = snapshot.vector_index
         if index is not None:
             index.search(np.ones(index.dimension, np.float32), 1, snapshot.dense)
@@ -297,6 +342,7 @@ class Searcher:
                 vectors.get(row),
                 {name: float(part[rank]) for name, part in ranked.parts.items()} if request.explain else None,
                 None if by_cosine else ranked.compared.get(row),
+                ranked.relevance.get(row),
             )
             for rank, (row, score) in enumerate(zip(rows, ranked.scores.tolist(), strict=True))
         ]
@@ -348,21 +394,6 @@ def _opinions(given: Any, count: int) -> NDArray[np.float64]:
 
 def _metric(snapshot: Snapshot) -> str:
     return snapshot.epoch.journal.header.metric
-
-
-def _flipped(values: NDArray[np.float32], metric: str) -> NDArray[np.float32]:
-    """Return cosines unchanged and distances negated; the function is its own inverse."""
-    return values if metric == "cosine" else -values
-
-
-def _dense_ranked(rows: NDArray[np.int64], values: NDArray[np.float32], metric: str) -> Ranked:
-    """Return the result of a dense search, from cosines or negative distances."""
-    scores = fusion.dense_score(values) if metric == "cosine" else closeness(-values)
-    return Ranked(rows, scores, _by_row(rows, _flipped(values, metric)), {"dense": scores})
-
-
-def _by_row(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[int, float]:
-    return dict(zip(rows.tolist(), scores.tolist(), strict=True))
 
 
 def _fitted(mask: NDArray[np.bool_], rows: int) -> NDArray[np.bool_]:

@@ -8,7 +8,8 @@ Pure functions over rows and scores. Scores are in [0, 1], higher is better:
 - lexical: ``bm25 / (bm25 + ideal)`` (:func:`lexical_score`). 0.5 is a text of average length with every word of the
   query once, 0 a text with none of them.
 - hybrid: the weighted sum of both rankings' relative scores (:func:`relative_score_fusion`,
-  :func:`reciprocal_rank_fusion`). 1 is the best text of both. It is comparable within one query, not between queries.
+  :func:`reciprocal_rank_fusion`). 1 is the best text of both. It is comparable within one query, not between queries;
+  the relevance of a hit is (``memvid_core.engine.evidence``).
 
 Ties are in the order of the rows, so results are deterministic.
 """
@@ -26,8 +27,10 @@ from memvid_core.errors import InvalidInputError
 __all__ = [
     "ALPHA",
     "CANDIDATES",
+    "GAIN",
     "Fused",
     "Ranking",
+    "cosines",
     "dense_score",
     "feedback",
     "hybrid",
@@ -36,6 +39,7 @@ __all__ = [
     "recency",
     "reciprocal_rank_fusion",
     "relative_score_fusion",
+    "support",
     "top_k",
     "trust",
 ]
@@ -43,8 +47,14 @@ __all__ = [
 CANDIDATES: Final = 100
 """The minimum number of candidates from each ranking for a fusion."""
 
-ALPHA: Final = 0.35
-"""The weight of the dense ranking for the built-in embedder, chosen on questions in English and Korean."""
+ALPHA: Final = 0.2
+"""The weight of the dense ranking of the built-in embedder until a memory has enough texts to learn its own."""
+
+GAIN: Final = 0.25
+"""The additional weight of the refined dense ranking of the built-in embedder, times :func:`support`."""
+
+_MOST_TRUST: Final = 0.55
+_SUPPORTED: Final = 5
 
 _TEACHERS: Final = 5
 _SHARPNESS: Final = 6.0
@@ -201,6 +211,7 @@ def hybrid(
     k: int,
     *,
     alpha: float = ALPHA,
+    refined: float | None = None,
     feedback: Callable[[ArrayLike, ArrayLike, ArrayLike], NDArray[np.float32]] | None = None,
 ) -> Fused:
     """Fuse a dense and a lexical ranking, refine the query vector by the best of both, and fuse again.
@@ -214,6 +225,7 @@ def hybrid(
         vectors: Function from rows to vectors (n, dimension), of any length; zero for a row without a vector.
         k: The maximum number of rows to return.
         alpha: The weight of the dense ranking, in [0, 1]; at 0 and 1 the other ranking has no effect.
+        refined: The weight of the dense ranking in the second fusion; None is ``alpha``.
         feedback: Function that scores the candidates against the refined query, minus infinity for a candidate without
             a vector; by default :func:`feedback`, by cosine.
 
@@ -221,7 +233,7 @@ def hybrid(
         The fused ranking, its parts named ``dense`` and ``lexical``.
 
     Raises:
-        InvalidInputError: If ``alpha`` is outside [0, 1].
+        InvalidInputError: If a weight is outside [0, 1].
 
     Example:
         >>> matrix = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
@@ -236,30 +248,55 @@ def hybrid(
         return Fused(first.rows[:k], first.scores[:k], {name: part[:k] for name, part in first.parts.items()})
     values = (feedback or _feedback)(query, vectors(first.rows), first.scores)
     known = values > -np.inf
-    refined = top_k(first.rows[known], values[known], max(len(dense[0]), len(lexical[0])))
-    return relative_score_fusion(refined, lexical, k, alpha=alpha)
+    moved = top_k(first.rows[known], values[known], max(len(dense[0]), len(lexical[0])))
+    return relative_score_fusion(moved, lexical, k, alpha=alpha if refined is None else refined)
+
+
+def support(dense: Ranking, lexical: Ranking) -> float:
+    """Return how far the words support a dense ranking: the mean relative BM25 score of its first five rows.
+
+    A model that knows the language of the question ranks texts first that have some of its words. The first texts of
+    one that does not know it are arbitrary, and most have none.
+
+    Args:
+        dense: Rows, best first.
+        lexical: About :data:`CANDIDATES` rows with their BM25 scores, best first.
+
+    Returns:
+        0 if no word occurs in the first rows, 1 if they are as good as the best lexical one, or no text has a word.
+
+    Example:
+        >>> dense = np.array([3, 1]), np.array([0.9, 0.8], np.float32)
+        >>> support(dense, (np.array([1, 7]), np.array([8.0, 4.0], np.float32)))
+        0.5
+    """
+    rows, scores = lexical
+    if not len(rows) or not len(dense[0]):
+        return 1.0
+    known = dict(zip(rows.tolist(), scores.tolist(), strict=True))
+    first = dense[0][:_SUPPORTED].tolist()
+    best = float(scores[0])
+    return sum(known.get(row, 0.0) for row in first) / (len(first) * best) if best > 0 else 1.0
 
 
 def trust(dense: Ranking, lexical: Ranking) -> float:
-    """Return the weight of an external model's ranking, from its agreement with the lexical ranking.
+    """Return the weight of an external model's ranking, from its support by the words.
 
-    A model that knows the language of the question has most of the lexical top ten among its own candidates; one that
-    does not has few of them. So an English model does not spoil the answers to Korean questions.
+    So an English model does not spoil the answers to Korean questions.
 
     Args:
         dense: About :data:`CANDIDATES` rows, best first.
-        lexical: About as many rows, best first.
+        lexical: About as many rows with their BM25 scores, best first.
 
     Returns:
-        The weight of the dense ranking: 0.2 without agreement, 0.55 with full agreement.
+        The weight of the dense ranking: 0 without support, 0.55 from half of the possible support on.
 
     Example:
-        >>> dense = np.array([3, 1, 2]), np.array([0.9, 0.8, 0.7], np.float32)
+        >>> dense = np.array([3, 1, 2, 4]), np.array([0.9, 0.8, 0.7, 0.6], np.float32)
         >>> round(trust(dense, (np.array([1, 7]), np.array([8.0, 4.0], np.float32))), 3)
-        0.375
+        0.275
     """
-    first = set(lexical[0][:10].tolist())  # so few rows are compared faster by a set than by NumPy
-    return 0.2 + 0.35 * len(first.intersection(dense[0].tolist())) / len(first) if first else 0.55
+    return min(_MOST_TRUST, 2 * _MOST_TRUST * support(dense, lexical))
 
 
 def feedback(query: ArrayLike, vectors: ArrayLike, scores: ArrayLike) -> NDArray[np.float32]:
@@ -296,6 +333,19 @@ def feedback(query: ArrayLike, vectors: ArrayLike, scores: ArrayLike) -> NDArray
 
 
 _feedback = feedback
+
+
+def cosines(query: ArrayLike, vectors: ArrayLike) -> NDArray[np.float32]:
+    """Return the cosines (n,) of a query (d,) and vectors (n, d) of any length; 0 for a zero vector.
+
+    Example:
+        >>> cosines([1, 0], [[2, 0], [0, 3], [0, 0]]).tolist()
+        [1.0, 0.0, 0.0]
+    """
+    matrix = np.asarray(vectors, np.float32)
+    return _cosines(
+        query, matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    )
 
 
 def _relative(scores: NDArray[np.float32]) -> NDArray[np.floating]:

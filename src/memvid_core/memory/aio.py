@@ -145,6 +145,7 @@ class AsyncMemory(MemoryWriting):
         fusion: Fusion = "score",
         recency: Recency | None = None,
         rerank: Rerank | None = None,
+        min_relevance: float | None = None,
         embedding: ArrayLike | None = None,
         with_vectors: bool = False,
         explain: bool = False,
@@ -161,6 +162,7 @@ class AsyncMemory(MemoryWriting):
             fusion=fusion,
             recency=recency,
             rerank=rerank,
+            min_relevance=min_relevance,
             with_vectors=with_vectors,
             explain=explain,
         )

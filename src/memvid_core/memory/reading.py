@@ -138,6 +138,7 @@ class MemoryReading:
         fusion: Fusion = "score",
         recency: Recency | None = None,
         rerank: Rerank | None = None,
+        min_relevance: float | None = None,
         embedding: ArrayLike | None = None,
         with_vectors: bool = False,
         explain: bool = False,
@@ -156,6 +157,8 @@ class MemoryReading:
             recency: How to reduce the scores of older records; None does not.
             rerank: Function from the question and the texts to one score per text, which sorts the best candidates
                 again.
+            min_relevance: The least relevance of a hit, from 0 to 1 (see ``docs/search.md``); fewer than ``k`` hits, or
+                none, may reach it.
             embedding: The vector (d,) of a text question, if it is known: the embedder is not called.
             with_vectors: Whether hits include their stored vector.
             explain: Whether hits include the contribution of each ranking.
@@ -179,6 +182,7 @@ class MemoryReading:
             fusion=fusion,
             recency=recency,
             rerank=rerank,
+            min_relevance=min_relevance,
             with_vectors=with_vectors,
             explain=explain,
         )

@@ -24,6 +24,7 @@ def test_search_says_in_json_what_the_memory_says(notes: Path) -> None:
             {
                 "rank": hit.rank,
                 "score": hit.score,
+                "relevance": hit.relevance,
                 "id": hit.id,
                 "text": hit.text,
                 "metadata": hit.metadata,
@@ -70,6 +71,8 @@ def test_nothing_found_is_exit_code_1(notes: Path) -> None:
     assert (done.code, done.out, done.err) == (1, "", "nothing found\n")
     as_json = memvid("search", notes, "xylophone", "--mode", "lexical", "--json")
     assert (as_json.code, as_json.json["hits"]) == (1, [])
+    irrelevant = memvid("search", notes, "xylophone", "--min-score", 0.5)
+    assert (irrelevant.code, irrelevant.out, irrelevant.err) == (1, "", "nothing found\n")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +81,7 @@ def test_nothing_found_is_exit_code_1(notes: Path) -> None:
         [" "],
         ["wing", "-k", "-1"],
         ["wing", "--mode", "psychic"],
+        ["wing", "--min-score", "1.1"],
         ["wing", "--where", "{page: 1}"],
         ["wing", "--where", "[]"],
         ["wing", "--where", '{"page": {"$gtee": 1}}'],

@@ -326,8 +326,11 @@ async def test_the_mode_of_the_store_and_of_the_call_hold_for_every_search_type(
 def test_other_modes_score_between_0_and_1_everywhere(compass: MemvidVectorStore, mode: Any) -> None:
     scored = compass.similarity_search_with_score("north", k=5, retrieval_mode=mode)
     relevant = compass.similarity_search_with_relevance_scores("north", k=5, retrieval_mode=mode)
-    assert scored == relevant
-    assert all(0 <= score <= 1 for _, score in scored)
+    assert [document for document, _ in scored] == [document for document, _ in relevant]
+    assert all(0 <= score <= 1 for _, score in [*scored, *relevant])
+    least = max(relevance for _, relevance in relevant) * 0.9
+    kept = compass.similarity_search_with_relevance_scores("north", k=5, retrieval_mode=mode, score_threshold=least)
+    assert kept == [(document, relevance) for document, relevance in relevant if relevance >= least]
 
 
 def test_a_vector_is_searched_for_by_vector_whatever_the_mode_of_the_store(make_store: MakeStore) -> None:

@@ -1,0 +1,135 @@
+"""Whether a hybrid search is at least as good as its better half, and whether its relevance tells answers from none.
+
+    python -m benchmarks.retrieval.fusion [--data FOLDER] [--packages FOLDER] [--only NAME ...] [--most QUESTIONS]
+
+For each collection and embedder: words, vectors and hybrid on the report half, then the area under the ROC curve (AUC)
+of the best relevance for questions with their answers and with the answering texts left out. One threshold, 0.5, is
+compared with the best threshold of the collection. ``--packages`` is a folder with packages of Debian, for manuals in
+five languages:
+``apt-get download gnome-user-docs libreoffice-help-ko``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.data import DATA, KEPT, minilm
+from benchmarks.machine import describe
+from benchmarks.retrieval.questions import DEPTH, Collection, every_collection, measure
+from memvid_core import CallableEmbedder, Hit, Memory
+
+Mode = Literal["lexical", "dense", "hybrid"]
+SHOWN = ("R@1", "R@5", "nDCG@10")
+HALVES = {"tuning": 0, "report": 1}
+
+
+class Row(NamedTuple):
+    """The measures of one collection with one embedder, and how well relevance separates."""
+
+    words: list[float]
+    vectors: list[float]
+    hybrid: list[float]
+    auc: float
+    at_half: float
+    at_best: float
+
+
+def rows(collection: Collection, half: int, most: int) -> Iterator[tuple[str, Row]]:
+    """Yield the row of each embedder."""
+    asked = np.arange(half, len(collection.questions), 2)
+    asked = asked[:: -(-len(asked) // most)]
+    yield "built-in", _row(collection, asked.tolist(), None)
+    texts = minilm(collection.texts)
+    questions = None if texts is None else minilm([collection.questions[n] for n in asked.tolist()])
+    if texts is not None and questions is not None:
+        yield "MiniLM", _row(collection, asked.tolist(), (texts, questions))
+
+
+def _row(
+    collection: Collection, asked: list[int], given: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+) -> Row:
+    embedder = None if given is None else CallableEmbedder(_not_asked, name="model", dimension=given[0].shape[1])
+    relevant = [collection.relevant[number] for number in asked]
+    found: dict[Mode, list[list[int]]] = {"lexical": [], "dense": [], "hybrid": []}
+    answered, unanswered = [], []
+    with closing(Memory.create(":memory:", embedder)) as memory:
+        ids = [str(number) for number in range(len(collection.texts))]
+        memory.add(
+            collection.texts,
+            [{"n": number} for number in range(len(ids))],
+            ids=ids,
+            vectors=None if given is None else given[0],
+        )
+        for place, number in enumerate(asked):
+            question = collection.questions[number]
+            vector = None if given is None else given[1][place]
+            for mode, numbers in found.items():
+                known = None if mode == "lexical" else vector
+                hits = memory.search(question, DEPTH, mode=mode, embedding=known)
+                numbers.append([int(hit.id) for hit in hits])
+            others = {"n": {"$nin": sorted(relevant[place])}}
+            answered.append(_best(memory.search(question, DEPTH, embedding=vector, mode="hybrid")))
+            unanswered.append(_best(memory.search(question, DEPTH, others, embedding=vector, mode="hybrid")))
+    words, vectors, hybrid = ([measure(part, relevant)[name] for name in SHOWN] for part in found.values())
+    return Row(words, vectors, hybrid, *_separation(np.array(answered), np.array(unanswered)))
+
+
+def _not_asked(texts: list[str]) -> NDArray[np.float32]:
+    raise RuntimeError(f"{len(texts)} texts have no vector")
+
+
+def _best(hits: list[Hit]) -> float:
+    return max((hit.relevance or 0.0 for hit in hits), default=0.0)
+
+
+def _separation(answered: NDArray[np.float64], unanswered: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the AUC, and the accuracy at 0.5 and at the best threshold."""
+    pairs = answered[:, None] - unanswered[None, :]
+    auc = float((pairs > 0).mean() + (pairs == 0).mean() / 2)
+
+    def accuracy(least: float) -> float:
+        return float(((answered >= least).mean() + (unanswered < least).mean()) / 2)
+
+    return auc, accuracy(0.5), max(map(accuracy, np.unique([*answered, *unanswered]).tolist()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--packages", type=Path, default=KEPT)
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--half", choices=list(HALVES), default="report")
+    parser.add_argument("--most", type=int, default=10_000, help="questions of a half, evenly chosen")
+    arguments = parser.parse_args()
+    print(describe("memvid-core", "numpy"))
+    print(f"\n{arguments.half} half; each cell is {', '.join(SHOWN)}\n")
+    print(
+        "| collection | texts | questions | vectors of | words | vectors | hybrid | AUC | at 0.5 / best |\n|"
+        + "---|" * 9
+    )
+    gains = []
+    for collection in every_collection(arguments.data, arguments.packages):
+        if arguments.only and collection.name not in arguments.only:
+            continue
+        for name, row in rows(collection, HALVES[arguments.half], arguments.most):
+            cells = [" ".join(f"{value:.3f}" for value in part) for part in row[:3]]
+            print(
+                f"| {collection.name} | {len(collection.texts):,} | {len(collection.questions):,} | {name} | "
+                f"{' | '.join(cells)} | {row.auc:.2f} | {row.at_half:.2f} / {row.at_best:.2f} |",
+                flush=True,
+            )
+            gains.append(np.array(row.hybrid) - np.maximum(row.words, row.vectors))
+    means, least = np.mean(gains, axis=0).tolist(), np.min(gains, axis=0).tolist()
+    for name, mean, worst in zip(SHOWN, means, least, strict=True):
+        print(f"\n{name}: hybrid minus the better half: mean {mean:+.3f}, least {worst:+.3f}")
+
+
+if __name__ == "__main__":
+    main()

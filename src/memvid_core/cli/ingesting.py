@@ -372,6 +372,7 @@ class _Run:
                     "empty": report.empty if report else [],
                     "removed": report.removed if report else [],
                     "skipped": report.skipped if report else [],
+                    "warnings": report.warnings if report else {},
                     "skipped_kinds": _kinds(report.skipped) if report else {},
                     "failed": [
                         {"source": source, "type": type(error).__name__, "message": str(error)}
@@ -382,6 +383,7 @@ class _Run:
         else:
             say(self._summary(path, chunks))
             self._show_skipped()
+            self._show_warnings()
         if failed:
             note(f"{count(len(failed), 'file')} could not be read and {'was' if len(failed) == 1 else 'were'} skipped:")
             for error in list(failed.values())[:_NAMED_AT_MOST]:
@@ -399,6 +401,14 @@ class _Run:
             kinds = [f"{kind} {number:,}" for kind, number in _kinds(skipped).items()]
             more = ", …" if len(kinds) > _KINDS_AT_MOST else ""
             note(f"{len(skipped):,} skipped ({', '.join(kinds[:_KINDS_AT_MOST])}{more})")
+
+    def _show_warnings(self) -> None:
+        warnings = {} if self.report is None else self.report.warnings
+        lines = [f"{source}: {warning}" for source, found in warnings.items() for warning in found]
+        for line in lines[:_NAMED_AT_MOST]:
+            note(f"  {line}")
+        if len(lines) > _NAMED_AT_MOST:
+            note(f"  … and {len(lines) - _NAMED_AT_MOST:,} more (--json lists them all)")
 
     def _summary(self, path: Path, chunks: int) -> str:
         if not self.state["commits"]:

@@ -26,7 +26,7 @@ __all__ = ["SyncReport", "sync"]
 
 # Part of every digest: increased for a format when its reader or the chunker changes its results.
 _READERS_VERSION = 1
-_READERS_VERSIONS = {"csv": 2}
+_READERS_VERSIONS = dict.fromkeys(("docx", "epub", "html", "pdf", "pptx", "xlsx"), 2) | {"csv": 3}
 # Approximate chunks per commit; a file is never split across two. Large, because an embedder that is fitted learns
 # from the first commit.
 _CHUNKS_A_COMMIT = 4096
@@ -46,6 +46,7 @@ class SyncReport(msgspec.Struct):
         removed: Sources whose files are missing; their records were deleted.
         failed: Files that could not be read, with the error; their existing records are kept.
         skipped: Unsupported binary files in folders.
+        warnings: What was left out or repaired, by file; the rest of the file was stored.
         chunks: The number of records written.
     """
 
@@ -56,6 +57,7 @@ class SyncReport(msgspec.Struct):
     removed: list[str] = []
     failed: dict[str, MemvidError] = {}
     skipped: list[str] = []
+    warnings: dict[str, list[str]] = {}
     chunks: int = 0
 
 
@@ -154,6 +156,8 @@ class _Batch:
         if result.error is not None:
             self._report.failed[file.source] = result.error
             return
+        if result.warnings:
+            self._report.warnings[file.source] = result.warnings
         self._results.append((file, result))
         self._size += len(result.chunks)
         if self._size >= _CHUNKS_A_COMMIT:

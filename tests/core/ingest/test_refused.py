@@ -160,9 +160,9 @@ def test_flipped_bytes_raise_nothing_else(tmp_path, suffix):
     ("suffix", "module"),
     [
         ("pdf", "pypdfium2"),
-        ("docx", "docx"),
-        ("pptx", "pptx"),
-        ("xlsx", "openpyxl"),
+        ("docx", "lxml.etree"),
+        ("pptx", "lxml.etree"),
+        ("xlsx", "lxml.etree"),
         ("html", "lxml.html"),
         ("epub", "lxml.etree"),
     ],

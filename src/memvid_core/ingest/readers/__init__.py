@@ -9,14 +9,19 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 from zipfile import BadZipFile
 
+import msgspec
+
 from memvid_core.errors import IngestError, MemvidError, MissingExtraError
 from memvid_core.ingest.readers.document import Document, Section
 from memvid_core.ingest.readers.file_types import SNIFF_BYTES, format_of
-from memvid_core.ingest.readers.office import read_docx, read_pptx
 from memvid_core.ingest.readers.pdf import read_pdf
-from memvid_core.ingest.readers.tables import read_csv, read_xlsx
+from memvid_core.ingest.readers.remarks import collecting
+from memvid_core.ingest.readers.sheets import read_xlsx
+from memvid_core.ingest.readers.slides import read_pptx
+from memvid_core.ingest.readers.tables import read_csv
 from memvid_core.ingest.readers.text import read_code, read_markdown, read_notebook, read_text
 from memvid_core.ingest.readers.web import read_epub, read_html
+from memvid_core.ingest.readers.word import read_docx
 from memvid_core.ingest.readers.zipped import zip_format
 
 __all__ = ["LARGEST_FILE", "READERS", "OutOfMemoryError", "escaped", "read_document", "source_name"]
@@ -78,8 +83,12 @@ def read_document(path: str | os.PathLike[str]) -> Document:
     source = source_name(path)
     file = Path(path)
     try:
-        name = _format(file)
-        return Document(source, name, [section for section in READERS[name](file) if section.text.strip()])
+        with collecting() as remarks:
+            name = _format(file)
+            sections = [section for section in READERS[name](file) if section.text.strip()]
+        if remarks.encoding:
+            sections = [_with_encoding(section, remarks.encoding) for section in sections]
+        return Document(source, name, sections, remarks.warnings)
     except MissingExtraError as exc:
         raise MissingExtraError(f"{source}: {exc}") from exc
     except IngestError as exc:
@@ -97,6 +106,10 @@ def read_document(path: str | os.PathLike[str]) -> Document:
         raise IngestError(f"{source}: damaged or unusual: {type(exc).__name__}: {exc}") from exc
 
 
+def _with_encoding(section: Section, encoding: str) -> Section:
+    return msgspec.structs.replace(section, metadata={**section.metadata, "encoding": encoding})
+
+
 def _format(file: Path) -> str:
     if not os.path.lexists(file):
         raise IngestError("no such file")
@@ -112,7 +125,7 @@ def _format(file: Path) -> str:
     promised = format_of(file)
     if head.startswith(_OLE):
         raise IngestError(_about_ole(file))
-    if head[:1024].lstrip().startswith(b"%PDF-"):
+    if head[:1024].lstrip().startswith(b"%PDF-") or (promised == "pdf" and b"%PDF-" in head[:1024]):
         return "pdf"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return zip_format(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from copy import copy
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -160,7 +161,7 @@ class Chunker:
                 row += text.count("\n", counted, start)
                 counted = start
                 extra["row"] = row
-            yield start, text[start:end], extra
+            yield start, text[start:end], extra | _times(section, start, end)
 
     def _cut_tables(self, section: Section) -> Iterator[tuple[int, str, dict[str, Any]]]:
         """Split a section around its long tables; each of their chunks begins with the header of the table."""
@@ -299,6 +300,15 @@ class Chunker:
             else:
                 low = middle + 1
         return low
+
+
+def _times(section: Section, start: int, end: int) -> dict[str, Any]:
+    """Return the times of a chunk of a transcript: from its first cue to its last."""
+    if not section.times:
+        return {}
+    first = max(0, bisect_right(section.times, start, key=lambda cue: cue[0]) - 1)
+    last = max(first, bisect_left(section.times, end, key=lambda cue: cue[0]) - 1)
+    return {"time_start": section.times[first][1], "time_end": section.times[last][2]}
 
 
 def _name(count: object) -> str:

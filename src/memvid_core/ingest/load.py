@@ -22,7 +22,7 @@ __all__ = ["LEAST_MEMORY", "ReadResult", "load_chunks", "read_many"]
 LEAST_MEMORY = 64 << 20  # bytes; includes what the converters themselves need
 _LONGEST_TIMEOUT = 86_400.0
 # One process reads these formats about as fast as this process can add them.
-_LIGHT = frozenset({"text", "markdown", "code", "csv", "ipynb"})
+_LIGHT = frozenset(("adoc", "captions", "code", "csv", "eml", "ipynb", "json", "markdown", "org", "rst", "tex", "text"))
 # Starting a process and importing the converters takes time; a further process needs this many bytes of documents.
 _BYTES_A_WORKER = 4 << 20
 _TEXTS_A_WORKER = 500

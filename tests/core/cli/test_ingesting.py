@@ -43,6 +43,7 @@ def test_build_says_in_json_what_it_did(folder: Path) -> None:
         "removed": [],
         "skipped": [],
         "skipped_kinds": {},
+        "warnings": {},
         "failed": [],
     }
 

@@ -20,6 +20,8 @@ class Section(msgspec.Struct, frozen=True):
         offset: Where ``text`` starts in the text of its page or file, in characters.
         tables: The tables in ``text``: where each starts, where its header ends, and where the table ends. A table that
             is longer than a chunk repeats its header in each of its chunks.
+        times: Where the cues of a transcript start in ``text``, with their start and end in seconds. Chunks get
+            ``time_start`` and ``time_end`` from them.
     """
 
     text: str
@@ -27,6 +29,7 @@ class Section(msgspec.Struct, frozen=True):
     kind: str = "prose"
     offset: int = 0
     tables: list[tuple[int, int, int]] = []
+    times: list[tuple[int, float, float]] = []
 
 
 class Document(msgspec.Struct, frozen=True):

@@ -136,7 +136,7 @@ def test_the_encoding_is_in_the_metadata(tmp_path, text, encoding, named):
 )
 def test_what_a_file_declares_counts(tmp_path, name, before, encoding):
     text = {"cp949": "가각", "koi8_r": "Эта", "cp1255": "שלום", "cp1257": "žąsų"}[encoding]
-    (tmp_path / name).write_bytes((before + text).encode(encoding))
+    (tmp_path / name).write_bytes((before + text + ("</p>" if name == "a.xml" else "")).encode(encoding))
     assert text in read_document(tmp_path / name).sections[0].text
 
 

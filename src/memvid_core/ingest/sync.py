@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ class SyncReport(msgspec.Struct):
         removed: Sources whose files are missing; their records were deleted.
         failed: Files that could not be read, with the error; their existing records are kept.
         skipped: Unsupported binary files in folders.
+        ignored: Files and folders that ``.gitignore`` names.
+        unused: Patterns of ``include`` that matched no file.
         warnings: What was left out or repaired, by file; the rest of the file was stored.
         chunks: The number of records written.
     """
@@ -58,6 +61,8 @@ class SyncReport(msgspec.Struct):
     removed: list[str] = []
     failed: dict[str, MemvidError] = {}
     skipped: list[str] = []
+    ignored: list[str] = []
+    unused: list[str] = []
     warnings: dict[str, list[str]] = {}
     chunks: int = 0
 
@@ -69,6 +74,7 @@ def sync(
     chunker: Chunker | None = None,
     include: Iterable[str] | None = None,
     exclude: Iterable[str] | None = None,
+    gitignore: bool = True,
     drop: bool = True,
     drop_most: bool = False,
     workers: int | None = None,
@@ -90,6 +96,7 @@ def sync(
         chunker: How to split; by default into chunks of at most 1,000 characters.
         include: Patterns of files to read, as for `discover`.
         exclude: Patterns of files and folders to skip.
+        gitignore: Skip what ``.gitignore`` files name, as `discover` does.
         drop: Delete the records of files that are missing from the folders in ``paths``, or no longer included.
         drop_most: Do so even if most known files of a folder are missing.
         workers: The number of reader processes, as for `read_many`.
@@ -115,12 +122,21 @@ def sync(
     chunker = chunker or Chunker()
     roots = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     skipped: list[Path] = []
-    files = keys_of(find(roots, include=include, exclude=exclude, skipped=skipped))
+    ignored: list[Path] = []
+    unused: list[str] = []
+    chosen = {"include": include, "exclude": exclude}
+    found_files = find(roots, **chosen, gitignore=gitignore, skipped=skipped, ignored=ignored, unused=unused)
+    files = keys_of(found_files)
     digests = {key: _digest(found.path, chunker) for key, found in files.items()}
     matching = Matching(memory, roots, files, digests)
     gone = matching.gone(most=drop_most) if drop else []
-    report = SyncReport(skipped=[source_name(path) for path in skipped])
+    report = SyncReport(
+        skipped=[source_name(path) for path in skipped],
+        ignored=[source_name(path) for path in ignored],
+        unused=unused,
+    )
     save_heads(memory, matching.unsaved)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     work: list[KnownFile] = []
     paths_of_work: list[Path] = []
     batch = _Batch(memory, report)
@@ -130,7 +146,7 @@ def sync(
             report.unchanged.append(file.source)
         else:
             batch.replaced |= {file.token} if key in matching.known else set()
-            work.append(msgspec.structs.replace(file, digest=digests[key]))
+            work.append(msgspec.structs.replace(file, digest=digests[key], at=now))
             paths_of_work.append(found.path)
     results = read_many(paths_of_work, chunker, workers=workers, timeout=timeout, memory_limit=memory_limit)
     with closing(results):

@@ -89,12 +89,12 @@ class IngestRun:
         chunks = Chunker(self.chunk_size, self.overlap).chunk(text, metadata={"source": "stdin", **metadata})
         self.ids += memory.add([chunk.text for chunk in chunks], [chunk.metadata for chunk in chunks])
 
-    def load(self, memory: Memory, *, from_stdin: bool) -> None:
+    def load(self, memory: Memory, *, from_stdin: bool, vectors: bool = False) -> None:
         """Import exports into a memory."""
         from memvid_core.cli.exporting import load
 
         with self._reporting_stored(memory, None):
-            self.loaded = load(memory, self.paths, from_stdin=from_stdin)
+            self.loaded = load(memory, self.paths, from_stdin=from_stdin, vectors=vectors)
 
     def look(self, memory: Memory) -> None:
         """Record the state of the memory while it is open."""

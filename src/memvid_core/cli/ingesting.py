@@ -210,22 +210,32 @@ def import_(
     force: Force = False,
     embedder: EmbedderName = None,
     metric: MetricChoice = None,
+    vectors: Annotated[
+        bool, typer.Option("--vectors", help="Keep the vectors in the exports; by default they are computed again.")
+    ] = False,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Create a memory from exports, with the same ids.
 
-    An export is JSONL: each line is an object with "text", and optionally "id" and "metadata". `memvid add --jsonl`
-        adds exports to an existing memory. Files of Memvid v1, a video and its JSON, are imported too.
+    An export is JSONL: each line is an object with "text", and optionally "id", "metadata" and "vector". `memvid add
+    --jsonl` adds exports to an existing memory. LangGraph's SqliteStore, the JSON of mem0's get_all, and files of
+    Memvid v1, a video and its JSON, are imported too. With `--vectors` and without `--embedder`, the memory is searched
+    by words or by vectors of the same model.
     """
-    if is_pair(exports):
+    from memvid_core.cli.peers import peer_records
+
+    if is_pair(exports) and not (exports[0].is_file() and peer_records(exports[0]) is not None):
         settings: dict[str, Any] = {"embedder": embedder, "metric": metric or "cosine"}
         import_pair(exports, output, force=force, settings=settings, timeout=timeout, as_json=as_json)
         return
     from_stdin = Path("-") in exports
     run = IngestRun([path for path in exports if path != Path("-")])
-    with new_memory(output, force=force, embedder=embedder, metric=metric or "cosine", timeout=timeout) as memory:
-        run.load(memory, from_stdin=from_stdin)
+    kept: dict[str, Any] = {"embedder": embedder}
+    if vectors:
+        kept = {"embedder": embedder or "given", "vector_dtype": "float32"}
+    with new_memory(output, force=force, metric=metric or "cosine", timeout=timeout, **kept) as memory:
+        run.load(memory, from_stdin=from_stdin, vectors=vectors)
         run.look(memory)
     run.show(output, as_json)
 

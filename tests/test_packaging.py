@@ -22,7 +22,7 @@ FRAMEWORKS = {"langchain", "langchain_classic", "langchain_community", "langchai
 
 # What the extras bring, by import name: none of it is there after a plain "pip install memvid-core".
 OPTIONAL = FRAMEWORKS | {
-    *("charset_normalizer", "docx", "lxml", "openpyxl", "pptx", "pypdfium2"),
+    *("charset_normalizer", "lxml", "pypdfium2"),
     *("fastembed", "model2vec", "pyzbar", "qrcode", "sentence_transformers", "zxingcpp"),
 }
 

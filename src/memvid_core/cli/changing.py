@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memvid_core.cli.failures import NOTHING
 from memvid_core.cli.options import WAIT, AsJson, MemoryPath, Timeout, Where, opened, parse_object
 from memvid_core.cli.output import count, megabytes, note, say, write_json
+
+if TYPE_CHECKING:
+    from memvid_core import Memory
 
 __all__ = ["register"]
 
@@ -24,19 +27,28 @@ def delete(
     memory_path: MemoryPath,
     ids: Annotated[list[str] | None, typer.Argument(metavar="IDS", show_default=False, help="Ids of records.")] = None,
     where: Where = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source", metavar="PATTERN", show_default=False, help="Records whose source matches, such as 'old/*.md'."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
-    """Delete records by id, by filter, or both.
+    """Delete records by id, by filter, by source, or all of these.
 
     Deleted records remain in earlier states (`--as-of`) and in the file until `memvid compact`.
     """
     condition = parse_object(where, "--where")
-    if not ids and not condition:
-        raise typer.BadParameter("say what to delete: ids, --where, or both", param_hint="IDS")
+    if not ids and not condition and not source:
+        raise typer.BadParameter("say what to delete: ids, --where or --source", param_hint="IDS")
     wanted = list(dict.fromkeys(ids)) if ids else None
     with opened(memory_path, "r" if dry_run else "a", timeout=timeout, others=ids or ()) as memory:
+        if source:
+            matching = {"source": {"$in": _matching(memory, source)}}
+            condition = {"$and": [matching, condition]} if condition else matching
         missing = [record_id for record_id in wanted or () if record_id not in memory]
         asked = condition or {}
         if wanted is not None:
@@ -65,6 +77,15 @@ def delete(
         note(f"no record has the id {record_id!r}")
     if missing or not chosen:
         raise typer.Exit(NOTHING)
+
+
+def _matching(memory: Memory, patterns: list[str]) -> list[str]:
+    """Return the sources in a memory that match a pattern."""
+    from memvid_core.ingest.patterns import Patterns
+
+    chosen = Patterns(patterns)
+    sources = {record.metadata.get("source") for record in memory.select({"source": {"$exists": True}})}
+    return sorted(source for source in sources if isinstance(source, str) and chosen.match(source))
 
 
 def compact(

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
@@ -49,6 +50,7 @@ def export(
         typer.Option("--format", help="By default from FILE's suffix, else jsonl.", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace FILE if it exists.")] = False,
+    vectors: Annotated[bool, typer.Option("--vectors", help="Also write the vectors, in JSONL.")] = False,
     where: Where = None,
     as_of: AsOf = None,
     as_json: AsJson = False,
@@ -63,16 +65,19 @@ def export(
     condition = parse_object(where, "--where")
     if output is not None and os.path.lexists(output) and not force:
         raise MemoryExistsError(f"{output} exists; replace it with --force")
+    if vectors and style == "markdown":
+        raise typer.BadParameter("Markdown has no vectors; they go into JSONL", param_hint="--vectors")
     chosen = style or ("markdown" if output and output.suffix.lower() in (".md", ".markdown") else "jsonl")
     with ExitStack() as stack:
         memory = stack.enter_context(opened(memory_path, as_of=parse_as_of(as_of)))
         records = _records(memory, condition)
+        lines = _with_vectors(memory, records) if vectors else None
         if output is None:
             out: IO[bytes] = _standard_output()
-            pieces = _document(memory_path, records) if as_json else _written(records, chosen)
+            pieces = lines or (_document(memory_path, records) if as_json else _written(records, chosen))
         else:
             out = stack.enter_context(_replaced(output))
-            pieces = _written(records, chosen)
+            pieces = lines or _written(records, chosen)
         total = len(memory)
         # On a terminal, the printed records show the progress.
         hidden = output is None and sys.stdout.isatty()
@@ -109,6 +114,16 @@ def _written(records: Iterator[Record], style: str) -> Iterator[bytes]:
 def _object(record: Record) -> bytes:
     plain = {"id": record.id, "text": record.text, "metadata": record.metadata}
     return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _with_vectors(memory: Memory, records: Iterator[Record]) -> Iterator[bytes]:
+    """Yield lines with vectors: the shortest decimal numbers that are exactly the stored ones."""
+    while batch := list(islice(records, _UPDATE_EVERY)):
+        known = memory.get_vectors([record.id for record in batch])
+        for record in batch:
+            vector = known.get(record.id)
+            numbers = None if vector is None else [float(number) for number in vector]
+            yield _object(record)[:-1] + b',"vector":' + json.dumps(numbers).encode() + b"}\n"
 
 
 def _line(record: Record) -> bytes:
@@ -167,16 +182,17 @@ def _replaced(path: Path) -> Iterator[IO[bytes]]:
 # ------------------------------------------------------------------------------------------------------------ import
 
 
-def load(memory: Memory, paths: list[Path], *, from_stdin: bool = False) -> int:
+def load(memory: Memory, paths: list[Path], *, from_stdin: bool = False, vectors: bool = False) -> int:
     """Import exports into a memory, several thousand records per commit; return how many.
 
-    All input is checked before anything is written, so an invalid line changes nothing.
+    All input is checked before anything is written, so an invalid line changes nothing. With ``vectors``, the vectors
+    in the lines are stored; without, they are computed again.
 
     Raises:
         IngestError: A file cannot be read, or a line is not a record; the message names it.
     """
     with ExitStack() as stack:
-        files = [(str(path), stack.enter_context(_opened(path))) for path in paths]
+        files = [(str(path), stack.enter_context(_lines_of(path))) for path in paths]
         if from_stdin:
             spool = stack.enter_context(tempfile.TemporaryFile())
             while block := sys.stdin.buffer.read(1 << 20):
@@ -194,12 +210,27 @@ def load(memory: Memory, paths: list[Path], *, from_stdin: bool = False) -> int:
                 for item in _lines(name, file):
                     batch.append(item)
                     if len(batch) == _LINES_A_COMMIT:
-                        done += _add(memory, batch)
+                        done += _add(memory, batch, vectors=vectors)
                         update(done, total, name)
                         batch = []
-                done += _add(memory, batch)
+                done += _add(memory, batch, vectors=vectors)
                 update(done, total, name)
     return done
+
+
+def _lines_of(path: Path) -> IO[bytes]:
+    """Return the lines of an export; the store of another package is written as lines first."""
+    from memvid_core.cli.peers import peer_records
+
+    records = peer_records(path) if path.exists() else None
+    if records is None:
+        return _opened(path)
+    with ExitStack() as stack:
+        spool: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+        for record in records:
+            spool.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        stack.pop_all()  # the caller closes it
+    return spool
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -242,14 +273,19 @@ def _what_is_wrong(item: Any) -> str:
         return '"id" is not a string'
     if not isinstance(item.get("metadata"), dict | None):
         return '"metadata" is not an object'
+    vector = item.get("vector")
+    if vector is not None and not (isinstance(vector, list) and all(type(number) in (int, float) for number in vector)):
+        return '"vector" is not a list of numbers'
     return ""
 
 
-def _add(memory: Memory, batch: list[dict[str, Any]]) -> int:
+def _add(memory: Memory, batch: list[dict[str, Any]], *, vectors: bool) -> int:
     if batch:
+        given = [item.get("vector") for item in batch] if vectors else None
         memory.add(
             [item["text"] for item in batch],
             [item.get("metadata") for item in batch],
             [item.get("id") for item in batch],
+            vectors=given,
         )
     return len(batch)

@@ -20,6 +20,7 @@ from memvid_core.cli.output import note, write_json
 __all__ = [
     "BUG",
     "CLOSED_PIPE",
+    "HUNG_UP",
     "INTERRUPTED",
     "NOTHING",
     "PARTLY",
@@ -37,6 +38,8 @@ PARTLY = 3
 BUG = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 TERMINATED = 143  # 128 + SIGTERM
+HUNG_UP = 129  # 128 + SIGHUP
+_SIGNALED = 128
 CLOSED_PIPE = 141  # 128 + SIGPIPE
 
 # The first match counts, so subclasses come before their bases.
@@ -80,7 +83,13 @@ _IN_SHELL_WORDS = (
 
 
 class Terminated(KeyboardInterrupt):  # a subclass, so that handlers of KeyboardInterrupt apply
-    """SIGTERM ends a command as Ctrl-C does, without leaving partial files."""
+    """SIGTERM ends a command as Ctrl-C does, without leaving partial files.
+
+    Attributes:
+        number: The number of the signal.
+    """
+
+    number = 15
 
 
 @contextmanager
@@ -91,7 +100,9 @@ def terminable() -> Iterator[None]:
         return
 
     def terminate(number: int, frame: object) -> None:
-        raise Terminated
+        error = Terminated()
+        error.number = number
+        raise error
 
     before: dict[int, Any] = {}
     # SIGBREAK is the counterpart of SIGTERM on Windows, which has no SIGHUP.
@@ -132,7 +143,7 @@ def reported(*, debug: bool, as_json: bool) -> Iterator[None]:
     except KeyboardInterrupt as exc:
         note(f"stopped: {exc}" if exc.args else "stopped")
         _forget_interrupt()
-        raise typer.Exit(TERMINATED if isinstance(exc, Terminated) else INTERRUPTED) from None
+        raise typer.Exit(_SIGNALED + exc.number if isinstance(exc, Terminated) else INTERRUPTED) from None
     except Exception as exc:
         if _is_usage_or_exit(exc):
             raise

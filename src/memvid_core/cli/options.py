@@ -25,6 +25,7 @@ __all__ = [
     "IndexChoice",
     "MemoryPath",
     "MetricChoice",
+    "NoIgnore",
     "Overlap",
     "Timeout",
     "Where",
@@ -107,6 +108,7 @@ Exclude = Annotated[
         "--exclude", metavar="PATTERN", show_default=False, help="In folders, skip names that match, such as 'old/*'."
     ),
 ]
+NoIgnore = Annotated[bool, typer.Option("--no-ignore", help="Also read files that .gitignore files name.")]
 
 
 Timeout = Annotated[

@@ -15,9 +15,12 @@ from memvid_core.cli import (
     converting,
     exporting,
     ingesting,
+    listing,
     looking,
+    merging,
     rescuing,
     searching,
+    watching,
 )
 from memvid_core.cli.failures import in_shell_words, reported, terminable
 from memvid_core.cli.groups import Commands
@@ -109,5 +112,18 @@ def memvid(
 
 
 # A new command group is a module with register(), listed here.
-for group in (ingesting, searching, chatting, changing, exporting, converting, looking, rescuing, agent_memory):
+for group in (
+    ingesting,
+    watching,
+    searching,
+    listing,
+    chatting,
+    changing,
+    exporting,
+    converting,
+    merging,
+    looking,
+    rescuing,
+    agent_memory,
+):
     group.register(app)

@@ -31,6 +31,7 @@ __all__ = ["place", "register"]
 _EXAMPLE = """`memvid search notes.mp4 "how do wings lift?" -k 3 --where '{"page": {"$gte": 3}}'`"""
 _LINES = 3  # of a snippet
 _INDENT = 4
+_PLACES = ("page", "slide", "sheet", "row", "message", "attachment", "entry", "part")
 _MARKS = ("\ue000", "\ue001")  # private-use characters, which readable texts do not contain
 
 
@@ -43,7 +44,7 @@ def register(app: typer.Typer) -> None:
 def search(
     memory_path: MemoryPath,
     query: Annotated[str, typer.Argument(metavar="QUERY", show_default=False, help="A question, or words.")],
-    k: Annotated[int, typer.Option("-k", metavar="N", min=0, help="The maximum number of hits.")] = 5,
+    k: Annotated[int, typer.Option("-k", "-n", metavar="N", min=0, help="The maximum number of hits.")] = 5,
     mode: Annotated[
         Literal["hybrid", "dense", "lexical"] | None,
         typer.Option("--mode", show_default=False, help="By meaning (dense), words (lexical) or both (the default)."),
@@ -142,14 +143,25 @@ def place(record_id: str, metadata: dict[str, Any]) -> str:
     Example:
         >>> place("docs/a.pdf#7", {"source": "docs/a.pdf", "heading": "Intro", "page": 3, "chunk": 7})
         'Intro · page 3'
-        >>> place("0199-a", {"source": "a.txt"})
-        'a.txt'
+        >>> place("0199-a", {"source": "a.txt"}), place("talk.vtt#0", {"time_start": 62.5, "time_end": 70.0})
+        ('a.txt', '1:02–1:10')
     """
     parts = [str(metadata[key]) for key in ("source", "heading") if metadata.get(key) not in (None, "")]
     if parts and record_id.startswith(f"{parts[0]}#"):
         del parts[0]
-    parts += [f"{key} {metadata[key]}" for key in ("page", "slide", "sheet", "row") if metadata.get(key) is not None]
+    keys = [key for key in _PLACES if metadata.get(key) is not None]
+    if "slide" in keys and "page" in keys:
+        keys.remove("page")
+    parts += [f"{key} {metadata[key]}" for key in keys]
+    times = [metadata.get("time_start"), metadata.get("time_end")]
+    if all(isinstance(time, int | float) for time in times):
+        parts.append("–".join(map(_clock, times)))
     return " ".join(printable(" · ".join(parts)).split())
+
+
+def _clock(seconds: Any) -> str:
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
 def _show_hit(hit: Hit, query: str, *, explain: bool, full: bool) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any, Literal, Protocol, runtime_checkable
+
+import msgspec
 
 from memvid_core.errors import InvalidInputError, TextError
 from memvid_core.ingest.boundaries import Level, code_levels, prose_levels, row_levels
@@ -34,8 +38,9 @@ class Chunker:
 
     A chunk ends at the end of a paragraph. A paragraph that is too long is split between sentences (Latin, Korean and
     CJK marks; abbreviations are known), then between lines, words, graphemes. Code is split at top-level blocks, then
-    at blank lines, then at lines; tables are split at rows. Chunks have no white space at their ends, and every other
-    character of the text is in a chunk.
+    at blank lines, then at lines; tables are split at rows, and a table of a document that is longer than a chunk
+    repeats its header in each. Chunks have no white space at their ends, and every other character of the text is in a
+    chunk.
 
     Args:
         chunk_size: The maximum size of a chunk, in ``unit``.
@@ -146,6 +151,9 @@ class Chunker:
                 f"character {exc.start} of the text is a lone surrogate (U+{ord(text[exc.start]):04X}), not valid "
                 "Unicode; decode the file with its real encoding, or with errors='replace'"
             ) from exc
+        if any(self._size(text, start, end) > self.chunk_size for start, _, end in section.tables):
+            yield from self._cut_tables(section)
+            return
         row, counted = section.metadata.get("row"), 0
         for start, end in self._spans(text, section.kind):
             extra: dict[str, Any] = {}
@@ -153,7 +161,30 @@ class Chunker:
                 row += text.count("\n", counted, start)
                 counted = start
                 extra["row"] = row
-            yield start, text[start:end], extra
+            yield start, text[start:end], extra | _times(section, start, end)
+
+    def _cut_tables(self, section: Section) -> Iterator[tuple[int, str, dict[str, Any]]]:
+        """Split a section around its long tables; each of their chunks begins with the header of the table."""
+        text, place = section.text, 0
+        for start, header_end, end in section.tables:
+            header = text[start:header_end]
+            room = self.chunk_size - self._size(header + "\n", 0, len(header) + 1)
+            # A header that would take most of every chunk is not repeated.
+            if self._size(text, start, end) <= self.chunk_size or 2 * room < self.chunk_size:
+                continue
+            before = msgspec.structs.replace(section, text=text[place:start], tables=[])
+            yield from ((place + at, piece, extra) for at, piece, extra in self._cut(before))
+            rows = text[header_end + 1 : end]
+            for first, last in self._smaller(room)._spans(rows, "rows"):
+                yield header_end + 1 + first, f"{header}\n{rows[first:last]}", {}
+            place = end
+        rest = msgspec.structs.replace(section, text=text[place:], tables=[])
+        yield from ((place + at, piece, extra) for at, piece, extra in self._cut(rest))
+
+    def _smaller(self, size: int) -> Chunker:
+        smaller = copy(self)
+        smaller.chunk_size, smaller.overlap = size, 0
+        return smaller
 
     def _spans(self, text: str, kind: str) -> Iterator[tuple[int, int]]:
         if not text or text.isspace():
@@ -269,6 +300,15 @@ class Chunker:
             else:
                 low = middle + 1
         return low
+
+
+def _times(section: Section, start: int, end: int) -> dict[str, Any]:
+    """Return the times of a chunk of a transcript: from its first cue to its last."""
+    if not section.times:
+        return {}
+    first = max(0, bisect_right(section.times, start, key=lambda cue: cue[0]) - 1)
+    last = max(first, bisect_left(section.times, end, key=lambda cue: cue[0]) - 1)
+    return {"time_start": section.times[first][1], "time_end": section.times[last][2]}
 
 
 def _name(count: object) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 from memvid_core.errors import IngestError, InvalidInputError
+from memvid_core.ingest.patterns import IgnoreRules, Patterns
 from memvid_core.ingest.readers.file_types import BINARY_SUFFIXES, DOCUMENT_FORMATS, SNIFF_BYTES, looks_binary
 
 __all__ = ["Found", "discover", "find"]
@@ -22,6 +21,7 @@ def discover(
     *,
     include: Iterable[str] | None = None,
     exclude: Iterable[str] | None = None,
+    gitignore: bool = True,
 ) -> Iterator[Path]:
     """Yield each file to read once; folders are walked in the order of names.
 
@@ -31,14 +31,15 @@ def discover(
 
     Args:
         paths: Files and folders.
-        include: Patterns such as ``"*.md"`` or ``"guide/*"``. A file in a folder is taken if a pattern matches its
-            name, or its path below the folder with ``/``.
+        include: Patterns such as ``"*.md"``, ``"guide/*"`` or ``"**/*.md"``. A file in a folder is taken if a pattern
+            matches its name, or its path below the folder with ``/``.
         exclude: Patterns of files and folders to skip.
+        gitignore: Skip what ``.gitignore`` files in the folders, and above them in their repository, name.
 
     Raises:
         IngestError: A path does not exist. Raised before anything is yielded.
     """
-    return (found.path for found in find(paths, include=include, exclude=exclude))
+    return (found.path for found in find(paths, include=include, exclude=exclude, gitignore=gitignore))
 
 
 class Found(NamedTuple):
@@ -54,7 +55,10 @@ def find(
     *,
     include: Iterable[str] | None = None,
     exclude: Iterable[str] | None = None,
+    gitignore: bool = True,
     skipped: list[Path] | None = None,
+    ignored: list[Path] | None = None,
+    unused: list[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the files of `discover` together with the folder in which each was found.
 
@@ -62,7 +66,10 @@ def find(
         paths: Files and folders.
         include: As for `discover`.
         exclude: As for `discover`.
+        gitignore: As for `discover`.
         skipped: A list to which unsupported binary files are added.
+        ignored: A list to which files and folders that ``.gitignore`` names are added.
+        unused: A list to which patterns of ``include`` that matched nothing are added at the end.
 
     Raises:
         IngestError: A path does not exist. Raised before anything is yielded.
@@ -76,17 +83,33 @@ def find(
     for root in roots:
         if not os.path.lexists(root):
             raise IngestError(f"{root}: no such file or folder")
-    walk = _Walk(None if include is None else list(map(_nfc, include)), list(map(_nfc, exclude or ())), skipped)
-    return walk.all(roots)
+    wanted = None if include is None else Patterns(include)
+    walk = _Walk(wanted, Patterns(exclude or ()), gitignore, skipped, ignored)
+    return _all(walk, roots, wanted, unused)
+
+
+def _all(walk: _Walk, roots: list[Path], wanted: Patterns | None, unused: list[str] | None) -> Iterator[Found]:
+    yield from walk.all(roots)
+    if wanted is not None and unused is not None:
+        unused += wanted.unused
 
 
 class _Walk:
     """Walk files and folders, taking each only once."""
 
-    def __init__(self, include: list[str] | None, exclude: list[str], skipped: list[Path] | None) -> None:
+    def __init__(
+        self,
+        include: Patterns | None,
+        exclude: Patterns,
+        gitignore: bool,
+        skipped: list[Path] | None,
+        ignored: list[Path] | None,
+    ) -> None:
         self._include = include
         self._exclude = exclude
+        self._gitignore = gitignore
         self._skipped = skipped
+        self._ignored = ignored
         self._files: set[object] = set()
         self._folders: set[object] = set()
 
@@ -102,6 +125,7 @@ class _Walk:
         # Every real folder is walked once, so that loops of links end and links between siblings do not multiply
         # files.
         waiting = [(root, "")]
+        rules = IgnoreRules(root) if self._gitignore else None
         while waiting:
             path, relative = waiting.pop()
             if not path.is_dir():
@@ -118,25 +142,31 @@ class _Walk:
                 yield Found(path, root, relative)
                 continue
             below = f"{relative}/" if relative else ""
-            waiting.extend((path / name, below + name) for name in names if self._entered(name, below + name))
+            if rules is not None and ".gitignore" in names:
+                rules.enter(path, below)
+            for name in names:
+                if self._entered(name, below + name) and not self._is_ignored(rules, path / name, below + name):
+                    waiting.append((path / name, below + name))
 
     def _entered(self, name: str, relative: str) -> bool:
         if name.startswith(".") or name in _SKIPPED_FOLDERS:
             return False
-        return not _matches(name, relative, self._exclude)
+        return not (self._exclude and self._exclude.match(relative))
+
+    def _is_ignored(self, rules: IgnoreRules | None, path: Path, relative: str) -> bool:
+        if rules is None or not rules.any or not rules.ignored(relative, folder=path.is_dir()):
+            return False
+        if self._ignored is not None:
+            self._ignored.append(path)
+        return True
 
     def _taken(self, path: Path, relative: str) -> bool:
-        if not path.is_file() or not (self._include is None or _matches(path.name, relative, self._include)):
+        if not path.is_file() or not (self._include is None or self._include.match(relative)):
             return False
         readable = _readable(path)
         if not readable and self._skipped is not None:
             self._skipped.append(path)
         return readable
-
-
-def _nfc(text: str) -> str:
-    # macOS stores names as they were typed, often decomposed; both forms look the same.
-    return unicodedata.normalize("NFC", text)
 
 
 def _identity(path: Path) -> object:
@@ -146,13 +176,6 @@ def _identity(path: Path) -> object:
         return str(path)
     # Not every file system numbers its files. The real path works too, but is a hundred times slower in deep folders.
     return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
-
-
-def _matches(name: str, relative: str, patterns: list[str]) -> bool:
-    if not patterns:
-        return False
-    name, relative = _nfc(name), _nfc(relative)
-    return any(fnmatchcase(name, pattern) or fnmatchcase(relative, pattern.rstrip("/")) for pattern in patterns)
 
 
 def _readable(path: Path) -> bool:

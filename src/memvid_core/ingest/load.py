@@ -22,7 +22,7 @@ __all__ = ["LEAST_MEMORY", "ReadResult", "load_chunks", "read_many"]
 LEAST_MEMORY = 64 << 20  # bytes; includes what the converters themselves need
 _LONGEST_TIMEOUT = 86_400.0
 # One process reads these formats about as fast as this process can add them.
-_LIGHT = frozenset({"text", "markdown", "code", "csv", "ipynb"})
+_LIGHT = frozenset(("adoc", "captions", "code", "csv", "eml", "ipynb", "json", "markdown", "org", "rst", "tex", "text"))
 # Starting a process and importing the converters takes time; a further process needs this many bytes of documents.
 _BYTES_A_WORKER = 4 << 20
 _TEXTS_A_WORKER = 500
@@ -30,12 +30,21 @@ _MOST_WORKERS = 8
 
 
 class ReadResult(msgspec.Struct, frozen=True):
-    """Hold the result of one file: its chunks, or the error that names the file and the reason."""
+    """Hold the result of one file: its chunks, or the error that names the file and the reason.
+
+    Attributes:
+        path: The file.
+        source: Its path with ``/`` between its parts.
+        chunks: Its chunks in order.
+        error: The error if it could not be read.
+        warnings: What was left out or repaired, in sentences.
+    """
 
     path: Path
     source: str
     chunks: list[Chunk] = []
     error: MemvidError | None = None
+    warnings: list[str] = []
 
     @property
     def ok(self) -> bool:
@@ -128,7 +137,8 @@ def _size(file: Path) -> int:
 def _read_here(file: Path, chunker: Chunker) -> ReadResult:
     source = source_name(file)
     try:
-        return ReadResult(file, source, chunker.split_document(read_document(file)))
+        document = read_document(file)
+        return ReadResult(file, source, chunker.split_document(document), warnings=document.warnings)
     except TextError as exc:
         return ReadResult(file, source, error=IngestError(f"{source}: {exc}"))
     except MemvidError as exc:
@@ -138,10 +148,10 @@ def _read_here(file: Path, chunker: Chunker) -> ReadResult:
 def _result(file: Path, chunker: Chunker, answer: Answer) -> ReadResult:
     source = source_name(file)
     if answer.chunks is not None:
-        return ReadResult(file, source, answer.chunks)
+        return ReadResult(file, source, answer.chunks, warnings=answer.warnings)
     if answer.document is None:
         return ReadResult(file, source, error=error_of(answer))
     try:
-        return ReadResult(file, source, chunker.split_document(answer.document))
+        return ReadResult(file, source, chunker.split_document(answer.document), warnings=answer.document.warnings)
     except TextError as exc:
         return ReadResult(file, source, error=IngestError(f"{source}: {exc}"))

@@ -56,6 +56,7 @@ class KnownFile(msgspec.Struct):
         digest: The digest of its content and the chunker's settings; empty if its last sync did not finish.
         old: Whether an earlier version wrote its records; only the first of them may have an entry.
         head: Its first record, while that has no entry.
+        at: When it was read, in ISO 8601; empty if unknown.
     """
 
     token: str
@@ -66,6 +67,7 @@ class KnownFile(msgspec.Struct):
     digest: str
     old: bool = False
     head: Record | None = None
+    at: str = ""
 
     @property
     def prefix(self) -> str | None:
@@ -107,6 +109,7 @@ def mark(known: KnownFile, record_id: str, text: str, number: int) -> dict[str, 
     if number == 0:
         entry |= {"root": known.root, "near": known.near, "file": known.file, "digest": known.digest}
         entry |= {"old": True} if known.old else {}
+        entry |= {"at": known.at} if known.at else {}
     return entry
 
 
@@ -118,7 +121,7 @@ def known_files(memory: Memory) -> list[KnownFile]:
         if entry is not None and isinstance(entry.get("file"), str):
             source = str(record.metadata.get("source", ""))
             known = (entry.get("root", ""), entry.get("near"), entry["file"], source, entry["digest"])
-            files.append(KnownFile(entry["of"], *known, old=bool(entry.get("old"))))
+            files.append(KnownFile(entry["of"], *known, old=bool(entry.get("old")), at=str(entry.get("at", ""))))
     for record in memory.select({"chunk": 0, "digest": {"$exists": True}}):
         origin, digest = record.metadata.get("source"), record.metadata.get("digest")
         if not (isinstance(origin, str) and isinstance(digest, str) and _DIGEST.fullmatch(digest)):

@@ -59,6 +59,7 @@ class Answer(msgspec.Struct, frozen=True):
     error: str = ""
     missing_extra: bool = False
     last: bool = False
+    warnings: list[str] = []
 
 
 def serve() -> None:
@@ -115,7 +116,9 @@ def _read(file: Path, chunker: Chunker | None) -> Answer:
     source = source_name(file)
     try:
         document = read_document(file)
-        return Answer(document=document) if chunker is None else Answer(chunks=chunker.split_document(document))
+        if chunker is None:
+            return Answer(document=document)
+        return Answer(chunks=chunker.split_document(document), warnings=document.warnings)
     except TextError as exc:
         return Answer(error=f"{source}: {exc}")
     except MissingExtraError as exc:

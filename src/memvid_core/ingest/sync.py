@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ __all__ = ["SyncReport", "sync"]
 
 # Part of every digest: increased for a format when its reader or the chunker changes its results.
 _READERS_VERSION = 1
-_READERS_VERSIONS = {"csv": 2}
+_REWRITTEN = "adoc captions docx eml epub html ipynb json mbox org pdf pptx rst rtf tex xlsx xml"
+_READERS_VERSIONS = dict.fromkeys(_REWRITTEN.split(), 2) | {"csv": 3}
 # Approximate chunks per commit; a file is never split across two. Large, because an embedder that is fitted learns
 # from the first commit.
 _CHUNKS_A_COMMIT = 4096
@@ -46,6 +48,9 @@ class SyncReport(msgspec.Struct):
         removed: Sources whose files are missing; their records were deleted.
         failed: Files that could not be read, with the error; their existing records are kept.
         skipped: Unsupported binary files in folders.
+        ignored: Files and folders that ``.gitignore`` names.
+        unused: Patterns of ``include`` that matched no file.
+        warnings: What was left out or repaired, by file; the rest of the file was stored.
         chunks: The number of records written.
     """
 
@@ -56,6 +61,9 @@ class SyncReport(msgspec.Struct):
     removed: list[str] = []
     failed: dict[str, MemvidError] = {}
     skipped: list[str] = []
+    ignored: list[str] = []
+    unused: list[str] = []
+    warnings: dict[str, list[str]] = {}
     chunks: int = 0
 
 
@@ -66,6 +74,7 @@ def sync(
     chunker: Chunker | None = None,
     include: Iterable[str] | None = None,
     exclude: Iterable[str] | None = None,
+    gitignore: bool = True,
     drop: bool = True,
     drop_most: bool = False,
     workers: int | None = None,
@@ -87,6 +96,7 @@ def sync(
         chunker: How to split; by default into chunks of at most 1,000 characters.
         include: Patterns of files to read, as for `discover`.
         exclude: Patterns of files and folders to skip.
+        gitignore: Skip what ``.gitignore`` files name, as `discover` does.
         drop: Delete the records of files that are missing from the folders in ``paths``, or no longer included.
         drop_most: Do so even if most known files of a folder are missing.
         workers: The number of reader processes, as for `read_many`.
@@ -112,12 +122,21 @@ def sync(
     chunker = chunker or Chunker()
     roots = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     skipped: list[Path] = []
-    files = keys_of(find(roots, include=include, exclude=exclude, skipped=skipped))
+    ignored: list[Path] = []
+    unused: list[str] = []
+    chosen = {"include": include, "exclude": exclude}
+    found_files = find(roots, **chosen, gitignore=gitignore, skipped=skipped, ignored=ignored, unused=unused)
+    files = keys_of(found_files)
     digests = {key: _digest(found.path, chunker) for key, found in files.items()}
     matching = Matching(memory, roots, files, digests)
     gone = matching.gone(most=drop_most) if drop else []
-    report = SyncReport(skipped=[source_name(path) for path in skipped])
+    report = SyncReport(
+        skipped=[source_name(path) for path in skipped],
+        ignored=[source_name(path) for path in ignored],
+        unused=unused,
+    )
     save_heads(memory, matching.unsaved)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     work: list[KnownFile] = []
     paths_of_work: list[Path] = []
     batch = _Batch(memory, report)
@@ -127,7 +146,7 @@ def sync(
             report.unchanged.append(file.source)
         else:
             batch.replaced |= {file.token} if key in matching.known else set()
-            work.append(msgspec.structs.replace(file, digest=digests[key]))
+            work.append(msgspec.structs.replace(file, digest=digests[key], at=now))
             paths_of_work.append(found.path)
     results = read_many(paths_of_work, chunker, workers=workers, timeout=timeout, memory_limit=memory_limit)
     with closing(results):
@@ -154,6 +173,8 @@ class _Batch:
         if result.error is not None:
             self._report.failed[file.source] = result.error
             return
+        if result.warnings:
+            self._report.warnings[file.source] = result.warnings
         self._results.append((file, result))
         self._size += len(result.chunks)
         if self._size >= _CHUNKS_A_COMMIT:

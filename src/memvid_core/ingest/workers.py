@@ -34,7 +34,7 @@ _WAKE = 0.5  # seconds; on Windows, Ctrl-C does not interrupt a wait without tim
 # A request costs as much as reading a small file, so small files are sent together.
 _FILES_A_REQUEST = 32
 _BYTES_A_REQUEST = 256 << 10
-# numpy, which openpyxl imports, allocates memory for each thread of its linear algebra.
+# numpy, which the package imports, allocates memory for each thread of its linear algebra.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 

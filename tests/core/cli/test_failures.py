@@ -50,7 +50,7 @@ def test_every_error_has_its_documented_exit_code(error: type[errors.MemvidError
 
 def test_every_other_exit_code_is_documented() -> None:
     own = {failures.NOTHING, failures.USAGE, failures.PARTLY, failures.BUG}
-    stopped = {failures.INTERRUPTED, failures.TERMINATED, failures.CLOSED_PIPE}
+    stopped = {failures.INTERRUPTED, failures.TERMINATED, failures.HUNG_UP, failures.CLOSED_PIPE}
     assert set(documented()) == {0, *own, *stopped, *CODES.values()}
 
 

@@ -43,6 +43,9 @@ def test_build_says_in_json_what_it_did(folder: Path) -> None:
         "removed": [],
         "skipped": [],
         "skipped_kinds": {},
+        "ignored": [],
+        "unused_patterns": [],
+        "warnings": {},
         "failed": [],
     }
 

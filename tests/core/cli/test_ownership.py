@@ -73,13 +73,13 @@ def test_an_empty_folder_stops_a_sync_until_yes(place: Path) -> None:
 
 
 def test_what_is_skipped_is_told_by_kind(place: Path) -> None:
-    for name in ("a.odt", "b.ODT", "c.zip", "core"):
+    for name in ("a.odg", "b.ODG", "c.7z", "core"):
         (place / "A" / name).write_bytes(b"PK\0\0\1\2")
     done = memvid("build", "A", "-o", "A/m.mp4")
-    assert done.err == "4 skipped (.odt 2, .zip 1, without suffix 1)\n"
+    assert done.err == "4 skipped (.odg 2, .7z 1, without suffix 1)\n"
     told = memvid("sync", "A", "A/m.mp4", "--json").json
-    assert told["skipped"] == ["A/a.odt", "A/b.ODT", "A/c.zip", "A/core"]
-    assert told["skipped_kinds"] == {".odt": 2, ".zip": 1, "without suffix": 1}
+    assert told["skipped"] == ["A/a.odg", "A/b.ODG", "A/c.7z", "A/core"]
+    assert told["skipped_kinds"] == {".odg": 2, ".7z": 1, "without suffix": 1}
 
 
 def test_swapped_arguments_are_told(place: Path) -> None:

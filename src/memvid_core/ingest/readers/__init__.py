@@ -9,14 +9,30 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 from zipfile import BadZipFile
 
+import msgspec
+
 from memvid_core.errors import IngestError, MemvidError, MissingExtraError
+from memvid_core.ingest.readers.archives import read_zip
+from memvid_core.ingest.readers.captions import read_captions
 from memvid_core.ingest.readers.document import Document, Section
+from memvid_core.ingest.readers.encoded_data import without_encoded_data
 from memvid_core.ingest.readers.file_types import SNIFF_BYTES, format_of
-from memvid_core.ingest.readers.office import read_docx, read_pptx
+from memvid_core.ingest.readers.hangul import read_hwpx
+from memvid_core.ingest.readers.mail import read_eml, read_mbox
+from memvid_core.ingest.readers.markup import read_adoc, read_org, read_rst, read_tex
+from memvid_core.ingest.readers.nested import counting_nested, set_reader
+from memvid_core.ingest.readers.opendocument import read_opendocument
 from memvid_core.ingest.readers.pdf import read_pdf
-from memvid_core.ingest.readers.tables import read_csv, read_xlsx
+from memvid_core.ingest.readers.records import read_json
+from memvid_core.ingest.readers.remarks import collecting
+from memvid_core.ingest.readers.rtf import read_rtf
+from memvid_core.ingest.readers.sheets import read_xlsx
+from memvid_core.ingest.readers.slides import read_pptx
+from memvid_core.ingest.readers.tables import read_csv
 from memvid_core.ingest.readers.text import read_code, read_markdown, read_notebook, read_text
 from memvid_core.ingest.readers.web import read_epub, read_html
+from memvid_core.ingest.readers.word import read_docx
+from memvid_core.ingest.readers.xml_documents import read_xml
 from memvid_core.ingest.readers.zipped import zip_format
 
 __all__ = ["LARGEST_FILE", "READERS", "OutOfMemoryError", "escaped", "read_document", "source_name"]
@@ -24,19 +40,32 @@ __all__ = ["LARGEST_FILE", "READERS", "OutOfMemoryError", "escaped", "read_docum
 LARGEST_FILE = 1 << 30  # bytes; a reader may use a small multiple of a file's size in memory
 
 READERS: dict[str, Callable[[Path], list[Section]]] = {
+    "adoc": read_adoc,
+    "captions": read_captions,
     "code": read_code,
     "csv": read_csv,
     "docx": read_docx,
+    "eml": read_eml,
     "epub": read_epub,
     "html": read_html,
+    "hwpx": read_hwpx,
     "ipynb": read_notebook,
+    "json": read_json,
     "markdown": read_markdown,
+    "mbox": read_mbox,
+    "opendocument": read_opendocument,
+    "org": read_org,
     "pdf": read_pdf,
     "pptx": read_pptx,
+    "rst": read_rst,
+    "rtf": read_rtf,
+    "tex": read_tex,
     "text": read_text,
     "xlsx": read_xlsx,
+    "xml": read_xml,
+    "zip": read_zip,
 }
-_ZIPPED = frozenset({"docx", "epub", "pptx", "xlsx"})
+_ZIPPED = frozenset({"docx", "epub", "hwpx", "opendocument", "pptx", "xlsx", "zip"})
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
@@ -78,8 +107,12 @@ def read_document(path: str | os.PathLike[str]) -> Document:
     source = source_name(path)
     file = Path(path)
     try:
-        name = _format(file)
-        return Document(source, name, [section for section in READERS[name](file) if section.text.strip()])
+        with collecting() as remarks, counting_nested():
+            name = _format(file)
+            sections = _without_encoded(READERS[name](file))
+        if remarks.encoding:
+            sections = [_with_encoding(section, remarks.encoding) for section in sections]
+        return Document(source, name, sections, remarks.warnings)
     except MissingExtraError as exc:
         raise MissingExtraError(f"{source}: {exc}") from exc
     except IngestError as exc:
@@ -97,6 +130,30 @@ def read_document(path: str | os.PathLike[str]) -> Document:
         raise IngestError(f"{source}: damaged or unusual: {type(exc).__name__}: {exc}") from exc
 
 
+def _without_encoded(sections: list[Section]) -> list[Section]:
+    """Return the sections that have text, without encoded binary data."""
+    kept: list[Section] = []
+    for section in sections:
+        text = without_encoded_data(section.text)
+        if text is not section.text and text != section.text:
+            section = msgspec.structs.replace(section, text=text, tables=[], times=[])
+        if text.strip():
+            kept.append(section)
+    return kept
+
+
+def _read_here(file: Path) -> list[Section]:
+    """Read a file that another one contains."""
+    return READERS[_format(file)](file)
+
+
+set_reader(_read_here)
+
+
+def _with_encoding(section: Section, encoding: str) -> Section:
+    return msgspec.structs.replace(section, metadata={**section.metadata, "encoding": encoding})
+
+
 def _format(file: Path) -> str:
     if not os.path.lexists(file):
         raise IngestError("no such file")
@@ -112,8 +169,10 @@ def _format(file: Path) -> str:
     promised = format_of(file)
     if head.startswith(_OLE):
         raise IngestError(_about_ole(file))
-    if head[:1024].lstrip().startswith(b"%PDF-"):
+    if head[:1024].lstrip().startswith(b"%PDF-") or (promised == "pdf" and b"%PDF-" in head[:1024]):
         return "pdf"
+    if head.lstrip().startswith(b"{\\rtf"):
+        return "rtf"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return zip_format(file)
     if not head.strip():
@@ -123,7 +182,7 @@ def _format(file: Path) -> str:
     if promised in _ZIPPED:
         raise IngestError(f"not a {promised.upper()} file, despite its name: it is not a zip archive")
     if promised == "ole":
-        raise IngestError("not an old Office file, despite its name")
+        raise IngestError(f"not a {file.suffix[1:].upper()} file, despite its name: it is not an OLE file")
     return promised
 
 

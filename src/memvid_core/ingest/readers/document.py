@@ -18,20 +18,34 @@ class Section(msgspec.Struct, frozen=True):
         metadata: Metadata of the whole section: ``page``, ``heading``, ``sheet``, ``language`` …
         kind: How it is split: ``"prose"``, ``"code"`` or ``"rows"`` (a row per line).
         offset: Where ``text`` starts in the text of its page or file, in characters.
+        tables: The tables in ``text``: where each starts, where its header ends, and where the table ends. A table that
+            is longer than a chunk repeats its header in each of its chunks.
+        times: Where the cues of a transcript start in ``text``, with their start and end in seconds. Chunks get
+            ``time_start`` and ``time_end`` from them.
     """
 
     text: str
     metadata: dict[str, Any] = {}
     kind: str = "prose"
     offset: int = 0
+    tables: list[tuple[int, int, int]] = []
+    times: list[tuple[int, float, float]] = []
 
 
 class Document(msgspec.Struct, frozen=True):
-    """Hold a file as read: its source, its format, and its sections in order."""
+    """Hold a file as read: its source, its format, and its sections in order.
+
+    Attributes:
+        source: The path with ``/`` between its parts.
+        format: The name of the format, such as ``"pdf"``.
+        sections: The sections in reading order.
+        warnings: What was left out or repaired, in sentences.
+    """
 
     source: str
     format: str
     sections: list[Section]
+    warnings: list[str] = []
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -91,6 +105,7 @@ class SectionBuilder:
         self._level = 0
         self._bare = True
         self._blocks: list[str] = []
+        self._tables: dict[int, int] = {}
         self._sections: list[Section] = []
 
     def heading(self, level: int, title: str) -> None:
@@ -111,6 +126,13 @@ class SectionBuilder:
             self._blocks.append(text.strip("\n"))
             self._bare = False
 
+    def table(self, rows: list[list[str]]) -> None:
+        """Add a table as a line per row; its first row is its header."""
+        lines = [" | ".join(cells) for cells in rows if any(cells)]
+        if len(lines) > 1 and len(rows[0]) > 1:
+            self._tables[len(self._blocks)] = len(lines[0])
+        self.block("\n".join(lines))
+
     def finish(self) -> list[Section]:
         """Return the collected sections."""
         self._flush()
@@ -121,6 +143,15 @@ class SectionBuilder:
             metadata = dict(self._metadata)
             if self._heading:
                 metadata["heading"] = self._heading
-            self._sections.append(Section("\n\n".join(self._blocks), metadata))
+            self._sections.append(Section("\n\n".join(self._blocks), metadata, tables=self._places()))
         self._blocks = []
+        self._tables = {}
         self._bare = True
+
+    def _places(self) -> list[tuple[int, int, int]]:
+        places, start = [], 0
+        for number, block in enumerate(self._blocks):
+            if number in self._tables:
+                places.append((start, start + self._tables[number], start + len(block)))
+            start += len(block) + 2
+        return places

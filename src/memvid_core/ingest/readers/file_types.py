@@ -25,8 +25,18 @@ DOCUMENT_FORMATS = {
     ".csv": "csv", ".tsv": "csv",
     ".ipynb": "ipynb",
     ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".mdx": "markdown",
+    ".odt": "opendocument", ".ods": "opendocument", ".odp": "opendocument",
+    ".ott": "opendocument", ".ots": "opendocument", ".otp": "opendocument",
+    ".hwpx": "hwpx",
+    ".rtf": "rtf",
+    ".eml": "eml", ".mbox": "mbox",
+    ".vtt": "captions", ".srt": "captions",
+    ".json": "json", ".jsonl": "json", ".ndjson": "json",
+    ".rst": "rst", ".rest": "rst", ".adoc": "adoc", ".asciidoc": "adoc", ".org": "org", ".tex": "tex", ".latex": "tex",
+    ".xml": "xml", ".nxml": "xml",
+    ".zip": "zip",
     # Listed so that they are rejected by name and not read as text.
-    ".doc": "ole", ".ppt": "ole", ".xls": "ole",
+    ".doc": "ole", ".ppt": "ole", ".xls": "ole", ".msg": "ole", ".hwp": "ole",
 }  # fmt: skip
 
 # name: suffixes
@@ -59,7 +69,7 @@ _BY_NAME = {
 _BINARY = """
 7z a aac avi avif bin bmp bz2 class db dll dmg dylib eot exe faiss flac gif gz heic ico iso jar jpeg jpg lib m4a
 m4v mkv mov mp3 mp4 mpeg mpg npy npz o ogg onnx opus otf parquet pickle pkl png psd pt pth pyc pyd pyo rar
-safetensors so sqlite sqlite3 tar tgz tif tiff ttf war wasm wav webm webp whl wmv woff woff2 xz zip zst
+safetensors so sqlite sqlite3 tar tgz tif tiff ttf war wasm wav webm webp whl wmv woff woff2 xz zst
 """
 BINARY_SUFFIXES = frozenset(f".{suffix}" for suffix in _BINARY.split())
 

@@ -1,15 +1,18 @@
-"""PDF: the text of each page, with PDFium."""
+"""PDF: the text, the form values and the comments of each page, with PDFium."""
 
 from __future__ import annotations
 
+import ctypes
 import re
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Outline, Section
 from memvid_core.ingest.readers.extras import require
+from memvid_core.ingest.readers.remarks import warn
 
 __all__ = ["read_pdf"]
 
@@ -18,19 +21,30 @@ _ONE_AT_A_TIME = threading.Lock()
 # FPDF_ERR_PASSWORD and FPDF_ERR_SECURITY of fpdfview.h
 _ENCRYPTED = {4: "encrypted: remove its password first", 5: "encrypted with a scheme that PDFium does not support"}
 _HYPHEN = re.compile("(?:\ufffe|\x02)(?:\r?\n)?")  # PDFium's mark of a word divided at the end of a line
+_ALEF_LAM = re.compile("[\u0622\u0623\u0625\u0627]\u0644")
+_COMMENTS = frozenset((1, 3, 9, 10, 11, 12, 13))  # text, free text, highlight, underline, squiggly, strike-out, stamp
+_WIDGET = 20
+_MOST_ANNOTATIONS = 2000  # of a page
+_LEAST_TURNED = 8  # lines
+_TURNS = (90, 270)
+_LEAST_PAGES = 4  # of a document with running headers
+_RUNNING_LINES = 2  # at the top and at the bottom of a page
+_PAGE_NUMBER = re.compile(r"^\W*\d{1,5}\W+|\W+\d{1,5}\W*$|^\W*\d{1,5}\W*$")
+_NAMED = 20
 
 
 def read_pdf(path: Path) -> list[Section]:
-    """Read a PDF as one section per page, with ``page`` from 1 and ``heading`` from its bookmarks.
+    """Read a PDF as one section per page and bookmark, with ``page`` from 1 and ``heading`` from its bookmarks.
+
+    The values of form fields, and comments, follow the text of their page. Lines at the top or bottom that most pages
+    repeat are kept only once. Pages without text, and damaged pages, are named in a warning.
 
     Raises:
-        IngestError: The file is encrypted, damaged or truncated, or its pages have no text (a scan).
+        IngestError: The file is encrypted, damaged or truncated, or none of its pages has text (a scan).
     """
     pdfium = require("pypdfium2", "to read PDF")
     data = path.read_bytes()
-    # ISO 32000-2, 7.5.5. Without %%EOF, PDFium repairs the file and silently drops pages.
-    if b"%%EOF" not in data:
-        raise IngestError("truncated: it does not end with %%EOF")
+    _check_complete(data)
     with _ONE_AT_A_TIME:
         try:
             document = pdfium.PdfDocument(data)
@@ -38,46 +52,231 @@ def read_pdf(path: Path) -> list[Section]:
             known = _ENCRYPTED.get(getattr(exc, "err_code", 0) or 0)
             raise IngestError(known or f"damaged: {exc}") from exc
         try:
-            headings = _bookmarks(document)
-            heading, sections = "", []
-            for number in range(len(document)):
-                heading = headings.get(number, heading)
-                sections.append(_page(document, number, heading))
+            return _Pdf(document, pdfium.raw).sections()
         except pdfium.PdfiumError as exc:
             raise IngestError(f"damaged: {exc}") from exc
         finally:
             document.close()
-    if not any(section.text.strip() for section in sections):
-        raise IngestError(f"no text on its {len(sections)} pages (a scan?): run OCR first")
-    return sections
 
 
-def _page(document: Any, number: int, heading: str) -> Section:
-    try:
-        page = document[number]
-        try:
-            textpage = page.get_textpage()
+def _check_complete(data: bytes) -> None:
+    # ISO 32000-2, 7.5.5. PDFium repairs a file that is cut and silently drops pages. A linearized file has another
+    # %%EOF near its beginning, before most of its objects.
+    end = data.rfind(b"%%EOF")
+    if end < 0 or data.find(b"endobj", end) >= 0:
+        raise IngestError("truncated: it does not end with %%EOF")
+
+
+class _Pdf:
+    def __init__(self, document: Any, raw: Any) -> None:
+        self._document = document
+        self._raw = raw
+        self._form = None
+        if document.get_formtype():
+            document.init_forms()
+            self._form = document.formenv
+
+    def sections(self) -> list[Section]:
+        number = len(self._document)
+        empty: list[int] = []
+        damaged: list[int] = []
+        texts: list[str] = []
+        for index in range(number):
             try:
-                text = textpage.get_text_range()
-            finally:
-                textpage.close()
+                text = self._page(index)
+            except Exception:  # pypdfium2 raises several kinds on damaged pages
+                damaged.append(index + 1)
+                text = ""
+            else:
+                if not text.strip():
+                    empty.append(index + 1)
+            texts.append(text)
+        if len(empty) + len(damaged) == number:
+            if damaged:
+                raise IngestError(f"damaged: none of its {number} pages can be read")
+            raise IngestError(f"no text on its {number} pages (a scan?): run OCR first")
+        if damaged:
+            warn(f"damaged pages were left out: {_ranges(damaged)}")
+        if empty:
+            warn(f"pages without text (scans?): {_ranges(empty)}; run OCR to read them")
+        return self._with_headings(_without_running_lines(texts))
+
+    def _page(self, index: int) -> str:
+        page = self._document[index]
+        try:
+            text = self._text(page)
+            lines = [line for line in text.split("\n") if line.strip()]
+            single = sum(len(line.strip()) == 1 for line in lines)
+            if single >= _LEAST_TURNED and 2 * single > len(lines):
+                text = self._turned(page, text, len(lines))
+            return "\n\n".join(filter(None, (text, *self._annotations(page))))
         finally:
             page.close()
-    except Exception as exc:
-        raise IngestError(f"page {number + 1} is damaged: {exc}") from exc
-    metadata: dict[str, Any] = {"page": number + 1}
+
+    def _turned(self, page: Any, text: str, lines: int) -> str:
+        """Return the text of a page whose lines are turned: the page is turned, and read again."""
+        before = page.get_rotation()
+        for turn in _TURNS:
+            page.set_rotation((before + turn) % 360)
+            other = self._text(page)
+            number = sum(bool(line.strip()) for line in other.split("\n"))
+            if number < lines:
+                text, lines = other, number
+        page.set_rotation(before)
+        return text
+
+    def _text(self, page: Any) -> str:
+        textpage = page.get_textpage()
+        try:
+            text = str(textpage.get_text_range())
+            if _ALEF_LAM.search(text):
+                text = self._with_ligatures(textpage, text)
+        finally:
+            textpage.close()
+        return _HYPHEN.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+
+    def _with_ligatures(self, textpage: Any, text: str) -> str:
+        """Put the letters of lam-alef in order: PDFium reverses them as if they were two signs."""
+        raw = self._raw
+        chars = list(text)
+        for found in _ALEF_LAM.finditer(text):
+            # PDFium counts UTF-16 code units.
+            at = len(text[: found.start()].encode("utf-16-le")) // 2
+            first, second = (raw.FPDFText_GetCharIndexFromTextIndex(textpage, at + step) for step in (0, 1))
+            if first >= 0 and second >= 0 and self._box(textpage, first) == self._box(textpage, second):
+                chars[found.start()], chars[found.start() + 1] = chars[found.start() + 1], chars[found.start()]
+        return "".join(chars)
+
+    def _box(self, textpage: Any, index: int) -> tuple[float, ...]:
+        edges = [ctypes.c_double() for _ in range(4)]
+        self._raw.FPDFText_GetCharBox(textpage, index, *edges)
+        return tuple(edge.value for edge in edges)
+
+    def _annotations(self, page: Any) -> list[str]:
+        raw = self._raw
+        values: list[str] = []
+        comments: list[str] = []
+        for index in range(min(raw.FPDFPage_GetAnnotCount(page), _MOST_ANNOTATIONS)):
+            annotation = raw.FPDFPage_GetAnnot(page, index)
+            if not annotation:
+                continue
+            try:
+                kind = raw.FPDFAnnot_GetSubtype(annotation)
+                if kind == _WIDGET and self._form is not None:
+                    values.append(self._field(annotation))
+                elif kind in _COMMENTS:
+                    text = self._string(raw.FPDFAnnot_GetStringValue, annotation, b"Contents").strip()
+                    comments.append(f"Comment: {text}" if text and kind != 3 else text)
+            finally:
+                raw.FPDFPage_CloseAnnot(annotation)
+        return ["\n".join(filter(None, dict.fromkeys(lines))) for lines in (values, comments)]
+
+    def _field(self, annotation: Any) -> str:
+        raw = self._raw
+        value = self._string(raw.FPDFAnnot_GetFormFieldValue, self._form, annotation).strip()
+        name = self._string(raw.FPDFAnnot_GetFormFieldAlternateName, self._form, annotation).strip()
+        name = name or self._string(raw.FPDFAnnot_GetFormFieldName, self._form, annotation).strip()
+        return f"{name}: {value}" if value and value != "Off" else ""
+
+    @staticmethod
+    def _string(function: Any, *arguments: Any) -> str:
+        size = function(*arguments, None, 0)
+        if size <= 2:
+            return ""
+        buffer = (ctypes.c_ushort * (size // 2))()
+        function(*arguments, buffer, size)
+        return bytes(buffer).decode("utf-16-le", "replace").rstrip("\0").replace("\r", "\n")
+
+    def _with_headings(self, texts: list[str]) -> list[Section]:
+        """Divide pages where their bookmarks' titles stand; a title that is not found counts from the page's top."""
+        outline = Outline()
+        marks: dict[int, list[tuple[str, str]]] = {}
+        for bookmark in self._document.get_toc():
+            target = bookmark.get_dest()
+            index = target.get_index() if target else None
+            title = bookmark.get_title()
+            path = outline.enter(bookmark.level + 1, title)
+            if index is not None and path:
+                marks.setdefault(int(index), []).append((title, path))
+        sections: list[Section] = []
+        heading = ""
+        for index, text in enumerate(texts):
+            place = begin = 0
+            for title, path in marks.get(index, ()):
+                at = _find_title(text, title, place)
+                if at is not None and text[begin:at].strip():
+                    sections.append(_section(text[begin:at], index, heading, begin))
+                    begin = at
+                place = place if at is None else at
+                heading = path
+            sections.append(_section(text[begin:], index, heading, begin))
+        return sections
+
+
+def _section(text: str, index: int, heading: str, offset: int) -> Section:
+    metadata: dict[str, Any] = {"page": index + 1}
     if heading:
         metadata["heading"] = heading
-    return Section(_HYPHEN.sub("", text).replace("\r\n", "\n").replace("\r", "\n"), metadata)
+    return Section(text, metadata, "prose", offset)
 
 
-def _bookmarks(document: Any) -> dict[int, str]:
-    """Return the path of headings by the page where it starts; the last one on a page counts."""
-    outline, headings = Outline(), {}
-    for bookmark in document.get_toc():
-        target = bookmark.get_dest()
-        index = target.get_index() if target else None
-        path = outline.enter(bookmark.level + 1, bookmark.get_title())
-        if index is not None and path:
-            headings[int(index)] = path
-    return headings
+def _find_title(text: str, title: str, start: int) -> int | None:
+    """Return where a line with a title starts, from a place on; runs of white space are equal."""
+    words = title.split()
+    if not words:
+        return None
+    pattern = re.compile(
+        r"^[^\S\n]*(?:[\dIVX.]+\s+)?" + r"\s+".join(map(re.escape, words)), re.IGNORECASE | re.MULTILINE
+    )
+    found = pattern.search(text, start)
+    return found.start() if found else None
+
+
+def _without_running_lines(texts: list[str]) -> list[str]:
+    """Remove lines at the top and bottom of pages that most pages repeat, except for numbers; the first one stays."""
+    pages = [text.split("\n") for text in texts]
+    full = [lines for lines in pages if any(map(str.strip, lines))]
+    if len(full) < _LEAST_PAGES:
+        return texts
+    counts = Counter(key for lines in full for key in {_key(lines[at]) for at in _edges(lines)} if key)
+    running = {key for key, number in counts.items() if number > 0.6 * len(full)}
+    if not running:
+        return texts
+    seen: set[str] = set()
+    for lines in pages:
+        for at in sorted(_edges(lines), reverse=True):
+            key = _key(lines[at])
+            if key in running and key in seen:
+                del lines[at]
+            elif key in running:
+                seen.add(key)
+    return ["\n".join(lines) for lines in pages]
+
+
+def _edges(lines: list[str]) -> set[int]:
+    there = [at for at, line in enumerate(lines) if line.strip()]
+    return {*there[:_RUNNING_LINES], *there[-_RUNNING_LINES:]} if len(there) > 2 * _RUNNING_LINES else set()
+
+
+def _key(line: str) -> str:
+    """Return a line without a page number at its ends; "Chapter 2" is too short to be a running title with one."""
+    line = " ".join(line.split())
+    bare = _PAGE_NUMBER.sub(" ", line).split()
+    return " ".join(bare) or "#" if line and (len(bare) > 2 or not bare) else line
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Return page numbers in words.
+
+    Example:
+        >>> _ranges([1, 2, 3, 7])
+        '1-3, 7'
+    """
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    shown = [f"{first}" if first == last else f"{first}-{last}" for first, last in ranges[:_NAMED]]
+    return ", ".join(shown) + (" …" if len(ranges) > _NAMED else "")

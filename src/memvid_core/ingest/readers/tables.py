@@ -1,37 +1,42 @@
-"""CSV and XLSX: each row becomes a line that names its columns."""
+"""CSV, and tables in general: each row becomes a line that names its columns."""
 
 from __future__ import annotations
 
 import csv
-import datetime
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.encodings import decode
-from memvid_core.ingest.readers.extras import require
 
-__all__ = ["read_csv", "read_xlsx"]
+__all__ = ["MOST_COLUMNS", "Row", "read_csv", "row_sections"]
 
 # The size of the sample on which delimiters are tried.
 _SAMPLE = 1 << 16  # characters
 _SAMPLE_ROWS = 200
 _DELIMITERS = ",;\t|"
-_MOST_COLUMNS = 16_384  # the limit of a sheet
+MOST_COLUMNS = 16_384
+"""The limit of a sheet."""
+_LONGEST_NAME = 200
+_MOST_TITLES = 10  # rows above the names of the columns
 _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?$")
+_YEAR = re.compile(r"(?:1[89]|2[01])\d\d$")
+
+Row = dict[int, str]
+"""The non-empty cells of a row, by column from 0: a row may be 16,384 wide because of one cell."""
 
 
 def read_csv(path: Path) -> list[Section]:
     """Read CSV or TSV with any delimiter as one line per row, with ``row`` from 1 as in the file.
 
-    A ``.tsv`` file is split at tabs. A first row that looks like names (distinct texts) names the columns:
-    ``name: Ada; born: 1815``.
+    A ``.tsv`` file is split at tabs. A first row that looks like names (distinct texts, or years) names the columns:
+    ``name: Ada; born: 1815``. Rows above it that have one cell are titles.
 
     Raises:
         IngestError: The file is not a table.
@@ -41,7 +46,7 @@ def read_csv(path: Path) -> list[Section]:
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text[:_SAMPLE])
     try:
-        return _sections(map(_sparse, csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter)), {})
+        return row_sections(map(_sparse, csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter)), {})
     except csv.Error as exc:
         raise IngestError(f"damaged: {exc}") from exc
 
@@ -62,53 +67,27 @@ def _delimiter(sample: str) -> str:
     return best
 
 
-def read_xlsx(path: Path) -> list[Section]:
-    """Read XLSX with each sheet as a table: ``sheet`` is its name, ``row`` counts from 1 as in the program.
-
-    A cell with a formula has its last computed value. The archive must have been checked.
-    """
-    openpyxl = require("openpyxl", "to read XLSX")
-    # Read-only mode streams the rows, so a single cell in the last corner does not allocate the empty ones.
-    workbook = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-    try:
-        sections: list[Section] = []
-        for sheet in workbook.worksheets:
-            sheet.reset_dimensions()  # some writers store wrong ones
-            rows = sheet.iter_rows(values_only=True)
-            sections += _sections(map(_sparse_values, rows), {"sheet": sheet.title})
-        return sections
-    finally:
-        workbook.close()
-
-
-# The non-empty cells of a row, by column from 0: a row may be 16,384 wide because of one cell.
-_Row = dict[int, str]
-
-
-def _sparse(row: list[str]) -> _Row:
-    if len(row) > _MOST_COLUMNS:
-        raise IngestError(f"a row of {len(row):,} columns, more than {_MOST_COLUMNS:,}: not a table")
+def _sparse(row: list[str]) -> Row:
+    if len(row) > MOST_COLUMNS:
+        raise IngestError(f"a row of {len(row):,} columns, more than {MOST_COLUMNS:,}: not a table")
     return {place: cleaned for place, cell in enumerate(row) if cell and (cleaned := " ".join(cell.split()))}
 
 
-def _sparse_values(row: Iterable[Any]) -> _Row:
-    cells = ((place, _cell(value)) for place, value in enumerate(row) if value is not None)
-    return {place: cleaned for place, cell in cells if (cleaned := " ".join(cell.split()))}
+def row_sections(rows: Iterable[Row], metadata: dict[str, Any]) -> list[Section]:
+    """Return the rows of a table as sections in which a line is a row; ``row`` counts from 1.
 
-
-def _sections(rows: Iterable[_Row], metadata: dict[str, Any]) -> list[Section]:
-    names: _Row | None = None
+    Args:
+        rows: All rows, empty ones too.
+        metadata: Metadata for every section.
+    """
+    numbered = enumerate(rows, 1)
+    titles, header, names, rest = _beginning(numbered)
     lines: list[str] = []
     sections: list[Section] = []
     first = expected = 0
-    for number, row in enumerate(rows, 1):
-        if not row:
-            continue
-        if names is None:
-            names = row if _is_header(row) else {}
-            if names:
-                continue
-        line = "; ".join(f"{names[place]}: {cell}" if place in names else cell for place, cell in row.items())
+    for number, row in chain(titles, rest):
+        named = names if number > header else {}
+        line = "; ".join(f"{named[place]}: {cell}" if place in named else cell for place, cell in row.items())
         # A gap starts a section: within a section, the line gives the row.
         if lines and number != expected:
             sections.append(Section("\n".join(lines), {**metadata, "row": first}, "rows"))
@@ -117,24 +96,45 @@ def _sections(rows: Iterable[_Row], metadata: dict[str, Any]) -> list[Section]:
         expected = number + 1
         lines.append(line)
     if names and not sections and not lines:  # only a header
-        lines, first = ["; ".join(names.values())], 1
+        lines, first = ["; ".join(names.values())], header
     if lines:
         sections.append(Section("\n".join(lines), {**metadata, "row": first}, "rows"))
     return sections
 
 
-def _is_header(row: _Row) -> bool:
+_Numbered = tuple[int, Row]
+
+
+def _beginning(rows: Iterator[_Numbered]) -> tuple[list[_Numbered], int, Row, Iterator[_Numbered]]:
+    """Return the titles above a table, the number of its header, the names in it, and the rows from there on."""
+    filled = ((number, row) for number, row in rows if row)
+    titles: list[_Numbered] = []
+    current = next(filled, None)
+    while current is not None:
+        following = next(filled, None)
+        rest = filled if following is None else chain([following], filled)
+        (number, row), below = current, {} if following is None else following[1]
+        if len(row) == 1 and len(below) > 1 and len(titles) < _MOST_TITLES:
+            titles.append(current)
+            current = following
+        elif _is_header(row, below):
+            return titles, number, row, rest
+        else:
+            return titles, 0, {}, chain([current], rest)
+    return titles, 0, {}, filled
+
+
+def _is_header(row: Row, following: Row) -> bool:
+    """Return whether a row names the columns: distinct texts, or years above other numbers."""
     cells = list(row.values())
-    return len(set(cells)) == len(cells) and not any(len(cell) > 200 or _NUMBER.match(cell) for cell in cells)
+    if len(set(cells)) != len(cells):
+        return False
+    for place, cell in row.items():
+        if len(cell) > _LONGEST_NAME or (_NUMBER.match(cell) and not _is_year(cell, following.get(place, ""))):
+            return False
+    return True
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    if isinstance(value, datetime.datetime):
-        return value.date().isoformat() if value.time() == datetime.time() else value.isoformat(" ", "seconds")
-    return str(value)
+def _is_year(cell: str, below: str) -> bool:
+    """Return whether a cell is a year that names a column, and not a value such as the ones below it."""
+    return bool(_YEAR.match(cell) and _NUMBER.match(below)) and not _YEAR.match(below)

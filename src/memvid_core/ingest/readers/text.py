@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section
@@ -30,14 +31,26 @@ def read_code(path: Path) -> list[Section]:
 
 
 def read_notebook(path: Path) -> list[Section]:
-    """Read the Markdown and code cells of a Jupyter notebook (nbformat 4), without outputs."""
+    """Read the Markdown and code cells of a Jupyter notebook (nbformat 1 to 4), without outputs."""
     try:
         notebook = json.loads(decode(path.read_bytes()))
-        cells = [(str(cell["cell_type"]), "".join(cell["source"])) for cell in notebook["cells"]]
-        language = str(notebook.get("metadata", {}).get("kernelspec", {}).get("language", ""))
+        # Before version 4, cells are in worksheets.
+        sheets = notebook.get("worksheets", [notebook])
+        cells = [_cell(cell) for sheet in sheets for cell in sheet["cells"]]
+        metadata = notebook.get("metadata", {})
+        language = str(metadata.get("kernelspec", metadata.get("language_info", {})).get("language", ""))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         if isinstance(exc, IngestError):
             raise
-        raise IngestError(f"not a Jupyter notebook (nbformat 4): {exc}") from exc
+        raise IngestError(f"not a Jupyter notebook: {exc}") from exc
     parts = [f"```{language}\n{source}\n```" if kind == "code" else source for kind, source in cells if source.strip()]
     return markdown_sections("\n\n".join(parts))
+
+
+def _cell(cell: dict[str, Any]) -> tuple[str, str]:
+    """Return the kind and the source of a cell; a heading of version 3 becomes Markdown."""
+    kind = str(cell["cell_type"])
+    source = "".join(cell["source"] if "source" in cell else cell.get("input", cell.get("text", "")))
+    if kind == "heading":
+        return "markdown", f"{'#' * min(max(int(cell.get('level', 1)), 1), 6)} {source}"
+    return kind, source

@@ -36,9 +36,14 @@ def zip_format(path: Path) -> str:
             return "epub"
         if "xl/workbook.bin" in names:
             raise IngestError("a binary workbook (.xlsb): save it as .xlsx")
-        if "mimetype" in names and archive.read("mimetype")[:100].startswith(b"application/vnd.oasis"):
-            raise IngestError("an OpenDocument file: save it as .docx, .xlsx or .pptx")
-        raise IngestError("a zip archive, not a document: unpack it and add its files")
+        kind = archive.read("mimetype")[:100] if "mimetype" in names else b""
+        if kind.startswith(b"application/hwp+zip") or "Contents/section0.xml" in names:
+            return "hwpx"
+        if kind.startswith(b"application/vnd.oasis.opendocument"):
+            if b"graphics" in kind or b"chart" in kind or b"database" in kind:
+                raise IngestError("an OpenDocument drawing, chart or database: save it as .odt or .pdf")
+            return "opendocument"
+        return "zip"
 
 
 def open_checked(path: Path) -> ZipFile:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from memvid_core.errors import IngestError, MissingExtraError
+from memvid_core.ingest import read_document
 from memvid_core.ingest.readers.encodings import decode
+from memvid_core.ingest.readers.remarks import collecting
 
 KOREAN = "안녕하세요. 이 문서는 오래된 윈도우에서 만들어진 한국어 텍스트 파일입니다."
 JAPANESE = "これは日本語のテキストファイルです。文字コードを判定する必要があります。"
@@ -91,3 +93,56 @@ def test_newlines_become_one_kind():
 def test_what_is_no_text_is_refused(data):
     with pytest.raises(IngestError):
         decode(data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Die Straße führt über die Brücke zum größten Gebäude.", KOREAN, JAPANESE, CHINESE, RUSSIAN, GREEK,
+        "مرحبا بالعالم، هذا نص عربي.", "नमस्ते दुनिया, यह हिंदी है।", "สวัสดีชาวโลก นี่คือภาษาไทย",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("place", [0, 9, -1])
+def test_utf8_with_one_wrong_byte_is_utf8_with_a_warning(text, place):
+    data = "\n".join([text] * 3).encode().split(b"\n")
+    data[1] = b"\xff" + data[1] if place == 0 else data[1][:-1] + b"." + b"\xff" if place < 0 else data[1] + b"\xfe"
+    with collecting() as remarks:
+        decoded = decode(b"\n".join(data))
+    assert decoded.split("\n")[::2] == [text, text]
+    assert decoded.count("\ufffd") in (1, 2)
+    assert len(remarks.warnings) == 1
+    assert "not valid UTF-8" in remarks.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "named"),
+    [(JAPANESE, "iso2022_jp", "iso-2022-jp"), (KOREAN, "iso2022_kr", "iso-2022-kr"), (KOREAN, "cp949", "cp949"),
+     (JAPANESE, "cp932", "cp932"), (RUSSIAN, "koi8_r", "koi8_r"), (KOREAN, "utf-16", "utf-16")],
+)  # fmt: skip
+def test_the_encoding_is_in_the_metadata(tmp_path, text, encoding, named):
+    (tmp_path / "a.txt").write_bytes(text.encode(encoding))
+    (section,) = read_document(tmp_path / "a.txt").sections
+    assert (section.text, section.metadata) == (text, {"encoding": named})
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "encoding"),
+    [
+        ("a.xml", '<?xml version="1.0" encoding="EUC-KR"?>\n<p>', "cp949"),
+        ("a.py", "# -*- coding: koi8-r -*-\n# ", "koi8_r"),
+        ("a.html", "<html><head><meta charset=windows-1255></head><body>", "cp1255"),
+        ("a.css", '@charset "windows-1257";\n/* ', "cp1257"),
+    ],
+)
+def test_what_a_file_declares_counts(tmp_path, name, before, encoding):
+    text = {"cp949": "가각", "koi8_r": "Эта", "cp1255": "שלום", "cp1257": "žąsų"}[encoding]
+    (tmp_path / name).write_bytes((before + text + ("</p>" if name == "a.xml" else "")).encode(encoding))
+    assert text in read_document(tmp_path / name).sections[0].text
+
+
+@pytest.mark.parametrize(
+    "codec", ["unicode_escape", "raw_unicode_escape", "rot13", "idna", "punycode", "zlib", "nonsense"]
+)
+def test_a_declaration_names_no_other_codec(tmp_path, codec):
+    (tmp_path / "a.html").write_text(f'<meta charset="{codec}"><p>\\u0041 é</p>', encoding="utf-8")
+    assert read_document(tmp_path / "a.html").sections[0].text == "\\u0041 é"

@@ -1,0 +1,103 @@
+"""Stores of other packages that ``memvid import`` reads, without executing anything that is stored in them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+__all__ = ["peer_records"]
+
+_SQLITE = b"SQLite format 3\0"
+_TEXT_FIELDS = ("text", "content", "memory", "data", "document")
+_PICKLES = {
+    "index.pkl": "a FAISS store of LangChain, whose documents are a pickle, which can run code",
+    "storage.sqlite": "a local Qdrant collection, whose points are pickles, which can run code",
+}
+_WAY_OUT = "export it with its own package as JSON lines of id, text, metadata and vector, and import that"
+
+
+def peer_records(path: Path) -> Iterator[dict[str, Any]] | None:
+    """Return the records of another package's store, or None if the path is not one.
+
+    LangGraph's `SqliteStore` and the JSON of mem0's `get_all` are read. A record has ``id``, ``text`` and ``metadata``.
+
+    Raises:
+        IngestError: The store holds pickles, is damaged, or is one of another kind.
+    """
+    from memvid_core import IngestError
+
+    name = path.name if path.is_file() else next((item for item in _PICKLES if any(path.rglob(item))), "")
+    if name in _PICKLES:
+        raise IngestError(f"{path}: {_PICKLES[name]}; {_WAY_OUT}")
+    if path.is_dir():
+        raise IngestError(f"{path}: a folder, not an export; {_WAY_OUT}")
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        head = file.read(len(_SQLITE))
+    if head == _SQLITE:
+        return _langgraph(path)
+    return _mem0(path) if path.suffix.lower() == ".json" and head.lstrip()[:1] in (b"{", b"[") else None
+
+
+def _langgraph(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the items of LangGraph's `SqliteStore`: the namespace and the key are the id."""
+    from memvid_core import IngestError
+
+    try:
+        # Read-only, and without creating files of a log.
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if "store" not in tables:
+                raise IngestError(f"{path}: an SQLite database without the table 'store' of LangGraph; {_WAY_OUT}")
+            rows = database.execute("SELECT prefix, key, value, created_at, updated_at FROM store ORDER BY prefix, key")
+            for prefix, key, value, created, updated in rows:
+                item = json.loads(value)
+                fields = item if isinstance(item, dict) else {"value": item}
+                text, rest = _split(fields)
+                about = {
+                    "namespace": str(prefix),
+                    "key": str(key),
+                    "created_at": str(created),
+                    "modified": str(updated),
+                }
+                dates = {"created_at": str(created), "modified": str(updated)}
+                yield {"id": f"{prefix}/{key}", "text": text, "metadata": {**rest, **about, **dates}}
+    except (sqlite3.Error, ValueError, RecursionError) as exc:
+        raise IngestError(f"{path}: not readable as a store of LangGraph: {exc}") from exc
+
+
+def _mem0(path: Path) -> Iterator[dict[str, Any]] | None:
+    """Return the memories that mem0's `get_all` returned, saved as JSON; None if the file is another one."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return None
+    found = value.get("results") if isinstance(value, dict) else value
+    if not isinstance(found, list) or not all(isinstance(item, dict) and "memory" in item for item in found):
+        return None
+    return map(_mem0_record, found)
+
+
+def _mem0_record(item: dict[str, Any]) -> dict[str, Any]:
+    inner = item.get("metadata")
+    rest = {key: value for key, value in item.items() if key not in ("id", "memory", "metadata") and value is not None}
+    about = inner if isinstance(inner, dict) else {}
+    record_id = item.get("id")
+    return {
+        "id": None if record_id is None else str(record_id),
+        "text": str(item["memory"]),
+        "metadata": {**about, **rest},
+    }
+
+
+def _split(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the text of an item and its other fields; without a field of text, all of them as JSON."""
+    for name in _TEXT_FIELDS:
+        if isinstance(fields.get(name), str):
+            return fields[name], {key: value for key, value in fields.items() if key != name}
+    return json.dumps(fields, ensure_ascii=False), fields

@@ -1,0 +1,148 @@
+"""Mail: .eml and .mbox, with their attachments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from email import message_from_bytes, policy
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from memvid_core.errors import IngestError
+from memvid_core.ingest.readers.document import Section
+from memvid_core.ingest.readers.encodings import decode
+from memvid_core.ingest.readers.nested import read_nested
+from memvid_core.ingest.readers.remarks import warn
+
+__all__ = ["mail_sections", "read_eml", "read_mbox"]
+
+_FROM = re.compile(rb"^From [^\n]{0,300}\n", re.MULTILINE)
+_QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
+_MOST_PARTS = 1000
+_DEEPEST = 10
+_SHOWN = ("From", "To", "Cc", "Date", "Subject")
+_HEADER = re.compile(rb"^[!-9;-~]{1,80}:", re.MULTILINE)
+
+
+def read_eml(path: Path) -> list[Section]:
+    """Read a message: its sender, receivers, date and subject, its text, and its attachments as their own sections.
+
+    Raises:
+        IngestError: The file has no headers of a message.
+    """
+    return mail_sections(path.read_bytes(), {})
+
+
+def read_mbox(path: Path) -> list[Section]:
+    """Read the messages of a mailbox, with ``message`` from 1."""
+    data = path.read_bytes()
+    if not data.startswith(b"From "):
+        raise IngestError("not a mailbox: it does not start with a line 'From '")
+    starts = [
+        found
+        for found in _FROM.finditer(data)
+        if found.start() == 0 or data[: found.start()].endswith((b"\n\n", b"\n\r\n"))
+    ]
+    sections: list[Section] = []
+    for number, found in enumerate(starts, 1):
+        end = starts[number].start() if number < len(starts) else len(data)
+        message = _QUOTED_FROM.sub(rb"\1", data[found.end() : end])
+        sections += mail_sections(message, {"message": number})
+    return sections
+
+
+def mail_sections(data: bytes, metadata: dict[str, Any]) -> list[Section]:
+    """Return the sections of a message, each with the given metadata."""
+    if not _HEADER.search(data[:10_000]):
+        raise IngestError("not a mail message: it has no headers")
+    message = message_from_bytes(data, policy=policy.default)
+    return _sections(message, metadata, 0)
+
+
+def _sections(message: Message, metadata: dict[str, Any], depth: int) -> list[Section]:
+    about = {name: _header(message, name) for name in _SHOWN}
+    metadata = {**metadata, **_facts(message, about)}
+    lines = [f"{name}: {value}" for name, value in about.items() if value]
+    bodies: list[str] = []
+    sections: list[Section] = []
+    for number, part in enumerate(_leaves(message, 0)):
+        if number >= _MOST_PARTS:
+            warn(f"a message has more than {_MOST_PARTS:,} parts; the others were left out")
+            break
+        if part.get_content_type() == "message/rfc822":
+            for inner in _parts(part)[:1] if depth < _DEEPEST else ():
+                sections += _sections(inner, {"attachment": "message"}, depth + 1)
+            continue
+        name = part.get_filename()
+        content = part.get_payload(decode=True)
+        content = content if isinstance(content, bytes) else b""
+        if part.get_content_disposition() == "attachment" or (name and part.get_content_maintype() != "text"):
+            if part.get_content_maintype() in ("image", "audio", "video"):
+                warn(f"the attachment {name} was left out: {part.get_content_type()}")
+            elif content:
+                sections += read_nested(name or _default_name(part), content, "attachment")
+        elif part.get_content_type() == "text/html":
+            bodies += _html(content, part.get_content_charset())
+        elif part.get_content_maintype() == "text":
+            bodies.append(decode(content, part.get_content_charset()))
+    text = "\n\n".join(["\n".join(lines), *(body.strip() for body in bodies)])
+    return [Section(text, metadata), *sections]
+
+
+def _header(message: Message, name: str) -> str:
+    try:
+        value = message.get(name)
+    except (ValueError, IndexError, AttributeError, TypeError):  # defects that the parser of headers does not expect
+        value = None
+    text = " ".join(str(value or "").split())
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _facts(message: Message, about: dict[str, str]) -> dict[str, Any]:
+    facts: dict[str, Any] = {"from": about["From"], "to": about["To"], "heading": about["Subject"]}
+    with suppress(ValueError, TypeError, IndexError, OverflowError):
+        facts["date"] = parsedate_to_datetime(about["Date"]).isoformat()
+    return {name: value for name, value in facts.items() if value}
+
+
+def _leaves(message: Message, depth: int) -> Iterator[Message]:
+    """Yield the parts of a message to read; of alternatives, the plain text, or else the last one."""
+    if message.get_content_type() == "message/rfc822" and depth:
+        yield message
+        return
+    parts = _parts(message)
+    if not parts:
+        yield message
+        return
+    if depth > _DEEPEST * 5:
+        raise IngestError("its parts are nested too deep")
+    if message.get_content_type() == "multipart/alternative":
+        plain = [part for part in parts if part.get_content_type() == "text/plain" and _has_text(part)]
+        parts = plain[:1] or parts[-1:]
+    for part in parts:
+        yield from _leaves(part, depth + 1)
+
+
+def _parts(message: Message) -> list[Message]:
+    parts = message.get_payload()
+    return [part for part in parts if isinstance(part, Message)] if isinstance(parts, list) else []
+
+
+def _has_text(part: Message) -> bool:
+    content = part.get_payload(decode=True)
+    return isinstance(content, bytes) and bool(content.strip())
+
+
+def _html(content: bytes, charset: str | None) -> list[str]:
+    from memvid_core.ingest.readers.web import html_sections
+
+    text = decode(content, charset)
+    return [section.text for section in html_sections(text.encode("utf-8-sig"), {})]
+
+
+def _default_name(part: Message) -> str:
+    kinds = {"text/plain": ".txt", "text/html": ".html", "application/pdf": ".pdf", "application/zip": ".zip"}
+    return "attachment" + kinds.get(part.get_content_type(), "")

@@ -1,0 +1,120 @@
+"""Markup languages with headings: reStructuredText, AsciiDoc, Org and LaTeX, as one section per heading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from memvid_core.ingest.readers.document import Outline, Section
+from memvid_core.ingest.readers.encodings import decode
+
+__all__ = ["read_adoc", "read_org", "read_rst", "read_tex"]
+
+_ADOC = re.compile(r"^(={1,6})[ \t]+(\S[^\n]*)$", re.MULTILINE)
+_ORG = re.compile(r"^(\*{1,12})[ \t]+(?:(?:TODO|DONE)[ \t]+)?(\S[^\n]*?)(?:[ \t]+:[\w@:]+:)?[ \t]*$", re.MULTILINE)
+_LITERAL = re.compile(r"^(----+|\.\.\.\.+|====+|\+\+\+\++)$.*?^\1$", re.MULTILINE | re.DOTALL)
+_RST = re.compile(
+    r"^(?:([!-/:-@\[-`{-~])\1{2,}[ \t]*\n)?([^\s][^\n]{0,300}|[ \t][^\n]{0,300})\n([!-/:-@\[-`{-~])\3{2,}[ \t]*$",
+    re.MULTILINE,
+)
+_TEX = re.compile(
+    r"\\(part|chapter|section|subsection|subsubsection|paragraph)\*?(?:\[[^\]\n]*\])?\{((?:[^{}]|\{[^{}]*\})*)\}"
+)
+_TEX_LEVELS = ("part", "chapter", "section", "subsection", "subsubsection", "paragraph")
+_COMMENT = re.compile(r"(?<!\\)%[^\n]*\n?")
+_KEPT = re.compile(
+    r"\\(?:textbf|textit|texttt|textsc|textrm|emph|underline|mbox|title|author|date|caption|footnote|url)\{([^{}]*)\}"
+)
+_HREF = re.compile(r"\\href\{[^{}]*\}\{([^{}]*)\}")
+_DROPPED = re.compile(
+    r"\\(?:label|ref|cite[a-z]*|includegraphics|usepackage|documentclass|bibliography|bibliographystyle|vspace|hspace|input"
+    r"|begin|end|pagestyle|thispagestyle|setlength)\*?(?:\[[^\]]*\])?(?:\{[^{}]*\}){0,2}"
+)
+_SIGNS = re.compile(r"\\([%&$#_{}])")
+_BARE = re.compile(
+    r"\\(?:maketitle|tableofcontents|item|noindent|centering|newpage|clearpage|small|large|Large|bigskip|hline)\b ?"
+)
+
+_Heading = tuple[int, int, str]  # where it starts, its level, its title
+
+
+def read_adoc(path: Path) -> list[Section]:
+    """Read AsciiDoc."""
+    text = decode(path.read_bytes())
+    literal = [found.span() for found in _LITERAL.finditer(text)]
+    found = ((item.start(), len(item.group(1)), item.group(2)) for item in _ADOC.finditer(text))
+    return _sections(text, (item for item in found if not any(start <= item[0] < end for start, end in literal)))
+
+
+def read_org(path: Path) -> list[Section]:
+    """Read Org."""
+    text = decode(path.read_bytes())
+    return _sections(text, ((found.start(), len(found.group(1)), found.group(2)) for found in _ORG.finditer(text)))
+
+
+def read_rst(path: Path) -> list[Section]:
+    """Read reStructuredText; the level of a heading is given by the order in which its underlines first occur."""
+    text = decode(path.read_bytes())
+    return _sections(text, _rst_headings(text))
+
+
+def _rst_headings(text: str) -> Iterator[_Heading]:
+    styles: list[tuple[str, str]] = []
+    for found in _RST.finditer(text):
+        over, title, under = found.group(1) or "", found.group(2), found.group(3)
+        length = len(found.group()) - found.group().rfind("\n") - 1
+        bare = not text[: found.start()].strip() or text[: found.start()].endswith("\n\n")
+        if (
+            (over and over != under)
+            or length < min(len(title.rstrip()), 4)
+            or not (over or bare)
+            or title.startswith("  ")
+        ):
+            continue
+        if (over, under) not in styles:
+            styles.append((over, under))
+        yield found.start(), styles.index((over, under)) + 1, title
+
+
+def read_tex(path: Path) -> list[Section]:
+    """Read LaTeX without its preamble, comments and common commands; formulas stay as they are written."""
+    text = _COMMENT.sub("", decode(path.read_bytes()))
+    begin, end = text.find("\\begin{document}"), text.rfind("\\end{document}")
+    title = re.search(r"\\title\{([^{}]*)\}", text[: max(begin, 0)])
+    text = text[max(begin, 0) : end if end > 0 else None]
+    outline = Outline()
+    sections: list[Section] = []
+    heading, place = "", 0
+    before = title.group(1) if title else ""
+    for found in [*_TEX.finditer(text), None]:
+        body = _plain_tex(text[place : len(text) if found is None else found.start()])
+        shown = "\n\n".join(filter(str.strip, (before, body)))
+        if shown.strip():
+            sections.append(Section(shown, {"heading": heading} if heading else {}))
+        if found is not None:
+            before = _plain_tex(found.group(2))
+            heading = outline.enter(_TEX_LEVELS.index(found.group(1)) + 1, before)
+            place = found.end()
+    return sections
+
+
+def _plain_tex(text: str) -> str:
+    text = _HREF.sub(r"\1", text)
+    for _ in range(3):
+        text = _KEPT.sub(r"\1", text)
+    text = _BARE.sub("", _DROPPED.sub("", text))
+    text = _SIGNS.sub(r"\1", text).replace("\\\\", "\n").replace("~", " ").replace("---", "—").replace("--", "–")
+    return re.sub(r"\n[ \t]*\n\s*", "\n\n", text).strip()
+
+
+def _sections(text: str, headings: Iterator[_Heading]) -> list[Section]:
+    outline = Outline()
+    sections: list[Section] = []
+    path, begin = "", 0
+    for start, level, title in headings:
+        if text[begin:start].strip():
+            sections.append(Section(text[begin:start], {"heading": path} if path else {}, "prose", begin))
+        path, begin = outline.enter(level, title), start
+    sections.append(Section(text[begin:], {"heading": path} if path else {}, "prose", begin))
+    return sections

@@ -1,0 +1,145 @@
+"""Parts and relations of an Office Open XML package, in its transitional and its strict form."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+from urllib.parse import unquote
+from zipfile import ZipFile
+
+from memvid_core.errors import IngestError
+from memvid_core.ingest.readers.extras import require
+
+__all__ = ["Package", "Relation", "attribute", "child", "children", "local", "parse_xml", "path_of"]
+
+
+class Relation(NamedTuple):
+    """Describe a relation of a part: its kind (the end of its type), and the name of its target part."""
+
+    kind: str
+    target: str
+
+
+def local(element: Any) -> str:
+    """Return the name of an element without its namespace; empty for comments and processing instructions.
+
+    The strict form of the standard has other namespaces with the same names.
+    """
+    tag = element.tag
+    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+
+
+def attribute(element: Any, name: str) -> str | None:
+    """Return an attribute by its local name, whatever its namespace."""
+    for key, value in element.items():
+        if key.rpartition("}")[2] == name:
+            return str(value)
+    return None
+
+
+def children(element: Any, *names: str) -> Iterator[Any]:
+    """Yield the child elements with one of these local names."""
+    for found in element:
+        if local(found) in names:
+            yield found
+
+
+def child(element: Any, name: str) -> Any:
+    """Return the first child element with a local name, or None."""
+    return next(children(element, name), None)
+
+
+def path_of(element: Any, *names: str) -> Any:
+    """Return the element at a path of local names below another, or None."""
+    for name in names:
+        if element is None:
+            return None
+        element = child(element, name)
+    return element
+
+
+def parse_xml(data: bytes) -> Any:
+    """Parse XML without entities, network access and DTDs; libxml2 limits depth and size.
+
+    Raises:
+        IngestError: It is not well-formed.
+    """
+    etree = require("lxml.etree", "to read XML")
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True)
+    try:
+        return etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as exc:
+        raise IngestError(f"damaged or unusual: XMLSyntaxError: {exc}") from exc
+
+
+class Package:
+    """Read the parts of a package whose archive was checked.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._archive = ZipFile(path)
+        # Names of parts are compared without case (ECMA-376-2, 6.2.2).
+        self._names = {name.lower(): name for name in self._archive.namelist()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._archive.close()
+
+    def main(self) -> str:
+        """Return the name of the main part.
+
+        Raises:
+            IngestError: The package does not name it.
+        """
+        for relation in self.relations("").values():
+            if relation.kind == "officeDocument":
+                return relation.target
+        raise IngestError("damaged: the package does not name its main part")
+
+    def has(self, name: str) -> bool:
+        """Return whether a part exists."""
+        return name.lower() in self._names
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a part.
+
+        Raises:
+            IngestError: The part does not exist.
+        """
+        found = self._names.get(name.lower())
+        if found is None:
+            raise IngestError(f"damaged: its part {name!r} is missing")
+        return self._archive.read(found)
+
+    def tree(self, name: str) -> Any:
+        """Return the root element of a part."""
+        return parse_xml(self.read(name))
+
+    def relations(self, name: str) -> dict[str, Relation]:
+        """Return the internal relations of a part by their ids; those of the package for an empty name."""
+        folder, _, file = name.rpartition("/")
+        rels = f"{folder}/_rels/{file}.rels".lstrip("/")
+        if not self.has(rels):
+            return {}
+        found: dict[str, Relation] = {}
+        for relation in children(self.tree(rels), "Relationship"):
+            if relation.get("TargetMode") == "External":
+                continue
+            target = unquote(relation.get("Target", ""))
+            target = target.lstrip("/") if target.startswith("/") else posixpath.join(folder, target)
+            kind = relation.get("Type", "").rpartition("/")[2]
+            found[relation.get("Id", "")] = Relation(kind, posixpath.normpath(target))
+        return found
+
+    def related(self, name: str, kind: str) -> list[str]:
+        """Return the existing target parts of a part's relations of one kind."""
+        return [
+            found.target for found in self.relations(name).values() if found.kind == kind and self.has(found.target)
+        ]

@@ -1,0 +1,224 @@
+"""OpenDocument: texts (.odt), sheets (.ods) and presentations (.odp)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+from memvid_core.errors import IngestError
+from memvid_core.ingest.readers.document import Section, SectionBuilder
+from memvid_core.ingest.readers.ooxml import attribute, child, children, local, parse_xml
+from memvid_core.ingest.readers.remarks import warn
+from memvid_core.ingest.readers.tables import MOST_COLUMNS, Row, row_sections
+from memvid_core.ingest.readers.zipped import read_entry
+
+__all__ = ["read_opendocument"]
+
+_LEFT_OUT = frozenset(("tracked-changes", "sequence-decls", "variable-decls", "user-field-decls", "forms", "settings"))
+_CONTAINERS = frozenset(("section", "index-body", "text", "page", "frame", "text-box", "g", "custom-shape", "rect"))
+_MOST_REPEATED = 1000  # equal rows or cells with content
+_MOST_ROWS = 1_048_576
+
+
+def read_opendocument(path: Path) -> list[Section]:
+    """Read an OpenDocument file: a section per heading, sheet or slide; notes and comments come last.
+
+    Deleted text and hidden sheets are left out. The archive must have been checked.
+
+    Raises:
+        IngestError: The file is encrypted or has no content.
+    """
+    with ZipFile(path) as archive:
+        if "META-INF/manifest.xml" in archive.namelist() and b"encryption-data" in read_entry(
+            archive, "META-INF/manifest.xml"
+        ):
+            raise IngestError("encrypted: remove its password first")
+        tree = parse_xml(read_entry(archive, "content.xml"))
+    hidden = _hidden_styles(tree)
+    body = next((found for found in children(tree, "body")), None)
+    kind = None if body is None else next((found for found in body if local(found)), None)
+    if kind is None:
+        raise IngestError("damaged: its content has no body")
+    if local(kind) == "spreadsheet":
+        return _sheets(kind, hidden)
+    if local(kind) == "presentation":
+        return [section for number, page in enumerate(children(kind, "page"), 1) for section in _slide(page, number)]
+    text = _Text(SectionBuilder())
+    text.blocks(kind)
+    return text.finish()
+
+
+def _hidden_styles(tree: Any) -> set[str]:
+    return {
+        attribute(style, "name") or ""
+        for style in tree.iter()
+        if local(style) == "style"
+        for found in style
+        if (local(found) == "table-properties" and attribute(found, "display") == "false")
+        or (local(found) == "text-properties" and found.get(_text_display(found)) == "none")
+    }
+
+
+def _text_display(element: Any) -> str:
+    return next((key for key in element.keys() if key.endswith("}display")), "")  # noqa: SIM118  # of lxml
+
+
+class _Text:
+    def __init__(self, builder: SectionBuilder) -> None:
+        self._builder = builder
+        self._notes: list[str] = []
+        self._comments: list[str] = []
+
+    def finish(self) -> list[Section]:
+        sections = self._builder.finish()
+        for heading, texts in (("Notes", self._notes), ("Comments", self._comments)):
+            if texts:
+                sections.append(Section("\n\n".join(texts), {"heading": heading}))
+        return sections
+
+    def blocks(self, parent: Any) -> None:
+        for found in parent:
+            name = local(found)
+            if name == "h":
+                level = attribute(found, "outline-level") or "1"
+                self._builder.heading(int(level) if level.isdecimal() and len(level) < 3 else 1, self.inline(found))
+            elif name == "p":
+                self._builder.block(self.inline(found))
+            elif name == "list":
+                self._list(found, 1)
+            elif name == "table":
+                self._builder.table(list(self._table(found)))
+            elif name in ("title", "desc"):
+                self._builder.block(f"[{' '.join(''.join(found.itertext()).split())}]")
+            elif name not in _LEFT_OUT and name != "notes":
+                self.blocks(found)
+
+    def _list(self, element: Any, depth: int) -> None:
+        for item in children(element, "list-item", "list-header"):
+            for found in item:
+                if local(found) == "list":
+                    self._list(found, depth + 1)
+                elif local(found) in ("p", "h"):
+                    text = self.inline(found)
+                    self._builder.block(f"- {text}" if text.strip() else "")
+
+    def _table(self, table: Any) -> Iterator[list[str]]:
+        for row in _rows_of(table):
+            yield [
+                " ".join(" ".join(self.inline(found) for found in _paragraphs(cell)).split())
+                for cell in children(row, "table-cell", "covered-table-cell")
+            ]
+
+    def inline(self, element: Any) -> str:
+        pieces = [element.text or ""]
+        for found in element:
+            name = local(found)
+            if name == "s":
+                count = attribute(found, "c") or "1"
+                pieces.append(" " * min(int(count) if count.isdecimal() else 1, 100))
+            elif name in ("tab", "line-break"):
+                pieces.append("\t" if name == "tab" else "\n")
+            elif name == "note":
+                pieces.append(self._note(found))
+            elif name == "annotation":
+                author = child(found, "creator")
+                text = "\n".join(self.inline(part) for part in children(found, "p", "list"))
+                self._comments.append(f"{author.text}: {text}" if author is not None and author.text else text)
+            elif name == "ruby":
+                base, over = child(found, "ruby-base"), child(found, "ruby-text")
+                pieces.append("" if base is None else self.inline(base))
+                pieces.append("" if over is None else f"({self.inline(over)})")
+            elif name not in ("annotation-end", "bookmark", "title", "desc") and name not in _LEFT_OUT:
+                pieces.append(self.inline(found))
+                if name in ("p", "h"):
+                    pieces.append("\n")
+            pieces.append(found.tail or "")
+        return "".join(pieces)
+
+    def _note(self, element: Any) -> str:
+        body = child(element, "note-body")
+        text = "" if body is None else "\n".join(self.inline(found) for found in children(body, "p"))
+        self._notes.append(f"[{len(self._notes) + 1}] {text}")
+        return f"[{len(self._notes)}]"
+
+
+def _slide(page: Any, number: int) -> list[Section]:
+    titles = [frame for frame in children(page, "frame") if attribute(frame, "class") in ("title", "subtitle")]
+    title = next((" ".join("".join(frame.itertext()).split()) for frame in titles), "")
+    metadata: dict[str, Any] = {"page": number, "slide": number}
+    builder = SectionBuilder({**metadata, "heading": title} if title else metadata)
+    text = _Text(builder)
+    text.blocks(page)
+    for notes in children(page, "notes"):
+        text.blocks(notes)
+    return text.finish()
+
+
+def _sheets(spreadsheet: Any, hidden: set[str]) -> list[Section]:
+    sections: list[Section] = []
+    left_out: list[str] = []
+    for table in children(spreadsheet, "table"):
+        name = attribute(table, "name") or ""
+        if attribute(table, "style-name") in hidden:
+            left_out.append(name)
+            continue
+        text = _Text(SectionBuilder())
+        sections += row_sections(_sheet_rows(table, text), {"sheet": name})
+        sections += [Section(part.text, {"sheet": name}) for part in text.finish()]
+    if left_out:
+        warn(f"hidden sheets were left out: {', '.join(map(repr, left_out))}")
+    return sections
+
+
+def _sheet_rows(table: Any, text: _Text) -> Iterator[Row]:
+    number = 0
+    for row in _rows_of(table):
+        cells: Row = {}
+        column = 0
+        for cell in children(row, "table-cell", "covered-table-cell"):
+            repeated = _count(cell, "number-columns-repeated")
+            shown = " ".join(" ".join(text.inline(found) for found in _paragraphs(cell)).split())
+            for note in children(cell, "annotation"):
+                text.inline(_wrapped(note))
+            if shown:
+                if column + repeated > MOST_COLUMNS:
+                    raise IngestError(f"a row of more than {MOST_COLUMNS:,} columns: not a table")
+                cells |= dict.fromkeys(range(column, column + min(repeated, _MOST_REPEATED)), shown)
+            column += repeated
+        times = _count(row, "number-rows-repeated")
+        number += times
+        if number > _MOST_ROWS and cells:
+            raise IngestError(f"a sheet of more than {_MOST_ROWS:,} rows")
+        if not cells and number >= _MOST_ROWS:  # the empty rest of the sheet
+            return
+        for _ in range(min(times, _MOST_REPEATED) if cells else times):
+            yield dict(cells)
+
+
+def _wrapped(note: Any) -> Any:
+    wrapper = note.makeelement("wrapper")
+    wrapper.append(note)
+    return wrapper
+
+
+def _rows_of(table: Any) -> Iterator[Any]:
+    for found in table:
+        if local(found) == "table-row":
+            yield found
+        elif local(found) in ("table-header-rows", "table-rows", "table-row-group"):
+            yield from _rows_of(found)
+
+
+def _paragraphs(cell: Any) -> Iterator[Any]:
+    for found in cell:
+        if local(found) in ("p", "h"):
+            yield found
+        elif local(found) not in _LEFT_OUT and local(found) not in ("annotation", "title", "desc"):
+            yield from _paragraphs(found)
+
+
+def _count(element: Any, name: str) -> int:
+    text = attribute(element, name) or "1"
+    return max(1, int(text)) if text.isdecimal() and len(text) < 9 else 1

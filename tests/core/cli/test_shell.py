@@ -1,0 +1,137 @@
+"""ls, merge, watch, standard input for build, patterns, warnings, signals and a full disk."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pytest
+
+from memvid_core import Memory
+from tests.core.cli.running import COMMAND, environment, memvid, process
+
+
+def test_ls_lists_sources_with_chunks_and_dates(folder: Path) -> None:
+    memvid("build", "docs", "-o", "notes.mp4")
+    memvid("add", "notes.mp4", "--text", "no source", "--id", "x")
+    listed = memvid("ls", "notes.mp4", "--json").json["sources"]
+    assert [(entry["source"], entry["chunks"]) for entry in listed] == [
+        ("docs/engine.txt", 1), ("docs/wings.md", 2), ("docs/비행.md", 1), (None, 1),
+    ]  # fmt: skip
+    assert all(entry["date"].startswith("20") for entry in listed[:3])
+    done = memvid("ls", "notes.mp4", "**/*.md", "-n", 1)
+    assert (done.code, done.err) == (0, "notes.mp4: 1 source of 2, 2 records\n")
+    assert done.out.splitlines()[1].split()[:2] == ["docs/wings.md", "2"]
+    assert memvid("ls", "notes.mp4", "*.pdf").code == 1
+
+
+@pytest.mark.parametrize("same_id", ["rename", "first", "last"])
+def test_merge_keeps_records_and_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_id: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, texts in (("a.mp4", ["same", "one"]), ("b.mp4", ["same", "two"])):
+        with Memory.create(name) as memory:
+            memory.add(texts, [{"n": 1}, {"n": 2}], ["s", "t"])
+    told = memvid("merge", "a.mp4", "b.mp4", "-o", "all.mp4", "--same-id", same_id, "--json").json
+    assert (told["equal"], told["renamed"], told["replaced"]) == (1, same_id == "rename", same_id != "rename")
+    assert told["vectors_copied"]
+    with Memory.open("all.mp4") as merged, Memory.open("a.mp4") as first:
+        kept = {record.id: record.text for record in merged}
+        assert np.array_equal(merged.get_vectors("s")["s"], first.get_vectors("s")["s"])
+    expected = {"rename": {"t": "one", "t~2": "two"}, "first": {"t": "one"}, "last": {"t": "two"}}
+    assert kept == {"s": "same", **expected[same_id]}
+
+
+def test_build_reads_standard_input(folder: Path) -> None:
+    done = memvid("build", "-", "docs/engine.txt", "-o", "new.mp4", "--json", input="Words from a pipe.")
+    assert (done.code, done.json["records"]) == (0, 2)
+    with Memory.open("new.mp4") as memory:
+        assert {record.metadata["source"] for record in memory} == {"stdin", "docs/engine.txt"}
+
+
+def test_patterns_that_the_shell_did_not_expand(folder: Path) -> None:
+    assert memvid("build", "docs/*.md", "-o", "new.mp4", "--json").json["added"] == ["docs/wings.md", "docs/비행.md"]
+    assert memvid("build", "nothing/*.md", "-o", "other.mp4").code == 2
+
+
+def test_what_was_not_read_is_said(folder: Path) -> None:
+    Path("docs/.gitignore").write_text("engine.txt\n")
+    book = openpyxl.Workbook()
+    book.active.append(["a", "b"])
+    book.create_sheet("Secret").sheet_state = "hidden"
+    book.save("docs/a.xlsx")
+    done = memvid("build", "docs", "-o", "new.mp4", "--include", "**/*.xlsx", "--include", "*.pdf")
+    assert done.code == 0
+    assert done.err.splitlines() == [
+        "1 name in .gitignore not read; --no-ignore reads them",
+        "no file matches --include '*.pdf'",
+        "  docs/a.xlsx: hidden sheets were left out: 'Secret'",
+    ]
+    assert "docs/engine.txt" in memvid("add", "new.mp4", "docs", "--no-ignore", "--json").json["added"]
+
+
+def test_delete_by_source(folder: Path) -> None:
+    memvid("build", "docs", "-o", "new.mp4")
+    assert memvid("delete", "new.mp4", "--source", "**/*.md", "--json").json["deleted"] == 3
+    assert memvid("delete", "new.mp4", "--source", "*.pdf").code == 1
+
+
+def test_search_takes_n_and_shows_the_time(folder: Path) -> None:
+    cues = "".join(f"\n00:0{n}:05.000 --> 00:0{n}:09.000\nThe talk is of lift {n}.\n" for n in range(3))
+    Path("docs/talk.vtt").write_text(f"WEBVTT\n{cues}")
+    memvid("build", "docs/talk.vtt", "-o", "new.mp4", "--chunk-size", 30)
+    done = memvid("search", "new.mp4", "lift 2", "-n", 1)
+    assert done.out.splitlines()[0].endswith("docs/talk.vtt#2 · 2:05–2:09")
+
+
+def test_watch_follows_a_folder_until_ctrl_c(folder: Path) -> None:
+    command = [*COMMAND, "watch", "docs", "new.mp4", "--every", "0.1"]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, encoding="utf-8") as running:
+        assert running.stdout is not None
+        assert running.stdout.readline().endswith("4 records\n")
+        Path("docs/more.md").write_text("# More\n")
+        assert running.stdout.readline() == "new.mp4: added docs/more.md; 5 records\n"
+        Path("docs/more.md").unlink()
+        assert running.stdout.readline() == "new.mp4: removed docs/more.md; 4 records\n"
+        running.send_signal(signal.SIGINT)
+        assert running.wait(30) == 130
+    assert memvid("verify", "new.mp4").code == 0
+
+
+if sys.platform != "win32":
+    SIGNALED = """
+import signal, sys
+from memvid_core import Memory
+from memvid_core.cli import app
+add, number = Memory.add, int(sys.argv.pop())
+
+def stopped(self, *args, **named):
+    ids = add(self, *args, **named)
+    signal.raise_signal(number)
+    return ids
+
+Memory.add = stopped
+app(prog_name="memvid")
+"""
+    LIMITED = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from memvid_core.cli import app
+app(prog_name="memvid")
+"""
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_signals_have_the_exit_code_that_shells_report(folder: Path, number: signal.Signals) -> None:
+        done = process("build", "docs", "-o", "new.mp4", int(number), code=SIGNALED)
+        assert (done.code, done.out) == (128 + number, "")
+        assert done.err.startswith("stopped: 4 records of this run are in new.mp4")
+
+    def test_a_full_disk(folder: Path) -> None:
+        Path("docs/long.txt").write_text("\n\n".join(f"Paragraph {n} of many." for n in range(20_000)))
+        done = process("build", "docs", "-o", "new.mp4", code=LIMITED)
+        assert done.code == 9
+        assert done.err.startswith("error: ")
+        assert not Path("new.mp4").exists()

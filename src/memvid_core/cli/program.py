@@ -16,6 +16,7 @@ from memvid_core.cli import (
     exporting,
     ingesting,
     looking,
+    mcp,
     rescuing,
     searching,
 )
@@ -109,5 +110,5 @@ def memvid(
 
 
 # A new command group is a module with register(), listed here.
-for group in (ingesting, searching, chatting, changing, exporting, converting, looking, rescuing, agent_memory):
+for group in (ingesting, searching, chatting, changing, exporting, converting, looking, rescuing, agent_memory, mcp):
     group.register(app)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from memvid_core.cli.failures import INTERRUPTED, TERMINATED
 from memvid_core.cli.options import EmbedderName
 from memvid_core.cli.output import note
 
@@ -130,6 +133,18 @@ def _server_of(http: str | None, token_file: Path | None, allow_host: Sequence[s
 
 
 def _run_stdio(server: Any) -> None:
+    """Serve until standard input ends, or a signal comes: then at once, since a read of standard input cannot be ended.
+
+    What was acknowledged is durable, and an unfinished commit is as if the process had been killed.
+    """
+
+    def end(number: int, frame: object) -> None:
+        os._exit(INTERRUPTED if number == signal.SIGINT else TERMINATED)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(number, end)
     server.run("stdio")
 
 

@@ -1,6 +1,6 @@
 """Memories for programs that are not written in Python, and for agents: an MCP server and memory tools.
 
-Names are loaded on first use; each needs its extra (``mcp``).
+Names are loaded on first use; each needs its extra: ``mcp``, ``anthropic`` or ``openai-agents``.
 """
 
 from __future__ import annotations
@@ -9,11 +9,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from memvid_core.serving.claude_memory import MemvidAsyncMemoryTool, MemvidMemoryTool
     from memvid_core.serving.server import mcp_server
 
-__all__ = ["mcp_server"]
+__all__ = ["MemvidAsyncMemoryTool", "MemvidMemoryTool", "mcp_server"]
 
-_MODULES = {"mcp_server": "server"}
+_MODULES = {
+    "MemvidAsyncMemoryTool": "claude_memory",
+    "MemvidMemoryTool": "claude_memory",
+    "mcp_server": "server",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from memvid_core.serving.claude_memory import MemvidAsyncMemoryTool, MemvidMemoryTool
+    from memvid_core.serving.openai_session import MemvidSession
     from memvid_core.serving.server import mcp_server
 
-__all__ = ["MemvidAsyncMemoryTool", "MemvidMemoryTool", "mcp_server"]
+__all__ = ["MemvidAsyncMemoryTool", "MemvidMemoryTool", "MemvidSession", "mcp_server"]
 
 _MODULES = {
     "MemvidAsyncMemoryTool": "claude_memory",
     "MemvidMemoryTool": "claude_memory",
+    "MemvidSession": "openai_session",
     "mcp_server": "server",
 }
 

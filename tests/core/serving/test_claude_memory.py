@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
-import tarfile
 import tempfile
 import threading
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 from anthropic.lib.tools import ToolError
 from anthropic.tools.memory import BetaLocalFilesystemMemoryTool
-from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memvid_core import InvalidInputError, Memory, SyncMemoryService
 from memvid_core.serving import MemvidAsyncMemoryTool, MemvidMemoryTool
 from memvid_core.serving.server import mcp_server
-
-ROOT = Path(__file__).resolve().parents[3]
-CACHE = Path(os.environ.get("MEMVID_TEST_CACHE", Path(tempfile.gettempdir(), "memvid-core-test-cache")))
+from tests.core.serving.sources import passed, source_of
 
 names = st.sampled_from(["a", "b", "c.txt", ".hidden"])
 paths = st.one_of(
@@ -114,41 +106,11 @@ def test_every_command_answers_as_the_file_system_of_the_sdk_does(shared: Memory
         assert {path: ours.files.read(path) for path in ours.files.paths()} == on_disk
 
 
-@pytest.fixture(scope="module")
-def source() -> Path:
-    """The unpacked source archive of the anthropic that is installed."""
-    release = version("anthropic")
-    folder = CACHE / f"anthropic-{release}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            with tempfile.TemporaryDirectory(dir=CACHE) as made:
-                pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:"]
-                pip += ["--dest", made, f"anthropic=={release}"]
-                done = subprocess.run(pip, capture_output=True, text=True, check=False)
-                assert done.returncode == 0, done.stdout + done.stderr
-                (archive,) = Path(made).glob("*.tar.gz")
-                with tarfile.open(archive) as packed:
-                    packed.extractall(made, filter="data")
-                Path(made, folder.name).rename(folder)
-    return folder
-
-
-def test_anthropics_own_tests_of_its_file_system_memory_pass_on_ours(source: Path, tmp_path: Path) -> None:
-    report = tmp_path / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "anthropic_plugin", "--noconftest"]
-    command += ["--rootdir", str(source), "-c", os.devnull, "-o", "asyncio_mode=auto", "--import-mode=importlib"]
-    command += ["-k", "not symlink and not mkdir and not validate_path", f"--junitxml={report}"]
-    command += [str(source / "tests/lib/tools/memory_tools/test_filesystem.py")]
-    path = os.pathsep.join(
-        [str(Path(__file__).parent / "upstream"), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-    )
-    environment = os.environ | {"PYTHONPATH": path}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
-    (suite,) = ElementTree.parse(report).getroot()
-    assert (suite.attrib["errors"], suite.attrib["failures"], suite.attrib["skipped"]) == ("0", "0", "0")
-    assert int(suite.attrib["tests"]) >= 60, suite.attrib
+def test_anthropics_own_tests_of_its_file_system_memory_pass_on_ours() -> None:
+    file = "tests/lib/tools/memory_tools/test_filesystem.py"
+    of_file_systems = ["symlink", "mkdir", "validate_path"]
+    options = ["--noconftest", "-c", os.devnull, "--rootdir", ".", "-o", "asyncio_mode=auto", "--import-mode=importlib"]
+    assert passed(source_of("anthropic"), "anthropic_plugin", [file], of_file_systems, *options) >= 74
 
 
 def call(tool: MemvidMemoryTool, command: str, path: str, **more: Any) -> Any:

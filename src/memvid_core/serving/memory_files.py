@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from memvid_core.agent.records import Turn, turn_draft
+from memvid_core.agent.records import Item, Turn, digest, item_draft, turn_draft
 from memvid_core.errors import InvalidInputError
 from memvid_core.memory import Memory
 from memvid_core.model import Record
@@ -54,7 +54,8 @@ class MemoryFiles:
 
     The commands answer as the file-system backend of Anthropic's SDK does. A file is also a turn of a
     :class:`~memvid_core.agent.MemoryService` with the same scope, so that ``recall`` finds it. Each edit keeps the text
-    before it, see :meth:`versions`; deleting a file deletes these, too.
+    before it, see :meth:`versions`, as an item that is out of date: it is recalled only for the past, and it is
+    forgotten with the file.
 
     Args:
         memory: A memory open for writing.
@@ -80,6 +81,7 @@ class MemoryFiles:
         self.scope = dict(DEFAULT_OWNER if scope is None else scope)
         if not self.scope or any(not isinstance(value, str | int) or value == "" for value in self.scope.values()):
             raise InvalidInputError("a scope names the owner of the files, such as {'user_id': 'ada'}")
+        self.owner = digest(self.scope)
 
     # --- commands ---
 
@@ -206,21 +208,19 @@ class MemoryFiles:
     def versions(self, path: str) -> list[FileVersion]:
         """Return the texts that a file had and has, oldest first; they outlive a rename and a compaction."""
         now = _file_at(self._tree(), _checked(path), path)
-        where = self._where(["version"])
-        older = self.memory.select({"$and": [where, {f"{_KEY}.key": {"$eq": now.key}}]}, order_by=f"{_KEY}.version")
+        where = {**self._where(["version"]), f"{_KEY}.key": {"$eq": now.key}}
+        older = self.memory.select(where, order_by=f"{_KEY}.version")
         found = [FileVersion(each.metadata[_KEY]["version"], each.metadata["created_at"], each.text) for each in older]
         return [*found, FileVersion(now.version, now.since, now.text)]
 
     # --- records ---
 
     def _where(self, kinds: Sequence[str]) -> dict[str, Any]:
-        mine = [{name: {"$eq": value}} for name, value in self.scope.items()]
-        return {"$and": [{f"{_KEY}.kind": {"$in": list(kinds)}}, *mine]}
+        return {f"{_KEY}.owner": {"$eq": self.owner}, f"{_KEY}.kind": {"$in": list(kinds)}}
 
     def _ids(self, keys: Sequence[str]) -> list[str]:
         """Return the ids of the records of files, with those of their versions."""
-        where = self._where(["file", "version"])
-        return self.memory.ids({"$and": [where, {f"{_KEY}.key": {"$in": list(keys)}}]})
+        return self.memory.ids({**self._where(["file", "version"]), f"{_KEY}.key": {"$in": list(keys)}})
 
     def _tree(self) -> _Tree:
         return _Tree(self.memory.select(self._where(["file", "folder"])))
@@ -233,8 +233,9 @@ class MemoryFiles:
 
     def _edit(self, full: str, before: _File, text: str) -> None:
         changes = _Changes(self)
-        changes.file(full, before._replace(version=before.version + 1, since=_now(), text=text))
-        changes.version(full, before)
+        now = before._replace(version=before.version + 1, since=_now(), text=text)
+        changes.file(full, now)
+        changes.version(full, before, until=now.since)
         changes.commit()
 
 
@@ -261,17 +262,19 @@ class _Changes:
     """What one commit writes and deletes."""
 
     def __init__(self, files: MemoryFiles) -> None:
-        self._memory, self._scope = files.memory, files.scope
+        self._memory, self._scope, self._owner = files.memory, files.scope, files.owner
         self._texts: list[str] = []
         self._metadata: list[dict[str, Any]] = []
         self._names: list[str] = []
         self._embedded: list[bool] = []
         self.deleted: list[str] = []
 
-    def _record(self, name: str, text: str, metadata: Mapping[str, Any], *, embedded: bool) -> None:
+    def _record(
+        self, name: str, text: str, about: Mapping[str, Any], metadata: Mapping[str, Any], *, embedded: bool
+    ) -> None:
         self._names.append(name)
         self._texts.append(text)
-        self._metadata.append({**self._scope, **metadata})
+        self._metadata.append({**self._scope, **metadata, _KEY: {**about, "owner": self._owner}})
         self._embedded.append(embedded)
 
     def file(self, path: str, file: _File) -> None:
@@ -282,18 +285,27 @@ class _Changes:
         )
         draft = turn_draft(turn, when, dated=False)
         about = {"kind": "file", "path": path, "key": file.key, "version": file.version}
-        self._record(draft.id, draft.text, {**draft.metadata, _KEY: about}, embedded=True)
+        self._record(draft.id, draft.text, about, draft.metadata, embedded=True)
 
-    def version(self, path: str, file: _File) -> None:
-        """Keep a text that a file had."""
+    def version(self, path: str, file: _File, until: str) -> None:
+        """Keep a text that a file had, as an item that rests on the file and is out of date."""
+        item = Item(
+            id=f"{file.key}.v{file.version}",
+            memory_type="knowledge",
+            summary=file.text,
+            sources=[file.key],
+            version=file.version,
+            created_at=file.since,
+            superseded_at=until,
+        )
+        draft = item_draft(item)
         about = {"kind": "version", "path": path, "key": file.key, "version": file.version}
-        metadata = {"created_at": file.since, _KEY: about}
-        self._record(f"{file.key}-v{file.version}", file.text, metadata, embedded=False)
+        self._record(draft.id, draft.text, about, draft.metadata, embedded=False)
 
     def folders(self, paths: Sequence[str]) -> None:
         """Write folders."""
         for path in paths:
-            self._record(uuid.uuid4().hex, path, {_KEY: {"kind": "folder", "path": path}}, embedded=False)
+            self._record(uuid.uuid4().hex, path, {"kind": "folder", "path": path}, {}, embedded=False)
 
     def commit(self) -> None:
         """Write all of it."""

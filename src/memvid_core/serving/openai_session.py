@@ -69,7 +69,7 @@ class MemvidSession:
         self.memory = memory
         self.scope = dict(scope or {})
         self.session_settings: SessionSettings | None = SessionSettings().resolve(session_settings)
-        self._name = digest(self.scope, session_id)
+        self._key = digest(self.scope, session_id)
         self._thread = WriterThread()
 
     # --- the SDK's protocol ---
@@ -104,8 +104,7 @@ class MemvidSession:
 
     @property
     def _where(self) -> dict[str, Any]:
-        mine = [{key: {"$eq": value}} for key, value in self.scope.items()]
-        return {"$and": [{f"{_KEY}.name": {"$eq": self.session_id}}, *mine]}
+        return {f"{_KEY}.key": {"$eq": self._key}}
 
     def _newest(self, limit: int | None) -> list[Any]:
         return self.memory.select(self._where, order_by=f"{_KEY}.at", descending=True, limit=limit)
@@ -119,11 +118,12 @@ class MemvidSession:
             newest = self._newest(1)
             first = newest[0].metadata[_KEY]["at"] + 1 if newest else 0
             now = datetime.now(UTC).isoformat(timespec="seconds")
+            about = {"name": self.session_id, "key": self._key}
             metadata = [
-                {**self.scope, "created_at": now, _KEY: {"name": self.session_id, "at": at, "item": item}}
+                {**self.scope, "created_at": now, _KEY: {**about, "at": at, "item": item}}
                 for at, item in enumerate(items, first)
             ]
-            ids = [f"{self._name}-item-{at}" for at in range(first, first + len(items))]
+            ids = [f"{self._key}-item-{at}" for at in range(first, first + len(items))]
             vectors = [None] * len(items) if self.memory.embedder is None else None
             self.memory.add([_text_of(json.loads(item)) for item in items], metadata, ids, vectors)
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memvid_core import InvalidInputError, Memory, SyncMemoryService
-from memvid_core.serving import MemvidAsyncMemoryTool, MemvidMemoryTool
+from memvid_core.serving import MemvidAsyncMemoryTool, MemvidMemoryTool, memory_files
 from memvid_core.serving.server import mcp_server
 from tests.core.serving.sources import passed, source_of
 
@@ -147,9 +147,25 @@ def test_what_files_say_is_recalled_and_only_within_their_scope() -> None:
     call(other, "create", "/memories/party.md", file_text="bob's")
     other.clear_all_memory()
     assert tool.files.read("/memories/party.md") == "The office party is at seven."
+    wider = MemvidMemoryTool(memory, {"user_id": "ada", "agent_id": "x"})  # a scope of its own, not a part of the other
+    assert wider.files.paths() == []
     receipt = service.forget(answer.hits[0].id, user_id="ada")
-    assert len(receipt.turns) == 1
+    assert (len(receipt.turns), len(receipt.items)) == (1, 1)
     assert tool.files.paths() == []
+    assert [record.text for record in memory] == []
+
+
+def test_the_past_is_recalled_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory.create(":memory:")
+    tool = MemvidMemoryTool(memory, {"user_id": "ada"})
+    monkeypatch.setattr(memory_files, "_now", lambda: "2026-01-05T12:00:00+00:00")
+    call(tool, "create", "/memories/party.md", file_text="The office party is at six.")
+    monkeypatch.setattr(memory_files, "_now", lambda: "2026-03-05T12:00:00+00:00")
+    call(tool, "str_replace", "/memories/party.md", old_str="six", new_str="seven")
+    recall = SyncMemoryService(memory).recall
+    assert "at six." in recall("When is the party?", user_id="ada", as_of="2026-02-01").text
+    assert "at seven." in recall("When is the party?", user_id="ada", as_of="2026-04-01").text
+    assert "at six." not in recall("When is the party?", user_id="ada").text
 
 
 async def test_files_are_found_by_the_mcp_server_which_does_not_change_them() -> None:

@@ -114,6 +114,9 @@ async def test_conversations_are_remembered_recalled_corrected_and_forgotten(mem
         assert "until" in recalled["text"]
         assert "I live in Berlin." in recalled["text"]
         assert "Berlin" not in await said(client, "recall", question="Where?", session="tuesday", budget=50)
+        found = await given_back(client, "search_memory", query="where do I live?", k=50)
+        assert item in {each["id"] for each in found["memories"]}
+        assert not any(each["metadata"]["agent"].get("superseded_at") for each in found["memories"])
         versions = (await given_back(client, "history", id=f"[ref:{item}]"))["versions"]
         assert [each["text"] for each in versions] == ["I live in Berlin.", "I moved to Lisbon."]
         assert set((await given_back(client, "forget", ids=[f"[ref:{turn}]"]))["deleted"]) == {turn, item}

@@ -125,6 +125,7 @@ async def test_sessions_scopes_objects_and_tasks_are_kept_apart_and_in_order(tmp
         for name in "ab":
             assert [each for each in contents if each[0] == name] == [f"{name}{number}" for number in range(8)]
         assert len(await other.get_items()) == 8
+        assert await MemvidSession("s", first).get_items() == []
         await mine.clear_session()
         assert (await same.get_items(), len(await other.get_items())) == ([], 8)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from memvid_core.embedding import FittableEmbedder
-from memvid_core.errors import InvalidInputError, RecordNotFoundError
+from memvid_core.errors import FilterError, InvalidInputError, RecordNotFoundError
 from memvid_core.memory import Memory
 from memvid_core.model import Hit, Record
 from memvid_core.serving.words import note_id
@@ -72,6 +73,15 @@ class ServedRecords:
     def _changeable(self, ids: Iterable[str]) -> dict[str, Any]:
         return {"$and": [_HIDDEN, _OWNED, *self._mine(), {"$id": {"$in": list(ids)}}]}
 
+    @contextmanager
+    def _explained(self, where: Mapping[str, Any] | None) -> Iterator[None]:
+        """Make the message of an invalid filter name the place in the filter that was given."""
+        try:
+            yield
+        except FilterError:
+            self.memory.select(where, limit=0)
+            raise
+
     @property
     def everything(self) -> dict[str, Any]:
         """The filter of all records that are shown."""
@@ -81,7 +91,8 @@ class ServedRecords:
 
     def search(self, query: str, k: int, where: Mapping[str, Any] | None) -> list[Hit]:
         """Return the best ``k`` records of the scope that match a filter."""
-        return self.memory.search(query, k, self._shown(where))
+        with self._explained(where):
+            return self.memory.search(query, k, self._shown(where))
 
     def get(self, ids: Sequence[str]) -> list[Record]:
         """Return the records of the scope with some ids, in the order of the ids."""
@@ -93,8 +104,9 @@ class ServedRecords:
     ) -> tuple[list[Record], int]:
         """Return some records of the scope that match a filter, and the number of all of them."""
         wanted = self._shown(where)
-        records = self.memory.select(wanted, limit=limit, offset=offset, order_by=order_by, descending=descending)
-        return records, len(self.memory.ids(wanted))
+        with self._explained(where):
+            records = self.memory.select(wanted, limit=limit, offset=offset, order_by=order_by, descending=descending)
+            return records, len(self.memory.ids(wanted))
 
     # --- writing ---
 

@@ -161,9 +161,10 @@ async def test_bad_input_is_an_error_in_one_sentence(memory: Memory) -> None:
     memory.add("tea", {"n": 1})
     async with talking(memory) as client:
         assert "query is empty; list_memories lists" in await refused(client, "search_memory", query=" ")
-        assert 'unknown operator "$near"' in await refused(
-            client, "search_memory", query="t", where={"n": {"$near": 1}}
-        )
+        words = await refused(client, "search_memory", query="t", where={"n": {"$near": 1}})
+        assert 'unknown operator "$near" at where["n"]' in words
+        words = await refused(client, "list_memories", where={"$or": [{"n": {"$near": 1}}]})
+        assert 'unknown operator "$near" at where["$or"][0]["n"]' in words
         assert "less than or equal to 50" in await refused(client, "search_memory", query="t", k=1000)
         assert "less than or equal to 200" in await refused(client, "list_memories", limit=201)
         assert "at most 100" in await refused(client, "forget_memories", ids=["x"] * 101)

@@ -20,6 +20,7 @@ from memvid_core.serving.words import TOOL_WORDS
 try:
     from mcp.server import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.server.mcpserver.tools import Tool as RegisteredTool
     from pydantic import Field
 except ImportError as exc:
     raise missing("mcp", exc) from exc
@@ -80,18 +81,20 @@ def mcp_server(
     """
     chosen = served(memories, scope or {}, read_only=read_only)
     wanted = [tool for kind in _checked(tools) for tool in _TOOLS[kind]]
+    registered = []
+    for tool in wanted:
+        targets = {name: each for name, each in chosen.items() if each.writable or not tool.writes}
+        if targets:
+            registered.append(_registered(tool, targets, several=len(chosen) > 1))
     server: MCPServer[None] = MCPServer(
         name,
+        tools=registered,
         title="Memory",
         version=importlib.metadata.version("memvid-core"),
         instructions=_instructions(chosen),
         log_level="WARNING",
         lifespan=_warming(chosen),
     )
-    for tool in wanted:
-        targets = {name: each for name, each in chosen.items() if each.writable or not tool.writes}
-        if targets:
-            _add(server, tool, targets, several=len(chosen) > 1)
     _add_info(server, chosen)
     return server
 
@@ -140,8 +143,8 @@ def _reported() -> Iterator[None]:
         raise ToolError(worded(exc, _WORDS)) from exc
 
 
-def _add(server: MCPServer[None], tool: Tool, targets: Mapping[str, Served], *, several: bool) -> None:
-    """Register a tool; it has a parameter ``memory`` if the server has several memories."""
+def _registered(tool: Tool, targets: Mapping[str, Served], *, several: bool) -> RegisteredTool:
+    """Return a tool for the SDK; it has a parameter ``memory`` if the server has several memories."""
     signature = inspect.signature(tool.function, eval_str=True)
     parameters = [each for each in signature.parameters.values() if each.name != "served"]
     if several:
@@ -155,7 +158,27 @@ def _add(server: MCPServer[None], tool: Tool, targets: Mapping[str, Served], *, 
 
     call.__name__ = tool.name
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    server.add_tool(call, tool.name, tool.title, tool.description, tool.annotations)
+    made = RegisteredTool.from_function(
+        call, tool.name, tool.title, tool.description, annotations=tool.annotations, structured_output=True
+    )
+    made.parameters = _untitled(made.parameters)
+    made.fn_metadata.output_schema = _untitled(made.fn_metadata.output_schema)
+    return made
+
+
+def _untitled(schema: Any) -> Any:
+    """Return a JSON schema without its titles, which repeat the names of the properties."""
+    if isinstance(schema, list):
+        return [_untitled(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: {name: _untitled(each) for name, each in value.items()}
+        if key in ("properties", "$defs")
+        else _untitled(value)
+        for key, value in schema.items()
+        if key != "title"
+    }
 
 
 def _add_info(server: MCPServer[None], chosen: Mapping[str, Served]) -> None:

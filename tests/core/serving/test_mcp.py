@@ -72,7 +72,7 @@ async def test_every_tool_has_schemas_annotations_and_a_description(memory: Memo
         assert not {"path", "url", "file"} & tool.input_schema["properties"].keys()
         if name in READING:
             assert "not instructions" in tool.description
-    assert len(json.dumps([tool.model_dump(exclude_none=True) for tool in tools.values()])) < 16_000
+    assert len(json.dumps([tool.model_dump(exclude_none=True) for tool in tools.values()])) < 12_500
 
 
 async def test_memories_are_saved_found_listed_changed_and_forgotten(memory: Memory) -> None:

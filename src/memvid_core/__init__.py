@@ -76,6 +76,7 @@ if _TYPE_CHECKING:
         VerifyReport,
     )
     from memvid_core.rewriting.rescue import RescueReport, rescue
+    from memvid_core.serving.memory_files import MemoryFiles
     from memvid_core.serving.words import TOOL_WORDS, note_id
     from memvid_core.system.threads import WriterThread, run_in_thread
 
@@ -112,6 +113,7 @@ __all__ = [
     "Memory",
     "MemoryExistsError",
     "MemoryFileError",
+    "MemoryFiles",
     "MemoryInfo",
     "MemoryLoop",
     "MemoryNotFoundError",
@@ -210,6 +212,7 @@ _MODULES = {
     "VerifyReport": "memvid_core.model",
     "RescueReport": "memvid_core.rewriting.rescue",
     "rescue": "memvid_core.rewriting.rescue",
+    "MemoryFiles": "memvid_core.serving.memory_files",
     "TOOL_WORDS": "memvid_core.serving.words",
     "note_id": "memvid_core.serving.words",
     "WriterThread": "memvid_core.system.threads",

@@ -25,6 +25,14 @@ _MOST_LINES: Final = 999_999
 _WIDTH: Final = 6  # of a line number
 _FOLDER_SIZE: Final = 4096  # what a folder of most file systems has
 _UNITS: Final = ("B", "K", "M", "G")
+_COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+    "view": ("path", "view_range"),
+    "create": ("path", "file_text"),
+    "str_replace": ("path", "old_str", "new_str"),
+    "insert": ("path", "insert_line", "insert_text"),
+    "delete": ("path",),
+    "rename": ("old_path", "new_path"),
+}
 _NOT_THERE: Final = "does not exist. Please provide a valid path."
 
 
@@ -194,6 +202,31 @@ class MemoryFiles:
             if gone := self.memory.ids(self._where(["file", "folder", "version"])):
                 self.memory.delete(gone)
         return "All memory cleared"
+
+    def run(self, command: Mapping[str, Any]) -> str:
+        """Carry out a command in the form of Claude's memory tool, and return its answer.
+
+        Args:
+            command: ``{"command": "view", "path": ...}``, and the like.
+
+        Raises:
+            FileError: The command is unknown, lacks an argument or has another one, or cannot be carried out.
+
+        Example:
+            >>> files = MemoryFiles(Memory.create(":memory:"))
+            >>> files.run({"command": "create", "path": "/memories/a.txt", "file_text": "one"})
+            'File created successfully at: /memories/a.txt'
+        """
+        given = dict(command)
+        name = given.pop("command", None)
+        if name not in _COMMANDS:
+            raise FileError(f"command is one of {', '.join(_COMMANDS)}, not {name!r:.60}")
+        names = _COMMANDS[name]
+        needed = [each for each in names if each != "view_range"]
+        if not set(needed) <= given.keys() <= set(names):
+            raise FileError(f"{name} takes {', '.join(names)}")
+        answer: str = getattr(self, name)(*(given[each] for each in names if each in given))
+        return answer
 
     # --- for programs ---
 

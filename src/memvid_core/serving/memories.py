@@ -50,10 +50,10 @@ class Served:
         )
 
     def warm(self) -> None:
-        """Build what the first search would otherwise build: the index of words, the embedder."""
+        """Build what the first search would otherwise build: the index of words, the embedder, columns of metadata."""
         with suppress(MemvidError):
             self.memory.prepare()
-            self.memory.search("memory", 1)
+            self.records.search("memory", 1, None)
 
     def facts(self) -> dict[str, Any]:
         """Return what a client may know of the memory; the path of its file is not part of it."""

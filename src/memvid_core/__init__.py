@@ -76,11 +76,14 @@ if _TYPE_CHECKING:
         VerifyReport,
     )
     from memvid_core.rewriting.rescue import RescueReport, rescue
+    from memvid_core.serving.memory_files import MemoryFiles
+    from memvid_core.serving.words import TOOL_WORDS, note_id
     from memvid_core.system.threads import WriterThread, run_in_thread
 
 __version__: str
 
 __all__ = [
+    "TOOL_WORDS",
     "Action",
     "CallableEmbedder",
     "ChatError",
@@ -110,6 +113,7 @@ __all__ = [
     "Memory",
     "MemoryExistsError",
     "MemoryFileError",
+    "MemoryFiles",
     "MemoryInfo",
     "MemoryLoop",
     "MemoryNotFoundError",
@@ -139,6 +143,7 @@ __all__ = [
     "WriterThread",
     "as_embedder",
     "estimate_tokens",
+    "note_id",
     "plain_query",
     "rescue",
     "run_in_thread",
@@ -207,6 +212,9 @@ _MODULES = {
     "VerifyReport": "memvid_core.model",
     "RescueReport": "memvid_core.rewriting.rescue",
     "rescue": "memvid_core.rewriting.rescue",
+    "MemoryFiles": "memvid_core.serving.memory_files",
+    "TOOL_WORDS": "memvid_core.serving.words",
+    "note_id": "memvid_core.serving.words",
     "WriterThread": "memvid_core.system.threads",
     "run_in_thread": "memvid_core.system.threads",
 }

@@ -24,12 +24,20 @@ except ImportError as exc:
     ) from exc
 
 if typing.TYPE_CHECKING:
+    from langchain_memvid.agents.files import create_memory_file_tool
     from langchain_memvid.agents.middleware import MemoryWarning, MemvidMiddleware
     from langchain_memvid.agents.saver import MemvidSaver
     from langchain_memvid.agents.store import MemvidStore
     from langchain_memvid.agents.tools import create_memory_tools
 
-__all__ = ["MemoryWarning", "MemvidMiddleware", "MemvidSaver", "MemvidStore", "create_memory_tools"]
+__all__ = [
+    "MemoryWarning",
+    "MemvidMiddleware",
+    "MemvidSaver",
+    "MemvidStore",
+    "create_memory_file_tool",
+    "create_memory_tools",
+]
 
 # Names are loaded on first use: importing langchain's agents takes seconds.
 _MODULES = {
@@ -37,6 +45,7 @@ _MODULES = {
     "MemvidMiddleware": "middleware",
     "MemvidSaver": "saver",
     "MemvidStore": "store",
+    "create_memory_file_tool": "files",
     "create_memory_tools": "tools",
 }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import weakref
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -14,7 +12,7 @@ from langgraph.runtime import Runtime
 from langchain_memvid.agents.record_schema import checked_memory
 from langchain_memvid.agents.scopes import Scope, check_scope, scope_for
 from langchain_memvid.sharing import AGENT, CHAT, KIND, NOTE, of_services, readable
-from memvid_core import FilterError, FittableEmbedder, Hit, Memory, WriterThread, run_in_thread
+from memvid_core import FilterError, FittableEmbedder, Hit, Memory, WriterThread, note_id, run_in_thread
 
 __all__ = ["NOTE", "Notes", "writer_of"]
 
@@ -80,12 +78,8 @@ class Notes:
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Notes:
         return self
 
-    def _id(self, text: str) -> str:
-        named = json.dumps([self.scope, text], sort_keys=True, ensure_ascii=False, default=str)
-        return f"note-{hashlib.blake2b(named.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
-
     def _named(self, said: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
-        return {self._id(text): (role, text) for role, text in said}
+        return {note_id(text, self.scope): (role, text) for role, text in said}
 
     def _new(self, named: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
         """Return the notes that are not stored yet."""

@@ -16,22 +16,22 @@ from langchain_memvid.agents.notes import Notes
 from langchain_memvid.agents.scopes import Scope, current_runtime
 from langchain_memvid.documents import to_document
 from langchain_memvid.wording import our_words
-from memvid_core import Hit, Memory
+from memvid_core import TOOL_WORDS, Hit, Memory
 
 __all__ = ["ForgetMemory", "SaveMemory", "SearchMemory", "create_memory_tools"]
 
 
 class _SaveInput(BaseModel):
-    text: str = Field(description="One fact in one sentence that is understood on its own, with names and dates.")
+    text: str = Field(description=TOOL_WORDS["text"])
 
 
 class _SearchInput(BaseModel):
-    query: str = Field(description="What to look for: a question, or words that the memory has.")
-    k: int = Field(default=5, ge=1, le=50, description="How many memories to return at most.")
+    query: str = Field(description=TOOL_WORDS["query"])
+    k: int = Field(default=5, ge=1, le=50, description=TOOL_WORDS["k"])
 
 
 class _ForgetInput(BaseModel):
-    id: str = Field(description="The id of the memory, as search_memory shows it in brackets.")
+    id: str = Field(description=TOOL_WORDS["id"])
 
 
 class _MemoryTool(BaseTool):
@@ -58,10 +58,7 @@ class SaveMemory(_MemoryTool):
     """Save a text; saving the same text again stores nothing new."""
 
     name: str = "save_memory"
-    description: str = (
-        "Save a fact to long-term memory, so that it is known in later conversations: what the user says about "
-        "themselves, preferences, decisions, results. Do not save what is only of use right now."
-    )
+    description: str = TOOL_WORDS["save"]
     args_schema: Any = _SaveInput
 
     @override
@@ -79,9 +76,7 @@ class SearchMemory(_MemoryTool):
     """Search the memory; the artifact contains the documents found."""
 
     name: str = "search_memory"
-    description: str = (
-        "Search long-term memory, from this and from earlier conversations. Use it before you say that you do not know."
-    )
+    description: str = TOOL_WORDS["search"]
     args_schema: Any = _SearchInput
     response_format: Any = "content_and_artifact"
 
@@ -100,7 +95,7 @@ class ForgetMemory(_MemoryTool):
     """Delete one note; other records of the memory cannot be deleted."""
 
     name: str = "forget_memory"
-    description: str = "Delete one memory that is wrong or no longer wanted, by its id. Search for it first."
+    description: str = TOOL_WORDS["forget"]
     args_schema: Any = _ForgetInput
 
     @override

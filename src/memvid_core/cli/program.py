@@ -17,6 +17,7 @@ from memvid_core.cli import (
     ingesting,
     listing,
     looking,
+    mcp,
     merging,
     rescuing,
     searching,
@@ -125,5 +126,6 @@ for group in (
     looking,
     rescuing,
     agent_memory,
+    mcp,
 ):
     group.register(app)

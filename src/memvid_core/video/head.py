@@ -15,7 +15,8 @@ from memvid_core.video.read_ahead import ReadAhead
 
 __all__ = ["guess_head", "read_head"]
 
-_HEAD_LIMIT = 1 << 20  # our heads have 709 bytes; larger ones are not read into memory
+_HEAD_READ = 1 << 11  # our heads have 709 bytes
+_HEAD_LIMIT = 1 << 20  # larger heads are not read into memory
 _GUESS_LIMIT = 1 << 26  # range in which the first intact fragment of a file without a head is searched
 _GUESSED_FRAMES = 8
 _MOOV_BOXES = frozenset({b"mvhd", b"trak", b"mvex", b"udta"})
@@ -27,11 +28,12 @@ def read_head(file: ByteFile) -> tuple[FrameCodec, int]:
     Raises:
         NotAMemoryError: The boxes are missing, or not those of a memory.
     """
-    start = file.read(0, 8)
-    if len(start) < 8 or start[4:] != b"ftyp":
-        what = "is empty" if not start else "is not an MP4"
+    data = file.read(0, _HEAD_READ)
+    if len(data) < 8 or data[4:8] != b"ftyp":
+        what = "is empty" if not data else "is not an MP4"
         raise NotAMemoryError(f"{file.path or 'the file'} {what}")
-    data = file.read(0, _HEAD_LIMIT)
+    if len(list(mp4.boxes(data))) < 2:
+        data = file.read(0, _HEAD_LIMIT)
     found = {box.type: box for box in list(mp4.boxes(data))[:2]}
     if set(found) != {b"ftyp", b"moov"}:
         raise NotAMemoryError(f"{file.path or 'the file'} is truncated, or an MP4 without a memory")

@@ -8,11 +8,12 @@ from memvid_core.video.file import ByteFile
 
 __all__ = ["ReadAhead"]
 
-_PIECE: Final = 1 << 20
+_FIRST: Final = 1 << 14  # bytes of the first piece: opening a file reads little of it
+_MOST: Final = 1 << 20
 
 
 class ReadAhead:
-    """Buffer the bytes of a file during one walk over it.
+    """Buffer the bytes of a file during one walk over it, in pieces that double as the walk goes on.
 
     Buffered bytes are not read again: call :meth:`forget` before and after a walk.
 
@@ -24,14 +25,16 @@ class ReadAhead:
         self._file = file
         self._start = 0
         self._data = b""
+        self._piece = _FIRST
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes from ``offset``, fewer only at the end of the file, and buffer the next ones."""
         at = offset - self._start
         if at < 0 or at + size > len(self._data):
-            if size >= _PIECE:
+            if size >= _MOST:
                 return self._file.read(offset, size)
-            self._start, self._data, at = offset, self._file.read(offset, _PIECE), 0
+            self._start, self._data, at = offset, self._file.read(offset, max(size, self._piece)), 0
+            self._piece = min(2 * self._piece, _MOST)
         return self._data[at : at + size]
 
     def peek(self, offset: int, size: int) -> bytes:
@@ -43,4 +46,4 @@ class ReadAhead:
 
     def forget(self) -> None:
         """Discard the buffer."""
-        self._start, self._data = 0, b""
+        self._start, self._data, self._piece = 0, b"", _FIRST

@@ -1,0 +1,137 @@
+"""The memories of a server, by name, each with its scope."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from memvid_core.agent.scopes import DEFAULT_FIELDS
+from memvid_core.agent.service import MemoryService
+from memvid_core.agent.trust import defused
+from memvid_core.errors import InvalidInputError, MemvidError, ReadOnlyError
+from memvid_core.memory import Memory
+from memvid_core.memory.memory import session_of
+from memvid_core.serving.records import ServedRecords
+
+__all__ = ["DEFAULT_OWNER", "Served", "checked_names", "names_of", "served"]
+
+DEFAULT_OWNER: Final = {"agent_id": "mcp"}
+"""Whose the remembered conversations are if the server has no scope."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_DESCRIPTION_LENGTH: Final = 300
+
+
+class Served:
+    """One memory of a server: its records and its conversations, within a scope.
+
+    Args:
+        name: The name by which tools choose it.
+        memory: The open memory.
+        scope: Metadata that every record has.
+        read_only: Whether it must not be changed.
+
+    Raises:
+        InvalidInputError: The scope has a reserved key.
+    """
+
+    def __init__(self, name: str, memory: Memory, scope: Mapping[str, Any], *, read_only: bool) -> None:
+        self.name = name
+        self.memory = memory
+        self.records = ServedRecords(memory, scope)
+        self.writable = not read_only and _writable(memory)
+        owner = dict(scope) or DEFAULT_OWNER
+        fields = dict.fromkeys((*owner, "session_id")) if scope else DEFAULT_FIELDS
+        self.service = MemoryService(
+            memory, memorize_config={"extract": "rules"}, user_config={"model": list(fields), "default": owner}
+        )
+
+    def warm(self) -> None:
+        """Build what the first search would otherwise build: the index of words, the embedder, columns of metadata."""
+        with suppress(MemvidError):
+            self.memory.prepare()
+            self.records.search("memory", 1, None)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a client may know of the memory; the path of its file is not part of it."""
+        info = self.memory.info()
+        return {
+            "name": self.name,
+            "description": info.description,
+            "records": len(self.memory.ids(self.records.everything)),
+            "commits": info.commits,
+            "created": info.created.isoformat(),
+            "modified": info.modified.isoformat(),
+            "embedder": info.embedder,
+            "writable": self.writable,
+            "search": self.memory.default_mode,
+            "damaged_records": info.lost,
+        }
+
+    def sentence(self) -> str:
+        """Return a sentence about the memory for a model."""
+        facts = self.facts()
+        parts = [f"{self.name}: {facts['records']:,} records"]
+        if facts["description"]:
+            parts.append(" ".join(defused(facts["description"]).split())[:_DESCRIPTION_LENGTH])
+        if self.memory.embedder is None:
+            parts.append("found by words only, and nothing can be saved: its embedder is not loaded")
+        if facts["damaged_records"]:
+            parts.append(f"{facts['damaged_records']:,} records are damaged and cannot be read")
+        if not self.writable:
+            parts.append("read-only")
+        return "; ".join(parts) + "."
+
+
+def _writable(memory: Memory) -> bool:
+    try:
+        session_of(memory).check_writable()
+    except ReadOnlyError:
+        return False
+    return True
+
+
+def served(memories: Memory | Mapping[str, Memory], scope: Mapping[str, Any], *, read_only: bool) -> dict[str, Served]:
+    """Return the memories of a server by name.
+
+    Raises:
+        InvalidInputError: There is none, or a name is not a word of letters, digits, hyphens and underscores.
+    """
+    named = {"memory": memories} if isinstance(memories, Memory) else dict(memories)
+    if not named or not all(isinstance(memory, Memory) for memory in named.values()):
+        raise InvalidInputError("a server needs an open Memory, or a dict of open memories by name")
+    checked_names(list(named))
+    return {name: Served(name, memory, scope, read_only=read_only) for name, memory in named.items()}
+
+
+def checked_names(names: Sequence[str]) -> None:
+    """Check that names of memories can be choices of a tool.
+
+    Raises:
+        InvalidInputError: One is not a word, or is given twice.
+    """
+    for name in names:
+        if not _NAME.fullmatch(str(name)):
+            raise InvalidInputError(f"{name!r} cannot name a memory; use up to 64 letters, digits and hyphens")
+    if len(set(names)) < len(names):
+        raise InvalidInputError("two memories have the same name: give each its own")
+
+
+def names_of(paths: Iterable[Path]) -> list[str]:
+    """Return a name for each path: its stem in plain letters, with a number if it would be there twice.
+
+    Example:
+        >>> names_of([Path("notes.mp4"), Path("old/notes.mp4"), Path("내 기억.mp4")])
+        ['notes', 'notes-2', 'memory']
+    """
+    names: list[str] = []
+    for path in paths:
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-_")[:48] or "memory"
+        count = 1
+        while (name := stem if count == 1 else f"{stem}-{count}") in names:
+            count += 1
+        names.append(name)
+    return names

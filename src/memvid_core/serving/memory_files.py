@@ -316,7 +316,7 @@ class _Changes:
         turn = Turn(
             id=file.key, session=file.key, position=0, role="document", who=path, text=file.text, created_at=file.since
         )
-        draft = turn_draft(turn, when, dated=False)
+        draft = turn_draft(turn, when)
         about = {"kind": "file", "path": path, "key": file.key, "version": file.version}
         self._record(draft.id, draft.text, about, draft.metadata, embedded=True)
 

@@ -104,7 +104,8 @@ class IndexFolder:
         self._closed = False
 
     def _make_folder(self, folder: Path) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             folder.mkdir(0o700 if self._mode() is not None else 0o777)
             self.protect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
@@ -142,3 +143,32 @@ def test_a_statement_that_fails(
                 assert _asked(memory) in allowed, (name, at, code)
             with Memory.open(path, embedder="given") as memory:
                 assert _asked(memory) in allowed, (name, at, code)
+
+
+@pytest.mark.parametrize("name", ["open", "mkdir", "listdir"])
+def test_a_folder_that_is_deleted_while_it_is_opened(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Another process compacts, and deletes the index between two calls to the system."""
+    call, path, left = getattr(os, name), tmp_path / "m.mp4", [0]
+
+    def deleting(target: Any, *arguments: Any, **options: Any) -> Any:
+        if "vectors" in str(target):
+            left[0] -= 1
+            if not left[0]:
+                shutil.rmtree(f"{path}.index", ignore_errors=True)
+                if name == "mkdir":  # as if the folder was still there, and then was not
+                    raise FileExistsError(target)
+        return call(target, *arguments, **options)
+
+    monkeypatch.setattr(os, name, deleting)
+    for at in range(1, 6):
+        left[0] = 0
+        shutil.rmtree(tmp_path)
+        shutil.copytree(made, tmp_path)
+        if name == "mkdir":
+            shutil.rmtree(f"{path}.index")
+        left[0] = at
+        with Memory.open(path, "a", embedder="given") as memory:
+            assert memory.search(VECTORS[5], k=1)[0].id == "r5"
+            assert _asked(memory) == TEXTS

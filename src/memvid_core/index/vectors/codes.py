@@ -300,6 +300,8 @@ def _fits(folder: Path) -> list[int]:
     try:
         names = (_PARAMETERS.fullmatch(name) for name in os.listdir(folder))
         return sorted((int(name[1]) for name in names if name), reverse=True)
+    except FileNotFoundError as exc:
+        raise IndexStaleError(f"{folder} was deleted; open the index again") from exc
     except OSError as exc:
         raise StorageError(f"cannot list {folder}: {exc.strerror}") from exc
 
@@ -324,7 +326,7 @@ def load_codes(folder: Path, dimension: int, rows: int, *, writable: bool) -> tu
             continue
         try:
             codes = FileCodes(folder, fit, quantizer.width, writable=writable, create=False)
-        except StorageError:  # another process replaced them a moment ago
+        except (StorageError, IndexStaleError):  # another process replaced them a moment ago
             continue
         if codes.holds(rows):
             return fit, quantizer, codes

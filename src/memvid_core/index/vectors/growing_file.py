@@ -92,6 +92,7 @@ class GrowingFile:
 
     Raises:
         StorageError: It cannot be opened.
+        IndexStaleError: It is not there, or its folder is being deleted.
     """
 
     def __init__(self, path: Path, *, writable: bool, create: bool = True) -> None:
@@ -104,10 +105,16 @@ class GrowingFile:
         self._fd = -1
         if writable:
             if create:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                self._make_folder()
             self._fd = self._open(os.O_RDWR | (os.O_CREAT if create else 0))
         elif path.exists():  # a reader may come before the first vector was written
             self._fd = self._open(os.O_RDONLY)
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, FileNotFoundError) as exc:  # it was there, or its parent was, a moment ago
+            raise IndexStaleError(f"{self.path.parent} is being deleted; open the index again") from exc
 
     def _open(self, flags: int) -> int:
         try:
@@ -115,6 +122,8 @@ class GrowingFile:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 os.close(descriptor)
                 raise StorageError(f"{self.path} is not a regular file; remove it")
+        except FileNotFoundError as exc:
+            raise IndexStaleError(f"{self.path} was deleted; open the index again") from exc
         except OSError as exc:
             raise StorageError(f"cannot open {self.path}: {exc.strerror}") from exc
         return descriptor

@@ -32,6 +32,7 @@ __all__ = [
     "LEAST",
     "Evidence",
     "Without",
+    "best_weight",
     "evidence_of",
     "odds",
     "practice",
@@ -171,7 +172,7 @@ def weight(texts: Sequence[str], embedder: Embedder | None) -> float:
     if not asked or not isinstance(embedder, FittableEmbedder):
         return fusion.ALPHA
     sample = list(texts)
-    return _weight(asked, _dense(sample, asked, embedder), _lexical(sample, asked))
+    return best_weight(asked, _dense(sample, asked, embedder), _lexical(sample, asked))
 
 
 def usual_scores(rankings: Iterable[tuple[fusion.Ranking, fusion.Ranking]]) -> dict[str, float]:
@@ -229,7 +230,7 @@ def _fitted_to_others(sample: list[str], asked: list[Practice], embedder: Fittab
     return copy
 
 
-def _weight(asked: list[Practice], dense: list[fusion.Ranking], lexical: list[fusion.Ranking]) -> float:
+def best_weight(asked: list[Practice], dense: list[fusion.Ranking], lexical: list[fusion.Ranking]) -> float:
     """Return the mean of the weights, weighted by how well they do and by a prior.
 
     The quality of a weight is the mean reciprocal rank of the text. The means of neighboring weights hardly differ, so

@@ -27,7 +27,20 @@ from memvid_core.index import fusion
 from memvid_core.index.words.analyzer import plain_query
 from memvid_core.index.words.lexical_index import LexicalIndex
 
-__all__ = ["LEAST", "Evidence", "Without", "evidence_of", "odds", "practice", "usual_scores", "weight"]
+__all__ = [
+    "GAIN",
+    "LEAST",
+    "Evidence",
+    "Without",
+    "best_weight",
+    "evidence_of",
+    "odds",
+    "practice",
+    "support",
+    "trust",
+    "usual_scores",
+    "weight",
+]
 
 LEAST: Final = 1_000
 """The minimum number of records to learn from; fewer use the defaults of :class:`Evidence`."""
@@ -44,6 +57,13 @@ _WEIGHTS = np.linspace(0, 1, 21)
 _PRIOR, _WIDTH = 0.3, 0.3  # most collections are best searched with a dense weight of 0 to 0.6
 _QUANTILE: Final = 0.75
 _NARROWEST: Final = 0.03
+
+
+GAIN: Final = 0.25
+"""The additional weight of the refined dense ranking of the built-in embedder, times :func:`support`."""
+
+_MOST_TRUST: Final = 0.55
+_SUPPORTED: Final = 5  # texts
 
 
 class Evidence(NamedTuple):
@@ -152,7 +172,7 @@ def weight(texts: Sequence[str], embedder: Embedder | None) -> float:
     if not asked or not isinstance(embedder, FittableEmbedder):
         return fusion.ALPHA
     sample = list(texts)
-    return _weight(asked, _dense(sample, asked, embedder), _lexical(sample, asked))
+    return best_weight(asked, _dense(sample, asked, embedder), _lexical(sample, asked))
 
 
 def usual_scores(rankings: Iterable[tuple[fusion.Ranking, fusion.Ranking]]) -> dict[str, float]:
@@ -210,7 +230,7 @@ def _fitted_to_others(sample: list[str], asked: list[Practice], embedder: Fittab
     return copy
 
 
-def _weight(asked: list[Practice], dense: list[fusion.Ranking], lexical: list[fusion.Ranking]) -> float:
+def best_weight(asked: list[Practice], dense: list[fusion.Ranking], lexical: list[fusion.Ranking]) -> float:
     """Return the mean of the weights, weighted by how well they do and by a prior.
 
     The quality of a weight is the mean reciprocal rank of the text. The means of neighboring weights hardly differ, so
@@ -331,3 +351,50 @@ def _write(path: Path | None, key: str, found: Evidence) -> None:
     with suppress(OSError):
         made.write_text(json.dumps({"key": key, **found._asdict()}), "utf-8")
         made.replace(path)
+
+
+def support(dense: fusion.Ranking, lexical: fusion.Ranking) -> float:
+    """Return how far the words support a dense ranking: the mean relative BM25 score of its first five rows.
+
+    A model that knows the language of the question ranks texts first that have some of its words. The first texts of
+    one that does not know it are arbitrary, and most have none.
+
+    Args:
+        dense: Rows, best first.
+        lexical: About 100 rows with their BM25 scores, best first.
+
+    Returns:
+        0 if no word occurs in the first rows, 1 if they are as good as the best lexical one, or no text has a word.
+
+    Example:
+        >>> dense = np.array([3, 1]), np.array([0.9, 0.8], np.float32)
+        >>> support(dense, (np.array([1, 7]), np.array([8.0, 4.0], np.float32)))
+        0.5
+    """
+    rows, scores = lexical
+    if not len(rows) or not len(dense[0]):
+        return 1.0
+    known = dict(zip(rows.tolist(), scores.tolist(), strict=True))
+    first = dense[0][:_SUPPORTED].tolist()
+    best = float(scores[0])
+    return sum(known.get(row, 0.0) for row in first) / (len(first) * best) if best > 0 else 1.0
+
+
+def trust(dense: fusion.Ranking, lexical: fusion.Ranking) -> float:
+    """Return the weight of an external model's ranking, from its support by the words.
+
+    So an English model does not spoil the answers to Korean questions.
+
+    Args:
+        dense: About 100 rows, best first.
+        lexical: About as many rows with their BM25 scores, best first.
+
+    Returns:
+        The weight of the dense ranking: 0 without support, 0.55 from half of the possible support on.
+
+    Example:
+        >>> dense = np.array([3, 1, 2, 4]), np.array([0.9, 0.8, 0.7, 0.6], np.float32)
+        >>> round(trust(dense, (np.array([1, 7]), np.array([8.0, 4.0], np.float32))), 3)
+        0.275
+    """
+    return min(_MOST_TRUST, 2 * _MOST_TRUST * support(dense, lexical))

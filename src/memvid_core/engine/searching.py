@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.embedding import FittableEmbedder
-from memvid_core.engine.evidence import Evidence, evidence_of, odds
+from memvid_core.engine.evidence import GAIN, Evidence, evidence_of, odds, support, trust
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.ranking import Ranked, by_row, compared_scores, dense_ranked, flipped, scores_of, to_scores
 from memvid_core.engine.search_request import SearchRequest
@@ -192,7 +192,7 @@ class Searcher:
             near[lacking] = compared_scores(metric, request.vector, self._indexed_vectors(snapshot, rows[lacking]))
         if self._indexed.word_embedder:
             return known.of_both(by_word, near)
-        return known.of_model(by_word, near, fusion.support(dense, words))
+        return known.of_model(by_word, near, support(dense, words))
 
     def _weights(
         self, snapshot: Snapshot, request: SearchRequest, dense: fusion.Ranking, lexical: fusion.Ranking
@@ -201,10 +201,10 @@ class Searcher:
         if request.alpha is not None:
             return request.alpha, request.alpha
         if not self._indexed.word_embedder:
-            alpha = fusion.trust(dense, lexical)
+            alpha = trust(dense, lexical)
             return alpha, alpha
         alpha = self._learned(snapshot).alpha
-        return alpha, min(1.0, alpha + fusion.GAIN * fusion.support(dense, lexical))
+        return alpha, min(1.0, alpha + GAIN * support(dense, lexical))
 
     def _learned(self, snapshot: Snapshot) -> Evidence:
         """Return the evidence of the memory; the first call may learn it, which takes about a second."""

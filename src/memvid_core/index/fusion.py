@@ -27,7 +27,6 @@ from memvid_core.errors import InvalidInputError
 __all__ = [
     "ALPHA",
     "CANDIDATES",
-    "GAIN",
     "Fused",
     "Ranking",
     "cosines",
@@ -39,9 +38,7 @@ __all__ = [
     "recency",
     "reciprocal_rank_fusion",
     "relative_score_fusion",
-    "support",
     "top_k",
-    "trust",
 ]
 
 CANDIDATES: Final = 100
@@ -50,11 +47,6 @@ CANDIDATES: Final = 100
 ALPHA: Final = 0.2
 """The weight of the dense ranking of the built-in embedder until a memory has enough texts to learn its own."""
 
-GAIN: Final = 0.25
-"""The additional weight of the refined dense ranking of the built-in embedder, times :func:`support`."""
-
-_MOST_TRUST: Final = 0.55
-_SUPPORTED: Final = 5
 
 _TEACHERS: Final = 5
 _SHARPNESS: Final = 6.0
@@ -250,53 +242,6 @@ def hybrid(
     known = values > -np.inf
     moved = top_k(first.rows[known], values[known], max(len(dense[0]), len(lexical[0])))
     return relative_score_fusion(moved, lexical, k, alpha=alpha if refined is None else refined)
-
-
-def support(dense: Ranking, lexical: Ranking) -> float:
-    """Return how far the words support a dense ranking: the mean relative BM25 score of its first five rows.
-
-    A model that knows the language of the question ranks texts first that have some of its words. The first texts of
-    one that does not know it are arbitrary, and most have none.
-
-    Args:
-        dense: Rows, best first.
-        lexical: About :data:`CANDIDATES` rows with their BM25 scores, best first.
-
-    Returns:
-        0 if no word occurs in the first rows, 1 if they are as good as the best lexical one, or no text has a word.
-
-    Example:
-        >>> dense = np.array([3, 1]), np.array([0.9, 0.8], np.float32)
-        >>> support(dense, (np.array([1, 7]), np.array([8.0, 4.0], np.float32)))
-        0.5
-    """
-    rows, scores = lexical
-    if not len(rows) or not len(dense[0]):
-        return 1.0
-    known = dict(zip(rows.tolist(), scores.tolist(), strict=True))
-    first = dense[0][:_SUPPORTED].tolist()
-    best = float(scores[0])
-    return sum(known.get(row, 0.0) for row in first) / (len(first) * best) if best > 0 else 1.0
-
-
-def trust(dense: Ranking, lexical: Ranking) -> float:
-    """Return the weight of an external model's ranking, from its support by the words.
-
-    So an English model does not spoil the answers to Korean questions.
-
-    Args:
-        dense: About :data:`CANDIDATES` rows, best first.
-        lexical: About as many rows with their BM25 scores, best first.
-
-    Returns:
-        The weight of the dense ranking: 0 without support, 0.55 from half of the possible support on.
-
-    Example:
-        >>> dense = np.array([3, 1, 2, 4]), np.array([0.9, 0.8, 0.7, 0.6], np.float32)
-        >>> round(trust(dense, (np.array([1, 7]), np.array([8.0, 4.0], np.float32))), 3)
-        0.275
-    """
-    return min(_MOST_TRUST, 2 * _MOST_TRUST * support(dense, lexical))
 
 
 def feedback(query: ArrayLike, vectors: ArrayLike, scores: ArrayLike) -> NDArray[np.float32]:

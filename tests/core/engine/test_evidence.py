@@ -47,7 +47,7 @@ def test_a_better_dense_ranking_gets_a_larger_weight() -> None:
         ]
 
     good, bad = rankings(True), rankings(False)
-    assert evidence._weight(asked, good, bad) > 0.55 > 0.45 > evidence._weight(asked, bad, good)
+    assert evidence.best_weight(asked, good, bad) > 0.55 > 0.45 > evidence.best_weight(asked, bad, good)
 
 
 def test_learning_is_deterministic_and_bounded() -> None:

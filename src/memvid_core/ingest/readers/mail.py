@@ -44,7 +44,7 @@ def read_mbox(path: Path) -> list[Section]:
     starts = [
         found
         for found in _FROM.finditer(data)
-        if found.start() == 0 or data[: found.start()].endswith((b"\n\n", b"\n\r\n"))
+        if found.start() == 0 or data[max(0, found.start() - 3) : found.start()].endswith((b"\n\n", b"\n\r\n"))
     ]
     sections: list[Section] = []
     for number, found in enumerate(starts, 1):

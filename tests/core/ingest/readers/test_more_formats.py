@@ -17,7 +17,7 @@ import nbformat
 import pytest
 
 from memvid_core.errors import IngestError
-from memvid_core.ingest import Chunker, load_chunks, read_document
+from memvid_core.ingest import Chunker, load_chunks, read_document, read_many
 from tests.core.ingest import mixed
 
 
@@ -82,7 +82,7 @@ class TestMail:
         ]  # fmt: skip
 
     def test_parts_nested_without_end(self, tmp_path):
-        head = "".join(f'Content-Type: multipart/mixed; boundary="b{n}"\n\n--b{n}\n' for n in range(3000))
+        head = "".join(f'Content-Type: multipart/mixed; boundary="b{n}"\n\n--b{n}\n' for n in range(400))
         with pytest.raises(IngestError):
             read_document(write(tmp_path / "a.eml", "Subject: x\n" + head))
 
@@ -355,3 +355,22 @@ def test_no_record_is_a_run_of_encoded_data(tmp_path, suffix):
         assert "Before it." in " ".join(chunk.text for chunk in chunks)
         assert all(len(word) < 200 for chunk in chunks for word in chunk.text.split()), number
         assert sum(len(chunk.text) for chunk in chunks) < 700
+
+
+def test_no_text_takes_long(tmp_path):
+    hostile = {
+        "org": "* a" + " " * 200_000 + "b",
+        "tex": "\\begin[" * 40_000 + "\\section[" * 20_000 + "\\section{" * 20_000,
+        "rst": "x\n===\n\n" * 20_000 + "=" * 100_000,
+        "adoc": "= a\n" * 20_000 + "----\n" * 20_001,
+        "mbox": "From a\n\n" * 20_000,
+        "eml": "Subject: " + "=?utf-8?q?" * 20_000,
+        "rtf": r"{\rtf1 " + r"\'" * 50_000 + "{" * 5000,
+        "xml": "<a>" * 50_000,
+        "json": "[{" * 50_000,
+        "vtt": "00:00.000 --> 00:00.000\n" * 10_000,
+        "txt": ("x" * 60 + "\n") * 20_000 + " " * 100_000,
+    }
+    files = [write(tmp_path / f"a.{suffix}", text) for suffix, text in hostile.items()]
+    results = list(read_many(files, timeout=10, workers=2))
+    assert not [str(result.error) for result in results if "seconds" in str(result.error)]

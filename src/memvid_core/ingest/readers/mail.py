@@ -50,7 +50,10 @@ def read_mbox(path: Path) -> list[Section]:
     for number, found in enumerate(starts, 1):
         end = starts[number].start() if number < len(starts) else len(data)
         message = _QUOTED_FROM.sub(rb"\1", data[found.end() : end])
-        sections += mail_sections(message, {"message": number})
+        try:
+            sections += mail_sections(message, {"message": number})
+        except IngestError as exc:
+            warn(f"message {number} was left out: {exc}")
     return sections
 
 

@@ -44,13 +44,16 @@ def read_mbox(path: Path) -> list[Section]:
     starts = [
         found
         for found in _FROM.finditer(data)
-        if found.start() == 0 or data[: found.start()].endswith((b"\n\n", b"\n\r\n"))
+        if found.start() == 0 or data[max(0, found.start() - 3) : found.start()].endswith((b"\n\n", b"\n\r\n"))
     ]
     sections: list[Section] = []
     for number, found in enumerate(starts, 1):
         end = starts[number].start() if number < len(starts) else len(data)
         message = _QUOTED_FROM.sub(rb"\1", data[found.end() : end])
-        sections += mail_sections(message, {"message": number})
+        try:
+            sections += mail_sections(message, {"message": number})
+        except IngestError as exc:
+            warn(f"message {number} was left out: {exc}")
     return sections
 
 

@@ -11,15 +11,18 @@ from memvid_core.ingest.readers.encodings import decode
 
 __all__ = ["read_adoc", "read_org", "read_rst", "read_tex"]
 
-_ADOC = re.compile(r"^(={1,6})[ \t]+(\S[^\n]*)$", re.MULTILINE)
-_ORG = re.compile(r"^(\*{1,12})[ \t]+(?:(?:TODO|DONE)[ \t]+)?(\S[^\n]*?)(?:[ \t]+:[\w@:]+:)?[ \t]*$", re.MULTILINE)
-_LITERAL = re.compile(r"^(----+|\.\.\.\.+|====+|\+\+\+\++)$.*?^\1$", re.MULTILINE | re.DOTALL)
+# A heading, or the delimiter of a block in which there are none.
+_ADOC = re.compile(r"^(?:(={1,6})[ \t]+(\S[^\n]*)|(?:-{4,}|\.{4,}|={4,}|\+{4,})[ \t]*)$", re.MULTILINE)
+_ORG = re.compile(
+    r"^(\*{1,12})[ \t]+(?:(?:TODO|DONE)[ \t]+)?(\S[^\n]{0,500}?)(?:[ \t]{1,80}:[\w@:]{1,200}:)?[ \t]{0,80}$",
+    re.MULTILINE,
+)
 _RST = re.compile(
     r"^(?:([!-/:-@\[-`{-~])\1{2,}[ \t]*\n)?([^\s][^\n]{0,300}|[ \t][^\n]{0,300})\n([!-/:-@\[-`{-~])\3{2,}[ \t]*$",
     re.MULTILINE,
 )
 _TEX = re.compile(
-    r"\\(part|chapter|section|subsection|subsubsection|paragraph)\*?(?:\[[^\]\n]*\])?\{((?:[^{}]|\{[^{}]*\})*)\}"
+    r"\\(part|chapter|section|subsection|subsubsection|paragraph)\*?(?:\[[^\]\n]{0,300}\])?\{((?:[^{}]|\{[^{}]*\})*)\}"
 )
 _TEX_LEVELS = ("part", "chapter", "section", "subsection", "subsubsection", "paragraph")
 _COMMENT = re.compile(r"(?<!\\)%[^\n]*\n?")
@@ -29,7 +32,7 @@ _KEPT = re.compile(
 _HREF = re.compile(r"\\href\{[^{}]*\}\{([^{}]*)\}")
 _DROPPED = re.compile(
     r"\\(?:label|ref|cite[a-z]*|includegraphics|usepackage|documentclass|bibliography|bibliographystyle|vspace|hspace|input"
-    r"|begin|end|pagestyle|thispagestyle|setlength)\*?(?:\[[^\]]*\])?(?:\{[^{}]*\}){0,2}"
+    r"|begin|end|pagestyle|thispagestyle|setlength)\*?(?:\[[^\]]{0,500}\])?(?:\{[^{}]{0,500}\}){0,2}"
 )
 _SIGNS = re.compile(r"\\([%&$#_{}])")
 _BARE = re.compile(
@@ -42,9 +45,17 @@ _Heading = tuple[int, int, str]  # where it starts, its level, its title
 def read_adoc(path: Path) -> list[Section]:
     """Read AsciiDoc."""
     text = decode(path.read_bytes())
-    literal = [found.span() for found in _LITERAL.finditer(text)]
-    found = ((item.start(), len(item.group(1)), item.group(2)) for item in _ADOC.finditer(text))
-    return _sections(text, (item for item in found if not any(start <= item[0] < end for start, end in literal)))
+    return _sections(text, _adoc_headings(text))
+
+
+def _adoc_headings(text: str) -> Iterator[_Heading]:
+    fence = ""  # the line that ends an open block
+    for found in _ADOC.finditer(text):
+        line = found.group().rstrip()
+        if found.group(1) is None:
+            fence = "" if line == fence else fence or line
+        elif not fence:
+            yield found.start(), len(found.group(1)), found.group(2)
 
 
 def read_org(path: Path) -> list[Section]:
@@ -64,7 +75,7 @@ def _rst_headings(text: str) -> Iterator[_Heading]:
     for found in _RST.finditer(text):
         over, title, under = found.group(1) or "", found.group(2), found.group(3)
         length = len(found.group()) - found.group().rfind("\n") - 1
-        bare = not text[: found.start()].strip() or text[: found.start()].endswith("\n\n")
+        bare = found.start() < 2 or text[found.start() - 2 : found.start()] == "\n\n"
         if (
             (over and over != under)
             or length < min(len(title.rstrip()), 4)

@@ -17,7 +17,7 @@ import nbformat
 import pytest
 
 from memvid_core.errors import IngestError
-from memvid_core.ingest import Chunker, load_chunks, read_document
+from memvid_core.ingest import Chunker, load_chunks, read_document, read_many
 from tests.core.ingest import mixed
 
 
@@ -74,6 +74,12 @@ class TestMail:
         ]  # fmt: skip
         assert all("\nFrom here on" in part.text for part in sections)
 
+    def test_a_message_without_headers_does_not_hide_the_others(self, tmp_path):
+        data = b"From a\n\nno headers\n\nFrom b\n" + message("Kept").as_bytes()
+        document = read_document(write(tmp_path / "a.mbox", data))
+        assert [part.metadata["heading"] for part in document.sections] == ["Kept"]
+        assert document.warnings == ["message 1 was left out: not a mail message: it has no headers"]
+
     def test_a_message_in_a_message(self, tmp_path):
         made = message("Outer", "See below.")
         made.add_attachment(message("Inner", "The inner words."))
@@ -82,7 +88,7 @@ class TestMail:
         ]  # fmt: skip
 
     def test_parts_nested_without_end(self, tmp_path):
-        head = "".join(f'Content-Type: multipart/mixed; boundary="b{n}"\n\n--b{n}\n' for n in range(3000))
+        head = "".join(f'Content-Type: multipart/mixed; boundary="b{n}"\n\n--b{n}\n' for n in range(400))
         with pytest.raises(IngestError):
             read_document(write(tmp_path / "a.eml", "Subject: x\n" + head))
 
@@ -355,3 +361,22 @@ def test_no_record_is_a_run_of_encoded_data(tmp_path, suffix):
         assert "Before it." in " ".join(chunk.text for chunk in chunks)
         assert all(len(word) < 200 for chunk in chunks for word in chunk.text.split()), number
         assert sum(len(chunk.text) for chunk in chunks) < 700
+
+
+def test_no_text_takes_long(tmp_path):
+    hostile = {
+        "org": "* a" + " " * 200_000 + "b",
+        "tex": "\\begin[" * 15_000 + "\\section[" * 5_000 + "\\section{" * 5_000,
+        "rst": "x\n===\n\n" * 5_000 + "=" * 50_000,
+        "adoc": "= a\n" * 5_000 + "----\n" * 5_001,
+        "mbox": "From a\n\n" * 5_000,
+        "eml": "Subject: " + "=?utf-8?q?" * 5_000,
+        "rtf": r"{\rtf1 " + r"\'" * 20_000 + "{" * 5000,
+        "xml": "<a>" * 20_000,
+        "json": "[{" * 20_000,
+        "vtt": "00:00.000 --> 00:00.000\n" * 3_000,
+        "txt": ("x" * 60 + "\n") * 5_000 + " " * 50_000,
+    }
+    files = [write(tmp_path / f"a.{suffix}", text) for suffix, text in hostile.items()]
+    results = list(read_many(files, timeout=10, workers=1))
+    assert not [str(result.error) for result in results if "seconds" in str(result.error)]

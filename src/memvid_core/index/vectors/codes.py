@@ -103,7 +103,7 @@ class RamCodes:
         self._levels[first_row : first_row + len(levels)] = levels
 
     def blocks(self, rows: int) -> Codes:
-        """The blocks of the first ``rows`` rows."""
+        """Return the blocks of the first ``rows`` rows."""
         return self._blocks[: _block_count(rows)]
 
     def levels(self, rows: NDArray[np.int64]) -> Levels:
@@ -112,7 +112,7 @@ class RamCodes:
         return found
 
     def sync(self, rows: int, kept: int) -> None:
-        """Nothing to do: nobody else writes here."""
+        """Do nothing: nobody else writes here."""
 
     def flush(self) -> None:
         """Do nothing: the rows are in RAM."""
@@ -214,7 +214,7 @@ class FileCodes:
         return self._checked.take(rows).view(np.int8)
 
     def holds(self, rows: int) -> bool:
-        """Whether the files are long enough for so many rows."""
+        """Return whether the files are long enough for so many rows."""
         blocks = _block_count(rows)
         long_enough = self._signs.size() >= blocks * _BLOCK_BYTES
         long_enough &= self._levels.size() >= blocks * BLOCK_ROWS * self._width
@@ -249,7 +249,7 @@ class FileCodes:
 
 
 def _sign_sums(words: Codes, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """One checksum a row of its signs, (4, n), and its number."""
+    """Return one checksum per row from its signs, (4, n), and its number."""
     weights = factors(WORDS)
     if len(numbers) == 1:
         return numbered(np.vecdot(words.T, weights), numbers)
@@ -260,7 +260,7 @@ def _sign_sums(words: Codes, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 
 def _files(folder: Path, fit: int) -> tuple[Path, Path, Path]:
-    """Where the signs, the levels and the checksums of a fit lie."""
+    """Return where the signs, the levels and the checksums of a fit lie."""
     return (
         folder / f"codes-{fit}.bits",
         folder / f"codes-{fit}.levels",
@@ -269,7 +269,7 @@ def _files(folder: Path, fit: int) -> tuple[Path, Path, Path]:
 
 
 def _grown(array: NDArray[Any], length: int) -> NDArray[Any]:
-    """A longer copy, with zeros at its end."""
+    """Return a longer copy, with zeros at its end."""
     longer = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
     longer[: len(array)] = array
     return longer
@@ -305,7 +305,7 @@ def _fits(folder: Path) -> list[int]:
 
 
 def newest_codes(folder: Path) -> int:
-    """The number of the newest fit; 0 when there is none."""
+    """Return the number of the newest fit; 0 when there is none."""
     return max(_fits(folder), default=0)
 
 

@@ -53,14 +53,14 @@ class CodeStore(Protocol):
         """Store (n, 4) signs and (n, width) levels from ``first_row`` on."""
 
     def blocks(self, rows: int) -> Codes:
-        """The blocks that hold the signs of the first ``rows`` rows, without a copy.
+        """Return the blocks that hold the signs of the first ``rows`` rows, without a copy.
 
         Raises:
             IndexStaleError: Those of a row are not what was written.
         """
 
     def levels(self, rows: NDArray[np.int64]) -> Levels:
-        """The levels of some rows, (m, width), in the order asked.
+        """Return the levels of some rows, (m, width), in the order asked.
 
         Raises:
             IndexStaleError: Those of a row are not what was written.
@@ -107,7 +107,7 @@ class RamCodes:
         return self._blocks[: _block_count(rows)]
 
     def levels(self, rows: NDArray[np.int64]) -> Levels:
-        """The levels of some rows."""
+        """Return the levels of some rows."""
         found: Levels = self._levels.take(rows, axis=0)
         return found
 
@@ -180,7 +180,7 @@ class FileCodes:
             self._known = min(self._known, first_row)
 
     def blocks(self, rows: int) -> Codes:
-        """The blocks of the first ``rows`` rows; they are read once, and compared with their checksums."""
+        """Return the blocks of the first ``rows`` rows; they are read once, and compared with their checksums."""
         with self._lock:
             needed = _block_count(rows)
             if needed > len(self._blocks):
@@ -210,7 +210,7 @@ class FileCodes:
         return first + stop
 
     def levels(self, rows: NDArray[np.int64]) -> Levels:
-        """The levels of some rows; they are read once, and compared with their checksums."""
+        """Return the levels of some rows; they are read once, and compared with their checksums."""
         return self._checked.take(rows).view(np.int8)
 
     def holds(self, rows: int) -> bool:

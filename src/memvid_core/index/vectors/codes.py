@@ -53,14 +53,14 @@ class CodeStore(Protocol):
         """Store (n, 4) signs and (n, width) levels from ``first_row`` on."""
 
     def blocks(self, rows: int) -> Codes:
-        """The blocks that hold the signs of the first ``rows`` rows, without a copy.
+        """Return the blocks that hold the signs of the first ``rows`` rows, without a copy.
 
         Raises:
             IndexStaleError: Those of a row are not what was written.
         """
 
     def levels(self, rows: NDArray[np.int64]) -> Levels:
-        """The levels of some rows, (m, width), in the order asked.
+        """Return the levels of some rows, (m, width), in the order asked.
 
         Raises:
             IndexStaleError: Those of a row are not what was written.
@@ -103,16 +103,16 @@ class RamCodes:
         self._levels[first_row : first_row + len(levels)] = levels
 
     def blocks(self, rows: int) -> Codes:
-        """The blocks of the first ``rows`` rows."""
+        """Return the blocks of the first ``rows`` rows."""
         return self._blocks[: _block_count(rows)]
 
     def levels(self, rows: NDArray[np.int64]) -> Levels:
-        """The levels of some rows."""
+        """Return the levels of some rows."""
         found: Levels = self._levels.take(rows, axis=0)
         return found
 
     def sync(self, rows: int, kept: int) -> None:
-        """Nothing to do: nobody else writes here."""
+        """Do nothing: nobody else writes here."""
 
     def flush(self) -> None:
         """Do nothing: the rows are in RAM."""
@@ -180,7 +180,7 @@ class FileCodes:
             self._known = min(self._known, first_row)
 
     def blocks(self, rows: int) -> Codes:
-        """The blocks of the first ``rows`` rows; they are read once, and compared with their checksums."""
+        """Return the blocks of the first ``rows`` rows; they are read once, and compared with their checksums."""
         with self._lock:
             needed = _block_count(rows)
             if needed > len(self._blocks):
@@ -210,11 +210,11 @@ class FileCodes:
         return first + stop
 
     def levels(self, rows: NDArray[np.int64]) -> Levels:
-        """The levels of some rows; they are read once, and compared with their checksums."""
+        """Return the levels of some rows; they are read once, and compared with their checksums."""
         return self._checked.take(rows).view(np.int8)
 
     def holds(self, rows: int) -> bool:
-        """Whether the files are long enough for so many rows."""
+        """Return whether the files are long enough for so many rows."""
         blocks = _block_count(rows)
         long_enough = self._signs.size() >= blocks * _BLOCK_BYTES
         long_enough &= self._levels.size() >= blocks * BLOCK_ROWS * self._width
@@ -249,7 +249,7 @@ class FileCodes:
 
 
 def _sign_sums(words: Codes, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """One checksum a row of its signs, (4, n), and its number."""
+    """Return one checksum per row from its signs, (4, n), and its number."""
     weights = factors(WORDS)
     if len(numbers) == 1:
         return numbered(np.vecdot(words.T, weights), numbers)
@@ -260,7 +260,7 @@ def _sign_sums(words: Codes, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 
 def _files(folder: Path, fit: int) -> tuple[Path, Path, Path]:
-    """Where the signs, the levels and the checksums of a fit lie."""
+    """Return where the signs, the levels and the checksums of a fit lie."""
     return (
         folder / f"codes-{fit}.bits",
         folder / f"codes-{fit}.levels",
@@ -269,7 +269,7 @@ def _files(folder: Path, fit: int) -> tuple[Path, Path, Path]:
 
 
 def _grown(array: NDArray[Any], length: int) -> NDArray[Any]:
-    """A longer copy, with zeros at its end."""
+    """Return a longer copy, with zeros at its end."""
     longer = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
     longer[: len(array)] = array
     return longer
@@ -307,7 +307,7 @@ def _fits(folder: Path) -> list[int]:
 
 
 def newest_codes(folder: Path) -> int:
-    """The number of the newest fit; 0 when there is none."""
+    """Return the number of the newest fit; 0 when there is none."""
     return max(_fits(folder), default=0)
 
 

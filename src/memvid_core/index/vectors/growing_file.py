@@ -43,12 +43,12 @@ _FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getat
 
 @lru_cache(maxsize=64)
 def factors(words: int) -> Sums:
-    """Odd factors, so that no change of a single word leaves a sum as it was."""
+    """Return odd factors, so that no change of a single word leaves a sum as it was."""
     return np.random.default_rng(_SUM_SEED).integers(0, 2**64, words, dtype=np.uint64) | np.uint64(1)
 
 
 def words_of(rows: NDArray[Any]) -> Sums:
-    """Rows as 64-bit words, filled up with zeros: (n, words) uint64."""
+    """Return rows as 64-bit words, filled up with zeros: (n, words) uint64."""
     size = rows.itemsize * rows.shape[1]
     if not size % 8 and rows.flags.c_contiguous:
         return rows.view(np.uint64)
@@ -58,7 +58,7 @@ def words_of(rows: NDArray[Any]) -> Sums:
 
 
 def row_sums(rows: NDArray[Any], numbers: NDArray[np.int64]) -> Sums:
-    """One checksum a row: its 64-bit words times fixed odd factors, modulo 2**64, and its number.
+    """Return one checksum per row: its 64-bit words times fixed odd factors, modulo 2**64, and its number.
 
     A changed word always changes the sum; any other change does but for one time in 2**63. Rows that lie in each
     other's place do not fit either.
@@ -154,7 +154,7 @@ class GrowingFile:
             raise StorageError(f"cannot grow {self.path} to {size} bytes: {exc.strerror}") from exc
 
     def size(self) -> int:
-        """Bytes in the file now."""
+        """Return bytes in the file now."""
         return self._status().st_size if self._opened() else 0
 
     def _status(self) -> os.stat_result:
@@ -314,7 +314,7 @@ def save_arrays(path: Path, **arrays: NDArray[Any] | np.generic) -> None:
 
 
 def load_arrays(path: Path) -> Mapping[str, NDArray[Any]] | None:
-    """What :func:`save_arrays` wrote; None when it is missing or damaged."""
+    """Read what :func:`save_arrays` wrote; None when it is missing or damaged."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _FLAGS)
         with open(descriptor, "rb") as file:

@@ -51,7 +51,7 @@ _FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists)(\.part)?")
 
 
 def _nearest(rows: Matrix, points: Matrix) -> NDArray[np.int32]:
-    """The point nearest to each row, by comparing all: (n,) int32."""
+    """Return the point nearest to each row, by comparing all: (n,) int32."""
     found, halves = np.empty(len(rows), dtype=np.int32), np.vecdot(points, points) / 2
     for start in range(0, len(rows), _BATCH_ROWS):
         some = rows[start : start + _BATCH_ROWS]
@@ -60,7 +60,7 @@ def _nearest(rows: Matrix, points: Matrix) -> NDArray[np.int32]:
 
 
 def _means(levels: Levels, nearest: NDArray[np.int32], points: Matrix) -> Matrix:
-    """Each point replaced by the mean of the rows nearest to it, if there are any."""
+    """Return each point replaced by the mean of the rows nearest to it, if there are any."""
     order = np.argsort(nearest, kind="stable")
     numbers, firsts, counts = np.unique(nearest[order], return_index=True, return_counts=True)
     moved = points.copy()
@@ -86,7 +86,7 @@ class _Centroids:
         self._members = np.split(np.argsort(group, kind="stable"), borders)
 
     def nearest(self, levels: Levels) -> NDArray[np.int32]:
-        """The number of the centroid nearest to each row, but for a few rows to which another is nearly as near."""
+        """Return the number of the centroid nearest to each row; a few rows get another that is nearly as near."""
         found = np.zeros(len(levels), dtype=np.int32)
         for start in range(0, len(levels), _BATCH_ROWS):
             self._find(levels[start : start + _BATCH_ROWS].astype(np.float32), found[start : start + _BATCH_ROWS])
@@ -146,7 +146,7 @@ class _InvertedFile:
 
     @classmethod
     def fit(cls, coded: Coded) -> _InvertedFile:
-        """Centroids for rows of these codes: a sample of them, each replaced by the mean of the rows nearest to it."""
+        """Return centroids for rows of these codes: a sample of them, each replaced by the mean of its nearest rows."""
         rows = coded.rows
         count = max(min(rows // _LIST_ROWS, max(_MANY_LISTS, rows // (4 * _LIST_ROWS))), 1)
         random = np.random.default_rng(_SEED)
@@ -169,7 +169,7 @@ class _InvertedFile:
         self._nearest, self.known = nearest, len(nearest)
 
     def forget(self, first_row: int) -> None:
-        """The rows from ``first_row`` on are written again."""
+        """Forget the rows from ``first_row`` on, which are written again."""
         self.known = min(self.known, first_row)
         if len(self._lists.order) > self.known:
             self._lists = _Lists(self._lists.order[:0], np.zeros_like(self._lists.starts))
@@ -202,7 +202,7 @@ class _InvertedFile:
     def look(
         self, question: Question, k: int, coded: Coded, mask: NDArray[np.bool_] | None, passing: int
     ) -> tuple[Rows, NDArray[np.float32]]:
-        """The rows in the lists that hold a query's best k, but for about one in a hundred, and their weighed levels.
+        """Return the rows in the lists that hold a query's best k, but for about 1 %, and their weighed levels.
 
         Args:
             question: The query.
@@ -215,7 +215,7 @@ class _InvertedFile:
         nearest = self._nearest
 
         def weighed(asked: Rows) -> tuple[Rows, NDArray[np.float32]]:
-            """The rows of some lists: those in order of their lists, and the newest."""
+            """Return the rows of some lists: those in order of their lists, and the newest."""
             starts = lists.starts[asked]
             sizes = lists.starts[asked + 1] - starts
             ends = np.cumsum(sizes)
@@ -339,7 +339,7 @@ class IvfSearch:
                         path.unlink()
 
     def _grow(self, coded: Coded) -> _InvertedFile:
-        """The inverted file, with all rows of these codes in it."""
+        """Return the inverted file, with all rows of these codes in it."""
         if self._file is None or self._file.quantizer is not coded.quantizer:
             self._load(coded)  # another process may have saved them meanwhile
         file = self._file
@@ -350,7 +350,7 @@ class IvfSearch:
         return file
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
-        """The rows of the nearest lists whose levels are best; a filter has more lists looked into, or none at all."""
+        """Return the rows of the nearest lists whose levels are best; with a filter, of more lists or of none."""
         coded = self._quantized.coded(rows)
         passing = rows if mask is None else int(np.count_nonzero(mask))
         if coded is None or (_PROBES + k) * rows > _MOST_PROBES * passing:

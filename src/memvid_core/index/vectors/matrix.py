@@ -164,16 +164,16 @@ class RowStore(Protocol):
         """Store unit rows from ``first_row`` on."""
 
     def available(self) -> int:
-        """How many rows there are, committed or not."""
+        """Return how many rows there are, committed or not."""
 
     def read(self, rows: NDArray[np.int64]) -> Matrix:
-        """Some rows, (m, d) float32, in the order asked, each compared with its checksum."""
+        """Return some rows, (m, d) float32, in the order asked, each compared with its checksum."""
 
     def check(self, rows: int) -> None:
         """Compare the first ``rows`` rows with their checksums, those that were not since the files changed."""
 
     def block(self, start: int, stop: int) -> Matrix:
-        """Rows that ``check`` has seen, (stop - start, d) float32, for reading one block after the other."""
+        """Return rows that ``check`` has seen, (stop - start, d) float32, for reading one block after the other."""
 
     @property
     def one_by_one(self) -> bool:
@@ -215,18 +215,18 @@ class RamRows:
         self._rows = stop
 
     def available(self) -> int:
-        """How many rows were written."""
+        """Return how many rows were written."""
         return self._rows
 
     def read(self, rows: NDArray[np.int64]) -> Matrix:
-        """Some rows as float32."""
+        """Return some rows as float32."""
         return take(self._array, rows)
 
     def check(self, rows: int) -> None:
         """Do nothing: the rows are in RAM."""
 
     def block(self, start: int, stop: int) -> Matrix:
-        """Rows one after the other."""
+        """Return rows one after the other."""
         return widen(self._array[start:stop])
 
     @property
@@ -292,11 +292,11 @@ class FileRows:
         return self._file.path, self._sums.path
 
     def available(self) -> int:
-        """How many whole rows the files hold."""
+        """Return how many whole rows the files hold."""
         return self._checked.available()
 
     def read(self, rows: NDArray[np.int64]) -> Matrix:
-        """Some rows as float32."""
+        """Return some rows as float32."""
         if self.dtype == np.float32:
             return self._checked.take(rows).view(np.float32)
         out = np.empty((len(rows), self.dimension), dtype=np.float32)
@@ -312,7 +312,7 @@ class FileRows:
             self._checked.span(0, rows)
 
     def block(self, start: int, stop: int) -> Matrix:
-        """Rows one after the other."""
+        """Return rows one after the other."""
         return widen(self._checked.span(start, stop).view(self.dtype))
 
     @property

@@ -58,14 +58,14 @@ class _Scratch(threading.local):
         self._flags = np.empty(0, dtype=np.bool_)
 
     def distances(self, rows: int) -> NDArray[np.uint8]:
-        """Room for whole blocks."""
+        """Return room for whole blocks."""
         if len(self._distances) < rows:
             self._distances = np.empty(rows + rows // 8, dtype=np.uint8)
             self._flags = np.empty(len(self._distances), dtype=np.bool_)
         return self._distances[:rows]
 
     def flags(self, rows: int) -> NDArray[np.bool_]:
-        """Room for one answer a row, where there are distances."""
+        """Return room for one answer a row, where there are distances."""
         return self._flags[:rows]
 
 
@@ -73,7 +73,7 @@ _scratch = _Scratch()
 
 
 def _scan_blocks(blocks: Codes, query: Codes, distances: NDArray[np.uint8]) -> None:
-    """Hamming distances of one query to whole blocks; 256 is told as 255."""
+    """Return the Hamming distances of one query to whole blocks; 256 becomes 255."""
     into = distances.reshape(-1, BLOCK_ROWS)
     for at in range(0, len(blocks), _GROUP):
         some, sums = blocks[at : at + _GROUP], into[at : at + _GROUP]
@@ -92,7 +92,7 @@ def _scan_blocks(blocks: Codes, query: Codes, distances: NDArray[np.uint8]) -> N
 
 
 def scan(blocks: Codes, query: Codes, rows: int) -> NDArray[np.uint8]:
-    """Hamming distances of the first ``rows`` rows to a query's code, saturated at 255.
+    """Return the Hamming distances of the first ``rows`` rows to a query's code, saturated at 255.
 
     Args:
         blocks: (b, 4, 8192) uint64.
@@ -116,7 +116,7 @@ def scan(blocks: Codes, query: Codes, rows: int) -> NDArray[np.uint8]:
 
 
 def weigh(take: Callable[[Rows], Levels], rows: Rows, weights: Matrix) -> NDArray[np.float32]:
-    """For each row the sum of its levels times the query's weights: the cosine but for a rounding and a constant.
+    """Sum each row's levels times the query's weights: the cosine but for rounding and a constant.
 
     Args:
         take: Returns the levels of some rows, (m, width) int8.
@@ -247,7 +247,7 @@ class QuantizedSearch:
                     self._fit_number, self._quantizer = 0, None
 
     def _makeshift(self, rows: int) -> bool:
-        """Whether codes of so many rows are in RAM that belong into the folder."""
+        """Return whether codes of so many rows are in RAM that belong into the folder."""
         return not self._fit_number and rows >= self._kept_rows and self._folder is not None and self._writable
 
     def _encode(self, codes: CodeStore, quantizer: Quantizer, start: int, stop: int) -> None:
@@ -272,11 +272,11 @@ class QuantizedSearch:
         self._quantizer, self._coded = quantizer, rows
 
     def quantizer(self, rows: int) -> Quantizer | None:
-        """What the codes of the first ``rows`` rows are made with; None where rows are so few that there are none."""
+        """Return the quantizer of the codes of the first ``rows`` rows; None for few rows, which have none."""
         return self._quantizer if rows >= self._least_rows else None
 
     def coded(self, rows: int) -> Coded | None:
-        """The codes of the first ``rows`` rows; None where rows are so few that there are none.
+        """Return the codes of the first ``rows`` rows; None where rows are so few that there are none.
 
         Raises:
             IndexStaleError: They are not what was written.
@@ -288,7 +288,7 @@ class QuantizedSearch:
         return Coded(fit, quantizer, rows, codes.blocks(rows), codes.levels)
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
-        """Rows that hold each query's best k, but for about one in a hundred."""
+        """Return rows that hold each query's best k, but for about one in a hundred."""
         coded = self.coded(rows)
         passing = rows if mask is None else int(np.count_nonzero(mask))
         if coded is None or passing <= max(_FEW, 32 * k, rows >> 8):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding.features import END, STOP, Terms, batches, signs, terms
+from memvid_core.embedding.features import END, STOP, Terms, batches, signs, terms, terms_of_one
 from memvid_core.embedding.fitting import Fit, fit_texts, weighted_counts
 from memvid_core.errors import EmbeddingError, InvalidInputError, TextError
 from memvid_core.system.threads import run_in_thread
@@ -15,6 +15,7 @@ from memvid_core.system.threads import run_in_thread
 __all__ = ["HashingEmbedder"]
 
 _BATCH = 1024  # texts projected at a time: their features' projection stays near 30 MB
+_SHORT = 1 << 15  # characters of a text that is embedded alone, without SciPy
 _PRIOR = np.ones(4, dtype=np.float32)  # weight of each kind of feature without a fit
 _PRIOR[STOP] = 0.1
 _PRIOR[END] = 0.3  # the last bigram is often a particle, with little meaning
@@ -153,7 +154,7 @@ class HashingEmbedder:
         out = np.zeros((len(texts), self._dimension), dtype=np.float32)
         fit = self._fit  # the same for all texts, even if another thread fits meanwhile
         for part in batches(texts, _BATCH):
-            out[part] = self._embed(terms(texts[part]), fit)
+            out[part] = self._embed(_terms(texts[part]), fit)
         return out
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
@@ -182,3 +183,8 @@ class HashingEmbedder:
         lengths[lengths == 0] = 1
         unit: NDArray[np.float32] = (vectors / lengths[:, np.newaxis]).astype(np.float32)
         return unit
+
+
+def _terms(texts: Sequence[str]) -> Terms:
+    """Count features; one text does not need SciPy, unless it is long: counting its words would block other threads."""
+    return terms_of_one(texts[0]) if len(texts) == 1 and len(texts[0]) <= _SHORT else terms(texts)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,7 +20,20 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["END", "NGRAM", "STOP", "WORD", "Terms", "batches", "mix", "signs", "terms", "words"]
+__all__ = [
+    "END",
+    "NGRAM",
+    "STOP",
+    "WORD",
+    "OneRow",
+    "Terms",
+    "batches",
+    "mix",
+    "signs",
+    "terms",
+    "terms_of_one",
+    "words",
+]
 
 WORD, STOP, NGRAM, END = range(4)  # kinds of features: a word, a function word, an n-gram, the n-gram that ends a word
 
@@ -51,10 +66,32 @@ _BASE = 0x9E3779B97F4A7C15
 _POWERS = np.array([pow(_BASE, exponent, 1 << 64) for exponent in range(_LONGEST + 2)], dtype=np.uint64)
 
 
+@dataclass
+class OneRow:
+    """A matrix of one row without zeros, in place of SciPy's, whose import takes a fifth of a second.
+
+    Attributes:
+        data: (n,) float32.
+        indices: (n,) int64, the columns.
+    """
+
+    data: NDArray[np.float32]
+    indices: NDArray[np.int64]
+
+    def copy(self) -> OneRow:
+        """Return a matrix with the same arrays."""
+        return replace(self)
+
+    def __matmul__(self, dense: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Multiply by a dense matrix, (columns, d): (1, d), summed in the order of the columns, as SciPy does."""
+        product: NDArray[np.float32] = (self.data[:, np.newaxis] * dense[self.indices]).sum(axis=0, keepdims=True)
+        return product
+
+
 class Terms(NamedTuple):
     """The features of a batch of texts: counts (texts, features), and hash and kind of each feature."""
 
-    counts: csr_matrix
+    counts: csr_matrix | OneRow
     hashes: NDArray[np.uint64]
     kinds: NDArray[np.uint8]
 
@@ -159,6 +196,21 @@ def terms(texts: Sequence[str]) -> Terms:
     counts = (by_text @ by_word).tocsr()
     counts.sort_indices()  # one order of summation
     return Terms(counts, unique, kinds[first])
+
+
+def terms_of_one(text: str) -> Terms:
+    """Count the features of one text, as :func:`terms` does, without importing SciPy.
+
+    Example:
+        >>> terms_of_one("a wing, a wing, a wing").counts.data
+        array([3., 3.], dtype=float32)
+    """
+    count_of = Counter(words(text))
+    owners, hashes, kinds = _features(list(count_of))
+    unique, first, columns = np.unique(hashes, return_index=True, return_inverse=True)
+    times = np.array(list(count_of.values()), np.float64)[owners]
+    counts = np.bincount(columns, times, len(unique)).astype(np.float32)
+    return Terms(OneRow(counts, np.arange(len(unique))), unique, kinds[first])
 
 
 def _features(vocabulary: list[str]) -> _Features:

@@ -14,7 +14,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from memvid_core.embedding.features import STOP, Terms, batches, signs, terms
+from memvid_core.embedding.features import STOP, OneRow, Terms, batches, signs, terms
 from memvid_core.errors import EmbeddingError
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Fit:
 
 def weighted_counts(
     found: Terms, weights: NDArray[np.float32], *, repeats: NDArray[np.bool_] | None = None
-) -> csr_matrix:
+) -> csr_matrix | OneRow:
     """Return weighted counts (texts, features): 1 + ln(count), or 1 for features not in ``repeats``, times a weight."""
     weighted = found.counts.copy()
     data = 1 + np.log(weighted.data)
@@ -156,7 +156,7 @@ def fit_texts(texts: Sequence[str], dimension: int) -> Fit | None:
     sample = _even(texts, _SAMPLE)
     counted = [terms(sample[part]) for part in batches(sample, _BATCH)]
     every = np.concatenate([batch.hashes for batch in counted])
-    texts_with = np.concatenate([batch.counts.getnnz(axis=0) for batch in counted])
+    texts_with = np.concatenate([np.bincount(batch.counts.indices, minlength=len(batch.hashes)) for batch in counted])
     hashes, inverse = np.unique(every, return_inverse=True)
     if not len(hashes):
         return None

@@ -477,3 +477,15 @@ def test_importing_loads_nothing_heavy():
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_one_text_is_embedded_without_scipy_as_it_is_among_others(fitted, monkeypatch):
+    texts = ["", "wing", "a wing, a wing, a wing", "über die Größe über die", "가가가 대통령은 🙂", "x" * 200]
+    embedder = HashingEmbedder()
+    if fitted:
+        embedder.fit([f"wing {n} of flow {n % 7} über Größe" for n in range(300)])
+    together = embedder.embed_documents(texts)
+    monkeypatch.setitem(sys.modules, "scipy.sparse", None)  # an import fails
+    alone = np.array([embedder.embed_query(text) for text in texts])
+    np.testing.assert_allclose(alone, together, rtol=0, atol=1e-7)

@@ -52,6 +52,7 @@ CREATE TABLE damage (
 )"""
 
 _State = dict[str, bytes]
+_sum: Final = xxhash.xxh32_intdigest
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_state: Final = msgspec.msgpack.Decoder(_State).decode
 
@@ -268,4 +269,10 @@ def _connect(path: Path | None) -> sqlite3.Connection:
         connection.watch(path)
     harden(connection)
     register_functions(connection)
+    connection.create_function("memvid_sum", 1, _blob_sum, deterministic=True)
     return connection
+
+
+def _blob_sum(metadata: bytes) -> int:
+    """Return :func:`~memvid_core.index.catalog.rows.metadata_sum` of encoded metadata."""
+    return _sum(metadata, 1)

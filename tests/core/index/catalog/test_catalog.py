@@ -389,3 +389,21 @@ def test_an_earlier_version_whose_deletion_was_lost_is_deleted(tmp_path: Path) -
     assert catalog.live_rows(["a", "b"], 3) == {"a": 2, "b": 1}
     assert catalog.live_rows(["a", "b"], 2) == {"a": 0, "b": 1}
     catalog.close()
+
+
+@pytest.mark.parametrize(
+    "value", ["CAST(metadata AS BLOB)", "NULL", "metadata || ' '", "7", "x'ff'", "CAST(x'ff' AS TEXT)"]
+)
+def test_metadata_that_was_changed_is_found_before_a_filter_reads_it(base, tmp_path, value):
+    shutil.copytree(base[0], tmp_path, dirs_exist_ok=True)
+    database = sqlite3.connect(tmp_path / "catalog.sqlite")
+    with database:
+        (row,) = database.execute("SELECT max(row) FROM records WHERE metadata IS NOT NULL").fetchone()
+        database.execute(f"UPDATE records SET metadata = {value} WHERE row = ?", (row,))
+    database.close()
+    catalog = Catalog(tmp_path / "catalog.sqlite")
+    last = catalog.commit(COMMITS - 1)
+    assert last is not None
+    with pytest.raises(IndexStaleError, match="metadata"):
+        catalog.verify_metadata(last.rows)
+    catalog.close()

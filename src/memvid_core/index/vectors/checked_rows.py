@@ -19,6 +19,7 @@ from memvid_core.index.vectors.growing_file import GrowingFile, Sums, row_sums
 __all__ = ["CheckedRows"]
 
 _READ_BYTES: Final = 1 << 16  # read at once where a row is missing: a system call costs as much as 16 KB of copying
+_SINGLE_READS: Final = 1  # so often only the missing rows are read: a process may search only once
 
 Bytes = NDArray[np.uint8]
 
@@ -50,6 +51,7 @@ class CheckedRows:
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._rows = 0  # committed, as far as is known
+        self._single_reads = 0
         self._kept = np.empty((0, row_bytes), dtype=np.uint8), np.zeros(0, dtype=np.bool_)
 
     @property
@@ -93,7 +95,7 @@ class CheckedRows:
         raw, there = self._kept
         stop = int(rows.max()) + 1
         if stop > len(there) or not there[rows].all():
-            raw = self._filled(rows, stop)
+            raw = self._filled_singly(rows, stop) if self._single_reads < _SINGLE_READS else self._filled(rows, stop)
         return raw.take(rows, axis=0)
 
     def span(self, start: int, stop: int) -> Bytes:
@@ -108,6 +110,17 @@ class CheckedRows:
         if stop > len(there) or not there[start:stop].all():
             raw = self._filled(np.arange(start, stop), stop)
         return raw[start:stop]
+
+    def _filled_singly(self, rows: NDArray[np.int64], stop: int) -> Bytes:
+        """Read only the missing rows among some below ``stop``; return all that are kept."""
+        with self._lock:
+            raw, there = self._room(stop)
+            missing = np.unique(rows[~there[rows]])
+            if len(missing):
+                raw[missing] = self._gathered(missing)
+                there[missing] = True
+            self._single_reads += 1
+            return raw
 
     def _filled(self, rows: NDArray[np.int64], stop: int) -> Bytes:
         """Read the missing rows among some below ``stop``, and those that follow them; return all that are kept."""

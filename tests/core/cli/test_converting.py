@@ -13,6 +13,7 @@ from memvid_core.journal import Journal
 from memvid_core.video.qr.scan import scan as look
 from tests.core.cli.running import memvid
 from tests.core.memvid_v1.memvid_pairs import write_pair
+from tests.core.parity_boxes import without_parity
 
 SMALL = ("--set", "frame_size=256")
 
@@ -82,7 +83,7 @@ class TestConvert:
         at = next(journal.replay(journal.start)).row_frames[0].offset + 100
         journal.close()
         data = notes.read_bytes()
-        notes.write_bytes(data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :])
+        notes.write_bytes(without_parity(data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :], at))
         refused = memvid("convert", notes, "b.mp4", "--codec", "pcm")
         assert refused.code == 7
         assert "--drop-damaged drops it" in refused.err

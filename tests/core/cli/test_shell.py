@@ -91,13 +91,17 @@ def test_watch_follows_a_folder_until_ctrl_c(folder: Path) -> None:
     command = [*COMMAND, "watch", "docs", "new.mp4", "--every", "0.1"]
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, encoding="utf-8") as running:
         assert running.stdout is not None
-        assert running.stdout.readline().endswith("4 records\n")
-        Path("docs/more.md").write_text("# More\n")
-        assert running.stdout.readline() == "new.mp4: added docs/more.md; 5 records\n"
-        Path("docs/more.md").unlink()
-        assert running.stdout.readline() == "new.mp4: removed docs/more.md; 4 records\n"
-        running.send_signal(signal.SIGINT)
-        assert running.wait(30) == 130
+        try:
+            assert running.stdout.readline().endswith("4 records\n")
+            Path("more").write_text("# More\n")
+            Path("more").rename("docs/more.md")  # so that it is never seen empty
+            assert running.stdout.readline() == "new.mp4: added docs/more.md; 5 records\n"
+            Path("docs/more.md").unlink()
+            assert running.stdout.readline() == "new.mp4: removed docs/more.md; 4 records\n"
+            running.send_signal(signal.SIGINT)
+            assert running.wait(30) == 130
+        finally:
+            running.kill()
     assert memvid("verify", "new.mp4").code == 0
 
 

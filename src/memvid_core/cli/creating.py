@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memvid_core.cli.options import WAIT
+
 if TYPE_CHECKING:
     from memvid_core import Memory
 
@@ -89,7 +91,7 @@ def _replacing(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
             f"{target} is not a memory, and --force replaces only memories; give another name"
         ) from exc
     building = target.with_name(target.name + BUILDING)
-    with held(target):
+    with held(target, settings.get("timeout", WAIT)):
         _remove(building)
         with _growing(building, settings) as memory:
             yield memory

@@ -165,11 +165,15 @@ def _delete(path: Path) -> None:
 
 
 @contextmanager
-def held(target: Path, timeout: float = 30.0) -> Iterator[None]:
+def held(target: Path, timeout: float) -> Iterator[None]:
     """Hold the lock on a file, if it exists, to block commits to the memory in it.
 
-    LockedError: Another process is writing to it; the message names it.
-        LockedError: Somebody is writing to it; the message names the process.
+    Args:
+        target: The file.
+        timeout: The longest time to wait for the lock, in seconds.
+
+    Raises:
+        LockedError: Another process is writing to it; the message names the process.
     """
     try:
         descriptor = os.open(target, os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))

@@ -213,16 +213,20 @@ def _pytest(rest: list[str], *, workers: int, env: dict[str, str], options: Sequ
 
 
 def test(rest: list[str]) -> None:
-    """Every check and every test, with coverage, at the same time."""
+    """Every check and every test, at the same time."""
     system_packages()
     setup("test")
-    coverage = ["--cov", "--cov-report=term:skip-covered"]
     with ThreadPoolExecutor(max_workers=1) as pool:
         checks = pool.submit(_checks)  # mypy alone takes a minute on one core when its cache is empty
-        code = _pytest(rest, workers=max(2, _cpus()), env={}, options=coverage)
+        code = _pytest(rest, workers=max(2, _cpus()), env={})
     if failed := checks.result():
         say(f"Failed besides the tests: {', '.join(failed)}")
     raise SystemExit(code or bool(failed))
+
+
+def coverage(rest: list[str]) -> None:
+    """What ``test`` does, with the share of lines and branches that the tests reach; it takes longer."""
+    test(["--cov", "--cov-report=term:skip-covered", *rest])
 
 
 def soak(rest: list[str]) -> None:
@@ -261,7 +265,7 @@ def clean(rest: list[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    function.__name__: function for function in (demo, test, lint, soak, bench, build, clean)
+    function.__name__: function for function in (demo, test, coverage, lint, soak, bench, build, clean)
 }
 
 
@@ -269,7 +273,7 @@ def main() -> None:
     """Parse the command line and run one command; what follows its name is handed on."""
     if sys.version_info < (3, 11):  # noqa: UP036  the one file that an older Python may be asked to run
         raise SystemExit(f"memvid-core needs Python 3.11 or newer; this is {sys.version.split()[0]}")
-    summary = "\n".join(f"  {name:6} {(function.__doc__ or '').splitlines()[0]}" for name, function in COMMANDS.items())
+    summary = "\n".join(f"  {name:8} {(function.__doc__ or '').splitlines()[0]}" for name, function in COMMANDS.items())
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").splitlines()[0],
         epilog=f"commands:\n{summary}",

@@ -166,6 +166,7 @@ def bound(address: Address) -> socket.socket:
         if os.name != "nt" and sys.platform != "cygwin":  # on Windows, this would let two servers share the port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address.host, address.port))
+        listener.listen(128)  # the address is printed next, and a client may connect at once
     except OSError as exc:
         listener.close()
         raise StorageError(f"cannot listen on {address.host}:{address.port}: {exc.strerror or exc}") from exc

@@ -231,8 +231,9 @@ def found_or_lost(memory: Memory, row: int) -> bool:
     """Whether a row is found; if not, it is told that something is lost, or refused to answer."""
     try:
         hits = memory.search(VECTORS[row].tolist(), k=1)
+        right = bool(hits) and hits[0].id == str(row)
+        named = right or memory._indexed.index.catalog.damage() or not memory.verify().ok
     except MemvidError:
         return False
-    right = bool(hits) and hits[0].id == str(row)
-    assert right or memory._indexed.index.catalog.damage() or not memory.verify().ok
+    assert named
     return right

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from memvid_core.errors import ClosedError, StorageError
 from memvid_core.index.catalog.catalog import Catalog, CommitContents, CommitRow, RecordRow
 from memvid_core.index.catalog.frame_table import FrameTable
-from memvid_core.index.filters.columns import MetadataColumns
+from memvid_core.index.catalog.metadata_columns import MetadataColumns
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.matrix import StoredDtype
 from memvid_core.index.vectors.vector_index import VectorIndex

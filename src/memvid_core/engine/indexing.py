@@ -17,7 +17,7 @@ from memvid_core.engine.index_folder import Change, Vectors
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import EmbeddingError
 from memvid_core.index.catalog.catalog import CommitRow, DamageRow, RecordRow
-from memvid_core.index.filters.compiler import encode_metadata
+from memvid_core.index.catalog.filter_compiler import encode_metadata
 from memvid_core.index.stale import IndexStaleError
 from memvid_core.journal import Cursor, Entry, Known
 from memvid_core.journal.entries import Row

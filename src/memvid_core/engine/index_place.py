@@ -11,8 +11,7 @@ from typing import Final, cast
 import msgspec
 
 from memvid_core.engine.index_folder import IndexFolder
-from memvid_core.errors import StorageError
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index.vectors.matrix import StoredDtype
 from memvid_core.index.wal import is_busy
 from memvid_core.journal import FrameLocation, Header, Journal, Known

@@ -21,8 +21,15 @@ from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.searching import Searcher
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.writing import AddRequest, UpdateRequest, Writer
-from memvid_core.errors import Action, ClosedError, DamagedFrameError, Hint, ReadOnlyError, storage_errors
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import (
+    Action,
+    ClosedError,
+    DamagedFrameError,
+    Hint,
+    IndexStaleError,
+    ReadOnlyError,
+    storage_errors,
+)
 from memvid_core.model import Hit, Record
 from memvid_core.system.threads import WriterThread, run_in_thread
 

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from memvid_core.embedding import Embedder
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.validation import wanted_ids
-from memvid_core.errors import ClosedError, DamagedFrameError, QueryError, StorageError
+from memvid_core.errors import ClosedError, DamagedFrameError, IndexStaleError, QueryError, StorageError
 from memvid_core.index.catalog.ordering import by_value
-from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.journal import Journal, RecordReader

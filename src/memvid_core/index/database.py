@@ -16,8 +16,7 @@ from typing import Final
 
 import msgspec
 
-from memvid_core.errors import MemvidError
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError, MemvidError
 
 __all__ = [
     "SUFFIXES",

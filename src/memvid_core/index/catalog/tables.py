@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 import xxhash
 
+from memvid_core.errors import IndexStaleError
 from memvid_core.index import wal
 from memvid_core.index.catalog.filter_compiler import register_functions
 from memvid_core.index.database import assert_schema, checked, create_tables, harden, refuse_links, roll_back, whole
 from memvid_core.index.shared_memory import Connection
-from memvid_core.index.stale import IndexStaleError
 
 __all__ = ["CHECKED", "NAME", "Tables", "marks", "parts"]
 

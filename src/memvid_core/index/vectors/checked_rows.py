@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.vectors.growing_file import GrowingFile, Sums, row_sums
 
 __all__ = ["CheckedRows"]

@@ -19,10 +19,9 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import ClosedError, InvalidInputError, StorageError
+from memvid_core.errors import ClosedError, IndexStaleError, InvalidInputError, StorageError
 from memvid_core.index.database import SUFFIXES
 from memvid_core.index.fusion import lexical_score, top_k
-from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.words.analyzer import ParsedQuery, parse, snippet
 from memvid_core.index.words.list_reader import MAX_LISTS, ListReader
 from memvid_core.index.words.posting_file import copy_store

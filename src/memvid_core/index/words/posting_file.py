@@ -9,11 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from memvid_core.errors import StorageError
+from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index import wal
 from memvid_core.index.database import harden, refuse_links
 from memvid_core.index.shared_memory import Connection
-from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.words.chunks import checksum
 
 __all__ = ["SCHEMA", "State", "Tail", "connect", "copy_store", "decoded", "sum_of_blocks", "sum_of_row"]

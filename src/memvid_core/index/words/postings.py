@@ -23,8 +23,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.database import checked
-from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.words.analyzer import words
 from memvid_core.index.words.chunks import Chunk, Directory, Lists, PostingBlock, checksum, cut, cut_spellings, joined
 from memvid_core.index.words.loaded_store import LoadedStore

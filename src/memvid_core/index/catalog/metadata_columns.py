@@ -24,7 +24,7 @@ from memvid_core.index.catalog.filter_compiler import compile_filter, parse_filt
 from memvid_core.index.catalog.filter_conditions import MANY, condition, texts_of, value_at
 from memvid_core.index.catalog.filter_language import ID, And, Filter, Leaf, Node, Not, Or
 from memvid_core.index.catalog.sql_functions import canonical, register_functions
-from memvid_core.index.database import checked, roll_back
+from memvid_core.system.sqlite_files import checked, roll_back
 
 __all__ = ["MetadataColumns"]
 

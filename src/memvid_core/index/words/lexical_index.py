@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, IndexStaleError, InvalidInputError, StorageError
-from memvid_core.index.database import SUFFIXES
 from memvid_core.index.fusion import lexical_score, top_k
 from memvid_core.index.words.analyzer import ParsedQuery, parse, snippet
 from memvid_core.index.words.list_reader import MAX_LISTS, ListReader
 from memvid_core.index.words.posting_file import copy_store
 from memvid_core.index.words.postings import PostingStore
 from memvid_core.system.file_lock import system_lock
+from memvid_core.system.sqlite_files import SUFFIXES
 
 __all__ = ["LexicalIndex"]
 

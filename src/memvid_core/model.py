@@ -49,7 +49,7 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 
     Attributes:
         record: The record.
-        score: In [0, 1], higher is better; the meaning depends on the mode (``memvid_core.index.fusion``).
+        score: In [0, 1], higher is better; the meaning depends on the mode (``memvid_core.engine.fusion``).
         rank: The position in the result, from 0.
         cosine: The cosine of query and record, in [-1, 1], if the search used vectors and the metric is cosine.
         vector: The stored vector (d,), if requested by ``with_vectors``.

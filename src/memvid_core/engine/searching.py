@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding import FittableEmbedder
 from memvid_core.engine import fusion
 from memvid_core.engine.evidence import GAIN, Evidence, evidence_of, odds, support, trust
 from memvid_core.engine.indexed_journal import IndexedJournal
@@ -28,7 +27,7 @@ from memvid_core.index.vectors.metrics import feedback, similarity
 from memvid_core.index.words.analyzer import plain_query
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.index.words.scores import Ranking
-from memvid_core.model import Hit, Record
+from memvid_core.model import FittableEmbedder, Hit, Record
 from memvid_core.system.progress import progress
 
 __all__ = ["Searcher"]

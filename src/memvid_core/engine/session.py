@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from memvid_core.embedding import Embedder, FittableEmbedder, check_vector
+from memvid_core.embedding import check_vector
 from memvid_core.engine.auto_compact import AutoCompact
 from memvid_core.engine.index_place import INDEX_ERRORS, index_errors
 from memvid_core.engine.inspection import past_snapshot
@@ -30,7 +30,7 @@ from memvid_core.errors import (
     ReadOnlyError,
     storage_errors,
 )
-from memvid_core.model import Hit, Record
+from memvid_core.model import Embedder, FittableEmbedder, Hit, Record
 from memvid_core.system.threads import WriterThread, run_in_thread
 
 __all__ = ["Session"]

@@ -14,10 +14,9 @@ from typing import Any
 
 import msgspec
 
-from memvid_core.engine.writing import VectorDtype
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, NotAMemoryError
 from memvid_core.journal import Journal
-from memvid_core.model import Damage
+from memvid_core.model import Damage, VectorDtype
 from memvid_core.rewriting.restage import stage
 from memvid_core.rewriting.transcode import Conversion, TargetVectors, copy, fold
 from memvid_core.system.atomic_files import appearing, pass_mode_on

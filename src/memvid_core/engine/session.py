@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from memvid_core.embedding import check_vector
-from memvid_core.engine.auto_compact import AutoCompact
+from memvid_core.engine.compaction_policy import AutoCompact
 from memvid_core.engine.index_place import INDEX_ERRORS, index_errors
 from memvid_core.engine.inspection import past_snapshot
 from memvid_core.engine.opening import IN_RAM, Opened
@@ -58,8 +58,8 @@ class Session:
         self._opened = opened
         self._process = os.getpid()
         self._thread = WriterThread()
-        folds = auto_compact is not None and opened.writable
-        self.auto = AutoCompact(opened.indexed, auto_compact) if folds and auto_compact is not None else None
+        compacts = auto_compact is not None and opened.writable
+        self.auto = AutoCompact(opened.indexed, auto_compact) if compacts and auto_compact is not None else None
 
     # --- states ---
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NoReturn, Self
 
 from memvid_core.engine import opening
-from memvid_core.engine.auto_compact import check_share
+from memvid_core.engine.compaction_policy import check_share
 from memvid_core.engine.index_place import index_errors
 from memvid_core.engine.opening import IN_RAM
 from memvid_core.engine.session import Session

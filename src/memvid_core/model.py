@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = [
     "Commit",
     "Damage",
+    "Embedder",
+    "FittableEmbedder",
     "FrameLocation",
     "Hit",
     "IndexName",
@@ -17,6 +22,8 @@ __all__ = [
     "Metric",
     "Recency",
     "Record",
+    "VectorDtype",
+    "Vectors",
     "VerifyReport",
 ]
 
@@ -25,6 +32,9 @@ IndexName = Literal["auto", "exact", "sklearn", "quantized", "ivf"]
 
 Metric = Literal["cosine", "euclidean", "manhattan", "chebyshev"]
 """The metric for vectors. The file format numbers the metrics in this order, from 0."""
+
+VectorDtype = Literal["float16", "float32", "float64", "int8", "none"]
+"""How vectors are stored in the file; ``"none"``: they are computed again whenever the index is rebuilt."""
 
 Metadata = dict[str, Any]
 
@@ -49,7 +59,7 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 
     Attributes:
         record: The record.
-        score: In [0, 1], higher is better; the meaning depends on the mode (``memvid_core.index.fusion``).
+        score: In [0, 1], higher is better; the meaning depends on the mode (``memvid_core.engine.fusion``).
         rank: The position in the result, from 0.
         cosine: The cosine of query and record, in [-1, 1], if the search used vectors and the metric is cosine.
         vector: The stored vector (d,), if requested by ``with_vectors``.
@@ -212,3 +222,72 @@ class FrameLocation(NamedTuple):
     kind: int
     row: int
     items: int
+
+
+Vectors = NDArray[np.floating[Any]]
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Embed texts as vectors of one dimension.
+
+    ``name`` is the name that a memory records: equal names mean comparable vectors, in any process and on any machine.
+    ``dimension`` is ``None`` if it is only known after the first call. The async methods never block the event loop.
+
+    Example:
+        >>> from memvid_core.embedding import HashingEmbedder
+        >>> isinstance(HashingEmbedder(), Embedder)
+        True
+    """
+
+    @property
+    def name(self) -> str:
+        """The name recorded in a memory, such as ``"langchain:OpenAIEmbeddings:text-embedding-3-small"``."""
+        ...
+
+    @property
+    def dimension(self) -> int | None:
+        """The dimension of the vectors, or ``None`` if it is not known yet."""
+        ...
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts to be stored, as float32 ``(len(texts), dimension)``."""
+        ...
+
+    def embed_query(self, text: str) -> Vectors:
+        """Embed a question, as float32 ``(dimension,)``."""
+        ...
+
+    async def aembed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Run ``embed_documents`` without blocking the event loop."""
+        ...
+
+    async def aembed_query(self, text: str) -> Vectors:
+        """Run ``embed_query`` without blocking the event loop."""
+        ...
+
+
+@runtime_checkable
+class FittableEmbedder(Embedder, Protocol):
+    """An embedder that is fitted to the texts of a memory. The fit is stored in the memory as bytes."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the embedder is fitted."""
+        ...
+
+    def clone(self) -> FittableEmbedder:
+        """Return an unfitted embedder with the same settings. Each memory fits its own."""
+        ...
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Fit the embedder to texts, replacing an earlier fit; too few texts leave it unfitted."""
+        ...
+
+    def dump(self) -> bytes:
+        """Return the fit as bytes, which ``load`` accepts on any machine."""
+        ...
+
+    def load(self, data: bytes) -> None:
+        """Load the fit of another instance; raise ``EmbeddingError`` and change nothing if the bytes are damaged."""
+        ...

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from memvid_core.engine.index_folder import Vectors
 from memvid_core.engine.indexing import Indexer, change_of
 from memvid_core.engine.snapshot import Epoch
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
 from memvid_core.journal import Batch, Cursor, Entry
 
 __all__ = ["NewRecords", "commit"]

@@ -14,8 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import MemvidError
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError, MemvidError
 from memvid_core.index.vectors.growing_file import GrowingFile, Sums, row_sums
 from memvid_core.index.vectors.kept_rows import lazy_bytes
 

@@ -17,8 +17,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import StorageError
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index.vectors.checked_rows import CheckedRows
 from memvid_core.index.vectors.growing_file import (
     GrowingFile,

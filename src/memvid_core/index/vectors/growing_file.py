@@ -20,8 +20,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from memvid_core.errors import ClosedError, ReadOnlyError, StorageError
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import ClosedError, IndexStaleError, ReadOnlyError, StorageError
 from memvid_core.system.file_pieces import MOST_PIECES, FilePieces
 
 __all__ = [

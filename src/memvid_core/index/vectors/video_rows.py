@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.vectors.growing_file import GrowingFile, load_arrays, row_sums, save_arrays
 from memvid_core.index.vectors.kept_rows import KeptRows
 from memvid_core.index.vectors.last_rows import LastRows

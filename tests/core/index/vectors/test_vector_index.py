@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from memvid_core.errors import (
     ClosedError,
     DimensionError,
+    IndexStaleError,
     InvalidInputError,
     QueryError,
     ReadOnlyError,
     StorageError,
     VectorError,
 )
-from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors import exact as exact_module
 from memvid_core.index.vectors import ivf as ivf_module
 from memvid_core.index.vectors import matrix as rows_module

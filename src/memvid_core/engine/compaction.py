@@ -20,11 +20,11 @@ from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.torn_copies import drop_needless
 from memvid_core.errors import LockedError, StorageError
 from memvid_core.journal import Header
-from memvid_core.journal.compaction import MERGED_BYTES, Rewriting
-from memvid_core.system.atomic_files import compacting, pass_mode_on, remove_left
+from memvid_core.journal.copying import MERGED_BYTES, JournalCopy
+from memvid_core.system.atomic_files import compaction_path, pass_mode_on, remove_left
 from memvid_core.system.progress import progress
 
-__all__ = ["Folded", "compact", "fold"]
+__all__ = ["Compacted", "compact", "compact_once"]
 
 _TRIES: Final = 3  # without the lock, while others compact the same file
 _ROUNDS: Final = 8  # of taking over what was committed meanwhile, before the lock is taken for the last of it
@@ -33,7 +33,7 @@ _WAIT_SECONDS: Final = 1.0  # for the lock, before the caller is asked whether t
 _SHOW_PROGRESS_BYTES: Final = 32 << 20
 
 
-class Folded(NamedTuple):
+class Compacted(NamedTuple):
     """The result of a compaction: bytes saved, and bytes and records of the file before later commits."""
 
     saved: int
@@ -48,18 +48,18 @@ def compact(indexed: IndexedJournal, *, keep_history: bool, drop_damaged: bool) 
         The number of bytes saved.
     """
     for _ in range(_TRIES):
-        done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
+        done = compact_once(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
         if done is not None:
             break
     else:
         with indexed.writing():  # so that no other compaction can be faster
-            done = fold(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
+            done = compact_once(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
     assert done is not None
     drop_needless(indexed, indexed.refresh())
     return done.saved
 
 
-def fold(
+def compact_once(
     indexed: IndexedJournal,
     *,
     keep_history: bool = False,
@@ -67,7 +67,7 @@ def fold(
     merged_bytes: int = MERGED_BYTES,
     quiet: bool = False,
     step: Callable[[], None] = lambda: None,
-) -> Folded | None:
+) -> Compacted | None:
     """Rewrite a memory once; the lock is held only while the last commits are copied and the file is swapped.
 
     Args:
@@ -93,15 +93,15 @@ def fold(
             advance(done)
             step()
 
-        folding = _Folding(indexed, snapshot, keep_history=keep_history, drop_damaged=drop_damaged, advance=went_on)
+        running = _Compaction(indexed, snapshot, keep_history=keep_history, drop_damaged=drop_damaged, advance=went_on)
         try:
-            folding.rewrite(merged_bytes)
-            if not folding.catch_up():
+            running.rewrite(merged_bytes)
+            if not running.catch_up():
                 return None
             with _writing(indexed, step) as snapshot:
-                return folding.finish(snapshot)
+                return running.finish(snapshot)
         finally:
-            folding.clean_up()
+            running.clean_up()
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def _writing(indexed: IndexedJournal, step: Callable[[], None]) -> Iterator[Snap
         yield snapshot
 
 
-class _Folding:
+class _Compaction:
     """One compaction in progress: the new file and its index, which no other process knows yet.
 
     Args:
@@ -148,10 +148,10 @@ class _Folding:
         self._drop_damaged = drop_damaged
         own = snapshot.epoch.journal.video.target
         key = uuid.uuid4().hex[:12]
-        self._target = compacting(own, key) if isinstance(own, Path) else io.BytesIO()
+        self._target = compaction_path(own, key) if isinstance(own, Path) else io.BytesIO()
         source = snapshot.epoch.journal.again()
         source.known = known_in(snapshot.epoch.index, snapshot.commit, snapshot.rows)
-        self._rewriting = Rewriting(
+        self._copy = JournalCopy(
             source,
             self._target,
             snapshot.epoch.journal.video.codec,
@@ -159,11 +159,11 @@ class _Folding:
             drop_damaged=drop_damaged,
             advance=advance,
         )
-        self._rewriting.made.video.defer_sync(True)
+        self._copy.made.video.defer_sync(True)
         try:
             if isinstance(own, Path) and isinstance(self._target, Path):
                 pass_mode_on(own, self._target)
-            self._built, self._indexer = indexed.building(self._rewriting.made, key)
+            self._built, self._indexer = indexed.building(self._copy.made, key)
             self._words = snapshot.epoch.index.words_in_use
             self._same_rows = bool(snapshot.live.all())
         except BaseException:
@@ -189,7 +189,7 @@ class _Folding:
     def rewrite(self, merged_bytes: int) -> None:
         """Write and index the records of the snapshot, also in the lexical index if that is in use."""
         self._indexer.with_words = self._words and not self._same_rows
-        written = self._rewriting.fold(
+        written = self._copy.copy_live(
             self._snapshot.live,
             upto=self._snapshot.commit,
             keep_history=self._keep_history,
@@ -200,7 +200,7 @@ class _Folding:
             if not self._keep_history:
                 self._index()
         self._index()
-        self._size = self._rewriting.made.video.size()
+        self._size = self._copy.made.video.size()
         if self._words and self._same_rows:
             self._built.index.copy_words(self._snapshot.epoch.index)
         self._indexer.with_words = self._words
@@ -218,14 +218,14 @@ class _Folding:
             snapshot = self._indexed.refresh()
             if snapshot.epoch is not self._snapshot.epoch:
                 return False
-            if snapshot.commit - self._rewriting.source.cursor.commit <= _FEW_COMMITS:
+            if snapshot.commit - self._copy.source.cursor.commit <= _FEW_COMMITS:
                 break
-            self._rewriting.take_over(snapshot.commit, self._acknowledged)
+            self._copy.take_over(snapshot.commit, self._acknowledged)
             self._index()
-        self._rewriting.made.video.sync()  # so that the sync under the lock is short
+        self._copy.made.video.sync()  # so that the sync under the lock is short
         return True
 
-    def finish(self, snapshot: Snapshot) -> Folded | None:
+    def finish(self, snapshot: Snapshot) -> Compacted | None:
         """Copy the last commits and swap the file; return None if another compaction was faster.
 
         Args:
@@ -234,9 +234,9 @@ class _Folding:
         if snapshot.epoch is not self._snapshot.epoch:
             return None
         self._indexed.check_whole(self._drop_damaged)
-        own, made = snapshot.epoch.journal.video, self._rewriting.made.video
+        own, made = snapshot.epoch.journal.video, self._copy.made.video
         before = own.size()
-        self._rewriting.take_over(None, self._acknowledged)
+        self._copy.take_over(None, self._acknowledged)
         self._index()
         made.defer_sync(False)
         made.sync()
@@ -244,17 +244,17 @@ class _Folding:
         if isinstance(own.target, Path) and isinstance(self._target, Path):
             pass_mode_on(own.target, self._target)
         self._indexed.swap(self._built)
-        return Folded(before - made.size(), self._size, self._snapshot.record_count)
+        return Compacted(before - made.size(), self._size, self._snapshot.record_count)
 
     def clean_up(self) -> None:
         """Delete the new file and its index, unless they are in use."""
-        if self._indexed.journal is not self._rewriting.made:
+        if self._indexed.journal is not self._copy.made:
             with suppress(OSError):
                 self._built.index.discard()
             self._remove()
 
     def _remove(self) -> None:
-        self._rewriting.made.close()
+        self._copy.made.close()
         if isinstance(self._target, Path):  # the temporary name: after an interrupt, the file may already be swapped
             with suppress(OSError):
                 self._target.unlink(missing_ok=True)

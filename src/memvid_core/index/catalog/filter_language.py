@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from memvid_core.errors import FilterError
-from memvid_core.index.filters.json_values import DEEPEST, plain, replacement, shortened
+from memvid_core.index.catalog.json_values import DEEPEST, plain, replacement, shortened
 
 __all__ = [
     "ID",

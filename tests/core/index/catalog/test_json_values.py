@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from memvid_core import FilterError, InvalidInputError, Memory, MetadataError, RecordNotFoundError, TextError
 from memvid_core.engine.validation import check_answer, check_ids, check_metadata, check_texts, wanted_ids
-from memvid_core.index.filters.json_values import DEEPEST, plain
+from memvid_core.index.catalog.json_values import DEEPEST, plain
 
 
 class Text(str):

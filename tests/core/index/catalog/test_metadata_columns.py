@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memvid_core.index.filters import columns as columns_module
-from memvid_core.index.filters.columns import MetadataColumns
-from memvid_core.index.filters.compiler import compile_filter, encode_metadata, register_functions, select_rows
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
+from memvid_core.index.catalog import metadata_columns as columns_module
+from memvid_core.index.catalog.filter_compiler import compile_filter, encode_metadata, register_functions, select_rows
+from memvid_core.index.catalog.metadata_columns import MetadataColumns
 
 SCHEMA = "CREATE TABLE records (row INTEGER PRIMARY KEY, id TEXT, died INTEGER, metadata TEXT)"
 FILTERS: list[dict[str, Any]] = [

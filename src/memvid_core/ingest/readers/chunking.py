@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import msgspec
 
 from memvid_core.errors import InvalidInputError, TextError
-from memvid_core.ingest.boundaries import Level, code_levels, prose_levels, row_levels
+from memvid_core.ingest.readers.boundaries import Level, code_levels, prose_levels, row_levels
 from memvid_core.ingest.readers.document import Chunk, Document, Section
 from memvid_core.ingest.readers.markdown import markdown_sections
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from memvid_core.errors import FilterError, MetadataError
-from memvid_core.index.filters.columns import MetadataColumns
-from memvid_core.index.filters.compiler import compile_filter, encode_metadata, parse_filter, select_rows
-from memvid_core.index.filters.language import MAX_DEPTH
-from tests.core.index.filters.filter_oracle import agrees, catalog, scan
+from memvid_core.index.catalog.filter_compiler import compile_filter, encode_metadata, parse_filter, select_rows
+from memvid_core.index.catalog.filter_language import MAX_DEPTH
+from memvid_core.index.catalog.metadata_columns import MetadataColumns
+from tests.core.index.catalog.filter_oracle import agrees, catalog, scan
 
 RECORDS: list[dict[str, Any] | None] = [
     {"n": 1, "s": "Apple", "tags": ["a", "b"], "deep": {"x": {"y": 5}}, "flag": True},  # 0

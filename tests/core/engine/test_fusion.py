@@ -12,18 +12,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from memvid_core import InvalidInputError
-from memvid_core.index.fusion import (
-    Ranking,
+from memvid_core.engine.fusion import (
     dense_score,
     feedback,
     hybrid,
-    lexical_score,
     mmr,
     recency,
     reciprocal_rank_fusion,
     relative_score_fusion,
-    top_k,
 )
+from memvid_core.index.words.scores import Ranking, lexical_score, top_k
 
 scores = st.floats(-1, 1, width=16)
 

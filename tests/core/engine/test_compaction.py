@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 
 from memvid_core import HashingEmbedder, InvalidInputError, LockedError, Memory, MemoryFileError, MemvidError
-from memvid_core.engine import auto_compact, compacting, settings
-from memvid_core.engine.fold_process import FoldProcess, FoldTask
+from memvid_core.engine import compaction, compaction_policy, settings
+from memvid_core.engine.compaction_process import CompactionProcess, CompactionTask
 from memvid_core.engine.searching import Searcher
 from memvid_core.engine.settings import EngineSettings
-from memvid_core.journal.compaction import Rewriting
+from memvid_core.journal.copying import JournalCopy
 from memvid_core.system.file_lock import system_lock
 from tests.core.embedders import embed
 
@@ -56,7 +56,7 @@ def assert_whole(path: Path, expected: dict[str, tuple[str, dict[str, Any]]]) ->
                 assert record_id in [hit.id for hit in memory.search(text, k=3, mode="dense")]
 
 
-OFTEN = EngineSettings(fold_every=16, fold_least_bytes=0)
+OFTEN = EngineSettings(compact_every=16, compact_least_bytes=0)
 
 
 class Changes:
@@ -89,10 +89,10 @@ class Changes:
 
 @pytest.fixture
 def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], None]], None]:
-    """Do something once, when a fold has just come through a step of its own."""
+    """Do something once, when a compaction has just come through a step of its own."""
 
     def install(step: str, action: Callable[[], None]) -> None:
-        original = getattr(compacting._Folding, step)
+        original = getattr(compaction._Compaction, step)
         todo = [action]
 
         def stepped(self: Any, *arguments: Any, **options: Any) -> Any:
@@ -101,7 +101,7 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], None
                 todo.pop()()
             return result
 
-        monkeypatch.setattr(compacting._Folding, step, stepped)
+        monkeypatch.setattr(compaction._Compaction, step, stepped)
 
     return install
 
@@ -163,14 +163,14 @@ def test_another_writer_commits_while_the_file_is_rewritten_and_waits_for_nothin
 ) -> None:
     with Memory.create(path, embed) as memory, Memory.open(path, "a", embedder=embed, timeout=0) as other:
         memory.add([f"text {i}" for i in range(50)], ids=[str(i) for i in range(50)])
-        original, seen = Rewriting.fold, []
+        original, seen = JournalCopy.copy_live, []
 
-        def watched(self: Rewriting, *arguments: Any, **options: Any) -> Iterator[int]:
+        def watched(self: JournalCopy, *arguments: Any, **options: Any) -> Iterator[int]:
             for number in original(self, *arguments, **options):
                 seen.append(other.add(f"beside {number}", ids=f"beside {number}"))
                 yield number
 
-        monkeypatch.setattr(Rewriting, "fold", watched)
+        monkeypatch.setattr(JournalCopy, "copy_live", watched)
         memory.compact()
         assert seen
         assert len(memory) == 50 + len(seen)
@@ -199,7 +199,7 @@ def test_of_two_compactions_the_later_begins_again(path: Path, between: Callable
 def test_after_a_few_tries_the_lock_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Memory.create(path, embed) as memory, Memory.open(path, "a", embedder=embed, timeout=0) as other:
         memory.add(["one", "two"], ids=["1", "2"])
-        original, tries = compacting._Folding.rewrite, []
+        original, tries = compaction._Compaction.rewrite, []
 
         def raced(self: Any, merged_bytes: int) -> None:
             original(self, merged_bytes)
@@ -210,7 +210,7 @@ def test_after_a_few_tries_the_lock_is_kept(path: Path, monkeypatch: pytest.Monk
                 except LockedError:
                     tries.append(2)
 
-        monkeypatch.setattr(compacting._Folding, "rewrite", raced)
+        monkeypatch.setattr(compaction._Compaction, "rewrite", raced)
         memory.compact()
         assert tries == [1, 1, 1, 1, 2]
         assert sorted(memory.ids()) == sorted(other.ids()) == ["1", "2"]
@@ -288,14 +288,14 @@ def test_damage_in_what_was_committed_meanwhile_is_not_made_final(
 KILLED = """
 import os, sys
 from memvid_core import Memory
-from memvid_core.engine import compacting
+from memvid_core.engine import compaction
 from tests.core.embedders import embed
 step = sys.argv[2]
-original = getattr(compacting._Folding, step)
+original = getattr(compaction._Compaction, step)
 def stepped(self, *arguments, **options):
     original(self, *arguments, **options)
     os._exit(9)
-setattr(compacting._Folding, step, stepped)
+setattr(compaction._Compaction, step, stepped)
 with Memory.open(sys.argv[1], "a", embedder=embed) as memory:
     memory.compact()
 """
@@ -394,7 +394,7 @@ class TestWords:
         self, memory: Memory, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.assert_found(memory)
-        original = compacting._Folding.catch_up
+        original = compaction._Compaction.catch_up
 
         def busy(self: Any) -> bool:
             with Memory.open(path, "a", embedder=embed) as other:
@@ -403,7 +403,7 @@ class TestWords:
                 other.delete(["1", "50"])
             return original(self)
 
-        monkeypatch.setattr(compacting._Folding, "catch_up", busy)
+        monkeypatch.setattr(compaction._Compaction, "catch_up", busy)
         memory.compact()
         self.no_question_feeds(monkeypatch)
         assert "50" not in memory.ids()
@@ -422,7 +422,7 @@ class TestAutoCompact:
 
     @pytest.fixture
     def in_a_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(FoldProcess, "possible", lambda: False)
+        monkeypatch.setattr(CompactionProcess, "possible", lambda: False)
 
     @staticmethod
     def settle(memory: Memory) -> None:
@@ -436,7 +436,7 @@ class TestAutoCompact:
 
     @pytest.mark.parametrize("possible", [True, False])
     def test_many_small_commits_become_few(self, path: Path, possible: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(FoldProcess, "possible", lambda: possible)
+        monkeypatch.setattr(CompactionProcess, "possible", lambda: possible)
         with Memory.create(path, embed, auto_compact=0.3) as memory:
             for i in range(160):
                 memory.add(f"text {i}", ids=str(i))
@@ -485,14 +485,14 @@ class TestAutoCompact:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         begun, closing = threading.Event(), threading.Event()
-        original = compacting._Folding.rewrite
+        original = compaction._Compaction.rewrite
 
         def slow(self: Any, merged_bytes: int) -> None:
             begun.set()
             assert closing.wait(30)
             original(self, merged_bytes)
 
-        monkeypatch.setattr(compacting._Folding, "rewrite", slow)
+        monkeypatch.setattr(compaction._Compaction, "rewrite", slow)
         memory = Memory.create(path, embed, auto_compact=0.1)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -513,7 +513,7 @@ class TestAutoCompact:
         def full(*_: Any, **__: Any) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(auto_compact, "fold", full)
+        monkeypatch.setattr(compaction_policy, "compact_once", full)
         with Memory.create(path, embed, auto_compact=0.1) as memory:
             for i in range(15):
                 memory.add(f"text {i}", ids=str(i))
@@ -539,7 +539,7 @@ class TestAutoCompact:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         program = "import sys; sys.stdin.readline(); sys.exit(3)"
-        monkeypatch.setattr(settings, "DEFAULTS", replace(OFTEN, fold_program=program))
+        monkeypatch.setattr(settings, "DEFAULTS", replace(OFTEN, compaction_program=program))
         with Memory.create(path, embed, auto_compact=0.1) as memory:
             for i in range(15):
                 memory.add(f"text {i}", ids=str(i))
@@ -569,14 +569,14 @@ class TestAutoCompact:
             memory.add("one")
         os.link(path, path.with_name("second name.mp4"))
         with pytest.raises(MemvidError, match="2 names"):
-            FoldProcess(FoldTask(str(path), str(path) + ".index", "auto", 30.0, 1 << 20)).result()
+            CompactionProcess(CompactionTask(str(path), str(path) + ".index", "auto", 30.0, 1 << 20)).result()
 
     def test_what_a_fold_saves_is_estimated_well(self, path: Path) -> None:
         with Memory.create(path, embed) as memory:
             rng = np.random.default_rng(0)
             for i in range(300):
                 memory.add(f"text {i} " + " ".join(map(str, rng.integers(0, 10**6, 12))), ids=str(i))
-            commit, record = auto_compact.folded_bytes(memory._indexed.snapshot)
+            commit, record = compaction_policy.compacted_bytes(memory._indexed.snapshot)
             memory.compact()
             assert commit + 300 * record == pytest.approx(memory.info().bytes, rel=0.1)
 

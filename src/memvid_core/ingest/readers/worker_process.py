@@ -13,10 +13,10 @@ from typing import IO
 import msgspec
 
 from memvid_core.errors import IngestError, MemvidError, MissingExtraError, TextError
-from memvid_core.ingest.chunking import Chunker
-from memvid_core.ingest.limits import address_space, memory_limiter
 from memvid_core.ingest.readers import OutOfMemoryError, read_document, source_name
+from memvid_core.ingest.readers.chunking import Chunker
 from memvid_core.ingest.readers.document import Chunk, Document
+from memvid_core.ingest.readers.limits import address_space, memory_limiter
 
 __all__ = ["READY", "Answer", "Limits", "Request", "Settings", "error_of", "receive", "send", "serve"]
 

@@ -1,4 +1,4 @@
-"""The head of a journal: its header from the first frame, from a copy, or reconstructed if all are lost."""
+"""The header of a journal: from the first frame, from a copy, or reconstructed if all are lost."""
 
 from __future__ import annotations
 

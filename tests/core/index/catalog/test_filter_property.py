@@ -9,10 +9,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given
 
-from memvid_core.index.filters import conditions as filter_sql
-from memvid_core.index.filters.columns import MetadataColumns
-from memvid_core.index.filters.compiler import compile_filter, select_rows
-from tests.core.index.filters.filter_oracle import agrees, catalog, scan
+from memvid_core.index.catalog import filter_conditions as filter_sql
+from memvid_core.index.catalog.filter_compiler import compile_filter, select_rows
+from memvid_core.index.catalog.metadata_columns import MetadataColumns
+from tests.core.index.catalog.filter_oracle import agrees, catalog, scan
 
 KEYS = ["a", "b", "a.b", "a.b.c", "tags", "é 한", 'q"k', "b\\s", "n\nl", "nul\0", "[0]", "", "a..b", "' OR 1=1 --"]
 WORDS = [

@@ -5,8 +5,8 @@ Pure functions over rows and scores. Scores are in [0, 1], higher is better:
 - dense: the cosine of query and text, 0 if negative (:func:`dense_score`); LangChain calls it the relevance score of a
   cosine distance. 0 is a text unrelated to the query. For another metric it is 1 / (1 + distance)
   (``memvid_core.index.vectors.metrics.closeness``).
-- lexical: ``bm25 / (bm25 + ideal)`` (:func:`lexical_score`). 0.5 is a text of average length with every word of the
-  query once, 0 a text with none of them.
+- lexical: ``bm25 / (bm25 + ideal)`` (``memvid_core.index.words.scores``). 0.5 is a text of average length with every
+  word of the query once, 0 a text with none of them.
 - hybrid: the weighted sum of both rankings' relative scores (:func:`relative_score_fusion`,
   :func:`reciprocal_rank_fusion`). 1 is the best text of both. It is comparable within one query, not between queries;
   the relevance of a hit is (``memvid_core.engine.evidence``).
@@ -23,22 +23,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from memvid_core.errors import InvalidInputError
+from memvid_core.index.words.scores import Ranking, top_k
 
 __all__ = [
     "ALPHA",
     "CANDIDATES",
     "Fused",
-    "Ranking",
     "cosines",
     "dense_score",
     "feedback",
     "hybrid",
-    "lexical_score",
     "mmr",
     "recency",
     "reciprocal_rank_fusion",
     "relative_score_fusion",
-    "top_k",
 ]
 
 CANDIDATES: Final = 100
@@ -50,9 +48,6 @@ ALPHA: Final = 0.2
 
 _TEACHERS: Final = 5
 _SHARPNESS: Final = 6.0
-
-Ranking = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Rows (n,) int64 and their scores (n,) float32, best first; rows are unique."""
 
 
 class Fused(NamedTuple):
@@ -87,44 +82,6 @@ def dense_score(cosines: ArrayLike) -> NDArray[np.float32]:
         [1.0, 0.25, 0.0]
     """
     return np.clip(np.asarray(cosines, np.float32), 0, 1)
-
-
-def lexical_score(bm25: ArrayLike, ideal: float) -> NDArray[np.float32]:
-    """Map BM25 scores to [0, 1) by ``bm25 / (bm25 + ideal)``.
-
-    Args:
-        bm25: (n,) BM25 scores, not negative.
-        ideal: The score of a text of average length with every word of the query once: the sum of their idf.
-
-    Returns:
-        (n,) float32, in the same order as ``bm25``.
-
-    Example:
-        >>> lexical_score([6.0, 2.0, 0.0], ideal=2.0).tolist()
-        [0.75, 0.5, 0.0]
-    """
-    scores = np.asarray(bm25, np.float32)
-    relative: NDArray[np.float32] = scores / np.maximum(scores + np.float32(ideal), np.finfo(np.float32).tiny)
-    return relative
-
-
-def top_k(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Ranking:
-    """Return the k best rows, ties in the order of the rows.
-
-    Args:
-        rows: (n,) rows, in any order.
-        scores: (n,) their scores.
-        k: The maximum number of rows; none if it is not positive.
-
-    Returns:
-        Rows and scores, best first.
-
-    Example:
-        >>> [part.tolist() for part in top_k(np.array([9, 4, 7]), np.array([0.5, 0.5, 1.0]), k=2)]
-        [[7, 4], [1.0, 0.5]]
-    """
-    order = np.lexsort((rows, -scores))[: max(k, 0)]
-    return rows[order], scores[order]
 
 
 def reciprocal_rank_fusion(

@@ -22,13 +22,16 @@ from pathlib import Path
 import msgspec
 
 from memvid_core.errors import IngestError
-from memvid_core.ingest.limits import OVER_MEMORY
 from memvid_core.ingest.readers import OutOfMemoryError, source_name
-from memvid_core.ingest.serving import READY, Answer, Limits, Request, Settings, receive, send
+from memvid_core.ingest.readers.limits import OVER_MEMORY
+from memvid_core.ingest.readers.worker_process import READY, Answer, Limits, Request, Settings, receive, send
 
 __all__ = ["ReaderPool"]
 
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from memvid_core.ingest.serving import serve; serve()"
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from memvid_core.ingest.readers.worker_process import serve; serve()"
+)
 _LOOK = 0.1  # seconds between checks for files that take too long
 _WAKE = 0.5  # seconds; on Windows, Ctrl-C does not interrupt a wait without timeout
 # A request costs as much as reading a small file, so small files are sent together.

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from memvid_core.index.database import note_failure
+from memvid_core.system.sqlite_files import note_failure
 
 __all__ = ["NUL_SIGN", "canonical", "casefold", "register_functions"]
 

@@ -1,4 +1,4 @@
-"""FoldProcess: a compaction in another process, so that the threads of this one do not wait for the interpreter."""
+"""CompactionProcess: a compaction in another process, so that this one does not wait for the interpreter."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any, Final
 
 import msgspec
 
-from memvid_core.engine.compacting import Folded, fold
+from memvid_core.engine.compaction import Compacted, compact_once
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.settings import DEFAULTS
 from memvid_core.errors import LockedError, MemvidError
 from memvid_core.journal import Journal
 from memvid_core.model import IndexName
 
-__all__ = ["FoldProcess", "FoldTask", "main"]
+__all__ = ["CompactionProcess", "CompactionTask", "main"]
 
 _NICENESS: Final = 5  # lower priority, but high enough to hold the lock only briefly
 _STOP: Final = b"\n"
 
 
-class FoldTask(msgspec.Struct, frozen=True):
+class CompactionTask(msgspec.Struct, frozen=True):
     """The task of a process: the file, the index folder, the kind of vector index, and the bytes per commit."""
 
     path: str
@@ -40,7 +40,7 @@ class _StoppedError(Exception):
     """Signal that the parent process cancelled the compaction, or ended."""
 
 
-class FoldProcess:
+class CompactionProcess:
     """One compaction in another interpreter, which ends early when it is stopped, or when this process ends.
 
     Args:
@@ -51,7 +51,7 @@ class FoldProcess:
         OSError: The process cannot be started.
     """
 
-    def __init__(self, task: FoldTask, program: str = DEFAULTS.fold_program) -> None:
+    def __init__(self, task: CompactionTask, program: str = DEFAULTS.compaction_program) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", program],
             stdin=subprocess.PIPE,
@@ -81,7 +81,7 @@ class FoldProcess:
         """Ask the process to end without a change; :meth:`result` waits for that."""
         self._tell(_STOP)
 
-    def result(self) -> Folded | None:
+    def result(self) -> Compacted | None:
         """Wait until the process is done; return what it did, or None if it was stopped or another was faster.
 
         Raises:
@@ -102,14 +102,14 @@ class FoldProcess:
             raise OSError(f"the process that compacts ended with {self._process.returncode}") from None
         if "failed" in answer:
             raise (LockedError if answer["locked"] else MemvidError)(answer["failed"])
-        return None if answer["done"] is None else Folded(*answer["done"])
+        return None if answer["done"] is None else Compacted(*answer["done"])
 
 
 def main(task: dict[str, Any]) -> None:
     """Compact and print the result; another line on the standard input, or its end, stops it.
 
     Args:
-        task: A :class:`FoldTask` as built-in types.
+        task: A :class:`CompactionTask` as built-in types.
     """
     stopped = threading.Event()
     threading.Thread(target=_wait_for_stop, args=(stopped,), daemon=True).start()
@@ -118,7 +118,7 @@ def main(task: dict[str, Any]) -> None:
     del task["modules"]
     answer: dict[str, Any]
     try:
-        answer = {"done": _folded(msgspec.convert(task, FoldTask), stopped)}
+        answer = {"done": _compacted(msgspec.convert(task, CompactionTask), stopped)}
     except _StoppedError:
         answer = {"done": None}
     except (MemvidError, OSError) as exc:
@@ -133,7 +133,7 @@ def _wait_for_stop(stopped: threading.Event) -> None:
     stopped.set()
 
 
-def _folded(task: FoldTask, stopped: threading.Event) -> Folded | None:
+def _compacted(task: CompactionTask, stopped: threading.Event) -> Compacted | None:
     def step() -> None:
         if stopped.is_set():
             raise _StoppedError
@@ -142,6 +142,6 @@ def _folded(task: FoldTask, stopped: threading.Event) -> Folded | None:
     journal = Journal.open(Path(task.path), "a")
     indexed = IndexedJournal(journal, "a", root, timeout=task.timeout, show_progress=False, strategy=task.strategy)
     try:
-        return fold(indexed, merged_bytes=task.merged_bytes, quiet=True, step=step)
+        return compact_once(indexed, merged_bytes=task.merged_bytes, quiet=True, step=step)
     finally:
         indexed.close()

@@ -1,4 +1,4 @@
-"""SQLite files of the index: schema checks, and one error for every kind of damage.
+"""SQLite files: schema checks, and one error for every kind of damage.
 
 An index is derived from the memory, so a damaged one loses no data: code that catches :class:`IndexStaleError` rebuilds
 it. Other errors (another process holds a lock, the disk is full) remain SQLite's own.
@@ -16,8 +16,7 @@ from typing import Final
 
 import msgspec
 
-from memvid_core.errors import MemvidError
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError, MemvidError
 
 __all__ = [
     "SUFFIXES",

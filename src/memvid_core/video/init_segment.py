@@ -1,4 +1,4 @@
-"""The head of a file, ``ftyp`` and ``moov``: read, or determined from the pictures after it."""
+"""The initialization segment of a file, ``ftyp`` and ``moov``: read, or determined from the pictures after it."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index.database import checked, roll_back
-from memvid_core.index.filters.compiler import compile_filter, parse_filter, select_rows
-from memvid_core.index.filters.conditions import MANY, condition, texts_of, value_at
-from memvid_core.index.filters.language import ID, And, Filter, Leaf, Node, Not, Or
-from memvid_core.index.filters.sql_functions import canonical, register_functions
+from memvid_core.index.catalog.filter_compiler import compile_filter, parse_filter, select_rows
+from memvid_core.index.catalog.filter_conditions import MANY, condition, texts_of, value_at
+from memvid_core.index.catalog.filter_language import ID, And, Filter, Leaf, Node, Not, Or
+from memvid_core.index.catalog.sql_functions import canonical, register_functions
+from memvid_core.system.sqlite_files import checked, roll_back
 
 __all__ = ["MetadataColumns"]
 
@@ -221,7 +221,7 @@ class MetadataColumns:
 
         Args:
             connection: A connection with the table ``records``, given to
-                :func:`~memvid_core.index.filters.compiler.register_functions`.
+                :func:`~memvid_core.index.catalog.filter_compiler.register_functions`.
             where: The filter, parsed or not.
             committed: Rows below this number are committed and may be cached. Default: all rows if the connection is
                 not in a transaction; otherwise none but those cached already (the others are scanned each time).

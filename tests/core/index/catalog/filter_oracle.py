@@ -7,7 +7,7 @@ import sqlite3
 import unicodedata
 from typing import Any
 
-from memvid_core.index.filters.compiler import compile_filter, encode_metadata, register_functions, select_rows
+from memvid_core.index.catalog.filter_compiler import compile_filter, encode_metadata, register_functions, select_rows
 
 SCHEMA = """CREATE TABLE records
     (row INTEGER PRIMARY KEY, id TEXT, born INTEGER, died INTEGER, frame INTEGER, slot INTEGER, metadata TEXT)"""

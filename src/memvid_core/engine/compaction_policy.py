@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from memvid_core.engine.compacting import Folded, fold
-from memvid_core.engine.fold_process import FoldProcess, FoldTask
+from memvid_core.engine.compaction import Compacted, compact_once
+from memvid_core.engine.compaction_process import CompactionProcess, CompactionTask
 from memvid_core.engine.index_place import INDEX_ERRORS
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
@@ -22,7 +22,7 @@ from memvid_core.errors import ClosedError, InvalidInputError, LockedError, Memv
 from memvid_core.journal import Batch, Journal
 from memvid_core.system.atomic_files import being_compacted
 
-__all__ = ["AutoCompact", "check_share", "folded_bytes"]
+__all__ = ["AutoCompact", "check_share", "compacted_bytes"]
 
 _SAMPLE: Final = 128  # records that are written to estimate the size
 _MERGED_BYTES: Final = 2 << 20  # per commit: writers in this process wait while one is made
@@ -81,7 +81,7 @@ class AutoCompact:
         self._settings = indexed.settings
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._process: FoldProcess | None = None
+        self._process: CompactionProcess | None = None
         self._alone = False  # whether other processes cannot be started
         self._sampled = (0, 0.0, 0.0)  # records at the last sample, bytes per commit, bytes per record
         self._error = 1.0  # size after the last compaction, divided by its estimate
@@ -90,12 +90,12 @@ class AutoCompact:
     def committed(self, number: int) -> None:
         """Check in a thread whether a compaction is due, without making the caller, which commits, wait."""
         if (
-            number % self._settings.fold_every
+            number % self._settings.compact_every
             or self._stop.is_set()
             or (self._thread is not None and self._thread.is_alive())
         ):
             return
-        thread = threading.Thread(target=self._run, name="memvid-fold", daemon=True)
+        thread = threading.Thread(target=self._run, name="memvid-compaction", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the system has no more threads, or the interpreter is ending
@@ -128,23 +128,23 @@ class AutoCompact:
     def _fold_if_due(self, indexed: IndexedJournal) -> None:
         snapshot = indexed.refresh()
         target, size = snapshot.epoch.journal.video.target, snapshot.epoch.journal.video.size()
-        if size - self._expected(snapshot) <= max(self._share * size, self._settings.fold_least_bytes):
+        if size - self._expected(snapshot) <= max(self._share * size, self._settings.compact_least_bytes):
             return
         if isinstance(target, Path) and being_compacted(target):
             return
-        done = self._folded(indexed)
+        done = self._compacted(indexed)
         if done is not None:
             _, commit, record = self._sampled
             expected = commit + done.records * record
             if expected:  # nothing is learned from a memory without records
                 self._error = done.bytes / expected
 
-    def _folded(self, indexed: IndexedJournal) -> Folded | None:
+    def _compacted(self, indexed: IndexedJournal) -> Compacted | None:
         """Compact in another process, or in this thread if none can be started."""
         task = None if self._alone else _task(indexed)
         process = None if task is None else self._started(task)
         if process is None:
-            return fold(indexed, merged_bytes=_MERGED_BYTES, quiet=True, step=self._step)
+            return compact_once(indexed, merged_bytes=_MERGED_BYTES, quiet=True, step=self._step)
         try:
             return process.result()
         except OSError:  # it ended without an answer, as another one would
@@ -153,9 +153,9 @@ class AutoCompact:
         finally:
             self._process = None
 
-    def _started(self, task: FoldTask) -> FoldProcess | None:
+    def _started(self, task: CompactionTask) -> CompactionProcess | None:
         try:
-            process = self._process = FoldProcess(task, self._settings.fold_program)
+            process = self._process = CompactionProcess(task, self._settings.compaction_program)
         except OSError:
             self._alone = True
             return None
@@ -166,7 +166,7 @@ class AutoCompact:
     def _expected(self, snapshot: Snapshot) -> float:
         """Return the estimated size of the file after a compaction, in bytes."""
         if not self._sampled[0] <= snapshot.record_count <= 2 * self._sampled[0]:
-            self._sampled = (snapshot.record_count, *folded_bytes(snapshot))
+            self._sampled = (snapshot.record_count, *compacted_bytes(snapshot))
         _, commit, record = self._sampled
         return (commit + snapshot.record_count * record) * self._error
 
@@ -176,18 +176,18 @@ class AutoCompact:
             raise _StoppedError
 
 
-def _task(indexed: IndexedJournal) -> FoldTask | None:
+def _task(indexed: IndexedJournal) -> CompactionTask | None:
     """Return the task for another process; None if the memory is in RAM or its vectors need the embedder."""
     journal, place = indexed.journal, indexed.place
     if not isinstance(journal.video.target, Path) or place.root is None or journal.header.vectors == "none":
         return None
-    if not FoldProcess.possible():
+    if not CompactionProcess.possible():
         return None
     path, root = str(journal.video.target), str(place.root)
-    return FoldTask(path, root, place.strategy, indexed.timeout, _MERGED_BYTES)
+    return CompactionTask(path, root, place.strategy, indexed.timeout, _MERGED_BYTES)
 
 
-def folded_bytes(snapshot: Snapshot) -> tuple[float, float]:
+def compacted_bytes(snapshot: Snapshot) -> tuple[float, float]:
     """Return the bytes per commit and per record, by writing a sample of a snapshot's records in RAM."""
     rows = np.flatnonzero(snapshot.live)
     if not len(rows):

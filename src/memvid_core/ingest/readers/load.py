@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 
 from memvid_core.errors import IngestError, InvalidInputError, MemvidError, TextError
-from memvid_core.ingest.chunking import Chunker
 from memvid_core.ingest.readers import read_document, source_name
+from memvid_core.ingest.readers.chunking import Chunker
 from memvid_core.ingest.readers.document import Chunk
 from memvid_core.ingest.readers.file_types import format_of
-from memvid_core.ingest.serving import Answer, Limits, Settings, error_of
-from memvid_core.ingest.workers import ReaderPool
+from memvid_core.ingest.readers.worker_process import Answer, Limits, Settings, error_of
+from memvid_core.ingest.readers.workers import ReaderPool
 
 __all__ = ["LEAST_MEMORY", "ReadResult", "load_chunks", "read_many"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from memvid_core.errors import InvalidInputError, MemvidError, TextError
 from memvid_core.ingest import Chunker
-from memvid_core.ingest.boundaries import Graphemes
+from memvid_core.ingest.readers.boundaries import Graphemes
 from tests.core.ingest.mixed import paragraph
 
 KINDS = ("prose", "markdown", "code", "rows")

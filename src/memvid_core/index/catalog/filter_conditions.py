@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from memvid_core.index.filters.json_values import plain
-from memvid_core.index.filters.language import ID, Leaf
-from memvid_core.index.filters.sql_functions import NUL_SIGN, casefold
+from memvid_core.index.catalog.filter_language import ID, Leaf
+from memvid_core.index.catalog.json_values import plain
+from memvid_core.index.catalog.sql_functions import NUL_SIGN, casefold
 
 __all__ = ["MANY", "Sql", "condition", "joined", "member", "texts_of", "value_at"]
 

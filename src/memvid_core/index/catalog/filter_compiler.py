@@ -3,7 +3,7 @@
 The table is ``records(row, id, …, metadata)``; ``metadata`` is the result of :func:`encode_metadata`, NULL for none.
 A condition is an expression over ``v.j``, the JSON text of the value at its path (NULL if absent), and not over the
 record. So the same condition is used to scan the records and to scan a path's distinct values
-(:mod:`memvid_core.index.filters.columns`). It is 0 or 1, never NULL, so negation is exact.
+(:mod:`memvid_core.index.catalog.metadata_columns`). It is 0 or 1, never NULL, so negation is exact.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import FilterError, MetadataError
-from memvid_core.index.filters.conditions import Sql, condition, joined, member, value_at
-from memvid_core.index.filters.language import ID, And, Filter, Leaf, Node, Not, Or, parse_filter
-from memvid_core.index.filters.sql_functions import register_functions
+from memvid_core.index.catalog.filter_conditions import Sql, condition, joined, member, value_at
+from memvid_core.index.catalog.filter_language import ID, And, Filter, Leaf, Node, Not, Or, parse_filter
+from memvid_core.index.catalog.sql_functions import register_functions
 
 __all__ = [
     "CompiledFilter",

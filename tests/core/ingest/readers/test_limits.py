@@ -10,10 +10,12 @@ import time
 import pytest
 
 from memvid_core.errors import InvalidInputError
-from memvid_core.ingest import Chunker, limits, read_many
+from memvid_core.ingest import Chunker, read_many
+from memvid_core.ingest.readers import limits
 from memvid_core.ingest.readers.tables import read_csv
-from memvid_core.ingest.workers import ReaderPool
-from tests.core.ingest import hostile, mixed
+from memvid_core.ingest.readers.workers import ReaderPool
+from tests.core.ingest import mixed
+from tests.core.ingest.readers import hostile
 
 MIB = 1 << 20
 
@@ -158,7 +160,7 @@ def test_memory_limits_that_cannot_work_are_refused(good):
 
 
 WATCHED = """
-from memvid_core.ingest.limits import watch_peak
+from memvid_core.ingest.readers.limits import watch_peak
 watch_peak(64 << 20)
 held = []
 while True:

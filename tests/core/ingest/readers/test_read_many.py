@@ -11,8 +11,8 @@ import pytest
 
 from memvid_core.errors import IngestError, InvalidInputError
 from memvid_core.ingest import Chunker, discover, read_many
-from memvid_core.ingest.serving import Limits
-from memvid_core.ingest.workers import ReaderPool
+from memvid_core.ingest.readers.worker_process import Limits
+from memvid_core.ingest.readers.workers import ReaderPool
 from tests.core.ingest import mixed
 
 
@@ -118,7 +118,7 @@ if sys.platform != "win32":  # there a console sends Ctrl-C, not a process
         script = tmp_path / "script.py"
         script.write_text(
             "import sys\nfrom memvid_core.ingest import read_many\n"
-            "from memvid_core.ingest import workers\n"
+            "from memvid_core.ingest.readers import workers\n"
             "started = workers.subprocess.Popen\n"
             "def start(*args, **options):\n"
             "    process = started(*args, **options)\n"

@@ -18,7 +18,7 @@ from memvid_core.journal.journal import Journal
 from memvid_core.model import Damage
 from memvid_core.video import FrameCodec
 
-__all__ = ["MERGED_BYTES", "Rewriting", "rewrite"]
+__all__ = ["MERGED_BYTES", "JournalCopy", "copy_journal"]
 
 MERGED_BYTES = 32 << 20
 """The size of a merged commit in bytes, which is kept in memory."""
@@ -61,7 +61,7 @@ class _Pending:
         return Batch(self.rows, matrix, places, self.tombstones, self.model)
 
 
-class Rewriting:
+class JournalCopy:
     """Write a new journal: first the live records of another one, then the commits added to that meanwhile.
 
     Args:
@@ -95,10 +95,10 @@ class Rewriting:
         self._drop_damaged = drop_damaged
         self._advance = advance
         self._kept: list[NDArray[np.int64]] = []  # rows of the source, ascending: their positions are the new numbers
-        self._folded = np.zeros(0, np.int64)  # the same as one array, when all are known
+        self._copied = np.zeros(0, np.int64)  # the same as one array, when all are known
         self._late: dict[int, int] = {}  # rows copied after that, with their new numbers
 
-    def fold(
+    def copy_live(
         self,
         live: NDArray[np.bool_],
         *,
@@ -130,7 +130,7 @@ class Rewriting:
                 pending, last = _Pending(), None
         if last is not None:
             yield self._write(pending, last)
-        self._folded = np.concatenate(self._kept) if self._kept else self._folded
+        self._copied = np.concatenate(self._kept) if self._kept else self._copied
         self._kept = []
 
     def take_over(self, upto: int | None, acknowledged: int) -> int:
@@ -178,8 +178,8 @@ class Rewriting:
 
     def _place(self, row: int) -> int | None:
         """Return the new number of a row of the source, or None if it was left out."""
-        place = int(np.searchsorted(self._folded, row))
-        if place < len(self._folded) and self._folded[place] == row:
+        place = int(np.searchsorted(self._copied, row))
+        if place < len(self._copied) and self._copied[place] == row:
             return place
         return self._late.get(row)
 
@@ -191,7 +191,7 @@ class Rewriting:
             )
 
 
-def rewrite(
+def copy_journal(
     source: Journal,
     target: str | os.PathLike[str] | BinaryIO,
     codec: FrameCodec,
@@ -225,11 +225,11 @@ def rewrite(
         MemoryFileError: If the source is damaged and ``drop_damaged`` is not set.
         StorageError: If the target cannot be written.
     """
-    rewriting = Rewriting(source, target, codec, header, drop_damaged=drop_damaged, convert=convert, advance=advance)
+    copying = JournalCopy(source, target, codec, header, drop_damaged=drop_damaged, convert=convert, advance=advance)
     try:
-        for _ in rewriting.fold(live, upto=upto, acknowledged=acknowledged):
+        for _ in copying.copy_live(live, upto=upto, acknowledged=acknowledged):
             pass
     except BaseException:
-        rewriting.made.close()
+        copying.made.close()
         raise
-    return rewriting.made
+    return copying.made

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memvid_core.index import wal
+from memvid_core.system import sqlite_wal
 
 
 def test_who_comes_second_waits_for_the_first(tmp_path: Path) -> None:
@@ -16,9 +16,9 @@ def test_who_comes_second_waits_for_the_first(tmp_path: Path) -> None:
     second = sqlite3.connect(tmp_path / "new.sqlite", isolation_level=None, check_same_thread=False, timeout=0)
     first.execute("BEGIN EXCLUSIVE")
     with pytest.raises(sqlite3.OperationalError) as refused:
-        wal.turn_on(second, patience=0.0)
-    assert wal.is_busy(refused.value)
-    waiting = threading.Thread(target=wal.turn_on, args=(second, 60.0))
+        sqlite_wal.turn_on(second, patience=0.0)
+    assert sqlite_wal.is_busy(refused.value)
+    waiting = threading.Thread(target=sqlite_wal.turn_on, args=(second, 60.0))
     waiting.start()
     first.execute("COMMIT")
     waiting.join()
@@ -42,7 +42,7 @@ def test_all_who_come_at_once_get_it(tmp_path: Path) -> None:
 def _switch(path: Path, start: threading.Barrier, modes: list[str]) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     start.wait()
-    wal.turn_on(connection, patience=60.0)
+    sqlite_wal.turn_on(connection, patience=60.0)
     modes.append(connection.execute("PRAGMA journal_mode").fetchone()[0])
     connection.close()
 
@@ -51,6 +51,6 @@ def test_what_is_no_database_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("this is no database, and long enough to be told from one" * 50)
     connection = sqlite3.connect(tmp_path / "text")
     with pytest.raises(sqlite3.DatabaseError) as refused:
-        wal.turn_on(connection, patience=60.0)
-    assert not wal.is_busy(refused.value)
+        sqlite_wal.turn_on(connection, patience=60.0)
+    assert not sqlite_wal.is_busy(refused.value)
     connection.close()

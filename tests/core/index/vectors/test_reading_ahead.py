@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.vectors.checked_rows import CheckedRows
 from memvid_core.index.vectors.growing_file import GrowingFile, row_sums
 from memvid_core.index.vectors.kept_rows import KeptRows

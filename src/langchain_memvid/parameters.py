@@ -37,6 +37,8 @@ class SearchOptions(TypedDict, total=False):
     alpha: float | None
     fusion: Literal["score", "rank"] | None
     recency: Recency | None
+    unique: bool
+    passage: int | None
 
 
 class FilteredOptions(SearchOptions, total=False):

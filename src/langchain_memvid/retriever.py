@@ -26,7 +26,18 @@ __all__ = ["MemvidRetriever"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_ASKING = ("k", "search_type", "retrieval_mode", "filter", "score_threshold", "fetch_k", "lambda_mult", "alpha")
+_ASKING = (
+    "k",
+    "search_type",
+    "retrieval_mode",
+    "filter",
+    "score_threshold",
+    "fetch_k",
+    "lambda_mult",
+    "alpha",
+    "unique",
+    "passage",
+)
 
 
 class MemvidRetriever(BaseRetriever):
@@ -69,6 +80,10 @@ class MemvidRetriever(BaseRetriever):
     """For ``mmr``: 1 ranks by relevance alone, 0 maximizes diversity."""
     alpha: float | None = Field(default=None, ge=0, le=1)
     """For hybrid search: the weight of the dense ranking, from 0 to 1."""
+    unique: bool | None = None
+    """Whether texts that occur several times are returned once."""
+    passage: int | None = Field(default=None, ge=1)
+    """The maximum length in characters: documents are then passages of texts. A reranker gets the passages."""
     reranker: Any = None
     """A LangChain document compressor, or a function ``(query, texts) -> scores``, async or not."""
 

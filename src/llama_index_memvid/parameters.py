@@ -39,6 +39,8 @@ class QueryOptions(TypedDict, total=False):
     mmr_threshold: float | None
     mmr_prefetch_factor: float | None
     mmr_prefetch_k: int | None
+    unique: bool
+    passage: int | None
 
 
 class ReopenOptions(TypedDict, total=False):

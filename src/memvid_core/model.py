@@ -20,6 +20,7 @@ __all__ = [
     "IndexName",
     "MemoryInfo",
     "Metric",
+    "Passage",
     "Recency",
     "Record",
     "VectorDtype",
@@ -54,6 +55,20 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     metadata: Metadata = {}
 
 
+class Passage(msgspec.Struct, frozen=True, gc=False):
+    """The part of a record's text that answers a question best.
+
+    Attributes:
+        text: The part.
+        start: The offset of its first character in the record's text.
+        end: The offset after its last character.
+    """
+
+    text: str
+    start: int
+    end: int
+
+
 class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """A record found by a search, with its score and rank (from 0).
 
@@ -67,6 +82,7 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         distance: The distance of query and record, if the search used vectors and the metric is a distance.
         relevance: In [0, 1], higher is better. Unlike the score of a hybrid search, it does not depend on the other
             hits, so it can be compared between questions (``docs/search.md``).
+        passage: The sentences of the text that answer the question best, if requested by ``passage``.
     """
 
     record: Record
@@ -77,6 +93,7 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     explain: dict[str, float] | None = None
     distance: float | None = None
     relevance: float | None = None
+    passage: Passage | None = None
 
     @property
     def id(self) -> str:

@@ -382,5 +382,5 @@ class SyncMemoryService(Pipelined):
         ):
             for record in self._store.select(kind, {**filters, "$id": {"$eq": record_id}}):
                 found: Turn | Item | Category | Resource = read(record)
-                return found
+                return self._items.whole(found) if isinstance(found, Item) else found
         raise RecordNotFoundError(f"no record has the id {record_id!r} in this scope")

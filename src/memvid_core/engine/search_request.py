@@ -77,6 +77,8 @@ class SearchRequest:
     explain: bool = False
     diversity: Diversity | None = None
     min_relevance: float | None = None
+    unique: bool = False
+    passage: int | None = None
 
     @classmethod
     def of(
@@ -96,6 +98,8 @@ class SearchRequest:
         explain: bool = False,
         diversity: Diversity | None = None,
         min_relevance: float | None = None,
+        unique: bool = False,
+        passage: int | None = None,
     ) -> SearchRequest:
         """Check the arguments of a search; see :meth:`memvid_core.Memory.search`.
 
@@ -114,6 +118,8 @@ class SearchRequest:
             explain: Whether hits have the scores of each part.
             diversity: How much hits differ from each other.
             min_relevance: The least relevance of a hit.
+            unique: Whether to leave out hits with the text of a better one.
+            passage: The maximum length of the passages of hits, in characters; None for no passages.
 
         Raises:
             QueryError: An argument is invalid.
@@ -136,12 +142,16 @@ class SearchRequest:
             raise QueryError(f"recency is a Recency(field, half_life), not {recency!r}")
         if rerank is not None and not callable(rerank):
             raise QueryError(f"rerank is a function of the query and texts, not {rerank!r}")
+        if passage is not None and not (type(passage) is int and passage > 0):
+            raise QueryError(f"passage is a maximum length in characters, 1 or more, not {passage!r}")
+        if passage is not None and text is None:
+            raise QueryError("a passage needs the words of the query, not only a vector")
         vector = None
         if chosen != "lexical" and (text is None or embedding is not None):
             vector = check_vector(query if text is None else embedding, given=text is None, source="the query")
         return cls(
             text, vector, k, chosen, where, alpha, fusion, recency, rerank, with_vectors, explain, diversity,
-            min_relevance,
+            min_relevance, bool(unique), passage,
         )  # fmt: skip
 
     @property

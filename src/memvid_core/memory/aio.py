@@ -146,6 +146,8 @@ class AsyncMemory(MemoryWriting):
         recency: Recency | None = None,
         rerank: Rerank | None = None,
         min_relevance: float | None = None,
+        unique: bool = False,
+        passage: int | None = None,
         embedding: ArrayLike | None = None,
         with_vectors: bool = False,
         explain: bool = False,
@@ -163,6 +165,8 @@ class AsyncMemory(MemoryWriting):
             recency=recency,
             rerank=rerank,
             min_relevance=min_relevance,
+            unique=unique,
+            passage=passage,
             with_vectors=with_vectors,
             explain=explain,
         )
@@ -187,6 +191,9 @@ class AsyncMemory(MemoryWriting):
         alpha: float | None = None,
         fusion: Fusion = "score",
         recency: Recency | None = None,
+        unique: bool = False,
+        passage: int | None = None,
+        embedding: ArrayLike | None = None,
         with_vectors: bool = False,
     ) -> list[Hit]:
         """Async :meth:`mmr`."""
@@ -199,6 +206,9 @@ class AsyncMemory(MemoryWriting):
             alpha=alpha,
             fusion=fusion,
             recency=recency,
+            unique=unique,
+            passage=passage,
+            embedding=embedding,
             with_vectors=with_vectors,
             diversity=Diversity(fetch_k, lambda_mult),
         )

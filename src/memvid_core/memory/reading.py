@@ -138,6 +138,8 @@ class MemoryReading:
         recency: Recency | None = None,
         rerank: Rerank | None = None,
         min_relevance: float | None = None,
+        unique: bool = False,
+        passage: int | None = None,
         embedding: ArrayLike | None = None,
         with_vectors: bool = False,
         explain: bool = False,
@@ -158,6 +160,10 @@ class MemoryReading:
                 again.
             min_relevance: The least relevance of a hit, from 0 to 1 (see ``docs/search.md``); fewer than ``k`` hits, or
                 none, may reach it.
+            unique: Whether texts that occur several times are returned once, as the best of their records. White
+                space is not compared.
+            passage: The maximum length in characters of ``hit.passage``, the sentences of each text that answer the
+                question best; None for no passages.
             embedding: The vector (d,) of a text question, if it is known: the embedder is not called.
             with_vectors: Whether hits include their stored vector.
             explain: Whether hits include the contribution of each ranking.
@@ -182,6 +188,8 @@ class MemoryReading:
             recency=recency,
             rerank=rerank,
             min_relevance=min_relevance,
+            unique=unique,
+            passage=passage,
             with_vectors=with_vectors,
             explain=explain,
         )
@@ -218,6 +226,9 @@ class MemoryReading:
         alpha: float | None = None,
         fusion: Fusion = "score",
         recency: Recency | None = None,
+        unique: bool = False,
+        passage: int | None = None,
+        embedding: ArrayLike | None = None,
         with_vectors: bool = False,
     ) -> list[Hit]:
         """Return hits that are relevant and diverse (maximal marginal relevance: Carbonell and Goldstein, 1998).
@@ -232,6 +243,9 @@ class MemoryReading:
             alpha: As in :meth:`search`.
             fusion: As in :meth:`search`.
             recency: As in :meth:`search`.
+            unique: As in :meth:`search`; the candidates are different texts.
+            passage: As in :meth:`search`.
+            embedding: As in :meth:`search`.
             with_vectors: Whether hits carry their stored vector.
 
         Returns:
@@ -246,6 +260,9 @@ class MemoryReading:
             alpha=alpha,
             fusion=fusion,
             recency=recency,
+            unique=unique,
+            passage=passage,
+            embedding=embedding,
             with_vectors=with_vectors,
             diversity=Diversity(fetch_k, lambda_mult),
         )

@@ -19,7 +19,7 @@ RESERVED: Final = frozenset({"agent", "agent_memory", "claude_memory", "langgrap
 
 _HIDDEN: Final[dict[str, Any]] = {
     "langgraph.kind": {"$nin": ["checkpoint", "blob", "write", "field"]},
-    "agent.kind": {"$nin": ["resource", "category"]},
+    "agent.kind": {"$nin": ["resource", "category", "sources", "forgotten"]},
     "agent.superseded_at": {"$exists": False},
     "claude_memory.kind": {"$nin": ["version", "folder"]},
 }

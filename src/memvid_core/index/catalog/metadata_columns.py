@@ -120,7 +120,7 @@ class _Column:
 
     def _meeting(self, leaf: Leaf, done: int) -> NDArray[np.int64]:
         """Return the codes from ``done`` on with values that satisfy the condition."""
-        if leaf.op in ("in", "any") and len(leaf.operand) > MANY:
+        if leaf.op in ("in", "any") and (len(leaf.operand) > MANY or self._looked_up(leaf.operand)):
             return np.array(list(self._among(leaf, done)), np.int64)
         test = condition(leaf)
         found = self._values.execute(
@@ -128,6 +128,10 @@ class _Column:
             (done, *test.params),
         ).fetchone()[0]
         return np.zeros(0, np.int64) if found is None else np.fromstring(str(found), dtype=np.int64, sep=",")
+
+    def _looked_up(self, operand: Sequence[Any]) -> bool:
+        """Return whether a few values need no scan: they are strings, and the column has no lists or dicts."""
+        return not self._nested and all(type(value) is str for value in operand)
 
     def _among(self, leaf: Leaf, done: int) -> Iterator[int]:
         """Yield the codes from ``done`` on with values in a long list; SQLite would sort the list for each query."""

@@ -1,4 +1,7 @@
-"""The tests of other packages, from their source archives, run with our classes in the place of theirs."""
+"""The tests of other packages, from their source archives, run with our classes in the place of theirs.
+
+Each plugin of ours is a ``*_plugin.py`` in a folder ``upstream`` next to the test that names it.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,18 @@ import sys
 import tarfile
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(os.environ.get("MEMVID_TEST_CACHE", Path(tempfile.gettempdir(), "memvid-core-test-cache")))
 
 
 def source_of(package: str) -> Path:
-    """The unpacked source archive of the installed release of a package, fetched once with pip."""
+    """Return the unpacked source archive of the installed release of a package, which pip fetches once."""
     release = version(package)
     folder = CACHE / f"{package.replace('-', '_')}-{release}"
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -37,14 +40,22 @@ def source_of(package: str) -> Path:
     return folder
 
 
-def passed(source: Path, plugin: str, files: Sequence[str], leave_out: Sequence[str], *options: str) -> int:
-    """Run test files of a source archive with a plugin of ours; all must pass, and their number is returned."""
+def passed(
+    source: Path,
+    plugin: Path,
+    files: Sequence[str],
+    *options: str,
+    leave_out: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> int:
+    """Run test files of a source archive with a plugin of ours; all must pass, and return their number."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", plugin, "-o", "addopts="]
-        command += ["-k", " and ".join(f"not {name}" for name in leave_out), f"--junitxml={report}", *options, *files]
-        paths = [str(Path(__file__).parent / "upstream"), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", plugin.stem]
+        command += ["-c", str(source / "pyproject.toml"), "-o", "addopts=", f"--junitxml={report}"]
+        command += ["-k", " and ".join(f"not {name}" for name in leave_out), *options, *files]
+        paths = [str(plugin.parent), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **(env or {})}
         done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
         (suite,) = ElementTree.parse(report).getroot()

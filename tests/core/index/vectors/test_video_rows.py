@@ -22,7 +22,6 @@ from memvid_core.index.vectors import video_rows as pictures_module
 from memvid_core.index.vectors.video_rows import VideoRows
 from memvid_core.journal import Batch, Journal
 from memvid_core.journal.video_vectors import VectorPictures
-from memvid_core.video import PcmCodec
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +38,9 @@ class Both:
     """One journal, indexed with a copy of its vectors and without."""
 
     def __init__(self, root: Path, dtype: Any, columns: int = 16) -> None:
-        self.journal = Journal.create(root / "m.mp4", PcmCodec(columns, columns), vectors=dtype, embedder="")
+        self.journal = Journal.create(
+            root / "m.mp4", "pcm", {"columns": columns, "rows": columns}, vectors=dtype, embedder=""
+        )
         pictures = VectorPictures.of(self.journal.video)
         assert pictures is not None
         self.root, self.dtype, self.pictures = root, dtype, pictures

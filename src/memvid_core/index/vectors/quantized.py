@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from memvid_core.index.vectors.codes import BLOCK_ROWS, CodeStore, RamCodes, load_codes, newest_codes, save_codes
 from memvid_core.index.vectors.exact import ExactSearch, Rows, compare, exact_candidates, kth_best, near_best, slack_of
 from memvid_core.index.vectors.matrix import Matrix, RowStore
-from memvid_core.index.vectors.parallel import split_over_cores
 from memvid_core.index.vectors.quantizer import BITS, WORDS, Codes, Levels, Quantizer
 from memvid_core.index.vectors.recall_estimate import Line, enough, upper_tail
+from memvid_core.system.shared_work import split_over_cores
 
 __all__ = ["AUTO_FLOATS", "Coded", "QuantizedSearch", "scan", "weigh"]
 

@@ -26,7 +26,6 @@ from memvid_core.index.vectors.metrics import check_choice
 from memvid_core.journal import Journal
 from memvid_core.model import Embedder, FittableEmbedder, IndexName, Metric, VectorDtype
 from memvid_core.system.atomic_files import appearing
-from memvid_core.video import get_codec
 
 __all__ = ["IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
 
@@ -84,14 +83,14 @@ def create(
         raise InvalidInputError(
             "given vectors must be stored: vector_dtype='none' needs an embedder to make them again"
         )
-    chosen_codec = get_codec(codec, **(codec_options or {}))
     file = None if in_ram else _real(path)
     wait = check_timeout(timeout)
 
     def journal_in(target: Path | io.BytesIO) -> Journal:
         return Journal.create(
             target,
-            chosen_codec,
+            codec,
+            codec_options,
             vectors=kept,
             embedder=GIVEN if made is None else made.name,
             dimension=None if made is None else made.dimension,

@@ -25,7 +25,11 @@ from memvid_core import Memory
 
 ROOT = Path(__file__).resolve().parent.parent
 FORKS = hasattr(os, "fork")
-CORE = ("memvid_core.cli.program", Memory.__module__, "memvid_core.ingest.sync", "tests.core.embedders")
+CORE = (
+    *("memvid_core.cli.program", Memory.__module__, "memvid_core.agent", "memvid_core.ingest.sync"),
+    *("av", "numpy.ma", "numpy.random", "pydantic.type_adapter", "rich.console", "rich.progress", "rich.table"),
+    "tests.core.embedders",
+)
 """The modules that the server has imported, unless a test names others."""
 _ONE_REQUEST = threading.Lock()
 

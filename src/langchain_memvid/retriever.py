@@ -37,6 +37,8 @@ _ASKING = (
     "alpha",
     "unique",
     "passage",
+    "fuzzy",
+    "synonyms",
 )
 
 
@@ -84,6 +86,10 @@ class MemvidRetriever(BaseRetriever):
     """Whether texts that occur several times are returned once."""
     passage: int | None = Field(default=None, ge=1)
     """The maximum length in characters: documents are then passages of texts. A reranker gets the passages."""
+    fuzzy: bool | None = None
+    """Whether words that no record has are replaced by near words; None and True do."""
+    synonyms: Any = None
+    """Words that mean the same: the path of a file, or a dict, as in ``Memory.search``."""
     reranker: Any = None
     """A LangChain document compressor, or a function ``(query, texts) -> scores``, async or not."""
 

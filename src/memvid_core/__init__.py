@@ -67,6 +67,7 @@ if _TYPE_CHECKING:
     from memvid_core.model import (
         Commit,
         Damage,
+        GivenSynonyms,
         Hit,
         IndexName,
         MemoryInfo,
@@ -102,6 +103,7 @@ __all__ = [
     "EncodeEmbedder",
     "FilterError",
     "FittableEmbedder",
+    "GivenSynonyms",
     "HashingEmbedder",
     "Hint",
     "Hit",
@@ -205,6 +207,7 @@ _MODULES = {
     "Memory": "memvid_core.memory",
     "Commit": "memvid_core.model",
     "Damage": "memvid_core.model",
+    "GivenSynonyms": "memvid_core.model",
     "Hit": "memvid_core.model",
     "IndexName": "memvid_core.model",
     "MemoryInfo": "memvid_core.model",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +13,7 @@ __all__ = [
     "Commit",
     "Damage",
     "FrameLocation",
+    "GivenSynonyms",
     "Hit",
     "IndexName",
     "MemoryInfo",
@@ -26,6 +29,9 @@ IndexName = Literal["auto", "exact", "sklearn", "quantized", "ivf"]
 
 Metric = Literal["cosine", "euclidean", "manhattan", "chebyshev"]
 """The metric for vectors. The file format numbers the metrics in this order, from 0."""
+
+GivenSynonyms = str | os.PathLike[str] | Mapping[str, str | Iterable[str]]
+"""The path of a file with lines such as ``car, automobile, motor car``, or a dict from a phrase to its synonyms."""
 
 Metadata = dict[str, Any]
 

@@ -13,7 +13,9 @@ from memvid_core.embedding import Embedder, check_vector
 from memvid_core.engine.validation import check_count
 from memvid_core.errors import Action, Hint, InvalidInputError, QueryError
 from memvid_core.index.fusion import CANDIDATES
-from memvid_core.model import Recency, Record
+from memvid_core.index.words.bm25 import NOTHING, Extra
+from memvid_core.index.words.synonyms import Synonyms
+from memvid_core.model import GivenSynonyms, Recency, Record
 
 __all__ = ["Diversity", "Fusion", "Mode", "Rerank", "SearchRequest", "Where", "default_mode"]
 
@@ -79,6 +81,7 @@ class SearchRequest:
     min_relevance: float | None = None
     unique: bool = False
     passage: int | None = None
+    extra: Extra = NOTHING
 
     @classmethod
     def of(
@@ -100,6 +103,8 @@ class SearchRequest:
         min_relevance: float | None = None,
         unique: bool = False,
         passage: int | None = None,
+        fuzzy: bool = True,
+        synonyms: GivenSynonyms | None = None,
     ) -> SearchRequest:
         """Check the arguments of a search; see :meth:`memvid_core.Memory.search`.
 
@@ -120,9 +125,12 @@ class SearchRequest:
             min_relevance: The least relevance of a hit.
             unique: Whether to leave out hits with the text of a better one.
             passage: The maximum length of the passages of hits, in characters; None for no passages.
+            fuzzy: Whether words that no record has are replaced by near words.
+            synonyms: Words that mean the same: the path of a file, or a dict.
 
         Raises:
             QueryError: An argument is invalid.
+            InvalidInputError: The file of synonyms cannot be read.
             VectorError: A vector is invalid.
         """
         k = check_count(k, "k is a number of hits")
@@ -149,9 +157,10 @@ class SearchRequest:
         vector = None
         if chosen != "lexical" and (text is None or embedding is not None):
             vector = check_vector(query if text is None else embedding, given=text is None, source="the query")
+        extra = Extra(bool(fuzzy), Synonyms.of(synonyms))
         return cls(
             text, vector, k, chosen, where, alpha, fusion, recency, rerank, with_vectors, explain, diversity,
-            min_relevance, bool(unique), passage,
+            min_relevance, bool(unique), passage, extra,
         )  # fmt: skip
 
     @property

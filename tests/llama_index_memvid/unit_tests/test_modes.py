@@ -320,3 +320,9 @@ def test_a_trained_classifier_has_no_passages(compass: MemvidVectorStore) -> Non
         ask(compass, Mode.SVM, {"passage": 40}, query_embedding=EAST)
     with pytest.raises(QueryError, match="needs words"):
         ask(compass, Mode.DEFAULT, {"passage": 40}, query_embedding=EAST)
+
+
+def test_misspelled_words_and_synonyms(compass: MemvidVectorStore) -> None:
+    assert ask(compass, Mode.SPARSE, query_str="mornign").ids == ["almost"]
+    assert ask(compass, Mode.SPARSE, {"fuzzy": False}, query_str="mornign").ids == []
+    assert ask(compass, Mode.SPARSE, {"synonyms": {"dawn": "morning"}}, query_str="dawn").ids == ["almost"]

@@ -23,7 +23,8 @@ from memvid_core.index.fusion import Ranking
 from memvid_core.index.words import posting_block as block
 from memvid_core.index.words import postings
 from memvid_core.index.words.analyzer import parse, tokenize, words
-from memvid_core.index.words.lexical_index import K1, B, LexicalIndex
+from memvid_core.index.words.bm25 import K1, B
+from memvid_core.index.words.lexical_index import LexicalIndex
 
 TEXTS = [
     "the lift of a wing in a slipstream",

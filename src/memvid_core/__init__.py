@@ -28,6 +28,8 @@ if _TYPE_CHECKING:
         LlamaIndexEmbedder,
         as_embedder,
     )
+    from memvid_core.embedding.reranking import Reranker, named_reranker
+    from memvid_core.engine.search_request import Rerank
     from memvid_core.errors import (
         Action,
         ChatError,
@@ -135,6 +137,8 @@ __all__ = [
     "Recency",
     "Record",
     "RecordNotFoundError",
+    "Rerank",
+    "Reranker",
     "RescueReport",
     "ScopedService",
     "StorageError",
@@ -147,6 +151,7 @@ __all__ = [
     "WriterThread",
     "as_embedder",
     "estimate_tokens",
+    "named_reranker",
     "note_id",
     "plain_query",
     "rescue",
@@ -171,6 +176,9 @@ _MODULES = {
     "LangChainEmbedder": "memvid_core.embedding",
     "LlamaIndexEmbedder": "memvid_core.embedding",
     "as_embedder": "memvid_core.embedding",
+    "Reranker": "memvid_core.embedding.reranking",
+    "named_reranker": "memvid_core.embedding.reranking",
+    "Rerank": "memvid_core.engine.search_request",
     "Action": "memvid_core.errors",
     "ChatError": "memvid_core.errors",
     "ClosedError": "memvid_core.errors",

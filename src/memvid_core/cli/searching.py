@@ -58,6 +58,15 @@ def search(
         ),
     ] = None,
     unique: Annotated[bool, typer.Option("--unique", help="Show texts that occur several times once.")] = False,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            "--rerank",
+            metavar="MODEL",
+            show_default=False,
+            help="A cross-encoder that sorts the best candidates again, such as cross-encoder/ms-marco-MiniLM-L6-v2.",
+        ),
+    ] = None,
     synonyms: Annotated[
         Path | None,
         typer.Option(
@@ -94,7 +103,7 @@ def search(
             written = memory.info().embedder
             note(f"searching by words only; to search by meaning too, add --embedder {written}")
         asked: dict[str, Any] = {"min_relevance": min_score, "unique": unique, "explain": explain}
-        asked |= {"fuzzy": fuzzy, "synonyms": synonyms}
+        asked |= {"rerank": rerank, "fuzzy": fuzzy, "synonyms": synonyms}
         hits = memory.search(query, k, condition, chosen, passage=_LINES * _room(), **asked)
     if as_json:
         write_json(

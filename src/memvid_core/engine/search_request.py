@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from memvid_core.embedding import Embedder, check_vector
+from memvid_core.embedding.reranking import named_reranker
 from memvid_core.engine.validation import check_count
 from memvid_core.errors import Action, Hint, InvalidInputError, QueryError
 from memvid_core.index.fusion import CANDIDATES
@@ -22,7 +23,7 @@ __all__ = ["Diversity", "Fusion", "Mode", "Rerank", "SearchRequest", "Where", "d
 Mode = Literal["dense", "lexical", "hybrid"]
 Fusion = Literal["score", "rank"]
 Where = Mapping[str, Any] | Callable[[Record], bool]
-Rerank = Callable[[str, list[str]], Sequence[float]]
+Rerank = Callable[[str, list[str]], Sequence[float] | NDArray[Any]]
 """A function of a query and texts that returns one score per text; higher is better."""
 
 
@@ -96,7 +97,7 @@ class SearchRequest:
         alpha: float | None = None,
         fusion: Fusion = "score",
         recency: Recency | None = None,
-        rerank: Rerank | None = None,
+        rerank: Rerank | str | None = None,
         with_vectors: bool = False,
         explain: bool = False,
         diversity: Diversity | None = None,
@@ -118,7 +119,7 @@ class SearchRequest:
             alpha: The weight of the dense part of a hybrid search.
             fusion: Whether a hybrid search fuses scores or ranks.
             recency: How much less older records count.
-            rerank: A function that scores the best candidates again.
+            rerank: A function that scores the best candidates again, or the name of a model.
             with_vectors: Whether hits have their stored vector.
             explain: Whether hits have the scores of each part.
             diversity: How much hits differ from each other.
@@ -148,8 +149,10 @@ class SearchRequest:
             raise QueryError(f"fusion is 'score' or 'rank', not {fusion!r}")
         if recency is not None and not isinstance(recency, Recency):
             raise QueryError(f"recency is a Recency(field, half_life), not {recency!r}")
+        if isinstance(rerank, str):
+            rerank = named_reranker(rerank)
         if rerank is not None and not callable(rerank):
-            raise QueryError(f"rerank is a function of the query and texts, not {rerank!r}")
+            raise QueryError(f"rerank is a function of the query and texts, or the name of a model, not {rerank!r}")
         if passage is not None and not (type(passage) is int and passage > 0):
             raise QueryError(f"passage is a maximum length in characters, 1 or more, not {passage!r}")
         if passage is not None and text is None:

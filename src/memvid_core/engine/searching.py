@@ -103,7 +103,9 @@ class Searcher:
         ranked = candidates(snapshot, request, request.pool)
         if request.rerank is None or not len(ranked):
             return ranked if len(ranked) <= request.k else ranked.taken(np.arange(request.k))
-        return reranked(ranked, [snapshot.record(row).text for row in ranked.rows.tolist()], request)
+        texts = [snapshot.record(row).text for row in ranked.rows.tolist()]
+        passages = [part.text if (part := _passage(text, request)) is not None else text for text in texts]
+        return reranked(ranked, passages, request)
 
     def _distinct(self, snapshot: Snapshot, request: SearchRequest, pool: int) -> Ranked:
         """Return the best rows of different texts, ranking more candidates until there are enough."""

@@ -144,7 +144,7 @@ class AsyncMemory(MemoryWriting):
         alpha: float | None = None,
         fusion: Fusion = "score",
         recency: Recency | None = None,
-        rerank: Rerank | None = None,
+        rerank: Rerank | str | None = None,
         min_relevance: float | None = None,
         unique: bool = False,
         passage: int | None = None,

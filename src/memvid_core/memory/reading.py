@@ -137,7 +137,7 @@ class MemoryReading:
         alpha: float | None = None,
         fusion: Fusion = "score",
         recency: Recency | None = None,
-        rerank: Rerank | None = None,
+        rerank: Rerank | str | None = None,
         min_relevance: float | None = None,
         unique: bool = False,
         passage: int | None = None,
@@ -160,7 +160,7 @@ class MemoryReading:
             fusion: For hybrid, ``"score"`` to fuse scores, or ``"rank"`` to fuse ranks (reciprocal rank fusion).
             recency: How to reduce the scores of older records; None does not.
             rerank: Function from the question and the texts to one score per text, which sorts the best candidates
-                again.
+                again; or the name of a cross-encoder (see ``docs/search.md``). With ``passage``, it reads passages.
             min_relevance: The least relevance of a hit, from 0 to 1 (see ``docs/search.md``); fewer than ``k`` hits, or
                 none, may reach it.
             unique: Whether texts that occur several times are returned once, as the best of their records. White

@@ -20,9 +20,7 @@ if _TYPE_CHECKING:
     from memvid_core.agent.tokens import estimate_tokens
     from memvid_core.embedding import (
         CallableEmbedder,
-        Embedder,
         EncodeEmbedder,
-        FittableEmbedder,
         HashingEmbedder,
         LangChainEmbedder,
         LlamaIndexEmbedder,
@@ -69,6 +67,8 @@ if _TYPE_CHECKING:
     from memvid_core.model import (
         Commit,
         Damage,
+        Embedder,
+        FittableEmbedder,
         GivenSynonyms,
         Hit,
         IndexName,
@@ -169,9 +169,9 @@ _MODULES = {
     "SyncMemoryService": "memvid_core.agent.sync_service",
     "estimate_tokens": "memvid_core.agent.tokens",
     "CallableEmbedder": "memvid_core.embedding",
-    "Embedder": "memvid_core.embedding",
+    "Embedder": "memvid_core.model",
     "EncodeEmbedder": "memvid_core.embedding",
-    "FittableEmbedder": "memvid_core.embedding",
+    "FittableEmbedder": "memvid_core.model",
     "HashingEmbedder": "memvid_core.embedding",
     "LangChainEmbedder": "memvid_core.embedding",
     "LlamaIndexEmbedder": "memvid_core.embedding",

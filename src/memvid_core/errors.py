@@ -294,6 +294,10 @@ class storage_errors:  # a context manager, like contextlib's
             raise StorageError(f"the system refused: {exc}") from exc
 
 
+class IndexStaleError(MemvidError):
+    """The index files are damaged or outdated. The caller rebuilds the index from the journal; no user sees this."""
+
+
 class ClosedError(MemvidError, ValueError):
     """The memory is used after ``close()``."""
 

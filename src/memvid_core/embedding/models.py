@@ -7,8 +7,8 @@ from typing import Any
 
 from memvid_core.embedding.adapters import CallableEmbedder, EncodeEmbedder
 from memvid_core.embedding.builtin import HashingEmbedder
-from memvid_core.embedding.protocol import Embedder
 from memvid_core.errors import Action, EmbeddingError, Hint, InvalidInputError, MissingExtraError
+from memvid_core.model import Embedder
 
 __all__ = ["import_package", "load", "load_model"]
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.engine import fusion
 from memvid_core.engine.ranking import Ranked, by_row
 from memvid_core.engine.search_request import SearchRequest
 from memvid_core.errors import QueryError
-from memvid_core.index import fusion
 from memvid_core.model import Recency, Record
 
 __all__ = ["aged", "reranked"]

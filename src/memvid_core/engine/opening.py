@@ -14,18 +14,17 @@ from typing import Any, get_args
 import numpy as np
 
 import memvid_core.video.qr  # noqa: F401 - registers its codec
-from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, HashingEmbedder, as_embedder, choose_embedder
+from memvid_core.embedding import GIVEN, HashingEmbedder, as_embedder, choose_embedder
 from memvid_core.engine import inspection
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.index_owner import place_of
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_timeout, check_unicode
-from memvid_core.engine.writing import VectorDtype
 from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError
 from memvid_core.index.vectors.metrics import check_choice
 from memvid_core.journal import Journal
-from memvid_core.model import IndexName, Metric
+from memvid_core.model import Embedder, FittableEmbedder, IndexName, Metric, VectorDtype
 from memvid_core.system.atomic_files import appearing
 from memvid_core.video import get_codec
 

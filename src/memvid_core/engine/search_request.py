@@ -9,14 +9,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from memvid_core.embedding import Embedder, check_vector
+from memvid_core.embedding import check_vector
 from memvid_core.embedding.reranking import named_reranker
+from memvid_core.engine.fusion import CANDIDATES
 from memvid_core.engine.validation import check_count
 from memvid_core.errors import Action, Hint, InvalidInputError, QueryError
-from memvid_core.index.fusion import CANDIDATES
 from memvid_core.index.words.bm25 import NOTHING, Extra
 from memvid_core.index.words.synonyms import Synonyms
-from memvid_core.model import GivenSynonyms, Recency, Record
+from memvid_core.model import Embedder, GivenSynonyms, Recency, Record
 
 __all__ = ["Diversity", "Fusion", "Mode", "Rerank", "SearchRequest", "Where", "default_mode"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding import FittableEmbedder
+from memvid_core.engine import fusion
 from memvid_core.engine.adjusting import aged, reranked
 from memvid_core.engine.evidence import GAIN, Evidence, evidence_of, odds, support, trust
 from memvid_core.engine.indexed_journal import IndexedJournal
@@ -21,12 +21,12 @@ from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_answer, check_count
 from memvid_core.errors import Action, DamagedFrameError, DimensionError, Hint, QueryError, StorageError
-from memvid_core.index import fusion
 from memvid_core.index.vectors.metrics import feedback, similarity
 from memvid_core.index.words.analyzer import plain_query
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.index.words.passages import best_passage
-from memvid_core.model import Hit, Passage, Record
+from memvid_core.index.words.scores import Ranking
+from memvid_core.model import FittableEmbedder, Hit, Passage, Record
 from memvid_core.system.progress import progress
 
 __all__ = ["Searcher"]
@@ -165,7 +165,7 @@ class Searcher:
             return Ranked(rows, scores, parts={"lexical": scores}, relevance=relevance)
         return self._hybrid(snapshot, request, k, mask)
 
-    def _dense(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> fusion.Ranking:
+    def _dense(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranking:
         """Return rows and their cosines or negative distances."""
         index = snapshot.vector_index
         if index is None or request.vector is None or not len(request.vector):  # empty: the embedder returned nothing
@@ -173,7 +173,7 @@ class Searcher:
         rows, values = index.search(_fitting(request.vector, index.dimension), k, mask & snapshot.dense)
         return rows, flipped(values, index.metric)
 
-    def _lexical(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> fusion.Ranking:
+    def _lexical(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranking:
         """Return rows and their lexical scores, in [0, 1)."""
         if request.text is None:
             raise QueryError("a lexical search needs the words of the query, not only a vector")
@@ -207,8 +207,8 @@ class Searcher:
         snapshot: Snapshot,
         request: SearchRequest,
         rows: NDArray[np.int64],
-        words: fusion.Ranking,
-        dense: fusion.Ranking,
+        words: Ranking,
+        dense: Ranking,
     ) -> NDArray[np.float64]:
         """Return the relevance of rows of a hybrid search, each from its own scores."""
         known = self._learned(snapshot)
@@ -225,7 +225,7 @@ class Searcher:
         return known.of_model(by_word, near, support(dense, words))
 
     def _weights(
-        self, snapshot: Snapshot, request: SearchRequest, dense: fusion.Ranking, lexical: fusion.Ranking
+        self, snapshot: Snapshot, request: SearchRequest, dense: Ranking, lexical: Ranking
     ) -> tuple[float, float]:
         """Return the weights of the dense ranking in the first and the second fusion."""
         if request.alpha is not None:
@@ -246,7 +246,7 @@ class Searcher:
         self._latest = weakref.ref(snapshot), found
         return found
 
-    def _without(self, snapshot: Snapshot, question: str, row: int) -> tuple[fusion.Ranking, fusion.Ranking]:
+    def _without(self, snapshot: Snapshot, question: str, row: int) -> tuple[Ranking, Ranking]:
         """Return the lexical and the dense ranking of all rows but one, with scores in [0, 1]."""
         embedder = snapshot.embedder
         own = embedder if isinstance(embedder, FittableEmbedder) else None

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from memvid_core.errors import FilterError, InvalidInputError, MetadataError, QueryError, TextError
-from memvid_core.index.filters.json_values import DEEPEST, SCALARS, plain, replacement, shortened
+from memvid_core.index.catalog.json_values import DEEPEST, SCALARS, plain, replacement, shortened
 
 __all__ = [
     "check_answer",

@@ -15,7 +15,7 @@ from memvid_core.errors import MemoryFileError, NotAMemoryError, ReadOnlyError
 from memvid_core.journal import frames, packing
 from memvid_core.journal.entries import Batch, CommitFrame, Cursor, Entry, Header
 from memvid_core.journal.frames import FrameHeader, Kind
-from memvid_core.journal.head import after, open_head, start_at
+from memvid_core.journal.header import after, open_head, start_at
 from memvid_core.journal.known import Known
 from memvid_core.journal.replaying import Replay
 from memvid_core.model import Damage, FrameLocation

@@ -7,13 +7,12 @@ from typing import Any, overload
 
 from numpy.typing import ArrayLike
 
-from memvid_core.embedding import Embedder
 from memvid_core.engine import inspection
 from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where, default_mode
 from memvid_core.engine.session import Session
 from memvid_core.engine.validation import check_count, wanted_ids
 from memvid_core.errors import RecordNotFoundError
-from memvid_core.model import Commit, GivenSynonyms, Hit, MemoryInfo, Recency, Record, VerifyReport
+from memvid_core.model import Commit, Embedder, GivenSynonyms, Hit, MemoryInfo, Recency, Record, VerifyReport
 
 __all__ = ["MemoryReading"]
 

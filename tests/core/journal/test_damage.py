@@ -15,7 +15,7 @@ import pytest
 
 from memvid_core.errors import MemvidError, NotAMemoryError, ReadOnlyError, StorageError
 from memvid_core.journal import Batch, Entry, Journal, compression, frames, packing, rows_in, torn_copies
-from memvid_core.journal.compaction import rewrite
+from memvid_core.journal.copying import copy_journal
 from memvid_core.journal.entries import CommitFrame
 from memvid_core.journal.frames import FrameHeader, Kind
 from memvid_core.video import PcmCodec, VideoFile, mp4
@@ -152,7 +152,7 @@ class TestWhatCounts:
         assert opened.unfinished
         assert opened.cursor.commit == 3
         with pytest.raises(MemvidError, match="drop_damaged"):
-            rewrite(opened, io.BytesIO(), CODEC, opened.header, np.ones(6, np.bool_))
+            copy_journal(opened, io.BytesIO(), CODEC, opened.header, np.ones(6, np.bool_))
         _, known = replayed(data, acknowledged=len(data))
         assert [entry.number for entry in known] == [1, 2, 3, 4]
         assert sum(item.records for item in known[-1].damage) == 1

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.index.vectors.matrix import Matrix, RowStore, take
-from memvid_core.index.vectors.threads import split_over_cores
+from memvid_core.system.shared_work import split_over_cores
 
 __all__ = [
     "ExactSearch",

@@ -13,8 +13,7 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import DimensionError, VectorError
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import DimensionError, IndexStaleError, VectorError
 from memvid_core.index.vectors.checked_rows import CheckedRows
 from memvid_core.index.vectors.growing_file import GrowingFile, row_sums
 

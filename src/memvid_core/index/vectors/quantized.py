@@ -22,7 +22,7 @@ from memvid_core.index.vectors.exact import ExactSearch, Rows, compare, exact_ca
 from memvid_core.index.vectors.matrix import Matrix, RowStore
 from memvid_core.index.vectors.quantizer import BITS, WORDS, Codes, Levels, Quantizer
 from memvid_core.index.vectors.recall_estimate import Line, enough, upper_tail
-from memvid_core.index.vectors.threads import split_over_cores
+from memvid_core.system.shared_work import split_over_cores
 
 __all__ = ["AUTO_FLOATS", "Coded", "QuantizedSearch", "scan", "weigh"]
 

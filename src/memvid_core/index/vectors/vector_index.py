@@ -16,8 +16,14 @@ from typing import Any, Final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import ClosedError, DimensionError, InvalidInputError, QueryError, ReadOnlyError
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import (
+    ClosedError,
+    DimensionError,
+    IndexStaleError,
+    InvalidInputError,
+    QueryError,
+    ReadOnlyError,
+)
 from memvid_core.index.vectors.distance_search import DistanceSearch
 from memvid_core.index.vectors.exact import ExactSearch, SearchStrategy, best
 from memvid_core.index.vectors.ivf import IvfSearch

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.vectors.growing_file import GrowingFile, load_arrays, row_sums, save_arrays
 from memvid_core.index.vectors.kept_rows import KeptRows
 from memvid_core.index.vectors.last_rows import LastRows
@@ -40,7 +40,7 @@ from memvid_core.video.bitstream import MACROBLOCK_BYTES
 __all__ = ["Pictures", "VideoRows"]
 
 _SUM_BYTES: Final = 8
-_LEAST_ROWS: Final = 4096  # that are looked up in the video at once; one in 32 of many rows
+_LEAST_ROWS: Final = 4096  # looked up in the video at once; one in 32 of many rows
 _FRAME_ROWS: Final = 16  # rows a frame must hold on average: to look up smaller ones takes longer than it saves
 _MAPPED_BYTES: Final = 256 << 20  # of more rows, the video is not kept mapped
 _PIECES: Final = 1024  # rows read with one call, at most
@@ -202,18 +202,24 @@ class VideoRows:
             self._prove(raw, rows, state.settled)
         else:
             raw = kept.take(rows, partial(self._gathered, state), partial(self._compare, settled=state.settled))
+            kept.read_ahead(state.places.first, state.places.items, partial(self._proven_frame, state))
         found = self._widened(raw, state.places.scale_of(rows))
         self._last.keep(state.places, rows, found)
         return found
 
     def _kept_rows(self, settled: int) -> KeptRows | None:
         """Return the rows in RAM; None where there are too many to keep."""
-        kept = self._kept
         if settled * self._row_bytes > _MAPPED_BYTES:
             return None
-        if kept is None or kept.count < settled:
-            kept = self._kept = KeptRows(settled, self._row_bytes, kept)
-        return kept
+        if self._kept is None or self._kept.count < settled:
+            self._kept = KeptRows(settled, self._row_bytes, self._kept)
+        return self._kept
+
+    def _proven_frame(self, state: _State, at: int) -> Bytes:
+        """Return the rows of one frame, compared with their checksums."""
+        raw = self._whole(state.places, at)
+        self._compare(raw, np.arange(len(raw)) + state.places.first[at], state.settled)
+        return raw
 
     def _gathered(self, state: _State, rows: NDArray[np.int64]) -> Bytes:
         """Read rows from the video, (m, row bytes) uint8, not yet compared with their checksums."""

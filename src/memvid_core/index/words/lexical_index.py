@@ -19,16 +19,15 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import ClosedError, InvalidInputError, StorageError
-from memvid_core.index.database import SUFFIXES
-from memvid_core.index.fusion import lexical_score, top_k
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import ClosedError, IndexStaleError, InvalidInputError, StorageError
 from memvid_core.index.words.analyzer import ParsedQuery, parse, snippet
 from memvid_core.index.words.bm25 import NOTHING, Extra, Scoring, Statistics
 from memvid_core.index.words.list_reader import MAX_LISTS, ListReader
 from memvid_core.index.words.posting_file import copy_store
 from memvid_core.index.words.postings import PostingStore
+from memvid_core.index.words.scores import lexical_score, top_k
 from memvid_core.system.file_lock import system_lock
+from memvid_core.system.sqlite_files import SUFFIXES
 
 __all__ = ["LexicalIndex"]
 
@@ -266,7 +265,7 @@ class LexicalIndex:
             mask: (n,) bool, the rows that may be returned; rows from n on are not.
             live: (n,) bool, the live rows. If given, BM25 statistics are computed from these rows only. Statistics of a
                 read-only array are cached.
-            normalized: Whether to map scores to [0, 1) by :func:`~memvid_core.index.fusion.lexical_score`.
+            normalized: Whether to map scores to [0, 1) by :func:`~memvid_core.index.words.scores.lexical_score`.
             extra: What is asked for in addition to the words of the query.
 
         Returns:

@@ -23,13 +23,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index.database import checked
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.words.analyzer import words
 from memvid_core.index.words.chunks import Chunk, Directory, Lists, PostingBlock, checksum, cut, cut_spellings, joined
 from memvid_core.index.words.loaded_store import LoadedStore
 from memvid_core.index.words.posting_block import BLOCK_ROWS, LAST_PLACE, MAX_COUNT, BlockBuilder, Memo
 from memvid_core.index.words.posting_file import State, sum_of_blocks, sum_of_row
+from memvid_core.system.sqlite_files import checked
 
 __all__ = ["PLACE_BITS", "Matches", "PostingStore"]
 

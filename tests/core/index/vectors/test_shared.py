@@ -14,9 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from memvid_core.engine.index_folder import Change, IndexFolder
-from memvid_core.errors import StorageError
+from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index.catalog.catalog import CommitRow
-from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors import ivf as ivf_module
 from memvid_core.index.vectors import matrix as rows_module
 from memvid_core.index.vectors import quantized as quantized_module

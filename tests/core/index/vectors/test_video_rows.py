@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memvid_core.engine.index_folder import Change, IndexFolder
-from memvid_core.errors import StorageError
+from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index.catalog.catalog import CommitRow
-from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors import quantized as quantized_module
 from memvid_core.index.vectors import vector_index as vectors_module
 from memvid_core.index.vectors import video_rows as pictures_module

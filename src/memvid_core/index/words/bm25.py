@@ -85,15 +85,16 @@ class Scoring:
 
     def add(self, tokens: Mapping[str, int]) -> None:
         """Score tokens, with the number of occurrences of each in the query."""
-        total = self._counted.rows
+        total, exists = self._counted.rows, self._counted.exists
         for token, times in tokens.items():
             found = self._reader.find(token)
-            frequency = self._live(found.rows)
-            weight = times * _rarity(total, frequency)
+            rows = found.rows
+            frequency = len(rows) if exists is None else int(np.count_nonzero(exists[rows]))
+            weight = times * float(np.log1p((total - frequency + 0.5) / (frequency + 0.5)))
             self.ideal += weight
             self._weights[token] = weight
             if frequency:
-                self._add(found.rows, self._scores(found, weight))
+                self._add(rows, self._scores(found, weight))
             else:
                 self._missing[token] = times
 
@@ -119,13 +120,15 @@ class Scoring:
         self.scores[rows] = 0
         return rows, found
 
-    def _add(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
+    def _add(self, rows: NDArray[np.int64], scores: NDArray[np.floating]) -> None:
         self._touched.append(rows[self.scores[rows] == 0])
         self.scores[rows] += scores
 
-    def _scores(self, found: Matches, weight: float) -> NDArray[np.float32]:
-        saturated = found.counts / (found.counts + (self._floor + self._slope * self._counted.lengths[found.rows]))
-        return (saturated * np.float32(weight * (K1 + 1))).astype(np.float32, copy=False)
+    def _scores(self, found: Matches, weight: float) -> NDArray[np.floating]:
+        counts = found.counts
+        saturated = counts / (counts + (self._floor + self._slope * self._counted.lengths[found.rows]))
+        scores: NDArray[np.floating] = saturated * np.float32(weight * (K1 + 1))
+        return scores
 
     def _live(self, rows: NDArray[np.int64]) -> int:
         exists = self._counted.exists

@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from langchain_memvid.documents import Filter
-from memvid_core import IndexName, Memory, Metric, Recency
+from memvid_core import GivenSynonyms, IndexName, Memory, Metric, Recency
 
 __all__ = [
     "AddOptions",
@@ -39,6 +39,8 @@ class SearchOptions(TypedDict, total=False):
     recency: Recency | None
     unique: bool
     passage: int | None
+    fuzzy: bool
+    synonyms: GivenSynonyms | None
 
 
 class FilteredOptions(SearchOptions, total=False):

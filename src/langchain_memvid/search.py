@@ -24,7 +24,15 @@ __all__ = ["RetrievalMode", "Searches", "check_mode", "check_threshold"]
 Question = str | Sequence[float]
 Scored = list[tuple[Document, float]]
 
-_OF_THE_CORE = ("alpha", "fusion", "recency", "unique", "passage")  # passed to the memory unchanged
+_OF_THE_CORE = (
+    "alpha",
+    "fusion",
+    "recency",
+    "unique",
+    "passage",
+    "fuzzy",
+    "synonyms",
+)  # passed to the memory unchanged
 _UNUSED = ("fetch_k", "lambda_mult", "verbose")  # may be meant for another search_type, or come from a Runnable
 _OPTIONS = ("k", "filter", "retrieval_mode", "score_threshold", *_OF_THE_CORE, *_UNUSED)
 

@@ -23,7 +23,8 @@ Mode = VectorStoreQueryMode
 _BY_WORDS: Final = {Mode.SPARSE, Mode.TEXT_SEARCH}
 _BY_BOTH: Final = {Mode.HYBRID, Mode.SEMANTIC_HYBRID}
 _LEARNERS: Final = {Mode.SVM, Mode.LINEAR_REGRESSION, Mode.LOGISTIC_REGRESSION}
-_OPTIONS: Final = ("where", "mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k", "unique", "passage")
+_OF_THE_CORE: Final = ("unique", "passage", "rerank", "fuzzy", "synonyms")  # passed to the memory unchanged
+_OPTIONS: Final = ("where", "mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k", *_OF_THE_CORE)
 _PREFETCH: Final = (4, 20)  # candidates of MMR: a multiple of k, and the minimum
 _RERANKED: Final = 50  # minimum number of candidates of SEMANTIC_HYBRID
 
@@ -107,7 +108,9 @@ class NodeSearch:
         """Search by the vector; passages need the words, too."""
         query = vector = self._vector()
         options: dict[str, Any] = {"with_vectors": self.with_vectors, **self.options}
-        if "passage" in options:
+        if self.mode is Mode.MMR and "rerank" in options:
+            raise QueryError("mode 'mmr' has no option 'rerank'; use another mode")
+        if options.keys() & {"passage", "rerank"}:
             query, options["embedding"] = self._words(), vector
         if self.mode is Mode.MMR:
             options |= {"fetch_k": self.depth, "lambda_mult": self.mmr_threshold}
@@ -200,7 +203,7 @@ def _passed_on(mode: Mode, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         QueryError: The mode does not have them.
     """
-    found = {name: options[name] for name in ("unique", "passage") if options.get(name) is not None}
+    found = {name: options[name] for name in _OF_THE_CORE if options.get(name) is not None}
     if found and mode in _LEARNERS:
         raise QueryError(f"mode {mode.value!r} has no option {next(iter(found))!r}; use another mode")
     return found

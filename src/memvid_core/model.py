@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ __all__ = [
     "Embedder",
     "FittableEmbedder",
     "FrameLocation",
+    "GivenSynonyms",
     "Hit",
     "IndexName",
     "MemoryInfo",
@@ -33,6 +35,9 @@ IndexName = Literal["auto", "exact", "sklearn", "quantized", "ivf"]
 
 Metric = Literal["cosine", "euclidean", "manhattan", "chebyshev"]
 """The metric for vectors. The file format numbers the metrics in this order, from 0."""
+
+GivenSynonyms = str | os.PathLike[str] | Mapping[str, str | Iterable[str]]
+"""The path of a file with lines such as ``car, automobile, motor car``, or a dict from a phrase to its synonyms."""
 
 VectorDtype = Literal["float16", "float32", "float64", "int8", "none"]
 """How vectors are stored in the file; ``"none"``: they are computed again whenever the index is rebuilt."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -57,6 +58,29 @@ def search(
         ),
     ] = None,
     unique: Annotated[bool, typer.Option("--unique", help="Show texts that occur several times once.")] = False,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            "--rerank",
+            metavar="MODEL",
+            show_default=False,
+            help="A cross-encoder that sorts the best candidates again, such as cross-encoder/ms-marco-MiniLM-L6-v2.",
+        ),
+    ] = None,
+    synonyms: Annotated[
+        Path | None,
+        typer.Option(
+            "--synonyms",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+            help="A text file with words that mean the same, such as car, automobile, on each line.",
+        ),
+    ] = None,
+    fuzzy: Annotated[
+        bool, typer.Option("--fuzzy/--no-fuzzy", help="Replace words that no record has by near ones.")
+    ] = True,
     where: Where = None,
     as_of: AsOf = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the scores of each part of the search.")] = False,
@@ -79,6 +103,7 @@ def search(
             written = memory.info().embedder
             note(f"searching by words only; to search by meaning too, add --embedder {written}")
         asked: dict[str, Any] = {"min_relevance": min_score, "unique": unique, "explain": explain}
+        asked |= {"rerank": rerank, "fuzzy": fuzzy, "synonyms": synonyms}
         hits = memory.search(query, k, condition, chosen, passage=_LINES * _room(), **asked)
     if as_json:
         write_json(

@@ -103,7 +103,9 @@ class Searcher:
         ranked = candidates(snapshot, request, request.pool)
         if request.rerank is None or not len(ranked):
             return ranked if len(ranked) <= request.k else ranked.taken(np.arange(request.k))
-        return reranked(ranked, [snapshot.record(row).text for row in ranked.rows.tolist()], request)
+        texts = [snapshot.record(row).text for row in ranked.rows.tolist()]
+        passages = [part.text if (part := _passage(text, request)) is not None else text for text in texts]
+        return reranked(ranked, passages, request)
 
     def _distinct(self, snapshot: Snapshot, request: SearchRequest, pool: int) -> Ranked:
         """Return the best rows of different texts, ranking more candidates until there are enough."""
@@ -175,7 +177,9 @@ class Searcher:
         """Return rows and their lexical scores, in [0, 1)."""
         if request.text is None:
             raise QueryError("a lexical search needs the words of the query, not only a vector")
-        return self._words(snapshot).search(request.text, k, mask, live=snapshot.live, normalized=True)
+        return self._words(snapshot).search(
+            request.text, k, mask, live=snapshot.live, normalized=True, extra=request.extra
+        )
 
     def _hybrid(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranked:
         pool = max(k, fusion.CANDIDATES)
@@ -340,6 +344,11 @@ class Searcher:
         vectors = snapshot.vectors(rows) if request.with_vectors else {}
         by_cosine = _metric(snapshot) == "cosine"
         records = [snapshot.record(row) for row in rows]
+        told = self._told(snapshot, request)
+
+        def explained(rank: int) -> dict[str, float]:
+            return {**{name: float(part[rank]) for name, part in ranked.parts.items()}, **told}
+
         return [
             Hit(
                 records[rank],
@@ -347,13 +356,19 @@ class Searcher:
                 rank,
                 ranked.compared.get(row) if by_cosine else None,
                 vectors.get(row),
-                {name: float(part[rank]) for name, part in ranked.parts.items()} if request.explain else None,
+                explained(rank) if request.explain else None,
                 None if by_cosine else ranked.compared.get(row),
                 ranked.relevance.get(row),
                 _passage(records[rank].text, request),
             )
             for rank, (row, score) in enumerate(zip(rows, ranked.scores.tolist(), strict=True))
         ]
+
+    def _told(self, snapshot: Snapshot, request: SearchRequest) -> dict[str, float]:
+        """Return the near words and synonyms that were searched, with their weights, if the request asks to explain."""
+        if not request.explain or request.text is None or request.mode == "dense":
+            return {}
+        return self._words(snapshot).asked_too(request.text, request.extra, snapshot.live)
 
     def context(self, snapshot: Snapshot, record: Record, before: int, after: int) -> list[Record]:
         """Return a record with its neighbors in the source, by ``chunk`` number, or in the order they were added."""

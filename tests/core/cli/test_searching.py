@@ -81,6 +81,18 @@ def test_a_long_text_is_shown_by_its_best_passage_and_equal_texts_once(tmp_path:
     assert "…" in done.out
 
 
+def test_misspelled_words_and_a_file_of_synonyms(notes: Path, tmp_path: Path) -> None:
+    def found(*arguments: object) -> list[str]:
+        done = memvid("search", notes, "--mode", "lexical", "--json", *arguments)
+        return [hit["id"] for hit in done.json["hits"]]
+
+    assert found("flpas") == found("flaps") != []
+    assert found("flpas", "--no-fuzzy") == []
+    (tmp_path / "synonyms.txt").write_text("winglets, flaps\n", "utf-8")
+    assert found("winglets", "--synonyms", tmp_path / "synonyms.txt") == found("flaps")
+    assert memvid("search", notes, "winglets", "--synonyms", "missing.txt").code == 2
+
+
 def test_nothing_found_is_exit_code_1(notes: Path) -> None:
     done = memvid("search", notes, "xylophone", "--mode", "lexical")
     assert (done.code, done.out, done.err) == (1, "", "nothing found\n")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from memvid_core import Hit, Memory, Passage, QueryError, Recency
+from memvid_core import Hit, InvalidInputError, Memory, Passage, QueryError, Recency
 from tests.core.embedders import embed
 
 MODES: list[Any] = ["hybrid", "dense", "lexical"]
@@ -97,3 +97,23 @@ def test_a_passage_has_a_length(passage: Any) -> None:
             memory.search("wing", passage=passage)
         with pytest.raises(QueryError, match="words"):
             memory.search([1.0] * 16, passage=9)
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "lexical"])
+def test_misspelled_words_and_synonyms_are_searched_and_explained(mode: Any) -> None:
+    with Memory.create(":memory:", embed) as memory:
+        memory.add(["the aircraft", "an automobile", "a boat"], ids=["aircraft", "automobile", "boat"])
+        options: dict[str, Any] = {"mode": mode, "alpha": 0.0, "explain": True, "synonyms": {"car": "automobile"}}
+        for query, found, told in (
+            ("aircarft", "aircraft", "aircarft → aircraft"),
+            ("car", "automobile", "car → automobil"),
+        ):
+            [hit, *_] = memory.search(query, 1, **options)
+            assert hit.id == found
+            assert hit.explain is not None
+            assert set(hit.explain) - {"dense", "lexical"} == {told}
+            assert [hit] == asyncio.run(memory.asearch(query, 1, **options))
+            assert memory.mmr(query, 1, mode="lexical", synonyms={"car": "automobile"})[0].id == found
+        assert memory.search("aircarft", mode="lexical", fuzzy=False) == []
+        with pytest.raises(InvalidInputError, match="synonyms"):
+            memory.search("car", synonyms="missing.txt")

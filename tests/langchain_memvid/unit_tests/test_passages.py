@@ -63,3 +63,15 @@ def test_a_reranker_reads_the_passages(store: MemvidVectorStore) -> None:
 
     MemvidRetriever(vectorstore=store, passage=40, reranker=scores).invoke(QUESTION)
     assert all(len(text) <= 40 for text in seen)
+
+
+def test_misspelled_words_and_synonyms() -> None:
+    store = MemvidVectorStore()
+    store.add_texts(["the aircraft", "an automobile", "a boat"], ids=["aircraft", "automobile", "boat"])
+    options: dict[str, Any] = {"retrieval_mode": "lexical", "synonyms": {"car": ["automobile"]}}
+    for question, found in (("aircarft", "aircraft"), ("car", "automobile")):
+        retriever = MemvidRetriever(vectorstore=store, **options)
+        assert [one.id for one in store.similarity_search(question, **options)] == [found]
+        assert [one.id for one in retriever.invoke(question)] == [found]
+    assert store.similarity_search("aircarft", fuzzy=False, retrieval_mode="lexical") == []
+    assert MemvidRetriever(vectorstore=store, fuzzy=False, retrieval_mode="lexical").invoke("aircarft") == []

@@ -323,3 +323,18 @@ def test_a_trained_classifier_has_no_passages(compass: MemvidVectorStore) -> Non
         ask(compass, Mode.SVM, {"passage": 40}, query_embedding=EAST)
     with pytest.raises(QueryError, match="needs words"):
         ask(compass, Mode.DEFAULT, {"passage": 40}, query_embedding=EAST)
+
+
+def test_misspelled_words_and_synonyms(compass: MemvidVectorStore) -> None:
+    assert ask(compass, Mode.SPARSE, query_str="mornign").ids == ["almost"]
+    assert ask(compass, Mode.SPARSE, {"fuzzy": False}, query_str="mornign").ids == []
+    assert ask(compass, Mode.SPARSE, {"synonyms": {"dawn": "morning"}}, query_str="dawn").ids == ["almost"]
+
+
+@pytest.mark.parametrize("mode", [Mode.DEFAULT, Mode.SPARSE, Mode.HYBRID])
+def test_a_reranker_sorts_the_candidates(compass: MemvidVectorStore, mode: Mode) -> None:
+    query: dict[str, Any] = {"query_str": "the sun", "query_embedding": EAST}
+    found = ask(compass, mode, {"rerank": lambda question, texts: [len(text) for text in texts]}, **query)
+    assert [len(one.text) for one in found.nodes] == sorted((len(one.text) for one in found.nodes), reverse=True)
+    with pytest.raises(QueryError, match="mmr"):
+        ask(compass, Mode.MMR, {"rerank": str}, **query)

@@ -23,7 +23,7 @@ from typing import Final
 from memvid_core.errors import InvalidInputError
 from memvid_core.index.words.stemmer import STOP_STEMS, stem
 
-__all__ = ["ANALYZER", "ParsedQuery", "is_gram", "normalize", "parse", "plain_query", "snippet", "tokenize"]
+__all__ = ["ANALYZER", "ParsedQuery", "is_gram", "is_word", "normalize", "parse", "plain_query", "snippet", "tokenize"]
 
 ANALYZER: Final = "fold+porter+bigram/2"
 """Name and version of the analyzer; an index written by another one is rebuilt."""
@@ -123,6 +123,11 @@ def is_gram(letters: str) -> bool:
         (True, False, False)
     """
     return _GRAMS.fullmatch(letters) is not None
+
+
+def is_word(token: str) -> bool:
+    """Return whether a token is a word or a bigram, and not the mark of a beginning."""
+    return not token.startswith(_BEGINS)
 
 
 def analyze(word: str) -> tuple[str, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -19,6 +17,8 @@ from memvid_core.index.vectors import metrics
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.model import IndexName, Metric
 from tests.core.index.vectors.tuned import tune
+from tests.core.index.vectors.vector_data import MODULES
+from tests.processes import run
 
 Matrix = NDArray[np.float32]
 INDEXES: tuple[IndexName, ...] = get_args(IndexName)
@@ -165,8 +165,8 @@ class TestContract:
             "rows, _ = index.search(data[::50], 1); assert (rows[:, 0] == np.arange(0, 900, 50)).all(), rows\n"
             "index.extend(900, data[:5] * 2); index.flush()\n"
         )
-        command = [sys.executable, "-c", script, str(tmp_path / "data.npy"), str(folder), index, metric]
-        subprocess.run(command, check=True)
+        done = run(script, tmp_path / "data.npy", folder, index, metric, modules=MODULES)
+        assert done.returncode == 0, done.stderr
         for one in (reader, opened(False)):
             one.sync(905)
             self.check(one, data[3] * 2, 4)

@@ -29,7 +29,8 @@ from memvid_core.errors import (
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.model import IndexName
 from tests.core.index.vectors.tuned import tune
-from tests.core.index.vectors.vector_data import clustered, oracle
+from tests.core.index.vectors.vector_data import MODULES, clustered, oracle
+from tests.processes import run
 
 
 class VectorIndexContract:
@@ -293,9 +294,8 @@ class VectorIndexContract:
             " writable=False); index.sync(5000)\n"
             "rows, scores = index.search(data[::100], 1); assert (rows[:, 0] == np.arange(0, 5000, 100)).all(), rows\n"
         )
-        subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path / "data.npy"), str(folder), self.strategy], check=True
-        )
+        done = run(script, tmp_path / "data.npy", folder, self.strategy, modules=MODULES)
+        assert done.returncode == 0, done.stderr
         reader.sync(5000)
         assert reader.search(data[4000], 1)[0].tolist() == [4000]
         again = VectorIndex(16, folder=folder, strategy=self.strategy)

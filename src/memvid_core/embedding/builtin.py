@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.embedding import settings
 from memvid_core.embedding.features import END, STOP, Terms, batches, signs, terms, terms_of_one
 from memvid_core.embedding.fitting import Fit, fit_texts, weighted_counts
 from memvid_core.errors import EmbeddingError, InvalidInputError, TextError
@@ -14,7 +15,6 @@ from memvid_core.system.threads import run_in_thread
 
 __all__ = ["HashingEmbedder"]
 
-_BATCH = 1024  # texts projected at a time: their features' projection stays near 30 MB
 _SHORT = 1 << 15  # characters of a text that is embedded alone, without SciPy
 _PRIOR = np.ones(4, dtype=np.float32)  # weight of each kind of feature without a fit
 _PRIOR[STOP] = 0.1
@@ -153,7 +153,7 @@ class HashingEmbedder:
                 raise TextError(f"text {index} is of type {type(text).__name__}; pass a str")
         out = np.zeros((len(texts), self._dimension), dtype=np.float32)
         fit = self._fit  # the same for all texts, even if another thread fits meanwhile
-        for part in batches(texts, _BATCH):
+        for part in batches(texts, settings.DEFAULTS.embedded_texts):
             out[part] = self._embed(_terms(texts[part]), fit)
         return out
 

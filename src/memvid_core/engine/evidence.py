@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 from memvid_core.engine import fusion
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import DamagedFrameError
-from memvid_core.index.words.analyzer import plain_query
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.index.words.scores import Ranking, top_k
-from memvid_core.model import Embedder, FittableEmbedder
+from memvid_core.model import Embedder, FittableEmbedder, plain_query
 
 __all__ = [
     "GAIN",

@@ -17,10 +17,10 @@ CHAT: Final = "llama_index.chat"
 """The metadata key of a message that a LlamaIndex chat store wrote."""
 
 AGENT: Final = "agent.kind"
-"""The metadata key of records that a memory service wrote: ``"turn"``, ``"item"``, ``"category"`` or ``"resource"``."""
+"""The metadata key of records that a memory service wrote: ``"turn"``, ``"item"``, or one of its bookkeeping."""
 
 _MACHINERY: Final = ("checkpoint", "blob", "write", "field")
-_BOOKKEEPING: Final = ("resource", "category")
+_BOOKKEEPING: Final = ("resource", "category", "sources", "forgotten")
 _NOTE_ID: Final = "note-"
 
 

@@ -12,7 +12,7 @@ _OTHERS = {
     "$or": [{f"{key}": {"$exists": True}} for key in ("langgraph.kind", "agent_memory", "llama_index.chat")],
 }
 """Records that a LangGraph store or saver, an agent or a chat store wrote."""
-_OF_SERVICES = {"agent.kind": {"$in": ["turn", "item", "category", "resource"]}}
+_OF_SERVICES = {"agent.kind": {"$in": ["turn", "item", "category", "resource", "sources", "forgotten"]}}
 """Records that a memory service wrote."""
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from memvid_core import Memory
+from memvid_core.agent import SyncMemoryService
 from soak import servers
+from soak.agent import check_whole
 from soak.damage import damage
 from soak.kills import SCENES
 from soak.ledger import Ledger
@@ -29,13 +31,14 @@ SCALES = {
     "readers": 0.2,
     "writers": 0.2,
     "kills": 0.1,
+    "agent": 0.1,
     "corruption": 0.2,
     "index": 0.2,
     "power": 0.3,
     "disks": 0.3,
     "limits": 0.2,
 }
-SEEDS = dict.fromkeys(SCALES, (0, 1)) | {"limits": (0,), "kills": (0, 1, 2, 5, 10)}
+SEEDS = dict.fromkeys(SCALES, (0, 1)) | {"limits": (0,), "agent": (0,), "kills": (0, 1, 2, 5, 10)}
 
 
 @pytest.mark.parametrize("name", SCALES)
@@ -54,6 +57,24 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the soak in a process of its own, which has no threads and so may fork."""
     program = "import runpy; runpy.run_module('soak', run_name='__main__', alter_sys=True)"
     return processes.run(program, *arguments, modules=("soak.runner",))
+
+
+def test_the_agent_workload_sees_half_of_a_conversation_and_what_is_counted_twice() -> None:
+    said = [{"role": "user", "content": text} for text in ("I like tea.", "I like figs.")]
+    for kind in ("turn", "item"):
+        with Memory.create(":memory:") as memory:
+            service = SyncMemoryService(memory, memorize_config={"extract": "rules"})
+            service.create_memory_item(memory_content="thing 0 is in edition 0", user={"user_id": "me"})
+            service.add(said, user_id="me")
+            check_whole(service)
+            record = memory.select({"agent.kind": kind})[-1]
+            if kind == "turn":
+                memory.delete([record.id])
+            else:
+                about = {**record.metadata["agent"], "count": 2}
+                memory.update(record.id, metadata={**record.metadata, "agent": about})
+            with pytest.raises(WrongAnswer):
+                check_whole(service)
 
 
 class TestServers:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from memvid_core.agent.folding import fold
+from memvid_core.agent.items import newest_items
 from memvid_core.agent.records import Category, Draft, Item, category_draft, changed, digest, read_category
 from memvid_core.agent.rules import Fact
 from memvid_core.agent.scopes import SESSION
@@ -29,6 +30,8 @@ DEFAULT_CATEGORIES: Final = {
 }
 MOST: Final = 40
 """How many items a summary without a model lists: the newest."""
+READ: Final = 200
+"""How many items a model reads for a summary: the newest."""
 
 Summarize = Callable[[Category, Sequence[Item]], str]
 
@@ -89,26 +92,40 @@ class Categories:
         known |= {record.id: read_category(record).name for record in self._store.get(ids.values()).values()}
         return {name: known[found] for name, found in ids.items()}
 
+    def stale(self, names: Iterable[str], scope: Mapping[str, Any]) -> set[str]:
+        """Return the names of those categories whose summaries are still to be written, or that are not there."""
+        ids = {name: category_id(scope, name) for name in names}
+        there = self._store.get(ids.values())
+        return {name for name, found in ids.items() if found not in there or read_category(there[found]).stale}
+
     def drafts(
         self,
         names: Iterable[str],
-        items: Sequence[Item],
+        changed_items: Mapping[str, Item],
         scope: Mapping[str, Any],
         now: datetime,
         summarize: Summarize | None,
+        gone: Collection[str] = (),
     ) -> list[Draft]:
-        """Return the records of categories with new summaries.
+        """Return the records of categories with new summaries, of their newest items.
 
         Args:
             names: Which.
-            items: All items of the scope, as they will be.
+            changed_items: The items that the same commit writes, by id.
             scope: The scope that owns them.
             now: The present.
             summarize: Writes a summary; without it, summaries are emptied and marked as stale.
+            gone: The ids of the items that the same commit deletes.
         """
         wanted = sorted(set(names))
         there = self._store.get(category_id(scope, name) for name in wanted)
-        return [category_draft(self._made(name, items, scope, now, summarize, there)) for name in wanted]
+        drafts = []
+        for name in wanted:
+            stored = newest_items(self._store, scope, READ + len(changed_items) + len(gone), name)
+            kept = [item for item in stored if item.id not in changed_items and item.id not in gone]
+            items = [*kept, *changed_items.values()]
+            drafts.append(category_draft(self._made(name, items, scope, now, summarize, there)))
+        return drafts
 
     def _made(
         self,
@@ -125,7 +142,7 @@ class Categories:
         else:
             about = self._descriptions.get(name, "")
             category = Category(id=made, name=name, description=about, created_at=isoformat(now), scope=dict(scope))
-        inside = _inside(category, items)
+        inside = _inside(category, items)[-READ:]
         if summarize is None and inside:
             return changed(category, summary="", stale=True)
         return changed(category, summary=summarize(category, inside) if summarize and inside else "", stale=False)

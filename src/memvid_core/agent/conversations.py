@@ -14,6 +14,8 @@ from memvid_core.agent.records import (
     Turn,
     changed,
     digest,
+    forgotten_ids,
+    read_forgotten,
     read_resource,
     read_turn,
     resource_draft,
@@ -149,13 +151,21 @@ class Conversations:
         marks = self._known.pop((session, resource.born), [])[: resource.turns]
         ids = [turn_id(session, place) for place in range(len(marks), resource.turns)]
         found = self._store.get(ids)
+        forgotten = self._forgotten(resource) if len(found) < len(ids) else {}
         for each in ids:
-            forgotten = resource.forgotten.get(each.rpartition("-")[2], "")
-            marks.append(mark_of(read_turn(found[each])) if each in found else forgotten)
+            gone = forgotten.get(each.rpartition("-")[2], "")
+            marks.append(mark_of(read_turn(found[each])) if each in found else gone)
         self._known[session, resource.born] = marks
         if len(self._known) > _KNOWN_SESSIONS:
             self._known.popitem(last=False)
         return list(marks)
+
+    def _forgotten(self, resource: Resource) -> dict[str, str]:
+        """Return the marks of a session's turns that were forgotten, by position."""
+        marks = dict(resource.forgotten)
+        for record in self._store.get(forgotten_ids(resource)).values():
+            marks |= read_forgotten(record)
+        return marks
 
 
 def _kept(message: Message, roles: Sequence[str]) -> Message | None:

@@ -11,21 +11,29 @@ import msgspec
 from memvid_core.agent.categories import Categories, Summarize
 from memvid_core.agent.conversations import mark_of
 from memvid_core.agent.records import (
+    AGENT,
+    Draft,
     Item,
-    Resource,
     Turn,
     changed,
+    forgotten_ids,
     item_draft,
     read_item,
     read_resource,
     read_turn,
-    resource_draft,
     resource_id,
+    with_forgotten,
 )
+from memvid_core.agent.sources import LAST, Older, OlderSources, base_of, listed_before
 from memvid_core.agent.store import Changes, Store
 from memvid_core.model import Record
 
 __all__ = ["Receipt", "plan_forget"]
+
+_LINKS = ("supersedes", "superseded_by", "same_as")
+"""The fields of an item that name another."""
+_ASKED = 500
+"""How many ids one filter names: it has a limit."""
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -93,12 +101,17 @@ def plan_forget(
         turns = store.select("turn", {**where, "agent.session": {"$eq": session}})
         gone.turns.update({turn.id: turn for turn in turns})
     owners = {name: value for name, value in where.items() if name != "session_id"}
-    kept = _items_left(store, owners, gone)
+    older = OlderSources(store)
+    shared = older.naming(gone.turns, owners) if gone.turns else {}
+    kept = _items_left(store, older, owners, gone, shared)
     resources = _resources_left(store, gone)
+    left, emptied = _older_left(older, gone, shared)
     touched = {name for record in gone.items.values() for name in read_item(record).categories}
     touched |= {name for item in kept.values() for name in item.categories}
-    drafts = [item_draft(item) for item in kept.values()] + [resource_draft(each) for each in resources]
-    rewritten = _summaries(store, categories, owners, touched, gone, kept, now, summarize)
+    drafts = [*(item_draft(item) for item in kept.values()), *resources]
+    for record in gone.resources.values():
+        emptied += forgotten_ids(read_resource(record))
+    rewritten = _summaries(categories, owners, touched, gone, kept, now, summarize)
     receipt = Receipt(
         turns=list(gone.turns),
         items=list(gone.items),
@@ -107,35 +120,69 @@ def plan_forget(
         rewritten=[draft.id for draft in rewritten],
         unknown=[each for each in wanted or () if each not in gone],
     )
-    return Changes([*drafts, *rewritten], gone.ids(), receipt)
+    return Changes([*drafts, *left, *rewritten], [*gone.ids(), *emptied], receipt)
 
 
-def _items_left(store: Store, owners: Mapping[str, Any], gone: _Gone) -> dict[str, Item]:
+def _items_left(
+    store: Store,
+    older: OlderSources,
+    owners: Mapping[str, Any],
+    gone: _Gone,
+    shared: Mapping[str, list[Older]],
+) -> dict[str, Item]:
     """Return the items that lose a source and have others; those that have none left are gone, with their versions."""
     kept: dict[str, Item] = {}
     if gone.turns:
-        for record in store.select("item", {**owners, "sources": {"$in": list(gone.turns)}}):
-            item = read_item(record)
-            left = [source for source in item.sources if source not in gone.turns]
+        named = store.select("item", {**owners, "sources": {"$in": list(gone.turns)}})
+        records = {record.id: record for record in [*named, *_with_versions(store, owners, shared)]}
+        items = [read_item(record) for record in records.values()]
+        there = older.of(items)
+        for item in items:
+            before = list(dict.fromkeys([*listed_before(item, there), *item.sources]))
+            left = [source for source in before if source not in gone.turns]
             if not left:
-                gone.items[record.id] = record
-            elif record.id not in gone.items:
-                kept[item.id] = changed(item, sources=left, count=max(item.count - len(item.sources) + len(left), 1))
-    _with_versions(store, owners, gone, kept)
+                gone.items[item.id] = records[item.id]
+            elif len(left) < len(before) and item.id not in gone.items:
+                listed = [source for source in item.sources if source not in gone.turns] or left[-LAST:]
+                kept[item.id] = changed(item, sources=listed, count=max(item.count - len(before) + len(left), 1))
+    _take_versions(store, owners, gone, kept)
     return kept
 
 
-def _with_versions(store: Store, owners: Mapping[str, Any], gone: _Gone, kept: dict[str, Item]) -> None:
+def _with_versions(store: Store, owners: Mapping[str, Any], ids: Iterable[str]) -> list[Record]:
+    """Return some items of a scope and all their older versions, which their ids begin with."""
+    found = store.get(ids)
+    corrected = [name for name, record in found.items() if read_item(record).version > 1]
+    for first in range(0, len(corrected), _ASKED):
+        begin = [{"$id": {"$like": f"{name}.v%"}} for name in corrected[first : first + _ASKED]]
+        found |= {record.id: record for record in store.select("item", {**owners, "$or": begin})}
+    return list(found.values())
+
+
+def _older_left(older: OlderSources, gone: _Gone, shared: Mapping[str, list[Older]]) -> tuple[list[Draft], list[str]]:
+    """Return the records of older sources that lose a turn and have others, and the ids of those that are gone."""
+    of_gone = older.of(read_item(record) for record in gone.items.values() if base_of(record.id) == record.id)
+    deleted = [each.id for several in of_gone.values() for each in several]
+    drafts: list[Draft] = []
+    for each in (each for name, several in shared.items() if name not in of_gone for each in several):
+        left = [source for source in each.sources if source not in gone.turns]
+        if left:
+            drafts.append(each._replace(sources=left).draft())
+        else:
+            deleted.append(each.id)
+    return drafts, deleted
+
+
+def _take_versions(store: Store, owners: Mapping[str, Any], gone: _Gone, kept: dict[str, Item]) -> None:
     """Forget older versions of an item with it, and unlink what pointed to it."""
     if not gone.items:
         return
-    for record in store.select("item", owners):
-        item = kept.get(record.id) or read_item(record)
-        base = record.id.partition(".v")[0]
-        if record.id not in gone.items and base != record.id and base in gone.items:
+    for record in _with_versions(store, owners, [name for name in gone.items if base_of(name) == name]):
+        if record.id not in gone.items:
             gone.items[record.id] = record
             kept.pop(record.id, None)
-    for record in store.select("item", owners):
+    linked = ({f"{AGENT}.{name}": {"$in": list(gone.items)}} for name in _LINKS)
+    for record in store.select("item", {**owners, "$or": list(linked)}):
         item = kept.get(record.id) or read_item(record)
         links = {name: None for name in ("supersedes", "same_as") if getattr(item, name) in gone.items}
         if item.superseded_by in gone.items:
@@ -144,25 +191,24 @@ def _with_versions(store: Store, owners: Mapping[str, Any], gone: _Gone, kept: d
             kept[record.id] = changed(item, **links)
 
 
-def _resources_left(store: Store, gone: _Gone) -> list[Resource]:
-    """Return the resources that lose a turn and stay: they keep its digest, so that it does not come back."""
+def _resources_left(store: Store, gone: _Gone) -> list[Draft]:
+    """Return the records of resources that lose a turn and stay: they keep its digest, so that it does not return."""
     by_session: dict[str, list[Turn]] = {}
     for record in gone.turns.values():
         turn = read_turn(record)
         by_session.setdefault(turn.session, []).append(turn)
     there = store.get(resource_id(session) for session in by_session)
-    left = []
+    left: list[Draft] = []
     for session, turns in by_session.items():
         record_id = resource_id(session)
         if record_id in there and record_id not in gone.resources:
             resource = read_resource(there[record_id])
             marks = {str(turn.position): mark_of(turn) for turn in turns}
-            left.append(changed(resource, forgotten={**resource.forgotten, **marks}))
+            left += with_forgotten(resource, marks)
     return left
 
 
 def _summaries(
-    store: Store,
     categories: Categories,
     owners: Mapping[str, Any],
     names: Iterable[str],
@@ -174,11 +220,7 @@ def _summaries(
     """Return the records of the categories that told of what is gone."""
     wanted = set(names)
     drafts = []
-    if wanted:
-        items = [kept.get(record.id) or read_item(record) for record in store.select("item", owners)]
-        items = [item for item in items if item.id not in gone.items]
-        for category in categories.read(owners):
-            if category.name in wanted and category.id not in gone.categories:
-                own = [item for item in items if item.scope == category.scope]
-                drafts += categories.drafts([category.name], own, category.scope, now, summarize)
+    for category in categories.read(owners) if wanted else ():
+        if category.name in wanted and category.id not in gone.categories:
+            drafts += categories.drafts([category.name], kept, category.scope, now, summarize, gone.items)
     return drafts

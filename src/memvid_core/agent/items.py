@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import count
+from itertools import chain, count
 from typing import Any, Final
 
 from memvid_core.agent.folding import fold
@@ -13,16 +13,18 @@ from memvid_core.agent.passages import terms_of
 from memvid_core.agent.records import AGENT, Draft, Item, changed, digest, item_draft, read_item, read_turn
 from memvid_core.agent.rules import Fact, sentences
 from memvid_core.agent.scopes import SESSION, nearest
+from memvid_core.agent.sources import Older, OlderSources, listed_before, shortened
 from memvid_core.agent.store import Store
 from memvid_core.agent.times import isoformat, parse_time, seconds
 from memvid_core.errors import InvalidInputError, RecordNotFoundError
 
-__all__ = ["MEMORY_TYPES", "ItemPlan", "Items", "checked_type", "names_of", "sessions_of"]
+__all__ = ["MEMORY_TYPES", "ItemPlan", "Items", "checked_type", "names_of", "newest_items", "sessions_of"]
 
 MEMORY_TYPES: Final = ("profile", "event", "knowledge", "behavior", "skill", "tool")
 SAME: Final = 0.9
 """The cosine from which two items say nearly the same, if they name the same numbers and the same names."""
 
+_CURRENT: Final = {f"{AGENT}.superseded_at": {"$exists": False}}
 _EXACT: Final = re.compile(r"\d[\d.,:/-]*|(?<![.!?:]\s)(?<!^)\b[A-Z]\w+")
 
 
@@ -43,19 +45,43 @@ class ItemPlan:
     def __init__(self) -> None:
         self.items: dict[str, Item] = {}
         self.result: list[Item] = []
+        self._counted: set[str] = set()
+        self._older: dict[str, Older] = {}
 
     def put(self, item: Item) -> Item:
         """Write an item; a later form of it takes the place of an earlier one."""
+        item, older = shortened(item)
+        self._older |= {each.id: each for each in older}
+        self._counted.discard(item.id)
         self.items[item.id] = item
+        return item
+
+    def put_again(self, item: Item) -> Item:
+        """Write an item that only was said once more, so that the summaries of its categories stay as they are."""
+        again = item.id not in self.items or item.id in self._counted
+        item = self.put(item)
+        if again:
+            self._counted.add(item.id)
         return item
 
     def drafts(self) -> list[Draft]:
         """Return the records to write."""
-        return [item_draft(item) for item in self.items.values()]
+        return [*(item_draft(item) for item in self.items.values()), *(each.draft() for each in self._older.values())]
+
+    def take(self, other: ItemPlan) -> None:
+        """Add what another plan writes."""
+        for item in other.items.values():
+            self.put(item)
+        self._older |= other._older
 
     def categories(self) -> set[str]:
         """Return the names of the categories whose items change."""
-        return {name for item in self.items.values() for name in item.categories}
+        changed_items = (item for item in self.items.values() if item.id not in self._counted)
+        return {name for item in changed_items for name in item.categories}
+
+    def counted_categories(self) -> set[str]:
+        """Return the names of the categories of items that only were said once more."""
+        return {name for item_id in self._counted for name in self.items[item_id].categories}
 
 
 class Items:
@@ -67,6 +93,7 @@ class Items:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._older = OlderSources(store)
 
     def read(self, where: Mapping[str, Any]) -> list[Item]:
         """Return the items of a scope that were not superseded, oldest first."""
@@ -83,7 +110,9 @@ class Items:
         if SESSION not in where:
             return found
         sessions = {record.id.removeprefix("session-") for record in self._store.select("resource", where)}
-        return [item for item in found if not item.sources or not sessions.isdisjoint(sessions_of(item))]
+        older = self._older.of(found)
+        turns = {item.id: [*listed_before(item, older), *item.sources] for item in found}
+        return [item for item in found if not turns[item.id] or not sessions.isdisjoint(_sessions(turns[item.id]))]
 
     def get(self, item_id: str, where: Mapping[str, Any]) -> Item:
         """Return an item of a scope.
@@ -134,7 +163,7 @@ class Items:
     def _new(self, fact: Fact, key: str, scope: Mapping[str, Any], now: datetime, origin: str, plan: ItemPlan) -> Item:
         expires = None if fact.expires_at is None else isoformat(parse_time(fact.expires_at, name="expires_at"))
         item = Item(
-            id=self._free_id(scope, key, plan),
+            id=self._free_id(scope, key, fact, now, plan),
             memory_type=checked_type(fact.memory_type),
             summary=fact.summary,
             categories=list(fact.categories),
@@ -150,13 +179,12 @@ class Items:
         )
         return changed(item, same_as=self._near(item))
 
-    def _free_id(self, scope: Mapping[str, Any], key: str, plan: ItemPlan) -> str:
-        """Return an id made from scope and text; another one if an item that was corrected has it."""
-        for attempt in range(1_000):
-            name = f"item-{digest(dict(scope), key, attempt)}"
-            if name not in plan.items and not self._store.get([name]):
-                return name
-        raise InvalidInputError("an item was corrected away a thousand times")
+    def _free_id(self, scope: Mapping[str, Any], key: str, fact: Fact, now: datetime, plan: ItemPlan) -> str:
+        """Return an id made from scope and text; if an item that was corrected has it, from its turns and time, too."""
+        said = [list(fact.sources), fact.created_at, isoformat(now)]
+        tries: Iterator[list[Any]] = chain([[0], said], ([*said, number] for number in count()))
+        names = (f"item-{digest(dict(scope), key, *each)}" for each in tries)
+        return next(name for name in names if name not in plan.items and not self._store.get([name]))
 
     def _near(self, item: Item) -> str | None:
         """Return the id of an item that says nearly the same: near in meaning, with the same numbers and names."""
@@ -174,14 +202,10 @@ class Items:
         categories = [name for name in fact.categories if name not in item.categories]
         if fact.sources and not new and not categories:
             return plan.items.get(item.id, item)
-        return plan.put(
-            changed(
-                item,
-                sources=[*item.sources, *new],
-                count=item.count + (len(new) if fact.sources else 1),
-                categories=[*item.categories, *categories],
-            )
-        )
+        said = {"sources": [*item.sources, *new], "count": item.count + (len(new) if fact.sources else 1)}
+        if not categories:
+            return plan.put_again(changed(item, **said))
+        return plan.put(changed(item, **said, categories=[*item.categories, *categories]))
 
     def _supersede(self, fact: Fact, item: Item, plan: ItemPlan) -> None:
         """Put a new item into the line of versions of the one it corrects, or that corrects it, by their times.
@@ -193,20 +217,25 @@ class Items:
             return
         if not fact.dated:
             item = changed(item, created_at=_later(item.created_at, current.created_at))
-        line = self._versions(current, plan)
+        line = self._versions(current, item, plan)
         place = sum(seconds(each.created_at) <= seconds(item.created_at) for each in line)
+        first, before = (line[0].version, line[0].supersedes) if place else (1, None)
         line.insert(place, changed(item, same_as=None))
-        for version, (older, each, newer) in enumerate(zip([None, *line], line, [*line[1:], None], strict=False), 1):
-            links: dict[str, Any] = {"version": version, "supersedes": older and older.id}
+        neighbors = zip([None, *line], line, [*line[1:], None], strict=False)
+        for version, (older, each, newer) in enumerate(neighbors, first):
+            links: dict[str, Any] = {"version": version, "supersedes": before if older is None else older.id}
             if newer is not None:
                 links |= {"superseded_at": newer.created_at, "superseded_by": newer.id}
             if (linked := changed(each, **links)) != each or each.id in (item.id, current.id):
                 plan.put(linked)
 
-    def _versions(self, current: Item, plan: ItemPlan) -> list[Item]:
-        """Return an item and the versions before it, oldest first."""
-        line = [current]
-        while (name := line[0].supersedes) is not None and all(name != each.id for each in line):
+    def _versions(self, current: Item, item: Item, plan: ItemPlan) -> list[Item]:
+        """Return an item and the versions before it, back to the first that is older than another, oldest first."""
+        line, time = [current], seconds(item.created_at)
+        while seconds(line[0].created_at) > time:
+            name = line[0].supersedes
+            if name is None or any(name == each.id for each in line):
+                break
             there = self._store.get([name])
             older = plan.items.get(name) or (read_item(there[name]) if name in there else None)
             if older is None:
@@ -249,7 +278,8 @@ class Items:
 
     def _current(self, where: Mapping[str, Any], item: Item, plan: ItemPlan) -> list[Item]:
         """Return the other items of the scope of an item that hold now, oldest first, those of a plan among them."""
-        current = {each.id: each for each in self.read(where) if each.scope == item.scope} | plan.items
+        stored = self.read({**where, **_CURRENT})
+        current = {each.id: each for each in stored if each.scope == item.scope} | plan.items
         return [each for each in current.values() if each.superseded_at is None and each.id != item.id]
 
     def plan_update(self, item: Item, fields: Mapping[str, Any], now: datetime) -> ItemPlan:
@@ -272,6 +302,10 @@ class Items:
         names = (f"{item.id}.v{number}" for number in count(item.version))
         return next(name for name in names if not self._store.get([name]))
 
+    def whole(self, item: Item) -> Item:
+        """Return an item with all turns that it comes from."""
+        return self._older.whole([item])[0]
+
     def history(self, item: Item, where: Mapping[str, Any]) -> list[Item]:
         """Return the versions of an item, oldest first."""
         versions = {item.id: item}
@@ -283,12 +317,36 @@ class Items:
                     break
                 versions[name] = read_item(found[0])
                 name = getattr(versions[name], step)
-        return sorted(versions.values(), key=lambda each: each.version)
+        return sorted(self._older.whole(versions.values()), key=lambda each: each.version)
+
+
+def newest_items(store: Store, scope: Mapping[str, Any], most: int, category: str | None = None) -> list[Item]:
+    """Return the newest items of exactly this scope that were not superseded, oldest first.
+
+    Args:
+        store: Where the records are.
+        scope: The scope that owns them.
+        most: How many to return at most; only these are read, and those of narrower scopes between them.
+        category: The name of their category; None takes all.
+    """
+    named = {} if category is None else {f"{AGENT}.categories": {"$eq": category}}
+    found: list[Item] = []
+    for offset in count(0, most):
+        where = {**_equal_to(scope), **_CURRENT, **named}
+        records = store.select("item", where, limit=most, offset=offset, descending=True)
+        found += [item for item in map(read_item, records) if item.scope == scope]
+        if len(records) < most or len(found) >= most:
+            break
+    return found[:most][::-1]
 
 
 def sessions_of(item: Item) -> list[str]:
-    """Return the keys of the sessions that an item comes from, each once."""
-    return list(dict.fromkeys(source.rpartition("-")[0] for source in item.sources))
+    """Return the keys of the sessions of the turns that an item lists, each once."""
+    return _sessions(item.sources)
+
+
+def _sessions(turns: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(turn.rpartition("-")[0] for turn in turns))
 
 
 def _later(one: str, other: str) -> str:

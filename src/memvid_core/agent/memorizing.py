@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,12 +11,13 @@ from memvid_core.agent.categories import Categories, Summarize, bullets, categor
 from memvid_core.agent.config import MemorizeConfig
 from memvid_core.agent.conversations import Conversations
 from memvid_core.agent.forgetting import Receipt, plan_forget
-from memvid_core.agent.items import ItemPlan, Items, names_of
+from memvid_core.agent.items import ItemPlan, Items, names_of, newest_items
 from memvid_core.agent.messages import Conversation
 from memvid_core.agent.models import Model
 from memvid_core.agent.pipelines import Pipeline, Step
 from memvid_core.agent.records import (
     Category,
+    Draft,
     Item,
     Resource,
     Turn,
@@ -25,6 +26,7 @@ from memvid_core.agent.records import (
     read_resource,
     read_turn,
     resource_draft,
+    resource_id,
 )
 from memvid_core.agent.results import Memorized
 from memvid_core.agent.rules import Fact, facts_of
@@ -33,6 +35,9 @@ from memvid_core.agent.store import Changes, Store
 from memvid_core.errors import ChatError, InvalidInputError
 
 __all__ = ["Memorizer", "equal_to"]
+
+_SHOWN = 30
+"""How many known items a model is shown: the newest."""
 
 
 def equal_to(scope: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +150,7 @@ class Memorizer:
     def _facts(self, turns: Sequence[Turn], scope: Mapping[str, Any]) -> list[Fact]:
         if self._config.extract == "rules" or self._model is None:
             return [fact for turn in turns for fact in facts_of(turn)]
-        known = self._items.owned(self._scopes.owner(scope))[-30:]
+        known = newest_items(self._store, self._scopes.owner(scope), _SHOWN)
         facts: list[Fact] = []
         for part in extraction.segments(turns, self._config.segment_tokens):
             facts += extraction.extract(self._model, part, self._config.categories, known, self._config.attempts)
@@ -160,24 +165,22 @@ class Memorizer:
         written: dict[str, str] = {}
 
         def plan() -> Changes:
+            current = self._still_there(done)
             there = self._store.get(source for fact in facts for source in fact.sources)
-            planned = self._items.plan(self._categories.named(_of_turns(facts, there), owner), owner, now, origin)
+            unread = _of_turns(facts, _unread(there, done, current))
+            planned = self._items.plan(self._categories.named(unread, owner), owner, now, origin)
             drafts = [*planned.drafts(), *self._summaries(planned, owner, now, self._summarizer(written))]
-            drafts += self._read_to(done)
+            drafts += _read_to(done, current)
             return Changes(drafts, result=planned)
 
         result: ItemPlan = self._store.write(plan)
         return result
 
-    def _read_to(self, done: Sequence[Resource]) -> list[Any]:
-        """Return the records of resources with how far they were read; others may have changed or forgotten them."""
-        there = self._store.get(resource.id for resource in done)
-        current = {name: read_resource(record) for name, record in there.items()}
-        return [
-            resource_draft(changed(current[each.id], extracted=max(current[each.id].extracted, each.extracted)))
-            for each in done
-            if each.id in current and current[each.id].born == each.born
-        ]
+    def _still_there(self, done: Sequence[Resource]) -> dict[str, Resource]:
+        """Return resources as they are now, by id, without those that others have forgotten, or begun again."""
+        born = {resource.id: resource.born for resource in done}
+        found = {name: read_resource(record) for name, record in self._store.get(born).items()}
+        return {name: resource for name, resource in found.items() if resource.born == born[name]}
 
     def _summarizer(self, written: dict[str, str]) -> Summarize:
         """Return what writes summaries; a model is asked once for the same items, however often a plan is made."""
@@ -193,13 +196,10 @@ class Memorizer:
 
         return summarize
 
-    def _summaries(
-        self, plan: ItemPlan, owner: Mapping[str, Any], now: datetime, summarize: Summarize | None
-    ) -> list[Any]:
-        if not plan.categories():
-            return []
-        there = {item.id: item for item in self._items.owned(owner)} | plan.items
-        return self._categories.drafts(plan.categories(), list(there.values()), owner, now, summarize)
+    def _summaries(self, plan: ItemPlan, owner: Mapping[str, Any], now: datetime, summarize: Summarize) -> list[Any]:
+        names = plan.categories()
+        names |= self._categories.stale(plan.counted_categories() - names, owner)
+        return self._categories.drafts(names, plan.items, owner, now, summarize)
 
     def update_item(self, memory_id: str, fields: Mapping[str, Any], owner: Mapping[str, Any]) -> Item:
         """Correct an item, and the summaries of its categories.
@@ -214,9 +214,8 @@ class Memorizer:
             item = self._items.get(memory_id, equal_to(owner))
             planned = self._items.plan_update(item, self._categories.renamed(fields, item.scope), now)
             names = planned.categories() | set(item.categories)
-            there = {each.id: each for each in self._items.owned(item.scope)} | planned.items
             summarize = self._summarizer(written)
-            summaries = self._categories.drafts(names, list(there.values()), item.scope, now, summarize)
+            summaries = self._categories.drafts(names, planned.items, item.scope, now, summarize)
             return Changes([*planned.drafts(), *summaries], result=planned.result[0])
 
         corrected: Item = self._store.write(plan)
@@ -237,10 +236,9 @@ class Memorizer:
                 if item_id in current:
                     item = planned.items.get(item_id, current[item_id])
                     corrected = self._items.plan_update(item, self._categories.renamed(fields, owner), now)
-                    planned.items |= corrected.items
+                    planned.take(corrected)
                     names |= corrected.categories() | set(item.categories)
-            there = list((current | planned.items).values())
-            summaries = self._categories.drafts(names, there, owner, now, self._summarizer(written)) if names else []
+            summaries = self._categories.drafts(names, planned.items, owner, now, self._summarizer(written))
             return Changes([*planned.drafts(), *summaries], result=planned)
 
         result: ItemPlan = self._store.write(plan)
@@ -256,7 +254,27 @@ class Memorizer:
         return receipt
 
 
+def _read_to(done: Sequence[Resource], current: Mapping[str, Resource]) -> list[Draft]:
+    """Return the records of resources with how far they were read."""
+    return [
+        resource_draft(changed(current[each.id], extracted=max(current[each.id].extracted, each.extracted)))
+        for each in done
+        if each.id in current
+    ]
+
+
+def _unread(turns: Iterable[str], done: Sequence[Resource], current: Mapping[str, Resource]) -> set[str]:
+    """Return those turns of which another call has not written the items meanwhile."""
+    read = {each.id: current[each.id].extracted if each.id in current else each.extracted for each in done}
+    places = {turn: turn.rpartition("-") for turn in turns}
+    return {
+        turn
+        for turn, (session, _, place) in places.items()
+        if (name := resource_id(session)) not in read or int(place) >= read[name]
+    }
+
+
 def _of_turns(facts: Sequence[Fact], there: Container[str]) -> list[Fact]:
-    """Return facts without the turns that were forgotten since they were read, and without facts of these alone."""
+    """Return facts without the turns that were forgotten or read since, and without facts of these alone."""
     kept = [(fact, tuple(source for source in fact.sources if source in there)) for fact in facts]
     return [fact._replace(sources=left) for fact, left in kept if left or not fact.sources]

@@ -6,6 +6,8 @@ kind       id                     text                              metadata
 resource   ``session-KEY``        its title, or its id              ``agent``: modality, url, number of turns
 turn       ``KEY-POSITION``       who, when and what was said       ``agent``: session, position, role, who, head
 item       ``item-…``             what is known                     ``sources``; ``agent``: type, categories, count, …
+sources    ``item-….sNUMBER``     nothing                           ``sources``; ``agent``: item, number
+forgotten  ``session-KEY.fNUMBER``  nothing                         ``agent``: digests of forgotten turns
 category   ``category-…``         its name and its summary          ``agent``: name, description, stale
 =========  =====================  ================================  ==================================================
 
@@ -46,6 +48,8 @@ __all__ = [
 AGENT: Final = "agent"
 """The metadata key under which a record says what it is."""
 
+_KEPT: Final = 32
+"""How many digests of forgotten turns a resource keeps itself."""
 _DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _MONTHS: Final = [
     "January",
@@ -116,8 +120,9 @@ class Resource(Readable, frozen=True, kw_only=True):
     """A conversation or a file that was memorized.
 
     ``turns`` counts its turns, forgotten ones included; ``extracted`` of them were read for items. ``forgotten`` has a
-    digest for each position that was forgotten, so that the same conversation, given again, does not bring it back.
-    ``born`` tells it from another with the same id that was forgotten before.
+    digest for each position that was forgotten, so that the same conversation, given again, does not bring it back;
+    when they are many, they move into records of their own, as many as ``older`` says. ``born`` tells it from another
+    with the same id that was forgotten before.
     """
 
     id: str
@@ -128,6 +133,7 @@ class Resource(Readable, frozen=True, kw_only=True):
     created_at: str
     extracted: int = 0
     forgotten: dict[str, str] = {}
+    older: int = 0
     born: str = ""
     scope: dict[str, Any] = {}
 
@@ -140,7 +146,9 @@ class Item(Readable, frozen=True, kw_only=True):
         memory_type: ``"profile"``, ``"event"``, ``"knowledge"``, ``"behavior"``, ``"skill"`` or ``"tool"``.
         summary: What is known, as a sentence.
         categories: The names of its categories.
-        sources: The ids of the turns that it comes from.
+        sources: The ids of the turns that it comes from; of an item in a list, the last of them
+            (:mod:`memvid_core.agent.sources`).
+        older: How many records hold the ids of the turns that it does not list.
         count: How often it was said.
         origin: ``"user"`` (written by hand), ``"rules"`` or ``"llm"``.
         version: 1, and one more for each correction.
@@ -160,6 +168,7 @@ class Item(Readable, frozen=True, kw_only=True):
     summary: str
     categories: list[str] = []
     sources: list[str] = []
+    older: int = 0
     count: int = 1
     origin: str = "user"
     version: int = 1
@@ -275,7 +284,9 @@ def _rest(struct: Readable, *left_out: str) -> dict[str, Any]:
 
 def resource_draft(resource: Resource) -> Draft:
     """Return the record of a resource. Without a title its text is its id, which no question finds."""
-    about = {"kind": "resource", **_rest(resource, "id", "title", "created_at", "scope")}
+    about = {"kind": "resource", **_rest(resource, "id", "title", "older", "created_at", "scope")}
+    if resource.older:
+        about["older"] = resource.older
     metadata = {**resource.scope, "created_at": resource.created_at, AGENT: about}
     return Draft(resource.id, resource.title or resource.id, metadata)
 
@@ -291,15 +302,39 @@ def read_resource(record: Record) -> Resource:
         turns=about.get("turns", 0),
         extracted=about.get("extracted", 0),
         forgotten=about.get("forgotten", {}),
+        older=about.get("older", 0),
         born=about.get("born", ""),
         created_at=record.metadata["created_at"],
         scope=_scope_of(record.metadata),
     )
 
 
+def with_forgotten(resource: Resource, marks: Mapping[str, str]) -> list[Draft]:
+    """Return the records of a resource that keeps further digests of turns that were forgotten, by position."""
+    every = {**resource.forgotten, **marks}
+    if len(every) <= _KEPT:
+        return [resource_draft(changed(resource, forgotten=every))]
+    about = {"kind": "forgotten", "marks": every}
+    metadata = {**resource.scope, "created_at": resource.created_at, AGENT: about}
+    moved = Draft(f"{resource.id}.f{resource.older}", " ", metadata)
+    return [resource_draft(changed(resource, forgotten={}, older=resource.older + 1)), moved]
+
+
+def forgotten_ids(resource: Resource) -> list[str]:
+    """Return the ids of the records with those digests that a resource no longer keeps itself."""
+    return [f"{resource.id}.f{number}" for number in range(resource.older)]
+
+
+def read_forgotten(record: Record) -> dict[str, str]:
+    """Read the digests of turns that were forgotten, by position."""
+    return dict(record.metadata[AGENT]["marks"])
+
+
 def item_draft(item: Item) -> Draft:
     """Return the record of an item. A version that was superseded is kept, and searched only for the past."""
-    about = {"kind": "item", **_rest(item, "id", "summary", "sources", "created_at", "happened_at", "scope")}
+    about = {"kind": "item", **_rest(item, "id", "summary", "sources", "older", "created_at", "happened_at", "scope")}
+    if item.older:
+        about["older"] = item.older
     metadata = {**item.scope, "created_at": item.created_at, "sources": item.sources, AGENT: about}
     if item.happened_at is not None:
         metadata["happened_at"] = item.happened_at

@@ -12,7 +12,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from memvid_core.embedding import Embedder, FittableEmbedder
 from memvid_core.engine import file_damage, file_swap
 from memvid_core.engine import settings as engine_settings
 from memvid_core.engine.committing import NewRecords, commit
@@ -27,7 +26,7 @@ from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import StorageError
 from memvid_core.index.catalog.catalog import DamageRow
 from memvid_core.journal import Batch, Cursor, Journal
-from memvid_core.model import IndexName
+from memvid_core.model import Embedder, FittableEmbedder, IndexName
 
 __all__ = ["IndexedJournal"]
 
@@ -196,7 +195,7 @@ class IndexedJournal:
             Exception: ``exc`` again, if the lock is not available.
         """
         check_idle(exc)
-        current, updater = self._current, self._updater
+        current = self._current
         with current.owning(current.timeout) as owned:
             if not owned:
                 raise exc
@@ -206,12 +205,25 @@ class IndexedJournal:
                 if right and snapshot.epoch is current.epoch:  # otherwise another thread has rebuilt it
                     if current.embedder is None and current.journal.header.vectors == "none":
                         raise exc  # the vectors could not be computed again
-                    earlier, reported = updater.earlier(), self._reported
-                    updater.discard_index()
-                    updater.catch_up(earlier)
-                    if self.damage() != reported:
-                        self._reported = file_damage.warn_of_damage(current)
+                    try:
+                        self._rebuild_index()
+                    except INDEX_ERRORS:
+                        if not current.journal.video.replaced():
+                            raise
         return self.refresh()
+
+    def _rebuild_index(self) -> None:
+        """Rebuild the index of the file in use, unless another process has replaced that file.
+
+        The processes that use the new file delete the index of the old one, which is not rebuilt for that reason.
+        """
+        current, updater = self._current, self._updater
+        if not current.journal.video.replaced():
+            earlier, reported = updater.earlier(), self._reported
+            updater.discard_index()
+            updater.catch_up(earlier)
+            if self.damage() != reported:
+                self._reported = file_damage.warn_of_damage(current)
 
     # --- reading ---
 

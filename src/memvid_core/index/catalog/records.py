@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.catalog.commits import NO_COMMIT, CommitTable, noted_commit
 from memvid_core.index.catalog.rows import (
     HASH_MASK,
@@ -25,14 +26,17 @@ from memvid_core.index.catalog.rows import (
     record_sum,
 )
 from memvid_core.index.catalog.tables import CHECKED, NAME, marks, parts
-from memvid_core.index.stale import IndexStaleError
 
 __all__ = ["Changes", "RecordTable"]
 
 _CHECKED_ROWS: Final = 16_384  # verified at a time
 _DENSE: Final = 4  # if at least one row in this many is wanted, the whole range is read
 _COLUMNS: Final = "row, id, born, died, dense, sum"
-_OF_HASH: Final = f"SELECT {_COLUMNS} FROM records WHERE hash = ?"
+_NEWEST_OF_HASH: Final = f"SELECT {_COLUMNS} FROM records WHERE hash = ? ORDER BY row DESC LIMIT 1"
+_NEWEST_OF_HASHES: Final = (
+    "SELECT r.row, r.id, r.born, r.died, r.dense, r.sum FROM json_each(?) AS wanted CROSS JOIN records AS r "
+    "WHERE r.row = (SELECT max(row) FROM records WHERE hash = wanted.value)"
+)
 _INSERT: Final = "INSERT INTO records VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?)"
 # Returning many rows as JSON arrays takes a third of the time of one Python tuple per row.
 _IDS: Final = (
@@ -174,10 +178,15 @@ class RecordTable(CommitTable):
     # --- queries ---
 
     def live_rows(self, ids: Sequence[str], commit: int) -> dict[str, int]:
-        """Return the row of each id that is live after ``commit``."""
+        """Return the row of each id that is live after ``commit``.
+
+        Only the newest row of an id is read, however often it was written, unless it is newer than ``commit``.
+        """
+        found = self._newest_of_ids(ids)
+        later = [record_id for _, record_id, born, *_ in found if born > commit]
         live = {
             record_id: row
-            for row, record_id, born, died, *_ in self._of_ids(ids)
+            for row, record_id, born, died, *_ in [*found, *(self._of_ids(later) if later else ())]
             if born <= commit and (died is None or died > commit)
         }
         if len(live) < len(ids):  # a row that is not found may be lost
@@ -189,32 +198,24 @@ class RecordTable(CommitTable):
         self._verify_hashes()
         return np.array(sorted(row for row, *_ in self._of_ids(ids)), np.int64)
 
-    def _of_ids(self, ids: Sequence[str]) -> list[_Found]:
-        """Return the columns of every row with one of the ids, without metadata."""
+    def _newest_of_ids(self, ids: Sequence[str]) -> list[_Found]:
+        """Return the columns of the newest row with each of the ids, without metadata."""
         with CHECKED:
             if len(ids) == 1 and ids[0].isascii():
-                found = self._fetch(_OF_HASH, (id_hash(ids[0]),))
-                if not found:
-                    return found
-                if len(found) == 1 and found[0][1] == ids[0]:
-                    _verify_record(found[0])
-                    return found
-            elif not all(map(str.isascii, ids)):  # ids that are not valid Unicode match no record
-                ids = [record_id for record_id in ids if record_id.encode(errors="ignore").decode() == record_id]
-            return self._of_many(dict.fromkeys(ids))
+                return _verified(self._fetch(_NEWEST_OF_HASH, (id_hash(ids[0]),)), ids)
+            wanted = _valid(ids)
+            hashes = f"[{','.join(str(id_hash(record_id)) for record_id in wanted)}]"
+            return _verified(self._fetch(_NEWEST_OF_HASHES, (hashes,)), wanted)
 
-    def _of_many(self, wanted: dict[str, None]) -> list[_Found]:
+    def _of_ids(self, ids: Sequence[str]) -> list[_Found]:
+        """Return the columns of every row with one of the ids, without metadata."""
+        wanted = _valid(ids)
         found: list[_Found] = []
-        with self.reading() as connection:
+        with CHECKED, self.reading() as connection:
             for part in parts([id_hash(record_id) for record_id in wanted]):
                 sql = f"SELECT {_COLUMNS} FROM records WHERE hash IN ({marks(part)})"
                 found += connection.execute(sql, part).fetchall()
-            for record in found:
-                _verify_record(record)
-            stored = {record[1] for record in found}
-            if not stored <= wanted.keys():
-                raise IndexStaleError(f"the ids in {NAME} are damaged; rebuild it")
-        return found
+            return _verified(found, wanted)
 
     def _verify_hashes(self) -> None:
         """Verify once that the index on the hashes is complete and sorted, so that a missing row does not exist.
@@ -345,6 +346,24 @@ def _verify_metadata(connection: sqlite3.Connection, first: int, last: int) -> i
         for record in connection.execute(f"SELECT {_COLUMNS} {asked}", (first, last)):
             _verify_record(record)
     return int(found)
+
+
+def _valid(ids: Sequence[str]) -> dict[str, None]:
+    """Return ids, each once, without those that are not valid Unicode, which match no record."""
+    return dict.fromkeys(each for each in ids if each.isascii() or each.encode(errors="ignore").decode() == each)
+
+
+def _verified(found: list[_Found], ids: Collection[str]) -> list[_Found]:
+    """Return rows that were found by the hashes of ids.
+
+    Raises:
+        IndexStaleError: If one is damaged, or has another id.
+    """
+    for record in found:
+        _verify_record(record)
+    if not {record[1] for record in found} <= set(ids):
+        raise IndexStaleError(f"the ids in {NAME} are damaged; rebuild it")
+    return found
 
 
 def _verify_record(found: _Found) -> None:

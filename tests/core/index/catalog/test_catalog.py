@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.catalog.catalog import Catalog, CommitRow, DamageRow
-from memvid_core.index.filters.columns import MetadataColumns
-from memvid_core.index.filters.compiler import encode_metadata
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.index.catalog.filter_compiler import encode_metadata
+from memvid_core.index.catalog.metadata_columns import MetadataColumns
 from memvid_core.model import FrameLocation
 from tests.processes import start
 

@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 
 from memvid_core.errors import DimensionError, InvalidInputError, VectorError
-from memvid_core.index.vectors import distance_search, metrics, sklearn_search
-from memvid_core.index.vectors import exact as exact_module
-from memvid_core.index.vectors import quantized as quantized_module
-from memvid_core.index.vectors import vector_index as vectors_module
+from memvid_core.index.vectors import metrics, sklearn_search
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.model import IndexName, Metric
+from tests.core.index.vectors.tuned import tune
 from tests.core.index.vectors.vector_data import MODULES
 from tests.processes import run
 
@@ -50,8 +48,7 @@ def some(count: int, dimension: int, seed: int = 0) -> Matrix:
 @pytest.fixture
 def codes_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes, and lists, from the first row on."""
-    monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1)
-    monkeypatch.setattr(quantized_module, "_FEW", 8)
+    tune(monkeypatch, auto_floats=1, few_candidates=8)
 
 
 @pytest.mark.usefixtures("codes_of_few")
@@ -160,7 +157,7 @@ class TestContract:
         writer.flush()
         script = (
             "import sys, numpy as np; from pathlib import Path\n"
-            "from memvid_core.index.vectors import vector_index; vector_index.AUTO_FLOATS = 1\n"
+            "from memvid_core.index.vectors import settings as s; s.DEFAULTS = s.VectorSettings(auto_floats=1)\n"
             "from memvid_core.index.vectors.vector_index import VectorIndex\n"
             "data = np.load(sys.argv[1]); index = VectorIndex(6, folder=Path(sys.argv[2]), dtype='float32',"
             " strategy=sys.argv[3], metric=sys.argv[4]); index.sync(900)\n"
@@ -194,7 +191,7 @@ def test_the_same_questions_through_all_five(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: Metric, dimension: int
 ) -> None:
     """500 questions, with deleted rows: exact and sklearn are NumPy's answers, the others nearly all of them."""
-    monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1000 * dimension)
+    tune(monkeypatch, auto_floats=1000 * dimension)
     count, k = 20_000 if metric == "cosine" else 3000, 10
     data, queries = some(count, dimension), some(500, dimension, seed=1)
     live = np.random.default_rng(2).random(count) < 0.97
@@ -263,9 +260,7 @@ def test_half_precision_keeps_what_fits_it() -> None:
 
 
 def test_large_stores_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exact_module, "_CACHE_BYTES", 100)
-    monkeypatch.setattr(exact_module, "_PIECE_FLOATS", 700)
-    monkeypatch.setattr(distance_search, "_PIECE_FLOATS", 90)
+    tune(monkeypatch, copied_bytes=100, piece_floats=700, distance_floats=90)
     for dtype in ("float16", "float32"):
         made = VectorIndex(7, dtype=dtype, metric="euclidean")
         made.extend(0, some(3000, 7))

@@ -19,18 +19,16 @@ from numpy.typing import NDArray
 from memvid_core.errors import (
     ClosedError,
     DimensionError,
+    IndexStaleError,
     InvalidInputError,
     QueryError,
     ReadOnlyError,
     StorageError,
     VectorError,
 )
-from memvid_core.index.stale import IndexStaleError
-from memvid_core.index.vectors import ivf as ivf_module
-from memvid_core.index.vectors import quantized as quantized_module
-from memvid_core.index.vectors import vector_index as vectors_module
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.model import IndexName
+from tests.core.index.vectors.tuned import tune
 from tests.core.index.vectors.vector_data import MODULES, clustered, oracle
 from tests.processes import run
 
@@ -364,8 +362,7 @@ class TestQuantized(VectorIndexContract):
     @pytest.fixture(autouse=True)
     def scan_even_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The contract's small sets would all be compared exactly: make the scan work on them, and keep their codes."""
-        monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1)
-        monkeypatch.setattr(quantized_module, "_FEW", 8)
+        tune(monkeypatch, auto_floats=1, few_candidates=8)
 
 
 class TestIvf(VectorIndexContract):
@@ -374,12 +371,8 @@ class TestIvf(VectorIndexContract):
     @pytest.fixture(autouse=True)
     def lists_even_of_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make codes and lists from the first row on, and look into so many that small sets come out whole."""
-        monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1)
-        monkeypatch.setattr(quantized_module, "_FEW", 8)
-        monkeypatch.setattr(ivf_module, "_UNLISTED", 16)
-        for setting in ("_PROBES", "_COMPARED"):
-            monkeypatch.setattr(ivf_module, setting, 1 << 16)
-        monkeypatch.setattr(ivf_module, "_MOST_PROBES", 1 << 32)
+        tune(monkeypatch, auto_floats=1, few_candidates=8, unlisted_rows=16)
+        tune(monkeypatch, probes=1 << 16, compared=1 << 16, most_probes=1 << 32)
 
 
 @pytest.mark.parametrize("name", ["dimension", "dtype", "strategy"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.words import posting_block as block
 from memvid_core.index.words import postings
 from memvid_core.index.words.lexical_index import LexicalIndex

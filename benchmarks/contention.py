@@ -137,11 +137,19 @@ def _record(writer: int, number: int) -> tuple[str, str, NDArray[np.float32]]:
     )
 
 
-def _write(store: str, folder: Path, log: Path, writer: int, numbers: range, compact_at: int) -> _Times:
-    """Commit records one by one; return when it began and ended, and the duration of each in seconds."""
+def _write(
+    store: str, folder: Path, log: Path, writer: int, numbers: range, compact_at: int, writers: int = 1
+) -> _Times:
+    """Commit records one by one, from when all writers have the store open.
+
+    Return when it began and ended, and the duration of each commit in seconds.
+    """
     notes, times = Log(log), []
     peer: Peer = PEERS[store](folder)
     records = [_record(writer, number) for number in numbers]
+    log.with_name(f"ready-{writer}").touch()
+    while len(list(folder.glob("ready-*"))) < writers:
+        time.sleep(0.001)
     began = time.perf_counter()
     for number, record in enumerate(records):
         started = time.perf_counter()
@@ -235,7 +243,9 @@ def _share(
     Log(log).close()
     reading = [start(_read, store, folder, log, total, number, pause) for number in range(readers)]
     writing = [
-        start(_write, store, folder, log, writer, range(commits), commits // 2 if compact and writer == 0 else -1)
+        start(
+            _write, store, folder, log, writer, range(commits), commits // 2 if compact and writer == 0 else -1, writers
+        )
         for writer in range(writers)
     ]
     waits = [child.result(_SECONDS) for child in writing]

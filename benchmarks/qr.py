@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from memvid_core import CallableEmbedder, Memory, NotAMemoryError
-from memvid_core.engine.media import clear_cache
+from memvid_core.engine.memory_video import clear_cache
 from memvid_core.memory import session_of
 from memvid_core.rewriting.convert import recover
 from memvid_core.video import VideoFile

@@ -3,8 +3,9 @@
 The blocks of one page share their names and an empty folder that holds a copy of the README and of ``docs/``.
 
 - A Python block is executed. One that cannot be says why in its info string: ``python no-run: needs a model server``.
-- In a console or bash block each line ``$ memvid …`` is run in a shell and must succeed. The lines below it, if any,
-  are what it must print, where ``...`` stands for anything.
+- In a console or bash block each line ``$ memvid …`` must succeed: the first one of a page, and each one with a pipe or
+  another operator of the shell, as the installed program in a shell, the others in this process, with the words that
+  the shell makes of the line. The lines below it, if any, are what it must print, where ``...`` stands for anything.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import doctest
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,12 +26,15 @@ import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
+from tests.core.cli.running import memvid
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [path for path in (ROOT / "README.md", ROOT / "README.ko.md") if path.exists()]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 LINKED = [*PAGES, *(ROOT / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY", "CODE_OF_CONDUCT"))]
 
 SHELLS = {"bash", "console", "sh", "shell"}
+OPERATORS = {"|", "||", "&", "&&", ";", "<", ">", ">>", "<<", "(", ")"}
 COMPARE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -80,7 +85,8 @@ def run_python(block: Block, page: Path, names: dict[str, object]) -> None:
     exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
 
 
-def run_command(command: str, printed: str, folder: Path) -> None:
+def in_shell(command: str, folder: Path) -> str:
+    """Run a line in a shell that finds the installed program; return what it printed."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHONUTF8": "1", "COLUMNS": "100", "NO_COLOR": "1"}
     done = subprocess.run(
@@ -95,9 +101,25 @@ def run_command(command: str, printed: str, folder: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def in_this_process(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a line that calls the program once, with the words that the shell makes of it; return what it printed."""
+    words = in_shell(f"""memvid() {{ printf '%s\\0' "$@"; }}\n{command}""", folder).split("\0")[:-1]
+    monkeypatch.setenv("NO_COLOR", "1")
+    done = memvid(*words)
+    assert done.code == 0, f"$ {command}\n{done.out}{done.err}"
+    return done.out
+
+
+def run_command(command: str, printed: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *, first: bool) -> None:
+    operators = set(shlex.shlex(command, posix=True, punctuation_chars=True)) & OPERATORS
+    whole = first or operators or os.name == "nt"
+    got = in_shell(command, folder) if whole else in_this_process(command, folder, monkeypatch)
     if printed.strip():
-        same = doctest.OutputChecker().check_output(printed.rstrip() + "\n", done.stdout.rstrip() + "\n", COMPARE)
-        assert same, f"$ {command}\nprinted\n{done.stdout}\nand not\n{printed}"
+        same = doctest.OutputChecker().check_output(printed.rstrip() + "\n", got.rstrip() + "\n", COMPARE)
+        assert same, f"$ {command}\nprinted\n{got}\nand not\n{printed}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -107,13 +129,15 @@ def test_every_block_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     module = types.ModuleType("page")  # a real module: get_type_hints looks names up in sys.modules
     monkeypatch.setitem(sys.modules, module.__name__, module)
+    first = True
     for block in blocks(page):
         if block.language in {"python", "py", "pycon"}:
             run_python(block, page, vars(module))
         elif block.language in SHELLS:
             for command, printed in block.commands:
                 if command.startswith("memvid "):
-                    run_command(command, printed, tmp_path)
+                    run_command(command, printed, tmp_path, monkeypatch, first=first)
+                    first = False
 
 
 def test_the_demonstration_runs(tmp_path: Path) -> None:

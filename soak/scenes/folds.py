@@ -10,7 +10,7 @@ from typing import ClassVar, NoReturn
 
 from memvid_core import Memory, MemvidWarning
 from memvid_core.engine import settings
-from memvid_core.engine.fold_process import FoldProcess
+from memvid_core.engine.compaction_process import CompactionProcess
 from soak.model import versions_in
 from soak.scenes.core import Core, quietly
 
@@ -28,9 +28,11 @@ class Folds(Core):
     def write(self, folder: Path, log: Path, writer: int, seed: int) -> None:
         """Write without end; of several, some only read."""
         rng = random.Random(seed)
-        settings.DEFAULTS = replace(settings.DEFAULTS, fold_every=_EVERY, fold_least_bytes=0)  # until it is killed
+        settings.DEFAULTS = replace(
+            settings.DEFAULTS, compact_every=_EVERY, compact_least_bytes=0
+        )  # until it is killed
         if rng.random() < 0.3:
-            FoldProcess.possible = staticmethod(lambda: False)  # type: ignore[method-assign]
+            CompactionProcess.possible = staticmethod(lambda: False)  # type: ignore[method-assign]
         warnings.simplefilter("ignore", MemvidWarning)  # that the process which compacts was killed
         if writer and rng.random() < 0.4:
             self._read(folder / "m.mp4")

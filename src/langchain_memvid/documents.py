@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from langchain_core.documents import Document
 
-from memvid_core import FilterError, Memory, Record, RecordNotFoundError
+from memvid_core import FilterError, Hit, Memory, Record, RecordNotFoundError
 
-__all__ = ["Filter", "StoreView", "to_document", "to_where"]
+__all__ = ["Filter", "StoreView", "hit_document", "to_document", "to_where"]
+
+_START = "start_index"  # as LangChain's text splitters call it
 
 Filter = Mapping[str, Any] | Callable[[Document], bool]
 """A dict in the filter language (``docs/filters.md``), or a function of a document."""
@@ -20,6 +22,18 @@ Filter = Mapping[str, Any] | Callable[[Document], bool]
 def to_document(record: Record) -> Document:
     """Convert a record to an independent document: changing it does not change the memory."""
     return Document(id=record.id, page_content=record.text, metadata=record.metadata)
+
+
+def hit_document(hit: Hit) -> Document:
+    """Convert a hit to a document: the passage of a hit that has one, and otherwise the whole text.
+
+    The metadata of a passage has its ``start_index``, in the text, or in the source if the text's own is known.
+    """
+    if hit.passage is None:
+        return to_document(hit.record)
+    first = hit.metadata.get(_START)
+    start = hit.passage.start + (first if type(first) is int else 0)
+    return Document(id=hit.id, page_content=hit.passage.text, metadata={**hit.metadata, _START: start})
 
 
 def to_where(chosen: Filter | None) -> Mapping[str, Any] | Callable[[Record], bool] | None:

@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from langchain_memvid.documents import Filter
-from memvid_core import IndexName, Memory, Metric, Recency
+from memvid_core import GivenSynonyms, IndexName, Memory, Metric, Recency
 
 __all__ = [
     "AddOptions",
@@ -37,6 +37,10 @@ class SearchOptions(TypedDict, total=False):
     alpha: float | None
     fusion: Literal["score", "rank"] | None
     recency: Recency | None
+    unique: bool
+    passage: int | None
+    fuzzy: bool
+    synonyms: GivenSynonyms | None
 
 
 class FilteredOptions(SearchOptions, total=False):

@@ -10,13 +10,24 @@ import numpy as np
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 
-from memvid_core import InvalidInputError, run_in_thread
+from memvid_core import InvalidInputError, named_reranker, run_in_thread
 
-__all__ = ["Reranker", "arerank", "check_reranker", "rerank"]
+__all__ = ["Reranker", "arerank", "check_reranker", "rerank", "to_reranker"]
 
 Scorer = Callable[[str, list[str]], Sequence[float]] | Callable[[str, list[str]], Awaitable[Sequence[float]]]
 Reranker = BaseDocumentCompressor | Scorer
 """A LangChain document compressor, or a function, async or not, from a query and texts to one score per text."""
+
+
+def to_reranker(given: object) -> Any:
+    """Return a reranker: the model for a name, and anything else unchanged.
+
+    Raises:
+        InvalidInputError: It is neither the name of a model, nor a document compressor or a function.
+    """
+    found = named_reranker(given) if isinstance(given, str) else given
+    check_reranker(found)
+    return found
 
 
 def check_reranker(reranker: object) -> None:
@@ -28,7 +39,7 @@ def check_reranker(reranker: object) -> None:
     if not isinstance(reranker, BaseDocumentCompressor) and not callable(reranker):
         raise InvalidInputError(
             f"an object of type {type(reranker).__name__} cannot rerank: pass a LangChain document compressor, "
-            "or a function (query, texts) -> scores"
+            "a function (query, texts) -> scores, or the name of a cross-encoder"
         )
 
 

@@ -16,7 +16,7 @@ from typing_extensions import override
 from langchain_memvid.opening import is_path
 from langchain_memvid.options import check_options
 from langchain_memvid.parameters import RetrievalMode
-from langchain_memvid.reranking import arerank, check_reranker, rerank
+from langchain_memvid.reranking import arerank, rerank, to_reranker
 from langchain_memvid.search import check_threshold
 from langchain_memvid.vectorstore import MemvidVectorStore
 from memvid_core import IndexName, run_in_thread
@@ -26,7 +26,20 @@ __all__ = ["MemvidRetriever"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_ASKING = ("k", "search_type", "retrieval_mode", "filter", "score_threshold", "fetch_k", "lambda_mult", "alpha")
+_ASKING = (
+    "k",
+    "search_type",
+    "retrieval_mode",
+    "filter",
+    "score_threshold",
+    "fetch_k",
+    "lambda_mult",
+    "alpha",
+    "unique",
+    "passage",
+    "fuzzy",
+    "synonyms",
+)
 
 
 class MemvidRetriever(BaseRetriever):
@@ -69,8 +82,19 @@ class MemvidRetriever(BaseRetriever):
     """For ``mmr``: 1 ranks by relevance alone, 0 maximizes diversity."""
     alpha: float | None = Field(default=None, ge=0, le=1)
     """For hybrid search: the weight of the dense ranking, from 0 to 1."""
+    unique: bool | None = None
+    """Whether texts that occur several times are returned once."""
+    passage: int | None = Field(default=None, ge=1)
+    """The maximum length in characters: documents are then passages of texts. A reranker gets the passages."""
+    fuzzy: bool | None = None
+    """Whether words that no record has are replaced by near words; None and True do."""
+    synonyms: Any = None
+    """Words that mean the same: the path of a file, or a dict, as in ``Memory.search``."""
     reranker: Any = None
-    """A LangChain document compressor, or a function ``(query, texts) -> scores``, async or not."""
+    """A LangChain document compressor, a function ``(query, texts) -> scores``, async or not, or the name of a model.
+
+    The names are those of ``rerank=`` in ``Memory.search``.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -94,7 +118,7 @@ class MemvidRetriever(BaseRetriever):
         if self.search_type == "similarity_score_threshold" and self.score_threshold is None:
             raise ValueError("search_type 'similarity_score_threshold' needs a score_threshold from 0 to 1")
         if self.reranker is not None:
-            check_reranker(self.reranker)
+            to_reranker(self.reranker)
         return self
 
     def _asked(self, changes: dict[str, Any]) -> tuple[dict[str, Any], int, Any]:
@@ -104,7 +128,7 @@ class MemvidRetriever(BaseRetriever):
         reranker = options.pop("reranker", self.reranker)
         k = options["k"]
         if reranker is not None:
-            check_reranker(reranker)
+            reranker = to_reranker(reranker)
             options["k"] = max(k, options["fetch_k"]) if k else 0
         return options, k, reranker
 

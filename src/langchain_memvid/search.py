@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, get_args
@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 from typing_extensions import Unpack, override
 
-from langchain_memvid.documents import Filter, to_document, to_where
+from langchain_memvid.documents import Filter, hit_document, to_where
 from langchain_memvid.options import check_options
 from langchain_memvid.parameters import FilteredOptions, RetrievalMode, SearchOptions
 from langchain_memvid.sharing import is_machinery, readable
@@ -24,7 +24,15 @@ __all__ = ["RetrievalMode", "Searches", "check_mode", "check_threshold"]
 Question = str | Sequence[float]
 Scored = list[tuple[Document, float]]
 
-_OF_THE_CORE = ("alpha", "fusion", "recency")  # passed to the memory unchanged
+_OF_THE_CORE = (
+    "alpha",
+    "fusion",
+    "recency",
+    "unique",
+    "passage",
+    "fuzzy",
+    "synonyms",
+)  # passed to the memory unchanged
 _UNUSED = ("fetch_k", "lambda_mult", "verbose")  # may be meant for another search_type, or come from a Runnable
 _OPTIONS = ("k", "filter", "retrieval_mode", "score_threshold", *_OF_THE_CORE, *_UNUSED)
 
@@ -77,9 +85,11 @@ class DocumentSearch:
             raise QueryError(f"k must be an integer of 0 or more, not {self.k!r}")
         if callable(self.where):
             accepts = self.where
-            found = list(islice((one for one in memory if not is_machinery(one) and accepts(one)), int(self.k)))
+            every: Iterator[Record] = (one for one in memory if not is_machinery(one) and accepts(one))
         else:
-            found = memory.select({"$and": [readable(), self.where or {}]}, limit=self.k)
+            limit = None if self.options.get("unique") else self.k
+            every = iter(memory.select({"$and": [readable(), self.where or {}]}, limit=limit))
+        found = islice(_unique(every) if self.options.get("unique") else every, int(self.k))
         return [Hit(record, 1.0, rank) for rank, record in enumerate(found)]
 
     def _kept(self, hits: list[Hit]) -> list[Hit]:
@@ -88,18 +98,28 @@ class DocumentSearch:
 
     def documents(self, hits: list[Hit]) -> list[Document]:
         """Return the documents of the hits that reach the threshold."""
-        return [to_document(hit.record) for hit in self._kept(hits)]
+        return [hit_document(hit) for hit in self._kept(hits)]
 
     def relevances(self, hits: list[Hit]) -> Scored:
         """Return the same documents with their relevances in [0, 1]."""
-        return [(to_document(hit.record), _relevance(hit)) for hit in self._kept(hits)]
+        return [(hit_document(hit), _relevance(hit)) for hit in self._kept(hits)]
 
     def scores(self, hits: list[Hit]) -> Scored:
         """Return the same documents with cosines for a dense search by cosine, and otherwise with scores in [0, 1]."""
         if self.mode != "dense":
-            return [(to_document(hit.record), hit.score) for hit in self._kept(hits)]
+            return [(hit_document(hit), hit.score) for hit in self._kept(hits)]
         cosines = [hit.score if hit.cosine is None else hit.cosine for hit in self._kept(hits)]
         return list(zip(self.documents(hits), cosines, strict=True))
+
+
+def _unique(records: Iterator[Record]) -> Iterator[Record]:
+    """Yield the first record of each text; spaces are not compared."""
+    known: set[str] = set()
+    for record in records:
+        text = " ".join(record.text.split())
+        if text not in known:
+            known.add(text)
+            yield record
 
 
 def _relevance(hit: Hit) -> float:

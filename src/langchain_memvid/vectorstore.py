@@ -44,8 +44,10 @@ class MemvidVectorStore(Searches, OverMemory):
       methods call in another thread;
     - ``retrieval_mode``: ``"dense"``, ``"hybrid"`` or ``"lexical"``, for this call;
     - ``score_threshold``: the minimum relevance, in [0, 1];
-    - ``alpha``, ``fusion`` and ``recency``: as in :meth:`memvid_core.Memory.search`; not for maximal marginal
-      relevance.
+    - ``unique``: whether texts that occur several times are returned once;
+    - ``passage``: a number of characters; documents are then the passages of at most that length that answer the query
+      best, with their ``start_index`` in the metadata;
+    - ``alpha``, ``fusion``, ``recency``, ``fuzzy`` and ``synonyms``: as in :meth:`memvid_core.Memory.search`.
 
     ``…_with_score`` returns cosines for a dense search, or ``1 / (1 + distance)`` with another metric than cosine, and
     scores in [0, 1] for other modes. Higher is always better. ``…_with_relevance_scores`` always returns scores in

@@ -25,9 +25,9 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from memvid_core import InvalidInputError, MetadataError, Record, VectorError
+from memvid_core import Hit, InvalidInputError, MetadataError, Record, VectorError
 
-__all__ = ["REF_DOC", "to_columns", "to_node"]
+__all__ = ["REF_DOC", "hit_node", "to_columns", "to_node"]
 
 _KEY: Final = "llama_index"
 REF_DOC: Final = f"{_KEY}.relationships.source.node_id"
@@ -97,6 +97,18 @@ def to_node(record: Record, embedding: Any = None) -> BaseNode:
     if "text_resource" in fields:
         fields["text_resource"]["text"] = record.text
     return cls(**fields)
+
+
+def hit_node(hit: Hit, embedding: Any = None) -> BaseNode:
+    """Convert a hit to a node; its text is the passage of the hit, if that has one, with its place in the document."""
+    node = to_node(hit.record, embedding)
+    if hit.passage is None:
+        return node
+    node.set_content(hit.passage.text)
+    if isinstance(node, TextNode):
+        first = node.start_char_idx or 0
+        node.start_char_idx, node.end_char_idx = first + hit.passage.start, first + hit.passage.end
+    return node
 
 
 def _text(node: BaseNode) -> str:

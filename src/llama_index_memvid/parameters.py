@@ -9,7 +9,7 @@ from typing import Any, Literal
 from llama_index.core.callbacks import CallbackManager
 from typing_extensions import TypedDict
 
-from memvid_core import IndexName, Memory, Metric
+from memvid_core import GivenSynonyms, IndexName, Memory, Metric, Rerank
 
 __all__ = ["EmbeddingOptions", "NoOptions", "OpenOptions", "QueryOptions", "ReopenOptions", "VectorDtype"]
 
@@ -39,6 +39,11 @@ class QueryOptions(TypedDict, total=False):
     mmr_threshold: float | None
     mmr_prefetch_factor: float | None
     mmr_prefetch_k: int | None
+    unique: bool
+    passage: int | None
+    rerank: Rerank | str | None
+    fuzzy: bool
+    synonyms: GivenSynonyms | None
 
 
 class ReopenOptions(TypedDict, total=False):

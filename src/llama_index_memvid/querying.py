@@ -12,7 +12,7 @@ from llama_index.core.indices.query.embedding_utils import get_top_k_embeddings_
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode, VectorStoreQueryResult
 
 from llama_index_memvid.filters import both, to_where
-from llama_index_memvid.nodes import REF_DOC, to_node
+from llama_index_memvid.nodes import REF_DOC, hit_node
 from llama_index_memvid.options import check_options
 from memvid_core import DimensionError, FilterError, Hit, InvalidInputError, Memory, QueryError
 
@@ -23,7 +23,8 @@ Mode = VectorStoreQueryMode
 _BY_WORDS: Final = {Mode.SPARSE, Mode.TEXT_SEARCH}
 _BY_BOTH: Final = {Mode.HYBRID, Mode.SEMANTIC_HYBRID}
 _LEARNERS: Final = {Mode.SVM, Mode.LINEAR_REGRESSION, Mode.LOGISTIC_REGRESSION}
-_OPTIONS: Final = ("where", "mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k")
+_OF_THE_CORE: Final = ("unique", "passage", "rerank", "fuzzy", "synonyms")  # passed to the memory unchanged
+_OPTIONS: Final = ("where", "mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k", *_OF_THE_CORE)
 _PREFETCH: Final = (4, 20)  # candidates of MMR: a multiple of k, and the minimum
 _RERANKED: Final = 50  # minimum number of candidates of SEMANTIC_HYBRID
 
@@ -41,6 +42,7 @@ class NodeSearch:
     alpha: float | None
     mmr_threshold: float
     with_vectors: bool
+    options: dict[str, Any]
 
     @classmethod
     def of(cls, query: VectorStoreQuery, options: Mapping[str, Any]) -> NodeSearch:
@@ -70,6 +72,7 @@ class NodeSearch:
             alpha=query.alpha,
             mmr_threshold=0.5 if threshold is None else threshold,
             with_vectors="embedding" in (query.output_fields or ()),
+            options=_passed_on(mode, options),
         )
 
     @property
@@ -90,19 +93,29 @@ class NodeSearch:
             DimensionError: The vector has the wrong dimension.
         """
         if self.lists:
-            found = memory.select(self.where, limit=self.k)
-            return [Hit(record, 1.0, rank) for rank, record in enumerate(found)]
+            return [Hit(record, 1.0, rank) for rank, record in enumerate(memory.select(self.where, limit=self.k))]
         if self.mode in _BY_WORDS:
-            return memory.search(self._words(), self.k, self.where, "lexical", with_vectors=self.with_vectors)
+            return memory.search(
+                self._words(), self.k, self.where, "lexical", with_vectors=self.with_vectors, **self.options
+            )
         if self.mode in _BY_BOTH:
             return self._hybrid(memory)
-        vector = self._vector()
-        if self.mode is Mode.MMR:
-            options: dict[str, Any] = {"fetch_k": self.depth, "lambda_mult": self.mmr_threshold}
-            return memory.mmr(vector, self.k, self.where, with_vectors=self.with_vectors, **options)
         if self.mode in _LEARNERS:
             return self._learned(memory)
-        return memory.search(vector, self.k, self.where, "dense", with_vectors=self.with_vectors)
+        return self._nearest(memory, self.where)
+
+    def _nearest(self, memory: Memory, where: dict[str, Any]) -> list[Hit]:
+        """Search by the vector; passages need the words, too."""
+        query = vector = self._vector()
+        options: dict[str, Any] = {"with_vectors": self.with_vectors, **self.options}
+        if self.mode is Mode.MMR and "rerank" in options:
+            raise QueryError("mode 'mmr' has no option 'rerank'; use another mode")
+        if options.keys() & {"passage", "rerank"}:
+            query, options["embedding"] = self._words(), vector
+        if self.mode is Mode.MMR:
+            options |= {"fetch_k": self.depth, "lambda_mult": self.mmr_threshold}
+            return memory.mmr(query, self.k, where, "dense", **options)
+        return memory.search(query, self.k, where, "dense", **options)
 
     def _words(self) -> str:
         if self.text is None:
@@ -120,17 +133,15 @@ class NodeSearch:
     def _hybrid(self, memory: Memory) -> list[Hit]:
         """Search by words and vectors and fuse the rankings; SEMANTIC_HYBRID then ranks the hits by vectors alone."""
         words, vector, where = self._words(), self._vector(), self.where
-        found = memory.search(words, self.depth, where, "hybrid", alpha=self.alpha, embedding=vector)
+        options: dict[str, Any] = {"alpha": self.alpha, "embedding": vector, **self.options}
+        found = memory.search(words, self.depth, where, "hybrid", **options)
         if self.mode is Mode.SEMANTIC_HYBRID:
             where = both(where, {"$id": {"$in": [hit.id for hit in found]}})
-            return memory.search(vector, self.k, where, "dense", with_vectors=self.with_vectors)
+            return self._nearest(memory, where)
         if not self.with_vectors:
             return found[: self.k]
         stored = memory.get_vectors([hit.id for hit in found[: self.k]])
-        return [
-            Hit(hit.record, hit.score, hit.rank, hit.cosine, stored.get(hit.id), distance=hit.distance)
-            for hit in found[: self.k]
-        ]
+        return [_with_vector(hit, stored.get(hit.id)) for hit in found[: self.k]]
 
     def _learned(self, memory: Memory) -> list[Hit]:
         """Rank records by a classifier that is trained on the query as its only positive example."""
@@ -175,10 +186,27 @@ def to_result(question: NodeSearch, hits: list[Hit]) -> VectorStoreQueryResult:
     """
     with_vectors, cosines = question.with_vectors, question.mode not in _BY_WORDS | {Mode.HYBRID}
     return VectorStoreQueryResult(
-        nodes=[to_node(hit.record, hit.vector if with_vectors else None) for hit in hits],
+        nodes=[hit_node(hit, hit.vector if with_vectors else None) for hit in hits],
         similarities=[hit.cosine if cosines and hit.cosine is not None else hit.score for hit in hits],
         ids=[hit.id for hit in hits],
     )
+
+
+def _with_vector(hit: Hit, vector: Any) -> Hit:
+    one = (hit.record, hit.score, hit.rank, hit.cosine, vector, hit.explain, hit.distance, hit.relevance, hit.passage)
+    return Hit(*one)
+
+
+def _passed_on(mode: Mode, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a search of the memory takes.
+
+    Raises:
+        QueryError: The mode does not have them.
+    """
+    found = {name: options[name] for name in _OF_THE_CORE if options.get(name) is not None}
+    if found and mode in _LEARNERS:
+        raise QueryError(f"mode {mode.value!r} has no option {next(iter(found))!r}; use another mode")
+    return found
 
 
 def _where(chosen: object) -> dict[str, Any]:

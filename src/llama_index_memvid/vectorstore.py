@@ -48,7 +48,10 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         :meth:`get_nodes`, and by queries whose ``output_fields`` include ``"embedding"``. All query modes of LlamaIndex
         are supported; ``SPARSE`` and ``TEXT_SEARCH`` need no embedding. ``vector_store_kwargs`` may contain ``where``
         (a dict of ``docs/filters.md``, in addition to the filters), ``mmr_threshold``, and ``mmr_prefetch_factor`` or
-        ``mmr_prefetch_k``; they override the query.
+        ``mmr_prefetch_k``; they override the query. With ``unique=True``, texts that occur several times are returned
+        once; with ``passage=300``, the text of a node is the passage of at most 300 characters that answers best;
+        ``rerank``, ``fuzzy`` and ``synonyms`` are those of :meth:`memvid_core.Memory.search`. The modes that train a
+        classifier have none of these.
 
     Any number of stores, threads and processes may write one file. In a coroutine,
     ``async with await MemvidVectorStore.aopen("notes.mp4") as store`` does not block the event loop.

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = [
     "Commit",
     "Damage",
+    "Embedder",
+    "FittableEmbedder",
     "FrameLocation",
+    "GivenSynonyms",
     "Hit",
     "IndexName",
     "MemoryInfo",
     "Metric",
+    "Passage",
     "Recency",
     "Record",
+    "VectorDtype",
+    "Vectors",
     "VerifyReport",
 ]
 
@@ -25,6 +35,12 @@ IndexName = Literal["auto", "exact", "sklearn", "quantized", "ivf"]
 
 Metric = Literal["cosine", "euclidean", "manhattan", "chebyshev"]
 """The metric for vectors. The file format numbers the metrics in this order, from 0."""
+
+GivenSynonyms = str | os.PathLike[str] | Mapping[str, str | Iterable[str]]
+"""The path of a file with lines such as ``car, automobile, motor car``, or a dict from a phrase to its synonyms."""
+
+VectorDtype = Literal["float16", "float32", "float64", "int8", "none"]
+"""How vectors are stored in the file; ``"none"``: they are computed again whenever the index is rebuilt."""
 
 Metadata = dict[str, Any]
 
@@ -44,12 +60,26 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     metadata: Metadata = {}
 
 
+class Passage(msgspec.Struct, frozen=True, gc=False):
+    """The part of a record's text that answers a question best.
+
+    Attributes:
+        text: The part.
+        start: The offset of its first character in the record's text.
+        end: The offset after its last character.
+    """
+
+    text: str
+    start: int
+    end: int
+
+
 class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """A record found by a search, with its score and rank (from 0).
 
     Attributes:
         record: The record.
-        score: In [0, 1], higher is better; the meaning depends on the mode (``memvid_core.index.fusion``).
+        score: In [0, 1], higher is better; the meaning depends on the mode (``memvid_core.engine.fusion``).
         rank: The position in the result, from 0.
         cosine: The cosine of query and record, in [-1, 1], if the search used vectors and the metric is cosine.
         vector: The stored vector (d,), if requested by ``with_vectors``.
@@ -57,6 +87,7 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         distance: The distance of query and record, if the search used vectors and the metric is a distance.
         relevance: In [0, 1], higher is better. Unlike the score of a hybrid search, it does not depend on the other
             hits, so it can be compared between questions (``docs/search.md``).
+        passage: The sentences of the text that answer the question best, if requested by ``passage``.
     """
 
     record: Record
@@ -67,6 +98,7 @@ class Hit(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     explain: dict[str, float] | None = None
     distance: float | None = None
     relevance: float | None = None
+    passage: Passage | None = None
 
     @property
     def id(self) -> str:
@@ -212,3 +244,72 @@ class FrameLocation(NamedTuple):
     kind: int
     row: int
     items: int
+
+
+Vectors = NDArray[np.floating[Any]]
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Embed texts as vectors of one dimension.
+
+    ``name`` is the name that a memory records: equal names mean comparable vectors, in any process and on any machine.
+    ``dimension`` is ``None`` if it is only known after the first call. The async methods never block the event loop.
+
+    Example:
+        >>> from memvid_core.embedding import HashingEmbedder
+        >>> isinstance(HashingEmbedder(), Embedder)
+        True
+    """
+
+    @property
+    def name(self) -> str:
+        """The name recorded in a memory, such as ``"langchain:OpenAIEmbeddings:text-embedding-3-small"``."""
+        ...
+
+    @property
+    def dimension(self) -> int | None:
+        """The dimension of the vectors, or ``None`` if it is not known yet."""
+        ...
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts to be stored, as float32 ``(len(texts), dimension)``."""
+        ...
+
+    def embed_query(self, text: str) -> Vectors:
+        """Embed a question, as float32 ``(dimension,)``."""
+        ...
+
+    async def aembed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Run ``embed_documents`` without blocking the event loop."""
+        ...
+
+    async def aembed_query(self, text: str) -> Vectors:
+        """Run ``embed_query`` without blocking the event loop."""
+        ...
+
+
+@runtime_checkable
+class FittableEmbedder(Embedder, Protocol):
+    """An embedder that is fitted to the texts of a memory. The fit is stored in the memory as bytes."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the embedder is fitted."""
+        ...
+
+    def clone(self) -> FittableEmbedder:
+        """Return an unfitted embedder with the same settings. Each memory fits its own."""
+        ...
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Fit the embedder to texts, replacing an earlier fit; too few texts leave it unfitted."""
+        ...
+
+    def dump(self) -> bytes:
+        """Return the fit as bytes, which ``load`` accepts on any machine."""
+        ...
+
+    def load(self, data: bytes) -> None:
+        """Load the fit of another instance; raise ``EmbeddingError`` and change nothing if the bytes are damaged."""
+        ...

@@ -12,7 +12,7 @@ from memvid_core.agent.messages import Conversation, Message
 from memvid_core.agent.records import digest, read_resource, resource_id
 from memvid_core.agent.results import Memorized
 from memvid_core.errors import IngestError, InvalidInputError
-from memvid_core.ingest import load_chunks
+from memvid_core.ingest.readers.load import load_chunks
 
 if TYPE_CHECKING:
     from memvid_core.agent.sync_service import SyncMemoryService

@@ -17,8 +17,8 @@ from memvid_core.agent.results import Memorized, Retrieved
 from memvid_core.agent.sync_service import Reader, SyncMemoryService
 from memvid_core.agent.times import utc_now
 from memvid_core.agent.tokens import estimate_tokens
-from memvid_core.embedding import Embedder
 from memvid_core.memory import Memory
+from memvid_core.model import Embedder
 from memvid_core.system.threads import WriterThread, run_in_thread
 
 __all__ = ["MemoryService"]

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from memvid_core.agent.records import AGENT, Draft, kind_of
-from memvid_core.embedding import Embedder, FittableEmbedder
 from memvid_core.errors import DamagedFrameError
 from memvid_core.index.words.analyzer import plain_query
 from memvid_core.memory import Memory
-from memvid_core.model import Hit, Record
+from memvid_core.model import Embedder, FittableEmbedder, Hit, Record
 
 __all__ = ["Changes", "Store"]
 

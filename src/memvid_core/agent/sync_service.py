@@ -40,9 +40,9 @@ from memvid_core.agent.scopes import ScopeRules, nearest
 from memvid_core.agent.store import Store
 from memvid_core.agent.times import isoformat, parse_time, utc_now
 from memvid_core.agent.tokens import estimate_tokens
-from memvid_core.embedding import Embedder
 from memvid_core.errors import InvalidInputError, MemvidError, RecordNotFoundError
 from memvid_core.memory import Memory
+from memvid_core.model import Embedder
 
 __all__ = ["READERS", "SyncMemoryService"]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,7 @@ from memvid_core.cli.options import WAIT
 if TYPE_CHECKING:
     from memvid_core import Memory
 
-__all__ = ["BUILDING", "new_memory"]
-
-BUILDING = ".building"
-"""The suffix of a new memory's name until it replaces the existing one."""
+__all__ = ["new_memory"]
 
 
 @contextmanager
@@ -57,13 +53,14 @@ def new_memory(target: Path, *, force: bool = False, **settings: Any) -> Iterato
 @contextmanager
 def _growing(path: Path, settings: dict[str, Any]) -> Iterator[Memory]:
     from memvid_core import LockedError, Memory, MemoryExistsError
+    from memvid_core.rewriting.replaced import remove_memory
 
     try:
         memory = Memory.create(path, **settings)
     except (LockedError, MemoryExistsError):
         raise  # another process created it first; the file is its own
     except BaseException:
-        _remove(path)
+        remove_memory(path)
         raise
     filled = False
     try:
@@ -74,15 +71,13 @@ def _growing(path: Path, settings: dict[str, Any]) -> Iterator[Memory]:
             memory.close()
     finally:
         if not filled:
-            _remove(path)
+            remove_memory(path)
 
 
 @contextmanager
 def _replacing(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
     from memvid_core import NotAMemoryError
-    from memvid_core.rewriting.replaced import memory_id_of
-    from memvid_core.system.atomic_files import held, pass_mode_on
-    from memvid_core.system.folders import sync_folder
+    from memvid_core.rewriting.replaced import memory_id_of, replacing_memory
 
     try:
         memory_id_of(target)
@@ -90,28 +85,5 @@ def _replacing(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
         raise NotAMemoryError(
             f"{target} is not a memory, and --force replaces only memories; give another name"
         ) from exc
-    building = target.with_name(target.name + BUILDING)
-    with held(target, settings.get("timeout", WAIT)):
-        _remove(building)
-        with _growing(building, settings) as memory:
-            yield memory
-        if building.exists():
-            pass_mode_on(target, building)
-            os.replace(building, target)
-            sync_folder(target.parent)
-            # The index is derived: if it cannot be moved, it is rebuilt.
-            with suppress(OSError):
-                shutil.rmtree(_index(target), ignore_errors=True)
-                os.replace(_index(building), _index(target))
-            _remove(building)
-
-
-def _index(path: Path) -> Path:
-    return path.with_name(path.name + ".index")
-
-
-def _remove(path: Path) -> None:
-    """Remove a memory and its index."""
-    shutil.rmtree(_index(path), ignore_errors=True)
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
+    with replacing_memory(target, settings.get("timeout", WAIT)) as path, _growing(path, settings) as memory:
+        yield memory

@@ -15,20 +15,18 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from memvid_core.cli.failures import NOTHING, PARTLY
+from memvid_core.cli.file_options import DEFAULTS, FileOptions
 from memvid_core.cli.output import count, files_progress, megabytes, note, say, write_json
 
 if TYPE_CHECKING:
     from memvid_core import Memory
     from memvid_core.ingest.sync import SyncReport
 
-__all__ = ["CHUNK_SIZE", "IngestRun", "expanded", "own_files", "standard_input"]
+__all__ = ["IngestRun", "expanded", "standard_input"]
 
-CHUNK_SIZE = 1000
-"""Default maximum number of characters of a chunk."""
 _NAMED_AT_MOST = 20  # of unreadable files; --json lists all
 _KINDS_AT_MOST = 8  # of skipped file types
 _COMMAND_AT_MOST = 200  # longest command that is printed
-_SIDE_FILES = ("*.mp4.index", "*.mp4.lock", "*.mp4.owner")
 
 
 def standard_input() -> str:
@@ -50,12 +48,8 @@ class IngestRun:
     """Hold the input and the results of one run."""
 
     paths: list[Path]
-    chunk_size: int = CHUNK_SIZE
-    overlap: int = 0
-    include: list[str] | None = None
-    exclude: list[str] | None = None
+    files: FileOptions = DEFAULTS
     drop_most: bool = False
-    gitignore: bool = True
     ids: list[str] = field(default_factory=list)
     loaded: int = 0
     report: SyncReport | None = None
@@ -64,29 +58,22 @@ class IngestRun:
 
     def read(self, memory: Memory, *, drop: bool) -> None:
         """Read files and folders into a memory, with a progress bar."""
-        from memvid_core.ingest import Chunker
         from memvid_core.ingest.sync import sync
 
-        chunker = Chunker(self.chunk_size, self.overlap)
-        exclude = [*(self.exclude or ()), *own_files(memory.path)]
         with self._reporting_stored(memory, "sync" if drop else "add"), files_progress("Reading") as update:
             self.report = sync(
                 memory,
                 self.paths,
-                chunker=chunker,
-                include=self.include or None,
-                exclude=exclude,
+                chunker=self.files.chunker,
+                **self.files.selection(memory.path),
                 drop=drop,
                 drop_most=self.drop_most,
-                gitignore=self.gitignore,
                 on_file=lambda result, done, total: update(done, total, result.source),
             )
 
     def cut(self, memory: Memory, text: str, metadata: dict[str, Any]) -> None:
         """Split one long text into records of a memory."""
-        from memvid_core.ingest import Chunker
-
-        chunks = Chunker(self.chunk_size, self.overlap).chunk(text, metadata={"source": "stdin", **metadata})
+        chunks = self.files.chunker.chunk(text, metadata={"source": "stdin", **metadata})
         self.ids += memory.add([chunk.text for chunk in chunks], [chunk.metadata for chunk in chunks])
 
     def load(self, memory: Memory, *, from_stdin: bool, vectors: bool = False) -> None:
@@ -125,12 +112,8 @@ class IngestRun:
     def _command(self, command: str, memory: str) -> str:
         """Return the command that continues where this run stopped."""
         paths = [str(path) for path in self.paths]
-        options = [f"--include={pattern}" for pattern in self.include or ()]
-        options += [f"--exclude={pattern}" for pattern in self.exclude or ()]
-        options += [] if self.chunk_size == CHUNK_SIZE else [f"--chunk-size={self.chunk_size}"]
-        options += [f"--overlap={self.overlap}"] if self.overlap else []
         order = [*paths, memory] if command == "sync" else [memory, *paths]
-        shown = shlex.join(["memvid", command, *order, *options])
+        shown = shlex.join(["memvid", command, *order, *self.files.shell])
         return shown if len(shown) <= _COMMAND_AT_MOST else f"memvid {command}, with the same paths and options"
 
     def show(self, path: Path, as_json: bool) -> None:
@@ -210,14 +193,6 @@ class IngestRun:
         parts[-1] += f" in {time.monotonic() - self.started:.1f} s"
         held = "" if self.state["records"] == chunks else f"it contains {count(self.state['records'], 'record')}, "
         return f"{path}: {', '.join(parts)}; {held}{megabytes(self.state['bytes'])}"
-
-
-def own_files(memory: str | Path) -> list[str]:
-    """Return patterns of the files of a memory, which a run does not read."""
-    from glob import escape
-
-    own = escape(Path(memory).name)
-    return [*_SIDE_FILES, own, f"{own}.*"]
 
 
 def expanded(paths: Iterable[Path]) -> list[Path]:

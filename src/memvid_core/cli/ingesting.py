@@ -11,19 +11,15 @@ import typer
 
 from memvid_core.cli.converting import import_pair, is_pair
 from memvid_core.cli.creating import new_memory
-from memvid_core.cli.ingest_run import CHUNK_SIZE, IngestRun, expanded, standard_input
+from memvid_core.cli.file_options import DEFAULTS, FileOptions, with_file_options
+from memvid_core.cli.ingest_run import IngestRun, expanded, standard_input
 from memvid_core.cli.options import (
     WAIT,
     AsJson,
-    ChunkSize,
     EmbedderName,
-    Exclude,
-    Include,
     IndexChoice,
     MemoryPath,
     MetricChoice,
-    NoIgnore,
-    Overlap,
     Timeout,
     opened,
     parse_object,
@@ -56,15 +52,12 @@ def register(app: typer.Typer) -> None:
     app.command("import", rich_help_panel=panel, epilog="`memvid import notes.jsonl -o notes.mp4`")(import_)
 
 
+@with_file_options
 def build(
     paths: Paths,
     output: Output,
     force: Force = False,
-    chunk_size: ChunkSize = CHUNK_SIZE,
-    overlap: Overlap = 0,
-    include: Include = None,
-    exclude: Exclude = None,
-    no_ignore: NoIgnore = False,
+    files: FileOptions = DEFAULTS,
     embedder: EmbedderName = None,
     codec: Annotated[str, typer.Option("--codec", metavar="pcm|qr", help="How data is stored as pictures.")] = "pcm",
     vector_dtype: Annotated[
@@ -86,19 +79,20 @@ def build(
     code 3).
     """
     from_stdin = Path("-") in paths
-    files = expanded(path for path in paths if path != Path("-"))
-    run = IngestRun(files, chunk_size, overlap, include, exclude, gitignore=not no_ignore)
+    named = expanded(path for path in paths if path != Path("-"))
+    run = IngestRun(named, files)
     settings = {"embedder": embedder, "codec": codec, "vector_dtype": vector_dtype, "description": description}
     settings |= {"index": index, "metric": metric or "cosine"}
     with new_memory(output, force=force, timeout=timeout, **settings) as memory:
         if from_stdin:
             run.cut(memory, standard_input(), {})
-        if files:
+        if named:
             run.read(memory, drop=False)
         run.look(memory)
     run.show(output, as_json)
 
 
+@with_file_options
 def add(
     memory_path: MemoryPath,
     sources: Annotated[
@@ -125,11 +119,7 @@ def add(
         bool, typer.Option("--jsonl", help="PATHS and - are exports of memvid: records with ids.")
     ] = False,
     create: Annotated[bool, typer.Option("--create", help="Create the memory if it does not exist.")] = False,
-    chunk_size: ChunkSize = CHUNK_SIZE,
-    overlap: Overlap = 0,
-    include: Include = None,
-    exclude: Exclude = None,
-    no_ignore: NoIgnore = False,
+    files: FileOptions = DEFAULTS,
     embedder: EmbedderName = None,
     index: IndexChoice = "auto",
     metric: MetricChoice = None,
@@ -151,7 +141,7 @@ def add(
         raise typer.BadParameter("--id needs --text; the ids of files come from their names", param_hint="--id")
     if plain is not None and (jsonl or not (text or from_stdin)):
         raise typer.BadParameter("--metadata needs --text or -", param_hint="--metadata")
-    run = IngestRun(paths, chunk_size, overlap, include, exclude, gitignore=not no_ignore)
+    run = IngestRun(paths, files)
     searching = _Searching(index, metric)
     with _opened_or_made(memory_path, given, searching, create=create, embedder=embedder, timeout=timeout) as memory:
         if text:
@@ -168,17 +158,14 @@ def add(
     run.show(memory_path, as_json)
 
 
+@with_file_options
 def sync_(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDERS", show_default=False, help="Folders and files.")],
     memory_path: MemoryPath,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Continue even if most files of a folder are missing.")
     ] = False,
-    chunk_size: ChunkSize = CHUNK_SIZE,
-    overlap: Overlap = 0,
-    include: Include = None,
-    exclude: Exclude = None,
-    no_ignore: NoIgnore = False,
+    files: FileOptions = DEFAULTS,
     embedder: EmbedderName = None,
     index: IndexChoice = "auto",
     metric: MetricChoice = None,
@@ -192,7 +179,7 @@ def sync_(
     without `--yes`: its disk may not be mounted.
     """
     folders = expanded(folders)
-    run = IngestRun(folders, chunk_size, overlap, include, exclude, drop_most=yes, gitignore=not no_ignore)
+    run = IngestRun(folders, files, drop_most=yes)
     given = [str(folder) for folder in folders]
     searching = _Searching(index, metric)
     with _opened_or_made(memory_path, given, searching, create=True, embedder=embedder, timeout=timeout) as memory:

@@ -18,15 +18,10 @@ __all__ = [
     "WAIT",
     "AsJson",
     "AsOf",
-    "ChunkSize",
     "EmbedderName",
-    "Exclude",
-    "Include",
     "IndexChoice",
     "MemoryPath",
     "MetricChoice",
-    "NoIgnore",
-    "Overlap",
     "Timeout",
     "Where",
     "WithQuestion",
@@ -86,31 +81,6 @@ MetricChoice = Annotated[
         help="How a new memory compares vectors. The default is cosine.",
     ),
 ]
-ChunkSize = Annotated[
-    int, typer.Option("--chunk-size", metavar="N", min=1, help="The maximum number of characters of a chunk.")
-]
-Overlap = Annotated[
-    int,
-    typer.Option("--overlap", metavar="N", min=0, help="The number of characters repeated from the previous chunk."),
-]
-Include = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--include",
-        metavar="PATTERN",
-        show_default=False,
-        help="In folders, only read files that match, such as '*.md'.",
-    ),
-]
-Exclude = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--exclude", metavar="PATTERN", show_default=False, help="In folders, skip names that match, such as 'old/*'."
-    ),
-]
-NoIgnore = Annotated[bool, typer.Option("--no-ignore", help="Also read files that .gitignore files name.")]
-
-
 Timeout = Annotated[
     float,
     typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait while others write to the memory."),

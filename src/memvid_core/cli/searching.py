@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["place", "register"]
 
 _EXAMPLE = """`memvid search notes.mp4 "how do wings lift?" -k 3 --where '{"page": {"$gte": 3}}'`"""
-_LINES = 3  # of a snippet
+_LINES = 3  # of a passage
+_COLUMNS = 80  # outside a terminal
 _INDENT = 4
 _PLACES = ("page", "slide", "sheet", "row", "message", "attachment", "entry", "part")
 _MARKS = ("\ue000", "\ue001")  # private-use characters, which readable texts do not contain
@@ -55,6 +57,30 @@ def search(
             "--min-score", metavar="X", min=0, max=1, show_default=False, help="The least relevance of a hit."
         ),
     ] = None,
+    unique: Annotated[bool, typer.Option("--unique", help="Show texts that occur several times once.")] = False,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            "--rerank",
+            metavar="MODEL",
+            show_default=False,
+            help="A cross-encoder that sorts the best candidates again, such as cross-encoder/ms-marco-MiniLM-L6-v2.",
+        ),
+    ] = None,
+    synonyms: Annotated[
+        Path | None,
+        typer.Option(
+            "--synonyms",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+            help="A text file with words that mean the same, such as car, automobile, on each line.",
+        ),
+    ] = None,
+    fuzzy: Annotated[
+        bool, typer.Option("--fuzzy/--no-fuzzy", help="Replace words that no record has by near ones.")
+    ] = True,
     where: Where = None,
     as_of: AsOf = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the scores of each part of the search.")] = False,
@@ -68,8 +94,6 @@ def search(
     In a query, `"two words"` must occur together, `-word` must not occur, and `word*` matches any word with this
     beginning.
     """
-    from memvid_core.index.words.analyzer import snippet
-
     condition = parse_object(where, "--where")
     if not query.strip():
         raise typer.BadParameter("the query is empty; memvid export lists all records", param_hint="QUERY")
@@ -78,14 +102,16 @@ def search(
         if memory.embedder is None and mode is None:
             written = memory.info().embedder
             note(f"searching by words only; to search by meaning too, add --embedder {written}")
-        hits = memory.search(query, k, condition, chosen, min_relevance=min_score, explain=explain)
+        asked: dict[str, Any] = {"min_relevance": min_score, "unique": unique, "explain": explain}
+        asked |= {"rerank": rerank, "fuzzy": fuzzy, "synonyms": synonyms}
+        hits = memory.search(query, k, condition, chosen, passage=_LINES * _room(), **asked)
     if as_json:
         write_json(
             {
                 "memory": str(memory_path),
                 "query": query,
                 "mode": chosen,
-                "hits": [_hit(hit, snippet(hit.text, query), explain) for hit in hits],
+                "hits": [_hit(hit, query, explain) for hit in hits],
             }
         )
     else:
@@ -123,8 +149,11 @@ def get(
         raise typer.Exit(NOTHING)
 
 
-def _hit(hit: Hit, snippet: str, explain: bool) -> dict[str, Any]:
-    record = hit.record
+def _hit(hit: Hit, query: str, explain: bool) -> dict[str, Any]:
+    from memvid_core.index.words.analyzer import snippet
+
+    assert hit.passage is not None
+    record, passage = hit.record, hit.passage.text
     shown: dict[str, Any] = {
         "rank": hit.rank,
         "score": hit.score,
@@ -132,7 +161,8 @@ def _hit(hit: Hit, snippet: str, explain: bool) -> dict[str, Any]:
         "id": record.id,
         "text": record.text,
         "metadata": record.metadata,
-        "snippet": snippet,
+        "passage": hit.passage,
+        "snippet": snippet(passage, query, width=max(1, len(passage))),
     }
     return {**shown, "explain": hit.explain or {}} if explain else shown
 
@@ -178,23 +208,34 @@ def _show_hit(hit: Hit, query: str, *, explain: bool, full: bool) -> None:
     if explain and hit.explain:
         parts = ", ".join(f"{name} {value:.3f}" for name, value in hit.explain.items())
         show(Text(parts, style="dim"), indent=_INDENT)
-    show(_shown_text(hit.text, query, full=full), indent=_INDENT)
+    show(_shown_text(hit.text if full else _shown_passage(hit), query, full=full), indent=_INDENT)
+
+
+def _room() -> int:
+    """Return the number of cells of a line of text."""
+    out = console()
+    return max(20, out.width - _INDENT) if out.is_terminal else _COLUMNS
+
+
+def _shown_passage(hit: Hit) -> str:
+    """Return the passage of a hit in one line, with ellipses where the text goes on."""
+    assert hit.passage is not None
+    before = "…" if hit.text[: hit.passage.start].strip() else ""
+    after = "…" if hit.text[hit.passage.end :].strip() else ""
+    return f"{before}{' '.join(hit.passage.text.split())}{after}"
 
 
 def _shown_text(text: str, query: str, *, full: bool) -> Text:
-    """Return the text or its best passage, with matches in bold, or between asterisks outside a terminal."""
+    """Return a text with matches in bold, or between asterisks outside a terminal; a passage is cut to three lines."""
     from rich.cells import cell_len
     from rich.text import Text
 
     from memvid_core.index.words.analyzer import snippet
 
     out = console()
-    if not full:
-        text = " ".join(text.split())
-    room = max(20, out.width - _INDENT) if out.is_terminal else 80
     # Korean, Chinese and Japanese characters and most emoji are two cells wide.
     cells = max(1.0, cell_len(text[:1000]) / max(1, len(text[:1000])))
-    width = max(1, len(text)) if full else int(_LINES * room / cells)
+    width = max(1, len(text)) if full else int(_LINES * _room() / cells) + 2
     marks = _MARKS if out.is_terminal else ("**", "**")
     shown = printable(snippet(text.strip("\n"), query, width=width, marks=marks))
     if not out.is_terminal:

@@ -9,18 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from memvid_core.cli.failures import in_shell_words
-from memvid_core.cli.ingest_run import CHUNK_SIZE, expanded
-from memvid_core.cli.options import (
-    WAIT,
-    ChunkSize,
-    EmbedderName,
-    Exclude,
-    Include,
-    MemoryPath,
-    NoIgnore,
-    Overlap,
-    Timeout,
-)
+from memvid_core.cli.file_options import DEFAULTS, FileOptions, with_file_options
+from memvid_core.cli.ingest_run import expanded
+from memvid_core.cli.options import WAIT, EmbedderName, MemoryPath, Timeout
 from memvid_core.cli.output import note, say, write_json
 
 __all__ = ["register"]
@@ -34,17 +25,14 @@ def register(app: typer.Typer) -> None:
     app.command("watch", rich_help_panel="Add", epilog="`memvid watch docs/ notes.mp4 --every 5`")(watch)
 
 
+@with_file_options
 def watch(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDERS", show_default=False, help="Folders and files.")],
     memory_path: MemoryPath,
     every: Annotated[
         float, typer.Option("--every", metavar="SECONDS", min=0.1, help="How often to look for changes.")
     ] = 2.0,
-    chunk_size: ChunkSize = CHUNK_SIZE,
-    overlap: Overlap = 0,
-    include: Include = None,
-    exclude: Exclude = None,
-    no_ignore: NoIgnore = False,
+    files: FileOptions = DEFAULTS,
     embedder: EmbedderName = None,
     timeout: Timeout = WAIT,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document per line for each change.")] = False,
@@ -54,19 +42,17 @@ def watch(
     Changes are found by the sizes and times of files. Other commands and programs may use the memory meanwhile.
     """
     from memvid_core import MemvidError
-    from memvid_core.cli.ingest_run import own_files
     from memvid_core.ingest.discover import find
 
-    chosen: dict[str, Any] = {"include": include or None, "exclude": [*(exclude or ()), *own_files(memory_path)]}
-    chosen["gitignore"] = not no_ignore
-    options = {**chosen, "chunk_size": chunk_size, "overlap": overlap, "embedder": embedder, "timeout": timeout}
+    chosen = files.selection(memory_path)
+    opening: dict[str, Any] = {"embedder": embedder, "timeout": timeout}
     pause = threading.Event()
     before: _Seen | None = None
     while True:
         try:
             seen = _stamps([found.path for found in find(expanded(folders), **chosen)])
             if seen != before:
-                _sync(folders, memory_path, options, first=before is None, as_json=as_json)
+                _sync(folders, memory_path, files, opening, first=before is None, as_json=as_json)
                 before = seen
         except MemvidError as exc:
             if before is None:
@@ -86,20 +72,24 @@ def _stamps(paths: list[Path]) -> _Seen:
     return stamps
 
 
-def _sync(folders: list[Path], memory_path: Path, options: dict[str, Any], *, first: bool, as_json: bool) -> None:
+def _sync(
+    folders: list[Path],
+    memory_path: Path,
+    files: FileOptions,
+    opening: dict[str, Any],
+    *,
+    first: bool,
+    as_json: bool,
+) -> None:
     from memvid_core.cli.creating import new_memory
     from memvid_core.cli.options import opened
-    from memvid_core.ingest import Chunker
     from memvid_core.ingest.sync import sync
 
-    shared = {"embedder": options["embedder"], "timeout": options["timeout"]}
     given = [str(folder) for folder in folders]
     there = memory_path.exists()
-    place = opened(memory_path, "a", others=given, **shared) if there else new_memory(memory_path, **shared)
-    chunker = Chunker(options["chunk_size"], options["overlap"])
-    chosen = {name: options[name] for name in ("include", "exclude", "gitignore")}
+    place = opened(memory_path, "a", others=given, **opening) if there else new_memory(memory_path, **opening)
     with place as memory:
-        report = sync(memory, expanded(folders), chunker=chunker, **chosen)
+        report = sync(memory, expanded(folders), chunker=files.chunker, **files.selection(memory_path))
         records = len(memory)
     changes = {"added": report.added, "changed": report.changed, "removed": report.removed}
     failed = {source: str(error) for source, error in report.failed.items()}

@@ -1,4 +1,4 @@
-"""Embedders: the protocol, adapters for external models, and a built-in embedder that needs no model."""
+"""Embedders: adapters for external models, and a built-in embedder that needs no model."""
 
 from memvid_core.embedding.adapters import (
     CallableEmbedder,
@@ -9,15 +9,13 @@ from memvid_core.embedding.adapters import (
 from memvid_core.embedding.builtin import HashingEmbedder
 from memvid_core.embedding.identity import same_embedder
 from memvid_core.embedding.models import load_model
-from memvid_core.embedding.protocol import Embedder, FittableEmbedder, check_vector, check_vectors
+from memvid_core.embedding.protocol import check_vector, check_vectors
 from memvid_core.embedding.resolve import GIVEN, as_embedder, choose_embedder
 
 __all__ = [
     "GIVEN",
     "CallableEmbedder",
-    "Embedder",
     "EncodeEmbedder",
-    "FittableEmbedder",
     "HashingEmbedder",
     "LangChainEmbedder",
     "LlamaIndexEmbedder",

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from memvid_core.embedding.identity import identity, names_model, old_identity
-from memvid_core.embedding.protocol import Vectors, check_vector, check_vectors
+from memvid_core.embedding.protocol import check_vector, check_vectors
 from memvid_core.errors import EmbedderWarning, EmbeddingError, MemvidError
+from memvid_core.model import Vectors
 from memvid_core.system.threads import run_in_thread
 
 __all__ = ["CallableEmbedder", "EncodeEmbedder", "LangChainEmbedder", "LlamaIndexEmbedder"]

@@ -7,10 +7,10 @@ from typing import Any
 
 from memvid_core.embedding.adapters import CallableEmbedder, EncodeEmbedder
 from memvid_core.embedding.builtin import HashingEmbedder
-from memvid_core.embedding.protocol import Embedder
 from memvid_core.errors import Action, EmbeddingError, Hint, InvalidInputError, MissingExtraError
+from memvid_core.model import Embedder
 
-__all__ = ["load_model"]
+__all__ = ["import_package", "load", "load_model"]
 
 
 def load_model(name: str, *, exact: bool = False) -> Embedder:
@@ -45,21 +45,19 @@ def load_model(name: str, *, exact: bool = False) -> Embedder:
 
 
 def _sentence_transformers(model: str, exact: bool) -> Embedder:
-    package = _import("sentence_transformers", "sentence-transformers")
+    package = import_package("sentence_transformers", "sentence-transformers")
     return EncodeEmbedder(
-        _load(package.SentenceTransformer, model), name=_name("sentence-transformers", model), exact=exact
+        load(package.SentenceTransformer, model), name=_name("sentence-transformers", model), exact=exact
     )
 
 
 def _model2vec(model: str, exact: bool) -> Embedder:
-    package = _import("model2vec", "model2vec")
-    return EncodeEmbedder(
-        _load(package.StaticModel.from_pretrained, model), name=_name("model2vec", model), exact=exact
-    )
+    package = import_package("model2vec", "model2vec")
+    return EncodeEmbedder(load(package.StaticModel.from_pretrained, model), name=_name("model2vec", model), exact=exact)
 
 
 def _fastembed(model: str, exact: bool) -> Embedder:
-    loaded = _load(_import("fastembed", "fastembed").TextEmbedding, model)
+    loaded = load(import_package("fastembed", "fastembed").TextEmbedding, model)
     size = getattr(loaded, "embedding_size", None)
     return CallableEmbedder(
         lambda texts: list(loaded.passage_embed(texts)),
@@ -80,17 +78,27 @@ def _name(package: str, model: str) -> str:
     return f"{package}:{model}"
 
 
-def _import(module: str, extra: str) -> Any:
+def import_package(module: str, extra: str) -> Any:
+    """Import a module of an optional package.
+
+    Raises:
+        MissingExtraError: It cannot be imported.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f"this embedder needs the package {extra}, which cannot be imported ({error})",
+            f"this model needs the package {extra}, which cannot be imported ({error})",
             hint=Hint(Action.INSTALL_EXTRA, {"extra": extra}),
         ) from error
 
 
-def _load(loader: Any, model: str) -> Any:
+def load(loader: Any, model: str) -> Any:
+    """Load a model.
+
+    Raises:
+        EmbeddingError: The package cannot load it.
+    """
     try:
         return loader(model)
     except Exception as error:  # every package and its hub client raise their own

@@ -1,86 +1,19 @@
-"""The embedder protocols, and the validation of vectors."""
+"""The validation of the vectors of an embedder."""
 
 from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import DimensionError, EmbeddingError, InvalidInputError, VectorError
+from memvid_core.model import Vectors
 
-__all__ = ["Embedder", "FittableEmbedder", "Vectors", "check_vector", "check_vectors"]
-
-Vectors = NDArray[np.floating[Any]]
-
-
-@runtime_checkable
-class Embedder(Protocol):
-    """Embed texts as vectors of one dimension.
-
-    ``name`` is the name that a memory records: equal names mean comparable vectors, in any process and on any machine.
-    ``dimension`` is ``None`` if it is only known after the first call. The async methods never block the event loop.
-
-    Example:
-        >>> from memvid_core.embedding import HashingEmbedder
-        >>> isinstance(HashingEmbedder(), Embedder)
-        True
-    """
-
-    @property
-    def name(self) -> str:
-        """The name recorded in a memory, such as ``"langchain:OpenAIEmbeddings:text-embedding-3-small"``."""
-        ...
-
-    @property
-    def dimension(self) -> int | None:
-        """The dimension of the vectors, or ``None`` if it is not known yet."""
-        ...
-
-    def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts to be stored, as float32 ``(len(texts), dimension)``."""
-        ...
-
-    def embed_query(self, text: str) -> Vectors:
-        """Embed a question, as float32 ``(dimension,)``."""
-        ...
-
-    async def aembed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Run ``embed_documents`` without blocking the event loop."""
-        ...
-
-    async def aembed_query(self, text: str) -> Vectors:
-        """Run ``embed_query`` without blocking the event loop."""
-        ...
-
-
-@runtime_checkable
-class FittableEmbedder(Embedder, Protocol):
-    """An embedder that is fitted to the texts of a memory. The fit is stored in the memory as bytes."""
-
-    @property
-    def fitted(self) -> bool:
-        """Whether the embedder is fitted."""
-        ...
-
-    def clone(self) -> FittableEmbedder:
-        """Return an unfitted embedder with the same settings. Each memory fits its own."""
-        ...
-
-    def fit(self, texts: Sequence[str]) -> None:
-        """Fit the embedder to texts, replacing an earlier fit; too few texts leave it unfitted."""
-        ...
-
-    def dump(self) -> bytes:
-        """Return the fit as bytes, which ``load`` accepts on any machine."""
-        ...
-
-    def load(self, data: bytes) -> None:
-        """Load the fit of another instance; raise ``EmbeddingError`` and change nothing if the bytes are damaged."""
-        ...
+__all__ = ["check_vector", "check_vectors"]
 
 
 def check_vectors(

@@ -10,8 +10,8 @@ from memvid_core.embedding.adapters import CallableEmbedder, EncodeEmbedder, Lan
 from memvid_core.embedding.builtin import HashingEmbedder
 from memvid_core.embedding.identity import same_embedder
 from memvid_core.embedding.models import load_model
-from memvid_core.embedding.protocol import Embedder, FittableEmbedder
 from memvid_core.errors import Action, EmbedderMismatchError, EmbedderWarning, Hint, InvalidInputError
+from memvid_core.model import Embedder, FittableEmbedder
 
 __all__ = ["GIVEN", "as_embedder", "choose_embedder"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count, repeat
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from memvid_core.engine.index_folder import Vectors
 from memvid_core.engine.indexing import Indexer, change_of
 from memvid_core.engine.snapshot import Epoch
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
 from memvid_core.journal import Batch, Cursor, Entry
+from memvid_core.system.shared_work import run_together
 
 __all__ = ["NewRecords", "commit"]
 
@@ -52,10 +53,12 @@ def commit(epoch: Epoch, indexer: Indexer, new: NewRecords, batch: Batch, unstor
         return entry
     # A large commit: its vectors are indexed while the journal compresses, writes and waits for the disk. If the
     # journal fails, the vectors are after the last row that counts, and the next commit overwrites them.
-    with index.transaction(), ThreadPoolExecutor(1) as pool:
-        staging = pool.submit(index.stage_vectors, before.row, before.row + len(new.ids), placed)
-        entry = epoch.journal.append(batch)
-        staging.result()
+    both: tuple[Callable[[], Any], ...] = (
+        partial(epoch.journal.append, batch),
+        partial(index.stage_vectors, before.row, before.row + len(new.ids), placed),
+    )
+    with index.transaction():
+        entry = cast(Entry, run_together(both)[0])
         _apply(epoch, indexer, entry, before, new, batch, placed, staged=True)
     return entry
 

@@ -20,12 +20,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding import Embedder, FittableEmbedder
+from memvid_core.engine import fusion
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import DamagedFrameError
-from memvid_core.index import fusion
 from memvid_core.index.words.analyzer import plain_query
 from memvid_core.index.words.lexical_index import LexicalIndex
+from memvid_core.index.words.scores import Ranking, top_k
+from memvid_core.model import Embedder, FittableEmbedder
 
 __all__ = [
     "GAIN",
@@ -175,7 +176,7 @@ def weight(texts: Sequence[str], embedder: Embedder | None) -> float:
     return best_weight(asked, _dense(sample, asked, embedder), _lexical(sample, asked))
 
 
-def usual_scores(rankings: Iterable[tuple[fusion.Ranking, fusion.Ranking]]) -> dict[str, float]:
+def usual_scores(rankings: Iterable[tuple[Ranking, Ranking]]) -> dict[str, float]:
     """Return the fields of :class:`Evidence` on the scores of questions without a relevant text.
 
     Args:
@@ -188,7 +189,7 @@ def usual_scores(rankings: Iterable[tuple[fusion.Ranking, fusion.Ranking]]) -> d
     return {**_quantiles(both, "usual", "spread"), **_quantiles(words, "usual_words", "spread_words")}
 
 
-def _lexical(sample: list[str], asked: list[Practice]) -> list[fusion.Ranking]:
+def _lexical(sample: list[str], asked: list[Practice]) -> list[Ranking]:
     """Return for each question the rows and scores in [0, 1]; its own text is the reduced one."""
     index = LexicalIndex()
     index.extend(0, [*sample, *(question.text for question in asked)])
@@ -205,7 +206,7 @@ def _lexical(sample: list[str], asked: list[Practice]) -> list[fusion.Ranking]:
     return rankings
 
 
-def _dense(sample: list[str], asked: list[Practice], embedder: FittableEmbedder) -> list[fusion.Ranking]:
+def _dense(sample: list[str], asked: list[Practice], embedder: FittableEmbedder) -> list[Ranking]:
     """Return for each question the rows and their cosines.
 
     A fitted embedder knows which words of its texts occur together, so the copy used here is not fitted to the texts
@@ -219,7 +220,7 @@ def _dense(sample: list[str], asked: list[Practice], embedder: FittableEmbedder)
     places = np.array([question.place for question in asked])
     cosines[np.arange(len(asked)), places] = np.einsum("ij,ij->i", questions, reduced)
     rows = np.arange(len(sample), dtype=np.int64)
-    return [fusion.top_k(rows, line, fusion.CANDIDATES) for line in cosines.astype(np.float32)]
+    return [top_k(rows, line, fusion.CANDIDATES) for line in cosines.astype(np.float32)]
 
 
 def _fitted_to_others(sample: list[str], asked: list[Practice], embedder: FittableEmbedder) -> FittableEmbedder:
@@ -230,7 +231,7 @@ def _fitted_to_others(sample: list[str], asked: list[Practice], embedder: Fittab
     return copy
 
 
-def best_weight(asked: list[Practice], dense: list[fusion.Ranking], lexical: list[fusion.Ranking]) -> float:
+def best_weight(asked: list[Practice], dense: list[Ranking], lexical: list[Ranking]) -> float:
     """Return the mean of the weights, weighted by how well they do and by a prior.
 
     The quality of a weight is the mean reciprocal rank of the text. The means of neighboring weights hardly differ, so
@@ -256,7 +257,7 @@ def _best(scores: NDArray[np.float32]) -> float:
     return float(scores.max(initial=0))
 
 
-def _combined(lexical: fusion.Ranking, dense: fusion.Ranking) -> float:
+def _combined(lexical: Ranking, dense: Ranking) -> float:
     """Return the best combined score of a question."""
     by_row = dict(zip(lexical[0].tolist(), lexical[1].tolist(), strict=True))
     near = dict(zip(dense[0].tolist(), fusion.dense_score(dense[1]).tolist(), strict=True))
@@ -268,7 +269,7 @@ def _quantiles(values: Sequence[float], usual: str, spread: str) -> dict[str, fl
     return {usual: round(upper, 4), spread: round(max(upper - median, _NARROWEST), 4)}
 
 
-Without = Callable[[str, int], tuple[fusion.Ranking, fusion.Ranking]]
+Without = Callable[[str, int], tuple[Ranking, Ranking]]
 """A function of a question and a row: the lexical and the dense ranking of the other rows, with scores in [0, 1]."""
 
 
@@ -353,7 +354,7 @@ def _write(path: Path | None, key: str, found: Evidence) -> None:
         made.replace(path)
 
 
-def support(dense: fusion.Ranking, lexical: fusion.Ranking) -> float:
+def support(dense: Ranking, lexical: Ranking) -> float:
     """Return how far the words support a dense ranking: the mean relative BM25 score of its first five rows.
 
     A model that knows the language of the question ranks texts first that have some of its words. The first texts of
@@ -380,7 +381,7 @@ def support(dense: fusion.Ranking, lexical: fusion.Ranking) -> float:
     return sum(known.get(row, 0.0) for row in first) / (len(first) * best) if best > 0 else 1.0
 
 
-def trust(dense: fusion.Ranking, lexical: fusion.Ranking) -> float:
+def trust(dense: Ranking, lexical: Ranking) -> float:
     """Return the weight of an external model's ranking, from its support by the words.
 
     So an English model does not spoil the answers to Korean questions.

@@ -14,11 +14,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import ClosedError, StorageError
+from memvid_core.errors import ClosedError, IndexStaleError, StorageError
 from memvid_core.index.catalog.catalog import Catalog, CommitContents, CommitRow, RecordRow
 from memvid_core.index.catalog.frame_table import FrameTable
-from memvid_core.index.filters.columns import MetadataColumns
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.index.catalog.metadata_columns import MetadataColumns
 from memvid_core.index.vectors.matrix import StoredDtype
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.index.vectors.video_rows import Pictures

@@ -11,14 +11,13 @@ from typing import Final, cast
 import msgspec
 
 from memvid_core.engine.index_folder import IndexFolder
-from memvid_core.errors import StorageError
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index.vectors.matrix import StoredDtype
-from memvid_core.index.wal import is_busy
 from memvid_core.journal import FrameLocation, Header, Journal, Known
 from memvid_core.journal.video_vectors import VectorPictures
 from memvid_core.model import IndexName, Metric
-from memvid_core.system.atomic_files import compacting
+from memvid_core.system.atomic_files import compaction_path
+from memvid_core.system.sqlite_wal import is_busy
 
 __all__ = ["INDEX_ERRORS", "IndexPlace", "check_idle", "index_errors", "known_in"]
 
@@ -158,7 +157,7 @@ class IndexPlace:
         for path in self._root.glob(
             f"{_memory(header)}.*"
         ):  # created after the file of its compaction, and deleted before it
-            if self._like is not None and not compacting(self._like, path.suffix[1:]).exists():
+            if self._like is not None and not compaction_path(self._like, path.suffix[1:]).exists():
                 shutil.rmtree(path, ignore_errors=True)
 
 

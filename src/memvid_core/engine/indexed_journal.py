@@ -12,7 +12,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from memvid_core.embedding import Embedder, FittableEmbedder
 from memvid_core.engine import file_damage, file_swap
 from memvid_core.engine import settings as engine_settings
 from memvid_core.engine.committing import NewRecords, commit
@@ -27,7 +26,7 @@ from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import StorageError
 from memvid_core.index.catalog.catalog import DamageRow
 from memvid_core.journal import Batch, Cursor, Journal
-from memvid_core.model import IndexName
+from memvid_core.model import Embedder, FittableEmbedder, IndexName
 
 __all__ = ["IndexedJournal"]
 

@@ -17,7 +17,7 @@ from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.torn_copies import copies_beside
 from memvid_core.errors import InvalidInputError
 from memvid_core.journal import Entry, Journal
-from memvid_core.journal.compaction import rewrite
+from memvid_core.journal.copying import copy_journal
 from memvid_core.model import Commit, Damage, MemoryInfo, VerifyReport
 from memvid_core.system.atomic_files import replacing
 from memvid_core.system.progress import progress
@@ -127,7 +127,7 @@ def save(indexed: IndexedJournal, snapshot: Snapshot, path: str | os.PathLike[st
     with replacing(target, like=own if isinstance(own, Path) else None, timeout=indexed.timeout) as made:
         total = source.video.size()
         with progress("Saving", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
-            rewrite(
+            copy_journal(
                 source,
                 made,
                 source.video.codec,

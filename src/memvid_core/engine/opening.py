@@ -14,20 +14,18 @@ from typing import Any, get_args
 import numpy as np
 
 import memvid_core.video.qr  # noqa: F401 - registers its codec
-from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, HashingEmbedder, as_embedder, choose_embedder
+from memvid_core.embedding import GIVEN, HashingEmbedder, as_embedder, choose_embedder
 from memvid_core.engine import inspection
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.index_owner import place_of
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_timeout, check_unicode
-from memvid_core.engine.writing import VectorDtype
 from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError
 from memvid_core.index.vectors.metrics import check_choice
 from memvid_core.journal import Journal
-from memvid_core.model import IndexName, Metric
+from memvid_core.model import Embedder, FittableEmbedder, IndexName, Metric, VectorDtype
 from memvid_core.system.atomic_files import appearing
-from memvid_core.video import get_codec
 
 __all__ = ["IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
 
@@ -85,14 +83,14 @@ def create(
         raise InvalidInputError(
             "given vectors must be stored: vector_dtype='none' needs an embedder to make them again"
         )
-    chosen_codec = get_codec(codec, **(codec_options or {}))
     file = None if in_ram else _real(path)
     wait = check_timeout(timeout)
 
     def journal_in(target: Path | io.BytesIO) -> Journal:
         return Journal.create(
             target,
-            chosen_codec,
+            codec,
+            codec_options,
             vectors=kept,
             embedder=GIVEN if made is None else made.name,
             dimension=None if made is None else made.dimension,

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index import fusion
+from memvid_core.engine import fusion
 from memvid_core.index.vectors.metrics import closeness, distances
+from memvid_core.index.words.scores import Ranking
 
 __all__ = ["Ranked", "by_row", "compared_scores", "dense_ranked", "flipped", "scores_of", "to_scores"]
 
@@ -71,7 +72,7 @@ def compared_scores(metric: str, query: NDArray[Any] | None, vectors: NDArray[np
     return found
 
 
-def scores_of(rows: NDArray[np.int64], ranking: fusion.Ranking) -> NDArray[np.float32]:
+def scores_of(rows: NDArray[np.int64], ranking: Ranking) -> NDArray[np.float32]:
     """Return the scores of rows in a ranking, 0 for others."""
     scores = dict(zip(ranking[0].tolist(), ranking[1].tolist(), strict=True))
     return np.array([scores.get(row, 0.0) for row in rows.tolist()], np.float32)

@@ -9,18 +9,21 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from memvid_core.embedding import Embedder, check_vector
+from memvid_core.embedding import check_vector
+from memvid_core.embedding.reranking import named_reranker
+from memvid_core.engine.fusion import CANDIDATES
 from memvid_core.engine.validation import check_count
 from memvid_core.errors import Action, Hint, InvalidInputError, QueryError
-from memvid_core.index.fusion import CANDIDATES
-from memvid_core.model import Recency, Record
+from memvid_core.index.words.bm25 import NOTHING, Extra
+from memvid_core.index.words.synonyms import Synonyms
+from memvid_core.model import Embedder, GivenSynonyms, Recency, Record
 
 __all__ = ["Diversity", "Fusion", "Mode", "Rerank", "SearchRequest", "Where", "default_mode"]
 
 Mode = Literal["dense", "lexical", "hybrid"]
 Fusion = Literal["score", "rank"]
 Where = Mapping[str, Any] | Callable[[Record], bool]
-Rerank = Callable[[str, list[str]], Sequence[float]]
+Rerank = Callable[[str, list[str]], Sequence[float] | NDArray[Any]]
 """A function of a query and texts that returns one score per text; higher is better."""
 
 
@@ -77,6 +80,9 @@ class SearchRequest:
     explain: bool = False
     diversity: Diversity | None = None
     min_relevance: float | None = None
+    unique: bool = False
+    passage: int | None = None
+    extra: Extra = NOTHING
 
     @classmethod
     def of(
@@ -91,11 +97,15 @@ class SearchRequest:
         alpha: float | None = None,
         fusion: Fusion = "score",
         recency: Recency | None = None,
-        rerank: Rerank | None = None,
+        rerank: Rerank | str | None = None,
         with_vectors: bool = False,
         explain: bool = False,
         diversity: Diversity | None = None,
         min_relevance: float | None = None,
+        unique: bool = False,
+        passage: int | None = None,
+        fuzzy: bool = True,
+        synonyms: GivenSynonyms | None = None,
     ) -> SearchRequest:
         """Check the arguments of a search; see :meth:`memvid_core.Memory.search`.
 
@@ -109,14 +119,19 @@ class SearchRequest:
             alpha: The weight of the dense part of a hybrid search.
             fusion: Whether a hybrid search fuses scores or ranks.
             recency: How much less older records count.
-            rerank: A function that scores the best candidates again.
+            rerank: A function that scores the best candidates again, or the name of a model.
             with_vectors: Whether hits have their stored vector.
             explain: Whether hits have the scores of each part.
             diversity: How much hits differ from each other.
             min_relevance: The least relevance of a hit.
+            unique: Whether to leave out hits with the text of a better one.
+            passage: The maximum length of the passages of hits, in characters; None for no passages.
+            fuzzy: Whether words that no record has are replaced by near words.
+            synonyms: Words that mean the same: the path of a file, or a dict.
 
         Raises:
             QueryError: An argument is invalid.
+            InvalidInputError: The file of synonyms cannot be read.
             VectorError: A vector is invalid.
         """
         k = check_count(k, "k is a number of hits")
@@ -134,14 +149,21 @@ class SearchRequest:
             raise QueryError(f"fusion is 'score' or 'rank', not {fusion!r}")
         if recency is not None and not isinstance(recency, Recency):
             raise QueryError(f"recency is a Recency(field, half_life), not {recency!r}")
+        if isinstance(rerank, str):
+            rerank = named_reranker(rerank)
         if rerank is not None and not callable(rerank):
-            raise QueryError(f"rerank is a function of the query and texts, not {rerank!r}")
+            raise QueryError(f"rerank is a function of the query and texts, or the name of a model, not {rerank!r}")
+        if passage is not None and not (type(passage) is int and passage > 0):
+            raise QueryError(f"passage is a maximum length in characters, 1 or more, not {passage!r}")
+        if passage is not None and text is None:
+            raise QueryError("a passage needs the words of the query, not only a vector")
         vector = None
         if chosen != "lexical" and (text is None or embedding is not None):
             vector = check_vector(query if text is None else embedding, given=text is None, source="the query")
+        extra = Extra(bool(fuzzy), Synonyms.of(synonyms))
         return cls(
             text, vector, k, chosen, where, alpha, fusion, recency, rerank, with_vectors, explain, diversity,
-            min_relevance,
+            min_relevance, bool(unique), passage, extra,
         )  # fmt: skip
 
     @property

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding import FittableEmbedder
+from memvid_core.engine import fusion
+from memvid_core.engine.adjusting import aged, reranked
 from memvid_core.engine.evidence import GAIN, Evidence, evidence_of, odds, support, trust
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.ranking import Ranked, by_row, compared_scores, dense_ranked, flipped, scores_of, to_scores
@@ -23,11 +21,12 @@ from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_answer, check_count
 from memvid_core.errors import Action, DamagedFrameError, DimensionError, Hint, QueryError, StorageError
-from memvid_core.index import fusion
 from memvid_core.index.vectors.metrics import feedback, similarity
 from memvid_core.index.words.analyzer import plain_query
 from memvid_core.index.words.lexical_index import LexicalIndex
-from memvid_core.model import Hit, Record
+from memvid_core.index.words.passages import best_passage
+from memvid_core.index.words.scores import Ranking
+from memvid_core.model import FittableEmbedder, Hit, Passage, Record
 from memvid_core.system.progress import progress
 
 __all__ = ["Searcher"]
@@ -100,11 +99,40 @@ class Searcher:
 
     def _best(self, snapshot: Snapshot, request: SearchRequest) -> Ranked:
         """Return the best ``k`` rows."""
+        candidates = self._distinct if request.unique else self._aged
+        ranked = candidates(snapshot, request, request.pool)
+        if request.rerank is None or not len(ranked):
+            return ranked if len(ranked) <= request.k else ranked.taken(np.arange(request.k))
+        texts = [snapshot.record(row).text for row in ranked.rows.tolist()]
+        passages = [part.text if (part := _passage(text, request)) is not None else text for text in texts]
+        return reranked(ranked, passages, request)
+
+    def _distinct(self, snapshot: Snapshot, request: SearchRequest, pool: int) -> Ranked:
+        """Return the best rows of different texts, ranking more candidates until there are enough."""
+        wanted, count = request.k if request.rerank is None else pool, 2 * pool
+        texts: dict[int, str] = {}
+        while True:
+            ranked = self._aged(snapshot, request, count)
+            places: dict[str, int] = {}
+            for place, row in enumerate(ranked.rows.tolist()):
+                if row not in texts:
+                    texts[row] = " ".join(snapshot.record(row).text.split())
+                places.setdefault(texts[row], place)
+                if len(places) == wanted:
+                    break
+            if len(places) == wanted or len(ranked) < count:
+                return ranked.taken(list(places.values()))
+            count *= 4
+
+    def _aged(self, snapshot: Snapshot, request: SearchRequest, count: int) -> Ranked:
+        """Return the best ``count`` rows that the filter accepts, with the scores of their ages."""
         if callable(request.where):
-            ranked = self._accepted(snapshot, request, request.where)
+            ranked = self._accepted(snapshot, request, request.where, count)
         else:
-            ranked = self._rank(snapshot, request, request.pool, snapshot.mask(request.where))
-        return self._adjusted(snapshot, ranked, request)
+            ranked = self._rank(snapshot, request, count, snapshot.mask(request.where))
+        if request.recency is None:
+            return ranked
+        return aged(ranked, [snapshot.record(row) for row in ranked.rows.tolist()], request.recency)
 
     def _diverse(self, snapshot: Snapshot, request: SearchRequest) -> Ranked:
         """Return ``k`` of the best rows, each chosen by score and by distance from the rows before it.
@@ -137,7 +165,7 @@ class Searcher:
             return Ranked(rows, scores, parts={"lexical": scores}, relevance=relevance)
         return self._hybrid(snapshot, request, k, mask)
 
-    def _dense(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> fusion.Ranking:
+    def _dense(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranking:
         """Return rows and their cosines or negative distances."""
         index = snapshot.vector_index
         if index is None or request.vector is None or not len(request.vector):  # empty: the embedder returned nothing
@@ -145,11 +173,13 @@ class Searcher:
         rows, values = index.search(_fitting(request.vector, index.dimension), k, mask & snapshot.dense)
         return rows, flipped(values, index.metric)
 
-    def _lexical(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> fusion.Ranking:
+    def _lexical(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranking:
         """Return rows and their lexical scores, in [0, 1)."""
         if request.text is None:
             raise QueryError("a lexical search needs the words of the query, not only a vector")
-        return self._words(snapshot).search(request.text, k, mask, live=snapshot.live, normalized=True)
+        return self._words(snapshot).search(
+            request.text, k, mask, live=snapshot.live, normalized=True, extra=request.extra
+        )
 
     def _hybrid(self, snapshot: Snapshot, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranked:
         pool = max(k, fusion.CANDIDATES)
@@ -177,8 +207,8 @@ class Searcher:
         snapshot: Snapshot,
         request: SearchRequest,
         rows: NDArray[np.int64],
-        words: fusion.Ranking,
-        dense: fusion.Ranking,
+        words: Ranking,
+        dense: Ranking,
     ) -> NDArray[np.float64]:
         """Return the relevance of rows of a hybrid search, each from its own scores."""
         known = self._learned(snapshot)
@@ -195,7 +225,7 @@ class Searcher:
         return known.of_model(by_word, near, support(dense, words))
 
     def _weights(
-        self, snapshot: Snapshot, request: SearchRequest, dense: fusion.Ranking, lexical: fusion.Ranking
+        self, snapshot: Snapshot, request: SearchRequest, dense: Ranking, lexical: Ranking
     ) -> tuple[float, float]:
         """Return the weights of the dense ranking in the first and the second fusion."""
         if request.alpha is not None:
@@ -216,7 +246,7 @@ class Searcher:
         self._latest = weakref.ref(snapshot), found
         return found
 
-    def _without(self, snapshot: Snapshot, question: str, row: int) -> tuple[fusion.Ranking, fusion.Ranking]:
+    def _without(self, snapshot: Snapshot, question: str, row: int) -> tuple[Ranking, Ranking]:
         """Return the lexical and the dense ranking of all rows but one, with scores in [0, 1]."""
         embedder = snapshot.embedder
         own = embedder if isinstance(embedder, FittableEmbedder) else None
@@ -238,28 +268,6 @@ class Searcher:
         inside = rows < index.rows if by_cosine else (rows < index.rows) & snapshot.dense[rows]
         found[inside] = index.vectors(rows[inside])
         return found
-
-    def _adjusted(self, snapshot: Snapshot, ranked: Ranked, request: SearchRequest) -> Ranked:
-        """Apply recency, then the reranker."""
-        if request.recency is not None and len(ranked):
-            age = request.recency
-            times = np.array([_time_of(snapshot.record(row), age.field) for row in ranked.rows.tolist()])
-            now = time.time() if age.now is None else age.now
-            scores = fusion.recency(ranked.scores, times, now=now, half_life=age.half_life, weight=age.weight)
-            k = request.k if request.rerank is None else len(ranked)
-            ranked = ranked.rescored(scores, k, recency=scores - ranked.scores)
-        if request.rerank is not None and len(ranked):
-            if request.text is None:
-                raise QueryError("a reranker needs the words of the query, not only a vector")
-            given = request.rerank(request.text, [snapshot.record(row).text for row in ranked.rows.tolist()])
-            opinions = _opinions(given, len(ranked))
-            low, high = float(opinions.min()), float(opinions.max())
-            inside = low >= 0 and high <= 1  # scores outside [0, 1] are rescaled, which keeps their order
-            scores = (opinions if inside else (opinions - low) / ((high - low) or 1.0)).astype(np.float32)
-            ranked = ranked.rescored(scores, request.k, rerank=scores)
-            if inside:
-                ranked = replace(ranked, relevance=by_row(ranked.rows, ranked.scores))
-        return ranked
 
     def prepare(self, snapshot: Snapshot) -> None:
         """Build what the first searches would build: the lexical index, the evidence, and the lists of vectors."""
@@ -311,9 +319,11 @@ class Searcher:
                 break
         return texts
 
-    def _accepted(self, snapshot: Snapshot, request: SearchRequest, where: Callable[[Record], bool]) -> Ranked:
+    def _accepted(
+        self, snapshot: Snapshot, request: SearchRequest, where: Callable[[Record], bool], wanted: int
+    ) -> Ranked:
         """Return rows that a function accepts, ranking more candidates until there are enough."""
-        wanted, k = request.pool, 4 * request.pool
+        k = 4 * wanted
         accepted: dict[int, bool] = {}
         while True:
             ranked = self._rank(snapshot, request, k, snapshot.live)
@@ -333,19 +343,32 @@ class Searcher:
         rows = ranked.rows.tolist()
         vectors = snapshot.vectors(rows) if request.with_vectors else {}
         by_cosine = _metric(snapshot) == "cosine"
+        records = [snapshot.record(row) for row in rows]
+        told = self._told(snapshot, request)
+
+        def explained(rank: int) -> dict[str, float]:
+            return {**{name: float(part[rank]) for name, part in ranked.parts.items()}, **told}
+
         return [
             Hit(
-                snapshot.record(row),
+                records[rank],
                 score,
                 rank,
                 ranked.compared.get(row) if by_cosine else None,
                 vectors.get(row),
-                {name: float(part[rank]) for name, part in ranked.parts.items()} if request.explain else None,
+                explained(rank) if request.explain else None,
                 None if by_cosine else ranked.compared.get(row),
                 ranked.relevance.get(row),
+                _passage(records[rank].text, request),
             )
             for rank, (row, score) in enumerate(zip(rows, ranked.scores.tolist(), strict=True))
         ]
+
+    def _told(self, snapshot: Snapshot, request: SearchRequest) -> dict[str, float]:
+        """Return the near words and synonyms that were searched, with their weights, if the request asks to explain."""
+        if not request.explain or request.text is None or request.mode == "dense":
+            return {}
+        return self._words(snapshot).asked_too(request.text, request.extra, snapshot.live)
 
     def context(self, snapshot: Snapshot, record: Record, before: int, after: int) -> list[Record]:
         """Return a record with its neighbors in the source, by ``chunk`` number, or in the order they were added."""
@@ -366,6 +389,14 @@ class Searcher:
         return around[max(0, place - before) : place + after + 1]
 
 
+def _passage(text: str, request: SearchRequest) -> Passage | None:
+    """Return the best passage of a text, if the request asks for passages."""
+    if request.passage is None or request.text is None:
+        return None
+    start, end = best_passage(text, request.text, request.passage)
+    return Passage(text[start:end], start, end)
+
+
 def _fitting(vector: NDArray[Any] | None, dimension: int) -> NDArray[Any]:
     """Return the vector of a query after checking its dimension.
 
@@ -378,20 +409,6 @@ def _fitting(vector: NDArray[Any] | None, dimension: int) -> NDArray[Any]:
     return vector
 
 
-def _opinions(given: Any, count: int) -> NDArray[np.float64]:
-    """Return the scores of a reranker, after checking that there is one finite number per text."""
-    if inspect.iscoroutine(given):
-        given.close()
-        raise QueryError("the reranker is a coroutine function; pass a plain function")
-    try:
-        opinions = np.asarray(given if hasattr(given, "__len__") else list(given), np.float64)
-    except (TypeError, ValueError) as exc:
-        raise QueryError(f"the reranker must return one number per text, not {type(given).__name__}: {exc}") from exc
-    if opinions.shape != (count,) or not np.isfinite(opinions).all():
-        raise QueryError(f"the reranker must return one finite score per text: {count} texts, {opinions.shape}")
-    return opinions
-
-
 def _metric(snapshot: Snapshot) -> str:
     return snapshot.epoch.journal.header.metric
 
@@ -401,20 +418,3 @@ def _fitted(mask: NDArray[np.bool_], rows: int) -> NDArray[np.bool_]:
     fitted = np.zeros(rows, np.bool_)
     fitted[: min(rows, len(mask))] = mask[:rows]
     return fitted
-
-
-def _time_of(record: Record, path: str) -> float:
-    """Return the time at a metadata path, in seconds since 1970; NaN if there is none.
-
-    A time without a zone is taken as UTC, so that a memory ranks the same on every machine.
-    """
-    value: Any = record.metadata
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            return float("nan")
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")

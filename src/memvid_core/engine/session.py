@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from memvid_core.embedding import Embedder, FittableEmbedder, check_vector
-from memvid_core.engine.auto_compact import AutoCompact
+from memvid_core.embedding import check_vector
+from memvid_core.engine.compaction_policy import AutoCompact
 from memvid_core.engine.index_place import INDEX_ERRORS, index_errors
 from memvid_core.engine.inspection import past_snapshot
 from memvid_core.engine.opening import IN_RAM, Opened
@@ -21,9 +21,16 @@ from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.searching import Searcher
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.writing import AddRequest, UpdateRequest, Writer
-from memvid_core.errors import Action, ClosedError, DamagedFrameError, Hint, ReadOnlyError, storage_errors
-from memvid_core.index.stale import IndexStaleError
-from memvid_core.model import Hit, Record
+from memvid_core.errors import (
+    Action,
+    ClosedError,
+    DamagedFrameError,
+    Hint,
+    IndexStaleError,
+    ReadOnlyError,
+    storage_errors,
+)
+from memvid_core.model import Embedder, FittableEmbedder, Hit, Record
 from memvid_core.system.threads import WriterThread, run_in_thread
 
 __all__ = ["Session"]
@@ -51,8 +58,8 @@ class Session:
         self._opened = opened
         self._process = os.getpid()
         self._thread = WriterThread()
-        folds = auto_compact is not None and opened.writable
-        self.auto = AutoCompact(opened.indexed, auto_compact) if folds and auto_compact is not None else None
+        compacts = auto_compact is not None and opened.writable
+        self.auto = AutoCompact(opened.indexed, auto_compact) if compacts and auto_compact is not None else None
 
     # --- states ---
 

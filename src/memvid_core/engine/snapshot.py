@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding import Embedder
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.validation import wanted_ids
-from memvid_core.errors import ClosedError, DamagedFrameError, QueryError, StorageError
+from memvid_core.errors import ClosedError, DamagedFrameError, IndexStaleError, QueryError, StorageError
 from memvid_core.index.catalog.ordering import by_value
-from memvid_core.index.stale import IndexStaleError
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.journal import Journal, RecordReader
 from memvid_core.journal.frames import Kind
-from memvid_core.model import FrameLocation, Record
+from memvid_core.model import Embedder, FrameLocation, Record
 
 __all__ = ["Epoch", "Snapshot"]
 

@@ -6,12 +6,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from memvid_core.errors import Action, Hint, LockedError, MemoryFileError
 from memvid_core.system.commit_lock import CommitLock
-from memvid_core.video import VideoFile
 
-__all__ = ["WriteTurn"]
+__all__ = ["OpenFile", "WriteTurn"]
+
+
+class OpenFile(Protocol):
+    """An open file that can be locked: its descriptor, or None if it is not on a disk, and its name for messages."""
+
+    @property
+    def descriptor(self) -> int | None:
+        """The descriptor."""
+        ...
+
+    @property
+    def target(self) -> object:
+        """The name of the file."""
+        ...
 
 
 class WriteTurn:
@@ -30,16 +44,16 @@ class WriteTurn:
         """Return whether the calling thread has the turn."""
         return bool(self._thread._is_owned())  # type: ignore[attr-defined]
 
-    def holds(self, video: VideoFile) -> bool:
+    def holds(self, file: OpenFile) -> bool:
         """Return whether the lock on a file is held."""
-        return self.lock.holds(video.descriptor)
+        return self.lock.holds(file.descriptor)
 
     @contextmanager
-    def tried(self, video: VideoFile | None, wait: float, *, thread_wait: float | None = None) -> Iterator[bool]:
+    def tried(self, file: OpenFile | None, wait: float, *, thread_wait: float | None = None) -> Iterator[bool]:
         """Try to take the turn, and yield whether that worked.
 
         Args:
-            video: The file to lock, which the caller keeps open; None: only the threads are locked.
+            file: The file to lock, which the caller keeps open; None: only the threads are locked.
             wait: The time to wait for the file, in seconds.
             thread_wait: The time to wait for another thread, in seconds; None: the same.
         """
@@ -48,13 +62,13 @@ class WriteTurn:
             if not got:
                 yield False
                 return
-            with self._locked(lambda: self._try_file(video, deadline)):
-                yield video is None or video.descriptor is None or self.lock.held
+            with self._locked(lambda: self._try_file(file, deadline)):
+                yield file is None or file.descriptor is None or self.lock.held
 
-    def _try_file(self, video: VideoFile | None, deadline: float) -> None:
-        if video is not None:
+    def _try_file(self, file: OpenFile | None, deadline: float) -> None:
+        if file is not None:
             try:
-                self.lock_file(video, deadline)
+                self.lock_file(file, deadline)
             except MemoryFileError:  # it is locked, or the file system has no locks
                 return
 
@@ -109,11 +123,11 @@ class WriteTurn:
             if outermost:
                 self.lock.release()
 
-    def lock_file(self, video: VideoFile, deadline: float) -> None:
+    def lock_file(self, file: OpenFile, deadline: float) -> None:
         """Take the lock on a file.
 
         Raises:
             LockedError: Others held it until ``deadline``, a time of ``time.monotonic()``.
         """
-        if video.descriptor is not None:
-            self.lock.acquire(video.descriptor, video.target, max(0.0, deadline - time.monotonic()))
+        if file.descriptor is not None:
+            self.lock.acquire(file.descriptor, file.target, max(0.0, deadline - time.monotonic()))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from memvid_core.embedding import Embedder, FittableEmbedder, HashingEmbedder, check_vectors
+from memvid_core.embedding import HashingEmbedder, check_vectors
 from memvid_core.engine.committing import NewRecords
 from memvid_core.engine.index_place import INDEX_ERRORS, index_errors
 from memvid_core.engine.indexed_journal import IndexedJournal
@@ -29,11 +29,10 @@ from memvid_core.errors import (
     storage_errors,
 )
 from memvid_core.journal import Batch
-from memvid_core.model import Record
+from memvid_core.model import Embedder, FittableEmbedder, Record, VectorDtype
 
-__all__ = ["GivenVectors", "Metadata", "VectorDtype", "Writer"]
+__all__ = ["GivenVectors", "Metadata", "Writer"]
 
-VectorDtype = Literal["float16", "float32", "float64", "int8", "none"]
 Metadata = Mapping[str, Any]
 T = TypeVar("T")
 Matrix = NDArray[Any]

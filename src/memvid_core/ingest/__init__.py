@@ -7,11 +7,11 @@ Example:
 
 from __future__ import annotations
 
-from memvid_core.ingest.chunking import Chunker, Tokenizer
 from memvid_core.ingest.discover import discover
-from memvid_core.ingest.load import ReadResult, load_chunks, read_many
 from memvid_core.ingest.readers import read_document
+from memvid_core.ingest.readers.chunking import Chunker, Tokenizer
 from memvid_core.ingest.readers.document import Chunk, Document, Section
+from memvid_core.ingest.readers.load import ReadResult, load_chunks, read_many
 
 __all__ = [
     "Chunk",

@@ -14,13 +14,13 @@ import msgspec
 import xxhash
 
 from memvid_core.errors import MemvidError
-from memvid_core.ingest.chunking import Chunker
 from memvid_core.ingest.discover import find
-from memvid_core.ingest.load import ReadResult, read_many
 from memvid_core.ingest.matching import Matching, keys_of
 from memvid_core.ingest.ownership import KEY, KnownFile, mark, owned_records, save_heads
 from memvid_core.ingest.readers import LARGEST_FILE, source_name
+from memvid_core.ingest.readers.chunking import Chunker
 from memvid_core.ingest.readers.file_types import format_of
+from memvid_core.ingest.readers.load import ReadResult, read_many
 from memvid_core.memory import Memory
 
 __all__ = ["SyncReport", "sync"]

@@ -7,10 +7,9 @@ The codec adds and verifies length and checksum (``memvid_core.video.codec.seal`
 from __future__ import annotations
 
 import enum
-import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from memvid_core.errors import DamagedFrameError, UnsupportedFormatError
 from memvid_core.journal import compression
 from memvid_core.model import Metric
+from memvid_core.system.shared_work import run_together
 
 __all__ = [
     "BLOCK_BYTES",
@@ -34,6 +34,7 @@ __all__ = [
     "decode_tombstones",
     "decode_vectors",
     "encode_blocks",
+    "encode_rows",
     "encode_tombstones",
     "encode_vectors",
     "join_blocks",
@@ -173,7 +174,20 @@ class RecordBlock(NamedTuple):
 
 
 _BLOCK = struct.Struct("<II")
+_encode_into = msgspec.msgpack.Encoder().encode_into
 _rows_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+
+
+def encode_rows(rows: Iterable[object]) -> list[bytes]:
+    """Return each row in msgpack.
+
+    Rows are written to a buffer first: msgspec 0.22's ``encode`` crashes the process when memory runs out.
+    """
+    buffer, encoded = bytearray(), []
+    for row in rows:
+        _encode_into(row, buffer)
+        encoded.append(bytes(buffer))
+    return encoded
 
 
 def encode_blocks(rows: Sequence[bytes], block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
@@ -193,10 +207,13 @@ def encode_blocks(rows: Sequence[bytes], block_bytes: int = BLOCK_BYTES) -> Iter
     if len(parts) < _THREADED_BLOCKS:
         yield from map(_encode_block, parts)
         return
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # zstd releases the interpreter lock
-        some = (parts[at : at + _TASK_BLOCKS] for at in range(0, len(parts), _TASK_BLOCKS))
-        for blocks in pool.map(lambda given: list(map(_encode_block, given)), some):
-            yield from blocks
+    some = [parts[at : at + _TASK_BLOCKS] for at in range(0, len(parts), _TASK_BLOCKS)]
+    for blocks in run_together([partial(_encode_some, given) for given in some]):  # zstd releases the interpreter lock
+        yield from blocks
+
+
+def _encode_some(parts: Sequence[Sequence[bytes]]) -> list[tuple[int, bytes]]:
+    return [_encode_block(rows) for rows in parts]
 
 
 def _encode_block(rows: Sequence[bytes]) -> tuple[int, bytes]:

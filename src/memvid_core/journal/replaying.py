@@ -11,7 +11,7 @@ import numpy as np
 from memvid_core.journal.contents import Contents, chain_fits
 from memvid_core.journal.entries import CommitFrame, Cursor, Entry
 from memvid_core.journal.frames import Kind
-from memvid_core.journal.head import NO_CHAIN, after
+from memvid_core.journal.header import NO_CHAIN, after
 from memvid_core.journal.packing import chain
 from memvid_core.journal.reading import Reading, readings
 from memvid_core.model import Damage

@@ -7,7 +7,7 @@ from pathlib import Path
 from memvid_core.errors import MemvidError
 from memvid_core.journal.contents import Contents
 from memvid_core.journal.entries import CommitFrame, Row
-from memvid_core.journal.head import NO_CHAIN, after
+from memvid_core.journal.header import NO_CHAIN, after
 from memvid_core.journal.reading import readings
 from memvid_core.video import TornTail, VideoFile
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where
 from memvid_core.engine.writing import GivenVectors, Metadata
 from memvid_core.memory.writing import MemoryWriting
-from memvid_core.model import Commit, Hit, MemoryInfo, Recency, Record, VerifyReport
+from memvid_core.model import Commit, GivenSynonyms, Hit, MemoryInfo, Recency, Record, VerifyReport
 from memvid_core.system.threads import run_in_thread
 
 __all__ = ["AsyncMemory"]
@@ -144,8 +144,12 @@ class AsyncMemory(MemoryWriting):
         alpha: float | None = None,
         fusion: Fusion = "score",
         recency: Recency | None = None,
-        rerank: Rerank | None = None,
+        rerank: Rerank | str | None = None,
         min_relevance: float | None = None,
+        unique: bool = False,
+        passage: int | None = None,
+        fuzzy: bool = True,
+        synonyms: GivenSynonyms | None = None,
         embedding: ArrayLike | None = None,
         with_vectors: bool = False,
         explain: bool = False,
@@ -163,6 +167,10 @@ class AsyncMemory(MemoryWriting):
             recency=recency,
             rerank=rerank,
             min_relevance=min_relevance,
+            unique=unique,
+            passage=passage,
+            fuzzy=fuzzy,
+            synonyms=synonyms,
             with_vectors=with_vectors,
             explain=explain,
         )
@@ -187,6 +195,11 @@ class AsyncMemory(MemoryWriting):
         alpha: float | None = None,
         fusion: Fusion = "score",
         recency: Recency | None = None,
+        unique: bool = False,
+        passage: int | None = None,
+        fuzzy: bool = True,
+        synonyms: GivenSynonyms | None = None,
+        embedding: ArrayLike | None = None,
         with_vectors: bool = False,
     ) -> list[Hit]:
         """Async :meth:`mmr`."""
@@ -199,6 +212,11 @@ class AsyncMemory(MemoryWriting):
             alpha=alpha,
             fusion=fusion,
             recency=recency,
+            unique=unique,
+            passage=passage,
+            fuzzy=fuzzy,
+            synonyms=synonyms,
+            embedding=embedding,
             with_vectors=with_vectors,
             diversity=Diversity(fetch_k, lambda_mult),
         )

@@ -9,14 +9,13 @@ from functools import partial
 from typing import Any, NoReturn, Self
 
 from memvid_core.engine import opening
-from memvid_core.engine.auto_compact import check_share
+from memvid_core.engine.compaction_policy import check_share
 from memvid_core.engine.index_place import index_errors
 from memvid_core.engine.opening import IN_RAM
 from memvid_core.engine.session import Session
-from memvid_core.engine.writing import VectorDtype
 from memvid_core.errors import InvalidInputError, storage_errors
 from memvid_core.memory.aio import AsyncMemory
-from memvid_core.model import IndexName, Metric
+from memvid_core.model import IndexName, Metric, VectorDtype
 from memvid_core.system.threads import run_in_thread
 
 __all__ = ["Memory", "session_of"]

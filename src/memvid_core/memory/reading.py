@@ -7,13 +7,12 @@ from typing import Any, overload
 
 from numpy.typing import ArrayLike
 
-from memvid_core.embedding import Embedder
 from memvid_core.engine import inspection
 from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where, default_mode
 from memvid_core.engine.session import Session
 from memvid_core.engine.validation import check_count, wanted_ids
 from memvid_core.errors import RecordNotFoundError
-from memvid_core.model import Commit, Hit, MemoryInfo, Recency, Record, VerifyReport
+from memvid_core.model import Commit, Embedder, GivenSynonyms, Hit, MemoryInfo, Recency, Record, VerifyReport
 
 __all__ = ["MemoryReading"]
 
@@ -137,8 +136,12 @@ class MemoryReading:
         alpha: float | None = None,
         fusion: Fusion = "score",
         recency: Recency | None = None,
-        rerank: Rerank | None = None,
+        rerank: Rerank | str | None = None,
         min_relevance: float | None = None,
+        unique: bool = False,
+        passage: int | None = None,
+        fuzzy: bool = True,
+        synonyms: GivenSynonyms | None = None,
         embedding: ArrayLike | None = None,
         with_vectors: bool = False,
         explain: bool = False,
@@ -156,12 +159,20 @@ class MemoryReading:
             fusion: For hybrid, ``"score"`` to fuse scores, or ``"rank"`` to fuse ranks (reciprocal rank fusion).
             recency: How to reduce the scores of older records; None does not.
             rerank: Function from the question and the texts to one score per text, which sorts the best candidates
-                again.
+                again; or the name of a cross-encoder (see ``docs/search.md``). With ``passage``, it reads passages.
             min_relevance: The least relevance of a hit, from 0 to 1 (see ``docs/search.md``); fewer than ``k`` hits, or
                 none, may reach it.
+            unique: Whether texts that occur several times are returned once, as the best of their records. White
+                space is not compared.
+            passage: The maximum length in characters of ``hit.passage``, the sentences of each text that answer the
+                question best; None for no passages.
+            fuzzy: Whether a word that no record has, such as a misspelled one, is replaced by near words, which count
+                less.
+            synonyms: Words and phrases that mean the same: the path of a text file with lines such as
+                ``car, automobile``, or a dict from a phrase to its synonyms.
             embedding: The vector (d,) of a text question, if it is known: the embedder is not called.
             with_vectors: Whether hits include their stored vector.
-            explain: Whether hits include the contribution of each ranking.
+            explain: Whether hits include the contribution of each ranking, and what was asked in addition.
 
         Returns:
             Hits, best first, with scores in [0, 1]; ties are in the order of addition.
@@ -183,6 +194,10 @@ class MemoryReading:
             recency=recency,
             rerank=rerank,
             min_relevance=min_relevance,
+            unique=unique,
+            passage=passage,
+            fuzzy=fuzzy,
+            synonyms=synonyms,
             with_vectors=with_vectors,
             explain=explain,
         )
@@ -219,6 +234,11 @@ class MemoryReading:
         alpha: float | None = None,
         fusion: Fusion = "score",
         recency: Recency | None = None,
+        unique: bool = False,
+        passage: int | None = None,
+        fuzzy: bool = True,
+        synonyms: GivenSynonyms | None = None,
+        embedding: ArrayLike | None = None,
         with_vectors: bool = False,
     ) -> list[Hit]:
         """Return hits that are relevant and diverse (maximal marginal relevance: Carbonell and Goldstein, 1998).
@@ -233,6 +253,11 @@ class MemoryReading:
             alpha: As in :meth:`search`.
             fusion: As in :meth:`search`.
             recency: As in :meth:`search`.
+            unique: As in :meth:`search`; the candidates are different texts.
+            passage: As in :meth:`search`.
+            fuzzy: As in :meth:`search`.
+            synonyms: As in :meth:`search`.
+            embedding: As in :meth:`search`.
             with_vectors: Whether hits carry their stored vector.
 
         Returns:
@@ -247,6 +272,11 @@ class MemoryReading:
             alpha=alpha,
             fusion=fusion,
             recency=recency,
+            unique=unique,
+            passage=passage,
+            fuzzy=fuzzy,
+            synonyms=synonyms,
+            embedding=embedding,
             with_vectors=with_vectors,
             diversity=Diversity(fetch_k, lambda_mult),
         )

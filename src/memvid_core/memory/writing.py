@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from memvid_core.engine import compacting, inspection
+from memvid_core.engine import compaction, inspection
 from memvid_core.engine.validation import check_timeout
 from memvid_core.engine.writing import GivenVectors, Metadata
 from memvid_core.errors import Action, Hint, InvalidInputError
@@ -165,5 +165,5 @@ class MemoryWriting(MemoryReading):
         self._session.check_writable()
         indexed = self._session.indexed
         return self._session.writer.mended(
-            lambda: compacting.compact(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
+            lambda: compaction.compact(indexed, keep_history=keep_history, drop_damaged=drop_damaged)
         )

@@ -9,12 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from memvid_core.embedding import Embedder
-from memvid_core.engine import media
+from memvid_core.engine import memory_video
 from memvid_core.errors import CodecError, NotAMemoryError
 from memvid_core.ingest import Chunk
 from memvid_core.memory import Memory, session_of
 from memvid_core.memvid_v1.pointer import index_folder, open_memory
+from memvid_core.model import Embedder
 from memvid_core.rewriting.convert import convert
 from memvid_core.rewriting.replaced import memory_id_of
 from memvid_core.system.atomic_files import replacing
@@ -37,7 +37,7 @@ def append(
         CodecError: The memory has another codec than ``wanted``.
     """
     with open_memory(target, index, embedder, "a") as memory:
-        coding = media.pictures(session_of(memory)).coding
+        coding = memory_video.pictures(session_of(memory)).coding
         if wanted and coding != wanted:
             raise CodecError(
                 f"{target} is {coding} and cannot be extended as {wanted}: omit video_codec or use another name"
@@ -97,7 +97,7 @@ def _write(memory: Memory, waiting: list[Chunk], show: bool | None) -> Built:
             del waiting[: len(batch)]
             advance(total - len(waiting))
     info = memory.info()
-    shown, made = media.picture_count(session_of(memory)), media.pictures(session_of(memory))
+    shown, made = memory_video.picture_count(session_of(memory)), memory_video.pictures(session_of(memory))
     return {
         "total_chunks": info.records,
         "codec": made.coding,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import memvid_core.video.qr  # noqa: F401 - registers its codec
 from memvid_core.errors import CodecError
-from memvid_core.video import FrameCodec, get_codec
+from memvid_core.video.qr import QRCodec
 
 __all__ = ["CODECS", "chosen_codec"]
 
@@ -37,5 +36,5 @@ def chosen_codec(
     options |= {name: value for name, value in given.items() if value is not None}
     if coding == "pcm" and len(options) == 2 and preset == "robust":
         return "pcm", {}
-    codec: FrameCodec = get_codec("qr", **options)
+    codec = QRCodec(**options)
     return ("pcm", {}) if coding == "pcm" else (codec.name, options)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, Self
 
-from memvid_core.engine import media
+from memvid_core.engine import memory_video
 from memvid_core.memory import Memory, session_of
 from memvid_core.memvid_v1.building import index_stats
 from memvid_core.memvid_v1.checks import check_count
@@ -99,7 +99,7 @@ class MemvidRetriever:
     def search_with_metadata(self, query: str, top_k: int = 5) -> list[dict[str, Any]]:
         """Search as :meth:`search`; return dicts with ``text``, ``score``, ``chunk_id``, ``frame`` and ``metadata``."""
         hits = self.hits(query, top_k)
-        frames = media.frames_of(session_of(self.memory), [hit.id for hit in hits])
+        frames = memory_video.frames_of(session_of(self.memory), [hit.id for hit in hits])
         return [
             {
                 "text": hit.text,
@@ -142,23 +142,23 @@ class MemvidRetriever:
 
     def prefetch_frames(self, frame_numbers: Iterable[int]) -> int:
         """Decode frames before they are needed; return how many contain chunks. Other frames are ignored."""
-        return media.prefetch(session_of(self.memory), frame_numbers)
+        return memory_video.prefetch(session_of(self.memory), frame_numbers)
 
     def clear_cache(self) -> None:
         """Clear the cache of decoded frames."""
-        media.clear_cache(session_of(self.memory))
+        memory_video.clear_cache(session_of(self.memory))
 
     def get_stats(self) -> dict[str, Any]:
         """Return statistics of the memory and the cache of decoded frames; sizes in bytes."""
         info, session = self.memory.info(), session_of(self.memory)
-        cache, pictures = media.cache_state(session), media.pictures(session)
+        cache, pictures = memory_video.cache_state(session), memory_video.pictures(session)
         asked = cache.hits + cache.misses
         return {
             "video_file": self.video_file,
             "index_file": self.index_file,
             "total_chunks": info.records,
             "total_frames": info.frames,
-            "total_pictures": media.picture_count(session),
+            "total_pictures": memory_video.picture_count(session),
             "fps": pictures.rate,
             "codec": pictures.coding,
             "video_size_mb": info.bytes / 1e6,

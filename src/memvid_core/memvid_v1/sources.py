@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from memvid_core.engine.media import frames_of
+from memvid_core.engine.memory_video import frames_of
 from memvid_core.memory import Memory, session_of
 from memvid_core.model import Hit
 

@@ -14,12 +14,11 @@ from typing import Any
 
 import msgspec
 
-from memvid_core.engine.writing import VectorDtype
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, NotAMemoryError
 from memvid_core.journal import Journal
-from memvid_core.model import Damage
+from memvid_core.model import Damage, VectorDtype
 from memvid_core.rewriting.restage import stage
-from memvid_core.rewriting.transcode import Conversion, TargetVectors, copy, fold
+from memvid_core.rewriting.transcode import Conversion, TargetVectors, copy, copy_live
 from memvid_core.system.atomic_files import appearing, pass_mode_on
 from memvid_core.system.progress import progress
 from memvid_core.video import get_codec
@@ -103,7 +102,7 @@ def convert(
             size = journal.video.size()
             show = show_progress if show_progress is not None or size > _SHOW_PROGRESS_BYTES else False
             with progress("Converting", size, show=show) as advance:
-                write = copy if keep_history else fold
+                write = copy if keep_history else copy_live
                 written = write(journal, made, made_with, vectors, drop_damaged=drop_damaged, advance=advance)
             pass_mode_on(Path(source), made)
         return msgspec.structs.replace(written, path=os.fspath(target))

@@ -13,8 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding import GIVEN, Embedder, FittableEmbedder, as_embedder, same_embedder
-from memvid_core.engine.writing import VectorDtype
+from memvid_core.embedding import GIVEN, as_embedder, same_embedder
 from memvid_core.errors import (
     Action,
     EmbedderMismatchError,
@@ -24,15 +23,15 @@ from memvid_core.errors import (
     VectorError,
 )
 from memvid_core.journal import Batch, Entry, Header, Journal
-from memvid_core.journal.compaction import rewrite
-from memvid_core.model import Damage
+from memvid_core.journal.copying import copy_journal
+from memvid_core.journal.frames import encode_rows
+from memvid_core.model import Damage, Embedder, FittableEmbedder, VectorDtype
 from memvid_core.video import FrameCodec
 
-__all__ = ["Conversion", "TargetVectors", "copy", "fold"]
+__all__ = ["Conversion", "TargetVectors", "copy", "copy_live"]
 
 _FLOAT16_MAX = 65504.0
 _EVERYTHING = 1 << 62  # bytes; larger than any file
-_encode_row = msgspec.msgpack.Encoder().encode
 
 
 class Conversion(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,7 +223,7 @@ class _Rows:
             places.append(at[kept])
         self.written += len(entry.rows)
         return Batch(
-            [_encode_row(record) for record in entry.rows],
+            encode_rows(entry.rows),
             np.concatenate(matrices) if matrices else None,
             np.concatenate(places) if places else None,
             sorted(tombstones),
@@ -253,7 +252,7 @@ class _Rows:
         return deleted
 
 
-def fold(
+def copy_live(
     source: Journal,
     target: Path,
     codec: FrameCodec,
@@ -277,7 +276,7 @@ def fold(
     live = np.ones(total, np.bool_)
     live[tombstones] = False
     header = _header(source, vectors, codec, last)
-    made = rewrite(
+    made = copy_journal(
         source, target, codec, header, live, drop_damaged=drop_damaged, convert=vectors.applied, advance=advance
     )
     try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from memvid_core.errors import MemvidError
 from memvid_core.memory import Memory
 from memvid_core.serving.extras import missing
-from memvid_core.serving.memory_files import MemoryFiles
+from memvid_core.serving.memory_files import COMMANDS, MemoryFiles
 from memvid_core.system.threads import WriterThread, run_in_thread
 
 try:
@@ -21,17 +21,11 @@ except ImportError as exc:
 if TYPE_CHECKING:
     from anthropic.types.beta import (
         BetaCacheControlEphemeralParam,
-        BetaMemoryTool20250818CreateCommand,
-        BetaMemoryTool20250818DeleteCommand,
-        BetaMemoryTool20250818InsertCommand,
-        BetaMemoryTool20250818RenameCommand,
-        BetaMemoryTool20250818StrReplaceCommand,
+        BetaMemoryTool20250818Command,
         BetaMemoryTool20250818ViewCommand,
     )
 
 __all__ = ["MemvidAsyncMemoryTool", "MemvidMemoryTool"]
-
-T = TypeVar("T")
 
 
 @contextmanager
@@ -41,6 +35,12 @@ def _reported() -> Iterator[None]:
         yield
     except MemvidError as exc:
         raise ToolError(str(exc)) from exc
+
+
+def _arguments(command: BetaMemoryTool20250818Command) -> dict[str, Any]:
+    """Return a command of the SDK as a dict, without arguments that it does not have."""
+    names = {"command", *COMMANDS[command.command]}
+    return {name: value for name, value in command.to_dict().items() if name in names}
 
 
 class MemvidMemoryTool(BetaAbstractMemoryTool):
@@ -76,35 +76,12 @@ class MemvidMemoryTool(BetaAbstractMemoryTool):
         super().__init__(cache_control=cache_control)
         self.files = MemoryFiles(memory, scope)
 
-    def view(self, command: BetaMemoryTool20250818ViewCommand) -> str:
-        """Show a file or a folder."""
+    def _run(self, command: BetaMemoryTool20250818Command) -> str:
+        """Carry out a command."""
         with _reported():
-            return self.files.view(command.path, command.view_range)
+            return self.files.run(_arguments(command))
 
-    def create(self, command: BetaMemoryTool20250818CreateCommand) -> str:
-        """Create a file."""
-        with _reported():
-            return self.files.create(command.path, command.file_text)
-
-    def str_replace(self, command: BetaMemoryTool20250818StrReplaceCommand) -> str:
-        """Replace a text in a file."""
-        with _reported():
-            return self.files.str_replace(command.path, command.old_str, command.new_str)
-
-    def insert(self, command: BetaMemoryTool20250818InsertCommand) -> str:
-        """Insert a text after a line of a file."""
-        with _reported():
-            return self.files.insert(command.path, command.insert_line, command.insert_text)
-
-    def delete(self, command: BetaMemoryTool20250818DeleteCommand) -> str:
-        """Delete a file or a folder."""
-        with _reported():
-            return self.files.delete(command.path)
-
-    def rename(self, command: BetaMemoryTool20250818RenameCommand) -> str:
-        """Rename a file or a folder."""
-        with _reported():
-            return self.files.rename(command.old_path, command.new_path)
+    view = create = str_replace = insert = delete = rename = _run
 
     def clear_all_memory(self) -> str:
         """Delete all files of the scope."""
@@ -139,35 +116,19 @@ class MemvidAsyncMemoryTool(BetaAsyncAbstractMemoryTool):
         self.files = MemoryFiles(memory, scope)
         self._thread = WriterThread()
 
-    async def _written(self, function: Callable[..., T], *arguments: object) -> T:
+    async def _run(self, command: BetaMemoryTool20250818Command) -> str:
+        """Carry out a command that changes files: one at a time, in a thread of its own."""
         with _reported():
-            return await self._thread.run(function, *arguments)
+            return await self._thread.run(self.files.run, _arguments(command))
+
+    create = str_replace = insert = delete = rename = _run
 
     async def view(self, command: BetaMemoryTool20250818ViewCommand) -> str:
         """Show a file or a folder."""
         with _reported():
-            return await run_in_thread(self.files.view, command.path, command.view_range)
-
-    async def create(self, command: BetaMemoryTool20250818CreateCommand) -> str:
-        """Create a file."""
-        return await self._written(self.files.create, command.path, command.file_text)
-
-    async def str_replace(self, command: BetaMemoryTool20250818StrReplaceCommand) -> str:
-        """Replace a text in a file."""
-        return await self._written(self.files.str_replace, command.path, command.old_str, command.new_str)
-
-    async def insert(self, command: BetaMemoryTool20250818InsertCommand) -> str:
-        """Insert a text after a line of a file."""
-        return await self._written(self.files.insert, command.path, command.insert_line, command.insert_text)
-
-    async def delete(self, command: BetaMemoryTool20250818DeleteCommand) -> str:
-        """Delete a file or a folder."""
-        return await self._written(self.files.delete, command.path)
-
-    async def rename(self, command: BetaMemoryTool20250818RenameCommand) -> str:
-        """Rename a file or a folder."""
-        return await self._written(self.files.rename, command.old_path, command.new_path)
+            return await run_in_thread(self.files.run, _arguments(command))
 
     async def clear_all_memory(self) -> str:
         """Delete all files of the scope."""
-        return await self._written(self.files.clear)
+        with _reported():
+            return await self._thread.run(self.files.clear)

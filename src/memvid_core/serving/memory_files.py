@@ -14,7 +14,7 @@ from memvid_core.errors import InvalidInputError
 from memvid_core.memory import Memory
 from memvid_core.model import Record
 
-__all__ = ["DEFAULT_OWNER", "FileError", "FileVersion", "MemoryFiles"]
+__all__ = ["COMMANDS", "DEFAULT_OWNER", "FileError", "FileVersion", "MemoryFiles"]
 
 ROOT: Final = "/memories"
 DEFAULT_OWNER: Final = {"agent_id": "claude"}
@@ -25,7 +25,7 @@ _MOST_LINES: Final = 999_999
 _WIDTH: Final = 6  # of a line number
 _FOLDER_SIZE: Final = 4096  # what a folder of most file systems has
 _UNITS: Final = ("B", "K", "M", "G")
-_COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "view": ("path", "view_range"),
     "create": ("path", "file_text"),
     "str_replace": ("path", "old_str", "new_str"),
@@ -219,9 +219,9 @@ class MemoryFiles:
         """
         given = dict(command)
         name = given.pop("command", None)
-        if name not in _COMMANDS:
-            raise FileError(f"command is one of {', '.join(_COMMANDS)}, not {name!r:.60}")
-        names = _COMMANDS[name]
+        if name not in COMMANDS:
+            raise FileError(f"command is one of {', '.join(COMMANDS)}, not {name!r:.60}")
+        names = COMMANDS[name]
         needed = [each for each in names if each != "view_range"]
         if not set(needed) <= given.keys() <= set(names):
             raise FileError(f"{name} takes {', '.join(names)}")

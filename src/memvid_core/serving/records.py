@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from memvid_core.embedding import FittableEmbedder
 from memvid_core.errors import FilterError, InvalidInputError, RecordNotFoundError
 from memvid_core.memory import Memory
-from memvid_core.model import Hit, Record
+from memvid_core.model import FittableEmbedder, Hit, Record
 from memvid_core.serving.words import note_id
 
 __all__ = ["RESERVED", "ServedRecords"]

@@ -1,1 +1,1 @@
-"""Operating-system services: file locks, atomic files, threads, progress bars."""
+"""Services of the system: file locks, atomic files, SQLite files, threads, progress bars."""

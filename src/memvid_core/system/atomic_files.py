@@ -16,7 +16,7 @@ from memvid_core.system.commit_lock import CommitLock
 from memvid_core.system.file_lock import system_lock
 from memvid_core.system.folders import sync_folder
 
-__all__ = ["appearing", "being_compacted", "compacting", "held", "pass_mode_on", "remove_left", "replacing"]
+__all__ = ["appearing", "being_compacted", "compaction_path", "held", "pass_mode_on", "remove_left", "replacing"]
 
 _SUFFIX: Final = ".writing"
 _COMPACTING: Final = ".compacting"
@@ -116,7 +116,7 @@ def _prefix(target: Path) -> str:
     return f".{target.name[:180]}."
 
 
-def compacting(target: Path, key: str) -> Path:
+def compaction_path(target: Path, key: str) -> Path:
     """Return the path to which the compaction named ``key`` writes the new content of ``target``."""
     return target.with_name(f"{_prefix(target)}{key}{_COMPACTING}")
 

@@ -2,7 +2,8 @@
 
 It is an operating-system lock on the memory file itself. So there is one lock for all names and links of the file, and
 it is released when a process dies. A second lock, on a small file in the index folder, is a queue: a waiting process
-queues there first, so a process that commits in a loop cannot take the lock again before others had it.
+queues there first. A process that commits in a loop may take the lock again without queueing for 20 milliseconds: it
+has read all commits, while every other process first reads those of the others. Then it queues behind them.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from memvid_core.system.file_lock import SystemLock, system_lock
 
 __all__ = ["CommitLock"]
 
-_NEXT_PAUSES: Final = (50e-6, 2e-3)  # seconds between tries of the first in the queue: shortest and longest
-_QUEUE_PAUSES: Final = (200e-6, 10e-3)  # and of the others
-_PATIENCE: Final = 0.02  # a pause as a share of the time waited so far
+# Between tries: least seconds, a share of the time waited so far, most seconds.
+_NEXT_PAUSES: Final = (50e-6, 0.02, 2e-3)  # of the first in the queue
+_QUEUE_PAUSES: Final = (200e-6, 0.15, 5e-3)  # of the others
+_BURST: Final = 0.02  # seconds in which a process that commits in a loop need not queue again
+_SOON: Final = 2e-3  # seconds after a commit in which the next one belongs to the same loop
 _NOTE_BYTES: Final = 256
 _VOUCH_TRIES: Final = 32
 
@@ -44,6 +47,7 @@ class CommitLock:
         self._held = -1
         self._vouches = False
         self._queued = False  # in the queue, or about to enter it
+        self._began = self._ended = 0.0  # when it left the queue last, and when it released the lock
         _open_locks.add(self)
 
     @property
@@ -73,13 +77,17 @@ class CommitLock:
             LockedError: Another process held it all the time; the message names it.
             StorageError: The file system does not support locks.
         """
-        deadline = time.monotonic() + timeout
+        now = time.monotonic()
+        deadline = now + timeout
         queue = self._open_queue()
         taken = False
         try:
-            self._queued = queue >= 0
-            if queue < 0 or self._wait(queue, deadline, *_QUEUE_PAUSES):
+            if now - self._ended < _SOON and now - self._began < _BURST:
+                taken = self._system.try_lock(descriptor)
+            self._queued = queue >= 0 and not taken
+            if not taken and (queue < 0 or self._wait(queue, deadline, *_QUEUE_PAUSES)):
                 taken = self._wait(descriptor, deadline, *_NEXT_PAUSES)
+                self._began = time.monotonic()
             self._held = descriptor if taken else -1
         except BaseException as exc:  # an interrupt may occur between taking the lock and recording it
             self._held = -1
@@ -99,14 +107,14 @@ class CommitLock:
             raise LockedError(f"{path} is being written by {self._holder()}{waited}", hint=Hint(Action.WAIT))
         self._sign()
 
-    def _wait(self, descriptor: int, deadline: float, shortest: float, longest: float) -> bool:
+    def _wait(self, descriptor: int, deadline: float, shortest: float, share: float, longest: float) -> bool:
         """Try until the lock is free, with pauses that grow with the time waited."""
         began = time.monotonic()
         while not self._system.try_lock(descriptor):
             now = time.monotonic()
             if now >= deadline:
                 return False
-            pause = min(max(shortest, _PATIENCE * (now - began)), longest, deadline - now)
+            pause = min(max(shortest, share * (now - began)), longest, deadline - now)
             time.sleep(pause * random.uniform(0.5, 1.0))  # the random factor spreads out the waiters
         return True
 
@@ -148,6 +156,7 @@ class CommitLock:
             with suppress(OSError):  # if the file was closed, the lock is already free
                 self._system.unlock(self._held)
             self._held = -1
+            self._ended = time.monotonic()
 
     def _leave_queue(self) -> None:
         if self._queued and self._queue >= 0:

@@ -16,7 +16,7 @@ from memvid_core.video import mp4
 from memvid_core.video.codec import FrameCodec, RepairingCodec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.fragments import Fragments
-from memvid_core.video.head import guess_head, read_head
+from memvid_core.video.init_segment import guess_head, read_head
 from memvid_core.video.parity import parity_of, restore
 from memvid_core.video.positions import Fragment, FramePosition, Position, TornTail, frame_places
 from memvid_core.video.read_ahead import ReadAhead

@@ -28,6 +28,7 @@ def test_search_says_in_json_what_the_memory_says(notes: Path) -> None:
                 "id": hit.id,
                 "text": hit.text,
                 "metadata": hit.metadata,
+                "passage": {"text": hit.text, "start": 0, "end": len(hit.text)},
                 "snippet": hit.text.replace("Flaps", "**Flaps**").replace("lift", "**lift**"),
             }
             for hit in hits
@@ -64,6 +65,32 @@ def test_search_shows_hits_with_what_matched_marked(notes: Path) -> None:
     assert head.startswith(" 1  ")
     assert head.endswith("날개 · docs/비행.md · 비행 · page 3")
     assert "    날개는 공기의 흐름으로 **양력**을 만든다. 🚀" in rest
+
+
+def test_a_long_text_is_shown_by_its_best_passage_and_equal_texts_once(tmp_path: Path) -> None:
+    with Memory.create(tmp_path / "long.mp4") as memory:
+        text = "The sky was gray. " * 40 + "The wing lifts the plane. " + "The sea was calm. " * 40
+        memory.add([text, text, "a wing"])
+    done = memvid("search", tmp_path / "long.mp4", "wing lifts", "--unique")
+    assert (done.code, done.out.count("The **wing** **lifts** the plane.")) == (0, 1)
+    assert all(len(line) < 300 for line in done.out.splitlines())
+    [hit, _] = memvid("search", tmp_path / "long.mp4", "wing lifts", "--unique", "--json").json["hits"]
+    passage = hit["passage"]
+    assert hit["text"][passage["start"] : passage["end"]] == passage["text"]
+    assert "The **wing** **lifts** the plane." in hit["snippet"]
+    assert "…" in done.out
+
+
+def test_misspelled_words_and_a_file_of_synonyms(notes: Path, tmp_path: Path) -> None:
+    def found(*arguments: object) -> list[str]:
+        done = memvid("search", notes, "--mode", "lexical", "--json", *arguments)
+        return [hit["id"] for hit in done.json["hits"]]
+
+    assert found("flpas") == found("flaps") != []
+    assert found("flpas", "--no-fuzzy") == []
+    (tmp_path / "synonyms.txt").write_text("winglets, flaps\n", "utf-8")
+    assert found("winglets", "--synonyms", tmp_path / "synonyms.txt") == found("flaps")
+    assert memvid("search", notes, "winglets", "--synonyms", "missing.txt").code == 2
 
 
 def test_nothing_found_is_exit_code_1(notes: Path) -> None:

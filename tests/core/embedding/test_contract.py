@@ -12,14 +12,13 @@ from llama_index.core import MockEmbedding
 
 from memvid_core.embedding import (
     CallableEmbedder,
-    Embedder,
     EncodeEmbedder,
-    FittableEmbedder,
     HashingEmbedder,
     LangChainEmbedder,
     LlamaIndexEmbedder,
     as_embedder,
 )
+from memvid_core.model import Embedder, FittableEmbedder
 from tests.core.embedding.corpus import texts
 from tests.core.embedding.samples import TEXTS, WIDTH, Embeddings, Prompted, Sentences, vector
 

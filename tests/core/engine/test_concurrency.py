@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +12,7 @@ import pytest
 
 from memvid_core import ClosedError, InvalidInputError, LockedError, Memory, ReadOnlyError, StorageError
 from tests.core.embedders import embed
+from tests.processes import Process, start
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 
@@ -36,18 +35,14 @@ def add(memory: Memory, record_id: str, number: int = 0) -> None:
 def processes(code: str, path: Path, count: int = 1) -> list[str]:
     """Run code in so many processes at once, each with its ``name``; what each printed, one line each."""
     head = f"import sys\nfrom memvid_core import *\npath, name = {str(path)!r}, sys.argv[1]\n"
-    command = [sys.executable, "-c", head + textwrap.dedent(code)]
-    running = [
-        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for number in range(count)
-    ]
+    running = [start(head + textwrap.dedent(code), number) for number in range(count)]
     said = [process.communicate(timeout=120) for process in running]
     assert [errors for _, errors in said] == [""] * count
     return [printed.strip() for printed, _ in said]
 
 
 @pytest.fixture
-def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
+def holder(path: Path) -> Iterator[Process]:
     """A process inside ``exclusive``, until its standard input is closed or it is killed."""
     code = f"""
         import sys
@@ -57,9 +52,7 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
             print("held", flush=True)
             sys.stdin.read()
     """
-    command = [sys.executable, "-c", textwrap.dedent(code)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
+    with start(textwrap.dedent(code)) as process:
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()
@@ -215,7 +208,7 @@ class TestWhatDependsOnTheState:
 
 
 class TestWaiting:
-    def test_it_names_who_holds_the_lock(self, path: Path, holder: subprocess.Popen[str]) -> None:
+    def test_it_names_who_holds_the_lock(self, path: Path, holder: Process) -> None:
         with at(path, timeout=0.05) as memory:
             with pytest.raises(LockedError, match=f"process {holder.pid} "):
                 add(memory, "a")
@@ -223,7 +216,7 @@ class TestWaiting:
             with pytest.raises(LockedError), memory.exclusive(timeout=0):
                 pass
 
-    def test_it_ends_with_the_holder(self, path: Path, holder: subprocess.Popen[str]) -> None:
+    def test_it_ends_with_the_holder(self, path: Path, holder: Process) -> None:
         with at(path, timeout=60) as memory:
             releasing = threading.Timer(0.1, holder.communicate)
             releasing.start()
@@ -231,14 +224,14 @@ class TestWaiting:
             releasing.join()
             assert memory.ids() == ["mine", "a"]
 
-    def test_it_ends_when_the_holder_is_killed(self, path: Path, holder: subprocess.Popen[str]) -> None:
+    def test_it_ends_when_the_holder_is_killed(self, path: Path, holder: Process) -> None:
         with at(path, timeout=60) as memory:
             holder.kill()
             add(memory, "a")
             assert memory.ids() == ["mine", "a"]
             assert memory.verify().ok
 
-    def test_readers_do_not_wait(self, path: Path, holder: subprocess.Popen[str]) -> None:
+    def test_readers_do_not_wait(self, path: Path, holder: Process) -> None:
         with Memory.open(path, embedder="given", timeout=0.05) as reader:
             assert reader.ids() in ([], ["mine"])
             with pytest.raises(ReadOnlyError):

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memvid_core import HashingEmbedder, Memory, QueryError
-from memvid_core.engine import evidence
+from memvid_core.engine import evidence, fusion
 from memvid_core.engine.evidence import Evidence, practice, usual_scores, weight
 from memvid_core.engine.search_request import Mode
-from memvid_core.index import fusion
+from memvid_core.index.words.scores import Ranking
 
 RNG = np.random.default_rng(3)
 VOCABULARY = [f"{a}{b}{c}" for a in "bdfgklmn" for b in ("a", "e", "i", "o") for c in ("ra", "ta", "so", "mi")]
@@ -40,7 +40,7 @@ def test_a_better_dense_ranking_gets_a_larger_weight() -> None:
     asked = [evidence.Practice(place, "", "") for place in range(40)]
     rows = np.arange(60)
 
-    def rankings(first: bool) -> list[fusion.Ranking]:
+    def rankings(first: bool) -> list[Ranking]:
         return [
             (np.roll(rows, -q.place if first else -q.place - 7), np.linspace(0.9, 0.1, 60, dtype=np.float32))
             for q in asked

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from memvid_core import Memory, StorageError
-from memvid_core.index.shared_memory import Connection
+from memvid_core.system.sqlite_shared_memory import Connection
 
 VECTORS: Final = np.random.default_rng(0).standard_normal((13, 8)).astype(np.float32)
 TEXTS: Final = {f"r{i}": f"word{i} common" for i in range(12) if i != 3}

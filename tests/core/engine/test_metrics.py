@@ -25,9 +25,10 @@ from memvid_core import (
     VectorError,
     rescue,
 )
-from memvid_core.index.vectors import vector_index as vectors_module
-from memvid_core.journal import frames, head
+from memvid_core.journal import frames
+from memvid_core.journal import header as journal_header
 from memvid_core.journal.frames import Kind, metric_flags, metric_of
+from tests.core.index.vectors.tuned import tune
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 BY_DISTANCE = METRICS[1:]
@@ -117,7 +118,7 @@ def test_all_that_changes_a_memory(tmp_path: Path, metric: Metric) -> None:
 
 def test_two_processes_and_any_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each commit is made by a process with another index; all of them find it at once, and answer alike."""
-    monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 60 * D)
+    tune(monkeypatch, auto_floats=60 * D)
     for metric in METRICS:
         path, data = tmp_path / f"{metric}.mp4", vectors(400)
         filled(path, metric, 40).close()
@@ -287,7 +288,7 @@ def test_a_metric_of_a_later_version_is_refused(tmp_path: Path, monkeypatch: pyt
         {"memory_id": b"x", "codec": "pcm", "vectors": "none", "created": 0, "metric": "new"}
     )
     with pytest.raises(UnsupportedFormatError, match="'new'"):
-        head._decoded(header)
+        journal_header._decoded(header)
 
 
 @pytest.mark.parametrize("copies", ["kept", "lost"])
@@ -295,9 +296,9 @@ def test_the_metric_outlives_the_header(tmp_path: Path, copies: str, monkeypatch
     path, query = tmp_path / "m.mp4", vectors(1, seed=5)[0]
     with filled(path, "manhattan", vector_dtype="float32") as memory:
         wanted = [hit.id for hit in memory.search(query, k=9)]
-    monkeypatch.setattr(head, "_header", lambda reading: None)
+    monkeypatch.setattr(journal_header, "_header", lambda reading: None)
     if copies == "lost":
-        monkeypatch.setattr(head, "_copy", lambda reading: None)
+        monkeypatch.setattr(journal_header, "_copy", lambda reading: None)
     with pytest.warns(DamageWarning):
         memory = Memory.open(path, index_dir=tmp_path / "other")
     with memory:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
+import re
 import signal
+import socket
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 from memvid_core import InvalidInputError, Memory, StorageError
+from memvid_core.cli import app
 from memvid_core.serving.http import Address, parse_address, read_token
 from tests.core.cli.running import memvid
 from tests.core.serving.running import ENVIRONMENT, command, http_server
@@ -123,6 +128,26 @@ def test_http_answers_its_own_origin_and_refuses_large_bodies_and_other_paths(ur
     assert httpx.get(f"{own}/").status_code == 401
     answer = httpx.options(url, headers={**headers(url), "Origin": own})
     assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+
+
+class ConnectsAtOnce(io.StringIO):
+    """Standard error that connects to the address in what is written to it, before the write returns."""
+
+    connected = False
+
+    def write(self, text: str) -> int:
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)/mcp", text):
+            socket.create_connection(("127.0.0.1", int(found[1])), timeout=30).close()
+            self.connected = True
+            raise KeyboardInterrupt  # ends the server before it serves
+        return super().write(text)
+
+
+def test_a_client_can_connect_when_it_sees_the_address(path: Path) -> None:
+    with redirect_stderr(ConnectsAtOnce()) as errors, pytest.raises(SystemExit) as ended:
+        app(["mcp", str(path), "--http", "0"], prog_name="memvid")
+    assert errors.connected, errors.getvalue()
+    assert ended.value.code == 130
 
 
 def test_nothing_but_json_rpc_is_on_standard_output(tmp_path: Path) -> None:

@@ -295,3 +295,46 @@ def test_an_empty_store_answers_with_nothing(store: MemvidVectorStore) -> None:
     for mode in Mode:
         found = ask(store, mode, query_embedding=EAST, query_str="words")
         assert (found.nodes, found.ids, found.similarities) == ([], [], [])
+
+
+# --- passages, and texts that occur several times ---
+
+
+_TRAINED = (Mode.SVM, Mode.LINEAR_REGRESSION, Mode.LOGISTIC_REGRESSION)
+
+
+@pytest.mark.parametrize("mode", [mode for mode in Mode if mode not in _TRAINED])
+def test_nodes_are_passages_and_texts_are_found_once(store: MemvidVectorStore, mode: Mode) -> None:
+    found = "Spare flaps cost 40 euros each."
+    text = "Orders are sent on Mondays. " * 20 + found + " Prices are net." * 20
+    nodes = [node(name, EAST, text) for name in ("a", "b")]
+    nodes[1].start_char_idx = 1_000
+    store.add([*nodes, node("c", [0.9, 0.1], "flaps")])
+    query: dict[str, Any] = {"query_str": "what do spare flaps cost?", "query_embedding": EAST}
+    passages = [one for one in ask(store, mode, {"passage": 40}, **query).nodes if one.node_id != "c"]
+    assert [one.text for one in passages] == [found, found]
+    assert {one.start_char_idx for one in passages} == {text.index(found), 1_000 + text.index(found)}
+    assert {one.end_char_idx - one.start_char_idx for one in passages} == {len(found)}
+    assert {one.node_id for one in ask(store, mode, {"unique": True}, **query).nodes} == {"a", "c"}
+
+
+def test_a_trained_classifier_has_no_passages(compass: MemvidVectorStore) -> None:
+    with pytest.raises(QueryError, match="passage"):
+        ask(compass, Mode.SVM, {"passage": 40}, query_embedding=EAST)
+    with pytest.raises(QueryError, match="needs words"):
+        ask(compass, Mode.DEFAULT, {"passage": 40}, query_embedding=EAST)
+
+
+def test_misspelled_words_and_synonyms(compass: MemvidVectorStore) -> None:
+    assert ask(compass, Mode.SPARSE, query_str="mornign").ids == ["almost"]
+    assert ask(compass, Mode.SPARSE, {"fuzzy": False}, query_str="mornign").ids == []
+    assert ask(compass, Mode.SPARSE, {"synonyms": {"dawn": "morning"}}, query_str="dawn").ids == ["almost"]
+
+
+@pytest.mark.parametrize("mode", [Mode.DEFAULT, Mode.SPARSE, Mode.HYBRID])
+def test_a_reranker_sorts_the_candidates(compass: MemvidVectorStore, mode: Mode) -> None:
+    query: dict[str, Any] = {"query_str": "the sun", "query_embedding": EAST}
+    found = ask(compass, mode, {"rerank": lambda question, texts: [len(text) for text in texts]}, **query)
+    assert [len(one.text) for one in found.nodes] == sorted((len(one.text) for one in found.nodes), reverse=True)
+    with pytest.raises(QueryError, match="mmr"):
+        ask(compass, Mode.MMR, {"rerank": str}, **query)

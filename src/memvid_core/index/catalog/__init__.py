@@ -1,1 +1,1 @@
-"""The catalog: ids, metadata, commits and frames in SQLite."""
+"""The catalog: ids, metadata, commits and frames in SQLite, and the filter language, compiled to its SQL."""

@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import xxhash
 
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.catalog.rows import CommitRow, Totals, row_sum
 from memvid_core.index.catalog.tables import CHECKED, NAME, Tables, marks
-from memvid_core.index.stale import IndexStaleError
 
 __all__ = ["NO_COMMIT", "CommitTable", "NotedCommit", "noted_commit"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.catalog.rows import DamageRow, row_sum
 from memvid_core.index.catalog.tables import CHECKED, NAME, Tables
-from memvid_core.index.stale import IndexStaleError
 
 __all__ = ["DamageTable"]
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 import xxhash
 
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.catalog.tables import CHECKED, NAME, Tables
-from memvid_core.index.stale import IndexStaleError
 from memvid_core.model import FrameLocation
 
 __all__ = ["FrameRows"]

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
-from memvid_core.index.filters.conditions import value_at
+from memvid_core.index.catalog.filter_conditions import value_at
 
 __all__ = ["by_value"]
 

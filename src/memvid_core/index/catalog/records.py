@@ -13,6 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.catalog.commits import NO_COMMIT, CommitTable, noted_commit
 from memvid_core.index.catalog.rows import (
     HASH_MASK,
@@ -25,7 +26,6 @@ from memvid_core.index.catalog.rows import (
     record_sum,
 )
 from memvid_core.index.catalog.tables import CHECKED, NAME, marks, parts
-from memvid_core.index.stale import IndexStaleError
 
 __all__ = ["Changes", "RecordTable"]
 

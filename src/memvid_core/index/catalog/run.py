@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.catalog.frame_rows import FrameRows
 from memvid_core.index.catalog.records import RecordTable
 from memvid_core.index.catalog.rows import (
@@ -17,7 +18,6 @@ from memvid_core.index.catalog.rows import (
     record_sum,
 )
 from memvid_core.index.catalog.tables import NAME, parts
-from memvid_core.index.stale import IndexStaleError
 from memvid_core.model import FrameLocation
 
 __all__ = ["CommitContents", "RunTable"]

@@ -12,11 +12,19 @@ from typing import Any, Final
 import msgspec
 import xxhash
 
-from memvid_core.index import wal
-from memvid_core.index.database import assert_schema, checked, create_tables, harden, refuse_links, roll_back, whole
-from memvid_core.index.filters.compiler import register_functions
-from memvid_core.index.shared_memory import Connection
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
+from memvid_core.index.catalog.filter_compiler import register_functions
+from memvid_core.system import sqlite_wal
+from memvid_core.system.sqlite_files import (
+    assert_schema,
+    checked,
+    create_tables,
+    harden,
+    refuse_links,
+    roll_back,
+    whole,
+)
+from memvid_core.system.sqlite_shared_memory import Connection
 
 __all__ = ["CHECKED", "NAME", "Tables", "marks", "parts"]
 
@@ -82,7 +90,7 @@ class Tables:
         try:
             if path is not None:
                 with _WHOLE:
-                    wal.turn_on(self._writer, _BUSY_SECONDS)
+                    sqlite_wal.turn_on(self._writer, _BUSY_SECONDS)
                     # No fsync per commit in WAL mode: a power failure leaves an older catalog, never a broken one.
                     self._writer.execute("PRAGMA synchronous = NORMAL")
                     self._reader, self._read_lock = _connect(path), threading.RLock()

@@ -8,18 +8,20 @@ and compared once stays right whatever happens to the file.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError, MemvidError
 from memvid_core.index.vectors.growing_file import GrowingFile, Sums, row_sums
+from memvid_core.index.vectors.kept_rows import lazy_bytes
 
 __all__ = ["CheckedRows"]
 
-_READ_BYTES: Final = 1 << 16  # read at once where a row is missing: a system call costs as much as 16 KB of copying
-_SINGLE_READS: Final = 1  # so often only the missing rows are read: a process may search only once
+_AHEAD_AFTER: Final = 8  # calls, about two searches: a process may search only once
+_AHEAD_BYTES: Final = 1 << 18  # read ahead by each later call, so that all rows are in RAM after some searches
 
 Bytes = NDArray[np.uint8]
 
@@ -51,7 +53,8 @@ class CheckedRows:
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._rows = 0  # committed, as far as is known
-        self._single_reads = 0
+        self._calls = 0
+        self._ahead = 0  # rows below this were read ahead
         self._kept = np.empty((0, row_bytes), dtype=np.uint8), np.zeros(0, dtype=np.bool_)
 
     @property
@@ -81,6 +84,7 @@ class CheckedRows:
         """Read rows from ``first_row`` on again: they are written again, or were by another process."""
         with self._lock:
             self._kept[1][first_row:] = False
+            self._ahead = min(self._ahead, first_row)
 
     def take(self, rows: NDArray[np.int64]) -> Bytes:
         """Return some rows, (m, row bytes) uint8, in the order asked.
@@ -95,7 +99,8 @@ class CheckedRows:
         raw, there = self._kept
         stop = int(rows.max()) + 1
         if stop > len(there) or not there[rows].all():
-            raw = self._filled_singly(rows, stop) if self._single_reads < _SINGLE_READS else self._filled(rows, stop)
+            raw = self._filled(rows, stop)
+        self._read_ahead()
         return raw.take(rows, axis=0)
 
     def span(self, start: int, stop: int) -> Bytes:
@@ -108,40 +113,52 @@ class CheckedRows:
             return self._read(start, stop)
         raw, there = self._kept
         if stop > len(there) or not there[start:stop].all():
-            raw = self._filled(np.arange(start, stop), stop)
+            raw = self._filled_span(start, stop)
         return raw[start:stop]
 
-    def _filled_singly(self, rows: NDArray[np.int64], stop: int) -> Bytes:
-        """Read only the missing rows among some below ``stop``; return all that are kept."""
+    def _filled(self, rows: NDArray[np.int64], stop: int) -> Bytes:
+        """Read the missing rows among some below ``stop``; return all that are kept."""
         with self._lock:
             raw, there = self._room(stop)
-            missing = np.unique(rows[~there[rows]])
+            missing = rows[~there[rows]]
             if len(missing):
                 raw[missing] = self._gathered(missing)
                 there[missing] = True
-            self._single_reads += 1
             return raw
 
-    def _filled(self, rows: NDArray[np.int64], stop: int) -> Bytes:
-        """Read the missing rows among some below ``stop``, and those that follow them; return all that are kept."""
-        step = max(1, _READ_BYTES // self._row_bytes)
+    def _filled_span(self, start: int, stop: int) -> Bytes:
+        """Read rows from the first to the last that is missing in a range; return all that are kept."""
         with self._lock:
             raw, there = self._room(stop)
-            missing = np.unique(rows[~there[rows]])
-            firsts = missing[np.unique(missing // step, return_index=True)[1]] if len(missing) else missing
-            for first in firsts.tolist():
-                end = min((first // step + 1) * step, max(stop, self._rows))
-                end = min(end, len(there))
+            missing = np.flatnonzero(~there[start:stop]) + start
+            if len(missing):
+                first, end = int(missing[0]), int(missing[-1]) + 1
                 raw[first:end] = self._read(first, end)
                 there[first:end] = True
             return raw
+
+    def _read_ahead(self) -> None:
+        """Read some of the rows that nobody asked for yet; a damaged one is left to whoever asks for it."""
+        self._calls += 1
+        if self._calls <= _AHEAD_AFTER or self._ahead >= self._rows:
+            return
+        with self._lock:
+            start = self._ahead
+            stop = min(start + max(1, _AHEAD_BYTES // self._row_bytes), self._rows)
+            raw, there = self._room(stop)
+            self._ahead = max(start, stop)
+            if not there[start:stop].all():
+                with suppress(MemvidError):
+                    raw[start:stop] = self._read(start, stop)
+                    there[start:stop] = True
 
     def _room(self, rows: int) -> tuple[Bytes, NDArray[np.bool_]]:
         raw, there = self._kept
         if rows > len(there):
             longer = max(rows, self._rows)
             longer += longer // 4 + 64
-            grown = np.empty((longer, self._row_bytes), dtype=np.uint8), np.zeros(longer, dtype=np.bool_)
+            room = lazy_bytes(longer * self._row_bytes).reshape(longer, self._row_bytes)
+            grown = room, np.zeros(longer, dtype=np.bool_)
             grown[0][: len(there)], grown[1][: len(there)] = raw, there
             self._kept = grown
         return self._kept

@@ -17,8 +17,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import StorageError
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index.vectors.checked_rows import CheckedRows
 from memvid_core.index.vectors.growing_file import (
     GrowingFile,
@@ -195,18 +194,20 @@ class FileCodes:
         first = block * BLOCK_ROWS
         numbers = np.arange(first + start, first + stop)
         size, at = (stop - start) * 8, block * _BLOCK_BYTES + start * 8
+        signs = self._blocks[block]
         if len(numbers) == BLOCK_ROWS:
-            words = self._signs.span(at, _BLOCK_BYTES)
+            self._signs.fill(at, signs)
         else:
             words = self._signs.pieces(np.arange(WORDS) * (BLOCK_ROWS * 8) + at, size)
-        signs = words.view(np.uint64).reshape(WORDS, -1)
+            signs = words.view(np.uint64).reshape(WORDS, -1)
         sums = self._sums.span(int(numbers[0]) * _SUM_BYTES, len(numbers) * _SUM_BYTES).view(np.uint64)
         wrong = np.flatnonzero(_sign_sums(signs, numbers) != sums[::2])
         if len(wrong):
             raise IndexStaleError(
                 f"the codes of row {numbers[wrong[0]]} in {self._signs.path} are not what was written; rebuild them"
             )
-        self._blocks[block, :, start:stop] = signs
+        if len(numbers) < BLOCK_ROWS:
+            self._blocks[block, :, start:stop] = signs
         return first + stop
 
     def levels(self, rows: NDArray[np.int64]) -> Levels:

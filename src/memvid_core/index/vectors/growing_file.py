@@ -11,6 +11,7 @@ import os
 import stat
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +20,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from memvid_core.errors import ClosedError, ReadOnlyError, StorageError
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import ClosedError, IndexStaleError, ReadOnlyError, StorageError
+from memvid_core.system.file_pieces import MOST_PIECES, FilePieces
 
 __all__ = [
     "GrowingFile",
@@ -38,6 +39,7 @@ Sums = NDArray[np.uint64]
 _SUM_SEED: Final = 0x6D656D76
 _ROW_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 _DIGEST_BYTES: Final = 16
+_FEW_PIECES: Final = 16  # fewer are read one by one
 _FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
@@ -102,6 +104,8 @@ class GrowingFile:
         self._closed = False
         self._copy: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
         self._identity: tuple[int, int] | None = None
+        self._pieces: FilePieces | None = None
+        self._pieced = False  # whether the system was asked for one
         self._fd = -1
         if writable:
             if create:
@@ -195,25 +199,52 @@ class GrowingFile:
             IndexStaleError: The file ends earlier.
         """
         found = np.empty(size, dtype=np.uint8)
-        left, at = found.data, position
+        self.fill(position, found)
+        return found
+
+    def fill(self, position: int, target: NDArray[Any]) -> None:
+        """Read the bytes of a C-contiguous array of any dtype from a position.
+
+        Raises:
+            IndexStaleError: The file ends earlier.
+        """
+        left, at = target.data.cast("B"), position
         with self._lock:
             descriptor = self._readable()
             try:
                 while left:
                     done = _read_into(descriptor, left, at)
                     if not done:
-                        raise self._too_short(position + size)
+                        raise self._too_short(position + target.nbytes)
                     left, at = left[done:], at + done
             except OSError as exc:
                 raise StorageError(f"cannot read {self.path}: {exc.strerror}") from exc
-        return found
 
     def pieces(self, positions: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
-        """Read ``size`` bytes from each position: (n, size) uint8, read-only.
+        """Read ``size`` bytes from each position: (n, size) uint8.
 
         Raises:
             IndexStaleError: The file ends earlier.
         """
+        found = np.empty((len(positions), size), dtype=np.uint8)
+        for first in range(0, len(positions), MOST_PIECES):
+            part = slice(first, first + MOST_PIECES)
+            at_once = self._at_once(positions[part], size)
+            found[part] = self._one_by_one(positions[part], size) if at_once is None else at_once
+        return found
+
+    def _at_once(self, positions: NDArray[np.int64], size: int) -> NDArray[np.uint8] | None:
+        """Read pieces with one system call; None for few, or if the system does not support it or it failed."""
+        if len(positions) < _FEW_PIECES:
+            return None
+        pieces = self._pieces
+        if pieces is None and not self._pieced:
+            with self._lock, suppress(OSError):
+                self._pieced = True
+                pieces = self._pieces = FilePieces(self._readable())
+        return None if pieces is None else pieces.read(positions, size)
+
+    def _one_by_one(self, positions: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
         with self._lock:  # nobody may close the file, and its number go to another, in between
             descriptor = self._readable()
             try:
@@ -264,6 +295,7 @@ class GrowingFile:
         """Close the file; arrays handed out stay valid."""
         with self._lock:
             self._closed = True
+            self._pieces, self._pieced = None, True
             self._copy = np.empty(0, dtype=np.uint8)
             descriptor, self._fd = self._fd, -1  # forgotten first: a number closed twice may be another file's
             if descriptor >= 0:

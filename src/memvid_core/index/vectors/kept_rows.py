@@ -5,11 +5,17 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KeptRows"]
+from memvid_core.errors import MemvidError
+
+__all__ = ["KeptRows", "lazy_bytes"]
+
+_AHEAD_AFTER: Final = 8  # searches: a process may search only once
+_AHEAD_BYTES: Final = 1 << 20  # read ahead by each later search, so that all rows are in RAM after some
 
 _Bytes = NDArray[np.uint8]
 
@@ -28,12 +34,15 @@ class KeptRows:
 
     def __init__(self, count: int, row_bytes: int, before: KeptRows | None = None) -> None:
         self.count = count
-        self._raw = _lazy(count * row_bytes).reshape(count, row_bytes)
+        self._searches = 0
+        self._ahead = 0  # frames below this were read ahead
+        self._raw = lazy_bytes(count * row_bytes).reshape(count, row_bytes)
         self._there = np.zeros(count, dtype=np.bool_)
         if before is not None:
             rows = np.flatnonzero(before._there[:count])
             self._raw[rows] = before._raw[rows]
             self._there[rows] = True
+            self._searches, self._ahead = before._searches, before._ahead
 
     def take(
         self,
@@ -48,6 +57,7 @@ class KeptRows:
             read: Reads those that are not kept yet.
             check: Raises if a row that was read is not what was written; nothing is kept then.
         """
+        self._searches += 1
         missing = rows[~self._there[rows]]
         if len(missing):
             raw = read(missing)
@@ -56,8 +66,30 @@ class KeptRows:
             self._there[missing] = True
         return self._raw[rows]
 
+    def read_ahead(self, first: NDArray[np.int64], items: NDArray[np.int64], read: Callable[[int], _Bytes]) -> None:
+        """Read some of the frames that nobody asked for yet, after some searches.
 
-def _lazy(size: int) -> _Bytes:
+        A damaged frame is left to whoever asks for its rows.
+
+        Args:
+            first: (f,) int64, the first row of each frame.
+            items: (f,) int64, how many rows it has.
+            read: Returns the rows of one frame, or raises if they are not what was written.
+        """
+        if self._searches <= _AHEAD_AFTER:
+            return
+        size = 0
+        while size < _AHEAD_BYTES and self._ahead < len(first):
+            at, self._ahead = self._ahead, self._ahead + 1
+            rows = slice(int(first[at]), int(first[at] + items[at]))
+            if not self._there[rows].all():
+                with suppress(MemvidError):
+                    self._raw[rows] = read(at)
+                    self._there[rows] = True
+                size += int(items[at]) * self._raw.shape[1]
+
+
+def lazy_bytes(size: int) -> _Bytes:
     """Return (size,) uint8 of zeros; memory is used by pages of some kilobytes, when they are written."""
     pages = mmap.mmap(-1, max(size, 1))
     if hasattr(mmap, "MADV_NOHUGEPAGE"):  # rows lie far apart: pages of 2 MiB would all be used after a few searches

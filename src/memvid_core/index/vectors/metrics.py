@@ -36,7 +36,7 @@ _OTHER_NAMES: Final = {
     "linf": "chebyshev",
 }
 _ANY_METRIC: Final = ("auto", "exact", "sklearn")
-_TEACHERS: Final = 5  # as in memvid_core.index.fusion.feedback
+_TEACHERS: Final = 5  # as in memvid_core.engine.fusion.feedback
 _SHARPNESS: Final = 6.0
 
 
@@ -181,7 +181,7 @@ def similarity(metric: str) -> Callable[[Floats, Floats], NDArray[np.float32]]:
 
 
 def feedback(metric: str) -> Callable[[ArrayLike, ArrayLike, ArrayLike], NDArray[np.float32]]:
-    """Return the counterpart of :func:`memvid_core.index.fusion.feedback` for a metric.
+    """Return the counterpart of :func:`memvid_core.engine.fusion.feedback` for a metric.
 
     It compares candidates (n, d) with the midpoint of the query and the weighted mean of the best five, and returns
     negative distances; minus infinity for a row of NaN, which stands for a record without a vector.

@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
+from memvid_core.index.vectors import settings
 from memvid_core.index.vectors.growing_file import GrowingFile, load_arrays, row_sums, save_arrays
 from memvid_core.index.vectors.kept_rows import KeptRows
 from memvid_core.index.vectors.last_rows import LastRows
@@ -40,8 +41,6 @@ from memvid_core.video.bitstream import MACROBLOCK_BYTES
 __all__ = ["Pictures", "VideoRows"]
 
 _SUM_BYTES: Final = 8
-_LEAST_ROWS: Final = 4096  # that are looked up in the video at once; one in 32 of many rows
-_FRAME_ROWS: Final = 16  # rows a frame must hold on average: to look up smaller ones takes longer than it saves
 _MAPPED_BYTES: Final = 256 << 20  # of more rows, the video is not kept mapped
 _PIECES: Final = 1024  # rows read with one call, at most
 _PIECE_BYTES: Final = 1 << 20  # of them
@@ -202,18 +201,24 @@ class VideoRows:
             self._prove(raw, rows, state.settled)
         else:
             raw = kept.take(rows, partial(self._gathered, state), partial(self._compare, settled=state.settled))
+            kept.read_ahead(state.places.first, state.places.items, partial(self._proven_frame, state))
         found = self._widened(raw, state.places.scale_of(rows))
         self._last.keep(state.places, rows, found)
         return found
 
     def _kept_rows(self, settled: int) -> KeptRows | None:
         """Return the rows in RAM; None where there are too many to keep."""
-        kept = self._kept
         if settled * self._row_bytes > _MAPPED_BYTES:
             return None
-        if kept is None or kept.count < settled:
-            kept = self._kept = KeptRows(settled, self._row_bytes, kept)
-        return kept
+        if self._kept is None or self._kept.count < settled:
+            self._kept = KeptRows(settled, self._row_bytes, self._kept)
+        return self._kept
+
+    def _proven_frame(self, state: _State, at: int) -> Bytes:
+        """Return the rows of one frame, compared with their checksums."""
+        raw = self._whole(state.places, at)
+        self._compare(raw, np.arange(len(raw)) + state.places.first[at], state.settled)
+        return raw
 
     def _gathered(self, state: _State, rows: NDArray[np.int64]) -> Bytes:
         """Read rows from the video, (m, row bytes) uint8, not yet compared with their checksums."""
@@ -343,7 +348,8 @@ class VideoRows:
             rows: How many there are.
         """
         new = rows - self.settled
-        return new // _FRAME_ROWS if rows >= self._least_rows and new >= max(_LEAST_ROWS, self.settled >> 5) else 0
+        least = max(settings.DEFAULTS.settled_rows, self.settled >> 5)
+        return new // settings.DEFAULTS.frame_rows if rows >= self._least_rows and new >= least else 0
 
     def settle(self, frames: Sequence[FrameLocation], rows: int) -> int:
         """Look rows up in the video, and go on with a file of those that cannot be read there.
@@ -439,6 +445,6 @@ def _copy(tail: FileRows | RamRows, start: int, stop: int, into: FileRows, shift
     """Write rows to a file, ``shift`` rows further on."""
     if start < stop:
         tail.check(stop)
-    for first in range(start, stop, _LEAST_ROWS):
-        last = min(first + _LEAST_ROWS, stop)
+    for first in range(start, stop, settings.DEFAULTS.settled_rows):
+        last = min(first + settings.DEFAULTS.settled_rows, stop)
         into.write(first + shift, tail.block(first, last))

@@ -23,7 +23,7 @@ from typing import Final
 from memvid_core.errors import InvalidInputError
 from memvid_core.index.words.stemmer import STOP_STEMS, stem
 
-__all__ = ["ANALYZER", "ParsedQuery", "normalize", "parse", "plain_query", "snippet", "tokenize"]
+__all__ = ["ANALYZER", "ParsedQuery", "is_gram", "is_word", "normalize", "parse", "plain_query", "snippet", "tokenize"]
 
 ANALYZER: Final = "fold+porter+bigram/2"
 """Name and version of the analyzer; an index written by another one is rebuilt."""
@@ -113,6 +113,21 @@ def words(text: str) -> list[str]:
     if "++" in normalized or "#" in normalized:
         normalized = _SIGNED.sub(lambda found: f"{found[1]} {found[1]}{_SIGNS[found[2]]} ", normalized)
     return _ASCII_WORD.findall(normalized) if normalized.isascii() else _WORD.findall(normalized)
+
+
+def is_gram(letters: str) -> bool:
+    """Return whether all letters are of scripts without spaces, or Hangul, whose words are indexed as bigrams.
+
+    Example:
+        >>> is_gram("날개"), is_gram("wing"), is_gram("")
+        (True, False, False)
+    """
+    return _GRAMS.fullmatch(letters) is not None
+
+
+def is_word(token: str) -> bool:
+    """Return whether a token is a word or a bigram, and not the mark of a beginning."""
+    return not token.startswith(_BEGINS)
 
 
 def analyze(word: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
 
 __all__ = [
     "Chunk",

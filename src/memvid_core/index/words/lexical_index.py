@@ -13,27 +13,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import RLock
-from typing import Final, NamedTuple
+from typing import Final
 from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import ClosedError, InvalidInputError, StorageError
-from memvid_core.index.database import SUFFIXES
-from memvid_core.index.fusion import lexical_score, top_k
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import ClosedError, IndexStaleError, InvalidInputError, StorageError
 from memvid_core.index.words.analyzer import ParsedQuery, parse, snippet
+from memvid_core.index.words.bm25 import NOTHING, Extra, Scoring, Statistics
 from memvid_core.index.words.list_reader import MAX_LISTS, ListReader
 from memvid_core.index.words.posting_file import copy_store
 from memvid_core.index.words.postings import PostingStore
+from memvid_core.index.words.scores import lexical_score, top_k
 from memvid_core.system.file_lock import system_lock
+from memvid_core.system.sqlite_files import SUFFIXES
 
 __all__ = ["LexicalIndex"]
-
-K1: Final = 1.0
-B: Final = 0.65
-"""BM25 term-frequency saturation (k1) and length normalization (b), chosen on questions in English and Korean."""
 
 MAX_TERMS: Final = 128
 """The maximum number of different tokens that are searched: of longer queries, the rarest."""
@@ -76,7 +72,7 @@ class LexicalIndex:
         self._identity: tuple[int, int] | None = None
         self._stores: list[PostingStore] = []
         self._rows = 0
-        self._statistics: _Statistics | None = None
+        self._statistics: Statistics | None = None
         self._scores: NDArray[np.float32] | None = None
         store = self._open()
         self._replace([] if store is None else [store])
@@ -259,6 +255,7 @@ class LexicalIndex:
         *,
         live: NDArray[np.bool_] | None = None,
         normalized: bool = False,
+        extra: Extra = NOTHING,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rank the rows that contain any of the query's words and satisfy its phrases and exclusions.
 
@@ -268,7 +265,8 @@ class LexicalIndex:
             mask: (n,) bool, the rows that may be returned; rows from n on are not.
             live: (n,) bool, the live rows. If given, BM25 statistics are computed from these rows only. Statistics of a
                 read-only array are cached.
-            normalized: Whether to map scores to [0, 1) by :func:`~memvid_core.index.fusion.lexical_score`.
+            normalized: Whether to map scores to [0, 1) by :func:`~memvid_core.index.words.scores.lexical_score`.
+            extra: What is asked for in addition to the words of the query.
 
         Returns:
             Rows (n,) int64 and their scores (n,) float32, best first, ties in the order of the rows.
@@ -279,7 +277,7 @@ class LexicalIndex:
         """
         parsed = parse(query)
         with self._reading() as reader:
-            rows, found, ideal = self._score(reader, parsed, live)
+            rows, found, ideal = self._score(reader, parsed, live, extra)
             kept = self._kept(reader, parsed, rows, mask, live)
             rows, found = rows[kept], found[kept]
             if 0 < k < len(rows):  # keep the rows that can be among the top k, before the slower sort
@@ -358,42 +356,46 @@ class LexicalIndex:
             kept &= ~np.isin(rows, reader.rows_with(phrase))
         return kept
 
+    def asked_too(self, query: str, extra: Extra, live: NDArray[np.bool_] | None = None) -> dict[str, float]:
+        """Return what a search asks for in addition to the words of a query, with its weight.
+
+        Args:
+            query: As for :meth:`search`.
+            extra: As for :meth:`search`.
+            live: As for :meth:`search`.
+
+        Example:
+            >>> index = LexicalIndex()
+            >>> index.extend(0, ["the lift of an aircraft"])
+            >>> index.asked_too("aircarft lift", Extra(fuzzy=True))
+            {'aircarft → aircraft': 0.8}
+        """
+        parsed = parse(query)
+        with self._reading() as reader:
+            scoring = Scoring(reader, self._counted(live), np.zeros(self._rows, np.float32))
+            scoring.add(self._chosen(parsed))
+            return scoring.add_extra(parsed, extra)
+
     def _score(
-        self, reader: ListReader, parsed: ParsedQuery, live: NDArray[np.bool_] | None
+        self, reader: ListReader, parsed: ParsedQuery, live: NDArray[np.bool_] | None, extra: Extra
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
         """Score the rows with any of the words by BM25; return rows, scores, and the sum of the tokens' idf."""
         counted = self._counted(live)
         if not counted.tokens:
             return np.zeros(0, np.int64), np.zeros(0, np.float32), 0.0
-        total = counted.rows
-        slope = np.float32(K1 * B / (counted.tokens / total))
-        floor = np.float32(K1 * (1 - B))
-        ideal = 0.0
-        scores = self._empty_scores()
-        candidates = [np.zeros(0, np.int64)]
-        for token, times in self._chosen(parsed).items():
-            rows, counts = reader.find(token)
-            frequency = len(rows) if counted.exists is None else int(np.count_nonzero(counted.exists[rows]))
-            if not frequency:
-                ideal += times * float(np.log1p((total + 0.5) / 0.5))
-                continue
-            weight = times * float(np.log1p((total - frequency + 0.5) / (frequency + 0.5)))
-            ideal += weight
-            candidates.append(rows[scores[rows] == 0])
-            saturated = counts / (counts + (floor + slope * counted.lengths[rows]))
-            scores[rows] += saturated * np.float32(weight * (K1 + 1))
-        touched = np.concatenate(candidates)
-        found = scores[touched]
-        scores[touched] = 0
-        self._scores = scores
-        return touched, found, ideal
+        scoring = Scoring(reader, counted, self._empty_scores())
+        scoring.add(self._chosen(parsed))
+        scoring.add_extra(parsed, extra)
+        rows, found = scoring.taken()
+        self._scores = scoring.scores
+        return rows, found, scoring.ideal
 
     def _empty_scores(self) -> NDArray[np.float32]:
         """Return a zero per row. The caller resets and returns the array; after an interrupt a new one is allocated."""
         scores, self._scores = self._scores, None
         return np.zeros(self._rows * 5 // 4 + 64, np.float32) if scores is None or len(scores) < self._rows else scores
 
-    def _counted(self, live: NDArray[np.bool_] | None) -> _Statistics:
+    def _counted(self, live: NDArray[np.bool_] | None) -> Statistics:
         """Count the live rows and their tokens; the result of a read-only array is cached."""
         known = self._statistics
         if known is not None and known.live() is live and live is not None:
@@ -406,7 +408,7 @@ class LexicalIndex:
             exists[: min(len(live), self._rows)] = live[: self._rows]
         live_lengths = lengths if exists is None else lengths[exists]
         reference: Callable[[], object] = (lambda: None) if live is None else ref(live)
-        counted = _Statistics(reference, len(live_lengths), int(live_lengths.sum(dtype=np.int64)), lengths, exists)
+        counted = Statistics(reference, len(live_lengths), int(live_lengths.sum(dtype=np.int64)), lengths, exists)
         if live is not None and not live.flags.writeable:
             self._statistics = counted
         return counted
@@ -423,16 +425,6 @@ class LexicalIndex:
     def _assert_open(self) -> None:
         if self._closed:
             raise ClosedError("the lexical index is closed; open it again")
-
-
-class _Statistics(NamedTuple):
-    """The BM25 statistics of the live rows; ``live`` returns the array they were computed from."""
-
-    live: Callable[[], object]
-    rows: int
-    tokens: int
-    lengths: NDArray[np.int32]
-    exists: NDArray[np.bool_] | None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from memvid_core.index.words.postings import PLACE_BITS, Matches, PostingStore
 
-__all__ = ["MAX_LISTS", "ListReader"]
+__all__ = ["MAX_CHUNKS", "MAX_LISTS", "ListReader"]
 
 MAX_LISTS: Final = 1 << 14
 """The maximum number of posting lists that the prefixes of one query read; further words are left out."""
+
+MAX_CHUNKS: Final = 1 << 9
+"""The maximum number of chunks of posting lists that are read to find near words."""
 
 
 class ListReader:
@@ -38,6 +41,27 @@ class ListReader:
             self._found[token] = Matches(np.concatenate(rows), np.concatenate(counts))
             self._spend(token, lists)
         return self._found[token]
+
+    def like(self, word: str) -> dict[str, str]:
+        """Return the words that begin like one, each with its token."""
+        found: dict[str, str] = {}
+        for store, _ in self._stores:
+            found |= store.like(word, limit=MAX_CHUNKS)
+        return found
+
+    def any_of(self, tokens: Sequence[str]) -> Matches:
+        """Find the rows that contain any of some tokens, and the sum of their occurrences in each."""
+        return _joined([self.find(token) for token in tokens])
+
+    def any_of_phrases(self, phrases: Sequence[Sequence[str]]) -> Matches:
+        """Find the rows that contain any of some phrases; a phrase of several tokens counts once."""
+        return _joined([self._phrase(tuple(phrase)) for phrase in phrases])
+
+    def _phrase(self, phrase: tuple[str, ...]) -> Matches:
+        if len(phrase) == 1:
+            return self.find(phrase[0])
+        rows = self.rows_with(phrase)
+        return Matches(rows, np.ones(len(rows), np.float32))
 
     def rows_with(self, phrase: tuple[str, ...]) -> NDArray[np.int64]:
         """Find the rows that contain the tokens of a phrase in sequence."""
@@ -69,3 +93,10 @@ class ListReader:
     def _spend(self, token: str, lists: int) -> None:
         if token[-1] == "*":
             self._allowance = max(0, self._allowance - lists)
+
+
+def _joined(found: Sequence[Matches]) -> Matches:
+    """Return the rows of several matches, with the sums of their counts."""
+    rows, places = np.unique(np.concatenate([np.zeros(0, np.int64), *(one.rows for one in found)]), return_inverse=True)
+    counts = np.bincount(places, np.concatenate([np.zeros(0), *(one.counts for one in found)]), len(rows))
+    return Matches(rows, counts.astype(np.float32))

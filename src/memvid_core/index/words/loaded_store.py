@@ -11,12 +11,11 @@ from time import time_ns
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import StorageError
-from memvid_core.index.database import assert_schema, checked, create_tables, roll_back, whole
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index.words.analyzer import ANALYZER
 from memvid_core.index.words.chunks import PostingBlock
 from memvid_core.index.words.posting_file import SCHEMA, State, Tail, connect, decoded, sum_of_blocks, sum_of_row
+from memvid_core.system.sqlite_files import assert_schema, checked, create_tables, roll_back, whole
 
 __all__ = ["LoadedStore"]
 

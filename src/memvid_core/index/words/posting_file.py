@@ -9,12 +9,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from memvid_core.errors import StorageError
-from memvid_core.index import wal
-from memvid_core.index.database import harden, refuse_links
-from memvid_core.index.shared_memory import Connection
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index.words.chunks import checksum
+from memvid_core.system import sqlite_wal
+from memvid_core.system.sqlite_files import harden, refuse_links
+from memvid_core.system.sqlite_shared_memory import Connection
 
 __all__ = ["SCHEMA", "State", "Tail", "connect", "copy_store", "decoded", "sum_of_blocks", "sum_of_row"]
 
@@ -113,7 +112,7 @@ def connect(path: Path | None, writable: bool) -> sqlite3.Connection:
     try:
         harden(sqlite)
         # A power failure may undo the last commits but never damages the file; the row count shows what is missing.
-        wal.turn_on(sqlite, _BUSY_SECONDS)
+        sqlite_wal.turn_on(sqlite, _BUSY_SECONDS)
         for pragma in ("synchronous = NORMAL", "journal_size_limit = 4194304", "cache_size = -8192"):
             sqlite.execute(f"PRAGMA {pragma}")
     except BaseException:

@@ -23,13 +23,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.index.database import checked
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.words.analyzer import words
 from memvid_core.index.words.chunks import Chunk, Directory, Lists, PostingBlock, checksum, cut, cut_spellings, joined
 from memvid_core.index.words.loaded_store import LoadedStore
 from memvid_core.index.words.posting_block import BLOCK_ROWS, LAST_PLACE, MAX_COUNT, BlockBuilder, Memo
 from memvid_core.index.words.posting_file import State, sum_of_blocks, sum_of_row
+from memvid_core.system.sqlite_files import checked
 
 __all__ = ["PLACE_BITS", "Matches", "PostingStore"]
 
@@ -320,6 +320,37 @@ class PostingStore(LoadedStore):
                 found.update(spelling for spelling in read if spelling.startswith(prefix))
         tokens = dict.fromkeys(spelling.partition(b"\t")[2] for spelling in sorted(found))
         return [token for token in tokens if not token.startswith(prefix)]
+
+    def like(self, word: str, *, limit: int) -> dict[str, str]:
+        """Return the words that begin like one: with its first letter, or more letters if these are too many.
+
+        Args:
+            word: The word.
+            limit: The maximum number of chunks to read.
+
+        Returns:
+            Tokens, and the spellings of which stemming made other tokens, each with its token.
+
+        Raises:
+            IndexStaleError: If a list that is read is damaged.
+        """
+        for size in range(1, len(word)):
+            low = word[:size].encode(errors="replace")
+            spans = low, low + _LAST
+            chunks = [(block, number) for block in self._blocks for number in block.chunks_of(*spans)]
+            spelled = [(block, number) for block in self._blocks for number in block.spelling_chunks_of(*spans)]
+            if len(chunks) + len(spelled) <= limit:
+                break
+        found = [token.encode() for token in self._tail.lists]
+        spellings = [*self._tail.spellings]
+        with checked(self._name):
+            for block, number in chunks[:limit]:
+                found += self._chunk(block, number).tokens
+            for block, number in spelled[:limit]:
+                spellings += self._read(block, number, "lists").split(b"\n")
+        pairs = [spelling.partition(b"\t")[::2] for spelling in spellings if spelling.startswith(low)]
+        known = {spelling.decode(): token.decode() for spelling, token in pairs}
+        return known | {name: name for token in found if token.startswith(low) and (name := token.decode())}
 
     def _tail_lists(self, token: str) -> list[dict[int, list[int]]]:
         lists = self._tail.lists

@@ -1,4 +1,4 @@
-"""Readers of file formats: each reads a path into sections."""
+"""Readers of file formats, each of a path into sections; chunking, and processes that read many files."""
 
 from __future__ import annotations
 

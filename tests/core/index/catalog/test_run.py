@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.catalog.catalog import Catalog, Changes, CommitContents, CommitRow
-from memvid_core.index.stale import IndexStaleError
 from memvid_core.model import FrameLocation
 
 

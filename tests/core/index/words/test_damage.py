@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from memvid_core.index.stale import IndexStaleError
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.words import postings
 from memvid_core.index.words.lexical_index import LexicalIndex
 

@@ -6,8 +6,6 @@ import math
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memvid_core import ClosedError, InvalidInputError, StorageError
-from memvid_core.index.fusion import Ranking
 from memvid_core.index.words import posting_block as block
 from memvid_core.index.words import postings
 from memvid_core.index.words.analyzer import parse, tokenize, words
-from memvid_core.index.words.lexical_index import K1, B, LexicalIndex
+from memvid_core.index.words.bm25 import K1, B
+from memvid_core.index.words.lexical_index import LexicalIndex
+from memvid_core.index.words.scores import Ranking
+from tests.processes import run
 
 TEXTS = [
     "the lift of a wing in a slipstream",
@@ -349,8 +349,7 @@ class TestFiles:
             "sqlite.set_trace_callback(lambda sql: die() if sql == 'COMMIT' else None)\n"
             "index.extend(index.rows, ['a new wing'] * int(sys.argv[2]))\n"
         )
-        died = subprocess.run([sys.executable, "-c", script, str(tmp_path), str(rows)], check=False)
-        assert died.returncode == 9
+        assert run(script, tmp_path, rows).returncode == 9
         again = LexicalIndex(tmp_path)
         assert again.rows == len(TEXTS)
         again.extend(again.rows, ["a new wing"] * rows)

@@ -1,0 +1,170 @@
+"""BM25 scores of one query: its words, near words for those that no row has, and synonyms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.index.words.analyzer import ParsedQuery, is_word
+from memvid_core.index.words.list_reader import ListReader
+from memvid_core.index.words.near import MAX_WORDS, has_near, near_grams, near_words
+from memvid_core.index.words.postings import Matches
+from memvid_core.index.words.synonyms import Synonyms
+
+__all__ = ["NOTHING", "Extra", "Scoring", "Statistics"]
+
+K1: Final = 1.0
+B: Final = 0.65
+"""BM25 term-frequency saturation (k1) and length normalization (b), chosen on questions in English and Korean."""
+
+NEAR: Final = 0.8
+"""The weight of near words, compared with a word of the question."""
+
+SYNONYM: Final = 0.9
+"""The weight of synonyms, compared with what the question says."""
+
+
+class Extra(NamedTuple):
+    """What a search asks for in addition to the words of a query.
+
+    Attributes:
+        fuzzy: Whether words that no live row has are replaced by near words.
+        synonyms: Synonyms of words.
+    """
+
+    fuzzy: bool = False
+    synonyms: Synonyms | None = None
+
+
+NOTHING: Final = Extra()
+
+
+class Statistics(NamedTuple):
+    """The BM25 statistics of the live rows; ``live`` returns the array they were computed from.
+
+    Attributes:
+        live: A function that returns the array.
+        rows: The number of live rows.
+        tokens: The number of their tokens.
+        lengths: The number of tokens of each row, (n,) int32.
+        exists: Which rows are live, (n,) bool; None for all.
+    """
+
+    live: Callable[[], object]
+    rows: int
+    tokens: int
+    lengths: NDArray[np.int32]
+    exists: NDArray[np.bool_] | None
+
+
+class Scoring:
+    """Add up the scores of one query.
+
+    Args:
+        reader: The posting lists.
+        counted: The statistics.
+        scores: (n,) float32, zeros.
+
+    Attributes:
+        scores: The array; zeros again after :meth:`taken`.
+        ideal: The sum of the tokens' idf.
+    """
+
+    def __init__(self, reader: ListReader, counted: Statistics, scores: NDArray[np.float32]) -> None:
+        self.scores = scores
+        self.ideal = 0.0
+        self._reader, self._counted = reader, counted
+        self._slope = np.float32(K1 * B / (counted.tokens / counted.rows)) if counted.tokens else np.float32(0)
+        self._floor = np.float32(K1 * (1 - B))
+        self._touched = [np.zeros(0, np.int64)]
+        self._weights: dict[str, float] = {}
+        self._missing: dict[str, int] = {}
+
+    def add(self, tokens: Mapping[str, int]) -> None:
+        """Score tokens, with the number of occurrences of each in the query."""
+        total, exists = self._counted.rows, self._counted.exists
+        for token, times in tokens.items():
+            found = self._reader.find(token)
+            rows = found.rows
+            frequency = len(rows) if exists is None else int(np.count_nonzero(exists[rows]))
+            weight = times * float(np.log1p((total - frequency + 0.5) / (frequency + 0.5)))
+            self.ideal += weight
+            self._weights[token] = weight
+            if frequency:
+                self._add(rows, self._scores(found, weight))
+            else:
+                self._missing[token] = times
+
+    def add_extra(self, parsed: ParsedQuery, extra: Extra) -> dict[str, float]:
+        """Score synonyms and near words; return them with their weights."""
+        told: dict[str, float] = {}
+        if extra.synonyms is not None:
+            for said, others in extra.synonyms.of_terms(parsed.terms):
+                self._add_synonyms(said, others)
+                told |= {f"{_shown(said)} → {_shown(other)}": SYNONYM for other in others}
+        if extra.fuzzy and self._missing:
+            for token, near in self._near(parsed).items():
+                found = self._reader.any_of(near)
+                weight = NEAR * self._missing[token] * _rarity(self._counted.rows, self._live(found.rows))
+                self._add(found.rows, self._scores(found, weight))
+                told |= {f"{token} → {other}": NEAR for other in near if is_word(token)}
+        return told
+
+    def taken(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the rows with a score and their scores, and reset the array."""
+        rows = np.concatenate(self._touched)
+        found = self.scores[rows]
+        self.scores[rows] = 0
+        return rows, found
+
+    def _add(self, rows: NDArray[np.int64], scores: NDArray[np.floating]) -> None:
+        self._touched.append(rows[self.scores[rows] == 0])
+        self.scores[rows] += scores
+
+    def _scores(self, found: Matches, weight: float) -> NDArray[np.floating]:
+        counts = found.counts
+        saturated = counts / (counts + (self._floor + self._slope * self._counted.lengths[found.rows]))
+        scores: NDArray[np.floating] = saturated * np.float32(weight * (K1 + 1))
+        return scores
+
+    def _live(self, rows: NDArray[np.int64]) -> int:
+        exists = self._counted.exists
+        return len(rows) if exists is None else int(np.count_nonzero(exists[rows]))
+
+    def _live_rows(self, token: str) -> int:
+        return self._live(self._reader.find(token).rows)
+
+    def _near(self, parsed: ParsedQuery) -> dict[str, list[str]]:
+        """Return near words of those that are missing."""
+        grams = near_grams(parsed.terms, self._live_rows)
+        found = {token: others for token, others in grams.items() if token in self._missing}
+        for token in [token for token in self._missing if has_near(token)][:MAX_WORDS]:
+            others = near_words(token, self._reader.like(token), self._live_rows)
+            if others:
+                found[token] = others
+        return found
+
+    def _add_synonyms(self, said: Sequence[str], others: Sequence[Sequence[str]]) -> None:
+        """Give a row with a synonym about the score of a row with what the query says; not both scores together."""
+        found = self._reader.any_of_phrases(others)
+        weight = sum(self._weights.get(token, 0.0) for token in said)
+        other = self._scores(found, SYNONYM * weight)
+        own = np.zeros(len(found.rows), np.float32)
+        for token in said:
+            matches = self._reader.find(token)
+            common, at, there = np.intersect1d(found.rows, matches.rows, assume_unique=True, return_indices=True)
+            own[at] += self._scores(Matches(common, matches.counts[there]), self._weights.get(token, 0.0))
+            self._missing.pop(token, None)
+        better = other > own
+        self._add(found.rows[better], (other - own)[better])
+
+
+def _shown(phrase: Sequence[str]) -> str:
+    return " ".join(filter(is_word, phrase))
+
+
+def _rarity(total: int, frequency: int) -> float:
+    return float(np.log1p((total - min(frequency, total) + 0.5) / (frequency + 0.5)))

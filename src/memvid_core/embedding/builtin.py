@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ _LEAST = 256  # texts; fewer are not enough to fit
 _LEARN_AT = 1_000  # records; from here on, a fit finds at least as much as plain hashing
 _LEARN_AGAIN = 4  # times as many records
 _LEARN_LAST = 20_000  # records; with more, embedding all of them again would delay the write that triggers it
+_NAME = re.compile(r"memvid-hash-v\d+(:|$)")
 _RANDOM = 0x6D76  # the seed of the signs; another seed would be another embedder
 
 
@@ -66,8 +68,21 @@ class HashingEmbedder:
         """
         kind, _, dimension = name.partition(":")
         if kind != cls.kind or not (dimension.isascii() and dimension.isdigit()):
-            raise InvalidInputError(f"{name!r} is not a built-in embedder; write '{cls.kind}:<dimension>'")
+            newer = "; a newer version of memvid-core may have it" if cls.is_built_in(name) else ""
+            raise InvalidInputError(f"{name!r} is not a built-in embedder{newer}; write '{cls.kind}:<dimension>'")
         return cls(int(dimension))
+
+    @staticmethod
+    def is_built_in(name: str) -> bool:
+        """Return whether a recorded name is of a built-in embedder of any version.
+
+        The version is part of the name, so that a memory keeps its embedder when a version with another analysis comes.
+
+        Example:
+            >>> HashingEmbedder.is_built_in("memvid-hash-v9:384"), HashingEmbedder.is_built_in("all-MiniLM-L6-v2")
+            (True, False)
+        """
+        return _NAME.match(name) is not None
 
     @property
     def name(self) -> str:

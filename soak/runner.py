@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from soak import corruption, disks, index_corruption, kills, limits, power, readers, servers, writers
+from soak import agent, corruption, disks, index_corruption, kills, limits, power, readers, servers, writers
 from soak.model import WrongAnswer
 from soak.processes import Child, end_group, first_ready, start, warm_up
 
@@ -33,6 +33,7 @@ WORKLOADS: dict[str, Workload] = {
     "readers": Workload(readers.run, 4, 300, "one writer and concurrent readers, every answer checked"),
     "writers": Workload(writers.run, 3, 600, "several writers of one file, with concurrent readers"),
     "kills": Workload(kills.run, 5, 300, "SIGKILL at random moments over mixed work"),
+    "agent": Workload(agent.run, 2, 300, "an agent's memory, killed while it memorizes and imports, with a reader"),
     "corruption": Workload(corruption.run, 5, 300, "damage to the file, index kept or deleted"),
     "index": Workload(index_corruption.run, 2, 300, "damage to the index, closed, live and in use"),
     "power": Workload(power.run, 2, 300, "subsets of the last commit's blocks"),

@@ -11,7 +11,7 @@ import sys
 import tarfile
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,7 +46,6 @@ def passed(
     files: Sequence[str],
     *options: str,
     leave_out: Sequence[str] = (),
-    env: Mapping[str, str] | None = None,
 ) -> int:
     """Run test files of a source archive with a plugin of ours; all must pass, and return their number."""
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +54,7 @@ def passed(
         command += ["-c", str(source / "pyproject.toml"), "-o", "addopts=", f"--junitxml={report}"]
         command += ["-k", " and ".join(f"not {name}" for name in leave_out), *options, *files]
         paths = [str(plugin.parent), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **(env or {})}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
         (suite,) = ElementTree.parse(report).getroot()

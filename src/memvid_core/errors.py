@@ -24,6 +24,7 @@ Each class is also a subclass of the matching builtin, so ``except ValueError`` 
     │   ├── LockedError (BlockingIOError)       another process holds the lock; names it
     │   ├── ReadOnlyError (PermissionError)     a write on a memory opened for reading
     │   └── StorageError                        a read or write failed (disk full, missing, no permission)
+    ├── OutOfMemoryError (MemoryError)          the process has too little memory; nothing was committed
     ├── ClosedError (ValueError)                used after close(), like a closed file
     ├── RecordNotFoundError (KeyError)          no live record has that id
     └── IngestError (ValueError)                a document that cannot be read
@@ -48,7 +49,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import Any
+from typing import Any, Self
 
 __all__ = [
     "Action",
@@ -74,6 +75,7 @@ __all__ = [
     "MetadataError",
     "MissingExtraError",
     "NotAMemoryError",
+    "OutOfMemoryError",
     "QueryError",
     "ReadOnlyError",
     "RecordNotFoundError",
@@ -296,6 +298,14 @@ class storage_errors:  # a context manager, like contextlib's
 
 class IndexStaleError(MemvidError):
     """The index files are damaged or outdated. The caller rebuilds the index from the journal; no user sees this."""
+
+
+class OutOfMemoryError(MemvidError, MemoryError):
+    """The process has too little memory. Nothing was committed, and nothing counts as damaged."""
+
+    def __new__(cls, *args: object, **_options: object) -> Self:
+        """Make the error without MemoryError's own method."""
+        return Exception.__new__(cls, *args)  # MemoryError's own refuses a class that has another base, too
 
 
 class ClosedError(MemvidError, ValueError):

@@ -1,4 +1,4 @@
-"""Kills a writer at random moments, again and again, and looks at what is left. Run as a script, in its own process.
+"""Kills a writer at random moments, again and again, and looks at what is left. Run in its own process.
 
 Prints a JSON object: how many rounds, how many commits were acknowledged, how often a write was torn.
 """
@@ -9,7 +9,6 @@ import json
 import os
 import random
 import signal
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -90,7 +89,3 @@ def main(folder: str, rounds: int, seed: int) -> None:
                 assert report.ok, report
                 assert all(writer.get(record_id).text for record_id in rng.sample(sorted(live), min(20, len(live))))
     print(json.dumps({"rounds": rounds, "acknowledged": acknowledged, "torn": torn}))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

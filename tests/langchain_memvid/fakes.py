@@ -65,3 +65,9 @@ COMPASS = {
     "west": [-1.0, 0.0],
 }
 """Texts as points of the compass: the cosine of two of them can be read off."""
+
+AGENTS = (
+    *("langchain.agents", "langchain_memvid", "langchain_memvid.agents"),
+    *("numpy.random", "tests.langchain_memvid.agents.fakes"),
+)
+"""The modules that processes of agents import."""

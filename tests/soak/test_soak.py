@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from memvid_core import Memory
+from memvid_core.agent import SyncMemoryService
 from soak import servers
+from soak.agent import check_whole
 from soak.damage import damage
 from soak.kills import SCENES
 from soak.ledger import Ledger
@@ -23,36 +25,56 @@ from soak.model import Change, WrongAnswer, put, text_of, versions_in
 from soak.processes import start
 from soak.questions import ask_everything
 from soak.runner import WORKLOADS, Progress, soak, table
+from tests import processes
 
 SCALES = {
     "readers": 0.2,
     "writers": 0.2,
     "kills": 0.1,
+    "agent": 0.1,
     "corruption": 0.2,
     "index": 0.2,
     "power": 0.3,
     "disks": 0.3,
     "limits": 0.2,
 }
-SEEDS = dict.fromkeys(SCALES, (0, 1)) | {"limits": (0,), "kills": (0, 1, 2, 5, 10)}
+SEEDS = dict.fromkeys(SCALES, (0, 1)) | {"limits": (0,), "agent": (0,), "kills": (0, 1, 2, 5, 10)}
 
 
 @pytest.mark.parametrize("name", SCALES)
-def test_short_rounds_find_nothing_wrong(tmp_path: Path, root: Path, name: str) -> None:
+def test_short_rounds_find_nothing_wrong(tmp_path: Path, name: str) -> None:
     counted = ""
     for seed in SEEDS[name]:
         scale = str(SCALES[name])
-        done = command(root, "--only", name, "--round", str(seed), "--scale", scale, "--folder", str(tmp_path))
+        done = command("--only", name, "--round", str(seed), "--scale", scale, "--folder", str(tmp_path))
         assert done.returncode == 0, done.stdout + done.stderr
         assert not list(tmp_path.iterdir()), "a round that found nothing leaves nothing"
         counted += done.stdout
     assert name != "kills" or all(f"kills, {scene}" in counted for scene in SCENES)
 
 
-def command(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the soak in a process of its own, which has no threads and so may fork."""
-    line = [sys.executable, "-m", "soak", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, check=False, cwd=root)
+    program = "import runpy; runpy.run_module('soak', run_name='__main__', alter_sys=True)"
+    return processes.run(program, *arguments, modules=("soak.runner",))
+
+
+def test_the_agent_workload_sees_half_of_a_conversation_and_what_is_counted_twice() -> None:
+    said = [{"role": "user", "content": text} for text in ("I like tea.", "I like figs.")]
+    for kind in ("turn", "item"):
+        with Memory.create(":memory:") as memory:
+            service = SyncMemoryService(memory, memorize_config={"extract": "rules"})
+            service.create_memory_item(memory_content="thing 0 is in edition 0", user={"user_id": "me"})
+            service.add(said, user_id="me")
+            check_whole(service)
+            record = memory.select({"agent.kind": kind})[-1]
+            if kind == "turn":
+                memory.delete([record.id])
+            else:
+                about = {**record.metadata["agent"], "count": 2}
+                memory.update(record.id, metadata={**record.metadata, "agent": about})
+            with pytest.raises(WrongAnswer):
+                check_whole(service)
 
 
 class TestServers:
@@ -186,10 +208,10 @@ class TestRunner:
         assert "two and two" in failures[0].message
         assert progress.counts["power"]["wrong"] == 1
 
-    def test_the_command(self, tmp_path: Path, root: Path) -> None:
+    def test_the_command(self, tmp_path: Path) -> None:
         state = tmp_path / "state.json"
         arguments = ["--only", "limits", "--minutes", "0.0001", "--scale", "0.1", "--seed", "4"]
-        done = command(root, *arguments, "--state", str(state), "--folder", str(tmp_path))
+        done = command(*arguments, "--state", str(state), "--folder", str(tmp_path))
         assert done.returncode == 0, done.stdout + done.stderr
         assert "| limits | 1 |" in done.stdout
         assert json.loads(state.read_text())["4"]["limits"]["rounds"] == 1

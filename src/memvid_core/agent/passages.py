@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Final
 
-__all__ = ["passage", "terms_of"]
+__all__ = ["has_term", "passage", "terms_of"]
 
 _WORD: Final = re.compile(r"[^\W_]+")
 _END: Final = re.compile(r"(?<=[.!?。])\s|\n")
@@ -75,6 +75,23 @@ def terms_of(question: str) -> list[str]:
     words = [word for word in _WORD.findall(question.casefold()) if word not in _STOP]
     stems = [word[:2] if _KOREAN.fullmatch(word) else word[:_STEM] for word in words]
     return list(dict.fromkeys(stems))
+
+
+def has_term(text: str, term: str) -> bool:
+    """Return whether a word of a casefolded text begins with a term; a term that is shorter than a stem is the word.
+
+    Example:
+        >>> has_term("the deployments failed", "deplo"), has_term("an artist", "art"), has_term("a party", "art")
+        (True, False, False)
+    """
+    whole = len(term) < _STEM and not _KOREAN.fullmatch(term)
+    at = text.find(term)
+    while at >= 0:
+        end = at + len(term)
+        if not (at and text[at - 1].isalnum()) and not (whole and text[end : end + 1].isalnum()):
+            return True
+        at = text.find(term, at + 1)
+    return False
 
 
 def passage(text: str, terms: list[str], length: int) -> str:

@@ -9,17 +9,18 @@ candidate lends a part of its score to its neighbors in the conversation, and a 
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
 from memvid_core.agent.checks import count_of, text_of, texts_of
+from memvid_core.agent.coverage import coverage
 from memvid_core.agent.folding import fold
 from memvid_core.agent.passages import passage, terms_of
 from memvid_core.agent.recalled import LeftOut, Recall, Recalled
 from memvid_core.agent.records import AGENT, kind_of, read_item, turn_id
+from memvid_core.agent.speakers import asks_assistant, names
 from memvid_core.agent.store import Store
 from memvid_core.agent.time_words import Span, spans
 from memvid_core.agent.times import seconds, utc_now
@@ -57,8 +58,14 @@ DISTANCE: Final = 350.0
 SESSION: Final = 0.3
 """What the best session adds to its turns, others in proportion. 0.2: 0.2 and 0.7 less; 0.4: 79.8, 55.1."""
 
-SESSION_TURNS: Final = 5
+SESSION_TURNS: Final = 2
 """How many of its turns a session is judged by. 3 and 10 differ by 0.5."""
+
+SESSION_WORDS: Final = 0.25
+"""What the session that has most of the question's words adds to its turns, others in proportion."""
+
+WORDS: Final = 0.2
+"""What the turn adds that has, with those next to it, most of the question's words, others in proportion."""
 
 SPEAKER: Final = 1.2
 """The factor for turns of the one speaker whom a question names. 1.1 and 1.3: 0.2 and 0.6 less on LoCoMo."""
@@ -83,17 +90,6 @@ PASSAGE: Final = 80
 
 SMALLEST: Final = 8
 """A budget with fewer tokens left than this is spent: no line is shorter."""
-
-_ABOUT_ASSISTANT: Final = re.compile(
-    r"\b(?:did|have|had|were) you\b|\byou(?:['’]ve)? (?:just |already |once |previously |earlier |have )?(?:said|told|"
-    r"suggest(?:ed)?|recommend(?:ed)?|mention(?:ed)?|gave|given|advis(?:ed|e)|propos(?:ed|e)|provided|explained|wrote|"
-    r"promised|offered)\b|\byour (?:advice|recommendations?|suggestions?|answers?|explanations?|tips?|list)\b|"
-    r"\bassistant\b|\b(?:ai|chatbot) (?:said|suggested|recommended)|"
-    r"(?:네가|니가|너가|당신이|어시스턴트|챗봇).{0,30}(?:말|추천|제안|알려|조언|설명|했)|"
-    r"(?:추천|제안|조언|알려|설명|말)(?:해 ?|하신 ?|한 | ?)(?:줬|주었|준|했|하신|$)|"
-    r"(?:추천|제안|조언|설명|말)(?:했|한 )|(?:라|다)고 했",
-    re.IGNORECASE,
-)
 
 
 def recall(
@@ -140,7 +136,7 @@ def recall(
     if salience:
         _weigh_items(found, present)
     _lend_to_neighbors(store, found, where, as_of)
-    _lend_by_session(found)
+    _lend_by_session(found, question)
     _weigh_speakers(found, question)
     _lift_times(found, named)
     _lift_corrections(found)
@@ -305,21 +301,29 @@ def _nearness(one: Recalled, other: Recalled, between: Recalled | None = None) -
 # --- sessions ---
 
 
-def _lend_by_session(found: dict[str, Recalled]) -> None:
-    """Let each session lend to its turns, by what the search gave its best ones."""
+def _lend_by_session(found: dict[str, Recalled], question: str) -> None:
+    """Let each session lend to its turns, by what the search gave its best ones, and by the question's words in it."""
     turns: defaultdict[str | None, list[Recalled]] = defaultdict(list)
-    for hit in found.values():
-        if hit.kind == "turn":
-            turns[hit.session].append(hit)
+    for hit in _turns(found):
+        turns[hit.session].append(hit)
     worth = {
         session: sum(sorted((hit.parts.get("search", 0.0) for hit in hits), reverse=True)[:SESSION_TURNS])
         for session, hits in turns.items()
     }
     best = max(worth.values(), default=0.0)
+    covered = coverage(question, {(hit.session, hit.position or 0): f"{hit.who} {hit.text}" for hit in _turns(found)})
     for session, hits in turns.items():
         if best > 0 and worth[session] > 0:
+            lent = SESSION * worth[session] / best
+            words = SESSION_WORDS * covered.sessions[session]
             for hit in hits:
-                _add(hit, "session", SESSION * worth[session] / best)
+                shared = hit.parts["words"] = words + WORDS * covered.turns[session, hit.position or 0]
+                hit.parts["session"] = lent
+                hit.score += lent + shared
+
+
+def _turns(found: Mapping[str, Recalled]) -> Iterator[Recalled]:
+    return (hit for hit in found.values() if hit.kind == "turn")
 
 
 # --- speakers and roles ---
@@ -329,17 +333,13 @@ def _weigh_speakers(found: dict[str, Recalled], question: str) -> None:
     """Lift what the one speaker said whom the question names, and lower what an assistant said."""
     asked = question.casefold()
     speakers = {hit.who for hit in found.values() if hit.kind == "turn" and hit.who != hit.role}
-    named = [who for who in speakers if _names(asked, who.casefold())]
-    about_assistant = _ABOUT_ASSISTANT.search(question) is not None
+    named = [who for who in speakers if names(asked, who.casefold())]
+    about_assistant = asks_assistant(question)
     for hit in found.values():
         if len(named) == 1 and hit.who == named[0]:
             _multiply(hit, "speaker", SPEAKER)
         if hit.role == "assistant" and not about_assistant:
             _multiply(hit, "role", ASSISTANT)
-
-
-def _names(question: str, who: str) -> bool:
-    return re.search(rf"(?<![^\W_]){re.escape(who)}(?![a-z0-9])", question) is not None
 
 
 def _multiply(hit: Recalled, part: str, factor: float) -> None:

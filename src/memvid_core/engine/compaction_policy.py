@@ -10,7 +10,6 @@ import weakref
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import numpy as np
 
 from memvid_core.engine.compaction import Compacted, compact_once
@@ -20,13 +19,13 @@ from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import ClosedError, InvalidInputError, LockedError, MemvidError, MemvidWarning
 from memvid_core.journal import Batch, Journal
+from memvid_core.journal.frames import encode_rows
 from memvid_core.system.atomic_files import being_compacted
 
 __all__ = ["AutoCompact", "check_share", "compacted_bytes"]
 
 _SAMPLE: Final = 128  # records that are written to estimate the size
 _MERGED_BYTES: Final = 2 << 20  # per commit: writers in this process wait while one is made
-_encode_row = msgspec.msgpack.Encoder().encode
 
 
 class _StoppedError(Exception):
@@ -195,7 +194,7 @@ def compacted_bytes(snapshot: Snapshot) -> tuple[float, float]:
     rows = rows[np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).astype(np.int64)]
     source, epoch = snapshot.epoch.journal, snapshot.epoch
     records = [epoch.record(row) for row in rows.tolist()]
-    encoded = [_encode_row((record.id, record.text, record.metadata)) for record in records]
+    encoded = encode_rows((record.id, record.text, record.metadata) for record in records)
     vectors = epoch.vectors(snapshot, rows.tolist()) if source.header.vectors != "none" else {}
     places = np.array([i for i, row in enumerate(rows.tolist()) if row in vectors], np.int64)
     matrix = np.array([vectors[int(rows[i])] for i in places]) if len(places) else None

@@ -11,11 +11,11 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from memvid_core.errors import FilterError, InvalidInputError, MetadataError, QueryError, TextError
 from memvid_core.index.catalog.json_values import DEEPEST, SCALARS, plain, replacement, shortened
+from memvid_core.journal.frames import encode_rows
 
 __all__ = [
     "check_answer",
@@ -30,7 +30,6 @@ __all__ = [
     "wanted_ids",
 ]
 
-_encode = msgspec.msgpack.Encoder().encode
 _STR = frozenset({str})
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1  # the range of msgpack
 
@@ -65,7 +64,7 @@ def encode_records(ids: Sequence[str], texts: Sequence[str], metadata: Sequence[
             the key.
     """
     try:
-        return list(map(_encode, zip(ids, texts, metadata, strict=True)))
+        return encode_rows(zip(ids, texts, metadata, strict=True))
     except (UnicodeEncodeError, OverflowError):
         for i, (record_id, text, item) in enumerate(zip(ids, texts, metadata, strict=True)):
             check_unicode(record_id, f"id {i}")

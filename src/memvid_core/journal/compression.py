@@ -7,7 +7,7 @@ import threading
 
 import zstandard
 
-from memvid_core.errors import DamagedFrameError
+from memvid_core.errors import DamagedFrameError, OutOfMemoryError
 
 __all__ = ["RATIO_LIMIT", "compress", "content_size", "decompress", "decompress_to", "zstd_frame"]
 
@@ -27,8 +27,15 @@ def compress(data: bytes) -> bytes:
 
 
 def zstd_frame(data: bytes) -> bytes:
-    """Compress data to one zstd frame of any ratio."""
-    packed: bytes = _compressor().compress(data)
+    """Compress data to one zstd frame of any ratio.
+
+    Raises:
+        OutOfMemoryError: There is too little memory.
+    """
+    try:
+        packed: bytes = _compressor().compress(data)
+    except (zstandard.ZstdError, MemoryError) as exc:  # compression fails for no other reason
+        raise OutOfMemoryError(f"{len(data)} bytes cannot be compressed: there is too little memory") from exc
     return packed
 
 
@@ -89,11 +96,14 @@ def decompress_to(data: bytes | memoryview, size: int, number: int) -> bytes:
     """Decompress a zstd frame of a known size in bytes.
 
     Raises:
-        DamagedFrameError: If it is not a zstd frame of this size.
+        DamagedFrameError: If it is not a zstd frame of this size, or one of more than 64 MiB that memory cannot hold.
+        OutOfMemoryError: There is too little memory.
     """
     try:
         raw: bytes = _decompressor().decompress(data, max_output_size=size)
     except (zstandard.ZstdError, MemoryError) as exc:
+        if size <= _FREE_BYTES and (isinstance(exc, MemoryError) or "memory" in str(exc)):
+            raise OutOfMemoryError(f"the {size} bytes of frame {number} do not fit into memory") from exc
         raise DamagedFrameError(number, f"its body does not decompress ({exc})") from exc
     if len(raw) != size:
         raise DamagedFrameError(number, f"its body claims {size} bytes and has {len(raw)}")

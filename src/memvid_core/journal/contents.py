@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import DamagedFrameError, UnsupportedFormatError
+from memvid_core.errors import DamagedFrameError, OutOfMemoryError, UnsupportedFormatError
 from memvid_core.journal import compression, frames, packing
 from memvid_core.journal.entries import CommitFrame, Cursor, Entry, Row
 from memvid_core.journal.frames import Flag, FrameHeader, Kind
@@ -22,7 +22,7 @@ _MORE = int(Flag.MORE)
 _RECORDS, _VECTORS, _TOMBSTONES, _MODEL = map(int, (Kind.RECORDS, Kind.VECTORS, Kind.TOMBSTONES, Kind.MODEL))
 _WITH_ROWS = (_RECORDS, _VECTORS)
 _FREE_BYTES = 1 << 28  # of decompressed rows, allowed for a file of any size
-_UNREADABLE = (DamagedFrameError, msgspec.DecodeError, RecursionError, MemoryError, OverflowError)
+_UNREADABLE = (DamagedFrameError, msgspec.DecodeError, RecursionError, OverflowError)
 
 
 def _refuse(code: int, data: memoryview) -> NoReturn:
@@ -77,6 +77,8 @@ class Contents:
                 if body.after_gap and body.header.kind == _MODEL:  # a model begins a commit: this is a continuation
                     raise DamagedFrameError(body.number, "the frame that it continues cannot be read")
                 self._take(entry, body, begin, commit.rows)
+            except MemoryError as exc:  # not damage, which the index would remember
+                raise OutOfMemoryError(f"frame {body.number} does not fit into memory ({exc})") from exc
             except _UNREADABLE as exc:
                 refused.add(body.number)
                 unread.append((body.number, str(exc) or type(exc).__name__))

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, BinaryIO
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import Action, Hint, MemoryFileError
 from memvid_core.journal.entries import Batch, Entry, Header
+from memvid_core.journal.frames import encode_rows
 from memvid_core.journal.journal import Journal
 from memvid_core.model import Damage
 from memvid_core.video import FrameCodec
@@ -22,7 +22,6 @@ __all__ = ["MERGED_BYTES", "JournalCopy", "copy_journal"]
 
 MERGED_BYTES = 32 << 20
 """The size of a merged commit in bytes, which is kept in memory."""
-_encode_row = msgspec.msgpack.Encoder().encode
 
 
 @dataclass
@@ -44,7 +43,7 @@ class _Pending:
         for row, record in zip(entry.row_numbers, entry.rows, strict=True):
             if live is None or (row < len(live) and live[row]):
                 place_of[row] = len(self.rows)
-                self.rows.append(_encode_row(record))
+                self.rows += encode_rows([record])
                 self.numbers.append(row)
                 self.size += len(self.rows[-1])
         for numbers, matrix in entry.vectors:

@@ -34,6 +34,7 @@ __all__ = [
     "decode_tombstones",
     "decode_vectors",
     "encode_blocks",
+    "encode_rows",
     "encode_tombstones",
     "encode_vectors",
     "join_blocks",
@@ -173,7 +174,20 @@ class RecordBlock(NamedTuple):
 
 
 _BLOCK = struct.Struct("<II")
+_encode_into = msgspec.msgpack.Encoder().encode_into
 _rows_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+
+
+def encode_rows(rows: Iterable[object]) -> list[bytes]:
+    """Return each row in msgpack.
+
+    Rows are written to a buffer first: msgspec 0.22's ``encode`` crashes the process when memory runs out.
+    """
+    buffer, encoded = bytearray(), []
+    for row in rows:
+        _encode_into(row, buffer)
+        encoded.append(bytes(buffer))
+    return encoded
 
 
 def encode_blocks(rows: Sequence[bytes], block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import msgspec
 
@@ -19,7 +19,7 @@ from memvid_core.journal.header import after, open_head, start_at
 from memvid_core.journal.known import Known
 from memvid_core.journal.replaying import Replay
 from memvid_core.model import Damage, FrameLocation
-from memvid_core.video import FrameCodec, FramePosition, Position, TornTail, VideoFile
+from memvid_core.video import FrameCodec, FramePosition, Position, TornTail, VideoFile, get_codec
 
 __all__ = ["Journal"]
 
@@ -31,8 +31,7 @@ class Journal:
 
     Example:
         >>> import io
-        >>> from memvid_core.video import PcmCodec
-        >>> journal = Journal.create(io.BytesIO(), PcmCodec(), vectors="none", embedder="")
+        >>> journal = Journal.create(io.BytesIO(), vectors="none", embedder="")
         >>> entry = journal.append(Batch(rows=[msgspec.msgpack.encode(("a", "hello", {}))]))
         >>> entry.number, [row for entry in journal.replay(journal.start) for row in entry.rows]
         (1, [('a', 'hello', {})])
@@ -61,7 +60,8 @@ class Journal:
     def create(
         cls,
         target: str | os.PathLike[str] | BinaryIO,
-        codec: FrameCodec,
+        codec: str = "pcm",
+        settings: Mapping[str, Any] | None = None,
         *,
         vectors: str,
         embedder: str,
@@ -69,10 +69,14 @@ class Journal:
         metric: str = "cosine",
         description: str = "",
     ) -> Self:
-        """Create a journal with commit 0, which contains only the header."""
+        """Create a journal with commit 0, which contains only the header.
+
+        Raises:
+            CodecError: The codec is unknown, or one of its settings is invalid.
+        """
         header = Header(
             memory_id=uuid.uuid4().bytes,
-            codec=codec.name,
+            codec=codec,
             vectors=vectors,
             created=_now(),
             dimension=dimension,
@@ -80,7 +84,7 @@ class Journal:
             embedder=embedder,
             description=description,
         )
-        return cls.create_with(target, codec, header)
+        return cls.create_with(target, get_codec(codec, **(settings or {})), header)
 
     @classmethod
     def create_with(cls, target: str | os.PathLike[str] | BinaryIO, codec: FrameCodec, header: Header) -> Self:

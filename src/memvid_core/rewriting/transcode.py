@@ -24,6 +24,7 @@ from memvid_core.errors import (
 )
 from memvid_core.journal import Batch, Entry, Header, Journal
 from memvid_core.journal.copying import copy_journal
+from memvid_core.journal.frames import encode_rows
 from memvid_core.model import Damage, Embedder, FittableEmbedder, VectorDtype
 from memvid_core.video import FrameCodec
 
@@ -31,7 +32,6 @@ __all__ = ["Conversion", "TargetVectors", "copy", "copy_live"]
 
 _FLOAT16_MAX = 65504.0
 _EVERYTHING = 1 << 62  # bytes; larger than any file
-_encode_row = msgspec.msgpack.Encoder().encode
 
 
 class Conversion(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,7 +223,7 @@ class _Rows:
             places.append(at[kept])
         self.written += len(entry.rows)
         return Batch(
-            [_encode_row(record) for record in entry.rows],
+            encode_rows(entry.rows),
             np.concatenate(matrices) if matrices else None,
             np.concatenate(places) if places else None,
             sorted(tombstones),

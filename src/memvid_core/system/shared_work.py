@@ -36,22 +36,21 @@ class _Task:
         self.done = _thread.allocate_lock()  # held until the task is done
         self.done.acquire()
 
-    def run(self) -> bool:
-        """Call the function; return whether it raised nothing."""
-        try:
-            self.result = self.function()
-        except BaseException as exc:
-            self.error = exc
-        finally:
-            self.done.release()
-        return self.error is None
-
 
 def _work(tasks: deque[_Task]) -> None:
     """Do tasks until all are begun, or one raises."""
-    with suppress(IndexError):  # another thread took the last
-        while tasks and tasks.popleft().run():
-            pass
+    while True:
+        try:
+            task = tasks.popleft()
+        except IndexError:  # another thread may take the last
+            return
+        try:  # right after: nothing in between can fail, and leave a task that is never done
+            task.result = task.function()
+        except BaseException as exc:
+            task.error = exc
+            return
+        finally:
+            task.done.release()
 
 
 class _Helpers:
@@ -75,8 +74,11 @@ class _Helpers:
             self._threads += 1
 
     def _loop(self) -> None:
-        while True:
-            _work(self._offers.get())
+        try:
+            while True:
+                _work(self._offers.get())
+        except MemoryError:
+            self._threads -= 1  # the next call starts another thread
 
 
 _helpers = _Helpers()
@@ -97,11 +99,11 @@ def run_together(functions: Sequence[Callable[[], T]]) -> list[T]:
     if _helpers.pid != os.getpid():
         _helpers = _Helpers()
     every = [_Task(function) for function in functions]
-    tasks = deque(every)
-    own = tasks.popleft()
+    tasks = deque(every[1:])
     try:
         _helpers.offer(tasks, len(tasks))
-        if own.run():
+        _work(deque(every[:1]))
+        if every[0].error is None:
             _work(tasks)
     finally:
         _end(tasks, every[1:])

@@ -131,7 +131,8 @@ class checked(whole):
 
 
 def _stale(name: str, exc: Exception) -> IndexStaleError:
-    return IndexStaleError(f"{name} is damaged ({exc}); rebuild the index")
+    code = getattr(exc, "sqlite_errorname", "")
+    return IndexStaleError(f"{name} is damaged ({exc}{', ' if code else ''}{code}); rebuild the index")
 
 
 def refuse_links(path: Path) -> None:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 from memvid_core import Memory
 from memvid_core.agent import SyncMemoryService
+from tests.processes import start
 
-ROOT = Path(__file__).resolve().parents[3]
 CHILD = """
 import sys
 from memvid_core import Memory
@@ -36,12 +32,8 @@ def conversation(number):
 def test_killed_at_random_moments(tmp_path, effort):
     path, rng, rounds = tmp_path / "m.mp4", random.Random(1), effort(4)
     wanted = 15 * rounds
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     for _ in range(rounds):
-        with subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(path), str(wanted)], env=environment, stdout=subprocess.PIPE, text=True
-        ) as child:
-            assert child.stdout is not None
+        with start(CHILD, path, wanted) as child:
             assert child.stdout.readline() == "ready\n"
             time.sleep(rng.random() * 0.2)  # the random moment
             child.kill()

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,7 @@ from memvid_core.agent import (
 )
 from memvid_core.agent.markdown import file_stem, plain, read_page, write_page
 from memvid_core.agent.markdown_manifest import MANIFEST
+from tests.processes import run, start
 
 ROOT = Path(__file__).resolve().parents[3]
 ME: dict[str, Any] = {"user_id": "me"}
@@ -304,14 +302,11 @@ def test_killed_while_importing_and_exporting(tmp_path, effort):
     rng = random.Random(2)
     (tmp_path / "start").mkdir()
     edited_export(tmp_path / "start")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     wanted = [f"{'new' if str(number).startswith('1') else 'old'} {number}" for number in range(1, 20)]
     for turn in range(effort(3)):
         home = Path(shutil.copytree(tmp_path / "start", tmp_path / f"round {turn}"))
         path, folder = home / "m.mp4", home / "out"
-        arguments = [sys.executable, "-c", CHILD, str(path), str(folder)]
-        with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
+        with start(CHILD, path, folder) as child:
             assert child.stdout.readline() == "ready\n"
             time.sleep(rng.random() * 0.15)  # the random moment
             child.kill()
@@ -319,7 +314,7 @@ def test_killed_while_importing_and_exporting(tmp_path, effort):
             seen = summaries(SyncMemoryService(memory))
             assert len([text for text in seen if text.startswith("new")]) == (11 if "added" in seen else 0)
             assert len(seen) == len(set(seen))
-        assert subprocess.run(arguments, env=environment, check=False, capture_output=True).returncode == 0
+        assert run(CHILD, path, folder).returncode == 0
         with Memory.open(path) as memory:
             service = SyncMemoryService(memory)
             assert summaries(service) == sorted([*wanted, "added"])

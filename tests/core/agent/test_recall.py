@@ -211,3 +211,17 @@ def test_neither_tools_nor_instructions_are_remembered(service):
     assert [turn.text for turn in service.add(said, user_id="me").turns] == ["hi"]
     asked = SyncMemoryService(service.memory, memorize_config={"roles": ("user", "tool")})
     assert [turn.role for turn in asked.add(said, user_id="you").turns] == ["tool", "user"]
+
+
+def test_words_that_are_spread_over_an_exchange_lift_it(service):
+    said = {
+        "trip": ["We spent the weekend at the lake.", "And what did you paddle?", "A canoe, a green one."],
+        **{f"lake {n}": [f"The lake is {name}.", "I see."] for n, name in enumerate(("deep", "cold", "far", "big"))},
+        **{f"canoe {n}": [f"The canoe is {name}.", "I see."] for n, name in enumerate(("new", "old", "mine", "red"))},
+    }
+    for session, lines in said.items():
+        service.add([{"role": "user", "content": line} for line in lines], user_id="me", session_id=session)
+    ranked = service.recall("What color was the canoe at the lake?", user_id="me").ranked
+    trip = service.recall("weekend", user_id="me").ranked[0].session
+    assert ranked[0].session == trip
+    assert ranked[0].parts["words"] == max(hit.parts["words"] for hit in ranked)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from memvid_core import InvalidInputError, Memory, RecordNotFoundError
-from memvid_core.agent import MemoryService, SyncMemoryService
+from memvid_core.agent import MemoryService, SyncMemoryService, export_markdown
 
 ME: dict[str, Any] = {"user_id": "me"}
 NO_CLOCK: dict[str, Any] = {"clock": lambda: "now"}
@@ -234,8 +234,11 @@ def test_the_bytes_are_gone_after_compact(tmp_path, service):
         service.add([{"role": "user", "content": "I live in Xanadupolis."}], **ME, session_id="a")
         service.add([{"role": "user", "content": "I like tea."}], **ME, session_id="b")
         service.recall("Where do I live?", **ME)
+        export_markdown(service, tmp_path / "pages", **ME)
         service.forget(**ME, session_id="a")
         memory.compact()
+        export_markdown(service, tmp_path / "pages", **ME)
+        assert list((tmp_path / "pages").glob("*.md"))
         assert service.recall("Xanadupolis", **ME).hits[0].text == "I like tea."
         assert not any("anadupolis" in f"{record}" for record in memory.select())
     held = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())

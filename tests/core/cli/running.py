@@ -1,4 +1,4 @@
-"""Two ways to run the command: in this process, and in one of its own."""
+"""Three ways to run the command: in this process, in one of its own, and with an interpreter that starts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from memvid_core.cli import app
+from tests import processes
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,17 @@ def environment(**more: str) -> dict[str, str]:
 COMMAND = [sys.executable, "-m", "memvid_core.cli"]
 
 
-def process(*arguments: object, code: str | None = None, **more: str) -> Done:
-    """Run the command, or a program of its own, in another process."""
+_MODULE = "import runpy; runpy.run_module('memvid_core.cli', run_name='__main__', alter_sys=True)"
+
+
+def process(*arguments: object, code: str | None = None, cwd: Path | None = None, **more: str) -> Done:
+    """Run the command, or a program of its own, in another process, which has imported most of it already."""
+    done = processes.run(_MODULE if code is None else code, *arguments, cwd=cwd, env=environment(**more))
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def new_interpreter(*arguments: object, code: str | None = None, **more: str) -> Done:
+    """Run the command, or a program of its own, in another process, from the start of its interpreter on."""
     start = COMMAND if code is None else [sys.executable, "-c", code]
     done = subprocess.run(
         [*start, *map(str, arguments)],

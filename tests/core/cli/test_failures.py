@@ -24,6 +24,7 @@ CODES = {
     "EmbeddingError": 11,
     "ChatError": 11,
     "ClosedError": 12,
+    "OutOfMemoryError": 12,
     "MemvidError": 12,
     "RecordNotFoundError": 1,
 }

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from memvid_core import Memory
-from tests.core.cli.running import COMMAND, Done, environment, memvid
+from tests.core.cli.running import Done, memvid, process
 
 
 @pytest.fixture
@@ -22,16 +21,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(folder: Path, *arguments: object) -> Done:
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return process(*arguments, cwd=folder)
 
 
 def texts(path: Path) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from memvid_core.video.qr.plain_texts import write_plain
-from tests.core.cli.running import memvid, process
+from tests.core.cli.running import memvid, new_interpreter, process
 
 # Each of them on a memory with the record "lift", and documents in "docs".
 RUNS = {
@@ -79,22 +79,22 @@ def test_json_is_one_document_and_the_only_thing_on_standard_output(notes: Path,
 
 def test_starting_imports_nothing_heavy() -> None:
     program = "import sys, memvid_core.cli; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    loaded = set(process(code=program).out.split())
+    loaded = set(new_interpreter(code=program).out.split())
     assert "typer" in loaded
     assert not loaded & {"av", "rich", "scipy", "sklearn", "joblib", "PIL", "zxingcpp", "lxml"}
 
 
 def test_it_runs_as_a_module_and_by_name(notes: Path) -> None:
-    assert process("info", notes, "--json").json["records"] == 4
-    done = process("--help")
+    assert new_interpreter("info", notes, "--json").json["records"] == 4
+    done = new_interpreter("--help")
     assert "Usage: memvid [OPTIONS]" in done.out
 
 
 def test_an_output_that_is_no_utf8_still_gets_json_in_utf8(notes: Path) -> None:
     program = "from memvid_core.cli import app; app()"
-    told = process("get", notes, "날개", "--json", code=program, PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    told = new_interpreter("get", notes, "날개", "--json", code=program, PYTHONUTF8="0", PYTHONIOENCODING="ascii")
     assert (told.code, json.loads(told.out)["records"][0]["id"]) == (0, "날개")
-    shown = process("get", notes, "날개", code=program, PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    shown = new_interpreter("get", notes, "날개", code=program, PYTHONUTF8="0", PYTHONIOENCODING="ascii")
     assert (shown.code, shown.err) == (0, "")
     assert shown.out.startswith("??\n")
 

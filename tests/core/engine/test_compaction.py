@@ -26,6 +26,7 @@ from memvid_core.engine.settings import EngineSettings
 from memvid_core.journal.copying import JournalCopy
 from memvid_core.system.file_lock import system_lock
 from tests.core.embedders import embed
+from tests.processes import run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows swaps no file that another handle reads")
 
@@ -307,8 +308,7 @@ def test_a_killed_compaction_leaves_nothing_for_long(path: Path, step: str) -> N
         changes = Changes(memory, 4)
         for _ in range(10):
             changes.change()
-    killed = subprocess.run([sys.executable, "-c", KILLED, os.fspath(path), step], check=False, timeout=60)
-    assert killed.returncode == 9
+    assert run(KILLED, path, step).returncode == 9
     with Memory.open(path, embedder=embed) as reader:
         assert contents(reader) == changes.model
     Memory.open(path, "a", embedder=embed).close()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import sqlite3
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memvid_core import ClosedError, InvalidInputError, LockedError, Memory, ReadOnlyError, StorageError
+from memvid_core.engine import opening
+from memvid_core.engine.indexed_journal import IndexedJournal
+from memvid_core.errors import IndexStaleError
 from tests.core.embedders import embed
+from tests.processes import Process, start
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 
@@ -36,18 +40,14 @@ def add(memory: Memory, record_id: str, number: int = 0) -> None:
 def processes(code: str, path: Path, count: int = 1) -> list[str]:
     """Run code in so many processes at once, each with its ``name``; what each printed, one line each."""
     head = f"import sys\nfrom memvid_core import *\npath, name = {str(path)!r}, sys.argv[1]\n"
-    command = [sys.executable, "-c", head + textwrap.dedent(code)]
-    running = [
-        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for number in range(count)
-    ]
+    running = [start(head + textwrap.dedent(code), number) for number in range(count)]
     said = [process.communicate(timeout=120) for process in running]
     assert [errors for _, errors in said] == [""] * count
     return [printed.strip() for printed, _ in said]
 
 
 @pytest.fixture
-def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
+def holder(path: Path) -> Iterator[Process]:
     """A process inside ``exclusive``, until its standard input is closed or it is killed."""
     code = f"""
         import sys
@@ -57,9 +57,7 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
             print("held", flush=True)
             sys.stdin.read()
     """
-    command = [sys.executable, "-c", textwrap.dedent(code)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
+    with start(textwrap.dedent(code)) as process:
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()
@@ -215,7 +213,7 @@ class TestWhatDependsOnTheState:
 
 
 class TestWaiting:
-    def test_it_names_who_holds_the_lock(self, path: Path, holder: subprocess.Popen[str]) -> None:
+    def test_it_names_who_holds_the_lock(self, path: Path, holder: Process) -> None:
         with at(path, timeout=0.05) as memory:
             with pytest.raises(LockedError, match=f"process {holder.pid} "):
                 add(memory, "a")
@@ -223,7 +221,7 @@ class TestWaiting:
             with pytest.raises(LockedError), memory.exclusive(timeout=0):
                 pass
 
-    def test_it_ends_with_the_holder(self, path: Path, holder: subprocess.Popen[str]) -> None:
+    def test_it_ends_with_the_holder(self, path: Path, holder: Process) -> None:
         with at(path, timeout=60) as memory:
             releasing = threading.Timer(0.1, holder.communicate)
             releasing.start()
@@ -231,14 +229,14 @@ class TestWaiting:
             releasing.join()
             assert memory.ids() == ["mine", "a"]
 
-    def test_it_ends_when_the_holder_is_killed(self, path: Path, holder: subprocess.Popen[str]) -> None:
+    def test_it_ends_when_the_holder_is_killed(self, path: Path, holder: Process) -> None:
         with at(path, timeout=60) as memory:
             holder.kill()
             add(memory, "a")
             assert memory.ids() == ["mine", "a"]
             assert memory.verify().ok
 
-    def test_readers_do_not_wait(self, path: Path, holder: subprocess.Popen[str]) -> None:
+    def test_readers_do_not_wait(self, path: Path, holder: Process) -> None:
         with Memory.open(path, embedder="given", timeout=0.05) as reader:
             assert reader.ids() in ([], ["mine"])
             with pytest.raises(ReadOnlyError):
@@ -306,3 +304,52 @@ def together(work: Callable[[int], None], count: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+# --- files that are replaced while they are opened ---
+
+
+@pytest.fixture
+def compacted(tmp_path: Path) -> Path:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, embed) as memory:
+        memory.add(["one", "two"], ids=["a", "b"])
+    return path
+
+
+@pytest.mark.parametrize("error", [StorageError("?"), IndexStaleError("?"), sqlite3.OperationalError("disk I/O error")])
+def test_a_memory_opens_although_others_replace_its_file_and_delete_the_index_of_the_old_one(
+    compacted: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    disturbed = 0
+
+    def open_index(*arguments: Any, **options: Any) -> IndexedJournal:
+        nonlocal disturbed
+        if disturbed < 3:
+            disturbed += 1
+            with monkeypatch.context() as undisturbed:
+                undisturbed.setattr(opening, "IndexedJournal", IndexedJournal)
+                with Memory.open(compacted, "a", embedder=embed) as other:
+                    other.compact()
+            raise error
+        return IndexedJournal(*arguments, **options)
+
+    monkeypatch.setattr(opening, "IndexedJournal", open_index)
+    with Memory.open(compacted, embedder=embed) as memory:
+        assert sorted(memory.ids()) == ["a", "b"]
+    assert disturbed == 3
+
+
+def test_an_index_that_fails_although_nobody_replaced_the_file_is_an_error(
+    compacted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def fail(*arguments: object, **options: object) -> None:
+        calls.append(1)
+        raise IndexStaleError("?")
+
+    monkeypatch.setattr(opening, "IndexedJournal", fail)
+    with pytest.raises(StorageError, match="delete its index folder"):
+        Memory.open(compacted, embedder=embed)
+    assert calls == [1]

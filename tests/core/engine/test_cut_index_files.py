@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from memvid_core import Memory
-from memvid_core.index.vectors import vector_index
 from memvid_core.model import IndexName
+from tests.core.index.vectors.tuned import tune
 
 ROWS, DIMENSION = 300, 24
 
@@ -22,9 +22,9 @@ _PROGRAM = f"""
 import json, sys
 import numpy as np
 from memvid_core import Memory
-from memvid_core.index.vectors import vector_index
+from memvid_core.index.vectors import settings
 
-vector_index.AUTO_FLOATS = 100 * {DIMENSION}
+settings.DEFAULTS = settings.VectorSettings(auto_floats=100 * {DIMENSION})
 vectors = np.random.default_rng(0).standard_normal(({ROWS}, {DIMENSION})).astype(np.float32)
 
 
@@ -46,7 +46,7 @@ for memory in memories:
 def test_a_search_survives_index_files_that_are_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: IndexName, size: int
 ) -> None:
-    monkeypatch.setattr(vector_index, "AUTO_FLOATS", 100 * DIMENSION)
+    tune(monkeypatch, auto_floats=100 * DIMENSION)
     made = tmp_path / "made"
     made.mkdir()
     vectors = np.random.default_rng(0).standard_normal((ROWS, DIMENSION)).astype(np.float32)

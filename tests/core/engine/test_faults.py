@@ -8,8 +8,6 @@ import os
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +31,7 @@ from memvid_core.video.file import ByteFile
 from memvid_core.video.mp4 import FOOTER_BYTES
 from tests.core.embedders import embed
 from tests.core.parity_boxes import without_parity
+from tests.processes import run
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX; Windows has neither")
 
@@ -43,10 +42,10 @@ def test_a_writer_killed_at_random_moments_loses_nothing_it_acknowledged(
     tmp_path: Path, root: Path, seed: int, effort: Callable[[int], int]
 ) -> None:
     rounds = effort(25)
-    command = [sys.executable, "-m", "tests.core.kill_harness", str(tmp_path), str(rounds), str(seed)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
-    assert run.returncode == 0, run.stderr
-    result = json.loads(run.stdout)
+    program = "import sys; from tests.core.kill_harness import main; main(sys.argv[1], *map(int, sys.argv[2:]))"
+    done = run(program, tmp_path, rounds, seed)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
     assert result["rounds"] == rounds
     assert result["acknowledged"] >= rounds
 

@@ -25,10 +25,10 @@ from memvid_core import (
     VectorError,
     rescue,
 )
-from memvid_core.index.vectors import vector_index as vectors_module
 from memvid_core.journal import frames
 from memvid_core.journal import header as journal_header
 from memvid_core.journal.frames import Kind, metric_flags, metric_of
+from tests.core.index.vectors.tuned import tune
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 BY_DISTANCE = METRICS[1:]
@@ -118,7 +118,7 @@ def test_all_that_changes_a_memory(tmp_path: Path, metric: Metric) -> None:
 
 def test_two_processes_and_any_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each commit is made by a process with another index; all of them find it at once, and answer alike."""
-    monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 60 * D)
+    tune(monkeypatch, auto_floats=60 * D)
     for metric in METRICS:
         path, data = tmp_path / f"{metric}.mp4", vectors(400)
         filled(path, metric, 40).close()

@@ -32,8 +32,8 @@ from memvid_core.engine import settings
 from memvid_core.engine.search_request import Mode
 from memvid_core.engine.searching import Searcher
 from memvid_core.engine.settings import EngineSettings
-from memvid_core.index.vectors import vector_index as vectors
 from tests.core.embedders import DIMENSION, embed
+from tests.core.index.vectors.tuned import tune
 
 TEXTS = {
     "wing": "The wing of an aircraft produces lift when air flows over it.",
@@ -253,7 +253,7 @@ def test_a_search_in_a_memory_that_is_closed_meanwhile_says_so(tmp_path: Path, m
 def test_a_memory_searched_through_lists_opens_without_them_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "AUTO_FLOATS", 64)  # lists are made of codes, and codes for more rows than these
+    tune(monkeypatch, auto_floats=64)  # lists are made of codes, and codes for more rows than these
     path = tmp_path / "m.mp4"
     texts = [f"text {i}" for i in range(300)]
     with Memory.create(path, embed, index="ivf") as memory:

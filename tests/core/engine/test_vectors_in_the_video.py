@@ -14,11 +14,9 @@ import numpy as np
 import pytest
 
 from memvid_core import Memory, MemvidError
-from memvid_core.index.vectors import quantized as quantized_module
-from memvid_core.index.vectors import vector_index as vectors_module
-from memvid_core.index.vectors import video_rows as rows_module
 from memvid_core.index.vectors.matrix import FileRows
 from memvid_core.index.vectors.video_rows import VideoRows
+from tests.core.index.vectors.tuned import tune
 
 ROWS, DIMENSION = 300, 48
 VECTORS = np.random.default_rng(0).standard_normal((2 * ROWS, DIMENSION)).astype(np.float32)
@@ -31,10 +29,7 @@ sys.exit(here.search_all(sys.argv[1], int(sys.argv[2])))
 
 def low_limits() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows_module, "_LEAST_ROWS", 40)
-        patch.setattr(rows_module, "_FRAME_ROWS", 1)
-        patch.setattr(vectors_module, "AUTO_FLOATS", 1)
-        patch.setattr(quantized_module, "_FEW", 8)
+        tune(patch, settled_rows=40, frame_rows=1, auto_floats=1, few_candidates=8)
         yield patch
 
 
@@ -117,7 +112,7 @@ def test_what_does_not_lie_there_as_it_is_searched_is_kept(path: Path, vectors: 
 
 def test_an_index_with_a_copy_is_taken_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as old:
-        old.setattr(rows_module, "_LEAST_ROWS", 1 << 30)
+        tune(old, settled_rows=1 << 30)
         filled(path).close()
     assert kept(path) == 2 * DIMENSION * ROWS
     with Memory.open(path, "a") as memory:

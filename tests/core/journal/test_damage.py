@@ -22,7 +22,8 @@ from memvid_core.video import PcmCodec, VideoFile, mp4
 from memvid_core.video.file import ByteFile
 from tests.core.parity_boxes import without_parity
 
-CODEC = PcmCodec(4, 4)
+SMALL = {"columns": 4, "rows": 4}
+CODEC = PcmCodec(**SMALL)
 
 
 def record(record_id: str, text: str = "text", metadata: Any = None) -> bytes:
@@ -36,7 +37,7 @@ def batch(ids: Sequence[str], *, tombstones: Sequence[int] = ()) -> Batch:
 
 def made(commits: int = 4) -> tuple[io.BytesIO, Journal, list[Entry]]:
     target = io.BytesIO()
-    journal = Journal.create(target, CODEC, vectors="float16", embedder="test:1", description="about")
+    journal = Journal.create(target, "pcm", SMALL, vectors="float16", embedder="test:1", description="about")
     return target, journal, [journal.append(batch([f"{i}a", f"{i}b"])) for i in range(1, commits + 1)]
 
 
@@ -314,7 +315,7 @@ def test_a_write_that_cannot_be_taken_back_is_not_promised_away(
     def fail(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
-    journal = Journal.create(tmp_path / "m.mp4", CODEC, vectors="float16", embedder="test")
+    journal = Journal.create(tmp_path / "m.mp4", "pcm", SMALL, vectors="float16", embedder="test")
     journal.append(batch(["a"]))
     monkeypatch.setattr("memvid_core.video.file._sync", fail)
     with pytest.raises(StorageError, match="nothing was kept"):

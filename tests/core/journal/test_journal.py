@@ -16,7 +16,8 @@ from memvid_core.errors import MemvidError, NotAMemoryError
 from memvid_core.journal import Batch, Cursor, Entry, Journal, RecordReader
 from memvid_core.video import PcmCodec
 
-CODEC = PcmCodec(4, 4)
+SMALL = {"columns": 4, "rows": 4}
+CODEC = PcmCodec(**SMALL)
 
 
 def batch(rows: Sequence[tuple[str, str]], *, dimension: int = 3, tombstones: Sequence[int] = ()) -> Batch:
@@ -30,7 +31,7 @@ def batch(rows: Sequence[tuple[str, str]], *, dimension: int = 3, tombstones: Se
 
 
 def journal(target: io.BytesIO | None = None) -> Journal:
-    return Journal.create(io.BytesIO() if target is None else target, CODEC, vectors="float16", embedder="test")
+    return Journal.create(io.BytesIO() if target is None else target, "pcm", SMALL, vectors="float16", embedder="test")
 
 
 def reopened(data: bytes) -> tuple[Journal, list[Entry]]:
@@ -126,7 +127,7 @@ def test_a_body_of_many_frames_that_loses_any_of_them_is_named_and_no_other_is_t
 
 def test_one_record_costs_less_than_four_kilobytes() -> None:
     target = io.BytesIO()
-    written = Journal.create(target, PcmCodec(), vectors="float16", embedder="test")
+    written = Journal.create(target, vectors="float16", embedder="test")
     before = len(target.getvalue())
     written.append(batch([("an-id-of-thirty-six-characters-in-all", "a text of this memory. " * 22)], dimension=384))
     assert len(target.getvalue()) - before <= 4096
@@ -215,7 +216,7 @@ def test_an_mp4_whose_creation_never_finished_is_no_memory() -> None:
 
 def test_the_header_keeps_what_it_was_given() -> None:
     target = io.BytesIO()
-    made = Journal.create(target, CODEC, vectors="int8", embedder="e:1", dimension=7, description="한국어 메모")
+    made = Journal.create(target, "pcm", SMALL, vectors="int8", embedder="e:1", dimension=7, description="한국어 메모")
     opened, _ = reopened(target.getvalue())
     assert opened.header == made.header
     assert (opened.header.vectors, opened.header.embedder, opened.header.dimension) == ("int8", "e:1", 7)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_memvid.agents import MemvidMiddleware, MemvidSaver, MemvidStore, create_memory_tools
 from memvid_core import Memory
 from tests.langchain_memvid.agents.fakes import ScriptedModel, call
+from tests.langchain_memvid.fakes import AGENTS
+from tests.processes import run
 
 HEAD = """
 import json, sys
@@ -40,16 +39,14 @@ def ask(text, thread):
 """
 
 
-def elsewhere(code: str, folder: Path, root: Path) -> Any:
+def elsewhere(code: str, folder: Path) -> Any:
     """Run code in another process, which prints one JSON value."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, sys.path)])}
-    command = [sys.executable, "-c", HEAD + textwrap.dedent(code)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
+    done = run(HEAD + textwrap.dedent(code), cwd=folder, modules=AGENTS)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def test_what_is_said_in_one_process_is_recalled_in_another(tmp_path: Path, root: Path) -> None:
+def test_what_is_said_in_one_process_is_recalled_in_another(tmp_path: Path) -> None:
     script = [call("save_memory", text="The user's cat is called Miso."), AIMessage("I will remember that.")]
     monday: Any = {"configurable": {"thread_id": "monday"}}
     with Memory.create(tmp_path / "agent.mp4") as memory:
@@ -76,14 +73,13 @@ def test_what_is_said_in_one_process_is_recalled_in_another(tmp_path: Path, root
             print(json.dumps([result["messages"][-1].text, [message.text for message in monday]]))
         """,
         tmp_path,
-        root,
     )
     assert "The user's cat is called Miso." in answer
     assert said[0] == "My cat is called Miso."
     assert said[-1] == "I will remember that."
 
 
-def test_the_middleware_alone_carries_a_fact_over(tmp_path: Path, root: Path) -> None:
+def test_the_middleware_alone_carries_a_fact_over(tmp_path: Path) -> None:
     with Memory.create(tmp_path / "agent.mp4") as memory:
         echo = ScriptedModel(script=[lambda messages: AIMessage(messages[0].text)])
         agent = create_agent(echo, middleware=[MemvidMiddleware(memory)], checkpointer=MemvidSaver(memory=memory))
@@ -99,7 +95,6 @@ def test_the_middleware_alone_carries_a_fact_over(tmp_path: Path, root: Path) ->
             print(json.dumps(talker.invoke(*ask("What is my cat called?", "tuesday"))["messages"][-1].text))
         """,
         tmp_path,
-        root,
     )
     assert "user: My cat is called Miso." in recalled
 

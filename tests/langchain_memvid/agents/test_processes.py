@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 from langchain_memvid import MemvidVectorStore
 from langchain_memvid.agents import MemvidSaver, MemvidStore
+from tests.langchain_memvid.fakes import AGENTS
+from tests.processes import start
 
 WORK = textwrap.dedent(
     """
@@ -36,8 +36,7 @@ WORK = textwrap.dedent(
 
 def test_processes_at_once_lose_nothing(tmp_path: Path, effort: Callable[[int], int]) -> None:
     path, rounds = tmp_path / "all.mp4", effort(6)
-    arguments = [[sys.executable, "-c", WORK, str(path), str(number), str(rounds)] for number in range(2)]
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in arguments]
+    running = [start(WORK, path, number, rounds, modules=AGENTS) for number in range(2)]
     for process in running:
         _, errors = process.communicate()
         assert process.returncode == 0, errors

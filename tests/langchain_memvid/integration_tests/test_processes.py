@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,14 @@ import pytest
 from langchain_core.documents import Document
 
 from langchain_memvid import MemvidVectorStore
+from tests.langchain_memvid.fakes import AGENTS
+from tests.processes import run
 
 
 def elsewhere(code: str, path: Path) -> Any:
     """Run code in another process; it prints one JSON value, which is returned."""
     head = f"import json\nfrom langchain_memvid import MemvidVectorStore\npath = {str(path)!r}\n"
-    command = [sys.executable, "-c", head + textwrap.dedent(code)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run(head + textwrap.dedent(code), modules=AGENTS)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

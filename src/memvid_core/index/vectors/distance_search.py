@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.index.vectors import settings
 from memvid_core.index.vectors.exact import ExactSearch, Rows, compare
 from memvid_core.index.vectors.matrix import Matrix, RowStore
 from memvid_core.index.vectors.metrics import distances
@@ -16,7 +17,6 @@ from memvid_core.model import Metric
 
 __all__ = ["DistanceSearch"]
 
-_PIECE_FLOATS: Final = 256 * 384  # differences held at once: with the rows, they fit one core's L2 cache
 _SLACK: Final = 1e-4  # share by which a float32 distance may be off
 _TINY: Final = 1e-15  # distances below are not told apart: their squares leave float32's range
 _LANES: Final = 64
@@ -34,7 +34,7 @@ _scratch = _Scratch()
 
 def _measured(metric: Metric, vectors: Matrix, query: Matrix, *, out: NDArray[np.float32]) -> None:
     """Write the distances of vectors (n, d) from a query (d,) to ``out`` (n,)."""
-    step = max(1, _PIECE_FLOATS // vectors.shape[1])
+    step = max(1, settings.DEFAULTS.distance_floats // vectors.shape[1])
     if _scratch.apart.size < step * vectors.shape[1]:
         _scratch.apart = np.empty(step * vectors.shape[1], dtype=np.float32)
     apart = _scratch.apart[: step * vectors.shape[1]].reshape(step, -1)

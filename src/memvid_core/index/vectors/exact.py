@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.index.vectors import settings
 from memvid_core.index.vectors.matrix import Matrix, RowStore, take
 from memvid_core.system.shared_work import split_over_cores
 
@@ -30,9 +31,7 @@ __all__ = [
 Rows = NDArray[np.int64]
 
 SLACK: Final = 1e-5  # more than float32 sums of 4096 products of unit vectors can be off
-_CACHE_BYTES: Final = 64 << 20  # float32 copy of small stores
 _BLOCK_FLOATS: Final = 1 << 20
-_PIECE_FLOATS: Final = 512 * 384  # rows of a piece, their float32 copy and its bits: about one core's L2 cache
 _MANY_PIECES: Final = 8  # from here on another thread pays
 _PLAIN_FLOATS: Final = 1 << 21  # float32 rows of a piece: less is done sooner than another thread is awake
 _LANES: Final = 64  # scores of which only the best is looked at first
@@ -130,7 +129,7 @@ def compare(
     count = rows if isinstance(rows, int) else len(rows)
     scores = np.empty(count, dtype=np.float32)
     as_it_is = every and (copy is not None or store.dtype == np.float32)  # nothing to copy: pieces only share the cores
-    step = max(1, (_PLAIN_FLOATS if as_it_is else _PIECE_FLOATS) // store.dimension)
+    step = max(1, (_PLAIN_FLOATS if as_it_is else settings.DEFAULTS.piece_floats) // store.dimension)
     if every and copy is None:
         store.check(count)
 
@@ -196,7 +195,7 @@ class ExactSearch:
     def copy(self, rows: int) -> Matrix | None:
         """Return the first ``rows`` rows, copied to RAM if they are few."""
         store = self._store
-        if store.dtype == np.float32 or rows * store.dimension * 4 > _CACHE_BYTES:
+        if store.dtype == np.float32 or rows * store.dimension * 4 > settings.DEFAULTS.copied_bytes:
             return None
         with self._lock:
             if self._known < rows:

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.index.vectors import settings
 from memvid_core.index.vectors.codes import RamCodes
 from memvid_core.index.vectors.exact import Rows, kth_best
 from memvid_core.index.vectors.growing_file import load_arrays, save_arrays
@@ -37,14 +38,9 @@ _MANY_LISTS: Final = 1 << 15  # more are made only so that a list holds no more 
 _TRAINING_ROWS: Final = 8  # rows a centroid is the mean of
 _REFIT_GROWTH: Final = 4  # rows grown by this factor since the centroids were fitted: fit again
 _GROUPS_ASKED: Final = 6  # groups of centroids that a row is compared with
-_UNLISTED: Final = 4096  # newest rows whose lists are looked up one by one, at least; one in 32 of many rows
-_PROBES: Final = 24  # lists looked into before the first estimate, plus k
-_WEIGHED: Final = 24  # centroids whose levels are looked at, times those: a search looks into no other lists
 _MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
 _MOST_ROWS: Final = 8192  # of lists, that are weighed at most, besides the first: there recall gives way to time
-_MOST_PROBES: Final = 512  # when a filter would need more than these at first, the quantized search is as good
 _TOO_MANY_ROWS: Final = 1 << 16  # so it is when the first lists hold more than these, as among copies of one vector
-_COMPARED: Final = 112  # rows of those lists that are read and compared, plus 4 k
 _BATCH_ROWS: Final = 8192
 _SEED: Final = 0x6D656D76
 _FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists)(\.part)?")
@@ -189,7 +185,7 @@ class _InvertedFile:
             nearest[(some == self._without).all(axis=1)] = len(self.centroids)
             self.known = start + len(some)
         listed = len(self._lists.order)
-        if self.known - listed > max(_UNLISTED, listed >> 5):
+        if self.known - listed > max(settings.DEFAULTS.unlisted_rows, listed >> 5):
             starts = np.zeros_like(self._lists.starts)
             np.cumsum(np.bincount(self.nearest, minlength=len(starts) - 1), out=starts[1:])
             self._lists = _Lists(np.argsort(self.nearest, kind="stable").astype(np.int32), starts)
@@ -228,7 +224,7 @@ class _InvertedFile:
             found = found if mask is None else found[mask[found]]
             return found, weigh(coded.levels, found, question.weights)
 
-        probes = int((_PROBES + k) / share)
+        probes = int((settings.DEFAULTS.probes + k) / share)
         near, inner = self._nearest_lists(question, probes)
         sizes = lists.starts[near + 1] - lists.starts[near]
         if sizes[:probes].sum() > _TOO_MANY_ROWS:
@@ -253,7 +249,7 @@ class _InvertedFile:
         distances = scan(self._codes.blocks(count), question.signs, count)
         stride = max(1, count >> 13)
         within = np.bincount(distances[::stride]).cumsum() * stride
-        near = np.flatnonzero(distances <= np.searchsorted(within, min(_WEIGHED * probes, within[-1])))
+        near = np.flatnonzero(distances <= np.searchsorted(within, min(settings.DEFAULTS.weighed * probes, within[-1])))
         inner = weigh(self._codes.levels, near, question.weights)
         if probes < len(near):
             order = np.argpartition(self._shift[near] - inner, probes)
@@ -353,11 +349,11 @@ class IvfSearch:
         """Return the rows of the nearest lists whose levels are best; with a filter, of more lists or of none."""
         coded = self._quantized.coded(rows)
         passing = rows if mask is None else int(np.count_nonzero(mask))
-        if coded is None or (_PROBES + k) * rows > _MOST_PROBES * passing:
+        if coded is None or (settings.DEFAULTS.probes + k) * rows > settings.DEFAULTS.most_probes * passing:
             return self._quantized.candidates(queries, k, rows, mask)
         with self._lock:
             file = self._grow(coded)
-        compared = _COMPARED + 4 * k
+        compared = settings.DEFAULTS.compared + 4 * k
         found = []
         for query in queries:
             near, sums = file.look(coded.quantizer.ask(query), k, coded, mask, passing)

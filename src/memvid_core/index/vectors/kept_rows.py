@@ -67,7 +67,7 @@ class KeptRows:
         return self._raw[rows]
 
     def read_ahead(self, first: NDArray[np.int64], items: NDArray[np.int64], read: Callable[[int], _Bytes]) -> None:
-        """After some searches, read some of the frames that nobody asked for yet.
+        """Read some of the frames that nobody asked for yet, after some searches.
 
         A damaged frame is left to whoever asks for its rows.
 

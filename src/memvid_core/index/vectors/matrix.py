@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import DimensionError, IndexStaleError, VectorError
+from memvid_core.index.vectors import settings
 from memvid_core.index.vectors.checked_rows import CheckedRows
 from memvid_core.index.vectors.growing_file import GrowingFile, row_sums
 
@@ -23,7 +24,6 @@ StoredDtype = Literal["float16", "float32"]
 Matrix = NDArray[np.float32]
 
 _BLOCK_FLOATS: Final = 1 << 20  # floats a temporary may hold while rows are converted: 4 MB, about the L2 caches
-_KEPT_BYTES: Final = 256 << 20  # a larger matrix is not kept in RAM
 _DTYPES: Final[dict[str, str]] = {"float16": "<f2", "float32": "<f4"}  # little-endian in files, whatever the machine
 
 
@@ -265,7 +265,7 @@ class FileRows:
         self.path = folder / (f"vectors-{dimension}.{dtype}" + (f".{first_row}" if first_row else ""))
         self._file = GrowingFile(self.path, writable=writable)
         self._sums = GrowingFile(self.path.with_name(self.path.name + ".sums"), writable=writable)
-        self._checked = CheckedRows(self._file, self._sums, self._row_bytes, most_bytes=_KEPT_BYTES)
+        self._checked = CheckedRows(self._file, self._sums, self._row_bytes, most_bytes=settings.DEFAULTS.kept_bytes)
 
     def sync(self, rows: int, kept: int) -> None:
         """See that the files are still those that their names stand for, and long enough."""

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.index.vectors import settings
 from memvid_core.index.vectors.codes import BLOCK_ROWS, CodeStore, RamCodes, load_codes, newest_codes, save_codes
 from memvid_core.index.vectors.exact import ExactSearch, Rows, compare, exact_candidates, kth_best, near_best, slack_of
 from memvid_core.index.vectors.matrix import Matrix, RowStore
@@ -24,13 +25,10 @@ from memvid_core.index.vectors.quantizer import BITS, WORDS, Codes, Levels, Quan
 from memvid_core.index.vectors.recall_estimate import Line, enough, upper_tail
 from memvid_core.system.shared_work import split_over_cores
 
-__all__ = ["AUTO_FLOATS", "Coded", "QuantizedSearch", "scan", "weigh"]
+__all__ = ["Coded", "QuantizedSearch", "scan", "weigh"]
 
-AUTO_FLOATS: Final = 16384 * 384  # below this many stored numbers the exact search is as fast
 
 _SAMPLE_ROWS: Final = 16384
-_REFIT_GROWTH: Final = 4  # rows grown by this factor since the fit: fit again
-_REFIT_UNTIL: Final = 1 << 18  # a fit on this many rows is kept
 _FIRST_PICK: Final = 1200  # rows whose levels are weighed, at least, plus 16 k; one in 100 of many rows
 _FIRST_LOOK: Final = 240  # rows compared before the first estimate, plus 4 k; one in 2500 of many rows
 _MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
@@ -39,7 +37,6 @@ _MOST_COMPARED: Final = 8192  # of more rows, so many are compared at most: ther
 _OUT_OF_SIGHT: Final = 6.0  # deviations: a chance of one in a billion
 _ROUNDS: Final = 4
 _FAR: Final = 255  # distances saturate here; the mean is 128, so only rows beyond reach are affected
-_FEW: Final = 3000  # candidates that are cheaper to compare one by one than to find in a scan
 _GROUP: Final = 4  # blocks for which NumPy is called once: fewer calls, and still near the caches
 _THREAD_BLOCKS: Final = 24  # blocks from which a second thread pays
 _PIECE_ROWS: Final = 512  # rows whose levels are made float32 at once: 0.6 MB
@@ -202,7 +199,10 @@ class QuantizedSearch:
             if quantizer is None or self._makeshift(rows):
                 if rows >= self._least_rows:
                     self._fit(rows, keep=True)
-            elif rows >= _REFIT_GROWTH * quantizer.fitted_rows and quantizer.fitted_rows < _REFIT_UNTIL:
+            elif (
+                rows >= settings.DEFAULTS.refit_growth * quantizer.fitted_rows
+                and quantizer.fitted_rows < settings.DEFAULTS.refit_until
+            ):
                 self._fit(rows, keep=True)
             else:
                 self._codes.write(first_row, *quantizer.encode(unit))
@@ -291,7 +291,7 @@ class QuantizedSearch:
         """Return rows that hold each query's best k, but for about one in a hundred."""
         coded = self.coded(rows)
         passing = rows if mask is None else int(np.count_nonzero(mask))
-        if coded is None or passing <= max(_FEW, 32 * k, rows >> 8):
+        if coded is None or passing <= max(settings.DEFAULTS.few_candidates, 32 * k, rows >> 8):
             return self._exact.candidates(queries, k, rows, mask)
         hidden = None if mask is None else np.subtract(mask.view(np.uint8), 1, dtype=np.uint8)  # False: 255
 

@@ -24,13 +24,14 @@ from memvid_core.errors import (
     QueryError,
     ReadOnlyError,
 )
+from memvid_core.index.vectors import settings
 from memvid_core.index.vectors.distance_search import DistanceSearch
 from memvid_core.index.vectors.exact import ExactSearch, SearchStrategy, best
 from memvid_core.index.vectors.ivf import IvfSearch
 from memvid_core.index.vectors.kept_codes import KeptCodes
 from memvid_core.index.vectors.matrix import FileRows, RamRows, RowStore, StoredDtype, normalized
 from memvid_core.index.vectors.metrics import check_choice, nearest, raw
-from memvid_core.index.vectors.quantized import AUTO_FLOATS, QuantizedSearch
+from memvid_core.index.vectors.quantized import QuantizedSearch
 from memvid_core.index.vectors.sklearn_search import SklearnSearch
 from memvid_core.index.vectors.video_rows import Pictures, VideoRows
 from memvid_core.model import FrameLocation, IndexName, Metric
@@ -105,7 +106,7 @@ class VectorIndex:
         elif pictures is None or not by_cosine:
             self._store = FileRows(folder, dimension, dtype, writable=writable)
         else:
-            least_rows = -(-AUTO_FLOATS // dimension)
+            least_rows = -(-settings.DEFAULTS.auto_floats // dimension)
             self._store = VideoRows(
                 folder, dimension, dtype, writable=writable, pictures=pictures, least_rows=least_rows
             )
@@ -117,7 +118,7 @@ class VectorIndex:
     def _choose(self, strategy: IndexName, folder: Path | None) -> SearchStrategy:
         if self.metric != "cosine":
             return SklearnSearch(self._store, self.metric) if strategy == "sklearn" else self._exact()
-        kept_rows = -(-AUTO_FLOATS // self.dimension)
+        kept_rows = -(-settings.DEFAULTS.auto_floats // self.dimension)
         codes = QuantizedSearch(
             self._store,
             folder,

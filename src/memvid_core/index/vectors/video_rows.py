@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import IndexStaleError
+from memvid_core.index.vectors import settings
 from memvid_core.index.vectors.growing_file import GrowingFile, load_arrays, row_sums, save_arrays
 from memvid_core.index.vectors.kept_rows import KeptRows
 from memvid_core.index.vectors.last_rows import LastRows
@@ -40,8 +41,6 @@ from memvid_core.video.bitstream import MACROBLOCK_BYTES
 __all__ = ["Pictures", "VideoRows"]
 
 _SUM_BYTES: Final = 8
-_LEAST_ROWS: Final = 4096  # looked up in the video at once; one in 32 of many rows
-_FRAME_ROWS: Final = 16  # rows a frame must hold on average: to look up smaller ones takes longer than it saves
 _MAPPED_BYTES: Final = 256 << 20  # of more rows, the video is not kept mapped
 _PIECES: Final = 1024  # rows read with one call, at most
 _PIECE_BYTES: Final = 1 << 20  # of them
@@ -349,7 +348,8 @@ class VideoRows:
             rows: How many there are.
         """
         new = rows - self.settled
-        return new // _FRAME_ROWS if rows >= self._least_rows and new >= max(_LEAST_ROWS, self.settled >> 5) else 0
+        least = max(settings.DEFAULTS.settled_rows, self.settled >> 5)
+        return new // settings.DEFAULTS.frame_rows if rows >= self._least_rows and new >= least else 0
 
     def settle(self, frames: Sequence[FrameLocation], rows: int) -> int:
         """Look rows up in the video, and go on with a file of those that cannot be read there.
@@ -445,6 +445,6 @@ def _copy(tail: FileRows | RamRows, start: int, stop: int, into: FileRows, shift
     """Write rows to a file, ``shift`` rows further on."""
     if start < stop:
         tail.check(stop)
-    for first in range(start, stop, _LEAST_ROWS):
-        last = min(first + _LEAST_ROWS, stop)
+    for first in range(start, stop, settings.DEFAULTS.settled_rows):
+        last = min(first + settings.DEFAULTS.settled_rows, stop)
         into.write(first + shift, tail.block(first, last))

@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from memvid_core.errors import InvalidInputError
 from memvid_core.index.words.analyzer import parse, plain_query
-from memvid_core.model import GivenSynonyms
+
+if TYPE_CHECKING:
+    from memvid_core.model import GivenSynonyms
 
 __all__ = ["Synonyms"]
 

@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +18,7 @@ from memvid_core.index.catalog.catalog import Catalog, CommitRow, DamageRow
 from memvid_core.index.catalog.filter_compiler import encode_metadata
 from memvid_core.index.catalog.metadata_columns import MetadataColumns
 from memvid_core.model import FrameLocation
+from tests.processes import start
 
 COMMITS, LOST = 60, {41, 42, 100}
 ENDLESS = "WITH RECURSIVE n(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM n)"
@@ -351,15 +350,11 @@ def test_processes_that_open_a_new_catalog_at_once(tmp_path: Path) -> None:
     for number in range(3):
         path = tmp_path / str(number) / "catalog.sqlite"
         path.parent.mkdir()
-        workers = [
-            subprocess.Popen([sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            for _ in range(4)
-        ]
+        workers = [start(script, path) for _ in range(4)]
         for worker in workers:
-            assert worker.stdout is not None
             worker.stdout.readline()
         for worker in workers:
-            worker.communicate(b"\n", timeout=60)
+            worker.communicate("\n", timeout=60)
             assert worker.returncode == 0
         catalog = Catalog(path)
         assert catalog.state("sum") == b"4"

@@ -10,17 +10,16 @@ import pytest
 
 from memvid_core.errors import StorageError
 from memvid_core.index.vectors import ivf as ivf_module
-from memvid_core.index.vectors import quantized as quantized_module
-from memvid_core.index.vectors import vector_index as vectors_module
 from memvid_core.index.vectors.growing_file import load_arrays, save_arrays
 from memvid_core.index.vectors.vector_index import VectorIndex
+from tests.core.index.vectors.tuned import tune
 from tests.core.index.vectors.vector_data import clustered, recall
 
 
 @pytest.fixture
 def codes_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make codes, and so lists, from a thousand rows on."""
-    monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 48_000)
+    tune(monkeypatch, auto_floats=48_000)
 
 
 @pytest.mark.usefixtures("codes_of_few")
@@ -55,8 +54,7 @@ def test_ivf_search_among_copies_and_rows_without_a_vector() -> None:
 
 @pytest.mark.usefixtures("codes_of_few")
 def test_ivf_looks_into_further_lists_where_the_first_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ivf_module, "_PROBES", -8)  # beside k: two lists at first, of some thousand
-    monkeypatch.setattr(ivf_module, "_WEIGHED", 200)
+    tune(monkeypatch, probes=-8, weighed=200)  # beside k: two lists at first, of some thousand
     data, queries = clustered(20_000, 48, noise=0.8), clustered(50, 48, seed=9, noise=0.8)
     index = VectorIndex(48, strategy="ivf")
     index.extend(0, data)
@@ -90,7 +88,7 @@ def test_ivf_rows_without_a_vector_are_in_no_list() -> None:
 def test_ivf_lists_are_fitted_once_and_again_when_there_are_many_more_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantized_module, "_REFIT_UNTIL", 1000)  # the codes stay what they are
+    tune(monkeypatch, refit_until=1000)  # the codes stay what they are
     data = clustered(20_000, 48)
     index = VectorIndex(48, folder=tmp_path, strategy="ivf")
     for first, last, fitted in ((0, 4000, 4000), (4000, 9000, 4000), (9000, 20_000, 20_000)):

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from memvid_core.errors import ClosedError, IndexStaleError
-from memvid_core.index.vectors import exact as exact_module
-from memvid_core.index.vectors import matrix as rows_module
 from memvid_core.index.vectors.matrix import narrow, widen
 from memvid_core.index.vectors.vector_index import VectorIndex
+from tests.core.index.vectors.tuned import tune
 from tests.core.index.vectors.vector_data import clustered, oracle
 
 
@@ -36,7 +35,7 @@ def test_rows_of_a_large_file_are_read_each_time(tmp_path: Path, monkeypatch: py
     small = index.search(data[:20], 5)
     wanted = np.array([2999, 0, 7, 7])
     kept = index.vectors(wanted)
-    monkeypatch.setattr(rows_module, "_KEPT_BYTES", 1000)  # the file is large now
+    tune(monkeypatch, kept_bytes=1000)  # the file is large now
     large = VectorIndex(16, folder=tmp_path, strategy="quantized", writable=False)
     large.sync(3000)
     assert large.search(data[:20], 5)[0].tolist() == small[0].tolist()
@@ -44,7 +43,7 @@ def test_rows_of_a_large_file_are_read_each_time(tmp_path: Path, monkeypatch: py
     assert index.vectors(wanted[:0]).shape == (0, 16)
     exact = VectorIndex(16, folder=tmp_path, strategy="exact", writable=False)
     exact.sync(3000)
-    monkeypatch.setattr(exact_module, "_CACHE_BYTES", 1000)  # no copy in RAM either
+    tune(monkeypatch, copied_bytes=1000)  # no copy in RAM either
     mask = np.arange(3000) % 7 == 0
     for some in (None, mask, mask & (np.arange(3000) < 700)):
         rows, scores = exact.search(data[:20], 5, some)

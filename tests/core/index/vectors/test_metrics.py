@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -14,12 +12,12 @@ from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 
 from memvid_core.errors import DimensionError, InvalidInputError, VectorError
-from memvid_core.index.vectors import distance_search, metrics, sklearn_search
-from memvid_core.index.vectors import exact as exact_module
-from memvid_core.index.vectors import quantized as quantized_module
-from memvid_core.index.vectors import vector_index as vectors_module
+from memvid_core.index.vectors import metrics, sklearn_search
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.model import IndexName, Metric
+from tests.core.index.vectors.tuned import tune
+from tests.core.index.vectors.vector_data import MODULES
+from tests.processes import run
 
 Matrix = NDArray[np.float32]
 INDEXES: tuple[IndexName, ...] = get_args(IndexName)
@@ -50,8 +48,7 @@ def some(count: int, dimension: int, seed: int = 0) -> Matrix:
 @pytest.fixture
 def codes_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes, and lists, from the first row on."""
-    monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1)
-    monkeypatch.setattr(quantized_module, "_FEW", 8)
+    tune(monkeypatch, auto_floats=1, few_candidates=8)
 
 
 @pytest.mark.usefixtures("codes_of_few")
@@ -160,15 +157,15 @@ class TestContract:
         writer.flush()
         script = (
             "import sys, numpy as np; from pathlib import Path\n"
-            "from memvid_core.index.vectors import vector_index; vector_index.AUTO_FLOATS = 1\n"
+            "from memvid_core.index.vectors import settings as s; s.DEFAULTS = s.VectorSettings(auto_floats=1)\n"
             "from memvid_core.index.vectors.vector_index import VectorIndex\n"
             "data = np.load(sys.argv[1]); index = VectorIndex(6, folder=Path(sys.argv[2]), dtype='float32',"
             " strategy=sys.argv[3], metric=sys.argv[4]); index.sync(900)\n"
             "rows, _ = index.search(data[::50], 1); assert (rows[:, 0] == np.arange(0, 900, 50)).all(), rows\n"
             "index.extend(900, data[:5] * 2); index.flush()\n"
         )
-        command = [sys.executable, "-c", script, str(tmp_path / "data.npy"), str(folder), index, metric]
-        subprocess.run(command, check=True)
+        done = run(script, tmp_path / "data.npy", folder, index, metric, modules=MODULES)
+        assert done.returncode == 0, done.stderr
         for one in (reader, opened(False)):
             one.sync(905)
             self.check(one, data[3] * 2, 4)
@@ -194,7 +191,7 @@ def test_the_same_questions_through_all_five(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: Metric, dimension: int
 ) -> None:
     """500 questions, with deleted rows: exact and sklearn are NumPy's answers, the others nearly all of them."""
-    monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1000 * dimension)
+    tune(monkeypatch, auto_floats=1000 * dimension)
     count, k = 20_000 if metric == "cosine" else 3000, 10
     data, queries = some(count, dimension), some(500, dimension, seed=1)
     live = np.random.default_rng(2).random(count) < 0.97
@@ -263,9 +260,7 @@ def test_half_precision_keeps_what_fits_it() -> None:
 
 
 def test_large_stores_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exact_module, "_CACHE_BYTES", 100)
-    monkeypatch.setattr(exact_module, "_PIECE_FLOATS", 700)
-    monkeypatch.setattr(distance_search, "_PIECE_FLOATS", 90)
+    tune(monkeypatch, copied_bytes=100, piece_floats=700, distance_floats=90)
     for dtype in ("float16", "float32"):
         made = VectorIndex(7, dtype=dtype, metric="euclidean")
         made.extend(0, some(3000, 7))

@@ -11,17 +11,16 @@ import pytest
 
 from memvid_core.errors import StorageError
 from memvid_core.index.vectors import quantized as quantized_module
-from memvid_core.index.vectors import vector_index as vectors_module
 from memvid_core.index.vectors.codes import BLOCK_ROWS, RamCodes, newest_codes
 from memvid_core.index.vectors.growing_file import load_arrays, save_arrays
 from memvid_core.index.vectors.vector_index import VectorIndex
+from tests.core.index.vectors.tuned import tune
 from tests.core.index.vectors.vector_data import clustered, recall
 
 
 @pytest.fixture
 def small_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1)
-    monkeypatch.setattr(quantized_module, "_FEW", 8)
+    tune(monkeypatch, auto_floats=1, few_candidates=8)
 
 
 @pytest.mark.parametrize("noise", [0.2, 0.8])

@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 from memvid_core.engine.index_folder import Change, IndexFolder
 from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index.catalog.catalog import CommitRow
-from memvid_core.index.vectors import ivf as ivf_module
-from memvid_core.index.vectors import matrix as rows_module
-from memvid_core.index.vectors import quantized as quantized_module
-from memvid_core.index.vectors import vector_index as vectors_module
 from memvid_core.index.vectors.growing_file import row_sums
 from memvid_core.index.vectors.kept_codes import KeptCodes
 from memvid_core.index.vectors.matrix import normalized
 from memvid_core.index.vectors.vector_index import VectorIndex
+from tests.core.index.vectors.tuned import tune
 
 Matrix = NDArray[np.float32]
 DIMENSION = 12
@@ -32,10 +29,7 @@ DIMENSION = 12
 @pytest.fixture(autouse=True)
 def codes_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes from 40 rows on, and scans of them; they are fitted again with every doubling."""
-    monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 40 * DIMENSION)
-    monkeypatch.setattr(quantized_module, "_FEW", 8)
-    monkeypatch.setattr(quantized_module, "_REFIT_GROWTH", 2)
-    monkeypatch.setattr(ivf_module, "_UNLISTED", 16)
+    tune(monkeypatch, auto_floats=40 * DIMENSION, few_candidates=8, refit_growth=2, unlisted_rows=16)
 
 
 def row_vectors(first: int, count: int) -> Matrix:
@@ -188,12 +182,11 @@ _PROCESS = """
 import sys
 import numpy as np
 from pathlib import Path
-from memvid_core.index.vectors import quantized
-from memvid_core.index.vectors import vector_index as vectors
+from memvid_core.index.vectors import settings
 from memvid_core.engine.index_folder import IndexFolder
 from tests.core.index.vectors.test_shared import DIMENSION, change, row_vectors
 
-vectors.AUTO_FLOATS, quantized._FEW, quantized._REFIT_GROWTH = 40 * DIMENSION, 8, 2
+settings.DEFAULTS = settings.VectorSettings(auto_floats=40 * DIMENSION, few_candidates=8, refit_growth=2)
 root, seed, turns = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 random = np.random.default_rng(seed)
 folder = IndexFolder(root, "m-0", dtype="float32")
@@ -312,7 +305,7 @@ def test_a_changed_byte_is_never_a_wrong_answer(
     for turn in range(turns):
         with monkeypatch.context() as patch:
             if turn % 2:
-                patch.setattr(rows_module, "_KEPT_BYTES", 1000)  # rows are read one by one
+                tune(patch, kept_bytes=1000)  # rows are read one by one
             folder = tmp_path / f"{turn}"
             index = made(folder)
             if live:

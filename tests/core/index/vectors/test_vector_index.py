@@ -26,12 +26,11 @@ from memvid_core.errors import (
     StorageError,
     VectorError,
 )
-from memvid_core.index.vectors import ivf as ivf_module
-from memvid_core.index.vectors import quantized as quantized_module
-from memvid_core.index.vectors import vector_index as vectors_module
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.model import IndexName
-from tests.core.index.vectors.vector_data import clustered, oracle
+from tests.core.index.vectors.tuned import tune
+from tests.core.index.vectors.vector_data import MODULES, clustered, oracle
+from tests.processes import run
 
 
 class VectorIndexContract:
@@ -295,9 +294,8 @@ class VectorIndexContract:
             " writable=False); index.sync(5000)\n"
             "rows, scores = index.search(data[::100], 1); assert (rows[:, 0] == np.arange(0, 5000, 100)).all(), rows\n"
         )
-        subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path / "data.npy"), str(folder), self.strategy], check=True
-        )
+        done = run(script, tmp_path / "data.npy", folder, self.strategy, modules=MODULES)
+        assert done.returncode == 0, done.stderr
         reader.sync(5000)
         assert reader.search(data[4000], 1)[0].tolist() == [4000]
         again = VectorIndex(16, folder=folder, strategy=self.strategy)
@@ -364,8 +362,7 @@ class TestQuantized(VectorIndexContract):
     @pytest.fixture(autouse=True)
     def scan_even_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The contract's small sets would all be compared exactly: make the scan work on them, and keep their codes."""
-        monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1)
-        monkeypatch.setattr(quantized_module, "_FEW", 8)
+        tune(monkeypatch, auto_floats=1, few_candidates=8)
 
 
 class TestIvf(VectorIndexContract):
@@ -374,12 +371,8 @@ class TestIvf(VectorIndexContract):
     @pytest.fixture(autouse=True)
     def lists_even_of_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make codes and lists from the first row on, and look into so many that small sets come out whole."""
-        monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1)
-        monkeypatch.setattr(quantized_module, "_FEW", 8)
-        monkeypatch.setattr(ivf_module, "_UNLISTED", 16)
-        for setting in ("_PROBES", "_COMPARED"):
-            monkeypatch.setattr(ivf_module, setting, 1 << 16)
-        monkeypatch.setattr(ivf_module, "_MOST_PROBES", 1 << 32)
+        tune(monkeypatch, auto_floats=1, few_candidates=8, unlisted_rows=16)
+        tune(monkeypatch, probes=1 << 16, compared=1 << 16, most_probes=1 << 32)
 
 
 @pytest.mark.parametrize("name", ["dimension", "dtype", "strategy"])

@@ -16,30 +16,25 @@ from hypothesis import strategies as st
 from memvid_core.engine.index_folder import Change, IndexFolder
 from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index.catalog.catalog import CommitRow
-from memvid_core.index.vectors import quantized as quantized_module
-from memvid_core.index.vectors import vector_index as vectors_module
-from memvid_core.index.vectors import video_rows as pictures_module
 from memvid_core.index.vectors.video_rows import VideoRows
 from memvid_core.journal import Batch, Journal
 from memvid_core.journal.video_vectors import VectorPictures
-from memvid_core.video import PcmCodec
+from tests.core.index.vectors.tuned import tune
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are looked up in the video from forty on, and searched by codes."""
-    monkeypatch.setattr(pictures_module, "_LEAST_ROWS", 40)
-    monkeypatch.setattr(pictures_module, "_FRAME_ROWS", 1)
-    monkeypatch.setattr(vectors_module, "AUTO_FLOATS", 1)
-    monkeypatch.setattr(quantized_module, "_FEW", 8)
-    monkeypatch.setattr(quantized_module, "_REFIT_GROWTH", 1000)
+    tune(monkeypatch, settled_rows=40, frame_rows=1, auto_floats=1, few_candidates=8, refit_growth=1000)
 
 
 class Both:
     """One journal, indexed with a copy of its vectors and without."""
 
     def __init__(self, root: Path, dtype: Any, columns: int = 16) -> None:
-        self.journal = Journal.create(root / "m.mp4", PcmCodec(columns, columns), vectors=dtype, embedder="")
+        self.journal = Journal.create(
+            root / "m.mp4", "pcm", {"columns": columns, "rows": columns}, vectors=dtype, embedder=""
+        )
         pictures = VectorPictures.of(self.journal.video)
         assert pictures is not None
         self.root, self.dtype, self.pictures = root, dtype, pictures
@@ -129,7 +124,7 @@ def test_answers_are_the_same_without_a_copy(
 ) -> None:
     random = np.random.default_rng(seed)
     with pytest.MonkeyPatch.context() as patch, closing(Both(tmp_path_factory.mktemp("m"), dtype)) as both:
-        patch.setattr(vectors_module, "AUTO_FLOATS", 60 * dimension)
+        tune(patch, auto_floats=60 * dimension)
         drive(both, random, dimension, commits, zeros)
 
 
@@ -193,7 +188,7 @@ def test_what_cannot_be_read_there_is_kept(tmp_path: Path, monkeypatch: pytest.M
     random = np.random.default_rng(1)
     both, queries = Both(tmp_path, "float32"), made(random, 4, 24, 0)
     if share == "small frames":
-        monkeypatch.setattr(pictures_module, "_FRAME_ROWS", 16)
+        tune(monkeypatch, frame_rows=16)
     for turn in range(60):
         has = np.ones(5 if share == "small frames" else 20, np.bool_)
         if share == "listed" and turn >= 30:

@@ -11,6 +11,9 @@ from memvid_core.index.vectors.vector_index import VectorIndex
 
 Matrix = NDArray[np.float32]
 
+MODULES = ("memvid_core.index.vectors.vector_index", "sklearn.neighbors")
+"""What processes that search vectors import."""
+
 
 def oracle(
     stored: Matrix, query: NDArray[Any], k: int, mask: NDArray[Any] | None = None

@@ -6,8 +6,6 @@ import math
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +23,7 @@ from memvid_core.index.words.analyzer import parse, tokenize, words
 from memvid_core.index.words.bm25 import K1, B
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.index.words.scores import Ranking
+from tests.processes import run
 
 TEXTS = [
     "the lift of a wing in a slipstream",
@@ -350,8 +349,7 @@ class TestFiles:
             "sqlite.set_trace_callback(lambda sql: die() if sql == 'COMMIT' else None)\n"
             "index.extend(index.rows, ['a new wing'] * int(sys.argv[2]))\n"
         )
-        died = subprocess.run([sys.executable, "-c", script, str(tmp_path), str(rows)], check=False)
-        assert died.returncode == 9
+        assert run(script, tmp_path, rows).returncode == 9
         again = LexicalIndex(tmp_path)
         assert again.rows == len(TEXTS)
         again.extend(again.rows, ["a new wing"] * rows)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from memvid_core.index.words import posting_block as block
 from memvid_core.index.words import postings
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.index.words.postings import PostingStore
+from tests.processes import start
 
 # Row n says "row<n>", so that each row can be asked for; all say "common".
 WORKER = """
@@ -46,18 +45,10 @@ print(wrong, done, flush=True)
 @pytest.mark.parametrize("seed", range(3))
 def test_processes_that_start_at_once(tmp_path: Path, seed: int) -> None:
     rows, count, searches = 400, 5, 600
-    command = [sys.executable, "-c", WORKER, str(tmp_path), str(rows)]
-    workers = [
-        subprocess.Popen(
-            [*command, str(seed * count + n), str(searches)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for n in range(count)
-    ]
+    workers = [start(WORKER, tmp_path, rows, seed * count + n, searches) for n in range(count)]
     for worker in workers:
-        assert worker.stdout is not None
         assert worker.stdout.readline() == "ready\n"
     for worker in workers:
-        assert worker.stdin is not None
         worker.stdin.write("\n")
         worker.stdin.flush()
     for worker in workers:
@@ -75,11 +66,11 @@ def test_threads_with_an_index_each(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name, value in (("TAIL_ROWS", 3), ("MERGE_COUNT", 2), ("MERGE_TOKENS", 64), ("BLOCK_ROWS", 64)):
         monkeypatch.setattr(postings, name, value)
     monkeypatch.setattr(block, "BLOCK_ROWS", 5)
-    start, failures = threading.Barrier(4), list[str]()
+    begin, failures = threading.Barrier(4), list[str]()
 
     def work(seed: int) -> None:
         rng = random.Random(seed)
-        start.wait()
+        begin.wait()
         with_own = LexicalIndex(tmp_path)
         while with_own.rows < 150:
             first = rng.randrange(max(0, with_own.rows - 3), with_own.rows + 1)

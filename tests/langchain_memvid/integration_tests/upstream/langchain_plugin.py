@@ -1,4 +1,4 @@
-"""A pytest plugin for LangChain's own tests: puts our store where they have ``InMemoryVectorStore``."""
+"""A pytest plugin for LangChain's own tests: puts our stores where they have ``InMemoryVectorStore``, one by one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from langchain_core.vectorstores import InMemoryVectorStore
 
 from langchain_memvid import MemvidVectorStore
 
-FILES = os.environ.get("MEMVID_STORES") == "file"
 FOLDER = tempfile.TemporaryDirectory(prefix="memvid-upstream-")
 
 
@@ -26,9 +25,7 @@ class FileStore(MemvidVectorStore):
         super().__init__(embedding, **defaults | options)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    modules: set[Any] = {item.module for item in items}
-    assert modules
-    for module in modules:
-        assert module.InMemoryVectorStore is InMemoryVectorStore
-        module.InMemoryVectorStore = FileStore if FILES else MemvidVectorStore
+@pytest.fixture(params=[MemvidVectorStore, FileStore], autouse=True)
+def _our_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert request.module.InMemoryVectorStore is InMemoryVectorStore
+    monkeypatch.setattr(request.module, "InMemoryVectorStore", request.param)

@@ -13,7 +13,7 @@ from memvid_core.embedding.fitting import Fit, fit_texts, weighted_counts
 from memvid_core.errors import EmbeddingError, InvalidInputError, TextError
 from memvid_core.system.threads import run_in_thread
 
-__all__ = ["HashingEmbedder"]
+__all__ = ["HashingEmbedder", "is_built_in"]
 
 _BATCH = 1024  # texts projected at a time: their features' projection stays near 30 MB
 _SHORT = 1 << 15  # characters of a text that is embedded alone, without SciPy
@@ -68,21 +68,9 @@ class HashingEmbedder:
         """
         kind, _, dimension = name.partition(":")
         if kind != cls.kind or not (dimension.isascii() and dimension.isdigit()):
-            newer = "; a newer version of memvid-core may have it" if cls.is_built_in(name) else ""
+            newer = "; a newer version of memvid-core may have it" if is_built_in(name) else ""
             raise InvalidInputError(f"{name!r} is not a built-in embedder{newer}; write '{cls.kind}:<dimension>'")
         return cls(int(dimension))
-
-    @staticmethod
-    def is_built_in(name: str) -> bool:
-        """Return whether a recorded name is of a built-in embedder of any version.
-
-        The version is part of the name, so that a memory keeps its embedder when a version with another analysis comes.
-
-        Example:
-            >>> HashingEmbedder.is_built_in("memvid-hash-v9:384"), HashingEmbedder.is_built_in("all-MiniLM-L6-v2")
-            (True, False)
-        """
-        return _NAME.match(name) is not None
 
     @property
     def name(self) -> str:
@@ -198,6 +186,18 @@ class HashingEmbedder:
         lengths[lengths == 0] = 1
         unit: NDArray[np.float32] = (vectors / lengths[:, np.newaxis]).astype(np.float32)
         return unit
+
+
+def is_built_in(name: str) -> bool:
+    """Return whether a recorded name is of a built-in embedder of any version.
+
+    The version is part of the name, so that a memory keeps its embedder when a version with another analysis comes.
+
+    Example:
+        >>> is_built_in("memvid-hash-v9:384"), is_built_in("all-MiniLM-L6-v2")
+        (True, False)
+    """
+    return _NAME.match(name) is not None
 
 
 def _terms(texts: Sequence[str]) -> Terms:

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from memvid_core.embedding.adapters import CallableEmbedder, EncodeEmbedder
-from memvid_core.embedding.builtin import HashingEmbedder
+from memvid_core.embedding.builtin import HashingEmbedder, is_built_in
 from memvid_core.errors import Action, EmbeddingError, Hint, InvalidInputError, MissingExtraError
 from memvid_core.model import Embedder
 
@@ -34,7 +34,7 @@ def load_model(name: str, *, exact: bool = False) -> Embedder:
         >>> load_model("memvid-hash-v1:256").dimension
         256
     """
-    if HashingEmbedder.is_built_in(name.strip()):
+    if is_built_in(name.strip()):
         return HashingEmbedder.from_name(name.strip())
     kind, colon, model = name.strip().partition(":")
     if not colon or kind not in _LOADERS:

@@ -106,6 +106,7 @@ def test_every_command_answers_as_the_file_system_of_the_sdk_does(shared: Memory
         assert {path: ours.files.read(path) for path in ours.files.paths()} == on_disk
 
 
+@pytest.mark.long
 def test_anthropics_own_tests_of_its_file_system_memory_pass_on_ours() -> None:
     file = "tests/lib/tools/memory_tools/test_filesystem.py"
     of_file_systems = ["symlink", "mkdir", "validate_path"]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PARTS = 20
 LAYERS = 9
 ARROWS = 75
-PATCHED_NAMES = 58
+PATCHED_NAMES = 13
 NOUN_PHRASES = 1
 
 

@@ -25,11 +25,11 @@ from memvid_core.agent import recall as ranking
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 CURVE = (125, 250, 500, 1_000, 2_000, 4_000)
 CONSTANTS = (
-    *("SHARPNESS", "NEXT", "NEXT_NEAR", "ANSWER_NEAR", "SECOND_NEAR"),
-    *("SESSION", "SESSION_WORDS", "WORDS", "SPEAKER", "ASSISTANT", "TIME"),
+    *("NEXT", "NEXT_NEAR", "ANSWER_NEAR", "SECOND_NEAR", "SESSION"),
+    *("SESSION_WORDS", "WORDS", "SPEAKER", "ASSISTANT", "TIME"),
 )
 COLORS = dict(zip(ENGINES, ("#2b6cb0", "#a0aec0", "#dd6b20", "#38a169"), strict=True))
-FACTORS = ("SHARPNESS", "SPEAKER", "ASSISTANT", "TIME")
+FACTORS = ("SPEAKER", "ASSISTANT", "TIME")
 
 
 def compare(name: str, chats: list[Chat]) -> dict[str, Table]:

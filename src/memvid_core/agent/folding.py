@@ -26,4 +26,4 @@ def fold(text: str) -> str:
 
 def has_hangul(text: str) -> bool:
     """Tell whether a text has Korean letters."""
-    return _HANGUL.search(text) is not None
+    return not text.isascii() and _HANGUL.search(text) is not None

@@ -26,6 +26,7 @@ from memvid_core.agent.records import (
 )
 from memvid_core.agent.sources import LAST, Older, OlderSources, base_of, listed_before
 from memvid_core.agent.store import Changes, Store
+from memvid_core.agent.times import seconds
 from memvid_core.model import Record
 
 __all__ = ["Receipt", "plan_forget"]
@@ -132,6 +133,7 @@ def _items_left(
 ) -> dict[str, Item]:
     """Return the items that lose a source and have others; those that have none left are gone, with their versions."""
     kept: dict[str, Item] = {}
+    begin: dict[str, str] = {}
     if gone.turns:
         named = store.select("item", {**owners, "sources": {"$in": list(gone.turns)}})
         records = {record.id: record for record in [*named, *_with_versions(store, owners, shared)]}
@@ -145,8 +147,28 @@ def _items_left(
             elif len(left) < len(before) and item.id not in gone.items:
                 listed = [source for source in item.sources if source not in gone.turns] or left[-LAST:]
                 kept[item.id] = changed(item, sources=listed, count=max(item.count - len(before) + len(left), 1))
+                if left[0] != before[0] and (item.supersedes is None or base_of(item.supersedes) != item.id):
+                    begin[item.id] = left[0]  # unless a person has corrected it: then it holds since that
     _take_versions(store, owners, gone, kept)
+    _begin_later(store, gone, kept, begin)
     return kept
+
+
+def _begin_later(store: Store, gone: _Gone, kept: dict[str, Item], begin: Mapping[str, str]) -> None:
+    """Let items hold since the first turn that is left of theirs was said, and those before them until then."""
+    turns = store.get(begin.values())
+    for name, turn in begin.items():
+        item = kept.get(name)
+        if item is None or turn not in turns:
+            continue
+        since = max(item.created_at, turns[turn].metadata["created_at"], key=seconds)
+        since = since if item.superseded_at is None else min(since, item.superseded_at, key=seconds)
+        kept[name] = changed(item, created_at=since)
+        there = store.get([item.supersedes] if item.supersedes else [])
+        for record in there.values():
+            older = kept.get(record.id) or read_item(record)
+            if older.superseded_by == name and older.id not in gone.items:
+                kept[older.id] = changed(older, superseded_at=since)
 
 
 def _with_versions(store: Store, owners: Mapping[str, Any], ids: Iterable[str]) -> list[Record]:
@@ -174,7 +196,7 @@ def _older_left(older: OlderSources, gone: _Gone, shared: Mapping[str, list[Olde
 
 
 def _take_versions(store: Store, owners: Mapping[str, Any], gone: _Gone, kept: dict[str, Item]) -> None:
-    """Forget older versions of an item with it, and unlink what pointed to it."""
+    """Forget older versions of an item with it, and link what it was linked with."""
     if not gone.items:
         return
     for record in _with_versions(store, owners, [name for name in gone.items if base_of(name) == name]):
@@ -184,11 +206,24 @@ def _take_versions(store: Store, owners: Mapping[str, Any], gone: _Gone, kept: d
     linked = ({f"{AGENT}.{name}": {"$in": list(gone.items)}} for name in _LINKS)
     for record in store.select("item", {**owners, "$or": list(linked)}):
         item = kept.get(record.id) or read_item(record)
-        links = {name: None for name in ("supersedes", "same_as") if getattr(item, name) in gone.items}
-        if item.superseded_by in gone.items:
-            links |= {"superseded_by": None, "superseded_at": None}
-        if links and record.id not in gone.items:
-            kept[record.id] = changed(item, **links)
+        if record.id not in gone.items:
+            kept[record.id] = _linked_past(item, gone)
+
+
+def _linked_past(item: Item, gone: _Gone) -> Item:
+    """Return an item whose links lead past the items that are gone, as if these had never been."""
+    links: dict[str, Any] = {}
+    for field in _LINKS:
+        name, time = getattr(item, field), item.superseded_at
+        while name in gone.items:
+            passed = read_item(gone.items[name])
+            name, time = getattr(passed, field), passed.superseded_at
+        links[field] = name
+        if field == "superseded_by":
+            links["superseded_at"] = time
+    if links["same_as"] == item.id:
+        links["same_as"] = None
+    return changed(item, **links)
 
 
 def _resources_left(store: Store, gone: _Gone) -> list[Draft]:

@@ -8,6 +8,7 @@ candidate lends a part of its score to its neighbors in the conversation, and a 
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -37,13 +38,10 @@ __all__ = ["recall"]
 CANDIDATES: Final = 250
 """How many turns and items to start from. 200: 79.6, 54.3; 300: 79.9, 55.7, for a millisecond more."""
 
-SHARPNESS: Final = 1.1
-"""The power of a search's scores. 1: 79.9, 55.7, but 0.8 less of BEAM's evidence within 1,000 tokens."""
-
 NEXT: Final = 0.25
 """The share of its score that a turn lends to the turns next to it, however long they are. 0: 79.3, 53.1."""
 
-NEXT_NEAR: Final = 0.2
+NEXT_NEAR: Final = 0.1
 """What it lends them above that, if they are near. 0: 79.7, 55.2."""
 
 ANSWER_NEAR: Final = 0.5
@@ -82,7 +80,7 @@ ITEM: Final = 0.5
 HALF_LIFE: Final = 30.0
 """The days after which an item counts half, where salience is asked for: memU's."""
 
-FETCHED: Final = 60
+FETCHED: Final = 30
 """How many turns that no search found are read: those to which the most was lent. 30 and 120: the same, 1 ms more."""
 
 PASSAGE: Final = 80
@@ -157,7 +155,7 @@ def _candidates(
     best = max((hit.score for hit in hits), default=0.0) or 1.0
     found: dict[str, Recalled] = {}
     for hit in hits:
-        score = (hit.score / best) ** SHARPNESS
+        score = hit.score / best
         if kind_of(hit.record) == "turn":
             if not past or _known_at(hit.record, present):
                 found[hit.id] = _turn(hit.record, score)
@@ -261,41 +259,43 @@ def _lend_to_neighbors(
 ) -> None:
     """Let each turn lend to the two before and the two after it; those that no search found are read."""
     lenders = [(hit, hit.score) for hit in found.values() if hit.session is not None and hit.score > 0]
-    placed: dict[tuple[str | None, int | None], Recalled]
-    placed = {(hit.session, hit.position): hit for hit in found.values() if hit.session is not None}
+    placed: defaultdict[str | None, dict[int, Recalled]] = defaultdict(dict)
+    for hit in _turns(found):
+        placed[hit.session][hit.position or 0] = hit
     for record in store.get(_most_lent_to(lenders, placed), where).values():
         if as_of is None or _known_at(record, as_of):
             hit = found[record.id] = _turn(record, 0.0)
-            placed[hit.session, hit.position] = hit
+            placed[hit.session][hit.position or 0] = hit
+    # How near two turns are, from 1 to 0: e^(-d / DISTANCE), where d is the characters between their middles. It is the
+    # product of these for the two, and of the square of that of a turn between them.
+    half = {hit.id: math.exp(-len(hit.text) / 2 / DISTANCE) for hit in _turns(found)}
+    gained: defaultdict[str, float] = defaultdict(float)
     for hit, score in lenders:
-        session, position = hit.session, hit.position or 0
-        answered = ANSWER_NEAR if hit.text.rstrip().endswith(("?", "?")) else 0.0
+        there, position = placed[hit.session], hit.position or 0
+        answered = ANSWER_NEAR if hit.text.rstrip().endswith(("?", "\uff1f")) else 0.0
         for step, near in ((-1, NEXT_NEAR), (1, NEXT_NEAR + answered)):
-            next_to = placed.get((session, position + step))
-            if next_to is not None:
-                _add(next_to, "neighbors", score * (NEXT + near * _nearness(hit, next_to)))
-            second = placed.get((session, position + 2 * step))
-            if second is not None:
-                _add(second, "neighbors", score * SECOND_NEAR * _nearness(hit, second, next_to))
+            nearness = half[hit.id]
+            if (next_to := there.get(position + step)) is not None:
+                gained[next_to.id] += score * (NEXT + near * nearness * half[next_to.id])
+                nearness *= half[next_to.id] ** 2
+            if (second := there.get(position + 2 * step)) is not None:
+                gained[second.id] += score * SECOND_NEAR * nearness * half[second.id]
+    for name, amount in gained.items():
+        _add(found[name], "neighbors", amount)
 
 
 def _most_lent_to(
-    lenders: Iterable[tuple[Recalled, float]], placed: Mapping[tuple[str | None, int | None], Any]
+    lenders: Iterable[tuple[Recalled, float]], placed: Mapping[str | None, Mapping[int, Recalled]]
 ) -> list[str]:
     """Return the ids of the turns that no search found and that are next to the best."""
     lent: defaultdict[tuple[str, int], float] = defaultdict(float)
     for hit, score in lenders:
-        session, position = hit.session or "", hit.position or 0
-        for step in (-2, -1, 1, 2):
-            if position + step >= 0 and (session, position + step) not in placed:
-                lent[session, position + step] += score
-    return [turn_id(*place) for place in sorted(lent, key=lambda place: -lent[place])[:FETCHED]]
-
-
-def _nearness(one: Recalled, other: Recalled, between: Recalled | None = None) -> float:
-    """Return how near two turns are, from 1 to 0, by the characters between their middles."""
-    distance = (len(one.text) + len(other.text)) / 2 + (len(between.text) if between is not None else 0)
-    return math.exp(-distance / DISTANCE)
+        session, there, position = hit.session or "", placed[hit.session], hit.position or 0
+        for near in (position - 2, position - 1, position + 1, position + 2):
+            if near >= 0 and near not in there:
+                lent[session, near] += score
+    best = heapq.nlargest(FETCHED, lent, key=lent.__getitem__)
+    return [turn_id(*place) for place in best]
 
 
 # --- sessions ---

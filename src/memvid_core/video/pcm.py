@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ _RUN_16, _RUN_8 = np.dtype(np.complex128), np.dtype(np.uint64)
 
 _PICTURE = re.compile(b"|".join(map(re.escape, pcm_starts())))
 _SMALL = 1 << 14  # bytes up to which a picture is read directly, ten times faster
+_UNLOADED = 1 << 24  # bytes of large pictures read directly at half the speed, before libavcodec is loaded: 0.1 s
 _LARGEST = 64 * 64 * MACROBLOCK_BYTES
 _BUDGET, _BUDGET_A_BYTE, _TRY = 1 << 24, 64, 256  # limits the work of searching for pictures, in bytes
 
@@ -126,10 +128,11 @@ class PcmCodec:
     def decode(self, coded: bytes, number: int) -> bytes:
         """Return the payload of frame ``number``, checked.
 
-        Small pictures are read directly; large ones, and those that do not match their checksum, by libavcodec. If
-        libavcodec fails because of damage after the payload, the payload is read directly too.
+        Small pictures are read directly; large ones, and those that do not match their checksum, by libavcodec. The
+        first large ones are read directly too, so that a process that reads little does not load libavcodec. If it
+        fails because of damage after the payload, the payload is read directly too.
         """
-        if len(coded) <= _SMALL:
+        if len(coded) <= _SMALL or self._decoder.can_wait(len(coded)):
             payload = unsealed(all_samples(coded[4:]), number)
             if payload is not None:
                 return payload
@@ -212,6 +215,12 @@ class _Decoder:
         self._columns = columns
         self._rows = rows
         self._local = threading.local()
+        self._waited = 0
+
+    def can_wait(self, size: int) -> bool:
+        """Return whether so little was read that loading libavcodec for ``size`` bytes more would take longer."""
+        self._waited += size
+        return self._waited <= _UNLOADED and "av" not in sys.modules
 
     def _context(self) -> av.VideoCodecContext:
         context: av.VideoCodecContext | None = getattr(self._local, "context", None)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from memvid_core import Memory, RecordNotFoundError
 from memvid_core.agent import SyncMemoryService
 from memvid_core.agent.sources import LISTED
 
-ME = {"user_id": "me"}
+ME: dict[str, Any] = {"user_id": "me"}
 
 
 @pytest.fixture
@@ -114,9 +116,65 @@ def test_versions_go_with_their_item_whatever_was_forgotten_between(service):
     for text in ("tea two", "tea three", "tea four"):
         service.update_memory_item(memory_id=item.id, memory_content=text, user=ME)
     service.forget(f"{item.id}.v2", **ME)
+    assert [each.summary for each in service.history(item.id, **ME)] == ["tea one", "tea three", "tea four"]
     service.forget(item.id, **ME)
     assert service.memory.select({"agent.kind": "item"}) == []
     assert service.memory.search("tea", k=5) == []
+
+
+def test_the_past_without_a_turn_is_as_if_it_had_never_been_said(service):
+    said = {
+        "2026-01-05": "I live in Berlin.",
+        "2026-03-05": "I moved to Lisbon.",
+        "2026-05-05": "I moved to Lisbon.",
+        "2026-07-05": "I moved to Rome.",
+        "2026-08-05": "I moved to Rome.",
+    }
+    turns = {
+        day: service.add([{"role": "user", "content": text, "created_at": day}], **ME, session_id=day).turns[0].id
+        for day, text in said.items()
+    }
+
+    def known(day):
+        found = service.recall("Where do I live?", **ME, as_of=day).ranked
+        return [hit.text for hit in found if hit.kind == "item"]
+
+    assert known("2026-04-01") == ["I moved to Lisbon."]
+    service.forget(turns["2026-03-05"], **ME)
+    assert [known(f"2026-0{month}-20") for month in (2, 4, 5, 7)] == [
+        ["I live in Berlin."],
+        ["I live in Berlin."],
+        ["I moved to Lisbon."],
+        ["I moved to Rome."],
+    ]
+    service.forget([turns["2026-05-05"], turns["2026-07-05"]], **ME)
+    assert known("2026-06-01") == known("2026-07-20") == ["I live in Berlin."]
+    assert known("2026-08-20") == ["I moved to Rome."]
+
+
+def test_writers_at_once_count_each_turn_once(tmp_path):
+    path, times = tmp_path / "m.mp4", 12
+    Memory.create(path).close()
+    forgotten: list[str] = []
+
+    def work(name):
+        with Memory.open(path, "a") as memory:
+            talk = SyncMemoryService(memory, memorize_config={"extract": "rules"})
+            for number in range(times):
+                text = [{"role": "user", "content": "I like tea.", "created_at": f"2026-01-{number + 1:02}"}]
+                turns = talk.add(text, **ME, session_id=f"{name}-{number // 4}").turns
+                if name == "c" and number % 3 == 0:
+                    there = [record.id for record in memory.select({"agent.kind": "turn"})]
+                    forgotten.extend(talk.forget([there[0], *(turn.id for turn in turns)], **ME).turns)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, "abc"))
+    with Memory.open(path) as memory:
+        (item,) = (reader := SyncMemoryService(memory)).list_memory_items(ME)
+        turns = {record.id for record in memory.select({"agent.kind": "turn"})}
+        assert len(turns) == 3 * times - len(set(forgotten))
+        assert item.count == len(turns)
+        assert sorted(reader.history(item.id, **ME)[0].sources) == sorted(turns)
 
 
 def test_a_session_finds_what_was_said_in_it_long_ago(service):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 from contextlib import suppress
 
@@ -96,3 +97,22 @@ def test_threads_share_one_codec() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_the_first_large_pictures_are_read_without_libavcodec(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = PcmCodec()
+    payload = bytes(range(256)) * 380
+    [(coded, _)] = codec.encode([payload], first=3)
+    monkeypatch.delitem(sys.modules, "av", raising=False)
+    loaded: list[int] = []
+
+    def decode(self: object, picture: bytes, number: int) -> bytes:
+        loaded.append(number)
+        return payload
+
+    monkeypatch.setattr(type(codec._decoder), "decode", decode)
+    assert [codec.decode(coded, number=3) for _ in range(100)] == [payload] * 100
+    assert not loaded
+    for _ in range(100):
+        codec.decode(coded, number=3)
+    assert loaded, "libavcodec is twice as fast, so it is worth loading for many"

@@ -6,13 +6,11 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from memvid_core.errors import InvalidInputError
-from memvid_core.index.words.analyzer import parse, plain_query
-
-if TYPE_CHECKING:
-    from memvid_core.model import GivenSynonyms
+from memvid_core.index.words.analyzer import parse
+from memvid_core.model import GivenSynonyms, plain_query
 
 __all__ = ["Synonyms"]
 

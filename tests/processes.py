@@ -43,12 +43,13 @@ class Process:
         its = [pairs[0][0], *(write for _, write in pairs[1:])]
         self.stdin: IO[str] = os.fdopen(pairs[0][1], "w", encoding="utf-8")
         self.stdout, self.stderr, self._report = (os.fdopen(read, encoding="utf-8") for read, _ in pairs[1:])
+        message = json.dumps(request).encode() + b"\n"
         with _ONE_REQUEST:
-            message = json.dumps(request).encode() + b"\n"
-            server.sendall(message[socket.send_fds(server, [message], its) :])
+            sent = socket.send_fds(server, [message], its)
+            for descriptor in its:
+                os.close(descriptor)
+            server.sendall(message[sent:])
             self.pid = int(self._report.readline())
-        for descriptor in its:
-            os.close(descriptor)
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:

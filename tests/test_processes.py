@@ -1,0 +1,68 @@
+"""The processes that the tests start are like those of ``subprocess``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import environment, run, start
+
+PROGRAM = """
+import os, sys
+print(sys.argv[1:], sys.stdin.read(), os.getcwd(), os.environ["GIVEN"], os.environ.get("PATH"), __name__)
+print("é", file=sys.stderr)
+sys.exit(3)
+"""
+
+
+def test_arguments_streams_folder_environment_and_exit_code(tmp_path: Path) -> None:
+    given = {"cwd": tmp_path, "env": {**environment(GIVEN="날개")}}
+    del given["env"]["PATH"]  # type: ignore[attr-defined]
+    command = [sys.executable, "-c", PROGRAM, "a", "b c"]
+    expected = subprocess.run(command, input="", capture_output=True, encoding="utf-8", check=False, **given)  # type: ignore[call-overload]
+    done = run(PROGRAM, "a", "b c", **given)  # type: ignore[arg-type]
+    assert (done.returncode, done.stdout, done.stderr) == (3, expected.stdout, expected.stderr)
+    assert "['a', 'b c']" in done.stdout
+
+
+def test_an_error_is_a_traceback_and_exit_code_1() -> None:
+    done = run("1 / 0")
+    assert done.returncode == 1
+    assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_processes_run_at_once_and_answer() -> None:
+    program = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)"
+    with start(program) as one, start(program) as other:
+        assert len({one.pid, other.pid, os.getpid()}) == 3
+        for process, said in ((other, "a"), (one, "b"), (other, "c")):
+            process.stdin.write(f"{said}\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == f"{said.upper()}\n"
+        assert one.poll() is None
+        assert one.communicate("d\n") == ("D\n", "")
+        assert one.returncode == 0
+        other.kill()
+        assert other.wait() != 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_have_their_usual_effect(number: signal.Signals) -> None:
+    with start("import sys; print('ready', flush=True); sys.stdin.read()") as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.wait() == -number
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no fork")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning")
+def test_a_server_that_cannot_start_is_an_error_and_no_hang(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises((ValueError, OSError)):
+        run("", modules=("tests.no_such_module",))
+    assert "no_such_module" in capfd.readouterr().err

@@ -77,11 +77,14 @@ def say(text: str) -> None:
 def execute(
     command: Sequence[str | Path], *, env: dict[str, str] | None = None, quiet: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command from the project's root; ``quiet`` captures what it prints instead of showing it."""
+    """Run a command from the project's root; ``quiet`` captures what it prints instead of showing it.
+
+    Compiled modules are kept, also in containers that say otherwise: the tests start hundreds of processes.
+    """
     return subprocess.run(
         [str(part) for part in command],
         cwd=ROOT,
-        env={**os.environ, "PYTHONUTF8": "1", **(env or {})},
+        env={**os.environ, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "", **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE if quiet else None,
         stderr=subprocess.STDOUT if quiet else None,

@@ -17,9 +17,9 @@ from soak.log import Log
 from soak.model import WrongAnswer
 from soak.processes import Child, start
 from soak.scenes.agents import Agents
+from soak.scenes.compactions import Compactions
 from soak.scenes.core import Core
 from soak.scenes.folders import Folders
-from soak.scenes.folds import Folds
 from soak.scenes.symbols import Symbols
 
 __all__ = ["SCENES", "Scene", "run"]
@@ -51,7 +51,7 @@ SCENES: dict[str, type[Scene]] = {
     "core": Core,
     "agents": Agents,
     "folders": Folders,
-    "folds": Folds,
+    "compactions": Compactions,
     "symbols": Symbols,
 }
 

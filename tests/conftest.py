@@ -37,10 +37,12 @@ os.environ.update(LANGSMITH_TRACING="false", LANGCHAIN_TRACING_V2="false", ANONY
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Measure coverage in the first case of each test function, and not in tests of many examples or rounds.
+    """Let long tests begin first, and measure coverage in the first case of each test function, not in its rounds.
 
-    The tracer of Python 3.11 doubles the time of a test. Further cases and rounds run the same lines with other values.
+    So no worker is alone with a long test when the others have nothing left. The tracer of Python 3.11 doubles the time
+    of a test: it is off in tests of many examples or rounds, which run the same lines with other values.
     """
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     seen: set[object] = set()
     for item in items:
         function = getattr(item, "function", None)

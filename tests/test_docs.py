@@ -140,6 +140,7 @@ def test_every_block_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: p
                     first = False
 
 
+@pytest.mark.long
 def test_the_demonstration_runs(tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
     for name in ("scripts/demo.py", "README.md", "README.ko.md", "CONTRIBUTING.md"):

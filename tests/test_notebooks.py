@@ -51,6 +51,7 @@ def test_it_is_committed_without_outputs(notebook: nbformat.NotebookNode) -> Non
     assert ran == [], "clear the outputs before committing"
 
 
+@pytest.mark.long
 def test_it_runs(notebook: nbformat.NotebookNode, tmp_path: Path) -> None:
     if "SyncMemoryService" in str(notebook.cells):  # one kernel for both
         notebook.cells.append(nbformat.v4.new_code_cell(FORGET))

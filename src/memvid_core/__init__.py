@@ -63,7 +63,6 @@ if _TYPE_CHECKING:
         VectorError,
         worded,
     )
-    from memvid_core.index.words.analyzer import plain_query
     from memvid_core.memory import Memory
     from memvid_core.model import (
         Commit,
@@ -79,6 +78,7 @@ if _TYPE_CHECKING:
         Recency,
         Record,
         VerifyReport,
+        plain_query,
     )
     from memvid_core.rewriting.rescue import RescueReport, rescue
     from memvid_core.serving.memory_files import MemoryFiles
@@ -214,7 +214,6 @@ _MODULES = {
     "UnsupportedFormatError": "memvid_core.errors",
     "VectorError": "memvid_core.errors",
     "worded": "memvid_core.errors",
-    "plain_query": "memvid_core.index.words.analyzer",
     "Memory": "memvid_core.memory",
     "Commit": "memvid_core.model",
     "Damage": "memvid_core.model",
@@ -227,6 +226,7 @@ _MODULES = {
     "Recency": "memvid_core.model",
     "Record": "memvid_core.model",
     "VerifyReport": "memvid_core.model",
+    "plain_query": "memvid_core.model",
     "RescueReport": "memvid_core.rewriting.rescue",
     "rescue": "memvid_core.rewriting.rescue",
     "MemoryFiles": "memvid_core.serving.memory_files",

@@ -1,8 +1,9 @@
-"""The data types of the public API: records, hits, commits, damage, and properties of a memory."""
+"""The data types of the public API: records, hits, commits, damage, properties of a memory; and plain queries."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -28,6 +29,7 @@ __all__ = [
     "VectorDtype",
     "Vectors",
     "VerifyReport",
+    "plain_query",
 ]
 
 IndexName = Literal["auto", "exact", "sklearn", "quantized", "ivf"]
@@ -313,3 +315,26 @@ class FittableEmbedder(Embedder, Protocol):
     def load(self, data: bytes) -> None:
         """Load the fit of another instance; raise ``EmbeddingError`` and change nothing if the bytes are damaged."""
         ...
+
+
+# What `index/words/analyzer` reads as syntax.
+_SYNTAX = re.compile(r"""["*]|(?<![^\s"*])-(?=["\w])(?!\d)""")
+
+
+def plain_query(text: str) -> str:
+    """Remove query syntax from a text, so that quotes, minus signs and stars have no effect.
+
+    Use it for texts that were not written as queries, such as chat messages: ``He said "see you"`` would otherwise
+    find only texts that contain these words in this order.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The same words.
+
+    Example:
+        >>> plain_query('the "jet engine" -kerosene, by-pass -5 degrees')
+        'the  jet engine   kerosene, by-pass -5 degrees'
+    """
+    return _SYNTAX.sub(" ", text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from memvid_core import Memory
 from tests.core.embedders import embed
 from tests.core.video.browsing import served, told
@@ -19,6 +21,7 @@ shown.oncanplaythrough = () => { shown.playbackRate = 4; shown.play(); };
 </script>"""
 
 
+@pytest.mark.long
 def test_a_memory_appended_three_times_plays_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "memory.mp4"
     with Memory.create(path, embed) as memory:

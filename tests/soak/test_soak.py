@@ -41,6 +41,7 @@ SCALES = {
 SEEDS = dict.fromkeys(SCALES, (0, 1)) | {"limits": (0,), "agent": (0,), "kills": (0, 1, 2, 5, 10)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SCALES)
 def test_short_rounds_find_nothing_wrong(tmp_path: Path, name: str) -> None:
     counted = ""

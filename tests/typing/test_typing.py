@@ -55,6 +55,7 @@ def _pyright() -> Lines:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("checker", [_mypy, _pyright])
 def test_right_calls_pass_and_every_mistake_is_reported_at_its_line(checker: object) -> None:
     assert callable(checker)

@@ -14,9 +14,8 @@ from memvid_core.agent.service import MemoryService
 from memvid_core.agent.sync_service import SyncMemoryService
 from memvid_core.agent.trust import HEADING, defused, without_recalled
 from memvid_core.errors import InvalidInputError
-from memvid_core.index.words.analyzer import plain_query
 from memvid_core.memory import Memory
-from memvid_core.model import Embedder
+from memvid_core.model import Embedder, plain_query
 
 __all__ = ["NOBODYS", "ScopedService"]
 

@@ -7,9 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 from memvid_core.agent.records import AGENT, Draft, kind_of
 from memvid_core.errors import DamagedFrameError
-from memvid_core.index.words.analyzer import plain_query
 from memvid_core.memory import Memory
-from memvid_core.model import Embedder, FittableEmbedder, Hit, Record
+from memvid_core.model import Embedder, FittableEmbedder, Hit, Record, plain_query
 
 __all__ = ["Changes", "Store"]
 

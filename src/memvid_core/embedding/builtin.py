@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.embedding import settings
 from memvid_core.embedding.features import END, STOP, Terms, batches, signs, terms, terms_of_one
 from memvid_core.embedding.fitting import Fit, fit_texts, weighted_counts
 from memvid_core.errors import EmbeddingError, InvalidInputError, TextError
 from memvid_core.system.threads import run_in_thread
 
-__all__ = ["HashingEmbedder"]
+__all__ = ["HashingEmbedder", "is_built_in"]
 
-_BATCH = 1024  # texts projected at a time: their features' projection stays near 30 MB
 _SHORT = 1 << 15  # characters of a text that is embedded alone, without SciPy
 _PRIOR = np.ones(4, dtype=np.float32)  # weight of each kind of feature without a fit
 _PRIOR[STOP] = 0.1
@@ -23,6 +24,7 @@ _LEAST = 256  # texts; fewer are not enough to fit
 _LEARN_AT = 1_000  # records; from here on, a fit finds at least as much as plain hashing
 _LEARN_AGAIN = 4  # times as many records
 _LEARN_LAST = 20_000  # records; with more, embedding all of them again would delay the write that triggers it
+_NAME = re.compile(r"memvid-hash-v\d+(:|$)")
 _RANDOM = 0x6D76  # the seed of the signs; another seed would be another embedder
 
 
@@ -66,7 +68,8 @@ class HashingEmbedder:
         """
         kind, _, dimension = name.partition(":")
         if kind != cls.kind or not (dimension.isascii() and dimension.isdigit()):
-            raise InvalidInputError(f"{name!r} is not a built-in embedder; write '{cls.kind}:<dimension>'")
+            newer = "; a newer version of memvid-core may have it" if is_built_in(name) else ""
+            raise InvalidInputError(f"{name!r} is not a built-in embedder{newer}; write '{cls.kind}:<dimension>'")
         return cls(int(dimension))
 
     @property
@@ -153,7 +156,7 @@ class HashingEmbedder:
                 raise TextError(f"text {index} is of type {type(text).__name__}; pass a str")
         out = np.zeros((len(texts), self._dimension), dtype=np.float32)
         fit = self._fit  # the same for all texts, even if another thread fits meanwhile
-        for part in batches(texts, _BATCH):
+        for part in batches(texts, settings.DEFAULTS.embedded_texts):
             out[part] = self._embed(_terms(texts[part]), fit)
         return out
 
@@ -183,6 +186,18 @@ class HashingEmbedder:
         lengths[lengths == 0] = 1
         unit: NDArray[np.float32] = (vectors / lengths[:, np.newaxis]).astype(np.float32)
         return unit
+
+
+def is_built_in(name: str) -> bool:
+    """Return whether a recorded name is of a built-in embedder of any version.
+
+    The version is part of the name, so that a memory keeps its embedder when a version with another analysis comes.
+
+    Example:
+        >>> is_built_in("memvid-hash-v9:384"), is_built_in("all-MiniLM-L6-v2")
+        (True, False)
+    """
+    return _NAME.match(name) is not None
 
 
 def _terms(texts: Sequence[str]) -> Terms:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.embedding import settings
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
@@ -46,7 +48,6 @@ _RUN = re.compile(
     "[\u0e00-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
 )
-_PIECE = 1 << 15  # characters processed in one call, which blocks other threads for a few milliseconds
 _CUT = re.compile(r"[\x00-/:-@\[-`{-\x7f。、，！？]")  # never inside a token, nor composed with the character before it
 _LONGEST = 64  # characters of a token; a longer one, such as a run without spaces, is split
 _STOP_WORDS = """a about above after again against all also am an and any are as at be because been before being below
@@ -131,7 +132,7 @@ def words(text: str) -> list[str]:
         ['hello', 'grösse', '대통령은', '🙂']
     """
     tokens: list[str] = []
-    for piece in [text] if len(text) <= _PIECE else _pieces(text):
+    for piece in [text] if len(text) <= settings.DEFAULTS.piece else _pieces(text):
         normal = piece if piece.isascii() else unicodedata.normalize("NFKC", piece)
         tokens += _TOKEN.findall(normal.casefold())
     if any(len(token) > _LONGEST for token in tokens):
@@ -141,9 +142,9 @@ def words(text: str) -> list[str]:
 
 def _pieces(text: str) -> Iterator[str]:
     """Split a long text into pieces without splitting tokens."""
-    start = 0
-    for end in range(_PIECE, len(text), _PIECE):
-        cut = _CUT.search(text, end, end + _PIECE)
+    start, size = 0, settings.DEFAULTS.piece
+    for end in range(size, len(text), size):
+        cut = _CUT.search(text, end, end + size)
         if cut is not None:  # otherwise the piece continues, as in a run of letters
             yield text[start : cut.start()]
             start = cut.start()

@@ -14,6 +14,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from memvid_core.embedding import settings
 from memvid_core.embedding.features import STOP, OneRow, Terms, batches, signs, terms
 from memvid_core.errors import EmbeddingError
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Fit", "fit_texts", "weighted_counts"]
 
-_BATCH = 2_048  # texts whose features are counted at a time
-_SAMPLE = 20_000  # the maximum number of texts for a fit
 _BUCKETS = 1 << 16  # of the rarity table
 _TOP = 2_048  # features with their own row
 _SHARED = 4_096  # the maximum number of rows shared by all other features
@@ -153,8 +152,8 @@ def fit_texts(texts: Sequence[str], dimension: int) -> Fit | None:
 
     The cost is bounded: of more than 20,000 texts an even sample is used.
     """
-    sample = _even(texts, _SAMPLE)
-    counted = [terms(sample[part]) for part in batches(sample, _BATCH)]
+    sample = _even(texts, settings.DEFAULTS.fitted_texts)
+    counted = [terms(sample[part]) for part in batches(sample, settings.DEFAULTS.counted_texts)]
     every = np.concatenate([batch.hashes for batch in counted])
     texts_with = np.concatenate([np.bincount(batch.counts.indices, minlength=len(batch.hashes)) for batch in counted])
     hashes, inverse = np.unique(every, return_inverse=True)

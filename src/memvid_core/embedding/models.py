@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from memvid_core.embedding.adapters import CallableEmbedder, EncodeEmbedder
-from memvid_core.embedding.builtin import HashingEmbedder
+from memvid_core.embedding.builtin import HashingEmbedder, is_built_in
 from memvid_core.errors import Action, EmbeddingError, Hint, InvalidInputError, MissingExtraError
 from memvid_core.model import Embedder
 
@@ -34,13 +34,13 @@ def load_model(name: str, *, exact: bool = False) -> Embedder:
         >>> load_model("memvid-hash-v1:256").dimension
         256
     """
+    if is_built_in(name.strip()):
+        return HashingEmbedder.from_name(name.strip())
     kind, colon, model = name.strip().partition(":")
-    if not colon or kind not in {*_LOADERS, HashingEmbedder.kind}:
+    if not colon or kind not in _LOADERS:
         kind, model = "sentence-transformers", name.strip()
     if not model:
         raise InvalidInputError(f"{name!r} has no model name: write one such as 'model2vec:minishlab/potion-base-8M'")
-    if kind == HashingEmbedder.kind:
-        return HashingEmbedder.from_name(name.strip())
     return _LOADERS[kind](model, exact)
 
 

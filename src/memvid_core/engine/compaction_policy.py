@@ -115,7 +115,7 @@ class AutoCompact:
         if indexed is None or not running.acquire(blocking=False):
             return
         try:
-            self._fold_if_due(indexed)
+            self._compact_if_due(indexed)
         except (_StoppedError, ClosedError, LockedError):  # closed, or others are writing: the next check tries again
             pass
         except (MemvidError, OSError, *INDEX_ERRORS) as exc:
@@ -124,7 +124,7 @@ class AutoCompact:
         finally:
             running.release()
 
-    def _fold_if_due(self, indexed: IndexedJournal) -> None:
+    def _compact_if_due(self, indexed: IndexedJournal) -> None:
         snapshot = indexed.refresh()
         target, size = snapshot.epoch.journal.video.target, snapshot.epoch.journal.video.size()
         if size - self._expected(snapshot) <= max(self._share * size, self._settings.compact_least_bytes):

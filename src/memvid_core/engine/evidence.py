@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,10 +24,9 @@ from numpy.typing import NDArray
 from memvid_core.engine import fusion
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import DamagedFrameError
-from memvid_core.index.words.analyzer import plain_query
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.index.words.scores import Ranking, top_k
-from memvid_core.model import Embedder, FittableEmbedder
+from memvid_core.model import Embedder, FittableEmbedder, plain_query
 
 __all__ = [
     "GAIN",
@@ -46,7 +46,7 @@ __all__ = [
 LEAST: Final = 1_000
 """The minimum number of records to learn from; fewer use the defaults of :class:`Evidence`."""
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _FILE: Final = "evidence.json"
 _SAMPLE: Final = 1_024  # texts
 _QUESTIONS: Final = 128
@@ -54,8 +54,9 @@ _CHARACTERS: Final = 2_000  # of a text
 _WORDS: Final = 12  # of a practice question
 _FEWEST_WORDS: Final = 4
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
-_WEIGHTS = np.linspace(0, 1, 21)
-_PRIOR, _WIDTH = 0.3, 0.3  # most collections are best searched with a dense weight of 0 to 0.6
+_WEIGHTS = np.linspace(0, 1, 11)
+_PRIOR, _WIDTH = 0.3, 0.5  # most collections are best searched with a dense weight of 0 to 0.7
+_CERTAIN = 0.5  # so many more questions found make a weight e times as plausible
 _QUANTILE: Final = 0.75
 _NARROWEST: Final = 0.03
 
@@ -173,7 +174,8 @@ def weight(texts: Sequence[str], embedder: Embedder | None) -> float:
     if not asked or not isinstance(embedder, FittableEmbedder):
         return fusion.ALPHA
     sample = list(texts)
-    return best_weight(asked, _dense(sample, asked, embedder), _lexical(sample, asked))
+    space = _embedded(sample, asked, embedder)
+    return best_weight(asked, _dense(space, asked), _lexical(sample, asked), space)
 
 
 def usual_scores(rankings: Iterable[tuple[Ranking, Ranking]]) -> dict[str, float]:
@@ -206,20 +208,34 @@ def _lexical(sample: list[str], asked: list[Practice]) -> list[Ranking]:
     return rankings
 
 
-def _dense(sample: list[str], asked: list[Practice], embedder: FittableEmbedder) -> list[Ranking]:
-    """Return for each question the rows and their cosines.
+class Space(NamedTuple):
+    """The vectors of practice: of the texts (n, d), and of each question and its reduced text (q, d)."""
+
+    texts: NDArray[Any]
+    questions: NDArray[Any]
+    reduced: NDArray[Any]
+
+    def of_rows(self, number: int, place: int, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the vectors of rows for a question, whose own text is the reduced one."""
+        return np.where((rows == place)[:, np.newaxis], self.reduced[number], self.texts[rows])
+
+
+def _embedded(sample: list[str], asked: list[Practice], embedder: FittableEmbedder) -> Space:
+    """Embed the practice.
 
     A fitted embedder knows which words of its texts occur together, so the copy used here is not fitted to the texts
     that are looked for.
     """
-    embedder = _fitted_to_others(sample, asked, embedder)
-    vectors = embedder.embed_documents(sample)
-    questions = embedder.embed_documents([question.question for question in asked])
-    reduced = embedder.embed_documents([question.text for question in asked])
-    cosines: NDArray[Any] = questions @ vectors.T
+    embed = _fitted_to_others(sample, asked, embedder).embed_documents
+    return Space(embed(sample), embed([one.question for one in asked]), embed([one.text for one in asked]))
+
+
+def _dense(space: Space, asked: list[Practice]) -> list[Ranking]:
+    """Return for each question the rows and their cosines."""
+    cosines: NDArray[Any] = space.questions @ space.texts.T
     places = np.array([question.place for question in asked])
-    cosines[np.arange(len(asked)), places] = np.einsum("ij,ij->i", questions, reduced)
-    rows = np.arange(len(sample), dtype=np.int64)
+    cosines[np.arange(len(asked)), places] = np.einsum("ij,ij->i", space.questions, space.reduced)
+    rows = np.arange(len(space.texts), dtype=np.int64)
     return [top_k(rows, line, fusion.CANDIDATES) for line in cosines.astype(np.float32)]
 
 
@@ -231,20 +247,23 @@ def _fitted_to_others(sample: list[str], asked: list[Practice], embedder: Fittab
     return copy
 
 
-def best_weight(asked: list[Practice], dense: list[Ranking], lexical: list[Ranking]) -> float:
+def best_weight(asked: list[Practice], dense: list[Ranking], lexical: list[Ranking], space: Space) -> float:
     """Return the mean of the weights, weighted by how well they do and by a prior.
 
-    The quality of a weight is the mean reciprocal rank of the text. The means of neighboring weights hardly differ, so
-    a mean is more stable than the best one.
+    The quality of a weight is the mean reciprocal rank of the text, found as a search finds it: by two fusions. The
+    means of neighboring weights hardly differ, so a mean is more stable than the best one.
     """
     reached = np.zeros(len(_WEIGHTS))
-    for question, by_vector, by_word in zip(asked, dense, lexical, strict=True):
+    for number, (question, by_vector, by_word) in enumerate(zip(asked, dense, lexical, strict=True)):
         ratios = by_word[0], odds(by_word[1])
+        gain = GAIN * support(by_vector, ratios)
+        vectors = partial(space.of_rows, number, question.place)
         for at, alpha in enumerate(_WEIGHTS.tolist()):
-            rows = fusion.relative_score_fusion(by_vector, ratios, 10, alpha=alpha).rows
+            weights = {"alpha": alpha, "refined": min(1.0, alpha + gain)}
+            rows = fusion.hybrid(space.questions[number], by_vector, ratios, vectors, 10, **weights).rows
             ranks = np.flatnonzero(rows == question.place)
             reached[at] += 1 / (1 + ranks[0]) if len(ranks) else 0
-    plausible = np.exp((reached - reached.max()) / 2 - (_WEIGHTS - _PRIOR) ** 2 / (2 * _WIDTH**2))
+    plausible = np.exp((reached - reached.max()) / _CERTAIN - (_WEIGHTS - _PRIOR) ** 2 / (2 * _WIDTH**2))
     return float(np.round(plausible @ _WEIGHTS / plausible.sum(), 3))
 
 

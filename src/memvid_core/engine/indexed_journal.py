@@ -195,7 +195,7 @@ class IndexedJournal:
             Exception: ``exc`` again, if the lock is not available.
         """
         check_idle(exc)
-        current, updater = self._current, self._updater
+        current = self._current
         with current.owning(current.timeout) as owned:
             if not owned:
                 raise exc
@@ -205,12 +205,25 @@ class IndexedJournal:
                 if right and snapshot.epoch is current.epoch:  # otherwise another thread has rebuilt it
                     if current.embedder is None and current.journal.header.vectors == "none":
                         raise exc  # the vectors could not be computed again
-                    earlier, reported = updater.earlier(), self._reported
-                    updater.discard_index()
-                    updater.catch_up(earlier)
-                    if self.damage() != reported:
-                        self._reported = file_damage.warn_of_damage(current)
+                    try:
+                        self._rebuild_index()
+                    except INDEX_ERRORS:
+                        if not current.journal.video.replaced():
+                            raise
         return self.refresh()
+
+    def _rebuild_index(self) -> None:
+        """Rebuild the index of the file in use, unless another process has replaced that file.
+
+        The processes that use the new file delete the index of the old one, which is not rebuilt for that reason.
+        """
+        current, updater = self._current, self._updater
+        if not current.journal.video.replaced():
+            earlier, reported = updater.earlier(), self._reported
+            updater.discard_index()
+            updater.catch_up(earlier)
+            if self.damage() != reported:
+                self._reported = file_damage.warn_of_damage(current)
 
     # --- reading ---
 

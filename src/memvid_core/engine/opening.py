@@ -18,10 +18,11 @@ from memvid_core.embedding import GIVEN, HashingEmbedder, as_embedder, choose_em
 from memvid_core.engine import inspection
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.index_owner import place_of
+from memvid_core.engine.index_place import INDEX_ERRORS
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_timeout, check_unicode
-from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError
+from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError, StorageError
 from memvid_core.index.vectors.metrics import check_choice
 from memvid_core.journal import Journal
 from memvid_core.model import Embedder, FittableEmbedder, IndexName, Metric, VectorDtype
@@ -32,6 +33,8 @@ __all__ = ["IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
 IN_RAM = ":memory:"
 StrPath = str | os.PathLike[str]
 
+_OPENINGS = 10  # of files that others replace while they are opened
+_MAY_PASS = (StorageError, *INDEX_ERRORS)
 _COMPARED = 4  # vectors that are compared with the built-in embedder's, if the memory records no embedder
 _SAME = 0.99  # the cosine from which on they count as equal
 
@@ -138,26 +141,49 @@ def open_existing(
     wait = check_timeout(timeout)
     check_choice(index, "cosine")
     file = _real(path)
-    journal = Journal.open(file, mode)  # fails for other files before an index folder is created
-    try:
+
+    def indexed_of(journal: Journal) -> IndexedJournal:
         _check_metric(journal, index, metric)
         exact = journal.header.vectors == "float64"
         chosen = choose_embedder(embedder, journal.header.embedder, has_vectors=True, exact=exact, force=force)
         root = _index_root(file, index_dir, journal)
-        indexed = IndexedJournal(
+        made = IndexedJournal(
             journal, mode, root, embedder=chosen, timeout=wait, show_progress=show_progress, strategy=index
         )
         try:
             if chosen is None and embedder is None and journal.header.embedder == GIVEN:
-                _adopt_builtin(indexed)
-            pinned = None if as_of is None else inspection.past_snapshot(indexed, as_of)
+                _adopt_builtin(made)
         except BaseException:
-            indexed.close()
+            made.close()
             raise
+        return made
+
+    indexed = _open_newest(lambda: Journal.open(file, mode), indexed_of)
+    try:
+        pinned = None if as_of is None else inspection.past_snapshot(indexed, as_of)
     except BaseException:
-        journal.close()
+        indexed.close()
         raise
     return Opened(os.fsdecode(path), indexed, writable=mode == "a", pinned=pinned)
+
+
+def _open_newest(open_file: Callable[[], Journal], indexed_of: Callable[[Journal], IndexedJournal]) -> IndexedJournal:
+    """Open a memory; again, if another process replaced the file meanwhile and deleted the index of the old one.
+
+    Args:
+        open_file: Opens the file; it fails for files of other kinds before an index folder is created.
+        indexed_of: Opens the index.
+    """
+    for left in reversed(range(_OPENINGS)):
+        journal = open_file()
+        try:
+            return indexed_of(journal)
+        except BaseException as exc:
+            again = left and isinstance(exc, _MAY_PASS) and journal.video.replaced()
+            journal.close()
+            if not again:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _check_metric(journal: Journal, index: IndexName, metric: Metric | None) -> None:

@@ -22,11 +22,10 @@ from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_answer, check_count
 from memvid_core.errors import Action, DamagedFrameError, DimensionError, Hint, QueryError, StorageError
 from memvid_core.index.vectors.metrics import feedback, similarity
-from memvid_core.index.words.analyzer import plain_query
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.index.words.passages import best_passage
 from memvid_core.index.words.scores import Ranking
-from memvid_core.model import FittableEmbedder, Hit, Passage, Record
+from memvid_core.model import FittableEmbedder, Hit, Passage, Record, plain_query
 from memvid_core.system.progress import progress
 
 __all__ = ["Searcher"]

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from memvid_core.errors import QueryError
-from memvid_core.index.words.analyzer import plain_query
 from memvid_core.memvid_v1.checks import check_count
 from memvid_core.memvid_v1.client import LLMClient
 from memvid_core.memvid_v1.models import PROVIDERS, find_api_key
@@ -16,6 +15,7 @@ from memvid_core.memvid_v1.pointer import StrPath
 from memvid_core.memvid_v1.retriever import MemvidRetriever
 from memvid_core.memvid_v1.session import SYSTEM_PROMPT, Session
 from memvid_core.memvid_v1.sources import context_text, find_sources, passages_text
+from memvid_core.model import plain_query
 
 __all__ = ["MemvidChat", "chat_with_memory", "quick_chat"]
 

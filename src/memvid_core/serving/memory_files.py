@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -57,6 +57,10 @@ class _File(NamedTuple):
     text: str
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 class MemoryFiles:
     """Text files below ``/memories``: view, create, edit, delete and rename them, each change as one commit.
 
@@ -68,6 +72,7 @@ class MemoryFiles:
     Args:
         memory: A memory open for writing.
         scope: Whose the files are: fields of a memory service, such as ``{"user_id": "ada"}``.
+        clock: Returns the time of a change in ISO 8601, with its zone.
 
     Raises:
         InvalidInputError: ``memory`` is not an open memory, or a scope's field has no value.
@@ -81,7 +86,9 @@ class MemoryFiles:
              1	one
     """
 
-    def __init__(self, memory: Memory, scope: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, memory: Memory, scope: Mapping[str, Any] | None = None, *, clock: Callable[[], str] = _now
+    ) -> None:
         given: object = memory
         if not isinstance(given, Memory):
             raise InvalidInputError(f"files need an open Memory, not {given!r:.60}")
@@ -90,6 +97,7 @@ class MemoryFiles:
         if not self.scope or any(not isinstance(value, str | int) or value == "" for value in self.scope.values()):
             raise InvalidInputError("a scope names the owner of the files, such as {'user_id': 'ada'}")
         self.owner = digest(self.scope)
+        self._now = clock
 
     # --- commands ---
 
@@ -117,7 +125,7 @@ class MemoryFiles:
                 raise FileError(f"File {path} already exists")
             changes = _Changes(self)
             changes.folders(_missing_folders(full, tree))
-            changes.file(full, _File(uuid.uuid4().hex, 1, _now(), text))
+            changes.file(full, _File(uuid.uuid4().hex, 1, self._now(), text))
             changes.commit()
         return f"File created successfully at: {path}"
 
@@ -266,7 +274,7 @@ class MemoryFiles:
 
     def _edit(self, full: str, before: _File, text: str) -> None:
         changes = _Changes(self)
-        now = before._replace(version=before.version + 1, since=_now(), text=text)
+        now = before._replace(version=before.version + 1, since=self._now(), text=text)
         changes.file(full, now)
         changes.version(full, before, until=now.since)
         changes.commit()
@@ -350,10 +358,6 @@ class _Changes:
 
 
 # --- paths and texts ---
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _checked(path: str) -> str:

@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
-from memvid_core.embedding import HashingEmbedder, features, fitting
+from memvid_core.embedding import HashingEmbedder, features, fitting, settings
 from memvid_core.embedding.features import STOP, batches, terms, words
+from memvid_core.embedding.settings import EmbeddingSettings
 from memvid_core.errors import EmbeddingError, InvalidInputError, TextError
 from tests.core.embedding.corpus import TOPICS, texts
 from tests.core.embedding.make_golden import FOLDER, SAMPLES
@@ -248,8 +249,7 @@ def test_fitting_twice_on_the_same_texts_is_fitting_once(fitted, corpus):
 
 
 def test_many_texts_are_sampled_evenly(monkeypatch, corpus):
-    monkeypatch.setattr("memvid_core.embedding.fitting._SAMPLE", 300)
-    monkeypatch.setattr("memvid_core.embedding.fitting._BATCH", 64)
+    monkeypatch.setattr(settings, "DEFAULTS", EmbeddingSettings(fitted_texts=300, counted_texts=64))
     embedder = HashingEmbedder(16)
     embedder.fit(corpus * 3)
     assert embedder.fitted
@@ -361,7 +361,7 @@ def test_a_long_text_in_pieces_has_the_words_of_the_whole(parts):
     text = "".join(parts)
     with pytest.MonkeyPatch.context() as patch:
         whole = words(text)
-        patch.setattr("memvid_core.embedding.features._PIECE", 16)
+        patch.setattr(settings, "DEFAULTS", EmbeddingSettings(piece=16))
         assert words(text) == whole
         assert "".join(features._pieces(text)) == text
 
@@ -378,7 +378,7 @@ def test_batches_are_all_texts_in_order_within_their_bounds(batch, count, charac
 def test_how_texts_are_batched_changes_no_bit(fitted, corpus, monkeypatch):
     texts = [*SAMPLES, *corpus[:50], *SAMPLES]
     expected = [HashingEmbedder(48).embed_documents(texts).tobytes(), fitted.embed_documents(texts).tobytes()]
-    monkeypatch.setattr("memvid_core.embedding.builtin._BATCH", 3)
+    monkeypatch.setattr(settings, "DEFAULTS", EmbeddingSettings(embedded_texts=3))
     assert expected == [HashingEmbedder(48).embed_documents(texts).tobytes(), fitted.embed_documents(texts).tobytes()]
 
 

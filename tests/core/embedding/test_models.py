@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memvid_core.embedding import HashingEmbedder, as_embedder, load_model
-from memvid_core.errors import EmbeddingError, InvalidInputError, MissingExtraError
+from memvid_core.embedding import HashingEmbedder, as_embedder, choose_embedder, load_model
+from memvid_core.errors import EmbedderWarning, EmbeddingError, InvalidInputError, MissingExtraError
 from tests.core.embedding.samples import TEXTS, WIDTH, Prompted, Sentences, vector
 
 
@@ -116,3 +116,13 @@ def test_the_built_in_embedder_has_a_name_too():
 def test_no_name_is_refused(name):
     with pytest.raises(InvalidInputError, match="has no model name"):
         as_embedder(name)
+
+
+def test_a_built_in_embedder_of_another_version_is_not_looked_for_on_a_hub(packages):
+    with pytest.raises(InvalidInputError, match="a newer version of memvid-core may have it"):
+        load_model("memvid-hash-v9:384")
+
+
+def test_a_memory_of_a_newer_embedder_is_searched_by_its_words():
+    with pytest.warns(EmbedderWarning, match="memvid-hash-v9:384"):
+        assert choose_embedder(None, "memvid-hash-v9:384", has_vectors=True) is None

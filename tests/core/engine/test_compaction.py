@@ -21,8 +21,8 @@ import pytest
 from memvid_core import HashingEmbedder, InvalidInputError, LockedError, Memory, MemoryFileError, MemvidError
 from memvid_core.engine import compaction, compaction_policy, settings
 from memvid_core.engine.compaction_process import CompactionProcess, CompactionTask
-from memvid_core.engine.searching import Searcher
 from memvid_core.engine.settings import EngineSettings
+from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.journal.copying import JournalCopy
 from memvid_core.system.file_lock import system_lock
 from tests.core.embedders import embed
@@ -374,7 +374,7 @@ class TestWords:
         def feed(*_: Any) -> None:
             raise AssertionError("the words were not there")
 
-        monkeypatch.setattr(Searcher, "_feed", feed)
+        monkeypatch.setattr(LexicalIndex, "extend", feed)
 
     def assert_found(self, memory: Memory) -> None:
         ids = memory.ids()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memvid_core import ClosedError, InvalidInputError, LockedError, Memory, ReadOnlyError, StorageError
+from memvid_core.engine import opening
+from memvid_core.engine.indexed_journal import IndexedJournal
+from memvid_core.errors import IndexStaleError
 from tests.core.embedders import embed
 from tests.processes import Process, start
 
@@ -299,3 +304,52 @@ def together(work: Callable[[int], None], count: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+# --- files that are replaced while they are opened ---
+
+
+@pytest.fixture
+def compacted(tmp_path: Path) -> Path:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, embed) as memory:
+        memory.add(["one", "two"], ids=["a", "b"])
+    return path
+
+
+@pytest.mark.parametrize("error", [StorageError("?"), IndexStaleError("?"), sqlite3.OperationalError("disk I/O error")])
+def test_a_memory_opens_although_others_replace_its_file_and_delete_the_index_of_the_old_one(
+    compacted: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    disturbed = 0
+
+    def open_index(*arguments: Any, **options: Any) -> IndexedJournal:
+        nonlocal disturbed
+        if disturbed < 3:
+            disturbed += 1
+            with monkeypatch.context() as undisturbed:
+                undisturbed.setattr(opening, "IndexedJournal", IndexedJournal)
+                with Memory.open(compacted, "a", embedder=embed) as other:
+                    other.compact()
+            raise error
+        return IndexedJournal(*arguments, **options)
+
+    monkeypatch.setattr(opening, "IndexedJournal", open_index)
+    with Memory.open(compacted, embedder=embed) as memory:
+        assert sorted(memory.ids()) == ["a", "b"]
+    assert disturbed == 3
+
+
+def test_an_index_that_fails_although_nobody_replaced_the_file_is_an_error(
+    compacted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def fail(*arguments: object, **options: object) -> None:
+        calls.append(1)
+        raise IndexStaleError("?")
+
+    monkeypatch.setattr(opening, "IndexedJournal", fail)
+    with pytest.raises(StorageError, match="delete its index folder"):
+        Memory.open(compacted, embedder=embed)
+    assert calls == [1]

@@ -46,8 +46,13 @@ def test_a_better_dense_ranking_gets_a_larger_weight() -> None:
             for q in asked
         ]
 
+    def space(first: bool) -> evidence.Space:
+        near = np.eye(60, dtype=np.float32)[[q.place if first else q.place + 7 for q in asked]]
+        return evidence.Space(np.eye(60, dtype=np.float32), near, np.eye(60, dtype=np.float32)[:40])
+
     good, bad = rankings(True), rankings(False)
-    assert evidence.best_weight(asked, good, bad) > 0.55 > 0.45 > evidence.best_weight(asked, bad, good)
+    by_dense = evidence.best_weight(asked, good, bad, space(True))
+    assert by_dense > 0.55 > 0.45 > evidence.best_weight(asked, bad, good, space(False))
 
 
 def test_learning_is_deterministic_and_bounded() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from memvid_core import InvalidInputError, LockedError, Memory, StorageError
-from memvid_core.engine.indexed_journal import IndexedJournal
+from memvid_core.engine import opening
 from tests.core.embedders import embed
 
 
@@ -92,11 +92,11 @@ def test_a_creation_that_is_interrupted_deletes_nothing_that_others_wrote(
     code = "import sys; from memvid_core import Memory; m = Memory.open(sys.argv[1], 'a', embedder='given')"
     code += "; m.add('x', vectors=[None])"
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         subprocess.run([sys.executable, "-c", code, str(path)], check=True)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(IndexedJournal, "_open_first", interrupted)
+    monkeypatch.setattr(opening, "IndexedJournal", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Memory.create(path, embed)
     monkeypatch.undo()

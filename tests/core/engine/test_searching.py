@@ -30,8 +30,8 @@ from memvid_core import (
 )
 from memvid_core.engine import settings
 from memvid_core.engine.search_request import Mode
-from memvid_core.engine.searching import Searcher
 from memvid_core.engine.settings import EngineSettings
+from memvid_core.index.words.lexical_index import LexicalIndex
 from tests.core.embedders import DIMENSION, embed
 from tests.core.index.vectors.tuned import tune
 
@@ -425,16 +425,16 @@ def test_as_of_uses_only_the_words_of_its_time(tmp_path: Any) -> None:
 
 def test_records_are_added_while_words_are_indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, added = threading.Event(), threading.Event()
-    texts_of = Searcher._texts
+    extend = LexicalIndex.extend
 
-    def texts_once_added(*args: Any) -> list[str]:
+    def extended_once_added(*args: Any) -> None:
         reading.set()
         assert added.wait(30)
-        return texts_of(*args)
+        extend(*args)
 
     with Memory.create(tmp_path / "m.mp4", embed) as memory, ThreadPoolExecutor(1) as pool:
         memory.add(["the wing lifts", "the engine hums"], ids=["wing", "engine"])
-        monkeypatch.setattr(Searcher, "_texts", texts_once_added)
+        monkeypatch.setattr(LexicalIndex, "extend", extended_once_added)
         found = pool.submit(memory.search, "wing", mode="lexical")
         assert reading.wait(30)
         memory.add("another wing", ids="later")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -317,7 +318,9 @@ def test_a_write_that_cannot_be_taken_back_is_not_promised_away(
 
     journal = Journal.create(tmp_path / "m.mp4", "pcm", SMALL, vectors="float16", embedder="test")
     journal.append(batch(["a"]))
-    monkeypatch.setattr("memvid_core.video.file._sync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
+    if sys.platform == "darwin":
+        monkeypatch.setattr("fcntl.fcntl", fail)
     with pytest.raises(StorageError, match="nothing was kept"):
         journal.append(batch(["b"]))
     monkeypatch.setattr(ByteFile, "_undo", lambda *_: False)

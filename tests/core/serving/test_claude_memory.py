@@ -16,8 +16,8 @@ from anthropic.tools.memory import BetaLocalFilesystemMemoryTool
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memvid_core import InvalidInputError, Memory, SyncMemoryService
-from memvid_core.serving import MemvidAsyncMemoryTool, MemvidMemoryTool, memory_files
+from memvid_core import InvalidInputError, Memory, MemoryFiles, SyncMemoryService
+from memvid_core.serving import MemvidAsyncMemoryTool, MemvidMemoryTool
 from memvid_core.serving.server import mcp_server
 from tests.upstream_tests import passed, source_of
 
@@ -106,6 +106,7 @@ def test_every_command_answers_as_the_file_system_of_the_sdk_does(shared: Memory
         assert {path: ours.files.read(path) for path in ours.files.paths()} == on_disk
 
 
+@pytest.mark.long
 def test_anthropics_own_tests_of_its_file_system_memory_pass_on_ours() -> None:
     file = "tests/lib/tools/memory_tools/test_filesystem.py"
     of_file_systems = ["symlink", "mkdir", "validate_path"]
@@ -156,12 +157,12 @@ def test_what_files_say_is_recalled_and_only_within_their_scope() -> None:
     assert [record.text for record in memory] == []
 
 
-def test_the_past_is_recalled_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_past_is_recalled_as_it_was() -> None:
     memory = Memory.create(":memory:")
     tool = MemvidMemoryTool(memory, {"user_id": "ada"})
-    monkeypatch.setattr(memory_files, "_now", lambda: "2026-01-05T12:00:00+00:00")
+    days = iter(["2026-01-05T12:00:00+00:00", "2026-03-05T12:00:00+00:00"])
+    tool.files = MemoryFiles(memory, {"user_id": "ada"}, clock=lambda: next(days))
     call(tool, "create", "/memories/party.md", file_text="The office party is at six.")
-    monkeypatch.setattr(memory_files, "_now", lambda: "2026-03-05T12:00:00+00:00")
     call(tool, "str_replace", "/memories/party.md", old_str="six", new_str="seven")
     recall = SyncMemoryService(memory).recall
     assert "at six." in recall("When is the party?", user_id="ada", as_of="2026-02-01").text

@@ -78,6 +78,7 @@ def test_the_items_of_the_sdk_are_many() -> None:
     assert len(TYPES) >= 20
 
 
+@pytest.mark.long
 def test_the_sdks_own_tests_of_sessions_pass_on_ours() -> None:
     of_sqlite = ["sqlite_session_close", "reaps", "retired", "live_worker", "closed_rejects", "corrupt", "file_lock"]
     of_sqlite += ["write_lock", "rolls_back", "rollback", "post_commit", "cancel", "streamed", "run_sync"]

@@ -85,7 +85,7 @@ class TestRunTogether:
 def test_work_is_shared_by_two_threads() -> None:
     """Each waits for the other: one thread alone would never end."""
     both = threading.Barrier(2)
-    run_together([partial(both.wait, 30)] * 2)
+    assert sorted(run_together([partial(both.wait, 30)] * 2)) == [0, 1]
 
 
 def test_many_threads_may_share_work_at_once() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.upstream_tests import passed, source_of
 
 PLUGIN = Path(__file__).parent / "upstream" / "langchain_plugin.py"
 STORE, INDEX = "tests/unit_tests/vectorstores/test_in_memory.py", "tests/unit_tests/indexing/test_indexing.py"
 
 
+@pytest.mark.long
 def test_langchain_cores_own_tests_pass_on_our_stores() -> None:
     assert passed(source_of("langchain-core"), PLUGIN, [STORE, INDEX]) >= 2 * 80  # in RAM and in a file

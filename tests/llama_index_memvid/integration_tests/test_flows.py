@@ -66,9 +66,8 @@ class CannedLLM(MockLLM):
 
 
 @pytest.fixture(autouse=True)
-def _no_model_from_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Settings, "_llm", MockLLM())
-    monkeypatch.setattr(Settings, "_embed_model", MODEL)
+def _no_model_from_the_network() -> None:
+    Settings.llm, Settings.embed_model = MockLLM(), MODEL
 
 
 def index_on(store: MemvidVectorStore, documents: list[Document] | None = None, **options: Any) -> VectorStoreIndex:

@@ -20,7 +20,7 @@ from memvid_core.index.catalog.sql_functions import NUL_SIGN, casefold
 
 __all__ = ["MANY", "Sql", "condition", "joined", "member", "texts_of", "value_at"]
 
-_HAS_ARROW: Final = sqlite3.sqlite_version_info >= (3, 38)  # "->" returns a value's JSON text without a call to Python
+_ARROW: Final = (3, 38)  # from this version of SQLite on, "->" returns a value's JSON text without a call to Python
 MANY: Final = 64  # longer lists are passed as one JSON parameter
 _EXACT: Final = 2**63  # from here SQLite reads integers as doubles
 
@@ -54,7 +54,7 @@ def value_at(path: str, *, alias: str = "r") -> Sql:
 
 
 def _child(document: str, keys: list[str]) -> Sql:
-    if _HAS_ARROW and not any(re.search(r'["\\\x00-\x1f]', key) for key in keys):
+    if sqlite3.sqlite_version_info >= _ARROW and not any(re.search(r'["\\\x00-\x1f]', key) for key in keys):
         return Sql(f"({document} -> ?)", ("$" + "".join(f'."{key}"' for key in keys),))
     return Sql(f"memvid_get({document}, ?)", (json.dumps(keys),))
 

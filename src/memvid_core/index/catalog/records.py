@@ -22,8 +22,8 @@ from memvid_core.index.catalog.rows import (
     RecordRow,
     Totals,
     id_hash,
-    metadata_sum,
     record_sum,
+    record_sums,
 )
 from memvid_core.index.catalog.tables import CHECKED, NAME, marks, parts
 
@@ -104,14 +104,13 @@ class RecordTable(CommitTable):
     def _checked_records(self, records: Iterable[RecordRow]) -> Iterator[tuple[Any, ...]]:
         present = hashes = sparse = sparse_rows = 0
         for row, record_id, born, dense, metadata in records:
-            hashed = id_hash(record_id)
+            hashed, check, of_metadata = record_sums(row, record_id, born, dense, metadata)
             present += 1
             hashes += hashed
             if not dense:
                 sparse += 1
                 sparse_rows += row
-            check = record_sum(row, record_id, born, None, int(dense))
-            yield row, record_id, born, int(dense), hashed, check, metadata_sum(metadata), metadata
+            yield row, record_id, born, int(dense), hashed, check, of_metadata, metadata
         before = self._newest().totals.hashes
         self._add(Totals(present, (before + hashes & HASH_MASK) - before, sparse, sparse_rows))
 

@@ -20,8 +20,9 @@ from memvid_core.index.vectors.kept_rows import lazy_bytes
 
 __all__ = ["CheckedRows"]
 
+_MANY: Final = 256  # rows whose checksums are not read one by one
 _AHEAD_AFTER: Final = 8  # calls, about two searches: a process may search only once
-_AHEAD_BYTES: Final = 1 << 18  # read ahead by each later call, so that all rows are in RAM after some searches
+_AHEAD_BYTES: Final = 1 << 19  # read ahead by each later call, so that all rows are in RAM after some searches
 
 Bytes = NDArray[np.uint8]
 
@@ -83,6 +84,7 @@ class CheckedRows:
     def forget(self, first_row: int) -> None:
         """Read rows from ``first_row`` on again: they are written again, or were by another process."""
         with self._lock:
+            self._sums.forget(first_row * 8 * self._columns)
             self._kept[1][first_row:] = False
             self._ahead = min(self._ahead, first_row)
 
@@ -172,8 +174,16 @@ class CheckedRows:
 
     def _gathered(self, rows: NDArray[np.int64]) -> Bytes:
         stored = self._file.pieces(rows * self._row_bytes, self._row_bytes)
-        self._compare(stored, rows, self._sums.pieces(rows * (8 * self._columns), 8 * self._columns).reshape(-1))
+        self._compare(stored, rows, self._sums_of(rows))
         return stored
+
+    def _sums_of(self, rows: NDArray[np.int64]) -> Bytes:
+        """Return the checksums of some rows; for many rows, all are read at once, and kept in RAM."""
+        size = 8 * self._columns
+        if len(rows) < _MANY:
+            return self._sums.pieces(rows * size, size)
+        end = max(self._rows, int(rows.max()) + 1) * size
+        return self._sums.start(end)[:end].reshape(-1, size).take(rows, axis=0)
 
     def _compare(self, stored: Bytes, rows: NDArray[np.int64], sums: Bytes) -> None:
         wanted: Sums = sums.view(np.uint64).reshape(-1, self._columns)[:, self._column]

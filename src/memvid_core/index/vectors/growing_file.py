@@ -6,22 +6,21 @@ noticed: a wrong row is an ``IndexStaleError``, and the caller rebuilds the inde
 
 from __future__ import annotations
 
-import io
+import math
 import os
 import stat
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, IndexStaleError, ReadOnlyError, StorageError
-from memvid_core.system.file_pieces import MOST_PIECES, FilePieces
 
 __all__ = [
     "GrowingFile",
@@ -39,7 +38,9 @@ Sums = NDArray[np.uint64]
 _SUM_SEED: Final = 0x6D656D76
 _ROW_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 _DIGEST_BYTES: Final = 16
-_FEW_PIECES: Final = 16  # fewer are read one by one
+_ARRAY_DTYPES: Final = ("|b1", "|i1", "<i4", "<i8", "<u8", "<f4", "<f8")  # of arrays in files
+_encode_head: Final = msgspec.msgpack.Encoder().encode
+_decode_head: Final = msgspec.msgpack.Decoder(list[tuple[str, str, tuple[int, ...]]]).decode
 _FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
@@ -104,8 +105,6 @@ class GrowingFile:
         self._closed = False
         self._copy: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
         self._identity: tuple[int, int] | None = None
-        self._pieces: FilePieces | None = None
-        self._pieced = False  # whether the system was asked for one
         self._fd = -1
         if writable:
             if create:
@@ -221,34 +220,18 @@ class GrowingFile:
                 raise StorageError(f"cannot read {self.path}: {exc.strerror}") from exc
 
     def pieces(self, positions: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
-        """Read ``size`` bytes from each position: (n, size) uint8.
+        """Read ``size`` bytes from each position: (n, size) uint8, read-only.
 
         Raises:
             IndexStaleError: The file ends earlier.
         """
-        found = np.empty((len(positions), size), dtype=np.uint8)
-        for first in range(0, len(positions), MOST_PIECES):
-            part = slice(first, first + MOST_PIECES)
-            at_once = self._at_once(positions[part], size)
-            found[part] = self._one_by_one(positions[part], size) if at_once is None else at_once
-        return found
-
-    def _at_once(self, positions: NDArray[np.int64], size: int) -> NDArray[np.uint8] | None:
-        """Read pieces with one system call; None for few, or if the system does not support it or it failed."""
-        if len(positions) < _FEW_PIECES:
-            return None
-        pieces = self._pieces
-        if pieces is None and not self._pieced:
-            with self._lock, suppress(OSError):
-                self._pieced = True
-                pieces = self._pieces = FilePieces(self._readable())
-        return None if pieces is None else pieces.read(positions, size)
-
-    def _one_by_one(self, positions: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
         with self._lock:  # nobody may close the file, and its number go to another, in between
             descriptor = self._readable()
             try:
-                found = b"".join([_read(descriptor, size, position) for position in positions.tolist()])
+                if hasattr(os, "pread"):  # without a function of our own, which would take as long
+                    found = b"".join([os.pread(descriptor, size, position) for position in positions.tolist()])
+                else:
+                    found = b"".join([_read(descriptor, size, position) for position in positions.tolist()])
             except OSError as exc:
                 raise StorageError(f"cannot read {self.path}: {exc.strerror}") from exc
         if len(found) != len(positions) * size:
@@ -263,7 +246,10 @@ class GrowingFile:
         """
         copy = self._copy
         if len(copy) < size:
-            copy = self._copy = np.concatenate((copy, self.span(len(copy), size - len(copy))))
+            longer = np.empty(size, dtype=np.uint8)
+            longer[: len(copy)] = copy
+            self.fill(len(copy), longer[len(copy) :])
+            copy = self._copy = longer
         return copy
 
     def forget(self, size: int) -> None:
@@ -295,7 +281,6 @@ class GrowingFile:
         """Close the file; arrays handed out stay valid."""
         with self._lock:
             self._closed = True
-            self._pieces, self._pieced = None, True
             self._copy = np.empty(0, dtype=np.uint8)
             descriptor, self._fd = self._fd, -1  # forgotten first: a number closed twice may be another file's
             if descriptor >= 0:
@@ -329,9 +314,10 @@ def save_arrays(path: Path, **arrays: NDArray[Any] | np.generic) -> None:
     Raises:
         StorageError: The disk refused.
     """
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # its stub takes a flag by keyword, too
-    data = buffer.getvalue()
+    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    head = _encode_head([(name, array.dtype.str, np.shape(arrays[name])) for name, array in plain.items()])
+    parts = [len(head).to_bytes(4, "little") + head, *(array.tobytes() for array in plain.values())]
+    data = b"".join([part.ljust(_aligned(len(part)), b"\0") for part in parts])
     half = path.with_name(path.name + ".part")
     try:
         with half.open("wb") as file:
@@ -346,7 +332,7 @@ def save_arrays(path: Path, **arrays: NDArray[Any] | np.generic) -> None:
 
 
 def load_arrays(path: Path) -> Mapping[str, NDArray[Any]] | None:
-    """Read what :func:`save_arrays` wrote; None when it is missing or damaged."""
+    """Read what :func:`save_arrays` wrote, read-only; None when it is missing or damaged."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _FLAGS)
         with open(descriptor, "rb") as file:
@@ -355,7 +341,23 @@ def load_arrays(path: Path) -> Mapping[str, NDArray[Any]] | None:
             data = file.read()
     except (OSError, MemoryError):
         return None
-    if len(data) <= _DIGEST_BYTES or xxhash.xxh3_128_digest(data[_DIGEST_BYTES:]) != data[:_DIGEST_BYTES]:
+    if xxhash.xxh3_128_digest(memoryview(data)[_DIGEST_BYTES:]) != data[:_DIGEST_BYTES]:
         return None
-    with np.load(io.BytesIO(data[_DIGEST_BYTES:]), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    begin = _DIGEST_BYTES + 4
+    end = begin + int.from_bytes(data[_DIGEST_BYTES:begin], "little")
+    arrays: dict[str, NDArray[Any]] = {}
+    try:
+        head, end = _decode_head(data[begin:end]), _aligned(end)
+        for name, dtype, shape in head:
+            if dtype not in _ARRAY_DTYPES or min(shape, default=0) < 0:
+                return None
+            arrays[name] = np.frombuffer(data, dtype, math.prod(shape), end).reshape(shape)
+            end += _aligned(arrays[name].nbytes)
+    except (ValueError, OverflowError, msgspec.MsgspecError):
+        return None
+    return arrays if end == len(data) else None
+
+
+def _aligned(size: int) -> int:
+    """Return the next multiple of 16, so that every array begins at an address of its dtype."""
+    return -(-size // 16) * 16

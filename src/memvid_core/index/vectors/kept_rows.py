@@ -14,8 +14,8 @@ from memvid_core.errors import MemvidError
 
 __all__ = ["KeptRows", "lazy_bytes"]
 
-_AHEAD_AFTER: Final = 8  # searches: a process may search only once
-_AHEAD_BYTES: Final = 1 << 20  # read ahead by each later search, so that all rows are in RAM after some
+_AHEAD_AFTER: Final = 4  # searches: a process may search only once
+_AHEAD_BYTES: Final = 1 << 22  # read ahead by each later search, so that all rows are in RAM after some
 
 _Bytes = NDArray[np.uint8]
 

@@ -23,7 +23,7 @@ from typing import Final
 from memvid_core.errors import InvalidInputError
 from memvid_core.index.words.stemmer import STOP_STEMS, stem
 
-__all__ = ["ANALYZER", "ParsedQuery", "is_gram", "is_word", "normalize", "parse", "plain_query", "snippet", "tokenize"]
+__all__ = ["ANALYZER", "ParsedQuery", "is_gram", "is_word", "normalize", "parse", "snippet", "tokenize"]
 
 ANALYZER: Final = "fold+porter+bigram/2"
 """Name and version of the analyzer; an index written by another one is rebuilt."""
@@ -186,9 +186,9 @@ class ParsedQuery:
         return bool(self.phrases or self.excluded)
 
 
-# A minus before a digit is a sign ("-5 degrees"), and "--help" is an option; neither excludes a word.
+# A minus before a digit is a sign ("-5 degrees"), and "--help" is an option; neither excludes a word. What this finds,
+# plain_query removes.
 _CLAUSE = re.compile(r"""(?P<minus>(?<!\S)-(?=["\w])(?!\d))?(?:"(?P<phrase>[^"]*)"|(?P<bare>[^\s"]+))""")
-_SYNTAX = re.compile(r"""["*]|(?<![^\s"*])-(?=["\w])(?!\d)""")
 
 
 def parse(query: str) -> ParsedQuery:
@@ -233,25 +233,6 @@ def parse(query: str) -> ParsedQuery:
         tuple(dict.fromkeys(phrases))[:MAX_CLAUSES],
         tuple(dict.fromkeys(excluded))[:MAX_CLAUSES],
     )
-
-
-def plain_query(text: str) -> str:
-    """Remove query syntax from a text, so that quotes, minus signs and stars have no effect.
-
-    Use it for texts that were not written as queries, such as chat messages: ``He said "see you"`` would otherwise
-    find only texts that contain these words in this order.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The same words.
-
-    Example:
-        >>> plain_query('the "jet engine" -kerosene, by-pass -5 degrees')
-        'the  jet engine   kerosene, by-pass -5 degrees'
-    """
-    return _SYNTAX.sub(" ", text)
 
 
 def _query_tokens(text: str, *, run: bool) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from memvid_core.errors import InvalidInputError
-from memvid_core.index.words.analyzer import parse, plain_query
-from memvid_core.model import GivenSynonyms
+from memvid_core.index.words.analyzer import parse
+from memvid_core.model import GivenSynonyms, plain_query
 
 __all__ = ["Synonyms"]
 

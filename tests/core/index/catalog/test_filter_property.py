@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import string
 from typing import Any
 
@@ -9,7 +10,6 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given
 
-from memvid_core.index.catalog import filter_conditions as filter_sql
 from memvid_core.index.catalog.filter_compiler import compile_filter, select_rows
 from memvid_core.index.catalog.metadata_columns import MetadataColumns
 from tests.core.index.catalog.filter_oracle import agrees, catalog, scan
@@ -93,7 +93,7 @@ wheres = st.recursive(
 @pytest.mark.parametrize("arrow", [True, False], ids=["with ->", "SQLite before 3.38"])
 def test_scan_and_columns_agree_with_the_oracle(arrow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not arrow:
-        monkeypatch.setattr(filter_sql, "_HAS_ARROW", False)
+        monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 37, 0))
     columns = MetadataColumns()
 
     @given(st.lists(metadatas, max_size=6), st.lists(wheres, min_size=3, max_size=10))

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import NearestNeighbors
 
 from memvid_core.errors import DimensionError, InvalidInputError, VectorError
-from memvid_core.index.vectors import metrics, sklearn_search
+from memvid_core.index.vectors import metrics
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.model import IndexName, Metric
 from tests.core.index.vectors.tuned import tune
@@ -322,13 +323,13 @@ def test_it_is_scikit_learn_and_its_choice_of_algorithm(monkeypatch: pytest.Monk
 
 def test_a_model_is_fitted_when_rows_change_and_not_with_every_search(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted: list[int] = []
-    fit = sklearn_search.SklearnSearch._fit
+    fit = NearestNeighbors.fit
 
-    def counted(self: Any, rows: Any, *, every: bool) -> Any:
+    def counted(self: Any, rows: Any) -> Any:
         fitted.append(len(rows))
-        return fit(self, rows, every=every)
+        return fit(self, rows)
 
-    monkeypatch.setattr(sklearn_search.SklearnSearch, "_fit", counted)
+    monkeypatch.setattr(NearestNeighbors, "fit", counted)
     data = some(2000, 6)
     index = VectorIndex(6, strategy="sklearn", metric="euclidean")
     index.extend(0, data[:1500])

@@ -17,12 +17,12 @@ from memvid_core.index.words.analyzer import (
     inflected,
     normalize,
     parse,
-    plain_query,
     snippet,
     tokenize,
     words,
 )
 from memvid_core.index.words.stemmer import STOP_STEMS, stem
+from memvid_core.model import plain_query
 
 # From the examples in Porter's paper.
 PORTER = """

@@ -13,7 +13,6 @@ from memvid_core.errors import InvalidInputError
 from memvid_core.ingest import Chunker, read_many
 from memvid_core.ingest.readers import limits
 from memvid_core.ingest.readers.tables import read_csv
-from memvid_core.ingest.readers.workers import ReaderPool
 from tests.core.ingest import mixed
 from tests.core.ingest.readers import hostile
 
@@ -132,13 +131,13 @@ def test_no_text_takes_long(tmp_path, text, suffix):
 
 def test_one_process_reads_many_files_and_only_one_that_ended_is_replaced(tmp_path, monkeypatch, good):
     started = []
-    start = ReaderPool._start
 
-    def counted(pool):
-        started.append(pool)
-        return start(pool)
+    class Counted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            started.append(arguments)
+            super().__init__(*arguments, **options)
 
-    monkeypatch.setattr(ReaderPool, "_start", counted)
+    monkeypatch.setattr(subprocess, "Popen", Counted)
     files = [mixed.write_docx(tmp_path / f"{i}.docx", "Title", ["Words."]) for i in range(40)]
     assert all(result.ok for result in read(*files, workers=1))
     assert len(started) == 1

@@ -14,12 +14,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import xxhash
 
 from memvid_core.errors import CodecError, DamagedFrameError, NotAMemoryError, UnsupportedFormatError
 from memvid_core.video import Fragment, FramePosition, VideoFile, get_codec, mp4
 from memvid_core.video.qr import groups, symbols
 from memvid_core.video.qr.codec import QRCodec
-from memvid_core.video.qr.encoders import VIDEO_CODECS, Encoder, key_pictures
+from memvid_core.video.qr.encoders import VIDEO_CODECS, Decoder, Encoder, key_pictures
 from tests.core.video.contract import FrameCodecContract
 
 
@@ -209,7 +210,7 @@ def test_symbols_that_no_size_saves_are_an_error_and_nothing_is_written(monkeypa
     codec = QRCodec("compact", frame_size=200)
     file = io.BytesIO()
     video = VideoFile.create(file, codec)
-    monkeypatch.setattr(QRCodec, "_is_readable", lambda *_: False)
+    monkeypatch.setattr(Decoder, "decode", lambda _, pictures: [np.zeros((200, 200), np.uint8) for _ in pictures])
     with pytest.raises(CodecError, match=r"4 to \d pixels per module are unreadable in h264 at crf 40; use a lower"):
         video.append([b"lost"])
     assert file.getvalue() == codec.init_segment()
@@ -310,12 +311,15 @@ def test_a_symbol_with_any_bit_changed_is_no_symbol() -> None:
         assert groups.parse(bytes(changed)) is None
 
 
-def test_a_symbol_of_a_newer_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "_VERSION", 2)
+def test_a_symbol_of_a_newer_version_is_refused() -> None:
     frames, _ = groups.split([b"x"], 1, stream=2, room=60, share=0)
-    monkeypatch.undo()
+    newer = bytearray(frames[0][0])
+    newer[2] = 2  # after the magic bytes
+    size = groups.OVERHEAD - 12  # of the head: a checksum of 4 bytes, a length of 2 and a part of 6 follow
+    head, body = bytes(newer[:size]), bytes(newer[size + 4 :])
+    check = xxhash.xxh3_64_intdigest(body, xxhash.xxh3_64_intdigest(head)) & 0xFFFFFFFF
     with pytest.raises(UnsupportedFormatError, match="version 2"):
-        groups.parse(frames[0][0])
+        groups.parse(head + check.to_bytes(4, "little") + body)
 
 
 if sys.platform == "linux":

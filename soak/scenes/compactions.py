@@ -14,12 +14,12 @@ from memvid_core.engine.compaction_process import CompactionProcess
 from soak.model import versions_in
 from soak.scenes.core import Core, quietly
 
-__all__ = ["Folds"]
+__all__ = ["Compactions"]
 
 _EVERY = 8  # commits between two looks
 
 
-class Folds(Core):
+class Compactions(Core):
     """The core with a compaction after every few commits. It is in a process of its own, or in a thread."""
 
     share: ClassVar[float | None] = 0.05

@@ -159,6 +159,7 @@ class Damage(msgspec.Struct, frozen=True):
         reason: A description of the damage.
         vectors: The number of lost vectors of readable records.
         deletions: The number of lost deletions, so that deleted records are live again.
+        restored: Whether the commit is complete all the same, so that ``compact()`` repairs the file.
     """
 
     frame: int | None
@@ -167,6 +168,7 @@ class Damage(msgspec.Struct, frozen=True):
     reason: str
     vectors: int = 0
     deletions: int = 0
+    restored: bool = False
 
 
 class VerifyReport(msgspec.Struct, frozen=True):

@@ -229,7 +229,9 @@ def _features(vocabulary: list[str]) -> _Features:
             fours.append(index)
     stems = [stem(vocabulary[index]) for index in whole]
     hashes = _whole(stems)
-    kinds = np.where(np.isin(hashes, _stop_hashes()), STOP, WORD).astype(np.uint8)
+    stop = _stop_hashes()
+    is_stop = stop[np.minimum(stop.searchsorted(hashes), len(stop) - 1)] == hashes
+    kinds = np.where(is_stop, STOP, WORD).astype(np.uint8)
     parts = [(np.array(whole, dtype=np.int64), hashes, kinds)]
     parts += [_ngrams(vocabulary, pairs, 2), _ngrams(vocabulary, fours, 4)]
     owners, hashed, kind = zip(*parts, strict=True)
@@ -272,5 +274,6 @@ _stop: NDArray[np.uint64] | None = None
 def _stop_hashes() -> NDArray[np.uint64]:
     global _stop
     if _stop is None:
-        _stop = np.unique(_whole([stem(word) for word in _STOP_WORDS.split()]))
+        stop = _whole([stem(word) for word in _STOP_WORDS.split()])
+        _stop = np.unique(stop, return_counts=True)[0]  # as in engine/fusion
     return _stop

@@ -37,13 +37,20 @@ class _Evidence(msgspec.Struct, frozen=True, array_like=True):
 def damage_row(damage: Damage, evidence: bytes = b"") -> DamageRow:
     """Return damage as a row of the catalog."""
     return DamageRow(
-        damage.frame, damage.commit, damage.records, damage.reason, damage.vectors, damage.deletions, evidence
+        damage.frame,
+        damage.commit,
+        damage.records,
+        damage.reason,
+        damage.vectors,
+        damage.deletions,
+        evidence,
+        damage.restored,
     )
 
 
 def damage_of(row: DamageRow) -> Damage:
     """Return a row of the catalog as the public type."""
-    return Damage(row.frame, row.commit, row.records, row.reason, row.vectors, row.deletions)
+    return Damage(row.frame, row.commit, row.records, row.reason, row.vectors, row.deletions, row.restored)
 
 
 def unreadable_bytes(journal: Journal, start: int, stop: int) -> bytes:

@@ -31,7 +31,7 @@ def check_whole(current: CurrentState, drop_damaged: bool) -> None:
     Raises:
         MemoryFileError: The file is damaged, and ``drop_damaged`` is False.
     """
-    damage = [] if drop_damaged else known_damage(current)
+    damage = [] if drop_damaged else [found for found in known_damage(current) if not found.restored]
     if damage:
         raise MemoryFileError(
             f"{_described(damage, lost_records(current))}, and a new file would make that final",
@@ -53,7 +53,8 @@ def warn_of_damage(current: CurrentState) -> list[DamageRow]:
     damage = known_damage(current)
     if damage:
         text = _described(damage, lost_records(current))
-        warnings.warn(DamageWarning(text, hint=Hint(Action.DROP_DAMAGED)), stacklevel=5)
+        action = Action.REPAIR if all(found.restored for found in damage) else Action.DROP_DAMAGED
+        warnings.warn(DamageWarning(text, hint=Hint(action)), stacklevel=5)
     return damage
 
 

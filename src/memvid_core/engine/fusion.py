@@ -265,7 +265,8 @@ def _shares(rankings: Mapping[str, Ranking], weights: Mapping[str, float] | None
 
 
 def _fuse(halves: Mapping[str, tuple[NDArray[np.int64], NDArray[np.floating]]], k: int) -> Fused:
-    rows = np.unique(np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in halves.values())]))
+    found = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in halves.values())])
+    rows = np.unique(found, return_counts=True)[0]  # without the counts, NumPy imports numpy.ma, for 10 ms
     parts = {name: np.zeros(len(rows), np.float32) for name in halves}
     for name, (found, scores) in halves.items():
         parts[name][np.searchsorted(rows, found)] = scores

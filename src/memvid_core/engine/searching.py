@@ -216,7 +216,7 @@ class Searcher:
             return known.of_words(by_word)
         metric = _metric(snapshot)
         near = scores_of(rows, (dense[0], to_scores(dense[1], metric)))
-        lacking = ~np.isin(rows, dense[0])
+        lacking = ~np.isin(rows, dense[0], assume_unique=True)
         if lacking.any():
             near[lacking] = compared_scores(metric, request.vector, self._indexed_vectors(snapshot, rows[lacking]))
         if self._indexed.word_embedder:

@@ -183,9 +183,10 @@ class JournalCopy:
         return self._late.get(row)
 
     def _refuse(self, where: str, damage: Sequence[Damage]) -> None:
-        if damage and not self._drop_damaged:
+        lasting = [found for found in damage if not found.restored]
+        if lasting and not self._drop_damaged:
             raise MemoryFileError(
-                f"{where} is damaged ({damage[0].reason}), and rewriting the file would make the loss permanent",
+                f"{where} is damaged ({lasting[0].reason}), and rewriting the file would make the loss permanent",
                 hint=Hint(Action.DROP_DAMAGED),
             )
 

@@ -161,9 +161,11 @@ class Replay:
         elif not fits and not reading.unread and commit.frames and not chain_fits(reading, reading.commit):
             damage.append(Damage(None, commit.number, 0, "its chained checksum does not match its contents"))
         if reading.fragment.damage:
-            damage.append(Damage(None, commit.number, 0, reading.fragment.damage))
+            whole = fits or (reading.commit is not None and chain_fits(reading, reading.commit))
+            damage.append(Damage(None, commit.number, 0, reading.fragment.damage, restored=whole))
         for number in reading.restored:
-            damage.append(Damage(number, commit.number, 0, f"frame {number} is damaged, and was restored from parity"))
+            reason = f"frame {number} is damaged, and was restored from parity"
+            damage.append(Damage(number, commit.number, 0, reason, restored=True))
         entry.damage[:0] = damage
         journal.cursor = cursor
         journal.seen(commit.number, commit.time)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memvid_core import Memory
+from memvid_core import DamageWarning, Memory
 from memvid_core.journal import Journal
 from memvid_core.video import mp4
 from memvid_core.video.file import ByteFile
@@ -112,3 +112,30 @@ def test_a_single_record_has_no_parity(tmp_path: Path) -> None:
         assert b"mvpa" not in (tmp_path / "m.mp4").read_bytes()
         memory.add(["two", "three"], vectors=VECTORS[:2])
         assert (tmp_path / "m.mp4").read_bytes().count(b"mvpa") == 1
+
+
+@pytest.mark.parametrize("index", ["kept", "deleted"])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 0.995])
+def test_what_parity_restored_is_repaired_by_a_compaction(
+    bulk: tuple[Path, int], tmp_path: Path, index: str, share: float
+) -> None:
+    whole, start = bulk
+    path = tmp_path / "m.mp4"
+    data = bytearray(whole.read_bytes())
+    at = start + int(share * (len(data) - start)) // 512 * 512
+    data[at : at + 512] = bytes(len(data[at : at + 512]))
+    path.write_bytes(data)
+    if index == "kept":
+        with pytest.warns(DamageWarning), Memory.open(path):
+            pass  # makes an index that records the damage
+    with pytest.warns(DamageWarning, match=r"no record is lost; compact\(\) repairs it"):
+        memory = Memory.open(path, "a")
+    with memory:
+        memory.save(tmp_path / "saved.mp4")
+        memory.compact()
+        assert memory.verify().ok
+        assert_complete(memory)
+    for repaired in (path, tmp_path / "saved.mp4"):
+        with Memory.open(repaired) as memory:
+            assert_complete(memory)
+            assert not memory.info().damage

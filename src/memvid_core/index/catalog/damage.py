@@ -27,8 +27,8 @@ class DamageTable(Tables):
             return
         (last,) = self._writer.execute("SELECT coalesce(max(item), 0) FROM damage").fetchone()
         for item, damage in enumerate(rows, last + 1):
-            row = (item, kind, *damage)
-            self._writer.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, row_sum(*row)))
+            row = (item, kind, *damage[:-1], int(damage.restored))
+            self._writer.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, row_sum(*row)))
         self._count_damage()
 
     def clear_damage(self, kind: str) -> None:
@@ -45,7 +45,8 @@ class DamageTable(Tables):
             found = [_verified(row) for row in connection.execute("SELECT * FROM damage ORDER BY item")]
             if len(found) != self._counted("damage"):
                 raise IndexStaleError(f"{NAME} has lost entries of damage; rebuild it")
-            return [DamageRow(*values) for _, of_kind, *values in found if kind in (None, of_kind)]
+            rows = [(of_kind, DamageRow(*values)) for _, of_kind, *values in found]
+            return [row._replace(restored=bool(row.restored)) for of_kind, row in rows if kind in (None, of_kind)]
 
 
 def _verified(found: tuple[Any, ...]) -> tuple[Any, ...]:

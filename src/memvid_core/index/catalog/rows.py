@@ -65,6 +65,7 @@ class DamageRow(NamedTuple):
     vectors: int = 0
     deletions: int = 0
     evidence: bytes = b""
+    restored: bool = False
 
 
 class Totals(NamedTuple):

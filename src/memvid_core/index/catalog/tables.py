@@ -28,7 +28,7 @@ from memvid_core.system.sqlite_shared_memory import Connection
 
 __all__ = ["CHECKED", "NAME", "Tables", "marks", "parts"]
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 NAME: Final = "the catalog of the index"
 CHECKED: Final = checked(NAME)
 """Wraps code that reads stored data, and reports any damage as IndexStaleError."""
@@ -56,7 +56,7 @@ CREATE TABLE models (number INTEGER PRIMARY KEY, data BLOB NOT NULL, sum INTEGER
 CREATE TABLE damage (
     item INTEGER PRIMARY KEY, kind TEXT NOT NULL, frame INTEGER, number INTEGER, records INTEGER NOT NULL,
     reason TEXT NOT NULL, vectors INTEGER NOT NULL, deletions INTEGER NOT NULL, evidence BLOB NOT NULL,
-    sum INTEGER NOT NULL
+    restored INTEGER NOT NULL, sum INTEGER NOT NULL
 )"""
 
 _State = dict[str, bytes]

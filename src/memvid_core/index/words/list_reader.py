@@ -73,7 +73,8 @@ class ListReader:
             places = self._at(phrase[number])
             at = np.searchsorted(places, starts + number)
             starts = starts[np.append(places, -1)[at] == starts + number]
-        return np.unique(starts >> PLACE_BITS)
+        rows: NDArray[np.int64] = np.unique(starts >> PLACE_BITS, return_counts=True)[0]  # as in engine/fusion
+        return rows
 
     def _at(self, token: str) -> NDArray[np.int64]:
         """Find every position of a token."""

@@ -31,7 +31,7 @@ _OFTEN = "I like tea."
 
 
 def run(folder: Path, seed: int, scale: float) -> Counter[str]:
-    """Run one round: writers that are killed one after another, and a reader beside all of them."""
+    """Run one round: writers that are killed one after another, while a reader reads."""
     rng = random.Random(seed)
     start(_prepare, folder).result(_SECONDS)
     reader = start(_read_until_told, folder)

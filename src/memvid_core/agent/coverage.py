@@ -50,8 +50,8 @@ def coverage(question: str, texts: Mapping[Place, str]) -> Coverage:
     turns = {}
     for place, mask in found.items():
         session, at = place
-        beside = mask | found.get((session, at - 1), 0) | found.get((session, at + 1), 0)
-        turns[place] = weight[mask] + weight[beside]
+        near = mask | found.get((session, at - 1), 0) | found.get((session, at + 1), 0)
+        turns[place] = weight[mask] + weight[near]
     return Coverage(_of_best({session: weight[mask] for session, mask in sessions.items()}), _of_best(turns))
 
 

@@ -14,9 +14,8 @@ class Recalled(msgspec.Struct, kw_only=True, gc=False):
 
     ``note`` says what an item said before it was corrected.
 
-    ``parts`` has what the search gave (``search``), what neighbors, session, items and the question's ``words`` in
-    exchange and session added, and the factors
-    ``speaker``, ``role`` and ``time``, where they are not 1.
+    ``parts`` has the score of the search (``search``), what was added by neighbors, session, items and the question's
+    ``words`` in exchange and session, and the factors ``speaker``, ``role`` and ``time``, where they are not 1.
     """
 
     id: str

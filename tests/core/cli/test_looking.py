@@ -71,7 +71,7 @@ def test_verify_finds_damage(tmp_path: Path) -> None:
     assert "--drop-damaged" in done.err
     told = memvid("verify", copy, "--json")
     assert (told.code, told.json["ok"]) == (1, False)
-    assert set(told.json["damage"][0]) == {"frame", "commit", "records", "vectors", "deletions", "reason"}
+    assert set(told.json["damage"][0]) == {"frame", "commit", "records", "vectors", "deletions", "reason", "restored"}
     refused = memvid("compact", copy)
     assert refused.code == 7
     assert "--drop-damaged" in refused.err

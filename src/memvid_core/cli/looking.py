@@ -125,9 +125,10 @@ def verify(memory_path: MemoryPath, as_json: AsJson = False) -> None:
         _name_damage(report)
         if report.repaired:
             say(f"  {count(len(report.repaired), 'frame')} rebuilt from parity: {', '.join(map(str, report.repaired))}")
-            note(f"no data is lost; rewrite them with: memvid compact --keep-history {memory_path}")
-        if report.damage:
+        if any(not damage.restored for damage in report.damage):
             note(f"the other records are usable; remove the damage with: memvid compact --drop-damaged {memory_path}")
+        elif report.damage or report.repaired:
+            note(f"no data is lost; repair the file with: memvid compact --keep-history {memory_path}")
     if not report.ok:
         raise typer.Exit(NOTHING)
 

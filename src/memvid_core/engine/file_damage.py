@@ -68,4 +68,5 @@ def _described(damage: Sequence[DamageRow], lost: int) -> str:
         found.append(f"the vectors of {vectors} records cannot be read")
     if deletions:
         found.append(f"{deletions} deletions cannot be read, so that what they deleted is back")
-    return " and ".join(found) or f"the file is damaged in {len(damage)} places, and no record is lost"
+    places = "one place" if len(damage) == 1 else f"{len(damage)} places"
+    return " and ".join(found) or f"the file is damaged in {places}, and no record is lost"

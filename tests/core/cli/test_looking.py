@@ -10,6 +10,7 @@ import msgspec
 
 from memvid_core import Memory
 from tests.core.cli.running import memvid
+from tests.core.parity_boxes import without_parity
 
 
 def damaged(path: Path) -> Path:
@@ -64,6 +65,7 @@ def test_verify_finds_damage(tmp_path: Path) -> None:
             [f"{i} " + str(7**i) for i in range(200)]
         )  # too few for the embedder to learn from, which takes time
     copy = damaged(path)
+    copy.write_bytes(without_parity(copy.read_bytes(), 0))
     done = memvid("verify", copy)
     assert done.code == 1
     assert "DAMAGED" in done.out
@@ -76,6 +78,19 @@ def test_verify_finds_damage(tmp_path: Path) -> None:
     assert refused.code == 7
     assert "--drop-damaged" in refused.err
     assert memvid("compact", copy, "--drop-damaged").code == 0
+    assert memvid("verify", copy).code == 0
+
+
+def test_verify_names_the_command_that_repairs_what_parity_restored(tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    with Memory.create(path) as memory:
+        memory.add([f"{i} " + str(7**i) for i in range(200)])
+    copy = damaged(path)
+    done = memvid("verify", copy)
+    assert done.code == 1
+    assert f"no data is lost; repair the file with: memvid compact --keep-history {copy}" in done.err
+    assert memvid("verify", copy, "--json").json["damage"][0]["restored"] is True
+    assert memvid("compact", "--keep-history", copy).code == 0
     assert memvid("verify", copy).code == 0
 
 

@@ -109,12 +109,12 @@ def restore(file: ByteFile, codec: FrameCodec, fragment: Fragment, number: int) 
         fragment: The fragment of the frame.
         number: A frame that cannot be decoded.
     """
-    if not fragment.covered:
+    i = number - fragment.first_frame
+    if not fragment.covered or not 0 <= i < len(fragment):  # of damaged fragments, the numbers may be others
         return {}
     parity = mp4.parse_parity(file.read(fragment.start + fragment.covered, mp4.PARITY_BYTES))
     if parity is None:
         return {}
-    i = number - fragment.first_frame
     first, size = int(fragment.offsets[i]), int(fragment.sizes[i])
     for patch in patches(file, fragment.start, parity, first, first + size):
         restored = restored_frames(file, codec, fragment, patch)

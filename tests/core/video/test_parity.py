@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from memvid_core import DamageWarning, Memory
 from memvid_core.journal import Journal
 from memvid_core.video import mp4
 from memvid_core.video.file import ByteFile
-from memvid_core.video.parity import parity_of, patches
+from memvid_core.video.parity import parity_of, patches, restore
+from memvid_core.video.positions import Fragment
 
 ROWS, DIMENSION = 400, 256
 VECTORS = np.random.default_rng(1).standard_normal((ROWS + 1, DIMENSION)).astype(np.float32)
@@ -112,6 +114,16 @@ def test_a_single_record_has_no_parity(tmp_path: Path) -> None:
         assert b"mvpa" not in (tmp_path / "m.mp4").read_bytes()
         memory.add(["two", "three"], vectors=VECTORS[:2])
         assert (tmp_path / "m.mp4").read_bytes().count(b"mvpa") == 1
+
+
+def test_no_other_frame_is_restored_in_place_of_one_that_the_fragment_does_not_have(bulk: tuple[Path, int]) -> None:
+    path, _ = bulk
+    with closing(Journal.open(path, "r")) as journal, closing(ByteFile(path, "r")) as file:
+        for fragment in journal.video.walk(journal.video.start):
+            assert isinstance(fragment, Fragment)
+            first, codec = fragment.first_frame, journal.video.codec
+            for number in (first - 1, first - len(fragment), first + len(fragment), 10**9):
+                assert restore(file, codec, fragment, number) == {}
 
 
 @pytest.mark.parametrize("index", ["kept", "deleted"])

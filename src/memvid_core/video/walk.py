@@ -97,10 +97,13 @@ class Walk:
                 end = max(end, moved)
             elif not moved and found.end < after:  # its frames are in place; what follows is another fragment
                 end = found.end
-        covered = found.end - found.start if found.parity and found.sound_parity else 0
-        if not found.sound_parity:
+        covered, after = 0, None
+        if found.sound_parity:
+            covered = found.end - found.start if found.parity else 0
+        else:
             damage = damage or "its parity is damaged"
-        end += found.parity
+            after = self._fragments.next_sound(end, end + found.parity, self._file.size())  # bytes may be missing
+        end = end + found.parity if after is None else after
         footed = found.footer is not None
         return Fragment(
             found.start, end, at.fragment + 1, first, offsets, sizes, damage or doubt, footed, covered=covered

@@ -151,3 +151,21 @@ def test_what_parity_restored_is_repaired_by_a_compaction(
         with Memory.open(repaired) as memory:
             assert_complete(memory)
             assert not memory.info().damage
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.MemvidWarning")
+@pytest.mark.parametrize("missing", [1, 17, 100, 512])
+def test_bytes_that_are_missing_from_the_parity_cost_no_record(tmp_path: Path, missing: int) -> None:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, "given") as memory:
+        for name in "abc":
+            ids = [f"{name}{row}" for row in range(4)]
+            memory.add([f"text {name}" for name in ids], ids=ids, vectors=VECTORS[:4])
+    data = path.read_bytes()
+    first = data.index(mp4.PARITY_MARK) - 8
+    for at in range(first, data.index(b"moof", first) - 4 - missing, 40):
+        shutil.rmtree(f"{path}.index", ignore_errors=True)
+        path.write_bytes(data[:at] + data[at + missing :])
+        with Memory.open(path) as memory:
+            assert len(memory) == 12
+            assert memory.info().lost == 0

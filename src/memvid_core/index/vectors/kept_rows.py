@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import MemvidError
+from memvid_core.errors import MemvidError, OutOfMemoryError
 
 __all__ = ["KeptRows", "lazy_bytes"]
 
@@ -90,8 +90,15 @@ class KeptRows:
 
 
 def lazy_bytes(size: int) -> _Bytes:
-    """Return (size,) uint8 of zeros; memory is used by pages of some kilobytes, when they are written."""
-    pages = mmap.mmap(-1, max(size, 1))
+    """Return (size,) uint8 of zeros; memory is used by pages of some kilobytes, when they are written.
+
+    Raises:
+        OutOfMemoryError: The process may not have so much memory.
+    """
+    try:
+        pages = mmap.mmap(-1, max(size, 1))
+    except OSError as exc:
+        raise OutOfMemoryError(f"{size} bytes for rows of the vector index do not fit into memory") from exc
     if hasattr(mmap, "MADV_NOHUGEPAGE"):  # rows lie far apart: pages of 2 MiB would all be used after a few searches
         with suppress(OSError):  # a kernel without huge pages
             pages.madvise(mmap.MADV_NOHUGEPAGE)

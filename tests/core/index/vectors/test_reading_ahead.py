@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from memvid_core.errors import IndexStaleError
+from memvid_core.errors import IndexStaleError, OutOfMemoryError
 from memvid_core.index.vectors.checked_rows import CheckedRows
 from memvid_core.index.vectors.growing_file import GrowingFile, row_sums
 from memvid_core.index.vectors.kept_rows import KeptRows
@@ -111,3 +111,8 @@ def test_after_some_searches_all_whole_frames_are_kept(rows: NDArray[np.uint8], 
     grown = KeptRows(ROWS + 10, WIDTH, kept)
     np.testing.assert_array_equal(grown.take(np.arange(ROWS), read, lambda raw, numbers: None), rows)
     assert asked == [7, *range(2000, 2100)] if damaged == 20 else [7]
+
+
+def test_more_rows_than_the_process_may_hold_are_an_error_that_says_so() -> None:
+    with pytest.raises(OutOfMemoryError, match="do not fit into memory"):
+        KeptRows(1 << 40, 1 << 12)

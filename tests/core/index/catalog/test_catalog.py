@@ -267,6 +267,25 @@ def test_ids_come_back_as_they_were_given(tmp_path: Path, first: int) -> None:
     catalog.close()
 
 
+@pytest.mark.parametrize("lost", range(6))
+def test_a_lost_row_is_noticed_although_a_row_that_nobody_asked_for_makes_up_the_count(
+    tmp_path: Path, lost: int
+) -> None:
+    path = tmp_path / "catalog.sqlite"
+    catalog = Catalog(path)
+    with catalog.transaction():
+        catalog.add_records((row, f"id{row}", 1, True, None) for row in range(6))
+    catalog.close()
+    with sqlite3.connect(path) as other:
+        other.execute("DELETE FROM records WHERE row = ?", (lost,))
+    other.close()
+    catalog = Catalog(path)
+    for left_out in set(range(6)) - {lost}:
+        with pytest.raises(IndexStaleError):
+            catalog.ids([row for row in range(6) if row != left_out])
+    catalog.close()
+
+
 @pytest.mark.parametrize(
     "ddl",
     [

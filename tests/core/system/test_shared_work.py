@@ -88,6 +88,23 @@ def test_work_is_shared_by_two_threads() -> None:
     assert sorted(run_together([partial(both.wait, 30)] * 2)) == [0, 1]
 
 
+def test_an_error_here_waits_for_what_a_helper_has_begun() -> None:
+    """It may still write to the caller's arrays."""
+    begun, ended = threading.Event(), [0]
+
+    def fail() -> None:
+        assert begun.wait(30)
+        raise KeyError("here")
+
+    def work() -> None:
+        begun.set()
+        ended[0] = sum(range(5_000_000))
+
+    with pytest.raises(KeyError, match="here"):
+        run_together([fail, work])
+    assert ended == [sum(range(5_000_000))]
+
+
 def test_many_threads_may_share_work_at_once() -> None:
     wrong: list[object] = []
 

@@ -90,7 +90,7 @@ def test_work_is_shared_by_two_threads() -> None:
 
 def test_an_error_here_waits_for_what_a_helper_has_begun() -> None:
     """It may still write to the caller's arrays."""
-    begun, ended = threading.Event(), [0]
+    begun, ended, expected = threading.Event(), [0], sum(range(5_000_000))
 
     def fail() -> None:
         assert begun.wait(30)
@@ -102,7 +102,7 @@ def test_an_error_here_waits_for_what_a_helper_has_begun() -> None:
 
     with pytest.raises(KeyError, match="here"):
         run_together([fail, work])
-    assert ended == [sum(range(5_000_000))]
+    assert ended == [expected]
 
 
 def test_many_threads_may_share_work_at_once() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from memvid_core import Memory, MemvidError
 from memvid_core.errors import DamageWarning, TornTailWarning
-from memvid_core.video.mp4 import FOOTER_BYTES
+from memvid_core.video.mp4 import FOOTER_BYTES, PARITY_BYTES, parse_parity
 
 CODECS: dict[str, dict[str, Any]] = {
     "pcm": {"columns": 4, "rows": 4},
@@ -41,7 +41,7 @@ class Written(NamedTuple):
     versions: dict[str, list[Version]]
     live: frozenset[str]
     ends: frozenset[int]
-    """Where commits end: a file that is cut there, or in a footer, tells nothing of what is missing."""
+    """Where commits end: a file that is cut there, or before the parity of a commit, shows no damage."""
 
 
 @cache
@@ -151,7 +151,7 @@ def check(path: Path, of: Written, what: object) -> str:
             vectors = memory.get_vectors([record.id for record in found])
             report = memory.verify()
     size = path.stat().st_size
-    if report.ok and any(end - FOOTER_BYTES <= size <= end for end in of.ends):
+    if report.ok and (size in of.ends or parse_parity(of.data[size : size + PARITY_BYTES]) is not None):
         return "cut"
     ids = [record.id for record in found]
     current = 0
@@ -244,3 +244,26 @@ def test_a_zeroed_sector_costs_the_records_that_lie_in_it(
         assert not report.ok or not lost
         if not any(item.commit is None for item in report.damage):  # nothing behind it tells how many there were
             assert lost <= sum(item.records for item in report.damage), (start, report)
+
+
+@pytest.mark.parametrize("codec", ["pcm", "qr"])
+def test_a_cut_in_the_last_bytes_of_a_commit_is_reported(codec: str, tmp_path: Path) -> None:
+    path, ends = tmp_path / "m.mp4", []
+    with Memory.create(path, "given", codec, "float32", codec_options=CODECS[codec]) as memory:
+        for number, count in enumerate((1, 12, 1)):
+            ids = [f"r{number}-{i}" for i in range(count)]
+            memory.add(ids, ids=ids, vectors=[[1.0, float(i), float(number)] for i in range(count)])
+            ends.append(path.stat().st_size)
+        memory.delete("r0-0")
+        ends.append(path.stat().st_size)
+    data, cut_off = path.read_bytes(), tmp_path / "cut.mp4"
+    Path(f"{cut_off}.index").touch()
+    unreported = []
+    for size in (end - missing for end in ends for missing in range(1, FOOTER_BYTES + 8)):
+        cut_off.write_bytes(data[:size])
+        with warnings.catch_warnings(record=True) as reported:
+            warnings.simplefilter("always")
+            Memory.open(cut_off, embedder="given").close()
+        if not any("later commits" in str(item.message) or "never finished" in str(item.message) for item in reported):
+            unreported.append((size, [str(item.message) for item in reported]))
+    assert not unreported

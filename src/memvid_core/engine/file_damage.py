@@ -68,5 +68,10 @@ def _described(damage: Sequence[DamageRow], lost: int) -> str:
         found.append(f"the vectors of {vectors} records cannot be read")
     if deletions:
         found.append(f"{deletions} deletions cannot be read, so that what they deleted is back")
+    if found:
+        return " and ".join(found)
     places = "one place" if len(damage) == 1 else f"{len(damage)} places"
-    return " and ".join(found) or f"the file is damaged in {places}, and no record is lost"
+    reason = next((d.reason for d in damage if not d.restored), None)
+    if reason is None:
+        return f"the file is damaged in {places}, and no record is lost"
+    return f"the file is damaged in {places} ({reason}); as far as can be known, no record is lost"

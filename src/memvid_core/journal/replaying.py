@@ -16,7 +16,6 @@ from memvid_core.journal.packing import chain
 from memvid_core.journal.reading import Reading, readings
 from memvid_core.model import Damage
 from memvid_core.video import Fragment, TornTail
-from memvid_core.video.mp4 import FOOTER_BYTES
 
 if TYPE_CHECKING:
     from memvid_core.journal.journal import Journal
@@ -128,13 +127,14 @@ class Replay:
             linked = following.previous
         return CommitFrame(number, made.time, stop, made.added, made.deleted, 0, cursor.chain, linked)
 
-    def _taken(self, reading: Reading, commit: CommitFrame, *, fits: bool = False) -> Entry:
+    def _taken(self, reading: Reading, commit: CommitFrame, *, fits: bool = False, torn: bool = False) -> Entry:
         """Return the entry of a commit that counts, and move the journal's cursor after it.
 
         Args:
             reading: The frames of the commit.
             commit: Its COMMIT frame.
             fits: Whether its chained checksum is known to match.
+            torn: Whether the file ends before the end of the commit: later commits may be missing.
         """
         journal, before = self._journal, self._journal.cursor
         begin = commit.rows - commit.added
@@ -162,7 +162,7 @@ class Replay:
             damage.append(Damage(None, commit.number, 0, "its chained checksum does not match its contents"))
         if reading.fragment.damage:
             whole = fits or (reading.commit is not None and chain_fits(reading, reading.commit))
-            damage.append(Damage(None, commit.number, 0, reading.fragment.damage, restored=whole))
+            damage.append(Damage(None, commit.number, 0, reading.fragment.damage, restored=whole and not torn))
         for number in reading.restored:
             reason = f"frame {number} is damaged, and was restored from parity"
             damage.append(Damage(number, commit.number, 0, reason, restored=True))
@@ -234,11 +234,7 @@ class Replay:
                         journal.torn_records += min(stop - begin, self._most_rows)
                     continue
                 yield from self._settle(number, commit)
-                entry = self._taken(reading, commit or self._rebuilt(reading))
-                last = reading.fragment
-                missing = int(last.offsets[-1] + last.sizes[-1]) + FOOTER_BYTES - tail.start - tail.size
-                if counts and missing <= FOOTER_BYTES:
-                    entry.damage = [item for item in entry.damage if item.reason != last.damage]
+                entry = self._taken(reading, commit or self._rebuilt(reading), torn=True)
                 journal.keep_tail()
                 yield entry
                 return

@@ -231,7 +231,7 @@ class Walk:
             return searched if len(searched) else None
         offsets, sizes = frame_places(found.data, found.sizes, found.keys)
         there = offsets < size
-        damage = "the file ends before the end of the fragment"
+        damage = "the file ends before the end of the fragment; later commits, if there were any, are missing"
         first, _ = self._first_frame(found, at.frame, True, offsets[there], sizes[there])
         listed = bool(there.all())
         return Fragment(

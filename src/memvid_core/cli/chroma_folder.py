@@ -37,7 +37,9 @@ def chroma_records(folder: Path) -> Iterator[dict[str, Any]]:
     address = f"{(folder / DATABASE).resolve().as_uri()}?mode=ro"
     with closing(sqlite3.connect(address, uri=True)) as database:
         collections = database.execute("SELECT id, name FROM collections ORDER BY name, id").fetchall()
-        for collection, name in collections:
+        names = [name for _, name in collections]
+        for collection, given in collections:
+            name = given if names.count(given) == 1 else f"{given}-{collection}"  # of another tenant or database
             for record_id, fields, vector in _collection(database, folder, collection):
                 text = fields.pop(_DOCUMENT, None)
                 uri = fields.get("chroma:uri")

@@ -39,7 +39,7 @@ def peer_records(path: Path) -> Iterator[dict[str, Any]] | None:
         stores = list(_stores(path))
         if not stores:
             raise IngestError(f"{path}: not a store of Chroma, LanceDB, Qdrant or LangChain; {_WAY_OUT}")
-        return chain.from_iterable(stores)
+        return chain.from_iterable(_named(name, records) if len(stores) > 1 else records for name, records in stores)
     if not path.is_file():
         return None
     with path.open("rb") as file:
@@ -51,18 +51,25 @@ def peer_records(path: Path) -> Iterator[dict[str, Any]] | None:
     return _mem0(path) if path.suffix.lower() == ".json" and head.lstrip()[:1] in (b"{", b"[") else None
 
 
-def _stores(path: Path) -> Iterator[Iterator[dict[str, Any]]]:
-    """Yield the records of each store at a path."""
+def _stores(path: Path) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+    """Yield a name and the records of each store at a path."""
     folder = path if path.is_dir() else path.parent
     if (folder / DATABASE).is_file():
-        yield _checked(path, chroma_records(folder))
+        yield "chroma", _checked(path, chroma_records(folder))
     for table in lance_tables(folder):
-        yield _checked(table, lance_records(table))
+        yield table.stem, _checked(table, lance_records(table))
     for database in [path] if path.is_file() and path.name == _QDRANT else sorted(folder.glob(f"**/{_QDRANT}")):
-        yield _checked(database, qdrant_records(database))
+        yield database.parent.name, _checked(database, qdrant_records(database))
     for pickled in [path] if path.suffix == ".pkl" else sorted(folder.glob("*.pkl")):
         if pickled.with_suffix(".faiss").is_file():
-            yield _checked(pickled, faiss_records(folder, pickled.stem))
+            yield pickled.stem, _checked(pickled, faiss_records(folder, pickled.stem))
+
+
+def _named(name: str, records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield records with the name of their store, because several stores can have the same ids."""
+    for record in records:
+        named = None if record["id"] is None else f"{name}/{record['id']}"
+        yield {**record, "id": named, "metadata": {**record["metadata"], "collection": name}}
 
 
 def _checked(path: Path, records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -119,6 +119,26 @@ def test_stores_of_the_real_packages_come_in_complete(stores: Path, name: str, m
     assert {path: path.read_bytes() for path in (stores / name).rglob("*") if path.is_file()} == before
 
 
+def test_several_collections_keep_all_their_records(stores: Path, tmp_path: Path) -> None:
+    """Collections with the same ids."""
+    folder = shutil.copytree(stores / "qdrant", tmp_path / "qdrant")
+    shutil.copytree(folder / "collection" / "notes", folder / "collection" / "more")
+    assert memvid("import", folder, "-o", "a.mp4", "--json").json["records"] == 400
+    with Memory.open("a.mp4") as memory:
+        one, other = memory.get(["notes/7", "more/7"])
+        assert (one.text, one.metadata["collection"], other.metadata["collection"]) == (other.text, "notes", "more")
+    chroma = shutil.copytree(stores / "chroma", tmp_path / "chroma")
+    with closing(sqlite3.connect(chroma / "chroma.sqlite3")) as database:
+        database.execute("INSERT INTO databases SELECT 'two', 'two', tenant_id FROM databases LIMIT 1")
+        database.execute("INSERT INTO collections SELECT 'c2', name, dimension, 'two', '{}', '{}' FROM collections")
+        database.execute("INSERT INTO segments SELECT 's2', type, scope, 'c2' FROM segments WHERE scope = 'METADATA'")
+        database.execute(
+            "INSERT INTO embeddings SELECT id + 1000, 's2', embedding_id, seq_id, created_at FROM embeddings"
+        )
+        database.commit()
+    assert memvid("import", chroma, "-o", "b.mp4", "--json").json["records"] == 2 * 199
+
+
 def test_the_queue_of_chroma_is_taken_in(stores: Path, tmp_path: Path) -> None:
     """Operations that Chroma has written to its log, and not yet to its tables and its index."""
     folder = shutil.copytree(stores / "chroma", tmp_path / "chroma")

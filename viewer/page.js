@@ -108,9 +108,11 @@ function show(record) {
   if (record.frame === undefined || record.frame === null) return;
   film.pause();
   film.currentTime = (record.frame + 0.5) / (state.info.rate || 30);
+  state.shown = record.id;
   $("caption").textContent = `${say("frame", record.frame)} · ${record.id}`;
+  if (film.getBoundingClientRect().bottom < 0) film.scrollIntoView({ block: "nearest" });
   for (const each of document.querySelectorAll("article[aria-current]")) each.removeAttribute("aria-current");
-  for (const each of document.querySelectorAll("article")) if (each.record === record) each.setAttribute("aria-current", "true");
+  for (const each of document.querySelectorAll("article")) if (each.record.id === record.id) each.setAttribute("aria-current", "true");
 }
 
 // --- the list ---
@@ -344,6 +346,7 @@ function keys(event) {
 
 function start() {
   label();
+  $("about").open = !matchMedia("(max-width: 52rem)").matches;
   const served = document.documentElement.dataset.engine === "served";
   let timer;
   const later = (wait) => () => {

@@ -10,11 +10,11 @@ const ASCII = /^[\x00-\x7f]*$/;
 
 export const lower = (text) => (ASCII.test(text) ? text : text.normalize("NFC")).toLowerCase();
 
-// Whether a word goes on before `at`.
-function inside(text, at) {
-  const code = text.charCodeAt(at - 1);
+// Whether there is a letter or digit at a place of a text in lower case.
+function lettered(text, at) {
+  const code = text.charCodeAt(at);
   if (code < 128) return (code > 96 && code < 123) || (code > 47 && code < 58) || code === 95;
-  return JOINED.test(text[at - 1]);
+  return at >= 0 && at < text.length && JOINED.test(text[at]);
 }
 
 // Returns the beginnings of words to look for, without endings.
@@ -26,12 +26,12 @@ export function stems(query) {
   }))].slice(0, 32);
 }
 
-// Returns where a stem begins words of a text in lower case.
+// Returns where a stem begins words of a text in lower case, or is a word if it has only one or two letters.
 export function places(text, stem, most = Infinity) {
   const free = stem.charCodeAt(0) > 127 && UNSPACED.test(stem);
   const out = [];
   for (let at = text.indexOf(stem); at >= 0 && out.length < most; at = text.indexOf(stem, at + stem.length)) {
-    if (free || at === 0 || !inside(text, at)) out.push(at);
+    if (free || (!lettered(text, at - 1) && (stem.length > 2 || !lettered(text, at + stem.length)))) out.push(at);
   }
   return out;
 }

@@ -108,9 +108,9 @@ function show(record) {
   if (record.frame === undefined || record.frame === null) return;
   film.pause();
   film.currentTime = (record.frame + 0.5) / (state.info.rate || 30);
-  state.shown = record.id;
+  film.parentElement.className = "used";
   $("caption").textContent = `${say("frame", record.frame)} · ${record.id}`;
-  if (film.getBoundingClientRect().bottom < 0) film.scrollIntoView({ block: "nearest" });
+  if (film.getBoundingClientRect().top < 0) film.scrollIntoView({ block: "nearest" });
   for (const each of document.querySelectorAll("article[aria-current]")) each.removeAttribute("aria-current");
   for (const each of document.querySelectorAll("article")) if (each.record.id === record.id) each.setAttribute("aria-current", "true");
 }

@@ -94,6 +94,7 @@ export class Reader {
     this.progress = progress;
     this.records = [];
     this.byRow = new Map();
+    this.byId = new Map();
     this.history = [];
     this.damage = [];
     this.waiting = [];
@@ -303,7 +304,9 @@ export class Reader {
       this.damage.push({ commit: number, reason: "it does not continue the previous commit" });
       return;
     }
-    if (number > (last ? last.number + 1 : 0)) this.damage.push({ commit: number, reason: `commits ${last ? last.number + 1 : 0} to ${number - 1} cannot be read` });
+    const wanted = last ? last.number + 1 : 0;
+    const missing = wanted === number - 1 ? `commit ${wanted}` : `commits ${wanted} to ${number - 1}`;
+    if (number > wanted) this.damage.push({ commit: number, reason: `${missing} cannot be read` });
     else if (commit.values && !commit.bad.length && !commit.fits(this.chain)) {
       this.damage.push({ commit: number, reason: "its chained checksum does not match its contents" });
     }
@@ -322,6 +325,12 @@ export class Reader {
     for (const row of commit.tombstones(stop)) {
       const record = this.byRow.get(row);
       if (record) record.died = Math.min(record.died, number);
+    }
+    for (const record of commit.records) {
+      if (this.byRow.get(record.row) !== record) continue;
+      const replaced = this.byId.get(record.id); // its deletion may be unreadable
+      if (replaced) replaced.died = Math.min(replaced.died, number);
+      this.byId.set(record.id, record);
     }
     if (stop - begin > there) {
       this.lost += stop - begin - there;

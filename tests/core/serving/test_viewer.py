@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
 import random
@@ -16,7 +17,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from memvid_core.memory.memory import session_of
 from memvid_core.serving.viewing import static_page
 from memvid_core.video import mp4
 from memvid_core.video.pcm import PcmCodec
+from tests.core.cli.running import memvid
 from tests.core.embedders import embed
 from tests.core.serving.driving import Driven, driven
 from tests.core.serving.running import ENVIRONMENT
@@ -329,6 +330,56 @@ def test_damage_is_named_and_what_is_no_memory_is_refused(
     assert "claims 1073741824 bytes" in window.run("return document.getElementById('health').textContent")
 
 
+EDITED = """
+const [encoded, edits] = args;
+const whole = Uint8Array.from(atob(encoded), (char) => char.charCodeAt(0));
+const opened = async (data) => {
+  const given = new DataTransfer();
+  given.items.add(new File([data], "m.mp4"));
+  const input = document.getElementById("file");
+  input.files = given.files;
+  input.dispatchEvent(new Event("change"));
+  while (document.body.dataset.state === "reading") await new Promise((resolve) => setTimeout(resolve, 1));
+  if (document.body.dataset.state === "closed") return document.getElementById("refused").textContent;
+  const {records} = await memvid.engine.ask("records", {limit: 1e6});
+  return new Map(records.map(({row, id, text, metadata}) => [row, `${id}${text}${metadata}`]));
+};
+const right = await opened(whole);
+const wrong = [];
+for (const [index, [cut, at, bytes]] of edits.entries()) {
+  const data = whole.slice(0, cut);
+  data.set(bytes.slice(0, Math.max(0, cut - at)), Math.min(at, cut));
+  const found = await opened(data);
+  if (typeof found === "string") continue;
+  const {damages, torn} = memvid.info;
+  const same = found.size === right.size && [...right.keys()].every((row) => found.has(row));
+  const invented = [...found].some(([row, record]) => right.has(row) && right.get(row) !== record);
+  if (invented || !(same || damages || torn.bytes)) wrong.push([index, cut, at, found.size]);
+}
+return wrong;
+"""
+
+
+def test_no_damage_is_silent(window: Driven, tmp_path: Path, effort: Callable[[int], int]) -> None:
+    path = tmp_path / "m.mp4"
+    features(path)
+    whole = path.read_bytes()
+    rng = random.Random(2)
+    ends = {found.start() - 4 for found in re.finditer(b"moof", whole)}  # a copy that ends there is a whole memory
+    edits: list[tuple[int, int, list[int]]] = []
+    for _ in range(effort(30)):
+        at = rng.randrange(700, len(whole))
+        kind = rng.randrange(3)
+        if kind == 0 and at not in ends:
+            edits.append((at, 0, []))
+        elif kind == 1:
+            edits.append((len(whole), at, [whole[at] ^ rng.randrange(1, 256)]))
+        else:
+            edits.append((len(whole), at, [0] * min(512, len(whole) - at)))
+    window.go(PAGE.as_uri())
+    assert window.run(EDITED, base64.b64encode(whole).decode(), edits) == []
+
+
 HOSTILE = [
     "<script>document.body.dataset.ran = 1</script>",
     "<img src=x onerror='document.body.dataset.ran = 1'>",
@@ -561,10 +612,9 @@ def test_the_served_page_is_answered_by_the_memory_and_by_nobody_else(window: Dr
 
 
 def test_the_command_writes_the_page_and_names_what_is_missing(tmp_path: Path) -> None:
-    run = partial(subprocess.run, capture_output=True, text=True, env=ENVIRONMENT, check=False)
-    command = [sys.executable, "-m", "memvid_core.cli", "view"]
-    assert run([*command, "--page", str(tmp_path / "p.html")]).returncode == 0
-    assert (tmp_path / "p.html").read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
-    gone = run([*command, "--no-open", str(tmp_path / "gone.mp4")])
-    assert (gone.returncode, gone.stdout) == (4, "")
-    assert "gone.mp4" in gone.stderr
+    assert memvid("view", "--page", tmp_path / "page.html").code == 0
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
+    gone = memvid("view", "--no-open", tmp_path / "gone.mp4")
+    assert (gone.code, gone.out) == (4, "")
+    assert "gone.mp4" in gone.err
+    assert memvid("view").code == 2

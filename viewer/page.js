@@ -91,7 +91,7 @@ function card(record, wanted = [], whole = false) {
   const out = make("article", { tabindex: 0, "data-id": record.id, "aria-label": record.id.slice(0, 200) },
     make("header", {},
       make("a", { class: "id", href: linkTo(record), title: say("link"), dir: "auto" }, record.id),
-      record.score === undefined ? null : make("span", { class: "score" }, record.score.toFixed(3)),
+      record.score === undefined ? null : make("span", { class: "score", title: record.explain ? JSON.stringify(record.explain) : null }, record.score.toFixed(3)),
       record.frame === undefined || record.frame === null ? null : make("button", { class: "frame", onclick: () => show(record) }, `▶ ${say("frame", record.frame)}`)),
     text, more,
     Object.keys(metadata).length ? make("div", { class: "metadata" }, tree(metadata)) : null,

@@ -53,9 +53,10 @@ export class UrlSource {
       throw new Unsupported("ranges");
     }
     if (answer.status !== 206) throw new Unsupported(`status ${answer.status}`);
-    const data = new Uint8Array(await answer.arrayBuffer());
     const total = /\/(\d+)$/.exec(answer.headers.get("Content-Range") ?? "");
     if (total) this.size = Number(total[1]);
+    if (total && this.size > MOST_BYTES) throw new TooLarge();
+    const data = new Uint8Array(await answer.arrayBuffer());
     return this.ends(from, data, size);
   }
 

@@ -108,7 +108,7 @@ class Viewed:
         """Return the records that answer a question best."""
         with self._lock:
             memory = self._at(given)
-            hits = memory.search(given.get("q", ""), _count(given, "k", 50), _object(given, "where"))
+            hits = memory.search(given.get("q", ""), _count(given, "k", 50), _object(given, "where"), explain=True)
             return {"total": len(hits), "records": self._shown(memory, hits)}
 
     def record(self, given: Mapping[str, str]) -> dict[str, Any] | None:
@@ -139,7 +139,11 @@ class Viewed:
         return [
             {"id": each.id, "text": each.text, "frame": frames.get(each.id)}
             | {"metadata": msgspec.json.encode(each.metadata).decode()}  # a text: in JavaScript, 1.0 would become 1
-            | ({"score": each.score, "relevance": each.relevance} if isinstance(each, Hit) else {})
+            | (
+                {"score": each.score, "relevance": each.relevance, "explain": each.explain}
+                if isinstance(each, Hit)
+                else {}
+            )
             for each in found
         ]
 

@@ -426,7 +426,7 @@ def test_hostile_texts_are_shown_and_never_run(window: Driven, tmp_path: Path) -
 
 
 class Ranges(http.server.BaseHTTPRequestHandler):
-    """Serves the page, and files by ranges; ``whole`` ones are sent without."""
+    """Serves the page, and files by ranges; ``whole`` ones are sent without, and ``huge`` ones claim to be long."""
 
     folder = Path()
     asked: list[str]
@@ -434,7 +434,7 @@ class Ranges(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         name = self.path.partition("?")[0].lstrip("/")
         page = name == "viewer.html"
-        data = static_page().encode() if page else (self.folder / name.removeprefix("whole-")).read_bytes()
+        data = static_page().encode() if page else (self.folder / name.split("-")[-1]).read_bytes()
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if wanted is None or name.startswith("whole-"):
             self.send_response(200)
@@ -442,9 +442,10 @@ class Ranges(http.server.BaseHTTPRequestHandler):
         else:
             begin, end = int(wanted[1]), int(wanted[2] or len(data) - 1) + 1
             part = data[begin:end]
+            total = 600 << 20 if name.startswith("huge-") else len(data)
             self.asked.append(f"{begin}-{end}")
             self.send_response(206 if part else 416)
-            self.send_header("Content-Range", f"bytes {begin}-{begin + len(part) - 1}/{len(data)}")
+            self.send_header("Content-Range", f"bytes {begin}-{begin + len(part) - 1}/{total}")
         self.send_header("Content-Type", "text/html" if page else "video/mp4")
         self.send_header("Content-Length", str(len(part)))
         self.end_headers()
@@ -495,7 +496,7 @@ def test_an_address_is_read_by_ranges_and_a_link_opens_a_record(window: Driven, 
         assert "r 7" in window.run("return document.getElementById('count').textContent")
         window.run("location.hash = '#id=r+7&as_of=1'; await new Promise(resolve => setTimeout(resolve, 100));")
         assert window.run("return document.querySelector('article').dataset.id") == "r 7"
-        refusals = {"whole-m.mp4": "whole files only", "http://example.org/m.mp4": "https:"}
+        refusals = {"whole-m.mp4": "whole files only", "huge-m.mp4": "512 MB", "http://example.org/m.mp4": "https:"}
         for source, said in {**refusals, "https://127.0.0.1:9/m.mp4": "Access-Control"}.items():
             window.go(f"{root}/viewer.html?src={source}")
             assert said in window.run(READY), source

@@ -367,7 +367,7 @@ def test_no_damage_is_silent(window: Driven, tmp_path: Path, effort: Callable[[i
     rng = random.Random(2)
     ends = {found.start() - 4 for found in re.finditer(b"moof", whole)}  # a copy that ends there is a whole memory
     edits: list[tuple[int, int, list[int]]] = []
-    for _ in range(effort(30)):
+    for _ in range(effort(20)):
         at = rng.randrange(700, len(whole))
         kind = rng.randrange(3)
         if kind == 0 and at not in ends:

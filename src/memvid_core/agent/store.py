@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from memvid_core.agent.records import AGENT, Draft, kind_of
-from memvid_core.errors import DamagedFrameError
+from memvid_core.errors import DamagedFrameError, EmbeddingError
 from memvid_core.memory import Memory
 from memvid_core.model import Embedder, FittableEmbedder, Hit, Record, plain_query
 
@@ -29,16 +29,23 @@ class Store:
     Args:
         memory: The memory; open for writing, if anything is to be written.
         embedder: Embeds where the memory itself has no embedder.
+        owners: The fields that a scope may have, without that of its session.
     """
 
-    def __init__(self, memory: Memory, embedder: Embedder | None = None) -> None:
+    def __init__(self, memory: Memory, embedder: Embedder | None = None, owners: Sequence[str] = ()) -> None:
         self.memory = memory
+        self._owners = tuple(owners)
         self._given = embedder if memory.embedder is None else None
 
     @property
     def embedder(self) -> Embedder | None:
         """What embeds: the memory's own embedder, or else the given one."""
         return self._given or self.memory.embedder
+
+    def exactly(self, scope: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the filter of the records that belong to a scope, or to a session of it, and to no narrower scope."""
+        others = {name: {"$exists": False} for name in self._owners if name not in scope}
+        return {name: {"$eq": value} for name, value in scope.items()} | others
 
     def _hits(self, query: str, k: int, where: Mapping[str, Any], mode: Literal["dense"] | None = None) -> list[Hit]:
         if self._given is None or not query.strip() or not len(self.memory):
@@ -91,7 +98,15 @@ class Store:
         The plan is made while no one else can write, so what it read still holds when it is written. A model that
         embeds is asked before that, for a plan made without the lock; others wait for no model unless they change what
         was planned again and again.
+
+        Raises:
+            EmbeddingError: The memory was opened without an embedder, and the service has none.
         """
+        if self.embedder is None:
+            raise EmbeddingError(
+                "the memory was opened without an embedder: open it with the one that wrote it, or give embedder= to "
+                "the memory service"
+            )
         vectors: dict[str, Any] = {}
         if self._embeds_outside():
             for _ in range(_TRIES):

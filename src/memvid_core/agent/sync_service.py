@@ -36,7 +36,7 @@ from memvid_core.agent.records import (
 from memvid_core.agent.results import Memorized, Retrieved
 from memvid_core.agent.retrieval import Retriever
 from memvid_core.agent.rules import Fact
-from memvid_core.agent.scopes import ScopeRules, nearest
+from memvid_core.agent.scopes import SESSION, ScopeRules, nearest
 from memvid_core.agent.store import Store
 from memvid_core.agent.times import isoformat, parse_time, utc_now
 from memvid_core.agent.tokens import estimate_tokens
@@ -122,7 +122,7 @@ class SyncMemoryService(Pipelined):
         if self._model is None and "llm" in (self.config.extract, self.retrieving.method):
             raise InvalidInputError("extract='llm' and method='llm' need a model; give model=")
         clock = self._clock = clock_of(clock)
-        self._store = Store(memory, embedder)
+        self._store = Store(memory, embedder, [name for name in self.scopes.fields if name != SESSION])
         self._readers = {**READERS, **(readers or {})}
         self._memorizer = Memorizer(self._store, self.config, self._model, self.scopes, clock)
         self._items = Items(self._store)
@@ -275,7 +275,7 @@ class SyncMemoryService(Pipelined):
         return self._categories.within(filters, self._items.within(filters))
 
     def _owners(self, where: Mapping[str, Any] | None) -> dict[str, Any]:
-        return {name: value for name, value in self.scopes.where(where).items() if name != "session_id"}
+        return {name: value for name, value in self.scopes.where(where).items() if name != SESSION}
 
     def create_memory_item(
         self,

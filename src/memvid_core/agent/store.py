@@ -71,13 +71,15 @@ class Store:
         """Return the best ``k`` records of kinds that are few among the others: the filter names them."""
         if not question.strip():
             return []
-        return self._hits(plain_query(question), k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})
+        hits = self._hits(plain_query(question), k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})
+        return [hit for hit in hits if kind_of(hit.record) in kinds]
 
     def near(self, text: str, where: Mapping[str, Any], k: int) -> list[Hit]:
         """Return the items whose vectors are nearest to a text; none without an embedder."""
         if self.embedder is None or not text.strip():
             return []
-        return self._hits(text, k, {**where, f"{AGENT}.kind": {"$eq": "item"}}, "dense")
+        hits = self._hits(text, k, {**where, f"{AGENT}.kind": {"$eq": "item"}}, "dense")
+        return [hit for hit in hits if kind_of(hit.record) == "item"]
 
     def get(self, ids: Iterable[str], where: Mapping[str, Any] | None = None) -> dict[str, Record]:
         """Return the records that are there, by id; without those in damaged frames, and those of another scope."""
@@ -86,11 +88,13 @@ class Store:
             found = self.memory.get(wanted) if wanted else []
         except DamagedFrameError:
             found = self.memory.select({"$id": {"$in": wanted}})
-        return {record.id: record for record in found if where is None or _holds(where, record.metadata)}
+        own = (record for record in found if kind_of(record) is not None)
+        return {record.id: record for record in own if where is None or _holds(where, record.metadata)}
 
     def select(self, kind: str, where: Mapping[str, Any], **options: Any) -> list[Record]:
         """Return the records of one kind within a scope, in the order they were added."""
-        return self.memory.select({**where, f"{AGENT}.kind": {"$eq": kind}}, **options)
+        found = self.memory.select({**where, f"{AGENT}.kind": {"$eq": kind}}, **options)
+        return [record for record in found if kind_of(record) == kind]
 
     def write(self, plan: Callable[[], Changes]) -> Any:
         """Carry out a plan as one commit, and return its result.

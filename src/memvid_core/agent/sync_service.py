@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from memvid_core.agent.categories import Categories
-from memvid_core.agent.checks import clock_of, content_of, count_of, ids_of, mapping_of, names_given, path_of
+from memvid_core.agent.checks import (
+    clock_of,
+    content_of,
+    count_of,
+    function_of,
+    ids_of,
+    mapping_of,
+    names_given,
+    path_of,
+)
 from memvid_core.agent.config import MemorizeConfig, RetrieveConfig, UserConfig, configured
 from memvid_core.agent.documents import memorize_file, read_document_file
 from memvid_core.agent.forgetting import Receipt
@@ -123,7 +132,8 @@ class SyncMemoryService(Pipelined):
             raise InvalidInputError("extract='llm' and method='llm' need a model; give model=")
         clock = self._clock = clock_of(clock)
         self._store = Store(memory, embedder, [name for name in self.scopes.fields if name != SESSION])
-        self._readers = {**READERS, **(readers or {})}
+        given_readers = mapping_of(readers, "readers")
+        self._readers = {**READERS, **{name: function_of(each, name) for name, each in given_readers.items()}}
         self._memorizer = Memorizer(self._store, self.config, self._model, self.scopes, clock)
         self._items = Items(self._store)
         self._categories = Categories(self._store, self.config.categories)

@@ -71,7 +71,7 @@ def _run(function: Callable[..., Any], arguments: tuple[Any, ...], results: Conn
     except WrongAnswer as exc:
         answer = (True, str(exc))
     except BaseException:
-        answer = (True, "".join(traceback.format_exc().splitlines(keepends=True)[-9:]))
+        answer = (True, "".join(traceback.format_exc().splitlines(keepends=True)[-40:]))
     with suppress(BrokenPipeError):
         results.send(answer)
     results.close()

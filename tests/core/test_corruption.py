@@ -15,6 +15,7 @@ import pytest
 
 from memvid_core import Memory, MemvidError
 from memvid_core.errors import DamageWarning, TornTailWarning
+from memvid_core.journal import Journal
 from memvid_core.video.mp4 import FOOTER_BYTES, PARITY_BYTES, parse_parity
 
 CODECS: dict[str, dict[str, Any]] = {
@@ -244,6 +245,27 @@ def test_a_zeroed_sector_costs_the_records_that_lie_in_it(
         assert not report.ok or not lost
         if not any(item.commit is None for item in report.damage):  # nothing behind it tells how many there were
             assert lost <= sum(item.records for item in report.damage), (start, report)
+
+
+def test_a_replay_in_two_parts_finds_the_same_commits(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    data, path = written("pcm", tmp_path_factory.getbasetemp()).data, tmp_path / "m.mp4"
+    size, different = 4 * SECTOR, []
+    for one in range(SECTOR, len(data) - size, SECTOR):
+        for other in range(len(data) // SECTOR * SECTOR - size, max(one + size, len(data) - 4 * size), -SECTOR):
+            broken = bytearray(data)
+            broken[one : one + size], broken[other : other + size] = (
+                data[other : other + size],
+                data[one : one + size],
+            )
+            path.write_bytes(broken)
+            with closing(Journal.open(path, "r")) as journal:
+                *_, last = journal.replay(journal.start)
+                whole = journal.cursor
+            with closing(Journal.open(path, "r")) as journal:
+                list(journal.replay(last.cursor))
+                if (journal.cursor.commit, journal.cursor.row) != (whole.commit, whole.row):
+                    different.append((one, other))
+    assert not different
 
 
 @pytest.mark.parametrize("codec", ["pcm", "qr"])

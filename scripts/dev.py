@@ -208,10 +208,11 @@ def _cpus() -> int:
     return len(usable(0)) if usable else os.cpu_count() or 1
 
 
-def _pytest(rest: list[str], *, workers: int, env: dict[str, str], options: Sequence[str] = ()) -> int:
+def _pytest(rest: list[str], *, env: dict[str, str], options: Sequence[str] = ()) -> int:
+    # One worker more than there are cores: tests also wait for processes, locks and timeouts.
     # One BLAS thread a process: the processes already use every core, and threads fighting for them cost time.
     env = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **env}
-    parallel = ["-n", str(workers), "--dist", "worksteal"]
+    parallel = ["-n", str(_cpus() + 1), "--dist", "worksteal"]
     return execute([PYTHON, "-m", "pytest", *parallel, *options, *rest], env=env).returncode
 
 
@@ -221,7 +222,7 @@ def test(rest: list[str]) -> None:
     setup("test")
     with ThreadPoolExecutor(max_workers=1) as pool:
         checks = pool.submit(_checks, [name for name in CHECKS if name != "mypy"])
-        code = _pytest(rest, workers=max(2, _cpus()), env={})
+        code = _pytest(rest, env={})
     if failed := checks.result():
         say(f"Failed besides the tests: {', '.join(failed)}")
     raise SystemExit(code or bool(failed))
@@ -239,9 +240,7 @@ def soak(rest: list[str]) -> None:
         run([PYTHON, "-m", "soak", *rest])
         return
     system_packages()
-    raise SystemExit(
-        _pytest(rest[1:], workers=max(2, _cpus()), env={"HYPOTHESIS_PROFILE": "soak", "MEMVID_SOAK": "20"})
-    )
+    raise SystemExit(_pytest(rest[1:], env={"HYPOTHESIS_PROFILE": "soak", "MEMVID_SOAK": "20"}))
 
 
 def bench(rest: list[str]) -> None:

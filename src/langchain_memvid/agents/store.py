@@ -38,6 +38,7 @@ from langchain_memvid.agents.record_schema import (
     parse_id,
 )
 from langchain_memvid.opening import OverMemory
+from langchain_memvid.parameters import StoreSearch
 from langchain_memvid.wording import our_words
 from memvid_core import (
     DimensionError,
@@ -82,6 +83,9 @@ class MemvidStore(BaseStore, OverMemory):
         index: What is embedded and how: LangGraph's ``{"embed": ..., "dims": ..., "fields": [...]}``; each key is
             optional. By default, the built-in offline embedder embeds the whole value. False embeds nothing and ignores
             queries.
+        search: How queries are answered, in addition to LangGraph's arguments: ``{"min_relevance": 0.5}`` leaves out
+            items below a relevance, ``{"unique": True}`` returns items with equal texts once; ``alpha``, ``fusion``,
+            ``rerank``, ``fuzzy`` and ``synonyms`` are those of :meth:`memvid_core.Memory.search`.
         ttl: How long items live: LangGraph's ``TTLConfig``. Expired items are not returned, unless ``omit_expired`` is
             False. :meth:`sweep_ttl` deletes them; so does a write, every ``sweep_interval_minutes``. Reading an item
             restarts its lifetime; this is stored only after a tenth of it has passed.
@@ -116,6 +120,7 @@ class MemvidStore(BaseStore, OverMemory):
         path: str | os.PathLike[str] = IN_RAM,
         *,
         index: IndexConfig | Literal[False] | None = None,
+        search: StoreSearch | None = None,
         ttl: TTLConfig | None = None,
         mode: Literal["a", "r"] = "a",
         memory: Memory | None = None,
@@ -127,10 +132,12 @@ class MemvidStore(BaseStore, OverMemory):
         config: IndexConfig = {} if index is None or index is False else index
         check_keys(config, IndexConfig, "index")
         check_keys({} if ttl is None else ttl, TTLConfig, "ttl")
+        check_keys({} if search is None else search, StoreSearch, "search")
         embed = config.get("embed")
         if memory is not None and embed is not None:
             raise InvalidInputError("give either an open memory or index={'embed': ...}: a memory has its own embedder")
         self.ttl_config = ttl
+        self._options: dict[str, Any] = dict(search or {})
         self._lifetimes = _Lifetimes(ttl or {})
         self._fields = None if index is False else list(config.get("fields") or ["$"])
         self._dimension = config.get("dims")
@@ -138,7 +145,9 @@ class MemvidStore(BaseStore, OverMemory):
         embedder = "given" if index is False else embed if known else ensure_embeddings(embed)
         options: dict[str, Any] = {"metric": metric, "index_dir": index_dir, "timeout": timeout}
         opened = memory_of(memory, path, mode, embedder, _EMBEDDER, index=vector_index, **options)
-        self._hold(opened, owned=memory is None, index=index, ttl=ttl, vector_index=vector_index, **options)
+        self._hold(
+            opened, owned=memory is None, index=index, search=search, ttl=ttl, vector_index=vector_index, **options
+        )
         if memory is not None and index is not False and (made := self._embedder()) is not None:
             self._arguments["index"] = {**config, "embed": made}
         self._last = utc_now()
@@ -234,7 +243,7 @@ class MemvidStore(BaseStore, OverMemory):
         if op.query is None or op.query not in queries:  # a blank query
             return [(found, None) for found in self._listed(where, op.offset, end)]
         ranked = self._ranked(op.query, vectors.queries.get(op.query), end, where)
-        if len(ranked) < end:
+        if len(ranked) < end and self._options.get("min_relevance") is None:
             without = {"$and": [where, {FIELDS: 0}]}
             ranked += [(found, None) for found in self._listed(without, 0, end - len(ranked))]
         return ranked[op.offset : end]
@@ -251,7 +260,7 @@ class MemvidStore(BaseStore, OverMemory):
         mode = self._mode()
         k = wanted
         while True:
-            hits = self.memory.search(plain_query(query), k, scored, mode, embedding=vector)
+            hits = self.memory.search(plain_query(query), k, scored, mode, embedding=vector, **self._options)
             best: dict[str, tuple[Stored, float | None]] = {}
             for hit in hits:
                 stored = Stored.of(hit.record)

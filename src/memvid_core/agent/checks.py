@@ -15,6 +15,8 @@ __all__ = [
     "clock_of",
     "content_of",
     "count_of",
+    "counter_of",
+    "function_of",
     "ids_of",
     "mapping_of",
     "names_given",
@@ -133,9 +135,42 @@ def path_of(value: Any, name: str) -> Path:
         text = None
     if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidInputError(f"{name} must be a path, not {value!r:.60}")
+    try:
+        os.stat(text)
+    except FileNotFoundError:
+        return Path(text)
+    except (OSError, UnicodeError) as exc:
+        raise InvalidInputError(f"{name} is a path that cannot be used, {text[:60]!r}: {exc}") from exc
     return Path(text)
 
 
+def function_of(value: Any, name: str) -> Callable[..., Any]:
+    """Return a function.
+
+    Raises:
+        InvalidInputError: It cannot be called.
+    """
+    if not callable(value):
+        raise InvalidInputError(f"{name} must be a function, not {value!r:.60}")
+    function: Callable[..., Any] = value
+    return function
+
+
 def clock_of(clock: Callable[[], Any]) -> Callable[[], datetime]:
-    """Return a clock that gives aware datetimes; one without a zone is in UTC."""
+    """Return a clock that gives aware datetimes; one without a zone is in UTC.
+
+    Raises:
+        InvalidInputError: It cannot be called; and when it is asked, if it gives no time.
+    """
+    function_of(clock, "clock")
     return lambda: parse_time(clock(), name="the time of clock()")
+
+
+def counter_of(count_tokens: Callable[[str], Any]) -> Callable[[str], int]:
+    """Return a function that counts the tokens of a text.
+
+    Raises:
+        InvalidInputError: It cannot be called; and when it is asked, if it gives no whole number.
+    """
+    function_of(count_tokens, "count_tokens")
+    return lambda text: count_of(count_tokens(text), "the number that count_tokens gives")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, count
 from typing import Any, Final
@@ -24,6 +25,10 @@ MEMORY_TYPES: Final = ("profile", "event", "knowledge", "behavior", "skill", "to
 SAME: Final = 0.9
 """The cosine from which two items say nearly the same, if they name the same numbers and the same names."""
 
+ALIKE: Final = 30
+"""Among how many items, those that have the most of its words, a correction looks for what it corrects."""
+
+_WORD: Final = re.compile(r"\w+")
 _CURRENT: Final = {f"{AGENT}.superseded_at": {"$exists": False}}
 _EXACT: Final = re.compile(r"\d[\d.,:/-]*|(?<![.!?:]\s)(?<!^)\b[A-Z]\w+")
 
@@ -47,14 +52,30 @@ class ItemPlan:
         self.result: list[Item] = []
         self._counted: set[str] = set()
         self._older: dict[str, Older] = {}
+        self._current: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
 
     def put(self, item: Item) -> Item:
         """Write an item; a later form of it takes the place of an earlier one."""
         item, older = shortened(item)
         self._older |= {each.id: each for each in older}
         self._counted.discard(item.id)
+        if item.id in self.items:
+            for key in _keys_of(self.items[item.id]):
+                self._current[key].discard(item.id)
+        if item.superseded_at is None:
+            for key in _keys_of(item):
+                self._current[key].add(item.id)
         self.items[item.id] = item
         return item
+
+    def current(self, *keys: tuple[str, str]) -> list[Item]:
+        """Return the items that hold now and have all of some slots and terms, each given as kind and name."""
+        ids = set.intersection(*sorted((self._current[key] for key in keys), key=len))
+        return [self.items[item_id] for item_id in sorted(ids)]
+
+    def named(self, item_id: str) -> list[Item]:
+        """Return the item of an id, if it is here."""
+        return [self.items[item_id]] if item_id in self.items else []
 
     def put_again(self, item: Item) -> Item:
         """Write an item that only was said once more, so that the summaries of its categories stay as they are."""
@@ -102,7 +123,7 @@ class Items:
 
     def owned(self, scope: Mapping[str, Any]) -> list[Item]:
         """Return the items of exactly this scope, not of narrower ones, that were not superseded, oldest first."""
-        return [item for item in self.read(_equal_to(scope)) if item.scope == scope]
+        return [item for item in self.read(self._store.exactly(scope)) if item.scope == scope]
 
     def within(self, where: Mapping[str, Any]) -> list[Item]:
         """Return the items of a scope; with a session, those that come from it or from no conversation at all."""
@@ -156,7 +177,7 @@ class Items:
         keys = [digest(fold(fact.summary)) for fact in facts]
         if not keys:
             return {}
-        records = self._store.select("item", {**_equal_to(scope), f"{AGENT}.key": {"$in": keys}})
+        records = self._store.select("item", {**self._store.exactly(scope), f"{AGENT}.key": {"$in": keys}})
         found = [read_item(record) for record in records]
         return {item.key: item for item in found if item.superseded_at is None and item.scope == scope}
 
@@ -189,7 +210,7 @@ class Items:
     def _near(self, item: Item) -> str | None:
         """Return the id of an item that says nearly the same: near in meaning, with the same numbers and names."""
         exact = sorted(_EXACT.findall(item.summary))
-        for hit in self._store.near(item.summary, _equal_to(item.scope), 5):
+        for hit in self._store.near(item.summary, self._store.exactly(item.scope), 5):
             near = read_item(hit.record)
             same = (hit.cosine or 0.0) >= SAME and sorted(_EXACT.findall(near.summary)) == exact
             current = near.superseded_at is None and near.scope == item.scope
@@ -245,22 +266,37 @@ class Items:
 
     def _corrected(self, fact: Fact, item: Item, plan: ItemPlan) -> Item | None:
         """Return the item that says what holds now of what a fact is about; None if the fact is about something new."""
+        exactly = self._store.exactly(item.scope)
         if fact.slot is not None:
-            where = {**_equal_to(item.scope), f"{AGENT}.slot": {"$eq": fact.slot}}
-            same = [each for each in self._current(where, item, plan) if each.slot == fact.slot]
-            if same:
-                return same[-1]
+            stored = self.read({**exactly, **_CURRENT, f"{AGENT}.slot": {"$eq": fact.slot}})
+            same = _best([*stored, *plan.current(("slot", fact.slot))], item, plan)
+            if same is not None:
+                return same
         if fact.replaces is None:
             return None
+        stored = self.read({**exactly, **_CURRENT, "$id": {"$eq": fact.replaces}})
         words = set(terms_of(fact.replaces))
-        for each in reversed(self._current(_equal_to(item.scope), item, plan)):
-            if each.id == fact.replaces or (words and words <= set(terms_of(each.summary))):
-                return each
-        return self._said_before(fact, item, words, plan) if words else None
+        named = _best([*stored, *plan.named(fact.replaces)], item, plan)
+        if named is not None or not words:
+            return named
+        return self._alike(fact.replaces, words, item, plan) or self._said_before(fact, item, words, plan)
+
+    def _alike(self, text: str, words: set[str], item: Item, plan: ItemPlan) -> Item | None:
+        """Return the item of the scope of an item that holds now and has all terms of a text.
+
+        It is found by the index, so that a correction costs the same in a memory of many items. Terms are beginnings of
+        words: of several items that have them, it is the one that has most of the whole words, and of these the latest.
+        """
+        where = {**self._store.exactly(item.scope), **_CURRENT}
+        hits = map(read_item, (hit.record for hit in self._store.of_kinds(text, where, ALIKE, ["item"])))
+        stored = [each for each in hits if words <= set(terms_of(each.summary))]
+        whole = set(_WORD.findall(fold(text)))
+        found = [*stored, *plan.current(*(("term", word) for word in words))]
+        return _best(found, item, plan, lambda each: len(whole.intersection(_WORD.findall(fold(each.summary)))))
 
     def _said_before(self, fact: Fact, item: Item, words: set[str], plan: ItemPlan) -> Item | None:
         """Return what a fact corrects as an item, if no rule read it when it was said: a sentence of another turn."""
-        for hit in self._store.search(fact.replaces or "", _equal_to(item.scope), 10, ["turn"]):
+        for hit in self._store.search(fact.replaces or "", self._store.exactly(item.scope), 10, ["turn"]):
             turn = read_turn(hit.record)
             owner = {name: value for name, value in turn.scope.items() if name != SESSION}
             if turn.role != "user" or turn.id in fact.sources or owner != item.scope:
@@ -275,12 +311,6 @@ class Items:
                 fields |= {"created_at": turn.created_at, "happened_at": turn.happened_at, "origin": item.origin}
                 return Item(id=name, summary=said, sources=[turn.id], key=key, scope=dict(item.scope), **fields)
         return None
-
-    def _current(self, where: Mapping[str, Any], item: Item, plan: ItemPlan) -> list[Item]:
-        """Return the other items of the scope of an item that hold now, oldest first, those of a plan among them."""
-        stored = self.read({**where, **_CURRENT})
-        current = {each.id: each for each in stored if each.scope == item.scope} | plan.items
-        return [each for each in current.values() if each.superseded_at is None and each.id != item.id]
 
     def plan_update(self, item: Item, fields: Mapping[str, Any], now: datetime) -> ItemPlan:
         """Plan a correction: the item keeps its id; a new text makes a new version, and the old one is kept."""
@@ -320,19 +350,33 @@ class Items:
         return sorted(self._older.whole(versions.values()), key=lambda each: each.version)
 
 
+def _keys_of(item: Item) -> Iterator[tuple[str, str]]:
+    """Yield the slot and the terms of an item, each as kind and name."""
+    if item.slot is not None:
+        yield "slot", item.slot
+    yield from (("term", term) for term in terms_of(item.summary))
+
+
+def _best(found: Iterable[Item], item: Item, plan: ItemPlan, worth: Callable[[Item], int] = lambda _: 0) -> Item | None:
+    """Return the item worth most, and of equal ones the latest, of those that hold now in the scope of another item."""
+    mine = (plan.items.get(each.id, each) for each in found if each.scope == item.scope and each.id != item.id)
+    current = (each for each in mine if each.superseded_at is None)
+    return max(current, key=lambda each: (worth(each), seconds(each.created_at)), default=None)
+
+
 def newest_items(store: Store, scope: Mapping[str, Any], most: int, category: str | None = None) -> list[Item]:
     """Return the newest items of exactly this scope that were not superseded, oldest first.
 
     Args:
         store: Where the records are.
         scope: The scope that owns them.
-        most: How many to return at most; only these are read, and those of narrower scopes between them.
+        most: How many to return at most; only these are read.
         category: The name of their category; None takes all.
     """
     named = {} if category is None else {f"{AGENT}.categories": {"$eq": category}}
     found: list[Item] = []
     for offset in count(0, most):
-        where = {**_equal_to(scope), **_CURRENT, **named}
+        where = {**store.exactly(scope), **_CURRENT, **named}
         records = store.select("item", where, limit=most, offset=offset, descending=True)
         found += [item for item in map(read_item, records) if item.scope == scope]
         if len(records) < most or len(found) >= most:
@@ -352,10 +396,6 @@ def _sessions(turns: Iterable[str]) -> list[str]:
 def _later(one: str, other: str) -> str:
     """Return the later of two stored times."""
     return max(one, other, key=seconds)
-
-
-def _equal_to(scope: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: {"$eq": value} for name, value in scope.items()}
 
 
 def names_of(items: Iterable[Item]) -> list[str]:

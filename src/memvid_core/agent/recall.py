@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import date, datetime
 from typing import Any, Final
 
-from memvid_core.agent.checks import count_of, text_of, texts_of
+from memvid_core.agent.checks import count_of, counter_of, text_of, texts_of
 from memvid_core.agent.coverage import coverage
 from memvid_core.agent.folding import fold
 from memvid_core.agent.passages import passage, terms_of
@@ -140,7 +140,8 @@ def recall(
     _lift_corrections(found)
     ranked = sorted(found.values(), key=lambda hit: (-hit.score, hit.id))
     answer = Recall(question=question, ranked=ranked, spans=named)
-    _fill(answer, budget, count_tokens, heading, k, seen)
+    counted = count_tokens if count_tokens is estimate_tokens else counter_of(count_tokens)
+    _fill(answer, budget, counted, heading, k, seen)
     return answer
 
 

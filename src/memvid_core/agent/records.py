@@ -67,6 +67,17 @@ _MONTHS: Final = [
 ]
 
 
+_DATED: Final = (("created_at", str),)
+_FIELDS: Final[dict[str, tuple[tuple[tuple[str, type], ...], tuple[tuple[str, type], ...]]]] = {
+    "turn": ((("session", str), ("at", int), ("role", str), ("who", str), ("head", int)), _DATED),
+    "item": ((("memory_type", str),), _DATED),
+    "category": ((("name", str), ("head", int)), _DATED),
+    "resource": ((), _DATED),
+    "sources": ((("item", str), ("number", int)), (("sources", list),)),
+    "forgotten": ((("marks", dict),), ()),
+}
+"""The fields that each kind of record has under ``agent``, and beside it."""
+
 T = TypeVar("T", bound="Readable")
 
 
@@ -238,9 +249,19 @@ def head_of(who: str, when: datetime, text: str) -> str:
 
 
 def kind_of(record: Record) -> str | None:
-    """Return what a record is to an agent's memory, or None if it is something else."""
+    """Return what a record is to an agent's memory, or None if it is something else.
+
+    Records of other programs may lie in the same memory: one that lacks what its kind has is theirs.
+    """
     about = record.metadata.get(AGENT)
-    return about.get("kind") if isinstance(about, dict) else None
+    if not isinstance(about, dict):
+        return None
+    kind = about.get("kind")
+    if not isinstance(kind, str) or kind not in _FIELDS:
+        return None
+    own, other = _FIELDS[kind]
+    whole = all(isinstance(about.get(name), form) for name, form in own)
+    return kind if whole and all(isinstance(record.metadata.get(name), form) for name, form in other) else None
 
 
 def _scope_of(metadata: Mapping[str, Any]) -> dict[str, Any]:

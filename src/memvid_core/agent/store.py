@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from memvid_core.agent.records import AGENT, Draft, kind_of
-from memvid_core.errors import DamagedFrameError
+from memvid_core.errors import DamagedFrameError, EmbeddingError
 from memvid_core.memory import Memory
 from memvid_core.model import Embedder, FittableEmbedder, Hit, Record, plain_query
 
@@ -29,16 +29,23 @@ class Store:
     Args:
         memory: The memory; open for writing, if anything is to be written.
         embedder: Embeds where the memory itself has no embedder.
+        owners: The fields that a scope may have, without that of its session.
     """
 
-    def __init__(self, memory: Memory, embedder: Embedder | None = None) -> None:
+    def __init__(self, memory: Memory, embedder: Embedder | None = None, owners: Sequence[str] = ()) -> None:
         self.memory = memory
+        self._owners = tuple(owners)
         self._given = embedder if memory.embedder is None else None
 
     @property
     def embedder(self) -> Embedder | None:
         """What embeds: the memory's own embedder, or else the given one."""
         return self._given or self.memory.embedder
+
+    def exactly(self, scope: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the filter of the records that belong to a scope, or to a session of it, and to no narrower scope."""
+        others = {name: {"$exists": False} for name in self._owners if name not in scope}
+        return {name: {"$eq": value} for name, value in scope.items()} | others
 
     def _hits(self, query: str, k: int, where: Mapping[str, Any], mode: Literal["dense"] | None = None) -> list[Hit]:
         if self._given is None or not query.strip() or not len(self.memory):
@@ -64,13 +71,15 @@ class Store:
         """Return the best ``k`` records of kinds that are few among the others: the filter names them."""
         if not question.strip():
             return []
-        return self._hits(plain_query(question), k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})
+        hits = self._hits(plain_query(question), k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})
+        return [hit for hit in hits if kind_of(hit.record) in kinds]
 
     def near(self, text: str, where: Mapping[str, Any], k: int) -> list[Hit]:
         """Return the items whose vectors are nearest to a text; none without an embedder."""
         if self.embedder is None or not text.strip():
             return []
-        return self._hits(text, k, {**where, f"{AGENT}.kind": {"$eq": "item"}}, "dense")
+        hits = self._hits(text, k, {**where, f"{AGENT}.kind": {"$eq": "item"}}, "dense")
+        return [hit for hit in hits if kind_of(hit.record) == "item"]
 
     def get(self, ids: Iterable[str], where: Mapping[str, Any] | None = None) -> dict[str, Record]:
         """Return the records that are there, by id; without those in damaged frames, and those of another scope."""
@@ -79,11 +88,13 @@ class Store:
             found = self.memory.get(wanted) if wanted else []
         except DamagedFrameError:
             found = self.memory.select({"$id": {"$in": wanted}})
-        return {record.id: record for record in found if where is None or _holds(where, record.metadata)}
+        own = (record for record in found if kind_of(record) is not None)
+        return {record.id: record for record in own if where is None or _holds(where, record.metadata)}
 
     def select(self, kind: str, where: Mapping[str, Any], **options: Any) -> list[Record]:
         """Return the records of one kind within a scope, in the order they were added."""
-        return self.memory.select({**where, f"{AGENT}.kind": {"$eq": kind}}, **options)
+        found = self.memory.select({**where, f"{AGENT}.kind": {"$eq": kind}}, **options)
+        return [record for record in found if kind_of(record) == kind]
 
     def write(self, plan: Callable[[], Changes]) -> Any:
         """Carry out a plan as one commit, and return its result.
@@ -91,7 +102,15 @@ class Store:
         The plan is made while no one else can write, so what it read still holds when it is written. A model that
         embeds is asked before that, for a plan made without the lock; others wait for no model unless they change what
         was planned again and again.
+
+        Raises:
+            EmbeddingError: The memory was opened without an embedder, and the service has none.
         """
+        if self.embedder is None:
+            raise EmbeddingError(
+                "the memory was opened without an embedder: open it with the one that wrote it, or give embedder= to "
+                "the memory service"
+            )
         vectors: dict[str, Any] = {}
         if self._embeds_outside():
             for _ in range(_TRIES):

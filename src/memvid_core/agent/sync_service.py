@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from memvid_core.agent.categories import Categories
-from memvid_core.agent.checks import clock_of, content_of, count_of, ids_of, mapping_of, names_given, path_of
+from memvid_core.agent.checks import (
+    clock_of,
+    content_of,
+    count_of,
+    function_of,
+    ids_of,
+    mapping_of,
+    names_given,
+    path_of,
+)
 from memvid_core.agent.config import MemorizeConfig, RetrieveConfig, UserConfig, configured
 from memvid_core.agent.documents import memorize_file, read_document_file
 from memvid_core.agent.forgetting import Receipt
@@ -36,7 +45,7 @@ from memvid_core.agent.records import (
 from memvid_core.agent.results import Memorized, Retrieved
 from memvid_core.agent.retrieval import Retriever
 from memvid_core.agent.rules import Fact
-from memvid_core.agent.scopes import ScopeRules, nearest
+from memvid_core.agent.scopes import SESSION, ScopeRules, nearest
 from memvid_core.agent.store import Store
 from memvid_core.agent.times import isoformat, parse_time, utc_now
 from memvid_core.agent.tokens import estimate_tokens
@@ -122,8 +131,9 @@ class SyncMemoryService(Pipelined):
         if self._model is None and "llm" in (self.config.extract, self.retrieving.method):
             raise InvalidInputError("extract='llm' and method='llm' need a model; give model=")
         clock = self._clock = clock_of(clock)
-        self._store = Store(memory, embedder)
-        self._readers = {**READERS, **(readers or {})}
+        self._store = Store(memory, embedder, [name for name in self.scopes.fields if name != SESSION])
+        given_readers = mapping_of(readers, "readers")
+        self._readers = {**READERS, **{name: function_of(each, name) for name, each in given_readers.items()}}
         self._memorizer = Memorizer(self._store, self.config, self._model, self.scopes, clock)
         self._items = Items(self._store)
         self._categories = Categories(self._store, self.config.categories)
@@ -275,7 +285,7 @@ class SyncMemoryService(Pipelined):
         return self._categories.within(filters, self._items.within(filters))
 
     def _owners(self, where: Mapping[str, Any] | None) -> dict[str, Any]:
-        return {name: value for name, value in self.scopes.where(where).items() if name != "session_id"}
+        return {name: value for name, value in self.scopes.where(where).items() if name != SESSION}
 
     def create_memory_item(
         self,

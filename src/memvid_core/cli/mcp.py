@@ -65,6 +65,17 @@ def mcp(
         list[str] | None,
         typer.Option("--allow-host", metavar="NAME", show_default=False, help="A name that clients use (HTTP)."),
     ] = None,
+    synonyms: Annotated[
+        Path | None,
+        typer.Option(
+            "--synonyms",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+            help="A text file with words that mean the same, such as car, automobile, on each line.",
+        ),
+    ] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the entry for a client.")] = False,
 ) -> None:
     """Serve memories to assistants as tools, through the Model Context Protocol (MCP).
@@ -74,7 +85,7 @@ def mcp(
     named = _named(paths, names)
     fixed = _parsed(scope or [])
     if print_config:
-        _print_config(list(named), _given(paths, read_only, create, names, scope, tools, embedder))
+        _print_config(list(named), _given(paths, read_only, create, names, scope, tools, embedder, synonyms))
         return
     with ExitStack() as stack:
         serve = _server_of(http, token_file, allow_host, stack)
@@ -84,7 +95,7 @@ def mcp(
 
         given: Any = next(iter(opened.values())) if len(opened) == 1 and not names else opened
         wanted = ("records", "agent") if tools == "all" else (tools,)
-        serve(mcp_server(given, read_only=read_only, scope=fixed, tools=wanted))
+        serve(mcp_server(given, read_only=read_only, scope=fixed, tools=wanted, synonyms=synonyms))
 
 
 def _named(paths: Sequence[Path], names: Sequence[str] | None) -> dict[str, Path]:
@@ -181,6 +192,7 @@ def _given(
     scope: Sequence[str] | None,
     tools: str,
     embedder: str | None,
+    synonyms: Path | None,
 ) -> list[str]:
     """Return the arguments of a server, with absolute paths."""
     given = ["mcp", *(os.path.abspath(path) for path in paths)]
@@ -189,6 +201,7 @@ def _given(
         for value in values or ():
             given += [option, value]
     given += [] if tools == "all" else ["--tools", tools]
+    given += [] if synonyms is None else ["--synonyms", os.path.abspath(synonyms)]
     return given + ([] if embedder is None else ["--embedder", embedder])
 
 

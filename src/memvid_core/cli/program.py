@@ -21,6 +21,7 @@ from memvid_core.cli import (
     merging,
     rescuing,
     searching,
+    viewing,
     watching,
 )
 from memvid_core.cli.failures import in_shell_words, reported, terminable
@@ -127,5 +128,6 @@ for group in (
     rescuing,
     agent_memory,
     mcp,
+    viewing,
 ):
     group.register(app)

@@ -1,10 +1,7 @@
 """Evidence: how far a memory's rankings can be trusted, learned from its own texts without labels.
 
-A *practice question* is a part of a sentence of a text, and three quarters of its words are removed from the text. Both
-rankings look for the text among a sample of the memory. The weight that finds most of them is the weight of the dense
-ranking in this memory. The same questions without their text show the scores to expect if no text is relevant.
-
-Source: the inverse cloze task (Lee, Chang and Toutanova, ACL 2019), with some words left, as in most real questions.
+The weight of the vectors of the built-in embedder follows from the length of the texts. The scores to expect if no text
+is relevant follow from *practice questions*: parts of sentences, asked of all texts but their own.
 """
 
 from __future__ import annotations
@@ -14,9 +11,8 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +20,14 @@ from numpy.typing import NDArray
 from memvid_core.engine import fusion
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import DamagedFrameError
-from memvid_core.index.words.lexical_index import LexicalIndex
-from memvid_core.index.words.scores import Ranking, top_k
-from memvid_core.model import Embedder, FittableEmbedder, plain_query
+from memvid_core.index.words.scores import Ranking
+from memvid_core.model import FittableEmbedder
 
 __all__ = [
     "GAIN",
     "LEAST",
     "Evidence",
     "Without",
-    "best_weight",
     "evidence_of",
     "odds",
     "practice",
@@ -46,7 +40,7 @@ __all__ = [
 LEAST: Final = 1_000
 """The minimum number of records to learn from; fewer use the defaults of :class:`Evidence`."""
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 _FILE: Final = "evidence.json"
 _SAMPLE: Final = 1_024  # texts
 _QUESTIONS: Final = 128
@@ -54,17 +48,17 @@ _CHARACTERS: Final = 2_000  # of a text
 _WORDS: Final = 12  # of a practice question
 _FEWEST_WORDS: Final = 4
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
-_WEIGHTS = np.linspace(0, 1, 11)
-_PRIOR, _WIDTH = 0.3, 0.5  # most collections are best searched with a dense weight of 0 to 0.7
-_CERTAIN = 0.5  # so many more questions found make a weight e times as plausible
+_LONG: Final = 2_500  # characters
+_LEAST_WEIGHT, _MOST_WEIGHT = 0.05, 0.45
 _QUANTILE: Final = 0.75
 _NARROWEST: Final = 0.03
 
 
-GAIN: Final = 0.25
+GAIN: Final = 0.1
 """The additional weight of the refined dense ranking of the built-in embedder, times :func:`support`."""
 
 _MOST_TRUST: Final = 0.55
+_NO_TRUST: Final = 0.2  # of support, which questions in another language have by chance
 _SUPPORTED: Final = 5  # texts
 
 
@@ -106,11 +100,10 @@ class Evidence(NamedTuple):
 
 
 class Practice(NamedTuple):
-    """A practice question, the text without most of the question's words, and the place of the text."""
+    """A practice question, and the place of its text."""
 
     place: int
     question: str
-    text: str
 
 
 def practice(texts: Sequence[str], count: int = _QUESTIONS) -> list[Practice]:
@@ -122,27 +115,18 @@ def practice(texts: Sequence[str], count: int = _QUESTIONS) -> list[Practice]:
 
     Example:
         >>> [asked] = practice(["The wing of an aircraft lifts it."], 1)
-        >>> asked.question, len(asked.text.split())
-        ('The wing of an aircraft lifts it.', 2)
+        >>> asked.question
+        'The wing of an aircraft lifts it.'
     """
     made = []
     for place in range(0, len(texts), max(1, len(texts) // max(1, count))):
         sentences = [part for part in map(str.strip, _SENTENCE.split(texts[place])) if part]
         long = [i for i, sentence in enumerate(sentences) if len(sentence.split()) >= _FEWEST_WORDS]
         if long:
-            chosen = long[_mixed(place, 1) % len(long)]
-            made.append(_reduced(place, sentences, chosen))
+            words = sentences[long[_mixed(place, 1) % len(long)]].split()
+            start = _mixed(place, 2) % (len(words) - _WORDS + 1) if len(words) > _WORDS else 0
+            made.append(Practice(place, " ".join(words[start : start + _WORDS])))
     return made
-
-
-def _reduced(place: int, sentences: list[str], chosen: int) -> Practice:
-    words = sentences[chosen].split()
-    start = _mixed(place, 2) % (len(words) - _WORDS + 1) if len(words) > _WORDS else 0
-    asked = words[start : start + _WORDS]
-    order = sorted(range(len(asked)), key=lambda i: _mixed(place, 3 + i))
-    removed = {start + i for i in order[: 3 * len(asked) // 4]}
-    left = " ".join(word for i, word in enumerate(words) if i not in removed)
-    return Practice(place, " ".join(asked), "\n".join((*sentences[:chosen], left, *sentences[chosen + 1 :])))
 
 
 def _mixed(*numbers: int) -> int:
@@ -160,22 +144,25 @@ def _logistic(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return found
 
 
-def weight(texts: Sequence[str], embedder: Embedder | None) -> float:
-    """Return the weight of the dense ranking, learned from texts in about a second.
+def weight(texts: Sequence[str]) -> float:
+    """Return the weight of the built-in embedder's ranking, which is better the longer the texts are.
+
+    Its vectors add up the words of a text. Those of one sentence say little, and its words are compared more exactly as
+    words.
 
     Args:
         texts: The texts, each cut to 2,000 characters.
-        embedder: The memory's embedder. Only the built-in one is used: another one may be slow, remote, or paid for.
 
     Returns:
-        The weight, in [0, 1]; the default if the texts are too short for practice questions.
+        The mean number of characters divided by 2,500, in [0.05, 0.45]; the default without texts.
+
+    Example:
+        >>> weight(["a" * 500, "b" * 1_000]), weight(["Ada drinks tea."])
+        (0.3, 0.05)
     """
-    asked = practice(texts)
-    if not asked or not isinstance(embedder, FittableEmbedder):
+    if not texts:
         return fusion.ALPHA
-    sample = list(texts)
-    space = _embedded(sample, asked, embedder)
-    return best_weight(asked, _dense(space, asked), _lexical(sample, asked), space)
+    return round(min(max(sum(map(len, texts)) / len(texts) / _LONG, _LEAST_WEIGHT), _MOST_WEIGHT), 3)
 
 
 def usual_scores(rankings: Iterable[tuple[Ranking, Ranking]]) -> dict[str, float]:
@@ -189,82 +176,6 @@ def usual_scores(rankings: Iterable[tuple[Ranking, Ranking]]) -> dict[str, float
         return {}
     both, words = zip(*best, strict=True)
     return {**_quantiles(both, "usual", "spread"), **_quantiles(words, "usual_words", "spread_words")}
-
-
-def _lexical(sample: list[str], asked: list[Practice]) -> list[Ranking]:
-    """Return for each question the rows and scores in [0, 1]; its own text is the reduced one."""
-    index = LexicalIndex()
-    index.extend(0, [*sample, *(question.text for question in asked)])
-    count = len(sample)
-    mask = np.zeros(count + len(asked), np.bool_)
-    mask[:count] = True
-    rankings = []
-    for number, question in enumerate(asked):
-        mask[question.place], mask[count + number] = False, True
-        rows, scores = index.search(plain_query(question.question), fusion.CANDIDATES, mask, normalized=True)
-        mask[question.place], mask[count + number] = True, False
-        rankings.append((np.where(rows == count + number, question.place, rows), scores))
-    index.close()
-    return rankings
-
-
-class Space(NamedTuple):
-    """The vectors of practice: of the texts (n, d), and of each question and its reduced text (q, d)."""
-
-    texts: NDArray[Any]
-    questions: NDArray[Any]
-    reduced: NDArray[Any]
-
-    def of_rows(self, number: int, place: int, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the vectors of rows for a question, whose own text is the reduced one."""
-        return np.where((rows == place)[:, np.newaxis], self.reduced[number], self.texts[rows])
-
-
-def _embedded(sample: list[str], asked: list[Practice], embedder: FittableEmbedder) -> Space:
-    """Embed the practice.
-
-    A fitted embedder knows which words of its texts occur together, so the copy used here is not fitted to the texts
-    that are looked for.
-    """
-    embed = _fitted_to_others(sample, asked, embedder).embed_documents
-    return Space(embed(sample), embed([one.question for one in asked]), embed([one.text for one in asked]))
-
-
-def _dense(space: Space, asked: list[Practice]) -> list[Ranking]:
-    """Return for each question the rows and their cosines."""
-    cosines: NDArray[Any] = space.questions @ space.texts.T
-    places = np.array([question.place for question in asked])
-    cosines[np.arange(len(asked)), places] = np.einsum("ij,ij->i", space.questions, space.reduced)
-    rows = np.arange(len(space.texts), dtype=np.int64)
-    return [top_k(rows, line, fusion.CANDIDATES) for line in cosines.astype(np.float32)]
-
-
-def _fitted_to_others(sample: list[str], asked: list[Practice], embedder: FittableEmbedder) -> FittableEmbedder:
-    copy = embedder.clone()
-    if embedder.fitted:
-        places = {question.place for question in asked}
-        copy.fit([text for place, text in enumerate(sample) if place not in places])
-    return copy
-
-
-def best_weight(asked: list[Practice], dense: list[Ranking], lexical: list[Ranking], space: Space) -> float:
-    """Return the mean of the weights, weighted by how well they do and by a prior.
-
-    The quality of a weight is the mean reciprocal rank of the text, found as a search finds it: by two fusions. The
-    means of neighboring weights hardly differ, so a mean is more stable than the best one.
-    """
-    reached = np.zeros(len(_WEIGHTS))
-    for number, (question, by_vector, by_word) in enumerate(zip(asked, dense, lexical, strict=True)):
-        ratios = by_word[0], odds(by_word[1])
-        gain = GAIN * support(by_vector, ratios)
-        vectors = partial(space.of_rows, number, question.place)
-        for at, alpha in enumerate(_WEIGHTS.tolist()):
-            weights = {"alpha": alpha, "refined": min(1.0, alpha + gain)}
-            rows = fusion.hybrid(space.questions[number], by_vector, ratios, vectors, 10, **weights).rows
-            ranks = np.flatnonzero(rows == question.place)
-            reached[at] += 1 / (1 + ranks[0]) if len(ranks) else 0
-    plausible = np.exp((reached - reached.max()) / _CERTAIN - (_WEIGHTS - _PRIOR) ** 2 / (2 * _WIDTH**2))
-    return float(np.round(plausible @ _WEIGHTS / plausible.sum(), 3))
 
 
 def odds(scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -325,7 +236,7 @@ def _learned(snapshot: Snapshot, without: Without) -> Evidence:
     rows, texts = _sample(snapshot)
     usual = usual_scores(without(asked.question, rows[asked.place]) for asked in practice(texts))
     background = _background(snapshot, rows)
-    return Evidence()._replace(alpha=weight(texts, snapshot.embedder), background=background, **usual)
+    return Evidence()._replace(alpha=weight(texts), background=background, **usual)
 
 
 def _sample(snapshot: Snapshot) -> tuple[list[int], list[str]]:
@@ -410,11 +321,11 @@ def trust(dense: Ranking, lexical: Ranking) -> float:
         lexical: About as many rows with their BM25 scores, best first.
 
     Returns:
-        The weight of the dense ranking: 0 without support, 0.55 from half of the possible support on.
+        The weight of the dense ranking: 0 up to a support of 0.2, 0.55 from a support of 0.57 on.
 
     Example:
         >>> dense = np.array([3, 1, 2, 4]), np.array([0.9, 0.8, 0.7, 0.6], np.float32)
         >>> round(trust(dense, (np.array([1, 7]), np.array([8.0, 4.0], np.float32))), 3)
-        0.275
+        0.075
     """
-    return min(_MOST_TRUST, 2 * _MOST_TRUST * support(dense, lexical))
+    return min(_MOST_TRUST, 1.5 * max(0.0, support(dense, lexical) - _NO_TRUST))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from memvid_core.agent.trust import defused
-from memvid_core.model import Hit, Record
+from memvid_core.model import Hit, Passage, Record
 
 __all__ = ["ANSWER_BYTES", "Answer", "answer_of", "fitted"]
 
@@ -74,7 +74,8 @@ def _size(line: str, entry: Mapping[str, Any]) -> int:
 
 
 def _shown(record: Record | Hit, start: int, length: int | None) -> tuple[str, Any]:
-    text, note = _part(record.text, start, length)
+    passage = record.passage if isinstance(record, Hit) else None
+    text, note = _part(record.text, start, length) if passage is None else _of_passage(passage, record.text)
     limit = None if length is None else _VALUE_LENGTH
     metadata = (
         record.metadata if limit is None else {key: _short(value, limit) for key, value in record.metadata.items()}
@@ -91,6 +92,12 @@ def _part(text: str, start: int, length: int | None) -> tuple[str, str]:
     left = len(text) - end
     note = f" … ({left} characters more: get_memories with start={end} shows them)" if left > 0 else ""
     return text[start:end], note
+
+
+def _of_passage(passage: Passage, text: str) -> tuple[str, str]:
+    """Return the text of a passage, and a note if it is not the whole text."""
+    whole = passage.text.strip() == text.strip()
+    return passage.text, "" if whole else f" … (part of {len(text)} characters: get_memories shows all)"
 
 
 def _short(value: Any, limit: int) -> Any:

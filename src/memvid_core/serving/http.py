@@ -17,7 +17,6 @@ from memvid_core.serving.extras import missing
 
 try:
     import uvicorn
-    from mcp.server.transport_security import TransportSecuritySettings
     from starlette.datastructures import Headers
     from starlette.responses import PlainTextResponse
 except ImportError as exc:
@@ -25,9 +24,10 @@ except ImportError as exc:
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
+    from starlette.applications import Starlette
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["Address", "Guard", "bound", "parse_address", "read_token", "run_http"]
+__all__ = ["Address", "Guard", "bound", "parse_address", "read_token", "run_guarded", "run_http"]
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _ANY: Final = ("0.0.0.0", "::", "")
@@ -185,6 +185,8 @@ def run_http(
         raise InvalidInputError(
             f"{address.host} can be reached from other machines: give a token with --token-file, or use 127.0.0.1"
         )
+    from mcp.server.transport_security import TransportSecuritySettings
+
     hosts = address.hosts(listener.getsockname()[1])
     security = TransportSecuritySettings(
         enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=origins_of(hosts)
@@ -192,6 +194,11 @@ def run_http(
     app = server.streamable_http_app(
         streamable_http_path=path, transport_security=security, max_request_body_size=_MOST_BYTES
     )
+    run_guarded(app, listener, hosts, token)
+
+
+def run_guarded(app: Starlette, listener: socket.socket, hosts: Sequence[str], token: str | None = None) -> None:
+    """Serve an application behind a :class:`Guard` until the process is interrupted."""
     config = uvicorn.Config(
         Guard(app, hosts, token), log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=3
     )

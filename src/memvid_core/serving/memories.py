@@ -14,6 +14,7 @@ from memvid_core.agent.trust import defused
 from memvid_core.errors import InvalidInputError, MemvidError, ReadOnlyError
 from memvid_core.memory import Memory
 from memvid_core.memory.memory import session_of
+from memvid_core.model import GivenSynonyms
 from memvid_core.serving.records import ServedRecords
 
 __all__ = ["DEFAULT_OWNER", "Served", "checked_names", "names_of", "served"]
@@ -33,15 +34,24 @@ class Served:
         memory: The open memory.
         scope: Metadata that every record has.
         read_only: Whether it must not be changed.
+        synonyms: Words that mean the same in every search of its records.
 
     Raises:
         InvalidInputError: The scope has a reserved key.
     """
 
-    def __init__(self, name: str, memory: Memory, scope: Mapping[str, Any], *, read_only: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        memory: Memory,
+        scope: Mapping[str, Any],
+        *,
+        read_only: bool,
+        synonyms: GivenSynonyms | None = None,
+    ) -> None:
         self.name = name
         self.memory = memory
-        self.records = ServedRecords(memory, scope)
+        self.records = ServedRecords(memory, scope, synonyms)
         self.writable = not read_only and _writable(memory)
         owner = dict(scope) or DEFAULT_OWNER
         fields = dict.fromkeys((*owner, "session_id")) if scope else DEFAULT_FIELDS
@@ -94,7 +104,13 @@ def _writable(memory: Memory) -> bool:
     return True
 
 
-def served(memories: Memory | Mapping[str, Memory], scope: Mapping[str, Any], *, read_only: bool) -> dict[str, Served]:
+def served(
+    memories: Memory | Mapping[str, Memory],
+    scope: Mapping[str, Any],
+    *,
+    read_only: bool,
+    synonyms: GivenSynonyms | None = None,
+) -> dict[str, Served]:
     """Return the memories of a server by name.
 
     Raises:
@@ -104,7 +120,8 @@ def served(memories: Memory | Mapping[str, Memory], scope: Mapping[str, Any], *,
     if not named or not all(isinstance(memory, Memory) for memory in named.values()):
         raise InvalidInputError("a server needs an open Memory, or a dict of open memories by name")
     checked_names(list(named))
-    return {name: Served(name, memory, scope, read_only=read_only) for name, memory in named.items()}
+    options: dict[str, Any] = {"read_only": read_only, "synonyms": synonyms}
+    return {name: Served(name, memory, scope, **options) for name, memory in named.items()}
 
 
 def checked_names(names: Sequence[str]) -> None:

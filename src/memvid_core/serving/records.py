@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from memvid_core.errors import FilterError, InvalidInputError, RecordNotFoundError
 from memvid_core.memory import Memory
-from memvid_core.model import FittableEmbedder, Hit, Record
+from memvid_core.model import FittableEmbedder, GivenSynonyms, Hit, Record
 from memvid_core.serving.words import note_id
 
 __all__ = ["RESERVED", "ServedRecords"]
@@ -41,6 +41,7 @@ class ServedRecords:
     Args:
         memory: An open memory.
         scope: Metadata that every saved record gets, and that every found or changed record must have.
+        synonyms: Words that mean the same in every search, as in :meth:`memvid_core.Memory.search`.
 
     Raises:
         InvalidInputError: The scope has a reserved key.
@@ -53,8 +54,11 @@ class ServedRecords:
         ['Ada drinks tea']
     """
 
-    def __init__(self, memory: Memory, scope: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, memory: Memory, scope: Mapping[str, Any] | None = None, synonyms: GivenSynonyms | None = None
+    ) -> None:
         self.memory = memory
+        self._synonyms = synonyms
         self.scope = dict(scope or {})
         self._check_keys(self.scope, "the scope")
 
@@ -88,10 +92,20 @@ class ServedRecords:
 
     # --- reading ---
 
-    def search(self, query: str, k: int, where: Mapping[str, Any] | None) -> list[Hit]:
-        """Return the best ``k`` records of the scope that match a filter."""
+    def search(
+        self,
+        query: str,
+        k: int,
+        where: Mapping[str, Any] | None,
+        *,
+        min_relevance: float | None = None,
+        unique: bool = False,
+        passage: int | None = None,
+    ) -> list[Hit]:
+        """Return the best ``k`` records of the scope that match a filter; options as in ``Memory.search``."""
+        chosen: dict[str, Any] = {"min_relevance": min_relevance, "unique": unique, "passage": passage}
         with self._explained(where):
-            return self.memory.search(query, k, self._shown(where))
+            return self.memory.search(query, k, self._shown(where), synonyms=self._synonyms, **chosen)
 
     def get(self, ids: Sequence[str]) -> list[Record]:
         """Return the records of the scope with some ids, in the order of the ids."""

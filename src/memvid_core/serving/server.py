@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from memvid_core.errors import Action, InvalidInputError, MemvidError, worded
 from memvid_core.memory import Memory
+from memvid_core.model import GivenSynonyms
 from memvid_core.serving.extras import missing
 from memvid_core.serving.memories import Served, served
 from memvid_core.serving.tools import AGENT_TOOLS, RECORD_TOOLS, Tool
@@ -47,6 +48,7 @@ def mcp_server(
     scope: Mapping[str, Any] | None = None,
     tools: Collection[str] = ("records", "agent"),
     name: str = "memvid",
+    synonyms: GivenSynonyms | None = None,
 ) -> MCPServer[None]:
     """Return an MCP server with tools that search and change memories.
 
@@ -62,6 +64,8 @@ def mcp_server(
         tools: ``"records"`` (search, get, list, save, update, forget), ``"agent"`` (remember, recall, forget, history:
             conversations, through a :class:`~memvid_core.agent.MemoryService`), or both.
         name: The name of the server for clients.
+        synonyms: Words and phrases that mean the same in every search of records, as in
+            :meth:`memvid_core.Memory.search`.
 
     Raises:
         InvalidInputError: A name or the scope is invalid, or there is no memory.
@@ -79,7 +83,7 @@ def mcp_server(
         >>> asyncio.run(talk())
         '[note-...] Ada drinks tea'
     """
-    chosen = served(memories, scope or {}, read_only=read_only)
+    chosen = served(memories, scope or {}, read_only=read_only, synonyms=synonyms)
     wanted = [tool for kind in _checked(tools) for tool in _TOOLS[kind]]
     registered = []
     for tool in wanted:

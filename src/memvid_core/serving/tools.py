@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, NamedTuple
 
 from memvid_core.errors import InvalidInputError
+from memvid_core.model import Hit
 from memvid_core.serving.answers import Answer, answer_of, fitted
 from memvid_core.serving.extras import missing
 from memvid_core.serving.memories import Served
@@ -104,9 +105,17 @@ async def search_memory(
     query: Query,
     k: Annotated[int, Field(description=TOOL_WORDS["k"], ge=1, le=50)] = 5,
     where: Where = None,
+    min_relevance: Annotated[float, Field(description="0.5 leaves out what hardly answers.", ge=0, le=1)] = 0,
+    unique: Annotated[bool, Field(description="Show equal texts once.")] = False,
+    passage: Annotated[int, Field(description="Show passages of so many characters.", ge=0, le=4000)] = 0,
 ) -> Annotated[CallToolResult, Found]:
     """Search."""
-    return _found(answer_of(await run_in_thread(served.records.search, query, k, where)))
+
+    def hits() -> list[Hit]:
+        chosen: dict[str, Any] = {"min_relevance": min_relevance or None, "passage": passage or None}
+        return served.records.search(query, k, where, unique=unique, **chosen)
+
+    return _found(answer_of(await run_in_thread(hits)))
 
 
 async def get_memories(

@@ -15,6 +15,8 @@ from memvid_core.agent import MemoryService, SyncMemoryService, export_markdown
 
 ME: dict[str, Any] = {"user_id": "me"}
 NO_CLOCK: dict[str, Any] = {"clock": lambda: "now"}
+WRONG_CLOCK: dict[str, Any] = {"clock": 5}
+WRONG_READER: dict[str, Any] = {"readers": {"image": 5}}
 TALK = [
     {"role": "user", "content": "I live in Berlin. I love hiking."},
     {"role": "assistant", "content": "Which mountains do you like best?"},
@@ -497,6 +499,12 @@ def test_another_reader_sees_whole_conversations(tmp_path):
         (lambda s: s.recall("figs", known="figs", user_id="ada"), "known must be a list"),
         (lambda s: s.recall("figs", user_id=" "), "user_id must be a str that is not empty"),
         (lambda s: s.memorize(resource_url=None, user={"user_id": "ada"}), "resource_url must be a path"),
+        (lambda s: s.memorize(resource_url="\ud800", user={"user_id": "ada"}), "cannot be used"),
+        (lambda s: export_markdown(s, "x" * 5_000, user_id="ada"), "cannot be used"),
+        (lambda s: s.recall("figs", count_tokens=5, user_id="ada"), "count_tokens must be a function"),
+        (lambda s: s.recall("figs", count_tokens=str, user_id="ada"), "count_tokens gives"),
+        (lambda s: SyncMemoryService(s.memory, **WRONG_READER), "image must be a function"),
+        (lambda s: SyncMemoryService(s.memory, **WRONG_CLOCK), "clock must be a function"),
         (lambda s: s.memorize(resource_url="x", modality=None, user={"user_id": "ada"}), "not a modality"),
         (lambda s: s.memorize(resource_url="x", user="ada"), "user must be a dict"),
         (lambda s: s.list_memory_items("ada"), "where must be a dict"),
@@ -623,3 +631,20 @@ def test_a_session_that_was_forgotten_begins_again(service):
         service.add(said, session_id="1", **ME)
     SyncMemoryService(service.memory).forget(**ME)
     assert [len(service.add([text], session_id="1", **ME).turns) for text in ("four", "four", "one")] == [1, 0, 1]
+
+
+def test_records_of_other_programs_are_theirs(tmp_path):
+    """What looks like a record of the agent and lacks what it needs is neither read nor forgotten."""
+    kinds = ("turn", "item", "category", "resource", "sources", "forgotten", 5, None)
+    with Memory.create(":memory:") as memory:
+        theirs: list[dict[str, Any]] = [{**ME, "agent": {"kind": kind}} for kind in kinds]
+        theirs += [{**ME, "agent": "bot"}, {**ME, "created_at": 5, "agent": {"kind": "item", "memory_type": "event"}}]
+        memory.add([f"tea of program {n}" for n in range(len(theirs))], theirs)
+        service = SyncMemoryService(memory, memorize_config={"extract": "rules"})
+        service.add("I like tea.", **ME)
+        assert [hit.text for hit in service.recall("tea program", **ME).hits] == ["I like tea."]
+        assert [item.summary for item in service.list_memory_items(ME)] == ["I like tea."]
+        assert [item.summary for item in service.retrieve("tea program", ME).items] == ["I like tea."]
+        assert export_markdown(service, tmp_path / "out", **ME).files == ["MEMORY.md", "preferences.md"]
+        service.forget(**ME)
+        assert len(memory) == len(theirs)

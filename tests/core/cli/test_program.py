@@ -37,7 +37,7 @@ RUNS = {
     "memory": ["memory", "stats", "notes.mp4", "--user", "me"],
 }
 COMMANDS = list(RUNS)
-SERVERS = {"mcp"}  # run until they are stopped, and print nothing
+SERVERS = {"mcp", "view"}  # run until they are stopped, and print nothing
 
 
 def test_the_help_names_every_command() -> None:

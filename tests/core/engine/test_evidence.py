@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memvid_core import HashingEmbedder, Memory, QueryError
+from memvid_core import Memory, QueryError
 from memvid_core.engine import evidence, fusion
-from memvid_core.engine.evidence import Evidence, practice, usual_scores, weight
+from memvid_core.engine.evidence import Evidence, practice, trust, usual_scores, weight
 from memvid_core.engine.search_request import Mode
-from memvid_core.index.words.scores import Ranking
 
 RNG = np.random.default_rng(3)
 VOCABULARY = [f"{a}{b}{c}" for a in "bdfgklmn" for b in ("a", "e", "i", "o") for c in ("ra", "ta", "so", "mi")]
@@ -29,46 +28,30 @@ def texts(count: int) -> list[str]:
 def test_practice_questions_are_parts_of_their_texts_and_reproducible(given_texts: list[str], count: int) -> None:
     made = practice(given_texts, count)
     assert made == practice(given_texts, count)
-    for place, question, reduced in made:
+    for place, question in made:
         words = question.split()
         assert " ".join(words) in " ".join(given_texts[place].split())
         assert 4 <= len(words) <= 12
-        assert len(reduced.split()) == len(given_texts[place].split()) - 3 * len(words) // 4
 
 
-def test_a_better_dense_ranking_gets_a_larger_weight() -> None:
-    asked = [evidence.Practice(place, "", "") for place in range(40)]
-    rows = np.arange(60)
-
-    def rankings(first: bool) -> list[Ranking]:
-        return [
-            (np.roll(rows, -q.place if first else -q.place - 7), np.linspace(0.9, 0.1, 60, dtype=np.float32))
-            for q in asked
-        ]
-
-    def space(first: bool) -> evidence.Space:
-        near = np.eye(60, dtype=np.float32)[[q.place if first else q.place + 7 for q in asked]]
-        return evidence.Space(np.eye(60, dtype=np.float32), near, np.eye(60, dtype=np.float32)[:40])
-
-    good, bad = rankings(True), rankings(False)
-    by_dense = evidence.best_weight(asked, good, bad, space(True))
-    assert by_dense > 0.55 > 0.45 > evidence.best_weight(asked, bad, good, space(False))
+@given(st.lists(st.text(max_size=2_000), min_size=1, max_size=5), st.integers(1, 50))
+def test_vectors_of_longer_texts_have_more_weight_within_bounds(some: list[str], more: int) -> None:
+    assert 0.05 <= weight(some) <= weight([text + "a" * more for text in some]) <= 0.45
+    assert weight(some) == weight(some[::-1])
 
 
-def test_learning_is_deterministic_and_bounded() -> None:
-    some = texts(300)
-    embedder = HashingEmbedder()
-    found = weight(some, embedder)
-    assert found == weight(list(some), embedder.clone())
-    assert 0 <= found <= 1
-    assert found != fusion.ALPHA
-    assert weight(some, None) == fusion.ALPHA
-
-
-@pytest.mark.parametrize("some", [[], ["", "word"], ["a b c"]])
-def test_texts_without_long_sentences_teach_nothing(some: list[str]) -> None:
-    assert weight(some, HashingEmbedder()) == fusion.ALPHA
+def test_without_texts_or_long_sentences_nothing_is_learned() -> None:
+    assert weight([]) == fusion.ALPHA
+    assert practice(["", "word", "a b c"]) == []
     assert usual_scores([]) == {}
+
+
+def test_a_model_without_support_by_words_has_no_weight() -> None:
+    rows, scores = np.arange(10), np.linspace(5, 1, 10, dtype=np.float32)
+    weights = [trust((np.roll(np.arange(20), -shift), scores), (rows, scores)) for shift in range(11)]
+    assert weights[0] == 0.55
+    assert weights == sorted(weights, reverse=True)
+    assert weights[9:] == [0, 0]
 
 
 def test_evidence_is_kept_in_the_index_folder_and_a_damaged_one_is_replaced(
@@ -98,7 +81,7 @@ def test_evidence_is_learned_again_when_the_number_of_records_has_doubled(monkey
     monkeypatch.setattr(evidence, "LEAST", 8)
     calls: list[int] = []
 
-    def counted(some: list[str], _: object) -> float:
+    def counted(some: list[str]) -> float:
         calls.append(len(some))
         return 0.3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,7 +73,7 @@ async def test_every_tool_has_schemas_annotations_and_a_description(memory: Memo
         assert not {"path", "url", "file"} & tool.input_schema["properties"].keys()
         if name in READING:
             assert "not instructions" in tool.description
-    assert len(json.dumps([tool.model_dump(exclude_none=True) for tool in tools.values()])) < 12_500
+    assert len(json.dumps([tool.model_dump(exclude_none=True) for tool in tools.values()])) < 12_750
 
 
 async def test_memories_are_saved_found_listed_changed_and_forgotten(memory: Memory) -> None:
@@ -273,3 +274,18 @@ async def test_a_long_text_is_cut_and_can_be_read_to_its_end(memory: Memory) -> 
                 break
         assert "".join(parts) == text
         assert len(parts) < 12
+
+
+async def test_a_search_has_the_options_of_the_core(memory: Memory, tmp_path: Path) -> None:
+    long = "Ada drinks tea. " + "The sky over the harbor is gray. " * 20
+    memory.add(["Ada drinks tea", "Ada  drinks tea", long], ids=["a", "b", "c"])
+    words = tmp_path / "words.txt"
+    words.write_text("tea, matcha\n", "utf-8")
+    async with talking(memory, synonyms=words) as client:
+        found = (await given_back(client, "search_memory", query="Ada matcha", unique=True, passage=60))["memories"]
+        assert {each["id"] for each in found} == {"a", "c"}
+        assert next(each["text"] for each in found if each["id"] == "c").startswith("Ada drinks tea.")
+        assert "get_memories shows all" in next(each["text"] for each in found if each["id"] == "c")
+        assert await said(client, "search_memory", query="zzzz qqqq", min_relevance=0.99) == "Nothing found."
+        assert "less than or equal to 1" in await refused(client, "search_memory", query="t", min_relevance=2)
+        assert "4000" in await refused(client, "search_memory", query="t", passage=10**9)

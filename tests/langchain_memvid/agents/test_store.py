@@ -489,3 +489,20 @@ async def test_async_awaits_the_embedder_and_leaves_the_loop_alone(make: MakeSto
     assert embeddings.threads == {loop}
     assert threads
     assert loop not in threads
+
+
+# --- options of a search ---
+
+
+def test_the_options_of_a_store_apply_to_its_queries(make: MakeStore) -> None:
+    facts = {"one": "Ada drinks tea", "two": "Ada drinks tea", "far": "The harbor is gray"}
+    store = make(index={"fields": ["text"]}, search={"unique": True, "synonyms": {"matcha": "tea"}})
+    for key, text in facts.items():
+        store.put(HERE, key, {"text": text})
+    assert [item.key for item in store.search(HERE, query="Ada matcha")] == ["one", "far"]
+    strict = MemvidStore(memory=store.memory, index={"fields": ["text"]}, search={"min_relevance": 0.9})
+    strict.put(HERE, "plain", {"text": "Ada drinks tea"}, index=False)
+    assert strict.search(HERE, query="volcano") == []
+    assert len(strict.search(HERE)) == 4  # without a query, everything is listed
+    with pytest.raises(InvalidInputError, match="did you mean 'unique'"):
+        make(search={"uniqe": True})

@@ -25,6 +25,7 @@ Codes = NDArray[np.uint64]
 Levels = NDArray[np.int8]
 
 _ENCODE_ROWS: Final = 4096
+_FEW_ROWS: Final = 64
 _TOP_LEVEL: Final = 127
 _EIGEN_DIMENSION: Final = 768  # above it a full eigendecomposition takes longer than a few subspace iterations
 _SEED: Final = 0x6D656D76
@@ -96,15 +97,24 @@ class Quantizer:
         levels = np.empty((len(unit), self.width), dtype=np.int8)
         for start in range(0, len(unit), _ENCODE_ROWS):
             part = unit[start : start + _ENCODE_ROWS]
-            # One row is projected alone: a BLAS product would wake its threads for a few microseconds of work.
-            projected = np.vecdot(self.directions, part) if len(part) == 1 else part @ self.directions.T
-            beyond = projected.reshape(len(part), BITS) - self.offsets
+            beyond = self._projected(part) - self.offsets
             signs[start : start + len(part)] = np.packbits(beyond > 0.0, axis=1).view(np.uint64)
             steps = beyond[:, : self.width]
             steps *= np.float32(1.0 / self.step)
             np.rint(steps, out=steps)
             levels[start : start + len(part)] = np.clip(steps, -_TOP_LEVEL, _TOP_LEVEL, out=steps)
         return signs, levels
+
+    def _projected(self, part: Matrix) -> Matrix:
+        """Return the products (n, BITS) of rows and directions.
+
+        Few rows are multiplied one by one: a BLAS product would wake its threads, which costs more than the work, and
+        on a busy machine many times as much.
+        """
+        if len(part) <= _FEW_ROWS:
+            few: Matrix = np.vecdot(part[:, np.newaxis, :], self.directions)
+            return few
+        return part @ self.directions.T
 
     def ask(self, query: Matrix) -> Question:
         """Encode a unit query, (d,)."""

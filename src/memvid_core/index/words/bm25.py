@@ -14,11 +14,17 @@ from memvid_core.index.words.near import MAX_WORDS, has_near, near_grams, near_w
 from memvid_core.index.words.postings import Matches
 from memvid_core.index.words.synonyms import Synonyms
 
-__all__ = ["NOTHING", "Extra", "Scoring", "Statistics"]
+__all__ = ["NOTHING", "Extra", "Scoring", "Statistics", "length_normalization"]
 
 K1: Final = 1.0
+"""BM25 term-frequency saturation, chosen on questions in English and Korean."""
+
 B: Final = 0.65
-"""BM25 term-frequency saturation (k1) and length normalization (b), chosen on questions in English and Korean."""
+"""BM25 length normalization of a memory with few records, chosen like :data:`K1`."""
+
+_LEAST, _MOST = 0.45, 1.0
+_ENOUGH = 200  # rows
+_SAMPLE = 4_096  # rows
 
 NEAR: Final = 0.8
 """The weight of near words, compared with a word of the question."""
@@ -51,6 +57,7 @@ class Statistics(NamedTuple):
         tokens: The number of their tokens.
         lengths: The number of tokens of each row, (n,) int32.
         exists: Which rows are live, (n,) bool; None for all.
+        b: The length normalization (:func:`length_normalization`).
     """
 
     live: Callable[[], object]
@@ -58,6 +65,31 @@ class Statistics(NamedTuple):
     tokens: int
     lengths: NDArray[np.int32]
     exists: NDArray[np.bool_] | None
+    b: float = B
+
+
+def length_normalization(lengths: NDArray[np.int32]) -> float:
+    """Return BM25's b for texts of these lengths: the more the lengths differ, the more a long text is penalized.
+
+    If lengths are similar, a longer text says more, and is right to have more of the words. If short messages are mixed
+    with long ones, a long one has most words of any question by chance.
+
+    Args:
+        lengths: (n,) the number of tokens of each live row.
+
+    Returns:
+        The standard deviation of the logarithms of the lengths, in steps of 0.05 and between 0.45 and 1; 0.65 for fewer
+        than 200 rows.
+
+    Example:
+        >>> length_normalization(np.array([30, 3_000] * 200)), length_normalization(np.array([30, 40] * 200))
+        (1.0, 0.45)
+    """
+    if len(lengths) < _ENOUGH:
+        return B
+    sample = lengths[:: -(-len(lengths) // _SAMPLE)]
+    spread = float(np.log(np.maximum(sample, 1)).std())
+    return min(max(round(spread * 20) / 20, _LEAST), _MOST)
 
 
 class Scoring:
@@ -77,8 +109,8 @@ class Scoring:
         self.scores = scores
         self.ideal = 0.0
         self._reader, self._counted = reader, counted
-        self._slope = np.float32(K1 * B / (counted.tokens / counted.rows)) if counted.tokens else np.float32(0)
-        self._floor = np.float32(K1 * (1 - B))
+        self._slope = np.float32(K1 * counted.b / (counted.tokens / counted.rows)) if counted.tokens else np.float32(0)
+        self._floor = np.float32(K1 * (1 - counted.b))
         self._touched = [np.zeros(0, np.int64)]
         self._weights: dict[str, float] = {}
         self._missing: dict[str, int] = {}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, IndexStaleError, InvalidInputError, StorageError
 from memvid_core.index.words.analyzer import ParsedQuery, parse, snippet
-from memvid_core.index.words.bm25 import NOTHING, Extra, Scoring, Statistics
+from memvid_core.index.words.bm25 import NOTHING, Extra, Scoring, Statistics, length_normalization
 from memvid_core.index.words.list_reader import MAX_LISTS, ListReader
 from memvid_core.index.words.posting_file import copy_store
 from memvid_core.index.words.postings import PostingStore
@@ -408,7 +408,8 @@ class LexicalIndex:
             exists[: min(len(live), self._rows)] = live[: self._rows]
         live_lengths = lengths if exists is None else lengths[exists]
         reference: Callable[[], object] = (lambda: None) if live is None else ref(live)
-        counted = Statistics(reference, len(live_lengths), int(live_lengths.sum(dtype=np.int64)), lengths, exists)
+        tokens, b = int(live_lengths.sum(dtype=np.int64)), length_normalization(live_lengths)
+        counted = Statistics(reference, len(live_lengths), tokens, lengths, exists, b)
         if live is not None and not live.flags.writeable:
             self._statistics = counted
         return counted

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.index.words.near import Vocabulary
 from memvid_core.index.words.postings import PLACE_BITS, Matches, PostingStore
 
 __all__ = ["MAX_CHUNKS", "MAX_LISTS", "ListReader"]
@@ -42,12 +43,9 @@ class ListReader:
             self._spend(token, lists)
         return self._found[token]
 
-    def like(self, word: str) -> dict[str, str]:
-        """Return the words that begin like one, each with its token."""
-        found: dict[str, str] = {}
-        for store, _ in self._stores:
-            found |= store.like(word, limit=MAX_CHUNKS)
-        return found
+    def like(self, word: str) -> list[Vocabulary]:
+        """Return the words that begin like one."""
+        return [vocabulary for store, _ in self._stores for vocabulary in store.like(word, limit=MAX_CHUNKS)]
 
     def any_of(self, tokens: Sequence[str]) -> Matches:
         """Find the rows that contain any of some tokens, and the sum of their occurrences in each."""

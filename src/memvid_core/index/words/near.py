@@ -8,16 +8,16 @@ Source: optimal string alignment (Damerau, CACM 1964), restricted to one exchang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.index.words.analyzer import is_gram
 
-__all__ = ["MAX_NEAR", "MAX_WORDS", "distances", "has_near", "near_grams", "near_words"]
+__all__ = ["MAX_NEAR", "MAX_WORDS", "Vocabulary", "distance", "has_near", "near_grams", "near_words"]
 
 MAX_WORDS: Final = 8
 """The maximum number of words of a query for which near ones are looked for."""
@@ -25,6 +25,7 @@ MAX_WORDS: Final = 8
 MAX_NEAR: Final = 3
 """The maximum number of near words that replace one."""
 
+_LONGEST: Final = 64  # letters
 _SHORTEST: Final = 4  # letters; shorter words have too many neighbors
 _TWO_EDITS: Final = 8  # letters; longer words may have two errors
 _FIRST, _LAST_SYLLABLE = 0xAC00, 0xD7A3
@@ -42,61 +43,96 @@ def has_near(token: str) -> bool:
         >>> has_near("aircarft"), has_near("inv20417"), has_near("jet")
         (True, False, False)
     """
-    return len(token) >= _SHORTEST and token.isalpha() and not is_gram(token[0])
+    return _SHORTEST <= len(token) <= _LONGEST and token.isalpha() and not is_gram(token[0])
 
 
-def near_words(token: str, known: Mapping[str, str], rows: Rows) -> list[str]:
+class Vocabulary(NamedTuple):
+    """Words that may be near a misspelled one, prepared for many comparisons.
+
+    Attributes:
+        words: n words of at most 66 letters.
+        tokens: The token of each.
+        sizes: (n,) int64, their numbers of letters.
+        letters: (n,) uint64, which letters each has: a bit for the code point modulo 64.
+    """
+
+    words: list[str]
+    tokens: list[str]
+    sizes: NDArray[np.int64]
+    letters: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, known: Mapping[str, str]) -> Vocabulary:
+        """Prepare words, each with its token."""
+        words = [word for word in known if len(word) <= _LONGEST + 2]
+        return cls(words, [known[word] for word in words], np.array([*map(len, words)], np.int64), _letters(words))
+
+    def alike(self, word: str, most: int) -> dict[str, str]:
+        """Return the words that can be within a distance of one: an edit changes at most two kinds of letters."""
+        if not self.words:
+            return {}
+        differing = np.bitwise_count(self.letters ^ _letters([word])[0])
+        places = np.flatnonzero((differing <= 2 * most) & (np.abs(self.sizes - len(word)) <= most))
+        return {self.words[place]: self.tokens[place] for place in places.tolist()}
+
+
+def _letters(words: Sequence[str]) -> NDArray[np.uint64]:
+    width = max(1, max(map(len, words), default=0))
+    points = np.array(words, f"<U{width}").view("<u4").reshape(len(words), width)
+    bits = np.uint64(1) << (points & 63).astype(np.uint64)
+    found: NDArray[np.uint64] = np.bitwise_or.reduce(np.where(points > 0, bits, np.uint64(0)), axis=1)
+    return found
+
+
+def near_words(token: str, known: Iterable[Vocabulary], rows: Rows) -> list[str]:
     """Return the tokens of the nearest known words, the most frequent ones first.
 
     Args:
         token: The word that is missing.
-        known: Words that may be near, each with its token.
+        known: Words that may be near.
         rows: The number of rows of a token; tokens without any are ignored.
 
     Returns:
         The tokens of at most three words at the same distance, which is 1, or 2 for words of eight letters or more.
 
     Example:
-        >>> near_words("mornign", {"aircraft": "aircraft", "morning": "morn"}, lambda token: 1)
+        >>> near_words("mornign", [Vocabulary.of({"aircraft": "aircraft", "morning": "morn"})], lambda token: 1)
         ['morn']
     """
     most = 2 if len(token) >= _TWO_EDITS else 1
-    alike = [word for word in known if abs(len(word) - len(token)) <= most]
-    if not alike:
-        return []
-    found = distances(token, alike)
-    for distance in range(1, most + 1):
-        tokens = {known[alike[place]] for place in np.flatnonzero(found == distance).tolist()}
+    alike: dict[str, str] = {}
+    for vocabulary in known:
+        alike |= vocabulary.alike(token, most)
+    found = {word: distance(token, word, most) for word in alike}
+    for edits in range(1, most + 1):
+        tokens = {alike[word] for word, number in found.items() if number == edits}
         best = sorted((-count, near) for near in tokens if (count := rows(near)))
         if best:
             return [word for _, word in best[:MAX_NEAR]]
     return []
 
 
-def distances(word: str, others: Sequence[str]) -> NDArray[np.int64]:
-    """Return the edit distances (n,) of a word and n others.
+def distance(word: str, other: str, most: int) -> int:
+    """Return the edit distance of two words, or ``most + 1`` if it is larger than ``most``.
 
     Example:
-        >>> distances("wing", ["wing", "wings", "wnig", "song"]).tolist()
+        >>> [distance("wing", other, 1) for other in ("wing", "wings", "wnig", "song")]
         [0, 1, 1, 2]
     """
-    sizes = np.array([len(other) for other in others])
-    width = int(sizes.max(initial=0))
-    letters = np.array(others, f"<U{max(1, width)}").view("<u4").reshape(len(others), -1)
-    first = np.broadcast_to(np.arange(width + 1), (len(others), width + 1))
-    before, last = first, first
-    for number, letter in enumerate(map(ord, word), 1):
-        line = np.empty((len(others), width + 1), np.int64)
-        line[:, 0] = number
-        differs = letters != letter
-        for at in range(1, width + 1):
-            line[:, at] = np.minimum(last[:, at - 1] + differs[:, at - 1], np.minimum(last[:, at], line[:, at - 1]) + 1)
-            if number > 1 and at > 1:
-                swapped = ~differs[:, at - 2] & (letters[:, at - 1] == ord(word[number - 2]))
-                line[:, at] = np.where(swapped, np.minimum(line[:, at], before[:, at - 2] + 1), line[:, at])
+    far = most + 1
+    before: list[int] = []
+    last = [min(at, far) for at in range(len(other) + 1)]
+    for number, letter in enumerate(word, 1):
+        line = [far] * (len(other) + 1)  # only cells near the diagonal can be within the limit
+        if number <= most:
+            line[0] = number
+        for at in range(max(1, number - most), min(len(other), number + most) + 1):
+            cost = min(last[at - 1] + (letter != other[at - 1]), last[at] + 1, line[at - 1] + 1, far)
+            if number > 1 and at > 1 and letter == other[at - 2] and word[number - 2] == other[at - 1]:
+                cost = min(cost, before[at - 2] + 1)
+            line[at] = cost
         before, last = last, line
-    found: NDArray[np.int64] = last[np.arange(len(others)), sizes]
-    return found
+    return last[-1]
 
 
 def near_grams(terms: Sequence[str], rows: Rows) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ the tail. Damaged data is reported and never used for an answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -27,6 +27,7 @@ from memvid_core.errors import IndexStaleError
 from memvid_core.index.words.analyzer import words
 from memvid_core.index.words.chunks import Chunk, Directory, Lists, PostingBlock, checksum, cut, cut_spellings, joined
 from memvid_core.index.words.loaded_store import LoadedStore
+from memvid_core.index.words.near import Vocabulary
 from memvid_core.index.words.posting_block import BLOCK_ROWS, LAST_PLACE, MAX_COUNT, BlockBuilder, Memo
 from memvid_core.index.words.posting_file import State, sum_of_blocks, sum_of_row
 from memvid_core.system.sqlite_files import checked
@@ -43,6 +44,8 @@ MERGE_TOKENS: Final = 1 << 20
 
 PLACE_BITS: Final = 17  # one bit more than a position needs, so that a phrase never extends into the next row
 
+_KEPT_WORDS: Final = 1 << 16  # of prefixes that near words were looked for, about 10 MB
+
 _LAST: Final = b"\xf4\x8f\xbf\xbf"  # UTF-8 of U+10FFFF, the last character
 
 
@@ -51,6 +54,13 @@ class Matches(NamedTuple):
 
     rows: NDArray[np.int64]
     counts: NDArray[np.float32]
+
+
+def _vocabulary(low: bytes, tokens: Iterable[bytes], spellings: Iterable[bytes]) -> Vocabulary:
+    """Return the words that begin with some bytes."""
+    pairs = [spelling.partition(b"\t")[::2] for spelling in spellings if spelling.startswith(low)]
+    known = {spelling.decode(): token.decode() for spelling, token in pairs}
+    return Vocabulary.of(known | {name: name for token in tokens if token.startswith(low) and (name := token.decode())})
 
 
 def _tier(block: PostingBlock) -> int:
@@ -78,6 +88,7 @@ class PostingStore(LoadedStore):
     def __init__(self, path: Path | None = None, *, first: int = 0, writable: bool = True) -> None:
         super().__init__(path, first=first, writable=writable)
         self._memo: Memo | None = None
+        self._vocabularies: dict[bytes, tuple[list[int], Vocabulary]] = {}  # by prefix, with the checksums of blocks
 
     def append(self, first_row: int, texts: Sequence[str]) -> None:
         """Index the texts of rows from ``first_row`` on, all or none of them; skip rows that are indexed already.
@@ -321,15 +332,17 @@ class PostingStore(LoadedStore):
         tokens = dict.fromkeys(spelling.partition(b"\t")[2] for spelling in sorted(found))
         return [token for token in tokens if not token.startswith(prefix)]
 
-    def like(self, word: str, *, limit: int) -> dict[str, str]:
+    def like(self, word: str, *, limit: int) -> tuple[Vocabulary, Vocabulary]:
         """Return the words that begin like one: with its first letter, or more letters if these are too many.
+
+        The words of blocks are kept for the next question.
 
         Args:
             word: The word.
             limit: The maximum number of chunks to read.
 
         Returns:
-            Tokens, and the spellings of which stemming made other tokens, each with its token.
+            Tokens, and the spellings of which stemming made other tokens: of the blocks, and of the tail.
 
         Raises:
             IndexStaleError: If a list that is read is damaged.
@@ -341,16 +354,22 @@ class PostingStore(LoadedStore):
             spelled = [(block, number) for block in self._blocks for number in block.spelling_chunks_of(*spans)]
             if len(chunks) + len(spelled) <= limit:
                 break
-        found = [token.encode() for token in self._tail.lists]
-        spellings = [*self._tail.spellings]
-        with checked(self._name):
-            for block, number in chunks[:limit]:
-                found += self._chunk(block, number).tokens
-            for block, number in spelled[:limit]:
-                spellings += self._read(block, number, "lists").split(b"\n")
-        pairs = [spelling.partition(b"\t")[::2] for spelling in spellings if spelling.startswith(low)]
-        known = {spelling.decode(): token.decode() for spelling, token in pairs}
-        return known | {name: name for token in found if token.startswith(low) and (name := token.decode())}
+        state = [block.check for block in self._blocks]
+        kept = self._vocabularies.pop(low, None)
+        if kept is None or kept[0] != state:
+            found: list[bytes] = []
+            spellings: list[bytes] = []
+            with checked(self._name):
+                for block, number in chunks[:limit]:
+                    found += self._chunk(block, number).tokens
+                for block, number in spelled[:limit]:
+                    spellings += self._read(block, number, "lists").split(b"\n")
+            kept = state, _vocabulary(low, found, spellings)
+        self._vocabularies[low] = kept  # the one that was used last is the last one
+        while len(self._vocabularies) > 1 and sum(len(v.words) for _, v in self._vocabularies.values()) > _KEPT_WORDS:
+            del self._vocabularies[next(iter(self._vocabularies))]
+        recent = [key for token in self._tail.lists if (key := token.encode()).startswith(low)]
+        return kept[1], _vocabulary(low, recent, self._tail.spellings)
 
     def _tail_lists(self, token: str) -> list[dict[int, list[int]]]:
         lists = self._tail.lists

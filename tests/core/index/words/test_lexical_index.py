@@ -20,7 +20,7 @@ from memvid_core import ClosedError, InvalidInputError, StorageError
 from memvid_core.index.words import posting_block as block
 from memvid_core.index.words import postings
 from memvid_core.index.words.analyzer import parse, tokenize, words
-from memvid_core.index.words.bm25 import K1, B
+from memvid_core.index.words.bm25 import K1, B, length_normalization
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.index.words.scores import Ranking
 from tests.processes import run
@@ -438,3 +438,29 @@ def test_a_long_query_is_searched_by_what_tells_most() -> None:
     rows, scores = index.search(query, 1)
     assert rows.tolist() == [51]
     assert scores.tolist() == pytest.approx(index.search("needle", 1)[1].tolist())
+
+
+# --- lengths ---
+
+
+@pytest.mark.parametrize(("longest", "expected"), [(30, 0.45), (3_000, 1.0)])
+def test_long_texts_are_penalized_more_the_more_lengths_differ(longest: int, expected: float) -> None:
+    lengths = np.tile(np.array([30, longest], np.int32), 200)
+    assert length_normalization(lengths) == expected
+    assert length_normalization(np.append(lengths, np.int32(10**5))) == expected
+    assert length_normalization(np.zeros(1_000, np.int32)) == 0.45
+    assert length_normalization(lengths[:100]) == B
+
+
+def test_a_short_message_is_found_among_long_replies_that_have_its_words_by_chance() -> None:
+    rng = random.Random(5)
+    filler = [f"word{number}" for number in range(900)]
+    replies = [" ".join(["sprint", "ends", *rng.choices(filler, k=1_500), "sprint ends"]) for _ in range(120)]
+    notes = [" ".join(rng.choices(filler, k=20)) for _ in range(120)]
+    notes[60] = "the first sprint ends on friday with " + " ".join(rng.choices(filler, k=13))
+    index = LexicalIndex()
+    index.extend(0, [*replies, *notes])
+    assert index.search("sprint ends", 1)[0].tolist() == [180]
+    live = np.ones(240, np.bool_)
+    live[:100] = False  # few live rows: the fixed value
+    assert index.search("sprint ends", 1, live=live)[0].tolist() == [180]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from memvid_core.errors import InvalidInputError
 from memvid_core.index.words.bm25 import Extra
 from memvid_core.index.words.lexical_index import LexicalIndex
-from memvid_core.index.words.near import distances
+from memvid_core.index.words.near import Vocabulary, distance
 from memvid_core.index.words.synonyms import Synonyms
 
 FUZZY = Extra(fuzzy=True)
@@ -54,9 +54,12 @@ def _by_recursion(one: str, other: str) -> int:
     return min(costs)
 
 
-@given(st.text("abé가", max_size=4), st.lists(st.text("abé가", max_size=4), min_size=1, max_size=4))
-def test_distances_are_those_of_the_definition(word: str, others: list[str]) -> None:
-    assert distances(word, others).tolist() == [_by_recursion(word, other) for other in others]
+@given(st.text("abé가", max_size=5), st.lists(st.text("abé가", max_size=5), max_size=4), st.integers(0, 3))
+def test_distances_are_those_of_the_definition(word: str, others: list[str], most: int) -> None:
+    defined = {other: min(_by_recursion(word, other), most + 1) for other in others}
+    assert {other: distance(word, other, most) for other in others} == defined
+    alike = Vocabulary.of({other: other for other in others}).alike(word, most)
+    assert alike.keys() >= {other for other, edits in defined.items() if edits <= most}
 
 
 @pytest.mark.parametrize(
@@ -123,6 +126,24 @@ def test_near_words_come_from_file_and_ram(tmp_path: Path) -> None:
     assert len(_found(reading, "contarst")) == 10
     index.close()
     reading.close()
+
+
+def test_words_that_are_kept_follow_the_index(tmp_path: Path) -> None:
+    index = LexicalIndex(tmp_path)
+    index.extend(0, [f"filler{number} contract" for number in range(600)])
+    assert len(_found(index, "contarct")) == 10
+    other = LexicalIndex(tmp_path)
+    other.extend(600, ["the contrary"] * 600)  # blocks that another process adds, and merges
+    index.sync()
+    assert _found(index, "contrray") == list(range(600, 610))
+    assert len(_found(index, "contarct")) == 10
+    for number in range(12):
+        first, end = 1_200 + 600 * number, chr(97 + number) * 5
+        other.extend(first, [f"carbon{end} steel"] * 600)
+        index.sync()
+        assert _found(index, f"cabron{end}")[:1] == [first]
+    index.close()
+    other.close()
 
 
 def test_a_hostile_question_takes_bounded_time() -> None:

@@ -288,7 +288,7 @@ def _what_is_wrong(item: Any) -> str:
     if not isinstance(item.get("metadata"), dict | None):
         return '"metadata" is not an object'
     vector = item.get("vector")
-    if vector is not None and not (isinstance(vector, list) and all(type(number) in (int, float) for number in vector)):
+    if vector is not None and not (isinstance(vector, list) and {int, float}.issuperset(map(type, vector))):
         return '"vector" is not a list of numbers'
     return ""
 

@@ -121,6 +121,32 @@ def test_watch_follows_a_folder_until_ctrl_c(folder: Path) -> None:
     assert memvid("verify", "new.mp4").code == 0
 
 
+# A signal arrives within a destructor, where Python drops what its handler raises; a second round must not begin.
+_DROPPED = """
+import signal, sys
+from memvid_core.cli import app, watching
+
+class Destroyed:
+    def __del__(self):
+        signal.raise_signal(getattr(signal, name))
+
+name, rounds = sys.argv.pop(), []
+
+def sync(*args, **named):
+    rounds.append(Destroyed() if not rounds else sys.exit(7))
+    rounds[0] = None
+
+watching._sync, watching._stamps = sync, lambda paths: {str(len(rounds)): (0, 0)}
+app()
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_watch_is_stopped_by_a_signal_that_a_destructor_swallowed(folder: Path, name: str, code: int) -> None:
+    done = process("watch", "docs", "new.mp4", "--every", "0.1", name, code=_DROPPED)
+    assert (done.code, "Exception ignored" in done.err) == (code, True)
+
+
 if sys.platform != "win32":
     SIGNALED = """
 import signal, sys

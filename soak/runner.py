@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -169,6 +170,7 @@ def soak(
         except WrongAnswer as exc:
             counted = Counter({"wrong": 1})
             failures.append(Failure(one.name, one.seed, str(exc)))
+            print(f"WRONG, {one.name} {one.seed}: {exc}", file=sys.stderr, flush=True)
         seconds = time.monotonic() - one.started
         spent[one.name] += seconds
         progress.add(one.name, seconds, counted)

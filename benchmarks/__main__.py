@@ -16,6 +16,7 @@ TABLES = (
     "qr",
     "contention",
     "small_commits",
+    "peers",
     "agent_memory",
 )
 

@@ -1,4 +1,4 @@
-"""``memvid export``: write records as JSONL, which can be imported unchanged, or as readable Markdown."""
+"""``memvid export``: write records as JSONL or Parquet, which can be imported unchanged, or as readable Markdown."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import typer
 
 from memvid_core.cli.options import AsJson, AsOf, MemoryPath, Where, opened, parse_as_of, parse_object
 from memvid_core.cli.output import count, escaped_json, files_progress, megabytes, note, printable, write_json
+from memvid_core.cli.tables import write_parquet
 
 if TYPE_CHECKING:
     from memvid_core import Memory, Record
@@ -46,19 +47,20 @@ def export(
         ),
     ] = None,
     style: Annotated[
-        Literal["jsonl", "markdown"] | None,
+        Literal["jsonl", "parquet", "markdown"] | None,
         typer.Option("--format", help="By default from FILE's suffix, else jsonl.", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace FILE if it exists.")] = False,
-    vectors: Annotated[bool, typer.Option("--vectors", help="Also write the vectors, in JSONL.")] = False,
+    vectors: Annotated[bool, typer.Option("--vectors", help="Also write the vectors, in JSONL or Parquet.")] = False,
     where: Where = None,
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Export records as JSONL or Markdown.
+    """Export records as JSONL, Parquet or Markdown.
 
-    A JSONL line has the id, text and metadata of one record; `memvid import` reads it unchanged. Markdown is for
-    reading. With `--json`, you get a summary if the records go to a file, else one document that contains them all.
+    A JSONL line has the id, text and metadata of one record; `memvid import` reads it unchanged. Parquet has
+    the same as columns. Markdown is for reading. With `--json`, you get a summary if the records go to a file, else one
+    document that contains them all.
     """
     from memvid_core import MemoryExistsError
 
@@ -66,12 +68,14 @@ def export(
     if output is not None and os.path.lexists(output) and not force:
         raise MemoryExistsError(f"{output} exists; replace it with --force")
     if vectors and style == "markdown":
-        raise typer.BadParameter("Markdown has no vectors; they go into JSONL", param_hint="--vectors")
-    chosen = style or ("markdown" if output and output.suffix.lower() in (".md", ".markdown") else "jsonl")
+        raise typer.BadParameter("Markdown has no vectors; they go into JSONL or Parquet", param_hint="--vectors")
+    chosen = style or _style_of(output)
+    if chosen == "parquet" and output is None:
+        raise typer.BadParameter("Parquet is written to a file: give -o FILE", param_hint="--format")
     with ExitStack() as stack:
         memory = stack.enter_context(opened(memory_path, as_of=parse_as_of(as_of)))
         records = _records(memory, condition)
-        lines = _with_vectors(memory, records) if vectors else None
+        lines = _with_vectors(memory, records) if vectors and chosen == "jsonl" else None
         if output is None:
             out: IO[bytes] = _standard_output()
             pieces = lines or (_document(memory_path, records) if as_json else _written(records, chosen))
@@ -83,6 +87,11 @@ def export(
         hidden = output is None and sys.stdout.isatty()
         update = None if hidden else stack.enter_context(files_progress("Exporting", "records"))
         done = 0
+        if chosen == "parquet":
+            for done in write_parquet(out, memory, records, vectors=vectors):
+                if update is not None:
+                    update(done, total, "")
+            pieces = iter(())
         for piece in map(_shown(chosen, as_json), pieces) if hidden else pieces:
             out.write(piece)
             done += 1
@@ -96,6 +105,11 @@ def export(
         write_json(result)
     else:
         note(f"{output}: {count(done, 'record')}, {megabytes(size)}")
+
+
+def _style_of(output: Path | None) -> str:
+    suffix = output.suffix.lower() if output else ""
+    return {".md": "markdown", ".markdown": "markdown", ".parquet": "parquet"}.get(suffix, "jsonl")
 
 
 def _shown(style: str, as_json: bool) -> Callable[[bytes], bytes]:
@@ -274,7 +288,7 @@ def _what_is_wrong(item: Any) -> str:
     if not isinstance(item.get("metadata"), dict | None):
         return '"metadata" is not an object'
     vector = item.get("vector")
-    if vector is not None and not (isinstance(vector, list) and all(type(number) in (int, float) for number in vector)):
+    if vector is not None and not (isinstance(vector, list) and {int, float}.issuperset(map(type, vector))):
         return '"vector" is not a list of numbers'
     return ""
 

@@ -8,8 +8,9 @@ import signal
 import sys
 import threading
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 import typer
@@ -29,6 +30,7 @@ __all__ = [
     "Terminated",
     "exit_code",
     "reported",
+    "signals_noted",
     "terminable",
 ]
 
@@ -113,6 +115,40 @@ def terminable() -> Iterator[None]:
             before[number] = signal.signal(number, terminate)
     try:
         yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def signals_noted() -> Iterator[Callable[[], None]]:
+    """Yield a function that raises again what the handler of a signal raised during the ``with`` block.
+
+    Python prints and drops an exception within a destructor, also when a signal happens to arrive there. A command that
+    runs until it is stopped would then go on, so it calls the function in each round.
+    """
+    arrived: list[Callable[[], object]] = []
+
+    def noting(handler: Callable[[int, FrameType | None], object]) -> Callable[[int, FrameType | None], object]:
+        def note(number: int, frame: FrameType | None) -> object:
+            arrived.append(lambda: handler(number, None))
+            return handler(number, frame)
+
+        return note
+
+    def repeat() -> None:
+        if arrived:
+            arrived[-1]()
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+            number = getattr(signal, name, None)
+            handler = None if number is None else signal.getsignal(number)
+            if number is not None and callable(handler):
+                before[number] = signal.signal(number, noting(handler))
+    try:
+        yield repeat
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -191,7 +191,9 @@ def sync_(
 def import_(
     exports: Annotated[
         list[Path],
-        typer.Argument(metavar="EXPORTS", show_default=False, help="Exports of memvid export; - for standard input."),
+        typer.Argument(
+            metavar="EXPORTS", show_default=False, help="Exports, or stores of other packages; - for standard input."
+        ),
     ],
     output: Output,
     force: Force = False,
@@ -200,15 +202,19 @@ def import_(
     vectors: Annotated[
         bool, typer.Option("--vectors", help="Keep the vectors in the exports; by default they are computed again.")
     ] = False,
+    vector_dtype: Annotated[
+        Literal["float16", "float32", "float64"], typer.Option("--vector-dtype", help="The dtype of kept vectors.")
+    ] = "float32",
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
     """Create a memory from exports, with the same ids.
 
     An export is JSONL: each line is an object with "text", and optionally "id", "metadata" and "vector". `memvid add
-    --jsonl` adds exports to an existing memory. LangGraph's SqliteStore, the JSON of mem0's get_all, and files of
-    Memvid v1, a video and its JSON, are imported too. With `--vectors` and without `--embedder`, the memory is searched
-    by words or by vectors of the same model.
+    --jsonl` adds exports to an existing memory. Folders of Chroma, LanceDB, local Qdrant and LangChain's FAISS,
+    Parquet, LangGraph's SqliteStore, the JSON of mem0's get_all, and files of Memvid v1, a video and its JSON, are
+    imported too. With `--vectors` and without `--embedder`, the memory is searched by words or by vectors of the same
+    model.
     """
     from memvid_core.cli.peers import peer_records
 
@@ -220,7 +226,7 @@ def import_(
     run = IngestRun([path for path in exports if path != Path("-")])
     kept: dict[str, Any] = {"embedder": embedder}
     if vectors:
-        kept = {"embedder": embedder or "given", "vector_dtype": "float32"}
+        kept = {"embedder": embedder or "given", "vector_dtype": vector_dtype}
     with new_memory(output, force=force, metric=metric or "cosine", timeout=timeout, **kept) as memory:
         run.load(memory, from_stdin=from_stdin, vectors=vectors)
         run.look(memory)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+# Columns of the smallest terminal that gets a table; in a smaller one, a source has lines of its own.
+_TABLE = 64
 _DATES = ("date", "modified", "created_at", "timestamp")
 
 
@@ -85,18 +87,29 @@ def _print(memory_path: Path, sources: list[dict[str, Any]], total: int) -> None
     from rich.text import Text
 
     out = console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, side in (("source", "left"), ("chunks", "right"), ("characters", "right"), ("date", "left")):
-        wrapped = name == "source" and out.is_terminal
-        table.add_column(name, justify=side, no_wrap=not wrapped, overflow="fold")  # type: ignore[arg-type]
-    for entry in sources:
-        shown = "(no source)" if entry["source"] is None else printable(entry["source"])
-        date = (entry["date"] or "")[:16].replace("T", " ")
-        table.add_row(*map(Text, (shown, f"{entry['chunks']:,}", f"{entry['characters']:,}", date)))
     if not sources:
         note("no sources" if not total else "no source matches")
         return
-    out.print(table, soft_wrap=not out.is_terminal)
-    chunks = sum(entry["chunks"] for entry in sources)
+    rows = [_shown(entry) for entry in sources]
+    if out.is_terminal and out.width < _TABLE:
+        for entry, (source, _, characters, date) in zip(sources, rows, strict=True):
+            numbers = f"  {count(entry['chunks'], 'chunk')}, {characters} characters"
+            out.print(Text(source, style="bold"), Text(numbers), Text(f"  {date}"), sep="\n")
+    else:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name, side in (("source", "left"), ("chunks", "right"), ("characters", "right"), ("date", "left")):
+            wrapped = name == "source" and out.is_terminal
+            table.add_column(name, justify=side, no_wrap=not wrapped, overflow="fold")  # type: ignore[arg-type]
+        for row in rows:
+            table.add_row(*map(Text, row))
+        out.print(table, soft_wrap=not out.is_terminal)
+    total_chunks = sum(entry["chunks"] for entry in sources)
     more = f" of {total:,}" if total != len(sources) else ""
-    note(f"{memory_path}: {count(len(sources), 'source')}{more}, {count(chunks, 'record')}")
+    note(f"{memory_path}: {count(len(sources), 'source')}{more}, {count(total_chunks, 'record')}")
+
+
+def _shown(entry: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Return a row of the table: source, chunks, characters and date."""
+    source = "(no source)" if entry["source"] is None else printable(entry["source"])
+    date = (entry["date"] or "")[:16].replace("T", " ")
+    return source, f"{entry['chunks']:,}", f"{entry['characters']:,}", date

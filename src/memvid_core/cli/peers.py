@@ -6,42 +6,82 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from memvid_core.cli.chroma_folder import DATABASE, chroma_records
+from memvid_core.cli.local_stores import faiss_records, qdrant_records
+from memvid_core.cli.tables import lance_records, lance_tables, parquet_records
 
 __all__ = ["peer_records"]
 
 _SQLITE = b"SQLite format 3\0"
+_PARQUET = b"PAR1"
+_QDRANT = "storage.sqlite"
 _TEXT_FIELDS = ("text", "content", "memory", "data", "document")
-_PICKLES = {
-    "index.pkl": "a FAISS store of LangChain, whose documents are a pickle, which can run code",
-    "storage.sqlite": "a local Qdrant collection, whose points are pickles, which can run code",
-}
 _WAY_OUT = "export it with its own package as JSON lines of id, text, metadata and vector, and import that"
 
 
 def peer_records(path: Path) -> Iterator[dict[str, Any]] | None:
     """Return the records of another package's store, or None if the path is not one.
 
-    LangGraph's `SqliteStore` and the JSON of mem0's `get_all` are read. A record has ``id``, ``text`` and ``metadata``.
+    Folders of Chroma, LanceDB, local Qdrant and of LangChain's FAISS store, Parquet files, LangGraph's `SqliteStore`
+    and the JSON of mem0's `get_all` are read. A record has ``id``, ``text``, ``metadata`` and, if the store has
+    vectors, ``vector``.
 
     Raises:
-        IngestError: The store holds pickles, is damaged, or is one of another kind.
+        IngestError: The store is damaged, or is one of another kind.
     """
     from memvid_core import IngestError
 
-    name = path.name if path.is_file() else next((item for item in _PICKLES if any(path.rglob(item))), "")
-    if name in _PICKLES:
-        raise IngestError(f"{path}: {_PICKLES[name]}; {_WAY_OUT}")
-    if path.is_dir():
-        raise IngestError(f"{path}: a folder, not an export; {_WAY_OUT}")
+    if path.is_dir() or path.name in (_QDRANT, DATABASE) or path.suffix == ".pkl":
+        stores = list(_stores(path))
+        if not stores:
+            raise IngestError(f"{path}: not a store of Chroma, LanceDB, Qdrant or LangChain; {_WAY_OUT}")
+        return chain.from_iterable(_named(name, records) if len(stores) > 1 else records for name, records in stores)
     if not path.is_file():
         return None
     with path.open("rb") as file:
         head = file.read(len(_SQLITE))
+    if head.startswith(_PARQUET):
+        return _checked(path, parquet_records(path))
     if head == _SQLITE:
         return _langgraph(path)
     return _mem0(path) if path.suffix.lower() == ".json" and head.lstrip()[:1] in (b"{", b"[") else None
+
+
+def _stores(path: Path) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+    """Yield a name and the records of each store at a path."""
+    folder = path if path.is_dir() else path.parent
+    if (folder / DATABASE).is_file():
+        yield "chroma", _checked(path, chroma_records(folder))
+    for table in lance_tables(folder):
+        yield table.stem, _checked(table, lance_records(table))
+    for database in [path] if path.is_file() and path.name == _QDRANT else sorted(folder.glob(f"**/{_QDRANT}")):
+        yield database.parent.name, _checked(database, qdrant_records(database))
+    for pickled in [path] if path.suffix == ".pkl" else sorted(folder.glob("*.pkl")):
+        if pickled.with_suffix(".faiss").is_file():
+            yield pickled.stem, _checked(pickled, faiss_records(folder, pickled.stem))
+
+
+def _named(name: str, records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield records with the name of their store, because several stores can have the same ids."""
+    for record in records:
+        named = None if record["id"] is None else f"{name}/{record['id']}"
+        yield {**record, "id": named, "metadata": {**record["metadata"], "collection": name}}
+
+
+def _checked(path: Path, records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield records; an error of the store or of the package that reads it names the store and the way out."""
+    from memvid_core import IngestError, MemvidError
+
+    try:
+        yield from records
+    except MemvidError:
+        raise
+    except Exception as exc:  # damaged files raise errors of many types, also those of pyarrow and lancedb
+        raise IngestError(f"{path}: not readable as a store: {exc!r}; {_WAY_OUT}") from exc
 
 
 def _langgraph(path: Path) -> Iterator[dict[str, Any]]:

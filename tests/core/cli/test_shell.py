@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,21 @@ def test_ls_lists_sources_with_chunks_and_dates(folder: Path) -> None:
     assert (done.code, done.err) == (0, "notes.mp4: 1 source of 2, 2 records\n")
     assert done.out.splitlines()[1].split()[:2] == ["docs/wings.md", "2"]
     assert memvid("ls", "notes.mp4", "*.pdf").code == 1
+
+
+@pytest.mark.parametrize("columns", [30, 40, 63, 64, 80])
+def test_ls_is_readable_on_a_terminal_of_any_width(tmp_path: Path, columns: int) -> None:
+    """No column is narrower than a word: a source is broken only where it is longer than the line."""
+    source = "/home/ada/work/notes/engine.md"
+    with Memory.create(tmp_path / "a.mp4") as memory:
+        memory.add("a text", {"source": source, "date": "2026-11-29T08:40"}, "x")
+    done = process("ls", tmp_path / "a.mp4", COLUMNS=str(columns), FORCE_COLOR="1", TERM="xterm")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", done.out)
+    if columns < 64:
+        assert plain.split("\n") == [source, "  1 chunk, 6 characters", "  2026-11-29 08:40", ""]
+    else:
+        assert max(map(len, plain.splitlines())) <= columns
+        assert len(plain.splitlines()) == 2 if columns == 80 else len(plain.splitlines()) <= 3
 
 
 @pytest.mark.parametrize("same_id", ["rename", "first", "last"])
@@ -103,6 +119,32 @@ def test_watch_follows_a_folder_until_ctrl_c(folder: Path) -> None:
         finally:
             running.kill()
     assert memvid("verify", "new.mp4").code == 0
+
+
+# A signal arrives within a destructor, where Python drops what its handler raises; a second round must not begin.
+_DROPPED = """
+import signal, sys
+from memvid_core.cli import app, watching
+
+class Destroyed:
+    def __del__(self):
+        signal.raise_signal(getattr(signal, name))
+
+name, rounds = sys.argv.pop(), []
+
+def sync(*args, **named):
+    rounds.append(Destroyed() if not rounds else sys.exit(7))
+    rounds[0] = None
+
+watching._sync, watching._stamps = sync, lambda paths: {str(len(rounds)): (0, 0)}
+app()
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_watch_is_stopped_by_a_signal_that_a_destructor_swallowed(folder: Path, name: str, code: int) -> None:
+    done = process("watch", "docs", "new.mp4", "--every", "0.1", name, code=_DROPPED)
+    assert (done.code, "Exception ignored" in done.err) == (code, True)
 
 
 if sys.platform != "win32":

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.validation import wanted_ids
-from memvid_core.errors import ClosedError, DamagedFrameError, IndexStaleError, QueryError, StorageError
+from memvid_core.errors import ClosedError, DamagedFrameError, IndexStaleError, QueryError
 from memvid_core.index.catalog.ordering import by_value
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.index.words.lexical_index import LexicalIndex
@@ -241,7 +241,7 @@ class Epoch:
     def _place(self, kind: Kind, row: int) -> FrameLocation:
         found = self.index.frame_table(kind).find(row)
         if found is None:
-            raise StorageError(f"row {row} is in no frame that the index knows; delete the index folder to rebuild it")
+            raise IndexStaleError(f"the index has lost the frame of row {row}; rebuild it")
         return found
 
     def records(self, snapshot: Snapshot, after: int = -1) -> Iterator[tuple[int, Record]]:

@@ -6,10 +6,12 @@ it. Other errors (another process holds a lock, the disk is full) remain SQLite'
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 import struct
 import threading
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -24,6 +26,7 @@ __all__ = [
     "checked",
     "create_tables",
     "harden",
+    "identity_of",
     "is_damage",
     "note_failure",
     "refuse_links",
@@ -149,6 +152,25 @@ def refuse_links(path: Path) -> None:
             continue
         if not stat.S_ISREG(mode):
             raise sqlite3.DatabaseError(f"{file} is not a regular file; remove it")
+
+
+def identity_of(path: Path) -> tuple[int, int]:
+    """Return the device and number of a database file, which is created empty if it is missing.
+
+    SQLite opens each file of a database by its name, for each connection. Connections are to the same database only if
+    the name led to the same file before the first was opened and after the last has read from it.
+
+    Raises:
+        sqlite3.DatabaseError: If it is not a regular file, or cannot be created.
+    """
+    refuse_links(path)
+    try:
+        with suppress(FileExistsError):  # to open and close one that exists would end SQLite's locks on it
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        found = path.stat()
+    except OSError as exc:
+        raise sqlite3.OperationalError(f"unable to open {path}: {exc}") from exc
+    return found.st_dev, found.st_ino
 
 
 def harden(connection: sqlite3.Connection) -> None:

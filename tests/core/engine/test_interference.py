@@ -14,6 +14,7 @@ import pytest
 
 from memvid_core import InvalidInputError, LockedError, Memory, StorageError
 from memvid_core.engine import opening
+from memvid_core.index.catalog.catalog import Catalog
 from tests.core.embedders import embed
 
 
@@ -152,3 +153,30 @@ def test_a_file_that_only_had_vectorless_records_takes_the_built_in_embedder_and
     shutil.rmtree(f"{path}.index")
     with Memory.open(path) as memory:
         assert memory.embedder is not None
+
+
+@pytest.mark.parametrize("connection", [1, 2])
+def test_an_index_that_another_process_replaces_while_it_is_opened(tmp_path: Path, connection: int) -> None:
+    path = tmp_path / "m.mp4"
+    filled(path, *"abc").close()
+    opened: list[object] = []
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        """Delete the index before a connection to it is opened, and begin another, as another process does."""
+        if event == "sqlite3.connect" and str(arguments[0]).startswith(str(tmp_path)):
+            opened.append(arguments[0])
+            if len(opened) == connection:
+                shutil.rmtree(f"{path}.index")
+                catalog = Path(str(arguments[0]))
+                catalog.parent.mkdir(parents=True)
+                Catalog(catalog).close()
+
+    sys.addaudithook(watch)  # for good, but only for files in this folder
+    with Memory.open(path, "a", embedder=embed) as memory:
+        assert [record.id for record in memory] == [*"abc"]
+        memory.add("text of d", ids="d")
+        assert [record.id for record in memory] == [*"abcd"]
+        with Memory.open(path, embedder=embed) as other:
+            assert [record.id for record in other] == [*"abcd"]
+            assert other.search("text of d", k=1)[0].id == "d"
+    assert len(opened) > connection

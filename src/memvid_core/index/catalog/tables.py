@@ -20,6 +20,7 @@ from memvid_core.system.sqlite_files import (
     checked,
     create_tables,
     harden,
+    identity_of,
     refuse_links,
     roll_back,
     whole,
@@ -85,6 +86,7 @@ class Tables:
         self._written: _State = {}  # before the open transaction
         self._read: tuple[list[tuple[Any, ...]], _State] = [], {}  # the state that was read last
         with _WHOLE:
+            before = None if path is None else identity_of(path)
             self._writer = self._reader = _connect(path)
         self._read_lock = self._write_lock
         try:
@@ -95,6 +97,11 @@ class Tables:
                     self._writer.execute("PRAGMA synchronous = NORMAL")
                     self._reader, self._read_lock = _connect(path), threading.RLock()
             self._check_version()
+            if path is not None:
+                with _WHOLE:
+                    self._reader.execute("SELECT 1 FROM sqlite_schema").fetchone()
+                if identity_of(path) != before:
+                    raise IndexStaleError(f"{NAME} was replaced while it was opened; open it again")
         except BaseException:  # the caller deletes a broken file, and Windows refuses that while it is open
             self.close()
             raise

@@ -20,7 +20,7 @@ from memvid_core.agent.coverage import coverage
 from memvid_core.agent.folding import fold
 from memvid_core.agent.passages import passage, terms_of
 from memvid_core.agent.recalled import LeftOut, Recall, Recalled
-from memvid_core.agent.records import AGENT, kind_of, read_item, turn_id
+from memvid_core.agent.records import AGENT, read_item, turn_id
 from memvid_core.agent.speakers import asks_assistant, names
 from memvid_core.agent.store import Store
 from memvid_core.agent.time_words import Span, spans
@@ -157,7 +157,7 @@ def _candidates(
     found: dict[str, Recalled] = {}
     for hit in hits:
         score = hit.score / best
-        if kind_of(hit.record) == "turn":
+        if hit.record.metadata[AGENT]["kind"] == "turn":  # the store has checked it
             if not past or _known_at(hit.record, present):
                 found[hit.id] = _turn(hit.record, score)
         elif (item := _item(hit.record, score, present, past=past)) is not None:

@@ -23,7 +23,7 @@ from memvid_core.engine.index_updater import IndexUpdater
 from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.settings import EngineSettings
 from memvid_core.engine.snapshot import Epoch, Snapshot
-from memvid_core.errors import StorageError
+from memvid_core.errors import IndexStaleError, MemvidError, StorageError
 from memvid_core.index.catalog.catalog import DamageRow
 from memvid_core.journal import Batch, Cursor, Journal
 from memvid_core.model import Embedder, FittableEmbedder, IndexName
@@ -339,11 +339,16 @@ class IndexedJournal:
             if current.journal.cursor == before:  # the journal failed, and nothing was stored
                 check_idle(exc)
                 raise
-            warnings.warn(
-                f"commit {current.journal.cursor.commit} is stored, but the index could not take it in ({exc}); "
-                "the next call tries again",
-                stacklevel=4,
-            )
+            try:
+                if not isinstance(exc, IndexStaleError):
+                    raise
+                self.heal(snapshot, exc)  # others have deleted it
+            except (*INDEX_ERRORS, MemvidError, OSError) as failure:
+                warnings.warn(
+                    f"commit {current.journal.cursor.commit} is stored, but the index could not take it in "
+                    f"({failure}); the next call tries again",
+                    stacklevel=4,
+                )
 
     def adopt(self, embedder: Embedder) -> None:
         """Use an embedder for a memory that was opened without one."""

@@ -154,19 +154,24 @@ def refuse_links(path: Path) -> None:
             raise sqlite3.DatabaseError(f"{file} is not a regular file; remove it")
 
 
-def identity_of(path: Path) -> tuple[int, int]:
-    """Return the device and number of a database file, which is created empty if it is missing.
+def identity_of(path: Path, *, create: bool = False) -> tuple[int, int]:
+    """Return the device and number of a database file.
 
     SQLite opens each file of a database by its name, for each connection. Connections are to the same database only if
     the name led to the same file before the first was opened and after the last has read from it.
 
+    Args:
+        path: The file.
+        create: Whether to create it, empty, if it is missing.
+
     Raises:
-        sqlite3.DatabaseError: If it is not a regular file, or cannot be created.
+        sqlite3.DatabaseError: If it is not a regular file, is missing, or cannot be created.
     """
     refuse_links(path)
     try:
-        with suppress(FileExistsError):  # to open and close one that exists would end SQLite's locks on it
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        if create:
+            with suppress(FileExistsError):  # to open and close one that exists would end SQLite's locks on it
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         found = path.stat()
     except OSError as exc:
         raise sqlite3.OperationalError(f"unable to open {path}: {exc}") from exc

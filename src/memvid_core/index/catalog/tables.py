@@ -86,7 +86,7 @@ class Tables:
         self._written: _State = {}  # before the open transaction
         self._read: tuple[list[tuple[Any, ...]], _State] = [], {}  # the state that was read last
         with _WHOLE:
-            before = None if path is None else identity_of(path)
+            before = None if path is None else identity_of(path, create=True)
             self._writer = self._reader = _connect(path)
         self._read_lock = self._write_lock
         try:

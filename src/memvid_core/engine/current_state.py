@@ -129,11 +129,19 @@ class CurrentState:
     def go_on_with(self, journal: Journal) -> None:
         """Continue with the file that has replaced this one, and with the index of that file."""
         try:
-            index = self.place.open(journal)
+            index = self._index_of(journal)
+        except BaseException:
+            journal.close()
+            raise
+        self.use(journal, index)
+
+    def _index_of(self, journal: Journal) -> IndexFolder:
+        """Open the index of a file, or replace one that cannot be opened."""
+        try:
+            return self.place.open(journal)
         except INDEX_ERRORS as exc:
             check_idle(exc)
-            index = self.replacement_index(journal)
-        self.use(journal, index)
+        return self.replacement_index(journal)
 
     def replacement_index(self, journal: Journal) -> IndexFolder:
         """Replace an index that cannot be opened, or return one in RAM if another process is using it."""
@@ -143,7 +151,7 @@ class CurrentState:
     def reopen_replaced_index(self) -> None:
         """Continue with the index in the folder if another process has replaced or deleted the one in use."""
         if self.index.replaced():
-            index = self.place.open(self.journal)
+            index = self._index_of(self.journal)
             self.use(self.epoch.hand_on(), index)
 
     # --- the snapshot ---

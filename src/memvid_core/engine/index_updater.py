@@ -144,4 +144,4 @@ class IndexUpdater:
         current = self._current
         journal = current.epoch.hand_on()
         current.index.discard()
-        current.use(journal, current.place.open(journal))
+        current.use(journal, current.place.open_anew(journal))

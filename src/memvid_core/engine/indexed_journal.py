@@ -308,7 +308,7 @@ class IndexedJournal:
         except BaseException:
             journal.close()
             raise
-        with current.lock:
+        with current.lock, index_errors():
             current.go_on_with(journal)
         self._turn.lock.release()  # and look again which file is at the path
 

@@ -15,7 +15,7 @@ from memvid_core.engine.index_place import known_in
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.torn_copies import copies_beside
-from memvid_core.errors import InvalidInputError
+from memvid_core.errors import InvalidInputError, StorageError
 from memvid_core.journal import Entry, Journal
 from memvid_core.journal.copying import copy_journal
 from memvid_core.model import Commit, Damage, MemoryInfo, VerifyReport
@@ -26,6 +26,7 @@ __all__ = ["history", "info", "past_snapshot", "save", "verify"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOW_PROGRESS_BYTES = 32 << 20
+_TRIES = 10
 
 
 def _when(microseconds: int) -> datetime:
@@ -142,7 +143,7 @@ def save(indexed: IndexedJournal, snapshot: Snapshot, path: str | os.PathLike[st
 
 def verify(indexed: IndexedJournal) -> VerifyReport:
     """Read every frame and check every checksum and every link between commits."""
-    journal = indexed.journal_copy()
+    journal = _newest(indexed)
     try:
         commits = frames = records = 0
         damage: list[Damage] = list(journal.head_damage)
@@ -167,6 +168,17 @@ def verify(indexed: IndexedJournal) -> VerifyReport:
         return VerifyReport(commits, frames, records, size, torn, tuple(damage), repaired, copies)
     finally:
         journal.close()
+
+
+def _newest(indexed: IndexedJournal) -> Journal:
+    """Open the file that the index is of a second time; others may just have replaced it."""
+    for _ in range(_TRIES):
+        indexed.refresh()
+        journal = indexed.journal_copy()
+        if journal.header.epoch == indexed.journal.header.epoch:
+            return journal
+        journal.close()
+    raise StorageError("others replaced the file of the memory again and again; try again")
 
 
 def _every_entry(indexed: IndexedJournal, journal: Journal, acknowledged: int) -> Iterator[Entry]:

@@ -141,7 +141,7 @@ class Writer:
         if not request.records.ids:
             request.given = []
             return request
-        self._choose_embedder(request, learn=vectors is None)
+        self.mended(lambda: self._choose_embedder(request, learn=vectors is None))
         if vectors is not None:
             request.given = self._given(request, vectors)
         return request

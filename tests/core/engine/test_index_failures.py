@@ -57,9 +57,13 @@ class Failing:
             self._broken.append(connection)
         burst = self.how == "burst" and 0 <= self.seen - self.at < 12
         if hit or burst or (self.how == "connection" and connection in self._broken):
-            error = sqlite3.OperationalError("disk I/O error")
-            error.sqlite_errorcode = self.code
-            raise error
+            raise _io_error(self.code)
+
+
+def _io_error(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    return error
 
 
 def _save(memory: Memory) -> None:
@@ -83,6 +87,10 @@ READS: Final[dict[str, tuple[Callable[[Memory], Any], Any]]] = {
     "history": (lambda memory: len(memory.history()), 4),
 }
 WRITES: Final[dict[str, tuple[Callable[[Memory], Any], dict[str, str]]]] = {
+    "add": (
+        lambda memory: memory.add("word12 common", ids="r12", vectors=VECTORS[12:]),
+        {**TEXTS, "r12": "word12 common"},
+    ),
     "exclusive": (_exclusive, {**TEXTS, "r12": "word12 common"}),
     "delete": (lambda memory: memory.delete(where={"n": {"$lt": 2}}), dict(list(TEXTS.items())[2:])),
     "compact": (lambda memory: memory.compact(), TEXTS),
@@ -130,6 +138,9 @@ def test_a_statement_that_fails(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             with Memory.open(path, "a", embedder="given", timeout=5) as memory:
+                if rng.random() < 0.5:  # another file and index follow, which are opened while SQLite fails
+                    with Memory.open(path, "a", embedder="given") as other:
+                        other.compact(keep_history=True)
                 failing.arm(Path(f"{path}.index"), at, how, code)
                 try:
                     found = act(memory)

@@ -180,3 +180,16 @@ def test_an_index_that_another_process_replaces_while_it_is_opened(tmp_path: Pat
             assert [record.id for record in other] == [*"abcd"]
             assert other.search("text of d", k=1)[0].id == "d"
     assert len(opened) > connection
+
+
+def test_verify_reads_the_file_that_another_object_has_compacted(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    with filled(path, *"abc") as memory, Memory.open(path, embedder=embed) as reader:
+        memory.delete("b")
+        memory.add("text of d", ids="d")
+        with Memory.open(path, "a", embedder=embed) as other:
+            other.compact(keep_history=True)
+        for one in (reader, memory):
+            report = one.verify()
+            assert report.ok, report
+            assert report.records == 3

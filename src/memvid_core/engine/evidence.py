@@ -238,7 +238,7 @@ def evidence_of(snapshot: Snapshot, known: dict[str, Evidence], without: Without
         path = None if index.folder is None else index.folder / _FILE
         found = _read(path, key)
         if found is None:
-            found = learned(sample_of(snapshot), without)
+            found = learned(sample_of(snapshot), lambda questions: (without(*question) for question in questions))
             _write(path, key, found)
             index.protect()
         known.clear()
@@ -246,15 +246,18 @@ def evidence_of(snapshot: Snapshot, known: dict[str, Evidence], without: Without
     return known[key]
 
 
-def learned(sample: Sample, without: Without) -> Evidence:
+def learned(
+    sample: Sample, rankings: Callable[[Sequence[tuple[str, int]]], Iterable[tuple[Ranking, Ranking]]]
+) -> Evidence:
     """Return the evidence of texts.
 
     Args:
         sample: An even sample of the rows.
-        without: Searches all rows but one.
+        rankings: A function of pairs of a question and a row: for each, the lexical and the dense ranking of the other
+            rows, with scores in [0, 1].
     """
     rows, texts, vectors = sample
-    usual = usual_scores(without(asked.question, rows[asked.place]) for asked in practice(texts))
+    usual = usual_scores(rankings([(asked.question, rows[asked.place]) for asked in practice(texts)]))
     return Evidence()._replace(alpha=weight(texts), background=_background(vectors), **usual)
 
 

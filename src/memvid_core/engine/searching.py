@@ -19,6 +19,7 @@ from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_count
 from memvid_core.errors import DamagedFrameError, QueryError, StorageError
+from memvid_core.index.words.bm25 import Shared
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.index.words.scores import Ranking
 from memvid_core.model import Embedder, FittableEmbedder, Hit, Record, plain_query
@@ -192,15 +193,25 @@ class SnapshotCorpus:
 
     def rankings(self, request: SearchRequest, k: int, where: Mapping[str, Any] | None) -> tuple[Ranking, Ranking]:
         """Return the best rows that match a filter, by words and by vectors."""
-        return self._ranked(request, k, self._snapshot.mask(where))
+        return self.ranked(request, k, self._snapshot.mask(where))
 
-    def _ranked(self, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> tuple[Ranking, Ranking]:
+    def ranked(
+        self, request: SearchRequest, k: int, mask: NDArray[np.bool_], shared: Shared | None = None
+    ) -> tuple[Ranking, Ranking]:
+        """Return the best rows of a mask, by words and by vectors.
+
+        Args:
+            request: The question.
+            k: The number of rows of each ranking.
+            mask: (rows,) bool, the rows that may be returned.
+            shared: The statistics of its words, if the memory is a part of a library.
+        """
         if request.mode == "dense":
             return _NOTHING, self._dense(request, k, mask)
         assert request.text is not None
         index = self._searcher.words(self._snapshot)
         live = self._snapshot.live
-        words = index.search(request.text, k, mask, live=live, normalized=True, extra=request.extra)
+        words = index.search(request.text, k, mask, live=live, normalized=True, extra=request.extra, shared=shared)
         if request.mode == "lexical":
             return words, _NOTHING
         # Phrases and exclusions apply to both parts: the dense part must not return an excluded text.
@@ -224,7 +235,7 @@ class SnapshotCorpus:
         mask = self._snapshot.live.copy()
         mask[row] = False
         request = SearchRequest(text, vector, fusion.CANDIDATES, "hybrid")
-        words, (rows, values) = self._ranked(request, request.k, mask)
+        words, (rows, values) = self.ranked(request, request.k, mask)
         return words, (rows, to_scores(values, self.metric))
 
     def evidence(self) -> Evidence:

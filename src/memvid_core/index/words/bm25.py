@@ -19,9 +19,11 @@ __all__ = [
     "MAX_TERMS",
     "NOTHING",
     "Extra",
+    "Near",
     "Scoring",
     "Shared",
     "Statistics",
+    "asked_too",
     "chosen_terms",
     "length_normalization",
     "length_step",
@@ -119,6 +121,10 @@ def length_step(rows: int) -> int:
     return max(1, -(-rows // _SAMPLE))
 
 
+Near = Mapping[str, tuple[list[str], int]]
+"""For a token that no live row has: the near tokens, and the number of live rows with any of them."""
+
+
 class Shared(NamedTuple):
     """The statistics of a question over several indexes, so that each gives a row the score that one index would.
 
@@ -128,7 +134,7 @@ class Shared(NamedTuple):
         b: The length normalization.
         terms: The tokens that are searched, with their numbers of occurrences in the question.
         frequencies: The number of live rows of each.
-        near: For a token that no live row has, the near tokens, and the number of live rows with any of them.
+        near: The near tokens of those that no live row has.
     """
 
     rows: int
@@ -136,7 +142,7 @@ class Shared(NamedTuple):
     b: float
     terms: dict[str, int]
     frequencies: dict[str, int]
-    near: dict[str, tuple[list[str], int]]
+    near: Near
 
 
 def chosen_terms(terms: Sequence[str], frequencies: Callable[[Sequence[str]], Mapping[str, int]]) -> dict[str, int]:
@@ -199,18 +205,15 @@ class Scoring:
 
     def add_extra(self, parsed: ParsedQuery, extra: Extra) -> dict[str, float]:
         """Score synonyms and near words; return them with their weights."""
-        told: dict[str, float] = {}
         if extra.synonyms is not None:
             for said, others in extra.synonyms.of_terms(parsed.terms):
                 self._add_synonyms(said, others)
-                told |= {f"{_shown(said)} → {_shown(other)}": SYNONYM for other in others}
-        if extra.fuzzy and self._missing:
-            for token, (near, frequency) in self._near(parsed).items():
-                found = self._reader.any_of(near)
-                weight = NEAR * self._missing[token] * _rarity(self._counted.rows, frequency)
-                self._add(found.rows, self._scores(found, weight))
-                told |= {f"{token} → {other}": NEAR for other in near if is_word(token)}
-        return told
+        near = self._near(parsed) if extra.fuzzy and self._missing else {}
+        for token, (words, frequency) in near.items():
+            found = self._reader.any_of(words)
+            weight = NEAR * self._missing[token] * _rarity(self._counted.rows, frequency)
+            self._add(found.rows, self._scores(found, weight))
+        return asked_too(parsed, extra, near)
 
     def taken(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the rows with a score and their scores, and reset the array."""
@@ -236,7 +239,7 @@ class Scoring:
     def _live_rows(self, token: str) -> int:
         return self._live(self._reader.find(token).rows)
 
-    def _near(self, parsed: ParsedQuery) -> dict[str, tuple[list[str], int]]:
+    def _near(self, parsed: ParsedQuery) -> Near:
         """Return near words of those that are missing, and the number of live rows with any of them."""
         if self._shared is not None:
             return self._shared.near
@@ -261,6 +264,17 @@ class Scoring:
             self._missing.pop(token, None)
         better = other > own
         self._add(found.rows[better], (other - own)[better])
+
+
+def asked_too(parsed: ParsedQuery, extra: Extra, near: Near) -> dict[str, float]:
+    """Return synonyms and near words of a query, with their weights."""
+    told: dict[str, float] = {}
+    if extra.synonyms is not None:
+        for said, others in extra.synonyms.of_terms(parsed.terms):
+            told |= {f"{_shown(said)} → {_shown(other)}": SYNONYM for other in others}
+    for token, (words, _) in near.items():
+        told |= {f"{token} → {word}": NEAR for word in words if is_word(token)}
+    return told
 
 
 def _shown(phrase: Sequence[str]) -> str:

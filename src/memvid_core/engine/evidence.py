@@ -204,9 +204,7 @@ def _quantiles(values: Sequence[float], usual: str, spread: str) -> dict[str, fl
 
 
 class Sample(NamedTuple):
-    """An even sample of the live rows: their numbers, the beginnings of their texts, and the vectors of those that have
-    one, (n, d) float32.
-    """
+    """An even sample of the live rows: their numbers, the beginnings of their texts, and vectors (m, d) of m of them."""
 
     rows: list[int]
     texts: list[str]

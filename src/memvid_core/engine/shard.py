@@ -67,8 +67,7 @@ def word_totals(session: Session) -> tuple[int, int]:
 class ShardReader:
     """Read one memory of a library, in the state in which it was sealed.
 
-    Each method raises a ``StorageError`` if the memory is in another state, or has lost records to damage: what it would
-    answer is not what the library counts on.
+    Each method raises a ``StorageError`` if the memory is in another state, or has lost records to damage.
 
     Args:
         session: The memory, open for reading.

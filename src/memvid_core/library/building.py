@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Final
 
-import numpy as np
-
 from memvid_core.embedding import GIVEN
 from memvid_core.engine.shard import index_words, seal_of, word_totals
 from memvid_core.errors import InvalidInputError, VectorError, storage_errors
@@ -61,7 +59,12 @@ class ShardBuilder:
     """
 
     def __init__(
-        self, objects: Objects, description: Description, embedder: Embedder | None, rows_per_shard: int, threads: int = 1
+        self,
+        objects: Objects,
+        description: Description,
+        embedder: Embedder | None,
+        rows_per_shard: int,
+        threads: int = 1,
     ) -> None:
         self._objects, self._description, self._embedder = objects, description, embedder
         self._rows, self._threads = rows_per_shard, threads
@@ -120,14 +123,14 @@ class _Shard:
 
     def _add(self, batch: list[Given]) -> None:
         records = [item[0] if isinstance(item, tuple) else item for item in batch]
-        for record in records:
-            if not isinstance(record, Record):
-                raise InvalidInputError(f"a library is built of Record objects, not of {type(record).__name__}")
+        kinds = {type(record) for record in records} - {Record}
+        if kinds:
+            raise InvalidInputError(f"a library is built of Record objects, not of {kinds.pop().__name__}")
         texts = [record.text for record in records]
         vectors: Any = [item[1] if isinstance(item, tuple) else None for item in batch]
         if self._embedder is not None:
             places = [place for place, item in enumerate(batch) if not isinstance(item, tuple)]
-            made = self._embedder.embed_documents([texts[place] for place in places]) if places else []
+            made: Any = self._embedder.embed_documents([texts[place] for place in places]) if places else []
             if len(places) == len(batch):
                 vectors = made
             else:
@@ -164,9 +167,9 @@ def _batches(records: Iterator[Given]) -> Iterator[list[Given]]:
     batch: list[Given] = []
     characters = 0
     for item in records:
-        record = item[0] if isinstance(item, tuple) else item
+        given: object = item[0] if isinstance(item, tuple) else item
         batch.append(item)
-        characters += len(record.text) if isinstance(record, Record) else 0
+        characters += len(given.text) if isinstance(given, Record) else 0
         if len(batch) == _BATCH_ROWS or characters >= _BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0
@@ -195,7 +198,8 @@ def fitted_embedder(
         left = iter(records)
         some = list(islice(left, sample))
         rest = chain(some, left)
-    texts = [record.text for item in some if isinstance(record := item[0] if isinstance(item, tuple) else item, Record)]
+    given: list[object] = [item[0] if isinstance(item, tuple) else item for item in some]
+    texts = [record.text for record in given if isinstance(record, Record)]
     fitted = embedder.clone()
     fitted.fit(texts)
     return (fitted if fitted.fitted else embedder), rest

@@ -194,23 +194,24 @@ class OpenShards:
         finally:
             with self._lock:
                 held.users -= 1
-                unused = held.users == 0 and (self._closed or held.reader is None)
-                if unused and self._open.get(ref.key) is held:
-                    del self._open[ref.key]
-            if unused:
-                held.close()
+                if held.reader is None and not held.users and self._open.get(ref.key) is held:
+                    del self._open[ref.key]  # it could not be opened
+                gone = self._evicted()
+            for other in gone:
+                other.close()
 
     def _evicted(self) -> list[_Open]:
-        """Remove the shards beyond the limit that nobody uses."""
+        """Remove the shards beyond the limit that nobody uses; all of them after :meth:`close`."""
         idle = [key for key, held in self._open.items() if not held.users]
-        return [self._open.pop(key) for key in idle[: max(0, len(self._open) - self._limit)]]
+        limit = 0 if self._closed else self._limit
+        return [self._open.pop(key) for key in idle[: max(0, len(self._open) - limit)]]
 
     def close(self) -> None:
         """Close every memory that is not in use; the others are closed when their question is answered."""
         with self._lock:
             self._closed = True
-            idle = [self._open.pop(key) for key in [key for key, held in self._open.items() if not held.users]]
-        for held in idle:
+            gone = self._evicted()
+        for held in gone:
             held.close()
 
 

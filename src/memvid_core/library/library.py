@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, get_args
 
-from memvid_core.embedding import GIVEN, as_embedder, choose_embedder
+from memvid_core.embedding import GIVEN, as_embedder
 from memvid_core.engine.validation import check_ids, check_metadata, check_texts, wanted_ids
 from memvid_core.engine.writing import GivenVectors
 from memvid_core.errors import (
@@ -28,7 +28,6 @@ from memvid_core.library.manifest import (
     DESCRIPTION,
     FORMAT,
     Description,
-    newest_version,
     read_description,
     read_manifest,
     versions,
@@ -59,7 +58,9 @@ class Library(LibraryReading):
         >>> from memvid_core.library import Library
         >>> folder = tempfile.mkdtemp()
         >>> with Library.create(f"{folder}/books") as library:
-        ...     report = library.build([Record("a", "the wing lifts"), Record("b", "the engine hums")], rows_per_shard=1)
+        ...     report = library.build(
+        ...         [Record("a", "the wing lifts"), Record("b", "the engine hums")], rows_per_shard=1
+        ...     )
         ...     report.shards, library.search("a lifting wing", k=1)[0].id
         (2, 'a')
     """
@@ -315,10 +316,10 @@ class Library(LibraryReading):
 
 
 def _fields(given: Sequence[str]) -> tuple[str, ...]:
-    fields = (given,) if isinstance(given, str) else tuple(given)
+    fields: tuple[object, ...] = (given,) if isinstance(given, str) else tuple(given)
     if not all(isinstance(field, str) and field and not field.startswith("$") for field in fields):
         raise InvalidInputError(f"partition_by names metadata fields, not {given!r}")
-    return tuple(dict.fromkeys(fields))
+    return tuple(dict.fromkeys(map(str, fields)))
 
 
 def _numbered(objects: LocalObjects, description: Description, as_of: int | datetime) -> int:

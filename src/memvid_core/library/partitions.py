@@ -153,7 +153,7 @@ def _is_in(summary: FieldSummary, wanted: Sequence[Any]) -> _Possible:
 
 
 def _bounds(summary: FieldSummary, numbers: list[Any], strings: list[Any]) -> list[tuple[list[Any], Any, Any]]:
-    found = []
+    found: list[tuple[list[Any], Any, Any]] = []
     if summary.numbers:
         found.append((numbers, summary.numbers[0], summary.numbers[-1]))
     if summary.strings:

@@ -362,4 +362,3 @@ def _incomplete(hits: LibraryHits) -> str:
         f"{len(report.failed)} of {report.asked} shards with {report.rows_missing} records did not answer: {name} "
         f"({reason}){more}; partial='allow' returns the hits of the others, verify() looks at every file"
     )
-

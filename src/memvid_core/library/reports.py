@@ -9,7 +9,15 @@ import msgspec
 
 from memvid_core.model import Hit
 
-__all__ = ["BuildReport", "LibraryDamage", "LibraryHits", "LibraryInfo", "LibraryReport", "LibraryVersion", "SearchReport"]
+__all__ = [
+    "BuildReport",
+    "LibraryDamage",
+    "LibraryHits",
+    "LibraryInfo",
+    "LibraryReport",
+    "LibraryVersion",
+    "SearchReport",
+]
 
 
 class SearchReport(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ __all__ = ["Asking", "Shards", "ShardsFailed"]
 _KEPT_COUNTS = 1 << 16  # tokens
 
 
-class ShardsFailed(Exception):  # noqa: N818  # never leaves the library
+class ShardsFailed(Exception):  # never leaves the library
     """Shards that had answered before did not answer again: the question must be asked of the others."""
 
 
@@ -149,4 +149,3 @@ class Asking:
         failed = {entries[number].file: reason for number, reason in self.failed.items()}
         missing = sum(entries[number].live for number in self.failed)
         return SearchReport(len(self.asked), len(self.asked) - len(failed), failed, missing)
-

@@ -168,10 +168,12 @@ def committed(place: Place, change: Change) -> tuple[State, bool]:
             return state, False
         if commit_manifest(place.objects, manifest):
             return open_state(place, manifest.version, known), True
-        time.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311
+        time.sleep(wait * random.uniform(0.5, 1.5))
         wait = min(2 * wait, _LONGEST_WAIT)
     change.built.discard(place.objects)
-    raise CommitConflictError(f"others committed to {place.objects.root} {_TRIES} times while this was tried; try again")
+    raise CommitConflictError(
+        f"others committed to {place.objects.root} {_TRIES} times while this was tried; try again"
+    )
 
 
 def _next(place: Place, state: State, change: Change) -> Manifest | None:
@@ -283,5 +285,3 @@ def _with_statistics(place: Place, manifest: Manifest, state: State, change: Cha
         asking.check(_NOTHING_DONE)
         raise
     return msgspec.structs.replace(manifest, totals=totals, evidence=known)
-
-

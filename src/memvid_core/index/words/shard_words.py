@@ -1,4 +1,4 @@
-"""Words of several indexes that are searched together: what each is asked, and the statistics that all of them share."""
+"""Words of several indexes that are searched together: what each is asked, and the statistics that they share."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ __all__ = [
     "Evidence",
     "Sample",
     "Without",
+    "enough",
     "evidence_of",
     "learned",
     "odds",
@@ -204,7 +205,7 @@ def _quantiles(values: Sequence[float], usual: str, spread: str) -> dict[str, fl
 
 
 class Sample(NamedTuple):
-    """An even sample of the live rows: their numbers, the beginnings of their texts, and vectors (m, d) of m of them."""
+    """An even sample of the live rows: their numbers, the beginnings of their texts, and vectors (n, d) of some."""
 
     rows: list[int]
     texts: list[str]
@@ -226,7 +227,7 @@ def evidence_of(snapshot: Snapshot, known: dict[str, Evidence], without: Without
         without: Searches the snapshot.
     """
     records = snapshot.record_count
-    if records < LEAST:
+    if not enough(records):
         return Evidence()
     index = snapshot.epoch.index
     model = index.catalog.model_number(snapshot.commit)
@@ -242,6 +243,11 @@ def evidence_of(snapshot: Snapshot, known: dict[str, Evidence], without: Without
         known.clear()
         known[key] = found
     return known[key]
+
+
+def enough(records: int) -> bool:
+    """Return whether so many records are enough to learn from."""
+    return records >= LEAST
 
 
 def learned(

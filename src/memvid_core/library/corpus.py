@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.engine import fusion
-from memvid_core.engine.evidence import LEAST, Evidence, Sample, learned, sample_step
+from memvid_core.engine.evidence import Evidence, Sample, enough, learned, sample_step
 from memvid_core.engine.ranking import to_scores
 from memvid_core.engine.search_request import SearchRequest
 from memvid_core.index.words.analyzer import parse
@@ -227,7 +227,7 @@ def learned_evidence(asking: Asking, vectors: Vectors, totals: StoredTotals) -> 
     Raises:
         ShardsFailed: A shard did not answer.
     """
-    if totals.rows < LEAST:
+    if not enough(totals.rows):
         return None
     shards = asking.shards
     answers = asking.ask("sample", dict(enumerate(shards.starts(sample_step(totals.rows)))))

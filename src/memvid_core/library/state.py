@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.embedding import GIVEN, choose_embedder
-from memvid_core.engine.evidence import LEAST
+from memvid_core.engine.evidence import enough
 from memvid_core.errors import CommitConflictError, DimensionError
 from memvid_core.index.words.bm25 import B
 from memvid_core.library.building import Built
@@ -277,7 +277,7 @@ def _with_statistics(place: Place, manifest: Manifest, state: State, change: Cha
     try:
         totals = totals_of(asking) if manifest.shards else StoredTotals(0, 0, B)
         known = manifest.evidence
-        if totals.rows < LEAST:
+        if not enough(totals.rows):
             known = None
         elif known is None or known.records.bit_length() != totals.rows.bit_length():
             known = learned_evidence(asking, vectors, totals)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from memvid_core.embedding import GIVEN
 from memvid_core.engine.shard import index_words, seal_of, word_totals
+from memvid_core.engine.validation import check_texts
 from memvid_core.errors import InvalidInputError, VectorError, storage_errors
 from memvid_core.library.manifest import Description, ShardEntry
 from memvid_core.library.objects import Objects, digest_of_file
@@ -126,7 +127,7 @@ class _Shard:
         kinds = {type(record) for record in records} - {Record}
         if kinds:
             raise InvalidInputError(f"a library is built of Record objects, not of {kinds.pop().__name__}")
-        texts = [record.text for record in records]
+        texts = check_texts([record.text for record in records])  # before they are embedded, which may cost
         vectors: Any = [item[1] if isinstance(item, tuple) else None for item in batch]
         if self._embedder is not None:
             places = [place for place, item in enumerate(batch) if not isinstance(item, tuple)]
@@ -169,7 +170,8 @@ def _batches(records: Iterator[Given]) -> Iterator[list[Given]]:
     for item in records:
         given: object = item[0] if isinstance(item, tuple) else item
         batch.append(item)
-        characters += len(given.text) if isinstance(given, Record) else 0
+        text: object = getattr(given, "text", None)
+        characters += len(text) if isinstance(text, str) else 0  # others are refused when they are added
         if len(batch) == _BATCH_ROWS or characters >= _BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0

@@ -18,6 +18,7 @@ from memvid_core.errors import (
     Hint,
     InvalidInputError,
     MemoryExistsError,
+    MemoryNotFoundError,
     ReadOnlyError,
     storage_errors,
 )
@@ -112,6 +113,8 @@ class Library(LibraryReading):
         with storage_errors():
             if (objects.root / DESCRIPTION).exists():
                 raise MemoryExistsError(f"{objects.root} has a library; open it with Library.open")
+            if not objects.root.parent.is_dir():
+                raise MemoryNotFoundError(f"the folder {objects.root.parent} does not exist; create it first")
             objects.root.mkdir(exist_ok=True)
         write_description(objects, description)
         return cls._of(objects, description, embedder, executor, cache_dir)

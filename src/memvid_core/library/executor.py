@@ -11,7 +11,14 @@ from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol
 
 from memvid_core.engine.shard import Seal, ShardReader
-from memvid_core.errors import ClosedError, DamagedLibraryError, InvalidInputError, MemoryNotFoundError, MemvidError
+from memvid_core.errors import (
+    ClosedError,
+    DamagedLibraryError,
+    InvalidInputError,
+    MemoryNotFoundError,
+    MemvidError,
+    MemvidWarning,
+)
 from memvid_core.library.deletes import read_deletes
 from memvid_core.library.manifest import ShardEntry
 from memvid_core.library.objects import LocalObjects
@@ -122,7 +129,7 @@ class ThreadExecutor:
                 return getattr(reader, call)(*arguments)
         except (InvalidInputError, ClosedError):
             raise
-        except (MemvidError, OSError) as exc:
+        except (MemvidError, MemvidWarning, OSError) as exc:  # a warning, where the caller turns them into errors
             return Failure(str(exc))
 
     def close(self) -> None:

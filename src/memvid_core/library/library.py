@@ -66,11 +66,11 @@ class Library(LibraryReading):
         (2, 'a')
     """
 
-    def __init__(self, place: Place, state: State, *, pinned: bool) -> None:
+    def __init__(self, place: Place, state: State, *, pinned: bool, owner: bool = True) -> None:
         given: object = place
         if not isinstance(given, Place):
             raise InvalidInputError("use Library.create(path) to create a library, and Library.open(path) to open one")
-        self._place, self._state, self._pinned = place, state, pinned
+        self._place, self._state, self._pinned, self._owner = place, state, pinned, owner
         self._closed = False
 
     @classmethod
@@ -164,7 +164,12 @@ class Library(LibraryReading):
         cache = None if cache_dir is None else Path(cache_dir).absolute()
         place = Place(objects, description, executor or ThreadExecutor(), cache, embedder)
         number = None if as_of is None else _numbered(objects, description, as_of)
-        return cls(place, open_state(place, number), pinned=as_of is not None)
+        try:
+            return cls(place, open_state(place, number), pinned=as_of is not None, owner=executor is None)
+        except BaseException:
+            if executor is None:
+                place.executor.close()
+            raise
 
     def refresh(self) -> int:
         """Read the newest version, which others may have committed; return its number."""
@@ -174,16 +179,21 @@ class Library(LibraryReading):
         return self.version
 
     def close(self) -> None:
-        """Close the shards. Closing twice is allowed."""
+        """Close the shards, unless an executor was given: who made it closes it. Closing twice is allowed."""
         if not self._closed:
             self._closed = True
-            self._place.executor.close()
+            if self._owner:
+                self._place.executor.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_owner"):
+            self.close()
 
     # --- changes ---
 

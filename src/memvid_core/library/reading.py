@@ -106,7 +106,8 @@ class LibraryReading:
             explain: Whether hits include the contribution of each ranking.
             partial: ``"raise"``, or ``"allow"`` to return the hits of the shards that answered; ``hits.report`` says
                 which did not.
-            timeout: How many seconds the shards have to answer; None waits for all.
+            timeout: How many seconds the shards have to answer, in each of the two to four rounds of a search; None
+                waits for all.
 
         Returns:
             Hits, best first, with scores in [0, 1]; ties are in the order of addition. ``.report`` says which shards

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,7 +71,7 @@ class Asking:
 
     Attributes:
         shards: The shards.
-        timeout: How many seconds all rounds together may take; None for any number.
+        timeout: How many seconds the shards have to answer in each round; None for any number.
         failed: Why shards failed, by their number.
     """
 
@@ -80,9 +79,6 @@ class Asking:
     timeout: float | None = None
     failed: dict[int, str] = field(default_factory=dict)
     asked: set[int] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self._deadline = None if self.timeout is None else time.monotonic() + self.timeout
 
     @property
     def answering(self) -> list[int]:
@@ -98,9 +94,8 @@ class Asking:
         """Ask some shards; return the answers of those that did not fail."""
         numbers = [number for number in arguments if number not in self.failed]
         self.asked.update(numbers)
-        left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
         questions = [(self.shards.refs[number], arguments[number]) for number in numbers]
-        answers = self.shards.executor.ask(call, questions, left) if questions else []
+        answers = self.shards.executor.ask(call, questions, self.timeout) if questions else []
         found: dict[int, Any] = {}
         for number, answer in zip(numbers, answers, strict=True):
             if isinstance(answer, Failure):

@@ -10,7 +10,9 @@ from typing import Any
 
 from memvid_core import Hit, Library, Memory, Record
 
-ENGLISH = [f"{a}{b}{c}" for a in ("b", "d", "f", "gr", "k", "pl") for b in ("a", "e", "o") for c in ("rim", "tas", "lend")]
+ENGLISH = [
+    f"{a}{b}{c}" for a in ("b", "d", "f", "gr", "k", "pl") for b in ("a", "e", "o") for c in ("rim", "tas", "lend")
+]
 KOREAN = [f"{a}{b}{c}" for a in "대한민국서울" for b in "가나다라" for c in ("마을", "사람")]
 TOPICS = ("wing", "engine", "heat", "shock", "boundary")
 

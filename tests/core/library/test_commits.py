@@ -111,7 +111,10 @@ def test_a_file_system_without_links_has_one_winner_too(tmp_path: Path, monkeypa
 
 
 def test_a_writer_that_is_never_first_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Library.create(tmp_path / "library", embed) as one, Library.open(tmp_path / "library", embedder=embed) as other:
+    with (
+        Library.create(tmp_path / "library", embed) as one,
+        Library.open(tmp_path / "library", embedder=embed) as other,
+    ):
         commit = state.commit_manifest
 
         def after_another(*arguments: object) -> bool:

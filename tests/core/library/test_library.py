@@ -36,10 +36,10 @@ SOME = records(40)
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
-    library = Library.create(tmp_path / "library", embed)
-    library.build(SOME, rows_per_shard=16)
-    return library
+def library(tmp_path: Path) -> Iterator[Library]:
+    with Library.create(tmp_path / "library", embed) as library:
+        library.build(SOME, rows_per_shard=16)
+        yield library
 
 
 def test_records_are_found_by_id_and_filter_as_in_one_memory(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ SCALARS = st.one_of(
     st.integers(-3, 3), st.sampled_from([0.5, 1.0, -2.0, 2.0**60]), st.sampled_from(["", "a", "b", "B", "날개"])
 )
 VALUES = st.one_of(SCALARS, st.none(), st.booleans(), st.lists(SCALARS, max_size=2), st.just(2**60 + 1))
-ITEMS = st.fixed_dictionaries({}, optional={"x": VALUES, "y": VALUES, "a.b": VALUES, "a": st.dictionaries(st.just("b"), VALUES)})
+ITEMS = st.fixed_dictionaries(
+    {}, optional={"x": VALUES, "y": VALUES, "a.b": VALUES, "a": st.dictionaries(st.just("b"), VALUES)}
+)
 
 
 def conditions(field: str) -> st.SearchStrategy[dict[str, Any]]:
@@ -74,7 +76,9 @@ def test_many_values_become_a_range(count: int, asked: int, text: bool) -> None:
 
 
 def test_only_the_shards_that_can_match_are_asked(tmp_path: Path) -> None:
-    days = [Record(f"{day} {n}", f"wing {n}", {"day": f"2026-01-{day:02}", "n": n}) for day in range(1, 9) for n in range(4)]
+    days = [
+        Record(f"{day} {n}", f"wing {n}", {"day": f"2026-01-{day:02}", "n": n}) for day in range(1, 9) for n in range(4)
+    ]
     with Library.create(tmp_path / "library", embed, partition_by=["day"]) as library:
         library.build(days, rows_per_shard=8)
         assert sum(library.explain_shards({"day": "2026-01-03"}).values()) == 1

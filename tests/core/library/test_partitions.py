@@ -47,7 +47,7 @@ FILTERS = st.recursive(
 )
 
 
-@given(st.lists(st.tuples(ITEMS, FILTERS), min_size=1, max_size=20))
+@given(st.lists(st.tuples(ITEMS, FILTERS), min_size=1, max_size=6))
 def test_a_shard_with_a_match_may_match(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     items = [item for item, _ in pairs]
     summaries = Summaries(["x", "a.b"])

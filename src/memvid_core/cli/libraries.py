@@ -246,7 +246,9 @@ def verify(library_path: LibraryPath, as_json: AsJson = False) -> None:
     if as_json:
         write_json({"library": str(library_path), "ok": report.ok, **_fields(report)})
     else:
-        read = f"{count(report.records, 'record')}, {count(report.shards, 'shard')}, {count(report.versions, 'version')}"
+        read = (
+            f"{count(report.records, 'record')}, {count(report.shards, 'shard')}, {count(report.versions, 'version')}"
+        )
         state = "intact" if report.ok else "DAMAGED"
         say(f"{library_path}: {state} ({read}, {megabytes(report.bytes)} read)", "bold")
         for damage in report.damage[:_NAMED_AT_MOST]:

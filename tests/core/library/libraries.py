@@ -56,7 +56,9 @@ def pair(
 def plain(hits: Sequence[Hit]) -> list[tuple[Any, ...]]:
     """Everything of hits that can be compared, vectors as lists."""
     return [
-        (h.record, h.score, h.rank, h.cosine, h.distance, h.relevance, h.explain, h.passage)
-        + (None if h.vector is None else h.vector.tolist(),)
+        (
+            *(h.record, h.score, h.rank, h.cosine, h.distance, h.relevance, h.explain, h.passage),
+            None if h.vector is None else h.vector.tolist(),
+        )
         for h in hits
     ]

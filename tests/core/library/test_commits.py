@@ -1,4 +1,4 @@
-"""Commits to a library: one of several writers wins, the others commit on top of it, and a killed build leaves nothing."""
+"""Commits to a library: one of several writers wins, the others commit on top of it; a killed build changes nothing."""
 
 from __future__ import annotations
 

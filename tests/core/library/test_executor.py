@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from tests.core.library.libraries import plain, records
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
+def path(tmp_path: Path) -> Path:
     with Library.create(tmp_path / "library", embed) as library:
         library.build(records(60), rows_per_shard=5)
-    yield tmp_path / "library"
+    return tmp_path / "library"
 
 
 class Elsewhere:

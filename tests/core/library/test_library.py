@@ -175,14 +175,14 @@ def test_paths_that_are_none(tmp_path: Path, wrong: str, error: type[Exception],
 def test_what_cannot_be_done_says_so_and_changes_nothing(library: Library, tmp_path: Path) -> None:
     with pytest.raises(MemoryExistsError):
         Library.create(library.path)
-    with pytest.raises(NotAMemoryError, match="library.json"):
+    with pytest.raises(NotAMemoryError, match=r"library\.json"):
         Library.open(tmp_path)
     with pytest.raises(EmbedderMismatchError):
         Library.open(library.path, embedder=lambda texts: np.ones((len(texts), 3)))
     for wrong in ({"vectors": "none"}, {"metric": "hamming"}, {"partition_by": ["$id"]}, {"partition_by": [3]}):
         with pytest.raises(InvalidInputError):
             Library.create(tmp_path / "other", **wrong)
-    with pytest.raises(InvalidInputError, match="use Library.create"):
+    with pytest.raises(InvalidInputError, match=r"use Library\.create"):
         Library("path", None, pinned=False)  # type: ignore[arg-type]
     for given in ([SOME[0], "text"], [Record("a", "text", {"x": {1}})], [Record("a", 3)]):  # type: ignore[arg-type]
         with pytest.raises(InvalidInputError):

@@ -71,9 +71,9 @@ def compare(collection: Collection, split: str, shards: int, limit: int | None) 
             rankings: list[list[list[int]]] = [[], []]
             for question in questions:
                 hits = []
-                for number, place in enumerate((memory, library)):
+                for number, search in enumerate((memory.search, library.search)):
                     started = time.process_time()
-                    hits.append(place.search(question, DEPTH, mode=mode))
+                    hits.append(search(question, DEPTH, mode=mode))
                     spent[number] += time.process_time() - started
                     rankings[number].append([int(hit.id) for hit in hits[-1]])
                 differing += rankings[0][-1] != rankings[1][-1]

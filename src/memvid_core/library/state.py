@@ -35,10 +35,12 @@ from memvid_core.library.objects import LocalObjects
 from memvid_core.library.shards import Asking, Shards, ShardsFailed
 from memvid_core.model import Embedder, FittableEmbedder
 
-__all__ = ["LARGEST_MODEL", "Change", "Place", "State", "committed", "open_state"]
+__all__ = ["LARGEST_MODEL", "TRIES", "Change", "Place", "State", "committed", "open_state"]
 
 LARGEST_MODEL: Final = 1 << 28  # bytes
-_TRIES: Final = 30
+TRIES: Final = 30
+"""How often a commit is tried."""
+
 _IDS: Final = 8_192  # that a shard is asked for at once
 _NOTHING_DONE: Final = "nothing was committed: "
 _FIRST_WAIT, _LONGEST_WAIT = 0.01, 1.0  # seconds
@@ -157,7 +159,7 @@ def committed(place: Place, change: Change) -> tuple[State, bool]:
     """
     known: State | None = None
     wait = _FIRST_WAIT
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         try:
             state = known = open_state(place, known=known)
             manifest = _next(place, state, change)
@@ -171,9 +173,7 @@ def committed(place: Place, change: Change) -> tuple[State, bool]:
         time.sleep(wait * random.uniform(0.5, 1.5))
         wait = min(2 * wait, _LONGEST_WAIT)
     change.built.discard(place.objects)
-    raise CommitConflictError(
-        f"others committed to {place.objects.root} {_TRIES} times while this was tried; try again"
-    )
+    raise CommitConflictError(f"others committed to {place.objects.root} {TRIES} times while this was tried; try again")
 
 
 def _next(place: Place, state: State, change: Change) -> Manifest | None:

@@ -20,7 +20,7 @@ TOPICS = ("wing", "engine", "heat", "shock", "boundary")
 def records(count: int, seed: int = 5) -> list[Record]:
     """Texts of different lengths in two languages, some equal, with metadata."""
     rng = random.Random(seed)
-    made = []
+    made: list[Record] = []
     for number in range(count):
         topic = rng.choice(TOPICS)
         words = rng.choices(ENGLISH + KOREAN, k=rng.randrange(3, 60)) + [topic] * rng.randrange(3)

@@ -43,11 +43,11 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-def assert_equal(memory: Memory, library: Library, questions: list[Any], options: list[dict[str, Any]]) -> None:
-    for question in questions:
-        for option in options:
-            if isinstance(question, str) or option.get("mode") == "dense":
-                assert plain(library.search(question, **option)) == plain(memory.search(question, **option))
+def assert_equal(memory: Memory, library: Library, questions: list[str], options: list[dict[str, Any]]) -> None:
+    """Each question with a third of the options, and each option with a third of the questions."""
+    for number, question in enumerate(questions):
+        for option in options[number % 3 :: 3]:
+            assert plain(library.search(question, **option)) == plain(memory.search(question, **option))
 
 
 @pytest.mark.parametrize("split", ["as they come", "by topic"])
@@ -118,6 +118,6 @@ def test_large_shards_are_searched_by_codes(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     vectors = rng.standard_normal((3_000, 16)).astype(np.float32)
     some = [Record(str(n), f"text {n % 50}", {"n": n}) for n in range(3_000)]
-    with pair(tmp_path, some, 3, vectors=vectors, embedder="given") as (memory, library):
+    with pair(tmp_path, some, 3, vectors=list(vectors), embedder="given") as (memory, library):
         for vector in vectors[::500]:
             assert plain(library.search(vector, k=10)) == plain(memory.search(vector, k=10))

@@ -31,8 +31,9 @@ class Elsewhere:
         self._threads = ThreadExecutor()
 
     def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:
-        sent = pickle.loads(pickle.dumps((call, list(questions))))
-        return pickle.loads(pickle.dumps(self._threads.ask(*sent, timeout)))  # type: ignore[no-any-return]
+        sent = pickle.loads(pickle.dumps(list(questions)))
+        answers: list[Any] = pickle.loads(pickle.dumps(self._threads.ask(call, sent, timeout)))
+        return answers
 
     def close(self) -> None:
         self._threads.close()
@@ -45,7 +46,12 @@ def test_questions_and_answers_can_cross_processes(path: Path) -> None:
         Library.open(path, embedder=embed) as here,
         Library.open(path, embedder=embed, executor=elsewhere) as there,
     ):
-        for option in ({}, {"mode": "dense", "with_vectors": True}, {"explain": True, "synonyms": {"wing": "heat"}}):
+        options: list[dict[str, Any]] = [
+            {},
+            {"mode": "dense", "with_vectors": True},
+            {"explain": True, "synonyms": {"wing": "heat"}},
+        ]
+        for option in options:
             assert plain(there.search("wnig barim", **option)) == plain(here.search("wnig barim", **option))
         assert there.ids(order_by="year") == here.ids(order_by="year")
         there.delete("r3")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,9 +18,13 @@ SCALARS = st.one_of(
     st.integers(-3, 3), st.sampled_from([0.5, 1.0, -2.0, 2.0**60]), st.sampled_from(["", "a", "b", "B", "날개"])
 )
 VALUES = st.one_of(SCALARS, st.none(), st.booleans(), st.lists(SCALARS, max_size=2), st.just(2**60 + 1))
-ITEMS = st.fixed_dictionaries(
-    {}, optional={"x": VALUES, "y": VALUES, "a.b": VALUES, "a": st.dictionaries(st.just("b"), VALUES)}
-)
+SOME: list[Any] = [None, True, False, -3, 0, 1, 1.0, 0.5, 2.0**60, 2**60 + 1, "", "a", "b", "날개", [], [1, "a"], ["b"]]
+ITEMS: list[dict[str, Any]] = [
+    {},
+    *({"x": value, "y": 1} for value in SOME),
+    *({"a": {"b": value}} for value in SOME),
+    *({"x": 1, "a.b": value, "a": {"b": 0}} for value in (1, "a", None)),
+]
 
 
 def conditions(field: str) -> st.SearchStrategy[dict[str, Any]]:
@@ -47,17 +53,20 @@ FILTERS = st.recursive(
 )
 
 
-@given(st.lists(st.tuples(ITEMS, FILTERS), min_size=1, max_size=6))
-def test_a_shard_with_a_match_may_match(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    items = [item for item, _ in pairs]
+@pytest.fixture(scope="module")
+def memory() -> Iterator[Memory]:
+    with Memory.create(":memory:", "given") as made:
+        ids = [str(number) for number in range(len(ITEMS))]
+        made.add(["text"] * len(ITEMS), ITEMS, ids, [None] * len(ITEMS))
+        yield made
+
+
+@given(where=FILTERS, places=st.lists(st.integers(0, len(ITEMS) - 1), min_size=1, max_size=6))
+def test_a_shard_with_a_match_may_match(memory: Memory, where: dict[str, Any], places: list[int]) -> None:
     summaries = Summaries(["x", "a.b"])
-    summaries.add(items)
-    found = summaries.found()
-    with Memory.create(":memory:", "given") as memory:
-        memory.add(["text"] * len(items), items, vectors=[None] * len(items))
-        for _, where in pairs:
-            if memory.ids(where):
-                assert may_match(found, where)
+    summaries.add(ITEMS[place] for place in places)
+    if set(memory.ids(where)) & set(map(str, places)):
+        assert may_match(summaries.found(), where)
 
 
 @given(st.integers(60, 600), st.integers(0, 700), st.booleans())

@@ -107,9 +107,14 @@ class ThreadExecutor:
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self._process = os.getpid()
 
     def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:
         """Ask shards in threads."""
+        if self._process != os.getpid():  # the threads are in the parent
+            raise ClosedError(
+                f"process {self._process} opened this library, and this is a fork of it; Library.open opens it here"
+            )
         with self._lock:
             if self._closed:
                 raise ClosedError(_CLOSED)
@@ -134,6 +139,8 @@ class ThreadExecutor:
 
     def close(self) -> None:
         """Close the open memories, after their current questions."""
+        if self._process != os.getpid():
+            return
         with self._lock:
             self._closed = True
             pool, self._pool = self._pool, None

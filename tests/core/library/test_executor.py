@@ -15,6 +15,7 @@ from memvid_core.engine.shard import ShardReader
 from memvid_core.library.executor import Questions
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
+from tests.processes import FORKS, run
 
 
 @pytest.fixture
@@ -106,6 +107,30 @@ def test_a_late_shard_is_named_and_answers_later(path: Path, monkeypatch: pytest
         assert slow in caught.value.report.failed
         assert len(caught.value.hits) == len(wanted) - 5 * len(caught.value.report.failed)
         assert plain(library.search("wing heat", k=60, timeout=None)) == wanted
+
+
+FORK = """if True:
+    import os, sys
+    from memvid_core import ClosedError, Library
+    from tests.core.embedders import embed
+    library = Library.open(sys.argv[1], embedder=embed)
+    library.search("wing")
+    if not os.fork():
+        try:
+            library.search("wing")
+        except ClosedError as error:
+            print("fork of it" in str(error), flush=True)
+        library.close()
+        os._exit(0)
+    os.wait()
+    print(len(library.search("wing")))
+    library.close()
+"""
+
+
+@pytest.mark.skipif(not FORKS, reason="the system does not fork")
+def test_a_fork_opens_the_library_itself(path: Path) -> None:
+    assert run(FORK, path).stdout.split() == ["True", "5"]
 
 
 def test_a_closed_executor_and_wrong_numbers(path: Path) -> None:

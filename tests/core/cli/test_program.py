@@ -34,6 +34,7 @@ RUNS = {
     "history": ["history", "notes.mp4"],
     "verify": ["verify", "notes.mp4"],
     "rescue": ["rescue", "notes.mp4", "new.mp4"],
+    "library": ["library", "build", "new.library", "notes.mp4"],
     "memory": ["memory", "stats", "notes.mp4", "--user", "me"],
 }
 COMMANDS = list(RUNS)

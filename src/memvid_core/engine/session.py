@@ -76,8 +76,12 @@ class Session:
     def snapshot(self) -> Snapshot:
         """Return the newest state, or the one of ``as_of``."""
         self.check_open()
+        if self.pinned is not None:
+            return self.pinned
+        if self._opened.remote is not None:
+            self._opened.remote.look()
         with index_errors():
-            return self.indexed.refresh() if self.pinned is None else self.pinned
+            return self.indexed.refresh()
 
     def check_open(self) -> None:
         """Check that the memory is open in this process.

@@ -112,9 +112,13 @@ class RemoteCopy:
             finally:
                 self._entry.unlock()
 
-    def look(self) -> None:
-        """Bring the copy level with the object, if the last look was some time ago and nobody else is doing so."""
-        if time.monotonic() < self._due or not self._thread.acquire(blocking=False):
+    def look(self, *, at_once: bool = False) -> None:
+        """Bring the copy level with the object, unless the last look was just now, or others are doing so.
+
+        Args:
+            at_once: Look even if the last look was just now.
+        """
+        if (time.monotonic() < self._due and not at_once) or not self._thread.acquire(blocking=False):
             return
         try:
             with storage_errors():
@@ -202,7 +206,9 @@ class RemoteCopy:
                 data = stream.read(min(_CHUNK, stop - start))
                 own = file.read(len(data))
                 if data != own:
-                    equal = next((i for i, pair in enumerate(zip(data, own, strict=False)) if pair[0] != pair[1]), len(own))
+                    equal = next(
+                        (i for i, pair in enumerate(zip(data, own, strict=False)) if pair[0] != pair[1]), len(own)
+                    )
                     stream.put_back(data[equal:])
                     return start + equal
                 start += len(data)
@@ -212,7 +218,7 @@ class RemoteCopy:
         """Append what follows the last commit of the copy, when all of it is there."""
         end = here.end.offset
         self._check_room(answer.total - end)
-        with tempfile.SpooledTemporaryFile(_IN_RAM, dir=self._entry.folder, suffix=_FETCHING) as rest:
+        with tempfile.SpooledTemporaryFile(_IN_RAM, dir=str(self._entry.folder), suffix=_FETCHING) as rest:
             with self._progress(answer.total - end) as advance:
                 stream.copy_to(rest, answer.total - end, advance)
             stream.finish()

@@ -38,7 +38,7 @@ def asked(place: str, call: Callable[[], T]) -> T:
         raise
     except MemoryError:
         found: MemvidError = OutOfMemoryError(f"the process has too little memory to read {place}")
-    except Exception as exc:  # noqa: BLE001  # each file system raises its own
+    except Exception as exc:  # each file system raises its own
         found = failure(place, exc)
     raise found  # outside of the block: the cause would be shown, and may name a signed URL
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -37,7 +38,18 @@ _PROOFS: Final = (
     "blob_id",
     "xet_hash",
 )
-_SIGNS: Final = (*_PROOFS, "size", "Last-Modified", "LastModified", "last_modified", "updated", "mtime", "modified", "created", "ino")
+_SIGNS: Final = (
+    *_PROOFS,
+    "size",
+    "Last-Modified",
+    "LastModified",
+    "last_modified",
+    "updated",
+    "mtime",
+    "modified",
+    "created",
+    "ino",
+)
 _PACKAGES: Final = {"s3": "s3fs", "gs": "gcsfs", "hf": "huggingface_hub"}
 
 
@@ -76,8 +88,6 @@ class RemoteObject(Protocol):
         """
 
 
-
-
 def remote_object(url: str, options: Mapping[str, Any] | None, fs: object) -> tuple[RemoteObject, str]:
     """Return the object behind a URL, and the kind of its file system.
 
@@ -109,7 +119,7 @@ def remote_object(url: str, options: Mapping[str, Any] | None, fs: object) -> tu
         raise InvalidInputError("fs was made with asynchronous=True: pass one made without it")
     try:
         path: str = made._strip_protocol(url)
-    except Exception as exc:  # noqa: BLE001  # each file system raises its own
+    except Exception as exc:  # each file system raises its own
         failed = failure(name, exc)
     else:
         kind = ",".join([made.protocol] if isinstance(made.protocol, str) else made.protocol)
@@ -132,7 +142,7 @@ def _made(fsspec: Any, url: str, options: Mapping[str, Any], name: str) -> Any:
         given["client_kwargs"] = _client_options(given.get("client_kwargs") or {})
     try:
         return kind(**given, use_listings_cache=False, skip_instance_cache=True)
-    except Exception as exc:  # noqa: BLE001  # each file system raises its own
+    except Exception as exc:  # each file system raises its own
         reason = f"({type(exc).__name__})"
     raise InvalidInputError(f"{name}: these storage_options do not fit {scheme}:// {reason}")
 
@@ -225,7 +235,7 @@ class _HttpObject:
 
     def _body(self, stream: Any, size: int) -> Iterator[bytes]:
         while size > 0:
-            data: bytes = asked(self.name, lambda: stream.read(min(_CHUNK, size)))
+            data: bytes = asked(self.name, partial(stream.read, min(_CHUNK, size)))
             if not data:
                 raise _ended_early(self.name, size)
             size -= len(data)
@@ -280,7 +290,8 @@ class _StoredObject:
     def _ranges(self, start: int, total: int) -> Iterator[bytes]:
         for at in range(start, total, _PIECE):
             end = min(at + _PIECE, total)
-            data: bytes = asked(self.name, lambda at=at, end=end: self._fs.cat_file(self._path, start=at, end=end))
+            read = partial(self._fs.cat_file, self._path, start=at, end=end)
+            data: bytes = asked(self.name, read)
             if len(data) > end - at:
                 raise StorageError(f"cannot read {self.name}: the server sends more than it was asked for")
             yield data[: end - at]
@@ -292,7 +303,7 @@ class _StoredObject:
         try:
             asked(self.name, lambda: file.seek(start))
             while start < total:
-                data: bytes = asked(self.name, lambda at=start: file.read(min(_PIECE, total - at)))
+                data: bytes = asked(self.name, partial(file.read, min(_PIECE, total - start)))
                 start += len(data)
                 yield data
         finally:

@@ -100,6 +100,7 @@ class Action(StrEnum):
     OPEN_AGAIN = "open it again with Memory.open({path!r})"
     OPEN_FOR_READING = "open it with mode='r'"
     OPEN_FOR_WRITING = "open it with mode='a'"
+    READ_REMOTE = "open it with mode='r'; to change it, write to a local file and upload that"
     REPAIR = "compact() repairs it"
     SEARCH_WORDS = "open it with the embedder {embedder!r} to search by meaning, or use mode='lexical'"
     WAIT = "wait for it with a larger timeout=, or open it with mode='r'"

@@ -35,7 +35,8 @@ from memvid_core.errors import (
 from memvid_core.index.vectors.metrics import check_choice
 from memvid_core.journal import Journal
 from memvid_core.model import Embedder, FittableEmbedder, IndexName, Metric, VectorDtype
-from memvid_core.remote import RemoteCopy, is_url, shown
+from memvid_core.remote import is_url, shown
+from memvid_core.remote.copies import RemoteCopy
 from memvid_core.system.atomic_files import appearing
 
 __all__ = ["IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
@@ -165,11 +166,8 @@ def open_existing(
     return replace(opened, path=copy.url, remote=copy)
 
 
-def _read_only(path: StrPath) -> ReadOnlyError:
-    return ReadOnlyError(
-        f"{shown(os.fspath(path))} cannot be written: download it, write to the file, and upload that",
-        hint=Hint(Action.OPEN_FOR_READING),
-    )
+def _read_only(path: str) -> ReadOnlyError:
+    return ReadOnlyError(f"{shown(path)} is read-only, as every memory behind a URL", hint=Hint(Action.READ_REMOTE))
 
 
 def _open_file(
@@ -273,7 +271,7 @@ def _adopt_builtin(indexed: IndexedJournal) -> None:
 def open_or_create(path: StrPath, mode: str, *, embedder: object, index_dir: StrPath | None, **options: Any) -> Opened:
     """Open a memory for writing, or create it; if two processes create it at once, one of them does."""
     if options["fs"] is not None or is_url(path):
-        raise _read_only(path)
+        raise _read_only(str(path))
     if mode != "a" or options["as_of"] is not None:
         raise InvalidInputError("create=True goes with mode='a', and not with as_of")
     while True:
@@ -300,7 +298,7 @@ def _real(path: StrPath) -> Path:
     if "://" in name:
         raise InvalidInputError(f"{shown(name)} is a URL, which cannot be written: create a local file, and upload it")
     if _CUT_URL.match(name) and isinstance(path, os.PathLike):
-        raise InvalidInputError(f"{shown(name)} was a URL before it became a {type(path).__name__}: pass it as a str")
+        raise InvalidInputError(f"{shown(name)} was a URL: memories behind URLs are only read; give the URL as a str")
     if "\0" in name:
         raise InvalidInputError(f"{path!r} cannot be a path: it holds a null character")
     return Path(os.path.realpath(name))

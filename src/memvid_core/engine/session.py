@@ -73,6 +73,12 @@ class Session:
         compacts = auto_compact is not None and opened.writable
         self.auto = AutoCompact(opened.indexed, auto_compact) if compacts and auto_compact is not None else None
 
+    @property
+    def file(self) -> str:
+        """The path of the file, or of the copy of a remote memory."""
+        remote = self._opened.remote
+        return self.path if remote is None else str(remote.path)
+
     # --- states ---
 
     @property

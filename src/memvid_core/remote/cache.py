@@ -107,14 +107,22 @@ class Entry:
         descriptor, self._lock = self._lock, -1
         os.close(descriptor)
 
-    def close(self) -> None:
-        """Allow others to delete the entry. Closing twice is allowed."""
+    def close(self, *, keep: bool = True) -> None:
+        """Allow others to delete the entry. Closing twice is allowed.
+
+        Args:
+            keep: Whether it holds anything of use; otherwise it is deleted, unless others have it open.
+        """
         if self._used < 0:
             return
         os.close(self._used)
         self._used = -1
-        if self.temporary and self._process == os.getpid():
+        if self._process != os.getpid():
+            return
+        if self.temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
+        elif not keep:
+            _delete(self.folder, really=True)
 
 
 def _open(path: Path) -> int:

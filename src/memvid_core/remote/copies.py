@@ -148,7 +148,7 @@ class RemoteCopy:
 
     def close(self) -> None:
         """Allow others to delete the copy. Closing twice is allowed."""
-        self._entry.close()
+        self._entry.close(keep=self.path.exists())
 
     # --- following ---
 

@@ -107,7 +107,7 @@ class CommitTable(Tables):
             found = [noted_commit(row) for row in connection.execute(query, (after,))]
             numbers = [min(after, found[0].previous) if found else -1, *(commit.row.number for commit in found)]
             whole = [commit.previous for commit in found] == numbers[:-1]
-            if not whole or (found or after < 0) and numbers[-1] != self._last_commit():
+            if not whole or ((found or after < 0) and numbers[-1] != self._last_commit()):
                 raise IndexStaleError(f"{NAME} has lost commits; rebuild it")
             return [commit.row for commit in found]
 

@@ -21,7 +21,7 @@ from memvid_core.engine.opening import IN_RAM, Opened
 from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.searching import Searcher
 from memvid_core.engine.snapshot import Snapshot
-from memvid_core.engine.validation import check_pause
+from memvid_core.engine.validation import check_count, check_pause
 from memvid_core.engine.writing import AddRequest, UpdateRequest, Writer
 from memvid_core.errors import (
     Action,
@@ -34,6 +34,7 @@ from memvid_core.errors import (
     storage_errors,
 )
 from memvid_core.model import Commit, Embedder, FittableEmbedder, Hit, Record
+from memvid_core.remote.copies import RemoteCopy
 from memvid_core.system.threads import WriterThread, run_in_thread
 
 __all__ = ["Following", "Session"]
@@ -74,10 +75,14 @@ class Session:
         self.auto = AutoCompact(opened.indexed, auto_compact) if compacts and auto_compact is not None else None
 
     @property
+    def remote(self) -> RemoteCopy | None:
+        """The copy of a remote memory."""
+        return self._opened.remote
+
+    @property
     def file(self) -> str:
         """The path of the file, or of the copy of a remote memory."""
-        remote = self._opened.remote
-        return self.path if remote is None else str(remote.path)
+        return self.path if self.remote is None else str(self.remote.path)
 
     # --- states ---
 
@@ -96,8 +101,8 @@ class Session:
         self.check_open()
         if self.pinned is not None:
             return self.pinned
-        if self._opened.remote is not None:
-            self._opened.remote.look()
+        if self.remote is not None:
+            self.remote.look()
         with index_errors():
             return self.indexed.refresh()
 
@@ -191,17 +196,15 @@ class Session:
             raise InvalidInputError("a memory that was opened with as_of does not change")
         check_pause(interval)
         newest = self.answer(lambda snapshot: (snapshot.epoch.journal.header.memory_id, snapshot.commit))
-        if since is not None and (isinstance(since, bool) or not isinstance(since, int) or since < 0):
-            raise InvalidInputError(f"since is the number of a commit, 0 or more, not {since!r}")
-        return Following(newest[0], newest[1] if since is None else since)
+        return Following(newest[0], newest[1] if since is None else check_count(since, "since"))
 
     def new_commits(self, place: Following) -> list[Commit]:
         """Return the commits after a place, oldest first, and move it after them.
 
         If another memory has replaced this one, all of its commits are new. The commits of an older copy are not.
         """
-        if self._opened.remote is not None:
-            self._opened.remote.look(at_once=True)
+        if self.remote is not None:
+            self.remote.look(at_once=True)
 
         def newer(snapshot: Snapshot) -> list[Commit]:
             memory_id = snapshot.epoch.journal.header.memory_id

@@ -155,11 +155,13 @@ def open_existing(
     copy = RemoteCopy(path, storage_options, fs, options["show_progress"])
     try:
         copy.update()
-        opened = _open_file(copy.path, mode, **options)
+        opened = _open_file(copy.path, mode, announced=False, **options)
         if opened.indexed.damage():
             opened.close()
             copy.fetch_again()  # unless the object itself is known to be damaged
             opened = _open_file(copy.path, mode, **options)
+        else:
+            opened.indexed.announce()
     except BaseException:
         copy.close()
         raise
@@ -182,6 +184,7 @@ def _open_file(
     index: IndexName,
     metric: Metric | None,
     timeout: float,
+    announced: bool = True,
 ) -> Opened:
     """Open an existing file."""
     if as_of is not None and mode == "a":
@@ -198,7 +201,14 @@ def _open_file(
         chosen = choose_embedder(embedder, journal.header.embedder, has_vectors=True, exact=exact, force=force)
         root = _index_root(file, index_dir, journal)
         made = IndexedJournal(
-            journal, mode, root, embedder=chosen, timeout=wait, show_progress=show_progress, strategy=index
+            journal,
+            mode,
+            root,
+            embedder=chosen,
+            timeout=wait,
+            show_progress=show_progress,
+            strategy=index,
+            announced=announced,
         )
         try:
             if chosen is None and embedder is None and journal.header.embedder == GIVEN:

@@ -158,12 +158,24 @@ class Session:
                     with snapshot.reading():
                         return question(snapshot)
                 except (*INDEX_ERRORS, DamagedFrameError) as exc:
+                    if attempt < 2 and isinstance(exc, DamagedFrameError) and self.fetched_again():
+                        snapshot = self.snapshot()
+                        continue
                     if attempt == 2 or (isinstance(exc, DamagedFrameError) and not past_damage):
                         raise
                     if attempt == 0 and isinstance(exc, IndexStaleError):
                         continue  # a damaged lexical index has replaced itself; only the query must be repeated
                     snapshot = self._healed(snapshot, exc)
         raise AssertionError("the last attempt answers or raises")
+
+    def fetched_again(self) -> bool:
+        """Replace the damaged copy of a remote memory; return False if it has none, or the object is damaged itself."""
+        if self.remote is None or not self.remote.fetch_again():
+            return False
+        self.indexed.refresh()
+        if self.pinned is not None:
+            self.pinned = past_snapshot(self.indexed, self.pinned.commit)
+        return True
 
     def _healed(self, snapshot: Snapshot, exc: Exception) -> Snapshot:
         """Rebuild the index, and return the snapshot for the next attempt."""
@@ -184,7 +196,8 @@ class Session:
                 return
             except (*INDEX_ERRORS, DamagedFrameError) as exc:
                 with index_errors():
-                    healed = self.indexed.heal(snapshot, exc)
+                    again = isinstance(exc, DamagedFrameError) and self.fetched_again()
+                    healed = self.indexed.snapshot if again else self.indexed.heal(snapshot, exc)
                     if not snapshot.same_rows(healed):
                         raise  # a compaction renumbered the rows
                     snapshot = snapshot.reduced_to(healed)
@@ -196,7 +209,9 @@ class Session:
             raise InvalidInputError("a memory that was opened with as_of does not change")
         check_pause(interval)
         newest = self.answer(lambda snapshot: (snapshot.epoch.journal.header.memory_id, snapshot.commit))
-        return Following(newest[0], newest[1] if since is None else check_count(since, "since"))
+        return Following(
+            newest[0], newest[1] if since is None else check_count(since, "since is the number of a commit")
+        )
 
     def new_commits(self, place: Following) -> list[Commit]:
         """Return the commits after a place, oldest first, and move it after them.

@@ -346,8 +346,12 @@ class MemoryReading:
 
     def verify(self) -> VerifyReport:
         """Read every frame of the file, verify every checksum, and return a report of the damage."""
-        self._session.check_open()
-        return self._session.writer.mended(lambda: inspection.verify(self._session.indexed))
+        session = self._session
+        session.check_open()
+        report = session.writer.mended(lambda: inspection.verify(session.indexed))
+        if not report.ok and session.fetched_again():
+            report = session.writer.mended(lambda: inspection.verify(session.indexed))
+        return report
 
     def prepare(self) -> None:
         """Build the index of words and the lists of vectors, which the first searches would otherwise build.

@@ -8,6 +8,7 @@ the old one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -138,9 +139,10 @@ class RemoteCopy:
                 here = self._here()
                 if here is None or self._state().get("damaged") == [here.size, here.proof]:
                     return False
+                before = _digest(self.path)
                 self._follow(anew=True)
                 here = self._here()
-                if here is not None:
+                if here is not None and _digest(self.path) == before:
                     self._write_state(here, damaged=True)
                 return True
             finally:
@@ -433,6 +435,11 @@ class _Stream:
         """Read to the end, where a changed object is noticed."""
         for _ in self._body:
             pass
+
+
+def _digest(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "blake2b").digest()
 
 
 def _result(answer: Answer, size: int) -> _Result:

@@ -138,9 +138,9 @@ def _made(fsspec: Any, url: str, options: Mapping[str, Any], name: str) -> Any:
         needed = f"the package {package}: pip install {package}" if package else "aiohttp: pip install aiohttp"
         raise MissingExtraError(f"{scheme}:// needs {needed} ({exc})") from exc
     given = dict(options)
-    if scheme in ("http", "https"):
-        given["client_kwargs"] = _client_options(given.get("client_kwargs") or {})
     try:
+        if scheme in ("http", "https"):
+            given["client_kwargs"] = _client_options(given.get("client_kwargs") or {})
         return kind(**given, use_listings_cache=False, skip_instance_cache=True)
     except Exception as exc:  # each file system raises its own
         reason = f"({type(exc).__name__})"

@@ -13,7 +13,7 @@ from memvid_core.errors import InvalidInputError
 __all__ = ["check_url", "file_name", "is_url", "key_of", "scheme_of", "shown"]
 
 SCHEMES: Final = ("https", "http", "s3", "gs", "hf")
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]+)://")
 # Parameters of signed URLs, which differ each time although the object is the same.
 _SIGNING: Final = re.compile(
     r"(x-(amz|goog|oss|cos|ms)-.*|signature|expires|key-pair-id|policy|awsaccesskeyid|googleaccessid|token|sig|se|st|sp|sv"

@@ -36,7 +36,8 @@ def _make(path: Path, records: int) -> None:
 
 
 def _row(name: str, began: float, requests: int, sent: int) -> None:
-    print(f"| {name} | {requests} | {sent / 1000:,.1f} kB | {1000 * (time.perf_counter() - began):,.0f} ms |", flush=True)
+    took = time.perf_counter() - began
+    print(f"| {name} | {requests} | {sent / 1000:,.1f} kB | {1000 * took:,.0f} ms |", flush=True)
 
 
 def _measure(path: Path, opened: Callable[[], Memory], counts: Callable[[], tuple[int, int]]) -> None:
@@ -79,12 +80,13 @@ def _measure(path: Path, opened: Callable[[], Memory], counts: Callable[[], tupl
 def _over_http(path: Path, delay: float) -> None:
     for version in ("etag", "none"):
         says = "ETags" if version == "etag" else "no ETags"
-        print(f"\nHTTP, {delay * 1000:.0f} ms a request, a server with {says}; the file has {path.stat().st_size:,} bytes\n")
+        size = path.stat().st_size
+        print(f"\nHTTP, {delay * 1000:.0f} ms a request, a server with {says}; the file has {size:,} bytes\n")
         shutil.rmtree(os.environ["MEMVID_CACHE_DIR"], ignore_errors=True)
         with Web(path.parent, delay=delay, version=version) as web:
 
             def counts(web: Web = web) -> tuple[int, int]:
-                found = web.requests, web.bytes
+                found = web.requests, web.total
                 web.forget()
                 return found
 
@@ -92,8 +94,8 @@ def _over_http(path: Path, delay: float) -> None:
 
 
 def _over_s3(path: Path) -> None:
-    import boto3  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    from moto.server import ThreadedMotoServer  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    import boto3
+    from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     print(f"\nS3 (moto) through s3fs, without a delay; the file has {path.stat().st_size:,} bytes\n")

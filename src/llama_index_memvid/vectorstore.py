@@ -159,7 +159,8 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         """
         protocols = getattr(fs, "protocol", "file")
         if "file" not in (protocols if isinstance(protocols, tuple | list) else (protocols,)):
-            return cls(persist_path, fs=fs, **{"mode": "r", **options})
+            given: dict[str, Any] = {"mode": "r", **options}
+            return cls(persist_path, fs=fs, **given)
         if not os.path.exists(persist_path):
             raise MemoryNotFoundError(f"{os.fspath(persist_path)!r} does not exist")
         return cls(persist_path, **options)

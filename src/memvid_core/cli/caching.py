@@ -28,10 +28,10 @@ def cache(
 
     A memory that is opened from a URL is kept in a folder of the user, or in MEMVID_CACHE_DIR.
     """
-    from memvid_core.remote import shown
-    from memvid_core.remote.cache import cached_copies, clear_cache
+    from memvid_core import cached_copies, clear_cache
+    from memvid_core.errors import shown_url
 
-    name = None if url is None else shown(url)
+    name = None if url is None else shown_url(url)
     found = clear_cache(name) if clear else [copy for copy in cached_copies() if name in (None, copy.url)]
     if as_json:
         fields = ("url", "folder", "bytes", "used", "in_use")

@@ -39,19 +39,22 @@ def follow(
     import threading
 
     from memvid_core import StorageError
-    from memvid_core.memory import session_of
 
     pause = threading.Event()
     with signals_noted() as repeat, opened(memory_path) as memory:
-        session = session_of(memory)
-        place = session.following(since, every)
+        about = memory.info()
+        created = about.created
         if since is None:
-            records = count(session.newest.record_count, "record")
-            note(f"{memory_path}: {records} in commit {place.number:,}; stop with Ctrl-C")
+            since = about.commits
+            note(f"{memory_path}: {count(about.records, 'record')} in commit {since:,}; stop with Ctrl-C")
         while True:
             try:
-                for commit in session.new_commits(place):
-                    _print(commit, session.newest.record_count, as_json=as_json)
+                for commit in memory.follow(since, interval=None):
+                    _print(commit, len(memory), as_json=as_json)
+                    since = commit.number
+                if memory.info().created != created:  # another memory is there
+                    created, since = memory.info().created, 0
+                    continue
             except StorageError as exc:
                 note(f"error: {in_shell_words(exc)}; trying again", style="bold red")
             pause.wait(every)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from memvid_core.remote import is_url, shown
+from memvid_core.errors import is_url, shown_url
 
 __all__ = ["Place", "RemotePath", "given_path", "memory_place"]
 
@@ -26,16 +26,16 @@ class RemotePath(_Base):  # type: ignore[misc]  # a Path of this system, whose c
 
     def __new__(cls, url: str) -> Self:
         """Make the path from the visible parts of the URL."""
-        made: Self = super().__new__(cls, shown(url))
+        made: Self = super().__new__(cls, shown_url(url))
         made.url = url
         return made
 
     def __init__(self, url: str) -> None:
         if sys.version_info >= (3, 12):
-            super().__init__(shown(url))
+            super().__init__(shown_url(url))
 
     def __str__(self) -> str:
-        return shown(self.url)
+        return shown_url(self.url)
 
     def __fspath__(self) -> str:
         return str(self)

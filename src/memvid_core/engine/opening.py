@@ -31,13 +31,15 @@ from memvid_core.errors import (
     MemoryNotFoundError,
     ReadOnlyError,
     StorageError,
+    is_url,
+    shown_url,
 )
 from memvid_core.index.vectors.metrics import check_choice
 from memvid_core.journal import Journal
+from memvid_core.journal.last_commit import last_commit
 from memvid_core.model import Embedder, FittableEmbedder, IndexName, Metric, VectorDtype
-from memvid_core.remote import is_url, shown
-from memvid_core.remote.copies import RemoteCopy
 from memvid_core.system.atomic_files import appearing
+from memvid_core.system.remote_copies import RemoteCopy
 
 __all__ = ["IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
 
@@ -152,7 +154,7 @@ def open_existing(
         raise InvalidInputError(f"with fs, path is a str, and not of type {type(path).__name__}")
     if mode == "a":
         raise _read_only(path)
-    copy = RemoteCopy(path, storage_options, fs, options["show_progress"])
+    copy = RemoteCopy(path, storage_options, fs, last_commit, show_progress=options["show_progress"])
     try:
         copy.update()
         opened = _open_file(copy.path, mode, announced=False, **options)
@@ -169,7 +171,7 @@ def open_existing(
 
 
 def _read_only(path: str) -> ReadOnlyError:
-    return ReadOnlyError(f"{shown(path)} is read-only, as every memory behind a URL", hint=Hint(Action.READ_REMOTE))
+    return ReadOnlyError(f"{shown_url(path)} is read-only, as every memory behind a URL", hint=Hint(Action.READ_REMOTE))
 
 
 def _open_file(
@@ -306,9 +308,13 @@ def _real(path: StrPath) -> Path:
         raise InvalidInputError(f"a path is a str or a PathLike that names a file, not {given!r}")
     name = os.path.expanduser(os.fsdecode(path))
     if "://" in name:
-        raise InvalidInputError(f"{shown(name)} is a URL, which cannot be written: create a local file, and upload it")
+        raise InvalidInputError(
+            f"{shown_url(name)} is a URL, which cannot be written: create a local file, and upload it"
+        )
     if _CUT_URL.match(name) and isinstance(path, os.PathLike):
-        raise InvalidInputError(f"{shown(name)} was a URL: memories behind URLs are only read; give the URL as a str")
+        raise InvalidInputError(
+            f"{shown_url(name)} was a URL: memories behind URLs are only read; give the URL as a str"
+        )
     if "\0" in name:
         raise InvalidInputError(f"{path!r} cannot be a path: it holds a null character")
     return Path(os.path.realpath(name))

@@ -34,7 +34,7 @@ from memvid_core.errors import (
     storage_errors,
 )
 from memvid_core.model import Commit, Embedder, FittableEmbedder, Hit, Record
-from memvid_core.remote.copies import RemoteCopy
+from memvid_core.system.remote_copies import RemoteCopy
 from memvid_core.system.threads import WriterThread, run_in_thread
 
 __all__ = ["Following", "Session"]
@@ -202,12 +202,13 @@ class Session:
                         raise  # a compaction renumbered the rows
                     snapshot = snapshot.reduced_to(healed)
 
-    def following(self, since: int | None, interval: float) -> Following:
+    def following(self, since: int | None, interval: float | None) -> Following:
         """Return what the commits after number ``since``, by default the newest one, are read with."""
         self.check_open()
         if self.pinned is not None:
             raise InvalidInputError("a memory that was opened with as_of does not change")
-        check_pause(interval)
+        if interval is not None:
+            check_pause(interval)
         newest = self.answer(lambda snapshot: (snapshot.epoch.journal.header.memory_id, snapshot.commit))
         return Following(
             newest[0], newest[1] if since is None else check_count(since, "since is the number of a commit")

@@ -238,7 +238,7 @@ class AsyncMemory(MemoryWriting):
         """Async :meth:`history`."""
         return await run_in_thread(self.history)
 
-    async def afollow(self, since: int | None = None, *, interval: float = 2.0) -> AsyncIterator[Commit]:
+    async def afollow(self, since: int | None = None, *, interval: float | None = 2.0) -> AsyncIterator[Commit]:
         """Async :meth:`follow`."""
         session = self._session
         place = await run_in_thread(session.following, since, interval)
@@ -249,6 +249,8 @@ class AsyncMemory(MemoryWriting):
                 return
             for commit in found:
                 yield commit
+            if interval is None:
+                return
             await asyncio.sleep(interval)
 
     async def averify(self) -> VerifyReport:

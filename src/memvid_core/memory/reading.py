@@ -319,7 +319,7 @@ class MemoryReading:
         """Return every commit, oldest first."""
         return self._session.answer(lambda snapshot: inspection.history(self._session.indexed, snapshot))
 
-    def follow(self, since: int | None = None, *, interval: float = 2.0) -> Iterator[Commit]:
+    def follow(self, since: int | None = None, *, interval: float | None = 2.0) -> Iterator[Commit]:
         """Yield each new commit, by any process, until the memory is closed.
 
         Whoever follows sees the records of a commit from then on. A compaction merges commits: those that it has merged
@@ -328,7 +328,8 @@ class MemoryReading:
 
         Args:
             since: The number of the last commit that was seen; 0 yields all. None yields those made from now on.
-            interval: The pause between two looks at the file, or at the object of a remote memory, in seconds.
+            interval: The pause between two looks at the file, or at the object of a remote memory, in seconds; None
+                looks once, and ends.
 
         Raises:
             InvalidInputError: ``since`` is no number of a commit, or the memory was opened with ``as_of``.
@@ -370,12 +371,12 @@ class MemoryReading:
         self._session.answer(self._session.searcher.prepare)
 
 
-def _followed(session: Session, place: Following, interval: float) -> Iterator[Commit]:
+def _followed(session: Session, place: Following, interval: float | None) -> Iterator[Commit]:
     while True:
         try:
             found = session.new_commits(place)
         except ClosedError:
             return
         yield from found
-        if not session.pause(interval):
+        if interval is None or not session.pause(interval):
             return

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from memvid_core import Memory
-from memvid_core.remote.cache import cache_folder, cached_copies, clear_cache
+from memvid_core.system.remote_cache import cache_folder, cached_copies, clear_cache
 from tests.core.cli.running import environment
 from tests.core.remote.web import Web
 
@@ -118,7 +118,7 @@ def test_damage_of_the_object_itself_is_reported_and_not_fetched_again_and_again
         web.forget()
         with pytest.warns(UserWarning, match="cannot be read"):
             Memory.open(web.url()).close()
-        assert web.bytes < len(content) // 2
+        assert web.total < len(content) // 2
 
 
 def test_without_its_index_or_copy_everything_is_made_again(root: Path, published: Path, cache: Path) -> None:
@@ -159,7 +159,7 @@ def test_copies_are_listed_and_deleted_unless_they_are_open(root: Path, publishe
         assert cached_copies() == []
         web.forget()
         assert opened(web) == 38
-        assert web.bytes >= published.stat().st_size
+        assert web.total >= published.stat().st_size
 
 
 def test_a_signature_does_not_make_another_copy_but_another_parameter_does(root: Path, published: Path) -> None:

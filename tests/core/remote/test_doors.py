@@ -7,6 +7,7 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -25,7 +26,7 @@ QUERY = f"?X-Amz-Signature={MARK}"
 def test_commands_that_read_take_a_url_and_print_no_credential(root: Path, published: Path, tmp_path: Path) -> None:
     with Web(root) as web:
         url = web.url(query=QUERY)
-        for arguments in (
+        reading: list[tuple[str, ...]] = [
             ("search", url, "the engine"),
             ("get", url, "hum"),
             ("info", url),
@@ -34,19 +35,21 @@ def test_commands_that_read_take_a_url_and_print_no_credential(root: Path, publi
             ("verify", url),
             ("export", url),
             ("chat", url, "which engine hums?"),
-        ):
+        ]
+        for arguments in reading:
             done = memvid(*arguments)
             assert done.code == 0, (arguments, done)
             assert done.out
             assert MARK not in done.out + done.err
-        for arguments in (
+        writing: list[tuple[str, ...]] = [
             ("add", url, str(tmp_path)),
             ("delete", url, "hum"),
             ("compact", url),
             ("sync", str(tmp_path), url),
             ("build", str(tmp_path), "-o", url),
             ("convert", url, str(tmp_path / "out.mp4")),
-        ):
+        ]
+        for arguments in writing:
             done = memvid(*arguments)
             assert done.code, arguments
             assert "URL" in done.err
@@ -69,7 +72,8 @@ def test_langchain_reads_a_url(root: Path, published: Path) -> None:
     with Web(root) as web:
         with pytest.raises(ReadOnlyError, match="mode='r'"):
             MemvidVectorStore(path=web.url())
-        with MemvidVectorStore(path=web.url(query=QUERY), mode="r", storage_options={"headers": {"X-Door": "1"}}) as store:
+        options = {"headers": {"X-Door": "1"}}
+        with MemvidVectorStore(path=web.url(query=QUERY), mode="r", storage_options=options) as store:
             assert store.similarity_search("the engine", k=1)[0].page_content == "the engine hums"
             with pytest.raises(InvalidInputError, match="credentials"):
                 pickle.dumps(store)
@@ -116,12 +120,14 @@ def test_following_a_file(tmp_path: Path) -> None:
             writer.add(["second", "third"])
             assert [(commit.number, commit.added) for commit in (next(news),)] == [(2, 2)]
             assert [next(all_of_them).number for _ in range(2)] == [1, 2]
+            wrong: Any
             for wrong in (-1, 1.5, True):
                 with pytest.raises(InvalidInputError, match="since"):
-                    reader.follow(since=wrong)  # type: ignore[arg-type]
+                    reader.follow(since=wrong)
             for wrong in (0, -1, float("nan"), "1"):
                 with pytest.raises(InvalidInputError, match="interval"):
-                    reader.follow(interval=wrong)  # type: ignore[arg-type]
+                    reader.follow(interval=wrong)
+            assert [commit.number for commit in reader.follow(since=1, interval=None)] == [2]
         assert list(news) == []
 
 

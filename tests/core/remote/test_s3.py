@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memvid_core import Memory, MemoryNotFoundError
-from memvid_core.remote.cache import cached_copies
+from memvid_core.system.remote_cache import cached_copies
 from tests.core.remote.web import MARK, Web
 
 Look = Callable[[Memory], int]
@@ -22,7 +22,7 @@ def test_an_object_in_s3_is_read_with_few_requests_and_followed(root: Path, publ
         options = {"endpoint_url": web.url(""), "key": "ada", "secret": MARK, "client_kwargs": {"region_name": "eu"}}
         with Memory.open("s3://bucket/m.mp4", storage_options=options) as memory:
             assert web.requests == 3
-            assert web.bytes == copy.stat().st_size
+            assert web.total == copy.stat().st_size
             assert memory.search("engine", k=1)[0].id == "hum"
             web.forget()
             assert look(memory) == 38
@@ -33,11 +33,11 @@ def test_an_object_in_s3_is_read_with_few_requests_and_followed(root: Path, publ
             web.forget()
             assert look(memory) == 39
             assert web.requests == 3
-            assert web.bytes < 20_000
+            assert web.total < 20_000
         web.forget()
         with Memory.open("s3://bucket/m.mp4", storage_options=options) as memory:
             assert (web.requests, len(memory)) == (3, 39)
-            assert web.bytes < 20_000
-        with pytest.raises(MemoryNotFoundError, match="s3://bucket/none.mp4 does not exist"):
+            assert web.total < 20_000
+        with pytest.raises(MemoryNotFoundError, match=r"s3://bucket/none\.mp4 does not exist"):
             Memory.open("s3://bucket/none.mp4", storage_options=options)
         assert [copy.url for copy in cached_copies()] == ["s3://bucket/m.mp4"]

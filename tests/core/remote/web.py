@@ -80,7 +80,7 @@ class Web:
         return len(self.sent)
 
     @property
-    def bytes(self) -> int:
+    def total(self) -> int:
         """How many bytes of bodies it has sent since :meth:`forget`."""
         return sum(sent.size for sent in self.sent)
 

@@ -15,20 +15,27 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-from memvid_core.errors import InvalidInputError, MemoryFileError, NotAMemoryError, StorageError, storage_errors
-from memvid_core.remote.cache import STATE, Entry, cache_folder
-from memvid_core.remote.objects import Answer, ObjectChangedError, remote_object
-from memvid_core.remote.urls import check_url, file_name, key_of, shown
+from memvid_core.errors import (
+    InvalidInputError,
+    MemoryFileError,
+    NotAMemoryError,
+    StorageError,
+    shown_url,
+    storage_errors,
+)
 from memvid_core.system.atomic_files import held
 from memvid_core.system.folders import sync_folder
 from memvid_core.system.progress import Advance, progress
-from memvid_core.video import Fragment, Position, VideoFile
+from memvid_core.system.remote_cache import STATE, Entry, cache_folder
+from memvid_core.system.remote_objects import Answer, ObjectChangedError, remote_object
+from memvid_core.system.remote_streams import Stream
+from memvid_core.system.remote_urls import check_url, file_name, key_of
 
 __all__ = ["LOOK_SECONDS", "RemoteCopy"]
 
@@ -47,13 +54,26 @@ _FETCHING: Final = ".fetching"
 _LARGEST: Final = 1 << 62
 
 
+Measure = Callable[[Path, tuple[int, ...] | None], tuple[int, ...]]
+"""Finds the last commit of a file, from a known one on: byte offset, frame, fragment of its end, its COMMIT frame."""
+
+
 class _Copied(NamedTuple):
-    """What is known of the copy: its size and inode, the end of its last commit, and the place of its COMMIT frame."""
+    """What is known of the copy: its size and inode, and its last commit, as ``Measure`` returns it."""
 
     size: int
     inode: int
-    end: Position
-    proof: int
+    last: tuple[int, ...]
+
+    @property
+    def end(self) -> int:
+        """The byte offset after the last commit."""
+        return self.last[0]
+
+    @property
+    def proof(self) -> int:
+        """The byte offset of its COMMIT frame."""
+        return self.last[3]
 
 
 class _Result(Enum):
@@ -71,6 +91,7 @@ class RemoteCopy:
         url: The URL of a memory; with ``fs``, a path in that file system.
         storage_options: Options of the file system that fsspec makes for the URL, such as credentials.
         fs: The file system to read from, instead.
+        last_commit: Finds the last commit of a file.
         show_progress: Whether to show a progress bar during a long download; None shows it on a terminal.
 
     Raises:
@@ -79,19 +100,26 @@ class RemoteCopy:
     """
 
     def __init__(
-        self, url: str, storage_options: Mapping[str, Any] | None, fs: object, show_progress: bool | None = None
+        self,
+        url: str,
+        storage_options: Mapping[str, Any] | None,
+        fs: object,
+        last_commit: Measure,
+        *,
+        show_progress: bool | None = None,
     ) -> None:
         if fs is None:
             check_url(url)
         elif storage_options:
             raise InvalidInputError("fs has its own options: pass either fs or storage_options")
-        self.url = shown(url)
+        self.url = shown_url(url)
         """The object, for messages."""
         self._object, kind = remote_object(url, storage_options, fs)
         options = storage_options or getattr(fs, "storage_options", None) or {}
         self._entry = Entry(key_of(url, kind, options), cache_folder())
         self.path = self._entry.folder / file_name(url)
         """The copy."""
+        self._last_commit = last_commit
         self._show_progress = show_progress
         self._thread = threading.Lock()
         self._copied: _Copied | None = None
@@ -180,13 +208,13 @@ class RemoteCopy:
                 return _Result.LEVEL
             if answer.total < start:
                 return _Result.OTHER
-            stream = _Stream(answer.body)
+            stream = Stream(answer.body)
             if here is None:
                 here = self._take_whole(answer, stream, 0)
                 result = _result(answer, answer.total)
             else:
-                same = self._compared(stream, answer.start, min(here.end.offset, answer.total))
-                if same == here.end.offset:
+                same = self._compared(stream, answer.start, min(here.end, answer.total))
+                if same == here.end:
                     here, result = self._take_rest(here, answer, stream)
                 elif answer.start:
                     return _Result.OTHER
@@ -200,7 +228,7 @@ class RemoteCopy:
         known = self._known
         return None if known is None or here is None or known[1:] != (here.size, here.inode) else known[0]
 
-    def _compared(self, stream: _Stream, start: int, stop: int) -> int:
+    def _compared(self, stream: Stream, start: int, stop: int) -> int:
         """Compare a stream with the copy; return the offset up to which both are equal, at most ``stop``."""
         with open(self.path, "rb") as file:
             file.seek(start)
@@ -216,9 +244,9 @@ class RemoteCopy:
                 start += len(data)
         return start
 
-    def _take_rest(self, here: _Copied, answer: Answer, stream: _Stream) -> tuple[_Copied, _Result]:
+    def _take_rest(self, here: _Copied, answer: Answer, stream: Stream) -> tuple[_Copied, _Result]:
         """Append what follows the last commit of the copy, when all of it is there."""
-        end = here.end.offset
+        end = here.end
         self._check_room(answer.total - end)
         with tempfile.SpooledTemporaryFile(_IN_RAM, dir=str(self._entry.folder), suffix=_FETCHING) as rest:
             with self._progress(answer.total - end) as advance:
@@ -254,7 +282,7 @@ class RemoteCopy:
                 size -= len(data)
         return True
 
-    def _take_whole(self, answer: Answer, stream: _Stream, same: int) -> _Copied:
+    def _take_whole(self, answer: Answer, stream: Stream, same: int) -> _Copied:
         """Replace the copy by the object, of which the copy has the first ``same`` bytes."""
         self._check_room(answer.total)
         with self._new_copy() as made:
@@ -343,17 +371,10 @@ class RemoteCopy:
         """
         there = os.stat(path)
         try:
-            with VideoFile.open(path) as video:
-                end, proof = (video.start, 0) if since is None else (since.end, since.proof)
-                for found in video.walk(end):
-                    if not isinstance(found, Fragment):
-                        break
-                    end = video.end
-                    if found.damage is None and len(found):
-                        proof = int(found.offsets[-1])
+            last = self._last_commit(path, None if since is None else since.last)
         except MemoryFileError as exc:
             raise type(exc)(str(exc).replace(str(path), self.url)) from exc
-        return _Copied(there.st_size, there.st_ino, end, proof)
+        return _Copied(there.st_size, there.st_ino, last)
 
     def _state(self) -> dict[str, Any]:
         try:
@@ -369,13 +390,11 @@ class RemoteCopy:
             return None
         if not all(isinstance(number, int) and 0 <= number < _LARGEST for number in numbers):
             return None
-        offset, frame, fragment, proof = numbers
-        if not proof < offset <= there.st_size:
-            return None
-        return _Copied(offset, there.st_ino, Position(offset, frame, fragment), proof)
+        found = _Copied(numbers[0], there.st_ino, tuple(numbers))
+        return found if found.proof < found.end <= there.st_size else None
 
     def _write_state(self, here: _Copied, *, damaged: bool = False) -> None:
-        state: dict[str, Any] = {"url": self.url, "end": [*here.end, here.proof]}
+        state: dict[str, Any] = {"url": self.url, "end": list(here.last)}
         if damaged:
             state["damaged"] = [here.size, here.proof]
         path = self._entry.folder / STATE
@@ -396,45 +415,6 @@ class RemoteCopy:
         show = self._show_progress if size >= _SHOWN else False
         with progress(f"Fetching {self.url}", size, show=show) as advance:
             yield advance
-
-
-class _Stream:
-    """The bytes of an answer, of which some can be put back."""
-
-    def __init__(self, body: Iterator[bytes]) -> None:
-        self._body = body
-        self._held = b""
-
-    def read(self, size: int) -> bytes:
-        """Return ``size`` bytes, or fewer at the end."""
-        parts, got = [self._held], len(self._held)
-        while got < size:
-            data = next(self._body, b"")
-            if not data:
-                break
-            parts.append(data)
-            got += len(data)
-        data = b"".join(parts)
-        self._held = data[size:]
-        return data[:size]
-
-    def put_back(self, data: bytes) -> None:
-        """Put bytes back, to be read next."""
-        self._held = data + self._held
-
-    def copy_to(self, target: IO[bytes], size: int, advance: Advance) -> None:
-        """Write the next ``size`` bytes to a file."""
-        done = 0
-        while done < size:
-            data = self.read(min(_CHUNK, size - done))
-            target.write(data)
-            done += len(data)
-            advance(done)
-
-    def finish(self) -> None:
-        """Read to the end, where a changed object is noticed."""
-        for _ in self._body:
-            pass
 
 
 def _digest(path: Path) -> bytes:

@@ -8,12 +8,11 @@ from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from memvid_core.errors import InvalidInputError
+from memvid_core.errors import InvalidInputError, scheme_of, shown_url
 
-__all__ = ["check_url", "file_name", "is_url", "key_of", "scheme_of", "shown"]
+__all__ = ["check_url", "file_name", "key_of"]
 
 SCHEMES: Final = ("https", "http", "s3", "gs", "hf")
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]+)://")
 # Parameters of signed URLs, which differ each time although the object is the same.
 _SIGNING: Final = re.compile(
     r"(x-(amz|goog|oss|cos|ms)-.*|signature|expires|key-pair-id|policy|awsaccesskeyid|googleaccessid|token|sig|se|st|sp|sv"
@@ -21,38 +20,6 @@ _SIGNING: Final = re.compile(
     re.IGNORECASE,
 )
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
-
-
-def is_url(path: object) -> bool:
-    """Return whether an argument is a URL, and not the path of a file.
-
-    Example:
-        >>> is_url("https://example.org/notes.mp4"), is_url("notes.mp4"), is_url("C:/notes.mp4")
-        (True, False, False)
-    """
-    return isinstance(path, str) and _SCHEME.match(path) is not None
-
-
-def scheme_of(url: str) -> str:
-    """Return the scheme of a URL in lower case; ``""`` for a path within a file system."""
-    found = _SCHEME.match(url)
-    return "" if found is None else found[1].lower()
-
-
-def shown(url: str) -> str:
-    """Return a URL for messages: without user, password, query and fragment, which may hold secrets.
-
-    Example:
-        >>> shown("https://ada:secret@example.org/notes.mp4?X-Amz-Signature=123#page")
-        'https://example.org/notes.mp4'
-    """
-    clean = re.split(r"[?#]", url, maxsplit=1)[0]
-    scheme = scheme_of(clean)
-    rest = clean[len(scheme) + 3 :] if scheme else clean
-    host, slash, path = rest.partition("/")
-    host = host.rpartition("@")[2]
-    text = f"{scheme}://{host}{slash}{path}" if scheme else f"{host}{slash}{path}"
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def check_url(url: str) -> None:
@@ -63,18 +30,18 @@ def check_url(url: str) -> None:
     """
     scheme = scheme_of(url)
     if scheme == "file":
-        raise InvalidInputError(f"{shown(url)} is a local file: give its path, without file://")
-    if scheme not in SCHEMES or "::" in shown(url):
+        raise InvalidInputError(f"{shown_url(url)} is a local file: give its path, without file://")
+    if scheme not in SCHEMES or "::" in shown_url(url):
         raise InvalidInputError(
-            f"memories are read from {', '.join(f'{name}://' for name in SCHEMES)}, not from {shown(url)}; for other "
-            "places pass a file system of fsspec with fs="
+            f"memories are read from {', '.join(f'{name}://' for name in SCHEMES)}, not from {shown_url(url)}; for "
+            "other places pass a file system of fsspec with fs="
         )
     try:
         named = bool(urlsplit(url).netloc)
     except ValueError:
         named = False
     if not named or any(ord(letter) <= 32 for letter in url):
-        raise InvalidInputError(f"{shown(url)} is not a valid URL: give one such as {scheme}://host/notes.mp4")
+        raise InvalidInputError(f"{shown_url(url)} is not a valid URL: give one such as {scheme}://host/notes.mp4")
 
 
 def key_of(url: str, place: str, options: Mapping[str, Any]) -> str:
@@ -91,7 +58,7 @@ def key_of(url: str, place: str, options: Mapping[str, Any]) -> str:
     client = options.get("client_kwargs")
     endpoints = [options.get("endpoint_url"), options.get("endpoint")]
     endpoints += [client.get("endpoint_url")] if isinstance(client, Mapping) else []
-    named = repr((place, shown(before), kept, [str(endpoint) for endpoint in endpoints if endpoint]))
+    named = repr((place, shown_url(before), kept, [str(endpoint) for endpoint in endpoints if endpoint]))
     return blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -102,5 +69,5 @@ def file_name(url: str) -> str:
         >>> file_name("https://example.org/a/my%20notes.mp4?x=1"), file_name("s3://bucket")
         ('my_20notes.mp4', 'bucket.mp4')
     """
-    name = _UNSAFE.sub("_", shown(url).rstrip("/").rpartition("/")[2]).strip("._")[:80] or "memory"
+    name = _UNSAFE.sub("_", shown_url(url).rstrip("/").rpartition("/")[2]).strip("._")[:80] or "memory"
     return name if name.endswith(".mp4") else f"{name}.mp4"

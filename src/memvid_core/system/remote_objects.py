@@ -9,9 +9,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from memvid_core.errors import Action, Hint, InvalidInputError, MissingExtraError, StorageError
-from memvid_core.remote.failures import asked, failure, status_of
-from memvid_core.remote.urls import scheme_of, shown
+from memvid_core.errors import (
+    Action,
+    Hint,
+    InvalidInputError,
+    MissingExtraError,
+    StorageError,
+    scheme_of,
+    shown_url,
+)
+from memvid_core.system.remote_failures import asked, failure, status_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -108,7 +115,7 @@ def remote_object(url: str, options: Mapping[str, Any] | None, fs: object) -> tu
             f"memories behind URLs are read with fsspec, which cannot be imported ({exc})",
             hint=Hint(Action.INSTALL_EXTRA, {"extra": "remote"}),
         ) from exc
-    name = shown(url)
+    name = shown_url(url)
     if fs is None:
         made = _made(fsspec, url, options or {}, name)
     elif isinstance(fs, fsspec.AbstractFileSystem):
@@ -154,7 +161,9 @@ def _client_options(given: Mapping[str, Any]) -> dict[str, Any]:
     async def check_redirect(session: object, context: object, event: Any) -> None:
         target = event.response.headers.get("Location") or event.response.headers.get("URI") or ""
         if event.url.scheme == "https" and urlsplit(target).scheme == "http":
-            raise StorageError(f"{shown(str(event.url))} redirects to http://, which is not encrypted; not followed")
+            raise StorageError(
+                f"{shown_url(str(event.url))} redirects to http://, which is not encrypted; not followed"
+            )
 
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(check_redirect)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import pickle
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from langchain_memvid import MemvidRetriever, MemvidVectorStore
 from llama_index_memvid import MemvidVectorStore as LlamaStore
 from memvid_core import InvalidInputError, Memory, ReadOnlyError
 from memvid_core.memory import session_of
-from tests.core.cli.running import memvid
+from tests.core.cli.running import COMMAND, environment, memvid
 from tests.core.remote.web import MARK, Web
 
 Look = Callable[[Memory], int]
@@ -59,6 +62,29 @@ def test_commands_that_read_take_a_url_and_print_no_credential(root: Path, publi
         assert "1 copy" in memvid("cache").out
         assert len(memvid("cache", url, "--clear", "--json").json["deleted"]) == 1
         assert memvid("cache", "--json").json == {"copies": []}
+
+
+def test_follow_prints_commits_until_ctrl_c(root: Path, published: Path) -> None:
+    with Web(root) as web:
+        command = [*COMMAND, "follow", web.url(query=QUERY), "--since", "2", "--every", "0.1", "--json"]
+        with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, encoding="utf-8") as running:
+            assert running.stdout is not None
+            try:
+                assert json.loads(running.stdout.readline())["number"] == 3
+                with Memory.open(published, "a") as writer:
+                    writer.add(["one more"])
+                commit = json.loads(running.stdout.readline())
+                assert (commit["number"], commit["added"], commit["records"]) == (4, 1, 39)
+                other = root / "other.mp4"
+                with Memory.create(other) as writer:
+                    writer.add(["another memory"])
+                os.replace(other, published)
+                commit = json.loads(running.stdout.readline())
+                assert (commit["number"], commit["records"]) == (1, 1)
+                running.send_signal(signal.SIGINT)
+                assert running.wait(30) == 130
+            finally:
+                running.kill()
 
 
 def test_mcp_serves_a_url_for_reading(root: Path, published: Path) -> None:

@@ -104,7 +104,12 @@ class Session:
         if self.remote is not None:
             self.remote.look()
         with index_errors():
-            return self.indexed.refresh()
+            try:
+                return self.indexed.refresh()
+            except FileNotFoundError:
+                if self.remote is None:
+                    raise
+                return self.indexed.refresh()  # another process has replaced the copy, and deleted its index
 
     def check_open(self) -> None:
         """Check that the memory is open in this process.
@@ -157,6 +162,10 @@ class Session:
                 try:
                     with snapshot.reading():
                         return question(snapshot)
+                except FileNotFoundError:
+                    if self.remote is None or attempt == 2:
+                        raise
+                    snapshot = self.snapshot()  # as above
                 except (*INDEX_ERRORS, DamagedFrameError) as exc:
                     if attempt < 2 and isinstance(exc, DamagedFrameError) and self.fetched_again():
                         snapshot = self.snapshot()

@@ -48,7 +48,7 @@ def test_a_copy_is_readable_by_its_user_alone(root: Path, published: Path, cache
             opened(web)
 
 
-@pytest.mark.parametrize("at", [0, 3, 700, 1_500, 4_000, 9_000, -5_000, -900, -40, -1])
+@pytest.mark.parametrize("at", [3, 700, 9_000, -900, -1])
 def test_a_damaged_copy_is_fetched_again(root: Path, published: Path, cache: Path, at: int) -> None:
     with Web(root) as web:
         opened(web)
@@ -73,7 +73,7 @@ def test_damage_to_the_copy_of_an_open_memory_is_repaired_from_the_object(
         assert not memory.info().damage
 
 
-@pytest.mark.parametrize("size", [0, 100, 5_000, -700, -1])
+@pytest.mark.parametrize("size", [0, 5_000, -1])
 def test_a_cut_copy_is_completed(root: Path, published: Path, cache: Path, size: int) -> None:
     with Web(root) as web:
         opened(web)
@@ -86,13 +86,9 @@ def test_a_cut_copy_is_completed(root: Path, published: Path, cache: Path, size:
 @pytest.mark.parametrize(
     "state",
     [
-        "",
-        "[]",
         "{" * 5_000,
-        '{"end": [1, 2, 3, 0]}',
         '{"end": [100000000000, 2, 3, 4]}',
         '{"end": ["a", null, 3, 4]}',
-        '{"end": [-5, 2, 3, 4]}',
         '{"end": [5000, 1, 1, 0], "url": 7}',
     ],
 )

@@ -22,6 +22,7 @@ __all__ = [
     "check_count",
     "check_ids",
     "check_metadata",
+    "check_pause",
     "check_texts",
     "check_timeout",
     "check_unicode",
@@ -268,3 +269,13 @@ def check_timeout(timeout: object) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout <= threading.TIMEOUT_MAX:
         raise InvalidInputError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
     return float(timeout)
+
+
+def check_pause(seconds: object) -> None:
+    """Check the pause between two looks at a file.
+
+    Raises:
+        InvalidInputError: It is not a number of seconds, or not positive.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise InvalidInputError(f"interval must be a number of seconds, more than 0, not {seconds!r}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,6 +23,7 @@ from memvid_core.index.catalog.rows import (
     RecordRow,
     Totals,
     id_hash,
+    id_hashes,
     record_sum,
     record_sums,
 )
@@ -30,6 +32,7 @@ from memvid_core.index.catalog.tables import CHECKED, NAME, marks, parts
 __all__ = ["Changes", "RecordTable"]
 
 _CHECKED_ROWS: Final = 16_384  # verified at a time
+_ADDED_ROWS: Final = 512  # inserted at a time: with more tuples alive, the garbage collector visits every object
 _DENSE: Final = 4  # if at least one row in this many is wanted, the whole range is read
 _COLUMNS: Final = "row, id, born, died, dense, sum"
 _NEWEST_OF_HASH: Final = f"SELECT {_COLUMNS} FROM records WHERE hash = ? ORDER BY row DESC LIMIT 1"
@@ -99,20 +102,16 @@ class RecordTable(CommitTable):
     def add_records(self, records: Iterable[RecordRow]) -> None:
         """Insert new records."""
         self._newest()  # before any row is added
-        self._writer.executemany(_INSERT, self._checked_records(records))
-
-    def _checked_records(self, records: Iterable[RecordRow]) -> Iterator[tuple[Any, ...]]:
-        present = hashes = sparse = sparse_rows = 0
-        for row, record_id, born, dense, metadata in records:
-            hashed, check, of_metadata = record_sums(row, record_id, born, dense, metadata)
-            present += 1
-            hashes += hashed
-            if not dense:
-                sparse += 1
-                sparse_rows += row
-            yield row, record_id, born, int(dense), hashed, check, of_metadata, metadata
-        before = self._newest().totals.hashes
-        self._add(Totals(present, (before + hashes & HASH_MASK) - before, sparse, sparse_rows))
+        rest = iter(records)
+        while part := list(islice(rest, _ADDED_ROWS)):
+            rows, ids, born, dense, metadata = zip(*part, strict=True)
+            hashes, sums, metadata_sums = record_sums(rows, ids, born, dense, metadata)
+            columns = (rows, ids, born, map(int, dense), hashes, sums, metadata_sums, metadata)
+            self._writer.executemany(_INSERT, zip(*columns, strict=True))
+            sparse = [row for row, has in zip(rows, dense, strict=True) if not has]
+            before = self._newest().totals.hashes
+            added = (before + sum(hashes) & HASH_MASK) - before
+            self._add(Totals(len(part), added, len(sparse), sum(sparse)))
 
     def bury(self, rows: Sequence[int], number: int) -> None:
         """Mark rows as deleted by commit ``number``, which is the last commit or the one being applied."""
@@ -181,6 +180,9 @@ class RecordTable(CommitTable):
 
         Only the newest row of an id is read, however often it was written, unless it is newer than ``commit``.
         """
+        if not self._noted().totals.present:  # there are no records yet
+            self._verify_hashes()
+            return {}
         found = self._newest_of_ids(ids)
         later = [record_id for _, record_id, born, *_ in found if born > commit]
         live = {
@@ -203,7 +205,7 @@ class RecordTable(CommitTable):
             if len(ids) == 1 and ids[0].isascii():
                 return _verified(self._fetch(_NEWEST_OF_HASH, (id_hash(ids[0]),)), ids)
             wanted = _valid(ids)
-            hashes = f"[{','.join(str(id_hash(record_id)) for record_id in wanted)}]"
+            hashes = f"[{','.join(map(str, id_hashes(wanted)))}]"
             return _verified(self._fetch(_NEWEST_OF_HASHES, (hashes,)), wanted)
 
     def _of_ids(self, ids: Sequence[str]) -> list[_Found]:
@@ -211,7 +213,7 @@ class RecordTable(CommitTable):
         wanted = _valid(ids)
         found: list[_Found] = []
         with CHECKED, self.reading() as connection:
-            for part in parts([id_hash(record_id) for record_id in wanted]):
+            for part in parts(id_hashes(wanted)):
                 sql = f"SELECT {_COLUMNS} FROM records WHERE hash IN ({marks(part)})"
                 found += connection.execute(sql, part).fetchall()
             return _verified(found, wanted)
@@ -351,6 +353,8 @@ def _verify_metadata(connection: sqlite3.Connection, first: int, last: int) -> i
 
 def _valid(ids: Sequence[str]) -> dict[str, None]:
     """Return ids, each once, without those that are not valid Unicode, which match no record."""
+    if all(map(str.isascii, ids)):
+        return dict.fromkeys(ids)
     return dict.fromkeys(each for each in ids if each.isascii() or each.encode(errors="ignore").decode() == each)
 
 

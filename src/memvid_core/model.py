@@ -230,7 +230,7 @@ class MemoryInfo(msgspec.Struct, frozen=True):
         return not (self.damage or self.torn_bytes)
 
 
-class FrameLocation(NamedTuple):
+class FrameLocation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The location of a frame with records or vectors in the file, and its rows.
 
     Attributes:

@@ -128,7 +128,10 @@ class Session:
             for attempt in range(3):
                 try:
                     with snapshot.reading():
-                        return question(snapshot)
+                        answer = question(snapshot)
+                    if snapshot.epoch.index.columns.unsaved:
+                        self.indexed.save_columns(snapshot.epoch.index)
+                    return answer
                 except (*INDEX_ERRORS, DamagedFrameError) as exc:
                     if attempt == 2 or (isinstance(exc, DamagedFrameError) and not past_damage):
                         raise

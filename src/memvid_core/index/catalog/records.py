@@ -15,7 +15,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.errors import IndexStaleError
-from memvid_core.index.catalog.commits import NO_COMMIT, CommitTable, noted_commit
+from memvid_core.index.catalog.commits import NO_COMMIT, CommitTable, NotedCommit, noted_commit
 from memvid_core.index.catalog.rows import (
     HASH_MASK,
     SEED,
@@ -254,25 +254,53 @@ class RecordTable(CommitTable):
                 raise IndexStaleError(f"{NAME} has lost rows; rebuild it")
         return found
 
-    def verify_metadata(self, stop: int) -> None:
-        """Verify the metadata of the rows below ``stop``, each once. Call it before a filter or an order reads them."""
-        if self._metadata_verified >= stop:
+    def verify_metadata(self, stop: int, start: int = 0) -> None:
+        """Verify the metadata of the rows below ``stop``, each once. Call it before a filter or an order reads them.
+
+        Args:
+            stop: The number of rows after a commit.
+            start: The number of rows after an earlier commit, whose metadata is not read.
+        """
+        if max(self._metadata_verified, start) >= stop:
+            return
+        if start > self._metadata_verified:
+            with self.reading() as connection, CHECKED:
+                if _verify_range(connection, start, stop) != self._present(stop) - self._present(start):
+                    raise IndexStaleError(f"{NAME} has lost rows; rebuild it")
             return
         with self.reading() as connection, CHECKED:
             present = self._present(stop)
-            found = self._metadata_found
-            for first in range(self._metadata_verified, stop, _CHECKED_ROWS):
-                found += _verify_metadata(connection, first, min(stop, first + _CHECKED_ROWS))
+            found = self._metadata_found + _verify_range(connection, self._metadata_verified, stop)
             if found != present:
                 raise IndexStaleError(f"{NAME} has lost rows; rebuild it")
             self._metadata_verified, self._metadata_found = stop, found
 
     def _present(self, stop: int) -> int:
         """Return how many of the first ``stop`` rows have a record, according to the commits."""
-        found = self._fetch("SELECT * FROM commits WHERE rows = ? ORDER BY number DESC LIMIT 1", (stop,))
+        return self._last_with(stop).totals.present
+
+    def _last_with(self, rows: int) -> NotedCommit:
+        """Return the last commit after which there are so many rows."""
+        found = self._fetch("SELECT * FROM commits WHERE rows = ? ORDER BY number DESC LIMIT 1", (rows,))
         if not found:
             raise IndexStaleError(f"{NAME} has lost a commit; rebuild it")
-        return noted_commit(found[0]).totals.present
+        return noted_commit(found[0])
+
+    def commit_columns(self, rows: int) -> tuple[int, ...]:
+        """Return the columns of the last commit after which there are ``rows`` rows: they identify it.
+
+        Raises:
+            IndexStaleError: If there is none.
+        """
+        with CHECKED:
+            return self._last_with(rows).values()
+
+    def has_commit(self, columns: tuple[int, ...], rows: int) -> bool:
+        """Return whether a commit has exactly these columns, and ``rows`` rows up to it."""
+        with CHECKED:
+            found = self._fetch("SELECT * FROM commits WHERE number = ?", columns[:1] or (-1,))
+            noted = noted_commit(found[0]) if found else NO_COMMIT
+            return noted.values() == columns and noted.row.rows == rows
 
     def changes(self, after: int, upto: int) -> Changes:
         """Return the changes of the commits in (``after``, ``upto``], from one state of the catalog.
@@ -330,6 +358,14 @@ class RecordTable(CommitTable):
     def _rows(self, sql: str, parameters: tuple[int, ...]) -> NDArray[np.int64]:
         with CHECKED:
             return np.array([row for (row,) in self._fetch(sql, parameters)], np.int64)
+
+
+def _verify_range(connection: sqlite3.Connection, start: int, stop: int) -> int:
+    """Verify the metadata of the records in rows [``start``, ``stop``) and return how many there are."""
+    return sum(
+        _verify_metadata(connection, first, min(stop, first + _CHECKED_ROWS))
+        for first in range(start, stop, _CHECKED_ROWS)
+    )
 
 
 def _verify_metadata(connection: sqlite3.Connection, first: int, last: int) -> int:

@@ -262,6 +262,17 @@ class IndexedJournal:
         with self._current.owning(self.timeout):
             yield
 
+    def save_columns(self, index: IndexFolder) -> None:
+        """Write new columns of metadata to files of an index, if it is in use and nobody else is changing it."""
+        current = self._current
+        if current.closed or index is not current.index:
+            index.columns.unsaved = False
+            return
+        with suppress(*INDEX_ERRORS, MemvidError, OSError), current.owning(0) as owned:
+            if owned and current.shared and index is current.index and not index.replaced():
+                index.columns.save()
+                index.protect()
+
     # --- committing ---
 
     @contextmanager

@@ -161,7 +161,10 @@ class Session:
             for attempt in range(3):
                 try:
                     with snapshot.reading():
-                        return question(snapshot)
+                        answer = question(snapshot)
+                    if snapshot.epoch.index.columns.unsaved:
+                        self.indexed.save_columns(snapshot.epoch.index)
+                    return answer
                 except FileNotFoundError:
                     if self.remote is None or attempt == 2:
                         raise

@@ -9,7 +9,8 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 _STR = frozenset({str})
+_DICT = frozenset({dict})
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1  # the range of msgpack
 
 
@@ -202,12 +204,20 @@ def check_metadata(
     )
     if len(given) != count:
         raise InvalidInputError(f"metadata must be as many as texts: there are {len(given)} and {count} texts")
+    if _DICT.issuperset(map(type, given)) and _are_plain(given):  # a third of the time of asking each of them
+        return cast(list[dict[str, Any]], list(given))
     return [_plain_dict(item, i) for i, item in enumerate(given)]
 
 
+def _are_plain(items: Sequence[Any]) -> bool:
+    """Return whether dicts need no change; integers and characters are checked when they are encoded."""
+    values = chain.from_iterable(map(dict.values, items))
+    return SCALARS.issuperset(map(type, values)) and _STR.issuperset(map(type, chain.from_iterable(items)))
+
+
 def _plain_dict(item: Mapping[str, Any] | None, number: int) -> dict[str, Any]:
-    if type(item) is dict and SCALARS.issuperset(map(type, item.values())) and _STR.issuperset(map(type, item)):
-        return item  # the usual case; integers and characters are checked when it is encoded
+    if type(item) is dict and _are_plain([item]):
+        return item
     if item is None:
         return {}
     if not isinstance(item, Mapping):

@@ -98,6 +98,7 @@ if _TYPE_CHECKING:
     from memvid_core.rewriting.rescue import RescueReport, rescue
     from memvid_core.serving.memory_files import MemoryFiles
     from memvid_core.serving.words import TOOL_WORDS, note_id
+    from memvid_core.system.remote_cache import CachedCopy, cached_copies, clear_cache
     from memvid_core.system.threads import WriterThread, run_in_thread
 
 __version__: str
@@ -106,6 +107,7 @@ __all__ = [
     "TOOL_WORDS",
     "Action",
     "BuildReport",
+    "CachedCopy",
     "CallableEmbedder",
     "ChatError",
     "ClosedError",
@@ -180,6 +182,8 @@ __all__ = [
     "VerifyReport",
     "WriterThread",
     "as_embedder",
+    "cached_copies",
+    "clear_cache",
     "estimate_tokens",
     "named_reranker",
     "note_id",
@@ -273,6 +277,9 @@ _MODULES = {
     "MemoryFiles": "memvid_core.serving.memory_files",
     "TOOL_WORDS": "memvid_core.serving.words",
     "note_id": "memvid_core.serving.words",
+    "CachedCopy": "memvid_core.system.remote_cache",
+    "cached_copies": "memvid_core.system.remote_cache",
+    "clear_cache": "memvid_core.system.remote_cache",
     "WriterThread": "memvid_core.system.threads",
     "run_in_thread": "memvid_core.system.threads",
 }

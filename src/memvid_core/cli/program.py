@@ -10,10 +10,12 @@ import typer
 
 from memvid_core.cli import (
     agent_memory,
+    caching,
     changing,
     chatting,
     converting,
     exporting,
+    following,
     ingesting,
     libraries,
     listing,
@@ -120,6 +122,7 @@ for group in (
     watching,
     searching,
     listing,
+    following,
     chatting,
     changing,
     exporting,
@@ -128,6 +131,7 @@ for group in (
     looking,
     rescuing,
     libraries,
+    caching,
     agent_memory,
     mcp,
     viewing,

@@ -288,7 +288,7 @@ class GrowingFile:
 
     def __del__(self) -> None:
         """Codes that were replaced are let go of while another thread may still search them."""
-        descriptor, self._fd = getattr(self, "_fd", -1), -1  # close() may follow, if both are parts of a cycle
+        descriptor, self._fd = getattr(self, "_fd", -1), -1  # close may be called later, when the process ends
         if descriptor >= 0:
             os.close(descriptor)
 

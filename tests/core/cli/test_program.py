@@ -36,8 +36,8 @@ RUNS = {
     "verify": ["verify", "notes.mp4"],
     "rescue": ["rescue", "notes.mp4", "new.mp4"],
     "cache": ["cache"],
-    "library": ["library", "build", "new.library", "notes.mp4"],
     "memory": ["memory", "stats", "notes.mp4", "--user", "me"],
+    "library": ["library", "build", "new.library", "notes.mp4"],
 }
 COMMANDS = list(RUNS)
 OTHERS = {"watch", "follow", "cache"}  # run until they are stopped, or belong to no memory

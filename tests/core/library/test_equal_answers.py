@@ -114,7 +114,7 @@ def test_one_record_a_shard_and_an_empty_library(tmp_path: Path) -> None:
         assert_equal(memory, library, QUESTIONS[:4], OPTIONS[:3])
 
 
-def test_large_shards_are_searched_by_codes(tmp_path: Path) -> None:
+def test_given_vectors(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     vectors = rng.standard_normal((3_000, 16)).astype(np.float32)
     some = [Record(str(n), f"text {n % 50}", {"n": n}) for n in range(3_000)]

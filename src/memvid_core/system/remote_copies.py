@@ -355,9 +355,12 @@ class RemoteCopy:
         elif since.size == there.st_size:
             return since
         try:
-            return self._measured(since)
+            here = self._measured(since)
         except MemoryFileError:
             return None
+        if since is None:  # or the next process would delete the index again, and read the copy from its beginning
+            self._write_state(here)
+        return here
 
     def _measured(self, since: _Copied | None) -> _Copied:
         self._copied = self._measure(self.path, since)

@@ -90,6 +90,7 @@ def test_a_cut_copy_is_completed(root: Path, published: Path, cache: Path, size:
         '{"end": [100000000000, 2, 3, 4]}',
         '{"end": ["a", null, 3, 4]}',
         '{"end": [5000, 1, 1, 0], "url": 7}',
+        "[" * 100_000,
     ],
 )
 def test_a_damaged_note_about_a_copy_does_not_matter(root: Path, published: Path, cache: Path, state: str) -> None:
@@ -98,6 +99,37 @@ def test_a_damaged_note_about_a_copy_does_not_matter(root: Path, published: Path
         (entry(cache) / "state.json").write_text(state)
         assert opened(web) == 38
         cached_copies()
+
+
+@pytest.mark.parametrize("lost", [None, "", '{"end": 7}'])
+def test_a_lost_note_about_a_copy_is_written_again_so_that_its_index_stays(
+    root: Path, published: Path, cache: Path, lost: str | None
+) -> None:
+    with Web(root) as web:
+        opened(web)
+        note, index = entry(cache) / "state.json", entry(cache) / "m.mp4.index"
+        whole = note.read_text()
+        note.unlink() if lost is None else note.write_text(lost)
+        opened(web)
+        assert note.read_text() == whole
+        mark = index / "mark"
+        mark.write_text("")
+        opened(web)
+        assert mark.exists()
+
+
+def test_other_folders_in_the_cache_are_left_alone(root: Path, published: Path, cache: Path, tmp_path: Path) -> None:
+    ours, linked = cache / "remote" / "thesis", cache / "remote" / ("0" * 32)
+    for folder in (ours, tmp_path / "elsewhere"):
+        folder.mkdir(parents=True)
+        (folder / "text").write_text("mine")
+    linked.symlink_to(tmp_path / "elsewhere")
+    with Web(root) as web:
+        opened(web)
+        assert [copy.url for copy in cached_copies()] == [web.url()]
+        assert [copy.url for copy in clear_cache()] == [web.url()]
+    assert [path.name for path in ours.iterdir()] == ["text"]
+    assert [path.name for path in linked.iterdir()] == ["text"]
 
 
 def test_damage_of_the_object_itself_is_reported_and_not_fetched_again_and_again(root: Path, published: Path) -> None:

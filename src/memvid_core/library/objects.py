@@ -50,7 +50,15 @@ class Objects(Protocol):
         ...
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the objects of a folder, sorted, without the folder."""
+        """Return the names of the objects of a folder, sorted, without the folder.
+
+        Raises:
+            DamagedLibraryError: The folder does not exist.
+        """
+        ...
+
+    def make_folder(self, name: str) -> None:
+        """Create a folder, unless it exists."""
         ...
 
     def path(self, name: str) -> Path:
@@ -134,8 +142,13 @@ class LocalObjects:
         with storage_errors():
             try:
                 return sorted(name for name in os.listdir(self.path(folder)) if not name.startswith("."))
-            except FileNotFoundError:
-                return []
+            except FileNotFoundError as exc:
+                raise DamagedLibraryError(folder, f"is missing in {self.root}; restore it from a copy") from exc
+
+    def make_folder(self, name: str) -> None:
+        """Create a folder."""
+        with storage_errors():
+            self.path(name).mkdir(exist_ok=True)
 
     def create(self, name: str, data: bytes) -> None:
         """Create an object."""

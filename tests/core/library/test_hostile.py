@@ -1,4 +1,4 @@
-"""Libraries that somebody else made, or of which a part is gone: an error that says so, and nothing outside is touched."""
+"""Libraries that somebody else made, or of which a part is gone: an error says so, and nothing outside is touched."""
 
 from __future__ import annotations
 

@@ -70,6 +70,7 @@ class ColumnFiles:
             self._catalog.verify_metadata(rows, columns.covered(where))
             with self._catalog.reading() as connection:
                 found = columns.mask(connection, where, committed=rows)
+            self._catalog.verify_metadata(rows, columns.covered(where))  # of a column that grew too large all was read
             self.unsaved |= self._folder is not None and bool(self._due())
         mask = np.zeros(rows, np.bool_)
         mask[: min(rows, len(found))] = found[:rows]

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -129,6 +130,8 @@ class LocalObjects:
         path = self.path(name)
         with storage_errors():
             try:
+                if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+                    raise DamagedLibraryError(name, f"is not a file in {self.root}")
                 with path.open("rb") as file:
                     data = file.read(limit + 1)
             except (FileNotFoundError, NotADirectoryError) as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +156,22 @@ def test_a_library_whose_manifests_are_gone_is_not_empty(path: Path) -> None:
         for use in (library.refresh, lambda: library.add("x"), lambda: Library.open(path, embedder=embed)):
             with pytest.raises(DamagedLibraryError, match="manifest is missing"):
                 use()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize("name", ["library.json", "manifest", "deletes"])
+def test_an_object_that_is_no_file_is_not_waited_for(path: Path, name: str, kind: str) -> None:
+    file = path / name if name == "library.json" else max((path / name).iterdir())
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.mkdir()
+    with pytest.raises(MemvidError, match=name):
+        Library.open(path, embedder=embed).search("wing")
 
 
 def test_one_executor_does_not_answer_for_another_library(path: Path, tmp_path: Path) -> None:

@@ -54,19 +54,21 @@ class Entry:
     While it is open, other processes do not delete it.
 
     Args:
-        key: The name of the object in the cache.
+        key: The name of the object in the cache; None for a temporary folder.
         root: The cache.
     """
 
-    def __init__(self, key: str, root: Path) -> None:
-        self.temporary = False
+    def __init__(self, key: str | None, root: Path) -> None:
+        self.temporary = key is None
         """Whether the folder is deleted when it is closed."""
-        try:
-            self.folder = root / "remote" / key
-            self._used = self._opened()
-        except OSError:
+        if key is not None:
+            try:
+                self.folder = root / "remote" / key
+                self._used = self._opened()
+            except OSError:
+                self.temporary = True
+        if self.temporary:
             self.folder = Path(tempfile.mkdtemp(prefix="memvid-"))
-            self.temporary = True
             self._used = self._opened()
         self._process = os.getpid()
         self._lock = -1

@@ -10,9 +10,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
 
 import pytest
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.zip import ZipFileSystem
 
 from memvid_core import Memory
 from memvid_core.system.remote_cache import cache_folder, cached_copies, clear_cache
@@ -188,6 +194,44 @@ def test_copies_are_listed_and_deleted_unless_they_are_open(root: Path, publishe
         web.forget()
         assert opened(web) == 38
         assert web.total >= published.stat().st_size
+
+
+def two_folders(root: Path, name: str) -> Any:
+    return DirFileSystem(str(root / name), LocalFileSystem())
+
+
+def two_archives(root: Path, name: str) -> Any:
+    with ZipFile(root / f"{name}.zip", "w") as archive:
+        archive.write(root / name / "m.mp4", "m.mp4")
+    return ZipFileSystem(str(root / f"{name}.zip"))
+
+
+def two_open_archives(root: Path, name: str) -> Any:
+    two_archives(root, name)
+    return ZipFileSystem((root / f"{name}.zip").open("rb"))
+
+
+def two_headers(root: Path, name: str) -> Any:
+    return None
+
+
+@pytest.mark.parametrize("place", [two_folders, two_archives, two_open_archives, two_headers])
+def test_two_memories_of_one_path_in_different_places_do_not_share_a_copy(
+    root: Path, place: Callable[[Path, str], Any], look: Look
+) -> None:
+    for name in ("one", "two"):
+        (root / name).mkdir()
+        with Memory.create(root / name / "m.mp4") as memory:
+            memory.add([f"the wing of {name}"])
+    with Web(root) as web, ExitStack() as stack:
+        found: dict[str, Memory] = {}
+        for name in ("one", "two"):
+            fs = place(root, name)
+            options: dict[str, Any] = {} if fs else {"storage_options": {"headers": {"Authorization": name}}}
+            found[name] = stack.enter_context(Memory.open("m.mp4" if fs else web.url(), fs=fs, **options))
+        for name, memory in found.items():
+            look(memory)
+            assert [record.text for record in memory] == [f"the wing of {name}"]
 
 
 def test_a_signature_does_not_make_another_copy_but_another_parameter_does(root: Path, published: Path) -> None:

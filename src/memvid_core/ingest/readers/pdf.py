@@ -12,6 +12,7 @@ from typing import Any
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Outline, Section
 from memvid_core.ingest.readers.extras import require
+from memvid_core.ingest.readers.pdf_lines import lines_by_place, needs_places
 from memvid_core.ingest.readers.remarks import warn
 
 __all__ = ["read_pdf"]
@@ -21,7 +22,6 @@ _ONE_AT_A_TIME = threading.Lock()
 # FPDF_ERR_PASSWORD and FPDF_ERR_SECURITY of fpdfview.h
 _ENCRYPTED = {4: "encrypted: remove its password first", 5: "encrypted with a scheme that PDFium does not support"}
 _HYPHEN = re.compile("(?:\ufffe|\x02)(?:\r?\n)?")  # PDFium's mark of a word divided at the end of a line
-_ALEF_LAM = re.compile("[\u0622\u0623\u0625\u0627]\u0644")
 _COMMENTS = frozenset((1, 3, 9, 10, 11, 12, 13))  # text, free text, highlight, underline, squiggly, strike-out, stamp
 _WIDGET = 20
 _MOST_ANNOTATIONS = 2000  # of a page
@@ -129,28 +129,11 @@ class _Pdf:
         textpage = page.get_textpage()
         try:
             text = str(textpage.get_text_range())
-            if _ALEF_LAM.search(text):
-                text = self._with_ligatures(textpage, text)
+            if needs_places(text):
+                text = lines_by_place(self._raw, page.raw, textpage.raw)
         finally:
             textpage.close()
         return _HYPHEN.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-
-    def _with_ligatures(self, textpage: Any, text: str) -> str:
-        """Put the letters of lam-alef in order: PDFium reverses them as if they were two signs."""
-        raw = self._raw
-        chars = list(text)
-        for found in _ALEF_LAM.finditer(text):
-            # PDFium counts UTF-16 code units.
-            at = len(text[: found.start()].encode("utf-16-le")) // 2
-            first, second = (raw.FPDFText_GetCharIndexFromTextIndex(textpage, at + step) for step in (0, 1))
-            if first >= 0 and second >= 0 and self._box(textpage, first) == self._box(textpage, second):
-                chars[found.start()], chars[found.start() + 1] = chars[found.start() + 1], chars[found.start()]
-        return "".join(chars)
-
-    def _box(self, textpage: Any, index: int) -> tuple[float, ...]:
-        edges = [ctypes.c_double() for _ in range(4)]
-        self._raw.FPDFText_GetCharBox(textpage, index, *edges)
-        return tuple(edge.value for edge in edges)
 
     def _annotations(self, page: Any) -> list[str]:
         raw = self._raw

@@ -1,0 +1,209 @@
+"""Lines of a PDF page by the places of its signs, for scripts that PDFium does not put in order.
+
+Programs write Arabic and Hebrew from left to right, or sign by sign in any order, and PDFium turns only some of their
+words. In Thai and in the scripts of India, signs stand above, below or before the letters that they follow, and one
+cluster of letters consists of several glyphs, each of which PDFium reports as the whole cluster.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from memvid_core.ingest.readers.pdf_bidi import in_logical_order
+
+__all__ = ["lines_by_place", "needs_places"]
+
+_NEEDED = re.compile("[\u0590-\u08ff\u0900-\u109f\u1780-\u17ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_FORMS = re.compile("[\ufb1d-\ufdff\ufe70-\ufefc]+")  # letters in the shape that they have within a word
+_RIGHT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+# Vowels that stand before the consonants that they follow, those consonants, and what may join them: from Devanagari to
+# Malayalam, and Khmer.
+_VOWELS = "[\u093f\u09bf\u09c7\u09c8\u0a3f\u0abf\u0b47\u0bc6-\u0bc8\u0d46-\u0d48\u17c1-\u17c3]"
+_CONSONANT = (
+    "[\u0915-\u0939\u0958-\u095f\u0995-\u09b9\u0a15-\u0a39\u0a95-\u0ab9\u0b15-\u0b39\u0b95-\u0bb9\u0d15-\u0d39\u1780-\u17a2]"
+    "[\u093c\u09bc\u0a3c\u0abc\u0b3c]?"
+)
+_JOINER = "[\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0d4d\u17d2]"
+_SEEN = "\0"  # marks a vowel that is still where it is seen
+_VOWEL_BEFORE = re.compile(_VOWELS)
+_BEFORE = re.compile(f"{_SEEN}({_VOWELS})((?:{_CONSONANT}{_JOINER})*{_CONSONANT})")
+_SAME_LINE = 0.5  # of the size of signs
+_GAP = 0.2  # the same, between words
+_OVERLAP = 0.5  # of the narrower of two signs
+_TEXT, _FORM = 1, 5  # FPDF_PAGEOBJ_TEXT, FPDF_PAGEOBJ_FORM
+_DEEPEST = 8
+_MOST_MARKS = 16
+
+
+class _Sign(msgspec.Struct):
+    """Hold a sign and the letters that it means: its edges and its origin, in points."""
+
+    text: str
+    left: float
+    right: float
+    x: float
+    y: float
+    size: float
+
+
+class _Object(msgspec.Struct):
+    """Hold a text object of the page: its address, the text that its marks name, and its edges."""
+
+    address: int
+    means: str
+    left: float
+    right: float
+    height: float
+
+
+def needs_places(text: str) -> bool:
+    """Return whether a text has letters of a script whose signs have to be ordered by their places.
+
+    Example:
+        >>> needs_places("wing"), needs_places("כנף"), needs_places("ปีก"), needs_places("날개")
+        (False, True, True, False)
+    """
+    return _NEEDED.search(text) is not None
+
+
+def lines_by_place(raw: Any, page: Any, textpage: Any) -> str:
+    """Return the text of a page, its lines put together from the places of its signs.
+
+    Args:
+        raw: The functions of PDFium.
+        page: The handle of the page.
+        textpage: The handle of its text.
+    """
+    lines: list[list[_Sign]] = []
+    for sign in _signs(raw, page, textpage):
+        if lines and abs(sign.y - lines[-1][-1].y) <= _SAME_LINE * max(sign.size, lines[-1][-1].size):
+            lines[-1].append(sign)
+        else:
+            lines.append([sign])
+    return "\n".join(map(_line, lines))
+
+
+def _line(signs: list[_Sign]) -> str:
+    bases: list[_Sign] = []
+    marks: list[_Sign] = []
+    for sign in signs:
+        (marks if unicodedata.category(sign.text[0]) == "Mn" and len(signs) > 1 else bases).append(sign)
+    for mark in marks:
+        center = (mark.left + mark.right) / 2
+        under = min(bases, key=lambda base: max(base.left - center, center - base.right, 0.0), default=None)
+        if under is None:
+            bases.append(mark)
+        else:
+            under.text += mark.text
+    bases.sort(key=lambda base: base.x)
+    texts: list[str] = []
+    end: float | None = None
+    for base in bases:
+        if end is not None and base.left - end > _GAP * base.size and not base.text.isspace() and texts[-1] != " ":
+            texts.append(" ")
+        # A vowel that is a sign of its own stands where it is seen.
+        seen = _VOWEL_BEFORE.fullmatch(base.text)
+        texts.append(" " if base.text.isspace() else f"{_SEEN}{base.text}" if seen else base.text)
+        end = base.right if end is None else max(end, base.right)
+    text = "".join(in_logical_order(texts))
+    text = _BEFORE.sub(r"\2\1", text).replace(_SEEN, "")
+    return _FORMS.sub(lambda found: unicodedata.normalize("NFKC", found.group()), text).strip()
+
+
+def _signs(raw: Any, page: Any, textpage: Any) -> list[_Sign]:
+    """Return the signs of a page in the order in which it draws them, each cluster once."""
+    of_objects = _signs_of_objects(raw, textpage)
+    signs: list[_Sign] = []
+    first: _Object | None = None  # of the glyphs of one cluster
+    for found in _objects(raw, page):
+        own = of_objects.pop(found.address, [])
+        if first is not None and signs and found.means == first.means and _is_same_cluster(first, found, own):
+            signs[-1].right = max(signs[-1].right, found.right)
+            continue
+        first = found if found.means else None
+        signs += own
+    return [*signs, *(sign for own in of_objects.values() for sign in own)]
+
+
+def _is_same_cluster(first: _Object, found: _Object, own: list[_Sign]) -> bool:
+    if not own:
+        return True
+    shared = min(first.right, found.right) - max(first.left, found.left)
+    if shared > _OVERLAP * min(first.right - first.left, found.right - found.left):
+        return True
+    # Another cluster of the same letters begins with the same glyph.
+    sizes = (first.right - first.left - (found.right - found.left), first.height - found.height)
+    return len(own[0].text) > 1 and max(map(abs, sizes)) > 0.1
+
+
+def _signs_of_objects(raw: Any, textpage: Any) -> dict[int, list[_Sign]]:
+    """Return the signs of each text object; letters with one origin are one sign."""
+    signs: dict[int, list[_Sign]] = {}
+    letters: list[tuple[str, float, float]] = []
+    before: tuple[int, float, float] | None = None
+    size = 1.0
+    x, y, box, matrix = ctypes.c_double(), ctypes.c_double(), raw.FS_RECTF(), raw.FS_MATRIX()
+
+    def finish() -> None:
+        if before is not None and letters:
+            left, right = min(letter[1] for letter in letters), max(letter[2] for letter in letters)
+            text = "".join(letter[0] for letter in letters)
+            if _RIGHT.search(text):
+                text = text[::-1]  # PDFium turns the letters of one glyph around as if they were signs of their own
+            sign = _Sign(text, min(left, before[1]), right, before[1], before[2], size)
+            signs.setdefault(before[0], []).append(sign)
+
+    for index in range(raw.FPDFText_CountChars(textpage)):
+        found = raw.FPDFText_GetTextObject(textpage, index)
+        if not found:  # spaces and line ends that PDFium adds
+            continue
+        raw.FPDFText_GetCharOrigin(textpage, index, x, y)
+        raw.FPDFText_GetLooseCharBox(textpage, index, box)
+        key = (ctypes.addressof(found.contents), x.value, y.value)
+        if key != before:
+            finish()
+            before, letters = key, []
+            raw.FPDFText_GetMatrix(textpage, index, matrix)
+            scale = abs(matrix.d) or abs(matrix.a) or 1.0
+            size = max(raw.FPDFText_GetFontSize(textpage, index) * scale, 0.1)
+        code = raw.FPDFText_GetUnicode(textpage, index)
+        if code >= 32 and not 0xD800 <= code < 0xE000:
+            letters.append((chr(code), box.left, box.right))
+    finish()
+    return signs
+
+
+def _objects(raw: Any, page: Any) -> Iterator[_Object]:
+    for number in range(raw.FPDFPage_CountObjects(page)):
+        yield from _texts_of(raw, raw.FPDFPage_GetObject(page, number), 0)
+
+
+def _texts_of(raw: Any, found: Any, depth: int) -> Iterator[_Object]:
+    kind = raw.FPDFPageObj_GetType(found) if found else 0
+    if kind == _TEXT:
+        edges = [ctypes.c_float() for _ in range(4)]
+        raw.FPDFPageObj_GetBounds(found, *edges)
+        left, bottom, right, top = (edge.value for edge in edges)
+        yield _Object(ctypes.addressof(found.contents), _meaning(raw, found), left, right, top - bottom)
+    elif kind == _FORM and depth < _DEEPEST:
+        for number in range(raw.FPDFFormObj_CountObjects(found)):
+            yield from _texts_of(raw, raw.FPDFFormObj_GetObject(found, number), depth + 1)
+
+
+def _meaning(raw: Any, found: Any) -> str:
+    """Return the ActualText of an object (ISO 32000-2, 14.9.4)."""
+    for number in range(min(raw.FPDFPageObj_CountMarks(found), _MOST_MARKS)):
+        mark = raw.FPDFPageObj_GetMark(found, number)
+        size = ctypes.c_ulong()
+        if not mark or not raw.FPDFPageObjMark_GetParamStringValue(mark, b"ActualText", None, 0, size) or not size.value:
+            continue
+        buffer = (ctypes.c_ushort * (size.value // 2 + 1))()
+        raw.FPDFPageObjMark_GetParamStringValue(mark, b"ActualText", buffer, size.value, size)
+        return bytes(buffer).decode("utf-16-le", "replace").rstrip("\0")
+    return ""

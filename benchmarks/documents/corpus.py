@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 from benchmarks.documents.languages import SENTENCES, UNSPACED
 
-__all__ = ["FORMATS", "TABLES_ALONE", "Made", "Part", "Text", "make", "tokens", "write"]
+__all__ = ["FORMATS", "TABLES_ALONE", "Made", "Part", "Text", "as_html", "make", "tokens", "write"]
 
 TABLES_ALONE = frozenset(("csv", "xlsx"))
+_RUN = re.compile(r"[0-9A-Za-z]+|[^\W0-9A-Za-z_][^\s0-9A-Za-z_.,;:!?|。、，！？：；「」《》()\[\]*#-]*")
+_WRAP = re.compile(r"(?<=[^\x00-\x7f])\n(?=[^\x00-\x7f])")
 _WORD = re.compile(r"\w[\w'’\u0900-\u097f\u0300-\u036f\u0590-\u05ff]*")
 
 
@@ -37,13 +39,26 @@ class Text(NamedTuple):
 
     def blocks(self, format_name: str) -> Iterator[str]:
         """Yield its texts in reading order, as far as a format has them."""
-        for part in self.parts:
+        for part in self._parts(format_name):
             if format_name not in TABLES_ALONE:
                 yield part.heading
                 yield from part.paragraphs
                 yield from part.items
             for row in part.rows:
                 yield from row
+
+    def rows(self, format_name: str) -> list[list[str]]:
+        """Return the rows of its tables without their headers."""
+        return [row for part in self._parts(format_name) for row in part.rows[1:]]
+
+    def names(self, format_name: str) -> list[str]:
+        """Return what a reader may repeat: the names of columns, and the headers of a mail."""
+        headers = ["From ada@example.org", "To bob@example.org", "Subject", self.parts[0].heading]
+        columns = [name for part in self._parts(format_name) for name in part.rows[0]]
+        return [*columns, *(headers if format_name == "eml" else [])]
+
+    def _parts(self, format_name: str) -> list[Part]:
+        return self.parts[:1] if format_name == "csv" else self.parts
 
 
 class Made(NamedTuple):
@@ -69,33 +84,39 @@ def make(language: str, seed: int, parts: int = 3, rows: int = 6) -> Text:
         return f"{rng.choice(sentences)} {next(numbers)}"
 
     def part() -> Part:
-        body = [[f"{rng.choice(words)} {next(numbers)}" for _ in range(3)] for _ in range(rows - 1)]
+        # A sentence does not fit into one line of its cell.
+        cells = [[f"{rng.choice(words)} {next(numbers)}", sentence(), f"{next(numbers)}"] for _ in range(rows - 1)]
         header = [f"{word} {letter}" for word, letter in zip(rng.sample(words, 3), "ABC", strict=True)]
         return Part(
             f"{rng.choice(words)} {next(numbers)}",
             [" ".join(sentence() for _ in range(3)) for _ in range(2)],
             [f"{rng.choice(words)} {next(numbers)}" for _ in range(3)],
-            [header, *body],
+            [header, *cells],
         )
 
     return Text(language, [part() for _ in range(parts)])
 
 
 def tokens(text: str, language: str) -> list[str]:
-    """Return the words of a text; where words are not divided by spaces, the signs and the numbers."""
-    if language in UNSPACED:
-        return re.findall(r"[0-9A-Za-z]+|[^\W\d_]", text)
-    return _WORD.findall(text)
+    """Return the words of a text; where words are not divided by spaces, the numbers and pairs of letters."""
+    if language not in UNSPACED:
+        return _WORD.findall(text)
+    # A line may end anywhere. A space within a word is an error, so pairs of letters are counted.
+    pairs = (
+        [run] if run.isascii() else [run[at : at + 2] for at in range(max(len(run) - 1, 1))]
+        for run in _RUN.findall(_WRAP.sub("", text))
+    )
+    return [pair for of_run in pairs for pair in of_run]
 
 
 def write(folder: Path, text: Text, format_name: str, name: str, fonts: Path | None = None) -> Made:
     """Write a text as a file of a format. PDF needs a folder of fonts."""
     path = folder / f"{name}.{format_name}"
     if format_name == "pdf":
-        from benchmarks.documents.pdf import write_pdf
+        from benchmarks.documents.pdf import print_pdf
 
         assert fonts is not None
-        write_pdf(path, text, fonts)
+        print_pdf(path, [(text.language, as_html(text))], fonts)
     else:
         FORMATS[format_name](path, text)
     return Made(path, format_name, text)
@@ -155,7 +176,8 @@ def _csv(path: Path, text: Text) -> None:
         csv.writer(file).writerows(text.parts[0].rows)
 
 
-def _body(text: Text) -> str:
+def as_html(text: Text) -> str:
+    """Return a text as HTML."""
     return "\n".join(map(_html_part, text.parts))
 
 
@@ -171,7 +193,7 @@ def _html_part(part: Part) -> str:
 
 def _html(path: Path, text: Text) -> None:
     head = "<head><meta charset=utf-8><style>p{color:red}</style><script>var x = 'no text'</script></head>"
-    path.write_text(f"<!doctype html><html>{head}<body>{_body(text)}</body></html>", encoding="utf-8")
+    path.write_text(f"<!doctype html><html>{head}<body>{as_html(text)}</body></html>", encoding="utf-8")
 
 
 def _epub(path: Path, text: Text) -> None:
@@ -201,7 +223,7 @@ def _eml(path: Path, text: Text) -> None:
     message = email.message.EmailMessage()
     message["From"], message["To"], message["Subject"] = "ada@example.org", "bob@example.org", text.parts[0].heading
     message.set_content("See the HTML part.")
-    message.add_alternative(f"<html><body>{_body(text)}</body></html>", subtype="html", cte="base64")
+    message.add_alternative(f"<html><body>{as_html(text)}</body></html>", subtype="html", cte="base64")
     path.write_bytes(message.as_bytes())
 
 
@@ -211,21 +233,21 @@ _ODF = " ".join(
 
 
 def _odt(path: Path, text: Text) -> None:
-    body = []
+    blocks = []
     for part in text.parts:
-        body.append(f'<text:h text:outline-level="1">{html.escape(part.heading)}</text:h>')
-        body += [f"<text:p>{html.escape(paragraph)}</text:p>" for paragraph in part.paragraphs]
+        blocks.append(f'<text:h text:outline-level="1">{html.escape(part.heading)}</text:h>')
+        blocks += [f"<text:p>{html.escape(paragraph)}</text:p>" for paragraph in part.paragraphs]
         items = "".join(f"<text:list-item><text:p>{html.escape(item)}</text:p></text:list-item>" for item in part.items)
-        body.append(f"<text:list>{items}</text:list>")
+        blocks.append(f"<text:list>{items}</text:list>")
         cells = [
             "".join(f"<table:table-cell><text:p>{html.escape(cell)}</text:p></table:table-cell>" for cell in row)
             for row in part.rows
         ]
         rows = "".join(f"<table:table-row>{row}</table:table-row>" for row in cells)
-        body.append(f'<table:table><table:table-column table:number-columns-repeated="3"/>{rows}</table:table>')
+        blocks.append(f'<table:table><table:table-column table:number-columns-repeated="3"/>{rows}</table:table>')
     content = (
         f'<?xml version="1.0" encoding="UTF-8"?><office:document-content {_ODF} office:version="1.3"><office:body>'
-        f"<office:text>{''.join(body)}</office:text></office:body></office:document-content>"
+        f"<office:text>{''.join(blocks)}</office:text></office:body></office:document-content>"
     )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("mimetype", "application/vnd.oasis.opendocument.text")
@@ -242,15 +264,15 @@ def _rtf(path: Path, text: Text) -> None:
         )
         return "".join(units)
 
-    body = []
+    blocks = []
     for part in text.parts:
-        body.append(f"{{\\outlinelevel0\\b {escaped(part.heading)}\\par}}")
-        body += [f"{{{escaped(line)}\\par}}" for line in [*part.paragraphs, *part.items]]
+        blocks.append(f"{{\\outlinelevel0\\b {escaped(part.heading)}\\par}}")
+        blocks += [f"{{{escaped(line)}\\par}}" for line in [*part.paragraphs, *part.items]]
         for row in part.rows:
             cells = "".join(f"{escaped(cell)}\\cell " for cell in row)
-            body.append(f"\\trowd\\cellx3000\\cellx6000\\cellx9000\\intbl {cells}\\row")
-        body.append("\\pard")
-    path.write_text("{\\rtf1\\ansi\\uc1 " + "\n".join(body) + "}", encoding="ascii")
+            blocks.append(f"\\trowd\\cellx3000\\cellx6000\\cellx9000\\intbl {cells}\\row")
+        blocks.append("\\pard")
+    path.write_text("{\\rtf1\\ansi\\uc1 " + "\n".join(blocks) + "}", encoding="ascii")
 
 
 def _pairs(char: str) -> Iterator[bytes]:

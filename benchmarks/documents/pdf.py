@@ -1,54 +1,63 @@
-"""PDF files in twelve scripts, shaped and set with real fonts by fpdf2 and HarfBuzz."""
+"""PDF files in twelve scripts, printed by Chromium with the Noto fonts of Debian: no download but ``apt-get``.
+
+apt-get download fonts-noto-core fonts-noto-cjk && for f in fonts-noto-*.deb; do dpkg-deb -x $f fonts; done
+"""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
-from benchmarks.documents.corpus import Text
 from benchmarks.documents.languages import RIGHT_TO_LEFT
 
-__all__ = ["write_pdf"]
+__all__ = ["print_pdf"]
 
 _FONTS = {
-    "Arabic": "NotoSansArabic",
-    "Persian": "NotoSansArabic",
-    "Hebrew": "NotoSansHebrew",
-    "Hindi": "NotoSansDevanagari",
+    "Arabic": "NotoSansArabic", "Hebrew": "NotoSansHebrew", "Hindi": "NotoSansDevanagari", "Persian": "NotoSansArabic",
     "Thai": "NotoSansThai",
-}
-_CJK = {"Japanese": 0, "Korean": 1, "Chinese (simplified)": 2, "Chinese (traditional)": 3}
+}  # fmt: skip
+_CJK = frozenset(("Chinese (simplified)", "Chinese (traditional)", "Japanese", "Korean"))
+_STYLE = "td, th {border: 1px solid; width: 30%} table {width: 100%} section {break-after: page}"
+_LATIN = "NotoSans-Regular.ttf"
+_OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--no-pdf-header-footer")
+_SECONDS = 120
 
 
-def write_pdf(path: Path, text: Text, fonts: Path) -> None:
-    """Write a text as a PDF with a table of lines and with a list."""
-    import fpdf
-    from fpdf.enums import TextDirection
+def print_pdf(path: Path, bodies: list[tuple[str, str]], fonts: Path) -> None:
+    """Print pages of HTML to a PDF.
 
-    pdf = fpdf.FPDF()
-    number = _CJK.get(text.language)
-    name = "NotoSansCJK-Regular.ttc" if number is not None else f"{_FONTS.get(text.language, 'NotoSans')}-Regular.ttf"
-    pdf.add_font("own", fname=_found(fonts, name), collection_font_number=number or 0)
-    pdf.add_font("latin", fname=_found(fonts, "NotoSans-Regular.ttf"))
-    pdf.set_fallback_fonts(["latin"], exact_match=False)
-    pdf.set_font("own", size=11)
-    right = text.language in RIGHT_TO_LEFT
-    pdf.set_text_shaping(True, direction=TextDirection.RTL if right else TextDirection.LTR)
-    align = "R" if right else "L"
-    for part in text.parts:
-        pdf.add_page()
-        pdf.set_font_size(16)
-        pdf.multi_cell(0, text=part.heading, align=align, new_x="LMARGIN", new_y="NEXT")
-        pdf.set_font_size(11)
-        for line in [*part.paragraphs, *(f"- {item}" for item in part.items)]:
-            pdf.multi_cell(0, text=line, align=align, new_x="LMARGIN", new_y="NEXT")
-            pdf.ln(3)
-        with pdf.table(first_row_as_headings=False, text_align=align) as table:
-            for cells in part.rows:
-                row = table.row()
-                for cell in cells:
-                    row.cell(cell)
-    pdf.output(str(path))
+    Args:
+        path: The file.
+        bodies: The language and the HTML of each page.
+        fonts: A folder with the Noto fonts.
+    """
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert chromium is not None, "Chromium is not installed"
+    faces, sections = [_face("latin", fonts, _LATIN)], []
+    for number, (language, body) in enumerate(bodies):
+        name = _FONTS.get(language, "NotoSans")
+        faces.append(
+            _face(f"f{number}", fonts, "NotoSansCJK-Regular.ttc" if language in _CJK else f"{name}-Regular.ttf")
+        )
+        direction = "rtl" if language in RIGHT_TO_LEFT else "ltr"
+        sections.append(f"<section dir={direction} style='font-family: f{number}, latin'>{body}</section>")
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        style = f"<style>{''.join(faces)}{_STYLE}</style>"
+        page.write_text(f"<!doctype html><html><meta charset=utf-8>{style}{''.join(sections)}</html>", encoding="utf-8")
+        options = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--allow-file-access-from-files",
+            "--no-pdf-header-footer",
+        ]
+        command = [chromium, *options, f"--print-to-pdf={path}", f"--user-data-dir={folder}/profile", page.as_uri()]
+        subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
 
 
-def _found(fonts: Path, name: str) -> Path:
-    return next(fonts.rglob(name))
+def _face(name: str, fonts: Path, file: str) -> str:
+    found = next(fonts.rglob(file)).resolve()
+    return f"@font-face {{font-family: {name}; src: url({found.as_uri()})}}"

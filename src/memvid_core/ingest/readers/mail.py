@@ -21,6 +21,9 @@ __all__ = ["mail_sections", "read_eml", "read_mbox"]
 
 _FROM = re.compile(rb"^From [^\n]{0,300}\n", re.MULTILINE)
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
+_NO_TEXT = re.compile(rb"<(?:style|script)\b", re.IGNORECASE)
+_TAG = re.compile(rb"<[^<>]*>")
+_WHOLE = 0.3  # of the letters of the best alternative
 _MOST_PARTS = 1000
 _DEEPEST = 10
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
@@ -112,7 +115,7 @@ def _facts(message: Message, about: dict[str, str]) -> dict[str, Any]:
 
 
 def _leaves(message: Message, depth: int) -> Iterator[Message]:
-    """Yield the parts of a message to read; of alternatives, the plain text, or else the last one."""
+    """Yield the parts of a message to read: of alternatives the plain text, unless it is only a note, or the last."""
     if message.get_content_type() == "message/rfc822" and depth:
         yield message
         return
@@ -124,7 +127,7 @@ def _leaves(message: Message, depth: int) -> Iterator[Message]:
         raise IngestError("its parts are nested too deep")
     if message.get_content_type() == "multipart/alternative":
         plain = [part for part in parts if part.get_content_type() == "text/plain" and _has_text(part)]
-        parts = plain[:1] or parts[-1:]
+        parts = plain[:1] if plain and _is_whole(plain[0], parts[-1]) else parts[-1:]
     for part in parts:
         yield from _leaves(part, depth + 1)
 
@@ -132,6 +135,25 @@ def _leaves(message: Message, depth: int) -> Iterator[Message]:
 def _parts(message: Message) -> list[Message]:
     parts = message.get_payload()
     return [part for part in parts if isinstance(part, Message)] if isinstance(parts, list) else []
+
+
+def _is_whole(plain: Message, best: Message) -> bool:
+    """Return whether a plain text has what the best alternative has; many are a note that there is HTML.
+
+    RFC 2046, 5.1.4: the last alternative is the best, which mail programs show.
+    """
+    if best.get_content_type() != "text/html":
+        return True
+    return len(_words(plain)) >= _WHOLE * len(_words(best))
+
+
+def _words(part: Message) -> bytes:
+    content = part.get_payload(decode=True)
+    content = content if isinstance(content, bytes) else b""
+    if part.get_content_type() == "text/html":
+        first, *others = _NO_TEXT.split(content)
+        content = _TAG.sub(b" ", b" ".join([first, *(other.partition(b"</")[2] for other in others)]))
+    return b"".join(content.split())
 
 
 def _has_text(part: Message) -> bool:

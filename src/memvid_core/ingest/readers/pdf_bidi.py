@@ -7,16 +7,19 @@ import unicodedata
 
 __all__ = ["in_logical_order"]
 
-_PARTS_OF_NUMBERS = frozenset(".,:/-%+$€£₪﷼٪٫٬")
+_PARTS_OF_NUMBERS = frozenset(".,:/-٫٬")
+_UNITS = frozenset("%$€£₪﷼٪")
 _MIRRORED = str.maketrans("()[]{}<>«»", ")(][}{><»«")
 _OPENING, _CLOSING = re.compile(r"[(\[{«]"), re.compile(r"[)\]}»]")
 
 
-def in_logical_order(texts: list[str]) -> list[str]:
+def in_logical_order(texts: list[str], *, right: bool | None = None) -> list[str]:
     """Return the pieces of a line in the order in which they are read: the Unicode bidirectional algorithm, inverted.
 
     Args:
         texts: The pieces from left to right: signs, clusters and spaces. Each of them is in logical order.
+        right: Whether the text around the line is written from right to left; by default, if most letters of the line
+            are.
 
     Example:
         >>> "".join(in_logical_order(list("םלוע 42 םולש")))
@@ -27,7 +30,8 @@ def in_logical_order(texts: list[str]) -> list[str]:
     kinds = [_kind(text) for text in texts]
     if "R" not in kinds:
         return texts
-    right = kinds.count("R") >= kinds.count("L")
+    if right is None:
+        right = kinds.count("R") >= kinds.count("L")
     levels = _levels(_resolved(texts, kinds, right), right)
     order = list(range(len(texts)))
     for level in range(max(levels), 0, -1):
@@ -64,7 +68,8 @@ def _resolved(texts: list[str], kinds: list[str], right: bool) -> list[str]:
             kinds[place] = "L"
     for place, text in enumerate(texts):
         around = [kinds[at] for at in (place - 1, place + 1) if 0 <= at < len(kinds)]
-        if kinds[place] == "N" and text in _PARTS_OF_NUMBERS and "E" in around and (around == ["E", "E"] or text in "%$€£₪٪"):
+        part = around == ["E", "E"] and text in _PARTS_OF_NUMBERS
+        if kinds[place] == "N" and (part or (text in _UNITS and "E" in around)):
             kinds[place] = "E"
     place = 0
     while place < len(kinds):
@@ -72,9 +77,9 @@ def _resolved(texts: list[str], kinds: list[str], right: bool) -> list[str]:
         while end < len(kinds) and kinds[end] == "N":
             end += 1
         if end > place:
-            before, after = kinds[place - 1] if place else "", kinds[end] if end < len(kinds) else ""
-            same = before == after == "L"
-            kinds[place:end] = ["L" if same else "R" if right or {before, after} <= {"R", "E"} - {""} else "L"] * (end - place)
+            around = [kinds[at] for at in (place - 1, end) if 0 <= at < len(kinds)]
+            left = around == ["L", "L"] if right else "L" in around
+            kinds[place:end] = ["L" if left else "R"] * (end - place)
         place = max(end, place + 1)
     return kinds
 

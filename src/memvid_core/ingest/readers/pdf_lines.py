@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ import msgspec
 
 from memvid_core.ingest.readers.pdf_bidi import in_logical_order
 
-__all__ = ["lines_by_place", "needs_places"]
+__all__ = ["Sign", "joined", "needs_places", "signs_of"]
 
 _NEEDED = re.compile("[\u0590-\u08ff\u0900-\u109f\u1780-\u17ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _FORMS = re.compile("[\ufb1d-\ufdff\ufe70-\ufefc]+")  # letters in the shape that they have within a word
@@ -41,7 +42,7 @@ _DEEPEST = 8
 _MOST_MARKS = 16
 
 
-class _Sign(msgspec.Struct):
+class Sign(msgspec.Struct):
     """Hold a sign and the letters that it means: its edges and its origin, in points."""
 
     text: str
@@ -72,54 +73,66 @@ def needs_places(text: str) -> bool:
     return _NEEDED.search(text) is not None
 
 
-def lines_by_place(raw: Any, page: Any, textpage: Any) -> str:
-    """Return the text of a page, its lines put together from the places of its signs.
+def joined(signs: list[Sign]) -> str:
+    """Return the text of signs, a line for each line that they form.
+
+    Args:
+        signs: The signs in the order in which the page draws them.
+    """
+    lines: list[list[Sign]] = []
+    for sign in signs:
+        if lines and abs(sign.y - lines[-1][-1].y) <= _SAME_LINE * max(sign.size, lines[-1][-1].size):
+            lines[-1].append(sign)
+        else:
+            lines.append([sign])
+    right = sum(_RIGHT.search(sign.text) is not None for sign in signs)
+    # A line with more letters of the other direction, such as a name, still belongs to its text.
+    mainly = True if 2 * right > sum(sign.text[0].isalpha() for sign in signs) else None
+    return "\n".join(_line(line, mainly) for line in lines)
+
+
+def _line(signs: list[Sign], right: bool | None) -> str:
+    bases = sorted((sign for sign in signs if not _is_mark(sign)), key=lambda sign: sign.left) or signs
+    letters = [base.text for base in bases]
+    lefts = [base.left for base in bases]
+    for mark in signs if bases is not signs else ():
+        if _is_mark(mark):
+            center = (mark.left + mark.right) / 2
+            at = max(bisect_right(lefts, center) - 1, 0)
+            near = range(max(at - 1, 0), min(at + 2, len(bases)))
+            letters[min(near, key=lambda place: _distance(bases[place], center))] += mark.text
+    texts: list[str] = []
+    end: float | None = None
+    for place in sorted(range(len(bases)), key=lambda place: bases[place].x):
+        base, text = bases[place], letters[place]
+        if end is not None and base.left - end > _GAP * base.size and not text.isspace() and texts[-1] != " ":
+            texts.append(" ")
+        # A vowel that is a sign of its own stands where it is seen.
+        texts.append(" " if text.isspace() else f"{_SEEN}{text}" if _VOWEL_BEFORE.fullmatch(text) else text)
+        end = base.right if end is None else max(end, base.right)
+    line = "".join(in_logical_order(texts, right=right))
+    line = _BEFORE.sub(r"\2\1", line).replace(_SEEN, "")
+    return _FORMS.sub(lambda found: unicodedata.normalize("NFKC", found.group()), line).strip()
+
+
+def _is_mark(sign: Sign) -> bool:
+    return unicodedata.category(sign.text[0]) == "Mn"
+
+
+def _distance(base: Sign, center: float) -> float:
+    return max(base.left - center, center - base.right, 0.0)
+
+
+def signs_of(raw: Any, page: Any, textpage: Any) -> list[Sign]:
+    """Return the signs of a page in the order in which it draws them, each cluster once.
 
     Args:
         raw: The functions of PDFium.
         page: The handle of the page.
         textpage: The handle of its text.
     """
-    lines: list[list[_Sign]] = []
-    for sign in _signs(raw, page, textpage):
-        if lines and abs(sign.y - lines[-1][-1].y) <= _SAME_LINE * max(sign.size, lines[-1][-1].size):
-            lines[-1].append(sign)
-        else:
-            lines.append([sign])
-    return "\n".join(map(_line, lines))
-
-
-def _line(signs: list[_Sign]) -> str:
-    bases: list[_Sign] = []
-    marks: list[_Sign] = []
-    for sign in signs:
-        (marks if unicodedata.category(sign.text[0]) == "Mn" and len(signs) > 1 else bases).append(sign)
-    for mark in marks:
-        center = (mark.left + mark.right) / 2
-        under = min(bases, key=lambda base: max(base.left - center, center - base.right, 0.0), default=None)
-        if under is None:
-            bases.append(mark)
-        else:
-            under.text += mark.text
-    bases.sort(key=lambda base: base.x)
-    texts: list[str] = []
-    end: float | None = None
-    for base in bases:
-        if end is not None and base.left - end > _GAP * base.size and not base.text.isspace() and texts[-1] != " ":
-            texts.append(" ")
-        # A vowel that is a sign of its own stands where it is seen.
-        seen = _VOWEL_BEFORE.fullmatch(base.text)
-        texts.append(" " if base.text.isspace() else f"{_SEEN}{base.text}" if seen else base.text)
-        end = base.right if end is None else max(end, base.right)
-    text = "".join(in_logical_order(texts))
-    text = _BEFORE.sub(r"\2\1", text).replace(_SEEN, "")
-    return _FORMS.sub(lambda found: unicodedata.normalize("NFKC", found.group()), text).strip()
-
-
-def _signs(raw: Any, page: Any, textpage: Any) -> list[_Sign]:
-    """Return the signs of a page in the order in which it draws them, each cluster once."""
     of_objects = _signs_of_objects(raw, textpage)
-    signs: list[_Sign] = []
+    signs: list[Sign] = []
     first: _Object | None = None  # of the glyphs of one cluster
     for found in _objects(raw, page):
         own = of_objects.pop(found.address, [])
@@ -131,7 +144,7 @@ def _signs(raw: Any, page: Any, textpage: Any) -> list[_Sign]:
     return [*signs, *(sign for own in of_objects.values() for sign in own)]
 
 
-def _is_same_cluster(first: _Object, found: _Object, own: list[_Sign]) -> bool:
+def _is_same_cluster(first: _Object, found: _Object, own: list[Sign]) -> bool:
     if not own:
         return True
     shared = min(first.right, found.right) - max(first.left, found.left)
@@ -142,9 +155,9 @@ def _is_same_cluster(first: _Object, found: _Object, own: list[_Sign]) -> bool:
     return len(own[0].text) > 1 and max(map(abs, sizes)) > 0.1
 
 
-def _signs_of_objects(raw: Any, textpage: Any) -> dict[int, list[_Sign]]:
+def _signs_of_objects(raw: Any, textpage: Any) -> dict[int, list[Sign]]:
     """Return the signs of each text object; letters with one origin are one sign."""
-    signs: dict[int, list[_Sign]] = {}
+    signs: dict[int, list[Sign]] = {}
     letters: list[tuple[str, float, float]] = []
     before: tuple[int, float, float] | None = None
     size = 1.0
@@ -156,7 +169,7 @@ def _signs_of_objects(raw: Any, textpage: Any) -> dict[int, list[_Sign]]:
             text = "".join(letter[0] for letter in letters)
             if _RIGHT.search(text):
                 text = text[::-1]  # PDFium turns the letters of one glyph around as if they were signs of their own
-            sign = _Sign(text, min(left, before[1]), right, before[1], before[2], size)
+            sign = Sign(text, min(left, before[1]), right, before[1], before[2], size)
             signs.setdefault(before[0], []).append(sign)
 
     for index in range(raw.FPDFText_CountChars(textpage)):
@@ -201,7 +214,9 @@ def _meaning(raw: Any, found: Any) -> str:
     for number in range(min(raw.FPDFPageObj_CountMarks(found), _MOST_MARKS)):
         mark = raw.FPDFPageObj_GetMark(found, number)
         size = ctypes.c_ulong()
-        if not mark or not raw.FPDFPageObjMark_GetParamStringValue(mark, b"ActualText", None, 0, size) or not size.value:
+        if mark:
+            raw.FPDFPageObjMark_GetParamStringValue(mark, b"ActualText", None, 0, size)
+        if not size.value:
             continue
         buffer = (ctypes.c_ushort * (size.value // 2 + 1))()
         raw.FPDFPageObjMark_GetParamStringValue(mark, b"ActualText", buffer, size.value, size)

@@ -478,3 +478,63 @@ class TestPdf:
             made.text(60, 150, "A line of turned words.")
         made.output(str(tmp_path / "a.pdf"))
         assert text_of(tmp_path / "a.pdf").strip() == "A line of turned words."
+
+    def test_rows_of_a_table_whose_cells_are_broken_into_lines(self, tmp_path):
+        import fpdf
+
+        made = fpdf.FPDF()
+        made.set_font("helvetica", size=11)
+        made.add_page()
+        made.multi_cell(0, text="Before.", new_x="LMARGIN", new_y="NEXT")
+        rows = [("name", "what it does", "price")] + [
+            (f"Thing {n}", f"It turns all night number {n} and forgets nothing of what was written on it", f"{n}.50")
+            for n in range(60)
+        ]
+        with made.table(first_row_as_headings=False, col_widths=(30, 40, 20)) as table:
+            for cells in rows:
+                row = table.row()
+                for cell in cells:
+                    row.cell(cell)
+        made.multi_cell(0, text="After.", new_x="LMARGIN", new_y="NEXT")
+        made.output(str(tmp_path / "a.pdf"))
+        lines = [" | ".join(row) for row in rows]
+        text = text_of(tmp_path / "a.pdf")
+        assert [line for line in text.split("\n") if line] == ["Before.", *lines, "After."]
+        chunks = load_chunks(tmp_path / "a.pdf", Chunker(300))
+        of_first_page = [chunk.text for chunk in chunks if chunk.metadata["page"] == 1 and "|" in chunk.text]
+        assert len(of_first_page) > 3
+        assert all(chunk.startswith("name | what it does | price\nThing ") for chunk in of_first_page)
+
+    def test_lines_of_a_drawing_are_no_table(self, tmp_path):
+        import fpdf
+
+        made = fpdf.FPDF()
+        made.set_font("helvetica", size=11)
+        made.add_page()
+        for at in range(20, 200, 10):  # paper with squares, through the middle of words
+            made.line(at, 10, at, 200)
+            made.line(10, at, 200, at)
+        made.set_xy(12, 22)
+        made.multi_cell(180, text="The words of a note go on over the squares of the paper. " * 9)
+        made.output(str(tmp_path / "a.pdf"))
+        text = text_of(tmp_path / "a.pdf")
+        assert "|" not in text
+        assert text.split() == ("The words of a note go on over the squares of the paper. " * 9).split()
+
+    def test_a_glyph_of_several_letters_at_any_place(self, tmp_path):
+        """Ligatures other than lam-alef, too: PDFium turns the letters of one glyph around."""
+        made = pdf(
+            [
+                b"<</Type/Catalog/Pages 2 0 R>>",
+                b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+                b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+                stream(b"BT /F 20 Tf 50 100 Td <0201> Tj ET"),
+                b"<</Type/Font/Subtype/TrueType/BaseFont/X/FirstChar 1/LastChar 2/Widths[600 600]/ToUnicode 6 0 R>>",
+                stream(
+                    b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /x def 1 begincodespacerange "
+                    b"<00> <ff> endcodespacerange 2 beginbfchar\n<01> <0639>\n<02> <06440649>\nendbfchar endcmap end end"
+                ),
+            ],
+            tmp_path / "a.pdf",
+        )
+        assert text_of(made).strip() == "على"

@@ -17,6 +17,7 @@ TABLES = (
     "contention",
     "small_commits",
     "peers",
+    "documents",
     "agent_memory",
 )
 

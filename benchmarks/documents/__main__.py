@@ -18,28 +18,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
-from benchmarks.documents.corpus import FORMATS, TABLES_ALONE, Made, Text, as_html, make, tokens, write
+from benchmarks.documents.corpus import FORMATS, Made, as_html, make, write
 from benchmarks.documents.languages import SENTENCES
+from benchmarks.documents.measures import Measured, measure
 from benchmarks.documents.pdf import print_pdf
 from benchmarks.documents.tools import TOOLS
 from benchmarks.machine import describe
 
+RESULTS = Path(__file__).parents[1] / "results"
 _SAMPLE_SECONDS = 0.02
-
-
-class Measured(NamedTuple):
-    """Hold what a reader made of one file, each a share of 1."""
-
-    kept: float
-    twice: float
-    order: float
-    rows: float
 
 
 def main() -> None:
@@ -50,7 +43,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=5, help="documents of each language and format (5)")
     parser.add_argument("--tools", nargs="*", choices=TOOLS, default=list(TOOLS))
     parser.add_argument("--keep", type=Path, help="a folder for the documents, which are written once")
-    parser.add_argument("--plot", type=Path, help="draw the results into this file")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the plot")
     parser.add_argument("--golden", type=Path, help="only print a PDF of all languages, and its content as JSON, here")
     options = parser.parse_args()
     if options.golden:
@@ -72,10 +65,11 @@ def main() -> None:
             print(f"| {name} | {read:,} | {_line(results[name])} | {seconds:.1f} | {memory:.0f} |", flush=True)
     _by(results, "format", [found.format for found in made])
     _by(results, "language", [found.text.language for found in made])
-    if options.plot:
-        from benchmarks.documents.plot import draw
-
-        draw(results, options.plot)
+    if find_spec("matplotlib") is None:
+        print("\nno plot: pip install matplotlib")
+    else:
+        draw(results, [found.format for found in made], options.results / "documents.png")
+        print(f"\nplot: {options.results / 'documents.png'}")
 
 
 def documents(folder: Path, copies: int, fonts: Path | None) -> list[Made]:
@@ -112,49 +106,11 @@ def run(name: str, interpreter: str, made: list[Made], folder: Path) -> tuple[di
     return json.loads(output.read_text()), seconds, most / 1e6
 
 
-def _memory(process: psutil.Process) -> int:
+def _memory(process: Any) -> int:
     try:
         return sum(found.memory_info().rss for found in (process, *process.children(recursive=True)))
     except psutil.Error:
         return 0
-
-
-def measure(made: Made, read: str) -> Measured:
-    """Compare a text that was read with the content of the document."""
-    language = made.text.language
-    wanted, found = tokens("\n".join(made.text.blocks(made.format)), language), tokens(read, language)
-    there, got = Counter(wanted), Counter(found)
-    lines = [tokens(line, language) for line in read.split("\n")]
-    rows = [tokens(" ".join(row), language) for row in made.text.rows(made.format)]
-    # Lines of records repeat the names of columns between the cells.
-    right = sum(any(common(row, line) == len(row) for line in lines if len(line) >= len(row)) for row in rows)
-    names = Counter(tokens(" ".join(made.text.names(made.format)), language))
-    # Records repeat the names of columns, so their order is that of the values.
-    values = [word for word in wanted if word not in names] if made.format in TABLES_ALONE else wanted
-    return Measured(
-        (there & got).total() / there.total(),
-        Counter({word: count for word, count in (got - there).items() if word not in names}).total() / there.total(),
-        common(values, found) / len(values),
-        right / len(rows),
-    )
-
-
-def common(first: list[str], second: list[str]) -> int:
-    """Return the length of the longest common subsequence (Hyyrö 2004: bits of one large number).
-
-    Example:
-        >>> common(list("abcbdab"), list("bdcaba"))
-        4
-    """
-    places: dict[str, int] = {}
-    for place, word in enumerate(first):
-        places[word] = places.get(word, 0) | 1 << place
-    all_ones = (1 << len(first)) - 1
-    row = all_ones
-    for word in second:
-        matches = row & places.get(word, 0)
-        row = ((row + matches) | (row - matches)) & all_ones
-    return len(first) - row.bit_count()
 
 
 def _line(measured: list[Measured]) -> str:
@@ -173,19 +129,38 @@ def _by(results: dict[str, list[Measured]], name: str, groups: list[str]) -> Non
         print(f"| {group} | {' | '.join(cells)} |")
 
 
+def draw(results: dict[str, list[Measured]], groups: list[str], path: Path) -> None:
+    """Draw what each reader kept of each format, and of the rows of its tables."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    formats = list(dict.fromkeys(groups))
+    figure, axes = pyplot.subplots(2, 1, figsize=(10, 6), layout="constrained", sharex=True)
+    axis: Any
+    for axis, (column, title) in zip(axes, ((0, "words kept, %"), (3, "rows of tables right, %")), strict=True):
+        for place, (name, of) in enumerate(results.items()):
+            width = 0.8 / len(results)
+            heights = []
+            for group in formats:
+                values = [value[column] for value, own in zip(of, groups, strict=True) if own == group]
+                heights.append(100 * sum(values) / len(values))
+            axis.bar([at + place * width - 0.4 for at in range(len(formats))], heights, width, align="edge", label=name)
+        axis.set(ylabel=title, ylim=(0, 100))
+        axis.set_xticks(range(len(formats)), formats)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(results), frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
 def golden(path: Path, fonts: Path) -> None:
     """Print a page in each language into one PDF, and write what is on them."""
     texts = [make(language, 0, parts=1, rows=4) for language in SENTENCES]
     print_pdf(path.with_suffix(".pdf"), [(text.language, as_html(text)) for text in texts], fonts)
     content = [[text.language, [list(part) for part in text.parts]] for text in texts]
     path.with_suffix(".json").write_text(json.dumps(content, ensure_ascii=False))
-
-
-def golden_texts(content: str) -> list[Text]:
-    """Return the texts that `golden` wrote."""
-    from benchmarks.documents.corpus import Part
-
-    return [Text(language, [Part(*part) for part in parts]) for language, parts in json.loads(content)]
 
 
 if __name__ == "__main__":

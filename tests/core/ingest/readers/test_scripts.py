@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.documents.__main__ import Measured, common, golden_texts, measure
 from benchmarks.documents.corpus import FORMATS, Made, make, write
 from benchmarks.documents.languages import SENTENCES
+from benchmarks.documents.measures import Measured, common, golden_texts, measure
 from memvid_core.ingest import Chunker, read_document
 from memvid_core.ingest.readers.pdf_bidi import in_logical_order
 

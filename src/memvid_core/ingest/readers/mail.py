@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from email import message_from_bytes, policy
+from email import message_from_bytes
 from email.message import Message
+from email.policy import EmailPolicy
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,21 @@ _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
 _NO_TEXT = re.compile(rb"<(?:style|script)\b", re.IGNORECASE)
 _TAG = re.compile(rb"<[^<>]*>")
 _WHOLE = 0.3  # of the letters of the best alternative
+_LONGEST_HEADER = 10_000  # characters
 _MOST_PARTS = 1000
 _DEEPEST = 10
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _HEADER = re.compile(rb"^[!-9;-~]{1,80}:", re.MULTILINE)
+
+
+class _Policy(EmailPolicy):
+    """Parse the beginning of a header: the parser of the standard library is recursive, and takes quadratic time."""
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        return super().header_fetch_parse(name, value[:_LONGEST_HEADER])
+
+
+_POLICY = _Policy()
 
 
 def read_eml(path: Path) -> list[Section]:
@@ -64,7 +76,7 @@ def mail_sections(data: bytes, metadata: dict[str, Any]) -> list[Section]:
     """Return the sections of a message, each with the given metadata."""
     if not _HEADER.search(data[:10_000]):
         raise IngestError("not a mail message: it has no headers")
-    message = message_from_bytes(data, policy=policy.default)
+    message = message_from_bytes(data, policy=_POLICY)
     return _sections(message, metadata, 0)
 
 

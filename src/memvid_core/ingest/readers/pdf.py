@@ -30,6 +30,7 @@ _LEAST_PAGES = 4  # of a document with running headers
 _RUNNING_LINES = 2  # at the top and at the bottom of a page
 _PAGE_NUMBER = re.compile(r"^\W*\d{1,5}\W+|\W+\d{1,5}\W*$|^\W*\d{1,5}\W*$")
 _NAMED = 20
+_MOST_DAMAGED = 1000  # pages in a row
 
 
 def read_pdf(path: Path) -> list[Section]:
@@ -82,6 +83,10 @@ class _Pdf:
         pages: list[PageText] = []
         for index in range(number):
             page = PageText("")
+            if damaged[-_MOST_DAMAGED:][:1] == [index + 1 - _MOST_DAMAGED]:
+                # A damaged file may state any number of pages: so many in a row were damaged that no other is tried.
+                damaged += range(index + 1, number + 1)
+                break
             try:
                 page = self._page(index)
             except Exception:  # pypdfium2 raises several kinds on damaged pages

@@ -150,14 +150,14 @@ def _archives(folder: Path) -> Iterator[tuple[str, bytes]]:
     lying[at : at + 4] = (100).to_bytes(4, "little")
     yield "lying.zip", bytes(lying)
     yield "same.zip", _zip({f"{n:03}.txt": f"Text {n}." for n in range(200)}).replace(b"001.txt", b"000.txt")
-    yield "bomb.zip", _zip({"a.txt": bytes(8 << 20)})
+    yield "bomb.zip", _zip({"a.txt": bytes(20 << 20)})
     for name, entry in (("bomb.odt", "content.xml"), ("bomb.hwpx", "Contents/section0.xml"), ("bomb.epub", "c.opf")):
         yield (
             name,
             _zip(
                 {
                     "mimetype": _MIMES[name.rpartition(".")[2]],
-                    entry: bytes(8 << 20),
+                    entry: bytes(20 << 20),
                     "META-INF/container.xml": hostile._CONTAINER,
                 }
             ),
@@ -218,7 +218,7 @@ def _office(folder: Path) -> Iterator[tuple[str, bytes | None]]:
     for suffix, (like, member) in likes.items():
         data = like.read_bytes()
         like.unlink()
-        mixed.write_zip_bomb(folder / f"bomb.{suffix}", like=_kept(folder, like, data), member=member, megabytes=8)
+        mixed.write_zip_bomb(folder / f"bomb.{suffix}", like=_kept(folder, like, data), member=member, megabytes=20)
         yield f"bomb.{suffix}", None
         yield f"laughs.{suffix}", _changed(data, member, lambda xml: xml.replace(b"?>", b"?>" + _LAUGHS.encode(), 1))
         yield f"leak.{suffix}", _changed(data, member, lambda xml: xml.replace(b"?>", b"?>" + _LEAK.encode(), 1))

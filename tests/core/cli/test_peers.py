@@ -18,17 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from langgraph.store.sqlite import SqliteStore
+from langgraph.store.sqlite.base import VECTOR_MIGRATIONS
 
 from memvid_core import Memory
 from tests.core.cli.running import memvid
 
 IDS = [f"r{n}" for n in range(50)]
-# As langgraph-checkpoint-sqlite 3.1 creates it.
-_STORE = """
-CREATE TABLE store (prefix text NOT NULL, key text NOT NULL, value text NOT NULL, created_at TIMESTAMP DEFAULT
-CURRENT_TIMESTAMP, updated_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, expires_at TIMESTAMP, ttl_minutes REAL,
-PRIMARY KEY (prefix, key))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -60,21 +56,42 @@ def test_a_vector_that_is_none(vector: str) -> None:
 
 
 def test_a_store_of_langgraph() -> None:
-    database = sqlite3.connect("store.db")
-    database.execute(_STORE)
-    items = [("users.ada", "k1", {"text": "A wing lifts.", "n": 1}), ("users", "k2", {"other": "no field of text"})]
-    for prefix, key, value in items:
+    with SqliteStore.from_conn_string("store.db") as store:
+        store.setup()
+        for n in range(200):
+            store.put(("users", f"u{n % 3}"), f"k{n}", {"text": f"Fact {n} 값.", "n": n, "tags": ["a", {"b": None}]})
+        store.put(("users",), "other", {"kind": "no field of text"})
+        store.delete(("users", "u0"), "k0")
+        items = {f"{'.'.join(item.namespace)}/{item.key}": item for item in store.search((), limit=1000)}
+    vectors = np.random.default_rng(5).normal(size=(len(items), 8)).astype(np.float32)
+    expected = dict(zip(items, vectors, strict=True))
+    # Its own tables of vectors. Many builds of Python cannot load the extension with which it fills them.
+    with closing(sqlite3.connect("store.db")) as database:
+        for migration in VECTOR_MIGRATIONS:
+            database.executescript(migration)
+        for record_id, vector in expected.items():
+            row = (*record_id.split("/"), "text", vector.tobytes())
+            database.execute("INSERT INTO store_vectors (prefix, key, field_name, embedding) VALUES (?, ?, ?, ?)", row)
         database.execute(
-            "INSERT INTO store (prefix, key, value) VALUES (?, ?, ?)", (prefix, key, json.dumps(value).encode())
+            "INSERT INTO store_vectors (prefix, key, field_name, embedding) VALUES ('users', 'other', 'kind', ?)",
+            (vectors[0].tobytes(),),
         )
-    database.commit()
-    database.close()
-    assert memvid("import", "store.db", "-o", "a.mp4", "--json").json["records"] == 2
-    with Memory.open("a.mp4") as memory:
-        first, second = memory.get(["users.ada/k1", "users/k2"])
-    assert first.text == "A wing lifts."
-    assert (first.metadata["namespace"], first.metadata["key"], first.metadata["n"]) == ("users.ada", "k1", 1)
-    assert second.text == '{"other": "no field of text"}'
+        database.commit()
+    done = memvid("import", "store.db", "-o", "a.mp4", "--vectors", "--metric", "cosine", "--json")
+    assert done.json["records"] == len(items) == 200
+    del expected["users/other"]  # of its two vectors, none is the item's
+    with Memory.open("a.mp4", index="exact") as memory:
+        assert {record.id for record in memory} == set(items)
+        for record in memory:
+            item = items[record.id]
+            value = dict(item.value)
+            assert record.text == (value.pop("text", None) or json.dumps(item.value))
+            assert {key: record.metadata[key] for key in value} == value
+            assert (record.metadata["namespace"], record.metadata["key"]) == (".".join(item.namespace), item.key)
+            assert datetime.fromisoformat(record.metadata["modified"]).date() == item.updated_at.date()
+        stored = memory.get_vectors(list(items))
+        assert {record_id for record_id, vector in stored.items() if vector is not None} == set(expected)
+        assert all(np.array_equal(stored[record_id], vector) for record_id, vector in expected.items())
 
 
 def test_memories_of_mem0() -> None:

@@ -94,13 +94,27 @@ def test_a_store_of_langgraph() -> None:
         assert all(np.array_equal(stored[record_id], vector) for record_id, vector in expected.items())
 
 
+# What `Memory.get_all(filters={"user_id": "ada"})` of mem0ai 2.2.1 returned.
+_MEM0 = """
+{"results": [{"id": "0f359896-69fe-4a42-a949-1e7a83565746", "memory": "Ada likes figs 0 값.", "hash": "96f013887a81ff54043a1997a6ce4ab9",
+"metadata": {"from": "chat", "n": 0}, "created_at": "2026-11-29T10:22:43.882145+00:00",
+"updated_at": "2026-11-29T10:22:43.882145+00:00", "user_id": "ada", "role": "user"},
+{"id": "b0d63e23-789f-44e6-86f7-aaf207675e3e", "memory": "Ada likes figs 2 값.", "hash": "ae407150edadf2792cde9d1589bfc2f3",
+"metadata": {"from": "chat", "n": 2}, "created_at": "2026-11-29T10:22:44.022163+00:00",
+"updated_at": "2026-11-29T10:22:44.022163+00:00", "user_id": "ada", "agent_id": "a1", "role": "user"}]}
+"""
+
+
 def test_memories_of_mem0() -> None:
-    results = [{"id": "7", "memory": "Likes figs.", "user_id": "ada", "metadata": {"from": "chat"}, "hash": None}]
-    Path("mem0.json").write_text(json.dumps({"results": results}))
+    Path("mem0.json").write_text(_MEM0, encoding="utf-8")
     assert memvid("import", "mem0.json", "-o", "a.mp4").code == 0
+    found = {item["id"]: item for item in json.loads(_MEM0)["results"]}
     with Memory.open("a.mp4") as memory:
-        record = memory.get("7")
-    assert (record.text, dict(record.metadata)) == ("Likes figs.", {"from": "chat", "user_id": "ada"})
+        assert {record.id: record.text for record in memory} == {key: item["memory"] for key, item in found.items()}
+        for record in memory:
+            item = found[record.id]
+            rest = {key: value for key, value in item.items() if key not in ("id", "memory", "metadata")}
+            assert record.metadata == {**item["metadata"], **rest}
 
 
 @pytest.fixture(scope="module")

@@ -139,7 +139,7 @@ def _dropped_signals_raised() -> Iterator[None]:
         while state["in hook"]:  # what is raised there is dropped as well
             time.sleep(_UNTIL_AGAIN)
         if state["running"]:
-            _thread.interrupt_main(number)
+            _thread.interrupt_main(signal.Signals(number))
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
         error = unraisable.exc_value

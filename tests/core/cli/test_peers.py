@@ -96,12 +96,17 @@ def test_a_store_of_langgraph() -> None:
 
 # What `Memory.get_all(filters={"user_id": "ada"})` of mem0ai 2.2.1 returned.
 _MEM0 = """
-{"results": [{"id": "0f359896-69fe-4a42-a949-1e7a83565746", "memory": "Ada likes figs 0 값.",
-"hash": "96f013887a81ff54043a1997a6ce4ab9", "metadata": {"from": "chat", "n": 0},
-"created_at": "2026-11-29T10:22:43.882145+00:00", "updated_at": "2026-11-29T10:22:43.882145+00:00", "user_id": "ada", "role": "user"},
-{"id": "b0d63e23-789f-44e6-86f7-aaf207675e3e", "memory": "Ada likes figs 2 값.",
-"hash": "ae407150edadf2792cde9d1589bfc2f3", "metadata": {"from": "chat", "n": 2},
-"created_at": "2026-11-29T10:22:44.022163+00:00", "updated_at": "2026-11-29T10:22:44.022163+00:00", "user_id": "ada", "agent_id": "a1", "role": "user"}]}
+{"results": [{
+"id": "0f359896-69fe-4a42-a949-1e7a83565746", "memory": "Ada likes figs 0 값.",
+"hash": "96f013887a81ff54043a1997a6ce4ab9",
+"metadata": {"from": "chat", "n": 0}, "created_at": "2026-11-29T10:22:43.882145+00:00",
+"updated_at": "2026-11-29T10:22:43.882145+00:00", "user_id": "ada", "role": "user"
+}, {
+"id": "b0d63e23-789f-44e6-86f7-aaf207675e3e", "memory": "Ada likes figs 2 값.",
+"hash": "ae407150edadf2792cde9d1589bfc2f3",
+"metadata": {"from": "chat", "n": 2}, "created_at": "2026-11-29T10:22:44.022163+00:00",
+"updated_at": "2026-11-29T10:22:44.022163+00:00", "user_id": "ada", "agent_id": "a1", "role": "user"
+}]}
 """
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Outline, Section
 from memvid_core.ingest.readers.extras import require
+from memvid_core.ingest.readers.ocr import HOW_TO_GET, read_gray, recognizer
 from memvid_core.ingest.readers.pdf_page import PageText, text_of
 from memvid_core.ingest.readers.remarks import warn
 
@@ -30,6 +31,8 @@ _LEAST_PAGES = 4  # of a document with running headers
 _RUNNING_LINES = 2  # at the top and at the bottom of a page
 _PAGE_NUMBER = re.compile(r"^\W*\d{1,5}\W+|\W+\d{1,5}\W*$|^\W*\d{1,5}\W*$")
 _NAMED = 20
+_RESOLUTION = 200  # pixels an inch, for OCR
+_MOST_PIXELS = 40_000_000
 _MOST_DAMAGED = 1000  # pages in a row
 
 
@@ -37,7 +40,8 @@ def read_pdf(path: Path) -> list[Section]:
     """Read a PDF as one section per page and bookmark, with ``page`` from 1 and ``heading`` from its bookmarks.
 
     The values of form fields, and comments, follow the text of their page. Lines at the top or bottom that most pages
-    repeat are kept only once. Pages without text, and damaged pages, are named in a warning.
+    repeat are kept only once. Pages without text are read by OCR where it is installed. Those that remain without
+    text, and damaged pages, are named in a warning.
 
     Raises:
         IngestError: The file is encrypted, damaged or truncated, or none of its pages has text (a scan).
@@ -95,16 +99,41 @@ class _Pdf:
                 if not page.text.strip():
                     empty.append(index + 1)
             pages.append(page)
+        how = HOW_TO_GET
+        if empty and recognizer() is not None:
+            empty, how = self._recognize(pages, empty)
         if len(empty) + len(damaged) == number:
             if damaged:
                 raise IngestError(f"damaged: none of its {number} pages can be read")
-            raise IngestError(f"no text on its {number} pages (a scan?): run OCR first")
+            raise IngestError(f"no text on its {number} pages (a scan?): {how}")
         if damaged:
             warn(f"damaged pages were left out: {_ranges(damaged)}")
         if empty:
-            warn(f"pages without text (scans?): {_ranges(empty)}; run OCR to read them")
+            warn(f"pages without text (scans?): {_ranges(empty)}; {how}")
         _remove_running_lines(pages)
         return self._with_headings(pages)
+
+    def _recognize(self, pages: list[PageText], empty: list[int]) -> tuple[list[int], str]:
+        """Read pages without text by OCR; return the numbers of those that remain without, and why."""
+        found_none = []
+        why = "OCR found none either"
+        for number in empty:
+            page = self._document[number - 1]
+            try:
+                width, height = page.get_size()
+                scale = min(_RESOLUTION / 72, (_MOST_PIXELS / max(width * height, 1.0)) ** 0.5)
+                picture = page.render(scale=scale, grayscale=True).to_numpy()
+            finally:
+                page.close()
+            try:
+                text = read_gray(picture.shape[1], picture.shape[0], picture.tobytes())
+            except IngestError as exc:
+                why = f"OCR failed: {exc}"
+                text = ""
+            pages[number - 1] = PageText(text.strip(), recognized=True)
+            if not text.strip():
+                found_none.append(number)
+        return found_none, why
 
     def _page(self, index: int) -> PageText:
         page = self._document[index]
@@ -204,6 +233,8 @@ def _section(page: PageText, index: int, heading: str, begin: int, end: int) -> 
     metadata: dict[str, Any] = {"page": index + 1}
     if heading:
         metadata["heading"] = heading
+    if page.recognized:
+        metadata["ocr"] = True
     text, tables, after = page.text[begin:end], [], 0
     for table in page.tables:
         at = text.find(table, after)

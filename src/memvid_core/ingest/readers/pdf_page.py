@@ -27,10 +27,11 @@ _Target = tuple[int, int] | None  # the numbers of a table and of its cell; None
 
 
 class PageText(msgspec.Struct):
-    """Hold the text of a page, and the texts of the tables in it, a line per row."""
+    """Hold the text of a page, the texts of the tables in it, a line per row, and whether OCR has read it."""
 
     text: str
     tables: list[str] = []
+    recognized: bool = False
 
 
 def text_of(raw: Any, page: Any, textpage: Any) -> PageText:

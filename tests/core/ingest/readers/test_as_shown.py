@@ -378,7 +378,9 @@ class TestPdf:
         path = mixed.write_pdf(tmp_path / "a.pdf", ["Words of one page.", "", "", ""])
         document = read_document(path)
         assert [section.metadata["page"] for section in document.sections] == [1]
-        assert document.warnings == ["pages without text (scans?): 2-4; run OCR to read them"]
+        assert document.warnings == [
+            "pages without text (scans?): 2-4; install the program tesseract, or pip install 'memvid-core[ocr]'"
+        ]
 
     def test_a_file_that_is_cut_behind_an_early_end_mark_is_refused(self, tmp_path):
         whole = mixed.write_pdf(tmp_path / "a.pdf", [f"Page {n}." for n in range(9)]).read_bytes()

@@ -19,6 +19,7 @@ from docx.oxml.ns import nsdecls
 from openpyxl.comments import Comment
 from PIL import Image
 from pptx.chart.data import CategoryChartData
+from pptx.chart.xmlwriter import ChartXmlWriter
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
@@ -208,6 +209,81 @@ class TestWord:
         assert all(chunk.text.startswith("name | city\nName ") and len(chunk.text) <= 200 for chunk in chunks[1:-1])
         rows = [line for chunk in chunks[1:-1] for line in chunk.text.split("\n")[1:]]
         assert rows == [f"Name {at} | City {at}" for at in range(1, 60)]
+
+
+A = "http://schemas.openxmlformats.org/drawingml/2006/"
+DIAGRAM = f"""<dgm:dataModel xmlns:dgm="{A}diagram" xmlns:a="{A}main"><dgm:ptLst>
+<dgm:pt modelId="0" type="doc"><dgm:t><a:p/></dgm:t></dgm:pt>
+<dgm:pt modelId="1"><dgm:t><a:p><a:r><a:t>Plan</a:t></a:r></a:p></dgm:t></dgm:pt>
+<dgm:pt modelId="2"><dgm:t><a:p><a:r><a:t>Build</a:t></a:r></a:p></dgm:t></dgm:pt>
+<dgm:pt modelId="3" type="pres"><dgm:t><a:p><a:r><a:t>Build</a:t></a:r></a:p></dgm:t></dgm:pt>
+</dgm:ptLst></dgm:dataModel>""".encode()
+
+
+def chart_part():
+    data = CategoryChartData()
+    data.categories = ["2023", "2024"]
+    data.add_series("North", (1.5, 2.5))
+    return ChartXmlWriter(XL_CHART_TYPE.BAR_CLUSTERED, data).xml.encode()
+
+
+def graphic(kind, reference):
+    element = (
+        f'<c:chart xmlns:c="{A}chart" xmlns:r="{RELATIONS[:-1]}" r:id="{reference}"/>'
+        if kind == "chart"
+        else f'<dgm:relIds xmlns:dgm="{A}diagram" xmlns:r="{RELATIONS[:-1]}" r:dm="{reference}" r:lo="x" r:qs="x" r:cs="x"/>'
+    )
+    return f'<a:graphic xmlns:a="{A}main"><a:graphicData uri="{A}{kind}">{element}</a:graphicData></a:graphic>'
+
+
+def test_charts_and_diagrams_of_word_are_read_where_they_stand(tmp_path):
+    def change(document):
+        document.add_paragraph("Before.")
+        for kind, data in (("chart", chart_part()), ("diagramData", DIAGRAM)):
+            part = Part(PackURI(f"/word/{kind}.xml"), "application/xml", data, document.part.package)
+            reference = document.part.relate_to(part, RELATIONS + kind)
+            drawing = f"<w:drawing>{graphic('chart' if kind == 'chart' else 'diagram', reference)}</w:drawing>"
+            document.element.body.insert(-1, parse_xml(paragraph(f"<w:r>{drawing}</w:r>")))
+        document.add_paragraph("After.")
+
+    assert text_of(word(tmp_path, change=change)).split("\n\n") == [
+        "Before.", " | North\n2023 | 1.5\n2024 | 2.5", "- Plan\n- Build", "After.",
+    ]  # fmt: skip
+
+
+def test_diagrams_and_comments_of_slides(tmp_path):
+    from pptx.opc.package import Part as SlidePart
+    from pptx.opc.packuri import PackURI as SlideURI
+    from pptx.oxml import parse_xml as parse_slide
+
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[5])
+    slide.shapes.title.text = "Steps"
+    p = "http://schemas.openxmlformats.org/presentationml/2006/main"
+    old = f'<p:cmLst xmlns:p="{p}"><p:cm authorId="0"><p:text>Is it so?</p:text></p:cm></p:cmLst>'.encode()
+    new = (
+        f'<p188:cmLst xmlns:p188="http://schemas.microsoft.com/office/powerpoint/2018/8/main" xmlns:a="{A}main"><p188:cm>'
+        "<p188:replyLst><p188:reply><p188:txBody><a:p><a:r><a:t>It is.</a:t></a:r></a:p></p188:txBody></p188:reply>"
+        "</p188:replyLst><p188:txBody><a:p><a:r><a:t>Sure?</a:t></a:r></a:p></p188:txBody></p188:cm></p188:cmLst>"
+    ).encode()
+    for name, kind, data in (
+        ("data", RELATIONS + "diagramData", DIAGRAM),
+        ("old", RELATIONS + "comments", old),
+        ("new", "http://schemas.microsoft.com/office/2018/10/relationships/comments", new),
+    ):
+        part = SlidePart(SlideURI(f"/ppt/{name}.xml"), "application/xml", deck.part.package, data)
+        reference = slide.part.relate_to(part, kind)
+        if name == "data":
+            frame = (
+                f'<p:graphicFrame xmlns:p="{p}" xmlns:a="{A}main"><p:nvGraphicFramePr><p:cNvPr id="9" name="d"/>'
+                "<p:cNvGraphicFramePr/><p:nvPr/></p:nvGraphicFramePr><p:xfrm><a:off x='0' y='2000000'/><a:ext cx='9' cy='9'/>"
+                f"</p:xfrm>{graphic('diagram', reference)}</p:graphicFrame>"
+            )
+            slide.shapes._spTree.append(parse_slide(frame))
+    deck.save(str(tmp_path / "a.pptx"))
+    blocks = text_of(tmp_path / "a.pptx").split("\n\n")
+    assert blocks[:3] == ["Steps", "- Plan\n- Build", "Comment: Is it so?"]
+    assert sorted(blocks[3:]) == ["Comment: It is.", "Comment: Sure?"]
 
 
 def strict(source, target):

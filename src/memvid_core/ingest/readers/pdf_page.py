@@ -20,7 +20,9 @@ _RIGHT_LETTER = re.compile("[\u05d0-\u05ea\u0620-\u064a\u066e-\u06d3\ufb1d-\ufdf
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3001-\u30ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff9f"
 _WRAP = re.compile(f"(?<=[{_UNSPACED}])\n(?=[{_UNSPACED}])")
 _FULL_LINE = 0.8  # of the longest line of a page
+_MOST_LETTERS = 200_000  # of a page whose letters are looked at one by one
 _LONGEST_CELL = 1500  # characters; what has longer cells is the layout of a page
+_MOST_ROUNDS = 4  # grids may overlap, so that without one of them another is a table
 _FULL = 0.5  # of the cells of a table have text
 _CUT = 0.005  # words that its edges cut, for each letter
 _Target = tuple[int, int] | None  # the numbers of a table and of its cell; None outside of tables
@@ -43,6 +45,8 @@ def text_of(raw: Any, page: Any, textpage: Any) -> PageText:
         textpage: Its text, likewise.
     """
     text = str(textpage.get_text_range())
+    if len(text) > _MOST_LETTERS:
+        return PageText(_plain(text))
     tables = find_tables(raw, page.raw) if text.strip() else []
     if needs_places(text):
         return _Signs(signs_of(raw, page.raw, textpage.raw)).page(tables)
@@ -66,28 +70,30 @@ class _Reader:
 
     def page(self, tables: list[Table]) -> PageText:
         """Return the text with its tables; grids that turn out to be none are left out."""
-        while True:
+        for _ in range(_MOST_ROUNDS):
             pieces = self.pieces(tables)
-            cells: dict[int, dict[int, list[Any]]] = {}
-            for piece in pieces:
-                if piece.cell is not None:
-                    cells.setdefault(piece.cell[0], {}).setdefault(piece.cell[1], []).append(piece.what)
-            texts = {
-                number: {cell: _flat(self.text(found)) for cell, found in of_table.items()}
-                for number, of_table in cells.items()
-            }
-            cut = _cut(pieces)
-            rows = [_rows(table, texts.get(number, {})) for number, table in enumerate(tables)]
-            good = [
-                number
-                for number, found in enumerate(rows)
-                if cut[number] <= _CUT * sum(map(len, texts.get(number, {}).values())) and _is_table(found)
-            ]
+            rows, good = self._tables(pieces, tables)
             if len(good) == len(tables):
-                break
-            tables = [tables[number] for number in good]
-        blocks = ["\n".join(" | ".join(row) for row in found) for found in rows]
-        return PageText("\n\n".join(filter(str.strip, self._parts(pieces, blocks))), blocks)
+                blocks = ["\n".join(" | ".join(row) for row in found) for found in rows]
+                return PageText("\n\n".join(filter(str.strip, self._parts(pieces, blocks))), blocks)
+            tables = good
+        return PageText("\n\n".join(filter(str.strip, self._parts(self.pieces([]), []))))
+
+    def _tables(self, pieces: list[_Piece], tables: list[Table]) -> tuple[list[list[list[str]]], list[Table]]:
+        """Return the rows of each grid, and the grids that are tables."""
+        cells: dict[int, dict[int, list[Any]]] = {}
+        for piece in pieces:
+            if piece.cell is not None:
+                cells.setdefault(piece.cell[0], {}).setdefault(piece.cell[1], []).append(piece.what)
+        cut = _cut(pieces)
+        rows: list[list[list[str]]] = []
+        good: list[Table] = []
+        for number, table in enumerate(tables):
+            texts = {cell: _flat(self.text(found)) for cell, found in cells.get(number, {}).items()}
+            rows.append(_rows(table, texts))
+            if cut[number] <= _CUT * sum(map(len, texts.values())) and _is_table(rows[-1]):
+                good.append(table)
+        return rows, good
 
     def _parts(self, pieces: list[_Piece], blocks: list[str]) -> list[str]:
         """Return the texts between the tables, and each table where it begins."""

@@ -15,6 +15,7 @@ _PATH = 2  # FPDF_PAGEOBJ_PATH
 _LINE_TO, _MOVE_TO = 0, 2  # FPDF_SEGMENT_LINETO, FPDF_SEGMENT_MOVETO
 _MOST_OBJECTS = 50_000  # of a page; a page with more is a drawing
 _MOST_LINES = 4_000
+_MOST_TABLES = 100
 _THIN = 2.5  # points; a filled box that is not thicker is a line
 _NEAR = 3.5  # points between the borders of neighboring cells
 _SHORTEST = 4.0  # points
@@ -79,7 +80,8 @@ def find_tables(raw: Any, page: Any) -> list[Table]:
             lines += _lines_of(raw, found)
             if len(lines) > _MOST_LINES:
                 return []
-    return [table for group in _connected(lines) if (table := _grid(group)) is not None]
+    tables = [table for group in _connected(lines) if (table := _grid(group)) is not None]
+    return tables if len(tables) <= _MOST_TABLES else []
 
 
 def _lines_of(raw: Any, path: Any) -> Iterator[_Line]:

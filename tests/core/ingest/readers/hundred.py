@@ -277,6 +277,19 @@ def _pdfs() -> Iterator[tuple[str, bytes]]:
     grid = b"".join(b"%d 0 m %d 300 l S 0 %d m 300 %d l S " % (n, n, n, n) for n in range(0, 300, 4))
     yield "grid.pdf", made(grid + text * 500)
     yield "rules.pdf", made(b"".join(b"%d %d 5 5 re S " % (n % 290, n // 290 * 6) for n in range(0, 20_000, 6)) + text)
+    boxes = b"".join(
+        b"%d %d 9 9 re %d %d 9 9 re S " % (n % 250, n // 250 * 18, n % 250 + 9, n // 250 * 18 + 9)
+        for n in range(0, 9_000, 18)
+    )
+    yield (
+        "boxes.pdf",
+        made(boxes + b"BT /F 2 Tf 3 TL 0 300 Td " + b"(a b c d e f g h i j k l m n o p) Tj T* " * 900 + b"ET"),
+    )
+    squares = b"".join(b"%d %d %d %d re S " % (n, n, 290 - n, 290 - n) for n in range(100))
+    yield (
+        "squares.pdf",
+        made(squares + b"BT /F 2 Tf 3 TL 0 300 Td " + b"(a b c d e f g h i j k l m n o p) Tj T* " * 900 + b"ET"),
+    )
     yield "paths.pdf", made(b"0 0 m 9 9 l S " * 60_000 + text)
     yield "turned.pdf", made(b"BT /F 9 Tf " + b"".join(b"0 1 -1 0 %d 50 Tm (a) Tj " % n for n in range(300)) + b"ET")
     signs = b"<</Type/Font/Subtype/Type1/BaseFont/X/FirstChar 97/LastChar 98/Widths[0 500]/ToUnicode 6 0 R>>"

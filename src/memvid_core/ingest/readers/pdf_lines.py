@@ -156,40 +156,44 @@ def _is_same_cluster(first: _Object, found: _Object, own: list[Sign]) -> bool:
 
 
 def _signs_of_objects(raw: Any, textpage: Any) -> dict[int, list[Sign]]:
-    """Return the signs of each text object; letters with one origin are one sign."""
+    """Return the signs of each text object; the letters that one glyph stands for are one sign."""
     signs: dict[int, list[Sign]] = {}
-    letters: list[tuple[str, float, float]] = []
-    before: tuple[int, float, float] | None = None
-    size = 1.0
+    glyph: tuple[int, float, float] | None = None
+    edges = (0.0, 0.0)  # of the letter before
     x, y, box, matrix = ctypes.c_double(), ctypes.c_double(), raw.FS_RECTF(), raw.FS_MATRIX()
-
-    def finish() -> None:
-        if before is not None and letters:
-            left, right = min(letter[1] for letter in letters), max(letter[2] for letter in letters)
-            text = "".join(letter[0] for letter in letters)
-            if _RIGHT.search(text):
-                text = text[::-1]  # PDFium turns the letters of one glyph around as if they were signs of their own
-            sign = Sign(text, min(left, before[1]), right, before[1], before[2], size)
-            signs.setdefault(before[0], []).append(sign)
-
     for index in range(raw.FPDFText_CountChars(textpage)):
         found = raw.FPDFText_GetTextObject(textpage, index)
-        if not found:  # spaces and line ends that PDFium adds
+        code = raw.FPDFText_GetUnicode(textpage, index)
+        if not found or code < 32 or 0xD800 <= code < 0xE000:
+            continue
+        raw.FPDFText_GetLooseCharBox(textpage, index, box)
+        left, right, char = box.left, box.right, chr(code)
+        if char.isspace() and left == right:  # a space that PDFium adds
             continue
         raw.FPDFText_GetCharOrigin(textpage, index, x, y)
-        raw.FPDFText_GetLooseCharBox(textpage, index, box)
+        own = signs.setdefault(ctypes.addressof(found.contents), [])
         key = (ctypes.addressof(found.contents), x.value, y.value)
-        if key != before:
-            finish()
-            before, letters = key, []
+        if key == glyph and own and _shares((left, right), edges):
+            sign = own[-1]
+            # PDFium turns the letters of one glyph around as if they were signs of their own.
+            sign.text = char + sign.text if _RIGHT.search(char) else sign.text + char
+            sign.left, sign.right = min(sign.left, left), max(sign.right, right)
+        else:
             raw.FPDFText_GetMatrix(textpage, index, matrix)
             scale = abs(matrix.d) or abs(matrix.a) or 1.0
             size = max(raw.FPDFText_GetFontSize(textpage, index) * scale, 0.1)
-        code = raw.FPDFText_GetUnicode(textpage, index)
-        if code >= 32 and not 0xD800 <= code < 0xE000:
-            letters.append((chr(code), box.left, box.right))
-    finish()
+            own.append(Sign(char, min(left, x.value), right, x.value, y.value, size))
+        glyph, edges = key, (left, right)
     return signs
+
+
+def _shares(edges: tuple[float, float], before: tuple[float, float]) -> bool:
+    """Return whether two letters with one origin are of one glyph: PDFium gives both its box, or equal parts of it.
+
+    A mark that takes no place has the origin of the letter after it.
+    """
+    same_width = abs((edges[1] - edges[0]) - (before[1] - before[0])) < 0.01
+    return same_width and (abs(edges[0] - before[0]) < 0.01 or abs(edges[0] - before[1]) < 0.01)
 
 
 def _objects(raw: Any, page: Any) -> Iterator[_Object]:

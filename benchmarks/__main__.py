@@ -18,6 +18,7 @@ TABLES = (
     "small_commits",
     "peers",
     "documents",
+    "remote",
     "agent_memory",
 )
 

@@ -83,6 +83,7 @@ if _TYPE_CHECKING:
     from memvid_core.rewriting.rescue import RescueReport, rescue
     from memvid_core.serving.memory_files import MemoryFiles
     from memvid_core.serving.words import TOOL_WORDS, note_id
+    from memvid_core.system.remote_cache import CachedCopy, cached_copies, clear_cache
     from memvid_core.system.threads import WriterThread, run_in_thread
 
 __version__: str
@@ -90,6 +91,7 @@ __version__: str
 __all__ = [
     "TOOL_WORDS",
     "Action",
+    "CachedCopy",
     "CallableEmbedder",
     "ChatError",
     "ClosedError",
@@ -152,6 +154,8 @@ __all__ = [
     "VerifyReport",
     "WriterThread",
     "as_embedder",
+    "cached_copies",
+    "clear_cache",
     "estimate_tokens",
     "named_reranker",
     "note_id",
@@ -232,6 +236,9 @@ _MODULES = {
     "MemoryFiles": "memvid_core.serving.memory_files",
     "TOOL_WORDS": "memvid_core.serving.words",
     "note_id": "memvid_core.serving.words",
+    "CachedCopy": "memvid_core.system.remote_cache",
+    "cached_copies": "memvid_core.system.remote_cache",
+    "clear_cache": "memvid_core.system.remote_cache",
     "WriterThread": "memvid_core.system.threads",
     "run_in_thread": "memvid_core.system.threads",
 }

@@ -1,4 +1,4 @@
-"""The exceptions and warnings of this package.
+"""The exceptions and warnings of this package, and how URLs are named in messages.
 
 Each class is also a subclass of the matching builtin, so ``except ValueError`` and ``except OSError`` work::
 
@@ -45,6 +45,7 @@ All of them keep their attributes when they are copied or pickled. Many have a :
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -84,7 +85,12 @@ __all__ = [
     "TornTailWarning",
     "UnsupportedFormatError",
     "VectorError",
+    "is_url",
+    "scheme_of",
+    "shown_url",
 ]
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]+)://")
 
 
 class Action(StrEnum):
@@ -100,6 +106,7 @@ class Action(StrEnum):
     OPEN_AGAIN = "open it again with Memory.open({path!r})"
     OPEN_FOR_READING = "open it with mode='r'"
     OPEN_FOR_WRITING = "open it with mode='a'"
+    READ_REMOTE = "open it with mode='r'; to change it, write to a local file and upload that"
     REPAIR = "compact() repairs it"
     SEARCH_WORDS = "open it with the embedder {embedder!r} to search by meaning, or use mode='lexical'"
     WAIT = "wait for it with a larger timeout=, or open it with mode='r'"
@@ -355,3 +362,35 @@ can be searched; open it with the embedder 'model2vec:minishlab/potion-base-8M',
         )
         self.embedder = embedder
         self.given = given
+
+
+def is_url(path: object) -> bool:
+    """Return whether an argument is a URL, and not the path of a file.
+
+    Example:
+        >>> is_url("https://example.org/notes.mp4"), is_url("notes.mp4"), is_url("C:/notes.mp4")
+        (True, False, False)
+    """
+    return isinstance(path, str) and _URL.match(path) is not None
+
+
+def scheme_of(url: str) -> str:
+    """Return the scheme of a URL in lower case; ``""`` for a path within a file system."""
+    found = _URL.match(url)
+    return "" if found is None else found[1].lower()
+
+
+def shown_url(url: str) -> str:
+    """Return a URL for messages: without user, password, query and fragment, which may hold secrets.
+
+    Example:
+        >>> shown_url("https://ada:secret@example.org/notes.mp4?X-Amz-Signature=123#page")
+        'https://example.org/notes.mp4'
+    """
+    clean = re.split(r"[?#]", url, maxsplit=1)[0]
+    scheme = scheme_of(clean)
+    rest = clean[len(scheme) + 3 :] if scheme else clean
+    host, slash, path = rest.partition("/")
+    host = host.rpartition("@")[2]
+    text = f"{scheme}://{host}{slash}{path}" if scheme else f"{host}{slash}{path}"
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

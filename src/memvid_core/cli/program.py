@@ -10,10 +10,12 @@ import typer
 
 from memvid_core.cli import (
     agent_memory,
+    caching,
     changing,
     chatting,
     converting,
     exporting,
+    following,
     ingesting,
     listing,
     looking,
@@ -119,6 +121,7 @@ for group in (
     watching,
     searching,
     listing,
+    following,
     chatting,
     changing,
     exporting,
@@ -126,6 +129,7 @@ for group in (
     merging,
     looking,
     rescuing,
+    caching,
     agent_memory,
     mcp,
     viewing,

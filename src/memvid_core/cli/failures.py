@@ -135,11 +135,16 @@ def _dropped_signals_raised() -> Iterator[None]:
     """
     before = sys.unraisablehook
     state = {"running": True, "in hook": False}
+    main = threading.get_ident()
 
     def again(number: int) -> None:
         while state["in hook"]:  # what is raised there is dropped as well
             time.sleep(_UNTIL_AGAIN)
-        if state["running"]:
+        if not state["running"]:
+            return
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(main, number)  # also wakes a thread that waits
+        else:
             _thread.interrupt_main(signal.Signals(number))
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:

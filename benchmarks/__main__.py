@@ -13,6 +13,7 @@ TABLES = (
     "retrieval",
     "retrieval.words",
     "retrieval.scale",
+    "library",
     "qr",
     "contention",
     "small_commits",

@@ -22,6 +22,9 @@ Each class is also a subclass of the matching builtin, so ``except ValueError`` 
     │   ├── UnsupportedFormatError (also ValueError)   written by a newer version
     │   ├── DamagedFrameError                   a frame with changed bytes; has .frame
     │   ├── LockedError (BlockingIOError)       another process holds the lock; names it
+    │   ├── DamagedLibraryError                 an object of a library is missing or changed; has .name
+    │   ├── CommitConflictError                 others committed to the library at the same time, again and again
+    │   ├── IncompleteSearchError               shards of a library did not answer; has .hits and .report
     │   ├── ReadOnlyError (PermissionError)     a write on a memory opened for reading
     │   └── StorageError                        a read or write failed (disk full, missing, no permission)
     ├── OutOfMemoryError (MemoryError)          the process has too little memory; nothing was committed
@@ -46,7 +49,7 @@ All of them keep their attributes when they are copied or pickled. Many have a :
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import GetSetDescriptorType, MemberDescriptorType
@@ -57,14 +60,17 @@ __all__ = [
     "ChatError",
     "ClosedError",
     "CodecError",
+    "CommitConflictError",
     "DamageWarning",
     "DamagedFrameError",
+    "DamagedLibraryError",
     "DimensionError",
     "EmbedderMismatchError",
     "EmbedderWarning",
     "EmbeddingError",
     "FilterError",
     "Hint",
+    "IncompleteSearchError",
     "IngestError",
     "InvalidInputError",
     "LockedError",
@@ -281,6 +287,36 @@ class DamagedFrameError(MemoryFileError):
 
 class LockedError(MemoryFileError, BlockingIOError):
     """Another process holds the lock of the memory; the message names it."""
+
+
+class DamagedLibraryError(MemoryFileError):
+    """An object of a library is missing, or its bytes have changed since they were written.
+
+    Attributes:
+        name: The name of the object in the library, such as ``"manifest/00000000000000000003.json"``.
+    """
+
+    def __init__(self, name: str, reason: str, *, hint: Hint | None = None) -> None:
+        super().__init__(f"{name} {reason}", hint=hint)
+        self.name = name
+
+
+class CommitConflictError(MemoryFileError):
+    """Others committed to the library at the same time. Nothing was committed; try again."""
+
+
+class IncompleteSearchError(MemoryFileError):
+    """Some shards of a library did not answer, so that better hits may be missing.
+
+    Attributes:
+        hits: The hits of the shards that answered, best first.
+        report: Which shards were asked, which failed and why, and how many rows they have.
+    """
+
+    def __init__(self, message: str, hits: Sequence[Any], report: Any, *, hint: Hint | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.hits = list(hits)
+        self.report = report
 
 
 class ReadOnlyError(MemoryFileError, PermissionError):

@@ -37,6 +37,7 @@ RUNS = {
     "rescue": ["rescue", "notes.mp4", "new.mp4"],
     "cache": ["cache"],
     "memory": ["memory", "stats", "notes.mp4", "--user", "me"],
+    "library": ["library", "build", "new.library", "notes.mp4"],
 }
 COMMANDS = list(RUNS)
 OTHERS = {"watch", "follow", "cache"}  # run until they are stopped, or belong to no memory
@@ -75,7 +76,7 @@ def test_json_is_one_document_and_the_only_thing_on_standard_output(notes: Path,
     done = memvid(*RUNS[command], "--json")
     assert (done.code, done.err) == (0, "")
     assert isinstance(done.json, dict)
-    assert done.json["memory"] in ("notes.mp4", "new.mp4")
+    assert done.json["library" if command == "library" else "memory"] in ("notes.mp4", "new.mp4", "new.library")
     assert done.out.count("\n") == 1
     assert "\x1b" not in done.out
 

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from memvid_core.index.catalog.catalog import Catalog
 from memvid_core.index.catalog.metadata_columns import ColumnData, MetadataColumns
 
-__all__ = ["ColumnFiles"]
+__all__ = ["LEAST_ROWS", "ColumnFiles"]
 
-_LEAST_ROWS: Final = 10_000  # of a column in a file; fewer are read from the catalog in 20 ms
+LEAST_ROWS: Final = 10_000
+"""The rows of the smallest column in a file; fewer are read from the catalog in 20 ms."""
 _MOST_BYTES: Final = 1 << 28
 _SUM_BYTES: Final = 16
 
@@ -77,7 +78,7 @@ class ColumnFiles:
     def _due(self) -> list[str]:
         """Return the paths of the columns that have many more rows than their files."""
         sizes = self._columns.sizes().items()
-        return [path for path, rows in sizes if rows >= _LEAST_ROWS and rows > self._saved.get(path, 0) * 9 // 8]
+        return [path for path, rows in sizes if rows >= LEAST_ROWS and rows > self._saved.get(path, 0) * 9 // 8]
 
     def _restore(self, path: str) -> None:
         """Take in the column of a path from its file, if that belongs to a commit of this catalog."""

@@ -20,7 +20,7 @@ ROWS = 60
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(column_files, "_LEAST_ROWS", 20)
+    monkeypatch.setattr(column_files, "LEAST_ROWS", 20)
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ import sys
 from memvid_core import Memory
 from memvid_core.index.catalog import column_files
 from tests.core.embedders import embed
-column_files._LEAST_ROWS = 20
+column_files.LEAST_ROWS = 20
 with Memory.open(sys.argv[1], embedder=embed) as memory:
     while True:
         total = len(memory)

@@ -12,13 +12,14 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
 from memvid_core.ingest.readers.pdf_bidi import in_logical_order
 
-__all__ = ["Sign", "joined", "needs_places", "signs_of"]
+__all__ = ["Sign", "columns", "is_vertical", "joined", "needs_places", "signs_of"]
 
 _NEEDED = re.compile("[\u0590-\u08ff\u0900-\u109f\u1780-\u17ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _FORMS = re.compile("[\ufb1d-\ufdff\ufe70-\ufefc]+")  # letters in the shape that they have within a word
@@ -34,6 +35,8 @@ _JOINER = "[\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0d4d\u17d2]"
 _SEEN = "\0"  # marks a vowel that is still where it is seen
 _VOWEL_BEFORE = re.compile(_VOWELS)
 _BEFORE = re.compile(f"{_SEEN}({_VOWELS})((?:{_CONSONANT}{_JOINER})*{_CONSONANT})")
+_SAMPLE = 200  # signs of a page that show its direction
+_LEAST_STEPS = 8
 _SAME_LINE = 0.5  # of the size of signs
 _GAP = 0.2  # the same, between words
 _OVERLAP = 0.5  # of the narrower of two signs
@@ -71,6 +74,30 @@ def needs_places(text: str) -> bool:
         (False, True, True, False)
     """
     return _NEEDED.search(text) is not None
+
+
+def is_vertical(raw: Any, textpage: Any) -> bool:
+    """Return whether most of the first signs of a page stand below the sign before them, as in vertical Japanese."""
+    places: list[tuple[float, float]] = []
+    x, y = ctypes.c_double(), ctypes.c_double()
+    for index in range(min(raw.FPDFText_CountChars(textpage), _SAMPLE)):
+        if raw.FPDFText_GetTextObject(textpage, index):
+            raw.FPDFText_GetCharOrigin(textpage, index, x, y)
+            places.append((x.value, y.value))
+    steps = [(abs(after[0] - before[0]), before[1] - after[1]) for before, after in pairwise(places)]
+    down = sum(across < 1 < drop for across, drop in steps)
+    return 2 * down > len(steps) > _LEAST_STEPS
+
+
+def columns(signs: list[Sign]) -> str:
+    """Return the text of vertical columns, a line for each, in the order in which the page draws them."""
+    lines: list[list[Sign]] = []
+    for sign in signs:
+        if lines and abs(sign.x - lines[-1][-1].x) <= _SAME_LINE * sign.size and sign.y < lines[-1][-1].y:
+            lines[-1].append(sign)
+        else:
+            lines.append([sign])
+    return "\n".join("".join(sign.text for sign in line).strip() for line in lines)
 
 
 def joined(signs: list[Sign]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from memvid_core.ingest.readers.pdf_lines import Sign, joined, needs_places, signs_of
+from memvid_core.ingest.readers.pdf_lines import Sign, columns, is_vertical, joined, needs_places, signs_of
 from memvid_core.ingest.readers.pdf_tables import Table, find_tables
 
 __all__ = ["PageText", "text_of"]
@@ -18,6 +18,7 @@ _HYPHEN = re.compile("(?:\ufffe|\x02)(?:\r?\n)?")  # PDFium's mark of a word div
 _RIGHT_LETTER = re.compile("[\u05d0-\u05ea\u0620-\u064a\u066e-\u06d3\ufb1d-\ufdff\ufe70-\ufefc]")
 # Han, kana, their punctuation, Thai, Lao, Khmer and Myanmar.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3001-\u30ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff9f"
+_VERTICAL = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")  # scripts that are also written in columns
 _WRAP = re.compile(f"(?<=[{_UNSPACED}])\n(?=[{_UNSPACED}])")
 _FULL_LINE = 0.8  # of the longest line of a page
 _MOST_LETTERS = 200_000  # of a page whose letters are looked at one by one
@@ -47,6 +48,8 @@ def text_of(raw: Any, page: Any, textpage: Any) -> PageText:
     text = str(textpage.get_text_range())
     if len(text) > _MOST_LETTERS:
         return PageText(_plain(text))
+    if _VERTICAL.search(text) and is_vertical(raw, textpage.raw):
+        return PageText(_unwrapped(columns(signs_of(raw, page.raw, textpage.raw))))
     tables = find_tables(raw, page.raw) if text.strip() else []
     if needs_places(text):
         return _Signs(signs_of(raw, page.raw, textpage.raw)).page(tables)

@@ -546,6 +546,35 @@ class TestPdf:
         assert text.count("journal of wings") == 1
         assert all(f"Chapter {n}" in text and f"Text {n}" in text for n in range(1, 7))
 
+    def test_vertical_columns_are_read_from_right_to_left(self, tmp_path):
+        columns = [
+            "機械の最初の記憶はドラムでした。",
+            "それは一晩中回り、何も忘れません。",
+            "フィルムは言葉を百年間保ちました。",
+        ]
+        shown = " ".join(
+            f"1 0 0 1 {280 - 20 * n} 280 Tm <{text.encode('utf-16-be').hex()}> Tj" for n, text in enumerate(columns)
+        )
+        made = pdf(
+            [
+                b"<</Type/Catalog/Pages 2 0 R>>",
+                b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+                b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+                stream(f"BT /F 12 Tf {shown} ET".encode()),
+                b"<</Type/Font/Subtype/Type0/BaseFont/HeiseiMin-W3/Encoding/UniJIS-UTF16-V/DescendantFonts[6 0 R]>>",
+                (
+                    b"<</Type/Font/Subtype/CIDFontType0/BaseFont/HeiseiMin-W3/FontDescriptor 7 0 R/DW 1000"
+                    b"/CIDSystemInfo<</Registry(Adobe)/Ordering(Japan1)/Supplement 5>>>>"
+                ),
+                (
+                    b"<</Type/FontDescriptor/FontName/HeiseiMin-W3/Flags 4/FontBBox[0 -200 1000 900]/ItalicAngle 0/Ascent 800"
+                    b"/Descent -200/CapHeight 800/StemV 80>>"
+                ),
+            ],
+            tmp_path / "a.pdf",
+        )
+        assert text_of(made) == "".join(columns)
+
     def test_text_that_is_turned(self, tmp_path):
         import fpdf
 

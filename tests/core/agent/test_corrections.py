@@ -1,0 +1,118 @@
+"""Changed facts: recall's first line is the newer one, with a note of the older, and the past is asked with ``as_of``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from memvid_core import Memory
+from memvid_core.agent import SyncMemoryService
+
+ME: dict[str, Any] = {"user_id": "me"}
+
+
+@pytest.fixture
+def service():
+    with Memory.create(":memory:") as memory:
+        yield SyncMemoryService(memory, memorize_config={"extract": "rules"})
+
+
+ENGLISH = [
+    ("I live in Berlin.", "I moved to Lisbon.", "Where do I live?"),
+    ("I work at Siemens.", "I work for Bosch now.", "Where do I work?"),
+    ("My favorite color is green.", "My favorite color is blue.", "What is my favorite color?"),
+    ("My phone number is 555-0100.", "My phone number is 555-0199.", "What is my phone number?"),
+    ("My deadline is Monday.", "My deadline has changed to Friday.", "When is my deadline?"),
+    ("I like jazz.", "I don't like jazz any more, now I like folk music.", "Do I like jazz?"),
+    ("My boss is Mr. Kim.", "My boss is Ms. Lee since Monday.", "Who is my boss?"),
+    ("My budget is 500 euros.", "My budget is 800 euros.", "How large is my budget?"),
+    ("My dentist is Dr. Silva.", "My dentist is Dr. Costa.", "Who is my dentist?"),
+    ("My seat is 12A.", "My seat is 21C.", "Which seat do I have?"),
+    ("I work at the harbor on Sundays.", "I no longer work at the harbor, I paint.", "What do I do at the harbor?"),
+    ("My manager is Tom.", "My manager is Julia now.", "Who is my manager?"),
+    ("I am based in Oslo.", "I'm based in Bergen now.", "Where am I based?"),
+    ("My favorite band is Blur.", "My favorite band is Pulp these days.", "What is my favorite band?"),
+    ("My email is ada@old.example.", "My email has changed to ada@new.example.", "What is my email?"),
+    ("My flight is LH 400.", "My flight was moved to LH 404.", "Which flight do I take?"),
+    ("My gym is in Mitte.", "My gym is in Wedding now.", "Where is my gym?"),
+    ("I drink coffee.", "I don't drink coffee any more, I drink tea.", "Do I drink coffee?"),
+    ("I play chess on Tuesdays.", "I no longer play chess on Tuesdays, I sing.", "What do I do on Tuesdays? Do I play chess?"),
+    ("Call me Alexandra.", "Call me Alex.", "What should you call me?"),
+]
+KOREAN = [
+    ("나는 부산에서 살아.", "나 서울로 이사했어.", "나는 어디에서 살지?"),
+    ("제일 좋아하는 음식은 김밥이야.", "제일 좋아하는 음식은 냉면이야.", "제일 좋아하는 음식이 뭐지?"),
+    ("내 생일은 3월 2일이야.", "내 생일은 3월 12일이야, 잘못 말했어.", "내 생일이 언제지?"),
+    ("저는 병원에서 일하고 있어요.", "저는 학교에서 일하고 있어요.", "저는 어디에서 일하죠?"),
+    ("우리 예산은 백만 원이야.", "우리 예산은 이백만 원이야.", "우리 예산이 얼마지?"),
+    ("내 좌석은 3번이야.", "내 좌석은 8번이야.", "내 좌석이 몇 번이지?"),
+    ("제 목표는 마라톤 완주예요.", "제 목표는 철인 삼종 완주예요.", "제 목표가 뭐죠?"),
+    ("나는 재즈를 좋아해.", "나는 더 이상 재즈를 좋아하지 않아.", "내가 재즈를 좋아하나?"),
+    ("우리 팀은 디자인 팀이야.", "우리 팀은 마케팅 팀이야.", "우리 팀이 뭐지?"),
+    ("내 상사는 김 부장이야.", "내 상사는 이제 박 부장이야.", "내 상사가 누구지?"),
+    ("제 이메일은 old@example.com이에요.", "제 이메일은 new@example.com으로 바뀌었어요.", "제 이메일이 뭐죠?"),
+    ("내 항공편은 KE 901이야.", "내 항공편은 KE 905로 바뀌었어.", "내 항공편이 뭐지?"),
+    ("저는 대전에 이사했어요.", "저는 광주로 이사했어요.", "저는 어디로 이사했죠?"),
+    ("가장 좋아하는 색은 초록이야.", "가장 좋아하는 색은 파랑이야.", "가장 좋아하는 색이 뭐지?"),
+    ("저는 삼성에 입사했어요.", "저는 네이버로 이직했어요.", "저는 어느 회사에 다니죠? 이직"),
+    ("우리 마감은 월요일이야.", "우리 마감은 금요일로 미뤄졌어.", "우리 마감이 언제지?"),
+    ("저는 고기를 먹어요.", "저는 이제 고기는 안 먹어요.", "저는 고기를 먹나요?"),
+    ("내 차는 아반떼야.", "내 차는 이제 아이오닉이야.", "내 차가 뭐지?"),
+    ("내 헬스장은 강남에 있어.", "내 헬스장은 잠실에 있어.", "내 헬스장이 어디 있지?"),
+    ("제 이름은 김민지예요.", "제 이름은 이민지예요, 성을 바꿨어요.", "제 이름이 뭐죠?"),
+]
+CORRECTIONS = ENGLISH + KOREAN
+
+
+@pytest.mark.parametrize(("old", "new", "question"), CORRECTIONS)
+def test_a_newer_fact_takes_the_place_of_the_older(service, old, new, question):
+    service.add([{"role": "user", "content": old, "created_at": "2026-01-01"}], **ME, session_id="1")
+    service.add([{"role": "user", "content": new, "created_at": "2026-03-01"}], **ME, session_id="2")
+    answer = service.recall(question, **ME)
+    assert answer.hits[0].text == new
+    assert old in answer.text.split("\n")[1]
+    item = next(item for item in service.list_memory_items(ME) if item.summary == new)
+    assert [each.summary for each in service.history(item.id, **ME)] == [old, new]
+    past = service.recall(question, **ME, as_of="2026-02-01")
+    assert past.hits[0].text == old
+    assert new not in past.text
+
+
+@pytest.mark.parametrize("place", range(20))
+def test_an_update_keeps_the_id_and_the_past(place):
+    old, new, question = CORRECTIONS[place]
+    times = iter(datetime(2026, month, 1, tzinfo=UTC) for month in range(1, 13))
+    with Memory.create(":memory:") as memory:
+        service = SyncMemoryService(memory, clock=lambda: next(times))
+        item = service.create_memory_item(memory_content=old, memory_categories=["personal_info"], user=ME)
+        newer = service.update_memory_item(memory_id=item.id, memory_content=new, user=ME)
+        assert (newer.id, newer.version, newer.categories) == (item.id, 2, ["personal_info"])
+        assert service.recall(question, **ME).hits[0].text == new
+        assert service.recall(question, **ME, as_of="2026-01-15").hits[0].text == old
+        assert [each.summary for each in service.history(item.id, **ME)] == [old, new]
+        summary = service.list_memory_categories(ME)[0].summary
+        assert new in summary
+        assert old not in summary
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "question"),
+    [
+        ("I use vim.", "I no longer use vim, I use emacs.", "Which editor do I use?"),
+        ("I go to yoga on Mondays.", "I don't go to yoga anymore, now I swim.", "Do I go to yoga?"),
+        ("I drink milk.", "Not milk any more, now oat milk.", "What milk do I drink?"),
+        ("저는 담배를 피워요.", "이제 담배는 안 피워요.", "담배 피워?"),
+    ],
+)
+def test_a_correction_of_what_no_rule_read(service, old, new, question):
+    for text, day in ((old, "2026-01-05"), (new, "2026-03-05")):
+        service.add([{"role": "user", "content": text, "created_at": day}], session_id=day, **ME)
+    first = service.recall(question, **ME).hits[0]
+    assert (first.text, first.note) == (new, f"(until 2026-03-05: {old})")
+    assert service.recall(question, as_of="2026-02-01", **ME).hits[0].text == old
+    (item,) = service.list_memory_items(ME)
+    service.forget(service.history(item.id, **ME)[0].sources, **ME)
+    assert old not in repr(service.memory.select())
+    assert old not in service.recall(question, **ME).text

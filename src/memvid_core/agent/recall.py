@@ -20,13 +20,14 @@ from memvid_core.agent.coverage import coverage
 from memvid_core.agent.folding import fold
 from memvid_core.agent.passages import passage, terms_of
 from memvid_core.agent.recalled import LeftOut, Recall, Recalled
-from memvid_core.agent.records import AGENT, read_item, turn_id
+from memvid_core.agent.records import AGENT, Item, read_item, turn_id
 from memvid_core.agent.speakers import asks_assistant, names
 from memvid_core.agent.store import Store
 from memvid_core.agent.time_words import Span, spans
 from memvid_core.agent.times import seconds, utc_now
 from memvid_core.agent.tokens import estimate_tokens
 from memvid_core.agent.trust import HEADING, defused, defused_name
+from memvid_core.agent.versions import Time, newer_of
 from memvid_core.model import Record
 
 __all__ = ["recall"]
@@ -137,7 +138,7 @@ def recall(
     _lend_by_session(found, question)
     _weigh_speakers(found, question)
     _lift_times(found, named)
-    _lift_corrections(found)
+    _lift_corrections(store, found, where)
     ranked = sorted(found.values(), key=lambda hit: (-hit.score, hit.id))
     answer = Recall(question=question, ranked=ranked, spans=named)
     counted = count_tokens if count_tokens is estimate_tokens else counter_of(count_tokens)
@@ -154,16 +155,26 @@ def _candidates(
     """Return the best turns and items by words and by meaning; items lend to the turns that they come from."""
     hits = store.search(question, where, CANDIDATES, ("turn", "item"))
     best = max((hit.score for hit in hits), default=0.0) or 1.0
+    time = Time(present.timestamp(), past)
     found: dict[str, Recalled] = {}
+    corrected: list[tuple[Item, float]] = []
     for hit in hits:
         score = hit.score / best
         if hit.record.metadata[AGENT]["kind"] == "turn":  # the store has checked it
             if not past or _known_at(hit.record, present):
                 found[hit.id] = _turn(hit.record, score)
-        elif (item := _item(hit.record, score, present, past=past)) is not None:
-            found[hit.id] = item
+        elif time.holds(item := read_item(hit.record)):
+            found[hit.id] = _item(item, {"search": score})
+        elif time.corrected(item):
+            corrected.append((item, score))
+    newer = newer_of(store, [item for item, _ in corrected], where, time) if corrected else {}
+    for older, score in corrected:
+        if older.id in newer:
+            item = newer[older.id]
+            there = found.setdefault(item.id, _item(item, {}))
+            there.corrects = [*there.corrects, *older.sources]
+            _add(there, "older", max(score - there.score, 0.0))
     _lend_to_sources(store, found, where, present if past else None)
-    _tell_of_older(store, found, where)
     return found
 
 
@@ -189,14 +200,7 @@ def _turn(record: Record, score: float) -> Recalled:
     )
 
 
-def _item(record: Record, score: float, present: datetime, *, past: bool) -> Recalled | None:
-    """Return an item if it was known and true at a time; with a note if it was corrected."""
-    item = read_item(record)
-    time = present.timestamp()
-    gone = item.superseded_at is not None and (not past or seconds(item.superseded_at) <= time)
-    expired = item.expires_at is not None and seconds(item.expires_at) <= time
-    if gone or expired or (past and not _known_at(record, present)):
-        return None
+def _item(item: Item, parts: dict[str, float]) -> Recalled:
     return Recalled(
         id=item.id,
         kind="item",
@@ -205,12 +209,12 @@ def _item(record: Record, score: float, present: datetime, *, past: bool) -> Rec
         role="item",
         created_at=item.created_at,
         happened_at=item.happened_at,
-        score=score,
+        score=sum(parts.values()),
         sources=item.sources,
         note=item.supersedes or "",
         same_as=item.same_as,
         count=item.count,
-        parts={"search": score},
+        parts=parts,
     )
 
 
@@ -220,15 +224,6 @@ def _weigh_items(found: Mapping[str, Recalled], present: datetime) -> None:
         if hit.kind == "item":
             days = max(present.timestamp() - seconds(hit.created_at), 0.0) / 86_400
             _multiply(hit, "salience", math.log(hit.count + 1) / math.log(2) * 2 ** (-days / HALF_LIFE))
-
-
-def _tell_of_older(store: Store, found: Mapping[str, Recalled], where: Mapping[str, Any]) -> None:
-    """Note on a corrected item what was known before; nothing if that was forgotten."""
-    corrected = [hit for hit in found.values() if hit.note]
-    older = store.get((hit.note for hit in corrected), where)
-    for hit in corrected:
-        record = older.get(hit.note)
-        hit.note = "" if record is None else f"(until {hit.created_at[:10]}: {record.text})"
 
 
 def _lend_to_sources(
@@ -365,12 +360,20 @@ def _days_of(hit: Recalled) -> Iterable[date]:
             yield date.fromisoformat(text[:10])
 
 
-def _lift_corrections(found: Mapping[str, Recalled]) -> None:
-    """Put an item that was corrected before the turns that it comes from: it says what has changed."""
-    for hit in found.values():
-        if hit.note:
-            best = max((found[name].score for name in hit.sources if name in found), default=0.0)
-            _add(hit, "correction", max(best - hit.score, 0.0) + 1e-6)
+def _lift_corrections(store: Store, found: Mapping[str, Recalled], where: Mapping[str, Any]) -> None:
+    """Put an item that was corrected before the turns of it and of older versions, and note what it said before.
+
+    What was forgotten is not told of.
+    """
+    corrected = [hit for hit in found.values() if hit.note]
+    older = store.get((hit.note for hit in corrected), where)
+    for hit in corrected:
+        record = older.get(hit.note)
+        hit.note = "" if record is None else f"(until {hit.created_at[:10]}: {record.text})"
+        before = [] if record is None else record.metadata.get("sources", [])
+        hit.corrects = [name for name in {*hit.corrects, *before} - {*hit.sources} if name in found]
+        best = max((found[name].score for name in (*hit.sources, *hit.corrects) if name in found), default=0.0)
+        _add(hit, "correction", max(best - hit.score, 0.0) + 1e-6)
 
 
 # --- budget and text ---
@@ -388,14 +391,17 @@ def _fill(
     left = budget - count_tokens(heading)
     terms = terms_of(answer.question)
     taken: list[Recalled] = []
+    outdated: set[str] = set()
     for hit in answer.ranked:
         why = "k" if k is not None and len(taken) >= k else _why_not(hit, seen, left)
+        why = why or ("corrected" if hit.id in outdated else "")
         if not why:
             hit.shown = _line(hit, terms)
             cost = count_tokens(f"\n{hit.shown}")
             why = "budget" if cost > left else ""
         if why:
             answer.left_out.append(LeftOut(hit.id, hit.score, why))
+            outdated.update(hit.corrects)
             continue
         seen.update(_names_of(hit))
         left -= cost

@@ -12,10 +12,12 @@ __all__ = ["LeftOut", "Recall", "Recalled"]
 class Recalled(msgspec.Struct, kw_only=True, gc=False):
     """One turn or item of an answer, and where its score comes from.
 
-    ``note`` says what an item said before it was corrected.
+    ``note`` says what an item said before it was corrected, and ``corrects`` names the turns that were found and said
+    so.
 
-    ``parts`` has the score of the search (``search``), what was added by neighbors, session, items and the question's
-    ``words`` in exchange and session, and the factors ``speaker``, ``role`` and ``time``, where they are not 1.
+    ``parts`` has the score of the search (``search``), or of an ``older`` version that the search found, what was added
+    by neighbors, session, items and the question's ``words`` in exchange and session, and the factors ``speaker``,
+    ``role`` and ``time``, where they are not 1.
     """
 
     id: str
@@ -30,6 +32,7 @@ class Recalled(msgspec.Struct, kw_only=True, gc=False):
     score: float = 0.0
     sources: list[str] = []
     note: str = ""
+    corrects: list[str] = []
     same_as: str | None = None
     count: int = 1
     parts: dict[str, float] = {}
@@ -40,7 +43,8 @@ class LeftOut(msgspec.Struct, frozen=True):
     """A turn or item that was found and is not in the answer, and why.
 
     ``"budget"``: there was no room. ``"k"``: enough are shown. ``"repeat"``: the same is shown or known already.
-    ``"turn"``: an item that a rule read, which says no more than the turn that it leads to.
+    ``"turn"``: an item that a rule read, which says no more than the turn that it leads to. ``"corrected"``: a turn
+    that says what is no longer so, where the correction has no room.
     """
 
     id: str

@@ -1,12 +1,14 @@
-"""Changed facts: recall's first line is the newer one, with a note of the older, and the past is asked with ``as_of``."""
+"""Changed facts: recall begins with the newer one, with a note of the older; ``as_of`` asks for the past."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.agent_memory.chats import chat_sets
 from memvid_core import Memory
 from memvid_core.agent import SyncMemoryService
 
@@ -38,7 +40,11 @@ ENGLISH = [
     ("My flight is LH 400.", "My flight was moved to LH 404.", "Which flight do I take?"),
     ("My gym is in Mitte.", "My gym is in Wedding now.", "Where is my gym?"),
     ("I drink coffee.", "I don't drink coffee any more, I drink tea.", "Do I drink coffee?"),
-    ("I play chess on Tuesdays.", "I no longer play chess on Tuesdays, I sing.", "What do I do on Tuesdays? Do I play chess?"),
+    (
+        "I play chess on Tuesdays.",
+        "I no longer play chess on Tuesdays, I sing.",
+        "What do I do on Tuesdays? Do I play chess?",
+    ),
     ("Call me Alexandra.", "Call me Alex.", "What should you call me?"),
 ]
 KOREAN = [
@@ -116,3 +122,41 @@ def test_a_correction_of_what_no_rule_read(service, old, new, question):
     service.forget(service.history(item.id, **ME)[0].sources, **ME)
     assert old not in repr(service.memory.select())
     assert old not in service.recall(question, **ME).text
+
+
+@pytest.mark.parametrize(("language", "corrections"), [("English", ENGLISH), ("Korean", KOREAN)])
+def test_the_newer_fact_is_the_first_line_among_ninety_messages(language, corrections):
+    """A question may have the words of the older fact alone: "Where do I live?", "I live in Berlin", "I moved"."""
+    (chat,) = chat_sets(Path("none"))[f"own, {language}"]
+    with Memory.create(":memory:") as memory:
+        service = SyncMemoryService(memory, memorize_config={"extract": "rules"})
+        noise = [message for messages in chat.sessions for message in messages]
+        service.add(noise, **ME, session_id="noise")
+        for old, new, question in corrections:
+            turns = []
+            for text, day in ((old, "2026-01-01"), (new, "2026-03-01")):
+                said = [{"role": "user", "content": text, "created_at": day}]
+                turns += service.add(said, **ME, session_id=day).turns
+            for budget in (1_000, 250):
+                answer = service.recall(question, budget=budget, **ME)
+                first = answer.text.split("\n")[1]
+                assert first.endswith(f"2026-03-01: {new} (until 2026-03-01: {old})")
+            for budget in (80, 120):  # what has no room is not what corrects what is shown
+                text = service.recall(question, budget=budget, **ME).text
+                assert new in text or old not in text
+            assert service.retrieve(question, ME).items[0].summary == new
+            assert service.recall(question, as_of="2026-02-01", **ME).ranked[0].text == old
+            service.forget([turn.id for turn in turns], **ME)
+
+
+def test_any_older_version_leads_to_the_one_that_holds(service):
+    """A chain longer than what a search returns, asked for with the words of its beginning."""
+    days = [(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n)).isoformat() for n in range(40)]
+    towns = ["I live in Berlin.", *(f"I moved to Town{n}." for n in range(1, 39)), "I relocated to Rome."]
+    said = [{"role": "user", "content": text, "created_at": day} for text, day in zip(towns, days, strict=True)]
+    service.add(said, **ME)
+    assert service.recall("Do I live in Berlin?", **ME).hits[0].text == "I relocated to Rome."
+    assert service.recall("Do I live in Berlin?", as_of=days[20], **ME).hits[0].text == "I moved to Town20."
+    (item,) = service.retrieve("Do I live in Berlin?", ME).items
+    service.forget(item.sources, **ME)
+    assert service.recall("Do I live in Berlin?", **ME).hits[0].text == "I moved to Town38."

@@ -26,7 +26,8 @@ LINES = 5
 
 def conversation(number):
     return [
-        {"role": "user", "content": f"I like song {number}-{line}.", "created_at": "2026-01-01"} for line in range(LINES)
+        {"role": "user", "content": f"I like song {number}-{line}.", "created_at": "2026-01-01"}
+        for line in range(LINES)
     ]
 
 

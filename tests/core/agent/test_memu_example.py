@@ -1,7 +1,7 @@
-"""memU's first example, offline: conversations in, items and categories out, a Markdown file each, and questions answered.
+"""memU's first example, offline: conversations in, items and categories out, a Markdown file each, questions answered.
 
-The program is memU's own: a service, ``memorize`` for each file, the counts, a file for each category. It runs with rules
-and with a scripted model, whose calls are counted.
+The program is memU's own: a service, ``memorize`` for each file, the counts, a file for each category. It runs with
+rules, and with a scripted model, whose calls are counted.
 """
 
 from __future__ import annotations
@@ -41,9 +41,19 @@ QUESTIONS = {
     "In which city does my sister live?": "I moved to Lisbon. My sister lives in Porto.",
 }
 READ = {
-    "moved to Lisbon": {"text": "Ada lives in Lisbon", "type": "profile", "categories": ["personal_info"], "turns": [0]},
+    "moved to Lisbon": {
+        "text": "Ada lives in Lisbon",
+        "type": "profile",
+        "categories": ["personal_info"],
+        "turns": [0],
+    },
     "sells best": {"text": "Ada sells rye bread", "type": "knowledge", "categories": ["work_life"], "turns": [0, 2]},
-    "office party": {"text": "The office party is on Friday", "type": "event", "categories": ["activities"], "turns": [1]},
+    "office party": {
+        "text": "The office party is on Friday",
+        "type": "event",
+        "categories": ["activities"],
+        "turns": [1],
+    },
 }
 
 

@@ -1,0 +1,68 @@
+"""Versions: which item holds now, or held at a time, and from an older one to it.
+
+A question often has the words of what was true once: "Where do I live?" finds "I live in Berlin", and not "I moved to
+Lisbon". So an older version that is found leads to the one that took its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from memvid_core.agent.records import Item, read_item
+from memvid_core.agent.store import Store
+from memvid_core.agent.times import seconds
+
+__all__ = ["Time", "newer_of"]
+
+STEPS: Final = 30
+"""How many corrections of one fact are followed at most; each reads what was not found."""
+
+
+class Time(NamedTuple):
+    """When items are asked for: in seconds since 1970. ``past`` tells that it is not the present."""
+
+    seconds: float
+    past: bool = False
+
+    def corrected(self, item: Item) -> bool:
+        """Tell whether another version had taken the place of an item."""
+        return item.superseded_at is not None and (not self.past or seconds(item.superseded_at) <= self.seconds)
+
+    def holds(self, item: Item) -> bool:
+        """Tell whether an item was known, and neither corrected nor expired."""
+        expired = item.expires_at is not None and seconds(item.expires_at) <= self.seconds
+        known = not self.past or seconds(item.created_at) <= self.seconds
+        return known and not expired and not self.corrected(item)
+
+
+def newer_of(store: Store, items: Iterable[Item], where: Mapping[str, Any], time: Time) -> dict[str, Item]:
+    """Return the item that holds in place of each of some older versions, by their ids; none where no item does.
+
+    Args:
+        store: Where the records are.
+        items: Items that were corrected by the time.
+        where: The filter of a scope.
+        time: When.
+    """
+    older = list(items)
+    known = {item.id: item for item in older}
+    asked: set[str] = set(known)
+    for _ in range(STEPS):
+        missing = {item.superseded_by for item in known.values() if item.superseded_by and time.corrected(item)} - asked
+        if not missing:
+            break
+        asked |= missing
+        known |= {name: read_item(record) for name, record in store.get(sorted(missing), where).items()}
+    found = {item.id: _last(item, known, time) for item in older}
+    return {name: item for name, item in found.items() if item is not None and time.holds(item)}
+
+
+def _last(item: Item, known: Mapping[str, Item], time: Time) -> Item | None:
+    """Return the end of the line of versions after an item."""
+    passed: set[str] = set()
+    last: Item | None = item
+    while last is not None and time.corrected(last) and last.id not in passed:
+        passed.add(last.id)
+        last = known.get(last.superseded_by or "")
+    return last

@@ -362,9 +362,13 @@ class SyncMemoryService(Pipelined):
             **scope: Whose memory.
 
         Raises:
-            InvalidInputError: The scope has no owner.
+            InvalidInputError: The scope has no owner, or two different values of a field.
         """
-        filters = self.scopes.where({**mapping_of(where, "where"), **scope})
+        given = mapping_of(where, "where")
+        twice = next((name for name in scope if name in given and given[name] != scope[name]), None)
+        if twice is not None:
+            raise InvalidInputError(f"forget gives {twice} twice, in where and by name: give one of them")
+        filters = self.scopes.where({**given, **scope})
         return self._memorizer.forget(filters, ids_of(ids))
 
     def history(self, memory_id: str, **scope: Any) -> list[Item]:

@@ -139,7 +139,9 @@ class Scopes(RuleBasedStateMachine):
         with self.alone(owner):
             self.seen_by(owner, self.faces[face].add(self.said(owner, verb, word), **in_session(owner, session)))
 
-    @rule(face=faces, owner=owners, session=sessions, word=words, modality=st.sampled_from(["conversation", "document"]))
+    @rule(
+        face=faces, owner=owners, session=sessions, word=words, modality=st.sampled_from(["conversation", "document"])
+    )
     def memorize(self, face: str, owner: dict[str, Any], session: str | None, word: str, modality: str) -> None:
         """Memorize a file; other owners memorize files of the same name."""
         path = self.folder / f"{word}.{'json' if modality == 'conversation' else 'md'}"

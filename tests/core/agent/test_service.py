@@ -255,6 +255,26 @@ def test_a_malformed_file_is_named_with_what_is_wrong(service, tmp_path, text, t
     assert len(service.memory) == 0
 
 
+def test_empty_conversations_of_an_export_are_passed_over(service):
+    def exported(*texts):
+        return {"uuid": f"c{texts}", "chat_messages": [{"sender": "human", "text": text} for text in texts]}
+
+    done = service.add([exported("I like tea."), exported(), exported(" "), exported("I like figs.")], **ME)
+    assert [len(done.resources), len(done.turns), len(done.items)] == [2, 2, 2]
+    there = contents(service.memory)
+    for wrong in ([exported(), exported("")], [exported("I like jazz."), {"title": "cut off"}]):
+        with pytest.raises(InvalidInputError, match=r"no message|conversation 1"):
+            service.add(wrong, **ME)
+    assert contents(service.memory) == there
+
+
+@pytest.mark.parametrize("question", ['"', "***", "-", '""', " \t?", "\x00", "\ud800"])
+def test_a_question_without_words_finds_nothing_or_what_sounds_alike(service, question):
+    service.add("I like tea.", **ME)
+    assert service.recall(question, **ME).text.count("\n") < 2
+    assert len(service.retrieve(question, ME).items) < 2
+
+
 def test_equal_names_in_two_folders_are_two_resources(tmp_path, service):
     for folder, text in (("a", "I like tea."), ("b", "I like coffee.")):
         (tmp_path / folder).mkdir()
@@ -376,6 +396,7 @@ def test_unknown_keys_name_the_nearest():
             ({"memorize_config": {"extract": "llm"}}, "model="),
             ({"model": 7}, "callable"),
             ({"user_config": {"model": ["agent"]}}, "agent"),
+            ({"user_config": {"model": ["tenant", "budget", "where"]}}, "budget, where: choose other names"),
         ):
             with pytest.raises(InvalidInputError, match=told):
                 SyncMemoryService(memory, **config)
@@ -389,6 +410,10 @@ def test_mistakes_of_callers(service, tmp_path):
         (lambda: service.add(TALK, user_id=None), "user_id"),
         (lambda: service.add(TALK, user_id=["a", "b"]), "user_id"),
         (lambda: service.recall("x"), "owner"),
+        (lambda: service.add(TALK, user_id=2**63), "64 bits"),
+        (lambda: service.add(TALK, user_id=10**5_000), "64 bits"),
+        (lambda: service.recall("x", user_id="a\ud800"), "surrogate"),
+        (lambda: service.forget(where={"user_id": "me"}, user_id="you"), "user_id twice"),
         (lambda: service.list_memory_items(), "owner"),
         (lambda: service.clear_memory({}), "owner"),
         (lambda: service.forget(["x"]), "owner"),

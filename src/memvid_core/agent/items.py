@@ -322,10 +322,21 @@ class Items:
             return plan
         older = self._free_version(item)
         plan.put(changed(item, id=older, superseded_at=since, superseded_by=item.id))
-        corrected = {"version": item.version + 1, "supersedes": older, "created_at": since, "same_as": None}
+        for record in self._store.get([item.supersedes] if item.supersedes else []).values():
+            before = read_item(record)
+            if before.superseded_by == item.id:
+                plan.put(changed(before, superseded_by=older))
+        corrected = {"version": item.version + 1, "supersedes": older, "created_at": since}
         newer = changed(item, **{**corrected, **fields, "key": digest(fold(text))})
-        plan.result = [plan.put(newer)]
+        plan.result = [plan.put(changed(newer, same_as=self._equal(newer)))]
         return plan
+
+    def _equal(self, item: Item) -> str | None:
+        """Return the id of another item of the scope that says the same: a correction may make two of them equal."""
+        records = self._store.select("item", {**self._store.exactly(item.scope), f"{AGENT}.key": {"$eq": item.key}})
+        others = (other for other in map(read_item, records) if other.scope == item.scope and other.id != item.id)
+        equal = next((other for other in others if other.superseded_at is None and other.same_as != item.id), None)
+        return None if equal is None else equal.same_as or equal.id
 
     def _free_version(self, item: Item) -> str:
         """Return an id for the older version of an item."""
@@ -339,15 +350,22 @@ class Items:
     def history(self, item: Item, where: Mapping[str, Any]) -> list[Item]:
         """Return the versions of an item, oldest first."""
         versions = {item.id: item}
-        for step in ("supersedes", "superseded_by"):
-            name = getattr(item, step)
-            while name is not None and name not in versions:
+        last = self._end(item, "superseded_by", versions, where)
+        self._end(last, "supersedes", versions, where)
+        return sorted(self._older.whole(versions.values()), key=lambda each: each.version)
+
+    def _end(self, item: Item, link: str, known: dict[str, Item], where: Mapping[str, Any]) -> Item:
+        """Follow a link between versions to its end, and return that; those on the way become known."""
+        passed = {item.id}
+        while (name := getattr(item, link)) is not None and name not in passed:
+            passed.add(name)
+            if name not in known:
                 found = self._store.select("item", {**where, "$id": {"$eq": name}})
                 if not found:
                     break
-                versions[name] = read_item(found[0])
-                name = getattr(versions[name], step)
-        return sorted(self._older.whole(versions.values()), key=lambda each: each.version)
+                known[name] = read_item(found[0])
+            item = known[name]
+        return item
 
 
 def _keys_of(item: Item) -> Iterator[tuple[str, str]]:

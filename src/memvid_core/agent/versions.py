@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from memvid_core.agent.records import Item, read_item
+from memvid_core.agent.sources import base_of
 from memvid_core.agent.store import Store
 from memvid_core.agent.times import seconds
 
@@ -49,7 +50,7 @@ def newer_of(store: Store, items: Iterable[Item], where: Mapping[str, Any], time
     known = {item.id: item for item in older}
     asked: set[str] = set(known)
     for _ in range(STEPS):
-        missing = {item.superseded_by for item in known.values() if item.superseded_by and time.corrected(item)} - asked
+        missing = {name for item in known.values() if (name := _next(item, time))} - asked
         if not missing:
             break
         asked |= missing
@@ -58,11 +59,21 @@ def newer_of(store: Store, items: Iterable[Item], where: Mapping[str, Any], time
     return {name: item for name, item in found.items() if item is not None and time.holds(item)}
 
 
+def _next(item: Item, time: Time) -> str | None:
+    """Return the id of the version to look at after one that does not hold; None at the end of the line."""
+    if time.corrected(item):
+        base = base_of(item.id)  # an item that was edited keeps its id, so that this skips the versions between
+        return item.superseded_by if time.past or base == item.id else base
+    if time.past and seconds(item.created_at) > time.seconds:
+        return item.supersedes
+    return None
+
+
 def _last(item: Item, known: Mapping[str, Item], time: Time) -> Item | None:
     """Return the end of the line of versions after an item."""
     passed: set[str] = set()
     last: Item | None = item
-    while last is not None and time.corrected(last) and last.id not in passed:
+    while last is not None and last.id not in passed and (name := _next(last, time)):
         passed.add(last.id)
-        last = known.get(last.superseded_by or "")
+        last = known.get(name)
     return last

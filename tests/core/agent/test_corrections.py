@@ -11,6 +11,7 @@ import pytest
 from benchmarks.agent_memory.chats import chat_sets
 from memvid_core import Memory
 from memvid_core.agent import SyncMemoryService
+from memvid_core.agent.records import read_item
 
 ME: dict[str, Any] = {"user_id": "me"}
 
@@ -160,3 +161,43 @@ def test_any_older_version_leads_to_the_one_that_holds(service):
     (item,) = service.retrieve("Do I live in Berlin?", ME).items
     service.forget(item.sources, **ME)
     assert service.recall("Do I live in Berlin?", **ME).hits[0].text == "I moved to Town38."
+
+
+def test_a_line_of_facts_that_a_person_edits_is_one_line(service):
+    """Said, corrected by what was said, edited twice, corrected again: each version leads to the others."""
+    times = iter(datetime(2026, month, 10, tzinfo=UTC) for month in (3, 4))
+    editing = SyncMemoryService(service.memory, clock=lambda: next(times))
+
+    def say(text, day):
+        return service.add([{"role": "user", "content": text, "created_at": day}], session_id=day, **ME).items[0].id
+
+    say("I live in Berlin.", "2026-01-10")
+    edited = say("I moved to Lisbon.", "2026-02-10")
+    for text in ("I moved to Porto.", "I moved to Braga."):
+        editing.update_memory_item(memory_id=edited, memory_content=text, user=ME)
+    say("I moved to Rome.", "2026-05-10")
+    towns = ["Berlin", "Lisbon", "Porto", "Braga", "Rome"]
+    every = list(map(read_item, service.memory.select({"agent.kind": "item"})))
+    for item in every:
+        assert [each.summary.split()[-1].strip(".") for each in service.history(item.id, **ME)] == towns
+    for month, town in enumerate(towns, 1):
+        for question in ("Do I live in Berlin?", "Porto?", "Where do I live?", "Rome?"):
+            assert town in service.recall(question, as_of=f"2026-0{month}-20", **ME).hits[0].text
+    assert "Rome" in service.recall("Do I live in Berlin?", **ME).hits[0].text
+    (porto,) = [item.id for item in every if "Porto" in item.summary]
+    service.forget(porto, **ME)
+    assert "Lisbon" in service.recall("Where do I live?", as_of="2026-03-20", **ME).hits[0].text
+    assert "Porto" not in repr(service.memory.select())
+
+
+def test_a_correction_that_makes_two_items_equal_shows_one(service):
+    first, second = (
+        service.create_memory_item(memory_content=f"The tram is {word}", user=ME) for word in ("red", "blue")
+    )
+    edited = service.update_memory_item(memory_id=second.id, memory_content="the tram is RED.", user=ME)
+    assert edited.same_as == first.id
+    assert len([hit for hit in service.recall("Which color has the tram?", **ME).hits if hit.kind == "item"]) == 1
+    assert len(service.retrieve("Which color has the tram?", ME).items) == 1
+    again = service.update_memory_item(memory_id=first.id, memory_content="The tram is red", user=ME)
+    assert again.same_as is None
+    assert service.update_memory_item(memory_id=second.id, memory_content="The tram is old", user=ME).same_as is None

@@ -11,9 +11,8 @@ from memvid_core.agent import SyncMemoryService
 from memvid_core.agent.records import read_item, read_turn
 from tests.scopes import Scopes, settings
 
-
-class TestScopes(Scopes.TestCase):
-    settings = settings(examples=12, steps=16)
+Scopes.TestCase.settings = settings(examples=12, steps=16)
+TestScopes = Scopes.TestCase
 
 
 def test_a_wider_scope_leaves_a_narrower_one_alone():

@@ -279,27 +279,34 @@ class Items:
         named = _best([*stored, *plan.named(fact.replaces)], item, plan)
         if named is not None or not words:
             return named
-        return self._alike(fact.replaces, words, item, plan) or self._said_before(fact, item, words, plan)
+        return self._alike(fact, words, item, plan) or self._said_before(fact, item, words, plan)
 
-    def _alike(self, text: str, words: set[str], item: Item, plan: ItemPlan) -> Item | None:
-        """Return the item of the scope of an item that holds now and has all terms of a text.
+    def _alike(self, fact: Fact, words: set[str], item: Item, plan: ItemPlan) -> Item | None:
+        """Return the item of the scope of an item that holds now and has all terms that a fact replaces.
 
         It is found by the index, so that a correction costs the same in a memory of many items. Terms are beginnings of
         words: of several items that have them, it is the one that has most of the whole words, and of these the latest.
         """
-        where = {**self._store.exactly(item.scope), **_CURRENT}
+        text, where = fact.replaces or "", {**self._store.exactly(item.scope), **_CURRENT}
         hits = map(read_item, (hit.record for hit in self._store.of_kinds(text, where, ALIKE, ["item"])))
         stored = [each for each in hits if words <= set(terms_of(each.summary))]
         whole = set(_WORD.findall(fold(text)))
-        found = [*stored, *plan.current(*(("term", word) for word in words))]
+        found = self._said_by(fact.who, [*stored, *plan.current(*(("term", word) for word in words))])
         return _best(found, item, plan, lambda each: len(whole.intersection(_WORD.findall(fold(each.summary)))))
+
+    def _said_by(self, who: str | None, items: Sequence[Item]) -> list[Item]:
+        """Return the items that somebody said, and those that no turn that is there says."""
+        last = {item.sources[-1] for item in items if item.sources} if who else set()
+        speakers = {name: read_turn(record).who for name, record in self._store.get(last).items()}
+        return [item for item in items if not item.sources or speakers.get(item.sources[-1], who) == who]
 
     def _said_before(self, fact: Fact, item: Item, words: set[str], plan: ItemPlan) -> Item | None:
         """Return what a fact corrects as an item, if no rule read it when it was said: a sentence of another turn."""
         for hit in self._store.search(fact.replaces or "", self._store.exactly(item.scope), 10, ["turn"]):
             turn = read_turn(hit.record)
             owner = {name: value for name, value in turn.scope.items() if name != SESSION}
-            if turn.role != "user" or turn.id in fact.sources or owner != item.scope:
+            other = fact.who is not None and turn.who != fact.who
+            if turn.role != "user" or other or turn.id in fact.sources or owner != item.scope:
                 continue
             said = next((each for each in sentences(turn.text) if words <= set(terms_of(each))), None)
             if said is not None:

@@ -111,6 +111,9 @@ def test_an_update_keeps_the_id_and_the_past(place):
         ("I go to yoga on Mondays.", "I don't go to yoga anymore, now I swim.", "Do I go to yoga?"),
         ("I drink milk.", "Not milk any more, now oat milk.", "What milk do I drink?"),
         ("저는 담배를 피워요.", "이제 담배는 안 피워요.", "담배 피워?"),
+        ("I use vim every day.", "I switched from vim to emacs.", "Which editor do I use?"),
+        ("I am singing in a choir.", "I stopped singing in the choir.", "Do I sing in a choir?"),
+        ("저는 커피를 마셔요.", "저 커피 끊었어요.", "커피 마셔?"),
     ],
 )
 def test_a_correction_of_what_no_rule_read(service, old, new, question):
@@ -201,3 +204,39 @@ def test_a_correction_that_makes_two_items_equal_shows_one(service):
     again = service.update_memory_item(memory_id=first.id, memory_content="The tram is red", user=ME)
     assert again.same_as is None
     assert service.update_memory_item(memory_id=second.id, memory_content="The tram is old", user=ME).same_as is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("My favourite colour is red.", "My favorite color is blue."),
+        ("My email is a@x.example.", "My e-mail is b@x.example."),
+        ("서울에 살고 있어요.", "부산으로 이사 왔어요."),
+    ],
+)
+def test_two_spellings_are_one_fact(service, old, new):
+    for text, day in ((old, "2026-01-05"), (new, "2026-03-05")):
+        service.add([{"role": "user", "content": text, "created_at": day}], session_id=day, **ME)
+    assert [item.summary for item in service.list_memory_items(ME)] == [new]
+
+
+@pytest.mark.parametrize("text", ["I stopped by the store.", "We quit the meeting at six.", "전화를 끊었어요."])
+def test_what_only_looks_like_a_correction_corrects_nothing(service, text):
+    for fact in ("I work at a store.", "I like the meeting at six.", "저는 전화를 좋아해요."):
+        service.add([{"role": "user", "content": fact, "created_at": "2026-01-05"}], session_id=fact, **ME)
+    service.add([{"role": "user", "content": text, "created_at": "2026-03-05"}], session_id="s", **ME)
+    assert [record.id for record in service.memory.select({"agent.superseded_at": {"$exists": True}})] == []
+
+
+def test_nobody_corrects_what_another_said(service):
+    """Two speakers of one memory: each has likes and habits of their own."""
+    for name, text, day in (
+        ("Ada", "I like tea.", "2026-01-01"),
+        ("Bob", "I like tea.", "2026-01-02"),
+        ("Eve", "I drink milk.", "2026-01-03"),
+        ("Bob", "I don't like tea any more.", "2026-02-01"),
+        ("Bob", "I no longer drink milk.", "2026-02-02"),
+    ):
+        service.add([{"role": "user", "name": name, "content": text, "created_at": day}], session_id=day, **ME)
+    told = {item.summary: len(service.history(item.id, **ME)) for item in service.list_memory_items(ME)}
+    assert told == {"Ada: I like tea.": 1, "Bob: I don't like tea any more.": 2, "Bob: I no longer drink milk.": 1}

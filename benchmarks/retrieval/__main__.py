@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.data import DATA, minilm
+from benchmarks.data import add_data_option, minilm
 from benchmarks.machine import describe
 from benchmarks.retrieval.engines import answers
 from benchmarks.retrieval.questions import MEASURES, Collection, collections, measure
@@ -64,7 +64,7 @@ def plot(tables: dict[str, Rows], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
+    add_data_option(parser)
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     print(describe("memvid-core", "numpy", "scikit-learn", "bm25s", "chromadb"))

@@ -237,6 +237,12 @@ def test_three_conversations_in_and_questions_answered(tmp_path, service):
         assert found.resources
 
 
+@pytest.mark.parametrize("modality", ["conversation", "document", "image", "audio", "video"])
+def test_what_is_no_file_is_not_read(service, modality, tmp_path):
+    with pytest.raises(InvalidInputError, match="not a file"):
+        service.memorize(resource_url=tmp_path, modality=modality, user=ME)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -338,6 +344,41 @@ def test_junk_three_times_keeps_the_turns_and_a_repeat_completes():
         assert (len(failed.turns), failed.items, len(failed.failures), failed.model_calls) == (3, [], 1, 3)
         completed = service.add(TALK, **ME)
         assert (completed.turns, [item.summary for item in completed.items]) == ([], ["Ada lives in Berlin"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '<think>{"items": 3}, or {"text": "x"}?</think>\n```json\n{"items": [{"text": "Ada swims"}]}\n```',
+        'Of {names} and {"a": 1}: {"items": [{"text": "Ada swims", "turns": [99, -1]}]} {"b": 2}',
+        '{"items": [{"text": "no"}]}\nNo, rather:\n{"items": [{"text": "Ada swims"}]}',
+    ],
+)
+def test_a_model_may_think_aloud(answer):
+    service = SyncMemoryService(Memory.create(":memory:"), model=Scripted(answer), memorize_config={"extract": "llm"})
+    done = service.add(TALK, **ME)
+    assert ([item.summary for item in done.items], done.failures) == (["Ada swims"], [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ('{"items": [{"text": "a"}, {"te', "Unterminated"),
+        ('{"text": "a"}', "none of items"),
+        ("{" * 100_000, "Expecting"),
+        ('{"items":' + "[" * 50_000, "recursion"),
+        ('{"items": [{"text": 5}]}', "Expected `str`"),
+        ("no", "no JSON object"),
+        (None, "text, not None"),
+    ],
+)
+def test_what_a_model_answers_wrongly_is_told(answer, told):
+    model = Scripted(*[answer] * 3)
+    service = SyncMemoryService(Memory.create(":memory:"), model=model, memorize_config={"extract": "llm"})
+    (failure,) = service.add(TALK, **ME).failures
+    assert told in failure
+    assert "nothing else" not in failure
+    assert told in model.prompts[2]
 
 
 def test_llm_retrieval_asks_twice_at_most():

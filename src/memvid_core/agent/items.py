@@ -17,6 +17,7 @@ from memvid_core.agent.scopes import SESSION, nearest
 from memvid_core.agent.sources import Older, OlderSources, listed_before, shortened
 from memvid_core.agent.store import Store
 from memvid_core.agent.times import isoformat, parse_time, seconds
+from memvid_core.agent.versions import CURRENT
 from memvid_core.errors import InvalidInputError, RecordNotFoundError
 
 __all__ = ["MEMORY_TYPES", "ItemPlan", "Items", "checked_type", "names_of", "newest_items", "sessions_of"]
@@ -29,7 +30,6 @@ ALIKE: Final = 30
 """Among how many items, those that have the most of its words, a correction looks for what it corrects."""
 
 _WORD: Final = re.compile(r"\w+")
-_CURRENT: Final = {f"{AGENT}.superseded_at": {"$exists": False}}
 _EXACT: Final = re.compile(r"\d[\d.,:/-]*|(?<![.!?:]\s)(?<!^)\b[A-Z]\w+")
 
 
@@ -268,13 +268,13 @@ class Items:
         """Return the item that says what holds now of what a fact is about; None if the fact is about something new."""
         exactly = self._store.exactly(item.scope)
         if fact.slot is not None:
-            stored = self.read({**exactly, **_CURRENT, f"{AGENT}.slot": {"$eq": fact.slot}})
+            stored = self.read({**exactly, **CURRENT, f"{AGENT}.slot": {"$eq": fact.slot}})
             same = _best([*stored, *plan.current(("slot", fact.slot))], item, plan)
             if same is not None:
                 return same
         if fact.replaces is None:
             return None
-        stored = self.read({**exactly, **_CURRENT, "$id": {"$eq": fact.replaces}})
+        stored = self.read({**exactly, **CURRENT, "$id": {"$eq": fact.replaces}})
         words = set(terms_of(fact.replaces))
         named = _best([*stored, *plan.named(fact.replaces)], item, plan)
         if named is not None or not words:
@@ -287,7 +287,7 @@ class Items:
         It is found by the index, so that a correction costs the same in a memory of many items. Terms are beginnings of
         words: of several items that have them, it is the one that has most of the whole words, and of these the latest.
         """
-        text, where = fact.replaces or "", {**self._store.exactly(item.scope), **_CURRENT}
+        text, where = fact.replaces or "", {**self._store.exactly(item.scope), **CURRENT}
         hits = map(read_item, (hit.record for hit in self._store.of_kinds(text, where, ALIKE, ["item"])))
         stored = [each for each in hits if words <= set(terms_of(each.summary))]
         whole = set(_WORD.findall(fold(text)))
@@ -401,7 +401,7 @@ def newest_items(store: Store, scope: Mapping[str, Any], most: int, category: st
     named = {} if category is None else {f"{AGENT}.categories": {"$eq": category}}
     found: list[Item] = []
     for offset in count(0, most):
-        where = {**store.exactly(scope), **_CURRENT, **named}
+        where = {**store.exactly(scope), **CURRENT, **named}
         records = store.select("item", where, limit=most, offset=offset, descending=True)
         found += [item for item in map(read_item, records) if item.scope == scope]
         if len(records) < most or len(found) >= most:

@@ -18,17 +18,17 @@ from typing import Any, Final
 from memvid_core.agent.checks import count_of, counter_of, text_of, texts_of
 from memvid_core.agent.coverage import coverage
 from memvid_core.agent.folding import fold
-from memvid_core.agent.passages import passage, terms_of
-from memvid_core.agent.recalled import LeftOut, Recall, Recalled
+from memvid_core.agent.passages import terms_of
+from memvid_core.agent.recalled import PASSAGE, LeftOut, Recall, Recalled, in_order, line_of
 from memvid_core.agent.records import AGENT, Item, read_item, turn_id
 from memvid_core.agent.speakers import asks_assistant, names
 from memvid_core.agent.store import Store
 from memvid_core.agent.time_words import Span, spans
 from memvid_core.agent.times import seconds, utc_now
 from memvid_core.agent.tokens import estimate_tokens
-from memvid_core.agent.trust import HEADING, defused, defused_name
-from memvid_core.agent.versions import Time, newer_of
-from memvid_core.model import Record
+from memvid_core.agent.trust import HEADING
+from memvid_core.agent.versions import CURRENT, Time, newer_of
+from memvid_core.model import Hit, Record
 
 __all__ = ["recall"]
 
@@ -38,6 +38,8 @@ __all__ = ["recall"]
 
 CANDIDATES: Final = 250
 """How many turns and items to start from; 50 more cost a millisecond."""
+
+KINDS: Final = ("turn", "item")
 
 NEXT: Final = 0.25
 """The share of its score that a turn lends to the turns next to it, however long they are. 0: 80.9, 54.7."""
@@ -83,9 +85,6 @@ HALF_LIFE: Final = 30.0
 
 FETCHED: Final = 30
 """How many turns that no search found are read: those to which the most was lent. 60: the same, and slower."""
-
-PASSAGE: Final = 80
-"""The tokens of a long turn that are shown."""
 
 SMALLEST: Final = 8
 """A budget with fewer tokens left than this is spent: no line is shorter."""
@@ -153,9 +152,9 @@ def _candidates(
     store: Store, question: str, where: Mapping[str, Any], present: datetime, *, past: bool
 ) -> dict[str, Recalled]:
     """Return the best turns and items by words and by meaning; items lend to the turns that they come from."""
-    hits = store.search(question, where, CANDIDATES, ("turn", "item"))
-    best = max((hit.score for hit in hits), default=0.0) or 1.0
     time = Time(present.timestamp(), past)
+    hits = _searched(store, question, where, time)
+    best = max((hit.score for hit in hits), default=0.0) or 1.0
     found: dict[str, Recalled] = {}
     corrected: list[tuple[Item, float]] = []
     for hit in hits:
@@ -176,6 +175,16 @@ def _candidates(
             _add(there, "older", max(score - there.score, 0.0))
     _lend_to_sources(store, found, where, present if past else None)
     return found
+
+
+def _searched(store: Store, question: str, where: Mapping[str, Any], time: Time) -> list[Hit]:
+    """Search; where versions of what was corrected again and again crowd out the rest, for that alone, or deeper."""
+    hits = store.search(question, where, CANDIDATES, KINDS)
+    if sum("superseded_at" in hit.record.metadata[AGENT] for hit in hits) <= CANDIDATES // 2:
+        return hits
+    if time.past:
+        return store.search(question, where, 4 * CANDIDATES, KINDS)
+    return [*hits, *store.search(question, {**where, **CURRENT}, CANDIDATES, KINDS)]
 
 
 def _known_at(record: Record, time: datetime) -> bool:
@@ -396,7 +405,7 @@ def _fill(
         why = "k" if k is not None and len(taken) >= k else _why_not(hit, seen, left)
         why = why or ("corrected" if hit.id in outdated else "")
         if not why:
-            hit.shown = _line(hit, terms)
+            hit.shown = line_of(hit, terms)
             cost = count_tokens(f"\n{hit.shown}")
             why = "budget" if cost > left else ""
         if why:
@@ -407,7 +416,7 @@ def _fill(
         left -= cost
         taken.append(hit)
     if taken:
-        answer.hits = _in_order(taken)
+        answer.hits = in_order(taken)
         answer.text = "\n".join([heading, *(hit.shown for hit in answer.hits)])
         answer.tokens = count_tokens(answer.text)
 
@@ -424,26 +433,3 @@ def _why_not(hit: Recalled, seen: set[str], left: int) -> str:
 def _names_of(hit: Recalled) -> tuple[str, str]:
     """Return what a turn or item has in common with others that say the same: its text, or the item it is linked to."""
     return fold(hit.text[: 4 * PASSAGE]), hit.same_as or hit.id
-
-
-def _line(hit: Recalled, terms: list[str]) -> str:
-    shown = defused(passage(hit.text, terms, 4 * PASSAGE))
-    day = hit.created_at[:10]
-    if hit.kind == "item":
-        note = f" {defused(passage(hit.note, terms, 4 * PASSAGE))}" if hit.note else ""
-        return f"[ref:{hit.id}] {day}: {shown}{note}"
-    return f"[ref:{hit.id}] {day} {defused_name(hit.who)}: {shown}"
-
-
-def _in_order(taken: Sequence[Recalled]) -> list[Recalled]:
-    """Return items first, the best at the top, then conversations in the order of time, each as it was spoken."""
-    begins: dict[str | None, float] = {}
-    for hit in taken:
-        begins[hit.session] = min(begins.get(hit.session, math.inf), seconds(hit.created_at))
-
-    def place(hit: Recalled) -> tuple[bool, float, str, int]:
-        if hit.kind == "item":
-            return False, -hit.score, hit.id, 0
-        return True, begins[hit.session], hit.session or "", hit.position or 0
-
-    return sorted(taken, key=place)

@@ -21,7 +21,7 @@ from memvid_core.agent.results import Retrieved
 from memvid_core.agent.scopes import SESSION
 from memvid_core.agent.store import Store
 from memvid_core.agent.trust import defused
-from memvid_core.agent.versions import Time, newer_of
+from memvid_core.agent.versions import CURRENT, Time, newer_of
 from memvid_core.errors import ChatError, InvalidInputError
 
 __all__ = ["Retriever"]
@@ -162,6 +162,10 @@ def _found(
     hits = store.of_kinds(question, owners, 3 * k, ("item", "category"))
     time = Time(now.timestamp())
     matches = [read_item(hit.record) for hit in hits if kind_of(hit.record) == "item"]
+    if sum(time.corrected(item) for item in matches) > k:  # they crowd out the rest
+        more = store.of_kinds(question, {**owners, **CURRENT}, 3 * k, ("item", "category"))
+        hits = [*hits, *more]
+        matches += [read_item(hit.record) for hit in more if kind_of(hit.record) == "item"]
     newer = newer_of(store, [item for item in matches if time.corrected(item)], owners, time)
     items = list({item.id: item for item in (newer.get(each.id, each) for each in matches)}.values())
     current = [

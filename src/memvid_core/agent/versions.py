@@ -7,14 +7,21 @@ Lisbon". So an older version that is found leads to the one that took its place.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from memvid_core.agent.records import Item, read_item
+from memvid_core.agent.records import AGENT, Item, read_item
 from memvid_core.agent.sources import base_of
 from memvid_core.agent.store import Store
 from memvid_core.agent.times import seconds
 
-__all__ = ["Time", "newer_of"]
+__all__ = ["CURRENT", "Time", "newer_of"]
+
+CURRENT: Final = {f"{AGENT}.superseded_at": {"$exists": False}}
+"""The filter of what was not corrected."""
+
+MOST: Final = 20
+"""How many older versions are followed, the best: each may lead along a line of its own."""
 
 STEPS: Final = 30
 """How many corrections of one fact are followed at most; each reads what was not found."""
@@ -42,11 +49,11 @@ def newer_of(store: Store, items: Iterable[Item], where: Mapping[str, Any], time
 
     Args:
         store: Where the records are.
-        items: Items that were corrected by the time.
+        items: Items that were corrected by the time, best first.
         where: The filter of a scope.
         time: When.
     """
-    older = list(items)
+    older = list(islice(items, MOST))
     known = {item.id: item for item in older}
     asked: set[str] = set(known)
     for _ in range(STEPS):
@@ -56,7 +63,16 @@ def newer_of(store: Store, items: Iterable[Item], where: Mapping[str, Any], time
         asked |= missing
         known |= {name: read_item(record) for name, record in store.get(sorted(missing), where).items()}
     found = {item.id: _last(item, known, time) for item in older}
+    lost = [item for item in older if found[item.id] is None and item.slot is not None]
+    if lost and not time.past:  # the line is too long; what can be true only once has a name
+        slots = {f"{AGENT}.slot": {"$in": sorted({item.slot or "" for item in lost})}}
+        held = [read_item(record) for record in store.select("item", {**where, **CURRENT, **slots})]
+        found |= {item.id: next((each for each in held if _same_fact(each, item)), None) for item in lost}
     return {name: item for name, item in found.items() if item is not None and time.holds(item)}
+
+
+def _same_fact(one: Item, other: Item) -> bool:
+    return one.slot == other.slot and one.scope == other.scope
 
 
 def _next(item: Item, time: Time) -> str | None:

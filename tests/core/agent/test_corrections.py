@@ -240,3 +240,21 @@ def test_nobody_corrects_what_another_said(service):
         service.add([{"role": "user", "name": name, "content": text, "created_at": day}], session_id=day, **ME)
     told = {item.summary: len(service.history(item.id, **ME)) for item in service.list_memory_items(ME)}
     assert told == {"Ada: I like tea.": 1, "Bob: I don't like tea any more.": 2, "Bob: I no longer drink milk.": 1}
+
+
+def test_what_was_corrected_hundreds_of_times_crowds_nothing_out(service):
+    """More versions than a search returns: the one that holds is found, and so are turns and other items."""
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    service.create_memory_item(memory_content="Seats are cleaned on Mondays", user=ME)
+    said = [
+        {"role": "user", "content": f"My seat is {n}.", "created_at": (begin + timedelta(hours=n)).isoformat()}
+        for n in range(350)
+    ]
+    service.add(said, **ME, session_id="seats")
+    answer = service.recall("Which seat is mine?", **ME)
+    assert answer.hits[0].text == "My seat is 349."
+    texts = {hit.text for hit in answer.ranked}
+    assert {"Seats are cleaned on Mondays", "My seat is 349.", "My seat is 7."} <= texts
+    assert {item.summary for item in service.retrieve("seat", ME).items} >= {"My seat is 349."}
+    past = service.recall("Which seat is mine?", as_of=begin + timedelta(hours=300, minutes=1), **ME)
+    assert past.hits[0].text == "My seat is 300."

@@ -257,7 +257,7 @@ class Items:
             name = line[0].supersedes
             if name is None or any(name == each.id for each in line):
                 break
-            there = self._store.get([name])
+            there = self._store.get([name], kind="item")
             older = plan.items.get(name) or (read_item(there[name]) if name in there else None)
             if older is None:
                 break
@@ -297,7 +297,7 @@ class Items:
     def _said_by(self, who: str | None, items: Sequence[Item]) -> list[Item]:
         """Return the items that somebody said, and those that no turn that is there says."""
         last = {item.sources[-1] for item in items if item.sources} if who else set()
-        speakers = {name: read_turn(record).who for name, record in self._store.get(last).items()}
+        speakers = {name: read_turn(record).who for name, record in self._store.get(last, kind="turn").items()}
         return [item for item in items if not item.sources or speakers.get(item.sources[-1], who) == who]
 
     def _said_before(self, fact: Fact, item: Item, words: set[str], plan: ItemPlan) -> Item | None:
@@ -329,7 +329,7 @@ class Items:
             return plan
         older = self._free_version(item)
         plan.put(changed(item, id=older, superseded_at=since, superseded_by=item.id))
-        for record in self._store.get([item.supersedes] if item.supersedes else []).values():
+        for record in self._store.get([item.supersedes] if item.supersedes else [], kind="item").values():
             before = read_item(record)
             if before.superseded_by == item.id:
                 plan.put(changed(before, superseded_by=older))

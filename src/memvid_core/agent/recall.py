@@ -241,7 +241,7 @@ def _lend_to_sources(
     """Let each item lend to the last of the turns that it comes from; those that no search found are read."""
     items = [hit for hit in found.values() if hit.kind == "item"]
     missing = [source for item in items for source in item.sources[-3:] if source not in found]
-    read = store.get(missing, where)
+    read = store.get(missing, where, "turn")
     found.update(
         {name: _turn(record, 0.0) for name, record in read.items() if as_of is None or _known_at(record, as_of)}
     )
@@ -267,7 +267,7 @@ def _lend_to_neighbors(
     placed: defaultdict[str | None, dict[int, Recalled]] = defaultdict(dict)
     for hit in _turns(found):
         placed[hit.session][hit.position or 0] = hit
-    for record in store.get(_most_lent_to(lenders, placed), where).values():
+    for record in store.get(_most_lent_to(lenders, placed), where, "turn").values():
         if as_of is None or _known_at(record, as_of):
             hit = found[record.id] = _turn(record, 0.0)
             placed[hit.session][hit.position or 0] = hit

@@ -82,14 +82,16 @@ class Store:
         hits = self._hits(text, k, {**where, f"{AGENT}.kind": {"$eq": "item"}}, "dense")
         return [hit for hit in hits if kind_of(hit.record) == "item"]
 
-    def get(self, ids: Iterable[str], where: Mapping[str, Any] | None = None) -> dict[str, Record]:
-        """Return the records that are there, by id; without those in damaged frames, and those of another scope."""
+    def get(
+        self, ids: Iterable[str], where: Mapping[str, Any] | None = None, kind: str | None = None
+    ) -> dict[str, Record]:
+        """Return the records that are there, by id; without those in damaged frames, of another scope or kind."""
         wanted = list(dict.fromkeys(ids))
         try:
             found = self.memory.get(wanted) if wanted else []
         except DamagedFrameError:
             found = self.memory.select({"$id": {"$in": wanted}})
-        own = (record for record in found if kind_of(record) is not None)
+        own = (record for record in found if (its := kind_of(record)) is not None and kind in (None, its))
         return {record.id: record for record in own if where is None or _holds(where, record.metadata)}
 
     def select(self, kind: str, where: Mapping[str, Any], **options: Any) -> list[Record]:

@@ -61,7 +61,8 @@ def newer_of(store: Store, items: Iterable[Item], where: Mapping[str, Any], time
         if not missing:
             break
         asked |= missing
-        known |= {name: read_item(record) for name, record in store.get(sorted(missing), where).items()}
+        read = store.get(sorted(missing), where, "item")  # a file of Claude's memory tool supersedes, too: a turn
+        known |= {name: read_item(record) for name, record in read.items()}
     found = {item.id: _last(item, known, time) for item in older}
     lost = [item for item in older if found[item.id] is None and item.slot is not None]
     if lost and not time.past:  # the line is too long; what can be true only once has a name

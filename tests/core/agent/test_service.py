@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from memvid_core import InvalidInputError, Memory, RecordNotFoundError
-from memvid_core.agent import MemoryService, SyncMemoryService, export_markdown
+from memvid_core.agent import Item, MemoryService, SyncMemoryService, export_markdown
+from memvid_core.agent.records import changed, item_draft
 
 ME: dict[str, Any] = {"user_id": "me"}
 NO_CLOCK: dict[str, Any] = {"clock": lambda: "now"}
@@ -646,3 +647,33 @@ def test_records_of_other_programs_are_theirs(tmp_path):
         assert export_markdown(service, tmp_path / "out", **ME).files == ["MEMORY.md", "preferences.md"]
         service.forget(**ME)
         assert len(memory) == len(theirs)
+
+
+@pytest.mark.parametrize("link", ["supersedes", "superseded_by", "same_as", "sources"])
+@pytest.mark.parametrize("kind", ["turn", "resource", "category", "item", "nothing"])
+def test_links_that_lead_to_another_kind_of_record(service, tmp_path, link, kind):
+    """Another program, or a file that was put together by hand, may link anything with anything."""
+    said = service.add("I like tea. I live in Berlin.", **ME)
+    target = {
+        "turn": said.turns[0].id,
+        "resource": said.resource.id,
+        "category": said.categories[0].id,
+        "item": "item-odd",  # itself
+        "nothing": "item-none",
+    }[kind]
+    odd = Item(id="item-odd", memory_type="profile", summary="I like tea leaves.", key="k", slot="user home", scope=ME)
+    fields = {"sources": [target]} if link == "sources" else {link: target}
+    if link == "superseded_by":
+        fields["superseded_at"] = "2026-01-01T00:00:00+00:00"
+    draft = item_draft(changed(odd, created_at="2025-01-01T00:00:00+00:00", **fields))
+    service.memory.add([draft.text], [draft.metadata], [draft.id])
+    service.add("I don't like tea leaves any more. I moved to Rome.", session_id="2", **ME)
+    for as_of in (None, "2025-06-01", "2026-06-01"):
+        service.recall("Do I like tea leaves? Where do I live?", as_of=as_of, **ME)
+    service.retrieve("tea leaves", ME)
+    assert service.history("item-odd", **ME)
+    service.update_memory_item(memory_id="item-odd", memory_content="I like tea trees.", user=ME)
+    export_markdown(service, tmp_path / "out", **ME)
+    service.forget([said.turns[0].id, "item-odd"], **ME)
+    service.forget(**ME)
+    assert list(service.memory) == []

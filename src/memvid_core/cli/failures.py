@@ -53,6 +53,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.UnsupportedFormatError, 6),
     (errors.DamagedFrameError, 7),
     (errors.LockedError, 8),
+    (errors.CommitConflictError, 8),
     (errors.ReadOnlyError, 9),
     (errors.StorageError, 9),
     (errors.MissingExtraError, 10),

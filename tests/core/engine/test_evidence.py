@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from memvid_core import Memory, QueryError
 from memvid_core.engine import evidence, fusion
-from memvid_core.engine.evidence import Evidence, practice, trust, usual_scores, weight
+from memvid_core.engine.evidence import Evidence, model_weight, practice, trust, usual_scores, weight
 from memvid_core.engine.search_request import Mode
 
 RNG = np.random.default_rng(3)
@@ -49,9 +49,16 @@ def test_without_texts_or_long_sentences_nothing_is_learned() -> None:
 def test_a_model_without_support_by_words_has_no_weight() -> None:
     rows, scores = np.arange(10), np.linspace(5, 1, 10, dtype=np.float32)
     weights = [trust((np.roll(np.arange(20), -shift), scores), (rows, scores)) for shift in range(11)]
-    assert weights[0] == 0.55
+    assert weights[0] == 1
     assert weights == sorted(weights, reverse=True)
     assert weights[9:] == [0, 0]
+
+
+@given(st.lists(st.floats(0, 1e5), min_size=2, max_size=9))
+def test_a_model_has_more_weight_for_longer_texts_within_bounds(tokens: list[float]) -> None:
+    weights = [model_weight(some) for some in sorted(tokens)]
+    assert weights == sorted(weights)
+    assert 0.15 <= weights[0] <= weights[-1] <= 0.65
 
 
 def test_evidence_is_kept_in_the_index_folder_and_a_damaged_one_is_replaced(

@@ -86,9 +86,7 @@ def plot(tables: dict[str, Rows], path: Path) -> None:
     shown = {name: tables[name] for name in ("Cranfield", "KorQuAD") if name in tables}
     if not shown:
         return
-    figure, axes = pyplot.subplots(
-        1, len(shown), figsize=(6.5 * len(shown), 5), layout="constrained", squeeze=False
-    )
+    figure, axes = pyplot.subplots(1, len(shown), figsize=(6.5 * len(shown), 5), layout="constrained", squeeze=False)
     axis: Any
     for axis, (name, rows) in zip(axes[0], shown.items(), strict=True):
         measured = "nDCG@10" if name == "Cranfield" else "R@1"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.retrieval.peers import Engine, Search, Vectors, by_both, by_vectors, by_words
+from benchmarks.retrieval.peers import Search, Vectors, by_both, by_vectors, by_words
 from benchmarks.retrieval.questions import DEPTH, Collection
 from memvid_core import CallableEmbedder, HashingEmbedder, Memory
 from memvid_core.engine.search_request import Mode
 
 __all__ = ["Answers", "answers"]
+
+MODES: tuple[Mode, Mode] = ("dense", "hybrid")
 
 
 class Answers(NamedTuple):
@@ -33,19 +35,22 @@ def answers(collection: Collection, vectors: dict[str, Vectors]) -> Iterator[Ans
         collection: The texts and questions.
         vectors: Unit vectors of texts and of questions, by the name of their embedder, in addition to the built-in one.
     """
+    for name, opened in by_words(collection):
+        with opened() as search:
+            yield _asked(name, search, collection)
     embedder = HashingEmbedder()
     embedder.fit(collection.texts)
     own = embedder.embed_documents(collection.texts), embedder.embed_documents(collection.questions)
-    engines: list[Engine] = [("memvid lexical", lambda: _memory(collection, None, "lexical")), *by_words(collection)]
     for name, given in {"built-in": own, **vectors}.items():
-        ours = None if given is own else given
-        engines.append((f"memvid dense, {name}", lambda ours=ours: _memory(collection, ours, "dense")))
-        engines += by_vectors(collection, name, given)
-        engines.append((f"memvid hybrid, {name}", lambda ours=ours: _memory(collection, ours, "hybrid")))
-        engines += by_both(collection, name, given)
-    for name, opened in engines:
-        with opened() as search:
-            yield _asked(name, search, collection)
+        with closing(_memory(collection, None if given is own else given)) as memory:
+            if given is own:
+                yield _asked("memvid lexical", _search(memory, collection, None, "lexical"), collection)
+            for mode in MODES:
+                search = _search(memory, collection, None if given is own else given, mode)
+                yield _asked(f"memvid {mode}, {name}", search, collection)
+        for engine, opened in (*by_vectors(collection, name, given), *by_both(collection, name, given)):
+            with opened() as search:
+                yield _asked(engine, search, collection)
 
 
 def _asked(engine: str, search: Search, collection: Collection) -> Answers:
@@ -64,19 +69,20 @@ def _asked(engine: str, search: Search, collection: Collection) -> Answers:
     return Answers(engine, found, float(np.median(times)) * 1e3)
 
 
-@contextmanager
-def _memory(collection: Collection, given: Vectors | None, mode: Mode) -> Iterator[Search]:
+def _memory(collection: Collection, given: Vectors | None) -> Memory:
     embedder = None if given is None else CallableEmbedder(_not_asked, name="model", dimension=given[0].shape[1])
-    with closing(Memory.create(":memory:", embedder)) as memory:
-        ids = [str(number) for number in range(len(collection.texts))]
-        memory.add(collection.texts, ids=ids, vectors=None if given is None else given[0])
+    memory = Memory.create(":memory:", embedder)
+    ids = [str(number) for number in range(len(collection.texts))]
+    memory.add(collection.texts, ids=ids, vectors=None if given is None else given[0])
+    return memory
 
-        def search(question: int, k: int) -> list[int]:
-            vector = None if given is None or mode == "lexical" else given[1][question]
-            hits = memory.search(collection.questions[question], k, mode=mode, embedding=vector)
-            return [int(hit.id) for hit in hits]
 
-        yield search
+def _search(memory: Memory, collection: Collection, given: Vectors | None, mode: Mode) -> Search:
+    def search(question: int, k: int) -> list[int]:
+        vector = None if given is None else given[1][question]
+        return [int(hit.id) for hit in memory.search(collection.questions[question], k, mode=mode, embedding=vector)]
+
+    return search
 
 
 def _not_asked(texts: list[str]) -> NDArray[np.float32]:

@@ -29,7 +29,6 @@ __all__ = [
     "Evidence",
     "Without",
     "evidence_of",
-    "model_weight",
     "odds",
     "practice",
     "support",
@@ -58,9 +57,10 @@ _NARROWEST: Final = 0.03
 GAIN: Final = 0.1
 """The additional weight of the refined dense ranking of the built-in embedder, times :func:`support`."""
 
-_MODEL_WEIGHT, _MOST_MODEL_WEIGHT = 0.15, 0.65  # of a model's ranking of the shortest and of long texts
-_LONG_FOR_MODELS: Final = 400  # tokens
-_NO_TRUST, _FULL_TRUST = 0.2, 0.5  # of support; questions in another language have up to 0.2 by chance
+_MOST_TRUST: Final = 0.55
+_MOST_TRUST_SHORT: Final = 0.15  # for texts without length
+_TOKENS: Final = 400  # of a text, for a whole unit more
+_NO_TRUST: Final = 0.2  # of support, which questions in another language have by chance
 _SUPPORTED: Final = 5  # texts
 
 
@@ -313,38 +313,26 @@ def support(dense: Ranking, lexical: Ranking) -> float:
     return sum(known.get(row, 0.0) for row in first) / (len(first) * best) if best > 0 else 1.0
 
 
-def model_weight(tokens: float) -> float:
-    """Return the weight of a model's ranking that words support, which is better the longer the texts are.
+def trust(dense: Ranking, lexical: Ranking, tokens: float) -> float:
+    """Return the weight of an external model's ranking, from its support by the words and the length of the texts.
 
-    The words of a short text say most of what it says, and few other texts have them.
-
-    Args:
-        tokens: The mean number of tokens of the texts in the words index.
-
-    Returns:
-        0.15, and 1 for each 400 tokens more, at most 0.65.
-
-    Example:
-        >>> model_weight(30), model_weight(300)
-        (0.225, 0.65)
-    """
-    return min(_MODEL_WEIGHT + tokens / _LONG_FOR_MODELS, _MOST_MODEL_WEIGHT)
-
-
-def trust(dense: Ranking, lexical: Ranking) -> float:
-    """Return how far the words support an external model's ranking, so that an English one does not spoil Korean.
+    So an English model does not spoil the answers to Korean questions. And the words of a short text say most of what
+    it says, and few other texts have them, so that they are compared more exactly as words.
 
     Args:
         dense: About 100 rows, best first.
         lexical: About as many rows with their BM25 scores, best first.
+        tokens: The mean number of tokens of the memory's texts in the words index.
 
     Returns:
-        0 up to a support of 0.2, 1 from a support of 0.5 on.
+        The weight of the dense ranking: 0 up to a support of 0.2, 0.55 from a support of 0.57 on; for texts of fewer
+        than 160 tokens at most 0.15 and a 400th for each token.
 
     Example:
         >>> dense = np.array([3, 1, 2, 4]), np.array([0.9, 0.8, 0.7, 0.6], np.float32)
-        >>> round(trust(dense, (np.array([1, 7]), np.array([8.0, 4.0], np.float32))), 3)
-        0.167
+        >>> lexical = np.array([1, 3]), np.array([8.0, 8.0], np.float32)
+        >>> round(trust(dense, lexical, 200), 3), round(trust(dense, lexical, 20), 3)
+        (0.45, 0.2)
     """
-    supported = (support(dense, lexical) - _NO_TRUST) / (_FULL_TRUST - _NO_TRUST)
-    return min(max(supported, 0.0), 1.0)
+    most = min(_MOST_TRUST, _MOST_TRUST_SHORT + tokens / _TOKENS)
+    return min(most, 1.5 * max(0.0, support(dense, lexical) - _NO_TRUST))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from memvid_core.engine import fusion
 from memvid_core.engine.adjusting import aged, reranked
-from memvid_core.engine.evidence import GAIN, Evidence, evidence_of, model_weight, odds, support, trust
+from memvid_core.engine.evidence import GAIN, Evidence, evidence_of, odds, support, trust
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.ranking import Ranked, by_row, compared_scores, dense_ranked, flipped, scores_of, to_scores
 from memvid_core.engine.search_request import SearchRequest
@@ -230,7 +230,7 @@ class Searcher:
         if request.alpha is not None:
             return request.alpha, request.alpha
         if not self._indexed.word_embedder:
-            alpha = trust(dense, lexical) * model_weight(self._words(snapshot).mean_length(snapshot.live))
+            alpha = trust(dense, lexical, self._words(snapshot).mean_length(snapshot.live))
             return alpha, alpha
         alpha = self._learned(snapshot).alpha
         return alpha, min(1.0, alpha + GAIN * support(dense, lexical))

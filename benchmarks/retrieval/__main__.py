@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import DATA, KEPT, minilm
+from benchmarks.data import KEPT, add_data_option, minilm
 from benchmarks.machine import describe
 from benchmarks.retrieval.engines import answers
 from benchmarks.retrieval.peers import DISTRIBUTIONS, Vectors
@@ -103,7 +103,7 @@ def plot(tables: dict[str, Rows], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
+    add_data_option(parser)
     parser.add_argument("--packages", type=Path, default=KEPT)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--only", nargs="*", default=[])

@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.data import DATA, KEPT, minilm
+from benchmarks.data import KEPT, add_data_option, minilm
 from benchmarks.machine import describe
 from benchmarks.retrieval.questions import DEPTH, HALVES, Collection, asked, every_collection, measure
 from memvid_core import CallableEmbedder, Hit, Memory
@@ -101,7 +101,7 @@ def _separation(answered: NDArray[np.float64], unanswered: NDArray[np.float64]) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
+    add_data_option(parser)
     parser.add_argument("--packages", type=Path, default=KEPT)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--halves", nargs="*", choices=list(HALVES), default=list(HALVES))

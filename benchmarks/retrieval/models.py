@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import DATA
+from benchmarks.data import add_data_option
 from benchmarks.machine import describe
 from benchmarks.retrieval.questions import Collection, collections, measure
 from memvid_core import InvalidInputError, Memory
@@ -83,7 +83,7 @@ def reranked(model: Path, collection: Collection, folder: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
+    add_data_option(parser)
     parser.add_argument("--texts", type=int, default=200)
     arguments = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"

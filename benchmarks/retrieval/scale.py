@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.data import CHUNK, DATA
+from benchmarks.data import CHUNK, add_data_option
 from benchmarks.machine import describe
 from memvid_core import Memory, QueryError
 from memvid_core.engine.search_request import Mode
@@ -221,7 +221,7 @@ def _attacked(texts: list[str], questions: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--data", type=Path, default=DATA)
+    add_data_option(parser)
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--questions", type=int, default=10_000, help="of those that attack")
     arguments = parser.parse_args()

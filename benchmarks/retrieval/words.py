@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import DATA
+from benchmarks.data import add_data_option
 from benchmarks.machine import describe
 from benchmarks.retrieval.questions import DEPTH, MEASURES, Collection, collections, measure
 from memvid_core.index.words.lexical_index import LexicalIndex
@@ -119,7 +119,7 @@ def compare(collection: Collection) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
+    add_data_option(parser)
     options = parser.parse_args()
     print(describe("memvid-core", "numpy", "tantivy", "bm25s"))
     compare(collections(options.data)[0])  # tantivy does not tokenize Korean

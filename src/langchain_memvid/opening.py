@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, ParamSpec, Self, TypeVar
@@ -67,13 +67,15 @@ def open_memory(
     metric: Metric | None = None,
     index_dir: StrPath | None = None,
     timeout: float = 30.0,
+    storage_options: Mapping[str, Any] | None = None,
+    fs: object = None,
 ) -> Memory:
     """Open the memory at ``path``; in mode ``"a"``, create it if it does not exist.
 
     A file without vectors that was created without an embedder, for example by a saver, gets the built-in one.
 
     Args:
-        path: The MP4 file, or ``":memory:"``.
+        path: The MP4 file, a URL to read, or ``":memory:"``.
         mode: ``"a"`` to write, ``"r"`` to read.
         embedder: Anything ``memvid_core.as_embedder`` takes.
         named: The name of the caller's embedder argument, for messages.
@@ -83,6 +85,8 @@ def open_memory(
         metric: How a new file compares vectors; None uses the metric of the file, or cosine for a new file.
         index_dir: The folder of the index.
         timeout: How many seconds a commit waits for other writers.
+        storage_options: Options of fsspec's file system for a URL.
+        fs: A file system of fsspec to read from.
 
     Raises:
         InvalidInputError: ``path`` is not a path, or ``mode`` is invalid.
@@ -94,7 +98,7 @@ def open_memory(
         raise InvalidInputError(f"mode must be 'a' (write) or 'r' (read), not {mode!r}")
     shared: dict[str, Any] = {"index_dir": index_dir, "timeout": timeout, "index": index}
     made = shared | {"metric": metric or "cosine"}
-    shared["metric"] = metric
+    shared |= {"metric": metric, "storage_options": storage_options, "fs": fs}
     with our_words(named):
         while path != IN_RAM:
             try:
@@ -195,7 +199,13 @@ class OverMemory:
             raise InvalidInputError(
                 f"a {type(self).__name__} in RAM cannot be pickled; give it a path, and unpickling opens that file"
             )
-        options = {"path": os.path.abspath(path), "mode": _mode_of(self.memory), **self._arguments}
+        if any(self._arguments.get(name) is not None for name in ("storage_options", "fs")):
+            raise InvalidInputError(
+                f"a {type(self).__name__} with storage_options or fs cannot be pickled, since they may hold "
+                "credentials; make it again from its URL"
+            )
+        place = path if "://" in path else os.path.abspath(path)
+        options = {"path": place, "mode": _mode_of(self.memory), **self._arguments}
         return _reopened, (type(self), options)
 
     def _embedder(self) -> object:

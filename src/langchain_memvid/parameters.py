@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -85,6 +85,8 @@ class OpenOptions(TypedDict, total=False):
     index: IndexName
     metric: Metric | None
     timeout: float
+    storage_options: Mapping[str, Any] | None
+    fs: object
 
 
 class CreateOptions(OpenOptions, total=False):

@@ -59,13 +59,17 @@ class MemvidRetriever(BaseRetriever):
     vectorstore: MemvidVectorStore = Field(default=None)  # type: ignore[assignment]
     """The store to search; alternatively give ``path``."""
     path: str | os.PathLike[str] | None = None
-    """The file of a memory, opened for reading if ``vectorstore`` is not given."""
+    """The file of a memory, or its URL, opened for reading if ``vectorstore`` is not given."""
     embedding: Any = None
     """The embedder that wrote the file at ``path``; None for the built-in one."""
     index: IndexName = "auto"
     """How vectors are searched in the file at ``path``, as in ``Memory.open``."""
     timeout: float = 30.0
     """How many seconds the store at ``path`` waits for other processes."""
+    storage_options: Mapping[str, Any] | None = Field(default=None, repr=False, exclude=True)
+    """Options of fsspec's file system, if ``path`` is a URL."""
+    fs: Any = Field(default=None, repr=False, exclude=True)
+    """A file system of fsspec in which ``path`` is."""
     k: int = Field(default=4, ge=0)
     """The maximum number of documents."""
     search_type: Literal["similarity", "mmr", "similarity_score_threshold"] = "similarity"
@@ -110,7 +114,7 @@ class MemvidRetriever(BaseRetriever):
             return values
         if store is not None:
             raise ValueError("give either a vectorstore or the path of a memory, not both")
-        options = {name: values[name] for name in ("timeout", "index") if name in values}
+        options = {name: values[name] for name in ("timeout", "index", "storage_options", "fs") if name in values}
         return values | {"vectorstore": MemvidVectorStore(values.get("embedding"), path=path, mode="r", **options)}
 
     @model_validator(mode="after")

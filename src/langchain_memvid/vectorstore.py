@@ -62,7 +62,8 @@ class MemvidVectorStore(Searches, OverMemory):
     Args:
         embedding: A LangChain ``Embeddings``, or anything else that :func:`memvid_core.as_embedder` takes. None selects
             the built-in offline embedder.
-        path: The MP4 file; it is created if it does not exist. ``":memory:"`` keeps everything in RAM.
+        path: The MP4 file; it is created if it does not exist. ``":memory:"`` keeps everything in RAM. With
+            ``mode="r"``, also a URL, as in :meth:`memvid_core.Memory.open`.
         mode: ``"a"`` to read and write; ``"r"`` to read, which requires that the file exists.
         vector_dtype: The dtype of vectors in a new file: ``"float16"`` (the default in a file), ``"float32"``,
             ``"float64"`` (the default in RAM), ``"int8"`` or ``"none"``.
@@ -77,6 +78,8 @@ class MemvidVectorStore(Searches, OverMemory):
         memory: An open memory to use instead of all of the above except ``retrieval_mode``. :meth:`close` leaves it
             open.
         timeout: How many seconds a write waits for other writers.
+        storage_options: Options of fsspec's file system for a URL, such as credentials.
+        fs: A file system of fsspec to read from, instead; ``path`` is a path in it.
 
     Raises:
         InvalidInputError: An argument is invalid, for example a path in place of the embedding.
@@ -104,6 +107,8 @@ class MemvidVectorStore(Searches, OverMemory):
         retrieval_mode: RetrievalMode | None = None,
         memory: Memory | None = None,
         timeout: float = 30.0,
+        storage_options: Mapping[str, Any] | None = None,
+        fs: object = None,
     ) -> None:
         if is_path(embedding):
             raise InvalidInputError(f"{embedding!r} is a path, not an embedding: pass path={embedding!r}")
@@ -112,13 +117,16 @@ class MemvidVectorStore(Searches, OverMemory):
             if (
                 path != IN_RAM
                 or index != "auto"
-                or any(given is not None for given in (embedding, vector_dtype, index_dir, metric))
+                or any(given is not None for given in (embedding, vector_dtype, index_dir, metric, storage_options, fs))
             ):
                 raise InvalidInputError("give either an open memory, or an embedding and a path: a memory has its own")
             if not isinstance(memory, Memory):
                 raise InvalidInputError(f"memory must be an open Memory, not a value of type {type(memory).__name__}")
         chosen = embedding.embedder if isinstance(embedding, MemvidEmbeddings) else embedding
         options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
+        options |= {
+            name: value for name, value in (("storage_options", storage_options), ("fs", fs)) if value is not None
+        }
         opened = memory or open_memory(path, mode, chosen, codec=codec, vector_dtype=vector_dtype, **options)
         self._hold(opened, owned=memory is None, retrieval_mode=self.retrieval_mode, **options)
         self._arguments["embedding"] = self._embedder()
@@ -211,7 +219,8 @@ class MemvidVectorStore(Searches, OverMemory):
         Raises:
             MemoryNotFoundError: The file does not exist.
         """
-        if not os.path.exists(path):
+        remote = options.get("fs") is not None or "://" in os.fspath(path)
+        if not remote and not os.path.exists(path):
             raise MemoryNotFoundError(f"{os.fspath(path)!r} does not exist")
         return cls(embedding, path=path, **options)
 

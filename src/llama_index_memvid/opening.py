@@ -29,6 +29,7 @@ T = TypeVar("T")
 StrPath = str | os.PathLike[str]
 
 IN_RAM = ":memory:"
+_REMOTE = ("storage_options", "fs")
 
 
 def memory_of(
@@ -43,7 +44,7 @@ def memory_of(
         embedder: Anything ``memvid_core.as_embedder`` takes. None opens a memory with the embedder that its file names,
             if it can be found, and creates a memory without one: all vectors come with the nodes.
         options: For a new memory, ``codec`` and ``vector_dtype``; for any, ``index``, ``metric``, ``index_dir`` and
-            ``timeout``.
+            ``timeout``; for one behind a URL, ``storage_options`` and ``fs``.
 
     Raises:
         InvalidInputError: Both were given, or one of them is invalid.
@@ -52,7 +53,7 @@ def memory_of(
     """
     if memory is None:
         return _opened(path, mode, embedder, **options)
-    own = (embedder, *(options.get(name) for name in ("vector_dtype", "metric", "index_dir")))
+    own = (embedder, *(options.get(name) for name in ("vector_dtype", "metric", "index_dir", *_REMOTE)))
     if path != IN_RAM or options.get("index", "auto") != "auto" or any(given is not None for given in own):
         raise InvalidInputError("give either an open memory, or a path and its options: a memory has its own")
     if not isinstance(memory, Memory):
@@ -69,7 +70,8 @@ def _opened(path: StrPath, mode: Literal["a", "r"], embedder: object, **options:
     if mode not in ("a", "r"):
         raise InvalidInputError(f"mode must be 'a' (write) or 'r' (read), not {mode!r}")
     chosen = embedder.embedder if isinstance(embedder, MemvidEmbedding) else embedder
-    shared = {name: options[name] for name in ("index", "metric", "index_dir", "timeout") if name in options}
+    shared = {name: options[name] for name in ("index", "metric", "index_dir", "timeout", *_REMOTE) if name in options}
+    options = {name: value for name, value in options.items() if name not in _REMOTE}
     options["metric"] = options.get("metric") or "cosine"
     made_with = "given" if chosen is None else chosen
     with our_words():
@@ -168,7 +170,13 @@ class OverMemory:
     def __getstate__(self) -> dict[str, Any]:
         if self.path == IN_RAM:
             raise InvalidInputError("a store in RAM cannot be pickled; give it a path, and unpickling opens that file")
-        return {"path": os.path.abspath(self.path), "mode": self.mode, **self._reopening}
+        if any(self._reopening.get(name) is not None for name in _REMOTE):
+            raise InvalidInputError(
+                "a store with storage_options or fs cannot be pickled, since they may hold credentials; make it again "
+                "from its URL"
+            )
+        path = self.path if "://" in self.path else os.path.abspath(self.path)
+        return {"path": path, "mode": self.mode, **self._reopening}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]

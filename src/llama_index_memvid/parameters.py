@@ -11,7 +11,15 @@ from typing_extensions import TypedDict
 
 from memvid_core import GivenSynonyms, IndexName, Memory, Metric, Rerank
 
-__all__ = ["EmbeddingOptions", "NoOptions", "OpenOptions", "QueryOptions", "ReopenOptions", "VectorDtype"]
+__all__ = [
+    "AnywhereOptions",
+    "EmbeddingOptions",
+    "NoOptions",
+    "OpenOptions",
+    "QueryOptions",
+    "ReopenOptions",
+    "VectorDtype",
+]
 
 VectorDtype = Literal["float16", "float32", "float64", "int8"]
 """How embeddings are stored."""
@@ -47,7 +55,7 @@ class QueryOptions(TypedDict, total=False):
 
 
 class ReopenOptions(TypedDict, total=False):
-    """Options of :class:`MemvidVectorStore` other than the path and the mode."""
+    """Options of :class:`MemvidVectorStore` other than the path, the mode and the file system."""
 
     embedder: object
     vector_dtype: VectorDtype | None
@@ -57,9 +65,16 @@ class ReopenOptions(TypedDict, total=False):
     index: IndexName
     metric: Metric | None
     timeout: float
+    storage_options: Mapping[str, Any] | None
 
 
 class OpenOptions(ReopenOptions, total=False):
-    """Options of :class:`MemvidVectorStore` other than the path."""
+    """Options of :class:`MemvidVectorStore` other than the path and the file system."""
 
     mode: Literal["a", "r"]
+
+
+class AnywhereOptions(OpenOptions, total=False):
+    """Options of :class:`MemvidVectorStore` other than the path."""
+
+    fs: object

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Self
 
@@ -23,7 +23,14 @@ from llama_index_memvid.filters import both, check_text_fields, to_where
 from llama_index_memvid.nodes import REF_DOC, to_columns, to_node
 from llama_index_memvid.opening import IN_RAM, OverMemory, embedder_of, memory_of, mode_of
 from llama_index_memvid.options import check_options
-from llama_index_memvid.parameters import NoOptions, OpenOptions, QueryOptions, ReopenOptions, VectorDtype
+from llama_index_memvid.parameters import (
+    AnywhereOptions,
+    NoOptions,
+    OpenOptions,
+    QueryOptions,
+    ReopenOptions,
+    VectorDtype,
+)
 from llama_index_memvid.querying import NodeSearch, scope_of, to_result
 from llama_index_memvid.sharing import delete_nodes_that
 from llama_index_memvid.wording import our_words
@@ -57,7 +64,8 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
     ``async with await MemvidVectorStore.aopen("notes.mp4") as store`` does not block the event loop.
 
     Args:
-        path: The MP4 file; it is created if it does not exist. By default everything is kept in RAM.
+        path: The MP4 file; it is created if it does not exist. By default everything is kept in RAM. With ``mode="r"``,
+            also a URL, as in :meth:`memvid_core.Memory.open`.
         mode: ``"a"`` to read and write; ``"r"`` to read, which requires that the file exists.
         embedder: Embeds queries that come without an embedding: a LlamaIndex embedding model, or anything else that
             ``memvid_core.as_embedder`` takes. None uses the built-in embedder if it wrote the file, and otherwise no
@@ -73,6 +81,8 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         index_dir: The folder of the index; by default ``<path>.index``, next to the file.
         memory: An open memory to use instead of all of the above. :meth:`close` leaves it open.
         timeout: How many seconds a write waits for other writers.
+        storage_options: Options of fsspec's file system for a URL, such as credentials.
+        fs: A file system of fsspec to read from, instead; ``path`` is a path in it.
 
     Raises:
         InvalidInputError: An argument is invalid, for example a model in place of the path.
@@ -110,8 +120,13 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         index_dir: str | os.PathLike[str] | None = None,
         memory: Memory | None = None,
         timeout: float = 30.0,
+        storage_options: Mapping[str, Any] | None = None,
+        fs: object = None,
     ) -> None:
         options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
+        options |= {
+            name: value for name, value in (("storage_options", storage_options), ("fs", fs)) if value is not None
+        }
         opened = memory_of(memory, path, mode, embedder, codec=codec, vector_dtype=vector_dtype, **options)
         opened_for = mode if memory is None else mode_of(memory)
         super().__init__(path=opened.path, mode=opened_for)  # type: ignore[call-arg]
@@ -127,7 +142,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         return "MemvidVectorStore"
 
     @classmethod
-    def from_params(cls, path: str | os.PathLike[str] = IN_RAM, **options: Unpack[OpenOptions]) -> Self:
+    def from_params(cls, path: str | os.PathLike[str] = IN_RAM, **options: Unpack[AnywhereOptions]) -> Self:
         """Open a store, as the constructor does; the name is a convention of LlamaIndex's stores."""
         return cls(path, **options)
 
@@ -137,13 +152,15 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
     ) -> Self:
         """Open the memory at a path; ``options`` are the constructor's.
 
+        In a file system of ``fsspec`` that is not the local one, it is opened for reading.
+
         Raises:
             MemoryNotFoundError: The file does not exist.
-            InvalidInputError: The ``fsspec`` file system is not the local one.
         """
         protocols = getattr(fs, "protocol", "file")
         if "file" not in (protocols if isinstance(protocols, tuple | list) else (protocols,)):
-            raise InvalidInputError(f"a memory is a local file; copy it from {protocols} first")
+            given: dict[str, Any] = {"mode": "r", **options}
+            return cls(persist_path, fs=fs, **given)
         if not os.path.exists(persist_path):
             raise MemoryNotFoundError(f"{os.fspath(persist_path)!r} does not exist")
         return cls(persist_path, **options)

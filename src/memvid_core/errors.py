@@ -1,4 +1,4 @@
-"""The exceptions and warnings of this package.
+"""The exceptions and warnings of this package, and how URLs are named in messages.
 
 Each class is also a subclass of the matching builtin, so ``except ValueError`` and ``except OSError`` work::
 
@@ -22,6 +22,9 @@ Each class is also a subclass of the matching builtin, so ``except ValueError`` 
     │   ├── UnsupportedFormatError (also ValueError)   written by a newer version
     │   ├── DamagedFrameError                   a frame with changed bytes; has .frame
     │   ├── LockedError (BlockingIOError)       another process holds the lock; names it
+    │   ├── DamagedLibraryError                 an object of a library is missing or changed; has .name
+    │   ├── CommitConflictError                 others committed to the library at the same time, again and again
+    │   ├── IncompleteSearchError               shards of a library did not answer; has .hits and .report
     │   ├── ReadOnlyError (PermissionError)     a write on a memory opened for reading
     │   └── StorageError                        a read or write failed (disk full, missing, no permission)
     ├── OutOfMemoryError (MemoryError)          the process has too little memory; nothing was committed
@@ -45,7 +48,8 @@ All of them keep their attributes when they are copied or pickled. Many have a :
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import GetSetDescriptorType, MemberDescriptorType
@@ -56,14 +60,17 @@ __all__ = [
     "ChatError",
     "ClosedError",
     "CodecError",
+    "CommitConflictError",
     "DamageWarning",
     "DamagedFrameError",
+    "DamagedLibraryError",
     "DimensionError",
     "EmbedderMismatchError",
     "EmbedderWarning",
     "EmbeddingError",
     "FilterError",
     "Hint",
+    "IncompleteSearchError",
     "IngestError",
     "InvalidInputError",
     "LockedError",
@@ -84,7 +91,12 @@ __all__ = [
     "TornTailWarning",
     "UnsupportedFormatError",
     "VectorError",
+    "is_url",
+    "scheme_of",
+    "shown_url",
 ]
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]+)://")
 
 
 class Action(StrEnum):
@@ -100,6 +112,7 @@ class Action(StrEnum):
     OPEN_AGAIN = "open it again with Memory.open({path!r})"
     OPEN_FOR_READING = "open it with mode='r'"
     OPEN_FOR_WRITING = "open it with mode='a'"
+    READ_REMOTE = "open it with mode='r'; to change it, write to a local file and upload that"
     REPAIR = "compact() repairs it"
     SEARCH_WORDS = "open it with the embedder {embedder!r} to search by meaning, or use mode='lexical'"
     WAIT = "wait for it with a larger timeout=, or open it with mode='r'"
@@ -276,6 +289,36 @@ class LockedError(MemoryFileError, BlockingIOError):
     """Another process holds the lock of the memory; the message names it."""
 
 
+class DamagedLibraryError(MemoryFileError):
+    """An object of a library is missing, or its bytes have changed since they were written.
+
+    Attributes:
+        name: The name of the object in the library, such as ``"manifest/00000000000000000003.json"``.
+    """
+
+    def __init__(self, name: str, reason: str, *, hint: Hint | None = None) -> None:
+        super().__init__(f"{name} {reason}", hint=hint)
+        self.name = name
+
+
+class CommitConflictError(MemoryFileError):
+    """Others committed to the library at the same time. Nothing was committed; try again."""
+
+
+class IncompleteSearchError(MemoryFileError):
+    """Some shards of a library did not answer, so that better hits may be missing.
+
+    Attributes:
+        hits: The hits of the shards that answered, best first.
+        report: Which shards were asked, which failed and why, and how many rows they have.
+    """
+
+    def __init__(self, message: str, hits: Sequence[Any], report: Any, *, hint: Hint | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.hits = list(hits)
+        self.report = report
+
+
 class ReadOnlyError(MemoryFileError, PermissionError):
     """The memory was opened for reading and cannot be written."""
 
@@ -355,3 +398,35 @@ can be searched; open it with the embedder 'model2vec:minishlab/potion-base-8M',
         )
         self.embedder = embedder
         self.given = given
+
+
+def is_url(path: object) -> bool:
+    """Return whether an argument is a URL, and not the path of a file.
+
+    Example:
+        >>> is_url("https://example.org/notes.mp4"), is_url("notes.mp4"), is_url("C:/notes.mp4")
+        (True, False, False)
+    """
+    return isinstance(path, str) and _URL.match(path) is not None
+
+
+def scheme_of(url: str) -> str:
+    """Return the scheme of a URL in lower case; ``""`` for a path within a file system."""
+    found = _URL.match(url)
+    return "" if found is None else found[1].lower()
+
+
+def shown_url(url: str) -> str:
+    """Return a URL for messages: without user, password, query and fragment, which may hold secrets.
+
+    Example:
+        >>> shown_url("https://ada:secret@example.org/notes.mp4?X-Amz-Signature=123#page")
+        'https://example.org/notes.mp4'
+    """
+    clean = re.split(r"[?#]", url, maxsplit=1)[0]
+    scheme = scheme_of(clean)
+    rest = clean[len(scheme) + 3 :] if scheme else clean
+    host, slash, path = rest.partition("/")
+    host = host.rpartition("@")[2]
+    text = f"{scheme}://{host}{slash}{path}" if scheme else f"{host}{slash}{path}"
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

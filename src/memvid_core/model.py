@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -230,7 +230,7 @@ class MemoryInfo(msgspec.Struct, frozen=True):
         return not (self.damage or self.torn_bytes)
 
 
-class FrameLocation(NamedTuple):
+class FrameLocation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The location of a frame with records or vectors in the file, and its rows.
 
     Attributes:

@@ -17,7 +17,8 @@ const say = (more) => fetch("/said", {method: "POST", body: JSON.stringify(
     {duration: shown.duration, width: shown.videoWidth, height: shown.videoHeight, ...more})});
 shown.onerror = () => say({error: shown.error.message});
 shown.onended = () => say({ended: shown.currentTime});
-shown.oncanplaythrough = () => { shown.playbackRate = 4; shown.play(); };
+const play = () => { shown.playbackRate = 4; shown.play(); };
+shown.addEventListener("canplaythrough", play, {once: true});  // it may come again at the end, and would start again
 </script>"""
 
 

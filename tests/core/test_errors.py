@@ -35,7 +35,13 @@ from memvid_core.errors import (
 from tests.core.failing import read_a_damaged_frame
 
 HINT = Hint(Action.FORCE, {"embedder": "model2vec:{m}"})
-SAMPLES = {"int": 3, "str": "a {text}", "str | None": "a {text}"}
+SAMPLES: dict[str, Any] = {
+    "int": 3,
+    "str": "a {text}",
+    "str | None": "a {text}",
+    "Sequence[Any]": ["a {hit}"],
+    "Any": 3,
+}
 
 
 class Awkward(StorageError):

@@ -11,6 +11,7 @@ import typer
 from memvid_core.cli.failures import NOTHING
 from memvid_core.cli.options import WAIT, AsJson, EmbedderName, MemoryPath, Timeout, opened
 from memvid_core.cli.output import note, printable, say, show, write_json
+from memvid_core.cli.places import given_path
 
 if TYPE_CHECKING:
     from memvid_core.memvid_v1 import MemvidChat
@@ -100,7 +101,7 @@ def chat(
         variable = PROVIDERS[provider.lower()].variables[0]
         raise typer.BadParameter(f"{provider} needs a key: set {variable}", param_hint="--provider")
     talk = MemvidChat(
-        memory_path,
+        given_path(memory_path),
         None,
         provider,
         model,

@@ -12,6 +12,7 @@ from memvid_core.cli.creating import new_memory
 from memvid_core.cli.failures import PARTLY
 from memvid_core.cli.options import WAIT, AsJson, EmbedderName, MemoryPath, Timeout, opened
 from memvid_core.cli.output import count, files_progress, megabytes, note, say, write_json
+from memvid_core.cli.places import RemotePath
 
 if TYPE_CHECKING:
     from memvid_core.model import Damage
@@ -115,8 +116,10 @@ def convert(
 
 
 def _check_there(path: Path) -> None:
-    from memvid_core import MemoryNotFoundError, NotAMemoryError
+    from memvid_core import InvalidInputError, MemoryNotFoundError, NotAMemoryError
 
+    if isinstance(path, RemotePath):
+        raise InvalidInputError(f"{path} is behind a URL: download it, and convert the file")
     if path.is_dir():
         raise NotAMemoryError(f"{path} is a folder: give the .mp4 file of a memory")
     if not path.exists():

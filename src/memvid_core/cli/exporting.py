@@ -23,7 +23,7 @@ from memvid_core.cli.tables import write_parquet
 if TYPE_CHECKING:
     from memvid_core import Memory, Record
 
-__all__ = ["load", "register"]
+__all__ = ["lines", "lines_of", "load", "register"]
 
 # Lines per commit; large, because an embedder that is fitted learns from the first commit.
 _LINES_A_COMMIT = 4096
@@ -206,7 +206,7 @@ def load(memory: Memory, paths: list[Path], *, from_stdin: bool = False, vectors
         IngestError: A file cannot be read, or a line is not a record; the message names it.
     """
     with ExitStack() as stack:
-        files = [(str(path), stack.enter_context(_lines_of(path))) for path in paths]
+        files = [(str(path), stack.enter_context(lines_of(path))) for path in paths]
         if from_stdin:
             spool = stack.enter_context(tempfile.TemporaryFile())
             while block := sys.stdin.buffer.read(1 << 20):
@@ -215,13 +215,13 @@ def load(memory: Memory, paths: list[Path], *, from_stdin: bool = False, vectors
         total = 0
         for name, file in files:
             file.seek(0)
-            total += sum(1 for _ in _lines(name, file))
+            total += sum(1 for _ in lines(name, file))
         done = 0
         with files_progress("Importing", "records") as update:
             for name, file in files:
                 file.seek(0)
                 batch: list[dict[str, Any]] = []
-                for item in _lines(name, file):
+                for item in lines(name, file):
                     batch.append(item)
                     if len(batch) == _LINES_A_COMMIT:
                         done += _add(memory, batch, vectors=vectors)
@@ -232,7 +232,7 @@ def load(memory: Memory, paths: list[Path], *, from_stdin: bool = False, vectors
     return done
 
 
-def _lines_of(path: Path) -> IO[bytes]:
+def lines_of(path: Path) -> IO[bytes]:
     """Return the lines of an export; the store of another package is written as lines first."""
     from memvid_core.cli.peers import peer_records
 
@@ -256,7 +256,12 @@ def _opened(path: Path) -> IO[bytes]:
         raise IngestError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
 
 
-def _lines(name: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
+def lines(name: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the records of an export.
+
+    Raises:
+        IngestError: A line is not a record; the message names it.
+    """
     from memvid_core import IngestError
 
     for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), b""), 1):

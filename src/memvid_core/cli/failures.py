@@ -74,6 +74,7 @@ _WORDS = {
     errors.Action.NAME_RECORDS: "give ids or --where",
     errors.Action.OPEN_FOR_READING: "make the file and its folder writable",
     errors.Action.OPEN_FOR_WRITING: "make the file and its folder writable",
+    errors.Action.READ_REMOTE: "write to a local file, and upload that",
     errors.Action.REPAIR: "memvid compact repairs it",
     errors.Action.SEARCH_WORDS: "give its name with --embedder, or use --mode lexical",
     errors.Action.WAIT: "try again, or give a longer --timeout",

@@ -18,6 +18,7 @@ import typer
 from memvid_core.cli.failures import INTERRUPTED, TERMINATED
 from memvid_core.cli.options import EmbedderName
 from memvid_core.cli.output import note
+from memvid_core.cli.places import Place, RemotePath, given_path, memory_place
 
 if TYPE_CHECKING:
     from memvid_core import Memory
@@ -26,7 +27,15 @@ __all__ = ["register"]
 
 _WAIT = 10.0  # seconds that a commit waits for others: a client gives a tool a minute
 
-Paths = Annotated[list[Path], typer.Argument(metavar="MEMORIES", show_default=False, help="Files of memories.")]
+Paths = Annotated[
+    list[Place],
+    typer.Argument(
+        metavar="MEMORIES",
+        show_default=False,
+        help="Files of memories, or URLs with --read-only.",
+        parser=memory_place,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -176,10 +185,11 @@ def _opened(path: Path, mode: Literal["r", "a"], create: bool, embedder: str | N
             if mode == "r":
                 memory.close()
         if not missing or mode == "r":
-            memory = Memory.open(path, mode, timeout=_WAIT)
+            place = given_path(path)
+            memory = Memory.open(place, mode, timeout=_WAIT)
             if memory.embedder is None and embedder is not None:
                 memory.close()
-                memory = Memory.open(path, mode, embedder=embedder, timeout=_WAIT)
+                memory = Memory.open(place, mode, embedder=embedder, timeout=_WAIT)
     with memory:
         yield memory
 
@@ -195,7 +205,7 @@ def _given(
     synonyms: Path | None,
 ) -> list[str]:
     """Return the arguments of a server, with absolute paths."""
-    given = ["mcp", *(os.path.abspath(path) for path in paths)]
+    given = ["mcp", *(path.url if isinstance(path, RemotePath) else os.path.abspath(path) for path in paths)]
     given += ["--read-only"] * read_only + ["--create"] * create
     for option, values in (("--name", names), ("--scope", scope)):
         for value in values or ():

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from memvid_core.cli.places import Place, given_path, memory_place
+
 if TYPE_CHECKING:
     from memvid_core import IndexName, Memory, Metric
 
@@ -33,7 +35,12 @@ __all__ = [
 WAIT = 30.0
 """Default number of seconds that a command waits for other writers."""
 
-MemoryPath = Annotated[Path, typer.Argument(metavar="MEMORY", help="The file of the memory.", show_default=False)]
+MemoryPath = Annotated[
+    Place,
+    typer.Argument(
+        metavar="MEMORY", help="The file of the memory, or its URL.", show_default=False, parser=memory_place
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Where = Annotated[
     str | None,
@@ -180,5 +187,5 @@ def opened(
     if not path.exists():
         raise MemoryNotFoundError(f"{path} does not exist; create it with: memvid build PATHS -o {path.name}")
     options: dict[str, Any] = {"as_of": as_of, "index": index, "metric": metric, "timeout": timeout}
-    with Memory.open(path, mode, embedder=embedder, **options) as memory:
+    with Memory.open(given_path(path), mode, embedder=embedder, **options) as memory:
         yield memory

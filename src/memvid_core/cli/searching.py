@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from memvid_core import Hit, Record
 
-__all__ = ["place", "register"]
+__all__ = ["fields_of_hit", "passage_length", "place", "register", "show_hit"]
 
 _EXAMPLE = """`memvid search notes.mp4 "how do wings lift?" -k 3 --where '{"page": {"$gte": 3}}'`"""
 _LINES = 3  # of a passage
@@ -104,19 +104,19 @@ def search(
             note(f"searching by words only; to search by meaning too, add --embedder {written}")
         asked: dict[str, Any] = {"min_relevance": min_score, "unique": unique, "explain": explain}
         asked |= {"rerank": rerank, "fuzzy": fuzzy, "synonyms": synonyms}
-        hits = memory.search(query, k, condition, chosen, passage=_LINES * _room(), **asked)
+        hits = memory.search(query, k, condition, chosen, passage=passage_length(), **asked)
     if as_json:
         write_json(
             {
                 "memory": str(memory_path),
                 "query": query,
                 "mode": chosen,
-                "hits": [_hit(hit, query, explain) for hit in hits],
+                "hits": [fields_of_hit(hit, query, explain) for hit in hits],
             }
         )
     else:
         for hit in hits:
-            _show_hit(hit, query, explain=explain, full=full)
+            show_hit(hit, query, explain=explain, full=full)
         if not hits:
             note("nothing found")
     if not hits:
@@ -149,7 +149,13 @@ def get(
         raise typer.Exit(NOTHING)
 
 
-def _hit(hit: Hit, query: str, explain: bool) -> dict[str, Any]:
+def passage_length() -> int:
+    """Return the maximum length of the passage of a hit, in characters."""
+    return _LINES * _room()
+
+
+def fields_of_hit(hit: Hit, query: str, explain: bool) -> dict[str, Any]:
+    """Return a hit as JSON."""
     from memvid_core.index.words.analyzer import snippet
 
     assert hit.passage is not None
@@ -194,7 +200,8 @@ def _clock(seconds: Any) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
-def _show_hit(hit: Hit, query: str, *, explain: bool, full: bool) -> None:
+def show_hit(hit: Hit, query: str, *, explain: bool, full: bool) -> None:
+    """Print a hit with its best passage, or its text."""
     from rich.text import Text
 
     if hit.rank:

@@ -12,10 +12,16 @@ import typer
 
 from memvid_core.cli.options import EmbedderName
 from memvid_core.cli.output import note
+from memvid_core.cli.places import Place, given_path, memory_place
 
 __all__ = ["register"]
 
-Paths = Annotated[list[Path] | None, typer.Argument(metavar="MEMORIES", show_default=False, help="Files of memories.")]
+Paths = Annotated[
+    list[Place] | None,
+    typer.Argument(
+        metavar="MEMORIES", show_default=False, help="Files of memories, or their URLs.", parser=memory_place
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +69,7 @@ def _serve(paths: list[Path], port: int, open_browser: bool, embedder: str | Non
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore", EmbedderWarning)  # the page says which embedder it is; words are searched
         memories = {
-            name: stack.enter_context(Memory.open(path, embedder=embedder))
+            name: stack.enter_context(Memory.open(given_path(path), embedder=embedder))
             for name, path in zip(names_of(paths), paths, strict=True)
         }
         listener = stack.enter_context(bound(address))

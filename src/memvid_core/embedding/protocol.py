@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +15,11 @@ from memvid_core.errors import DimensionError, EmbeddingError, InvalidInputError
 from memvid_core.model import Vectors
 
 __all__ = ["check_vector", "check_vectors"]
+
+_AT_ONCE: Final = 64  # rows, which fit a cache of the processor
+_FLOAT: Final = 0xCB  # the first byte of a float in msgpack, before eight bytes, big-endian
+_FLOAT_BYTES: Final = 9
+_encode_into: Final = msgspec.msgpack.Encoder().encode_into
 
 
 def check_vectors(
@@ -140,14 +146,47 @@ def _from_rows(rows: Any, dtype: type[np.floating[Any]] | None, source: str) -> 
         return _from_rows(rows, np.float64, source).astype(matrix.dtype)
     # struct packs Python floats 1.5 to 3 times faster than np.array or np.fromiter, and rejects strings
     pack, view, stride = struct.Struct(f"={width}{code}").pack_into, matrix.data.cast("B"), matrix.strides[0]
-    for index, row in enumerate(rows):
-        try:
-            pack(view, index * stride, *row)
-        except (struct.error, OverflowError, TypeError, ValueError) as error:
-            raise VectorError(
-                f"vector {index} of {source} has a component that is not a number in range: {error}"
-            ) from error
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        if _filled(matrix[start : start + _AT_ONCE], some):
+            continue
+        for index, row in enumerate(some, start):
+            try:
+                pack(view, index * stride, *row)
+            except (struct.error, OverflowError, TypeError, ValueError) as error:
+                raise VectorError(
+                    f"vector {index} of {source} has a component that is not a number in range: {error}"
+                ) from error
     return matrix
+
+
+def _filled(matrix: Vectors, rows: Sequence[Sequence[float]]) -> bool:
+    """Fill a matrix (n, d) with rows of Python floats; return False if a component is something else, or not finite.
+
+    msgspec writes a float as the byte 0xCB and eight bytes, in less than half of the time of struct.
+    """
+    buffer = bytearray()
+    try:
+        _encode_into(rows, buffer)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return False
+    count, width = matrix.shape
+    first = _array_header(count) + _array_header(width)
+    size = _array_header(width) + _FLOAT_BYTES * width
+    if len(buffer) != _array_header(count) + count * size:
+        return False
+    # Each component that begins with the byte of a float ends where the next one begins.
+    strides = (size, _FLOAT_BYTES)
+    if not (np.ndarray((count, width), np.uint8, buffer, first, strides) == _FLOAT).all():
+        return False
+    with np.errstate(over="ignore"):
+        matrix[:] = np.ndarray((count, width), ">f8", buffer, first + 1, strides)
+    return bool(np.isfinite(matrix.min()) and np.isfinite(matrix.max()))
+
+
+def _array_header(length: int) -> int:
+    """Return the number of bytes before the items of an array of this length in msgpack."""
+    return 1 if length < 1 << 4 else 3 if length < 1 << 16 else 5
 
 
 def _row_array(row: object, index: int, source: str) -> NDArray[Any]:

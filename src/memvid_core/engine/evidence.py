@@ -27,10 +27,15 @@ __all__ = [
     "GAIN",
     "LEAST",
     "Evidence",
+    "Sample",
     "Without",
+    "enough",
     "evidence_of",
+    "learned",
     "odds",
     "practice",
+    "sample_of",
+    "sample_step",
     "support",
     "trust",
     "usual_scores",
@@ -58,8 +63,6 @@ GAIN: Final = 0.1
 """The additional weight of the refined dense ranking of the built-in embedder, times :func:`support`."""
 
 _MOST_TRUST: Final = 0.55
-_MOST_TRUST_SHORT: Final = 0.15  # for texts without length
-_TOKENS: Final = 400  # of a text, for a whole unit more
 _NO_TRUST: Final = 0.2  # of support, which questions in another language have by chance
 _SUPPORTED: Final = 5  # texts
 
@@ -201,6 +204,14 @@ def _quantiles(values: Sequence[float], usual: str, spread: str) -> dict[str, fl
     return {usual: round(upper, 4), spread: round(max(upper - median, _NARROWEST), 4)}
 
 
+class Sample(NamedTuple):
+    """An even sample of the live rows: their numbers, the beginnings of their texts, and vectors (n, d) of some."""
+
+    rows: list[int]
+    texts: list[str]
+    vectors: NDArray[np.float32]
+
+
 Without = Callable[[str, int], tuple[Ranking, Ranking]]
 """A function of a question and a row: the lexical and the dense ranking of the other rows, with scores in [0, 1]."""
 
@@ -216,7 +227,7 @@ def evidence_of(snapshot: Snapshot, known: dict[str, Evidence], without: Without
         without: Searches the snapshot.
     """
     records = snapshot.record_count
-    if records < LEAST:
+    if not enough(records):
         return Evidence()
     index = snapshot.epoch.index
     model = index.catalog.model_number(snapshot.commit)
@@ -226,7 +237,7 @@ def evidence_of(snapshot: Snapshot, known: dict[str, Evidence], without: Without
         path = None if index.folder is None else index.folder / _FILE
         found = _read(path, key)
         if found is None:
-            found = _learned(snapshot, without)
+            found = learned(sample_of(snapshot), lambda questions: (without(*question) for question in questions))
             _write(path, key, found)
             index.protect()
         known.clear()
@@ -234,32 +245,56 @@ def evidence_of(snapshot: Snapshot, known: dict[str, Evidence], without: Without
     return known[key]
 
 
-def _learned(snapshot: Snapshot, without: Without) -> Evidence:
-    rows, texts = _sample(snapshot)
-    usual = usual_scores(without(asked.question, rows[asked.place]) for asked in practice(texts))
-    background = _background(snapshot, rows)
-    return Evidence()._replace(alpha=weight(texts), background=background, **usual)
+def enough(records: int) -> bool:
+    """Return whether so many records are enough to learn from."""
+    return records >= LEAST
 
 
-def _sample(snapshot: Snapshot) -> tuple[list[int], list[str]]:
-    """Return an even sample of the rows, with the beginnings of their texts."""
+def learned(
+    sample: Sample, rankings: Callable[[Sequence[tuple[str, int]]], Iterable[tuple[Ranking, Ranking]]]
+) -> Evidence:
+    """Return the evidence of texts.
+
+    Args:
+        sample: An even sample of the rows.
+        rankings: A function of pairs of a question and a row: for each, the lexical and the dense ranking of the other
+            rows, with scores in [0, 1].
+    """
+    rows, texts, vectors = sample
+    usual = usual_scores(rankings([(asked.question, rows[asked.place]) for asked in practice(texts)]))
+    return Evidence()._replace(alpha=weight(texts), background=_background(vectors), **usual)
+
+
+def sample_of(snapshot: Snapshot, first: int = 0, step: int | None = None) -> Sample:
+    """Return an even sample of the live rows.
+
+    Args:
+        snapshot: The snapshot.
+        first: The place of the first one among the live rows.
+        step: The distance of two; None for about 1,000 of them.
+    """
     live = np.flatnonzero(snapshot.live)
     rows, texts = [], []
-    for row in live[:: -(-len(live) // _SAMPLE)].tolist():
+    for row in live[first :: sample_step(len(live)) if step is None else step].tolist():
         with suppress(DamagedFrameError):
             texts.append(snapshot.record(row).text[:_CHARACTERS])
             rows.append(row)
-    return rows, texts
-
-
-def _background(snapshot: Snapshot, rows: list[int]) -> float:
-    """Return the mean cosine of two vectors, which is the squared length of the mean unit vector."""
     index = snapshot.vector_index
-    having = [row for row in rows if snapshot.dense[row]]
-    if index is None or not having:
+    having = np.array([row for row in rows if index is not None and snapshot.dense[row]], np.int64)
+    return Sample(rows, texts, np.zeros((0, 0), np.float32) if index is None else index.vectors(having))
+
+
+def sample_step(records: int) -> int:
+    """Return the distance of two sampled rows of so many live ones."""
+    return max(1, -(-records // _SAMPLE))
+
+
+def _background(vectors: NDArray[np.float32]) -> float:
+    """Return the mean cosine of two vectors (n, d), which is the squared length of the mean unit vector."""
+    if not len(vectors):
         return 0.0
-    vectors = index.vectors(np.array(having, np.int64)).astype(np.float64)
-    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    wide = vectors.astype(np.float64)
+    units = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.finfo(np.float64).tiny)
     return round(min(float(np.square(units.mean(axis=0)).sum()), 1.0), 4)
 
 
@@ -313,26 +348,21 @@ def support(dense: Ranking, lexical: Ranking) -> float:
     return sum(known.get(row, 0.0) for row in first) / (len(first) * best) if best > 0 else 1.0
 
 
-def trust(dense: Ranking, lexical: Ranking, tokens: float) -> float:
-    """Return the weight of an external model's ranking, from its support by the words and the length of the texts.
+def trust(dense: Ranking, lexical: Ranking) -> float:
+    """Return the weight of an external model's ranking, from its support by the words.
 
-    So an English model does not spoil the answers to Korean questions. And the words of a short text say most of what
-    it says, and few other texts have them, so that they are compared more exactly as words.
+    So an English model does not spoil the answers to Korean questions.
 
     Args:
         dense: About 100 rows, best first.
         lexical: About as many rows with their BM25 scores, best first.
-        tokens: The mean number of tokens of the memory's texts in the words index.
 
     Returns:
-        The weight of the dense ranking: 0 up to a support of 0.2, 0.55 from a support of 0.57 on; for texts of fewer
-        than 160 tokens at most 0.15 and a 400th for each token.
+        The weight of the dense ranking: 0 up to a support of 0.2, 0.55 from a support of 0.57 on.
 
     Example:
         >>> dense = np.array([3, 1, 2, 4]), np.array([0.9, 0.8, 0.7, 0.6], np.float32)
-        >>> lexical = np.array([1, 3]), np.array([8.0, 8.0], np.float32)
-        >>> round(trust(dense, lexical, 200), 3), round(trust(dense, lexical, 20), 3)
-        (0.45, 0.2)
+        >>> round(trust(dense, (np.array([1, 7]), np.array([8.0, 4.0], np.float32))), 3)
+        0.075
     """
-    most = min(_MOST_TRUST, _MOST_TRUST_SHORT + tokens / _TOKENS)
-    return min(most, 1.5 * max(0.0, support(dense, lexical) - _NO_TRUST))
+    return min(_MOST_TRUST, 1.5 * max(0.0, support(dense, lexical) - _NO_TRUST))

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, IndexStaleError, StorageError
 from memvid_core.index.catalog.catalog import Catalog, CommitContents, CommitRow, RecordRow
+from memvid_core.index.catalog.column_files import ColumnFiles
 from memvid_core.index.catalog.frame_table import FrameTable
-from memvid_core.index.catalog.metadata_columns import MetadataColumns
 from memvid_core.index.vectors.matrix import StoredDtype
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.index.vectors.video_rows import Pictures
@@ -92,7 +92,7 @@ class IndexFolder:
         if self.folder is not None:
             self._make_folder(self.folder)
         self.catalog = Catalog(None if self.folder is None else self.folder / "catalog.sqlite")
-        self.columns = MetadataColumns(rows_of=self.catalog.rows_of)
+        self.columns = ColumnFiles(self.catalog, self.folder)
         self._identity = self._on_disk()
         self._placements: dict[int, FrameTable] = {}
         self._vectors: VectorIndex | None = None
@@ -319,12 +319,7 @@ class IndexFolder:
         Raises:
             FilterError: The filter is invalid.
         """
-        self.catalog.verify_metadata(rows)
-        with self.catalog.reading() as connection:
-            found = self.columns.mask(connection, where, committed=rows)
-        mask = np.zeros(rows, np.bool_)
-        mask[: min(rows, len(found))] = found[:rows]
-        return mask
+        return self.columns.mask(where, rows)
 
     def lexical(self) -> LexicalIndex:
         """Return the lexical index; the caller adds the rows that it lacks."""

@@ -49,6 +49,7 @@ class IndexedJournal:
         strategy: The kind of vector index.
         cache_bytes: The size of the cache of decoded frames.
         settings: Tuning constants; None takes :data:`settings.DEFAULTS`.
+        announced: Whether to warn of damage to the file; otherwise :meth:`announce` does.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class IndexedJournal:
         strategy: IndexName = "auto",
         cache_bytes: int = 128 << 20,
         settings: EngineSettings | None = None,
+        announced: bool = True,
     ) -> None:
         self.settings = engine_settings.DEFAULTS if settings is None else settings
         """Tuning constants."""
@@ -91,10 +93,8 @@ class IndexedJournal:
             self._turn.lock.close()
             raise
         current.opened = True
-        try:
-            self._reported = file_damage.warn_of_damage(current)
-        except INDEX_ERRORS as exc:
-            self.heal(self.snapshot, exc)
+        if announced:
+            self.announce()
 
     def _open_first(self, journal: Journal) -> None:
         """Open the index and make the first snapshot, with the lock if the index must be changed."""
@@ -170,6 +170,13 @@ class IndexedJournal:
         return self.index.dimension or self.journal.header.dimension
 
     # --- damage ---
+
+    def announce(self) -> None:
+        """Warn of an unfinished write and of damage to the file."""
+        try:
+            self._reported = file_damage.warn_of_damage(self._current)
+        except INDEX_ERRORS as exc:
+            self.heal(self.snapshot, exc)
 
     def damage(self) -> list[DamageRow]:
         """Return the known damage to the file."""
@@ -254,6 +261,17 @@ class IndexedJournal:
         """Prevent commits while the block runs, if the lock is available within the timeout."""
         with self._current.owning(self.timeout):
             yield
+
+    def save_columns(self, index: IndexFolder) -> None:
+        """Write new columns of metadata to files of an index, if it is in use and nobody else is changing it."""
+        current = self._current
+        if current.closed or index is not current.index:
+            index.columns.unsaved = False
+            return
+        with suppress(*INDEX_ERRORS, MemvidError, OSError), current.owning(0) as owned:
+            if owned and current.shared and index is current.index and not index.replaced():
+                index.columns.save()
+                index.protect()
 
     # --- committing ---
 

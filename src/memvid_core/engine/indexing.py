@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -22,8 +22,9 @@ from memvid_core.journal.entries import Row
 from memvid_core.model import Embedder, FittableEmbedder
 from memvid_core.system.progress import progress
 
-__all__ = ["Indexer", "change_of", "metadata_json"]
+__all__ = ["Indexer", "change_of", "metadata_columns", "metadata_json"]
 
+_encode: Final = msgspec.json.Encoder().encode
 _SHOW_PROGRESS_BYTES = 32 << 20
 _RUN_ROWS = 512  # rows of small commits that are added together
 _TRANSACTION_SECONDS = 1.0  # the duration of a transaction of a rebuild, which is what Ctrl-C loses
@@ -324,6 +325,14 @@ def change_of(entry: Entry, first_row: int, records: Iterable[RecordRow], vector
 def metadata_json(metadata: dict[str, object]) -> str | None:
     """Return metadata as JSON for the catalog and filters; None if it is empty."""
     return encode_metadata(metadata) if metadata else None
+
+
+def metadata_columns(metadata: Sequence[dict[str, object]]) -> list[str | None]:
+    """Return :func:`metadata_json` of many records, in half of the time."""
+    try:
+        return [_encode(item).decode() if item else None for item in metadata]
+    except (TypeError, ValueError, RecursionError):
+        return list(map(metadata_json, metadata))  # its errors name the key
 
 
 def _taught(embedder: Embedder | None, model: bytes) -> Embedder | None:

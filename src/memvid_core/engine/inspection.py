@@ -61,11 +61,11 @@ def info(indexed: IndexedJournal, snapshot: Snapshot, path: str) -> MemoryInfo:
     )
 
 
-def history(indexed: IndexedJournal, snapshot: Snapshot) -> list[Commit]:
-    """Return the commits up to a snapshot, oldest first."""
+def history(indexed: IndexedJournal, snapshot: Snapshot, after: int = 0) -> list[Commit]:
+    """Return the commits after number ``after`` up to a snapshot, oldest first."""
     return [
         Commit(row.number, _when(row.time), row.added, row.deleted, row.frames, row.bytes)
-        for row in indexed.index.catalog.commits()
+        for row in snapshot.epoch.index.catalog.commits(after or -1)
         if row.number <= snapshot.commit
     ]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -22,11 +23,23 @@ from memvid_core.engine.index_place import INDEX_ERRORS
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_timeout, check_unicode
-from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError, StorageError
+from memvid_core.errors import (
+    Action,
+    Hint,
+    InvalidInputError,
+    MemoryExistsError,
+    MemoryNotFoundError,
+    ReadOnlyError,
+    StorageError,
+    is_url,
+    shown_url,
+)
 from memvid_core.index.vectors.metrics import check_choice
 from memvid_core.journal import Journal
+from memvid_core.journal.last_commit import last_commit
 from memvid_core.model import Embedder, FittableEmbedder, IndexName, Metric, VectorDtype
 from memvid_core.system.atomic_files import appearing
+from memvid_core.system.remote_copies import RemoteCopy
 
 __all__ = ["IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
 
@@ -36,21 +49,25 @@ StrPath = str | os.PathLike[str]
 _OPENINGS = 10  # of files that others replace while they are opened
 _MAY_PASS = (StorageError, *INDEX_ERRORS)
 _COMPARED = 4  # vectors that are compared with the built-in embedder's, if the memory records no embedder
+_CUT_URL = re.compile(r"(https?|s3|gs|hf):[/\\\\][^/\\\\]")  # of which a Path has dropped a slash
 _SAME = 0.99  # the cosine from which on they count as equal
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An open memory, and the snapshot that it is pinned to, if any."""
+    """An open memory, the snapshot that it is pinned to, if any, and the copy of a remote memory."""
 
     path: str
     indexed: IndexedJournal
     writable: bool
     pinned: Snapshot | None = None
+    remote: RemoteCopy | None = None
 
     def close(self) -> None:
         """Close everything."""
         self.indexed.close()
+        if self.remote is not None:
+            self.remote.close()
 
 
 def create(
@@ -122,6 +139,45 @@ def open_existing(
     path: StrPath,
     mode: str,
     *,
+    storage_options: Mapping[str, Any] | None = None,
+    fs: object = None,
+    **options: Any,
+) -> Opened:
+    """Open an existing memory; see :meth:`memvid_core.Memory.open`."""
+    if mode not in ("r", "a"):
+        raise InvalidInputError(f"mode is 'r' or 'a', not {mode!r}")
+    if fs is None and not is_url(path):
+        if storage_options is not None:
+            raise InvalidInputError("storage_options is for a memory behind a URL, such as https://host/notes.mp4")
+        return _open_file(path, mode, **options)
+    if not isinstance(path, str):
+        raise InvalidInputError(f"with fs, path is a str, and not of type {type(path).__name__}")
+    if mode == "a":
+        raise _read_only(path)
+    copy = RemoteCopy(path, storage_options, fs, last_commit, show_progress=options["show_progress"])
+    try:
+        copy.update()
+        opened = _open_file(copy.path, mode, announced=False, **options)
+        if opened.indexed.damage():
+            opened.close()
+            copy.fetch_again()  # unless the object itself is known to be damaged
+            opened = _open_file(copy.path, mode, **options)
+        else:
+            opened.indexed.announce()
+    except BaseException:
+        copy.close()
+        raise
+    return replace(opened, path=copy.url, remote=copy)
+
+
+def _read_only(path: str) -> ReadOnlyError:
+    return ReadOnlyError(f"{shown_url(path)} is read-only, as every memory behind a URL", hint=Hint(Action.READ_REMOTE))
+
+
+def _open_file(
+    path: StrPath,
+    mode: str,
+    *,
     embedder: object,
     as_of: int | datetime | None,
     index_dir: StrPath | None,
@@ -130,10 +186,9 @@ def open_existing(
     index: IndexName,
     metric: Metric | None,
     timeout: float,
+    announced: bool = True,
 ) -> Opened:
-    """Open an existing memory; see :meth:`memvid_core.Memory.open`."""
-    if mode not in ("r", "a"):
-        raise InvalidInputError(f"mode is 'r' or 'a', not {mode!r}")
+    """Open an existing file."""
     if as_of is not None and mode == "a":
         raise InvalidInputError("the past cannot be written: as_of goes with mode='r'")
     if path == IN_RAM:
@@ -148,7 +203,14 @@ def open_existing(
         chosen = choose_embedder(embedder, journal.header.embedder, has_vectors=True, exact=exact, force=force)
         root = _index_root(file, index_dir, journal)
         made = IndexedJournal(
-            journal, mode, root, embedder=chosen, timeout=wait, show_progress=show_progress, strategy=index
+            journal,
+            mode,
+            root,
+            embedder=chosen,
+            timeout=wait,
+            show_progress=show_progress,
+            strategy=index,
+            announced=announced,
         )
         try:
             if chosen is None and embedder is None and journal.header.embedder == GIVEN:
@@ -220,6 +282,8 @@ def _adopt_builtin(indexed: IndexedJournal) -> None:
 
 def open_or_create(path: StrPath, mode: str, *, embedder: object, index_dir: StrPath | None, **options: Any) -> Opened:
     """Open a memory for writing, or create it; if two processes create it at once, one of them does."""
+    if options["fs"] is not None or is_url(path):
+        raise _read_only(str(path))
     if mode != "a" or options["as_of"] is not None:
         raise InvalidInputError("create=True goes with mode='a', and not with as_of")
     while True:
@@ -244,7 +308,13 @@ def _real(path: StrPath) -> Path:
         raise InvalidInputError(f"a path is a str or a PathLike that names a file, not {given!r}")
     name = os.path.expanduser(os.fsdecode(path))
     if "://" in name:
-        raise InvalidInputError(f"{name} is a URL, and a memory is a local file: copy it to this machine first")
+        raise InvalidInputError(
+            f"{shown_url(name)} is a URL, which cannot be written: create a local file, and upload it"
+        )
+    if _CUT_URL.match(name) and isinstance(path, os.PathLike):
+        raise InvalidInputError(
+            f"{shown_url(name)} was a URL: memories behind URLs are only read; give the URL as a str"
+        )
     if "\0" in name:
         raise InvalidInputError(f"{path!r} cannot be a path: it holds a null character")
     return Path(os.path.realpath(name))

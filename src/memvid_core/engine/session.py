@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -15,11 +16,12 @@ import numpy as np
 from memvid_core.embedding import check_vector
 from memvid_core.engine.compaction_policy import AutoCompact
 from memvid_core.engine.index_place import INDEX_ERRORS, index_errors
-from memvid_core.engine.inspection import past_snapshot
+from memvid_core.engine.inspection import history, past_snapshot
 from memvid_core.engine.opening import IN_RAM, Opened
 from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.searching import Searcher
 from memvid_core.engine.snapshot import Snapshot
+from memvid_core.engine.validation import check_count, check_pause
 from memvid_core.engine.writing import AddRequest, UpdateRequest, Writer
 from memvid_core.errors import (
     Action,
@@ -27,18 +29,28 @@ from memvid_core.errors import (
     DamagedFrameError,
     Hint,
     IndexStaleError,
+    InvalidInputError,
     ReadOnlyError,
     storage_errors,
 )
-from memvid_core.model import Embedder, FittableEmbedder, Hit, Record
+from memvid_core.model import Commit, Embedder, FittableEmbedder, Hit, Record
+from memvid_core.system.remote_copies import RemoteCopy
 from memvid_core.system.threads import WriterThread, run_in_thread
 
-__all__ = ["Session"]
+__all__ = ["Following", "Session"]
 
 T = TypeVar("T")
 
 _turns: ContextVar[dict[Session, WriterThread]] = ContextVar("memvid_turns", default={})  # noqa: B039  # never changed
 """The threads that hold the right to commit for this task, by memory."""
+
+
+@dataclass
+class Following:
+    """Mark how far the commits of a memory were read."""
+
+    memory_id: bytes
+    number: int
 
 
 class Session:
@@ -58,8 +70,19 @@ class Session:
         self._opened = opened
         self._process = os.getpid()
         self._thread = WriterThread()
+        self._closing = threading.Event()
         compacts = auto_compact is not None and opened.writable
         self.auto = AutoCompact(opened.indexed, auto_compact) if compacts and auto_compact is not None else None
+
+    @property
+    def remote(self) -> RemoteCopy | None:
+        """The copy of a remote memory."""
+        return self._opened.remote
+
+    @property
+    def file(self) -> str:
+        """The path of the file, or of the copy of a remote memory."""
+        return self.path if self.remote is None else str(self.remote.path)
 
     # --- states ---
 
@@ -76,8 +99,17 @@ class Session:
     def snapshot(self) -> Snapshot:
         """Return the newest state, or the one of ``as_of``."""
         self.check_open()
+        if self.pinned is not None:
+            return self.pinned
+        if self.remote is not None:
+            self.remote.look()
         with index_errors():
-            return self.indexed.refresh() if self.pinned is None else self.pinned
+            try:
+                return self.indexed.refresh()
+            except FileNotFoundError:
+                if self.remote is None:
+                    raise
+                return self.indexed.refresh()  # another process has replaced the copy, and deleted its index
 
     def check_open(self) -> None:
         """Check that the memory is open in this process.
@@ -108,6 +140,7 @@ class Session:
         """Close the memory. Closing twice is allowed."""
         if not self.closed:
             self.closed = True
+            self._closing.set()
             if self._process == os.getpid():  # in a fork, file, lock and index belong to the parent
                 self._thread.close()
                 if self.auto is not None:
@@ -128,14 +161,33 @@ class Session:
             for attempt in range(3):
                 try:
                     with snapshot.reading():
-                        return question(snapshot)
+                        answer = question(snapshot)
+                    if snapshot.epoch.index.columns.unsaved:
+                        self.indexed.save_columns(snapshot.epoch.index)
+                    return answer
+                except FileNotFoundError:
+                    if self.remote is None or attempt == 2:
+                        raise
+                    snapshot = self.snapshot()  # as above
                 except (*INDEX_ERRORS, DamagedFrameError) as exc:
+                    if attempt < 2 and isinstance(exc, DamagedFrameError) and self.fetched_again():
+                        snapshot = self.snapshot()
+                        continue
                     if attempt == 2 or (isinstance(exc, DamagedFrameError) and not past_damage):
                         raise
                     if attempt == 0 and isinstance(exc, IndexStaleError):
                         continue  # a damaged lexical index has replaced itself; only the query must be repeated
                     snapshot = self._healed(snapshot, exc)
         raise AssertionError("the last attempt answers or raises")
+
+    def fetched_again(self) -> bool:
+        """Replace the damaged copy of a remote memory; return False if it has none, or the object is damaged itself."""
+        if self.remote is None or not self.remote.fetch_again():
+            return False
+        self.indexed.refresh()
+        if self.pinned is not None:
+            self.pinned = past_snapshot(self.indexed, self.pinned.commit)
+        return True
 
     def _healed(self, snapshot: Snapshot, exc: Exception) -> Snapshot:
         """Rebuild the index, and return the snapshot for the next attempt."""
@@ -156,10 +208,44 @@ class Session:
                 return
             except (*INDEX_ERRORS, DamagedFrameError) as exc:
                 with index_errors():
-                    healed = self.indexed.heal(snapshot, exc)
+                    again = isinstance(exc, DamagedFrameError) and self.fetched_again()
+                    healed = self.indexed.snapshot if again else self.indexed.heal(snapshot, exc)
                     if not snapshot.same_rows(healed):
                         raise  # a compaction renumbered the rows
                     snapshot = snapshot.reduced_to(healed)
+
+    def following(self, since: int | None, interval: float | None) -> Following:
+        """Return what the commits after number ``since``, by default the newest one, are read with."""
+        self.check_open()
+        if self.pinned is not None:
+            raise InvalidInputError("a memory that was opened with as_of does not change")
+        if interval is not None:
+            check_pause(interval)
+        newest = self.answer(lambda snapshot: (snapshot.epoch.journal.header.memory_id, snapshot.commit))
+        return Following(
+            newest[0], newest[1] if since is None else check_count(since, "since is the number of a commit")
+        )
+
+    def new_commits(self, place: Following) -> list[Commit]:
+        """Return the commits after a place, oldest first, and move it after them.
+
+        If another memory has replaced this one, all of its commits are new. The commits of an older copy are not.
+        """
+        if self.remote is not None:
+            self.remote.look(at_once=True)
+
+        def newer(snapshot: Snapshot) -> list[Commit]:
+            memory_id = snapshot.epoch.journal.header.memory_id
+            after = place.number if memory_id == place.memory_id else 0
+            found = history(self.indexed, snapshot, after) if snapshot.commit > after else []
+            place.memory_id, place.number = memory_id, snapshot.commit
+            return found
+
+        return self.answer(newer)
+
+    def pause(self, seconds: float) -> bool:
+        """Wait; return False, at once, if the memory is closed meanwhile."""
+        return not self._closing.wait(seconds)
 
     def search(self, request: SearchRequest) -> list[Hit]:
         """Run a search."""

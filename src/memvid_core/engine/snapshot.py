@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.validation import wanted_ids
 from memvid_core.errors import ClosedError, DamagedFrameError, IndexStaleError, QueryError
-from memvid_core.index.catalog.ordering import by_value
+from memvid_core.index.catalog.ordering import Key, by_value, keys_of
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.journal import Journal, RecordReader
@@ -96,6 +96,11 @@ class Snapshot:
         catalog.verify_metadata(self.rows)
         with catalog.reading() as connection:
             return by_value(connection, rows, order_by, descending=descending)
+
+    def sort_keys(self, rows: Sequence[int], order_by: str) -> dict[int, Key]:
+        """Return what :meth:`ordered` sorts rows by."""
+        with self.epoch.index.catalog.reading() as connection:
+            return keys_of(connection, rows, order_by)
 
     # --- the contents of rows ---
 

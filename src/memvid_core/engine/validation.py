@@ -9,7 +9,8 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 import numpy as np
 
@@ -22,6 +23,7 @@ __all__ = [
     "check_count",
     "check_ids",
     "check_metadata",
+    "check_pause",
     "check_texts",
     "check_timeout",
     "check_unicode",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _STR = frozenset({str})
+_DICT = frozenset({dict})
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1  # the range of msgpack
 
 
@@ -201,12 +204,20 @@ def check_metadata(
     )
     if len(given) != count:
         raise InvalidInputError(f"metadata must be as many as texts: there are {len(given)} and {count} texts")
+    if _DICT.issuperset(map(type, given)) and _are_plain(given):  # a third of the time of asking each of them
+        return cast(list[dict[str, Any]], list(given))
     return [_plain_dict(item, i) for i, item in enumerate(given)]
 
 
+def _are_plain(items: Sequence[Any]) -> bool:
+    """Return whether dicts need no change; integers and characters are checked when they are encoded."""
+    values = chain.from_iterable(map(dict.values, items))
+    return SCALARS.issuperset(map(type, values)) and _STR.issuperset(map(type, chain.from_iterable(items)))
+
+
 def _plain_dict(item: Mapping[str, Any] | None, number: int) -> dict[str, Any]:
-    if type(item) is dict and SCALARS.issuperset(map(type, item.values())) and _STR.issuperset(map(type, item)):
-        return item  # the usual case; integers and characters are checked when it is encoded
+    if type(item) is dict and _are_plain([item]):
+        return item
     if item is None:
         return {}
     if not isinstance(item, Mapping):
@@ -268,3 +279,13 @@ def check_timeout(timeout: object) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout <= threading.TIMEOUT_MAX:
         raise InvalidInputError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
     return float(timeout)
+
+
+def check_pause(seconds: object) -> None:
+    """Check the pause between two looks at a file.
+
+    Raises:
+        InvalidInputError: It is not a number of seconds, or not positive.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise InvalidInputError(f"interval must be a number of seconds, more than 0, not {seconds!r}")

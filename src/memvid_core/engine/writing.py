@@ -14,7 +14,7 @@ from memvid_core.embedding import HashingEmbedder, check_vectors
 from memvid_core.engine.committing import NewRecords
 from memvid_core.engine.index_place import INDEX_ERRORS, index_errors
 from memvid_core.engine.indexed_journal import IndexedJournal
-from memvid_core.engine.indexing import metadata_json
+from memvid_core.engine.indexing import metadata_columns
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_ids, check_metadata, check_texts, encode_records, wanted_ids
 from memvid_core.errors import (
@@ -87,7 +87,7 @@ class AddRequest:
     ) -> AddRequest:
         """Make a request from columns of given records, and the places of the records to keep."""
         encoded = encode_records(ids, texts, metadata)  # first, because its errors name the place of a record
-        columns = list(map(metadata_json, metadata))
+        columns = metadata_columns(metadata)
         if len(places) == len(ids):
             return cls(ids, NewRecords(ids, columns, texts), texts, encoded, places, delete)
         kept = [texts[i] for i in places]
@@ -324,10 +324,10 @@ class Writer:
         if not len(matrix):  # the embedder returned nothing: the records have no vectors
             return None, places[:0]
         by_distance = self._indexed.journal.header.metric != "cosine"
-        if self._kind == "float64" and by_distance and float(np.abs(matrix).max()) > _FLOAT32_MAX:
+        if self._kind == "float64" and by_distance and _largest(matrix) > _FLOAT32_MAX:
             raise VectorError("a component is larger than float32 holds (3.4e38), in which distances are searched")
         if self._kind == "float16":
-            if float(np.abs(matrix).max()) > _FLOAT16_MAX:
+            if _largest(matrix) > _FLOAT16_MAX:
                 raise VectorError(
                     "a component is larger than float16 holds (65504); create the memory with vector_dtype='float32'"
                 )
@@ -431,3 +431,8 @@ class Writer:
             if rows:
                 self._indexed.commit(NewRecords((), (), ()), Batch(tombstones=rows), None, None)
         return len(rows)
+
+
+def _largest(matrix: Matrix) -> float:
+    """Return the largest absolute component, without a copy of the matrix."""
+    return max(float(matrix.max()), -float(matrix.min()))

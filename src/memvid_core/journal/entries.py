@@ -37,7 +37,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     description: str = ""
 
 
-class CommitFrame(msgspec.Struct, frozen=True, array_like=True):
+class CommitFrame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The last frame of each commit. ``rows`` is the row count after it; ``chain`` covers everything before it.
 
     ``copy`` is a copy of the journal's header, in some commits.
@@ -54,7 +54,7 @@ class CommitFrame(msgspec.Struct, frozen=True, array_like=True):
     copy: bytes = b""
 
 
-class Cursor(msgspec.Struct, frozen=True, array_like=True):
+class Cursor(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A position between two commits: the start of the next one, number and chain of the last one, and the next row.
 
     ``last_*`` locate the COMMIT frame of the last commit, so that a later reader can check with one read that the file
@@ -106,7 +106,7 @@ class Batch:
         return [(self.vector_places + row, self.vectors)]
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
     """One commit read from the file, with its contents decoded.
 

@@ -34,7 +34,7 @@ class Piece(NamedTuple):
     digest: bytes
 
 
-@dataclass
+@dataclass(slots=True)
 class Reading:
     """The frames of one commit as they were read.
 

@@ -141,7 +141,9 @@ class Replay:
         damage, self._loose_damage = self._loose_damage, []
         deleted: list[int] = []
         gap = begin > before.row
-        if journal.known is not None and (gap or reading.commit is None or not chain_fits(reading, reading.commit)):
+        if journal.known is not None and (
+            gap or reading.commit is None or not (fits or chain_fits(reading, reading.commit))
+        ):
             reading, begin = self._completed(reading, begin, commit)
             deleted = journal.known.deleted(before.commit, commit.number, commit.rows)
         if gap:

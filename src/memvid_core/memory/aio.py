@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where
 from memvid_core.engine.writing import GivenVectors, Metadata
+from memvid_core.errors import ClosedError
 from memvid_core.memory.writing import MemoryWriting
 from memvid_core.model import Commit, GivenSynonyms, Hit, MemoryInfo, Recency, Record, VerifyReport
 from memvid_core.system.threads import run_in_thread
@@ -235,6 +237,21 @@ class AsyncMemory(MemoryWriting):
     async def ahistory(self) -> list[Commit]:
         """Async :meth:`history`."""
         return await run_in_thread(self.history)
+
+    async def afollow(self, since: int | None = None, *, interval: float | None = 2.0) -> AsyncIterator[Commit]:
+        """Async :meth:`follow`."""
+        session = self._session
+        place = await run_in_thread(session.following, since, interval)
+        while True:
+            try:
+                found = await run_in_thread(session.new_commits, place)
+            except ClosedError:
+                return
+            for commit in found:
+                yield commit
+            if interval is None:
+                return
+            await asyncio.sleep(interval)
 
     async def averify(self) -> VerifyReport:
         """Async :meth:`verify`."""

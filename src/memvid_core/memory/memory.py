@@ -115,11 +115,14 @@ class Memory(AsyncMemory):
         create: bool = False,
         timeout: float = 30.0,
         auto_compact: float | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        fs: object = None,
     ) -> Self:
         """Open an existing memory.
 
         Args:
-            path: The file.
+            path: The file, or a URL (``https://``, ``s3://``, ``gs://``, ``hf://``) to read. Of a remote memory, a copy
+                and its index lie in the user's cache folder, and follow the object. Needs the extra ``remote``.
             mode: ``"r"`` to read, ``"a"`` to read and write. Both see what others write.
             embedder: The embedder that wrote the memory. None is the built-in one if that wrote it; otherwise the
                 memory opens without an embedder: vectors, words and filters can be searched, but not the meaning of a
@@ -141,13 +144,18 @@ class Memory(AsyncMemory):
             auto_compact: With mode ``"a"``, compact the memory automatically in the background when that would save
                 more than this share of the file, such as 0.5. The saving is estimated after every few hundred commits.
                 As with :meth:`compact`, earlier commits can no longer be opened with ``as_of``. None never compacts.
+            storage_options: Options of fsspec's file system for the URL, such as credentials.
+            fs: A file system of fsspec to read from, instead; ``path`` is a path in it.
 
         Raises:
-            InvalidInputError: If the index or metric does not exist or does not fit the memory.
+            InvalidInputError: If the index or metric does not exist or does not fit the memory, or the URL has another
+                scheme.
             MemoryNotFoundError: If the file does not exist and ``create`` is not set.
             NotAMemoryError: If the file is not an MP4, or contains no memory.
             UnsupportedFormatError: If a newer version wrote it.
             EmbedderMismatchError: If another embedder wrote it; the message names both.
+            ReadOnlyError: If a remote memory is opened for writing.
+            MissingExtraError: If the package that reads such URLs is not installed.
         """
         share = check_share(auto_compact)
         opened = opening.open_or_create if create else opening.open_existing
@@ -164,6 +172,8 @@ class Memory(AsyncMemory):
                     index=index,
                     metric=metric,
                     timeout=timeout,
+                    storage_options=storage_options,
+                    fs=fs,
                 ),
                 share,
             )
@@ -198,6 +208,8 @@ class Memory(AsyncMemory):
         create: bool = False,
         timeout: float = 30.0,  # noqa: ASYNC109  # of later commits, not of this call
         auto_compact: float | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        fs: object = None,
     ) -> Self:
         """Async :meth:`Memory.open`.
 
@@ -225,6 +237,8 @@ class Memory(AsyncMemory):
             create=create,
             timeout=timeout,
             auto_compact=auto_compact,
+            storage_options=storage_options,
+            fs=fs,
         )
         return await run_in_thread(call)
 

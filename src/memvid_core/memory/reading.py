@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 
 from memvid_core.engine import inspection
 from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where, default_mode
-from memvid_core.engine.session import Session
+from memvid_core.engine.session import Following, Session
 from memvid_core.engine.validation import check_count, wanted_ids
-from memvid_core.errors import RecordNotFoundError
+from memvid_core.errors import ClosedError, RecordNotFoundError
 from memvid_core.model import Commit, Embedder, GivenSynonyms, Hit, MemoryInfo, Recency, Record, VerifyReport
 
 __all__ = ["MemoryReading"]
@@ -319,10 +319,40 @@ class MemoryReading:
         """Return every commit, oldest first."""
         return self._session.answer(lambda snapshot: inspection.history(self._session.indexed, snapshot))
 
+    def follow(self, since: int | None = None, *, interval: float | None = 2.0) -> Iterator[Commit]:
+        """Yield each new commit, by any process, until the memory is closed.
+
+        Whoever follows sees the records of a commit from then on. A compaction merges commits: those that it has merged
+        before they were seen are yielded as one. If another memory replaces this one, its commits are yielded from the
+        first.
+
+        Args:
+            since: The number of the last commit that was seen; 0 yields all. None yields those made from now on.
+            interval: The pause between two looks at the file, or at the object of a remote memory, in seconds; None
+                looks once, and ends.
+
+        Raises:
+            InvalidInputError: ``since`` is no number of a commit, or the memory was opened with ``as_of``.
+            StorageError: The file, or the object, cannot be read; call it again with ``since``.
+
+        Example:
+            >>> from memvid_core import Memory
+            >>> with Memory.create(":memory:") as memory:
+            ...     ids = memory.add(["the wing lifts", "the engine hums"])
+            ...     next(memory.follow(since=0)).added
+            2
+        """
+        session = self._session
+        return _followed(session, session.following(since, interval), interval)
+
     def verify(self) -> VerifyReport:
         """Read every frame of the file, verify every checksum, and return a report of the damage."""
-        self._session.check_open()
-        return self._session.writer.mended(lambda: inspection.verify(self._session.indexed))
+        session = self._session
+        session.check_open()
+        report = session.writer.mended(lambda: inspection.verify(session.indexed))
+        if not report.ok and session.fetched_again():
+            report = session.writer.mended(lambda: inspection.verify(session.indexed))
+        return report
 
     def prepare(self) -> None:
         """Build the index of words and the lists of vectors, which the first searches would otherwise build.
@@ -339,3 +369,14 @@ class MemoryReading:
             'the wing lifts'
         """
         self._session.answer(self._session.searcher.prepare)
+
+
+def _followed(session: Session, place: Following, interval: float | None) -> Iterator[Commit]:
+    while True:
+        try:
+            found = session.new_commits(place)
+        except ClosedError:
+            return
+        yield from found
+        if interval is None or not session.pause(interval):
+            return

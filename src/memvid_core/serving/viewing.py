@@ -67,8 +67,8 @@ class Viewed:
 
     @property
     def path(self) -> str:
-        """The path of the file."""
-        return self._memory.path
+        """The path of the file, or of the copy of a remote memory."""
+        return session_of(self._memory).file
 
     def close(self) -> None:
         """Close the earlier commits."""

@@ -220,12 +220,15 @@ def all_samples(nal: bytes) -> bytes:
         >>> all_samples(slice_nal(b"hello", 1, 1, 0))[:5]
         b'hello'
     """
-    for start in pcm_starts():
-        if nal.startswith(start):
-            coded = nal[len(start) :].replace(_ESCAPED, b"\x00\x00")
-            step = MACROBLOCK_BYTES + 2
-            return b"".join([coded[at : at + MACROBLOCK_BYTES] for at in range(0, len(coded), step)])
-    return b""
+    first, second = pcm_starts()
+    if nal.startswith(first):
+        coded = nal[len(first) :].replace(_ESCAPED, b"\x00\x00")
+    elif nal.startswith(second):
+        coded = nal[len(second) :].replace(_ESCAPED, b"\x00\x00")
+    else:
+        return b""
+    step = MACROBLOCK_BYTES + 2
+    return b"".join([coded[at : at + MACROBLOCK_BYTES] for at in range(0, len(coded), step)])
 
 
 def filler_fits(nal: bytes, size: int, columns: int, rows: int) -> bool:

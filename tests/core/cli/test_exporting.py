@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memvid_core import Memory, Record
-from memvid_core.cli.exporting import _line, _lines
+from memvid_core.cli.exporting import _line, lines
 from tests.core.cli.running import memvid
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -52,7 +52,7 @@ def hard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Record]:
 def test_a_record_written_as_a_line_is_read_back_as_it_was(record: Record) -> None:
     line = _line(record)
     assert line.count(b"\n") == 1
-    assert list(_lines("file", io.BytesIO(line))) == [
+    assert list(lines("file", io.BytesIO(line))) == [
         {"id": record.id, "text": record.text, "metadata": record.metadata}
     ]
 

@@ -23,6 +23,7 @@ RUNS = {
     "search": ["search", "notes.mp4", "wing", "--explain"],
     "get": ["get", "notes.mp4", "lift"],
     "ls": ["ls", "notes.mp4"],
+    "follow": ["follow", "notes.mp4"],
     "chat": ["chat", "notes.mp4", "flaps?"],
     "delete": ["delete", "notes.mp4", "lift"],
     "compact": ["compact", "notes.mp4"],
@@ -34,9 +35,12 @@ RUNS = {
     "history": ["history", "notes.mp4"],
     "verify": ["verify", "notes.mp4"],
     "rescue": ["rescue", "notes.mp4", "new.mp4"],
+    "cache": ["cache"],
     "memory": ["memory", "stats", "notes.mp4", "--user", "me"],
+    "library": ["library", "build", "new.library", "notes.mp4"],
 }
 COMMANDS = list(RUNS)
+OTHERS = {"watch", "follow", "cache"}  # run until they are stopped, or belong to no memory
 SERVERS = {"mcp", "view"}  # run until they are stopped, and print nothing
 
 
@@ -65,14 +69,14 @@ def test_the_version_is_that_of_the_distribution() -> None:
         assert (done.code, done.out.split()[:2]) == (0, ["memvid-core", version("memvid-core")])
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "watch"])
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in OTHERS])
 def test_json_is_one_document_and_the_only_thing_on_standard_output(notes: Path, folder: Path, command: str) -> None:
     Path("export.jsonl").write_text('{"text": "one"}\n', encoding="utf-8")
     write_plain("shown.mp4", ["one"], hold=1)
     done = memvid(*RUNS[command], "--json")
     assert (done.code, done.err) == (0, "")
     assert isinstance(done.json, dict)
-    assert done.json["memory"] in ("notes.mp4", "new.mp4")
+    assert done.json["library" if command == "library" else "memory"] in ("notes.mp4", "new.mp4", "new.library")
     assert done.out.count("\n") == 1
     assert "\x1b" not in done.out
 

@@ -157,3 +157,21 @@ def test_what_is_no_vector_is_refused(bad):
 def test_a_query_without_components_is_a_warning():
     with pytest.warns(UserWarning, match="empty vector"):
         assert check_vector([]).shape == (0,)
+
+
+@pytest.mark.parametrize("width", [1, 3, 15, 16, 384])
+@pytest.mark.parametrize("odd", [3, np.float64(0.5), True, 2**70])
+def test_many_rows_with_one_component_that_is_no_float(width, odd):
+    rows = np.random.default_rng(width).standard_normal((150, width)).tolist()
+    rows[100][width // 2] = odd
+    expected = np.array([[float(value) for value in row] for row in rows])
+    assert np.array_equal(check_vectors(rows, 150, dtype=None), expected)
+    assert np.array_equal(check_vectors(tuple(map(tuple, rows)), 150), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("wrong", [1e300, "12345678", "1", None, [0.5], math.nan, -math.inf])
+def test_one_wrong_component_among_many_rows_is_named(wrong):
+    rows = np.random.default_rng(0).standard_normal((150, 5)).tolist()
+    rows[100][3] = wrong
+    with pytest.raises(VectorError, match="vector 100"):
+        check_vectors(rows, 150)

@@ -100,12 +100,14 @@ class CommitTable(Tables):
         self._writer.executemany(_INSERT, [(*row, row_sum(*row)) for row in rows])
         self._note(NotedCommit.of(rows[-1]))
 
-    def commits(self) -> list[CommitRow]:
-        """Return every commit, oldest first."""
+    def commits(self, after: int = -1) -> list[CommitRow]:
+        """Return every commit after number ``after``, oldest first."""
         with self.snapshot() as connection, CHECKED:
-            found = [noted_commit(row) for row in connection.execute(f"{_SELECT} ORDER BY number")]
-            numbers = [-1, *(commit.row.number for commit in found)]
-            if [commit.previous for commit in found] != numbers[:-1] or numbers[-1] != self._last_commit():
+            query = f"{_SELECT} WHERE number > ? ORDER BY number"
+            found = [noted_commit(row) for row in connection.execute(query, (after,))]
+            numbers = [min(after, found[0].previous) if found else -1, *(commit.row.number for commit in found)]
+            whole = [commit.previous for commit in found] == numbers[:-1]
+            if not whole or ((found or after < 0) and numbers[-1] != self._last_commit()):
                 raise IndexStaleError(f"{NAME} has lost commits; rebuild it")
             return [commit.row for commit in found]
 

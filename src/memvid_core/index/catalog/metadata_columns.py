@@ -3,8 +3,8 @@
 A column is one metadata path: a code per row, and the distinct JSON texts of the codes. A condition is evaluated in SQL
 once per distinct value, not once per row, and the results are mapped to the rows by one NumPy ``take``. (Dictionary
 encoding: Abadi, Madden, Ferreira, "Integrating Compression and Execution in Column-Oriented Database Systems", SIGMOD
-2006.) Nothing is stored on disk: a column is read from the catalog when a filter first needs it, and later only the
-rows added since. So nothing is shared between processes, and a read-only catalog works like any other.
+2006.) A column is read from the catalog when a filter first needs it, and later only the rows added since. The owner of
+the index may keep it in a file (:mod:`memvid_core.index.catalog.column_files`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sqlite3
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count, islice
 from typing import Any, Final, NamedTuple
 
@@ -26,7 +27,7 @@ from memvid_core.index.catalog.filter_language import ID, And, Filter, Leaf, Nod
 from memvid_core.index.catalog.sql_functions import canonical, register_functions
 from memvid_core.system.sqlite_files import checked, roll_back
 
-__all__ = ["MetadataColumns"]
+__all__ = ["ColumnData", "MetadataColumns"]
 
 Mask = NDArray[np.bool_]
 
@@ -35,6 +36,13 @@ _ABSENT: Final = 1  # the code of a record without the path
 _ANSWERS: Final = 128  # conditions whose results a column caches
 _CHUNK: Final = 16_384  # rows read at a time
 _NESTED: Final = ("[", "{")  # the first character of a list or a dict
+
+
+class ColumnData(NamedTuple):
+    """The content of a column: its distinct JSON texts from code 1 on, the first of them "", and a code per row."""
+
+    texts: list[str]
+    codes: NDArray[np.int32]
 
 
 class _Column:
@@ -80,6 +88,16 @@ class _Column:
                 return False
         self.codes = self._capacity[: max(start, limit)]
         return True
+
+    def data(self) -> ColumnData:
+        """Return the content of the column."""
+        return ColumnData(list(self._code_of), self.codes)
+
+    def restore(self, data: ColumnData) -> None:
+        """Continue an empty column with the content of an earlier one."""
+        self._remember(data.texts[1:])
+        self.codes = self._capacity = data.codes
+        self.gaps = bool((data.codes == _NO_ROW).any())
 
     def _read(self, connection: sqlite3.Connection, first: int, last: int) -> tuple[slice | list[int], list[str]]:
         """Read the row numbers in [``first``, ``last``) and their JSON texts, "" for an absent value."""
@@ -217,6 +235,45 @@ class MetadataColumns:
             before = self._kept
             self._start()
             before.values.close()
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Let no other thread add or drop columns while the block runs."""
+        with self._lock:
+            yield
+
+    def missing(self, where: Mapping[str, Any] | Filter) -> list[str]:
+        """Return the paths of a filter that have no column yet."""
+        columns, wide, _ = self._kept
+        return [path for path in parse_filter(where).paths if path not in columns and path not in wide]
+
+    def covered(self, where: Mapping[str, Any] | Filter) -> int:
+        """Return the number of rows whose metadata is not read to evaluate a filter, as the columns have it."""
+        columns = self._kept.columns
+        return min(
+            (len(columns[path].codes) if path in columns else 0 for path in parse_filter(where).paths), default=0
+        )
+
+    def restore(self, path: str, data: ColumnData) -> None:
+        """Take in the content of the column of a path that has none, unless it exceeds the limits."""
+        if len(data.texts) > self._max_distinct or data.codes.nbytes > self._max_bytes:
+            return
+        with self._lock:
+            self._tidy()
+            column = self._new_column(path)
+            column.restore(data)
+            self._kept.columns[path] = column
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of rows of each column, by path."""
+        with self._lock:
+            return {path: len(column.codes) for path, column in self._kept.columns.items()}
+
+    def data(self, path: str) -> ColumnData | None:
+        """Return the content of the column of a path; None without one."""
+        with self._lock:
+            column = self._kept.columns.get(path)
+            return None if column is None else column.data()
 
     def mask(
         self, connection: sqlite3.Connection, where: Mapping[str, Any] | Filter, *, committed: int | None = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.errors import IndexStaleError
-from memvid_core.index.catalog.commits import NO_COMMIT, CommitTable, noted_commit
+from memvid_core.index.catalog.commits import NO_COMMIT, CommitTable, NotedCommit, noted_commit
 from memvid_core.index.catalog.rows import (
     HASH_MASK,
     SEED,
@@ -22,6 +23,7 @@ from memvid_core.index.catalog.rows import (
     RecordRow,
     Totals,
     id_hash,
+    id_hashes,
     record_sum,
     record_sums,
 )
@@ -30,6 +32,7 @@ from memvid_core.index.catalog.tables import CHECKED, NAME, marks, parts
 __all__ = ["Changes", "RecordTable"]
 
 _CHECKED_ROWS: Final = 16_384  # verified at a time
+_ADDED_ROWS: Final = 512  # inserted at a time: with more tuples alive, the garbage collector visits every object
 _DENSE: Final = 4  # if at least one row in this many is wanted, the whole range is read
 _COLUMNS: Final = "row, id, born, died, dense, sum"
 _NEWEST_OF_HASH: Final = f"SELECT {_COLUMNS} FROM records WHERE hash = ? ORDER BY row DESC LIMIT 1"
@@ -99,20 +102,16 @@ class RecordTable(CommitTable):
     def add_records(self, records: Iterable[RecordRow]) -> None:
         """Insert new records."""
         self._newest()  # before any row is added
-        self._writer.executemany(_INSERT, self._checked_records(records))
-
-    def _checked_records(self, records: Iterable[RecordRow]) -> Iterator[tuple[Any, ...]]:
-        present = hashes = sparse = sparse_rows = 0
-        for row, record_id, born, dense, metadata in records:
-            hashed, check, of_metadata = record_sums(row, record_id, born, dense, metadata)
-            present += 1
-            hashes += hashed
-            if not dense:
-                sparse += 1
-                sparse_rows += row
-            yield row, record_id, born, int(dense), hashed, check, of_metadata, metadata
-        before = self._newest().totals.hashes
-        self._add(Totals(present, (before + hashes & HASH_MASK) - before, sparse, sparse_rows))
+        rest = iter(records)
+        while part := list(islice(rest, _ADDED_ROWS)):
+            rows, ids, born, dense, metadata = zip(*part, strict=True)
+            hashes, sums, metadata_sums = record_sums(rows, ids, born, dense, metadata)
+            columns = (rows, ids, born, map(int, dense), hashes, sums, metadata_sums, metadata)
+            self._writer.executemany(_INSERT, zip(*columns, strict=True))
+            sparse = [row for row, has in zip(rows, dense, strict=True) if not has]
+            before = self._newest().totals.hashes
+            added = (before + sum(hashes) & HASH_MASK) - before
+            self._add(Totals(len(part), added, len(sparse), sum(sparse)))
 
     def bury(self, rows: Sequence[int], number: int) -> None:
         """Mark rows as deleted by commit ``number``, which is the last commit or the one being applied."""
@@ -181,6 +180,9 @@ class RecordTable(CommitTable):
 
         Only the newest row of an id is read, however often it was written, unless it is newer than ``commit``.
         """
+        if not self._noted().totals.present:  # there are no records yet
+            self._verify_hashes()
+            return {}
         found = self._newest_of_ids(ids)
         later = [record_id for _, record_id, born, *_ in found if born > commit]
         live = {
@@ -203,7 +205,7 @@ class RecordTable(CommitTable):
             if len(ids) == 1 and ids[0].isascii():
                 return _verified(self._fetch(_NEWEST_OF_HASH, (id_hash(ids[0]),)), ids)
             wanted = _valid(ids)
-            hashes = f"[{','.join(str(id_hash(record_id)) for record_id in wanted)}]"
+            hashes = f"[{','.join(map(str, id_hashes(wanted)))}]"
             return _verified(self._fetch(_NEWEST_OF_HASHES, (hashes,)), wanted)
 
     def _of_ids(self, ids: Sequence[str]) -> list[_Found]:
@@ -211,7 +213,7 @@ class RecordTable(CommitTable):
         wanted = _valid(ids)
         found: list[_Found] = []
         with CHECKED, self.reading() as connection:
-            for part in parts([id_hash(record_id) for record_id in wanted]):
+            for part in parts(id_hashes(wanted)):
                 sql = f"SELECT {_COLUMNS} FROM records WHERE hash IN ({marks(part)})"
                 found += connection.execute(sql, part).fetchall()
             return _verified(found, wanted)
@@ -252,25 +254,53 @@ class RecordTable(CommitTable):
                 raise IndexStaleError(f"{NAME} has lost rows; rebuild it")
         return found
 
-    def verify_metadata(self, stop: int) -> None:
-        """Verify the metadata of the rows below ``stop``, each once. Call it before a filter or an order reads them."""
-        if self._metadata_verified >= stop:
+    def verify_metadata(self, stop: int, start: int = 0) -> None:
+        """Verify the metadata of the rows below ``stop``, each once. Call it before a filter or an order reads them.
+
+        Args:
+            stop: The number of rows after a commit.
+            start: The number of rows after an earlier commit, whose metadata is not read.
+        """
+        if max(self._metadata_verified, start) >= stop:
+            return
+        if start > self._metadata_verified:
+            with self.reading() as connection, CHECKED:
+                if _verify_range(connection, start, stop) != self._present(stop) - self._present(start):
+                    raise IndexStaleError(f"{NAME} has lost rows; rebuild it")
             return
         with self.reading() as connection, CHECKED:
             present = self._present(stop)
-            found = self._metadata_found
-            for first in range(self._metadata_verified, stop, _CHECKED_ROWS):
-                found += _verify_metadata(connection, first, min(stop, first + _CHECKED_ROWS))
+            found = self._metadata_found + _verify_range(connection, self._metadata_verified, stop)
             if found != present:
                 raise IndexStaleError(f"{NAME} has lost rows; rebuild it")
             self._metadata_verified, self._metadata_found = stop, found
 
     def _present(self, stop: int) -> int:
         """Return how many of the first ``stop`` rows have a record, according to the commits."""
-        found = self._fetch("SELECT * FROM commits WHERE rows = ? ORDER BY number DESC LIMIT 1", (stop,))
+        return self._last_with(stop).totals.present
+
+    def _last_with(self, rows: int) -> NotedCommit:
+        """Return the last commit after which there are so many rows."""
+        found = self._fetch("SELECT * FROM commits WHERE rows = ? ORDER BY number DESC LIMIT 1", (rows,))
         if not found:
             raise IndexStaleError(f"{NAME} has lost a commit; rebuild it")
-        return noted_commit(found[0]).totals.present
+        return noted_commit(found[0])
+
+    def commit_columns(self, rows: int) -> tuple[int, ...]:
+        """Return the columns of the last commit after which there are ``rows`` rows: they identify it.
+
+        Raises:
+            IndexStaleError: If there is none.
+        """
+        with CHECKED:
+            return self._last_with(rows).values()
+
+    def has_commit(self, columns: tuple[int, ...], rows: int) -> bool:
+        """Return whether a commit has exactly these columns, and ``rows`` rows up to it."""
+        with CHECKED:
+            found = self._fetch("SELECT * FROM commits WHERE number = ?", columns[:1] or (-1,))
+            noted = noted_commit(found[0]) if found else NO_COMMIT
+            return noted.values() == columns and noted.row.rows == rows
 
     def changes(self, after: int, upto: int) -> Changes:
         """Return the changes of the commits in (``after``, ``upto``], from one state of the catalog.
@@ -330,6 +360,14 @@ class RecordTable(CommitTable):
             return np.array([row for (row,) in self._fetch(sql, parameters)], np.int64)
 
 
+def _verify_range(connection: sqlite3.Connection, start: int, stop: int) -> int:
+    """Verify the metadata of the records in rows [``start``, ``stop``) and return how many there are."""
+    return sum(
+        _verify_metadata(connection, first, min(stop, first + _CHECKED_ROWS))
+        for first in range(start, stop, _CHECKED_ROWS)
+    )
+
+
 def _verify_metadata(connection: sqlite3.Connection, first: int, last: int) -> int:
     """Verify the metadata of the records in rows [``first``, ``last``) and return how many there are.
 
@@ -351,6 +389,8 @@ def _verify_metadata(connection: sqlite3.Connection, first: int, last: int) -> i
 
 def _valid(ids: Sequence[str]) -> dict[str, None]:
     """Return ids, each once, without those that are not valid Unicode, which match no record."""
+    if all(map(str.isascii, ids)):
+        return dict.fromkeys(ids)
     return dict.fromkeys(each for each in ids if each.isascii() or each.encode(errors="ignore").decode() == each)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ __all__ = [
     "RecordRow",
     "Totals",
     "id_hash",
+    "id_hashes",
     "metadata_sum",
     "record_sum",
     "record_sums",
@@ -94,11 +96,28 @@ def record_sum(row: int, record_id: str, born: int, died: int | None, dense: int
     return _digest(record_id.encode(), seed & _WORD)
 
 
-def record_sums(row: int, record_id: str, born: int, dense: bool, metadata: str | None) -> tuple[int, int, int]:
-    """Return :func:`id_hash`, :func:`record_sum` and :func:`metadata_sum` of a new record, in half of the time."""
-    encoded = record_id.encode()
-    check = _digest(encoded, row * _ROW + born * _BORN + dense * _DENSE & _WORD)
-    return _hash(encoded) >> 1, check, 0 if metadata is None else _digest(metadata.encode(), 1)
+def record_sums(
+    rows: Sequence[int],
+    ids: Sequence[str],
+    born: Sequence[int],
+    dense: Sequence[bool],
+    metadata: Sequence[str | None],
+) -> tuple[list[int], list[int], list[int]]:
+    """Return :func:`id_hash`, :func:`record_sum` and :func:`metadata_sum` of new records, in a third of the time."""
+    encoded = list(map(str.encode, ids))
+    seeds = [
+        row * _ROW + number * _BORN + has * _DENSE & _WORD for row, number, has in zip(rows, born, dense, strict=True)
+    ]
+    return (
+        [hashed >> 1 for hashed in map(_hash, encoded)],
+        list(map(_digest, encoded, seeds)),
+        [0 if text is None else _digest(text.encode(), 1) for text in metadata],
+    )
+
+
+def id_hashes(ids: Iterable[str]) -> list[int]:
+    """Return :func:`id_hash` of many ids."""
+    return [hashed >> 1 for hashed in map(_hash, map(str.encode, ids))]
 
 
 def id_hash(record_id: str) -> int:

@@ -141,9 +141,11 @@ class _Run:
     def _count(self, added: list[_LiveRow], deleted: list[int]) -> None:
         present, hashes, sparse, sparse_rows, buried, buried_rows = self.totals
         bare = [row.row for row in added if not row.dense]
+        for row in added:
+            hashes += row.hash
         self.totals = Totals(
             present + len(added),
-            (hashes + sum(row.hash for row in added)) & HASH_MASK,
+            hashes & HASH_MASK,
             sparse + len(bare),
             sparse_rows + sum(bare),
             buried + len(deleted),

@@ -21,6 +21,7 @@ from memvid_core.index.vectors.kept_rows import lazy_bytes
 __all__ = ["CheckedRows"]
 
 _MANY: Final = 256  # rows whose checksums are not read one by one
+_KEPT_AFTER: Final = 4  # calls, about one search: to keep a row takes the first page of memory, which is slower
 _AHEAD_AFTER: Final = 8  # calls, about two searches: a process may search only once
 _AHEAD_BYTES: Final = 1 << 19  # read ahead by each later call, so that all rows are in RAM after some searches
 
@@ -96,7 +97,8 @@ class CheckedRows:
         """
         if not len(rows):
             return np.empty((0, self._row_bytes), dtype=np.uint8)
-        if not self.kept:
+        if not self.kept or self._calls < _KEPT_AFTER:
+            self._calls += 1
             return self._gathered(rows)
         raw, there = self._kept
         stop = int(rows.max()) + 1

@@ -288,8 +288,9 @@ class GrowingFile:
 
     def __del__(self) -> None:
         """Codes that were replaced are let go of while another thread may still search them."""
-        if getattr(self, "_fd", -1) >= 0:
-            os.close(self._fd)
+        descriptor, self._fd = getattr(self, "_fd", -1), -1  # close may be called later, when the process ends
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _read(descriptor: int, size: int, position: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -14,7 +15,26 @@ from memvid_core.index.words.near import MAX_WORDS, has_near, near_grams, near_w
 from memvid_core.index.words.postings import Matches
 from memvid_core.index.words.synonyms import Synonyms
 
-__all__ = ["NOTHING", "Extra", "Scoring", "Statistics", "length_normalization"]
+__all__ = [
+    "MAX_TERMS",
+    "NOTHING",
+    "Extra",
+    "Near",
+    "Scoring",
+    "Shared",
+    "Statistics",
+    "asked_too",
+    "chosen_terms",
+    "length_normalization",
+    "length_step",
+    "sampled_normalization",
+]
+
+MAX_TERMS: Final = 128
+"""The maximum number of different tokens that are searched: of longer queries, the rarest."""
+
+MAX_CANDIDATES: Final = 512
+"""The maximum number of different tokens of a query that are considered, from its beginning."""
 
 K1: Final = 1.0
 """BM25 term-frequency saturation, chosen on questions in English and Korean."""
@@ -85,11 +105,59 @@ def length_normalization(lengths: NDArray[np.int32]) -> float:
         >>> length_normalization(np.array([30, 3_000] * 200)), length_normalization(np.array([30, 40] * 200))
         (1.0, 0.45)
     """
-    if len(lengths) < _ENOUGH:
+    return sampled_normalization(lengths[:: length_step(len(lengths))], len(lengths))
+
+
+def sampled_normalization(sample: NDArray[np.int32], rows: int) -> float:
+    """Return the length normalization of so many rows from the lengths of an even sample of them."""
+    if rows < _ENOUGH:
         return B
-    sample = lengths[:: -(-len(lengths) // _SAMPLE)]
     spread = float(np.log(np.maximum(sample, 1)).std())
     return min(max(round(spread * 20) / 20, _LEAST), _MOST)
+
+
+def length_step(rows: int) -> int:
+    """Return the distance of two sampled rows of so many."""
+    return max(1, -(-rows // _SAMPLE))
+
+
+Near = Mapping[str, tuple[list[str], int]]
+"""For a token that no live row has: the near tokens, and the number of live rows with any of them."""
+
+
+class Shared(NamedTuple):
+    """The statistics of a question over several indexes, so that each gives a row the score that one index would.
+
+    Attributes:
+        rows: The number of live rows.
+        tokens: The number of their tokens.
+        b: The length normalization.
+        terms: The tokens that are searched, with their numbers of occurrences in the question.
+        frequencies: The number of live rows of each.
+        near: The near tokens of those that no live row has.
+    """
+
+    rows: int
+    tokens: int
+    b: float
+    terms: dict[str, int]
+    frequencies: dict[str, int]
+    near: Near
+
+
+def chosen_terms(terms: Sequence[str], frequencies: Callable[[Sequence[str]], Mapping[str, int]]) -> dict[str, int]:
+    """Choose the tokens of a query that are searched, with the number of occurrences of each.
+
+    Args:
+        terms: The tokens.
+        frequencies: Returns the number of rows of some tokens; called for long queries only.
+    """
+    counted = dict(list(Counter(terms).items())[:MAX_CANDIDATES])
+    if len(counted) <= MAX_TERMS:
+        return counted
+    rows = frequencies(list(counted))
+    rarest = sorted((token for token in counted if rows[token]), key=lambda token: rows[token] / counted[token])
+    return {token: counted[token] for token in rarest[:MAX_TERMS]}
 
 
 class Scoring:
@@ -99,16 +167,21 @@ class Scoring:
         reader: The posting lists.
         counted: The statistics.
         scores: (n,) float32, zeros.
+        shared: The statistics of all indexes, if the reader reads one of several.
 
     Attributes:
         scores: The array; zeros again after :meth:`taken`.
         ideal: The sum of the tokens' idf.
     """
 
-    def __init__(self, reader: ListReader, counted: Statistics, scores: NDArray[np.float32]) -> None:
+    def __init__(
+        self, reader: ListReader, counted: Statistics, scores: NDArray[np.float32], shared: Shared | None = None
+    ) -> None:
+        if shared is not None:
+            counted = counted._replace(rows=shared.rows, tokens=shared.tokens, b=shared.b)
         self.scores = scores
         self.ideal = 0.0
-        self._reader, self._counted = reader, counted
+        self._reader, self._counted, self._shared = reader, counted, shared
         self._slope = np.float32(K1 * counted.b / (counted.tokens / counted.rows)) if counted.tokens else np.float32(0)
         self._floor = np.float32(K1 * (1 - counted.b))
         self._touched = [np.zeros(0, np.int64)]
@@ -117,33 +190,30 @@ class Scoring:
 
     def add(self, tokens: Mapping[str, int]) -> None:
         """Score tokens, with the number of occurrences of each in the query."""
-        total, exists = self._counted.rows, self._counted.exists
+        total = self._counted.rows
+        known = None if self._shared is None else self._shared.frequencies
         for token, times in tokens.items():
             found = self._reader.find(token)
-            rows = found.rows
-            frequency = len(rows) if exists is None else int(np.count_nonzero(exists[rows]))
+            frequency = self._live(found.rows) if known is None else known[token]
             weight = times * float(np.log1p((total - frequency + 0.5) / (frequency + 0.5)))
             self.ideal += weight
             self._weights[token] = weight
             if frequency:
-                self._add(rows, self._scores(found, weight))
+                self._add(found.rows, self._scores(found, weight))
             else:
                 self._missing[token] = times
 
     def add_extra(self, parsed: ParsedQuery, extra: Extra) -> dict[str, float]:
         """Score synonyms and near words; return them with their weights."""
-        told: dict[str, float] = {}
         if extra.synonyms is not None:
             for said, others in extra.synonyms.of_terms(parsed.terms):
                 self._add_synonyms(said, others)
-                told |= {f"{_shown(said)} → {_shown(other)}": SYNONYM for other in others}
-        if extra.fuzzy and self._missing:
-            for token, near in self._near(parsed).items():
-                found = self._reader.any_of(near)
-                weight = NEAR * self._missing[token] * _rarity(self._counted.rows, self._live(found.rows))
-                self._add(found.rows, self._scores(found, weight))
-                told |= {f"{token} → {other}": NEAR for other in near if is_word(token)}
-        return told
+        near = self._near(parsed) if extra.fuzzy and self._missing else {}
+        for token, (words, frequency) in near.items():
+            found = self._reader.any_of(words)
+            weight = NEAR * self._missing[token] * _rarity(self._counted.rows, frequency)
+            self._add(found.rows, self._scores(found, weight))
+        return asked_too(parsed, extra, near)
 
     def taken(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the rows with a score and their scores, and reset the array."""
@@ -169,15 +239,17 @@ class Scoring:
     def _live_rows(self, token: str) -> int:
         return self._live(self._reader.find(token).rows)
 
-    def _near(self, parsed: ParsedQuery) -> dict[str, list[str]]:
-        """Return near words of those that are missing."""
+    def _near(self, parsed: ParsedQuery) -> Near:
+        """Return near words of those that are missing, and the number of live rows with any of them."""
+        if self._shared is not None:
+            return self._shared.near
         grams = near_grams(parsed.terms, self._live_rows)
         found = {token: others for token, others in grams.items() if token in self._missing}
         for token in [token for token in self._missing if has_near(token)][:MAX_WORDS]:
             others = near_words(token, self._reader.like(token), self._live_rows)
             if others:
                 found[token] = others
-        return found
+        return {token: (near, self._live(self._reader.any_of(near).rows)) for token, near in found.items()}
 
     def _add_synonyms(self, said: Sequence[str], others: Sequence[Sequence[str]]) -> None:
         """Give a row with a synonym about the score of a row with what the query says; not both scores together."""
@@ -192,6 +264,17 @@ class Scoring:
             self._missing.pop(token, None)
         better = other > own
         self._add(found.rows[better], (other - own)[better])
+
+
+def asked_too(parsed: ParsedQuery, extra: Extra, near: Near) -> dict[str, float]:
+    """Return synonyms and near words of a query, with their weights."""
+    told: dict[str, float] = {}
+    if extra.synonyms is not None:
+        for said, others in extra.synonyms.of_terms(parsed.terms):
+            told |= {f"{_shown(said)} → {_shown(other)}": SYNONYM for other in others}
+    for token, (words, _) in near.items():
+        told |= {f"{token} → {word}": NEAR for word in words if is_word(token)}
+    return told
 
 
 def _shown(phrase: Sequence[str]) -> str:

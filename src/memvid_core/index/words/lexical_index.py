@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, IndexStaleError, InvalidInputError, StorageError
 from memvid_core.index.words.analyzer import ParsedQuery, parse, snippet
-from memvid_core.index.words.bm25 import NOTHING, Extra, Scoring, Statistics, length_normalization
+from memvid_core.index.words.bm25 import NOTHING, Extra, Scoring, Shared, Statistics, chosen_terms, length_normalization
 from memvid_core.index.words.list_reader import MAX_LISTS, ListReader
 from memvid_core.index.words.posting_file import copy_store
 from memvid_core.index.words.postings import PostingStore
@@ -30,12 +29,6 @@ from memvid_core.system.file_lock import system_lock
 from memvid_core.system.sqlite_files import SUFFIXES
 
 __all__ = ["LexicalIndex"]
-
-MAX_TERMS: Final = 128
-"""The maximum number of different tokens that are searched: of longer queries, the rarest."""
-
-MAX_CANDIDATES: Final = 512
-"""The maximum number of different tokens of a query that are considered, from its beginning."""
 
 _FILE: Final = "lexical.sqlite"
 _LOCK: Final = "lexical.lock"
@@ -256,6 +249,7 @@ class LexicalIndex:
         live: NDArray[np.bool_] | None = None,
         normalized: bool = False,
         extra: Extra = NOTHING,
+        shared: Shared | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rank the rows that contain any of the query's words and satisfy its phrases and exclusions.
 
@@ -267,6 +261,7 @@ class LexicalIndex:
                 read-only array are cached.
             normalized: Whether to map scores to [0, 1) by :func:`~memvid_core.index.words.scores.lexical_score`.
             extra: What is asked for in addition to the words of the query.
+            shared: The statistics of the query, if this is one of several indexes that are searched together.
 
         Returns:
             Rows (n,) int64 and their scores (n,) float32, best first, ties in the order of the rows.
@@ -276,8 +271,8 @@ class LexicalIndex:
             IndexStaleError: If it was damaged; it is empty now, so add the rows again.
         """
         parsed = parse(query)
-        with self._reading() as reader:
-            rows, found, ideal = self._score(reader, parsed, live, extra)
+        with self.reading() as reader:
+            rows, found, ideal = self._score(reader, parsed, live, extra, shared)
             kept = self._kept(reader, parsed, rows, mask, live)
             rows, found = rows[kept], found[kept]
             if 0 < k < len(rows):  # keep the rows that can be among the top k, before the slower sort
@@ -298,7 +293,7 @@ class LexicalIndex:
         parsed = parse(query)
         if not parsed.restricts:
             return None
-        with self._reading() as reader:
+        with self.reading() as reader:
             allowed = np.ones(self._rows, np.bool_)
             for phrase in parsed.phrases:
                 has = np.zeros(self._rows, np.bool_)
@@ -307,12 +302,6 @@ class LexicalIndex:
             for phrase in parsed.excluded:
                 allowed[reader.rows_with(phrase)] = False
             return allowed
-
-    def mean_length(self, live: NDArray[np.bool_]) -> float:
-        """Return the mean number of tokens of the live rows, (n,) bool; 0 without rows."""
-        with self._reading():
-            counted = self._counted(live)
-        return counted.tokens / counted.rows if counted.rows else 0.0
 
     snippet = staticmethod(snippet)
 
@@ -323,7 +312,8 @@ class LexicalIndex:
             self._replace([])
 
     @contextmanager
-    def _reading(self) -> Iterator[ListReader]:
+    def reading(self) -> Iterator[ListReader]:
+        """Read posting lists in one state of the index."""
         with self._lock, self._healing(), ExitStack() as snapshots:
             self._assert_open()
             for store in self._stores:
@@ -377,20 +367,25 @@ class LexicalIndex:
             {'aircarft → aircraft': 0.8}
         """
         parsed = parse(query)
-        with self._reading() as reader:
-            scoring = Scoring(reader, self._counted(live), np.zeros(self._rows, np.float32))
-            scoring.add(self._chosen(parsed))
+        with self.reading() as reader:
+            scoring = Scoring(reader, self.counted(live), np.zeros(self._rows, np.float32))
+            scoring.add(chosen_terms(parsed.terms, self.frequencies))
             return scoring.add_extra(parsed, extra)
 
     def _score(
-        self, reader: ListReader, parsed: ParsedQuery, live: NDArray[np.bool_] | None, extra: Extra
+        self,
+        reader: ListReader,
+        parsed: ParsedQuery,
+        live: NDArray[np.bool_] | None,
+        extra: Extra,
+        shared: Shared | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
         """Score the rows with any of the words by BM25; return rows, scores, and the sum of the tokens' idf."""
-        counted = self._counted(live)
+        counted = self.counted(live)
         if not counted.tokens:
             return np.zeros(0, np.int64), np.zeros(0, np.float32), 0.0
-        scoring = Scoring(reader, counted, self._empty_scores())
-        scoring.add(self._chosen(parsed))
+        scoring = Scoring(reader, counted, self._empty_scores(), shared)
+        scoring.add(chosen_terms(parsed.terms, self.frequencies) if shared is None else shared.terms)
         scoring.add_extra(parsed, extra)
         rows, found = scoring.taken()
         self._scores = scoring.scores
@@ -401,7 +396,7 @@ class LexicalIndex:
         scores, self._scores = self._scores, None
         return np.zeros(self._rows * 5 // 4 + 64, np.float32) if scores is None or len(scores) < self._rows else scores
 
-    def _counted(self, live: NDArray[np.bool_] | None) -> Statistics:
+    def counted(self, live: NDArray[np.bool_] | None) -> Statistics:
         """Count the live rows and their tokens; the result of a read-only array is cached."""
         known = self._statistics
         if known is not None and known.live() is live and live is not None:
@@ -420,14 +415,9 @@ class LexicalIndex:
             self._statistics = counted
         return counted
 
-    def _chosen(self, parsed: ParsedQuery) -> dict[str, int]:
-        """Choose the tokens of a query that are searched, with the number of occurrences of each."""
-        terms = dict(list(Counter(parsed.terms).items())[:MAX_CANDIDATES])
-        if len(terms) <= MAX_TERMS:
-            return terms
-        rows = {token: sum(store.frequency(token, limit=MAX_LISTS) for store in self._stores) for token in terms}
-        rarest = sorted((token for token in terms if rows[token]), key=lambda token: rows[token] / terms[token])
-        return {token: terms[token] for token in rarest[:MAX_TERMS]}
+    def frequencies(self, tokens: Sequence[str]) -> dict[str, int]:
+        """Return the number of rows of some tokens, including deleted ones."""
+        return {token: sum(store.frequency(token, limit=MAX_LISTS) for store in self._stores) for token in tokens}
 
     def _assert_open(self) -> None:
         if self._closed:

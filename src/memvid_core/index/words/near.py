@@ -17,7 +17,18 @@ from numpy.typing import NDArray
 
 from memvid_core.index.words.analyzer import is_gram
 
-__all__ = ["MAX_NEAR", "MAX_WORDS", "Vocabulary", "distance", "has_near", "near_grams", "near_words"]
+__all__ = [
+    "MAX_NEAR",
+    "MAX_WORDS",
+    "Vocabulary",
+    "asked_grams",
+    "by_distance",
+    "distance",
+    "has_near",
+    "most_frequent",
+    "near_grams",
+    "near_words",
+]
 
 MAX_WORDS: Final = 8
 """The maximum number of words of a query for which near ones are looked for."""
@@ -99,13 +110,27 @@ def near_words(token: str, known: Iterable[Vocabulary], rows: Rows) -> list[str]
         >>> near_words("mornign", [Vocabulary.of({"aircraft": "aircraft", "morning": "morn"})], lambda token: 1)
         ['morn']
     """
+    return most_frequent(by_distance(token, known), rows)
+
+
+def by_distance(token: str, known: Iterable[Vocabulary]) -> list[set[str]]:
+    """Return the tokens of known words at distance 1 of a missing one, and for long words at distance 2.
+
+    Example:
+        >>> by_distance("mornign", [Vocabulary.of({"aircraft": "aircraft", "morning": "morn"})])
+        [{'morn'}]
+    """
     most = 2 if len(token) >= _TWO_EDITS else 1
     alike: dict[str, str] = {}
     for vocabulary in known:
         alike |= vocabulary.alike(token, most)
     found = {word: distance(token, word, most) for word in alike}
-    for edits in range(1, most + 1):
-        tokens = {alike[word] for word, number in found.items() if number == edits}
+    return [{alike[word] for word, number in found.items() if number == edits} for edits in range(1, most + 1)]
+
+
+def most_frequent(nearest: Iterable[Iterable[str]], rows: Rows) -> list[str]:
+    """Return at most three tokens at the first distance that has any with rows, the most frequent ones first."""
+    for tokens in nearest:
         best = sorted((-count, near) for near in tokens if (count := rows(near)))
         if best:
             return [word for _, word in best[:MAX_NEAR]]
@@ -158,6 +183,23 @@ def near_grams(terms: Sequence[str], rows: Rows) -> dict[str, list[str]]:
         for gram, others in _mended(run, place, rows).items():
             found.setdefault(gram, others)
     return found
+
+
+def asked_grams(terms: Sequence[str], rows: Rows) -> set[str]:
+    """Return every bigram whose rows :func:`near_grams` may ask for, so that they can be counted together.
+
+    Args:
+        terms: As for :func:`near_grams`.
+        rows: The number of rows of the tokens in ``terms``.
+    """
+    wrong = ((run, place) for run in _runs(terms) for place in range(len(run) - 1) if _is_wrong(run, place, rows))
+    asked: set[str] = set()
+    for run, place in islice(wrong, MAX_WORDS):
+        for syllable in _alike(run[place]):
+            asked.add(syllable + run[place + 1])
+            if place:
+                asked.add(run[place - 1] + syllable)
+    return asked
 
 
 def _runs(terms: Sequence[str]) -> Iterator[str]:

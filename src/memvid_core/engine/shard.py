@@ -1,0 +1,236 @@
+"""ShardReader: what a library asks one of its memories, in one sealed state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.engine.evidence import Sample, sample_of
+from memvid_core.engine.search_request import SearchRequest
+from memvid_core.engine.searching import SnapshotCorpus
+from memvid_core.engine.session import Session
+from memvid_core.engine.snapshot import Snapshot
+from memvid_core.errors import StorageError
+from memvid_core.index.catalog.ordering import Key
+from memvid_core.index.words.bm25 import Shared
+from memvid_core.index.words.scores import Ranking
+from memvid_core.index.words.shard_words import ShardWords
+from memvid_core.model import Record
+
+__all__ = ["Seal", "ShardReader", "index_words", "seal_of", "word_totals"]
+
+T = TypeVar("T")
+
+
+class Seal(NamedTuple):
+    """What identifies a memory in one state.
+
+    Attributes:
+        memory_id: The id of the memory, in hexadecimal digits.
+        commit: The number of the last commit.
+        chain: The chained checksum of the last commit, in hexadecimal digits.
+        rows: The number of rows, live or not.
+        records: The number of live records.
+    """
+
+    memory_id: str
+    commit: int
+    chain: str
+    rows: int
+    records: int
+
+
+def seal_of(session: Session) -> Seal:
+    """Return the seal of the newest state of a memory."""
+    return session.answer(lambda snapshot: _seal(session, snapshot))
+
+
+def _seal(session: Session, snapshot: Snapshot) -> Seal:
+    header, cursor = snapshot.epoch.journal.header, session.indexed.cursor
+    return Seal(header.memory_id.hex(), cursor.commit, cursor.chain.hex(), snapshot.rows, snapshot.record_count)
+
+
+def index_words(session: Session) -> None:
+    """Build the index of words, which the first search would otherwise build."""
+    session.answer(session.searcher.words)
+
+
+def word_totals(session: Session) -> tuple[int, int]:
+    """Return the numbers of live records and of their tokens."""
+    return session.answer(lambda snapshot: ShardWords(session.searcher.words(snapshot), snapshot.live).totals())
+
+
+class ShardReader:
+    """Read one memory of a library, in the state in which it was sealed.
+
+    Each method raises a ``StorageError`` if the memory is in another state, or has lost records to damage.
+
+    Args:
+        session: The memory, open for reading.
+        seal: Its seal.
+        deleted: (n,) int64, the rows that the library has deleted since.
+    """
+
+    def __init__(self, session: Session, seal: Seal, deleted: NDArray[np.int64]) -> None:
+        self._session, self._seal, self._deleted = session, seal, deleted
+        self._latest: tuple[Snapshot, Snapshot] | None = None
+
+    def _ask(self, question: Callable[[Snapshot], T]) -> T:
+        return self._session.answer(lambda snapshot: question(self._sealed(snapshot)), past_damage=False)
+
+    def _sealed(self, snapshot: Snapshot) -> Snapshot:
+        """Return a snapshot without the deleted rows, after comparing it with the seal."""
+        latest = self._latest
+        if latest is not None and latest[0] is snapshot:
+            return latest[1]
+        if snapshot.lost:
+            raise StorageError(f"{snapshot.lost} of its records cannot be read")
+        found = _seal(self._session, snapshot)
+        if found.memory_id != self._seal.memory_id:
+            raise StorageError(f"it is another memory ({found.memory_id} instead of {self._seal.memory_id})")
+        if found != self._seal:
+            raise StorageError(f"it was changed after it was sealed: commit {found.commit} is not {self._seal.commit}")
+        if len(self._deleted):
+            live, dense = snapshot.live.copy(), snapshot.dense.copy()
+            live[self._deleted] = dense[self._deleted] = False
+            live.flags.writeable = False  # statistics of a read-only array are cached
+            sealed = replace(snapshot, live=live, dense=dense)
+        else:
+            sealed = snapshot
+        self._latest = snapshot, sealed
+        return sealed
+
+    def check(self) -> None:
+        """Compare the memory with its seal."""
+        self._ask(lambda _: None)
+
+    # --- words ---
+
+    def _words(self, question: Callable[[ShardWords], T]) -> T:
+        return self._ask(lambda snapshot: question(ShardWords(self._session.searcher.words(snapshot), snapshot.live)))
+
+    def totals(self) -> tuple[int, int]:
+        """Return the numbers of live rows and of their tokens."""
+        return self._words(ShardWords.totals)
+
+    def lengths(self, first: int, step: int) -> list[int]:
+        """Return the numbers of tokens of every ``step``-th live row, from the ``first``-th on."""
+        return self._words(lambda words: words.lengths(first, step))
+
+    def counts(self, tokens: Sequence[str]) -> list[int]:
+        """Return the number of live rows of each token."""
+        return self._words(lambda words: words.counts(tokens))
+
+    def frequencies(self, tokens: Sequence[str]) -> list[int]:
+        """Return the number of rows of each token, including deleted ones."""
+        return self._words(lambda words: words.frequencies(tokens))
+
+    def near(self, words: Sequence[str]) -> list[list[list[str]]]:
+        """Return, for each missing word, the near tokens at distance 1, and for long words at distance 2."""
+        return self._words(lambda found: found.near(words))
+
+    def any_counts(self, groups: Sequence[Sequence[str]]) -> list[int]:
+        """Return, for each group of tokens, the number of live rows with any of them."""
+        return self._words(lambda words: words.any_counts(groups))
+
+    # --- a search ---
+
+    def candidates(
+        self,
+        request: SearchRequest,
+        k: int,
+        where: Mapping[str, Any] | None,
+        shared: Shared | None,
+        without: int | None,
+    ) -> tuple[Ranking, Ranking]:
+        """Return the best ``k`` rows by words and by vectors, with the scores they have in the library.
+
+        Args:
+            request: The question.
+            k: The number of rows of each ranking.
+            where: A filter.
+            shared: The statistics of the words of the question in the library; None if the mode needs none.
+            without: A row that is left out.
+        """
+        return self.many_candidates([(request, k, where, shared, without)])[0]
+
+    def many_candidates(
+        self, questions: Sequence[tuple[SearchRequest, int, Mapping[str, Any] | None, Shared | None, int | None]]
+    ) -> list[tuple[Ranking, Ranking]]:
+        """Return what :meth:`candidates` returns, for several questions."""
+
+        def ranked(snapshot: Snapshot) -> list[tuple[Ranking, Ranking]]:
+            found = []
+            for request, k, where, shared, without in questions:
+                mask = snapshot.mask(where)
+                if without is not None:
+                    mask = mask.copy()
+                    mask[without] = False
+                found.append(self._corpus(snapshot).ranked(request, k, mask, shared))
+            return found
+
+        return self._ask(ranked)
+
+    def _corpus(self, snapshot: Snapshot) -> SnapshotCorpus:
+        return self._session.searcher.corpus(snapshot)
+
+    def sample(self, first: int, step: int) -> Sample:
+        """Return every ``step``-th live row, from the ``first``-th on."""
+        return self._ask(lambda snapshot: sample_of(snapshot, first, step))
+
+    # --- the contents of rows ---
+
+    def records(self, rows: Sequence[int]) -> list[Record]:
+        """Return the records of rows."""
+        return self._ask(lambda snapshot: self._corpus(snapshot).records(rows))
+
+    def indexed_vectors(self, rows: Sequence[int]) -> NDArray[np.float32]:
+        """Return the indexed vectors of rows, (n, d); (n, 0) if no record has one."""
+
+        def vectors(snapshot: Snapshot) -> NDArray[np.float32]:
+            corpus = self._corpus(snapshot)
+            wanted = np.asarray(rows, np.int64)
+            return corpus.indexed_vectors(wanted) if corpus.has_vectors else np.zeros((len(rows), 0), np.float32)
+
+        return self._ask(vectors)
+
+    def stored_vectors(self, rows: Sequence[int]) -> dict[int, NDArray[Any]]:
+        """Return the stored vectors (d,) by row, without rows that have none."""
+        return self._ask(lambda snapshot: snapshot.vectors(rows))
+
+    # --- by id and by filter ---
+
+    def rows_of(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the rows of live records by id; unknown ids are omitted."""
+        return self._ask(lambda snapshot: _live_rows(snapshot, ids))
+
+    def chosen(self, ids: Sequence[str] | None, where: Mapping[str, Any] | None) -> list[int]:
+        """Return the live rows with some ids that match a filter; either of the two may be None."""
+
+        def found(snapshot: Snapshot) -> list[int]:
+            return [row for row in snapshot.selected(ids, where) if snapshot.live[row]]
+
+        return self._ask(found)
+
+    def selected(
+        self, where: Mapping[str, Any] | None, order_by: str | None, descending: bool, count: int | None
+    ) -> tuple[list[int], dict[int, Key]]:
+        """Return the first ``count`` live rows that match a filter, in an order, and what they are sorted by."""
+
+        def found(snapshot: Snapshot) -> tuple[list[int], dict[int, Key]]:
+            rows = snapshot.ordered(where, order_by, descending=descending)[:count]
+            return rows, {} if order_by is None else snapshot.sort_keys(rows, order_by)
+
+        return self._ask(found)
+
+    def ids(self, rows: Sequence[int]) -> list[str]:
+        """Return the ids of rows."""
+        return self._ask(lambda snapshot: snapshot.ids_of(rows))
+
+
+def _live_rows(snapshot: Snapshot, ids: Sequence[str]) -> dict[str, int]:
+    return {record_id: row for record_id, row in snapshot.rows_of(ids).items() if snapshot.live[row]}

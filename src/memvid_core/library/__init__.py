@@ -1,0 +1,28 @@
+"""A library: a folder of sealed memories that is built, searched and changed as one memory."""
+
+from memvid_core.library.executor import Executor, Failure, ShardRef, ThreadExecutor
+from memvid_core.library.library import Library
+from memvid_core.library.reports import (
+    BuildReport,
+    LibraryDamage,
+    LibraryHits,
+    LibraryInfo,
+    LibraryReport,
+    LibraryVersion,
+    SearchReport,
+)
+
+__all__ = [
+    "BuildReport",
+    "Executor",
+    "Failure",
+    "Library",
+    "LibraryDamage",
+    "LibraryHits",
+    "LibraryInfo",
+    "LibraryReport",
+    "LibraryVersion",
+    "SearchReport",
+    "ShardRef",
+    "ThreadExecutor",
+]

@@ -1,0 +1,207 @@
+"""Building: records become sealed shards, each a memory of its own; nothing counts until a manifest names them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any, Final
+
+from memvid_core.embedding import GIVEN
+from memvid_core.engine.shard import index_words, seal_of, word_totals
+from memvid_core.engine.validation import check_texts
+from memvid_core.errors import InvalidInputError, VectorError, storage_errors
+from memvid_core.library.manifest import Description, ShardEntry
+from memvid_core.library.objects import Objects, digest_of_file
+from memvid_core.library.partitions import Summaries
+from memvid_core.memory import Memory, session_of
+from memvid_core.model import Embedder, FittableEmbedder, Record
+
+__all__ = ["Built", "Given", "ShardBuilder", "fitted_embedder"]
+
+Given = Record | tuple[Record, Any]
+"""A record, or a record with its vector (d,) or None."""
+
+_BATCH_ROWS: Final = 16_384
+_BATCH_CHARACTERS: Final = 1 << 24
+
+
+@dataclass
+class Built:
+    """Shards that are sealed and not committed yet.
+
+    Attributes:
+        entries: Their entries for the manifest.
+        dimension: The dimension of the vectors; None if no record has one.
+        generated: Whether all ids are new, so that no record replaces another.
+    """
+
+    entries: list[ShardEntry] = field(default_factory=list)
+    dimension: int | None = None
+    generated: bool = False
+
+    def discard(self, objects: Objects) -> None:
+        """Delete the files, which no manifest names."""
+        for entry in self.entries:
+            objects.remove_memory(entry.file)
+
+
+class ShardBuilder:
+    """Write records to shards of a library.
+
+    Args:
+        objects: The library.
+        description: Its description.
+        embedder: The embedder, in the state of the library's model; None if vectors are given.
+        rows_per_shard: The number of records of a shard, the last one excepted.
+        threads: The number of shards that are indexed and sealed while the next one is written.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        description: Description,
+        embedder: Embedder | None,
+        rows_per_shard: int,
+        threads: int = 1,
+    ) -> None:
+        self._objects, self._description, self._embedder = objects, description, embedder
+        self._rows, self._threads = rows_per_shard, threads
+
+    def build(self, records: Iterable[Given]) -> Built:
+        """Write all records; return the sealed shards, in the order of the records."""
+        built = Built()
+        pending: list[Future[tuple[ShardEntry, int | None]]] = []
+        left = iter(records)
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="memvid-seal") as pool:
+            try:
+                while (first := next(left, None)) is not None:
+                    if len(pending) > self._threads:  # no more unsealed shards than threads that seal them
+                        pending[len(pending) - self._threads - 1].result()
+                    shard = _Shard(self._objects, self._description, self._embedder)
+                    shard.write(_batches(chain([first], islice(left, self._rows - 1))))
+                    pending.append(pool.submit(shard.sealed))
+                found = [future.result() for future in pending]
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                for future in pending:
+                    if not future.cancelled() and future.exception() is None:
+                        self._objects.remove_memory(future.result()[0].file)
+                raise
+        built.entries = [entry for entry, _ in found]
+        dimensions = {dimension for _, dimension in found if dimension is not None}
+        if len(dimensions) > 1:
+            raise VectorError(f"the vectors have different dimensions: {sorted(dimensions)}")
+        built.dimension = next(iter(dimensions), None)
+        return built
+
+
+class _Shard:
+    """A shard that is being written."""
+
+    def __init__(self, objects: Objects, description: Description, embedder: Embedder | None) -> None:
+        self._name = uuid.uuid4().hex
+        self._embedder = embedder
+        self._summaries = Summaries(description.partition_by)
+        self._objects, self._file = objects, f"shards/{self._name}.mp4"
+        self._path = objects.path(self._file)
+        with storage_errors():
+            self._path.parent.mkdir(exist_ok=True)
+        vectors: Any = description.vectors
+        metric: Any = description.metric
+        given = GIVEN if embedder is None else embedder
+        self._memory = Memory.create(self._path, given, vector_dtype=vectors, metric=metric)
+
+    def write(self, batches: Iterable[list[Given]]) -> None:
+        try:
+            for batch in batches:
+                self._add(batch)
+        except BaseException:
+            self.discard()
+            raise
+
+    def _add(self, batch: list[Given]) -> None:
+        records = [item[0] if isinstance(item, tuple) else item for item in batch]
+        kinds = {type(record) for record in records} - {Record}
+        if kinds:
+            raise InvalidInputError(f"a library is built of Record objects, not of {kinds.pop().__name__}")
+        texts = check_texts([record.text for record in records])  # before they are embedded, which may cost
+        vectors: Any = [item[1] if isinstance(item, tuple) else None for item in batch]
+        if self._embedder is not None:
+            places = [place for place, item in enumerate(batch) if not isinstance(item, tuple)]
+            made: Any = self._embedder.embed_documents([texts[place] for place in places]) if places else []
+            if len(places) == len(batch):
+                vectors = made
+            else:
+                for place, vector in zip(places, made, strict=True):
+                    vectors[place] = vector
+        self._memory.add(texts, [record.metadata for record in records], [record.id for record in records], vectors)
+        self._summaries.add(record.metadata for record in records)
+
+    def sealed(self) -> tuple[ShardEntry, int | None]:
+        """Index the words, close the memory, and return its entry and the dimension of its vectors."""
+        try:
+            session = session_of(self._memory)
+            index_words(session)
+            seal, (live, tokens), dimension = seal_of(session), word_totals(session), self._memory.info().dimension
+            has_vectors = bool(session.snapshot().dense.any())
+            self._memory.close()
+            with storage_errors():
+                size = self._path.stat().st_size
+            entry = ShardEntry(
+                self._name, *seal, live, tokens, size, digest_of_file(self._path), self._summaries.found()
+            )
+        except BaseException:
+            self.discard()
+            raise
+        return entry, dimension if has_vectors else None
+
+    def discard(self) -> None:
+        self._memory.close()
+        self._objects.remove_memory(self._file)
+
+
+def _batches(records: Iterator[Given]) -> Iterator[list[Given]]:
+    """Yield the records of one commit each."""
+    batch: list[Given] = []
+    characters = 0
+    for item in records:
+        given: object = item[0] if isinstance(item, tuple) else item
+        batch.append(item)
+        text: object = getattr(given, "text", None)
+        characters += len(text) if isinstance(text, str) else 0  # others are refused when they are added
+        if len(batch) == _BATCH_ROWS or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def fitted_embedder(
+    embedder: Embedder | None, records: Iterable[Given], sample: int
+) -> tuple[Embedder | None, Iterable[Given]]:
+    """Fit a copy of an embedder that learns to a sample of records.
+
+    Args:
+        embedder: The embedder.
+        records: The records; a sequence is sampled evenly, otherwise the first ones are taken.
+        sample: The number of records.
+
+    Returns:
+        The embedder, and all records.
+    """
+    if not isinstance(embedder, FittableEmbedder) or embedder.fitted:
+        return embedder, records
+    if isinstance(records, Sequence):
+        some, rest = records[:: max(1, -(-len(records) // sample))], iter(records)
+    else:
+        left = iter(records)
+        some = list(islice(left, sample))
+        rest = chain(some, left)
+    given: list[object] = [item[0] if isinstance(item, tuple) else item for item in some]
+    texts = [record.text for record in given if isinstance(record, Record)]
+    fitted = embedder.clone()
+    fitted.fit(texts)
+    return (fitted if fitted.fitted else embedder), rest

@@ -1,0 +1,251 @@
+"""LibraryCorpus: what a search in a library ranks, asked of its shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.engine import fusion
+from memvid_core.engine.evidence import Evidence, Sample, enough, learned, sample_step
+from memvid_core.engine.ranking import to_scores
+from memvid_core.engine.search_request import SearchRequest
+from memvid_core.index.words.analyzer import parse
+from memvid_core.index.words.bm25 import NOTHING, Shared, asked_too, length_step, sampled_normalization
+from memvid_core.index.words.scores import Ranking, top_k
+from memvid_core.index.words.shard_words import Totals, shared_statistics
+from memvid_core.library.manifest import StoredEvidence, StoredTotals
+from memvid_core.library.shards import Asking, ShardsFailed
+from memvid_core.model import Embedder, FittableEmbedder, Record, plain_query
+
+__all__ = ["LibraryCorpus", "Vectors", "learned_evidence", "totals_of"]
+
+_NOTHING: Ranking = np.zeros(0, np.int64), np.zeros(0, np.float32)
+
+
+class Vectors:
+    """What is known of the vectors of a library.
+
+    Args:
+        embedder: The embedder, in the state that made the vectors; None if it is not known.
+        recorded: The name of the embedder that made them.
+        metric: The metric.
+        dimension: The dimension; None if no record has a vector.
+    """
+
+    def __init__(self, embedder: Embedder | None, recorded: str, metric: str, dimension: int | None) -> None:
+        self.embedder, self.recorded, self.metric, self.dimension = embedder, recorded, metric, dimension
+
+
+class LibraryCorpus:
+    """The rows of all shards, as a :class:`~memvid_core.engine.ranker.Corpus`.
+
+    Args:
+        asking: Asks the shards.
+        vectors: The vectors.
+        totals: The word statistics.
+        evidence: What the texts say about rankings.
+    """
+
+    def __init__(self, asking: Asking, vectors: Vectors, totals: StoredTotals, evidence: StoredEvidence | None) -> None:
+        self._asking, self._vectors = asking, vectors
+        self._totals = Totals(totals.rows, totals.tokens, totals.b)
+        self._evidence = _evidence_of(evidence)
+        self._shared: Shared | None = None
+        self.rows = asking.shards.rows
+        self.embedder, self.recorded, self.metric = vectors.embedder, vectors.recorded, vectors.metric
+
+    @property
+    def word_embedder(self) -> bool:
+        """Whether the vectors are the built-in embedder's."""
+        return isinstance(self.embedder, FittableEmbedder)
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether any row has a vector."""
+        return self._vectors.dimension is not None
+
+    def evidence(self) -> Evidence:
+        """Return what the manifest says."""
+        return self._evidence
+
+    def rankings(self, request: SearchRequest, k: int, where: Mapping[str, Any] | None) -> tuple[Ranking, Ranking]:
+        """Return the best rows of all shards that match a filter, by words and by vectors."""
+        numbers = self._asking.matching(where)
+        shared = None if request.mode == "dense" else self._statistics(request)
+        plain = replace(request, where=None, rerank=None, recency=None)
+        answers = self._asking.ask("candidates", dict.fromkeys(numbers, (plain, k, where, shared, None)))
+        return self.merged(answers, k)
+
+    def merged(self, answers: Mapping[int, tuple[Ranking, Ranking]], k: int) -> tuple[Ranking, Ranking]:
+        """Return the best rows of the rankings of some shards."""
+        bases = self._asking.shards.bases
+        found = []
+        for part in (0, 1):
+            rankings = [(answer[part][0] + bases[number], answer[part][1]) for number, answer in answers.items()]
+            rows = np.concatenate([_NOTHING[0], *(ranking[0] for ranking in rankings)])
+            scores = np.concatenate([_NOTHING[1], *(ranking[1] for ranking in rankings)])
+            found.append(top_k(rows, scores, k))
+        return found[0], found[1]
+
+    def _statistics(self, request: SearchRequest) -> Shared:
+        if self._shared is None:
+            assert request.text is not None
+            self._shared = shared_statistics(request.text, request.extra, self._totals, _Counter(self._asking))
+        return self._shared
+
+    def asked_too(self, request: SearchRequest) -> dict[str, float]:
+        """Return near words and synonyms, with their weights."""
+        assert request.text is not None
+        return asked_too(parse(request.text), request.extra, self._statistics(request).near)
+
+    def records(self, rows: Sequence[int]) -> list[Record]:
+        """Return the records of rows."""
+        found: dict[int, Record] = {}
+        for places, records in self._asking.of_rows("records", rows):
+            found.update(zip(places.tolist(), records, strict=True))
+        return [found[place] for place in range(len(rows))]
+
+    def indexed_vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the indexed vectors of rows (n, d)."""
+        empty = 0.0 if self.metric == "cosine" else np.nan
+        found = np.full((len(rows), self._vectors.dimension or 0), empty, np.float32)
+        for places, vectors in self._asking.of_rows("indexed_vectors", rows):
+            if vectors.shape[1] == found.shape[1]:
+                found[places] = vectors
+        return found
+
+    def stored_vectors(self, rows: Sequence[int]) -> dict[int, NDArray[Any]]:
+        """Return the stored vectors (d,) by row."""
+        found: dict[int, NDArray[Any]] = {}
+        bases = self._asking.shards.bases
+        for places, vectors in self._asking.of_rows("stored_vectors", rows):
+            if len(places):
+                row = rows[int(places[0])]
+                base = int(bases[int(np.searchsorted(bases, row, side="right")) - 1])
+                found.update({base + local: vector for local, vector in vectors.items()})
+        return found
+
+    def practiced(self, questions: Sequence[tuple[str, int]]) -> list[tuple[Ranking, Ranking]]:
+        """Return the lexical and the dense ranking of all rows but one for each of some questions, in a few rounds."""
+        counter = _Counter(self._asking)
+        texts = [plain_query(question) for question, _ in questions]
+        counter.counts(sorted({term for text in texts for term in parse(text).terms}))
+        own = self.embedder if isinstance(self.embedder, FittableEmbedder) else None
+        asked = []
+        for text in texts:
+            vector = None if own is None else own.embed_query(text)
+            request = SearchRequest(text, vector, fusion.CANDIDATES, "hybrid")
+            asked.append((request, request.k, None, shared_statistics(text, NOTHING, self._totals, counter)))
+        bases = self._asking.shards.bases
+        holders = np.searchsorted(bases, [row for _, row in questions], side="right") - 1
+        arguments = {
+            number: (
+                [
+                    (*one, row - int(bases[number]) if holder == number else None)
+                    for one, (_, row), holder in zip(asked, questions, holders.tolist(), strict=True)
+                ],
+            )
+            for number in self._asking.answering
+        }
+        answers = self._asking.ask("many_candidates", arguments)
+        found = []
+        for place in range(len(questions)):
+            words, dense = self.merged({n: answer[place] for n, answer in answers.items()}, fusion.CANDIDATES)
+            found.append((words, (dense[0], to_scores(dense[1], self.metric))))
+        return found
+
+
+class _Counter:
+    """Counts words in all shards that answer."""
+
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
+
+    def counts(self, tokens: Sequence[str]) -> dict[str, int]:
+        """Return the number of live rows of each token."""
+        shards = self._asking.shards
+        known = {token: shards.word_counts[token] for token in tokens if token in shards.word_counts}
+        unknown = [token for token in tokens if token not in known]
+        if unknown:
+            counted = self._sums("counts", unknown)
+            if not self._asking.failed:
+                shards.keep_counts(counted)
+            known.update(counted)
+        return known
+
+    def frequencies(self, tokens: Sequence[str]) -> dict[str, int]:
+        """Return the number of rows of each token, including deleted ones."""
+        return self._sums("frequencies", tokens)
+
+    def any_counts(self, groups: Sequence[Sequence[str]]) -> list[int]:
+        """Return, for each group of tokens, the number of live rows with any of them."""
+        answers = self._asking.ask_all("any_counts", groups)
+        return [sum(answer[place] for answer in answers.values()) for place in range(len(groups))]
+
+    def near(self, words: Sequence[str]) -> list[list[list[str]]]:
+        """Return, for each missing word, the near tokens at distance 1, and for long words at distance 2."""
+        answers = self._asking.ask_all("near", words)
+        found = []
+        for place in range(len(words)):
+            distances: list[set[str]] = []
+            for answer in answers.values():
+                for number, tokens in enumerate(answer[place]):
+                    if number == len(distances):
+                        distances.append(set())
+                    distances[number].update(tokens)
+            found.append([sorted(tokens) for tokens in distances])
+        return found
+
+    def _sums(self, call: str, tokens: Sequence[str]) -> dict[str, int]:
+        answers = self._asking.ask_all(call, tokens)
+        return {token: sum(answer[place] for answer in answers.values()) for place, token in enumerate(tokens)}
+
+
+def totals_of(asking: Asking) -> StoredTotals:
+    """Return the word statistics of all shards.
+
+    Raises:
+        ShardsFailed: A shard did not answer.
+    """
+    entries = asking.shards.entries
+    rows, tokens = sum(entry.live for entry in entries), sum(entry.tokens for entry in entries)
+    starts = asking.shards.starts(length_step(rows))
+    answers = asking.ask("lengths", dict(enumerate(starts)))
+    if asking.failed:
+        raise ShardsFailed
+    sample = [length for number in range(len(entries)) for length in answers[number]]
+    return StoredTotals(rows, tokens, sampled_normalization(np.array(sample, np.int32), rows))
+
+
+def learned_evidence(asking: Asking, vectors: Vectors, totals: StoredTotals) -> StoredEvidence | None:
+    """Return what the texts of all shards say about rankings; None with too few records.
+
+    Raises:
+        ShardsFailed: A shard did not answer.
+    """
+    if not enough(totals.rows):
+        return None
+    shards = asking.shards
+    answers = asking.ask("sample", dict(enumerate(shards.starts(sample_step(totals.rows)))))
+    if asking.failed:
+        raise ShardsFailed
+    ordered: list[tuple[int, Sample]] = sorted(answers.items())
+    rows = [int(shards.bases[number]) + row for number, part in ordered for row in part.rows]
+    texts = [text for _, part in ordered for text in part.texts]
+    parts = [part.vectors for _, part in ordered if len(part.vectors)]
+    matrix = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+    corpus = LibraryCorpus(asking, vectors, totals, None)
+    found = learned(Sample(rows, texts, matrix), corpus.practiced)
+    if asking.failed:
+        raise ShardsFailed
+    return StoredEvidence(*found, totals.rows)
+
+
+def _evidence_of(stored: StoredEvidence | None) -> Evidence:
+    if stored is None:
+        return Evidence()
+    return Evidence(*(getattr(stored, name) for name in Evidence._fields))

@@ -1,0 +1,261 @@
+"""Executors: who opens the shards of a library and asks them. By default the threads of this process do."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, Protocol
+
+from memvid_core.engine.shard import Seal, ShardReader
+from memvid_core.errors import (
+    ClosedError,
+    DamagedLibraryError,
+    InvalidInputError,
+    MemoryNotFoundError,
+    MemvidError,
+    MemvidWarning,
+)
+from memvid_core.library.deletes import read_deletes
+from memvid_core.library.manifest import ShardEntry
+from memvid_core.library.objects import LocalObjects
+from memvid_core.memory import Memory, session_of
+
+__all__ = ["Executor", "Failure", "Questions", "ShardRef", "ThreadExecutor"]
+
+_CLOSED: Final = "this library is closed; Library.open opens it again"
+
+_FEWEST, _MOST = 8, 64  # open memories
+_HANDLES: Final = 12  # of an open memory, with those that an open needs for a moment
+
+
+class ShardRef(NamedTuple):
+    """A shard of a library, for who opens it, in this process or another.
+
+    Attributes:
+        library: The folder of the library.
+        entry: The entry in the manifest.
+        index_dir: The folder of its index; None for the one beside the file.
+    """
+
+    library: str
+    entry: ShardEntry
+    index_dir: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What identifies the shard with its deleted rows."""
+        return f"{self.entry.name} {self.entry.deletes}"
+
+
+class Failure(NamedTuple):
+    """Why a shard did not answer."""
+
+    reason: str
+
+
+Questions = Sequence[tuple[ShardRef, tuple[Any, ...]]]
+"""Shards, each with the arguments of a call."""
+
+
+class Executor(Protocol):
+    """What asks the shards of a library."""
+
+    def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:
+        """Ask shards at the same time.
+
+        Args:
+            call: The name of a method of :class:`memvid_core.engine.shard.ShardReader`.
+            questions: Shards, each with the arguments of the method.
+            timeout: How long to wait for the answers, in seconds; None waits for all.
+
+        Returns:
+            The answer of each shard, or a :class:`Failure`.
+
+        Raises:
+            InvalidInputError: The question is invalid.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close what is open. Closing twice is allowed."""
+        ...
+
+
+class ThreadExecutor:
+    """Ask shards in threads of this process; the least recently used memories are closed.
+
+    Args:
+        open_shards: The maximum number of open memories; by default as many as the limit of open files allows, between
+            8 and 64.
+        threads: The maximum number of shards that are asked at the same time; by default two per core, at most 32.
+
+    Raises:
+        InvalidInputError: A number is not positive.
+    """
+
+    def __init__(self, open_shards: int | None = None, threads: int | None = None) -> None:
+        for name, number in (("open_shards", open_shards), ("threads", threads)):
+            if number is not None and not (type(number) is int and number > 0):
+                raise InvalidInputError(f"{name} is a positive number, not {number!r}")
+        limit = _default_open() if open_shards is None else open_shards
+        self._threads = min(limit, threads or min(32, 2 * (os.cpu_count() or 1)))
+        self._shards = OpenShards(limit)
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._process = os.getpid()
+
+    def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:
+        """Ask shards in threads."""
+        if self._process != os.getpid():  # the threads are in the parent
+            raise ClosedError(
+                f"process {self._process} opened this library, and this is a fork of it; Library.open opens it here"
+            )
+        with self._lock:
+            if self._closed:
+                raise ClosedError(_CLOSED)
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="memvid-shard")
+            futures = [self._pool.submit(self._answer, ref, call, arguments) for ref, arguments in questions]
+        wait(futures, timeout)
+        late = Failure(f"did not answer within {timeout} seconds; a larger timeout= waits for it")
+        try:
+            return [late if future.cancel() or not future.done() else future.result() for future in futures]
+        except CancelledError as exc:
+            raise ClosedError(_CLOSED) from exc
+
+    def _answer(self, ref: ShardRef, call: str, arguments: tuple[Any, ...]) -> Any:
+        try:
+            with self._shards.leased(ref) as reader:
+                return getattr(reader, call)(*arguments)
+        except (InvalidInputError, ClosedError):
+            raise
+        except (MemvidError, MemvidWarning, OSError) as exc:  # a warning, where the caller turns them into errors
+            return Failure(str(exc))
+
+    def close(self) -> None:
+        """Close the open memories, after their current questions."""
+        if self._process != os.getpid():
+            return
+        with self._lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+        self._shards.close()
+
+    @property
+    def open_count(self) -> int:
+        """The number of open memories."""
+        return self._shards.count
+
+
+class _Open:
+    """An open shard, and how many threads use it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.memory: Memory | None = None
+        self.reader: ShardReader | None = None
+
+    def close(self) -> None:
+        if self.memory is not None:
+            self.memory.close()
+        self.memory = self.reader = None
+
+
+class OpenShards:
+    """Keep at most ``limit`` memories open; of those that nobody uses, the least recently used is closed first.
+
+    Args:
+        limit: The maximum number, if no more are in use at the same time.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def count(self) -> int:
+        """The number of open memories."""
+        return len(self._open)
+
+    @contextmanager
+    def leased(self, ref: ShardRef) -> Iterator[ShardReader]:
+        """Open a shard unless it is open, and keep it open during the block."""
+        with self._lock:
+            if self._closed:
+                raise ClosedError(_CLOSED)
+            held = self._open.setdefault(ref.key, _Open())
+            self._open.move_to_end(ref.key)
+            held.users += 1
+            gone = self._evicted()
+        try:
+            for other in gone:
+                other.close()
+            with held.lock:
+                if held.reader is None:
+                    held.memory, held.reader = _opened(ref)
+                reader = held.reader
+            yield reader
+        finally:
+            with self._lock:
+                held.users -= 1
+                if held.reader is None and not held.users and self._open.get(ref.key) is held:
+                    del self._open[ref.key]  # it could not be opened
+                gone = self._evicted()
+            for other in gone:
+                other.close()
+
+    def _evicted(self) -> list[_Open]:
+        """Remove the shards beyond the limit that nobody uses; all of them after :meth:`close`."""
+        idle = [key for key, held in self._open.items() if not held.users]
+        limit = 0 if self._closed else self._limit
+        return [self._open.pop(key) for key in idle[: max(0, len(self._open) - limit)]]
+
+    def close(self) -> None:
+        """Close every memory that is not in use; the others are closed when their question is answered."""
+        with self._lock:
+            self._closed = True
+            gone = self._evicted()
+        for held in gone:
+            held.close()
+
+
+def _opened(ref: ShardRef) -> tuple[Memory, ShardReader]:
+    """Open a shard and compare it with the manifest."""
+    objects, entry = LocalObjects.of(ref.library), ref.entry
+    path = objects.path(entry.file)
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as exc:
+        raise MemoryNotFoundError(f"{entry.file} is missing") from exc
+    if size != entry.bytes:
+        raise DamagedLibraryError(entry.file, f"has {size} bytes instead of {entry.bytes}")
+    deleted = read_deletes(objects, entry)
+    memory = Memory.open(path, embedder="given", index_dir=ref.index_dir)
+    try:
+        seal = Seal(entry.memory_id, entry.commit, entry.chain, entry.rows, entry.records)
+        reader = ShardReader(session_of(memory), seal, deleted)
+        reader.check()
+    except BaseException:
+        memory.close()
+        raise
+    return memory, reader
+
+
+def _default_open() -> int:
+    """Return how many memories may be open: half of the limit of open files is for them."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return _MOST
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MOST if limit < 0 else max(_FEWEST, min(_MOST, limit // 2 // _HANDLES))

@@ -1,0 +1,267 @@
+"""The description of a library, and its manifests: which shards count in which version."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from memvid_core.errors import (
+    DamagedLibraryError,
+    MemoryExistsError,
+    NotAMemoryError,
+    UnsupportedFormatError,
+)
+from memvid_core.library.objects import Objects, digest
+
+__all__ = [
+    "DESCRIPTION",
+    "Description",
+    "FieldSummary",
+    "Manifest",
+    "ShardEntry",
+    "StoredEvidence",
+    "StoredTotals",
+    "commit_manifest",
+    "manifest_name",
+    "newest_version",
+    "read_description",
+    "read_manifest",
+    "versions",
+    "write_description",
+]
+
+FORMAT: Final = 1
+DESCRIPTION: Final = "library.json"
+_FOLDER: Final = "manifest"
+_DIGITS: Final = 20
+_LARGEST: Final = 1 << 28  # bytes: about 200,000 shards
+
+T = TypeVar("T")
+
+
+class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What never changes in a library: the content of ``library.json``.
+
+    Attributes:
+        format: The version of the layout.
+        id: The id of the library, 32 hexadecimal digits.
+        embedder: The name of the embedder; ``"given"`` if vectors are passed with the records.
+        metric: The metric for vectors.
+        vectors: The dtype of stored vectors.
+        partition_by: The metadata fields whose values each shard lists.
+        created: When it was created, in microseconds since 1970.
+    """
+
+    format: int
+    id: str
+    embedder: str
+    metric: str
+    vectors: str
+    partition_by: tuple[str, ...]
+    created: int
+
+
+class FieldSummary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The values of a metadata field in a shard.
+
+    Attributes:
+        numbers: Every number, or the least and the greatest one.
+        strings: Every string, or the first and the last one in order.
+        ranges: Whether the two are ranges.
+        others: Whether a record has another value, or none.
+    """
+
+    numbers: tuple[float | int, ...] = ()
+    strings: tuple[str, ...] = ()
+    ranges: bool = False
+    others: bool = False
+
+
+class ShardEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A shard in a manifest, with everything that identifies its file.
+
+    Attributes:
+        name: Its name, 32 hexadecimal digits; the file is ``shards/<name>.mp4``.
+        memory_id: The id of the memory in it.
+        commit: The number of its last commit.
+        chain: The chained checksum of that commit.
+        rows: The number of rows.
+        records: The number of records that were live when it was sealed.
+        live: The number of records that count: without those that the library has deleted since.
+        tokens: The number of tokens of the records that count.
+        bytes: The size of the file.
+        checksum: The BLAKE2b-256 checksum of the file.
+        fields: The values of each partition field.
+        deletes: The checksum that names the object with the deleted rows; empty for none.
+    """
+
+    name: str
+    memory_id: str
+    commit: int
+    chain: str
+    rows: int
+    records: int
+    live: int
+    tokens: int
+    bytes: int
+    checksum: str
+    fields: dict[str, FieldSummary] = {}
+    deletes: str = ""
+
+    @property
+    def file(self) -> str:
+        """The name of the file in the library."""
+        return f"shards/{self.name}.mp4"
+
+
+class StoredTotals(msgspec.Struct, frozen=True):
+    """The word statistics of all shards: live rows, their tokens, and the length normalization."""
+
+    rows: int
+    tokens: int
+    b: float
+
+
+class StoredEvidence(msgspec.Struct, frozen=True):
+    """What the texts of all shards say about rankings, and the number of records it was learned at."""
+
+    alpha: float
+    usual: float
+    spread: float
+    usual_words: float
+    spread_words: float
+    background: float
+    records: int
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One version of a library.
+
+    Attributes:
+        library: The id of the library.
+        version: The number of the version, from 1.
+        time: When it was committed, in microseconds since 1970.
+        change: What was changed: ``"build"``, ``"add"``, ``"delete"`` or ``"compact"``.
+        added: The number of records that were added.
+        deleted: The number of records that were deleted or replaced.
+        shards: The shards, in the order of addition.
+        totals: The word statistics.
+        dimension: The dimension of the vectors; None if no record has one.
+        model: The checksum that names the object with the state of the embedder; empty for none.
+        evidence: What was learned from the texts; None with too few records.
+        format: The version of the layout.
+    """
+
+    library: str
+    version: int
+    time: int
+    change: str
+    added: int
+    deleted: int
+    shards: tuple[ShardEntry, ...]
+    totals: StoredTotals
+    dimension: int | None = None
+    model: str = ""
+    evidence: StoredEvidence | None = None
+    format: int = FORMAT
+
+    @property
+    def records(self) -> int:
+        """The number of records that count."""
+        return sum(shard.live for shard in self.shards)
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    checksum: str
+    content: msgspec.Raw
+
+
+def _sealed(content: msgspec.Struct) -> bytes:
+    data = msgspec.json.encode(content)
+    return msgspec.json.encode(_Envelope(digest(data), msgspec.Raw(data)))
+
+
+def _opened(name: str, data: bytes, kind: type[T]) -> T:
+    """Return the content of an object after comparing it with its checksum."""
+    try:
+        envelope = msgspec.json.decode(data, type=_Envelope)
+        if digest(bytes(envelope.content)) != envelope.checksum:
+            raise DamagedLibraryError(name, "is damaged: its checksum does not match; restore it from a copy")
+        _check_format(name, bytes(envelope.content))
+        return msgspec.json.decode(envelope.content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise DamagedLibraryError(name, f"is damaged: {exc}; restore it from a copy") from exc
+
+
+def _check_format(name: str, data: bytes) -> None:
+    found: Any = msgspec.json.decode(data)
+    number = found.get("format") if isinstance(found, dict) else None
+    if type(number) is int and number > FORMAT:
+        raise UnsupportedFormatError(f"{name} has format {number}, and this version reads up to {FORMAT}; update it")
+
+
+def write_description(objects: Objects, description: Description) -> None:
+    """Write ``library.json``.
+
+    Raises:
+        MemoryExistsError: There is a library already.
+    """
+    objects.create(DESCRIPTION, _sealed(description))
+
+
+def read_description(objects: Objects, where: str) -> Description:
+    """Read ``library.json``.
+
+    Raises:
+        NotAMemoryError: There is none.
+    """
+    try:
+        data = objects.read(DESCRIPTION, 1 << 20)
+    except DamagedLibraryError as exc:
+        raise NotAMemoryError(
+            f"{where} has no {DESCRIPTION}, so it is not a library; Library.create makes one"
+        ) from exc
+    return _opened(DESCRIPTION, data, Description)
+
+
+def manifest_name(version: int) -> str:
+    """Return the name of a manifest."""
+    return f"{_FOLDER}/{version:0{_DIGITS}d}.json"
+
+
+def versions(objects: Objects) -> list[int]:
+    """Return the numbers of all versions, ascending."""
+    found = (name.partition(".") for name in objects.names(_FOLDER))
+    return [int(number) for number, _, suffix in found if suffix == "json" and number.isascii() and number.isdigit()]
+
+
+def newest_version(objects: Objects) -> int:
+    """Return the number of the newest version, 0 for an empty library."""
+    return max(versions(objects), default=0)
+
+
+def read_manifest(objects: Objects, description: Description, version: int) -> Manifest:
+    """Read a version of a library.
+
+    Raises:
+        DamagedLibraryError: It is missing, damaged, or belongs to another library.
+    """
+    if version == 0:
+        return Manifest(description.id, 0, description.created, "create", 0, 0, (), StoredTotals(0, 0, 0.65))
+    name = manifest_name(version)
+    found = _opened(name, objects.read(name, _LARGEST), Manifest)
+    if found.library != description.id or found.version != version:
+        raise DamagedLibraryError(
+            name, f"is version {found.version} of the library {found.library}, not {version} of {description.id}"
+        )
+    return found
+
+
+def commit_manifest(objects: Objects, manifest: Manifest) -> bool:
+    """Commit a version; return False if another process has committed that version first."""
+    try:
+        objects.create(manifest_name(manifest.version), _sealed(manifest))
+    except MemoryExistsError:
+        return False
+    return True

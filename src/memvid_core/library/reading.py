@@ -1,0 +1,365 @@
+"""The reading methods of a library: by search, by id and by filter, and its properties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, overload
+
+from numpy.typing import ArrayLike
+
+from memvid_core.engine.ranker import Ranker
+from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where, default_mode
+from memvid_core.engine.validation import check_count, check_timeout, wanted_ids
+from memvid_core.errors import ClosedError, IncompleteSearchError, QueryError, RecordNotFoundError
+from memvid_core.index.catalog.ordering import by_key
+from memvid_core.library.manifest import Manifest, read_manifest, versions
+from memvid_core.library.partitions import may_match
+from memvid_core.library.reports import LibraryHits, LibraryInfo, LibraryReport, LibraryVersion
+from memvid_core.library.shards import Asking, ShardsFailed
+from memvid_core.library.state import Place, State
+from memvid_core.library.verifying import verified
+from memvid_core.model import Embedder, GivenSynonyms, Recency, Record
+
+__all__ = ["LibraryReading", "Partial"]
+
+Partial = Literal["raise", "allow"]
+"""What a search does if shards do not answer."""
+
+_PAGE = 1_024  # records that are read together
+
+
+class LibraryReading:
+    """The reading methods of :class:`memvid_core.library.Library`. Each call reads the version that is open."""
+
+    _place: Place
+    _state: State
+    _closed: bool
+
+    @property
+    def path(self) -> str:
+        """The path of the library."""
+        return str(self._place.objects.root)
+
+    @property
+    def version(self) -> int:
+        """The number of the version that is open, 0 for an empty library."""
+        return self._state.manifest.version
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """The embedder; None if the library was opened without the embedder that wrote it."""
+        return self._state.vectors.embedder
+
+    @property
+    def default_mode(self) -> Mode:
+        """The default search mode for a text: ``"hybrid"``, or ``"lexical"`` without an embedder."""
+        return default_mode(self.embedder)
+
+    def _opened(self) -> State:
+        if self._closed:
+            raise ClosedError(f"this library is closed; Library.open({self.path!r}) opens it again")
+        return self._state
+
+    # --- by search ---
+
+    def search(
+        self,
+        query: str | ArrayLike,
+        k: int = 5,
+        where: Where | None = None,
+        mode: Mode | None = None,
+        *,
+        alpha: float | None = None,
+        fusion: Fusion = "score",
+        recency: Recency | None = None,
+        rerank: Rerank | str | None = None,
+        min_relevance: float | None = None,
+        unique: bool = False,
+        passage: int | None = None,
+        fuzzy: bool = True,
+        synonyms: GivenSynonyms | None = None,
+        embedding: ArrayLike | None = None,
+        with_vectors: bool = False,
+        explain: bool = False,
+        partial: Partial = "raise",
+        timeout: float | None = 10.0,
+    ) -> LibraryHits:
+        """Find the records that answer a question best, in all shards; the hits are those that one memory would find.
+
+        Args:
+            query: The question, or its vector (d,).
+            k: The maximum number of hits.
+            where: As in :meth:`memvid_core.Memory.search`. Shards whose partition fields exclude a match are not asked.
+            mode: As in :meth:`memvid_core.Memory.search`, like the arguments that follow.
+            alpha: The weight of the dense part.
+            fusion: Whether scores or ranks are fused.
+            recency: How much less older records count.
+            rerank: What scores the best hits again.
+            min_relevance: The least relevance of a hit.
+            unique: Whether to leave out hits with the text of a better one.
+            passage: The maximum length of passages.
+            fuzzy: Whether missing words are replaced by near words.
+            synonyms: Words that mean the same.
+            embedding: The vector (d,) of a text question.
+            with_vectors: Whether hits include their stored vector.
+            explain: Whether hits include the contribution of each ranking.
+            partial: ``"raise"``, or ``"allow"`` to return the hits of the shards that answered; ``hits.report`` says
+                which did not.
+            timeout: How many seconds the shards have to answer, in each of the two to four rounds of a search; None
+                waits for all.
+
+        Returns:
+            Hits, best first, with scores in [0, 1]; ties are in the order of addition. ``.report`` says which shards
+            answered.
+
+        Raises:
+            IncompleteSearchError: A shard is missing, damaged or late. It has ``.hits`` and ``.report``.
+            QueryError: As in :meth:`memvid_core.Memory.search`.
+            FilterError: The filter is invalid.
+            DimensionError: A vector has another dimension.
+        """
+        request = SearchRequest.of(
+            self.embedder,
+            query,
+            k,
+            where,
+            mode,
+            embedding=embedding,
+            alpha=alpha,
+            fusion=fusion,
+            recency=recency,
+            rerank=rerank,
+            min_relevance=min_relevance,
+            unique=unique,
+            passage=passage,
+            fuzzy=fuzzy,
+            synonyms=synonyms,
+            with_vectors=with_vectors,
+            explain=explain,
+        )
+        return self._search(request, partial, timeout)
+
+    def mmr(
+        self,
+        query: str | ArrayLike,
+        k: int = 5,
+        where: Where | None = None,
+        mode: Mode | None = None,
+        *,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        alpha: float | None = None,
+        fusion: Fusion = "score",
+        recency: Recency | None = None,
+        unique: bool = False,
+        passage: int | None = None,
+        fuzzy: bool = True,
+        synonyms: GivenSynonyms | None = None,
+        embedding: ArrayLike | None = None,
+        with_vectors: bool = False,
+        partial: Partial = "raise",
+        timeout: float | None = 10.0,
+    ) -> LibraryHits:
+        """Return hits that are relevant and diverse; see :meth:`memvid_core.Memory.mmr` and :meth:`search`."""
+        request = SearchRequest.of(
+            self.embedder,
+            query,
+            k,
+            where,
+            mode or "dense",
+            alpha=alpha,
+            fusion=fusion,
+            recency=recency,
+            unique=unique,
+            passage=passage,
+            fuzzy=fuzzy,
+            synonyms=synonyms,
+            embedding=embedding,
+            with_vectors=with_vectors,
+            diversity=Diversity(fetch_k, lambda_mult),
+        )
+        return self._search(request, partial, timeout)
+
+    def _search(self, request: SearchRequest, partial: Partial, timeout: float | None) -> LibraryHits:
+        if partial not in ("raise", "allow"):
+            raise QueryError(f"partial is 'raise' or 'allow', not {partial!r}")
+        state = self._opened()
+        asking = Asking(state.shards, None if timeout is None else check_timeout(timeout))
+        while True:
+            try:
+                found = Ranker(state.corpus(asking)).search(request)
+                break
+            except ShardsFailed:  # the others are asked again, without it
+                continue
+        hits = LibraryHits(found, asking.report())
+        if asking.failed and partial == "raise":
+            raise IncompleteSearchError(_incomplete(hits), hits, hits.report)
+        return hits
+
+    def explain_shards(self, where: Mapping[str, Any] | None = None) -> dict[str, bool]:
+        """Return which shards a search with a filter asks, by the name of their file."""
+        entries = self._opened().manifest.shards
+        return {entry.file: bool(entry.live) and may_match(entry.fields, where) for entry in entries}
+
+    # --- by id, by filter ---
+
+    @overload
+    def get(self, ids: str) -> Record: ...  # type: ignore[overload-overlap]  # a str is also an Iterable[str]
+    @overload
+    def get(self, ids: Iterable[str]) -> list[Record]: ...
+    def get(self, ids: str | Iterable[str]) -> Record | list[Record]:
+        """Return the record with an id, or the records with some ids in their order; unknown ids are ignored.
+
+        Raises:
+            RecordNotFoundError: ``ids`` is a ``str`` and no record has that id.
+            MemoryFileError: A shard does not answer.
+        """
+        wanted = wanted_ids(ids)
+        rows = self._rows_of(wanted)
+        found = self._read([rows[record_id] for record_id in wanted if record_id in rows])
+        if not isinstance(ids, str):
+            return found
+        if not found:
+            raise RecordNotFoundError(f"no record has the id {ids!r}")
+        return found[0]
+
+    def _rows_of(self, ids: list[str]) -> dict[str, int]:
+        asking = Asking(self._opened().shards)
+        answers = asking.ask_all("rows_of", ids)
+        asking.check()
+        bases = asking.shards.bases
+        return {one: int(bases[number]) + row for number, found in answers.items() for one, row in found.items()}
+
+    def _read(self, rows: list[int]) -> list[Record]:
+        asking = Asking(self._opened().shards)
+        found: dict[int, Record] = {}
+        try:
+            for places, records in asking.of_rows("records", rows):
+                found.update(zip(places.tolist(), records, strict=True))
+        except ShardsFailed:
+            asking.check()
+        return [found[place] for place in range(len(rows))]
+
+    def __contains__(self, record_id: object) -> bool:
+        return isinstance(record_id, str) and bool(self._rows_of([record_id]))
+
+    def __len__(self) -> int:
+        return self._opened().manifest.records
+
+    def __bool__(self) -> bool:
+        return True  # an empty library is still a library
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yield every record, in the order of addition."""
+        rows = self._selected(None, None, descending=False)
+        for first in range(0, len(rows), _PAGE):
+            yield from self._read(rows[first : first + _PAGE])
+
+    def select(
+        self,
+        where: Mapping[str, Any] | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        order_by: str | None = None,
+        descending: bool = False,
+    ) -> list[Record]:
+        """Return the records that match a filter; see :meth:`memvid_core.Memory.select`.
+
+        Raises:
+            MemoryFileError: A shard does not answer.
+        """
+        first = check_count(offset, "offset is a number of records")
+        last = None if limit is None else first + check_count(limit, "limit is a number of records")
+        return self._read(self._selected(where, order_by, descending=descending, count=last)[first:])
+
+    def ids(
+        self, where: Mapping[str, Any] | None = None, *, order_by: str | None = None, descending: bool = False
+    ) -> list[str]:
+        """Return the ids of the records that match a filter, ordered as by :meth:`select`."""
+        rows = self._selected(where, order_by, descending=descending)
+        asking = Asking(self._opened().shards)
+        found: dict[int, str] = {}
+        try:
+            for places, ids in asking.of_rows("ids", rows):
+                found.update(zip(places.tolist(), ids, strict=True))
+        except ShardsFailed:
+            asking.check()
+        return [found[place] for place in range(len(rows))]
+
+    def _selected(
+        self, where: Mapping[str, Any] | None, order_by: str | None, *, descending: bool, count: int | None = None
+    ) -> list[int]:
+        """Return the first ``count`` rows that match a filter, in an order."""
+        asking = Asking(self._opened().shards)
+        arguments = (where, order_by, descending, count)
+        answers = asking.ask("selected", dict.fromkeys(asking.matching(where), arguments))
+        asking.check()
+        bases = asking.shards.bases.tolist()
+        ordered = sorted(answers.items(), reverse=descending and order_by is None)
+        rows = [bases[number] + row for number, (found, _) in ordered for row in found]
+        if order_by is not None:
+            keys = {bases[number] + row: key for number, (_, found) in ordered for row, key in found.items()}
+            rows = by_key(sorted(rows), keys, descending=descending)
+        return rows[:count]
+
+    # --- about the library ---
+
+    def info(self) -> LibraryInfo:
+        """Return the properties and sizes of the library."""
+        state, description = self._opened(), self._place.description
+        shards = state.manifest.shards
+        return LibraryInfo(
+            path=self.path,
+            id=description.id,
+            version=state.manifest.version,
+            records=state.manifest.records,
+            deleted=sum(entry.rows - entry.live for entry in shards),
+            shards=len(shards),
+            bytes=sum(entry.bytes for entry in shards),
+            dimension=state.manifest.dimension,
+            vector_dtype=description.vectors,
+            metric=description.metric,
+            embedder=description.embedder,
+            partition_by=description.partition_by,
+            created=_when(description.created),
+            modified=_when(state.manifest.time),
+        )
+
+    def history(self) -> list[LibraryVersion]:
+        """Return every version up to the one that is open, oldest first."""
+        objects, open_version = self._place.objects, self._opened().manifest.version
+        numbers = [number for number in versions(objects) if number <= open_version]
+        return [_version(read_manifest(objects, self._place.description, number)) for number in numbers]
+
+    def verify(self) -> LibraryReport:
+        """Read every object of the library, verify every checksum, and return a report of the damage."""
+        self._opened()
+        return verified(self._place)
+
+
+def _version(manifest: Manifest) -> LibraryVersion:
+    return LibraryVersion(
+        manifest.version,
+        _when(manifest.time),
+        manifest.change,
+        manifest.added,
+        manifest.deleted,
+        manifest.records,
+        len(manifest.shards),
+    )
+
+
+def _when(microseconds: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+
+
+def _incomplete(hits: LibraryHits) -> str:
+    report = hits.report
+    [(name, reason), *others] = report.failed.items()
+    more = f", and {len(others)} more" if others else ""
+    return (
+        f"{len(report.failed)} of {report.asked} shards with {report.rows_missing} records did not answer: {name} "
+        f"({reason}){more}; partial='allow' returns the hits of the others, verify() looks at every file"
+    )

@@ -1,0 +1,146 @@
+"""Shards: the shards of one version of a library, asked together; rows are numbered over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.errors import MemoryFileError
+from memvid_core.library.executor import Executor, Failure, ShardRef
+from memvid_core.library.manifest import ShardEntry
+from memvid_core.library.partitions import may_match
+from memvid_core.library.reports import SearchReport
+
+__all__ = ["Asking", "Shards", "ShardsFailed"]
+
+_KEPT_COUNTS = 1 << 16  # tokens
+
+
+class ShardsFailed(Exception):  # never leaves the library
+    """Shards that had answered before did not answer again: the question must be asked of the others."""
+
+
+class Shards:
+    """The shards of one version.
+
+    Args:
+        entries: Their entries in the manifest, in the order of addition.
+        library: The folder of the library.
+        executor: Who asks them.
+        index_dir: Returns the folder of the index of a shard; None for the one beside the file.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[ShardEntry],
+        library: str,
+        executor: Executor,
+        index_dir: Callable[[ShardEntry], str | None] = lambda _: None,
+    ) -> None:
+        self.entries = tuple(entries)
+        self.refs = [ShardRef(library, entry, index_dir(entry)) for entry in entries]
+        self.executor = executor
+        self.bases: NDArray[np.int64] = np.cumsum([0, *(entry.rows for entry in entries)], dtype=np.int64)
+        self.word_counts: dict[str, int] = {}
+        """The number of live rows of tokens, as far as every shard has counted them."""
+
+    @property
+    def rows(self) -> int:
+        """The number of rows of all shards, live or not."""
+        return int(self.bases[-1])
+
+    def keep_counts(self, counts: Mapping[str, int]) -> None:
+        """Keep the counts of words for later questions."""
+        if len(self.word_counts) > _KEPT_COUNTS:
+            self.word_counts = {}
+        self.word_counts.update(counts)
+
+    def starts(self, step: int) -> list[tuple[int, int]]:
+        """Return for each shard where an even sample of the live rows begins in it, and the step."""
+        before = np.cumsum([0, *(entry.live for entry in self.entries)], dtype=np.int64).tolist()
+        return [(-start % step, step) for start in before[:-1]]
+
+
+@dataclass
+class Asking:
+    """One question to the shards, in one or several rounds; a shard that fails is not asked again.
+
+    Attributes:
+        shards: The shards.
+        timeout: How many seconds the shards have to answer in each round; None for any number.
+        failed: Why shards failed, by their number.
+    """
+
+    shards: Shards
+    timeout: float | None = None
+    failed: dict[int, str] = field(default_factory=dict)
+    asked: set[int] = field(default_factory=set)
+
+    @property
+    def answering(self) -> list[int]:
+        """The numbers of the shards that have not failed."""
+        return [number for number in range(len(self.shards.entries)) if number not in self.failed]
+
+    def matching(self, where: Mapping[str, Any] | None) -> list[int]:
+        """Return the numbers of the shards that can have records which match a filter, and have not failed."""
+        entries = self.shards.entries
+        return [n for n in self.answering if entries[n].live and may_match(entries[n].fields, where)]
+
+    def ask(self, call: str, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
+        """Ask some shards; return the answers of those that did not fail."""
+        numbers = [number for number in arguments if number not in self.failed]
+        self.asked.update(numbers)
+        questions = [(self.shards.refs[number], arguments[number]) for number in numbers]
+        answers = self.shards.executor.ask(call, questions, self.timeout) if questions else []
+        found: dict[int, Any] = {}
+        for number, answer in zip(numbers, answers, strict=True):
+            if isinstance(answer, Failure):
+                self.failed[number] = answer.reason
+            else:
+                found[number] = answer
+        return found
+
+    def ask_all(self, call: str, *arguments: Any) -> dict[int, Any]:
+        """Ask every shard the same."""
+        return self.ask(call, dict.fromkeys(self.answering, arguments))
+
+    def of_rows(self, call: str, rows: Sequence[int] | NDArray[np.int64]) -> list[tuple[NDArray[np.int64], Any]]:
+        """Ask the shards that have some rows about them.
+
+        Returns:
+            For each of these shards, the places of its rows among the given ones, and its answer.
+
+        Raises:
+            ShardsFailed: One of them did not answer.
+        """
+        wanted = np.asarray(rows, np.int64)
+        numbers = np.searchsorted(self.shards.bases, wanted, side="right") - 1
+        places = {number: np.flatnonzero(numbers == number) for number in dict.fromkeys(numbers.tolist())}
+        own = {n: (wanted[at] - self.shards.bases[n]).tolist() for n, at in places.items()}
+        found = self.ask(call, {number: (local,) for number, local in own.items()})
+        if len(found) < len(places):
+            raise ShardsFailed
+        return [(places[number], answer) for number, answer in found.items()]
+
+    def check(self, before: str = "") -> None:
+        """Check that every shard answered.
+
+        Args:
+            before: What to say first.
+
+        Raises:
+            MemoryFileError: One did not; the message names it.
+        """
+        for number, reason in self.failed.items():
+            raise MemoryFileError(f"{before}{self.shards.entries[number].file} does not answer: {reason}")
+
+    def report(self) -> SearchReport:
+        """Return which shards answered."""
+        entries = self.shards.entries
+        failed = {entries[number].file: reason for number, reason in self.failed.items()}
+        missing = sum(entries[number].live for number in self.failed)
+        return SearchReport(len(self.asked), len(self.asked) - len(failed), failed, missing)

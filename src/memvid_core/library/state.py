@@ -1,0 +1,287 @@
+"""State: one version of a library, and how the next one is committed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.embedding import GIVEN, choose_embedder
+from memvid_core.engine.evidence import enough
+from memvid_core.errors import CommitConflictError, DimensionError
+from memvid_core.index.words.bm25 import B
+from memvid_core.library.building import Built
+from memvid_core.library.corpus import LibraryCorpus, Vectors, learned_evidence, totals_of
+from memvid_core.library.deletes import read_checked, read_deletes, write_checked, write_deletes
+from memvid_core.library.executor import Executor
+from memvid_core.library.manifest import (
+    Description,
+    Manifest,
+    ShardEntry,
+    StoredTotals,
+    commit_manifest,
+    newest_version,
+    read_manifest,
+)
+from memvid_core.library.objects import LocalObjects
+from memvid_core.library.shards import Asking, Shards, ShardsFailed
+from memvid_core.model import Embedder, FittableEmbedder
+
+__all__ = ["LARGEST_MODEL", "TRIES", "Change", "Place", "State", "committed", "open_state"]
+
+LARGEST_MODEL: Final = 1 << 28  # bytes
+TRIES: Final = 30
+"""How often a commit is tried."""
+
+_IDS: Final = 8_192  # that a shard is asked for at once
+_NOTHING_DONE: Final = "nothing was committed: "
+_FIRST_WAIT, _LONGEST_WAIT = 0.01, 1.0  # seconds
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a library lies, and who opens its shards.
+
+    Attributes:
+        objects: Its objects.
+        description: Its description.
+        executor: Who asks its shards.
+        cache_dir: The folder of the indexes; None for beside the shards.
+        embedder: The embedder that was given; None for the recorded one.
+    """
+
+    objects: LocalObjects
+    description: Description
+    executor: Executor
+    cache_dir: Path | None = None
+    embedder: object = None
+
+    def shards(self, entries: Sequence[ShardEntry]) -> Shards:
+        """Return the shards of some entries."""
+        return Shards(entries, str(self.objects.root), self.executor, self._index_dir)
+
+    def _index_dir(self, entry: ShardEntry) -> str | None:
+        return None if self.cache_dir is None else str(self.cache_dir / self.description.id / entry.name)
+
+
+@dataclass(frozen=True)
+class State:
+    """One version of a library, for any number of searches.
+
+    Attributes:
+        manifest: The manifest.
+        shards: Its shards.
+        vectors: The embedder in the state of this version.
+    """
+
+    manifest: Manifest
+    shards: Shards
+    vectors: Vectors
+
+    def corpus(self, asking: Asking) -> LibraryCorpus:
+        """Return what a search ranks."""
+        return LibraryCorpus(asking, self.vectors, self.manifest.totals, self.manifest.evidence)
+
+
+def open_state(place: Place, version: int | None = None, known: State | None = None) -> State:
+    """Read a version of a library.
+
+    Args:
+        place: The library.
+        version: The number; None for the newest version.
+        known: Another version that is open, whose embedder is used again if it is the same.
+    """
+    number = newest_version(place.objects) if version is None else version
+    if known is not None and known.manifest.version == number:
+        return known
+    manifest = read_manifest(place.objects, place.description, number)
+    if known is not None and known.manifest.model == manifest.model:
+        embedder = known.vectors.embedder
+    else:
+        embedder = _embedder(place, manifest)
+    metric, recorded = place.description.metric, place.description.embedder
+    return State(manifest, place.shards(manifest.shards), Vectors(embedder, recorded, metric, manifest.dimension))
+
+
+def _embedder(place: Place, manifest: Manifest) -> Embedder | None:
+    """Return the embedder of a version.
+
+    Raises:
+        EmbedderMismatchError: Another embedder was given than the one that wrote the library.
+        DamagedLibraryError: Its state is missing or damaged.
+    """
+    recorded = place.description.embedder
+    given = GIVEN if place.embedder is None and recorded == GIVEN else place.embedder
+    embedder = choose_embedder(given, recorded, has_vectors=True)
+    if manifest.model and isinstance(embedder, FittableEmbedder):
+        embedder.load(read_checked(place.objects, "models", manifest.model, LARGEST_MODEL))
+    return embedder
+
+
+@dataclass
+class Change:
+    """What the next version changes.
+
+    Attributes:
+        kind: ``"build"``, ``"add"``, ``"delete"`` or ``"compact"``.
+        built: New shards.
+        embedder: The embedder that made the vectors of the new shards.
+        base_model: The model of the version that the new shards were made for.
+        deleted: Returns the rows to delete in a version, by the number of their shard.
+        removed: The names of shards that are left out, and what their deletes were; their records are in new ones.
+    """
+
+    kind: str
+    built: Built = field(default_factory=Built)
+    embedder: Embedder | None = None
+    base_model: str = ""
+    deleted: Callable[[State], Mapping[int, Sequence[int]]] = lambda _: {}
+    removed: Mapping[str, str] = field(default_factory=dict)
+
+
+def committed(place: Place, change: Change) -> tuple[State, bool]:
+    """Commit a change on the newest version; again on a newer one, if others were faster.
+
+    Returns:
+        The version, and whether it is a new one.
+
+    Raises:
+        CommitConflictError: Others were faster again and again, or changed what this change needs.
+        MemoryFileError: A shard does not answer, so that the version cannot be computed.
+    """
+    known: State | None = None
+    wait = _FIRST_WAIT
+    for _ in range(TRIES):
+        try:
+            state = known = open_state(place, known=known)
+            manifest = _next(place, state, change)
+        except BaseException:
+            change.built.discard(place.objects)
+            raise
+        if manifest is None:
+            return state, False
+        if commit_manifest(place.objects, manifest):
+            return open_state(place, manifest.version, known), True
+        time.sleep(wait * random.uniform(0.5, 1.5))
+        wait = min(2 * wait, _LONGEST_WAIT)
+    change.built.discard(place.objects)
+    raise CommitConflictError(f"others committed to {place.objects.root} {TRIES} times while this was tried; try again")
+
+
+def _next(place: Place, state: State, change: Change) -> Manifest | None:
+    """Return the manifest of the next version; None if nothing changes."""
+    base, built = state.manifest, change.built
+    if built.entries and base.shards and base.model != change.base_model:
+        raise CommitConflictError("another process has fitted the embedder of this library meanwhile; try again")
+    if built.dimension is not None and base.dimension not in (None, built.dimension):
+        raise DimensionError(
+            f"vectors have {built.dimension} components, and this library's have {base.dimension}; "
+            "use the embedder that wrote it"
+        )
+    asking = Asking(place.shards((*base.shards, *built.entries)))
+    gone: dict[int, set[int]] = defaultdict(set)
+    for number, rows in change.deleted(state).items():
+        gone[number].update(rows)
+    if built.entries and not built.generated:
+        for number, rows in _replaced(asking, len(base.shards), set(change.removed)).items():
+            gone[number].update(rows)
+    removed = _removed(base, change.removed)
+    if not built.entries and not removed and not any(gone.values()):
+        return None
+    entries = _with_deletes(place, asking, gone)
+    kept = [entry for number, entry in enumerate(entries) if number not in removed]
+    deleted = sum(before.live - after.live for before, after in zip(asking.shards.entries, entries, strict=True))
+    return _with_statistics(
+        place,
+        msgspec.structs.replace(
+            base,
+            version=base.version + 1,
+            time=max(time.time_ns() // 1000, base.time + 1),
+            change=change.kind,
+            added=0 if change.kind == "compact" else sum(entry.records for entry in built.entries),
+            deleted=0 if change.kind == "compact" else deleted,
+            shards=tuple(kept),
+            dimension=base.dimension if built.dimension is None else built.dimension,
+            model=_model(place, base, change),
+        ),
+        state,
+        change,
+    )
+
+
+def _removed(base: Manifest, removed: Mapping[str, str]) -> set[int]:
+    """Return the numbers of shards that are left out.
+
+    Raises:
+        CommitConflictError: One of them is not there any more, or records of it were deleted meanwhile.
+    """
+    found = {number for number, entry in enumerate(base.shards) if removed.get(entry.name) == entry.deletes}
+    if len(found) < len(removed):
+        raise CommitConflictError("others have changed the shards meanwhile that were to be replaced; try again")
+    return found
+
+
+def _model(place: Place, base: Manifest, change: Change) -> str:
+    """Return the name of the model of the next version, which is written if it is new."""
+    embedder = change.embedder
+    if base.shards or not change.built.entries or not isinstance(embedder, FittableEmbedder) or not embedder.fitted:
+        return base.model
+    return write_checked(place.objects, "models", embedder.dump())
+
+
+def _replaced(asking: Asking, old: int, removed: set[str]) -> dict[int, list[int]]:
+    """Return the rows of records whose ids are met again in a newer shard, by the number of their shard."""
+    entries = asking.shards.entries
+    gone: dict[int, list[int]] = defaultdict(list)
+    for number in range(old, len(entries)):
+        older = [other for other in range(number) if entries[other].name not in removed]
+        for first in range(0, entries[number].rows if older else 0, _IDS):
+            rows = list(range(first, min(first + _IDS, entries[number].rows)))
+            ids = asking.ask("ids", {number: (rows,)})
+            for other, found in asking.ask("rows_of", dict.fromkeys(older, (ids.get(number, []),))).items():
+                gone[other] += found.values()
+            asking.check(_NOTHING_DONE)
+    return gone
+
+
+def _with_deletes(place: Place, asking: Asking, gone: Mapping[int, set[int]]) -> list[ShardEntry]:
+    """Return the entries of all shards with more rows deleted."""
+    entries = list(asking.shards.entries)
+    changed = [number for number, rows in sorted(gone.items()) if rows]
+    for number in changed:
+        rows: NDArray[np.int64] = np.array(sorted(gone[number]), np.int64)
+        rows = np.union1d(read_deletes(place.objects, entries[number]), rows)
+        entries[number] = msgspec.structs.replace(entries[number], deletes=write_deletes(place.objects, rows))
+    again = Asking(place.shards([entries[number] for number in changed]))
+    answers = again.ask_all("totals")
+    again.check(_NOTHING_DONE)
+    for place_of, number in enumerate(changed):
+        live, tokens = answers[place_of]
+        entries[number] = msgspec.structs.replace(entries[number], live=live, tokens=tokens)
+    return entries
+
+
+def _with_statistics(place: Place, manifest: Manifest, state: State, change: Change) -> Manifest:
+    """Return a manifest with the word statistics and the evidence of its shards."""
+    asking = Asking(place.shards(manifest.shards))
+    embedder = state.vectors.embedder if state.manifest.shards or change.embedder is None else change.embedder
+    vectors = Vectors(embedder, state.vectors.recorded, state.vectors.metric, manifest.dimension)
+    try:
+        totals = totals_of(asking) if manifest.shards else StoredTotals(0, 0, B)
+        known = manifest.evidence
+        if not enough(totals.rows):
+            known = None
+        elif known is None or known.records.bit_length() != totals.rows.bit_length():
+            known = learned_evidence(asking, vectors, totals)
+    except ShardsFailed:
+        asking.check(_NOTHING_DONE)
+        raise
+    return msgspec.structs.replace(manifest, totals=totals, evidence=known)

@@ -1,0 +1,114 @@
+"""Verifying a library: every object is read and compared with its checksum."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+from memvid_core.errors import MemvidError
+from memvid_core.library.deletes import read_checked, read_deletes
+from memvid_core.library.executor import Failure, ShardRef
+from memvid_core.library.manifest import Manifest, ShardEntry, manifest_name, read_manifest, versions
+from memvid_core.library.objects import digest_of_file
+from memvid_core.library.reports import LibraryDamage, LibraryReport
+from memvid_core.library.state import LARGEST_MODEL, Place
+from memvid_core.memory import Memory
+
+__all__ = ["verified"]
+
+
+def verified(place: Place) -> LibraryReport:
+    """Read every object of a library, and return a report; see :meth:`memvid_core.library.Library.verify`."""
+    damage: list[LibraryDamage] = []
+    manifests: list[Manifest] = []
+    numbers = versions(place.objects)
+    for number in numbers:
+        try:
+            manifests.append(read_manifest(place.objects, place.description, number))
+        except MemvidError as exc:
+            damage.append(LibraryDamage(manifest_name(number), 0, str(exc)))
+    missing = sorted(set(range(1, max(numbers, default=0))) - set(numbers) - _vacuumed(numbers))
+    damage += [LibraryDamage(manifest_name(number), 0, "is missing") for number in missing]
+    newest = manifests[-1] if manifests else None
+    counted = {} if newest is None else {entry.name: entry for entry in newest.shards}
+    entries = {entry.name: entry for manifest in manifests for entry in manifest.shards} | counted
+    for entry in entries.values():
+        damage += _shard_damage(place, entry, entry.live if entry.name in counted else 0)
+    damage += _other_damage(place, manifests)
+    return LibraryReport(
+        versions=len(numbers),
+        shards=len(entries),
+        records=0 if newest is None else newest.records,
+        bytes=sum(entry.bytes for entry in entries.values()),
+        damage=tuple(damage),
+        orphans=tuple(orphans(place, entries)),
+    )
+
+
+def _vacuumed(numbers: list[int]) -> set[int]:
+    """Return the numbers before the oldest version, which a vacuum has deleted."""
+    return set(range(1, min(numbers, default=1)))
+
+
+def orphans(place: Place, entries: dict[str, ShardEntry]) -> Iterator[str]:
+    """Yield the files of shards that no version names: the leftovers of interrupted builds."""
+    for name in place.objects.names("shards"):
+        stem, _, suffix = name.partition(".")
+        if suffix == "mp4" and stem not in entries:
+            yield f"shards/{name}"
+
+
+def _shard_damage(place: Place, entry: ShardEntry, records: int) -> Iterator[LibraryDamage]:
+    """Yield what is wrong with the file of a shard."""
+    try:
+        path = place.objects.path(entry.file)
+        if not path.is_file():
+            yield LibraryDamage(entry.file, records, "is missing")
+            return
+        checksum = digest_of_file(path)
+    except MemvidError as exc:
+        yield LibraryDamage(entry.file, records, str(exc))
+        return
+    if checksum != entry.checksum:
+        yield LibraryDamage(entry.file, records, _reason(place, entry))
+
+
+def _reason(place: Place, entry: ShardEntry) -> str:
+    """Return what is wrong with a file whose bytes have changed."""
+    [ref] = place.shards([entry]).refs
+    answer = place.executor.ask("check", [(ref, ())])[0]
+    if isinstance(answer, Failure):
+        return answer.reason
+    return f"has changed: {_found(place, ref)}"
+
+
+def _found(place: Place, ref: ShardRef) -> str:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Memory.open(place.objects.path(ref.entry.file), embedder="given", index_dir=ref.index_dir) as memory:
+                report = memory.verify()
+    except MemvidError as exc:
+        return str(exc)
+    if report.damage:
+        return "; ".join(damage.reason for damage in report.damage)
+    return "parity restores it, so nothing is lost" if report.repaired else "its checksum is another"
+
+
+def _other_damage(place: Place, manifests: list[Manifest]) -> Iterator[LibraryDamage]:
+    """Yield what is wrong with models and deleted rows."""
+    seen: set[str] = set()
+    for manifest in reversed(manifests):
+        if manifest.model and manifest.model not in seen:
+            seen.add(manifest.model)
+            try:
+                read_checked(place.objects, "models", manifest.model, LARGEST_MODEL)
+            except MemvidError as exc:
+                yield LibraryDamage(f"models/{manifest.model}", manifest.records, str(exc))
+        for entry in manifest.shards:
+            if entry.deletes and entry.deletes not in seen:
+                seen.add(entry.deletes)
+                try:
+                    read_deletes(place.objects, entry)
+                except MemvidError as exc:
+                    yield LibraryDamage(f"deletes/{entry.deletes}", entry.live, str(exc))

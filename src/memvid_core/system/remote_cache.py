@@ -1,0 +1,221 @@
+"""The cache of remote memories: a private folder of the user, with one entry for each object."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from memvid_core.errors import StorageError
+from memvid_core.system.file_lock import system_lock
+
+__all__ = ["CachedCopy", "Entry", "cache_folder", "cached_copies", "clear_cache"]
+
+_PAUSE: Final = 0.02  # seconds between two tries of a lock
+_LOCK: Final = "lock"
+_USED: Final = "used"
+STATE: Final = "state.json"
+
+
+def cache_folder() -> Path:
+    """Return the folder of the cache: ``MEMVID_CACHE_DIR``, or ``memvid`` in the system's folder for caches.
+
+    Raises:
+        StorageError: The system knows no home folder.
+    """
+    given = os.environ.get("MEMVID_CACHE_DIR")
+    if given:
+        return Path(given).expanduser().absolute()
+    try:
+        if sys.platform == "win32":
+            base = os.environ.get("LOCALAPPDATA")
+            return (Path(base) if base else Path.home() / "AppData" / "Local") / "memvid" / "Cache"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "memvid"
+        base = os.environ.get("XDG_CACHE_HOME")
+        return (Path(base) if base and os.path.isabs(base) else Path.home() / ".cache") / "memvid"
+    except RuntimeError as exc:
+        raise StorageError(f"there is no home folder for the cache ({exc}); set MEMVID_CACHE_DIR to a folder") from exc
+
+
+class Entry:
+    """The folder of one object in the cache, or a temporary one if the cache cannot be written.
+
+    While it is open, other processes do not delete it.
+
+    Args:
+        key: The name of the object in the cache.
+        root: The cache.
+    """
+
+    def __init__(self, key: str, root: Path) -> None:
+        self.temporary = False
+        """Whether the folder is deleted when it is closed."""
+        try:
+            self.folder = root / "remote" / key
+            self._used = self._opened()
+        except OSError:
+            self.folder = Path(tempfile.mkdtemp(prefix="memvid-"))
+            self.temporary = True
+            self._used = self._opened()
+        self._process = os.getpid()
+        self._lock = -1
+
+    def _opened(self) -> int:
+        """Create the folder, for this user alone, and mark it as used."""
+        while True:
+            _make_private(self.folder)
+            descriptor = _open(self.folder / _USED)
+            try:
+                if system_lock().try_lock(descriptor, shared=True) and (self.folder / _USED).exists():
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # another process is deleting the entry
+            time.sleep(_PAUSE)
+
+    def try_lock(self) -> bool:
+        """Take the right to change the copy, if no other process or thread has it; return whether it was taken."""
+        descriptor = _open(self.folder / _LOCK)
+        try:
+            taken = system_lock().try_lock(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if taken:
+            self._lock = descriptor
+        else:
+            os.close(descriptor)
+        return taken
+
+    def lock(self) -> None:
+        """Wait for the right to change the copy, as long as another process changes it."""
+        while not self.try_lock():
+            time.sleep(_PAUSE)
+
+    def unlock(self) -> None:
+        """Give that right back."""
+        descriptor, self._lock = self._lock, -1
+        os.close(descriptor)
+
+    def close(self, *, keep: bool = True) -> None:
+        """Allow others to delete the entry. Closing twice is allowed.
+
+        Args:
+            keep: Whether it holds anything of use; otherwise it is deleted, unless others have it open.
+        """
+        if self._used < 0:
+            return
+        os.close(self._used)
+        self._used = -1
+        if self._process != os.getpid():
+            return
+        if self.temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        elif not keep:
+            _delete(self.folder, really=True)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+
+
+def _make_private(folder: Path) -> None:
+    """Create a folder and those above it, readable by this user alone.
+
+    Raises:
+        OSError: It cannot be created, or belongs to another user.
+    """
+    missing = [folder]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for path in reversed(missing):
+        with suppress(FileExistsError):
+            path.mkdir(0o700)
+    if os.name == "posix":
+        there = os.lstat(folder)
+        if there.st_uid != os.getuid():
+            raise PermissionError(f"{folder} belongs to another user")
+        if there.st_mode & 0o077:
+            os.chmod(folder, 0o700)
+
+
+@dataclass(frozen=True)
+class CachedCopy:
+    """Describe one copy in the cache.
+
+    Attributes:
+        url: The object, without query and credentials; ``""`` if it was not fetched completely.
+        folder: The folder of the copy and its index.
+        bytes: The size of both.
+        used: The time of the last look at the object.
+        in_use: Whether a process has it open.
+    """
+
+    url: str
+    folder: Path
+    bytes: int
+    used: datetime
+    in_use: bool
+
+
+def cached_copies() -> list[CachedCopy]:
+    """Return the copies in the cache, the most recently used first."""
+    found = []
+    for folder in _folders():
+        with suppress(OSError):
+            sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+            used = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+            url = ""
+            with suppress(OSError, ValueError):
+                state = json.loads((folder / STATE).read_text("utf-8"))
+                url = state["url"] if isinstance(state, dict) and isinstance(state.get("url"), str) else ""
+                used = datetime.fromtimestamp((folder / STATE).stat().st_mtime, UTC)
+            found.append(CachedCopy(url, folder, sum(sizes), used, in_use=not _delete(folder, really=False)))
+    return sorted(found, key=lambda copy: copy.used, reverse=True)
+
+
+def clear_cache(url: str | None = None) -> list[CachedCopy]:
+    """Delete the copies that no process has open; return those that were deleted.
+
+    Args:
+        url: Only the copies of this object, as :func:`cached_copies` shows it; None deletes all.
+    """
+    chosen = [copy for copy in cached_copies() if url is None or copy.url == url]
+    return [copy for copy in chosen if _delete(copy.folder, really=True)]
+
+
+def _folders() -> list[Path]:
+    root = cache_folder() / "remote"
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
+def _delete(folder: Path, *, really: bool) -> bool:
+    """Delete an entry, unless it is in use; return whether it was, or could be."""
+    try:
+        descriptor = _open(folder / _USED)
+    except OSError:
+        return False
+    try:
+        if not system_lock().try_lock(descriptor):
+            return False
+        if really:
+            for path in folder.iterdir():
+                if path.name != _USED:
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            if os.name == "posix":  # Windows cannot delete the file that is locked
+                shutil.rmtree(folder, ignore_errors=True)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)

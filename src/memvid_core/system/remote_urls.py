@@ -1,0 +1,73 @@
+"""URLs of memories: which are accepted, how they are shown without secrets, and what identifies their object."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from memvid_core.errors import InvalidInputError, scheme_of, shown_url
+
+__all__ = ["check_url", "file_name", "key_of"]
+
+SCHEMES: Final = ("https", "http", "s3", "gs", "hf")
+# Parameters of signed URLs, which differ each time although the object is the same.
+_SIGNING: Final = re.compile(
+    r"(x-(amz|goog|oss|cos|ms)-.*|signature|expires|key-pair-id|policy|awsaccesskeyid|googleaccessid|token|sig|se|st|sp|sv"
+    r"|sr|spr|ske|sks|skt|sktid|skv|skoid)",
+    re.IGNORECASE,
+)
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def check_url(url: str) -> None:
+    """Check that a URL has a scheme from which memories are read.
+
+    Raises:
+        InvalidInputError: It has not; the message names the schemes.
+    """
+    scheme = scheme_of(url)
+    if scheme == "file":
+        raise InvalidInputError(f"{shown_url(url)} is a local file: give its path, without file://")
+    if scheme not in SCHEMES or "::" in shown_url(url):
+        raise InvalidInputError(
+            f"memories are read from {', '.join(f'{name}://' for name in SCHEMES)}, not from {shown_url(url)}; for "
+            "other places pass a file system of fsspec with fs="
+        )
+    try:
+        named = bool(urlsplit(url).netloc)
+    except ValueError:
+        named = False
+    if not named or any(ord(letter) <= 32 for letter in url):
+        raise InvalidInputError(f"{shown_url(url)} is not a valid URL: give one such as {scheme}://host/notes.mp4")
+
+
+def key_of(url: str, place: str, options: Mapping[str, Any]) -> str:
+    """Return the name of the cache entry of an object: the same for each signing of its URL, and without secrets.
+
+    Args:
+        url: The URL.
+        place: The kind of file system.
+        options: Its options, of which the endpoint counts.
+    """
+    clean = url.partition("#")[0]
+    before, _, query = clean.partition("?")
+    kept = [(name, value) for name, value in parse_qsl(query, True) if not _SIGNING.fullmatch(name)]
+    client = options.get("client_kwargs")
+    endpoints = [options.get("endpoint_url"), options.get("endpoint")]
+    endpoints += [client.get("endpoint_url")] if isinstance(client, Mapping) else []
+    named = repr((place, shown_url(before), kept, [str(endpoint) for endpoint in endpoints if endpoint]))
+    return blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def file_name(url: str) -> str:
+    """Return a name for the copy of an object, made from the last part of its URL.
+
+    Example:
+        >>> file_name("https://example.org/a/my%20notes.mp4?x=1"), file_name("s3://bucket")
+        ('my_20notes.mp4', 'bucket.mp4')
+    """
+    name = _UNSAFE.sub("_", shown_url(url).rstrip("/").rpartition("/")[2]).strip("._")[:80] or "memory"
+    return name if name.endswith(".mp4") else f"{name}.mp4"

@@ -1,0 +1,102 @@
+"""``memvid library``: memories and exports in, one answer out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from memvid_core import Library, Memory
+from memvid_core.cli.failures import NOTHING, PARTLY
+from tests.core.cli.running import memvid
+
+RUNS = {
+    "build": ["more.jsonl"],
+    "search": ["lift", "-k", "2"],
+    "info": [],
+    "history": [],
+    "verify": [],
+}
+
+
+@pytest.fixture
+def library(notes: Path) -> Path:
+    lines = [{"id": f"j{n}", "text": f"A jet of page {n}.", "metadata": {"page": n}} for n in range(5)]
+    Path("more.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    command = ("library", "build", "books", notes, "more.jsonl", "--rows-per-shard", "3", "--partition-by", "page")
+    done = memvid(*command)
+    assert (done.code, done.err) == (0, "")
+    assert done.out == "books: 9 records added in 3 shards; version 1 has 9 records\n"
+    return Path("books")
+
+
+@pytest.mark.parametrize("command", list(RUNS))
+def test_every_command_has_help_and_json(library: Path, command: str) -> None:
+    assert "--json" in memvid("library", command, "--help").out
+    done = memvid("library", command, library, *RUNS[command], "--json")
+    assert (done.code, done.err) == (0, "")
+    assert done.json["library"] == "books"
+
+
+def test_it_answers_as_the_memories_do(library: Path) -> None:
+    done = memvid("library", "search", library, "flaps at low speed", "--explain", "--where", '{"page": {"$lte": 2}}')
+    assert done.code == 0
+    assert "flaps" in done.out.splitlines()[0]
+    assert "docs/wings.md" in done.out
+    found = memvid("library", "search", library, "a jet", "--json").json
+    assert found["mode"] == "hybrid"
+    assert {hit["id"] for hit in found["hits"]} >= {"j0", "j1"}
+    assert found["report"] == {"asked": 3, "answered": 3, "failed": {}, "rows_missing": 0}
+    assert memvid("library", "search", library, "qqqq", "--mode", "lexical").code == NOTHING
+
+
+def test_more_is_a_new_version_and_the_old_one_stays(library: Path) -> None:
+    Path("more.jsonl").write_text('{"id": "j0", "text": "A newer jet."}\n{"text": "No id."}\n', "utf-8")
+    done = memvid("library", "build", library, "more.jsonl")
+    assert done.out == "books: 2 records added in 1 shard, 1 replaced; version 2 has 10 records\n"
+    assert "newer" in memvid("library", "search", library, "newer jet", "-k", "1").out
+    assert "newer" not in memvid("library", "search", library, "newer jet", "-k", "1", "--as-of", "1").out
+    told = memvid("library", "history", library).out.splitlines()
+    assert [line.split()[0] for line in told] == ["version", "1", "2"]
+    info = memvid("library", "info", library, "--as-of", "1")
+    assert "records" in info.out
+    assert memvid("library", "info", library, "--json").json["records"] == 10
+    assert memvid("library", "build", library, "more.jsonl", "--partition-by", "x").code == 2
+
+
+def test_vectors_are_kept_if_asked(notes: Path) -> None:
+    memvid("library", "build", "kept", notes, "--vectors")
+    with Library.open("kept", embedder="given") as library, Memory.open(notes) as memory:
+        assert library.info().embedder == "given"
+        wanted = memory.get_vectors("lift")["lift"]
+        [hit] = library.search(wanted, k=1, with_vectors=True)
+        assert (hit.id, hit.vector.tolist()) == ("lift", wanted.tolist())
+
+
+def test_a_shard_that_is_missing_is_named(library: Path) -> None:
+    gone = next(Path(library, "shards").glob("*.mp4"))
+    gone.unlink()
+    done = memvid("library", "search", library, "a jet", "--mode", "lexical")
+    assert done.code == 7
+    assert f"shards/{gone.name} (shards/{gone.name} is missing)" in done.err
+    done = memvid("library", "search", library, "a jet", "--mode", "lexical", "--partial")
+    assert done.code == PARTLY
+    assert f"shards/{gone.name} did not answer" in done.err
+    assert "3 records were not searched" in done.err
+    done = memvid("library", "verify", library)
+    assert done.code == NOTHING
+    assert done.out.splitlines()[1] == f"  shards/{gone.name} (3 records): is missing"
+
+
+def test_what_is_no_library_is_an_error(notes: Path) -> None:
+    assert memvid("library", "info", notes).code == 6
+    assert memvid("library", "info", "nowhere").code == 6
+    assert memvid("library", "build", "books", "nowhere.mp4").code == 2
+    assert memvid("library", "search", "nowhere", " ").code == 2
+    Path("wrong.jsonl").write_text("{}", "utf-8")
+    done = memvid("library", "build", "books", notes, "wrong.jsonl")
+    assert done.code == 2
+    assert "wrong.jsonl, line 1" in done.err
+    with Library.open("books") as library:
+        assert (len(library), library.verify().orphans) == (0, ())

@@ -1,0 +1,150 @@
+"""Commits to a library: one of several writers wins, the others commit on top of it; a killed build changes nothing."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from memvid_core import CommitConflictError, Library, Record, StorageError
+from memvid_core.library import manifest, state
+from memvid_core.library.objects import LocalObjects
+from tests.core.embedders import embed
+from tests.core.library.libraries import records
+from tests.processes import start
+
+ADD = """if True:
+    import sys
+    from memvid_core import Library
+    from tests.core.embedders import embed
+    path, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    with Library.open(path, embedder=embed) as library:
+        sys.stdin.readline()
+        for number in range(count):
+            library.add([f"{name} {number}", f"shared {name}"], ids=[f"{name} {number}", "shared"])
+        print(library.version)
+"""
+
+BUILD = """if True:
+    import os, signal, sys
+    from memvid_core import Library, Record
+    from tests.core.embedders import embed
+
+    def until(number):
+        for n in range(40):
+            if n == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield Record(f"new {n}", f"text {n}")
+
+    with Library.open(sys.argv[1], embedder=embed) as library:
+        library.build(until(int(sys.argv[2])), rows_per_shard=10)
+"""
+
+
+def test_no_commit_of_several_processes_is_lost(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "library", embed) as library:
+        library.add(["first"], ids=["first"])
+        writers = [start(ADD, library.path, name, 3) for name in "abc"]
+        for writer in writers:
+            writer.stdin.write("\n")
+            writer.stdin.flush()
+        for writer in writers:
+            said, failed = writer.communicate()
+            assert failed == ""
+            assert said
+        assert library.refresh() == 10
+        assert {record.id for record in library} == {"first", "shared", *(f"{n} {i}" for n in "abc" for i in range(3))}
+        assert [version.number for version in library.history()] == list(range(1, 11))
+        assert library.verify().ok
+
+
+@pytest.mark.parametrize("killed_at", [5, 25])
+def test_a_killed_build_leaves_the_library_as_it_was(tmp_path: Path, killed_at: int) -> None:
+    with Library.create(tmp_path / "library", embed) as library:
+        library.build(records(20))
+        process = start(BUILD, library.path, killed_at)
+        process.communicate()
+        assert library.refresh() == 1
+        assert len(library) == 20
+        report = library.verify()
+        assert report.ok
+        assert len(report.orphans) == killed_at // 10 + 1
+        assert library.build([Record("new", "text")]).version == 2
+
+
+def test_the_name_of_a_manifest_is_taken_once(tmp_path: Path) -> None:
+    objects, won = LocalObjects(tmp_path), []
+    ready = threading.Barrier(8)
+
+    def commit(number: int) -> None:
+        ready.wait()
+        try:
+            objects.create("manifest/1", b"%d" % number)
+        except FileExistsError:
+            return
+        won.append(number)
+
+    threads = [threading.Thread(target=commit, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert objects.read("manifest/1") == b"%d" % won[0]
+    assert len(won) == 1
+    assert objects.names("manifest") == ["1"]
+
+
+def test_a_file_system_without_links_has_one_winner_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refused)
+    monkeypatch.setattr("os.name", "posix")
+    objects = LocalObjects(tmp_path)
+    objects.create("library.json", b"1")
+    objects.create("manifest/1", b"2")
+    with pytest.raises(FileExistsError):
+        objects.create("manifest/1", b"3")
+    assert objects.read("manifest/1") == b"2"
+    assert objects.names("manifest") == ["1"]
+
+
+def test_a_writer_that_is_never_first_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        Library.create(tmp_path / "library", embed) as one,
+        Library.open(tmp_path / "library", embedder=embed) as other,
+    ):
+        commit = manifest.commit_manifest
+
+        def after_another(*arguments: object) -> bool:
+            monkeypatch.setattr(state, "commit_manifest", commit)
+            other.add(["faster"])
+            monkeypatch.setattr(state, "commit_manifest", after_another)
+            return commit(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(state, "commit_manifest", after_another)
+        monkeypatch.setattr(state, "TRIES", 2)
+        with pytest.raises(CommitConflictError, match="try again"):
+            one.add(["slower"])
+        monkeypatch.undo()
+        assert [record.text for record in Library.open(one.path, embedder=embed)] == ["faster"] * 2
+        assert one.verify().orphans == ()
+        assert one.add(["slower"])
+        assert len(one) == 3
+
+
+def test_a_full_disk_leaves_the_library_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Library.create(tmp_path / "library", embed) as library:
+        library.add(["one"])
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(StorageError):
+            library.add(["two"])
+        monkeypatch.undo()
+        assert library.refresh() == 1
+        assert [record.text for record in library] == ["one"]
+        assert not list(Path(library.path).rglob("*.writing"))

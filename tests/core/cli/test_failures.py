@@ -39,7 +39,7 @@ def documented() -> dict[int, str]:
 
 def every_error() -> list[type[errors.MemvidError]]:
     found = [getattr(errors, name) for name in errors.__all__]
-    return [error for error in found if issubclass(error, errors.MemvidError)]
+    return [error for error in found if isinstance(error, type) and issubclass(error, errors.MemvidError)]
 
 
 @pytest.mark.parametrize("error", every_error(), ids=lambda error: error.__name__)

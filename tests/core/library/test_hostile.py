@@ -85,12 +85,12 @@ NUMBERS = [-1, 1 << 63, 1 << 100, -(1 << 70), 10**30]
     "field", ["time", "added", "deleted", "dimension", "rows", "records", "live", "tokens", "bytes", "commit", "totals"]
 )
 def test_a_number_that_nothing_can_be_computed_with(path: Path, field: str) -> None:
-    def change(content: dict[str, Any]) -> None:
+    def change(content: dict[str, Any], number: int) -> None:
         at = content["totals"] if field == "totals" else content if field in content else content["shards"][0]
         at["rows" if field == "totals" else field] = number
 
     for number in NUMBERS:
-        changed(newest(path), change)
+        changed(newest(path), partial(change, number=number))
         with pytest.raises(DamagedLibraryError, match=newest(path).name):
             Library.open(path, embedder=embed)
 

@@ -13,9 +13,10 @@ from memvid_core.errors import Action, Hint, LockedError, MemoryFileError
 from memvid_core.system.commit_lock import CommitLock
 from memvid_core.system.telemetry import log, name_of
 
-__all__ = ["OpenFile", "WriteTurn"]
+__all__ = ["LONG_WAIT", "OpenFile", "WriteTurn"]
 
-_LONG_WAIT: Final = 0.1  # seconds from which on a wait for another process is logged
+LONG_WAIT: Final = 0.1
+"""Seconds from which on a wait for another process is logged."""
 
 
 class OpenFile(Protocol):
@@ -137,5 +138,5 @@ class WriteTurn:
             began = time.monotonic()
             self.lock.acquire(file.descriptor, file.target, max(0.0, deadline - began))
             waited = time.monotonic() - began
-            if waited >= _LONG_WAIT:
+            if waited >= LONG_WAIT:
                 log(logging.INFO, "lock", "waited %.1f s for the lock of %s", waited, name_of(file.target))

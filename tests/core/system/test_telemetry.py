@@ -92,7 +92,7 @@ def test_a_wait_for_the_lock_is_logged(
     with Memory.create(path, embed) as memory:
         memory.add("at once")
         assert [event for event, _, _ in events(logged)] == ["open"]
-        monkeypatch.setattr("memvid_core.engine.write_turn._LONG_WAIT", 0.0)  # seconds; any wait is one
+        monkeypatch.setattr("memvid_core.engine.write_turn.LONG_WAIT", 0.0)  # seconds; any wait is one
         memory.add("after a wait")
     assert ("lock", logging.INFO, f"waited 0.0 s for the lock of {path}") in events(logged)
 

@@ -19,6 +19,7 @@ TABLES = (
     "small_commits",
     "peers",
     "remote",
+    "doors",
     "agent_memory",
 )
 

@@ -18,6 +18,7 @@ TABLES = (
     "contention",
     "small_commits",
     "peers",
+    "documents",
     "remote",
     "doors",
     "agent_memory",

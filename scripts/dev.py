@@ -66,6 +66,7 @@ SYSTEM_NEEDS = (
     SystemNeed("ffmpeg", ["ffmpeg"], _any_command("ffmpeg"), "decodes a memory strictly, and re-encodes QR videos"),
     SystemNeed("libzbar", ["libzbar0"], lambda: bool(ctypes.util.find_library("zbar")), "reads QR symbols (pyzbar)"),
     SystemNeed("zbarimg", ["zbar-tools"], _any_command("zbarimg"), "reads a screenshot of a QR memory"),
+    SystemNeed("tesseract", ["tesseract-ocr", "tesseract-ocr-kor"], _any_command("tesseract"), "reads scans (OCR)"),
 )
 
 

@@ -34,6 +34,8 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 # The frameworks send traces and usage reports when these say so; tests must not depend on the developer's shell.
 os.environ.update(LANGSMITH_TRACING="false", LANGCHAIN_TRACING_V2="false", ANONYMIZED_TELEMETRY="False")
+# What is read must not depend on whether an OCR is installed; its own tests switch it on.
+os.environ["MEMVID_OCR"] = "off"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

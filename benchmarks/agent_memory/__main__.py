@@ -97,7 +97,7 @@ def curve(sets: dict[str, list[Chat]], path: Path) -> None:
     for axis, (name, chats) in zip(axes[0], sets.items(), strict=True):
         for engine, make in ENGINES.items():
             mean = measure(chats, make, CURVE).mean()[8 : 8 + len(CURVE)]
-            axis.plot(CURVE, mean, marker="o", label=engine, color=COLORS[engine])
+            axis.plot(CURVE, mean, marker="o", label=engine, color=COLORS[engine], clip_on=False)
         axis.set(title=name, xlabel="tokens", xscale="log", ylim=(0, 100))
         axis.set_xticks(CURVE, [f"{tokens:,}" for tokens in CURVE], rotation=45)
         axis.minorticks_off()

@@ -23,7 +23,8 @@ from memvid_core.agent.tokens import estimate_tokens
 
 __all__ = ["ENGINES", "NEURAL", "Answer", "Engine", "Kept", "Ours", "Remembering", "neural", "texts_of"]
 
-DEPTH = 50
+DEPTH = 250
+"""How many messages the others rank: as many as ``recall`` begins with, so that no budget is left unused."""
 CAP = 120
 """Beside ours, a message counts at most this many tokens: as if its best passage were shown, and were always right."""
 

@@ -28,11 +28,10 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 class Table(NamedTuple):
-    """Figures of each question, in percent, with its category; milliseconds a question; seconds to fill."""
+    """Figures of each question, in percent, with its category; milliseconds of processor time a question."""
 
     rows: list[tuple[str, list[float]]]
     milliseconds: float
-    filling: float
 
     def mean(self, half: int | None = None, category: str | None = None) -> list[float]:
         """The means of all questions, of one half (0 or 1), or of one category."""
@@ -49,19 +48,17 @@ class Table(NamedTuple):
 
 def measure(chats: Sequence[Chat], make: Callable[[Chat], Engine], budgets: Sequence[int] = BUDGETS) -> Table:
     """Ask every question that has evidence."""
-    rows, times, filling = [], [], 0.0
+    rows, times = [], []
     for chat in chats:
-        begun = time.perf_counter()
         engine = make(chat)
-        filling += time.perf_counter() - begun
         for question in chat.questions:
             if question.evidence:
-                begun = time.perf_counter()
+                begun = time.process_time()
                 answer = engine.ask(question, budgets)
-                times.append((time.perf_counter() - begun) * 1e3 / engine.passes(budgets))
+                times.append((time.process_time() - begun) * 1e3 / engine.passes(budgets))
                 rows.append((question.category, _figures(chat, question, answer, budgets)))
     times.sort()
-    return Table(rows, times[len(times) // 2] if times else 0.0, filling)
+    return Table(rows, times[len(times) // 2] if times else 0.0)
 
 
 def _figures(chat: Chat, question: Question, answer: Answer, budgets: Sequence[int]) -> list[float]:

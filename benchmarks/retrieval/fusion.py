@@ -2,7 +2,7 @@
 
     python -m benchmarks.retrieval.fusion [--data FOLDER] [--packages FOLDER] [--only NAME ...] [--most QUESTIONS]
 
-For each collection and embedder: words, vectors and hybrid on the report half, then the area under the ROC curve (AUC)
+For each half, collection and embedder: words, vectors and hybrid, then the area under the ROC curve (AUC)
 of the best relevance for questions with their answers and with the answering texts left out. One threshold, 0.5, is
 compared with the best threshold of the collection. ``--packages`` is a folder with packages of Debian, for manuals in
 five languages:
@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 
 from benchmarks.data import KEPT, add_data_option, minilm
 from benchmarks.machine import describe
-from benchmarks.retrieval.questions import DEPTH, Collection, every_collection, measure
+from benchmarks.retrieval.questions import DEPTH, HALVES, Collection, asked, every_collection, measure
 from memvid_core import CallableEmbedder, Hit, Memory
 
 Mode = Literal["lexical", "dense", "hybrid"]
 SHOWN = ("R@1", "R@5", "nDCG@10")
-HALVES = {"tuning": 0, "report": 1}
 
 
 class Row(NamedTuple):
@@ -41,22 +40,20 @@ class Row(NamedTuple):
     at_best: float
 
 
-def rows(collection: Collection, half: int, most: int) -> Iterator[tuple[str, Row]]:
-    """Yield the row of each embedder."""
-    asked = np.arange(half, len(collection.questions), 2)
-    asked = asked[:: -(-len(asked) // most)]
-    yield "built-in", _row(collection, asked.tolist(), None)
+def rows(collection: Collection, chosen: list[int]) -> Iterator[tuple[str, Row]]:
+    """Yield the row of each embedder, for the questions of these numbers."""
+    yield "built-in", _row(collection, chosen, None)
     texts = minilm(collection.texts)
-    questions = None if texts is None else minilm([collection.questions[n] for n in asked.tolist()])
+    questions = None if texts is None else minilm([collection.questions[number] for number in chosen])
     if texts is not None and questions is not None:
-        yield "MiniLM", _row(collection, asked.tolist(), (texts, questions))
+        yield "MiniLM", _row(collection, chosen, (texts, questions))
 
 
 def _row(
-    collection: Collection, asked: list[int], given: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+    collection: Collection, chosen: list[int], given: tuple[NDArray[np.float32], NDArray[np.float32]] | None
 ) -> Row:
     embedder = None if given is None else CallableEmbedder(_not_asked, name="model", dimension=given[0].shape[1])
-    relevant = [collection.relevant[number] for number in asked]
+    relevant = [collection.relevant[number] for number in chosen]
     found: dict[Mode, list[list[int]]] = {"lexical": [], "dense": [], "hybrid": []}
     answered, unanswered = [], []
     with closing(Memory.create(":memory:", embedder)) as memory:
@@ -67,7 +64,7 @@ def _row(
             ids=ids,
             vectors=None if given is None else given[0],
         )
-        for place, number in enumerate(asked):
+        for place, number in enumerate(chosen):
             question = collection.questions[number]
             left_out = collection.left_out[number] if collection.left_out else set()
             where = {"n": {"$nin": sorted(left_out)}} if left_out else None
@@ -107,23 +104,31 @@ def main() -> None:
     add_data_option(parser)
     parser.add_argument("--packages", type=Path, default=KEPT)
     parser.add_argument("--only", nargs="*", default=[])
-    parser.add_argument("--half", choices=list(HALVES), default="report")
-    parser.add_argument("--most", type=int, default=10_000, help="questions of a half, evenly chosen")
+    parser.add_argument("--halves", nargs="*", choices=list(HALVES), default=list(HALVES))
+    parser.add_argument("--most", type=int, default=400, help="questions of a half, evenly chosen")
     arguments = parser.parse_args()
     print(describe("memvid-core", "numpy"))
-    print(f"\n{arguments.half} half; each cell is {', '.join(SHOWN)}\n")
-    print(
-        "| collection | texts | questions | vectors of | words | vectors | hybrid | AUC | at 0.5 / best |\n|"
-        + "---|" * 9
-    )
+    found = [
+        collection
+        for collection in every_collection(arguments.data, arguments.packages)
+        if not arguments.only or collection.name in arguments.only
+    ]
+    for half in arguments.halves:
+        print(f"\n## The {half} half\n")
+        compare(found, half, arguments.most)
+
+
+def compare(found: list[Collection], half: str, most: int) -> None:
+    """Print the table of one half; each cell is R@1, R@5, nDCG@10."""
+    header = "| collection | texts | questions | vectors of | words | vectors | hybrid | AUC | at 0.5 / best |\n|"
+    print(header + "---|" * 9)
     gains = []
-    for collection in every_collection(arguments.data, arguments.packages):
-        if arguments.only and collection.name not in arguments.only:
-            continue
-        for name, row in rows(collection, HALVES[arguments.half], arguments.most):
+    for collection in found:
+        chosen = asked(collection, most)[half]
+        for name, row in rows(collection, chosen):
             cells = [" ".join(f"{value:.3f}" for value in part) for part in row[:3]]
             print(
-                f"| {collection.name} | {len(collection.texts):,} | {len(collection.questions):,} | {name} | "
+                f"| {collection.name} | {len(collection.texts):,} | {len(chosen):,} | {name} | "
                 f"{' | '.join(cells)} | {row.auc:.2f} | {row.at_half:.2f} / {row.at_best:.2f} |",
                 flush=True,
             )

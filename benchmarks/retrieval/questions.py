@@ -14,9 +14,10 @@ import numpy as np
 from benchmarks.agent_memory.chats import Chat, beam, locomo
 from benchmarks.retrieval.manuals import LANGUAGES, Pairs, gnome, libreoffice
 
-__all__ = ["DEPTH", "MEASURES", "Collection", "collections", "every_collection", "measure"]
+__all__ = ["DEPTH", "HALVES", "MEASURES", "Collection", "asked", "collections", "every_collection", "measure"]
 
 DEPTH = 10
+HALVES = {"tuning": 0, "report": 1}
 MEASURES = ("nDCG@10", "R@1", "R@5", "R@10", "MRR@10")
 
 
@@ -28,6 +29,13 @@ class Collection(NamedTuple):
     questions: list[str]
     relevant: list[set[int]]
     left_out: Sequence[set[int]] = ()
+    language: str = "en"
+
+
+def asked(collection: Collection, most: int) -> dict[str, list[int]]:
+    """Return the numbers of at most so many questions of each half: settings were chosen on the tuning half."""
+    halves = {half: range(first, len(collection.questions), 2) for half, first in HALVES.items()}
+    return {half: list(numbers[:: -(-len(numbers) // most)]) for half, numbers in halves.items()}
 
 
 def collections(data: Path) -> list[Collection]:
@@ -56,15 +64,16 @@ def every_collection(data: Path, packages: Path | None = None) -> list[Collectio
     if (data / "beam").is_dir():
         found.append(_messages("BEAM", beam(data)))
     for package in sorted(packages.glob("gnome-user-docs_*.deb")) if packages else []:
-        found += [_pairs(f"GNOME Help, {LANGUAGES[name]}", gnome(package, name)) for name in LANGUAGES]
+        found += [_pairs(f"GNOME Help, {LANGUAGES[name]}", gnome(package, name), name) for name in LANGUAGES]
     for package in sorted(packages.glob("libreoffice-help-ko_*.deb")) if packages else []:
-        found.append(_pairs("LibreOffice Help, Korean", libreoffice(package, "ko")))
+        found.append(_pairs("LibreOffice Help, Korean", libreoffice(package, "ko"), "ko"))
     return found
 
 
-def _pairs(name: str, pairs: Pairs) -> Collection:
-    asked = [(question, {number}) for number, (questions, _) in enumerate(pairs) for question in questions]
-    return Collection(name, [text for _, text in pairs], [q for q, _ in asked], [numbers for _, numbers in asked])
+def _pairs(name: str, pairs: Pairs, language: str) -> Collection:
+    answered = [(question, {number}) for number, (questions, _) in enumerate(pairs) for question in questions]
+    questions, relevant = [question for question, _ in answered], [numbers for _, numbers in answered]
+    return Collection(name, [text for _, text in pairs], questions, relevant, (), "en" if language == "C" else language)
 
 
 def _messages(name: str, chats: list[Chat]) -> Collection:
@@ -99,7 +108,7 @@ def _passages(path: Path) -> Collection:
             start = question["answers"][0]["answer_start"]
             questions.append(question["question"])
             relevant.append({number for a, b, number in spans[text] if a <= start < b})
-    return Collection("KorQuAD passages", texts, questions, relevant)
+    return Collection("KorQuAD passages", texts, questions, relevant, (), "ko")
 
 
 def _cranfield(folder: Path) -> Collection:
@@ -137,7 +146,7 @@ def _korquad(path: Path) -> Collection:
         for question in paragraph["qas"]:
             questions.append(question["question"])
             relevant.append({number})
-    return Collection("KorQuAD", list(numbers), questions, relevant)
+    return Collection("KorQuAD", list(numbers), questions, relevant, (), "ko")
 
 
 def measure(found: Sequence[Sequence[int]], relevant: Sequence[set[int]]) -> Mapping[str, float]:

@@ -169,9 +169,13 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
         """Return as many of the best as the budget has room for, in the order of time."""
         chosen: list[Recalled] = []
         lines: list[str] = []
+        outdated: set[str] = set()
         for hit in hits:
-            if len(chosen) < self.similarity_top_k and self._fits([*[one.shown for one in chosen], hit.shown]):
+            room = len(chosen) < self.similarity_top_k and hit.id not in outdated
+            if room and self._fits([*[one.shown for one in chosen], hit.shown]):
                 chosen.append(hit)
+            else:  # what it corrects is not shown without it
+                outdated.update(hit.corrects)
         chosen.sort(key=lambda hit: (hit.kind != "item", hit.created_at, hit.session or "", hit.position or 0))
         for line in older:
             entries = [*[hit.shown for hit in chosen], *lines, line]

@@ -61,6 +61,11 @@ class Conversations:
         self._store = store
         self._known: OrderedDict[tuple[str, str], list[str]] = OrderedDict()
 
+    @staticmethod
+    def remembered(conversation: Conversation, roles: Sequence[str] = ROLES) -> list[Message]:
+        """Return the messages of a conversation that can be remembered, as they would be."""
+        return [cleaned for message in conversation.messages if (cleaned := _kept(message, roles))]
+
     def add(
         self,
         conversation: Conversation,
@@ -84,7 +89,7 @@ class Conversations:
         Raises:
             InvalidInputError: No message can be remembered.
         """
-        said = [cleaned for message in conversation.messages if (cleaned := _kept(message, roles))]
+        said = self.remembered(conversation, roles)
         if not said:
             raise InvalidInputError(f"no message of {' or '.join(roles)} with a text")
         added: Added = self._store.write(lambda: self._plan(said, conversation, scope, now, url, modality))

@@ -156,7 +156,7 @@ def _items_left(
 
 def _begin_later(store: Store, gone: _Gone, kept: dict[str, Item], begin: Mapping[str, str]) -> None:
     """Let items hold since the first turn that is left of theirs was said, and those before them until then."""
-    turns = store.get(begin.values())
+    turns = store.get(begin.values(), kind="turn")
     for name, turn in begin.items():
         item = kept.get(name)
         if item is None or turn not in turns:
@@ -164,7 +164,7 @@ def _begin_later(store: Store, gone: _Gone, kept: dict[str, Item], begin: Mappin
         since = max(item.created_at, turns[turn].metadata["created_at"], key=seconds)
         since = since if item.superseded_at is None else min(since, item.superseded_at, key=seconds)
         kept[name] = changed(item, created_at=since)
-        there = store.get([item.supersedes] if item.supersedes else [])
+        there = store.get([item.supersedes] if item.supersedes else [], kind="item")
         for record in there.values():
             older = kept.get(record.id) or read_item(record)
             if older.superseded_by == name and older.id not in gone.items:
@@ -173,7 +173,7 @@ def _begin_later(store: Store, gone: _Gone, kept: dict[str, Item], begin: Mappin
 
 def _with_versions(store: Store, owners: Mapping[str, Any], ids: Iterable[str]) -> list[Record]:
     """Return some items of a scope and all their older versions, which their ids begin with."""
-    found = store.get(ids)
+    found = store.get(ids, kind="item")
     corrected = [name for name, record in found.items() if read_item(record).version > 1]
     for first in range(0, len(corrected), _ASKED):
         begin = [{"$id": {"$like": f"{name}.v%"}} for name in corrected[first : first + _ASKED]]
@@ -215,9 +215,13 @@ def _linked_past(item: Item, gone: _Gone) -> Item:
     links: dict[str, Any] = {}
     for field in _LINKS:
         name, time = getattr(item, field), item.superseded_at
+        passed: set[str] = set()
         while name in gone.items:
-            passed = read_item(gone.items[name])
-            name, time = getattr(passed, field), passed.superseded_at
+            next_one = read_item(gone.items[name])
+            passed.add(name)
+            name, time = getattr(next_one, field), next_one.superseded_at
+            if name in passed:  # links that another program has made into a ring
+                name, time = None, None
         links[field] = name
         if field == "superseded_by":
             links["superseded_at"] = time

@@ -17,6 +17,7 @@ from memvid_core.agent.scopes import SESSION, nearest
 from memvid_core.agent.sources import Older, OlderSources, listed_before, shortened
 from memvid_core.agent.store import Store
 from memvid_core.agent.times import isoformat, parse_time, seconds
+from memvid_core.agent.versions import CURRENT
 from memvid_core.errors import InvalidInputError, RecordNotFoundError
 
 __all__ = ["MEMORY_TYPES", "ItemPlan", "Items", "checked_type", "names_of", "newest_items", "sessions_of"]
@@ -29,7 +30,6 @@ ALIKE: Final = 30
 """Among how many items, those that have the most of its words, a correction looks for what it corrects."""
 
 _WORD: Final = re.compile(r"\w+")
-_CURRENT: Final = {f"{AGENT}.superseded_at": {"$exists": False}}
 _EXACT: Final = re.compile(r"\d[\d.,:/-]*|(?<![.!?:]\s)(?<!^)\b[A-Z]\w+")
 
 
@@ -257,7 +257,7 @@ class Items:
             name = line[0].supersedes
             if name is None or any(name == each.id for each in line):
                 break
-            there = self._store.get([name])
+            there = self._store.get([name], kind="item")
             older = plan.items.get(name) or (read_item(there[name]) if name in there else None)
             if older is None:
                 break
@@ -268,38 +268,45 @@ class Items:
         """Return the item that says what holds now of what a fact is about; None if the fact is about something new."""
         exactly = self._store.exactly(item.scope)
         if fact.slot is not None:
-            stored = self.read({**exactly, **_CURRENT, f"{AGENT}.slot": {"$eq": fact.slot}})
+            stored = self.read({**exactly, **CURRENT, f"{AGENT}.slot": {"$eq": fact.slot}})
             same = _best([*stored, *plan.current(("slot", fact.slot))], item, plan)
             if same is not None:
                 return same
         if fact.replaces is None:
             return None
-        stored = self.read({**exactly, **_CURRENT, "$id": {"$eq": fact.replaces}})
+        stored = self.read({**exactly, **CURRENT, "$id": {"$eq": fact.replaces}})
         words = set(terms_of(fact.replaces))
         named = _best([*stored, *plan.named(fact.replaces)], item, plan)
         if named is not None or not words:
             return named
-        return self._alike(fact.replaces, words, item, plan) or self._said_before(fact, item, words, plan)
+        return self._alike(fact, words, item, plan) or self._said_before(fact, item, words, plan)
 
-    def _alike(self, text: str, words: set[str], item: Item, plan: ItemPlan) -> Item | None:
-        """Return the item of the scope of an item that holds now and has all terms of a text.
+    def _alike(self, fact: Fact, words: set[str], item: Item, plan: ItemPlan) -> Item | None:
+        """Return the item of the scope of an item that holds now and has all terms that a fact replaces.
 
         It is found by the index, so that a correction costs the same in a memory of many items. Terms are beginnings of
         words: of several items that have them, it is the one that has most of the whole words, and of these the latest.
         """
-        where = {**self._store.exactly(item.scope), **_CURRENT}
+        text, where = fact.replaces or "", {**self._store.exactly(item.scope), **CURRENT}
         hits = map(read_item, (hit.record for hit in self._store.of_kinds(text, where, ALIKE, ["item"])))
         stored = [each for each in hits if words <= set(terms_of(each.summary))]
         whole = set(_WORD.findall(fold(text)))
-        found = [*stored, *plan.current(*(("term", word) for word in words))]
+        found = self._said_by(fact.who, [*stored, *plan.current(*(("term", word) for word in words))])
         return _best(found, item, plan, lambda each: len(whole.intersection(_WORD.findall(fold(each.summary)))))
+
+    def _said_by(self, who: str | None, items: Sequence[Item]) -> list[Item]:
+        """Return the items that somebody said, and those that no turn that is there says."""
+        last = {item.sources[-1] for item in items if item.sources} if who else set()
+        speakers = {name: read_turn(record).who for name, record in self._store.get(last, kind="turn").items()}
+        return [item for item in items if not item.sources or speakers.get(item.sources[-1], who) == who]
 
     def _said_before(self, fact: Fact, item: Item, words: set[str], plan: ItemPlan) -> Item | None:
         """Return what a fact corrects as an item, if no rule read it when it was said: a sentence of another turn."""
         for hit in self._store.search(fact.replaces or "", self._store.exactly(item.scope), 10, ["turn"]):
             turn = read_turn(hit.record)
             owner = {name: value for name, value in turn.scope.items() if name != SESSION}
-            if turn.role != "user" or turn.id in fact.sources or owner != item.scope:
+            other = fact.who is not None and turn.who != fact.who
+            if turn.role != "user" or other or turn.id in fact.sources or owner != item.scope:
                 continue
             said = next((each for each in sentences(turn.text) if words <= set(terms_of(each))), None)
             if said is not None:
@@ -322,10 +329,21 @@ class Items:
             return plan
         older = self._free_version(item)
         plan.put(changed(item, id=older, superseded_at=since, superseded_by=item.id))
-        corrected = {"version": item.version + 1, "supersedes": older, "created_at": since, "same_as": None}
+        for record in self._store.get([item.supersedes] if item.supersedes else [], kind="item").values():
+            before = read_item(record)
+            if before.superseded_by == item.id:
+                plan.put(changed(before, superseded_by=older))
+        corrected = {"version": item.version + 1, "supersedes": older, "created_at": since}
         newer = changed(item, **{**corrected, **fields, "key": digest(fold(text))})
-        plan.result = [plan.put(newer)]
+        plan.result = [plan.put(changed(newer, same_as=self._equal(newer)))]
         return plan
+
+    def _equal(self, item: Item) -> str | None:
+        """Return the id of another item of the scope that says the same: a correction may make two of them equal."""
+        records = self._store.select("item", {**self._store.exactly(item.scope), f"{AGENT}.key": {"$eq": item.key}})
+        others = (other for other in map(read_item, records) if other.scope == item.scope and other.id != item.id)
+        equal = next((other for other in others if other.superseded_at is None and other.same_as != item.id), None)
+        return None if equal is None else equal.same_as or equal.id
 
     def _free_version(self, item: Item) -> str:
         """Return an id for the older version of an item."""
@@ -339,15 +357,22 @@ class Items:
     def history(self, item: Item, where: Mapping[str, Any]) -> list[Item]:
         """Return the versions of an item, oldest first."""
         versions = {item.id: item}
-        for step in ("supersedes", "superseded_by"):
-            name = getattr(item, step)
-            while name is not None and name not in versions:
+        last = self._end(item, "superseded_by", versions, where)
+        self._end(last, "supersedes", versions, where)
+        return sorted(self._older.whole(versions.values()), key=lambda each: each.version)
+
+    def _end(self, item: Item, link: str, known: dict[str, Item], where: Mapping[str, Any]) -> Item:
+        """Follow a link between versions to its end, and return that; those on the way become known."""
+        passed = {item.id}
+        while (name := getattr(item, link)) is not None and name not in passed:
+            passed.add(name)
+            if name not in known:
                 found = self._store.select("item", {**where, "$id": {"$eq": name}})
                 if not found:
                     break
-                versions[name] = read_item(found[0])
-                name = getattr(versions[name], step)
-        return sorted(self._older.whole(versions.values()), key=lambda each: each.version)
+                known[name] = read_item(found[0])
+            item = known[name]
+        return item
 
 
 def _keys_of(item: Item) -> Iterator[tuple[str, str]]:
@@ -376,7 +401,7 @@ def newest_items(store: Store, scope: Mapping[str, Any], most: int, category: st
     named = {} if category is None else {f"{AGENT}.categories": {"$eq": category}}
     found: list[Item] = []
     for offset in count(0, most):
-        where = {**store.exactly(scope), **_CURRENT, **named}
+        where = {**store.exactly(scope), **CURRENT, **named}
         records = store.select("item", where, limit=most, offset=offset, descending=True)
         found += [item for item in map(read_item, records) if item.scope == scope]
         if len(records) < most or len(found) >= most:

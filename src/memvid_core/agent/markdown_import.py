@@ -20,6 +20,7 @@ from memvid_core.agent.records import Item, Readable, Resource, digest, read_ite
 from memvid_core.agent.results import Memorized
 from memvid_core.agent.rules import Fact
 from memvid_core.agent.sync_service import SyncMemoryService
+from memvid_core.agent.text_files import read_text
 from memvid_core.errors import InvalidInputError
 
 __all__ = ["Imported", "import_markdown"]
@@ -158,7 +159,9 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
+    except InvalidInputError as exc:
+        raise InvalidInputError(f"{path}: {exc}") from exc
     except (OSError, UnicodeDecodeError) as exc:
         raise InvalidInputError(f"{path} cannot be read as UTF-8 text: {exc}") from exc
 

@@ -12,6 +12,7 @@ from memvid_core.agent.captions import Speech, clock, read_captions, read_transc
 from memvid_core.agent.documents import ROLE, NoTextError
 from memvid_core.agent.messages import Conversation, Message, read_messages
 from memvid_core.agent.scenes import Scene, scenes_of
+from memvid_core.agent.text_files import read_text
 from memvid_core.errors import InvalidInputError
 
 __all__ = ["audio_reader", "image_reader", "video_reader"]
@@ -102,7 +103,7 @@ def _transcript(path: Path, transcribe: Transcribe | None) -> list[Message] | No
     """Return what is said in a recording, or None if nothing tells it."""
     written = path if path.suffix.lower() in _TRANSCRIPTS else _beside(path)
     if written is not None:
-        text = written.read_text(encoding="utf-8-sig")
+        text = read_text(written)
         if written.suffix.lower() in _CAPTIONS:
             return _messages(read_captions(text), path.name)
         said = [Message(ROLE, each.text, each.name or path.name, each.created_at) for each in read_messages(text)]

@@ -101,9 +101,10 @@ class Memorizer:
         now = self._clock()
         roles = (*self._config.roles, "document")
         options: dict[str, Any] = {"roles": roles, "url": url, "modality": modality}
-        added = [self._conversations.add(each, scope, now, **options) for each in conversations]
-        if not added:
-            raise InvalidInputError("the conversation has nothing to remember")
+        with_text = [each for each in conversations if self._conversations.remembered(each, roles)]
+        if not with_text:
+            raise InvalidInputError(f"no message of {' or '.join(self._config.roles)} with a text")
+        added = [self._conversations.add(each, scope, now, **options) for each in with_text]
         turns = [turn for each in added for turn in each.turns]
         return {"resources": [each.resource for each in added], "turns": turns}
 

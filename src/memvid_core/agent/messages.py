@@ -94,7 +94,7 @@ def read_conversations(given: Any) -> list[Conversation]:
     """Read any number of conversations: a ChatGPT or Claude export holds many, everything else is one.
 
     Raises:
-        InvalidInputError: As in :func:`read_messages`.
+        InvalidInputError: As in :func:`read_messages`; of an export, it names the conversation, too.
     """
     if isinstance(given, str):
         return _read_text(given)
@@ -104,24 +104,47 @@ def read_conversations(given: Any) -> list[Conversation]:
         return [_read_mapping(given)]
     if isinstance(given, Iterable) and not isinstance(given, bytes) and not _is_message_object(given):
         entries = list(given)
-        if entries and all(isinstance(entry, Mapping) and _is_export(entry) for entry in entries):
-            return [_read_mapping(entry) for entry in entries]
+        if any(isinstance(entry, Mapping) and _is_export(entry) for entry in entries):
+            return [_read_exported(entry, place) for place, entry in enumerate(entries)]
         return [Conversation(_read_list(entries))]
     return [Conversation([_read_one(given, 0)])]
 
 
 def _read_text(text: str) -> list[Conversation]:
+    text = text.removeprefix("\ufeff")
     if text.lstrip()[:1] in ("[", "{"):
         try:
-            value = json.loads(text)
+            value = _read_json(text)
         except (ValueError, RecursionError):
             value = None  # a transcript may begin with a bracket, too
         if isinstance(value, list | dict):
             return read_conversations(value)
     lines = read_transcript(text)
     if lines is None:
-        return [Conversation([Message("user", text)] if text.strip() else [])]
-    return [Conversation([Message(line.role, line.text, line.name, line.time) for line in lines])]
+        return [Conversation([_message("user", text, None, None)] if text.strip() else [])]
+    return [Conversation([_message(line.role, line.text, line.name, line.time) for line in lines])]
+
+
+def _read_json(text: str) -> Any:
+    """Read JSON, or JSON Lines: a message in each line."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) < 2 or not all(line.lstrip().startswith("{") for line in lines):
+            raise
+        return [json.loads(line) for line in lines]
+
+
+def _read_exported(entry: Any, place: int) -> Conversation:
+    """Read one of the conversations of an export."""
+    if not isinstance(entry, Mapping) or not _is_export(entry):
+        has = ", ".join(map(str, entry)) or "nothing" if isinstance(entry, Mapping) else f"{entry!r:.60}"
+        raise InvalidInputError(f"conversation {place} must have a mapping or chat_messages; it has {has}")
+    try:
+        return _read_mapping(entry)
+    except InvalidInputError as exc:
+        raise InvalidInputError(f"conversation {place}: {exc}") from exc
 
 
 def _is_export(entry: Mapping[str, Any]) -> bool:
@@ -155,7 +178,7 @@ def _read_chatgpt(given: Mapping[str, Any]) -> Conversation:
             parts = content.get("parts", content.get("text", "")) if isinstance(content, Mapping) else ""
             time = said.get("create_time")
             role = role_of(str(said["author"].get("role", ""))) or "user"
-            branch.append(Message(role, _content_text(parts), None, None if time is None else parse_time(time)))
+            branch.append(_message(role, _content_text(parts), None, _exported_time(time, name)))
         name = nodes[name].get("parent")
     told = [message for message in reversed(branch) if message.text.strip()]
     return Conversation(
@@ -174,12 +197,17 @@ def _read_claude(given: Mapping[str, Any]) -> Conversation:
     for place, entry in enumerate(given["chat_messages"]):
         if not isinstance(entry, Mapping):
             raise InvalidInputError(f"chat_messages[{place}] must be a dict, not {entry!r:.60}")
-        text = entry.get("text") or _content_text(entry.get("content", ""))
-        time = entry.get("created_at")
+        text = _content_text(entry.get("text")) or _content_text(entry.get("content"))
         role = role_of(str(entry.get("sender", ""))) or "user"
-        if str(text).strip():
-            messages.append(Message(role, str(text), None, None if time is None else parse_time(time)))
+        if text.strip():
+            messages.append(
+                _message(role, text, None, _exported_time(entry.get("created_at"), f"chat_messages[{place}]"))
+            )
     return Conversation(messages, _text_or_none(given.get("uuid")), _text_or_none(given.get("name")))
+
+
+def _exported_time(time: Any, message: str) -> datetime | None:
+    return None if time is None else parse_time(time, name=f"the time of {message}")
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -247,7 +275,13 @@ def _read_object(entry: Any) -> Message:
 
 def _message(role: str, text: str, name: str | None, time: datetime | None) -> Message:
     known = role_of(role)
-    return Message(known or "user", text, name or (None if known else role.strip()), time)
+    who = name or (None if known else role.strip())
+    return Message(known or "user", _valid(text), None if who is None else _valid(who), time)
+
+
+def _valid(text: str) -> str:
+    """Return a text with a sign in the place of each lone surrogate, which is half of a character that was cut."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _content_text(content: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -17,7 +16,9 @@ from memvid_core.errors import ChatError, InvalidInputError
 __all__ = ["Model", "as_model"]
 
 S = TypeVar("S")
-_BLOCK: Final = re.compile(r"\{.*\}", re.DOTALL)
+_DECODER: Final = json.JSONDecoder()
+_TRIED: Final = 20
+"""At how many braces of an answer a JSON object is looked for."""
 
 
 class Model:
@@ -57,16 +58,40 @@ class Model:
         """
         problem = ""
         for _ in range(max(attempts, 1)):
+            told = f"\n\nYour last answer could not be read ({problem}). Answer with one JSON object and nothing else."
             try:
-                found = _BLOCK.search(self.text(f"{prompt}{problem}"))
-                value = json.loads(found.group() if found else "")
-                plain = _valid(json.dumps(value, ensure_ascii=False))  # an escape may be a lone surrogate
-                return msgspec.convert(json.loads(plain), schema)
+                return _struct(self.text(f"{prompt}{told if problem else ''}"), schema)
             except (ValueError, RecursionError, msgspec.ValidationError, ChatError) as exc:
-                problem = (
-                    f"\n\nYour last answer could not be read ({exc}). Answer with one JSON object and nothing else."
-                )
-        raise ChatError(f"the model gave no valid answer in {attempts} attempts{problem[:160]}")
+                problem = str(exc)
+        raise ChatError(f"the model gave no valid answer in {attempts} attempts; the last: {problem:.160}")
+
+
+def _struct(text: str, schema: type[S]) -> S:
+    """Return the last JSON object of a text that fits a struct: a model may think aloud before it answers.
+
+    Raises:
+        ValueError: There is none.
+    """
+    fields: tuple[str, ...] = schema.__struct_fields__  # type: ignore[attr-defined]
+    found: list[S] = []
+    why: Exception = ValueError("there is no JSON object in it")
+    place = text.find("{")
+    for _ in range(_TRIED):
+        if place < 0:
+            break
+        end = place + 1
+        try:
+            value, end = _DECODER.raw_decode(text, place)
+            if value.keys().isdisjoint(fields):
+                raise ValueError(f"the JSON object has none of {', '.join(fields)}")
+            plain = _valid(json.dumps(value, ensure_ascii=False))  # an escape may be a lone surrogate
+            found.append(msgspec.convert(json.loads(plain), schema))
+        except (ValueError, RecursionError, msgspec.ValidationError) as exc:
+            why = exc
+        place = text.find("{", end)
+    if not found:
+        raise ValueError(str(why)) from why
+    return found[-1]
 
 
 def _valid(text: str) -> str:

@@ -18,16 +18,17 @@ from typing import Any, Final
 from memvid_core.agent.checks import count_of, counter_of, text_of, texts_of
 from memvid_core.agent.coverage import coverage
 from memvid_core.agent.folding import fold
-from memvid_core.agent.passages import passage, terms_of
-from memvid_core.agent.recalled import LeftOut, Recall, Recalled
-from memvid_core.agent.records import AGENT, read_item, turn_id
+from memvid_core.agent.passages import terms_of
+from memvid_core.agent.recalled import PASSAGE, LeftOut, Recall, Recalled, in_order, line_of
+from memvid_core.agent.records import AGENT, Item, read_item, turn_id
 from memvid_core.agent.speakers import asks_assistant, names
 from memvid_core.agent.store import Store
 from memvid_core.agent.time_words import Span, spans
 from memvid_core.agent.times import seconds, utc_now
 from memvid_core.agent.tokens import estimate_tokens
-from memvid_core.agent.trust import HEADING, defused, defused_name
-from memvid_core.model import Record
+from memvid_core.agent.trust import HEADING
+from memvid_core.agent.versions import CURRENT, Time, newer_of
+from memvid_core.model import Hit, Record
 
 __all__ = ["recall"]
 
@@ -37,6 +38,8 @@ __all__ = ["recall"]
 
 CANDIDATES: Final = 250
 """How many turns and items to start from; 50 more cost a millisecond."""
+
+KINDS: Final = ("turn", "item")
 
 NEXT: Final = 0.25
 """The share of its score that a turn lends to the turns next to it, however long they are. 0: 80.9, 54.7."""
@@ -82,9 +85,6 @@ HALF_LIFE: Final = 30.0
 
 FETCHED: Final = 30
 """How many turns that no search found are read: those to which the most was lent. 60: the same, and slower."""
-
-PASSAGE: Final = 80
-"""The tokens of a long turn that are shown."""
 
 SMALLEST: Final = 8
 """A budget with fewer tokens left than this is spent: no line is shorter."""
@@ -137,7 +137,7 @@ def recall(
     _lend_by_session(found, question)
     _weigh_speakers(found, question)
     _lift_times(found, named)
-    _lift_corrections(found)
+    _lift_corrections(store, found, where)
     ranked = sorted(found.values(), key=lambda hit: (-hit.score, hit.id))
     answer = Recall(question=question, ranked=ranked, spans=named)
     counted = count_tokens if count_tokens is estimate_tokens else counter_of(count_tokens)
@@ -152,19 +152,39 @@ def _candidates(
     store: Store, question: str, where: Mapping[str, Any], present: datetime, *, past: bool
 ) -> dict[str, Recalled]:
     """Return the best turns and items by words and by meaning; items lend to the turns that they come from."""
-    hits = store.search(question, where, CANDIDATES, ("turn", "item"))
+    time = Time(present.timestamp(), past)
+    hits = _searched(store, question, where, time)
     best = max((hit.score for hit in hits), default=0.0) or 1.0
     found: dict[str, Recalled] = {}
+    corrected: list[tuple[Item, float]] = []
     for hit in hits:
         score = hit.score / best
         if hit.record.metadata[AGENT]["kind"] == "turn":  # the store has checked it
             if not past or _known_at(hit.record, present):
                 found[hit.id] = _turn(hit.record, score)
-        elif (item := _item(hit.record, score, present, past=past)) is not None:
-            found[hit.id] = item
+        elif time.holds(item := read_item(hit.record)):
+            found[hit.id] = _item(item, {"search": score})
+        elif time.corrected(item):
+            corrected.append((item, score))
+    newer = newer_of(store, [item for item, _ in corrected], where, time) if corrected else {}
+    for older, score in corrected:
+        if older.id in newer:
+            item = newer[older.id]
+            there = found.setdefault(item.id, _item(item, {}))
+            there.corrects = [*there.corrects, *older.sources]
+            _add(there, "older", max(score - there.score, 0.0))
     _lend_to_sources(store, found, where, present if past else None)
-    _tell_of_older(store, found, where)
     return found
+
+
+def _searched(store: Store, question: str, where: Mapping[str, Any], time: Time) -> list[Hit]:
+    """Search; where versions of what was corrected again and again crowd out the rest, for that alone, or deeper."""
+    hits = store.search(question, where, CANDIDATES, KINDS)
+    if sum("superseded_at" in hit.record.metadata[AGENT] for hit in hits) <= CANDIDATES // 2:
+        return hits
+    if time.past:
+        return store.search(question, where, 4 * CANDIDATES, KINDS)
+    return [*hits, *store.search(question, {**where, **CURRENT}, CANDIDATES, KINDS)]
 
 
 def _known_at(record: Record, time: datetime) -> bool:
@@ -189,14 +209,7 @@ def _turn(record: Record, score: float) -> Recalled:
     )
 
 
-def _item(record: Record, score: float, present: datetime, *, past: bool) -> Recalled | None:
-    """Return an item if it was known and true at a time; with a note if it was corrected."""
-    item = read_item(record)
-    time = present.timestamp()
-    gone = item.superseded_at is not None and (not past or seconds(item.superseded_at) <= time)
-    expired = item.expires_at is not None and seconds(item.expires_at) <= time
-    if gone or expired or (past and not _known_at(record, present)):
-        return None
+def _item(item: Item, parts: dict[str, float]) -> Recalled:
     return Recalled(
         id=item.id,
         kind="item",
@@ -205,12 +218,12 @@ def _item(record: Record, score: float, present: datetime, *, past: bool) -> Rec
         role="item",
         created_at=item.created_at,
         happened_at=item.happened_at,
-        score=score,
+        score=sum(parts.values()),
         sources=item.sources,
         note=item.supersedes or "",
         same_as=item.same_as,
         count=item.count,
-        parts={"search": score},
+        parts=parts,
     )
 
 
@@ -222,22 +235,13 @@ def _weigh_items(found: Mapping[str, Recalled], present: datetime) -> None:
             _multiply(hit, "salience", math.log(hit.count + 1) / math.log(2) * 2 ** (-days / HALF_LIFE))
 
 
-def _tell_of_older(store: Store, found: Mapping[str, Recalled], where: Mapping[str, Any]) -> None:
-    """Note on a corrected item what was known before; nothing if that was forgotten."""
-    corrected = [hit for hit in found.values() if hit.note]
-    older = store.get((hit.note for hit in corrected), where)
-    for hit in corrected:
-        record = older.get(hit.note)
-        hit.note = "" if record is None else f"(until {hit.created_at[:10]}: {record.text})"
-
-
 def _lend_to_sources(
     store: Store, found: dict[str, Recalled], where: Mapping[str, Any], as_of: datetime | None
 ) -> None:
     """Let each item lend to the last of the turns that it comes from; those that no search found are read."""
     items = [hit for hit in found.values() if hit.kind == "item"]
     missing = [source for item in items for source in item.sources[-3:] if source not in found]
-    read = store.get(missing, where)
+    read = store.get(missing, where, "turn")
     found.update(
         {name: _turn(record, 0.0) for name, record in read.items() if as_of is None or _known_at(record, as_of)}
     )
@@ -263,7 +267,7 @@ def _lend_to_neighbors(
     placed: defaultdict[str | None, dict[int, Recalled]] = defaultdict(dict)
     for hit in _turns(found):
         placed[hit.session][hit.position or 0] = hit
-    for record in store.get(_most_lent_to(lenders, placed), where).values():
+    for record in store.get(_most_lent_to(lenders, placed), where, "turn").values():
         if as_of is None or _known_at(record, as_of):
             hit = found[record.id] = _turn(record, 0.0)
             placed[hit.session][hit.position or 0] = hit
@@ -365,12 +369,20 @@ def _days_of(hit: Recalled) -> Iterable[date]:
             yield date.fromisoformat(text[:10])
 
 
-def _lift_corrections(found: Mapping[str, Recalled]) -> None:
-    """Put an item that was corrected before the turns that it comes from: it says what has changed."""
-    for hit in found.values():
-        if hit.note:
-            best = max((found[name].score for name in hit.sources if name in found), default=0.0)
-            _add(hit, "correction", max(best - hit.score, 0.0) + 1e-6)
+def _lift_corrections(store: Store, found: Mapping[str, Recalled], where: Mapping[str, Any]) -> None:
+    """Put an item that was corrected before the turns of it and of older versions, and note what it said before.
+
+    What was forgotten is not told of.
+    """
+    corrected = [hit for hit in found.values() if hit.note]
+    older = store.get((hit.note for hit in corrected), where)
+    for hit in corrected:
+        record = older.get(hit.note)
+        hit.note = "" if record is None else f"(until {hit.created_at[:10]}: {record.text})"
+        before = [] if record is None else record.metadata.get("sources", [])
+        hit.corrects = [name for name in {*hit.corrects, *before} - {*hit.sources} if name in found]
+        best = max((found[name].score for name in (*hit.sources, *hit.corrects) if name in found), default=0.0)
+        _add(hit, "correction", max(best - hit.score, 0.0) + 1e-6)
 
 
 # --- budget and text ---
@@ -388,20 +400,23 @@ def _fill(
     left = budget - count_tokens(heading)
     terms = terms_of(answer.question)
     taken: list[Recalled] = []
+    outdated: set[str] = set()
     for hit in answer.ranked:
         why = "k" if k is not None and len(taken) >= k else _why_not(hit, seen, left)
+        why = why or ("corrected" if hit.id in outdated else "")
         if not why:
-            hit.shown = _line(hit, terms)
+            hit.shown = line_of(hit, terms)
             cost = count_tokens(f"\n{hit.shown}")
             why = "budget" if cost > left else ""
         if why:
             answer.left_out.append(LeftOut(hit.id, hit.score, why))
+            outdated.update(hit.corrects)
             continue
         seen.update(_names_of(hit))
         left -= cost
         taken.append(hit)
     if taken:
-        answer.hits = _in_order(taken)
+        answer.hits = in_order(taken)
         answer.text = "\n".join([heading, *(hit.shown for hit in answer.hits)])
         answer.tokens = count_tokens(answer.text)
 
@@ -418,26 +433,3 @@ def _why_not(hit: Recalled, seen: set[str], left: int) -> str:
 def _names_of(hit: Recalled) -> tuple[str, str]:
     """Return what a turn or item has in common with others that say the same: its text, or the item it is linked to."""
     return fold(hit.text[: 4 * PASSAGE]), hit.same_as or hit.id
-
-
-def _line(hit: Recalled, terms: list[str]) -> str:
-    shown = defused(passage(hit.text, terms, 4 * PASSAGE))
-    day = hit.created_at[:10]
-    if hit.kind == "item":
-        note = f" {defused(passage(hit.note, terms, 4 * PASSAGE))}" if hit.note else ""
-        return f"[ref:{hit.id}] {day}: {shown}{note}"
-    return f"[ref:{hit.id}] {day} {defused_name(hit.who)}: {shown}"
-
-
-def _in_order(taken: Sequence[Recalled]) -> list[Recalled]:
-    """Return items first, the best at the top, then conversations in the order of time, each as it was spoken."""
-    begins: dict[str | None, float] = {}
-    for hit in taken:
-        begins[hit.session] = min(begins.get(hit.session, math.inf), seconds(hit.created_at))
-
-    def place(hit: Recalled) -> tuple[bool, float, str, int]:
-        if hit.kind == "item":
-            return False, -hit.score, hit.id, 0
-        return True, begins[hit.session], hit.session or "", hit.position or 0
-
-    return sorted(taken, key=place)

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Final
+
 import msgspec
 
+from memvid_core.agent.passages import passage
 from memvid_core.agent.time_words import Span
+from memvid_core.agent.times import seconds
+from memvid_core.agent.trust import defused, defused_name
 
-__all__ = ["LeftOut", "Recall", "Recalled"]
+__all__ = ["PASSAGE", "LeftOut", "Recall", "Recalled", "in_order", "line_of"]
+
+PASSAGE: Final = 80
+"""The tokens of a long turn that are shown."""
 
 
 class Recalled(msgspec.Struct, kw_only=True, gc=False):
     """One turn or item of an answer, and where its score comes from.
 
-    ``note`` says what an item said before it was corrected.
+    ``note`` says what an item said before it was corrected, and ``corrects`` names the turns that were found and said
+    so.
 
-    ``parts`` has the score of the search (``search``), what was added by neighbors, session, items and the question's
-    ``words`` in exchange and session, and the factors ``speaker``, ``role`` and ``time``, where they are not 1.
+    ``parts`` has the score of the search (``search``), or of an ``older`` version that the search found, what was added
+    by neighbors, session, items and the question's ``words`` in exchange and session, and the factors ``speaker``,
+    ``role`` and ``time``, where they are not 1.
     """
 
     id: str
@@ -30,6 +42,7 @@ class Recalled(msgspec.Struct, kw_only=True, gc=False):
     score: float = 0.0
     sources: list[str] = []
     note: str = ""
+    corrects: list[str] = []
     same_as: str | None = None
     count: int = 1
     parts: dict[str, float] = {}
@@ -40,7 +53,8 @@ class LeftOut(msgspec.Struct, frozen=True):
     """A turn or item that was found and is not in the answer, and why.
 
     ``"budget"``: there was no room. ``"k"``: enough are shown. ``"repeat"``: the same is shown or known already.
-    ``"turn"``: an item that a rule read, which says no more than the turn that it leads to.
+    ``"turn"``: an item that a rule read, which says no more than the turn that it leads to. ``"corrected"``: a turn
+    that says what is no longer so, where the correction has no room.
     """
 
     id: str
@@ -68,3 +82,27 @@ class Recall(msgspec.Struct, kw_only=True):
     left_out: list[LeftOut] = []
     tokens: int = 0
     spans: list[Span] = []
+
+
+def line_of(hit: Recalled, terms: list[str]) -> str:
+    """Return a turn or item as the text of a recall shows it; of a long one, the passage that has some terms."""
+    shown = defused(passage(hit.text, terms, 4 * PASSAGE))
+    day = hit.created_at[:10]
+    if hit.kind == "item":
+        note = f" {defused(passage(hit.note, terms, 4 * PASSAGE))}" if hit.note else ""
+        return f"[ref:{hit.id}] {day}: {shown}{note}"
+    return f"[ref:{hit.id}] {day} {defused_name(hit.who)}: {shown}"
+
+
+def in_order(taken: Sequence[Recalled]) -> list[Recalled]:
+    """Return items first, the best at the top, then conversations in the order of time, each as it was spoken."""
+    begins: dict[str | None, float] = {}
+    for hit in taken:
+        begins[hit.session] = min(begins.get(hit.session, math.inf), seconds(hit.created_at))
+
+    def place(hit: Recalled) -> tuple[bool, float, str, int]:
+        if hit.kind == "item":
+            return False, -hit.score, hit.id, 0
+        return True, begins[hit.session], hit.session or "", hit.position or 0
+
+    return sorted(taken, key=place)

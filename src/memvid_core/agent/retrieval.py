@@ -20,8 +20,8 @@ from memvid_core.agent.records import Category, Item, kind_of, read_category, re
 from memvid_core.agent.results import Retrieved
 from memvid_core.agent.scopes import SESSION
 from memvid_core.agent.store import Store
-from memvid_core.agent.times import seconds
 from memvid_core.agent.trust import defused
+from memvid_core.agent.versions import CURRENT, Time, newer_of
 from memvid_core.errors import ChatError, InvalidInputError
 
 __all__ = ["Retriever"]
@@ -160,13 +160,19 @@ def _found(
     owners = {name: value for name, value in where.items() if name != SESSION}
     own = {item.id: item for item in Items(store).within(where)} if SESSION in where else None
     hits = store.of_kinds(question, owners, 3 * k, ("item", "category"))
-    items = [read_item(hit.record) for hit in hits if kind_of(hit.record) == "item"]
+    time = Time(now.timestamp())
+    matches = [read_item(hit.record) for hit in hits if kind_of(hit.record) == "item"]
+    if sum(time.corrected(item) for item in matches) > k:  # they crowd out the rest
+        more = store.of_kinds(question, {**owners, **CURRENT}, 3 * k, ("item", "category"))
+        hits = [*hits, *more]
+        matches += [read_item(hit.record) for hit in more if kind_of(hit.record) == "item"]
+    newer = newer_of(store, [item for item in matches if time.corrected(item)], owners, time)
+    items = list({item.id: item for item in (newer.get(each.id, each) for each in matches)}.values())
     current = [
         item
         for item in items
-        if item.superseded_at is None
+        if time.holds(item)
         and (own is None or item.id in own)
-        and (item.expires_at is None or seconds(item.expires_at) > now.timestamp())
         and (item.same_as is None or all(other.id != item.same_as for other in items))
     ][:k]
     found = {hit.id: read_category(hit.record) for hit in hits if kind_of(hit.record) == "category"}

@@ -20,8 +20,9 @@ __all__ = ["Fact", "facts_of", "sentences"]
 class Fact(NamedTuple):
     """What is known from a turn, before it is an item.
 
-    ``slot`` names what can be true only once; ``replaces`` is the id of an item, or words of it, that this corrects.
-    ``dated`` tells whether ``created_at`` comes from what was said, and not from a clock.
+    ``slot`` names what can be true only once; ``replaces`` is the id of an item, or words of it, that this corrects;
+    words correct what ``who`` has said, if that is known. ``dated`` tells whether ``created_at`` comes from what was
+    said, and not from a clock.
     """
 
     memory_type: str
@@ -32,6 +33,7 @@ class Fact(NamedTuple):
     happened_at: str | None = None
     slot: str | None = None
     replaces: str | None = None
+    who: str | None = None
     expires_at: str | None = None
     dated: bool = False
 
@@ -93,7 +95,9 @@ _ENGLISH: Final = (
     _Rule(r"\bI (?:can|know how to|learned (?:how )?to)\b", "skill", "knowledge"),
 )
 _KOREAN: Final = (
-    _Rule(r"에서? (?:살아|살고|삽니다|산다|살게)|(?:으?로|에) 이사(?:했|왔|갔|해)", "profile", "personal_info", "home"),
+    _Rule(
+        r"에서? (?:살아|살고|삽니다|산다|살게)|(?:으?로|에) 이사 ?(?:했|왔|갔|해)", "profile", "personal_info", "home"
+    ),
     _Rule(r"(?:내|제) 이름은|(?:라고|이라고) 불러", "profile", "personal_info", "name"),
     _Rule(r"에서 (?:일해|일하고|일합니다|근무)|(?:에|으?로) (?:취직|입사|이직)", "profile", "work_life", "work"),
     _Rule(r"알레르기|알러지|채식", "profile", "personal_info"),
@@ -124,6 +128,8 @@ _KOREAN: Final = (
 _CORRECTED: Final = re.compile(
     r"(?:\bno longer|\bnot|n['’]t)\b(?P<old>.{2,60}?)\b(?:any ?more|any longer)\b|\bno longer (?P<older>.{2,60}?)"
     r"(?:[,.;]|$)|"
+    r"\bswitched from (?P<switched>.{2,40}?) to\b|\b(?:quit|stopped|gave up) (?P<quit>\w+ing\b.{0,40}?)(?:[,.;!]|$)|"
+    r"(?P<ended>담배|커피|고기|설탕|게임|야식)(?:을|를|은|는)? ?끊(?:었|기로)|"
     r"더 ?이상 (?P<korean>.{1,30}?)(?:안|않|못|아니)|이제 (?P<now>.{1,30}?)(?:지|은|는|이|가)? ?(?:안|않|아니)",
     re.IGNORECASE,
 )
@@ -132,6 +138,8 @@ _SHORT: Final = (
     r"(?<!\bProf\.)(?<!\b\w\.\w\.)"
 )
 _SENTENCE: Final = re.compile(rf"{_SHORT}(?<=[.!?。])\s+|\n+")
+_SPELLED: Final = re.compile(r"e-mail|ou(?=r\b)")
+"""What is spelled in two ways: "e-mail", "colour", "flavour"."""
 _LONGEST: Final = 300
 _READ: Final = 4_000
 _ENGLISH_RULES: Final = [(re.compile(rule.pattern, re.IGNORECASE), rule) for rule in _ENGLISH]
@@ -182,9 +190,13 @@ def _fact(said: str, turn: Turn) -> Fact | None:
     return _made("profile", "personal_info", said, turn, None, old) if old else None
 
 
+def _spelled(found: re.Match[str]) -> str:
+    return "email" if found.group() == "e-mail" else "o"
+
+
 def _made(memory_type: str, category: str, said: str, turn: Turn, slot: str | None, old: str | None) -> Fact:
     summary = said if turn.who == turn.role else f"{turn.who}: {said}"
-    owned = f"{fold(turn.who)} {slot.casefold()}" if slot else None
+    owned = f"{fold(turn.who)} {_SPELLED.sub(_spelled, slot.casefold())}" if slot else None
     return Fact(
         memory_type=memory_type,
         summary=summary,
@@ -194,5 +206,6 @@ def _made(memory_type: str, category: str, said: str, turn: Turn, slot: str | No
         happened_at=turn.happened_at,
         slot=owned,
         replaces=old,
+        who=turn.who,
         dated=turn.dated,
     )

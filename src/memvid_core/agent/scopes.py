@@ -15,6 +15,14 @@ DEFAULT_FIELDS: Final = ("user_id", "agent_id", "session_id")
 SESSION: Final = "session_id"
 RESERVED: Final = frozenset({"agent", "created_at", "happened_at", "sources", "source", "chunk"})
 """Metadata keys of the records themselves."""
+_ARGUMENTS: Final = frozenset(
+    [
+        *("self", "messages", "question", "budget", "now", "as_of", "k", "known", "count_tokens", "ids", "where"),
+        *("memory_id", "record_id", "service", "folder", "force", "forget_missing"),
+    ]
+)
+"""Arguments of the calls that take the fields of a scope by name."""
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 
 ScopeValue = str | int
 
@@ -49,7 +57,8 @@ class ScopeRules:
 
     def __init__(self, model: Any = DEFAULT_FIELDS, default: Mapping[str, ScopeValue] | None = None) -> None:
         self.fields = _field_names(model)
-        taken = [name for name in self.fields if name in RESERVED or name.startswith("$") or "." in name]
+        used = RESERVED | _ARGUMENTS
+        taken = [name for name in self.fields if name in used or name.startswith("$") or "." in name]
         if taken or not self.fields:
             raise InvalidInputError(
                 f"a scope field cannot be called {', '.join(taken) or 'nothing'}: choose other names"
@@ -111,7 +120,19 @@ class ScopeRules:
             or (isinstance(value, str) and not value.strip())
         ):
             raise InvalidInputError(f"{name} must be a str that is not empty, or an int, not {value!r:.60}")
+        if isinstance(value, int) and not _SMALLEST <= value <= _LARGEST:
+            raise InvalidInputError(f"{name} is an int of more than 64 bits: give it as a str")
+        if isinstance(value, str) and not _is_valid(value):
+            raise InvalidInputError(f"{name} has half of a character, a lone surrogate: {value!r:.60}")
         return value
+
+
+def _is_valid(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _field_and_operator(key: str, fields: Iterable[str]) -> tuple[str, str]:

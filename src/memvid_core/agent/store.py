@@ -58,9 +58,9 @@ class Store:
         The filter is the scope alone: one column, which the first search after opening has to read. Only where other
         records crowd out the agent's own are those asked for by kind.
         """
-        if not question.strip():
-            return []
         query = plain_query(question)
+        if not query.strip():
+            return []
         hits = self._hits(query, k, where)
         found = [hit for hit in hits if kind_of(hit.record) in kinds]
         if len(hits) == k and len(found) < k * 3 // 4:
@@ -69,9 +69,10 @@ class Store:
 
     def of_kinds(self, question: str, where: Mapping[str, Any], k: int, kinds: Sequence[str]) -> list[Hit]:
         """Return the best ``k`` records of kinds that are few among the others: the filter names them."""
-        if not question.strip():
+        query = plain_query(question)
+        if not query.strip():
             return []
-        hits = self._hits(plain_query(question), k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})
+        hits = self._hits(query, k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})
         return [hit for hit in hits if kind_of(hit.record) in kinds]
 
     def near(self, text: str, where: Mapping[str, Any], k: int) -> list[Hit]:
@@ -81,14 +82,16 @@ class Store:
         hits = self._hits(text, k, {**where, f"{AGENT}.kind": {"$eq": "item"}}, "dense")
         return [hit for hit in hits if kind_of(hit.record) == "item"]
 
-    def get(self, ids: Iterable[str], where: Mapping[str, Any] | None = None) -> dict[str, Record]:
-        """Return the records that are there, by id; without those in damaged frames, and those of another scope."""
+    def get(
+        self, ids: Iterable[str], where: Mapping[str, Any] | None = None, kind: str | None = None
+    ) -> dict[str, Record]:
+        """Return the records that are there, by id; without those in damaged frames, of another scope or kind."""
         wanted = list(dict.fromkeys(ids))
         try:
             found = self.memory.get(wanted) if wanted else []
         except DamagedFrameError:
             found = self.memory.select({"$id": {"$in": wanted}})
-        own = (record for record in found if kind_of(record) is not None)
+        own = (record for record in found if (its := kind_of(record)) is not None and kind in (None, its))
         return {record.id: record for record in own if where is None or _holds(where, record.metadata)}
 
     def select(self, kind: str, where: Mapping[str, Any], **options: Any) -> list[Record]:

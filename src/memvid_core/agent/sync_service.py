@@ -47,6 +47,7 @@ from memvid_core.agent.retrieval import Retriever
 from memvid_core.agent.rules import Fact
 from memvid_core.agent.scopes import SESSION, ScopeRules, nearest
 from memvid_core.agent.store import Store
+from memvid_core.agent.text_files import check_file, read_text
 from memvid_core.agent.times import isoformat, parse_time, utc_now
 from memvid_core.agent.tokens import estimate_tokens
 from memvid_core.errors import InvalidInputError, MemvidError, RecordNotFoundError
@@ -59,7 +60,7 @@ Reader = Callable[[Path], list[Conversation]]
 
 
 def _read_conversation_file(path: Path) -> list[Conversation]:
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path)
     if path.suffix.lower() == ".json":
         try:
             return read_conversations(json.loads(text))
@@ -170,6 +171,7 @@ class SyncMemoryService(Pipelined):
         scope = self.scopes.check(mapping_of(user, "user"))
         path, read = path_of(resource_url, "resource_url"), self._readers[modality]
         try:
+            check_file(path)
             if modality != "conversation":
                 return memorize_file(self, path, modality, self.scopes.owner(scope), read)
             return self._memorizer.memorize(read(path), scope, str(path), modality)
@@ -362,9 +364,13 @@ class SyncMemoryService(Pipelined):
             **scope: Whose memory.
 
         Raises:
-            InvalidInputError: The scope has no owner.
+            InvalidInputError: The scope has no owner, or two different values of a field.
         """
-        filters = self.scopes.where({**mapping_of(where, "where"), **scope})
+        given = mapping_of(where, "where")
+        twice = next((name for name in scope if name in given and given[name] != scope[name]), None)
+        if twice is not None:
+            raise InvalidInputError(f"forget gives {twice} twice, in where and by name: give one of them")
+        filters = self.scopes.where({**given, **scope})
         return self._memorizer.forget(filters, ids_of(ids))
 
     def history(self, memory_id: str, **scope: Any) -> list[Item]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import signal
 import sys
 import threading
+import time
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
 from typing import Any
 
 import typer
@@ -30,7 +31,6 @@ __all__ = [
     "Terminated",
     "exit_code",
     "reported",
-    "signals_noted",
     "terminable",
 ]
 
@@ -43,6 +43,7 @@ TERMINATED = 143  # 128 + SIGTERM
 HUNG_UP = 129  # 128 + SIGHUP
 _SIGNALED = 128
 CLOSED_PIPE = 141  # 128 + SIGPIPE
+_UNTIL_AGAIN = 0.001  # seconds
 
 # The first match counts, so subclasses come before their bases.
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
@@ -52,6 +53,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.UnsupportedFormatError, 6),
     (errors.DamagedFrameError, 7),
     (errors.LockedError, 8),
+    (errors.CommitConflictError, 8),
     (errors.ReadOnlyError, 9),
     (errors.StorageError, 9),
     (errors.MissingExtraError, 10),
@@ -98,7 +100,10 @@ class Terminated(KeyboardInterrupt):  # a subclass, so that handlers of Keyboard
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Make SIGTERM and a closed terminal raise `Terminated` for the duration of a ``with`` block."""
+    """Make SIGTERM and a closed terminal raise `Terminated` for the duration of a ``with`` block.
+
+    An interrupt that arrives where Python drops exceptions is raised again afterwards.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -115,44 +120,50 @@ def terminable() -> Iterator[None]:
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # keep the handler of nohup
             before[number] = signal.signal(number, terminate)
     try:
-        yield
+        with _dropped_signals_raised():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def signals_noted() -> Iterator[Callable[[], None]]:
-    """Yield a function that raises again what the handler of a signal raised during the ``with`` block.
+def _dropped_signals_raised() -> Iterator[None]:
+    """Raise an interrupt again that Python has dropped, for the duration of a ``with`` block.
 
-    Python prints and drops an exception within a destructor, also when a signal happens to arrive there. A command that
-    runs until it is stopped would then go on, so it calls the function in each round.
+    Python prints and drops an exception within a destructor or a callback of the garbage collector, also when a signal
+    happens to arrive there. The command would go on.
     """
-    arrived: list[Callable[[], object]] = []
+    before = sys.unraisablehook
+    state = {"running": True, "in hook": False}
+    main = threading.get_ident()
 
-    def noting(handler: Callable[[int, FrameType | None], object]) -> Callable[[int, FrameType | None], object]:
-        def note(number: int, frame: FrameType | None) -> object:
-            arrived.append(lambda: handler(number, None))
-            return handler(number, frame)
+    def again(number: int) -> None:
+        while state["in hook"]:  # what is raised there is dropped as well
+            time.sleep(_UNTIL_AGAIN)
+        if not state["running"]:
+            return
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(main, number)  # also wakes a thread that waits
+        else:
+            _thread.interrupt_main(signal.Signals(number))
 
-        return note
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        error = unraisable.exc_value
+        if not isinstance(error, KeyboardInterrupt):
+            before(unraisable)
+            return
+        state["in hook"] = True
+        # Not threading.Thread, whose locks may be held by what was interrupted.
+        _thread.start_new_thread(again, (getattr(error, "number", signal.SIGINT),))
+        state["in hook"] = False
 
-    def repeat() -> None:
-        if arrived:
-            arrived[-1]()
-
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-            number = getattr(signal, name, None)
-            handler = None if number is None else signal.getsignal(number)
-            if number is not None and callable(handler):
-                before[number] = signal.signal(number, noting(handler))
+    sys.unraisablehook = hook
     try:
-        yield repeat
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        state["running"] = False
+        sys.unraisablehook = before
 
 
 def exit_code(error: BaseException) -> int:

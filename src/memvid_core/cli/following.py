@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memvid_core.cli.failures import in_shell_words, signals_noted
+from memvid_core.cli.failures import in_shell_words
 from memvid_core.cli.options import MemoryPath, opened
 from memvid_core.cli.output import count, moment, note, say, write_json
 
@@ -41,7 +41,7 @@ def follow(
     from memvid_core import StorageError
 
     pause = threading.Event()
-    with signals_noted() as repeat, opened(memory_path) as memory:
+    with opened(memory_path) as memory:
         about = memory.info()
         created = about.created
         if since is None:
@@ -58,7 +58,6 @@ def follow(
             except StorageError as exc:
                 note(f"error: {in_shell_words(exc)}; trying again", style="bold red")
             pause.wait(every)
-            repeat()
 
 
 def _print(commit: Commit, records: int, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import chain
@@ -94,21 +95,33 @@ def _langgraph(path: Path) -> Iterator[dict[str, Any]]:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if "store" not in tables:
                 raise IngestError(f"{path}: an SQLite database without the table 'store' of LangGraph; {_WAY_OUT}")
+            vectors = _vectors(database) if "store_vectors" in tables else {}
             rows = database.execute("SELECT prefix, key, value, created_at, updated_at FROM store ORDER BY prefix, key")
             for prefix, key, value, created, updated in rows:
                 item = json.loads(value)
                 fields = item if isinstance(item, dict) else {"value": item}
                 text, rest = _split(fields)
-                about = {
-                    "namespace": str(prefix),
-                    "key": str(key),
-                    "created_at": str(created),
-                    "modified": str(updated),
-                }
+                about = {"namespace": str(prefix), "key": str(key)}
                 dates = {"created_at": str(created), "modified": str(updated)}
-                yield {"id": f"{prefix}/{key}", "text": text, "metadata": {**rest, **about, **dates}}
+                yield {
+                    "id": f"{prefix}/{key}",
+                    "text": text,
+                    "metadata": {**rest, **about, **dates},
+                    "vector": vectors.get((prefix, key)),
+                }
     except (sqlite3.Error, ValueError, RecursionError) as exc:
         raise IngestError(f"{path}: not readable as a store of LangGraph: {exc}") from exc
+
+
+def _vectors(database: sqlite3.Connection) -> dict[tuple[str, str], list[float]]:
+    """Return the vectors of the items that have one; an item can have one for each of its fields."""
+    of_one = "SELECT prefix, key, min(embedding) FROM store_vectors GROUP BY prefix, key HAVING count(*) = 1"
+    rows = database.execute(of_one)
+    return {
+        (prefix, key): list(struct.unpack(f"<{len(data) // 4}f", data))
+        for prefix, key, data in rows
+        if isinstance(data, bytes) and len(data) % 4 == 0
+    }
 
 
 def _mem0(path: Path) -> Iterator[dict[str, Any]] | None:

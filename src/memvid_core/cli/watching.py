@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from memvid_core.cli.failures import in_shell_words, signals_noted
+from memvid_core.cli.failures import in_shell_words
 from memvid_core.cli.file_options import DEFAULTS, FileOptions, with_file_options
 from memvid_core.cli.ingest_run import expanded
 from memvid_core.cli.options import WAIT, EmbedderName, MemoryPath, Timeout
@@ -48,19 +48,17 @@ def watch(
     opening: dict[str, Any] = {"embedder": embedder, "timeout": timeout}
     pause = threading.Event()
     before: _Seen | None = None
-    with signals_noted() as repeat:
-        while True:
-            try:
-                seen = _stamps([found.path for found in find(expanded(folders), **chosen)])
-                if seen != before:
-                    _sync(folders, memory_path, files, opening, first=before is None, as_json=as_json)
-                    before = seen
-            except MemvidError as exc:
-                if before is None:
-                    raise
-                note(f"error: {in_shell_words(exc)}; trying again", style="bold red")
-            pause.wait(every)
-            repeat()
+    while True:
+        try:
+            seen = _stamps([found.path for found in find(expanded(folders), **chosen)])
+            if seen != before:
+                _sync(folders, memory_path, files, opening, first=before is None, as_json=as_json)
+                before = seen
+        except MemvidError as exc:
+            if before is None:
+                raise
+            note(f"error: {in_shell_words(exc)}; trying again", style="bold red")
+        pause.wait(every)
 
 
 def _stamps(paths: list[Path]) -> _Seen:

@@ -20,7 +20,8 @@ def load_model(name: str, *, exact: bool = False) -> Embedder:
         name: ``"fastembed:BAAI/bge-small-en-v1.5"``, ``"model2vec:minishlab/potion-base-8M"``,
             ``"sentence-transformers:<model>"``, a bare model name (``"sentence-transformers/all-MiniLM-L6-v2"``,
             ``"all-MiniLM-L6-v2"``: sentence-transformers), or the built-in ``"memvid-hash-v1:<dimension>"``. A model is
-            a name on the Hugging Face hub, downloaded once into its cache, or a local folder.
+            a name on the Hugging Face hub, downloaded once into its cache, or a local folder; for fastembed, a name
+            that it lists.
         exact: Keep float64 vectors of a model.
 
     Returns:
@@ -57,7 +58,7 @@ def _model2vec(model: str, exact: bool) -> Embedder:
 
 
 def _fastembed(model: str, exact: bool) -> Embedder:
-    loaded = load(import_package("fastembed", "fastembed").TextEmbedding, model)
+    loaded = load(import_package("fastembed", "fastembed").TextEmbedding, model, folders=False)
     size = getattr(loaded, "embedding_size", None)
     return CallableEmbedder(
         lambda texts: list(loaded.passage_embed(texts)),
@@ -93,8 +94,13 @@ def import_package(module: str, extra: str) -> Any:
         ) from error
 
 
-def load(loader: Any, model: str) -> Any:
+def load(loader: Any, model: str, *, folders: bool = True) -> Any:
     """Load a model.
+
+    Args:
+        loader: The function that loads it.
+        model: Its name.
+        folders: Whether the package takes the path of a folder, too.
 
     Raises:
         EmbeddingError: The package cannot load it.
@@ -102,7 +108,8 @@ def load(loader: Any, model: str) -> Any:
     try:
         return loader(model)
     except Exception as error:  # every package and its hub client raise their own
+        other = ", or pass a local folder that contains it" if folders else "; fastembed takes no folders"
         raise EmbeddingError(
             f"the model {model!r} cannot be loaded: {type(error).__name__}: {error}. Check its name; without a network,"
-            " load it once with one (its cache is then used), or pass a local folder that contains it"
+            f" load it once with one (its cache is then used){other}"
         ) from error

@@ -17,6 +17,8 @@ __all__ = ["Reranker", "named_reranker"]
 
 Scores = Callable[[str, list[str]], Sequence[float] | NDArray[Any]]
 
+_WITHOUT_SCORES = ("Model", "ForMaskedLM", "ForPreTraining")  # ends of the names of architectures
+
 
 class Reranker:
     """Score texts by a cross-encoder, which is loaded at the first call.
@@ -70,6 +72,7 @@ def named_reranker(name: str) -> Reranker:
 
 def _sentence_transformers(model: str) -> Scores:
     loaded = load(import_package("sentence_transformers", "sentence-transformers").CrossEncoder, model)
+    _assert_trained(model, loaded)
     squashed = type(getattr(loaded, "activation_fn", None)).__name__ == "Sigmoid"
 
     def scores(question: str, texts: list[str]) -> NDArray[Any]:
@@ -81,9 +84,25 @@ def _sentence_transformers(model: str) -> Scores:
     return scores
 
 
+def _assert_trained(model: str, loaded: Any) -> None:
+    """Refuse a model without a layer that scores pairs: the package would add one of random numbers.
+
+    Raises:
+        InvalidInputError: It was stored as an embedding model or as a language model, and loaded as another class.
+    """
+    inner = getattr(loaded, "model", None)
+    stored = getattr(getattr(inner, "config", None), "architectures", None) or []
+    if stored and type(inner).__name__ not in stored and all(name.endswith(_WITHOUT_SCORES) for name in stored):
+        raise InvalidInputError(
+            f"{model!r} is a {stored[0]}, which has no trained scores for pairs, so it cannot rerank; name a"
+            " cross-encoder such as 'cross-encoder/ms-marco-MiniLM-L6-v2'"
+        )
+
+
 def _fastembed(model: str) -> Scores:
     import_package("fastembed", "fastembed")
-    loaded = load(import_package("fastembed.rerank.cross_encoder", "fastembed").TextCrossEncoder, model)
+    made = import_package("fastembed.rerank.cross_encoder", "fastembed").TextCrossEncoder
+    loaded = load(made, model, folders=False)
     return lambda question, texts: _logistic(np.array(list(loaded.rerank(question, texts)), np.float64))
 
 

@@ -63,6 +63,8 @@ GAIN: Final = 0.1
 """The additional weight of the refined dense ranking of the built-in embedder, times :func:`support`."""
 
 _MOST_TRUST: Final = 0.55
+_MOST_TRUST_SHORT: Final = 0.15  # for texts without length
+_TOKENS: Final = 400  # of a text, for a whole unit more
 _NO_TRUST: Final = 0.2  # of support, which questions in another language have by chance
 _SUPPORTED: Final = 5  # texts
 
@@ -348,21 +350,26 @@ def support(dense: Ranking, lexical: Ranking) -> float:
     return sum(known.get(row, 0.0) for row in first) / (len(first) * best) if best > 0 else 1.0
 
 
-def trust(dense: Ranking, lexical: Ranking) -> float:
-    """Return the weight of an external model's ranking, from its support by the words.
+def trust(dense: Ranking, lexical: Ranking, tokens: float) -> float:
+    """Return the weight of an external model's ranking, from its support by the words and the length of the texts.
 
-    So an English model does not spoil the answers to Korean questions.
+    So an English model does not spoil the answers to Korean questions. And the words of a short text say most of what
+    it says, and few other texts have them, so that they are compared more exactly as words.
 
     Args:
         dense: About 100 rows, best first.
         lexical: About as many rows with their BM25 scores, best first.
+        tokens: The mean number of tokens of the memory's texts in the words index.
 
     Returns:
-        The weight of the dense ranking: 0 up to a support of 0.2, 0.55 from a support of 0.57 on.
+        The weight of the dense ranking: 0 up to a support of 0.2, 0.55 from a support of 0.57 on; for texts of fewer
+        than 160 tokens at most 0.15 and a 400th for each token.
 
     Example:
         >>> dense = np.array([3, 1, 2, 4]), np.array([0.9, 0.8, 0.7, 0.6], np.float32)
-        >>> round(trust(dense, (np.array([1, 7]), np.array([8.0, 4.0], np.float32))), 3)
-        0.075
+        >>> lexical = np.array([1, 3]), np.array([8.0, 8.0], np.float32)
+        >>> round(trust(dense, lexical, 200), 3), round(trust(dense, lexical, 20), 3)
+        (0.45, 0.2)
     """
-    return min(_MOST_TRUST, 1.5 * max(0.0, support(dense, lexical) - _NO_TRUST))
+    most = min(_MOST_TRUST, _MOST_TRUST_SHORT + tokens / _TOKENS)
+    return min(most, 1.5 * max(0.0, support(dense, lexical) - _NO_TRUST))

@@ -60,6 +60,11 @@ class Corpus(Protocol):
         """Whether any row has a vector."""
         ...
 
+    @property
+    def mean_length(self) -> float:
+        """The mean number of tokens of a text in the words index."""
+        ...
+
     def rankings(self, request: SearchRequest, k: int, where: Mapping[str, Any] | None) -> tuple[Ranking, Ranking]:
         """Return the best ``k`` rows that match a filter by words and by vectors, as far as the mode needs them.
 
@@ -261,7 +266,7 @@ class Ranker:
         if request.alpha is not None:
             return request.alpha, request.alpha
         if not self._corpus.word_embedder:
-            alpha = trust(dense, lexical)
+            alpha = trust(dense, lexical, self._corpus.mean_length)
             return alpha, alpha
         alpha = self._corpus.evidence().alpha
         return alpha, min(1.0, alpha + GAIN * support(dense, lexical))

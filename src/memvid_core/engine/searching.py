@@ -191,6 +191,11 @@ class SnapshotCorpus:
         """Whether any row has a vector."""
         return self._snapshot.vector_index is not None
 
+    @property
+    def mean_length(self) -> float:
+        """The mean number of tokens of a live row."""
+        return self._searcher.words(self._snapshot).mean_length(self._snapshot.live)
+
     def rankings(self, request: SearchRequest, k: int, where: Mapping[str, Any] | None) -> tuple[Ranking, Ranking]:
         """Return the best rows that match a filter, by words and by vectors."""
         return self.ranked(request, k, self._snapshot.mask(where))

@@ -68,6 +68,11 @@ class LibraryCorpus:
         """Whether any row has a vector."""
         return self._vectors.dimension is not None
 
+    @property
+    def mean_length(self) -> float:
+        """The mean number of tokens of a live row of all shards."""
+        return self._totals.tokens / self._totals.rows if self._totals.rows else 0.0
+
     def evidence(self) -> Evidence:
         """Return what the manifest says."""
         return self._evidence

@@ -66,19 +66,21 @@ class Served:
             self.records.search("memory", 1, None)
 
     def facts(self) -> dict[str, Any]:
-        """Return what a client may know of the memory; the path of its file is not part of it."""
+        """Return what a client may know of the memory: not the path of its file, and in a scope nothing of others.
+
+        What others write shows in the number of commits, in the time of the last one and in the number of lost records.
+        """
         info = self.memory.info()
+        whole = {"commits": info.commits, "modified": info.modified.isoformat(), "damaged_records": info.lost}
         return {
             "name": self.name,
             "description": info.description,
             "records": len(self.memory.ids(self.records.everything)),
-            "commits": info.commits,
             "created": info.created.isoformat(),
-            "modified": info.modified.isoformat(),
             "embedder": info.embedder,
             "writable": self.writable,
             "search": self.memory.default_mode,
-            "damaged_records": info.lost,
+            **({} if self.records.scope else whole),
         }
 
     def sentence(self) -> str:
@@ -89,7 +91,7 @@ class Served:
             parts.append(" ".join(defused(facts["description"]).split())[:_DESCRIPTION_LENGTH])
         if self.memory.embedder is None:
             parts.append("found by words only, and nothing can be saved: its embedder is not loaded")
-        if facts["damaged_records"]:
+        if facts.get("damaged_records"):
             parts.append(f"{facts['damaged_records']:,} records are damaged and cannot be read")
         if not self.writable:
             parts.append("read-only")

@@ -1,8 +1,7 @@
-"""Killed while it memorizes: nothing half is there, and the same call completes it."""
+"""Killed while it memorizes, with another process reading: nothing half is there, and the same call completes it."""
 
 from __future__ import annotations
 
-import json
 import random
 import time
 
@@ -12,45 +11,65 @@ from tests.processes import start
 
 CHILD = """
 import sys
+from itertools import count
 from memvid_core import Memory
 from memvid_core.agent import SyncMemoryService
 from tests.core.agent.test_killed import conversation
-memory = Memory.open(sys.argv[1], "a", create=True)
-service = SyncMemoryService(memory, memorize_config={"extract": "rules"})
+service = SyncMemoryService(Memory.open(sys.argv[1], "a"), memorize_config={"extract": "rules"})
 print("ready", flush=True)
-for number in range(int(sys.argv[2])):
+for number in count(int(sys.argv[2])):
     service.add(conversation(number), user_id="me", session_id=str(number))
 """
+ROUND = 1_000
+LINES = 5
 
 
 def conversation(number):
     return [
-        {"role": "user", "content": f"I like song {number}-{line}.", "created_at": "2026-01-01"} for line in range(5)
+        {"role": "user", "content": f"I like song {number}-{line}.", "created_at": "2026-01-01"}
+        for line in range(LINES)
     ]
 
 
-def test_killed_at_random_moments(tmp_path, effort):
-    path, rng, rounds = tmp_path / "m.mp4", random.Random(1), effort(4)
-    wanted = 15 * rounds
-    for _ in range(rounds):
-        with start(CHILD, path, wanted) as child:
-            assert child.stdout.readline() == "ready\n"
-            time.sleep(rng.random() * 0.2)  # the random moment
-            child.kill()
-        with Memory.open(path) as memory:
-            for record in memory.select({"agent.kind": "resource"}):
-                session = record.id.removeprefix("session-")
-                turns = memory.select({"agent.session": session, "agent.kind": "turn"})
-                assert len(turns) == record.metadata["agent"]["turns"] == 5
-                known = memory.select({"sources": {"$in": [turn.id for turn in turns]}})
-                assert record.metadata["agent"]["extracted"] == len(known)
-                assert len(known) in (0, 5)
+def check_whole(memory):
+    """Check one state of the memory, and return the numbers of its conversations."""
+    records = memory.select()
+    turns, items, resources = (
+        [record for record in records if record.metadata["agent"]["kind"] == kind]
+        for kind in ("turn", "item", "resource")
+    )
+    numbers = []
+    for resource in resources:
+        session, about = resource.id.removeprefix("session-"), resource.metadata["agent"]
+        ids = {turn.id for turn in turns if turn.metadata["agent"]["session"] == session}
+        known = [item for item in items if ids.issuperset(item.metadata["sources"])]
+        assert len(ids) == about["turns"] == LINES
+        assert about["extracted"] == len(known)
+        assert len(known) in (0, LINES)
+        numbers.append(int(resource.metadata["session_id"]))
+    assert len(turns) == LINES * len(resources)
+    return numbers
+
+
+def test_killed_at_random_moments_while_another_process_reads(tmp_path, effort):
+    path, rng, rounds = tmp_path / "m.mp4", random.Random(1), effort(3)
+    Memory.create(path).close()
+    with Memory.open(path) as reader:
+        for number in range(rounds):
+            with start(CHILD, path, number * ROUND) as child:
+                assert child.stdout.readline() == "ready\n"
+                end = time.monotonic() + rng.random() * 0.1  # the random moment
+                while time.monotonic() < end:
+                    check_whole(reader)
+                child.kill()
+        there = check_whole(reader)
     with Memory.open(path, "a") as memory:
         service = SyncMemoryService(memory, memorize_config={"extract": "rules"})
-        for number in range(wanted):
+        begun = [max((n for n in there if n // ROUND == number), default=number * ROUND) for number in range(rounds)]
+        wanted = [n for number, last in enumerate(begun) for n in range(number * ROUND, last + 1)]
+        for number in wanted:
             service.add(conversation(number), user_id="me", session_id=str(number))
+        assert sorted(check_whole(memory)) == wanted
         items = service.list_memory_items({"user_id": "me"})
-        assert sorted(json.dumps([item.summary, item.count]) for item in items) == sorted(
-            json.dumps([f"I like song {number}-{line}.", 1]) for number in range(wanted) for line in range(5)
-        )
-        assert len(memory.select({"agent.kind": "turn"})) == 5 * wanted
+        said = [message["content"] for number in wanted for message in conversation(number)]
+        assert sorted((item.summary, item.count) for item in items) == sorted((text, 1) for text in said)

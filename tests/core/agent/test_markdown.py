@@ -303,7 +303,7 @@ def test_killed_while_importing_and_exporting(tmp_path, effort):
     (tmp_path / "start").mkdir()
     edited_export(tmp_path / "start")
     wanted = [f"{'new' if str(number).startswith('1') else 'old'} {number}" for number in range(1, 20)]
-    for turn in range(effort(3)):
+    for turn in range(effort(2)):
         home = Path(shutil.copytree(tmp_path / "start", tmp_path / f"round {turn}"))
         path, folder = home / "m.mp4", home / "out"
         with start(CHILD, path, folder) as child:

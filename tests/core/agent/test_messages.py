@@ -79,6 +79,67 @@ def test_lines_of_the_messenger_itself_are_left_out():
     assert said(text + "5/13/26, 1:58 PM - Ada: hello") == [("user", "Ada", "hello")]
 
 
+KAKAO = {
+    "Windows": "지우 님과 카카오톡 대화\n저장한 날짜 : 2026-05-08 14:00:00\n\n"
+    "--------------- 2026년 5월 8일 금요일 ---------------\n"
+    "[지우] [오후 1:56] 회식 언제야?\n[민지] [오후 1:57] 금요일 여섯 시.\n장소는 강남\n",
+    "Windows, English": "KakaoTalk Chats with 지우\nDate Saved : 2026-05-08 14:00:00\n\n"
+    "--------------- Friday, May 8, 2026 ---------------\n"
+    "[지우] [1:56 PM] 회식 언제야?\n[민지] [1:57 PM] 금요일 여섯 시.\n장소는 강남\n",
+    "Android": "지우 님과 카카오톡 대화\n저장한 날짜 : 2026년 5월 8일 오후 2:00\n\n2026년 5월 8일 오후 1:56\n"
+    "2026년 5월 8일 오후 1:56, 지우 : 회식 언제야?\n2026년 5월 8일 오후 1:57, 민지 : 금요일 여섯 시.\n장소는 강남\n",
+    "iOS": "지우 님과 카카오톡 대화\n저장한 날짜 : 2026. 5. 8. 오후 2:00\n\n2026년 5월 8일 금요일\n"
+    "2026. 5. 8. 오후 1:56, 지우 : 회식 언제야?\n2026. 5. 8. 오후 1:57, 민지 : 금요일 여섯 시.\n장소는 강남\n",
+    "macOS": "Date,User,Message\n2026-05-08 13:56:00,지우,회식 언제야?\n"
+    '2026-05-08 13:57:00,민지,"금요일 여섯 시.\n장소는 강남"\n',
+}
+
+
+@pytest.mark.parametrize("text", KAKAO.values(), ids=KAKAO)
+def test_exports_of_kakaotalk_as_they_are(text):
+    for given in (text, "\ufeff" + text, text.replace("\n", "\r\n")):
+        first, second = read_messages(given)
+        assert (first.name, first.text, first.created_at) == (
+            "지우",
+            "회식 언제야?",
+            datetime(2026, 5, 8, 13, 56, tzinfo=UTC),
+        )
+        assert (second.name, second.text.splitlines()) == ("민지", ["금요일 여섯 시.", "장소는 강남"])
+
+
+@pytest.mark.parametrize("end", [-1, -4, -9, -14])
+def test_an_export_that_was_cut_off_loses_nothing_of_what_it_has(end):
+    whole = (
+        "08/05/2026, 13:56 - Ada: When is it?\n13/05/2026, 13:57 - Bob: At six,\non Friday.\n14/05/2026, 9:01 - Ada: Ok"
+    )
+    first, second, *_ = read_messages(whole[:end])
+    assert (first.name, first.text) == ("Ada", "When is it?")
+    assert "on Friday." in second.text
+    begun = read_messages(f"and a half line\n{whole}")
+    assert [(each.name, each.text) for each in begun] == [
+        (None, "and a half line"),
+        *((each.name, each.text) for each in read_messages(whole)),
+    ]
+
+
+def test_text_around_one_stamped_line_is_no_transcript():
+    text = "Please look at this:\n2026-05-08 13:56 - Ada: it failed\nWhat does it mean?"
+    assert said(text) == [("user", None, text)]
+
+
+def test_json_lines():
+    lines = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    text = "\n".join(map(json.dumps, lines))
+    assert said(text) == said(f"\ufeff{text}\n") == [("user", None, "hi"), ("assistant", None, "hello")]
+    assert said("{a}\n{b}") == [("user", None, "{a}\n{b}")]
+
+
+def test_half_of_a_character_is_replaced_and_two_halves_are_one():
+    given = [{"role": "user", "content": "a \ud83d b", "name": "x\udc00"}, {"role": "user", "content": "\ud83d\ude00"}]
+    assert said(given) == [("user", "x\ufffd", "a \ufffd b"), ("user", None, "\U0001f600")]
+    assert said(json.dumps(given)) == said(given)
+
+
 def test_plain_transcripts():
     assert said("User: hi\nAssistant: hello") == [("user", None, "hi"), ("assistant", None, "hello")]
     assert said("Ada: hi\nBob: hello\nthere\nAda: bye")[1] == ("user", "Bob", "hello\nthere")
@@ -119,6 +180,13 @@ def test_exports_of_chatgpt_and_claude():
         ([{"role": "user", "content": "a", "created_at": "soon"}], "message 0"),
         ([{"role": "user", "content": 7}], "message 0"),
         ([{"role": "user", "content": "a", "name": 7}], "message 0"),
+        ([{"chat_messages": [{"text": "a"}]}, {"title": "cut off"}], "conversation 1 must have .* it has title"),
+        ([{"chat_messages": []}, {"chat_messages": ["a"]}], r"conversation 1: chat_messages\[0\]"),
+        ([{"chat_messages": [{"text": "a", "created_at": "soon"}]}], r"conversation 0: the time of chat_messages\[0\]"),
+        (
+            [{"mapping": {"n1": {"message": {"author": {}, "create_time": float("nan")}}}}],
+            "conversation 0: the time of n1",
+        ),
     ],
 )
 def test_malformed_messages_name_their_index(given, told):

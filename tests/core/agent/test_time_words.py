@@ -51,8 +51,93 @@ def test_a_span(text, first, last):
     assert span.holds(span.last)
 
 
+NEW_YEAR, YEARS_END, MONTHS_END = (datetime(*day) for day in ((2026, 1, 1), (2026, 12, 31), (2026, 3, 31)))  # noqa: DTZ001
+
+
 @pytest.mark.parametrize(
-    "text", ["You may go", "I march on", "31 February 2024", "회의 오전에", "", "12:30", "page 2023"]
+    ("now", "text", "first", "last"),
+    [
+        (NEW_YEAR, "last month", "2025-12-01", "2025-12-31"),
+        (NEW_YEAR, "on December 31", "2025-12-31", "2025-12-31"),
+        (NEW_YEAR, "on 1 January", "2026-01-01", "2026-01-01"),
+        (NEW_YEAR, "this week", "2025-12-29", "2026-01-04"),
+        (NEW_YEAR, "13 months ago", "2024-12-01", "2024-12-31"),
+        (NEW_YEAR, "the week before last", "2025-12-15", "2025-12-21"),
+        (NEW_YEAR, "Monday last week", "2025-12-22", "2025-12-22"),
+        (NEW_YEAR, "last week on Friday", "2025-12-26", "2025-12-26"),
+        (NEW_YEAR, "the day after tomorrow", "2026-01-03", "2026-01-03"),
+        (NEW_YEAR, "next January", "2027-01-01", "2027-01-31"),
+        (NEW_YEAR, "31.12.2025", "2025-12-31", "2025-12-31"),
+        (NEW_YEAR, "12/31/2025", "2025-12-31", "2025-12-31"),
+        (NEW_YEAR, "31/12/2025", "2025-12-31", "2025-12-31"),
+        (NEW_YEAR, "in 2025-12", "2025-12-01", "2025-12-31"),
+        (NEW_YEAR, "on February 29", "2024-02-29", "2024-02-29"),
+        (NEW_YEAR, "지난달 31일", "2025-12-31", "2025-12-31"),
+        (NEW_YEAR, "작년 12월", "2025-12-01", "2025-12-31"),
+        (NEW_YEAR, "지난주 금요일", "2025-12-26", "2025-12-26"),
+        (NEW_YEAR, "지지난달", "2025-11-01", "2025-11-30"),
+        (NEW_YEAR, "일주일 전", "2025-12-22", "2025-12-28"),
+        (NEW_YEAR, "사흘 전", "2025-12-29", "2025-12-29"),
+        (NEW_YEAR, "여섯 달 전", "2025-07-01", "2025-07-31"),
+        (YEARS_END, "last December", "2025-12-01", "2025-12-31"),
+        (YEARS_END, "in December", "2026-12-01", "2026-12-31"),
+        (YEARS_END, "in December last year", "2025-12-01", "2025-12-31"),
+        (YEARS_END, "last year in May", "2025-05-01", "2025-05-31"),
+        (YEARS_END, "on 31 December last year", "2025-12-31", "2025-12-31"),
+        (YEARS_END, "next month", "2027-01-01", "2027-01-31"),
+        (YEARS_END, "tomorrow", "2027-01-01", "2027-01-01"),
+        (YEARS_END, "작년 12월 31일", "2025-12-31", "2025-12-31"),
+        (YEARS_END, "재작년 3월", "2024-03-01", "2024-03-31"),
+        (YEARS_END, "내년 2월", "2027-02-01", "2027-02-28"),
+        (YEARS_END, "올해 1월", "2026-01-01", "2026-01-31"),
+        (YEARS_END, "지난해 12월", "2025-12-01", "2025-12-31"),
+        (YEARS_END, "25년 12월", "2025-12-01", "2025-12-31"),
+        (YEARS_END, "다음 주 화요일", "2027-01-05", "2027-01-05"),
+        (YEARS_END, "글피", "2027-01-03", "2027-01-03"),
+        (YEARS_END, "열흘 전", "2026-12-21", "2026-12-21"),
+        (MONTHS_END, "a month ago", "2026-02-01", "2026-02-28"),
+        (MONTHS_END, "the 5th of last month", "2026-02-05", "2026-02-05"),
+        (MONTHS_END, "다음 달 1일", "2026-04-01", "2026-04-01"),
+        (MONTHS_END, "한 달 전", "2026-02-01", "2026-02-28"),
+    ],
+)
+def test_a_span_at_the_border_of_a_month_or_a_year(now, text, first, last):
+    question = f"무슨 일이 있었어 {text} ?" if not text.isascii() else f"What happened {text}?"
+    (span,) = spans(question, now)
+    assert (span.first.isoformat(), span.last.isoformat()) == (first, last)
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "day"),
+    [
+        (YEARS_END, "The party is on January 2.", "2027-01-02"),
+        (YEARS_END, "We met on 30 November.", "2026-11-30"),
+        (NEW_YEAR, "I saw her on December 30.", "2025-12-30"),
+        (NEW_YEAR, "My exam is on 20 January.", "2026-01-20"),
+        (YEARS_END, "회식은 1월 2일이야.", "2027-01-02"),
+        (YEARS_END, "작년 12월 30일에 결혼했어.", "2025-12-30"),
+        (NEW_YEAR, "지난달 31일에 만났어.", "2025-12-31"),
+        (YEARS_END, "The lease began on January 2, 2026.", "2026-01-02"),
+    ],
+)
+def test_a_message_speaks_of_the_nearest_day(now, text, day):
+    assert time_spoken_of(text, now) == day
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3/4/2025",
+        "지난달 31일에",
+        "You may go",
+        "I march on",
+        "31 February 2024",
+        "회의 오전에",
+        "생일 전에",
+        "",
+        "12:30",
+        "page 2023",
+    ],
 )
 def test_no_span(text):
     assert spans(text, NOW) == []

@@ -22,11 +22,21 @@ CODES = {
     "StorageError": 9,
     "MissingExtraError": 10,
     "EmbeddingError": 11,
+    "CommitConflictError": 8,
+    "DamagedLibraryError": 7,
+    "IncompleteSearchError": 7,
     "ChatError": 11,
     "ClosedError": 12,
     "OutOfMemoryError": 12,
     "MemvidError": 12,
     "RecordNotFoundError": 1,
+}
+
+
+ARGUMENTS: dict[type[errors.MemvidError], tuple[object, ...]] = {
+    errors.DamagedFrameError: (1, "?"),
+    errors.DamagedLibraryError: ("manifest", "?"),
+    errors.IncompleteSearchError: ("?", (), None),
 }
 
 
@@ -39,12 +49,12 @@ def documented() -> dict[int, str]:
 
 def every_error() -> list[type[errors.MemvidError]]:
     found = [getattr(errors, name) for name in errors.__all__]
-    return [error for error in found if issubclass(error, errors.MemvidError)]
+    return [error for error in found if isinstance(error, type) and issubclass(error, errors.MemvidError)]
 
 
 @pytest.mark.parametrize("error", every_error(), ids=lambda error: error.__name__)
 def test_every_error_has_its_documented_exit_code(error: type[errors.MemvidError]) -> None:
-    made = errors.DamagedFrameError(1, "?") if error is errors.DamagedFrameError else error("?")
+    made = error(*ARGUMENTS.get(error, ("?",)))
     assert failures.exit_code(made) == CODES.get(error.__name__, failures.USAGE)
     assert failures.exit_code(made) in documented()
 

@@ -18,17 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from langgraph.store.sqlite import SqliteStore
+from langgraph.store.sqlite.base import VECTOR_MIGRATIONS
 
 from memvid_core import Memory
 from tests.core.cli.running import memvid
 
 IDS = [f"r{n}" for n in range(50)]
-# As langgraph-checkpoint-sqlite 3.1 creates it.
-_STORE = """
-CREATE TABLE store (prefix text NOT NULL, key text NOT NULL, value text NOT NULL, created_at TIMESTAMP DEFAULT
-CURRENT_TIMESTAMP, updated_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, expires_at TIMESTAMP, ttl_minutes REAL,
-PRIMARY KEY (prefix, key))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -60,30 +56,70 @@ def test_a_vector_that_is_none(vector: str) -> None:
 
 
 def test_a_store_of_langgraph() -> None:
-    database = sqlite3.connect("store.db")
-    database.execute(_STORE)
-    items = [("users.ada", "k1", {"text": "A wing lifts.", "n": 1}), ("users", "k2", {"other": "no field of text"})]
-    for prefix, key, value in items:
+    with SqliteStore.from_conn_string("store.db") as store:
+        store.setup()
+        for n in range(200):
+            store.put(("users", f"u{n % 3}"), f"k{n}", {"text": f"Fact {n} 값.", "n": n, "tags": ["a", {"b": None}]})
+        store.put(("users",), "other", {"kind": "no field of text"})
+        store.delete(("users", "u0"), "k0")
+        items = {f"{'.'.join(item.namespace)}/{item.key}": item for item in store.search((), limit=1000)}
+    vectors = np.random.default_rng(5).normal(size=(len(items), 8)).astype(np.float32)
+    expected = dict(zip(items, vectors, strict=True))
+    # Its own tables of vectors. Many builds of Python cannot load the extension with which it fills them.
+    with closing(sqlite3.connect("store.db")) as database:
+        for migration in VECTOR_MIGRATIONS:
+            database.executescript(migration)
+        for record_id, vector in expected.items():
+            row = (*record_id.split("/"), "text", vector.tobytes())
+            database.execute("INSERT INTO store_vectors (prefix, key, field_name, embedding) VALUES (?, ?, ?, ?)", row)
         database.execute(
-            "INSERT INTO store (prefix, key, value) VALUES (?, ?, ?)", (prefix, key, json.dumps(value).encode())
+            "INSERT INTO store_vectors (prefix, key, field_name, embedding) VALUES ('users', 'other', 'kind', ?)",
+            (vectors[0].tobytes(),),
         )
-    database.commit()
-    database.close()
-    assert memvid("import", "store.db", "-o", "a.mp4", "--json").json["records"] == 2
-    with Memory.open("a.mp4") as memory:
-        first, second = memory.get(["users.ada/k1", "users/k2"])
-    assert first.text == "A wing lifts."
-    assert (first.metadata["namespace"], first.metadata["key"], first.metadata["n"]) == ("users.ada", "k1", 1)
-    assert second.text == '{"other": "no field of text"}'
+        database.commit()
+    done = memvid("import", "store.db", "-o", "a.mp4", "--vectors", "--metric", "cosine", "--json")
+    assert done.json["records"] == len(items) == 200
+    del expected["users/other"]  # of its two vectors, none is the item's
+    with Memory.open("a.mp4", index="exact") as memory:
+        assert {record.id for record in memory} == set(items)
+        for record in memory:
+            item = items[record.id]
+            value = dict(item.value)
+            assert record.text == (value.pop("text", None) or json.dumps(item.value))
+            assert {key: record.metadata[key] for key in value} == value
+            assert (record.metadata["namespace"], record.metadata["key"]) == (".".join(item.namespace), item.key)
+            assert datetime.fromisoformat(record.metadata["modified"]).date() == item.updated_at.date()
+        stored = memory.get_vectors(list(items))
+        assert {record_id for record_id, vector in stored.items() if vector is not None} == set(expected)
+        assert all(np.array_equal(stored[record_id], vector) for record_id, vector in expected.items())
+
+
+# What `Memory.get_all(filters={"user_id": "ada"})` of mem0ai 2.2.1 returned.
+_MEM0 = """
+{"results": [{
+"id": "0f359896-69fe-4a42-a949-1e7a83565746", "memory": "Ada likes figs 0 값.",
+"hash": "96f013887a81ff54043a1997a6ce4ab9",
+"metadata": {"from": "chat", "n": 0}, "created_at": "2026-11-29T10:22:43.882145+00:00",
+"updated_at": "2026-11-29T10:22:43.882145+00:00", "user_id": "ada", "role": "user"
+}, {
+"id": "b0d63e23-789f-44e6-86f7-aaf207675e3e", "memory": "Ada likes figs 2 값.",
+"hash": "ae407150edadf2792cde9d1589bfc2f3",
+"metadata": {"from": "chat", "n": 2}, "created_at": "2026-11-29T10:22:44.022163+00:00",
+"updated_at": "2026-11-29T10:22:44.022163+00:00", "user_id": "ada", "agent_id": "a1", "role": "user"
+}]}
+"""
 
 
 def test_memories_of_mem0() -> None:
-    results = [{"id": "7", "memory": "Likes figs.", "user_id": "ada", "metadata": {"from": "chat"}, "hash": None}]
-    Path("mem0.json").write_text(json.dumps({"results": results}))
+    Path("mem0.json").write_text(_MEM0, encoding="utf-8")
     assert memvid("import", "mem0.json", "-o", "a.mp4").code == 0
+    found = {item["id"]: item for item in json.loads(_MEM0)["results"]}
     with Memory.open("a.mp4") as memory:
-        record = memory.get("7")
-    assert (record.text, dict(record.metadata)) == ("Likes figs.", {"from": "chat", "user_id": "ada"})
+        assert {record.id: record.text for record in memory} == {key: item["memory"] for key, item in found.items()}
+        for record in memory:
+            item = found[record.id]
+            rest = {key: value for key, value in item.items() if key not in ("id", "memory", "metadata")}
+            assert record.metadata == {**item["metadata"], **rest}
 
 
 @pytest.fixture(scope="module")

@@ -110,3 +110,23 @@ def test_a_model_with_several_labels_cannot_rerank(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(CrossEncoder, "predict", lambda self, pairs, **_: [[0.1, 0.9] for _ in pairs])
     with pytest.raises(InvalidInputError, match="one score"):
         Reranker("cross-encoder/nli")("?", ["a", "b"])
+
+
+def test_an_embedding_model_gets_no_layer_of_random_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    class BertForSequenceClassification:
+        def __init__(self, stored: list[str] | None) -> None:
+            self.config = types.SimpleNamespace(architectures=stored)
+
+    for stored, trained in (
+        (["BertModel"], False),
+        (["RobertaForMaskedLM"], False),
+        (["BertForSequenceClassification"], True),
+        (None, True),
+    ):
+        model = BertForSequenceClassification(stored)
+        monkeypatch.setattr(CrossEncoder, "model", model, raising=False)
+        if trained:
+            assert Reranker("own")("a jet", ["a jet", "the sea"]).argmax() == 0
+        else:
+            with pytest.raises(InvalidInputError, match=r"no trained scores.*name a cross-encoder"):
+                Reranker("own")("a jet", ["a jet"])

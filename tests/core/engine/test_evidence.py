@@ -48,10 +48,35 @@ def test_without_texts_or_long_sentences_nothing_is_learned() -> None:
 
 def test_a_model_without_support_by_words_has_no_weight() -> None:
     rows, scores = np.arange(10), np.linspace(5, 1, 10, dtype=np.float32)
-    weights = [trust((np.roll(np.arange(20), -shift), scores), (rows, scores)) for shift in range(11)]
+    weights = [trust((np.roll(np.arange(20), -shift), scores), (rows, scores), 200) for shift in range(11)]
     assert weights[0] == 0.55
     assert weights == sorted(weights, reverse=True)
     assert weights[9:] == [0, 0]
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=9), st.integers(0, 10))
+def test_a_model_has_more_weight_for_longer_texts_within_bounds(tokens: list[float], shift: int) -> None:
+    rows, scores = np.arange(10), np.linspace(5, 1, 10, dtype=np.float32)
+    dense = np.roll(np.arange(20), -shift), scores
+    weights = [trust(dense, (rows, scores), some) for some in sorted(tokens)]
+    assert weights == sorted(weights)
+    assert 0 <= weights[0] <= weights[-1] <= 0.55
+
+
+def test_a_model_ranks_short_texts_less_than_long_ones() -> None:
+    """The same question, rankings and vectors; only the other words of the texts make them longer."""
+    shares = []
+    vectors = np.eye(3, dtype=np.float32)
+    for filling in (0, 300):
+        some = [f"{one} bara beta" + " soil" * filling for one in ("diso", "kami", "lera")]
+        with Memory.create(":memory:", "given") as memory:
+            memory.add(some, vectors=vectors)
+            [best, *_] = memory.search("diso bara", embedding=vectors[0], mode="hybrid", explain=True)
+            assert best.text == some[0]
+            assert best.explain is not None
+            shares.append(best.explain["dense"])
+    assert shares[0] == pytest.approx(0.15 + 3 / 400)
+    assert 1.5 * shares[0] < shares[1] < 0.55
 
 
 def test_evidence_is_kept_in_the_index_folder_and_a_damaged_one_is_replaced(

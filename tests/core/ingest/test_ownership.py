@@ -156,6 +156,69 @@ def test_whatever_happens_a_users_records_stay_and_the_rest_is_the_folder(steps,
         assert sorted(text for text, _ in found.values()) == expected
 
 
+ROOTS = ("a", "b", "c")
+# From where, and how, each folder is named.
+SPELLINGS = {
+    "inside": lambda place, root: (place / root, "."),
+    "beside": lambda place, root: (place, root),
+    "around": lambda place, root: (place / "else", f"../{root}/"),
+    "whole": lambda place, root: (place / "else", os.fspath(place / root)),
+}
+STEP_OF_THREE = st.one_of(
+    st.tuples(st.just("write"), st.sampled_from(ROOTS), st.sampled_from(("x", "y")), st.integers(1, 3)),
+    st.tuples(st.just("remove"), st.sampled_from(ROOTS), st.sampled_from(("x", "y")), st.just(0)),
+    st.tuples(st.just("move"), st.sampled_from(ROOTS), st.sampled_from(("x", "y")), st.integers(0, 2)),
+    st.tuples(st.just("sync"), st.sampled_from(ROOTS), st.sampled_from(tuple(SPELLINGS)), st.booleans()),
+    st.tuples(st.just("user"), st.sampled_from(ROOTS), st.sampled_from(("x", "y")), st.integers(0, 2)),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@given(steps=st.lists(STEP_OF_THREE, min_size=4, max_size=16))
+def test_three_folders_in_one_memory_from_anywhere(steps, tmp_path, monkeypatch):
+    place = tmp_path / "place"
+    shutil.rmtree(place, ignore_errors=True)
+    (place / "else").mkdir(parents=True)
+    for root in ROOTS:
+        write(place / root, x=f"First of {root}.")
+    mine = {}
+    with Memory.create(":memory:") as memory:
+
+        def synchronize(root, spelling, keep):
+            working, named = SPELLINGS[spelling](place, root)
+            monkeypatch.chdir(working)
+            sync(memory, named, drop=not keep, drop_most=True, timeout=None, memory_limit=None)
+
+        for number, (step, root, name, value) in enumerate(steps):
+            path = place / root / f"{name}.md"
+            if step == "write":
+                path.write_text("".join(f"# P{part}\n\nText {number} of {root}.\n\n" for part in range(value)))
+            elif step == "remove":
+                path.unlink(missing_ok=True)
+            elif step == "move" and path.exists():
+                path.rename(place / ROOTS[value] / f"{name}-{number}.md")
+            elif step == "sync":
+                synchronize(root, name, value)
+            elif step == "user":
+                # Ids and sources that a sync of some folder, from some place, gives or may give.
+                source = (f"{name}.md", f"{root}/{name}.md", f"../{root}/{name}.md")[value]
+                memory.add("By a user.", [{"source": source}], f"{source}#0")
+                mine[f"{source}#0"] = ("By a user.", {"source": source})
+            found = everything(memory)
+            assert {record_id: found.get(record_id) for record_id in mine} == mine
+        expected: Counter[str] = Counter()
+        for root in ROOTS:
+            for path in (place / root).iterdir():
+                path.write_text(
+                    f"{path.read_text()}\n\nThe end of {root}."
+                )  # what a user took over is the file's again
+                expected.update(chunk.text for chunk in load_chunks(path))
+            synchronize(root, "beside", False)
+        found = everything(memory)
+        assert {record_id: found.pop(record_id, None) for record_id in mine} == mine
+        assert Counter(text for text, _ in found.values()) == expected
+
+
 # ------------------------------------------------------------------------------------------------------------- roots
 
 

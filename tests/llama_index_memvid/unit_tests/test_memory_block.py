@@ -271,3 +271,19 @@ async def test_messages_that_an_earlier_version_kept_are_recalled() -> None:
     await memory.vector_store.async_add([node])
     assert (await memory.aget(ASKED, session_id="s")).splitlines()[1:] == ["- user: My cat is called Ada."]
     assert await memory.aget(ASKED, session_id="other") == ""
+
+
+@pytest.mark.parametrize("budget", range(24, 90, 6))
+async def test_an_outdated_fact_is_not_shown_without_its_correction(budget: int) -> None:
+    service = MemoryService(
+        Memory.create(":memory:"),
+        memorize_config={"extract": "rules"},
+        user_config={"default": {"user_id": "ada"}},
+    )
+    for text, day in (("I live in Berlin.", "2026-01-05"), ("I moved to Lisbon, near the river.", "2026-03-05")):
+        await service.add([{"role": "user", "content": text, "created_at": day}], session_id=day)
+    memory = block(memory=service, token_budget=budget, across_sessions=True)
+    asked = [ChatMessage("Tell me of homes."), ChatMessage("Where do I live?")]
+    told = await memory.aget(asked, session_id="s")
+    assert "Lisbon" in told or "Berlin" not in told
+    assert len(words(told)) <= budget

@@ -303,6 +303,12 @@ class LexicalIndex:
                 allowed[reader.rows_with(phrase)] = False
             return allowed
 
+    def mean_length(self, live: NDArray[np.bool_]) -> float:
+        """Return the mean number of tokens of the live rows, (n,) bool; 0 without rows."""
+        with self.reading():
+            counted = self.counted(live)
+        return counted.tokens / counted.rows if counted.rows else 0.0
+
     snippet = staticmethod(snippet)
 
     def close(self) -> None:

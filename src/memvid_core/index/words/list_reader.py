@@ -32,14 +32,16 @@ class ListReader:
     def find(self, token: str) -> Matches:
         """Find the rows that contain a token, and its number of occurrences in each."""
         if token not in self._found:
-            rows, counts, lists = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], 0
+            parts, lists = [], 0
             for store, end in self._stores:
                 matches, read = store.find(token, limit=self._limit(token))
-                inside = int(np.searchsorted(matches.rows, end))
-                rows.append(matches.rows[:inside])
-                counts.append(matches.counts[:inside])
+                if len(matches.rows) and matches.rows[-1] >= end:
+                    inside = int(np.searchsorted(matches.rows, end))
+                    matches = Matches(matches.rows[:inside], matches.counts[:inside])
+                if len(matches.rows):
+                    parts.append(matches)
                 lists += read
-            self._found[token] = Matches(np.concatenate(rows), np.concatenate(counts))
+            self._found[token] = parts[0] if len(parts) == 1 else _end_to_end(parts)
             self._spend(token, lists)
         return self._found[token]
 
@@ -92,6 +94,12 @@ class ListReader:
     def _spend(self, token: str, lists: int) -> None:
         if token[-1] == "*":
             self._allowance = max(0, self._allowance - lists)
+
+
+def _end_to_end(parts: Sequence[Matches]) -> Matches:
+    """Return the matches of successive ranges of rows as one."""
+    rows = np.concatenate([np.zeros(0, np.int64), *(part.rows for part in parts)])
+    return Matches(rows, np.concatenate([np.zeros(0, np.float32), *(part.counts for part in parts)]))
 
 
 def _joined(found: Sequence[Matches]) -> Matches:

@@ -44,6 +44,7 @@ MERGE_TOKENS: Final = 1 << 20
 
 PLACE_BITS: Final = 17  # one bit more than a position needs, so that a phrase never extends into the next row
 
+_KEPT_BYTES: Final = 8 << 20  # of verified chunks; the chunks of frequent tokens are read and verified once
 _KEPT_WORDS: Final = 1 << 16  # of prefixes that near words were looked for, about 10 MB
 
 _LAST: Final = b"\xf4\x8f\xbf\xbf"  # UTF-8 of U+10FFFF, the last character
@@ -88,6 +89,8 @@ class PostingStore(LoadedStore):
     def __init__(self, path: Path | None = None, *, first: int = 0, writable: bool = True) -> None:
         super().__init__(path, first=first, writable=writable)
         self._memo: Memo | None = None
+        self._chunks: dict[tuple[int, int], Chunk] = {}  # by the number, and the block's checksum, which covers it
+        self._chunk_bytes = 0
         self._vocabularies: dict[bytes, tuple[list[int], Vocabulary]] = {}  # by prefix, with the checksums of blocks
 
     def append(self, first_row: int, texts: Sequence[str]) -> None:
@@ -213,7 +216,7 @@ class PostingStore(LoadedStore):
             for block in blocks:
                 for chunk in block.list_chunks:
                     places = self._read(block, chunk, "places")
-                    parts.append((block.first - first, self._chunk(block, chunk), places))
+                    parts.append((block.first - first, Chunk(self._read(block, chunk, "lists")), places))
                 for chunk in block.spelling_chunks:
                     spellings.update(self._read(block, chunk, "lists").split(b"\n"))
         lists = joined(parts)
@@ -225,7 +228,15 @@ class PostingStore(LoadedStore):
         return self._write(first, lengths, sum(block.tokens for block in blocks), lists, sorted(spellings), number)
 
     def _chunk(self, block: PostingBlock, number: int) -> Chunk:
-        return Chunk(self._read(block, number, "lists"))
+        key = block.check, number
+        found = self._chunks.get(key)
+        if found is None:
+            data = self._read(block, number, "lists")
+            if self._chunk_bytes + len(data) > _KEPT_BYTES:
+                self._chunks, self._chunk_bytes = {}, 0
+            found = self._chunks[key] = Chunk(data)
+            self._chunk_bytes += len(data)
+        return found
 
     def frequency(self, token: str, *, limit: int) -> int:
         """Count the rows that contain a token, without joining its lists."""
@@ -260,7 +271,8 @@ class PostingStore(LoadedStore):
                 lists += 1
         if not rows:
             return Matches(np.zeros(0, np.int64), np.zeros(0, np.float32)), 0
-        found, often = np.concatenate(rows), np.concatenate(counts).astype(np.float32)
+        found = rows[0] if len(rows) == 1 else np.concatenate(rows)
+        often = (counts[0] if len(counts) == 1 else np.concatenate(counts)).astype(np.float32)
         if token[-1] == "*":
             sums = np.bincount(found - self.first, weights=often, minlength=0)
             found = np.flatnonzero(sums)

@@ -21,6 +21,7 @@ from memvid_core.ingest.readers.hangul import read_hwpx
 from memvid_core.ingest.readers.mail import read_eml, read_mbox
 from memvid_core.ingest.readers.markup import read_adoc, read_org, read_rst, read_tex
 from memvid_core.ingest.readers.nested import counting_nested, set_reader
+from memvid_core.ingest.readers.ocr import read_picture
 from memvid_core.ingest.readers.opendocument import read_opendocument
 from memvid_core.ingest.readers.pdf import read_pdf
 from memvid_core.ingest.readers.records import read_json
@@ -56,6 +57,7 @@ READERS: dict[str, Callable[[Path], list[Section]]] = {
     "opendocument": read_opendocument,
     "org": read_org,
     "pdf": read_pdf,
+    "picture": read_picture,
     "pptx": read_pptx,
     "rst": read_rst,
     "rtf": read_rtf,

@@ -7,7 +7,7 @@ from zipfile import ZipInfo
 
 from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.file_types import BINARY_SUFFIXES
-from memvid_core.ingest.readers.nested import read_nested
+from memvid_core.ingest.readers.nested import announce, read_nested
 from memvid_core.ingest.readers.remarks import warn
 from memvid_core.ingest.readers.zipped import open_checked
 
@@ -29,6 +29,7 @@ def read_zip(path: Path) -> list[Section]:
     skipped: dict[str, int] = {}
     with open_checked(path) as archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        announce(sum(entry.file_size > 0 and not _is_skipped(entry) for entry in entries))
         for entry in sorted(entries, key=lambda entry: entry.filename):
             if _is_skipped(entry):
                 kind = PurePosixPath(entry.filename).suffix.lower() or "without suffix"

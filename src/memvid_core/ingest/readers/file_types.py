@@ -8,7 +8,16 @@ import unicodedata
 from collections import Counter
 from pathlib import PurePath
 
-__all__ = ["BINARY_SUFFIXES", "DOCUMENT_FORMATS", "SNIFF_BYTES", "format_of", "language_of", "looks_binary", "utf16_of"]
+__all__ = [
+    "BINARY_SUFFIXES",
+    "DOCUMENT_FORMATS",
+    "PICTURE_SUFFIXES",
+    "SNIFF_BYTES",
+    "format_of",
+    "language_of",
+    "looks_binary",
+    "utf16_of",
+]
 
 SNIFF_BYTES = 8192
 
@@ -72,11 +81,13 @@ m4v mkv mov mp3 mp4 mpeg mpg npy npz o ogg onnx opus otf parquet pickle pkl png 
 safetensors so sqlite sqlite3 tar tgz tif tiff ttf war wasm wav webm webp whl wmv woff woff2 xz zst
 """
 BINARY_SUFFIXES = frozenset(f".{suffix}" for suffix in _BINARY.split())
+PICTURE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))  # read by OCR if named
 
 
 def format_of(path: PurePath) -> str:
-    """Return the format that a name indicates: a document format, ``"code"`` or ``"text"``."""
-    known = DOCUMENT_FORMATS.get(path.suffix.lower())
+    """Return the format that a name indicates: a document format, ``"picture"``, ``"code"`` or ``"text"``."""
+    suffix = path.suffix.lower()
+    known = "picture" if suffix in PICTURE_SUFFIXES else DOCUMENT_FORMATS.get(suffix)
     return known or ("code" if language_of(path) else "text")
 
 

@@ -14,6 +14,7 @@ from memvid_core.ingest.readers import read_document, source_name
 from memvid_core.ingest.readers.chunking import Chunker
 from memvid_core.ingest.readers.document import Chunk
 from memvid_core.ingest.readers.file_types import format_of
+from memvid_core.ingest.readers.ocr import extra_memory
 from memvid_core.ingest.readers.worker_process import Answer, Limits, Settings, error_of
 from memvid_core.ingest.readers.workers import ReaderPool
 
@@ -86,7 +87,8 @@ def read_many(
         workers: The number of reader processes. By default one per 4 MiB of documents and per 500 texts, limited to the
             number of processors and to 8.
         timeout: The time per file in seconds, for every format; None for no limit.
-        memory_limit: The memory for reading a file in bytes; None for no limit. Files are read in this process only if
+        memory_limit: The memory for reading a file in bytes, and 1 GiB more for RapidOCR where it is used; None for no
+            limit. Files are read in this process only if
             there are no limits and at most one worker.
 
     Raises:
@@ -105,7 +107,7 @@ def read_many(
         heavy = [_size(file) for file in files if format_of(file) not in _LIGHT]
         useful = min(len(heavy), sum(heavy) // _BYTES_A_WORKER) + (len(files) - len(heavy)) // _TEXTS_A_WORKER
         workers = max(1, min(os.cpu_count() or 1, _MOST_WORKERS, useful))
-    limits = Limits(timeout, memory_limit)
+    limits = Limits(timeout, None if memory_limit is None else memory_limit + extra_memory())
     return _read_many(files, chunker or Chunker(), workers, limits)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from email import message_from_bytes, policy
+from email import message_from_bytes
 from email.message import Message
+from email.policy import EmailPolicy
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,24 @@ __all__ = ["mail_sections", "read_eml", "read_mbox"]
 
 _FROM = re.compile(rb"^From [^\n]{0,300}\n", re.MULTILINE)
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
+_NO_TEXT = re.compile(rb"<(?:style|script)\b", re.IGNORECASE)
+_TAG = re.compile(rb"<[^<>]*>")
+_WHOLE = 0.3  # of the letters of the best alternative
+_LONGEST_HEADER = 10_000  # characters
 _MOST_PARTS = 1000
 _DEEPEST = 10
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _HEADER = re.compile(rb"^[!-9;-~]{1,80}:", re.MULTILINE)
+
+
+class _Policy(EmailPolicy):
+    """Parse the beginning of a header: the parser of the standard library is recursive, and takes quadratic time."""
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        return super().header_fetch_parse(name, value[:_LONGEST_HEADER])
+
+
+_POLICY = _Policy()
 
 
 def read_eml(path: Path) -> list[Section]:
@@ -61,7 +76,7 @@ def mail_sections(data: bytes, metadata: dict[str, Any]) -> list[Section]:
     """Return the sections of a message, each with the given metadata."""
     if not _HEADER.search(data[:10_000]):
         raise IngestError("not a mail message: it has no headers")
-    message = message_from_bytes(data, policy=policy.default)
+    message = message_from_bytes(data, policy=_POLICY)
     return _sections(message, metadata, 0)
 
 
@@ -112,7 +127,7 @@ def _facts(message: Message, about: dict[str, str]) -> dict[str, Any]:
 
 
 def _leaves(message: Message, depth: int) -> Iterator[Message]:
-    """Yield the parts of a message to read; of alternatives, the plain text, or else the last one."""
+    """Yield the parts of a message to read: of alternatives the plain text, unless it is only a note, or the last."""
     if message.get_content_type() == "message/rfc822" and depth:
         yield message
         return
@@ -124,7 +139,7 @@ def _leaves(message: Message, depth: int) -> Iterator[Message]:
         raise IngestError("its parts are nested too deep")
     if message.get_content_type() == "multipart/alternative":
         plain = [part for part in parts if part.get_content_type() == "text/plain" and _has_text(part)]
-        parts = plain[:1] or parts[-1:]
+        parts = plain[:1] if plain and _is_whole(plain[0], parts[-1]) else parts[-1:]
     for part in parts:
         yield from _leaves(part, depth + 1)
 
@@ -132,6 +147,25 @@ def _leaves(message: Message, depth: int) -> Iterator[Message]:
 def _parts(message: Message) -> list[Message]:
     parts = message.get_payload()
     return [part for part in parts if isinstance(part, Message)] if isinstance(parts, list) else []
+
+
+def _is_whole(plain: Message, best: Message) -> bool:
+    """Return whether a plain text has what the best alternative has; many are a note that there is HTML.
+
+    RFC 2046, 5.1.4: the last alternative is the best, which mail programs show.
+    """
+    if best.get_content_type() != "text/html":
+        return True
+    return len(_words(plain)) >= _WHOLE * len(_words(best))
+
+
+def _words(part: Message) -> bytes:
+    content = part.get_payload(decode=True)
+    content = content if isinstance(content, bytes) else b""
+    if part.get_content_type() == "text/html":
+        first, *others = _NO_TEXT.split(content)
+        content = _TAG.sub(b" ", b" ".join([first, *(other.partition(b"</")[2] for other in others)]))
+    return b"".join(content.split())
 
 
 def _has_text(part: Message) -> bool:

@@ -14,7 +14,7 @@ from memvid_core.errors import IngestError, MissingExtraError
 from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.remarks import warn
 
-__all__ = ["counting_nested", "read_nested", "set_reader"]
+__all__ = ["announce", "counting_nested", "read_nested", "set_reader"]
 
 _DEEPEST = 4
 _MOST_FILES = 10_000
@@ -66,11 +66,21 @@ def counting_nested() -> Iterator[None]:
         _USE.reset(token)
 
 
+def announce(files: int) -> None:
+    """Refuse more files than may be read, before the first of them is read.
+
+    Raises:
+        IngestError: With those read before, they are too many.
+    """
+    use = _USE.get() or _Use()
+    if use.files + files > _MOST_FILES:
+        raise IngestError(f"refused: more than {_MOST_FILES:,} files in one: unpack it")
+
+
 def _count(use: _Use, size: int) -> None:
+    announce(1)
     use.files += 1
     use.size += size
-    if use.files > _MOST_FILES:
-        raise IngestError(f"refused: more than {_MOST_FILES:,} files in one: unpack it")
     if use.size > _MOST_BYTES:
         raise IngestError(f"refused: the files in it have more than {_MOST_BYTES:,} bytes: unpack it")
 

@@ -12,6 +12,8 @@ from typing import Any
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Outline, Section
 from memvid_core.ingest.readers.extras import require
+from memvid_core.ingest.readers.ocr import HOW_TO_GET, read_gray, recognizer
+from memvid_core.ingest.readers.pdf_page import PageText, text_of
 from memvid_core.ingest.readers.remarks import warn
 
 __all__ = ["read_pdf"]
@@ -20,8 +22,6 @@ __all__ = ["read_pdf"]
 _ONE_AT_A_TIME = threading.Lock()
 # FPDF_ERR_PASSWORD and FPDF_ERR_SECURITY of fpdfview.h
 _ENCRYPTED = {4: "encrypted: remove its password first", 5: "encrypted with a scheme that PDFium does not support"}
-_HYPHEN = re.compile("(?:\ufffe|\x02)(?:\r?\n)?")  # PDFium's mark of a word divided at the end of a line
-_ALEF_LAM = re.compile("[\u0622\u0623\u0625\u0627]\u0644")
 _COMMENTS = frozenset((1, 3, 9, 10, 11, 12, 13))  # text, free text, highlight, underline, squiggly, strike-out, stamp
 _WIDGET = 20
 _MOST_ANNOTATIONS = 2000  # of a page
@@ -31,13 +31,17 @@ _LEAST_PAGES = 4  # of a document with running headers
 _RUNNING_LINES = 2  # at the top and at the bottom of a page
 _PAGE_NUMBER = re.compile(r"^\W*\d{1,5}\W+|\W+\d{1,5}\W*$|^\W*\d{1,5}\W*$")
 _NAMED = 20
+_RESOLUTION = 200  # pixels an inch, for OCR
+_MOST_PIXELS = 40_000_000
+_MOST_DAMAGED = 1000  # pages in a row
 
 
 def read_pdf(path: Path) -> list[Section]:
     """Read a PDF as one section per page and bookmark, with ``page`` from 1 and ``heading`` from its bookmarks.
 
     The values of form fields, and comments, follow the text of their page. Lines at the top or bottom that most pages
-    repeat are kept only once. Pages without text, and damaged pages, are named in a warning.
+    repeat are kept only once. Pages without text are read by OCR where it is installed. Those that remain without
+    text, and damaged pages, are named in a warning.
 
     Raises:
         IngestError: The file is encrypted, damaged or truncated, or none of its pages has text (a scan).
@@ -80,77 +84,88 @@ class _Pdf:
         number = len(self._document)
         empty: list[int] = []
         damaged: list[int] = []
-        texts: list[str] = []
+        pages: list[PageText] = []
         for index in range(number):
+            page = PageText("")
+            if damaged[-_MOST_DAMAGED:][:1] == [index + 1 - _MOST_DAMAGED]:
+                # A damaged file may state any number of pages: so many in a row were damaged that no other is tried.
+                damaged += range(index + 1, number + 1)
+                break
             try:
-                text = self._page(index)
+                page = self._page(index)
             except Exception:  # pypdfium2 raises several kinds on damaged pages
                 damaged.append(index + 1)
-                text = ""
             else:
-                if not text.strip():
+                if not page.text.strip():
                     empty.append(index + 1)
-            texts.append(text)
+            pages.append(page)
+        how = HOW_TO_GET
+        if empty and recognizer() is not None:
+            empty, how = self._recognize(pages, empty)
         if len(empty) + len(damaged) == number:
             if damaged:
                 raise IngestError(f"damaged: none of its {number} pages can be read")
-            raise IngestError(f"no text on its {number} pages (a scan?): run OCR first")
+            raise IngestError(f"no text on its {number} pages (a scan?): {how}")
         if damaged:
             warn(f"damaged pages were left out: {_ranges(damaged)}")
         if empty:
-            warn(f"pages without text (scans?): {_ranges(empty)}; run OCR to read them")
-        return self._with_headings(_without_running_lines(texts))
+            warn(f"pages without text (scans?): {_ranges(empty)}; {how}")
+        _remove_running_lines(pages)
+        return self._with_headings(pages)
 
-    def _page(self, index: int) -> str:
+    def _recognize(self, pages: list[PageText], empty: list[int]) -> tuple[list[int], str]:
+        """Read pages without text by OCR; return the numbers of those that remain without, and why."""
+        found_none = []
+        why = "OCR found none either"
+        for number in empty:
+            page = self._document[number - 1]
+            try:
+                width, height = page.get_size()
+                scale = min(_RESOLUTION / 72, (_MOST_PIXELS / max(width * height, 1.0)) ** 0.5)
+                picture = page.render(scale=scale, grayscale=True).to_numpy()
+            finally:
+                page.close()
+            try:
+                text = read_gray(picture.shape[1], picture.shape[0], picture.tobytes())
+            except IngestError as exc:
+                why = f"OCR failed: {exc}"
+                text = ""
+            pages[number - 1] = PageText(text.strip(), recognized=True)
+            if not text.strip():
+                found_none.append(number)
+        return found_none, why
+
+    def _page(self, index: int) -> PageText:
         page = self._document[index]
         try:
-            text = self._text(page)
-            lines = [line for line in text.split("\n") if line.strip()]
+            read = self._read(page)
+            lines = [line for line in read.text.split("\n") if line.strip()]
             single = sum(len(line.strip()) == 1 for line in lines)
             if single >= _LEAST_TURNED and 2 * single > len(lines):
-                text = self._turned(page, text, len(lines))
-            return "\n\n".join(filter(None, (text, *self._annotations(page))))
+                read = self._turned(page, read, len(lines))
+            read.text = "\n\n".join(filter(None, (read.text, *self._annotations(page))))
+            return read
         finally:
             page.close()
 
-    def _turned(self, page: Any, text: str, lines: int) -> str:
+    def _turned(self, page: Any, read: PageText, lines: int) -> PageText:
         """Return the text of a page whose lines are turned: the page is turned, and read again."""
         before = page.get_rotation()
         for turn in _TURNS:
             page.set_rotation((before + turn) % 360)
-            other = self._text(page)
-            number = sum(bool(line.strip()) for line in other.split("\n"))
+            other = self._read(page)
+            number = sum(bool(line.strip()) for line in other.text.split("\n"))
             if number < lines:
-                text, lines = other, number
+                read, lines = other, number
         page.set_rotation(before)
-        return text
+        return read
 
-    def _text(self, page: Any) -> str:
+    def _read(self, page: Any) -> PageText:
         textpage = page.get_textpage()
         try:
-            text = str(textpage.get_text_range())
-            if _ALEF_LAM.search(text):
-                text = self._with_ligatures(textpage, text)
+            return text_of(self._raw, page, textpage)
         finally:
             textpage.close()
-        return _HYPHEN.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-
-    def _with_ligatures(self, textpage: Any, text: str) -> str:
-        """Put the letters of lam-alef in order: PDFium reverses them as if they were two signs."""
-        raw = self._raw
-        chars = list(text)
-        for found in _ALEF_LAM.finditer(text):
-            # PDFium counts UTF-16 code units.
-            at = len(text[: found.start()].encode("utf-16-le")) // 2
-            first, second = (raw.FPDFText_GetCharIndexFromTextIndex(textpage, at + step) for step in (0, 1))
-            if first >= 0 and second >= 0 and self._box(textpage, first) == self._box(textpage, second):
-                chars[found.start()], chars[found.start() + 1] = chars[found.start() + 1], chars[found.start()]
-        return "".join(chars)
-
-    def _box(self, textpage: Any, index: int) -> tuple[float, ...]:
-        edges = [ctypes.c_double() for _ in range(4)]
-        self._raw.FPDFText_GetCharBox(textpage, index, *edges)
-        return tuple(edge.value for edge in edges)
 
     def _annotations(self, page: Any) -> list[str]:
         raw = self._raw
@@ -187,7 +202,7 @@ class _Pdf:
         function(*arguments, buffer, size)
         return bytes(buffer).decode("utf-16-le", "replace").rstrip("\0").replace("\r", "\n")
 
-    def _with_headings(self, texts: list[str]) -> list[Section]:
+    def _with_headings(self, pages: list[PageText]) -> list[Section]:
         """Divide pages where their bookmarks' titles stand; a title that is not found counts from the page's top."""
         outline = Outline()
         marks: dict[int, list[tuple[str, str]]] = {}
@@ -200,24 +215,33 @@ class _Pdf:
                 marks.setdefault(int(index), []).append((title, path))
         sections: list[Section] = []
         heading = ""
-        for index, text in enumerate(texts):
+        for index, page in enumerate(pages):
+            text = page.text
             place = begin = 0
             for title, path in marks.get(index, ()):
                 at = _find_title(text, title, place)
                 if at is not None and text[begin:at].strip():
-                    sections.append(_section(text[begin:at], index, heading, begin))
+                    sections.append(_section(page, index, heading, begin, at))
                     begin = at
                 place = place if at is None else at
                 heading = path
-            sections.append(_section(text[begin:], index, heading, begin))
+            sections.append(_section(page, index, heading, begin, len(text)))
         return sections
 
 
-def _section(text: str, index: int, heading: str, offset: int) -> Section:
+def _section(page: PageText, index: int, heading: str, begin: int, end: int) -> Section:
     metadata: dict[str, Any] = {"page": index + 1}
     if heading:
         metadata["heading"] = heading
-    return Section(text, metadata, "prose", offset)
+    if page.recognized:
+        metadata["ocr"] = True
+    text, tables, after = page.text[begin:end], [], 0
+    for table in page.tables:
+        at = text.find(table, after)
+        if at >= 0 and "\n" in table:
+            after = at + len(table)
+            tables.append((at, at + table.index("\n"), after))
+    return Section(text, metadata, "prose", begin, tables)
 
 
 def _find_title(text: str, title: str, start: int) -> int | None:
@@ -232,30 +256,36 @@ def _find_title(text: str, title: str, start: int) -> int | None:
     return found.start() if found else None
 
 
-def _without_running_lines(texts: list[str]) -> list[str]:
+def _remove_running_lines(pages: list[PageText]) -> None:
     """Remove lines at the top and bottom of pages that most pages repeat, except for numbers; the first one stays."""
-    pages = [text.split("\n") for text in texts]
-    full = [lines for lines in pages if any(map(str.strip, lines))]
+    full = [(page, page.text.split("\n")) for page in pages if page.text.strip()]
     if len(full) < _LEAST_PAGES:
-        return texts
-    counts = Counter(key for lines in full for key in {_key(lines[at]) for at in _edges(lines)} if key)
+        return
+    edges = [_edges(page, lines) for page, lines in full]
+    counts = Counter(
+        key for (_, lines), places in zip(full, edges, strict=True) for key in {_key(lines[at]) for at in places} if key
+    )
     running = {key for key, number in counts.items() if number > 0.6 * len(full)}
     if not running:
-        return texts
+        return
     seen: set[str] = set()
-    for lines in pages:
-        for at in sorted(_edges(lines), reverse=True):
+    for (page, lines), places in zip(full, edges, strict=True):
+        for at in sorted(places, reverse=True):
             key = _key(lines[at])
             if key in running and key in seen:
                 del lines[at]
             elif key in running:
                 seen.add(key)
-    return ["\n".join(lines) for lines in pages]
+        page.text = "\n".join(lines)
 
 
-def _edges(lines: list[str]) -> set[int]:
+def _edges(page: PageText, lines: list[str]) -> set[int]:
+    """Return the places of the first and the last lines of a page that are no rows of tables."""
     there = [at for at, line in enumerate(lines) if line.strip()]
-    return {*there[:_RUNNING_LINES], *there[-_RUNNING_LINES:]} if len(there) > 2 * _RUNNING_LINES else set()
+    if len(there) <= 2 * _RUNNING_LINES:
+        return set()
+    rows = {row for table in page.tables for row in table.split("\n")}
+    return {at for at in (*there[:_RUNNING_LINES], *there[-_RUNNING_LINES:]) if lines[at] not in rows}
 
 
 def _key(line: str) -> str:

@@ -1,4 +1,4 @@
-"""Office documents, slides, sheets, pages and PDF files are read as a reader sees them."""
+"""Office documents, slides, sheets and pages are read as a reader sees them."""
 
 # ruff: noqa: E501  # XML, HTML and PDF objects in one line each
 
@@ -19,10 +19,10 @@ from docx.oxml.ns import nsdecls
 from openpyxl.comments import Comment
 from PIL import Image
 from pptx.chart.data import CategoryChartData
+from pptx.chart.xmlwriter import ChartXmlWriter
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
-from memvid_core.errors import IngestError
 from memvid_core.ingest import Chunker, load_chunks, read_document
 from tests.core.ingest import mixed
 
@@ -210,6 +210,81 @@ class TestWord:
         assert rows == [f"Name {at} | City {at}" for at in range(1, 60)]
 
 
+A = "http://schemas.openxmlformats.org/drawingml/2006/"
+DIAGRAM = f"""<dgm:dataModel xmlns:dgm="{A}diagram" xmlns:a="{A}main"><dgm:ptLst>
+<dgm:pt modelId="0" type="doc"><dgm:t><a:p/></dgm:t></dgm:pt>
+<dgm:pt modelId="1"><dgm:t><a:p><a:r><a:t>Plan</a:t></a:r></a:p></dgm:t></dgm:pt>
+<dgm:pt modelId="2"><dgm:t><a:p><a:r><a:t>Build</a:t></a:r></a:p></dgm:t></dgm:pt>
+<dgm:pt modelId="3" type="pres"><dgm:t><a:p><a:r><a:t>Build</a:t></a:r></a:p></dgm:t></dgm:pt>
+</dgm:ptLst></dgm:dataModel>""".encode()
+
+
+def chart_part():
+    data = CategoryChartData()
+    data.categories = ["2023", "2024"]
+    data.add_series("North", (1.5, 2.5))
+    return ChartXmlWriter(XL_CHART_TYPE.BAR_CLUSTERED, data).xml.encode()
+
+
+def graphic(kind, reference):
+    element = (
+        f'<c:chart xmlns:c="{A}chart" xmlns:r="{RELATIONS[:-1]}" r:id="{reference}"/>'
+        if kind == "chart"
+        else f'<dgm:relIds xmlns:dgm="{A}diagram" xmlns:r="{RELATIONS[:-1]}" r:dm="{reference}" r:lo="x" r:qs="x" r:cs="x"/>'
+    )
+    return f'<a:graphic xmlns:a="{A}main"><a:graphicData uri="{A}{kind}">{element}</a:graphicData></a:graphic>'
+
+
+def test_charts_and_diagrams_of_word_are_read_where_they_stand(tmp_path):
+    def change(document):
+        document.add_paragraph("Before.")
+        for kind, data in (("chart", chart_part()), ("diagramData", DIAGRAM)):
+            part = Part(PackURI(f"/word/{kind}.xml"), "application/xml", data, document.part.package)
+            reference = document.part.relate_to(part, RELATIONS + kind)
+            drawing = f"<w:drawing>{graphic('chart' if kind == 'chart' else 'diagram', reference)}</w:drawing>"
+            document.element.body.insert(-1, parse_xml(paragraph(f"<w:r>{drawing}</w:r>")))
+        document.add_paragraph("After.")
+
+    assert text_of(word(tmp_path, change=change)).split("\n\n") == [
+        "Before.", " | North\n2023 | 1.5\n2024 | 2.5", "- Plan\n- Build", "After.",
+    ]  # fmt: skip
+
+
+def test_diagrams_and_comments_of_slides(tmp_path):
+    from pptx.opc.package import Part as SlidePart
+    from pptx.opc.packuri import PackURI as SlideURI
+    from pptx.oxml import parse_xml as parse_slide
+
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[5])
+    slide.shapes.title.text = "Steps"
+    p = "http://schemas.openxmlformats.org/presentationml/2006/main"
+    old = f'<p:cmLst xmlns:p="{p}"><p:cm authorId="0"><p:text>Is it so?</p:text></p:cm></p:cmLst>'.encode()
+    new = (
+        f'<p188:cmLst xmlns:p188="http://schemas.microsoft.com/office/powerpoint/2018/8/main" xmlns:a="{A}main"><p188:cm>'
+        "<p188:replyLst><p188:reply><p188:txBody><a:p><a:r><a:t>It is.</a:t></a:r></a:p></p188:txBody></p188:reply>"
+        "</p188:replyLst><p188:txBody><a:p><a:r><a:t>Sure?</a:t></a:r></a:p></p188:txBody></p188:cm></p188:cmLst>"
+    ).encode()
+    for name, kind, data in (
+        ("data", RELATIONS + "diagramData", DIAGRAM),
+        ("old", RELATIONS + "comments", old),
+        ("new", "http://schemas.microsoft.com/office/2018/10/relationships/comments", new),
+    ):
+        part = SlidePart(SlideURI(f"/ppt/{name}.xml"), "application/xml", deck.part.package, data)
+        reference = slide.part.relate_to(part, kind)
+        if name == "data":
+            frame = (
+                f'<p:graphicFrame xmlns:p="{p}" xmlns:a="{A}main"><p:nvGraphicFramePr><p:cNvPr id="9" name="d"/>'
+                "<p:cNvGraphicFramePr/><p:nvPr/></p:nvGraphicFramePr><p:xfrm><a:off x='0' y='2000000'/><a:ext cx='9' cy='9'/>"
+                f"</p:xfrm>{graphic('diagram', reference)}</p:graphicFrame>"
+            )
+            slide.shapes._spTree.append(parse_slide(frame))
+    deck.save(str(tmp_path / "a.pptx"))
+    blocks = text_of(tmp_path / "a.pptx").split("\n\n")
+    assert blocks[:3] == ["Steps", "- Plan\n- Build", "Comment: Is it so?"]
+    assert sorted(blocks[3:]) == ["Comment: It is.", "Comment: Sure?"]
+
+
 def strict(source, target):
     """Rewrite an Office file in the strict form of the standard."""
     names = {
@@ -353,128 +428,3 @@ class TestHtml:
         chunks = load_chunks(tmp_path / "a.html", Chunker(200))
         assert len(chunks) > 3
         assert all(chunk.text.startswith("name | city\nname ") for chunk in chunks)
-
-
-def pdf(objects, path):
-    """Write a PDF of the given objects, numbered from 1; the first is the catalog."""
-    data, places = b"%PDF-1.7\n", []
-    for number, item in enumerate(objects, 1):
-        places.append(len(data))
-        data += b"%d 0 obj\n" % number + item + b"\nendobj\n"
-    table = b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1) + b"".join(
-        b"%010d 00000 n \n" % p for p in places
-    )
-    data += table + b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, len(data))
-    path.write_bytes(data)
-    return path
-
-
-def stream(content, extra=b""):
-    return b"<<%s/Length %d>>stream\n" % (extra, len(content)) + content + b"\nendstream"
-
-
-class TestPdf:
-    def test_pages_without_text_are_named(self, tmp_path):
-        path = mixed.write_pdf(tmp_path / "a.pdf", ["Words of one page.", "", "", ""])
-        document = read_document(path)
-        assert [section.metadata["page"] for section in document.sections] == [1]
-        assert document.warnings == ["pages without text (scans?): 2-4; run OCR to read them"]
-
-    def test_a_file_that_is_cut_behind_an_early_end_mark_is_refused(self, tmp_path):
-        whole = mixed.write_pdf(tmp_path / "a.pdf", [f"Page {n}." for n in range(9)]).read_bytes()
-        cut = b"%PDF-1.7\n%%EOF\n" + whole[9 : len(whole) // 2]
-        (tmp_path / "b.pdf").write_bytes(cut)
-        with pytest.raises(IngestError, match="truncated"):
-            read_document(tmp_path / "b.pdf")
-
-    def test_bytes_around_the_file_do_no_harm(self, tmp_path):
-        path = mixed.write_pdf(tmp_path / "a.pdf", ["Words."])
-        path.write_bytes(b"HTTP/1.1 200 OK\r\n\r\n" + path.read_bytes() + b"\n" * 3000)
-        assert text_of(path).strip() == "Words."
-
-    @pytest.mark.parametrize("letters", ["سلام", "لا إله", "أولاد"])
-    def test_lam_alef_is_in_order(self, tmp_path, letters):
-        """A ligature is one sign for two letters, as fonts of Arabic have it."""
-        signs = letters.replace("لا", "\0")
-        table = {sign: at for at, sign in enumerate(dict.fromkeys(signs), 1)}
-        glyphs = "".join(f"{table[sign]:02x}" for sign in reversed(signs))
-        entries = "".join(
-            f"<{at:02x}> <{(('لا' if sign == chr(0) else sign).encode('utf-16-be')).hex()}>\n"
-            for sign, at in table.items()
-        )
-        cmap = (
-            "/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /x def 1 begincodespacerange <00> <ff> "
-            f"endcodespacerange {len(table)} beginbfchar\n{entries}endbfchar endcmap end end"
-        )
-        widths = " ".join(["600"] * 20)
-        path = pdf(
-            [
-                b"<</Type/Catalog/Pages 2 0 R>>",
-                b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-                b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
-                stream(f"BT /F 20 Tf 50 100 Td <{glyphs}> Tj ET".encode()),
-                f"<</Type/Font/Subtype/TrueType/BaseFont/X/FirstChar 1/LastChar 20/Widths[{widths}]/ToUnicode 6 0 R>>".encode(),
-                stream(cmap.encode()),
-            ],
-            tmp_path / "a.pdf",
-        )
-        assert text_of(path).strip() == letters
-
-    def test_form_values_and_comments(self, tmp_path):
-        path = pdf(
-            [
-                b"<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[6 0 R]>>>>",
-                b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-                b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>/Annots[6 0 R 7 0 R]>>",
-                stream(b"BT /F 20 Tf 50 100 Td (Form) Tj ET"),
-                b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
-                b"<</Type/Annot/Subtype/Widget/FT/Tx/T(Name)/V(Ada Lovelace)/Rect[0 0 99 20]/P 3 0 R>>",
-                b"<</Type/Annot/Subtype/Text/Contents(Is it so?)/Rect[0 0 9 9]>>",
-            ],
-            tmp_path / "a.pdf",
-        )
-        assert text_of(path).split("\n\n") == ["Form", "Name: Ada Lovelace", "Comment: Is it so?"]
-
-    def test_several_bookmarks_on_one_page(self, tmp_path):
-        import fpdf
-
-        made = fpdf.FPDF()
-        made.set_font("helvetica", size=11)
-        made.add_page()
-        made.multi_cell(0, text="Preface.", new_x="LMARGIN", new_y="NEXT")
-        for title in ("First part", "Second part"):
-            made.start_section(title)
-            for text in (title, f"Words of the {title.lower()}."):
-                made.multi_cell(0, text=text, new_x="LMARGIN", new_y="NEXT")
-        made.output(str(tmp_path / "a.pdf"))
-        sections = read_document(tmp_path / "a.pdf").sections
-        assert [(section.metadata.get("heading"), section.text.split()[-2:]) for section in sections] == [
-            (None, ["Preface."]),
-            ("First part", ["first", "part."]),
-            ("Second part", ["second", "part."]),
-        ]
-
-    def test_running_headers_are_kept_once_and_chapters_always(self, tmp_path):
-        lines = [
-            "The journal of wings {n}",
-            "Chapter {n}",
-            "Text {n} of a page.",
-            "More {n} text.",
-            "Last {n} line.",
-            "{n}",
-        ]
-        pages = ["\n".join(lines).format(n=n) for n in range(1, 7)]
-        text = text_of(mixed.write_pdf(tmp_path / "a.pdf", pages))
-        assert text.count("journal of wings") == 1
-        assert all(f"Chapter {n}" in text and f"Text {n}" in text for n in range(1, 7))
-
-    def test_text_that_is_turned(self, tmp_path):
-        import fpdf
-
-        made = fpdf.FPDF()
-        made.set_font("helvetica", size=11)
-        made.add_page()
-        with made.rotation(90, x=100, y=150):
-            made.text(60, 150, "A line of turned words.")
-        made.output(str(tmp_path / "a.pdf"))
-        assert text_of(tmp_path / "a.pdf").strip() == "A line of turned words."

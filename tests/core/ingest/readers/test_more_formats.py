@@ -57,6 +57,14 @@ class TestMail:
         )
         assert document.warnings == ["the attachment wing.png was left out: image/png"]
 
+    def test_a_note_that_there_is_html_is_not_the_text(self, tmp_path):
+        made = message(text="This message needs a program that shows HTML.")
+        style = "<style>p { color: red }</style>" * 20
+        made.add_alternative(f"<html>{style}<p>{'The wing was repaired. ' * 20}</p></html>", subtype="html")
+        text = text_of(write(tmp_path / "a.eml", made.as_bytes()))
+        assert text.count("The wing was repaired.") == 20
+        assert "needs a program" not in text
+
     @pytest.mark.parametrize(
         ("text", "charset"), [("안녕하세요", "euc-kr"), ("これは日本語", "iso-2022-jp"), ("Größe", "latin-1")]
     )

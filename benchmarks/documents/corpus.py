@@ -1,0 +1,294 @@
+"""Documents of known words, order and tables, in twelve scripts and eleven formats, written by the usual writers."""
+
+from __future__ import annotations
+
+import csv
+import email.message
+import html
+import random
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.documents.languages import SENTENCES, UNSPACED
+
+__all__ = ["FORMATS", "TABLES_ALONE", "Made", "Part", "Text", "as_html", "make", "tokens", "write"]
+
+TABLES_ALONE = frozenset(("csv", "xlsx"))
+_RUN = re.compile(r"[0-9A-Za-z]+|[^\W0-9A-Za-z_][^\s0-9A-Za-z_.,;:!?|。、，！？：；「」《》()\[\]*#-]*")
+_WRAP = re.compile(r"(?<=[^\x00-\x7f])\n(?=[^\x00-\x7f])")
+_WORD = re.compile(r"\w[\w'’\u0900-\u097f\u0300-\u036f\u0590-\u05ff]*")
+
+
+class Part(NamedTuple):
+    """Hold a section of a document: its heading, its paragraphs, the items of its list, the rows of its table."""
+
+    heading: str
+    paragraphs: list[str]
+    items: list[str]
+    rows: list[list[str]]
+
+
+class Text(NamedTuple):
+    """Hold the content of a document."""
+
+    language: str
+    parts: list[Part]
+
+    def blocks(self, format_name: str) -> Iterator[str]:
+        """Yield its texts in reading order, as far as a format has them."""
+        for part in self._parts(format_name):
+            if format_name not in TABLES_ALONE:
+                yield part.heading
+                yield from part.paragraphs
+                yield from part.items
+            for row in part.rows:
+                yield from row
+
+    def rows(self, format_name: str) -> list[list[str]]:
+        """Return the rows of its tables without their headers."""
+        return [row for part in self._parts(format_name) for row in part.rows[1:]]
+
+    def names(self, format_name: str) -> list[str]:
+        """Return what a reader may repeat: the names of columns, and the headers of a mail."""
+        headers = ["From ada@example.org", "To bob@example.org", "Subject", self.parts[0].heading]
+        columns = [name for part in self._parts(format_name) for name in part.rows[0]]
+        return [*columns, *(headers if format_name == "eml" else [])]
+
+    def _parts(self, format_name: str) -> list[Part]:
+        return self.parts[:1] if format_name == "csv" else self.parts
+
+
+class Made(NamedTuple):
+    """Hold a written file and its content."""
+
+    path: Path
+    format: str
+    text: Text
+
+
+def make(language: str, seed: int, parts: int = 3, rows: int = 6) -> Text:
+    """Return a text of whole sentences, each with a number of its own."""
+    rng = random.Random(f"{language}{seed}")
+    sentences = SENTENCES[language]
+    numbers = iter(rng.sample(range(100_000, 999_999), parts * (12 + 3 * rows)))
+    words = [
+        word
+        for sentence in sentences
+        for word in (_WORD.findall(sentence) if language not in UNSPACED else [sentence[:4]])
+    ]
+
+    def sentence() -> str:
+        return f"{rng.choice(sentences)} {next(numbers)}"
+
+    def part() -> Part:
+        # A sentence does not fit into one line of its cell.
+        cells = [[f"{rng.choice(words)} {next(numbers)}", sentence(), f"{next(numbers)}"] for _ in range(rows - 1)]
+        header = [f"{word} {letter}" for word, letter in zip(rng.sample(words, 3), "ABC", strict=True)]
+        return Part(
+            f"{rng.choice(words)} {next(numbers)}",
+            [" ".join(sentence() for _ in range(3)) for _ in range(2)],
+            [f"{rng.choice(words)} {next(numbers)}" for _ in range(3)],
+            [header, *cells],
+        )
+
+    return Text(language, [part() for _ in range(parts)])
+
+
+def tokens(text: str, language: str) -> list[str]:
+    """Return the words of a text; where words are not divided by spaces, the numbers and pairs of letters."""
+    if language not in UNSPACED:
+        return _WORD.findall(text)
+    # A line may end anywhere. A space within a word is an error, so pairs of letters are counted.
+    pairs = (
+        [run] if run.isascii() else [run[at : at + 2] for at in range(max(len(run) - 1, 1))]
+        for run in _RUN.findall(_WRAP.sub("", text))
+    )
+    return [pair for of_run in pairs for pair in of_run]
+
+
+def write(folder: Path, text: Text, format_name: str, name: str, fonts: Path | None = None) -> Made:
+    """Write a text as a file of a format. PDF needs a folder of fonts."""
+    path = folder / f"{name}.{format_name}"
+    if format_name == "pdf":
+        from benchmarks.documents.pdf import print_pdf
+
+        assert fonts is not None
+        print_pdf(path, [(text.language, as_html(text))], fonts)
+    else:
+        FORMATS[format_name](path, text)
+    return Made(path, format_name, text)
+
+
+def _docx(path: Path, text: Text) -> None:
+    import docx
+
+    document = docx.Document()
+    for part in text.parts:
+        document.add_heading(part.heading, 1)
+        for paragraph in part.paragraphs:
+            document.add_paragraph(paragraph)
+        for item in part.items:
+            document.add_paragraph(item, style="List Bullet")
+        table = document.add_table(len(part.rows), len(part.rows[0]))
+        for row, cells in zip(table.rows, part.rows, strict=True):
+            for cell, value in zip(row.cells, cells, strict=True):
+                cell.text = value
+    document.save(str(path))
+
+
+def _pptx(path: Path, text: Text) -> None:
+    import pptx
+    from pptx.util import Inches
+
+    deck = pptx.Presentation()
+    for part in text.parts:
+        slide = deck.slides.add_slide(deck.slide_layouts[5])
+        # The table is drawn first, and stands below the text.
+        table = slide.shapes.add_table(len(part.rows), 3, Inches(1), Inches(5), Inches(8), Inches(2)).table
+        for row, cells in enumerate(part.rows):
+            for column, value in enumerate(cells):
+                table.cell(row, column).text = value
+        slide.shapes.title.text = part.heading
+        box = slide.shapes.add_textbox(Inches(1), Inches(2), Inches(8), Inches(2)).text_frame
+        box.text = part.paragraphs[0]
+        for line in [*part.paragraphs[1:], *part.items]:
+            box.add_paragraph().text = line
+    deck.save(str(path))
+
+
+def _xlsx(path: Path, text: Text) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for number, part in enumerate(text.parts):
+        sheet: Any = book.create_sheet(f"S{number}")
+        for row in part.rows:
+            sheet.append(row)
+    book.save(path)
+
+
+def _csv(path: Path, text: Text) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(text.parts[0].rows)
+
+
+def as_html(text: Text) -> str:
+    """Return a text as HTML."""
+    return "\n".join(map(_html_part, text.parts))
+
+
+def _html_part(part: Part) -> str:
+    rows = [
+        "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
+        for tag, row in zip(["th", *["td"] * len(part.rows)], part.rows, strict=False)
+    ]
+    paragraphs = "".join(f"<p>{html.escape(paragraph)}</p>\n" for paragraph in part.paragraphs)
+    items = "".join(f"<li>{html.escape(item)}</li>" for item in part.items)
+    return f"<h1>{html.escape(part.heading)}</h1>\n{paragraphs}<ul>{items}</ul>\n<table>{''.join(rows)}</table>\n"
+
+
+def _html(path: Path, text: Text) -> None:
+    head = "<head><meta charset=utf-8><style>p{color:red}</style><script>var x = 'no text'</script></head>"
+    path.write_text(f"<!doctype html><html>{head}<body>{as_html(text)}</body></html>", encoding="utf-8")
+
+
+def _epub(path: Path, text: Text) -> None:
+    import mkepub
+
+    book = mkepub.Book(title="Book")
+    with book.tempdir:
+        for part in text.parts:
+            book.add_page(part.heading, _html_part(part))
+        book.save(str(path))
+
+
+def _markdown(text: Text) -> str:
+    lines = []
+    for part in text.parts:
+        lines += [f"# {part.heading}", *part.paragraphs, "\n".join(f"- {item}" for item in part.items)]
+        rows = [f"| {' | '.join(row)} |" for row in part.rows]
+        lines.append("\n".join([rows[0], "|---|---|---|", *rows[1:]]))
+    return "\n\n".join(lines) + "\n"
+
+
+def _md(path: Path, text: Text) -> None:
+    path.write_text(_markdown(text), encoding="utf-8")
+
+
+def _eml(path: Path, text: Text) -> None:
+    message = email.message.EmailMessage()
+    message["From"], message["To"], message["Subject"] = "ada@example.org", "bob@example.org", text.parts[0].heading
+    message.set_content("See the HTML part.")
+    message.add_alternative(f"<html><body>{as_html(text)}</body></html>", subtype="html", cte="base64")
+    path.write_bytes(message.as_bytes())
+
+
+_ODF = " ".join(
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "text", "table", "style")
+)
+
+
+def _odt(path: Path, text: Text) -> None:
+    blocks = []
+    for part in text.parts:
+        blocks.append(f'<text:h text:outline-level="1">{html.escape(part.heading)}</text:h>')
+        blocks += [f"<text:p>{html.escape(paragraph)}</text:p>" for paragraph in part.paragraphs]
+        items = "".join(f"<text:list-item><text:p>{html.escape(item)}</text:p></text:list-item>" for item in part.items)
+        blocks.append(f"<text:list>{items}</text:list>")
+        cells = [
+            "".join(f"<table:table-cell><text:p>{html.escape(cell)}</text:p></table:table-cell>" for cell in row)
+            for row in part.rows
+        ]
+        rows = "".join(f"<table:table-row>{row}</table:table-row>" for row in cells)
+        blocks.append(f'<table:table><table:table-column table:number-columns-repeated="3"/>{rows}</table:table>')
+    content = (
+        f'<?xml version="1.0" encoding="UTF-8"?><office:document-content {_ODF} office:version="1.3"><office:body>'
+        f"<office:text>{''.join(blocks)}</office:text></office:body></office:document-content>"
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.text")
+        archive.writestr("content.xml", content)
+
+
+def _rtf(path: Path, text: Text) -> None:
+    def escaped(words: str) -> str:
+        units = (
+            char
+            if char < "\x80"
+            else "".join(f"\\u{int.from_bytes(pair, 'little', signed=True)}?" for pair in _pairs(char))
+            for char in words
+        )
+        return "".join(units)
+
+    blocks = []
+    for part in text.parts:
+        blocks.append(f"{{\\outlinelevel0\\b {escaped(part.heading)}\\par}}")
+        blocks += [f"{{{escaped(line)}\\par}}" for line in [*part.paragraphs, *part.items]]
+        for row in part.rows:
+            cells = "".join(f"{escaped(cell)}\\cell " for cell in row)
+            blocks.append(f"\\trowd\\cellx3000\\cellx6000\\cellx9000\\intbl {cells}\\row")
+        blocks.append("\\pard")
+    path.write_text("{\\rtf1\\ansi\\uc1 " + "\n".join(blocks) + "}", encoding="ascii")
+
+
+def _pairs(char: str) -> Iterator[bytes]:
+    data = char.encode("utf-16-le")
+    return (data[at : at + 2] for at in range(0, len(data), 2))
+
+
+FORMATS: dict[str, Callable[[Path, Text], None]] = {
+    "docx": _docx,
+    "pptx": _pptx,
+    "xlsx": _xlsx,
+    "odt": _odt,
+    "rtf": _rtf,
+    "html": _html,
+    "epub": _epub,
+    "eml": _eml,
+    "csv": _csv,
+    "md": _md,
+}

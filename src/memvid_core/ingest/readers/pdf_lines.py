@@ -1,0 +1,255 @@
+"""Lines of a PDF page by the places of its signs, for scripts that PDFium does not put in order.
+
+Programs write Arabic and Hebrew from left to right, or sign by sign in any order, and PDFium turns only some of their
+words. In Thai and in the scripts of India, signs stand above, below or before the letters that they follow, and one
+cluster of letters consists of several glyphs, each of which PDFium reports as the whole cluster.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from memvid_core.ingest.readers.pdf_bidi import in_logical_order
+
+__all__ = ["Sign", "columns", "is_vertical", "joined", "needs_places", "signs_of"]
+
+_NEEDED = re.compile("[\u0590-\u08ff\u0900-\u109f\u1780-\u17ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_FORMS = re.compile("[\ufb1d-\ufdff\ufe70-\ufefc]+")  # letters in the shape that they have within a word
+_RIGHT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+# Vowels that stand before the consonants that they follow, those consonants, and what may join them: from Devanagari to
+# Malayalam, and Khmer.
+_VOWELS = "[\u093f\u09bf\u09c7\u09c8\u0a3f\u0abf\u0b47\u0bc6-\u0bc8\u0d46-\u0d48\u17c1-\u17c3]"
+_CONSONANT = (
+    "[\u0915-\u0939\u0958-\u095f\u0995-\u09b9\u0a15-\u0a39\u0a95-\u0ab9\u0b15-\u0b39\u0b95-\u0bb9\u0d15-\u0d39\u1780-\u17a2]"
+    "[\u093c\u09bc\u0a3c\u0abc\u0b3c]?"
+)
+_JOINER = "[\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0d4d\u17d2]"
+_SEEN = "\0"  # marks a vowel that is still where it is seen
+_VOWEL_BEFORE = re.compile(_VOWELS)
+_BEFORE = re.compile(f"{_SEEN}({_VOWELS})((?:{_CONSONANT}{_JOINER})*{_CONSONANT})")
+_SAMPLE = 200  # signs of a page that show its direction
+_LEAST_STEPS = 8
+_SAME_LINE = 0.5  # of the size of signs
+_GAP = 0.2  # the same, between words
+_OVERLAP = 0.5  # of the narrower of two signs
+_TEXT, _FORM = 1, 5  # FPDF_PAGEOBJ_TEXT, FPDF_PAGEOBJ_FORM
+_DEEPEST = 8
+_MOST_MARKS = 16
+
+
+class Sign(msgspec.Struct):
+    """Hold a sign and the letters that it means: its edges and its origin, in points."""
+
+    text: str
+    left: float
+    right: float
+    x: float
+    y: float
+    size: float
+
+
+class _Object(msgspec.Struct):
+    """Hold a text object of the page: its address, the text that its marks name, and its edges."""
+
+    address: int
+    means: str
+    left: float
+    right: float
+    height: float
+
+
+def needs_places(text: str) -> bool:
+    """Return whether a text has letters of a script whose signs have to be ordered by their places.
+
+    Example:
+        >>> needs_places("wing"), needs_places("כנף"), needs_places("ปีก"), needs_places("날개")
+        (False, True, True, False)
+    """
+    return _NEEDED.search(text) is not None
+
+
+def is_vertical(raw: Any, textpage: Any) -> bool:
+    """Return whether most of the first signs of a page stand below the sign before them, as in vertical Japanese."""
+    places: list[tuple[float, float]] = []
+    x, y = ctypes.c_double(), ctypes.c_double()
+    for index in range(min(raw.FPDFText_CountChars(textpage), _SAMPLE)):
+        if raw.FPDFText_GetTextObject(textpage, index):
+            raw.FPDFText_GetCharOrigin(textpage, index, x, y)
+            places.append((x.value, y.value))
+    steps = [(abs(after[0] - before[0]), before[1] - after[1]) for before, after in pairwise(places)]
+    down = sum(across < 1 < drop for across, drop in steps)
+    return 2 * down > len(steps) > _LEAST_STEPS
+
+
+def columns(signs: list[Sign]) -> str:
+    """Return the text of vertical columns, a line for each, in the order in which the page draws them."""
+    lines: list[list[Sign]] = []
+    for sign in signs:
+        if lines and abs(sign.x - lines[-1][-1].x) <= _SAME_LINE * sign.size and sign.y < lines[-1][-1].y:
+            lines[-1].append(sign)
+        else:
+            lines.append([sign])
+    return "\n".join("".join(sign.text for sign in line).strip() for line in lines)
+
+
+def joined(signs: list[Sign]) -> str:
+    """Return the text of signs, a line for each line that they form.
+
+    Args:
+        signs: The signs in the order in which the page draws them.
+    """
+    lines: list[list[Sign]] = []
+    for sign in signs:
+        if lines and abs(sign.y - lines[-1][-1].y) <= _SAME_LINE * max(sign.size, lines[-1][-1].size):
+            lines[-1].append(sign)
+        else:
+            lines.append([sign])
+    right = sum(_RIGHT.search(sign.text) is not None for sign in signs)
+    # A line with more letters of the other direction, such as a name, still belongs to its text.
+    mainly = True if 2 * right > sum(sign.text[0].isalpha() for sign in signs) else None
+    return "\n".join(_line(line, mainly) for line in lines)
+
+
+def _line(signs: list[Sign], right: bool | None) -> str:
+    bases = sorted((sign for sign in signs if not _is_mark(sign)), key=lambda sign: sign.left) or signs
+    letters = [base.text for base in bases]
+    lefts = [base.left for base in bases]
+    for mark in signs if bases is not signs else ():
+        if _is_mark(mark):
+            center = (mark.left + mark.right) / 2
+            at = max(bisect_right(lefts, center) - 1, 0)
+            near = range(max(at - 1, 0), min(at + 2, len(bases)))
+            letters[min(near, key=lambda place: _distance(bases[place], center))] += mark.text
+    texts: list[str] = []
+    end: float | None = None
+    for place in sorted(range(len(bases)), key=lambda place: bases[place].x):
+        base, text = bases[place], letters[place]
+        if end is not None and base.left - end > _GAP * base.size and not text.isspace() and texts[-1] != " ":
+            texts.append(" ")
+        # A vowel that is a sign of its own stands where it is seen.
+        texts.append(" " if text.isspace() else f"{_SEEN}{text}" if _VOWEL_BEFORE.fullmatch(text) else text)
+        end = base.right if end is None else max(end, base.right)
+    line = "".join(in_logical_order(texts, right=right))
+    line = _BEFORE.sub(r"\2\1", line).replace(_SEEN, "")
+    return _FORMS.sub(lambda found: unicodedata.normalize("NFKC", found.group()), line).strip()
+
+
+def _is_mark(sign: Sign) -> bool:
+    return unicodedata.category(sign.text[0]) == "Mn"
+
+
+def _distance(base: Sign, center: float) -> float:
+    return max(base.left - center, center - base.right, 0.0)
+
+
+def signs_of(raw: Any, page: Any, textpage: Any) -> list[Sign]:
+    """Return the signs of a page in the order in which it draws them, each cluster once.
+
+    Args:
+        raw: The functions of PDFium.
+        page: The handle of the page.
+        textpage: The handle of its text.
+    """
+    of_objects = _signs_of_objects(raw, textpage)
+    signs: list[Sign] = []
+    first: _Object | None = None  # of the glyphs of one cluster
+    for found in _objects(raw, page):
+        own = of_objects.pop(found.address, [])
+        if first is not None and signs and found.means == first.means and _is_same_cluster(first, found, own):
+            signs[-1].right = max(signs[-1].right, found.right)
+            continue
+        first = found if found.means else None
+        signs += own
+    return [*signs, *(sign for own in of_objects.values() for sign in own)]
+
+
+def _is_same_cluster(first: _Object, found: _Object, own: list[Sign]) -> bool:
+    if not own:
+        return True
+    shared = min(first.right, found.right) - max(first.left, found.left)
+    if shared > _OVERLAP * min(first.right - first.left, found.right - found.left):
+        return True
+    # Another cluster of the same letters begins with the same glyph.
+    sizes = (first.right - first.left - (found.right - found.left), first.height - found.height)
+    return len(own[0].text) > 1 and max(map(abs, sizes)) > 0.1
+
+
+def _signs_of_objects(raw: Any, textpage: Any) -> dict[int, list[Sign]]:
+    """Return the signs of each text object; the letters that one glyph stands for are one sign."""
+    signs: dict[int, list[Sign]] = {}
+    glyph: tuple[int, float, float] | None = None
+    edges = (0.0, 0.0)  # of the letter before
+    x, y, box, matrix = ctypes.c_double(), ctypes.c_double(), raw.FS_RECTF(), raw.FS_MATRIX()
+    for index in range(raw.FPDFText_CountChars(textpage)):
+        found = raw.FPDFText_GetTextObject(textpage, index)
+        code = raw.FPDFText_GetUnicode(textpage, index)
+        if not found or code < 32 or 0xD800 <= code < 0xE000:
+            continue
+        raw.FPDFText_GetLooseCharBox(textpage, index, box)
+        left, right, char = box.left, box.right, chr(code)
+        if char.isspace() and left == right:  # a space that PDFium adds
+            continue
+        raw.FPDFText_GetCharOrigin(textpage, index, x, y)
+        own = signs.setdefault(ctypes.addressof(found.contents), [])
+        key = (ctypes.addressof(found.contents), x.value, y.value)
+        if key == glyph and own and _shares((left, right), edges):
+            sign = own[-1]
+            # PDFium turns the letters of one glyph around as if they were signs of their own.
+            sign.text = char + sign.text if _RIGHT.search(char) else sign.text + char
+            sign.left, sign.right = min(sign.left, left), max(sign.right, right)
+        else:
+            raw.FPDFText_GetMatrix(textpage, index, matrix)
+            scale = abs(matrix.d) or abs(matrix.a) or 1.0
+            size = max(raw.FPDFText_GetFontSize(textpage, index) * scale, 0.1)
+            own.append(Sign(char, min(left, x.value), right, x.value, y.value, size))
+        glyph, edges = key, (left, right)
+    return signs
+
+
+def _shares(edges: tuple[float, float], before: tuple[float, float]) -> bool:
+    """Return whether two letters with one origin are of one glyph: PDFium gives both its box, or equal parts of it.
+
+    A mark that takes no place has the origin of the letter after it.
+    """
+    same_width = abs((edges[1] - edges[0]) - (before[1] - before[0])) < 0.01
+    return same_width and (abs(edges[0] - before[0]) < 0.01 or abs(edges[0] - before[1]) < 0.01)
+
+
+def _objects(raw: Any, page: Any) -> Iterator[_Object]:
+    for number in range(raw.FPDFPage_CountObjects(page)):
+        yield from _texts_of(raw, raw.FPDFPage_GetObject(page, number), 0)
+
+
+def _texts_of(raw: Any, found: Any, depth: int) -> Iterator[_Object]:
+    kind = raw.FPDFPageObj_GetType(found) if found else 0
+    if kind == _TEXT:
+        edges = [ctypes.c_float() for _ in range(4)]
+        raw.FPDFPageObj_GetBounds(found, *edges)
+        left, bottom, right, top = (edge.value for edge in edges)
+        yield _Object(ctypes.addressof(found.contents), _meaning(raw, found), left, right, top - bottom)
+    elif kind == _FORM and depth < _DEEPEST:
+        for number in range(raw.FPDFFormObj_CountObjects(found)):
+            yield from _texts_of(raw, raw.FPDFFormObj_GetObject(found, number), depth + 1)
+
+
+def _meaning(raw: Any, found: Any) -> str:
+    """Return the ActualText of an object (ISO 32000-2, 14.9.4)."""
+    for number in range(min(raw.FPDFPageObj_CountMarks(found), _MOST_MARKS)):
+        mark = raw.FPDFPageObj_GetMark(found, number)
+        size = ctypes.c_ulong()
+        if mark:
+            raw.FPDFPageObjMark_GetParamStringValue(mark, b"ActualText", None, 0, size)
+        if not size.value:
+            continue
+        buffer = (ctypes.c_ushort * (size.value // 2 + 1))()
+        raw.FPDFPageObjMark_GetParamStringValue(mark, b"ActualText", buffer, size.value, size)
+        return bytes(buffer).decode("utf-16-le", "replace").rstrip("\0")
+    return ""

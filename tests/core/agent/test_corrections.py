@@ -1,0 +1,260 @@
+"""Changed facts: recall begins with the newer one, with a note of the older; ``as_of`` asks for the past."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.agent_memory.chats import chat_sets
+from memvid_core import Memory
+from memvid_core.agent import SyncMemoryService
+from memvid_core.agent.records import read_item
+
+ME: dict[str, Any] = {"user_id": "me"}
+
+
+@pytest.fixture
+def service():
+    with Memory.create(":memory:") as memory:
+        yield SyncMemoryService(memory, memorize_config={"extract": "rules"})
+
+
+ENGLISH = [
+    ("I live in Berlin.", "I moved to Lisbon.", "Where do I live?"),
+    ("I work at Siemens.", "I work for Bosch now.", "Where do I work?"),
+    ("My favorite color is green.", "My favorite color is blue.", "What is my favorite color?"),
+    ("My phone number is 555-0100.", "My phone number is 555-0199.", "What is my phone number?"),
+    ("My deadline is Monday.", "My deadline has changed to Friday.", "When is my deadline?"),
+    ("I like jazz.", "I don't like jazz any more, now I like folk music.", "Do I like jazz?"),
+    ("My boss is Mr. Kim.", "My boss is Ms. Lee since Monday.", "Who is my boss?"),
+    ("My budget is 500 euros.", "My budget is 800 euros.", "How large is my budget?"),
+    ("My dentist is Dr. Silva.", "My dentist is Dr. Costa.", "Who is my dentist?"),
+    ("My seat is 12A.", "My seat is 21C.", "Which seat do I have?"),
+    ("I work at the harbor on Sundays.", "I no longer work at the harbor, I paint.", "What do I do at the harbor?"),
+    ("My manager is Tom.", "My manager is Julia now.", "Who is my manager?"),
+    ("I am based in Oslo.", "I'm based in Bergen now.", "Where am I based?"),
+    ("My favorite band is Blur.", "My favorite band is Pulp these days.", "What is my favorite band?"),
+    ("My email is ada@old.example.", "My email has changed to ada@new.example.", "What is my email?"),
+    ("My flight is LH 400.", "My flight was moved to LH 404.", "Which flight do I take?"),
+    ("My gym is in Mitte.", "My gym is in Wedding now.", "Where is my gym?"),
+    ("I drink coffee.", "I don't drink coffee any more, I drink tea.", "Do I drink coffee?"),
+    (
+        "I play chess on Tuesdays.",
+        "I no longer play chess on Tuesdays, I sing.",
+        "What do I do on Tuesdays? Do I play chess?",
+    ),
+    ("Call me Alexandra.", "Call me Alex.", "What should you call me?"),
+]
+KOREAN = [
+    ("나는 부산에서 살아.", "나 서울로 이사했어.", "나는 어디에서 살지?"),
+    ("제일 좋아하는 음식은 김밥이야.", "제일 좋아하는 음식은 냉면이야.", "제일 좋아하는 음식이 뭐지?"),
+    ("내 생일은 3월 2일이야.", "내 생일은 3월 12일이야, 잘못 말했어.", "내 생일이 언제지?"),
+    ("저는 병원에서 일하고 있어요.", "저는 학교에서 일하고 있어요.", "저는 어디에서 일하죠?"),
+    ("우리 예산은 백만 원이야.", "우리 예산은 이백만 원이야.", "우리 예산이 얼마지?"),
+    ("내 좌석은 3번이야.", "내 좌석은 8번이야.", "내 좌석이 몇 번이지?"),
+    ("제 목표는 마라톤 완주예요.", "제 목표는 철인 삼종 완주예요.", "제 목표가 뭐죠?"),
+    ("나는 재즈를 좋아해.", "나는 더 이상 재즈를 좋아하지 않아.", "내가 재즈를 좋아하나?"),
+    ("우리 팀은 디자인 팀이야.", "우리 팀은 마케팅 팀이야.", "우리 팀이 뭐지?"),
+    ("내 상사는 김 부장이야.", "내 상사는 이제 박 부장이야.", "내 상사가 누구지?"),
+    ("제 이메일은 old@example.com이에요.", "제 이메일은 new@example.com으로 바뀌었어요.", "제 이메일이 뭐죠?"),
+    ("내 항공편은 KE 901이야.", "내 항공편은 KE 905로 바뀌었어.", "내 항공편이 뭐지?"),
+    ("저는 대전에 이사했어요.", "저는 광주로 이사했어요.", "저는 어디로 이사했죠?"),
+    ("가장 좋아하는 색은 초록이야.", "가장 좋아하는 색은 파랑이야.", "가장 좋아하는 색이 뭐지?"),
+    ("저는 삼성에 입사했어요.", "저는 네이버로 이직했어요.", "저는 어느 회사에 다니죠? 이직"),
+    ("우리 마감은 월요일이야.", "우리 마감은 금요일로 미뤄졌어.", "우리 마감이 언제지?"),
+    ("저는 고기를 먹어요.", "저는 이제 고기는 안 먹어요.", "저는 고기를 먹나요?"),
+    ("내 차는 아반떼야.", "내 차는 이제 아이오닉이야.", "내 차가 뭐지?"),
+    ("내 헬스장은 강남에 있어.", "내 헬스장은 잠실에 있어.", "내 헬스장이 어디 있지?"),
+    ("제 이름은 김민지예요.", "제 이름은 이민지예요, 성을 바꿨어요.", "제 이름이 뭐죠?"),
+]
+CORRECTIONS = ENGLISH + KOREAN
+
+
+@pytest.mark.parametrize(("old", "new", "question"), CORRECTIONS)
+def test_a_newer_fact_takes_the_place_of_the_older(service, old, new, question):
+    service.add([{"role": "user", "content": old, "created_at": "2026-01-01"}], **ME, session_id="1")
+    service.add([{"role": "user", "content": new, "created_at": "2026-03-01"}], **ME, session_id="2")
+    answer = service.recall(question, **ME)
+    assert answer.hits[0].text == new
+    assert old in answer.text.split("\n")[1]
+    item = next(item for item in service.list_memory_items(ME) if item.summary == new)
+    assert [each.summary for each in service.history(item.id, **ME)] == [old, new]
+    past = service.recall(question, **ME, as_of="2026-02-01")
+    assert past.hits[0].text == old
+    assert new not in past.text
+
+
+@pytest.mark.parametrize("place", range(20))
+def test_an_update_keeps_the_id_and_the_past(place):
+    old, new, question = CORRECTIONS[place]
+    times = iter(datetime(2026, month, 1, tzinfo=UTC) for month in range(1, 13))
+    with Memory.create(":memory:") as memory:
+        service = SyncMemoryService(memory, clock=lambda: next(times))
+        item = service.create_memory_item(memory_content=old, memory_categories=["personal_info"], user=ME)
+        newer = service.update_memory_item(memory_id=item.id, memory_content=new, user=ME)
+        assert (newer.id, newer.version, newer.categories) == (item.id, 2, ["personal_info"])
+        assert service.recall(question, **ME).hits[0].text == new
+        assert service.recall(question, **ME, as_of="2026-01-15").hits[0].text == old
+        assert [each.summary for each in service.history(item.id, **ME)] == [old, new]
+        summary = service.list_memory_categories(ME)[0].summary
+        assert new in summary
+        assert old not in summary
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "question"),
+    [
+        ("I use vim.", "I no longer use vim, I use emacs.", "Which editor do I use?"),
+        ("I go to yoga on Mondays.", "I don't go to yoga anymore, now I swim.", "Do I go to yoga?"),
+        ("I drink milk.", "Not milk any more, now oat milk.", "What milk do I drink?"),
+        ("저는 담배를 피워요.", "이제 담배는 안 피워요.", "담배 피워?"),
+        ("I use vim every day.", "I switched from vim to emacs.", "Which editor do I use?"),
+        ("I am singing in a choir.", "I stopped singing in the choir.", "Do I sing in a choir?"),
+        ("저는 커피를 마셔요.", "저 커피 끊었어요.", "커피 마셔?"),
+    ],
+)
+def test_a_correction_of_what_no_rule_read(service, old, new, question):
+    for text, day in ((old, "2026-01-05"), (new, "2026-03-05")):
+        service.add([{"role": "user", "content": text, "created_at": day}], session_id=day, **ME)
+    first = service.recall(question, **ME).hits[0]
+    assert (first.text, first.note) == (new, f"(until 2026-03-05: {old})")
+    assert service.recall(question, as_of="2026-02-01", **ME).hits[0].text == old
+    (item,) = service.list_memory_items(ME)
+    service.forget(service.history(item.id, **ME)[0].sources, **ME)
+    assert old not in repr(service.memory.select())
+    assert old not in service.recall(question, **ME).text
+
+
+@pytest.mark.parametrize(("language", "corrections"), [("English", ENGLISH), ("Korean", KOREAN)])
+def test_the_newer_fact_is_the_first_line_among_ninety_messages(language, corrections):
+    """A question may have the words of the older fact alone: "Where do I live?", "I live in Berlin", "I moved"."""
+    (chat,) = chat_sets(Path("none"))[f"own, {language}"]
+    with Memory.create(":memory:") as memory:
+        service = SyncMemoryService(memory, memorize_config={"extract": "rules"})
+        noise = [message for messages in chat.sessions for message in messages]
+        service.add(noise, **ME, session_id="noise")
+        for old, new, question in corrections:
+            turns = []
+            for text, day in ((old, "2026-01-01"), (new, "2026-03-01")):
+                said = [{"role": "user", "content": text, "created_at": day}]
+                turns += service.add(said, **ME, session_id=day).turns
+            for budget in (1_000, 250):
+                answer = service.recall(question, budget=budget, **ME)
+                first = answer.text.split("\n")[1]
+                assert first.endswith(f"2026-03-01: {new} (until 2026-03-01: {old})")
+            for budget in (80, 120):  # what has no room is not what corrects what is shown
+                text = service.recall(question, budget=budget, **ME).text
+                assert new in text or old not in text
+            assert service.retrieve(question, ME).items[0].summary == new
+            assert service.recall(question, as_of="2026-02-01", **ME).ranked[0].text == old
+            service.forget([turn.id for turn in turns], **ME)
+
+
+def test_any_older_version_leads_to_the_one_that_holds(service):
+    """A chain longer than what a search returns, asked for with the words of its beginning."""
+    days = [(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n)).isoformat() for n in range(40)]
+    towns = ["I live in Berlin.", *(f"I moved to Town{n}." for n in range(1, 39)), "I relocated to Rome."]
+    said = [{"role": "user", "content": text, "created_at": day} for text, day in zip(towns, days, strict=True)]
+    service.add(said, **ME)
+    assert service.recall("Do I live in Berlin?", **ME).hits[0].text == "I relocated to Rome."
+    assert service.recall("Do I live in Berlin?", as_of=days[20], **ME).hits[0].text == "I moved to Town20."
+    (item,) = service.retrieve("Do I live in Berlin?", ME).items
+    service.forget(item.sources, **ME)
+    assert service.recall("Do I live in Berlin?", **ME).hits[0].text == "I moved to Town38."
+
+
+def test_a_line_of_facts_that_a_person_edits_is_one_line(service):
+    """Said, corrected by what was said, edited twice, corrected again: each version leads to the others."""
+    times = iter(datetime(2026, month, 10, tzinfo=UTC) for month in (3, 4))
+    editing = SyncMemoryService(service.memory, clock=lambda: next(times))
+
+    def say(text, day):
+        return service.add([{"role": "user", "content": text, "created_at": day}], session_id=day, **ME).items[0].id
+
+    say("I live in Berlin.", "2026-01-10")
+    edited = say("I moved to Lisbon.", "2026-02-10")
+    for text in ("I moved to Porto.", "I moved to Braga."):
+        editing.update_memory_item(memory_id=edited, memory_content=text, user=ME)
+    say("I moved to Rome.", "2026-05-10")
+    towns = ["Berlin", "Lisbon", "Porto", "Braga", "Rome"]
+    every = list(map(read_item, service.memory.select({"agent.kind": "item"})))
+    for item in every:
+        assert [each.summary.split()[-1].strip(".") for each in service.history(item.id, **ME)] == towns
+    for month, town in enumerate(towns, 1):
+        for question in ("Do I live in Berlin?", "Porto?", "Where do I live?", "Rome?"):
+            assert town in service.recall(question, as_of=f"2026-0{month}-20", **ME).hits[0].text
+    assert "Rome" in service.recall("Do I live in Berlin?", **ME).hits[0].text
+    (porto,) = [item.id for item in every if "Porto" in item.summary]
+    service.forget(porto, **ME)
+    assert "Lisbon" in service.recall("Where do I live?", as_of="2026-03-20", **ME).hits[0].text
+    assert "Porto" not in repr(service.memory.select())
+
+
+def test_a_correction_that_makes_two_items_equal_shows_one(service):
+    first, second = (
+        service.create_memory_item(memory_content=f"The tram is {word}", user=ME) for word in ("red", "blue")
+    )
+    edited = service.update_memory_item(memory_id=second.id, memory_content="the tram is RED.", user=ME)
+    assert edited.same_as == first.id
+    assert len([hit for hit in service.recall("Which color has the tram?", **ME).hits if hit.kind == "item"]) == 1
+    assert len(service.retrieve("Which color has the tram?", ME).items) == 1
+    again = service.update_memory_item(memory_id=first.id, memory_content="The tram is red", user=ME)
+    assert again.same_as is None
+    assert service.update_memory_item(memory_id=second.id, memory_content="The tram is old", user=ME).same_as is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("My favourite colour is red.", "My favorite color is blue."),
+        ("My email is a@x.example.", "My e-mail is b@x.example."),
+        ("서울에 살고 있어요.", "부산으로 이사 왔어요."),
+    ],
+)
+def test_two_spellings_are_one_fact(service, old, new):
+    for text, day in ((old, "2026-01-05"), (new, "2026-03-05")):
+        service.add([{"role": "user", "content": text, "created_at": day}], session_id=day, **ME)
+    assert [item.summary for item in service.list_memory_items(ME)] == [new]
+
+
+@pytest.mark.parametrize("text", ["I stopped by the store.", "We quit the meeting at six.", "전화를 끊었어요."])
+def test_what_only_looks_like_a_correction_corrects_nothing(service, text):
+    for fact in ("I work at a store.", "I like the meeting at six.", "저는 전화를 좋아해요."):
+        service.add([{"role": "user", "content": fact, "created_at": "2026-01-05"}], session_id=fact, **ME)
+    service.add([{"role": "user", "content": text, "created_at": "2026-03-05"}], session_id="s", **ME)
+    assert [record.id for record in service.memory.select({"agent.superseded_at": {"$exists": True}})] == []
+
+
+def test_nobody_corrects_what_another_said(service):
+    """Two speakers of one memory: each has likes and habits of their own."""
+    for name, text, day in (
+        ("Ada", "I like tea.", "2026-01-01"),
+        ("Bob", "I like tea.", "2026-01-02"),
+        ("Eve", "I drink milk.", "2026-01-03"),
+        ("Bob", "I don't like tea any more.", "2026-02-01"),
+        ("Bob", "I no longer drink milk.", "2026-02-02"),
+    ):
+        service.add([{"role": "user", "name": name, "content": text, "created_at": day}], session_id=day, **ME)
+    told = {item.summary: len(service.history(item.id, **ME)) for item in service.list_memory_items(ME)}
+    assert told == {"Ada: I like tea.": 1, "Bob: I don't like tea any more.": 2, "Bob: I no longer drink milk.": 1}
+
+
+def test_what_was_corrected_hundreds_of_times_crowds_nothing_out(service):
+    """More versions than a search returns: the one that holds is found, and so are turns and other items."""
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    service.create_memory_item(memory_content="Seats are cleaned on Mondays", user=ME)
+    said = [
+        {"role": "user", "content": f"My seat is {n}.", "created_at": (begin + timedelta(hours=n)).isoformat()}
+        for n in range(350)
+    ]
+    service.add(said, **ME, session_id="seats")
+    answer = service.recall("Which seat is mine?", **ME)
+    assert answer.hits[0].text == "My seat is 349."
+    texts = {hit.text for hit in answer.ranked}
+    assert {"Seats are cleaned on Mondays", "My seat is 349.", "My seat is 7."} <= texts
+    assert {item.summary for item in service.retrieve("seat", ME).items} >= {"My seat is 349."}
+    past = service.recall("Which seat is mine?", as_of=begin + timedelta(hours=300, minutes=1), **ME)
+    assert past.hits[0].text == "My seat is 300."

@@ -446,10 +446,10 @@ class TestAutoCompact:
                 memory.add(f"text {i}", ids=str(i))
                 if i % 16 == 15:
                     self.settle(memory)
+            size, small = memory.info().bytes, len(memory.history())
             epoch = memory._indexed.journal.header.epoch
             assert epoch >= 1
             assert [vars(record)["event"] for record in caplog.records] == ["open", *["compact"] * epoch]
-            size, small = memory.info().bytes, len(memory.history())
             assert memory.ids() == [str(i) for i in range(160)]
             memory.compact()
             assert small < 80

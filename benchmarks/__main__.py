@@ -20,6 +20,7 @@ TABLES = (
     "peers",
     "documents",
     "remote",
+    "doors",
     "agent_memory",
 )
 

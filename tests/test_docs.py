@@ -198,3 +198,10 @@ def test_every_extra_and_make_target_named_exists(page: Path) -> None:
     targets = set(re.search(r"^\.PHONY:(.*)$", makefile, re.MULTILINE).group(1).split())  # type: ignore[union-attr]
     commands = re.findall(r"^(?:\$ )?make ([\w-]+)|`make ([\w-]+)", text, re.MULTILINE)
     assert {one or other for one, other in commands} - targets == set()
+
+
+def test_the_first_page_of_the_site_lists_every_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    lines = (ROOT / "docs" / "index.md").read_text("utf-8").partition("| extra |")[2].splitlines()[2:]
+    rows = [line.split("|")[1] for line in lines[: lines.index("")]]
+    assert sorted(re.findall(r"`([\w-]+)`", "".join(rows))) == sorted(project["optional-dependencies"])

@@ -210,7 +210,7 @@ export class Reader {
     fragment.end += size;
     if (box.length !== size || xxh3(box.subarray(PARITY), covered) !== view(after).getBigUint64(FOOTER + 20)) {
       this.damage.push({ reason: `the parity of the fragment at byte ${fragment.at} is damaged` });
-    }
+    } else fragment.parity = true;
   }
 
   // Returns the offset of the next fragment from `at` on, or null.
@@ -311,7 +311,8 @@ export class Reader {
     else if (commit.values && !commit.bad.length && !commit.fits(this.chain)) {
       this.damage.push({ commit: number, reason: "its chained checksum does not match its contents" });
     }
-    for (const { frame, reason } of commit.bad) this.damage.push({ frame, commit: number, reason });
+    const remedy = commit.fragment.parity ? "; parity may restore it: see memvid verify" : "";
+    for (const { frame, reason } of commit.bad) this.damage.push({ frame, commit: number, reason: reason + remedy });
     if (!commit.values) this.damage.push({ commit: number, reason: "its COMMIT frame is damaged, and was reconstructed" });
     const begin = this.rows;
     const stop = Math.max(begin, commit.values?.rows ?? commit.stop());

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import time
 import uuid
@@ -23,8 +24,9 @@ from memvid_core.journal import Header
 from memvid_core.journal.copying import MERGED_BYTES, JournalCopy
 from memvid_core.system.atomic_files import compaction_path, pass_mode_on, remove_left
 from memvid_core.system.progress import progress
+from memvid_core.system.telemetry import log, name_of
 
-__all__ = ["Compacted", "compact", "compact_once"]
+__all__ = ["Compacted", "compact", "compact_once", "log_compaction"]
 
 _TRIES: Final = 3  # without the lock, while others compact the same file
 _ROUNDS: Final = 8  # of taking over what was committed meanwhile, before the lock is taken for the last of it
@@ -99,9 +101,18 @@ def compact_once(
             if not running.catch_up():
                 return None
             with _writing(indexed, step) as snapshot:
-                return running.finish(snapshot)
+                done = running.finish(snapshot)
+            if done is not None:
+                log_compaction(indexed, done)
+            return done
         finally:
             running.clean_up()
+
+
+def log_compaction(indexed: IndexedJournal, done: Compacted) -> None:
+    """Log that a memory was compacted, by this process or by the one that it started."""
+    name = name_of(indexed.journal.video.target)
+    log(logging.INFO, "compact", "compacted %s: %d bytes saved, %d records", name, done.saved, done.records)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from memvid_core.engine.compaction import Compacted, compact_once
+from memvid_core.engine.compaction import Compacted, compact_once, log_compaction
 from memvid_core.engine.compaction_process import CompactionProcess, CompactionTask
 from memvid_core.engine.index_place import INDEX_ERRORS
 from memvid_core.engine.indexed_journal import IndexedJournal
@@ -145,7 +145,10 @@ class AutoCompact:
         if process is None:
             return compact_once(indexed, merged_bytes=_MERGED_BYTES, quiet=True, step=self._step)
         try:
-            return process.result()
+            done = process.result()
+            if done is not None:
+                log_compaction(indexed, done)
+            return done
         except OSError:  # it ended without an answer, as another one would
             self._alone = True
             raise

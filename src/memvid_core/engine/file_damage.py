@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ from memvid_core.engine.current_state import CurrentState
 from memvid_core.engine.damage_evidence import damage_row
 from memvid_core.errors import Action, DamageWarning, Hint, MemoryFileError, TornTailWarning
 from memvid_core.index.catalog.catalog import DamageRow
+from memvid_core.system.telemetry import log, name_of
 
 __all__ = ["check_whole", "known_damage", "lost_records", "warn_of_damage"]
 
@@ -43,6 +45,8 @@ def warn_of_damage(current: CurrentState) -> list[DamageRow]:
     """Warn of an unfinished write and of damage; return the damage."""
     journal = current.journal
     if journal.torn_bytes:
+        name = name_of(journal.video.target)
+        log(logging.WARNING, "torn", "%s ends with %d bytes of an unfinished write", name, journal.torn_bytes)
         kept = f" A copy of the {journal.torn_records} records in them is kept" if journal.torn_records else ""
         warnings.warn(
             f"the last write never finished: {journal.torn_bytes} bytes at the end of the file are ignored, "
@@ -53,6 +57,7 @@ def warn_of_damage(current: CurrentState) -> list[DamageRow]:
     damage = known_damage(current)
     if damage:
         text = _described(damage, lost_records(current))
+        log(logging.WARNING, "damage", "%s is damaged: %s", name_of(journal.video.target), text)
         action = Action.REPAIR if all(found.restored for found in damage) else Action.DROP_DAMAGED
         warnings.warn(DamageWarning(text, hint=Hint(action)), stacklevel=5)
     return damage

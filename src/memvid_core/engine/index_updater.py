@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,6 +13,7 @@ from memvid_core.engine.index_place import INDEX_ERRORS, check_idle, known_in
 from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index.catalog.catalog import DamageRow
 from memvid_core.journal import Cursor, Known
+from memvid_core.system.telemetry import log, name_of
 
 __all__ = ["EarlierIndex", "IndexUpdater"]
 
@@ -113,7 +116,12 @@ class IndexUpdater:
         current = self._current
         if not all_damaged(current.journal, current.index.catalog.damage("commit")):
             raise IndexStaleError("the file has changed where the index recorded damage; rebuild the index")
+        before, began = current.indexer.cursor(), time.monotonic()
         current.indexer.catch_up(earlier.cursor, earlier.missing, earlier.places)
+        last, seconds = current.journal.cursor.commit, time.monotonic() - began
+        if before is None and last > 0:
+            name = name_of(current.journal.video.target)
+            log(logging.INFO, "index", "built the index of %s: commits to %d, in %.1f s", name, last, seconds)
         current.index.vectors(again=True)  # raises if its files do not match the catalog, so that they are rebuilt
         current.index.protect()
         current.snapshot = current.indexer.snapshot(current.journal.cursor, current.snapshot)
@@ -142,6 +150,8 @@ class IndexUpdater:
     def discard_index(self) -> None:
         """Replace the index by an empty one."""
         current = self._current
+        name = name_of(current.journal.video.target)
+        log(logging.INFO, "rebuild", "the index of %s does not match the file, and is built again", name)
         journal = current.epoch.hand_on()
         current.index.discard()
         current.use(journal, current.place.open_anew(journal))

@@ -27,6 +27,7 @@ from memvid_core.errors import IndexStaleError, MemvidError, StorageError
 from memvid_core.index.catalog.catalog import DamageRow
 from memvid_core.journal import Batch, Cursor, Journal
 from memvid_core.model import Embedder, FittableEmbedder, IndexName
+from memvid_core.system.telemetry import measured
 
 __all__ = ["IndexedJournal"]
 
@@ -343,7 +344,12 @@ class IndexedJournal:
         before, snapshot = current.journal.cursor, current.snapshot
         current.seen = None  # until the snapshot is replaced, so that an interrupt only causes a catch-up
         try:
-            entry = commit(current.epoch, current.indexer, new, batch, unstored)
+            entry = measured(
+                "commit",
+                current.journal.video.target,
+                lambda: commit(current.epoch, current.indexer, new, batch, unstored),
+                lambda _: len(new.ids),
+            )
             with current.lock:
                 stamp = current.journal.video.stamp()
                 if batch.model is not None and embedder is not None:

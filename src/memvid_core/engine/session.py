@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -35,6 +36,7 @@ from memvid_core.errors import (
 )
 from memvid_core.model import Commit, Embedder, FittableEmbedder, Hit, Record
 from memvid_core.system.remote_copies import RemoteCopy
+from memvid_core.system.telemetry import log, measured
 from memvid_core.system.threads import WriterThread, run_in_thread
 
 __all__ = ["Following", "Session"]
@@ -73,6 +75,8 @@ class Session:
         self._closing = threading.Event()
         compacts = auto_compact is not None and opened.writable
         self.auto = AutoCompact(opened.indexed, auto_compact) if compacts and auto_compact is not None else None
+        how, count, number = "writing" if self.writable else "reading", self.newest.record_count, self.newest.commit
+        log(logging.INFO, "open", "opened %s for %s: %d records, commit %d", self.path, how, count, number)
 
     @property
     def remote(self) -> RemoteCopy | None:
@@ -146,6 +150,7 @@ class Session:
                 if self.auto is not None:
                     self.auto.close()
                 self._opened.close()
+            log(logging.DEBUG, "close", "closed %s", self.path)
 
     # --- reading ---
 
@@ -249,11 +254,19 @@ class Session:
 
     def search(self, request: SearchRequest) -> list[Hit]:
         """Run a search."""
-        return self.answer(lambda snapshot: self.searcher.search(snapshot, request))
+        return measured(
+            "search", self.path, lambda: self.answer(lambda snapshot: self.searcher.search(snapshot, request)), len
+        )
 
     def search_many(self, requests: Sequence[SearchRequest]) -> list[list[Hit]]:
         """Run searches that differ only in their queries."""
-        return self.answer(lambda snapshot: self.searcher.search_many(snapshot, requests))
+        return measured(
+            "search",
+            self.path,
+            lambda: self.answer(lambda snapshot: self.searcher.search_many(snapshot, requests)),
+            lambda found: sum(map(len, found)),
+            len(requests),
+        )
 
     async def aembedded(self, request: SearchRequest) -> SearchRequest:
         """Return a request with its vector, made by the embedder's async method, if it needs one.

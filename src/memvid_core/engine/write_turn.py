@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 from memvid_core.errors import Action, Hint, LockedError, MemoryFileError
 from memvid_core.system.commit_lock import CommitLock
+from memvid_core.system.telemetry import log, name_of
 
-__all__ = ["OpenFile", "WriteTurn"]
+__all__ = ["LONG_WAIT", "OpenFile", "WriteTurn"]
+
+LONG_WAIT: Final = 0.1
+"""Seconds from which on a wait for another process is logged."""
 
 
 class OpenFile(Protocol):
@@ -130,4 +135,8 @@ class WriteTurn:
             LockedError: Others held it until ``deadline``, a time of ``time.monotonic()``.
         """
         if file.descriptor is not None:
-            self.lock.acquire(file.descriptor, file.target, max(0.0, deadline - time.monotonic()))
+            began = time.monotonic()
+            self.lock.acquire(file.descriptor, file.target, max(0.0, deadline - began))
+            waited = time.monotonic() - began
+            if waited >= LONG_WAIT:
+                log(logging.INFO, "lock", "waited %.1f s for the lock of %s", waited, name_of(file.target))

@@ -20,6 +20,7 @@ from memvid_core.library.shards import Asking, ShardsFailed
 from memvid_core.library.state import Place, State
 from memvid_core.library.verifying import verified
 from memvid_core.model import Embedder, GivenSynonyms, Recency, Record
+from memvid_core.system.telemetry import measured
 
 __all__ = ["LibraryReading", "Partial"]
 
@@ -182,6 +183,9 @@ class LibraryReading:
         return self._search(request, partial, timeout)
 
     def _search(self, request: SearchRequest, partial: Partial, timeout: float | None) -> LibraryHits:
+        return measured("search", self.path, lambda: self._found(request, partial, timeout), len)
+
+    def _found(self, request: SearchRequest, partial: Partial, timeout: float | None) -> LibraryHits:
         if partial not in ("raise", "allow"):
             raise QueryError(f"partial is 'raise' or 'allow', not {partial!r}")
         state = self._opened()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import random
 import subprocess
@@ -435,15 +436,20 @@ class TestAutoCompact:
         self.settle(memory)
 
     @pytest.mark.parametrize("possible", [True, False])
-    def test_many_small_commits_become_few(self, path: Path, possible: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_many_small_commits_become_few(
+        self, path: Path, possible: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "memvid_core")
         monkeypatch.setattr(CompactionProcess, "possible", lambda: possible)
         with Memory.create(path, embed, auto_compact=0.3) as memory:
             for i in range(160):
                 memory.add(f"text {i}", ids=str(i))
                 if i % 16 == 15:
                     self.settle(memory)
-            assert memory._indexed.journal.header.epoch >= 1
             size, small = memory.info().bytes, len(memory.history())
+            epoch = memory._indexed.journal.header.epoch
+            assert epoch >= 1
+            assert [vars(record)["event"] for record in caplog.records] == ["open", *["compact"] * epoch]
             assert memory.ids() == [str(i) for i in range(160)]
             memory.compact()
             assert small < 80

@@ -298,6 +298,17 @@ def test_damage_is_named_and_what_is_no_memory_is_refused(
         assert exactly(in_page(window)) == exactly(in_python(memory))
         assert memory.info().lost == 1
 
+    several = tmp_path / "several.mp4"  # its commit has parity
+    with Memory.create(several, embed) as memory:
+        memory.add(["plain", "b"], ids=["plain", "b"])
+    flipped(several, "plain")
+    for damaged, restored in ((path, False), (several, True)):
+        assert opened(window, damaged) == ""
+        named = window.run("return document.getElementById('health').textContent")
+        assert ("parity may restore it" in named) is restored
+    with pytest.warns(DamageWarning), Memory.open(several, embedder=embed) as memory:
+        assert memory.get("plain").text == "plain"
+
     torn = tmp_path / "torn.mp4"
     torn.write_bytes(whole[:-300])
     assert opened(window, torn) == ""

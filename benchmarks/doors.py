@@ -1,0 +1,179 @@
+"""MCP servers of memvid, Chroma and Qdrant: two processes of each over one store.
+
+    python -m benchmarks.doors --chroma ENV/bin/python --qdrant ENV/bin/python
+
+The peers need environments of their own, since each pins another ``mcp``: ``pip install chroma-mcp "pydantic<2.11"``
+(with a newer pydantic, chroma-mcp 0.2.6 does not start) and ``pip install mcp-server-qdrant``. Both fetch an embedding
+model when they are first used. Here a hash of the text takes its place, so that no network is needed, and a text is
+found by itself alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import describe
+
+_ADDS = 20  # of each of two servers, at the same time
+_HASH = """
+import hashlib, sys
+import numpy as np
+def vector(text):
+    return np.frombuffer(hashlib.blake2b(text.encode(), digest_size=48).digest(), np.int8) / np.float32(128)
+"""
+_CHROMA = (
+    _HASH
+    + """
+from chromadb.api.types import DefaultEmbeddingFunction
+DefaultEmbeddingFunction.__call__ = lambda self, input: [vector(text) for text in input]
+from chroma_mcp import main
+sys.argv[1:] = ["--client-type", "persistent", "--data-dir", sys.argv[1]]
+main()
+"""
+)
+_QDRANT = (
+    _HASH
+    + """
+import os
+import mcp_server_qdrant.embeddings.fastembed as fastembed
+class Provider(fastembed.FastEmbedProvider):
+    def __init__(self, name): pass
+    async def embed_documents(self, texts): return [vector(text).tolist() for text in texts]
+    async def embed_query(self, text): return vector(text).tolist()
+    def get_vector_name(self): return "hash"
+    def get_vector_size(self): return 48
+fastembed.FastEmbedProvider = Provider
+os.environ.update(QDRANT_LOCAL_PATH=sys.argv[1], COLLECTION_NAME="notes")
+from mcp_server_qdrant.main import main
+sys.argv[1:] = []
+main()
+"""
+)
+
+
+class _Server:
+    """One server over stdio, and what it printed that is no message of the protocol."""
+
+    def __init__(self, command: list[str]) -> None:
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+        self.noise = 0
+        self._calls = 0
+        client = {"name": "benchmark", "version": "1"}
+        self._ask("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=client)
+        with suppress(OSError):  # it has ended
+            self._send({"method": "notifications/initialized"})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+        self.process.stdin.flush()
+
+    def _ask(self, method: str, **params: Any) -> dict[str, Any]:
+        """Return the result of a call; it has ``isError`` if the server refused it or has ended."""
+        self._calls += 1
+        failed: dict[str, Any] = {"isError": True}
+        try:
+            self._send({"id": self._calls, "method": method, "params": params})
+        except OSError:
+            return failed
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if not line.startswith("{"):
+                self.noise += 1
+                continue
+            message = json.loads(line)
+            if message.get("id") == self._calls:
+                result: dict[str, Any] = message.get("result", failed)
+                return result
+        return failed
+
+    def tool(self, name: str, **arguments: Any) -> tuple[bool, str]:
+        """Call a tool; return whether that worked, and its text."""
+        result = self._ask("tools/call", name=name, arguments=arguments)
+        return not result.get("isError"), json.dumps(result)
+
+    def tools(self) -> list[dict[str, Any]]:
+        """Return the descriptions of the tools."""
+        found: list[dict[str, Any]] = self._ask("tools/list").get("tools", [])
+        return found
+
+
+def _add(kind: str, server: _Server, text: str) -> bool:
+    if kind == "chroma":
+        return server.tool("chroma_add_documents", collection_name="notes", documents=[text], ids=[text])[0]
+    if kind == "qdrant":
+        return server.tool("qdrant-store", information=text)[0]
+    return server.tool("save_memories", texts=[text])[0]
+
+
+def _found(kind: str, server: _Server, text: str) -> bool:
+    if kind == "chroma":
+        asked = server.tool("chroma_query_documents", collection_name="notes", query_texts=[text], n_results=1)
+    elif kind == "qdrant":
+        asked = server.tool("qdrant-find", query=text)
+    else:
+        asked = server.tool("search_memory", query=text, k=1)
+    return asked[0] and text in asked[1]
+
+
+def _measure(kind: str, command: list[str]) -> None:
+    """Print one row."""
+    servers = [_Server(command)]
+    tools = servers[0].tools()
+    if kind == "chroma":
+        servers[0].tool("chroma_create_collection", collection_name="notes")
+    _add(kind, servers[0], "the first fact")
+    servers.append(_Server(command))
+    done: list[str] = []
+
+    def add(place: int) -> None:
+        texts = [f"fact {'ab'[place]}{number}" for number in range(_ADDS)]
+        done.extend(text for text in texts if _add(kind, servers[place], text))
+
+    threads = [threading.Thread(target=add, args=(place,)) for place in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seen = [sum(_found(kind, server, text) for text in done) for server in servers]
+    noted = sum(bool(tool.get("annotations")) for tool in tools)
+    size = len(json.dumps(tools))
+    noise = servers[0].noise
+    print(f"| {kind} | {len(tools)} ({noted}) | {size:,} | {len(done)} | {seen[0]}, {seen[1]} | {noise} |", flush=True)
+    for server in servers:
+        server.process.kill()
+        server.process.communicate()
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chroma", metavar="PYTHON", help="the interpreter of an environment with chroma-mcp")
+    parser.add_argument("--qdrant", metavar="PYTHON", help="the interpreter of an environment with mcp-server-qdrant")
+    given = parser.parse_args()
+    os.environ["ANONYMIZED_TELEMETRY"] = "False"
+    print(describe())
+    print(f"\n{2 * _ADDS} adds, {_ADDS} by each of two servers at the same time\n")
+    print("| | tools (annotated) | bytes of their schemas | adds done | found by the first, by the second | noise |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        file = str(Path(folder, "notes.mp4"))
+        _measure("memvid", [sys.executable, "-m", "memvid_core.cli", "mcp", file, "--create"])
+        for kind, python, code in (("chroma", given.chroma, _CHROMA), ("qdrant", given.qdrant, _QDRANT)):
+            if python:
+                _measure(kind, [python, "-c", code, str(Path(folder, kind))])
+    print("\nnoise: lines on the standard output that are no JSON-RPC")
+
+
+if __name__ == "__main__":
+    main()

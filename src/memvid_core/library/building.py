@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from memvid_core.embedding import GIVEN
 from memvid_core.engine.shard import index_words, seal_of, word_totals
-from memvid_core.engine.validation import check_texts
+from memvid_core.engine.validation import check_metadata, check_texts
 from memvid_core.errors import InvalidInputError, VectorError, storage_errors
 from memvid_core.library.manifest import Description, ShardEntry
 from memvid_core.library.objects import Objects, digest_of_file
@@ -71,13 +71,17 @@ class ShardBuilder:
         self._rows, self._threads = rows_per_shard, threads
 
     def build(self, records: Iterable[Given]) -> Built:
-        """Write all records; return the sealed shards, in the order of the records."""
+        """Write all records; return the sealed shards, in the order of the records.
+
+        Raises:
+            InvalidInputError: A record is invalid.
+        """
         built = Built()
         pending: list[Future[tuple[ShardEntry, int | None]]] = []
         left = iter(records)
         with ThreadPoolExecutor(self._threads, thread_name_prefix="memvid-seal") as pool:
             try:
-                while (first := next(left, None)) is not None:
+                for first in left:
                     if len(pending) > self._threads:  # no more unsealed shards than threads that seal them
                         pending[len(pending) - self._threads - 1].result()
                     shard = _Shard(self._objects, self._description, self._embedder)
@@ -123,11 +127,14 @@ class _Shard:
             raise
 
     def _add(self, batch: list[Given]) -> None:
+        if any(isinstance(item, tuple) and len(item) != 2 for item in batch):
+            raise InvalidInputError("a tuple in a build is a Record and its vector, and of two")
         records = [item[0] if isinstance(item, tuple) else item for item in batch]
         kinds = {type(record) for record in records} - {Record}
         if kinds:
             raise InvalidInputError(f"a library is built of Record objects, not of {kinds.pop().__name__}")
         texts = check_texts([record.text for record in records])  # before they are embedded, which may cost
+        metadata = check_metadata([record.metadata for record in records], len(records))
         vectors: Any = [item[1] if isinstance(item, tuple) else None for item in batch]
         if self._embedder is not None:
             places = [place for place, item in enumerate(batch) if not isinstance(item, tuple)]
@@ -137,8 +144,8 @@ class _Shard:
             else:
                 for place, vector in zip(places, made, strict=True):
                     vectors[place] = vector
-        self._memory.add(texts, [record.metadata for record in records], [record.id for record in records], vectors)
-        self._summaries.add(record.metadata for record in records)
+        self._memory.add(texts, metadata, [record.id for record in records], vectors)
+        self._summaries.add(metadata)
 
     def sealed(self) -> tuple[ShardEntry, int | None]:
         """Index the words, close the memory, and return its entry and the dimension of its vectors."""
@@ -168,7 +175,7 @@ def _batches(records: Iterator[Given]) -> Iterator[list[Given]]:
     batch: list[Given] = []
     characters = 0
     for item in records:
-        given: object = item[0] if isinstance(item, tuple) else item
+        given: object = item[0] if isinstance(item, tuple) and item else item
         batch.append(item)
         text: object = getattr(given, "text", None)
         characters += len(text) if isinstance(text, str) else 0  # others are refused when they are added
@@ -200,7 +207,7 @@ def fitted_embedder(
         left = iter(records)
         some = list(islice(left, sample))
         rest = chain(some, left)
-    given: list[object] = [item[0] if isinstance(item, tuple) else item for item in some]
+    given: list[object] = [item[0] if isinstance(item, tuple) and item else item for item in some]
     texts = [record.text for record in given if isinstance(record, Record)]
     fitted = embedder.clone()
     fitted.fit(texts)

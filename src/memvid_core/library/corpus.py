@@ -13,6 +13,7 @@ from memvid_core.engine import fusion
 from memvid_core.engine.evidence import Evidence, Sample, enough, learned, sample_step
 from memvid_core.engine.ranking import to_scores
 from memvid_core.engine.search_request import SearchRequest
+from memvid_core.errors import DamagedLibraryError
 from memvid_core.index.words.analyzer import parse
 from memvid_core.index.words.bm25 import NOTHING, Shared, asked_too, length_step, sampled_normalization
 from memvid_core.index.words.scores import Ranking, top_k
@@ -116,10 +117,17 @@ class LibraryCorpus:
 
     def indexed_vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the indexed vectors of rows (n, d)."""
+        answers = self._asking.of_rows("indexed_vectors", rows)
+        dimension = self._vectors.dimension or 0
+        others = {vectors.shape[1] for _, vectors in answers} - {0, dimension}
+        if others:
+            raise DamagedLibraryError(
+                "the manifest", f"says that vectors have {dimension} components, not {others.pop()}"
+            )
         empty = 0.0 if self.metric == "cosine" else np.nan
-        found = np.full((len(rows), self._vectors.dimension or 0), empty, np.float32)
-        for places, vectors in self._asking.of_rows("indexed_vectors", rows):
-            if vectors.shape[1] == found.shape[1]:
+        found = np.full((len(rows), dimension), empty, np.float32)
+        for places, vectors in answers:
+            if vectors.shape[1]:
                 found[places] = vectors
         return found
 

@@ -46,9 +46,11 @@ class ShardRef(NamedTuple):
     index_dir: str | None = None
 
     @property
-    def key(self) -> str:
-        """What identifies the shard with its deleted rows."""
-        return f"{self.entry.name} {self.entry.deletes}"
+    def key(self) -> tuple[object, ...]:
+        """What identifies the shard with its deleted rows, also among those of other libraries, such as a copy."""
+        entry = self.entry
+        seal = entry.memory_id, entry.commit, entry.chain, entry.rows, entry.records, entry.bytes
+        return self.library, self.index_dir, entry.name, entry.deletes, *seal
 
 
 class Failure(NamedTuple):
@@ -178,7 +180,7 @@ class OpenShards:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._open: OrderedDict[tuple[object, ...], _Open] = OrderedDict()
         self._lock = threading.Lock()
         self._closed = False
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 from memvid_core.embedding import GIVEN, as_embedder
-from memvid_core.engine.validation import check_ids, check_metadata, check_texts, wanted_ids
+from memvid_core.engine.validation import check_ids, check_metadata, check_texts, check_unicode, wanted_ids
 from memvid_core.engine.writing import GivenVectors
 from memvid_core.errors import (
     Action,
@@ -161,7 +161,12 @@ class Library(LibraryReading):
         cache_dir: str | os.PathLike[str] | None,
         as_of: int | datetime | None = None,
     ) -> Self:
-        cache = None if cache_dir is None else Path(cache_dir).absolute()
+        if executor is not None and not all(callable(getattr(executor, name, None)) for name in ("ask", "close")):
+            raise InvalidInputError(f"an executor has the methods ask and close; {type(executor).__name__} has not")
+        try:
+            cache = None if cache_dir is None else Path(os.path.expanduser(os.fsdecode(cache_dir))).absolute()
+        except (TypeError, ValueError) as exc:
+            raise InvalidInputError(f"cache_dir is a str or a PathLike that names a folder, not {cache_dir!r}") from exc
         place = Place(objects, description, executor or ThreadExecutor(), cache, embedder)
         number = None if as_of is None else _numbered(objects, description, as_of)
         try:
@@ -234,6 +239,8 @@ class Library(LibraryReading):
         for name, number in (("rows_per_shard", rows_per_shard), ("sample", sample), ("threads", threads)):
             if not (type(number) is int and number > 0):
                 raise InvalidInputError(f"{name} is a positive number, not {number!r}")
+        if not isinstance(records, Iterable):
+            raise InvalidInputError(f"records are an iterable of Record, not of type {type(records).__name__}")
         return self._build("build", records, rows_per_shard, sample, threads, generated=False)
 
     def add(
@@ -265,7 +272,9 @@ class Library(LibraryReading):
         plain = check_metadata(metadata, len(checked))
         records: list[Given] = [Record(*one) for one in zip(given, checked, plain, strict=True)]
         if vectors is not None:
-            listed: list[Any] = list(vectors)  # type: ignore[arg-type]
+            if not isinstance(vectors, Iterable):
+                raise InvalidInputError(f"vectors are one per text, not a value of type {type(vectors).__name__}")
+            listed: list[Any] = list(vectors)
             if len(listed) != len(records):
                 raise InvalidInputError(
                     f"vectors must be as many as texts: {len(listed)} vectors, {len(records)} texts"
@@ -329,9 +338,14 @@ class Library(LibraryReading):
 
 
 def _fields(given: Sequence[str]) -> tuple[str, ...]:
+    wrong = InvalidInputError(f"partition_by names metadata fields, not {given!r}")
+    if not isinstance(given, Iterable):
+        raise wrong
     fields: tuple[object, ...] = (given,) if isinstance(given, str) else tuple(given)
     if not all(isinstance(field, str) and field and not field.startswith("$") for field in fields):
-        raise InvalidInputError(f"partition_by names metadata fields, not {given!r}")
+        raise wrong
+    for field in fields:
+        check_unicode(str(field), "partition_by", InvalidInputError)
     return tuple(dict.fromkeys(map(str, fields)))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+import re
+from typing import Annotated, Final, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from memvid_core.errors import (
     DamagedLibraryError,
@@ -13,6 +15,7 @@ from memvid_core.errors import (
     UnsupportedFormatError,
 )
 from memvid_core.library.objects import Objects, digest
+from memvid_core.model import Metric, VectorDtype
 
 __all__ = [
     "DESCRIPTION",
@@ -35,9 +38,18 @@ FORMAT: Final = 1
 DESCRIPTION: Final = "library.json"
 _FOLDER: Final = "manifest"
 _DIGITS: Final = 20
+_NUMBER: Final = re.compile(f"[0-9]{{{_DIGITS}}}")
 _LARGEST: Final = 1 << 28  # bytes: about 200,000 shards
 
 T = TypeVar("T")
+
+# What a file may say: names that are parts of paths, and numbers that fit whatever is computed with them.
+_Name = Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+_Checksum = Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
+_Rows = Annotated[int, Meta(ge=0, le=1 << 32)]
+_Count = Annotated[int, Meta(ge=0, le=1 << 62)]
+_Time = Annotated[int, Meta(ge=0, le=1 << 57)]  # to the year 6,500
+_Dimension = Annotated[int, Meta(ge=1, lt=1 << 24)]
 
 
 class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,12 +66,12 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     format: int
-    id: str
+    id: _Name
     embedder: str
-    metric: str
-    vectors: str
+    metric: Metric
+    vectors: VectorDtype
     partition_by: tuple[str, ...]
-    created: int
+    created: _Time
 
 
 class FieldSummary(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -96,18 +108,18 @@ class ShardEntry(msgspec.Struct, frozen=True, omit_defaults=True):
         deletes: The checksum that names the object with the deleted rows; empty for none.
     """
 
-    name: str
+    name: _Name
     memory_id: str
-    commit: int
+    commit: _Count
     chain: str
-    rows: int
-    records: int
-    live: int
-    tokens: int
-    bytes: int
-    checksum: str
+    rows: _Rows
+    records: _Rows
+    live: _Rows
+    tokens: _Count
+    bytes: _Count
+    checksum: _Checksum
     fields: dict[str, FieldSummary] = {}
-    deletes: str = ""
+    deletes: _Checksum = ""
 
     @property
     def file(self) -> str:
@@ -118,8 +130,8 @@ class ShardEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 class StoredTotals(msgspec.Struct, frozen=True):
     """The word statistics of all shards: live rows, their tokens, and the length normalization."""
 
-    rows: int
-    tokens: int
+    rows: _Count
+    tokens: _Count
     b: float
 
 
@@ -132,7 +144,7 @@ class StoredEvidence(msgspec.Struct, frozen=True):
     usual_words: float
     spread_words: float
     background: float
-    records: int
+    records: _Count
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -154,15 +166,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     library: str
-    version: int
-    time: int
+    version: _Count
+    time: _Time
     change: str
-    added: int
-    deleted: int
+    added: _Count
+    deleted: _Count
     shards: tuple[ShardEntry, ...]
     totals: StoredTotals
-    dimension: int | None = None
-    model: str = ""
+    dimension: _Dimension | None = None
+    model: _Checksum = ""
     evidence: StoredEvidence | None = None
     format: int = FORMAT
 
@@ -194,19 +206,23 @@ def _opened(name: str, data: bytes, kind: type[T]) -> T:
         raise DamagedLibraryError(name, f"is damaged: {exc}; restore it from a copy") from exc
 
 
+class _Format(msgspec.Struct, frozen=True):
+    format: int = FORMAT
+
+
 def _check_format(name: str, data: bytes) -> None:
-    found: Any = msgspec.json.decode(data)
-    number = found.get("format") if isinstance(found, dict) else None
-    if type(number) is int and number > FORMAT:
+    number = msgspec.json.decode(data, type=_Format).format
+    if number > FORMAT:
         raise UnsupportedFormatError(f"{name} has format {number}, and this version reads up to {FORMAT}; update it")
 
 
 def write_description(objects: Objects, description: Description) -> None:
-    """Write ``library.json``.
+    """Write ``library.json``, and the folder of the manifests, without which it is damaged.
 
     Raises:
         MemoryExistsError: There is a library already.
     """
+    objects.make_folder(_FOLDER)
     objects.create(DESCRIPTION, _sealed(description))
 
 
@@ -233,7 +249,7 @@ def manifest_name(version: int) -> str:
 def versions(objects: Objects) -> list[int]:
     """Return the numbers of all versions, ascending."""
     found = (name.partition(".") for name in objects.names(_FOLDER))
-    return [int(number) for number, _, suffix in found if suffix == "json" and number.isascii() and number.isdigit()]
+    return [int(number) for number, _, suffix in found if suffix == "json" and _NUMBER.fullmatch(number)]
 
 
 def newest_version(objects: Objects) -> int:
@@ -254,6 +270,13 @@ def read_manifest(objects: Objects, description: Description, version: int) -> M
     if found.library != description.id or found.version != version:
         raise DamagedLibraryError(
             name, f"is version {found.version} of the library {found.library}, not {version} of {description.id}"
+        )
+    names = {shard.name for shard in found.shards}
+    if len(names) < len(found.shards) or any(not s.live <= s.records <= s.rows for s in found.shards):
+        raise DamagedLibraryError(
+            name,
+            "is not what this library writes: it names a shard twice, or counts more "
+            "records than rows; restore it from a copy",
         )
     return found
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -50,7 +51,15 @@ class Objects(Protocol):
         ...
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the objects of a folder, sorted, without the folder."""
+        """Return the names of the objects of a folder, sorted, without the folder.
+
+        Raises:
+            DamagedLibraryError: The folder does not exist.
+        """
+        ...
+
+    def make_folder(self, name: str) -> None:
+        """Create a folder, unless it exists."""
         ...
 
     def path(self, name: str) -> Path:
@@ -121,6 +130,8 @@ class LocalObjects:
         path = self.path(name)
         with storage_errors():
             try:
+                if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+                    raise DamagedLibraryError(name, f"is not a file in {self.root}")
                 with path.open("rb") as file:
                     data = file.read(limit + 1)
             except (FileNotFoundError, NotADirectoryError) as exc:
@@ -134,8 +145,13 @@ class LocalObjects:
         with storage_errors():
             try:
                 return sorted(name for name in os.listdir(self.path(folder)) if not name.startswith("."))
-            except FileNotFoundError:
-                return []
+            except FileNotFoundError as exc:
+                raise DamagedLibraryError(folder, f"is missing in {self.root}; restore it from a copy") from exc
+
+    def make_folder(self, name: str) -> None:
+        """Create a folder."""
+        with storage_errors():
+            self.path(name).mkdir(exist_ok=True)
 
     def create(self, name: str, data: bytes) -> None:
         """Create an object."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from memvid_core.embedding import GIVEN, choose_embedder
 from memvid_core.engine.evidence import enough
-from memvid_core.errors import CommitConflictError, DimensionError
+from memvid_core.errors import CommitConflictError, DamagedLibraryError, DimensionError
 from memvid_core.index.words.bm25 import B
 from memvid_core.library.building import Built
 from memvid_core.library.corpus import LibraryCorpus, Vectors, learned_evidence, totals_of
@@ -28,6 +28,7 @@ from memvid_core.library.manifest import (
     ShardEntry,
     StoredTotals,
     commit_manifest,
+    manifest_name,
     newest_version,
     read_manifest,
 )
@@ -102,6 +103,11 @@ def open_state(place: Place, version: int | None = None, known: State | None = N
     number = newest_version(place.objects) if version is None else version
     if known is not None and known.manifest.version == number:
         return known
+    if known is not None and number < known.manifest.version:
+        raise DamagedLibraryError(
+            manifest_name(known.manifest.version),
+            f"is missing, and so is all that it committed; restore it, or open the library again at version {number}",
+        )
     manifest = read_manifest(place.objects, place.description, number)
     if known is not None and known.manifest.model == manifest.model:
         embedder = known.vectors.embedder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 
 from memvid_core.errors import MemvidError
 from memvid_core.library.deletes import read_checked, read_deletes
@@ -27,8 +28,10 @@ def verified(place: Place) -> LibraryReport:
             manifests.append(read_manifest(place.objects, place.description, number))
         except MemvidError as exc:
             damage.append(LibraryDamage(manifest_name(number), 0, str(exc)))
-    missing = sorted(set(range(1, max(numbers, default=0))) - set(numbers) - _vacuumed(numbers))
-    damage += [LibraryDamage(manifest_name(number), 0, "is missing") for number in missing]
+    for before, after in pairwise(numbers):  # the versions before the oldest one are not missed
+        if after - before > 1:
+            more = f", and all up to version {after - 1}" if after - before > 2 else ""
+            damage.append(LibraryDamage(manifest_name(before + 1), 0, f"is missing{more}"))
     newest = manifests[-1] if manifests else None
     counted = {} if newest is None else {entry.name: entry for entry in newest.shards}
     entries = {entry.name: entry for manifest in manifests for entry in manifest.shards} | counted
@@ -45,14 +48,9 @@ def verified(place: Place) -> LibraryReport:
     )
 
 
-def _vacuumed(numbers: list[int]) -> set[int]:
-    """Return the numbers before the oldest version, which a vacuum has deleted."""
-    return set(range(1, min(numbers, default=1)))
-
-
 def orphans(place: Place, entries: dict[str, ShardEntry]) -> Iterator[str]:
     """Yield the files of shards that no version names: the leftovers of interrupted builds."""
-    for name in place.objects.names("shards"):
+    for name in place.objects.names("shards") if (place.objects.root / "shards").is_dir() else ():
         stem, _, suffix = name.partition(".")
         if suffix == "mp4" and stem not in entries:
             yield f"shards/{name}"

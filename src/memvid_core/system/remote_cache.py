@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,7 @@ _PAUSE: Final = 0.02  # seconds between two tries of a lock
 _LOCK: Final = "lock"
 _USED: Final = "used"
 STATE: Final = "state.json"
+_KEY: Final = re.compile("[0-9a-f]{32}")  # the name of an entry
 
 
 def cache_folder() -> Path:
@@ -52,19 +54,21 @@ class Entry:
     While it is open, other processes do not delete it.
 
     Args:
-        key: The name of the object in the cache.
+        key: The name of the object in the cache; None for a temporary folder.
         root: The cache.
     """
 
-    def __init__(self, key: str, root: Path) -> None:
-        self.temporary = False
+    def __init__(self, key: str | None, root: Path) -> None:
+        self.temporary = key is None
         """Whether the folder is deleted when it is closed."""
-        try:
-            self.folder = root / "remote" / key
-            self._used = self._opened()
-        except OSError:
+        if key is not None:
+            try:
+                self.folder = root / "remote" / key
+                self._used = self._opened()
+            except OSError:
+                self.temporary = True
+        if self.temporary:
             self.folder = Path(tempfile.mkdtemp(prefix="memvid-"))
-            self.temporary = True
             self._used = self._opened()
         self._process = os.getpid()
         self._lock = -1
@@ -176,7 +180,7 @@ def cached_copies() -> list[CachedCopy]:
             sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
             used = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
             url = ""
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, RecursionError):
                 state = json.loads((folder / STATE).read_text("utf-8"))
                 url = state["url"] if isinstance(state, dict) and isinstance(state.get("url"), str) else ""
                 used = datetime.fromtimestamp((folder / STATE).stat().st_mtime, UTC)
@@ -195,8 +199,10 @@ def clear_cache(url: str | None = None) -> list[CachedCopy]:
 
 
 def _folders() -> list[Path]:
+    """Return the entries; a folder of another name is not the cache's, and neither listed nor deleted."""
     root = cache_folder() / "remote"
-    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    found = root.iterdir() if root.is_dir() else ()
+    return sorted(path for path in found if _KEY.fullmatch(path.name) and path.is_dir() and not path.is_symlink())
 
 
 def _delete(folder: Path, *, really: bool) -> bool:

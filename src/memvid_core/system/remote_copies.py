@@ -116,7 +116,8 @@ class RemoteCopy:
         """The object, for messages."""
         self._object, kind = remote_object(url, storage_options, fs)
         options = storage_options or getattr(fs, "storage_options", None) or {}
-        self._entry = Entry(key_of(url, kind, options), cache_folder())
+        key = key_of(url, kind, getattr(fs, "storage_args", ()), options)
+        self._entry = Entry(key, cache_folder())
         self.path = self._entry.folder / file_name(url)
         """The copy."""
         self._last_commit = last_commit
@@ -355,9 +356,12 @@ class RemoteCopy:
         elif since.size == there.st_size:
             return since
         try:
-            return self._measured(since)
+            here = self._measured(since)
         except MemoryFileError:
             return None
+        if since is None:  # or the next process would delete the index again, and read the copy from its beginning
+            self._write_state(here)
+        return here
 
     def _measured(self, since: _Copied | None) -> _Copied:
         self._copied = self._measure(self.path, since)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -208,7 +208,7 @@ class _HttpObject:
             yield Answer(start, 0, None, iter(()))
             return
         try:
-            answer = None if stream.r.status == 304 else self._answer(stream, start)
+            answer = None if stream.r.status == 304 and known is not None else self._answer(stream, start)
             yield answer
         finally:
             with suppress(Exception):
@@ -289,22 +289,20 @@ class _StoredObject:
     def _body(self, start: int, total: int, signs: str | None) -> Iterator[bytes]:
         at = start
         for data in self._ranges(start, total) if self._batched else self._opened(start, total):
-            if not data or len(data) > total - at:
-                raise _ended_early(self.name, total - at)
             at += len(data)
             yield data
         if _signs(asked(self.name, self._info), _SIGNS) != signs:
             raise ObjectChangedError
+        if at < total:
+            raise _ended_early(self.name, total - at)
 
     def _ranges(self, start: int, total: int) -> Iterator[bytes]:
         for at in range(start, total, _PIECE):
-            end = min(at + _PIECE, total)
-            read = partial(self._fs.cat_file, self._path, start=at, end=end)
-            data: bytes = asked(self.name, read)
-            if len(data) > end - at:
-                raise StorageError(f"cannot read {self.name}: the server sends more than it was asked for")
-            yield data[: end - at]
-            if len(data) < end - at:
+            size = min(_PIECE, total - at)
+            data = self._part(partial(self._fs.cat_file, self._path, start=at, end=at + size), size)
+            if data:
+                yield data
+            if len(data) < size:
                 return
 
     def _opened(self, start: int, total: int) -> Iterator[bytes]:
@@ -312,11 +310,27 @@ class _StoredObject:
         try:
             asked(self.name, lambda: file.seek(start))
             while start < total:
-                data: bytes = asked(self.name, partial(file.read, min(_PIECE, total - start)))
+                size = min(_PIECE, total - start)
+                data = self._part(partial(file.read, size), size)
+                if not data:
+                    return
                 start += len(data)
                 yield data
         finally:
             file.close()
+
+    def _part(self, read: Callable[[], object], size: int) -> bytes:
+        """Return what a call returns: at most ``size`` bytes, fewer at the end of the object.
+
+        Raises:
+            StorageError: It returns more, or no bytes.
+        """
+        data = asked(self.name, read)
+        if not isinstance(data, bytes):
+            raise StorageError(f"cannot read {self.name}: the file system returns a {type(data).__name__}, not bytes")
+        if len(data) > size:
+            raise StorageError(f"cannot read {self.name}: the server sends more than it was asked for")
+        return data
 
 
 def _signs(info: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

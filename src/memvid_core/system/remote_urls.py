@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -19,6 +19,7 @@ _SIGNING: Final = re.compile(
     r"|sr|spr|ske|sks|skt|sktid|skv|skoid)",
     re.IGNORECASE,
 )
+_GLOBAL: Final = frozenset({"s3", "gs", "hf"})
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -44,22 +45,44 @@ def check_url(url: str) -> None:
         raise InvalidInputError(f"{shown_url(url)} is not a valid URL: give one such as {scheme}://host/notes.mp4")
 
 
-def key_of(url: str, place: str, options: Mapping[str, Any]) -> str:
+def key_of(url: str, place: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> str | None:
     """Return the name of the cache entry of an object: the same for each signing of its URL, and without secrets.
 
     Args:
         url: The URL.
         place: The kind of file system.
-        options: Its options, of which the endpoint counts.
+        arguments: The arguments that the file system was made with.
+        options: Its options. In stores whose names are the same for everyone, only the endpoint counts; elsewhere, two
+            users may have different objects behind one URL.
+
+    Returns:
+        32 hexadecimal digits; None if nothing names the object outside of this process.
     """
     clean = url.partition("#")[0]
     before, _, query = clean.partition("?")
     kept = [(name, value) for name, value in parse_qsl(query, True) if not _SIGNING.fullmatch(name)]
-    client = options.get("client_kwargs")
-    endpoints = [options.get("endpoint_url"), options.get("endpoint")]
-    endpoints += [client.get("endpoint_url")] if isinstance(client, Mapping) else []
-    named = repr((place, shown_url(before), kept, [str(endpoint) for endpoint in endpoints if endpoint]))
+    if _GLOBAL.isdisjoint(place.split(",")):
+        made = repr(_named((tuple(arguments), options)))
+        if "memory" in place.split(",") or " at 0x" in made:
+            return None
+    else:
+        client = options.get("client_kwargs")
+        endpoints = [options.get("endpoint_url"), options.get("endpoint")]
+        endpoints += [client.get("endpoint_url")] if isinstance(client, Mapping) else []
+        made = repr([str(endpoint) for endpoint in endpoints if endpoint])
+    named = repr((place, shown_url(before), kept, made))
     return blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _named(value: Any) -> Any:
+    """Return a value with a ``repr`` that is the same in every process, if there is one."""
+    if isinstance(value, Mapping):
+        return sorted((str(key), repr(_named(item))) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return [_named(item) for item in value]
+    if hasattr(type(value), "_strip_protocol"):  # a file system inside of another one
+        return type(value).__qualname__, _named(value.storage_args), _named(value.storage_options)
+    return value
 
 
 def file_name(url: str) -> str:

@@ -10,9 +10,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
 
 import pytest
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.zip import ZipFileSystem
 
 from memvid_core import Memory
 from memvid_core.system.remote_cache import cache_folder, cached_copies, clear_cache
@@ -90,6 +96,7 @@ def test_a_cut_copy_is_completed(root: Path, published: Path, cache: Path, size:
         '{"end": [100000000000, 2, 3, 4]}',
         '{"end": ["a", null, 3, 4]}',
         '{"end": [5000, 1, 1, 0], "url": 7}',
+        "[" * 100_000,
     ],
 )
 def test_a_damaged_note_about_a_copy_does_not_matter(root: Path, published: Path, cache: Path, state: str) -> None:
@@ -98,6 +105,37 @@ def test_a_damaged_note_about_a_copy_does_not_matter(root: Path, published: Path
         (entry(cache) / "state.json").write_text(state)
         assert opened(web) == 38
         cached_copies()
+
+
+@pytest.mark.parametrize("lost", [None, "", '{"end": 7}'])
+def test_a_lost_note_about_a_copy_is_written_again_so_that_its_index_stays(
+    root: Path, published: Path, cache: Path, lost: str | None
+) -> None:
+    with Web(root) as web:
+        opened(web)
+        note, index = entry(cache) / "state.json", entry(cache) / "m.mp4.index"
+        whole = note.read_text()
+        note.unlink() if lost is None else note.write_text(lost)
+        opened(web)
+        assert note.read_text() == whole
+        mark = index / "mark"
+        mark.write_text("")
+        opened(web)
+        assert mark.exists()
+
+
+def test_other_folders_in_the_cache_are_left_alone(root: Path, published: Path, cache: Path, tmp_path: Path) -> None:
+    ours, linked = cache / "remote" / "thesis", cache / "remote" / ("0" * 32)
+    for folder in (ours, tmp_path / "elsewhere"):
+        folder.mkdir(parents=True)
+        (folder / "text").write_text("mine")
+    linked.symlink_to(tmp_path / "elsewhere")
+    with Web(root) as web:
+        opened(web)
+        assert [copy.url for copy in cached_copies()] == [web.url()]
+        assert [copy.url for copy in clear_cache()] == [web.url()]
+    assert [path.name for path in ours.iterdir()] == ["text"]
+    assert [path.name for path in linked.iterdir()] == ["text"]
 
 
 def test_damage_of_the_object_itself_is_reported_and_not_fetched_again_and_again(root: Path, published: Path) -> None:
@@ -156,6 +194,44 @@ def test_copies_are_listed_and_deleted_unless_they_are_open(root: Path, publishe
         web.forget()
         assert opened(web) == 38
         assert web.total >= published.stat().st_size
+
+
+def two_folders(root: Path, name: str) -> Any:
+    return DirFileSystem(str(root / name), LocalFileSystem())
+
+
+def two_archives(root: Path, name: str) -> Any:
+    with ZipFile(root / f"{name}.zip", "w") as archive:
+        archive.write(root / name / "m.mp4", "m.mp4")
+    return ZipFileSystem(str(root / f"{name}.zip"))
+
+
+def two_open_archives(root: Path, name: str) -> Any:
+    two_archives(root, name)
+    return ZipFileSystem((root / f"{name}.zip").open("rb"))
+
+
+def two_headers(root: Path, name: str) -> Any:
+    return None
+
+
+@pytest.mark.parametrize("place", [two_folders, two_archives, two_open_archives, two_headers])
+def test_two_memories_of_one_path_in_different_places_do_not_share_a_copy(
+    root: Path, place: Callable[[Path, str], Any], look: Look
+) -> None:
+    for name in ("one", "two"):
+        (root / name).mkdir()
+        with Memory.create(root / name / "m.mp4") as memory:
+            memory.add([f"the wing of {name}"])
+    with Web(root) as web, ExitStack() as stack:
+        found: dict[str, Memory] = {}
+        for name in ("one", "two"):
+            fs = place(root, name)
+            options: dict[str, Any] = {} if fs else {"storage_options": {"headers": {"Authorization": name}}}
+            found[name] = stack.enter_context(Memory.open("m.mp4" if fs else web.url(), fs=fs, **options))
+        for name, memory in found.items():
+            look(memory)
+            assert [record.text for record in memory] == [f"the wing of {name}"]
 
 
 def test_a_signature_does_not_make_another_copy_but_another_parameter_does(root: Path, published: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from memvid_core import (
@@ -89,12 +90,44 @@ def test_a_server_that_is_not_there_and_one_that_is_silent(root: Path) -> None:
         ((200, {}, b"\0\0\0\x08ftyp" + b"\0" * 5_000), NotAMemoryError, "m.mp4"),
         ((206, {"Content-Range": "bytes 5-9/10"}, b"12345"), StorageError, "another part"),
         ((206, {}, b"12345"), StorageError, "another part"),
+        ((304, {}, b""), StorageError, "answers 304"),
     ],
 )
 def test_a_hostile_server(root: Path, cache: Path, answer: Answer, kind: type[MemvidError], match: str) -> None:
     with Web(root, answer=lambda path: answer) as web:
         refused(kind, match, web.url(query=SECRET))
     assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+class Lying(AsyncFileSystem):  # type: ignore[misc]
+    """A file system that says that an object has 5,000 bytes, and returns something else."""
+
+    protocol = "lying"
+    cachable = False
+    part: Any = b""
+
+    async def _info(self, path: str, **options: Any) -> dict[str, Any]:
+        return {"name": path, "size": 5_000, "type": "file"}
+
+    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> Any:
+        return self.part
+
+
+@pytest.mark.parametrize(
+    ("part", "match"),
+    [
+        (b"\0\0\0\x08ftyp" + b"\0" * 4_000, "stopped 992 bytes before the end"),
+        (b"", "stopped 5000 bytes before the end"),
+        (b"\0\0\0\x08ftyp" + b"\0" * 5_000, "sends more than it was asked for"),
+        (None, "returns a NoneType, not bytes"),
+        (7, "returns a int, not bytes"),
+        ("text", "returns a str, not bytes"),
+    ],
+)
+def test_a_file_system_that_does_not_send_what_it_says(cache: Path, part: object, match: str) -> None:
+    fs = Lying()
+    fs.part = part
+    refused(StorageError, match, "/box/m.mp4", fs=fs)
 
 
 def test_a_connection_that_breaks_keeps_the_copy(root: Path, published: Path, look: Callable[[Memory], int]) -> None:

@@ -92,6 +92,9 @@ class Web:
         time.sleep(self.delay)
         path = request.path.partition("?")[0]
         made = self.answer(path)
+        user = request.headers.get("Authorization")
+        if user and (self.root / user).is_dir():  # each user has files of their own
+            path = f"/{user}{path}"
         if made is None:
             made = self._file(path, request.headers.get("Range"), request.headers.get("If-None-Match"))
         status, headers, content = made

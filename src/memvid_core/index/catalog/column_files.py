@@ -70,6 +70,7 @@ class ColumnFiles:
             self._catalog.verify_metadata(rows, columns.covered(where))
             with self._catalog.reading() as connection:
                 found = columns.mask(connection, where, committed=rows)
+            self._catalog.verify_metadata(rows, columns.covered(where))  # of a column that grew too large all was read
             self.unsaved |= self._folder is not None and bool(self._due())
         mask = np.zeros(rows, np.bool_)
         mask[: min(rows, len(found))] = found[:rows]
@@ -92,10 +93,11 @@ class ColumnFiles:
 
     def _read(self, path: str) -> _Stored | None:
         """Return the content of a file; None without a file, and if it is damaged or belongs to something else."""
-        if self._folder is None:
+        file_path = None if self._folder is None else self._file(self._folder, path)
+        if file_path is None or not file_path.is_file():  # a pipe would be waited for
             return None
         try:
-            with open(self._file(self._folder, path), "rb") as file:
+            with open(file_path, "rb") as file:
                 data = file.read(_MOST_BYTES + 1)
             body = memoryview(data)[_SUM_BYTES:]
             if len(data) > _MOST_BYTES or xxhash.xxh3_128_digest(body) != data[:_SUM_BYTES]:

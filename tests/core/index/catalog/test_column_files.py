@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from memvid_core import Memory
+from memvid_core.errors import IndexStaleError
 from memvid_core.index.catalog import column_files
+from memvid_core.index.catalog.metadata_columns import MetadataColumns
 from tests.core.embedders import embed
 from tests.processes import start
 
@@ -72,11 +74,11 @@ def catalogs(path: Path) -> list[Path]:
     return sorted(Path(f"{path}.index").glob("*/catalog.sqlite"))
 
 
-def spoil_metadata(path: Path) -> None:
-    """Change metadata in the catalog without its checksums."""
+def spoil_metadata(path: Path, below: int = 1 << 40) -> None:
+    """Change metadata in the catalog without its checksums, of the first rows or of all."""
     [catalog] = catalogs(path)
     with closing(sqlite3.connect(catalog)) as connection, connection:
-        connection.execute("""UPDATE records SET metadata = '{"user":"u1","page":1}'""")
+        connection.execute("""UPDATE records SET metadata = '{"user":"u1","page":1}' WHERE row < ?""", (below,))
 
 
 def test_a_column_in_a_file_answers_without_the_metadata_of_the_catalog(path: Path) -> None:
@@ -143,6 +145,22 @@ def test_new_rows_with_damaged_metadata_are_noticed(path: Path) -> None:
     file.write_bytes(old)
     spoil_metadata(path)
     assert asked(path) == expected(2 * ROWS)
+
+
+def test_damage_is_noticed_if_new_rows_make_a_column_of_a_file_too_large(path: Path) -> None:
+    [file] = files(path)
+    old = file.read_bytes()
+    with Memory.open(path, "a", embedder=embed) as memory:
+        fill(memory, ROWS, 2 * ROWS, users=5)
+    file.write_bytes(old)
+    spoil_metadata(path, below=ROWS)
+    with Memory.open(path, embedder=embed) as memory:
+        catalog, folder = memory._indexed.index.catalog, memory._indexed.index.folder
+        columns = column_files.ColumnFiles(catalog, folder)
+        columns._columns = MetadataColumns(max_distinct=4, rows_of=catalog.rows_of)
+        assert columns.mask({"user": "u1"}, ROWS).sum() == len(expected(ROWS))  # from the file
+        with pytest.raises(IndexStaleError, match="metadata"):
+            columns.mask({"user": "u1"}, 2 * ROWS)  # from the catalog
 
 
 @pytest.mark.parametrize("renamed", [False, True], ids=["of another memory", "of a copy that went on apart"])

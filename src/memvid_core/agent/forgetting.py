@@ -204,10 +204,27 @@ def _take_versions(store: Store, owners: Mapping[str, Any], gone: _Gone, kept: d
             gone.items[record.id] = record
             kept.pop(record.id, None)
     linked = ({f"{AGENT}.{name}": {"$in": list(gone.items)}} for name in _LINKS)
-    for record in store.select("item", {**owners, "$or": list(linked)}):
-        item = kept.get(record.id) or read_item(record)
-        if record.id not in gone.items:
-            kept[record.id] = _linked_past(item, gone)
+    freed = [record for record in store.select("item", {**owners, "$or": list(linked)}) if record.id not in gone.items]
+    for record in freed:
+        kept[record.id] = _linked_past(kept.get(record.id) or read_item(record), gone)
+    for record in freed:
+        if kept[record.id].superseded_at is None and kept[record.id].same_as is None:
+            _link_equal(store, record.id, gone, kept)
+
+
+def _link_equal(store: Store, name: str, gone: _Gone, kept: dict[str, Item]) -> None:
+    """Link an item that holds now to one that says the same, if what linked or corrected them is gone."""
+    item = kept[name]
+    alike = ({f"{AGENT}.key": {"$eq": item.key}}, {f"{AGENT}.same_as": {"$eq": name}})
+    there = store.select("item", {**store.exactly(item.scope), "$or": list(alike)})
+    others = [kept.get(each.id) or read_item(each) for each in there if each.id not in gone.items and each.id != name]
+    current = [each for each in others if each.superseded_at is None and each.scope == item.scope]
+    equal = next((each for each in current if each.key == item.key and each.same_as is None), None)
+    if equal is not None:
+        kept[name] = changed(item, same_as=equal.id)
+        for each in current:
+            if each.same_as == name:
+                kept[each.id] = changed(each, same_as=equal.id)
 
 
 def _linked_past(item: Item, gone: _Gone) -> Item:

@@ -319,8 +319,17 @@ class Items:
                 return Item(id=name, summary=said, sources=[turn.id], key=key, scope=dict(item.scope), **fields)
         return None
 
-    def plan_update(self, item: Item, fields: Mapping[str, Any], now: datetime) -> ItemPlan:
-        """Plan a correction: the item keeps its id; a new text makes a new version, and the old one is kept."""
+    def plan_update(
+        self, item: Item, fields: Mapping[str, Any], now: datetime, planned: Mapping[str, Item] | None = None
+    ) -> ItemPlan:
+        """Plan a correction: the item keeps its id; a new text makes a new version, and the old one is kept.
+
+        Args:
+            item: The item.
+            fields: What changes.
+            now: The present.
+            planned: Items that the same commit changes, by id.
+        """
         plan = ItemPlan()
         text = fields.get("summary", item.summary)
         since = _later(isoformat(now), item.created_at)
@@ -335,15 +344,21 @@ class Items:
                 plan.put(changed(before, superseded_by=older))
         corrected = {"version": item.version + 1, "supersedes": older, "created_at": since}
         newer = changed(item, **{**corrected, **fields, "key": digest(fold(text))})
-        plan.result = [plan.put(changed(newer, same_as=self._equal(newer)))]
+        equal = next(
+            (other for other in self._current("key", newer.key, newer, planned) if other.same_as != item.id), None
+        )
+        plan.result = [plan.put(changed(newer, same_as=None if equal is None else equal.same_as or equal.id))]
+        freed = [other for other in self._current("same_as", item.id, newer, planned) if other.key != newer.key]
+        for place, other in enumerate(freed):  # they said what the item says no longer
+            plan.put(changed(other, same_as=freed[0].id if place else None))
         return plan
 
-    def _equal(self, item: Item) -> str | None:
-        """Return the id of another item of the scope that says the same: a correction may make two of them equal."""
-        records = self._store.select("item", {**self._store.exactly(item.scope), f"{AGENT}.key": {"$eq": item.key}})
-        others = (other for other in map(read_item, records) if other.scope == item.scope and other.id != item.id)
-        equal = next((other for other in others if other.superseded_at is None and other.same_as != item.id), None)
-        return None if equal is None else equal.same_as or equal.id
+    def _current(self, field: str, value: str, item: Item, planned: Mapping[str, Item] | None) -> list[Item]:
+        """Return the other items of the scope of an item that hold now and have a value in a field."""
+        records = self._store.select("item", {**self._store.exactly(item.scope), f"{AGENT}.{field}": {"$eq": value}})
+        others = {**{record.id: read_item(record) for record in records}, **(planned or {})}.values()
+        current = (other for other in others if other.superseded_at is None and other.scope == item.scope)
+        return [other for other in current if getattr(other, field) == value and other.id != item.id]
 
     def _free_version(self, item: Item) -> str:
         """Return an id for the older version of an item."""

@@ -236,7 +236,8 @@ class Memorizer:
             for item_id, fields in edits.items():
                 if item_id in current:
                     item = planned.items.get(item_id, current[item_id])
-                    corrected = self._items.plan_update(item, self._categories.renamed(fields, owner), now)
+                    fields = self._categories.renamed(fields, owner)
+                    corrected = self._items.plan_update(item, fields, now, planned.items)
                     planned.take(corrected)
                     names |= corrected.categories() | set(item.categories)
             summaries = self._categories.drafts(names, planned.items, owner, now, self._summarizer(written))

@@ -206,6 +206,25 @@ def test_a_correction_that_makes_two_items_equal_shows_one(service):
     assert service.update_memory_item(memory_id=second.id, memory_content="The tram is old", user=ME).same_as is None
 
 
+@pytest.mark.parametrize("how", ["forgotten", "corrected"])
+def test_items_that_were_equal_to_one_that_is_gone_stay_one(service, how):
+    first, *others = (
+        service.create_memory_item(memory_content=f"The tram is {word}", user=ME) for word in ("red", "blue", "old")
+    )
+    for item in others:
+        edited = service.update_memory_item(memory_id=item.id, memory_content="The tram is red", user=ME)
+        assert edited.same_as == first.id
+    if how == "forgotten":
+        service.forget(first.id, **ME)
+    else:
+        service.update_memory_item(memory_id=first.id, memory_content="My name is Ada", user=ME)
+    equal = [item for item in service.list_memory_items(ME) if item.summary == "The tram is red"]
+    assert sorted(item.same_as is None for item in equal) == [False, True]
+    assert (
+        len([item for item in service.retrieve("Which color has the tram?", ME).items if "tram" in item.summary]) == 1
+    )
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -213,7 +213,7 @@ def _take_versions(store: Store, owners: Mapping[str, Any], gone: _Gone, kept: d
 
 
 def _link_equal(store: Store, name: str, gone: _Gone, kept: dict[str, Item]) -> None:
-    """Link an item that holds now to one that says the same, if what linked or corrected them is gone."""
+    """Let an item that holds now lead to one that says the same, if what linked or corrected them is gone."""
     item = kept[name]
     alike = ({f"{AGENT}.key": {"$eq": item.key}}, {f"{AGENT}.same_as": {"$eq": name}})
     there = store.select("item", {**store.exactly(item.scope), "$or": list(alike)})

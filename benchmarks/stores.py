@@ -160,7 +160,7 @@ def _worker(arguments: argparse.Namespace) -> None:
 
 def _run(store: str, phase: str, folder: Path, saved: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.stores", "--worker", store, "--phase", phase]
-    command += ["--folder", str(folder), "--corpus", str(saved)]
+    command += ["--folder", str(folder), "--corpus", str(saved), "--data", str(saved.parent)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         raise SystemExit(f"{store}, {phase}:\n{run.stderr}")

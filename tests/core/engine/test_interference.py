@@ -14,7 +14,9 @@ import pytest
 
 from memvid_core import InvalidInputError, LockedError, Memory, StorageError
 from memvid_core.engine import opening
+from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.index.catalog.catalog import Catalog
+from memvid_core.journal import Journal
 from tests.core.embedders import embed
 
 
@@ -193,3 +195,22 @@ def test_verify_reads_the_file_that_another_object_has_compacted(tmp_path: Path)
             report = one.verify()
             assert report.ok, report
             assert report.records == 3
+
+
+def test_verify_while_another_object_compacts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is replaced between the look at the index and the second opening of the file."""
+    path, left = tmp_path / "m.mp4", [1]
+    with filled(path, *"abc") as memory, Memory.open(path, "a", embedder=embed) as other:
+        memory.delete("b")
+        opened = IndexedJournal.journal_copy
+
+        def later(indexed: IndexedJournal) -> Journal:
+            while left:
+                left.pop()
+                other.compact(keep_history=True)
+            return opened(indexed)
+
+        monkeypatch.setattr(IndexedJournal, "journal_copy", later)
+        report = memory.verify()
+        assert report.ok, report
+        assert (report.records, left) == (2, [])

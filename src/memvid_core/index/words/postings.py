@@ -44,7 +44,9 @@ MERGE_TOKENS: Final = 1 << 20
 
 PLACE_BITS: Final = 17  # one bit more than a position needs, so that a phrase never extends into the next row
 
-_KEPT_BYTES: Final = 8 << 20  # of verified chunks; the chunks of frequent tokens are read and verified once
+KEPT_BYTES: Final = 8 << 20
+"""The bytes of verified chunks in RAM, so that those of frequent tokens are read and verified once."""
+
 _KEPT_WORDS: Final = 1 << 16  # of prefixes that near words were looked for, about 10 MB
 
 _LAST: Final = b"\xf4\x8f\xbf\xbf"  # UTF-8 of U+10FFFF, the last character
@@ -232,7 +234,7 @@ class PostingStore(LoadedStore):
         found = self._chunks.get(key)
         if found is None:
             data = self._read(block, number, "lists")
-            if self._chunk_bytes + len(data) > _KEPT_BYTES:
+            if self._chunk_bytes + len(data) > KEPT_BYTES:
                 self._chunks, self._chunk_bytes = {}, 0
             found = self._chunks[key] = Chunk(data)
             self._chunk_bytes += len(data)

@@ -11,8 +11,6 @@ from memvid_core.journal.frames import Kind
 
 __all__ = ["CacheState", "Pictures", "cache_state", "clear_cache", "frames_of", "picture_count", "pictures", "prefetch"]
 
-_PCM_RATE = 30
-
 
 class CacheState(NamedTuple):
     """The state of the cache of decoded frames: hits, misses, used bytes and the limit in bytes."""
@@ -67,10 +65,11 @@ def clear_cache(session: Session) -> None:
 
 def pictures(session: Session) -> Pictures:
     """Return the settings of a memory's pictures."""
-    codec = session.indexed.journal.video.codec
+    video = session.indexed.journal.video
+    codec = video.codec
     settings = getattr(codec, "settings", None)
     if settings is None:
-        return Pictures(codec.name, _PCM_RATE, codec.size[0], None)
+        return Pictures(codec.name, video.rate, codec.size[0], None)
     return Pictures(str(settings.video_codec), int(settings.fps), codec.size[0], int(settings.encoder.crf))
 
 

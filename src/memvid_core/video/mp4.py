@@ -35,6 +35,8 @@ __all__ = [
     "TIMESCALE",
     "Box",
     "FragmentHead",
+    "about_box",
+    "add_to_moov",
     "boxes",
     "fragment",
     "init_segment",
@@ -47,10 +49,11 @@ __all__ = [
     "parse_moof",
     "parse_parity",
     "parse_sample_entry",
+    "parse_timescale",
 ]
 
-TIMESCALE = 30
-"""Pictures per second: each picture lasts one tick."""
+TIMESCALE = 1
+"""Pictures per second: each picture lasts one tick. Files of earlier versions have 30."""
 
 _SAMPLE_IS_KEY = 0x02000000  # sample_depends_on = 2: depends on no other
 _SAMPLE_IS_DELTA = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
@@ -70,6 +73,7 @@ PARITY_BYTES = _PARITY.size
 PARITY_MARK = b"free" + _PARITY_MAGIC
 """A parity box from its fifth byte on."""
 _MOST_PARITY = 1 << 16
+_UTF_8, _PNG = 1, 14  # well-known types of metadata values
 _MOOF = struct.Struct(">I4sI4sIII4sI4sIIII4sIQI4sIIi")
 MOOF_BYTES = _MOOF.size
 """Size of a ``moof`` without its table of pictures."""
@@ -175,6 +179,49 @@ def add_to_sample_entry(head: bytes, kind: bytes, content: bytes) -> bytes:
         struct.pack_into(">I", out, box.start, box.end - box.start + len(added))
     out[path[-1].end : path[-1].end] = added
     return bytes(out)
+
+
+def add_to_moov(head: bytes, added: bytes) -> bytes:
+    """Append a box to ``moov``, the last box of ``head``.
+
+    Raises:
+        ValueError: ``head`` does not end with ``moov``.
+    """
+    last = list(boxes(head))[-1:]
+    if not last or last[0].type != b"moov" or last[0].end != len(head):
+        raise ValueError("this head does not end with moov")
+    out = bytearray(head + added)
+    struct.pack_into(">I", out, last[0].start, len(out) - last[0].start)
+    return bytes(out)
+
+
+def about_box(title: str, comment: str, cover: bytes = b"") -> bytes:
+    """Return the ``udta`` box with the metadata that players show: title, comment, and a PNG picture as the cover."""
+    items = [
+        _box(kind, _box(b"data", struct.pack(">II", form, 0), value))
+        for kind, form, value in (
+            (b"\xa9nam", _UTF_8, title.encode()),
+            (b"\xa9cmt", _UTF_8, comment.encode()),
+            (b"covr", _PNG, cover),
+        )
+        if value
+    ]
+    handler = _box(b"hdlr", bytes(8), b"mdirappl", bytes(9))
+    return _box(b"udta", _box(b"meta", bytes(4), handler, _box(b"ilst", *items)))
+
+
+def parse_timescale(head: bytes) -> int | None:
+    """Return the number of ticks per second of the track in a ``ftyp`` + ``moov`` head, or None if it names none."""
+    start, end = 0, len(head)
+    for kind in (b"moov", b"trak", b"mdia", b"mdhd"):
+        found = next((box for box in boxes(head, start, end) if box.type == kind), None)
+        if found is None:
+            return None
+        start, end = found.content, found.end
+    if end - start < 24:
+        return None
+    ticks: int = struct.unpack_from(">I", head, start + (20 if head[start] else 12))[0]
+    return ticks or None
 
 
 def _sample_entry_path(head: bytes) -> list[Box] | None:

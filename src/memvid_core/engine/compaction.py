@@ -168,7 +168,7 @@ class _Compaction:
             self._target,
             snapshot.epoch.journal.video.codec,
             self._header(snapshot),
-            film=film_again(source, own, snapshot.record_count),
+            film=film_again(snapshot, own),
             drop_damaged=drop_damaged,
             advance=advance,
         )

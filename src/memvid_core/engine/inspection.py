@@ -135,7 +135,7 @@ def save(indexed: IndexedJournal, snapshot: Snapshot, path: str | os.PathLike[st
                 source.video.codec,
                 header,
                 snapshot.live,
-                film=film_again(snapshot.epoch.journal, target, snapshot.record_count),
+                film=film_again(snapshot, target),
                 upto=snapshot.commit,
                 drop_damaged=drop_damaged,
                 acknowledged=indexed.cursor.offset,

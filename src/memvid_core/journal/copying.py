@@ -212,7 +212,7 @@ def check_known(entry: Entry) -> None:
     if entry.unknown:
         kinds = ", ".join(map(str, sorted(entry.unknown)))
         raise UnsupportedFormatError(
-            f"commit {entry.number} has frames of kind {kinds}, which this memvid-core skips and cannot rewrite; upgrade it"
+            f"commit {entry.number} has frames of kind {kinds}, which this memvid-core cannot rewrite; upgrade it"
         )
 
 

@@ -113,8 +113,8 @@ class Entry:
     """One commit read from the file, with its contents decoded.
 
     ``row_numbers`` are the numbers of ``rows``; ``vectors`` is a list of (row numbers, matrix); ``damage`` lists what
-    could not be read; ``pictures`` are slices that show records, by row; ``unknown`` has the kinds of frames that only a
-    newer version knows, and that may be skipped. ``start`` and ``first_frame`` are its byte offset and first frame,
+    could not be read; ``pictures`` are slices that show records, by row; ``unknown`` has the kinds of frames that only
+    a newer version knows, and that may be skipped. ``start`` and ``first_frame`` are its byte offset and first frame,
     ``cursor`` the position after it.
     """
 

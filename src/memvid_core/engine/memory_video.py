@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from memvid_core.engine.session import Session
+from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import StorageError
 from memvid_core.journal.frames import Kind
+from memvid_core.journal.pictures import picture_before
+from memvid_core.model import FrameLocation, Record
+from memvid_core.video.preview import HELD
 
-__all__ = ["CacheState", "Pictures", "cache_state", "clear_cache", "frames_of", "picture_count", "pictures", "prefetch"]
+__all__ = [
+    "CacheState",
+    "Pictures",
+    "Scene",
+    "cache_state",
+    "clear_cache",
+    "frames_of",
+    "picture_count",
+    "pictures",
+    "prefetch",
+    "scenes",
+    "title_seconds",
+]
+
+_LONGEST_SCENE = 3  # frames
 
 
 class CacheState(NamedTuple):
@@ -32,6 +52,18 @@ class Pictures(NamedTuple):
     rate: int
     width: int
     crf: int | None
+
+
+class Scene(NamedTuple):
+    """The part of the video that has the records of one frame.
+
+    ``start`` and ``end`` are in seconds; ``record`` is the first of its ``records`` live records.
+    """
+
+    start: float
+    end: float
+    record: Record
+    records: int
 
 
 def frames_of(session: Session, ids: Iterable[str]) -> dict[str, int]:
@@ -80,3 +112,44 @@ def picture_count(session: Session) -> int:
         return video.next_picture(video.end)
     except StorageError:
         return video.end.frame
+
+
+def title_seconds(session: Session) -> float:
+    """Return how long the title card is on the screen, in seconds; 0 without one."""
+    journal = session.indexed.journal
+    return (1 + HELD) / journal.video.rate if journal.shows and journal.start.frame > 1 + HELD else 0.0
+
+
+def scenes(session: Session, where: Mapping[str, Any] | None = None) -> list[Scene]:
+    """Return the parts of the video with live records, in order, each up to the next but three frames long at most.
+
+    The pictures of a record belong to its part.
+
+    Args:
+        session: The memory.
+        where: A filter for the records.
+    """
+    return session.answer(lambda snapshot: _scenes(snapshot, where))
+
+
+def _scenes(snapshot: Snapshot, where: Mapping[str, Any] | None) -> list[Scene]:
+    journal = snapshot.epoch.journal
+    table = snapshot.epoch.index.frame_table(Kind.RECORDS)
+    found: list[tuple[FrameLocation, list[int]]] = []
+    for row in sorted(snapshot.selected(None, where)) if where else np.flatnonzero(snapshot.live).tolist():
+        place = table.find(row)
+        if place is None:
+            continue
+        if not found or found[-1][0] is not place:
+            found.append((place, []))
+        found[-1][1].append(row)
+    starts = []
+    for place, rows in found:
+        shown = journal.shows and place.row == rows[0] and picture_before(journal.video, place) is not None
+        starts.append(place.frame - (1 + HELD if shown else 0))
+    rate = journal.video.rate
+    return [
+        Scene(start / rate, max(place.frame + 1, min(after, place.frame + _LONGEST_SCENE)) / rate, record, len(rows))
+        for (place, rows), start, after in zip(found, starts, [*starts[1:], 1 << 62], strict=True)
+        for record in [snapshot.record(rows[0])]
+    ]

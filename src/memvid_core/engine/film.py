@@ -24,8 +24,8 @@ Picture = str | os.PathLike[str] | bytes
 _MOST_BYTES: Final = 1 << 28  # of an image file
 
 
-def new_film(path: Path, description: str, codec: FrameCodec) -> Film:
-    """Return the film of a memory that is created at ``path``.
+def new_film(title: str, description: str, codec: FrameCodec) -> Film:
+    """Return the film of a memory that is created.
 
     Raises:
         CodecError: The codec has no pictures that can be drawn on.
@@ -34,21 +34,22 @@ def new_film(path: Path, description: str, codec: FrameCodec) -> Film:
     if not shows_pictures(codec):
         raise CodecError("film=True needs the codec 'pcm' with pictures of at least 128x128 pixels")
     _check_pillow(codec)
-    return film_of(path.stem, description, [f"made {_today()}"], codec)
+    return film_of(title, description, [f"made {_today()}"], codec)
 
 
 def film_again(snapshot: Snapshot, path: object) -> Film | None:
-    """Return the film of a file that is written again, with its counts; None if the file has none either.
+    """Return the film of a file that is written again, with its counts; None if the old file has none.
 
     Args:
         snapshot: The state that is written.
-        path: The path of the new file, whose name is the title; a file object has no film.
+        path: The path of the new file; a file object has no film.
     """
     source, records, commits = snapshot.epoch.journal, snapshot.record_count, snapshot.commit
-    if not isinstance(path, Path) or not source.video.has_about:
+    title = source.video.title
+    if not isinstance(path, Path) or title is None:
         return None
     counts = f"{records:,} record{'' if records == 1 else 's'}, {commits:,} commit{'' if commits == 1 else 's'}"
-    return film_of(path.stem, source.header.description, [counts, _today()], source.video.codec)
+    return film_of(title, source.header.description, [counts, _today()], source.video.codec)
 
 
 def pictures_of(

@@ -84,7 +84,7 @@ def create(
     index: IndexName,
     metric: Metric | None,
     timeout: float,
-    film: bool = False,
+    film: bool | str = False,
 ) -> Opened:
     """Create a memory; see :meth:`memvid_core.Memory.create`."""
     in_ram = path == IN_RAM
@@ -108,7 +108,11 @@ def create(
         )
     file = None if in_ram else _real(path)
     wait = check_timeout(timeout)
-    told = new_film(file, description, get_codec(codec, **(codec_options or {}))) if film and file else None
+    told = None
+    if film and file is not None:
+        title = film if isinstance(film, str) else file.stem
+        check_unicode(title, "the title")
+        told = new_film(title, description, get_codec(codec, **(codec_options or {})))
 
     def journal_in(target: Path | io.BytesIO) -> Journal:
         return Journal.create(

@@ -57,7 +57,7 @@ class Memory(AsyncMemory):
         metric: Metric = "cosine",
         timeout: float = 30.0,
         auto_compact: float | None = None,
-        film: bool = False,
+        film: bool | str = False,
     ) -> Self:
         """Create a new memory and open it for writing.
 
@@ -79,7 +79,8 @@ class Memory(AsyncMemory):
             timeout: As in :meth:`open`.
             auto_compact: As in :meth:`open`.
             film: Whether the video says what it is: it begins with a title card, the file has a title, a comment and a
-                cover, and records may have pictures. Needs the extra ``film``. The file has format version 2.
+                cover, and records may have pictures. A ``str`` is the title; True takes the name of the file. Needs
+                the extra ``film``. The file has format version 2. A memory in RAM has no film.
 
         Raises:
             MemoryExistsError: If the file exists.
@@ -262,7 +263,7 @@ class Memory(AsyncMemory):
         metric: Metric = "cosine",
         timeout: float = 30.0,  # noqa: ASYNC109  # of later commits, not of this call
         auto_compact: float | None = None,
-        film: bool = False,
+        film: bool | str = False,
     ) -> Self:
         """Async :meth:`Memory.create`."""
         call = partial(

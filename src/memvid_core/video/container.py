@@ -73,7 +73,8 @@ class VideoFile:
             MemoryExistsError: The path exists.
             MemoryNotFoundError: The folder does not exist.
         """
-        head = mp4.add_to_moov(codec.init_segment(), about)
+        head = codec.init_segment()
+        head = mp4.with_user_data(head, about) if about else head
         file = ByteFile(target, "x")
         try:
             file.write(0, [head])
@@ -133,9 +134,9 @@ class VideoFile:
         return mp4.parse_timescale(self._file.read(0, self.head_size)) or mp4.TIMESCALE
 
     @property
-    def has_about(self) -> bool:
-        """Whether the head of the file has metadata for players."""
-        return b"udta" in self._file.read(0, self.head_size)
+    def title(self) -> str | None:
+        """The title in the head of the file; None if it has none."""
+        return mp4.parse_title(self._file.read(0, self.head_size))
 
     @property
     def target(self) -> Path | BinaryIO:

@@ -36,7 +36,6 @@ __all__ = [
     "Box",
     "FragmentHead",
     "about_box",
-    "add_to_moov",
     "boxes",
     "fragment",
     "init_segment",
@@ -50,6 +49,8 @@ __all__ = [
     "parse_parity",
     "parse_sample_entry",
     "parse_timescale",
+    "parse_title",
+    "with_user_data",
 ]
 
 TIMESCALE = 1
@@ -73,6 +74,7 @@ PARITY_BYTES = _PARITY.size
 PARITY_MARK = b"free" + _PARITY_MAGIC
 """A parity box from its fifth byte on."""
 _MOST_PARITY = 1 << 16
+_TITLE = b"\xa9nam"
 _UTF_8, _PNG = 1, 14  # well-known types of metadata values
 _MOOF = struct.Struct(">I4sI4sIII4sI4sIIII4sIQI4sIIi")
 MOOF_BYTES = _MOOF.size
@@ -181,8 +183,8 @@ def add_to_sample_entry(head: bytes, kind: bytes, content: bytes) -> bytes:
     return bytes(out)
 
 
-def add_to_moov(head: bytes, added: bytes) -> bytes:
-    """Append a box to ``moov``, the last box of ``head``.
+def with_user_data(head: bytes, about: bytes) -> bytes:
+    """Return a head with another ``udta`` box, of which ``moov``, the last box, may have only one.
 
     Raises:
         ValueError: ``head`` does not end with ``moov``.
@@ -190,9 +192,8 @@ def add_to_moov(head: bytes, added: bytes) -> bytes:
     last = list(boxes(head))[-1:]
     if not last or last[0].type != b"moov" or last[0].end != len(head):
         raise ValueError("this head does not end with moov")
-    out = bytearray(head + added)
-    struct.pack_into(">I", out, last[0].start, len(out) - last[0].start)
-    return bytes(out)
+    kept = [box for box in boxes(head, last[0].content) if box.type != b"udta"]
+    return head[: last[0].start] + _box(b"moov", *(head[box.start : box.end] for box in kept), about)
 
 
 def about_box(title: str, comment: str, cover: bytes = b"") -> bytes:
@@ -200,7 +201,7 @@ def about_box(title: str, comment: str, cover: bytes = b"") -> bytes:
     items = [
         _box(kind, _box(b"data", struct.pack(">II", form, 0), value))
         for kind, form, value in (
-            (b"\xa9nam", _UTF_8, title.encode()),
+            (_TITLE, _UTF_8, title.encode()),
             (b"\xa9cmt", _UTF_8, comment.encode()),
             (b"covr", _PNG, cover),
         )
@@ -208,6 +209,18 @@ def about_box(title: str, comment: str, cover: bytes = b"") -> bytes:
     ]
     handler = _box(b"hdlr", bytes(8), b"mdirappl", bytes(9))
     return _box(b"udta", _box(b"meta", bytes(4), handler, _box(b"ilst", *items)))
+
+
+def parse_title(head: bytes) -> str | None:
+    """Return the title in the metadata of a ``ftyp`` + ``moov`` head; None if it has none."""
+    start, end = 0, len(head)
+    for kind, skipped in ((b"moov", 0), (b"udta", 0), (b"meta", 4), (b"ilst", 0)):
+        found = next((box for box in boxes(head, start, end) if box.type == kind), None)
+        if found is None:
+            return None
+        start, end = found.content + skipped, found.end
+    title = next((box for box in boxes(head, start, end) if box.type == _TITLE), None)
+    return None if title is None else head[title.content + 16 : title.end].decode(errors="replace")
 
 
 def parse_timescale(head: bytes) -> int | None:

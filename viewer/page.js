@@ -107,7 +107,7 @@ function show(record) {
   const film = $("film");
   if (record.frame === undefined || record.frame === null) return;
   film.pause();
-  film.currentTime = (record.frame + 0.5) / (state.info.rate || 30);
+  film.currentTime = ((record.shown ?? record.frame) + 0.5) / (state.info.rate || 2);
   film.parentElement.className = "used";
   $("caption").textContent = `${say("frame", record.frame)} · ${record.id}`;
   if (film.getBoundingClientRect().top < 0) film.scrollIntoView({ block: "nearest" });

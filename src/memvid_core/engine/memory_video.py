@@ -23,13 +23,14 @@ __all__ = [
     "clear_cache",
     "frames_of",
     "picture_count",
+    "pictured_frames",
     "pictures",
     "prefetch",
     "scenes",
     "title_seconds",
 ]
 
-_LONGEST_SCENE = 3  # frames
+_LONGEST_SCENE = 6  # frames
 
 
 class CacheState(NamedTuple):
@@ -71,6 +72,23 @@ def frames_of(session: Session, ids: Iterable[str]) -> dict[str, int]:
     wanted = list(ids)
     found = session.answer(lambda snapshot: snapshot.frames_of(wanted))
     return {record_id: frame.frame for record_id, frame in found.items()}
+
+
+def pictured_frames(session: Session, ids: Iterable[str]) -> dict[str, int]:
+    """Return the number of the frame that shows the picture of a record, by id; ids without a picture are omitted."""
+    if not session.indexed.journal.shows:
+        return {}
+    wanted = list(ids)
+    return session.answer(lambda snapshot: _pictured(snapshot, wanted))
+
+
+def _pictured(snapshot: Snapshot, ids: list[str]) -> dict[str, int]:
+    rows, video = snapshot.rows_of(ids), snapshot.epoch.journal.video
+    return {
+        record_id: place.frame - 1 - HELD
+        for record_id, place in snapshot.frames_of(ids).items()
+        if place.row == rows[record_id] and picture_before(video, place) is not None
+    }
 
 
 def prefetch(session: Session, frames: Iterable[int]) -> int:
@@ -121,7 +139,7 @@ def title_seconds(session: Session) -> float:
 
 
 def scenes(session: Session, where: Mapping[str, Any] | None = None) -> list[Scene]:
-    """Return the parts of the video with live records, in order, each up to the next but three frames long at most.
+    """Return the parts of the video with live records, in order, each up to the next but six frames long at most.
 
     The pictures of a record belong to its part.
 

@@ -13,8 +13,8 @@ from memvid_core.video.preview import HELD, coded_picture, held_picture
 
 __all__ = ["Film", "can_make", "film_of", "picture_of", "pictures_after", "shows_pictures"]
 
-_CARD_BYTES: Final = 3_600  # of 4,000: the rest is for what stands around the pictures
-_IMAGE_BYTES: Final = 8_600  # of 9,000
+_CARD_BYTES: Final = 3_300  # of 4,000: the rest is for the frames that hold it, and what stands around them
+_IMAGE_BYTES: Final = 8_300  # of 9,000
 _MOST_NAME, _MOST_COMMENT = 120, 240  # characters
 _COMMENT: Final = "A memory: texts that are searched by meaning and by words. Open it with memvid-core."
 

@@ -53,8 +53,8 @@ __all__ = [
     "with_user_data",
 ]
 
-TIMESCALE = 1
-"""Pictures per second: each picture lasts one tick. Files of earlier versions have 30."""
+TIMESCALE = 2
+"""Pictures per second: each picture lasts one tick. At one a second, VLC drops pictures as too late."""
 
 _SAMPLE_IS_KEY = 0x02000000  # sample_depends_on = 2: depends on no other
 _SAMPLE_IS_DELTA = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample

@@ -18,7 +18,7 @@ from memvid_core.video.bitstream import START_CODE, BitWriter, escaped, paramete
 
 __all__ = ["HELD", "coded_picture", "held_picture"]
 
-HELD: Final = 2
+HELD: Final = 5
 """The number of frames in which a picture stays on the screen after its own."""
 _IDR, _SPS, _PPS = 5, 7, 8  # nal_unit_type
 _FIRST_QUANTIZER, _LAST_QUANTIZER = 28, 51

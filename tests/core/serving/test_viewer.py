@@ -499,7 +499,7 @@ def test_an_address_is_read_by_ranges_and_a_link_opens_a_record(window: Driven, 
           const cards = document.querySelectorAll("article").length;
           return [card.dataset.id, film.currentTime, film.error?.message ?? null, cards];
         """)
-        assert seen == ["r 900", pytest.approx((frame + 0.5) / 2), None, 1]
+        assert seen == ["r 900", pytest.approx((frame + 0.25) / 2), None, 1]
         assert len(ranged) >= 2
         assert asked(window, "info")["records"] == 999
         gone = "location.hash = '#id=r+7'; await new Promise(resolve => setTimeout(resolve, 100));"

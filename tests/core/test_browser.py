@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from memvid_core import Memory
 from memvid_core.cli.captions import captions
 from tests.core.embedders import embed
+from tests.core.images import image_file
 from tests.core.video.browsing import served, told
 
 PAGE = """<body><video id="shown" muted src="memory.mp4"></video>
@@ -68,15 +70,7 @@ def test_a_memory_appended_three_times_plays_to_its_end(tmp_path: Path) -> None:
     assert abs(seen["ended"] - seen["duration"]) < 0.05
 
 
-def image_file(color: str) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (320, 240), color).save(out, "PNG")
-    return out.getvalue()
-
-
 def middle(shot: str) -> tuple[int, ...]:
-    import base64
-
     with Image.open(io.BytesIO(base64.b64decode(shot.partition(",")[2]))) as image:
         found: Any = image.convert("RGB").getpixel((128, 128))
     return tuple(found)

@@ -92,7 +92,7 @@ def test_the_picture_of_a_record_is_on_the_screen_while_its_caption_says_what_it
         told_it = json.loads(told(f"{root}/page.html", tmp_path / "profile"))
     assert "error" not in told_it, told_it
     looked = [(at, text, middle(shot)) for at, text, shot in told_it["seen"]]
-    assert [text for at, text, _ in looked if at < 3] == ["memory\nWhat colors mean"] * 6
+    assert [text for at, text, _ in looked if at < 3] == ["Signals\nWhat colors mean"] * 6
     for said, color in (("Red means stop.", (208, 0, 0)), ("Green means go.", (0, 176, 0))):
         on = [seen for _, text, seen in looked if said in text]
         close = [seen for seen in on if max(abs(a - b) for a, b in zip(seen, color, strict=True)) < 24]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,15 +19,15 @@ _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 def captions(memory: Memory, where: dict[str, Any] | None) -> Iterator[bytes]:
     """Yield a WebVTT document in pieces: one cue for each frame with records, with the first of them."""
-    from memvid_core.engine.memory_video import scenes, title_seconds
+    from memvid_core.engine.memory_video import scenes, title_scene
     from memvid_core.memory.memory import session_of
 
     session = session_of(memory)
     head = "WEBVTT\n\n"
-    seconds = title_seconds(session)
-    if seconds:
-        title = "\n".join(filter(None, (_line(Path(memory.path).stem), _line(memory.info().description))))
-        head += _cue(0, seconds, title)
+    card = title_scene(session)
+    if card is not None:
+        title, seconds = card
+        head += _cue(0, seconds, "\n".join(filter(None, map(_line, (title, memory.info().description)))))
     yield head.encode()
     for scene in scenes(session, where):
         yield _cue(scene.start, scene.end, _text(scene)).encode()

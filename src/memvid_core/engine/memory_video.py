@@ -27,7 +27,7 @@ __all__ = [
     "pictures",
     "prefetch",
     "scenes",
-    "title_seconds",
+    "title_scene",
 ]
 
 _LONGEST_SCENE = 6  # frames
@@ -132,10 +132,13 @@ def picture_count(session: Session) -> int:
         return video.end.frame
 
 
-def title_seconds(session: Session) -> float:
-    """Return how long the title card is on the screen, in seconds; 0 without one."""
+def title_scene(session: Session) -> tuple[str, float] | None:
+    """Return the title, and how long its card is on the screen, in seconds; None without a card."""
     journal = session.indexed.journal
-    return (1 + HELD) / journal.video.rate if journal.shows and journal.start.frame > 1 + HELD else 0.0
+    title = journal.video.title
+    if title is None or not journal.shows or journal.start.frame <= 1 + HELD:
+        return None
+    return title, (1 + HELD) / journal.video.rate
 
 
 def scenes(session: Session, where: Mapping[str, Any] | None = None) -> list[Scene]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def test_a_cue_names_the_records_of_each_frame_while_it_is_shown(tmp_path: Path)
         memory.add([""], ids=["nothing"])
         seconds = memory.info().frames / 2
     found = cues(exported(path))
-    assert found[0] == (0.0, 3.0, "notes\n주간 회의")
+    assert found[0] == (0.0, 3.0, "Minutes &lt;2026&gt; &amp; more\n주간 회의")
     assert "gone" not in [text for *_, text in found]
     assert found[1][2] == "0.txt (+29)\nNote 0."
     start, end, text = found[2]
@@ -62,7 +63,7 @@ def test_a_cue_names_the_records_of_each_frame_while_it_is_shown(tmp_path: Path)
                 assert start <= at
                 assert at + 0.5 <= end
     assert found[-1][2] == "nothing"
-    assert all(one[1] <= other[0] for one, other in zip(found, found[1:], strict=False))
+    assert all(one[1] <= other[0] for one, other in pairwise(found))
     assert found[-1][1] <= seconds + 2.5
     only = cues(exported(path, "--where", json.dumps({"source": "나무.png"})))
     assert [text for *_, text in only[1:]] == ["나무.png\nA picture of a tree."]
@@ -72,7 +73,7 @@ def test_a_memory_without_a_film_has_captions_too_and_other_formats_are_as_befor
     path = tmp_path / "notes.mp4"
     with Memory.create(path, embed) as memory:
         memory.add(["Wings lift. They do.", "x"], [{"source": "a & <b>"}, None])
-    assert cues(exported(path, "--format", "vtt")) == [(1.0, 2.5, "a &amp; &lt;b&gt; (+1)\nWings lift.")]
+    assert cues(exported(path, "--format", "vtt")) == [(1.0, 4.0, "a &amp; &lt;b&gt; (+1)\nWings lift.")]
     assert memvid("export", str(path), "--format", "vtt", "--vectors").code == 2
     assert memvid("export", str(path), "--format", "vtt").out.startswith("WEBVTT\n\n")
 

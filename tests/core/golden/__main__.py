@@ -15,8 +15,8 @@ from tests.core.golden.content import PICTURED, RECORDS, REPLACED
 path = Path(__file__).with_name(f"format-{FORMAT_VERSION}.mp4")
 image = io.BytesIO()
 Image.linear_gradient("L").rotate(30).save(image, "PNG")
-settings = {"codec_options": {"columns": 8, "rows": 8}, "description": "golden", "film": True}
-with Memory.create(path, embed, **settings) as memory:
+options = {"columns": 8, "rows": 8}
+with Memory.create(path, embed, codec_options=options, description="golden", film=True) as memory:
     for record_id, text, metadata in RECORDS:
         memory.add(text, metadata, record_id, pictures=image.getvalue() if record_id in PICTURED else None)
     memory.delete("gone")

@@ -147,7 +147,7 @@ def test_pictures_that_cannot_be_taken_are_refused_and_nothing_is_written(tmp_pa
             (tmp_path / "nowhere.png", "cannot be read"),
         ):
             with pytest.raises(InvalidInputError, match=said):
-                memory.add("text", pictures=pictures)  # type: ignore[arg-type]
+                memory.add("text", pictures=pictures)
         assert (tmp_path / "m.mp4").stat().st_size == size
         memory.add(["a", "b"], pictures=[None, None])
     with Memory.create(tmp_path / "no.mp4", embed) as memory, pytest.raises(InvalidInputError, match="film=True"):

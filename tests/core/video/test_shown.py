@@ -39,7 +39,7 @@ def shown(nal: bytes) -> list[bytes]:
 def seen(file: io.BytesIO) -> list[NDArray[np.uint8]]:
     """The luma of every picture, as FFmpeg decodes them."""
     file.seek(0)
-    with av.open(file) as container:
+    with av.open(file, "r") as container:
         return [np.asarray(frame.to_ndarray(format="gray"), np.uint8) for frame in container.decode(video=0)]
 
 

@@ -230,7 +230,7 @@ class Journal:
         offsets, sizes, first = fragment.offsets, fragment.sizes, fragment.first_frame
         placed = [
             FrameLocation(first + i, int(offsets[i]), int(sizes[i]), head.kind, head.row, head.items)
-            for i, head in payloads.with_rows
+            for i, head in payloads.with_rows.items()
         ]
         self._last = (number, at)
         return Entry(number, at, after(fragment, payloads.commit), fragment.start, first, row_frames=placed)

@@ -8,7 +8,7 @@ commit never get into the file: they stay in memory until the commit is in the v
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -363,21 +363,30 @@ class VideoRows:
         Returns:
             How many rows are read from the video now; the caller notes it in the catalog.
         """
+        known = self._state.places
+        places = known.with_frames(self._looked_up(frames, rows))
+        if len(places.first) > len(known.first):
+            self._go_on(int(places.first[-1] + places.items[-1]), places, rows)
+        return self.settled
+
+    def _looked_up(
+        self, frames: Iterable[FrameLocation], rows: int
+    ) -> Iterator[tuple[FrameOfRows, bool, NDArray[np.float32]]]:
+        """Yield frames that can be read in the video, whether their rows have length 1, and the squares of these.
+
+        Writes the checksums of their rows.
+        """
         settled = end = self.settled
-        found: list[tuple[FrameOfRows, bool, NDArray[np.float32]]] = []
         for frame in frames:
             one = look_up(self._pictures, frame, self.dimension, self._name, self._row_bytes)
             if one is None or one.first < end or one.first + len(one.matrix) > rows or not len(one.matrix):
-                break
+                return
             lengths = self._lengths(one.matrix)
             if lengths is None or not self._is_empty(end - settled, one.first - settled):
-                break
+                return
             self._write_sums(end, one)
-            found.append((one, bool((np.abs(lengths - 1.0) <= self._off_length).all()), lengths))
+            yield one, bool((np.abs(lengths - 1.0) <= self._off_length).all()), lengths
             end = one.first + len(one.matrix)
-        if found:
-            self._go_on(end, self._state.places.with_frames(found), rows)
-        return self.settled
 
     def _lengths(self, matrix: Bytes) -> NDArray[np.float32] | None:
         stored = matrix.view(self.dtype)

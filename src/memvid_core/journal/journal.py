@@ -13,6 +13,7 @@ import msgspec
 
 from memvid_core.errors import MemoryFileError, NotAMemoryError, ReadOnlyError
 from memvid_core.journal import frames, packing
+from memvid_core.journal.checking import head_checksum
 from memvid_core.journal.entries import Batch, CommitFrame, Cursor, Entry, Header
 from memvid_core.journal.frames import FrameHeader, Kind
 from memvid_core.journal.header import after, open_head, start_at
@@ -98,6 +99,7 @@ class Journal:
         Only a header of format version 2 allows a title card.
         """
         video = VideoFile.create(target, codec, b"" if film is None else film.about)
+        header = msgspec.structs.replace(header, head=head_checksum(video))
         journal = cls(video, header, start_at(video.start))
         try:
             body = msgspec.msgpack.encode(header)

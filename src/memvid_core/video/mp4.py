@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENTRY_BYTES",
+    "FIRST_TIMESCALE",
     "FOOTER_BYTES",
     "FOOTER_MARK",
     "MOOF_BYTES",
@@ -37,6 +38,7 @@ __all__ = [
     "FragmentHead",
     "about_box",
     "boxes",
+    "deltas",
     "fragment",
     "init_segment",
     "mdat_header",
@@ -50,11 +52,15 @@ __all__ = [
     "parse_sample_entry",
     "parse_timescale",
     "parse_title",
+    "sequence_of",
+    "with_timescale",
     "with_user_data",
 ]
 
 TIMESCALE = 2
 """Pictures per second: each picture lasts one tick. At one a second, VLC drops pictures as too late."""
+FIRST_TIMESCALE = 30
+"""That of files without a checksum of their head."""
 
 _SAMPLE_IS_KEY = 0x02000000  # sample_depends_on = 2: depends on no other
 _SAMPLE_IS_DELTA = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
@@ -79,6 +85,8 @@ _UTF_8, _PNG = 1, 14  # well-known types of metadata values
 _MOOF = struct.Struct(">I4sI4sIII4sI4sIIII4sIQI4sIIi")
 MOOF_BYTES = _MOOF.size
 """Size of a ``moof`` without its table of pictures."""
+_REST = struct.Struct(">16xII16xIII8xI")
+_REST_AS_WRITTEN = (0, _TFHD_FLAGS, 1, 1, 1 << 24)
 _TRUN_AT = MOOF_BYTES - 20
 ENTRY_BYTES = 8
 """Size of a picture's entry in the table."""
@@ -225,16 +233,24 @@ def parse_title(head: bytes) -> str | None:
 
 def parse_timescale(head: bytes) -> int | None:
     """Return the number of ticks per second of the track in a ``ftyp`` + ``moov`` head, or None if it names none."""
+    at = _timescale_place(head)
+    return None if at is None else int.from_bytes(head[at : at + 4], "big") or None
+
+
+def with_timescale(head: bytes, timescale: int) -> bytes:
+    """Return a head with another number of ticks per second."""
+    at = _timescale_place(head)
+    return head if at is None else head[:at] + timescale.to_bytes(4, "big") + head[at + 4 :]
+
+
+def _timescale_place(head: bytes) -> int | None:
     start, end = 0, len(head)
     for kind in (b"moov", b"trak", b"mdia", b"mdhd"):
         found = next((box for box in boxes(head, start, end) if box.type == kind), None)
         if found is None:
             return None
         start, end = found.content, found.end
-    if end - start < 24:
-        return None
-    ticks: int = struct.unpack_from(">I", head, start + (20 if head[start] else 12))[0]
-    return ticks or None
+    return None if end - start < 24 else start + (20 if head[start] else 12)
 
 
 def _sample_entry_path(head: bytes) -> list[Box] | None:
@@ -297,6 +313,24 @@ def fragment(samples: Sequence[Sample], sequence: int, first_picture: int, first
     total = len(moof) + len(head) + size + FOOTER_BYTES
     footer = _FOOTER.pack(FOOTER_BYTES, b"free", _FOOTER_MAGIC, first_frame, total)
     return [moof, head, *(data for data, _ in samples), footer]
+
+
+def sequence_of(moof: bytes) -> int | None:
+    """Return the number of a fragment, or None if a byte is not as written that :func:`parse_moof` does not compare.
+
+    Args:
+        moof: The ``moof``, which :func:`parse_moof` and :func:`parse_entries` can read.
+    """
+    mfhd, sequence, tfhd, track, duration, tfdt = _REST.unpack_from(moof)
+    return sequence if (mfhd, tfhd, track, duration, tfdt) == _REST_AS_WRITTEN else None
+
+
+def deltas(moof: bytes, count: int) -> list[int]:
+    """Return which of the ``count`` pictures are no key pictures, as the table of a ``moof`` says."""
+    at = MOOF_BYTES + ENTRY_BYTES // 2
+    kinds = moof[at : at + ENTRY_BYTES * count : ENTRY_BYTES]
+    key = _SAMPLE_IS_KEY >> 24
+    return [] if kinds == bytes([key]) * count else [i for i, kind in enumerate(kinds) if kind != key]
 
 
 def parse_footer(data: bytes) -> Footer | None:

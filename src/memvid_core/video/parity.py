@@ -21,11 +21,14 @@ from memvid_core.video.codec import FrameCodec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.positions import Fragment
 
-__all__ = ["Patch", "parity_of", "patches", "restore", "restored_frames"]
+__all__ = ["SHOWING_BOX", "Patch", "difference", "parity_of", "patches", "restore", "restored_frames"]
 
 _ROOM: Final = 64  # bytes that separate the end of the damage from its beginning in the parity
 _SECTOR: Final = 4096 + _ROOM  # bytes of parity: a sector of a disk today
 _SMALL_SECTOR: Final = 512 + _ROOM  # of a small fragment, which must not grow much: a sector of older disks
+_SHOWING: Final = 8  # bytes of parity that restores nothing
+SHOWING_BOX: Final = mp4.PARITY_BYTES + _SHOWING
+"""Size of the box of a parity that restores nothing, in bytes."""
 _SMALL: Final = 1 << 17  # the size of a fragment, in bytes, from which on it has the larger parity
 _PIECE: Final = 1 << 20  # bytes that are read at once
 _GAPS: Final = 3  # how many of the longest undamaged parts of the parity may separate the end of damage from its start
@@ -49,10 +52,15 @@ class Patch:
         return bytes(found)
 
 
-def parity_of(parts: Sequence[bytes]) -> bytes:
-    """Return the parity of consecutive parts of a fragment."""
+def parity_of(parts: Sequence[bytes], *, restoring: bool = True) -> bytes:
+    """Return the parity of consecutive parts of a fragment.
+
+    Args:
+        parts: The parts.
+        restoring: Whether it can restore a damaged sector, or only shows whether a byte has changed.
+    """
     size = sum(map(len, parts))
-    length = _SECTOR if size >= _SMALL else _SMALL_SECTOR
+    length = (_SECTOR if size >= _SMALL else _SMALL_SECTOR) if restoring else _SHOWING
     folded, at = np.zeros(length, np.uint8), 0
     for part in parts:
         _fold(folded, np.frombuffer(part, np.uint8), at)
@@ -71,11 +79,7 @@ def patches(file: ByteFile, start: int, parity: mp4.Parity, first: int, stop: in
         stop: The end of the damaged part.
     """
     end, length = start + parity.covered, parity.length
-    wrong = np.frombuffer(file.read(end + mp4.PARITY_BYTES, length), np.uint8).copy()
-    if len(wrong) != length:
-        return
-    for at in range(start, end, _PIECE):
-        _fold(wrong, np.frombuffer(file.read(at, min(_PIECE, end - at)), np.uint8), at - start)
+    wrong = difference(file, start, parity)
     for begin in _beginnings(wrong):
         rolled = np.roll(wrong, -begin)
         size = length - int((rolled[::-1] != 0).argmax())  # without the undamaged bytes at the end
@@ -85,6 +89,26 @@ def patches(file: ByteFile, start: int, parity: mp4.Parity, first: int, stop: in
             if here < stop and first < until:
                 found = np.frombuffer(file.read(here, until - here), np.uint8)
                 yield Patch(here, (found ^ rolled[here - offset : here - offset + len(found)]).tobytes())
+
+
+def difference(file: ByteFile, start: int, parity: mp4.Parity) -> Bytes:
+    """Return the exclusive or of a stored parity and that of the bytes it covers: zeros if no byte has changed.
+
+    Args:
+        file: The file.
+        start: The offset of the fragment; its parity box follows what that box covers.
+        parity: The values of the parity box.
+
+    Returns:
+        (length of the parity,) uint8; empty if the file ends before.
+    """
+    end = start + parity.covered
+    wrong = np.frombuffer(file.read(end + mp4.PARITY_BYTES, parity.length), np.uint8).copy()
+    if len(wrong) != parity.length:
+        return wrong[:0]
+    for at in range(start, end, _PIECE):
+        _fold(wrong, np.frombuffer(file.read(at, min(_PIECE, end - at)), np.uint8), at - start)
+    return wrong
 
 
 def restored_frames(file: ByteFile, codec: FrameCodec, fragment: Fragment, patch: Patch) -> dict[int, bytes] | None:

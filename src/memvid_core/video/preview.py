@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.video.bitstream import START_CODE, BitWriter, escaped, parameter_sets, unescaped
+from memvid_core.video.bitstream import START_CODE, BitWriter, escaped, parameter_sets, rbsp_of
 
 __all__ = ["HELD", "coded_picture", "held_picture"]
 
@@ -86,7 +86,7 @@ def _same_sequence(sps: bytes, own: bytes) -> bool:
 
 def _until_vui(sps: bytes) -> list[int]:
     """Return the values between the level and the VUI of a sequence parameter set of the Baseline profile."""
-    rbsp = unescaped(sps)[4:]
+    rbsp = rbsp_of(sps)[4:]
     bits = "".join(f"{byte:08b}" for byte in rbsp)
     at, values = 0, []
 
@@ -105,7 +105,7 @@ def _until_vui(sps: bytes) -> list[int]:
 
 def _renumbered(nal: bytes) -> bytes | None:
     """Return an IDR slice with ``idr_pic_id`` 2 instead of 0; None if it does not begin as expected."""
-    rbsp = unescaped(nal)
+    rbsp = rbsp_of(nal)
     header = BitWriter().u(8, 0x65).ue(0).ue(7).ue(0).u(4, 0)
     bits = 8 * len(rbsp)
     value = int.from_bytes(rbsp, "big")

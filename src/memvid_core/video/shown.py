@@ -13,10 +13,10 @@ from __future__ import annotations
 from typing import Final
 
 from memvid_core.errors import DamagedFrameError
-from memvid_core.video.bitstream import escaped, unescaped
+from memvid_core.video.bitstream import escaped, rbsp_of
 from memvid_core.video.codec import ENVELOPE_BYTES, Sample, seal, unseal
 
-__all__ = ["MARK", "Shown", "coded_payload", "coded_size", "is_shown", "sample", "sealed_shown"]
+__all__ = ["MARK", "Shown", "coded_payload", "coded_size", "is_delta", "is_shown", "sample", "sealed_shown"]
 
 _IDR: Final = 5  # nal_unit_type
 _LENGTH: Final = 4  # bytes before each NAL unit
@@ -55,9 +55,17 @@ def is_shown(coded: bytes, start: int = _LENGTH) -> bool:
     return coded.startswith(MARK, start)
 
 
+def is_delta(coded: bytes) -> bool:
+    """Return whether a sample is such a picture, and depends on the one before it."""
+    if not is_shown(coded):
+        return False
+    start = 2 * _LENGTH + int.from_bytes(coded[:_LENGTH], "big")
+    return start < len(coded) and coded[start] & 31 != _IDR
+
+
 def sealed_shown(coded: bytes, start: int = _LENGTH) -> bytes | None:
     """Return the payload in its envelope, whose SEI message begins at ``start`` of ``coded``; None if it is cut."""
-    sei = unescaped(coded[start : start + _MOST_SEI])
+    sei = rbsp_of(coded[start : start + _MOST_SEI])
     size = int.from_bytes(coded[start - _LENGTH : start], "big")
     head = sei[len(MARK) : len(MARK) + _SEALED]
     slice_at = start + size + _LENGTH

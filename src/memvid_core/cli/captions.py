@@ -23,12 +23,11 @@ def captions(memory: Memory, where: dict[str, Any] | None) -> Iterator[bytes]:
     from memvid_core.memory.memory import session_of
 
     session = session_of(memory)
-    head = "WEBVTT\n\n"
+    yield b"WEBVTT\n\n"
     card = title_scene(session)
     if card is not None:
         title, seconds = card
-        head += _cue(0, seconds, "\n".join(filter(None, map(_line, (title, memory.info().description)))))
-    yield head.encode()
+        yield _cue(0, seconds, "\n".join(filter(None, map(_line, (title, memory.info().description))))).encode()
     for scene in scenes(session, where):
         yield _cue(scene.start, scene.end, _text(scene)).encode()
 

@@ -17,9 +17,11 @@ from memvid_core import Memory, MemvidError
 from memvid_core.errors import DamageWarning, TornTailWarning
 from memvid_core.journal import Journal
 from memvid_core.video.mp4 import FOOTER_BYTES, PARITY_BYTES, parse_parity
+from tests.core.images import image_file
 
 CODECS: dict[str, dict[str, Any]] = {
     "pcm": {"columns": 4, "rows": 4},
+    "pcm-film": {"columns": 8, "rows": 8},
     "qr": {"frame_size": 256, "preset": "compact"},
     "qr-robust": {"frame_size": 256, "hold": 1},
 }
@@ -52,8 +54,9 @@ def written(codec: str, folder: Path) -> Written:
     versions: dict[str, list[Version]] = {}
     live: set[str] = set()
     ends: set[int] = set()
+    film = codec == "pcm-film"
     with Memory.create(
-        path, "given", codec.split("-")[0], "float32", codec_options=CODECS[codec], description="x"
+        path, "given", codec.split("-")[0], "float32", codec_options=CODECS[codec], description="x", film=film
     ) as memory:
         for commit in range(10):
             ids = [f"r{commit}-{i}" for i in range(12 if commit == 4 else rng.randrange(1, 3))]
@@ -72,6 +75,7 @@ def written(codec: str, folder: Path) -> Written:
                 [version.metadata for version in made],
                 ids,
                 vectors=[list(version.vector) for version in made],
+                pictures=[image_file("#336699") if i % 3 == 0 else None for i in range(len(ids))] if film else None,
             )
             for record_id, version in zip(ids, made, strict=True):
                 versions.setdefault(record_id, []).append(version)
@@ -192,7 +196,7 @@ def test_nothing_wrong_is_ever_read_out_of_a_corrupted_file(
     path = tmp_path / "m.mp4"
     Path(f"{path}.index").touch()  # in the way of the folder: the index is made anew in RAM each time
     counts: dict[str, int] = {}
-    for seed in range(effort(150 if codec == "pcm" else 20)):
+    for seed in range(effort({"pcm": 150, "pcm-film": 60}.get(codec, 20))):
         rng = random.Random(f"{codec} {seed}")
         how = HOW[seed % len(HOW)]
         path.write_bytes(how(of.data, rng))

@@ -69,6 +69,14 @@ def build(
     description: Annotated[
         str, typer.Option("--description", metavar="TEXT", help="A description, stored in the memory.")
     ] = "",
+    film: Annotated[
+        bool | None,
+        typer.Option(
+            "--film/--no-film",
+            help="Begin the video with a title card; by default, if `memvid-core[film]` is installed.",
+            show_default=False,
+        ),
+    ] = None,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
@@ -78,11 +86,20 @@ def build(
     XML and EPUB need `memvid-core[documents]`. `-` is standard input. Unreadable files are listed and skipped (exit
     code 3).
     """
+    from memvid_core.video.drawing import can_draw
+
     from_stdin = Path("-") in paths
     named = expanded(path for path in paths if path != Path("-"))
     run = IngestRun(named, files)
-    settings = {"embedder": embedder, "codec": codec, "vector_dtype": vector_dtype, "description": description}
-    settings |= {"index": index, "metric": metric or "cosine"}
+    settings: dict[str, Any] = {
+        "embedder": embedder,
+        "codec": codec,
+        "vector_dtype": vector_dtype,
+        "description": description,
+    }
+    settings |= {"index": index, "metric": metric or "cosine", "description": description}
+    if film or (film is None and codec == "pcm" and can_draw()):
+        settings["film"] = output.stem
     with new_memory(output, force=force, timeout=timeout, **settings) as memory:
         if from_stdin:
             run.cut(memory, standard_input(), {})

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from memvid_core import Memory
-from memvid_core.cli.captions import captions
+from memvid_core.serving.vtt import captions
 from tests.core.embedders import embed
 from tests.core.images import image_file
 from tests.core.video.browsing import served, told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from memvid_core import Memory, MemvidError
 from memvid_core.errors import DamageWarning, TornTailWarning
 from memvid_core.journal import Journal
 from memvid_core.video.mp4 import FOOTER_BYTES, PARITY_BYTES, parse_parity
+from soak.damage import damage
+from soak.past import Past
 from tests.core.images import image_file
 
 CODECS: dict[str, dict[str, Any]] = {
@@ -294,3 +297,17 @@ def test_a_cut_in_the_last_bytes_of_a_commit_is_reported(codec: str, tmp_path: P
         if not any("later commits" in str(item.message) or "never finished" in str(item.message) for item in reported):
             unreported.append((size, [str(item.message) for item in reported]))
     assert not unreported
+
+
+def test_copies_of_other_frames_among_moved_bytes_do_not_hide_a_commit(tmp_path: Path) -> None:
+    rng = random.Random(301000228)
+    rng.random()  # the codec
+    past = Past(tmp_path, 301000228, codec="pcm", vector_dtype=rng.choice(["float16", "float32"]))
+    for _ in range(31):
+        made = damage(past.data, rng)
+        rng.random(), rng.random()
+    assert made.what == "swapped: blocks 8704 and 4096+3576 swapped"
+    with closing(Journal.open(io.BytesIO(made.data))) as journal:
+        first, second = journal.replay(journal.start)
+        assert (first.number, second.number) == (1, 2)
+        assert [entry.number for entry in journal.replay(first.cursor)] == [2]

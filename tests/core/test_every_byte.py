@@ -122,6 +122,22 @@ def test_every_byte_between_payloads_is_compared(tmp_path: Path) -> None:
     assert not silent(path, [*boxes, *after, *range(0, 700, 29)], rng)
 
 
+def test_bytes_of_pictures_that_trade_places_are_noticed(tmp_path: Path) -> None:
+    path, rng = made(tmp_path / "m.mp4", "qr", QR), random.Random(5)
+    data = path.read_bytes()
+    start = data.index(b"mdat", data.index(b"mdat") + 4) + 4  # of the second commit
+    stop = data.index(b"moof", start) - mp4.FOOTER_BYTES - 64
+    for distance in (8, 64, 512):
+        first = rng.randrange(start, stop - distance - 8)
+        one, other = slice(first, first + 8), slice(first + distance, first + distance + 8)
+        swapped = bytearray(data)
+        swapped[one], swapped[other] = data[other], data[one]
+        assert swapped != data
+        path.write_bytes(swapped)
+        assert not verified(path).ok
+        path.write_bytes(data)
+
+
 def flipped(path: Path, place: int) -> None:
     data = bytearray(path.read_bytes())
     data[place] ^= 1

@@ -16,7 +16,6 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from memvid_core.cli.captions import captions
 from memvid_core.cli.options import AsJson, AsOf, MemoryPath, Where, opened, parse_as_of, parse_object
 from memvid_core.cli.output import count, escaped_json, files_progress, megabytes, note, printable, write_json
 from memvid_core.cli.tables import write_parquet
@@ -80,6 +79,8 @@ def export(
         records = _records(memory, condition)
         lines = _with_vectors(memory, records) if vectors and chosen == "jsonl" else None
         if chosen == "vtt":
+            from memvid_core.serving.vtt import captions
+
             lines = captions(memory, condition)
         if output is None:
             out: IO[bytes] = _standard_output()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,8 +87,6 @@ def build(
     XML and EPUB need `memvid-core[documents]`. `-` is standard input. Unreadable files are listed and skipped (exit
     code 3).
     """
-    from memvid_core.video.drawing import can_draw
-
     from_stdin = Path("-") in paths
     named = expanded(path for path in paths if path != Path("-"))
     run = IngestRun(named, files)
@@ -97,8 +96,8 @@ def build(
         "vector_dtype": vector_dtype,
         "description": description,
     }
-    settings |= {"index": index, "metric": metric or "cosine", "description": description}
-    if film or (film is None and codec == "pcm" and can_draw()):
+    settings |= {"index": index, "metric": metric or "cosine"}
+    if film or (film is None and codec == "pcm" and importlib.util.find_spec("PIL")):
         settings["film"] = output.stem
     with new_memory(output, force=force, timeout=timeout, **settings) as memory:
         if from_stdin:

@@ -36,7 +36,7 @@ class Checked:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._check = journal.video.check_bytes()
-        self._check.parity_expected = bool(journal.header.head)
+        self._check.checksum_expected = bool(journal.header.head)
 
     def beginning(self) -> list[Damage]:
         """Return the changes of the head of the file and of commit 0, which a replay does not read."""

@@ -16,8 +16,8 @@ __all__ = ["ByteCheck", "Changed"]
 
 _BOXES: Final = "bits of the boxes around its frames have changed, outside of its contents"
 _PICTURE: Final = "bits of its picture have changed, outside of its contents"
-_PICTURES: Final = "bits have changed: its parity does not match"
-_NO_PARITY: Final = "its parity is missing"
+_PICTURES: Final = "bits have changed: its checksum does not match"
+_NO_CHECKSUM: Final = "its checksum is missing"
 
 
 class Changed(NamedTuple):
@@ -32,7 +32,7 @@ class ByteCheck:
 
     A frame's checksum covers its payload. The payloads determine pictures, boxes and footers around them, except the
     numbers of fragments and pictures, which continue those of the fragment before. Pictures that another encoder may
-    make differently have a parity, which covers all bytes of the fragment.
+    make differently have a checksum of all bytes of the fragment.
 
     Args:
         file: The file.
@@ -43,8 +43,8 @@ class ByteCheck:
     def __init__(self, file: ByteFile, ahead: ReadAhead, one_picture: bool) -> None:
         self.changed: list[Changed] = []
         """What was found; a caller may remove it."""
-        self.parity_expected = False
-        """Whether every fragment of pictures that cannot be made again has a parity."""
+        self.checksum_expected = False
+        """Whether every fragment of pictures that cannot be made again has a checksum."""
         self._file = file
         self._ahead = ahead
         self._one_picture = one_picture
@@ -59,7 +59,7 @@ class ByteCheck:
         self._deltas: frozenset[int] = frozenset()  # those of them that depend on the one before, as the boxes say
 
     def fragment(self, found: Found, fragment: Fragment) -> None:
-        """Check the boxes of an undamaged fragment, and its parity if its pictures cannot be made again."""
+        """Check the boxes of an undamaged fragment, and its checksum if its pictures cannot be made again."""
         start, count = found.start, len(found.sizes)
         moof = self._ahead.peek(start, mp4.MOOF_BYTES + mp4.ENTRY_BYTES * count)
         sequence = mp4.sequence_of(moof)
@@ -79,17 +79,17 @@ class ByteCheck:
             self._frames = range(fragment.first_frame, fragment.first_frame + len(fragment))
             self._deltas = frozenset(fragment.first_frame + i for i in mp4.deltas(moof, count))
         if not self._one_picture:
-            self._parity(found)
+            self._compare(found)
         self._offset = fragment.end
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         self._likely = self._sequence if sequence is None else (sequence + 1) & 0xFFFFFFFF
         self._picture = picture + count
 
-    def _parity(self, found: Found) -> None:
+    def _compare(self, found: Found) -> None:
         parity = mp4.parse_parity(self._file.read(found.end, mp4.PARITY_BYTES)) if found.parity else None
         if parity is None:
-            if self.parity_expected:
-                self.changed.append(Changed(None, _NO_PARITY))
+            if self.checksum_expected:
+                self.changed.append(Changed(None, _NO_CHECKSUM))
         elif difference(self._file, found.start, parity).any():
             self.changed.append(Changed(None, _PICTURES))
 

@@ -18,7 +18,7 @@ from memvid_core.video.codec import FrameCodec, RepairingCodec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.fragments import Fragments
 from memvid_core.video.init_segment import guess_head, read_head
-from memvid_core.video.parity import SHOWING_BOX, parity_of, restore
+from memvid_core.video.parity import CHECKSUM_BOX, checksum_of, parity_of, restore
 from memvid_core.video.positions import Fragment, FramePosition, Position, TornTail, frame_places
 from memvid_core.video.read_ahead import ReadAhead
 from memvid_core.video.walk import Walk
@@ -197,7 +197,7 @@ class VideoFile:
         Args:
             payloads: One for each frame.
             parity: Whether to add the parity that restores one damaged sector. A codec with several pictures a frame,
-                which has redundancy of its own, always has a parity that shows damage.
+                which has redundancy of its own, always has a checksum instead.
 
         Raises:
             CodecError: A payload is too large for a frame.
@@ -210,7 +210,7 @@ class VideoFile:
         covered = 0
         if parity or not self.codec.one_picture:  # other pictures cannot be made again, to compare their bytes
             covered = sum(map(len, parts))
-            parts.append(mp4.parity_box(covered, parity_of(parts, restoring=self.codec.one_picture)))
+            parts.append(mp4.parity_box(covered, parity_of(parts) if self.codec.one_picture else checksum_of(parts)))
         self._file.write(at.offset, parts)
         begins = [key or self.codec.one_picture for _, key in samples]
         offsets, sizes = frame_places(
@@ -228,8 +228,8 @@ class VideoFile:
         if at.offset == self.head_size:
             return 0
         if self._pictures[0] != at.offset:
-            parity = mp4.parse_parity(self._file.read(at.offset - SHOWING_BOX, mp4.PARITY_BYTES))
-            end = at.offset - (SHOWING_BOX if parity and parity.size == SHOWING_BOX else 0)
+            parity = mp4.parse_parity(self._file.read(at.offset - CHECKSUM_BOX, mp4.PARITY_BYTES))
+            end = at.offset - (CHECKSUM_BOX if parity and parity.size == CHECKSUM_BOX else 0)
             footer = mp4.parse_footer(self._file.read(end - mp4.FOOTER_BYTES, mp4.FOOTER_BYTES))
             start = end - (footer.size if footer else 0)
             head = self._fragments.head(start) if footer and self.head_size <= start < at.offset else None

@@ -21,7 +21,7 @@ from memvid_core.index.vectors import settings
 from memvid_core.index.vectors.growing_file import GrowingFile, load_arrays, row_sums, save_arrays
 from memvid_core.index.vectors.kept_rows import KeptRows
 from memvid_core.index.vectors.last_rows import LastRows
-from memvid_core.index.vectors.matrix import FileRows, Matrix, RamRows, StoredDtype, widen
+from memvid_core.index.vectors.matrix import FileRows, Matrix, RamRows, StoredDtype, copy_rows, widen
 from memvid_core.index.vectors.video_places import (
     NO_PLACE,
     NOWHERE,
@@ -168,7 +168,7 @@ class VideoRows:
         """Put rows into the file that are in memory, because their commit cannot be read from the video."""
         state = self._state
         if state.pending is not None:
-            _copy(state.pending, state.base - state.settled, state.pending.available(), state.file, 0)
+            copy_rows(state.pending, state.base - state.settled, state.pending.available(), state.file, 0)
             self._state = state._replace(pending=None)
 
     def available(self) -> int:
@@ -417,7 +417,7 @@ class VideoRows:
         """Read rows below ``end`` from the video from now on, and copy the others to a new file."""
         settled, tail = self.settled, self._state.tail
         made = self._file(end)
-        _copy(tail, end - settled, rows - settled, made, settled - end)
+        copy_rows(tail, end - settled, rows - settled, made, settled - end)
         save_arrays(self._places_path(end), **places._asdict())
         self._state = _State(end, places, made)
 
@@ -448,12 +448,3 @@ class VideoRows:
         """Size of the files, without the video."""
         places = self._places_path(self.settled)
         return self._state.file.nbytes + self._sums.size() + (places.stat().st_size if places.exists() else 0)
-
-
-def _copy(tail: FileRows | RamRows, start: int, stop: int, into: FileRows, shift: int) -> None:
-    """Write rows to a file, ``shift`` rows further on."""
-    if start < stop:
-        tail.check(stop)
-    for first in range(start, stop, settings.DEFAULTS.settled_rows):
-        last = min(first + settings.DEFAULTS.settled_rows, stop)
-        into.write(first + shift, tail.block(first, last))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from memvid_core import Memory
-    from memvid_core.engine.memory_video import Scene
+from memvid_core.engine.memory_video import Scene, scenes, title_scene
+from memvid_core.memory.memory import Memory, session_of
 
 __all__ = ["captions"]
 
@@ -19,9 +18,6 @@ _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 def captions(memory: Memory, where: dict[str, Any] | None) -> Iterator[bytes]:
     """Yield a WebVTT document in pieces: one cue for each frame with records, with the first of them."""
-    from memvid_core.engine.memory_video import scenes, title_scene
-    from memvid_core.memory.memory import session_of
-
     session = session_of(memory)
     yield b"WEBVTT\n\n"
     card = title_scene(session)

@@ -19,12 +19,11 @@ _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 def captions(memory: Memory, where: dict[str, Any] | None) -> Iterator[bytes]:
     """Yield a WebVTT document in pieces: one cue for each frame with records, with the first of them."""
     session = session_of(memory)
-    head = "WEBVTT\n\n"
+    yield b"WEBVTT\n\n"
     card = title_scene(session)
     if card is not None:
         title, seconds = card
-        head += _cue(0, seconds, "\n".join(filter(None, map(_line, (title, memory.info().description)))))
-    yield head.encode()
+        yield _cue(0, seconds, "\n".join(filter(None, map(_line, (title, memory.info().description))))).encode()
     for scene in scenes(session, where):
         yield _cue(scene.start, scene.end, _text(scene)).encode()
 

@@ -36,7 +36,8 @@ DOCUMENT_FORMATS = {
     ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".mdx": "markdown",
     ".odt": "opendocument", ".ods": "opendocument", ".odp": "opendocument",
     ".ott": "opendocument", ".ots": "opendocument", ".otp": "opendocument",
-    ".hwpx": "hwpx",
+    ".hwp": "hwp", ".hwpx": "hwpx",
+    ".msg": "msg",
     ".rtf": "rtf",
     ".eml": "eml", ".mbox": "mbox",
     ".vtt": "captions", ".srt": "captions",
@@ -45,7 +46,7 @@ DOCUMENT_FORMATS = {
     ".xml": "xml", ".nxml": "xml",
     ".zip": "zip",
     # Listed so that they are rejected by name and not read as text.
-    ".doc": "ole", ".ppt": "ole", ".xls": "ole", ".msg": "ole", ".hwp": "ole",
+    ".doc": "ole", ".ppt": "ole", ".xls": "ole",
 }  # fmt: skip
 
 # name: suffixes

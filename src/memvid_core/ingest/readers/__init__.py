@@ -21,6 +21,7 @@ from memvid_core.ingest.readers.hangul import read_hwpx
 from memvid_core.ingest.readers.hangul_binary import read_hwp
 from memvid_core.ingest.readers.mail import read_eml, read_mbox
 from memvid_core.ingest.readers.markup import read_adoc, read_org, read_rst, read_tex
+from memvid_core.ingest.readers.media import HOW_TO_READ, Transcribe, transcribed
 from memvid_core.ingest.readers.nested import counting_nested, set_reader
 from memvid_core.ingest.readers.ocr import read_picture
 from memvid_core.ingest.readers.ole import OLE, ole_format
@@ -43,6 +44,11 @@ __all__ = ["LARGEST_FILE", "READERS", "OutOfMemoryError", "escaped", "read_docum
 
 LARGEST_FILE = 1 << 30  # bytes; a reader may use a small multiple of a file's size in memory
 
+
+def _refuse_media(path: Path) -> list[Section]:
+    raise IngestError(HOW_TO_READ)
+
+
 READERS: dict[str, Callable[[Path], list[Section]]] = {
     "adoc": read_adoc,
     "captions": read_captions,
@@ -58,6 +64,7 @@ READERS: dict[str, Callable[[Path], list[Section]]] = {
     "json": read_json,
     "markdown": read_markdown,
     "mbox": read_mbox,
+    "media": _refuse_media,
     "msg": read_msg,
     "opendocument": read_opendocument,
     "org": read_org,
@@ -94,7 +101,7 @@ def escaped(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def read_document(path: str | os.PathLike[str]) -> Document:
+def read_document(path: str | os.PathLike[str], *, transcribe: Transcribe | None = None) -> Document:
     """Read a file in the format that its name and content indicate.
 
     The name determines the format; a document with another name (a PDF called ``notes.txt``) is recognized by its first
@@ -103,6 +110,8 @@ def read_document(path: str | os.PathLike[str]) -> Document:
 
     Args:
         path: The file.
+        transcribe: A function that returns the transcript of sound and video: a text, or segments with start, end and
+            text. Without it they are refused.
 
     Returns:
         Its sections in order; none if it has no text.
@@ -117,7 +126,10 @@ def read_document(path: str | os.PathLike[str]) -> Document:
     try:
         with collecting() as remarks, counting_nested():
             name = _format(file)
-            sections = _without_encoded(READERS[name](file))
+            if name == "media" and transcribe is not None:
+                sections = _without_encoded(transcribed(file, transcribe))
+            else:
+                sections = _without_encoded(READERS[name](file))
         if remarks.encoding:
             sections = [_with_encoding(section, remarks.encoding) for section in sections]
         return Document(source, name, sections, remarks.warnings)
@@ -170,11 +182,11 @@ def _format(file: Path) -> str:
     if not file.is_file():
         raise IngestError("not a regular file" if file.exists() else "a link to nothing")
     size = file.stat().st_size
-    if size > LARGEST_FILE:
+    promised = format_of(file)
+    if size > LARGEST_FILE and promised != "media":
         raise IngestError(f"{size:,} bytes, more than the limit of {LARGEST_FILE:,}: split it")
     with file.open("rb") as opened:
         head = opened.read(SNIFF_BYTES)
-    promised = format_of(file)
     if head.startswith(OLE):
         return ole_format(file)
     if head.startswith(_OLD_HANGUL):

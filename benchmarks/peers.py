@@ -212,8 +212,8 @@ def _mem0(folder: Path, given: _Given) -> _Made:
 
 
 def _dense(point: Any) -> list[float]:
-    vector = point.vector
-    return vector if isinstance(vector, list) else vector[""]
+    vector: Any = point.vector
+    return list(vector if isinstance(vector, list) else vector[""])
 
 
 _PEERS: dict[str, tuple[Callable[[Path, _Given], _Made], str]] = {

@@ -155,7 +155,7 @@ def _langgraph(folder: Path, given: _Given) -> _Made:
     index: Any = {
         "dims": given.vectors.shape[1],
         "embed": lambda texts: [vectors[text].tolist() for text in texts],
-        "fields": ["text"],
+        "text_fields": ["text"],
     }
     values = [{"text": text, **about} for text, about in zip(given.texts, given.metadata, strict=True)]
     puts = [PutOp(("notes",), key, value) for key, value in zip(given.ids, values, strict=True)]
@@ -246,12 +246,13 @@ def _compared(
             for i, (text, about, _) in expected.items()
             if i in found and found[i].text == text and _undated(found[i].metadata) == _undated(about)
         ]
-        # Chroma divides vectors by their lengths and multiplies them again, but its log has them as they were given.
-        first = given.expected()
+        # Chroma divides vectors by their lengths and multiplies them again, but its log has them as they were given;
+        # Qdrant keeps them as they were given, and returns those of mem0 with length 1.
+        first = given.by_text()
         equal = [
             i
-            for i, row in expected.items()
-            if any(np.array_equal(vectors[i], np.asarray(of[2], np.float32)) for of in (row, first.get(i, row)))
+            for i, (text, _, vector) in expected.items()
+            if any(np.array_equal(vectors[i], np.asarray(of, np.float32)) for of in (vector, first.get(text, vector)))
         ]
         same = [[hit.id for hit in memory.search(question, _BEST)] == ask(question) for question in given.questions]
     count = len(expected)

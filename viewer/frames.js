@@ -4,10 +4,11 @@ import { view, xxh3 } from "./checksums.js";
 import { Unpacker } from "./msgpack.js";
 import { decompress } from "./vendor/fzstd.js";
 
-export const HEADER = 1, RECORDS = 2, VECTORS = 3, TOMBSTONES = 4, COMMIT = 5, MODEL = 7;
+export const HEADER = 1, RECORDS = 2, VECTORS = 3, TOMBSTONES = 4, COMMIT = 5, MODEL = 7, PICTURE = 8;
 export const COMPRESSED = 1, ENCRYPTED = 2, MORE = 4, METRIC = 0x38, SKIPPABLE = 0x8000;
 export const METRICS = ["cosine", "euclidean", "manhattan", "chebyshev"];
 const STARTS = [[0x65, 0x88, 0x84, 0xa0, 0xd0], [0x65, 0x88, 0x82, 0x28, 0x34]];
+const MARK = [6, 5, 56, ...new TextEncoder().encode("memvid picture 1")]; // of an SEI message before a picture to look at
 const MACROBLOCK = 384;
 const ENVELOPE = 12;
 const HEADER_BYTES = 28;
@@ -37,8 +38,22 @@ function unescaped(nal, at, size) {
   return to === size ? out : out.subarray(0, to);
 }
 
+// Returns the payload of a picture to look at: envelope and header are in the message before it, the slice is the rest.
+function payloadShown(picture, number) {
+  const head = unescaped(picture, 4 + MARK.length, ENVELOPE + HEADER_BYTES);
+  const from = 8 + view(picture).getUint32(0);
+  const size = head.length < ENVELOPE + HEADER_BYTES ? 0 : view(head).getUint32(0, true);
+  if (size <= HEADER_BYTES || from + size - HEADER_BYTES !== picture.length) throw new Damaged("its picture is cut");
+  const payload = new Uint8Array(size);
+  payload.set(head.subarray(ENVELOPE));
+  payload.set(picture.subarray(from), HEADER_BYTES);
+  if (xxh3(payload, number) !== view(head).getBigUint64(4, true)) throw new Damaged("its checksum does not match its bytes");
+  return payload;
+}
+
 // Returns the payload in the samples of a picture; its checksum is seeded with the number of the frame.
 export function payloadOf(picture, number) {
+  if (startsWith(picture, 4, MARK)) return payloadShown(picture, number);
   const nal = picture.subarray(4);
   const start = STARTS.find((each) => startsWith(nal, 0, each));
   if (!start) throw new Damaged("it is not a picture of a memory");
@@ -66,12 +81,12 @@ export function parsed(payload, number) {
   }
   const at = view(payload);
   const [version, kind, flags] = [payload[4], payload[5], at.getUint16(6, true)];
-  if (version !== 1) throw new Unsupported(`frame ${number} has format version ${version}; a newer viewer is needed`);
+  if (version !== 1 && version !== 2) throw new Unsupported(`frame ${number} has format version ${version}; a newer viewer is needed`);
   const metric = kind === HEADER || kind === COMMIT ? METRICS[(flags & METRIC) / 8] : null;
   let unknown = flags & ~(COMPRESSED | MORE | SKIPPABLE);
   if (metric) unknown &= ~METRIC;
-  if (flags & ENCRYPTED) throw new Unsupported("encrypted");
-  if (!(flags & SKIPPABLE) && (unknown || ![1, 2, 3, 4, 5, 7].includes(kind))) {
+  if (flags & ENCRYPTED && !(flags & SKIPPABLE)) throw new Unsupported("encrypted");
+  if (!(flags & SKIPPABLE) && (unknown || ![1, 2, 3, 4, 5, 7, 8].includes(kind))) {
     throw new Unsupported(`frame ${number} has kind ${kind} and flags ${flags}; a newer viewer is needed`);
   }
   return {

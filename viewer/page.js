@@ -102,12 +102,12 @@ function card(record, wanted = [], whole = false) {
   return out;
 }
 
-// Shows the frame that holds a record.
+// Shows the picture of a record, or the frame that holds it. After its middle, Chromium would show the next one.
 function show(record) {
   const film = $("film");
   if (record.frame === undefined || record.frame === null) return;
   film.pause();
-  film.currentTime = (record.frame + 0.5) / (state.info.rate || 30);
+  film.currentTime = ((record.shown ?? record.frame) + 0.25) / (state.info.rate || 2);
   film.parentElement.className = "used";
   $("caption").textContent = `${say("frame", record.frame)} · ${record.id}`;
   if (film.getBoundingClientRect().top < 0) film.scrollIntoView({ block: "nearest" });

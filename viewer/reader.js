@@ -2,7 +2,7 @@
 
 import { blake2b, hex, view, xxh3 } from "./checksums.js";
 import {
-  COMMIT, COMPRESSED, Damaged, HEADER, MORE, RECORDS, SKIPPABLE, TOMBSTONES, Unsupported, VECTORS,
+  COMMIT, COMPRESSED, Damaged, HEADER, MORE, PICTURE, RECORDS, SKIPPABLE, TOMBSTONES, Unsupported, VECTORS,
   decompressed, eachRow, parsed, payloadOf, tombstones,
 } from "./frames.js";
 import { Unpacker, packed } from "./msgpack.js";
@@ -103,7 +103,7 @@ export class Reader {
     this.frame = 0;
     this.rows = 0;
     this.chain = NO_CHAIN;
-    this.timescale = 30;
+    this.timescale = 2;
     this.frames = 0;
     this.lost = 0;
     this.torn = { bytes: 0, records: 0 };
@@ -163,7 +163,7 @@ export class Reader {
   moov(data) {
     if (new TextDecoder("latin1").decode(data).includes(QR_BOX)) throw new Unsupported("qr");
     const found = find(data, 8, ["trak", "mdia", "mdhd"]);
-    if (found) this.timescale = view(data).getUint32(found + (data[found] ? 20 : 12)) || 30;
+    if (found) this.timescale = view(data).getUint32(found + (data[found] ? 20 : 12)) || 2;
   }
 
   // Returns the fragment at `at`, whole or cut by the end of the file; null if its boxes are damaged.
@@ -378,6 +378,7 @@ class Staged {
     this.values = null;
     this.header = null;
     this.pending = null;
+    this.shown = null;
     this.spans = [];
     this.cut = false;
     this.unwritten = false;
@@ -413,8 +414,13 @@ class Staged {
 
   use(piece) {
     const { kind, body, number } = piece;
-    if (kind === RECORDS) {
-      eachRow(body, (at, id, text, metadata) => this.records.push({ row: piece.row + at, id, text, metadata, frame: number }));
+    if (kind === PICTURE) {
+      if (piece.items) this.shown = piece;
+    } else if (kind === RECORDS) {
+      eachRow(body, (at, id, text, metadata) => {
+        const row = piece.row + at;
+        this.records.push({ row, id, text, metadata, frame: number, shown: this.shown?.row === row ? this.shown.number : null });
+      });
     } else if (kind === TOMBSTONES) {
       this.deleted.push(piece);
     } else if (kind === HEADER) {

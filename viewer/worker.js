@@ -19,7 +19,7 @@ function mapped(value) {
 
 const shown = (record, score) => ({
   id: record.id, text: record.text, metadata: json(record.metadata),
-  row: record.row, frame: record.frame, commit: record.born, score,
+  row: record.row, frame: record.frame, shown: record.shown, commit: record.born, score,
 });
 
 function visible({ where, as_of }) {

@@ -14,6 +14,7 @@ import pytest
 from memvid_core import DamageWarning, Memory, MemvidError
 from memvid_core.model import VerifyReport
 from memvid_core.video import mp4
+from tests.core.images import image_file
 
 GOLDEN = Path(__file__).parent / "golden"
 QR: dict[str, Any] = {"frame_size": 256, "preset": "compact"}
@@ -55,12 +56,23 @@ def large(path: Path) -> Path:
     return path
 
 
+def film(path: Path) -> Path:
+    """A title card, metadata in the head, and pictures of records."""
+    with Memory.create(path, "given", codec_options={"columns": 8, "rows": 8}, film=True) as memory:
+        memory.add(["a", "b"], vectors=[[1.0, 0.0], [0.0, 1.0]], pictures=[None, image_file("#336699")])
+        memory.add("c", vectors=[[1.0, 1.0]], pictures=image_file("#996633"))
+        memory.compact(keep_history=True)
+    return path
+
+
 FILES: dict[str, Callable[[Path], Path]] = {
     "golden": lambda path: Path(shutil.copy(GOLDEN / "format-1.mp4", path)),
     "commits": made,
     "compacted": lambda path: compacted(path, keep_history=False),
     "history": lambda path: compacted(path, keep_history=True),
     "fitted": fitted,
+    "film": film,
+    "format-2": lambda path: Path(shutil.copy(GOLDEN / "format-2.mp4", path)),
     "large": large,
     "qr": lambda path: made(path, "qr", QR),
     "qr-parity": lambda path: made(path, "qr", {"frame_size": 256, "hold": 1}),

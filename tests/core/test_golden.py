@@ -44,4 +44,4 @@ def test_it_takes_more(golden: Path, tmp_path: Path) -> None:
 
 def test_the_files_are_the_ones_that_were_released() -> None:
     digests = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in FILES}
-    assert digests == {"format-1": "7cc422507a85094c"}
+    assert digests == {"format-1": "7cc422507a85094c", "format-2": "a52fcdf09f060d44"}

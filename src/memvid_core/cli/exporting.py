@@ -1,4 +1,4 @@
-"""``memvid export``: write records as JSONL or Parquet, which can be imported unchanged, or as readable Markdown."""
+"""``memvid export``: write records as JSONL or Parquet, which can be imported, as Markdown, or as captions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def export(
         ),
     ] = None,
     style: Annotated[
-        Literal["jsonl", "parquet", "markdown"] | None,
+        Literal["jsonl", "parquet", "markdown", "vtt"] | None,
         typer.Option("--format", help="By default from FILE's suffix, else jsonl.", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace FILE if it exists.")] = False,
@@ -57,10 +57,11 @@ def export(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Export records as JSONL, Parquet or Markdown.
+    """Export records as JSONL, Parquet or Markdown, or captions for the video.
 
     A JSONL line has the id, text and metadata of one record; `memvid import` reads it unchanged. Parquet has
-    the same as columns. Markdown is for reading. With `--json`, you get a summary if the records go to a file, else one
+    the same as columns. Markdown is for reading. VTT names the records of each frame: VLC and mpv show
+    `notes.vtt` with `notes.mp4`. With `--json`, you get a summary if the records go to a file, else one
     document that contains them all.
     """
     from memvid_core import MemoryExistsError
@@ -68,15 +69,19 @@ def export(
     condition = parse_object(where, "--where")
     if output is not None and os.path.lexists(output) and not force:
         raise MemoryExistsError(f"{output} exists; replace it with --force")
-    if vectors and style == "markdown":
-        raise typer.BadParameter("Markdown has no vectors; they go into JSONL or Parquet", param_hint="--vectors")
     chosen = style or _style_of(output)
+    if vectors and chosen in ("markdown", "vtt"):
+        raise typer.BadParameter(f"{chosen} has no vectors; they go into JSONL or Parquet", param_hint="--vectors")
     if chosen == "parquet" and output is None:
         raise typer.BadParameter("Parquet is written to a file: give -o FILE", param_hint="--format")
     with ExitStack() as stack:
         memory = stack.enter_context(opened(memory_path, as_of=parse_as_of(as_of)))
         records = _records(memory, condition)
         lines = _with_vectors(memory, records) if vectors and chosen == "jsonl" else None
+        if chosen == "vtt":
+            from memvid_core.serving.vtt import captions
+
+            lines = captions(memory, condition)
         if output is None:
             out: IO[bytes] = _standard_output()
             pieces = lines or (_document(memory_path, records) if as_json else _written(records, chosen))
@@ -105,12 +110,13 @@ def export(
         result = {"memory": str(memory_path), "output": str(output), "format": chosen, "records": done, "bytes": size}
         write_json(result)
     else:
-        note(f"{output}: {count(done, 'record')}, {megabytes(size)}")
+        what = count(done - 1, "caption") if chosen == "vtt" else count(done, "record")
+        note(f"{output}: {what}, {megabytes(size)}")
 
 
 def _style_of(output: Path | None) -> str:
     suffix = output.suffix.lower() if output else ""
-    return {".md": "markdown", ".markdown": "markdown", ".parquet": "parquet"}.get(suffix, "jsonl")
+    return {".md": "markdown", ".markdown": "markdown", ".parquet": "parquet", ".vtt": "vtt"}.get(suffix, "jsonl")
 
 
 def _shown(style: str, as_json: bool) -> Callable[[bytes], bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,14 @@ def build(
     description: Annotated[
         str, typer.Option("--description", metavar="TEXT", help="A description, stored in the memory.")
     ] = "",
+    film: Annotated[
+        bool | None,
+        typer.Option(
+            "--film/--no-film",
+            help="Begin the video with a title card; by default, if `memvid-core[film]` is installed.",
+            show_default=False,
+        ),
+    ] = None,
     timeout: Timeout = WAIT,
     as_json: AsJson = False,
 ) -> None:
@@ -81,8 +90,15 @@ def build(
     from_stdin = Path("-") in paths
     named = expanded(path for path in paths if path != Path("-"))
     run = IngestRun(named, files)
-    settings = {"embedder": embedder, "codec": codec, "vector_dtype": vector_dtype, "description": description}
+    settings: dict[str, Any] = {
+        "embedder": embedder,
+        "codec": codec,
+        "vector_dtype": vector_dtype,
+        "description": description,
+    }
     settings |= {"index": index, "metric": metric or "cosine"}
+    if film or (film is None and codec == "pcm" and importlib.util.find_spec("PIL")):
+        settings["film"] = output.stem
     with new_memory(output, force=force, timeout=timeout, **settings) as memory:
         if from_stdin:
             run.cut(memory, standard_input(), {})

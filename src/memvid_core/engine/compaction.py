@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from memvid_core.engine.film import film_again
 from memvid_core.engine.index_place import INDEX_ERRORS, known_in
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.indexing import Indexer
@@ -167,6 +168,7 @@ class _Compaction:
             self._target,
             snapshot.epoch.journal.video.codec,
             self._header(snapshot),
+            film=film_again(snapshot, own),
             drop_damaged=drop_damaged,
             advance=advance,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from memvid_core.engine.damage_evidence import damage_of
+from memvid_core.engine.film import film_again
 from memvid_core.engine.index_place import known_in
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
@@ -135,6 +136,7 @@ def save(indexed: IndexedJournal, snapshot: Snapshot, path: str | os.PathLike[st
                 source.video.codec,
                 header,
                 snapshot.live,
+                film=film_again(snapshot, target),
                 upto=snapshot.commit,
                 drop_damaged=drop_damaged,
                 acknowledged=indexed.cursor.offset,

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from memvid_core.engine.session import Session
+from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import StorageError
 from memvid_core.journal.frames import Kind
+from memvid_core.journal.pictures import picture_before
+from memvid_core.model import FrameLocation, Record
+from memvid_core.video.preview import HELD
 
-__all__ = ["CacheState", "Pictures", "cache_state", "clear_cache", "frames_of", "picture_count", "pictures", "prefetch"]
+__all__ = [
+    "CacheState",
+    "Pictures",
+    "Scene",
+    "cache_state",
+    "clear_cache",
+    "frames_of",
+    "picture_count",
+    "pictured_frames",
+    "pictures",
+    "prefetch",
+    "scenes",
+    "title_scene",
+]
 
-_PCM_RATE = 30
+_LONGEST_SCENE = 6  # frames
 
 
 class CacheState(NamedTuple):
@@ -36,11 +55,40 @@ class Pictures(NamedTuple):
     crf: int | None
 
 
+class Scene(NamedTuple):
+    """The part of the video that has the records of one frame.
+
+    ``start`` and ``end`` are in seconds; ``record`` is the first of its ``records`` live records.
+    """
+
+    start: float
+    end: float
+    record: Record
+    records: int
+
+
 def frames_of(session: Session, ids: Iterable[str]) -> dict[str, int]:
     """Return the frame number of each record by id; unknown ids are omitted."""
     wanted = list(ids)
     found = session.answer(lambda snapshot: snapshot.frames_of(wanted))
     return {record_id: frame.frame for record_id, frame in found.items()}
+
+
+def pictured_frames(session: Session, ids: Iterable[str]) -> dict[str, int]:
+    """Return the number of the frame that shows the picture of a record, by id; ids without a picture are omitted."""
+    if not session.indexed.journal.shows:
+        return {}
+    wanted = list(ids)
+    return session.answer(lambda snapshot: _pictured(snapshot, wanted))
+
+
+def _pictured(snapshot: Snapshot, ids: list[str]) -> dict[str, int]:
+    rows, video = snapshot.rows_of(ids), snapshot.epoch.journal.video
+    return {
+        record_id: place.frame - 1 - HELD
+        for record_id, place in snapshot.frames_of(ids).items()
+        if place.row == rows[record_id] and picture_before(video, place) is not None
+    }
 
 
 def prefetch(session: Session, frames: Iterable[int]) -> int:
@@ -67,10 +115,11 @@ def clear_cache(session: Session) -> None:
 
 def pictures(session: Session) -> Pictures:
     """Return the settings of a memory's pictures."""
-    codec = session.indexed.journal.video.codec
+    video = session.indexed.journal.video
+    codec = video.codec
     settings = getattr(codec, "settings", None)
     if settings is None:
-        return Pictures(codec.name, _PCM_RATE, codec.size[0], None)
+        return Pictures(codec.name, video.rate, codec.size[0], None)
     return Pictures(str(settings.video_codec), int(settings.fps), codec.size[0], int(settings.encoder.crf))
 
 
@@ -81,3 +130,47 @@ def picture_count(session: Session) -> int:
         return video.next_picture(video.end)
     except StorageError:
         return video.end.frame
+
+
+def title_scene(session: Session) -> tuple[str, float] | None:
+    """Return the title, and how long its card is on the screen, in seconds; None without a card."""
+    journal = session.indexed.journal
+    title = journal.video.title
+    if title is None or not journal.shows or journal.start.frame <= 1 + HELD:
+        return None
+    return title, (1 + HELD) / journal.video.rate
+
+
+def scenes(session: Session, where: Mapping[str, Any] | None = None) -> list[Scene]:
+    """Return the parts of the video with live records, in order, each up to the next but six frames long at most.
+
+    The pictures of a record belong to its part.
+
+    Args:
+        session: The memory.
+        where: A filter for the records.
+    """
+    return session.answer(lambda snapshot: _scenes(snapshot, where))
+
+
+def _scenes(snapshot: Snapshot, where: Mapping[str, Any] | None) -> list[Scene]:
+    journal = snapshot.epoch.journal
+    table = snapshot.epoch.index.frame_table(Kind.RECORDS)
+    found: list[tuple[FrameLocation, list[int]]] = []
+    for row in sorted(snapshot.selected(None, where)) if where else np.flatnonzero(snapshot.live).tolist():
+        place = table.find(row)
+        if place is None:
+            continue
+        if not found or found[-1][0] is not place:
+            found.append((place, []))
+        found[-1][1].append(row)
+    starts = []
+    for place, rows in found:
+        shown = journal.shows and place.row == rows[0] and picture_before(journal.video, place) is not None
+        starts.append(place.frame - (1 + HELD if shown else 0))
+    rate = journal.video.rate
+    return [
+        Scene(start / rate, max(place.frame + 1, min(after, place.frame + _LONGEST_SCENE)) / rate, record, len(rows))
+        for (place, rows), start, after in zip(found, starts, [*starts[1:], 1 << 62], strict=True)
+        for record in [snapshot.record(rows[0])]
+    ]

@@ -17,6 +17,7 @@ import numpy as np
 import memvid_core.video.qr  # noqa: F401 - registers its codec
 from memvid_core.embedding import GIVEN, HashingEmbedder, as_embedder, choose_embedder
 from memvid_core.engine import inspection
+from memvid_core.engine.film import new_film
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.index_owner import place_of
 from memvid_core.engine.index_place import INDEX_ERRORS
@@ -40,6 +41,7 @@ from memvid_core.journal.last_commit import last_commit
 from memvid_core.model import Embedder, FittableEmbedder, IndexName, Metric, VectorDtype
 from memvid_core.system.atomic_files import appearing
 from memvid_core.system.remote_copies import RemoteCopy
+from memvid_core.video import get_codec
 
 __all__ = ["IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
 
@@ -82,6 +84,7 @@ def create(
     index: IndexName,
     metric: Metric | None,
     timeout: float,
+    film: bool | str = False,
 ) -> Opened:
     """Create a memory; see :meth:`memvid_core.Memory.create`."""
     in_ram = path == IN_RAM
@@ -105,6 +108,11 @@ def create(
         )
     file = None if in_ram else _real(path)
     wait = check_timeout(timeout)
+    told = None
+    if film and file is not None:
+        title = film if isinstance(film, str) else file.stem
+        check_unicode(title, "the title")
+        told = new_film(title, description, get_codec(codec, **(codec_options or {})))
 
     def journal_in(target: Path | io.BytesIO) -> Journal:
         return Journal.create(
@@ -116,6 +124,7 @@ def create(
             dimension=None if made is None else made.dimension,
             metric=compared,
             description=description,
+            film=told,
         )
 
     journal = journal_in(io.BytesIO()) if file is None else _published(file, journal_in)

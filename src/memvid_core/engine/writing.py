@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from memvid_core.embedding import HashingEmbedder, check_vectors
 from memvid_core.engine.committing import NewRecords
+from memvid_core.engine.film import Picture, pictures_at, pictures_of
 from memvid_core.engine.index_place import INDEX_ERRORS, index_errors
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.indexing import metadata_columns
@@ -70,6 +71,8 @@ class AddRequest:
     """The embedder of the new vectors: ``base``, or a copy of it that has learned from these texts."""
     model: bytes | None = None
     """The state of ``embedder``, if the commit must store it."""
+    pictures: Mapping[int, bytes] = field(default_factory=dict)
+    """Slices that show records in the film, by the places of the records."""
 
     @property
     def to_embed(self) -> list[str]:
@@ -131,6 +134,7 @@ class Writer:
         ids: Iterable[str | None] | str | None,
         vectors: GivenVectors | None = None,
         delete: Iterable[str] | str = (),
+        pictures: Iterable[Picture | None] | Picture | None = None,
     ) -> AddRequest:
         """Check the arguments of :meth:`memvid_core.Memory.add`, and choose the embedder; nothing is written.
 
@@ -144,6 +148,7 @@ class Writer:
         self.mended(lambda: self._choose_embedder(request, learn=vectors is None))
         if vectors is not None:
             request.given = self._given(request, vectors)
+        request.pictures = pictures_of(pictures, len(request.ids), request.places, self._indexed.journal)
         return request
 
     @staticmethod
@@ -291,7 +296,8 @@ class Writer:
             if not request.encoded and not replaced:
                 return []
             stored, unstored = (None, matrix) if self._kind == "none" else (matrix, None)
-            batch = Batch(request.encoded, stored, places, list(replaced.values()), request.model)
+            gone_rows = list(replaced.values())
+            batch = Batch(request.encoded, stored, places, gone_rows, request.model, request.pictures)
             indexed.commit(request.records, batch, unstored, request.embedder)
         return request.ids
 
@@ -403,7 +409,8 @@ class Writer:
         replaced = snapshot.rows_of(request.records.ids)
         stored, unstored = (None, matrix) if self._kind == "none" else (matrix, None)
         model = embedder.dump() if embedder.fitted else None
-        batch = Batch(request.encoded, stored, places, list(replaced.values()), model)
+        pictures = pictures_at(snapshot, [replaced[record.id] for record in records])
+        batch = Batch(request.encoded, stored, places, list(replaced.values()), model, pictures)
         self._indexed.commit(request.records, batch, unstored, embedder)
 
     def _update(self, request: UpdateRequest, embedded: Matrix | None) -> list[str]:
@@ -415,6 +422,7 @@ class Writer:
             metadata = record.metadata if request.metadata is None else request.metadata
             changed = self._checked(text, metadata, record.id, ())
             changed.base = changed.embedder = snapshot.embedder
+            changed.pictures = pictures_at(snapshot, [row])
             if request.text is None:
                 changed.given = [snapshot.vectors([row]).get(row)]
             elif snapshot.embedder is not request.embedder:  # it was fitted meanwhile

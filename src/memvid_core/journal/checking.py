@@ -9,6 +9,7 @@ import xxhash
 from memvid_core.journal.reading import readings
 from memvid_core.model import Damage
 from memvid_core.video import Fragment, VideoFile
+from memvid_core.video.mp4 import FIRST_TIMESCALE, with_timescale
 
 if TYPE_CHECKING:
     from memvid_core.journal.journal import Journal
@@ -54,7 +55,7 @@ class Checked:
             return False
         if checksum:
             return head_checksum(video) != checksum
-        written, there = video.codec.init_segment(), video.head()
+        written, there = with_timescale(video.codec.init_segment(), FIRST_TIMESCALE), video.head()
         # Heads of codecs with an encoder of their own depend on its version.
         return video.codec.one_picture and len(written) == len(there) and written != there
 

@@ -20,6 +20,8 @@ __all__ = ["Contents", "chain_fits"]
 
 _MORE = int(Flag.MORE)
 _RECORDS, _VECTORS, _TOMBSTONES, _MODEL = map(int, (Kind.RECORDS, Kind.VECTORS, Kind.TOMBSTONES, Kind.MODEL))
+_PICTURE = int(Kind.PICTURE)
+_KNOWN = frozenset(map(int, Kind)) - {int(Kind.BLOBS)}
 _WITH_ROWS = (_RECORDS, _VECTORS)
 _FREE_BYTES = 1 << 28  # of decompressed rows, allowed for a file of any size
 _UNREADABLE = (DamagedFrameError, msgspec.DecodeError, RecursionError, OverflowError)
@@ -105,6 +107,11 @@ class Contents:
             entry.tombstones += frames.decode_tombstones(header, data, number, stop).tolist()
         elif kind == _MODEL:
             entry.model = bytes(data)
+        elif kind == _PICTURE:
+            if header.items and begin <= header.row < stop:
+                entry.pictures[header.row] = bytes(data)
+        elif kind not in _KNOWN:
+            entry.unknown.add(kind)
 
     def _take_records(self, entry: Entry, body: _Body, begin: int, stop: int) -> None:
         number, header, data, _ = body

@@ -11,14 +11,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.errors import Action, Hint, MemoryFileError
+from memvid_core.errors import Action, Hint, MemoryFileError, UnsupportedFormatError
 from memvid_core.journal.entries import Batch, Entry, Header
 from memvid_core.journal.frames import encode_rows
 from memvid_core.journal.journal import Journal
 from memvid_core.model import Damage
 from memvid_core.video import FrameCodec
+from memvid_core.video.film import Film
 
-__all__ = ["MERGED_BYTES", "JournalCopy", "copy_journal"]
+__all__ = ["MERGED_BYTES", "JournalCopy", "check_known", "copy_journal"]
 
 MERGED_BYTES = 32 << 20
 """The size of a merged commit in bytes, which is kept in memory."""
@@ -35,6 +36,7 @@ class _Pending:
     places: list[NDArray[np.int64]] = field(default_factory=list)
     tombstones: Sequence[int] = ()
     model: bytes | None = None
+    pictures: dict[int, bytes] = field(default_factory=dict)
     size: int = 0
 
     def take(self, entry: Entry, live: NDArray[np.bool_] | None) -> None:
@@ -46,6 +48,10 @@ class _Pending:
                 self.rows += encode_rows([record])
                 self.numbers.append(row)
                 self.size += len(self.rows[-1])
+        for row, nal in entry.pictures.items():
+            if row in place_of:
+                self.pictures[place_of[row]] = nal
+                self.size += len(nal)
         for numbers, matrix in entry.vectors:
             kept = np.array([row in place_of for row in numbers.tolist()], np.bool_)
             if kept.any():
@@ -57,7 +63,7 @@ class _Pending:
         """Return the collected contents as one commit."""
         matrix = np.concatenate(self.matrices) if self.matrices else None
         places = np.concatenate(self.places) if self.places else None
-        return Batch(self.rows, matrix, places, self.tombstones, self.model)
+        return Batch(self.rows, matrix, places, self.tombstones, self.model, self.pictures)
 
 
 class JournalCopy:
@@ -68,6 +74,7 @@ class JournalCopy:
         target: The path or file of the new journal.
         codec: The codec of the new journal.
         header: The header of the new journal.
+        film: What the new file says about itself.
         drop_damaged: Continue with the readable records if the source is damaged.
         convert: Transforms the commits of the source before they are written.
         advance: Called with the byte position reached in the source.
@@ -83,14 +90,16 @@ class JournalCopy:
         codec: FrameCodec,
         header: Header,
         *,
+        film: Film | None = None,
         drop_damaged: bool = False,
         convert: Callable[[Iterator[Entry]], Iterator[Entry]] = lambda entries: entries,
         advance: Callable[[int], None] = lambda done: None,
     ) -> None:
         self.source = source
         self._convert = convert
-        self.made = Journal.create_with(target, codec, header)
+        self.made = Journal.create_with(target, codec, header, film)
         """The new journal."""
+        self._shows = self.made.shows and source.video.codec == codec
         self._drop_damaged = drop_damaged
         self._advance = advance
         self._kept: list[NDArray[np.int64]] = []  # rows of the source, ascending: their positions are the new numbers
@@ -163,6 +172,9 @@ class JournalCopy:
                 self.source.cursor = before
                 return
             self._refuse(f"commit {entry.number}", entry.damage)
+            check_known(entry)
+            if not self._shows:
+                entry.pictures = {}
             yield entry
             self._advance(entry.cursor.offset)
             if entry.number == upto:  # the commit after it may be incomplete
@@ -191,6 +203,19 @@ class JournalCopy:
             )
 
 
+def check_known(entry: Entry) -> None:
+    """Check that a commit has nothing that only a newer version knows, and that a rewriting would drop.
+
+    Raises:
+        UnsupportedFormatError: It has.
+    """
+    if entry.unknown:
+        kinds = ", ".join(map(str, sorted(entry.unknown)))
+        raise UnsupportedFormatError(
+            f"commit {entry.number} has frames of kind {kinds}, which this memvid-core cannot rewrite; upgrade it"
+        )
+
+
 def copy_journal(
     source: Journal,
     target: str | os.PathLike[str] | BinaryIO,
@@ -198,6 +223,7 @@ def copy_journal(
     header: Header,
     live: NDArray[np.bool_],
     *,
+    film: Film | None = None,
     upto: int | None = None,
     drop_damaged: bool = False,
     acknowledged: int = 0,
@@ -212,6 +238,7 @@ def copy_journal(
         codec: The codec of the new journal.
         header: The header of the new journal.
         live: (rows,) bool, the rows of the source to keep.
+        film: What the new file says about itself.
         upto: The number of the last commit to read; None is the newest.
         drop_damaged: Continue with the readable records if the source is damaged.
         acknowledged: The byte offset in the source up to which commits are known to be durable.
@@ -225,7 +252,9 @@ def copy_journal(
         MemoryFileError: If the source is damaged and ``drop_damaged`` is not set.
         StorageError: If the target cannot be written.
     """
-    copying = JournalCopy(source, target, codec, header, drop_damaged=drop_damaged, convert=convert, advance=advance)
+    copying = JournalCopy(
+        source, target, codec, header, film=film, drop_damaged=drop_damaged, convert=convert, advance=advance
+    )
     try:
         for _ in copying.copy_live(live, upto=upto, acknowledged=acknowledged):
             pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.journal.frames import FORMAT_VERSION
+from memvid_core.journal.frames import FIRST_VERSION
 from memvid_core.model import Damage, FrameLocation
 from memvid_core.video import Position
 
@@ -21,15 +21,15 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The contents of the first frame: the settings of the memory. Times are microseconds since 1970, UTC.
 
     ``epoch`` grows with each compaction, which writes a new file; ``history_from`` is the first commit that can still
-    be opened with ``as_of``. ``head`` is the XXH3-64 of the boxes before the first fragment; files of earlier versions
-    lack it.
+    be opened with ``as_of``. ``format_version`` is the version of every frame of the file. ``head`` is the XXH3-64 of
+    the boxes before the first fragment; files of earlier versions lack it.
     """
 
     memory_id: bytes
     codec: str
     vectors: str
     created: int
-    format_version: int = FORMAT_VERSION
+    format_version: int = FIRST_VERSION
     epoch: int = msgspec.field(default=0, name="generation")
     history_from: int = 0
     dimension: int | None = None
@@ -93,6 +93,7 @@ class Batch:
         vector_places: (m,) int64, the positions of these rows in the batch, ascending.
         tombstones: Rows to delete.
         model: The fit of the embedder, or None.
+        pictures: Slices that show records in the film, by their positions in the batch.
     """
 
     rows: Sequence[bytes] = ()
@@ -100,6 +101,7 @@ class Batch:
     vector_places: NDArray[np.int64] | None = None
     tombstones: Sequence[int] = ()
     model: bytes | None = None
+    pictures: Mapping[int, bytes] = field(default_factory=dict)
 
     def placed(self, row: int) -> list[tuple[NDArray[np.int64], NDArray[Any]]]:
         """Return [(row numbers, vectors)] for a batch with first row ``row``; an empty list without vectors."""
@@ -113,8 +115,9 @@ class Entry:
     """One commit read from the file, with its contents decoded.
 
     ``row_numbers`` are the numbers of ``rows``; ``vectors`` is a list of (row numbers, matrix); ``damage`` lists what
-    could not be read. ``start`` and ``first_frame`` are its byte offset and first frame, ``cursor`` the position after
-    it.
+    could not be read; ``pictures`` are slices that show records, by row; ``unknown`` has the kinds of frames that only
+    a newer version knows, and that may be skipped. ``start`` and ``first_frame`` are its byte offset and first frame,
+    ``cursor`` the position after it.
     """
 
     number: int
@@ -129,3 +132,5 @@ class Entry:
     tombstones: list[int] = field(default_factory=list)
     model: bytes | None = None
     damage: list[Damage] = field(default_factory=list)
+    pictures: dict[int, bytes] = field(default_factory=dict)
+    unknown: set[int] = field(default_factory=set)

@@ -24,6 +24,7 @@ from memvid_core.system.shared_work import run_together
 
 __all__ = [
     "BLOCK_BYTES",
+    "FIRST_VERSION",
     "FORMAT_VERSION",
     "HEADER_BYTES",
     "Flag",
@@ -48,7 +49,9 @@ __all__ = [
     "vector_bytes",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest version; it differs from the first in the pictures that it may have. A file is written in one version."""
+FIRST_VERSION = 1
 _MAGIC = b"MVID"
 _HEADER = struct.Struct("<4sBBHIQQ")
 HEADER_BYTES = _HEADER.size
@@ -71,6 +74,7 @@ class Kind(enum.IntEnum):
     COMMIT = 5
     BLOBS = 6
     MODEL = 7
+    PICTURE = 8
 
 
 _KINDS = frozenset(int(kind) for kind in Kind) - {int(Kind.BLOBS)}
@@ -80,13 +84,13 @@ class Flag(enum.IntFlag):
     """The flags of a frame: how its body is encoded."""
 
     COMPRESSED = 1  # one zstd frame; in RECORDS each block is compressed instead
-    ENCRYPTED = 2  # reserved
+    ENCRYPTED = 2  # reserved: nonce, ciphertext and tag
     MORE = 4  # the body continues in the next frame
     METRIC = 0x38  # of HEADER and COMMIT: the number of the metric, 0 for cosine, times 8
     SKIPPABLE = 1 << 15  # a reader that does not know the kind may skip the frame
 
 
-_SKIPPABLE = int(Flag.SKIPPABLE)
+_SKIPPABLE, _ENCRYPTED = int(Flag.SKIPPABLE), int(Flag.ENCRYPTED)
 _UNKNOWN_FLAGS = 0xFFFF & ~int(Flag.COMPRESSED | Flag.MORE | Flag.SKIPPABLE)
 _METRICS: tuple[Metric, ...] = get_args(Metric)
 _METRIC_FLAGS = int(Flag.METRIC)
@@ -118,11 +122,13 @@ def parse(payload: bytes, number: int) -> tuple[FrameHeader, memoryview]:
     if len(payload) < HEADER_BYTES or payload[:4] != _MAGIC:
         raise DamagedFrameError(number, "its payload has no MVID header")
     _, version, kind, flags, items, row, commit = _HEADER.unpack_from(payload)
-    if version != FORMAT_VERSION:
+    if not FIRST_VERSION <= version <= FORMAT_VERSION:
         raise UnsupportedFormatError(
-            f"frame {number} has format version {version}, and this memvid-core reads version {FORMAT_VERSION}; "
+            f"frame {number} has format version {version}, and this memvid-core reads versions up to {FORMAT_VERSION}; "
             "upgrade memvid-core"
         )
+    if flags & _ENCRYPTED and not flags & _SKIPPABLE:
+        raise UnsupportedFormatError(f"frame {number} is encrypted, which needs a newer memvid-core; upgrade it")
     unknown = flags & _UNKNOWN_FLAGS
     if unknown and kind in _WITH_METRIC and metric_of(flags) is not None:
         unknown &= ~_METRIC_FLAGS
@@ -152,14 +158,14 @@ def metric_of(flags: int) -> Metric | None:
     return _METRICS[number] if number < len(_METRICS) else None
 
 
-def pack(header: FrameHeader, body: bytes, capacity: int) -> list[bytes]:
+def pack(header: FrameHeader, body: bytes, capacity: int, version: int = FIRST_VERSION) -> list[bytes]:
     """Split a body into as many payloads as needed, all but the last flagged ``MORE``."""
     room = capacity - HEADER_BYTES
     pieces = [body[i : i + room] for i in range(0, len(body), room)] or [b""]
     payloads = []
     for i, piece in enumerate(pieces, 1):
         flags = header.flags | (Flag.MORE if i < len(pieces) else 0)
-        head = _HEADER.pack(_MAGIC, FORMAT_VERSION, header.kind, flags, header.items, header.row, header.commit)
+        head = _HEADER.pack(_MAGIC, version, header.kind, flags, header.items, header.row, header.commit)
         payloads.append(head + piece)
     return payloads
 

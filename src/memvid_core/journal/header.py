@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, dropwhile
 from typing import NamedTuple, get_args
 
 import msgspec
@@ -102,10 +102,14 @@ def _with_frames(first: Reading, others: Iterator[Reading]) -> list[Reading]:
 
 
 def _header(reading: Reading) -> Header | None:
-    """Return the header, or None if the first frames of the file do not contain all of it."""
+    """Return the header, or None if the first frames of the file do not contain all of it.
+
+    Its frames say in ``items`` how many pictures are before them.
+    """
     body = b""
-    for i, piece in enumerate(reading.pieces):
-        if piece.number != i or piece.header.kind != Kind.HEADER:
+    pieces = dropwhile(lambda piece: piece.header.kind == Kind.PICTURE, reading.pieces)
+    for i, piece in enumerate(pieces):
+        if piece.header.kind != Kind.HEADER or piece.number != i + piece.header.items:
             return None
         body += piece.body
         if not piece.header.flags & Flag.MORE:

@@ -21,6 +21,7 @@ from memvid_core.journal.known import Known
 from memvid_core.journal.replaying import Replay
 from memvid_core.model import Damage, FrameLocation
 from memvid_core.video import FrameCodec, FramePosition, Position, TornTail, VideoFile, get_codec
+from memvid_core.video.film import Film, pictures_after, shows_pictures
 
 __all__ = ["Journal"]
 
@@ -69,8 +70,9 @@ class Journal:
         dimension: int | None = None,
         metric: str = "cosine",
         description: str = "",
+        film: Film | None = None,
     ) -> Self:
-        """Create a journal with commit 0, which contains only the header.
+        """Create a journal with commit 0, which contains only the header, and the title card of ``film``.
 
         Raises:
             CodecError: The codec is unknown, or one of its settings is invalid.
@@ -84,19 +86,26 @@ class Journal:
             metric=metric,
             embedder=embedder,
             description=description,
+            format_version=frames.FORMAT_VERSION if film is not None and film.card else frames.FIRST_VERSION,
         )
-        return cls.create_with(target, get_codec(codec, **(settings or {})), header)
+        return cls.create_with(target, get_codec(codec, **(settings or {})), header, film)
 
     @classmethod
-    def create_with(cls, target: str | os.PathLike[str] | BinaryIO, codec: FrameCodec, header: Header) -> Self:
-        """Create a journal with a given header, as for a compaction or a conversion."""
-        video = VideoFile.create(target, codec)
+    def create_with(
+        cls, target: str | os.PathLike[str] | BinaryIO, codec: FrameCodec, header: Header, film: Film | None = None
+    ) -> Self:
+        """Create a journal with a given header, as for a compaction or a conversion.
+
+        Only a header of format version 2 allows a title card.
+        """
+        video = VideoFile.create(target, codec, b"" if film is None else film.about)
         header = msgspec.structs.replace(header, head=head_checksum(video))
         journal = cls(video, header, start_at(video.start))
         try:
             body = msgspec.msgpack.encode(header)
-            first = FrameHeader(Kind.HEADER, frames.metric_flags(header.metric), 0, 0, 0)
-            entry = journal._write([(first, body)], 0, header.created, 0, 0)
+            card = [film.card, *pictures_after(codec)] if film is not None and film.card and journal.shows else []
+            first = FrameHeader(Kind.HEADER, frames.metric_flags(header.metric), len(card), 0, 0)
+            entry = journal._write([*packing.picture_bodies(card, 0, 0, 0), (first, body)], 0, header.created, 0, 0)
         except BaseException:
             left = video.target
             video.close()
@@ -135,6 +144,11 @@ class Journal:
         made = Journal(self.video.again(), self.header, self.start, self.head_damage)
         made.made_up = self.made_up
         return made
+
+    @property
+    def shows(self) -> bool:
+        """Whether records may have pictures in this file: its format allows them, and its codec can show them."""
+        return self.header.format_version > frames.FIRST_VERSION and shows_pictures(self.video.codec)
 
     def holds(self, cursor: Cursor) -> bool:
         """Return whether the commit before ``cursor`` is in the file, by reading one of its frames.
@@ -186,7 +200,9 @@ class Journal:
             )
         number = self.cursor.commit + 1 if number is None else number
         row = self.cursor.row
-        given = packing.bodies(batch, row, number, dtype=self.header.vectors, capacity=self.video.codec.capacity)
+        codec = self.video.codec
+        held = pictures_after(codec) if batch.pictures else ()
+        given = packing.bodies(batch, row, number, dtype=self.header.vectors, capacity=codec.capacity, held=held)
         entry = self._write(given, number, self._time() if at is None else at, len(batch.rows), len(batch.tombstones))
         entry.vectors = batch.placed(row)
         entry.tombstones = list(batch.tombstones)
@@ -210,7 +226,8 @@ class Journal:
             chain=b"",
             copy=msgspec.msgpack.encode(self.header) if fragments and not fragments & (fragments - 1) else b"",
         )
-        payloads = packing.Payloads(given, commit, self.video.codec.capacity, self.header.metric)
+        header = self.header
+        payloads = packing.Payloads(given, commit, self.video.codec.capacity, header.metric, header.format_version)
         fragment = self.video.append(payloads, parity=added > 1)  # damage to a single record loses no other
         offsets, sizes, first = fragment.offsets, fragment.sizes, fragment.first_frame
         placed = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -13,15 +14,18 @@ from numpy.typing import NDArray
 
 from memvid_core.journal import frames
 from memvid_core.journal.entries import Batch, CommitFrame
-from memvid_core.journal.frames import Flag, FrameHeader, Kind
+from memvid_core.journal.frames import FIRST_VERSION, Flag, FrameHeader, Kind
+from memvid_core.video.shown import Shown
 
-__all__ = ["Body", "Payloads", "bodies", "chain"]
+__all__ = ["Body", "Payloads", "bodies", "chain", "picture_bodies"]
 
 Body = tuple[FrameHeader, bytes]
 """The header and the contents of a frame, or of several frames if the contents are larger than one."""
 
 
-def bodies(batch: Batch, row: int, number: int, *, dtype: str, capacity: int) -> Iterator[Body]:
+def bodies(
+    batch: Batch, row: int, number: int, *, dtype: str, capacity: int, held: Sequence[bytes] = ()
+) -> Iterator[Body]:
     """Yield the contents of a commit lazily, so that only the encoded pictures are kept in memory.
 
     Args:
@@ -30,15 +34,35 @@ def bodies(batch: Batch, row: int, number: int, *, dtype: str, capacity: int) ->
         number: The number of the commit.
         dtype: The dtype of stored vectors.
         capacity: The largest payload of a frame, in bytes.
+        held: The slices that keep a picture on the screen.
     """
     if batch.model is not None:
         yield FrameHeader(Kind.MODEL, Flag.SKIPPABLE, 0, row, number), batch.model
-    yield from _record_bodies(batch.rows, row, number, capacity)
+    if not batch.pictures:
+        yield from _record_bodies(batch.rows, row, number, capacity)
+    else:
+        for start, stop in pairwise([*sorted({0, *batch.pictures}), len(batch.rows)]):
+            if start in batch.pictures:  # the frame after a picture begins with the record that it shows
+                yield from picture_bodies([batch.pictures[start], *held], row + start, number, 1)
+            yield from _record_bodies(batch.rows[start:stop], row + start, number, capacity)
     for rows, matrix in batch.placed(row):
         yield from _vector_bodies(matrix, rows, number, dtype, capacity)
     if batch.tombstones:
         header = FrameHeader(Kind.TOMBSTONES, 0, len(batch.tombstones), 0, number)
         yield header, frames.encode_tombstones(batch.tombstones)
+
+
+def picture_bodies(slices: Sequence[bytes], row: int, number: int, items: int) -> Iterator[Body]:
+    """Yield the frames of a picture and of those after it that show the same.
+
+    Args:
+        slices: The picture, then the others.
+        row: The row of the record that it shows.
+        number: The number of the commit.
+        items: The number of records that it shows; 0 for a title card.
+    """
+    for i, nal in enumerate(slices):
+        yield FrameHeader(Kind.PICTURE, 0, 0 if i else items, row, number), nal
 
 
 def _record_bodies(rows: Sequence[bytes], row: int, number: int, capacity: int) -> Iterator[Body]:
@@ -85,10 +109,19 @@ class Payloads:
         commit: The COMMIT frame without ``frames`` and ``chain``.
         capacity: The largest payload of a frame, in bytes.
         metric: The metric of the memory.
+        version: The version of the format of the file.
     """
 
-    def __init__(self, given: Iterable[Body], commit: CommitFrame, capacity: int, metric: str = "cosine") -> None:
+    def __init__(
+        self,
+        given: Iterable[Body],
+        commit: CommitFrame,
+        capacity: int,
+        metric: str = "cosine",
+        version: int = FIRST_VERSION,
+    ) -> None:
         self._given = given
+        self._version = version
         self._flags = frames.metric_flags(metric)
         self._capacity = capacity
         self.commit = commit
@@ -97,15 +130,15 @@ class Payloads:
     def __iter__(self) -> Iterator[bytes]:
         digests: list[bytes] = []
         for header, body in self._given:
-            for i, payload in enumerate(frames.pack(header, body, self._capacity)):
+            for i, payload in enumerate(frames.pack(header, body, self._capacity, self._version)):
                 if header.kind in (Kind.RECORDS, Kind.VECTORS):
                     self.with_rows[len(digests)] = header if i == 0 else header._replace(items=0)
                 digests.append(xxhash.xxh3_64_digest(payload))
-                yield payload
+                yield Shown(payload) if header.kind == Kind.PICTURE else payload
         linked = chain(self.commit, digests)
         self.commit = msgspec.structs.replace(self.commit, frames=len(digests) + 1, chain=linked)
         last = FrameHeader(Kind.COMMIT, self._flags, 0, self.commit.rows, self.commit.number)
-        yield from frames.pack(last, msgspec.msgpack.encode(self.commit), 1 << 30)
+        yield from frames.pack(last, msgspec.msgpack.encode(self.commit), 1 << 30, self._version)
 
 
 def chain(commit: CommitFrame, digests: Iterable[bytes]) -> bytes:

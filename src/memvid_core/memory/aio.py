@@ -12,6 +12,7 @@ from typing import Any, Self, overload
 
 from numpy.typing import ArrayLike
 
+from memvid_core.engine.film import Picture
 from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where
 from memvid_core.engine.writing import GivenVectors, Metadata
 from memvid_core.errors import ClosedError
@@ -42,11 +43,12 @@ class AsyncMemory(MemoryWriting):
         vectors: GivenVectors | None = None,
         *,
         delete: Iterable[str] | str = (),
+        pictures: Iterable[Picture | None] | Picture | None = None,
     ) -> list[str]:
         """Async :meth:`add`; the embedder's own async method is awaited, once."""
         self._session.check_writable()
         prepare = self._session.writer.prepare
-        return await self._session.awrite(await run_in_thread(prepare, texts, metadata, ids, vectors, delete))
+        return await self._session.awrite(await run_in_thread(prepare, texts, metadata, ids, vectors, delete, pictures))
 
     async def aupdate(self, record_id: str, *, text: str | None = None, metadata: Metadata | None = None) -> None:
         """Async :meth:`update`; the embedder's own async method is awaited, once, before the lock is taken."""

@@ -57,6 +57,7 @@ class Memory(AsyncMemory):
         metric: Metric = "cosine",
         timeout: float = 30.0,
         auto_compact: float | None = None,
+        film: bool | str = False,
     ) -> Self:
         """Create a new memory and open it for writing.
 
@@ -77,10 +78,14 @@ class Memory(AsyncMemory):
                 ``"euclidean"``, ``"manhattan"`` or ``"chebyshev"``.
             timeout: As in :meth:`open`.
             auto_compact: As in :meth:`open`.
+            film: Whether the video says what it is: it begins with a title card, the file has a title, a comment and a
+                cover, and records may have pictures. A ``str`` is the title; True takes the name of the file. Needs
+                the extra ``film``. The file has format version 2. A memory in RAM has no film.
 
         Raises:
             MemoryExistsError: If the file exists.
             MemoryNotFoundError: If its folder does not exist.
+            MissingExtraError: If ``film`` is set and Pillow is not installed.
         """
         share = check_share(auto_compact)
         return cls(
@@ -95,6 +100,7 @@ class Memory(AsyncMemory):
                 index=index,
                 metric=metric,
                 timeout=timeout,
+                film=film,
             ),
             share,
         )
@@ -257,6 +263,7 @@ class Memory(AsyncMemory):
         metric: Metric = "cosine",
         timeout: float = 30.0,  # noqa: ASYNC109  # of later commits, not of this call
         auto_compact: float | None = None,
+        film: bool | str = False,
     ) -> Self:
         """Async :meth:`Memory.create`."""
         call = partial(
@@ -272,6 +279,7 @@ class Memory(AsyncMemory):
             metric=metric,
             timeout=timeout,
             auto_compact=auto_compact,
+            film=film,
         )
         return await run_in_thread(call)
 

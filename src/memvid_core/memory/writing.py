@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from memvid_core.engine import compaction, inspection
+from memvid_core.engine.film import Picture
 from memvid_core.engine.validation import check_timeout
 from memvid_core.engine.writing import GivenVectors, Metadata
 from memvid_core.errors import Action, Hint, InvalidInputError
@@ -29,6 +30,7 @@ class MemoryWriting(MemoryReading):
         vectors: GivenVectors | None = None,
         *,
         delete: Iterable[str] | str = (),
+        pictures: Iterable[Picture | None] | Picture | None = None,
     ) -> list[str]:
         """Add records as one commit, durable on return. Existing ids are replaced; of equal ids the last wins.
 
@@ -39,6 +41,9 @@ class MemoryWriting(MemoryReading):
             vectors: (n, d) numbers, or one vector or None per text (None: found by words and filters only). By default
                 the embedder creates them.
             delete: Ids of records to delete in the same commit; an id that is also added is replaced.
+            pictures: One image or None per text, the path or the bytes of its file, which the video shows for three
+                seconds where the record is. It is a small preview; the image itself is not stored. For memories that
+                were created with ``film=True``.
 
         Returns:
             The ids, in order.
@@ -49,7 +54,7 @@ class MemoryWriting(MemoryReading):
             StorageError: If the file cannot be written, such as on a full disk. The memory is unchanged.
         """
         self._session.check_writable()
-        return self._session.write(self._session.writer.prepare(texts, metadata, ids, vectors, delete))
+        return self._session.write(self._session.writer.prepare(texts, metadata, ids, vectors, delete, pictures))
 
     def update(self, record_id: str, *, text: str | None = None, metadata: Metadata | None = None) -> None:
         """Replace a record's text, its metadata, or both. A new text is embedded.

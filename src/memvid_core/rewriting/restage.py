@@ -143,6 +143,8 @@ def _metric(parsed: Parsed) -> str:
 
 def _has_header(parsed: Parsed) -> bool:
     number = 0
+    while number in parsed and parsed[number][0].kind == Kind.PICTURE:
+        number += 1
     while number in parsed and parsed[number][0].kind == Kind.HEADER:
         if not parsed[number][0].flags & Flag.MORE:
             return True

@@ -23,7 +23,7 @@ from memvid_core.errors import (
     VectorError,
 )
 from memvid_core.journal import Batch, Entry, Header, Journal
-from memvid_core.journal.copying import copy_journal
+from memvid_core.journal.copying import check_known, copy_journal
 from memvid_core.journal.frames import encode_rows
 from memvid_core.model import Damage, Embedder, FittableEmbedder, VectorDtype
 from memvid_core.video import FrameCodec
@@ -152,6 +152,7 @@ def copy(
         advance: Called with the byte offset reached in the source.
     """
     made = Journal.create_with(target, codec, _header(source, vectors, codec, source.header.history_from))
+    shown = made.shows and codec == source.video.codec
     rows = _Rows(keep_ids=drop_damaged)
     damage: list[Damage] = []
     commits = 0
@@ -159,6 +160,8 @@ def copy(
         acknowledged = _EVERYTHING if everything else 0
         for entry in vectors.applied(source.replay(source.start, acknowledged=acknowledged)):
             _check_damage(entry.damage, drop_damaged)
+            entry.pictures = entry.pictures if shown else {}
+            check_known(entry)
             before = len(rows.lost)
             made.append(rows.batch(entry), number=entry.number, at=entry.time)
             damage += entry.damage
@@ -228,6 +231,7 @@ class _Rows:
             np.concatenate(places) if places else None,
             sorted(tombstones),
             entry.model,
+            {int(np.searchsorted(numbers, row)): nal for row, nal in entry.pictures.items() if row in present},
         )
 
     def _place(self, row: int) -> int | None:

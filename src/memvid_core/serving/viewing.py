@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from memvid_core.engine.memory_video import frames_of, pictures
+from memvid_core.engine.memory_video import frames_of, pictured_frames, pictures
 from memvid_core.errors import InvalidInputError, MemvidError, RecordNotFoundError
 from memvid_core.memory import Memory
 from memvid_core.memory.memory import session_of
@@ -135,9 +135,11 @@ class Viewed:
     @staticmethod
     def _shown(memory: Memory, found: list[Record] | list[Hit]) -> list[dict[str, Any]]:
         session = session_of(memory)
-        frames = frames_of(session, [each.id for each in found]) if pictures(session).coding == "pcm" else {}
+        ids = [each.id for each in found]
+        frames = frames_of(session, ids) if pictures(session).coding == "pcm" else {}
+        shown = pictured_frames(session, ids)
         return [
-            {"id": each.id, "text": each.text, "frame": frames.get(each.id)}
+            {"id": each.id, "text": each.text, "frame": frames.get(each.id), "shown": shown.get(each.id)}
             | {"metadata": msgspec.json.encode(each.metadata).decode()}  # a text: in JavaScript, 1.0 would become 1
             | (
                 {"score": each.score, "relevance": each.relevance, "explain": each.explain}

@@ -15,11 +15,14 @@ import numpy as np
 __all__ = [
     "MACROBLOCK_BYTES",
     "START_CODE",
+    "BitWriter",
     "all_samples",
+    "escaped",
     "filler_fits",
     "parameter_sets",
     "pcm_samples",
     "pcm_starts",
+    "rbsp_of",
     "samples_as_written",
     "slice_nal",
     "unescaped",
@@ -43,13 +46,15 @@ class BitWriter:
     """Write bits, most significant first (clause 7.2), with the Exp-Golomb codes of clause 9.1."""
 
     def __init__(self) -> None:
-        self._value = 0
-        self._length = 0
+        self.value = 0
+        """The bits written so far, as a number."""
+        self.length = 0
+        """The number of bits."""
 
     def u(self, bits: int, value: int) -> Self:
         """Write ``value`` as ``bits`` plain bits, u(n)."""
-        self._value = (self._value << bits) | value
-        self._length += bits
+        self.value = (self.value << bits) | value
+        self.length += bits
         return self
 
     def ue(self, value: int) -> Self:
@@ -62,7 +67,7 @@ class BitWriter:
 
     def align(self) -> Self:
         """Write zero bits up to a byte boundary (pcm_alignment_zero_bit)."""
-        return self.u(-self._length % 8, 0)
+        return self.u(-self.length % 8, 0)
 
     def trailing(self) -> Self:
         """Write rbsp_trailing_bits: the stop bit, then alignment."""
@@ -70,10 +75,10 @@ class BitWriter:
 
     def to_bytes(self) -> bytes:
         """Return the bits written so far; they must end on a byte boundary."""
-        return self._value.to_bytes(self._length // 8, "big")
+        return self.value.to_bytes(self.length // 8, "big")
 
 
-def _escape(rbsp: bytes) -> bytes:
+def escaped(rbsp: bytes) -> bytes:
     """Apply emulation prevention (clause 7.4.1): no start code may appear inside a NAL unit.
 
     Most large pictures have nothing to escape; NumPy detects this ten times faster than a pattern search.
@@ -83,6 +88,16 @@ def _escape(rbsp: bytes) -> bytes:
     data = np.frombuffer(rbsp, np.uint8)
     zeros = np.flatnonzero((data[:-2] | data[1:-1]) == 0)
     return _EMULATION.sub(b"\x00\x00\x03", rbsp) if (data[zeros + 2] <= 3).any() else rbsp
+
+
+def rbsp_of(nal: bytes) -> bytes:
+    """Return a NAL unit without emulation prevention.
+
+    Example:
+        >>> rbsp_of(escaped(bytes(4))).hex()
+        '00000000'
+    """
+    return nal.replace(_ESCAPED, b"\x00\x00")
 
 
 def parameter_sets(columns: int, rows: int) -> bytes:
@@ -114,7 +129,7 @@ def parameter_sets(columns: int, rows: int) -> bytes:
     pps.ue(0).ue(0).u(1, 0).u(2, 0)  # reference counts, no weighted prediction
     pps.se(0).se(0).se(0)  # initial QP, QS, chroma offset
     pps.u(1, 1).u(1, 0).u(1, 0)  # deblocking_filter_control, constrained_intra_pred, redundant_pic_cnt
-    return b"".join(START_CODE + _escape(w.trailing().to_bytes()) for w in (sps, pps))
+    return b"".join(START_CODE + escaped(w.trailing().to_bytes()) for w in (sps, pps))
 
 
 def _slice_header(idr_pic_id: int) -> BitWriter:
@@ -178,11 +193,11 @@ def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes
     used = -(-len(payload) // MACROBLOCK_BYTES)
     filler = _filler(columns, rows, used, idr_pic_id)
     if not used:
-        return _escape(filler)
+        return escaped(filler)
     if used <= _FEW:
         padded = payload + b"\x80" * (used * MACROBLOCK_BYTES - len(payload))
         blocks = [padded[i : i + MACROBLOCK_BYTES] for i in range(0, len(padded), MACROBLOCK_BYTES)]
-        return _escape(b"".join((_pcm_start(idr_pic_id), _NEXT_PCM.join(blocks), filler)))
+        return escaped(b"".join((_pcm_start(idr_pic_id), _NEXT_PCM.join(blocks), filler)))
     coded = np.full((used, MACROBLOCK_BYTES + 2), 0x80, np.uint8)  # mid-gray padding: zeros would need escaping
     coded[:, 0], coded[:, 1] = _NEXT_PCM
     whole = len(payload) // MACROBLOCK_BYTES
@@ -190,7 +205,7 @@ def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes
     coded[:whole, 2:] = data[: whole * MACROBLOCK_BYTES].reshape(whole, MACROBLOCK_BYTES)
     if whole < used:
         coded[whole, 2 : 2 + len(payload) - whole * MACROBLOCK_BYTES] = data[whole * MACROBLOCK_BYTES :]
-    return _escape(b"".join((_pcm_start(idr_pic_id), coded.reshape(-1)[2:].tobytes(), filler)))
+    return escaped(b"".join((_pcm_start(idr_pic_id), coded.reshape(-1)[2:].tobytes(), filler)))
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from memvid_core.video.fragments import Found
 from memvid_core.video.parity import difference
 from memvid_core.video.positions import Fragment
 from memvid_core.video.read_ahead import ReadAhead
+from memvid_core.video.shown import is_delta
 
 __all__ = ["ByteCheck", "Changed"]
 
@@ -54,6 +55,8 @@ class ByteCheck:
         self._offset = offset  # of the next fragment, unless damaged bytes are between
         self._sequence = self._likely = 1  # its number; if the one before has a wrong one, it may continue either
         self._picture = 0  # the number of its first picture
+        self._frames = range(0)  # those of the last fragment with undamaged boxes
+        self._deltas: frozenset[int] = frozenset()  # those of them that depend on the one before, as the boxes say
 
     def fragment(self, found: Found, fragment: Fragment) -> None:
         """Check the boxes of an undamaged fragment, and its checksum if its pictures cannot be made again."""
@@ -70,9 +73,11 @@ class ByteCheck:
             or found.footer is None
             or found.footer.first_frame != fragment.first_frame
             or found.footer_lost
-            or (self._one_picture and not mp4.only_keys(moof, count))
         ):
             self.changed.append(Changed(None, _BOXES))
+        if self._one_picture:
+            self._frames = range(fragment.first_frame, fragment.first_frame + len(fragment))
+            self._deltas = frozenset(fragment.first_frame + i for i in mp4.deltas(moof, count))
         if not self._one_picture:
             self._compare(found)
         self._offset = fragment.end
@@ -88,6 +93,15 @@ class ByteCheck:
         elif difference(self._file, found.start, parity).any():
             self.changed.append(Changed(None, _PICTURES))
 
-    def picture(self, number: int) -> None:
-        """Record that the picture of a frame differs from the one that its payload makes."""
-        self.changed.append(Changed(number, _PICTURE))
+    def picture(self, number: int, coded: bytes, *, as_written: bool) -> None:
+        """Check a frame that was read.
+
+        Args:
+            number: Its number.
+            coded: Its pictures.
+            as_written: Whether they are those that its payload makes.
+        """
+        if not as_written:
+            self.changed.append(Changed(number, _PICTURE))
+        if number in self._frames and is_delta(coded) != (number in self._deltas):
+            self.changed.append(Changed(number, _BOXES))

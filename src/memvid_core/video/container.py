@@ -64,14 +64,20 @@ class VideoFile:
         self._pictures = (head_size, 0)  # the number of the first picture at this offset
 
     @classmethod
-    def create(cls, target: str | os.PathLike[str] | BinaryIO, codec: FrameCodec) -> Self:
+    def create(cls, target: str | os.PathLike[str] | BinaryIO, codec: FrameCodec, about: bytes = b"") -> Self:
         """Create a video without frames, which players can open.
+
+        Args:
+            target: The path or file.
+            codec: The codec of its pictures.
+            about: The box of :func:`~memvid_core.video.mp4.about_box`, or nothing.
 
         Raises:
             MemoryExistsError: The path exists.
             MemoryNotFoundError: The folder does not exist.
         """
         head = codec.init_segment()
+        head = mp4.with_user_data(head, about) if about else head
         file = ByteFile(target, "x")
         try:
             file.write(0, [head])
@@ -124,6 +130,16 @@ class VideoFile:
     def start(self) -> Position:
         """The position of the first fragment."""
         return Position(self.head_size, 0, 0)
+
+    @property
+    def rate(self) -> int:
+        """The number of pictures per second, as the head of the file says."""
+        return mp4.parse_timescale(self._file.read(0, self.head_size)) or mp4.TIMESCALE
+
+    @property
+    def title(self) -> str | None:
+        """The title in the head of the file; None if it has none."""
+        return mp4.parse_title(self._file.read(0, self.head_size))
 
     @property
     def target(self) -> Path | BinaryIO:
@@ -196,8 +212,9 @@ class VideoFile:
             covered = sum(map(len, parts))
             parts.append(mp4.parity_box(covered, parity_of(parts) if self.codec.one_picture else checksum_of(parts)))
         self._file.write(at.offset, parts)
+        begins = [key or self.codec.one_picture for _, key in samples]
         offsets, sizes = frame_places(
-            at.offset + len(parts[0]) + len(parts[1]), [len(data) for data, _ in samples], [key for _, key in samples]
+            at.offset + len(parts[0]) + len(parts[1]), [len(data) for data, _ in samples], begins
         )
         end = at.offset + sum(map(len, parts))
         self.end = Position(end, at.frame + len(offsets), at.fragment + 1)
@@ -289,8 +306,7 @@ class VideoFile:
         if self.check is None:
             return self.codec.decode(coded, number)
         payload, as_written = self.codec.decode_exactly(coded, number)
-        if not as_written:
-            self.check.picture(number)
+        self.check.picture(number, coded, as_written=as_written)
         return payload
 
     def _repair(self, number: int, place: FramePosition, fragment: Fragment | None) -> bytes | None:

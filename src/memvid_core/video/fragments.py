@@ -132,11 +132,12 @@ class Fragments:
         entries = mp4.parse_entries(boxes[mp4.MOOF_BYTES : head.size])
         if entries is None:
             return None
-        sizes, keys = entries
+        sizes, _ = entries
         payload = stop - offset - head.data_offset - mp4.FOOTER_BYTES
         if int(sizes.sum()) != payload or boxes[head.size :] != mp4.mdat_header(payload):
             return None
         footer = mp4.Footer(head.first_picture, stop - offset)
+        keys = np.ones(len(sizes), np.bool_)
         return Found(offset, offset + head.data_offset, stop, head.first_picture, sizes, keys, footer, True)
 
     def parity(self, offset: int, covered: int) -> mp4.Parity | None:

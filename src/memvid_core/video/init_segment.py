@@ -15,7 +15,7 @@ from memvid_core.video.read_ahead import ReadAhead
 
 __all__ = ["guess_head", "read_head"]
 
-_HEAD_READ = 1 << 11  # our heads have 709 bytes
+_HEAD_READ = 1 << 12  # our heads have 709 bytes, and up to 3,000 about the memory
 _HEAD_LIMIT = 1 << 20  # larger heads are not read into memory
 _GUESS_LIMIT = 1 << 26  # range in which the first intact fragment of a file without a head is searched
 _GUESSED_FRAMES = 8

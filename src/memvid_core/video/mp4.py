@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENTRY_BYTES",
+    "FIRST_TIMESCALE",
     "FOOTER_BYTES",
     "FOOTER_MARK",
     "MOOF_BYTES",
@@ -35,11 +36,12 @@ __all__ = [
     "TIMESCALE",
     "Box",
     "FragmentHead",
+    "about_box",
     "boxes",
+    "deltas",
     "fragment",
     "init_segment",
     "mdat_header",
-    "only_keys",
     "parity_box",
     "parity_fits",
     "parse_entries",
@@ -48,11 +50,17 @@ __all__ = [
     "parse_moof",
     "parse_parity",
     "parse_sample_entry",
+    "parse_timescale",
+    "parse_title",
     "sequence_of",
+    "with_timescale",
+    "with_user_data",
 ]
 
-TIMESCALE = 30
-"""Pictures per second: each picture lasts one tick."""
+TIMESCALE = 2
+"""Pictures per second: each picture lasts one tick. At one a second, VLC drops pictures as too late."""
+FIRST_TIMESCALE = 30
+"""That of files without a checksum of their head."""
 
 _SAMPLE_IS_KEY = 0x02000000  # sample_depends_on = 2: depends on no other
 _SAMPLE_IS_DELTA = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
@@ -72,6 +80,8 @@ PARITY_BYTES = _PARITY.size
 PARITY_MARK = b"free" + _PARITY_MAGIC
 """A parity box from its fifth byte on."""
 _MOST_PARITY = 1 << 16
+_TITLE = b"\xa9nam"
+_UTF_8, _PNG = 1, 14  # well-known types of metadata values
 _MOOF = struct.Struct(">I4sI4sIII4sI4sIIII4sIQI4sIIi")
 MOOF_BYTES = _MOOF.size
 """Size of a ``moof`` without its table of pictures."""
@@ -181,6 +191,68 @@ def add_to_sample_entry(head: bytes, kind: bytes, content: bytes) -> bytes:
     return bytes(out)
 
 
+def with_user_data(head: bytes, about: bytes) -> bytes:
+    """Return a head with another ``udta`` box, of which ``moov``, the last box, may have only one.
+
+    Raises:
+        ValueError: ``head`` does not end with ``moov``.
+    """
+    last = list(boxes(head))[-1:]
+    if not last or last[0].type != b"moov" or last[0].end != len(head):
+        raise ValueError("this head does not end with moov")
+    kept = [box for box in boxes(head, last[0].content) if box.type != b"udta"]
+    return head[: last[0].start] + _box(b"moov", *(head[box.start : box.end] for box in kept), about)
+
+
+def about_box(title: str, comment: str, cover: bytes = b"") -> bytes:
+    """Return the ``udta`` box with the metadata that players show: title, comment, and a PNG picture as the cover."""
+    items = [
+        _box(kind, _box(b"data", struct.pack(">II", form, 0), value))
+        for kind, form, value in (
+            (_TITLE, _UTF_8, title.encode()),
+            (b"\xa9cmt", _UTF_8, comment.encode()),
+            (b"covr", _PNG, cover),
+        )
+        if value
+    ]
+    handler = _box(b"hdlr", bytes(8), b"mdirappl", bytes(9))
+    return _box(b"udta", _box(b"meta", bytes(4), handler, _box(b"ilst", *items)))
+
+
+def parse_title(head: bytes) -> str | None:
+    """Return the title in the metadata of a ``ftyp`` + ``moov`` head; None if it has none."""
+    start, end = 0, len(head)
+    for kind, skipped in ((b"moov", 0), (b"udta", 0), (b"meta", 4), (b"ilst", 0)):
+        found = next((box for box in boxes(head, start, end) if box.type == kind), None)
+        if found is None:
+            return None
+        start, end = found.content + skipped, found.end
+    title = next((box for box in boxes(head, start, end) if box.type == _TITLE), None)
+    return None if title is None else head[title.content + 16 : title.end].decode(errors="replace")
+
+
+def parse_timescale(head: bytes) -> int | None:
+    """Return the number of ticks per second of the track in a ``ftyp`` + ``moov`` head, or None if it names none."""
+    at = _timescale_place(head)
+    return None if at is None else int.from_bytes(head[at : at + 4], "big") or None
+
+
+def with_timescale(head: bytes, timescale: int) -> bytes:
+    """Return a head with another number of ticks per second."""
+    at = _timescale_place(head)
+    return head if at is None else head[:at] + timescale.to_bytes(4, "big") + head[at + 4 :]
+
+
+def _timescale_place(head: bytes) -> int | None:
+    start, end = 0, len(head)
+    for kind in (b"moov", b"trak", b"mdia", b"mdhd"):
+        found = next((box for box in boxes(head, start, end) if box.type == kind), None)
+        if found is None:
+            return None
+        start, end = found.content, found.end
+    return None if end - start < 24 else start + (20 if head[start] else 12)
+
+
 def _sample_entry_path(head: bytes) -> list[Box] | None:
     """Return the boxes that contain the first sample entry, from ``moov`` inwards, and the entry itself."""
     path: list[Box] = []
@@ -253,10 +325,12 @@ def sequence_of(moof: bytes) -> int | None:
     return sequence if (mfhd, tfhd, track, duration, tfdt) == _REST_AS_WRITTEN else None
 
 
-def only_keys(moof: bytes, count: int) -> bool:
-    """Return whether the table of a ``moof`` says that all ``count`` pictures are key pictures."""
+def deltas(moof: bytes, count: int) -> list[int]:
+    """Return which of the ``count`` pictures are no key pictures, as the table of a ``moof`` says."""
     at = MOOF_BYTES + ENTRY_BYTES // 2
-    return moof[at : at + ENTRY_BYTES * count : ENTRY_BYTES] == b"\x02" * count
+    kinds = moof[at : at + ENTRY_BYTES * count : ENTRY_BYTES]
+    key = _SAMPLE_IS_KEY >> 24
+    return [] if kinds == bytes([key]) * count else [i for i, kind in enumerate(kinds) if kind != key]
 
 
 def parse_footer(data: bytes) -> Footer | None:

@@ -43,6 +43,7 @@ from memvid_core.video.codec import (
     unsealed,
 )
 from memvid_core.video.mp4 import init_segment
+from memvid_core.video.shown import MARK, Shown, coded_payload, coded_size, is_shown, sample, sealed_shown
 
 if TYPE_CHECKING:
     import av
@@ -53,7 +54,7 @@ __all__ = ["PcmCodec"]
 # sizes of the types matter: NumPy copies between equal types bit by bit.
 _RUN_16, _RUN_8 = np.dtype(np.complex128), np.dtype(np.uint64)
 
-_PICTURE = re.compile(b"|".join(map(re.escape, pcm_starts())))
+_PICTURE = re.compile(b"|".join(map(re.escape, (*pcm_starts(), MARK))))
 _SMALL = 1 << 14  # bytes up to which a picture is read directly, ten times faster
 _UNLOADED = 1 << 24  # bytes of large pictures read directly at half the speed, before libavcodec is loaded: 0.1 s
 _LARGEST = 64 * 64 * MACROBLOCK_BYTES
@@ -117,11 +118,17 @@ class PcmCodec:
         return _init_segment(self.columns, self.rows)
 
     def encode(self, payloads: Iterable[bytes], first: int) -> list[Sample]:
-        """Code each payload as one IDR picture in AVC sample format (a four-byte length before the NAL unit)."""
+        """Code each payload as one picture in AVC sample format (a four-byte length before each NAL unit).
+
+        A payload of the class :class:`~memvid_core.video.shown.Shown` becomes the picture that it contains.
+        """
         samples: list[Sample] = []
         for number, payload in enumerate(payloads, first):
             if len(payload) > self.capacity:
                 raise CodecError(f"a payload of {len(payload)} bytes is too large for a frame of {self.capacity}")
+            if isinstance(payload, Shown):
+                samples.append(sample(payload, number))
+                continue
             # Alternate with the frame number, so that consecutive IDR pictures differ across commits too.
             nal = slice_nal(seal(payload, number), self.columns, self.rows, number & 1)
             samples.append((len(nal).to_bytes(4, "big") + nal, True))
@@ -134,6 +141,8 @@ class PcmCodec:
         first large ones are read directly too, so that a process that reads little does not load libavcodec. If it
         fails because of damage after the payload, the payload is read directly too.
         """
+        if is_shown(coded):
+            return coded_payload(coded, number)
         if len(coded) <= _SMALL or self._decoder.can_wait(len(coded)):
             payload = unsealed(all_samples(coded[4:]), number)
             if payload is not None:
@@ -151,6 +160,9 @@ class PcmCodec:
 
         Most pictures are compared as they lie, which takes less time than :meth:`decode`.
         """
+        if is_shown(coded):
+            found = coded_payload(coded, number)
+            return found, sample(Shown(found), number)[0] == coded
         odd = number & 1
         start = pcm_starts()[odd]
         if coded.startswith(start, 4) and coded[:4] == (len(coded) - 4).to_bytes(4, "big"):
@@ -182,7 +194,10 @@ class PcmCodec:
             budget -= 4 * len(sealed) + cost * (len(numbers) if known is None else known - number)
             if known is None:
                 continue
-            size = int.from_bytes(coded[offset : offset + 4], "big") + 4
+            if is_shown(coded, match.start()):
+                size = coded_size(coded, match.start())
+            else:
+                size = int.from_bytes(coded[offset : offset + 4], "big") + 4
             if not len(sealed) < size <= len(coded) - offset:
                 size = min(len(coded) - offset, 2 * len(sealed) + 1024)
             found.append((known, offset, size))
@@ -210,6 +225,8 @@ class PcmCodec:
 
 def _sealed(coded: bytes, start: int) -> bytes | None:
     """Return the sealed payload in the slice that begins at ``start``, read without a decoder, or None."""
+    if is_shown(coded, start):
+        return sealed_shown(coded, start)
     head = pcm_samples(coded[start : start + 64], ENVELOPE_BYTES)
     if head is None:
         return None

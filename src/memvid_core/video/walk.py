@@ -145,11 +145,8 @@ class Walk:
         """
         last = 0
         coded = self._file.read(start, min(end - start, _SALVAGE_LIMIT))
-        for begin in self._firsts(first):
-            places = self._codec.find(coded, begin, begin + len(offsets))
-            if places:
-                first = begin
-                break
+        begin, places = self._look(coded, len(offsets), first)
+        first = begin if places else first
         for number, offset, size in places:
             if offsets[number - first] != start + offset:
                 offsets[number - first], sizes[number - first] = start + offset, size
@@ -177,6 +174,20 @@ class Walk:
         if certain or agreed is None:
             return own, wrong
         return agreed, None
+
+    def _look(self, coded: bytes, count: int, *likely: int) -> tuple[int, list[FoundFrame]]:
+        """Look for up to ``count`` frames, and return the number of the first, and those that were found.
+
+        They have the likely numbers, or else those of which most are found: among moved bytes may be copies of others.
+        """
+        most: tuple[int, list[FoundFrame]] = (likely[0], [])
+        for begin in self._firsts(*likely):
+            places = self._codec.find(coded, begin, begin + count)
+            if places and begin in likely:
+                return begin, places
+            if len(places) > len(most[1]):
+                most = begin, places
+        return most
 
     def _answers(self, first: int, offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> bool:
         """Return whether the checksum of any frame matches its number, counted from ``first``."""
@@ -244,11 +255,7 @@ class Walk:
         if footer is not None and footer.size == size and first <= footer.first_frame < first + _MOST_FRAMES:
             first = footer.first_frame
         coded = self._file.read(at.offset, min(size, _SALVAGE_LIMIT))
-        places: list[FoundFrame] = []
-        for begin in self._firsts(first, at.frame):
-            places = self._codec.find(coded, begin, begin + size // _LEAST_FRAME + 1)
-            if places:
-                break
+        _, places = self._look(coded, size // _LEAST_FRAME + 1, first, at.frame)
         if places:
             first = min(first, places[0][0]) if footer is not None else places[0][0]
         damage = (

@@ -11,4 +11,6 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
     ("gone", "This one is deleted.", {}),
     ("changed", "Before.", {"version": 1}),
 ]
+PICTURED = ("plain", "long")
+"""The records with a picture, in files of format 2 and later."""
 REPLACED: tuple[str, str, dict[str, Any]] = ("changed", "After.", {"version": 2})

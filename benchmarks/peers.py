@@ -1,17 +1,20 @@
 """Moving in: stores made by other packages, imported without a model, compared with what the packages return.
 
-The packages are chromadb, lancedb, qdrant-client, and langchain-community with faiss-cpu. ``--keep`` leaves the stores
-in a folder, which is how ``tests/core/golden/peers.zip`` was made (``--records 200 --dimension 8``).
+The packages are chromadb, lancedb, qdrant-client, langchain-community with faiss-cpu, langgraph-checkpoint-sqlite, and
+mem0ai, which keeps its memories in a local Qdrant; its JSON has no vectors. ``--keep`` leaves the stores in a folder,
+which is how ``tests/core/golden/peers.zip`` was made (``--records 200 --dimension 8``).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=10_000)
     parser.add_argument("--dimension", type=int, default=384)
+    parser.add_argument("--only", nargs="*", choices=_PEERS, default=list(_PEERS))
     parser.add_argument("--keep", type=Path, help="a folder for the stores; by default a temporary one")
     options = parser.parse_args()
     given = _Given(options.records, options.dimension)
@@ -37,6 +41,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         for name, (make, metric) in _PEERS.items():
+            if name not in options.only:
+                continue
             store = folder / name
             store.mkdir(parents=True)
             ask, expected = make(store, given)
@@ -57,6 +63,12 @@ class _Given:
             {"n": n, "f": n / 7, "s": f"s{n % 5}", "b": n % 2 == 0} for n in range(records)
         ]
         self.batches = [slice(start, start + _BATCH) for start in range(0, records, _BATCH)]
+
+        self.asked = [f"question {n}" for n in range(_QUESTIONS)]
+
+    def by_text(self) -> dict[str, Any]:
+        """Return the vectors by the texts that they belong to, also those of the questions."""
+        return dict(zip([*self.texts, *self.asked], [*self.vectors, *self.questions], strict=True))
 
     def expected(self) -> dict[str, Any]:
         """Return text, metadata and vector by id."""
@@ -135,19 +147,96 @@ def _faiss(folder: Path, given: _Given) -> _Made:
     return ask, given.expected()
 
 
+def _langgraph(folder: Path, given: _Given) -> _Made:
+    from langgraph.store.base import PutOp
+    from langgraph.store.sqlite import SqliteStore
+
+    vectors = given.by_text()
+    index: Any = {
+        "dims": given.vectors.shape[1],
+        "embed": lambda texts: [vectors[text].tolist() for text in texts],
+        "text_fields": ["text"],
+    }
+    values = [{"text": text, **about} for text, about in zip(given.texts, given.metadata, strict=True)]
+    puts = [PutOp(("notes",), key, value) for key, value in zip(given.ids, values, strict=True)]
+    with SqliteStore.from_conn_string(str(folder / "store.db"), index=index) as store:
+        store.setup()
+        for part in given.batches:
+            store.batch(puts[part])
+        found = [
+            [f"notes/{item.key}" for item in store.search(("notes",), query=text, limit=_BEST)] for text in given.asked
+        ]
+    answers = {question.tobytes(): ids for question, ids in zip(given.questions, found, strict=True)}
+    expected = {
+        f"notes/{key}": [text, {**about, "namespace": "notes", "key": key}, vector]
+        for key, (text, about, vector) in given.expected().items()
+    }
+    return lambda question: answers[question.tobytes()], expected
+
+
+def _mem0(folder: Path, given: _Given) -> _Made:
+    os.environ |= {"MEM0_TELEMETRY": "False", "OPENAI_API_KEY": "none", "MEM0_DIR": str(folder / "settings")}
+    from mem0 import Memory as Mem0
+    from mem0.utils.factory import EmbedderFactory
+
+    vectors = given.by_text()
+
+    class Given:
+        config = SimpleNamespace(embedding_dims=given.vectors.shape[1])
+
+        def embed(self, text: str, memory_action: str | None = None) -> list[float]:
+            return vectors[text].tolist()
+
+        def embed_batch(self, texts: list[str], memory_action: str | None = None) -> list[list[float]]:
+            return [self.embed(text) for text in texts]
+
+    EmbedderFactory.create = staticmethod(lambda *_: Given())
+    size = given.vectors.shape[1]
+    place = {"path": str(folder), "on_disk": True, "embedding_model_dims": size, "collection_name": "notes"}
+    store = {"provider": "qdrant", "config": place}
+    memory = Mem0.from_config({"vector_store": store, "history_db_path": str(folder / "history.db")})
+    for text, about in zip(given.texts, given.metadata, strict=True):
+        memory.add(text, user_id="ada", metadata=about, infer=False)
+    points = memory.vector_store.list(top_k=len(given.texts))[0]
+    stored = memory.vector_store.client.retrieve("notes", [point.id for point in points], with_vectors=True)
+    expected = {
+        str(point.id): [point.payload["data"], {k: v for k, v in point.payload.items() if k != "data"}, _dense(point)]
+        for point in stored
+    }
+
+    def ask(question: Any) -> list[str]:
+        found = memory.vector_store.client.query_points("notes", question.tolist(), limit=_BEST)
+        return [str(point.id) for point in found.points]
+
+    return ask, expected
+
+
+def _dense(point: Any) -> list[float]:
+    vector: Any = point.vector
+    return list(vector if isinstance(vector, list) else vector[""])
+
+
 _PEERS: dict[str, tuple[Callable[[Path, _Given], _Made], str]] = {
     "chroma": (_chroma, "cosine"),
     "qdrant": (_qdrant, "euclidean"),
     "faiss": (_faiss, "euclidean"),
     "lancedb": (_lancedb, "euclidean"),
+    "langgraph": (_langgraph, "cosine"),
+    "mem0": (_mem0, "cosine"),
 }
+
+
+def _undated(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata without the times that LangGraph adds to items."""
+    return {name: value for name, value in metadata.items() if name not in ("created_at", "modified")}
 
 
 def _compared(
     name: str, store: Path, output: Path, metric: str, given: _Given, ask: Any, expected: dict[str, Any]
 ) -> str:
     began = time.perf_counter()
-    app(["import", str(store), "-o", str(output), "--vectors", "--metric", metric], standalone_mode=False)
+    path = store / "store.db" if (store / "store.db").exists() else store
+    app(["import", str(path), "-o", str(output), "--vectors", "--metric", metric], standalone_mode=False)
     seconds = time.perf_counter() - began
     with Memory.open(output, index="exact") as memory:
         found = {record.id: record for record in memory}
@@ -155,14 +244,15 @@ def _compared(
         whole = [
             i
             for i, (text, about, _) in expected.items()
-            if i in found and found[i].text == text and found[i].metadata == about
+            if i in found and found[i].text == text and _undated(found[i].metadata) == _undated(about)
         ]
-        # Chroma divides vectors by their lengths and multiplies them again, but its log has them as they were given.
-        first = given.expected()
+        # Chroma divides vectors by their lengths and multiplies them again, but its log has them as they were given;
+        # Qdrant keeps them as they were given, and returns those of mem0 with length 1.
+        first = given.by_text()
         equal = [
             i
-            for i, row in expected.items()
-            if any(np.array_equal(vectors[i], np.asarray(of[2], np.float32)) for of in (row, first.get(i, row)))
+            for i, (text, _, vector) in expected.items()
+            if any(np.array_equal(vectors[i], np.asarray(of, np.float32)) for of in (vector, first.get(text, vector)))
         ]
         same = [[hit.id for hit in memory.search(question, _BEST)] == ask(question) for question in given.questions]
     count = len(expected)

@@ -1,4 +1,4 @@
-"""Documents in twelve scripts and eleven formats, read by memvid, markitdown, LlamaIndex and LangChain.
+"""Documents in twelve scripts and fourteen formats, read by memvid, markitdown, LlamaIndex and LangChain.
 
 The content of every file is known. ``kept`` is the share of its words that are found again, ``twice`` the share that is
 found more often than it is there, ``order`` the longest common subsequence of the words, ``rows`` the share of the rows

@@ -1,4 +1,4 @@
-"""Documents of known words, order and tables, in twelve scripts and eleven formats, written by the usual writers."""
+"""Documents of known words, order and tables, in twelve scripts and fourteen formats, written by the usual writers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Text(NamedTuple):
         """Return what a reader may repeat: the names of columns, and the headers of a mail."""
         headers = ["From ada@example.org", "To bob@example.org", "Subject", self.parts[0].heading]
         columns = [name for part in self._parts(format_name) for name in part.rows[0]]
-        return [*columns, *(headers if format_name == "eml" else [])]
+        return [*columns, *(headers if format_name in ("eml", "msg") else [])]
 
     def _parts(self, format_name: str) -> list[Part]:
         return self.parts[:1] if format_name == "csv" else self.parts
@@ -219,12 +219,34 @@ def _md(path: Path, text: Text) -> None:
     path.write_text(_markdown(text), encoding="utf-8")
 
 
-def _eml(path: Path, text: Text) -> None:
+def _message(text: Text) -> email.message.EmailMessage:
     message = email.message.EmailMessage()
     message["From"], message["To"], message["Subject"] = "ada@example.org", "bob@example.org", text.parts[0].heading
     message.set_content("See the HTML part.")
     message.add_alternative(f"<html><body>{as_html(text)}</body></html>", subtype="html", cte="base64")
-    path.write_bytes(message.as_bytes())
+    return message
+
+
+def _eml(path: Path, text: Text) -> None:
+    path.write_bytes(_message(text).as_bytes())
+
+
+def _msg(path: Path, text: Text) -> None:
+    from aspose.email_foss.msg import MapiMessage
+
+    MapiMessage.from_email_message(_message(text)).save(path)
+
+
+def _hwp(path: Path, text: Text) -> None:
+    from hwp_converter_ai import HwpWriter
+
+    HwpWriter().from_markdown(_markdown(text), path)
+
+
+def _hwpx(path: Path, text: Text) -> None:
+    from hwp_converter_ai import HwpxGenerator
+
+    HwpxGenerator().from_markdown(_markdown(text), output_path=path)
 
 
 _ODF = " ".join(
@@ -289,6 +311,9 @@ FORMATS: dict[str, Callable[[Path, Text], None]] = {
     "html": _html,
     "epub": _epub,
     "eml": _eml,
+    "msg": _msg,
+    "hwp": _hwp,
+    "hwpx": _hwpx,
     "csv": _csv,
     "md": _md,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -264,7 +265,17 @@ def is_pair(paths: list[Path]) -> bool:
         (True, False)
     """
     suffixes = [path.suffix.lower() for path in paths]
-    return any(suffix in _VIDEOS for suffix in suffixes) or suffixes in ([".json"], [".faiss"])
+    if suffixes == [".json"]:
+        return not _is_array(paths[0])  # an index of Memvid v1 is an object
+    return any(suffix in _VIDEOS for suffix in suffixes) or suffixes == [".faiss"]
+
+
+def _is_array(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(1024).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
+    except OSError:  # reading it reports the error
+        return False
 
 
 def import_pair(

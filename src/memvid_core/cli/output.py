@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 __all__ = [
     "Update",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 _NAME = 24  # width of a file name next to a progress bar, in terminal cells
+_NAMED = 60  # the least width of a terminal for it
 
 Update = Callable[[int, int, str], None]
 """A function of the number done, the total, and the last item."""
@@ -99,12 +101,14 @@ def console(*, stderr: bool = False) -> Console:
     return Plain(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
-def show(*parts: Any, indent: int = 0) -> None:
-    """Print for people; lines are wrapped only on a terminal."""
+def show(*parts: Any, indent: int = 0, hang: int = 0) -> None:
+    """Print for people; lines are wrapped only on a terminal, and ``hang`` indents all of a text but its first."""
     from rich.padding import Padding
 
     out = console()
     for part in parts:
+        if out.is_terminal and hang:
+            part = _hanging(part, out, hang)
         if out.is_terminal and indent:
             out.print(Padding(part, (0, 0, 0, indent)))
         elif indent:
@@ -121,10 +125,26 @@ def say(text: str, style: str = "") -> None:
 
 
 def note(text: str, style: str = "") -> None:
-    """Print a message to people on standard error."""
+    """Print a message to people on standard error; one with a command is not wrapped, so that it can be copied."""
     from rich.text import Text
 
-    console(stderr=True).print(Text(printable(text), style=style), soft_wrap=True)
+    out = console(stderr=True)
+    message = Text(printable(text), style=style)
+    if not out.is_terminal or "memvid " in text:
+        out.print(message, soft_wrap=True)
+    else:
+        out.print(_hanging(message, out, 2 + len(text) - len(text.lstrip(" "))))
+
+
+def _hanging(text: Text, out: Console, hang: int) -> Text:
+    """Return a text in lines that fit, of which all but the first are indented."""
+    from rich.text import Text
+
+    first, *others = text.wrap(out, out.width)
+    if not others:
+        return text
+    rest = text[len(text.plain) - len(text.plain[len(first.plain) :].lstrip()) :]
+    return Text("\n" + " " * hang).join([first, *rest.wrap(out, max(out.width - hang, 8))])
 
 
 def facts(title: str, pairs: Mapping[str, str]) -> None:
@@ -134,7 +154,7 @@ def facts(title: str, pairs: Mapping[str, str]) -> None:
     width = max(map(len, pairs))
     show(Text(printable(title), style="bold"))
     for name, value in pairs.items():
-        show(Text.assemble((f"  {name:{width}}  ", "dim"), printable(value)))
+        show(Text.assemble((f"  {name:{width}}  ", "dim"), printable(value)), hang=width + 4)
 
 
 @contextmanager
@@ -168,9 +188,9 @@ def files_progress(title: str, unit: str = "files") -> Iterator[Update]:
         MofNCompleteColumn(),
         TextColumn(unit),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[last]}", style="dim", markup=False, table_column=Column(no_wrap=True, ratio=2)),
     )
-    with Bar(*columns, console=screen, transient=True, expand=True) as bar:
+    name = TextColumn("{task.fields[last]}", style="dim", markup=False, table_column=Column(no_wrap=True, ratio=2))
+    with Bar(*columns, *([name] if screen.width >= _NAMED else []), console=screen, transient=True, expand=True) as bar:
         task = bar.add_task(title, total=None, last="")
 
         def update(done: int, total: int, last: str) -> None:

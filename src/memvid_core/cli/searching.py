@@ -211,7 +211,7 @@ def show_hit(hit: Hit, query: str, *, explain: bool, full: bool) -> None:
     where = place(hit.id, hit.metadata)
     if where:
         head.append(f" · {where}", style="dim")
-    show(head)
+    show(head, hang=_INDENT)
     if explain and hit.explain:
         parts = ", ".join(f"{name} {value:.3f}" for name, value in hit.explain.items())
         show(Text(parts, style="dim"), indent=_INDENT)

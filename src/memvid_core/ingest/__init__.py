@@ -12,6 +12,7 @@ from memvid_core.ingest.readers import read_document
 from memvid_core.ingest.readers.chunking import Chunker, Tokenizer
 from memvid_core.ingest.readers.document import Chunk, Document, Section
 from memvid_core.ingest.readers.load import ReadResult, load_chunks, read_many
+from memvid_core.ingest.readers.media import Segment, Transcribe, Transcript
 
 __all__ = [
     "Chunk",
@@ -19,7 +20,10 @@ __all__ = [
     "Document",
     "ReadResult",
     "Section",
+    "Segment",
     "Tokenizer",
+    "Transcribe",
+    "Transcript",
     "discover",
     "load_chunks",
     "read_document",

@@ -9,7 +9,14 @@ from typing import NamedTuple
 
 from memvid_core.errors import IngestError, InvalidInputError
 from memvid_core.ingest.patterns import IgnoreRules, Patterns
-from memvid_core.ingest.readers.file_types import BINARY_SUFFIXES, DOCUMENT_FORMATS, SNIFF_BYTES, looks_binary
+from memvid_core.ingest.readers.file_types import (
+    BINARY_SUFFIXES,
+    DOCUMENT_FORMATS,
+    SNIFF_BYTES,
+    format_of,
+    looks_binary,
+)
+from memvid_core.ingest.readers.media import has_captions
 
 __all__ = ["Found", "discover", "find"]
 
@@ -22,6 +29,7 @@ def discover(
     include: Iterable[str] | None = None,
     exclude: Iterable[str] | None = None,
     gitignore: bool = True,
+    media: bool = False,
 ) -> Iterator[Path]:
     """Yield each file to read once; folders are walked in the order of names.
 
@@ -35,11 +43,13 @@ def discover(
             matches its name, or its path below the folder with ``/``.
         exclude: Patterns of files and folders to skip.
         gitignore: Skip what ``.gitignore`` files in the folders, and above them in their repository, name.
+        media: Yield sound and video in folders, too, except for files with subtitles beside them.
 
     Raises:
         IngestError: A path does not exist. Raised before anything is yielded.
     """
-    return (found.path for found in find(paths, include=include, exclude=exclude, gitignore=gitignore))
+    found = find(paths, include=include, exclude=exclude, gitignore=gitignore, media=media)
+    return (file.path for file in found)
 
 
 class Found(NamedTuple):
@@ -56,6 +66,7 @@ def find(
     include: Iterable[str] | None = None,
     exclude: Iterable[str] | None = None,
     gitignore: bool = True,
+    media: bool = False,
     skipped: list[Path] | None = None,
     ignored: list[Path] | None = None,
     unused: list[str] | None = None,
@@ -67,6 +78,7 @@ def find(
         include: As for `discover`.
         exclude: As for `discover`.
         gitignore: As for `discover`.
+        media: As for `discover`.
         skipped: A list to which unsupported binary files are added.
         ignored: A list to which files and folders that ``.gitignore`` names are added.
         unused: A list to which patterns of ``include`` that matched nothing are added at the end.
@@ -84,7 +96,7 @@ def find(
         if not os.path.lexists(root):
             raise IngestError(f"{root}: no such file or folder")
     wanted = None if include is None else Patterns(include)
-    walk = _Walk(wanted, Patterns(exclude or ()), gitignore, skipped, ignored)
+    walk = _Walk(wanted, Patterns(exclude or ()), gitignore, media, skipped, ignored)
     return _all(walk, roots, wanted, unused)
 
 
@@ -102,12 +114,14 @@ class _Walk:
         include: Patterns | None,
         exclude: Patterns,
         gitignore: bool,
+        media: bool,
         skipped: list[Path] | None,
         ignored: list[Path] | None,
     ) -> None:
         self._include = include
         self._exclude = exclude
         self._gitignore = gitignore
+        self._media = media
         self._skipped = skipped
         self._ignored = ignored
         self._files: set[object] = set()
@@ -163,7 +177,7 @@ class _Walk:
     def _taken(self, path: Path, relative: str) -> bool:
         if not path.is_file() or not (self._include is None or self._include.match(relative)):
             return False
-        readable = _readable(path)
+        readable = _readable(path) or (self._media and format_of(path) == "media" and not has_captions(path))
         if not readable and self._skipped is not None:
             self._skipped.append(path)
         return readable

@@ -43,6 +43,7 @@ class Matching:
         roots: The folders and files that were given.
         files: The files found in them, as from `keys_of`.
         digests: The digest of each file found, by the same keys.
+        skipped: Files in the folders that are there and were not read; their records are kept.
     """
 
     def __init__(
@@ -51,11 +52,13 @@ class Matching:
         roots: list[str | os.PathLike[str]],
         files: dict[str, Found],
         digests: dict[str, str],
+        skipped: Iterable[Path] = (),
     ) -> None:
         self._memory = memory
         self._roots = [(Path(root), real_path(root if Path(root).is_dir() else Path(root).parent)) for root in roots]
         self._files = files
         self._digests = digests
+        self._skipped = {_join(real_path(path.parent), source_name(path.name)) for path in skipped}
         self._homes: dict[str, str | None] = {}
         self.known: dict[str, KnownFile] = {}
         self.unsaved: list[KnownFile] = []
@@ -99,7 +102,9 @@ class Matching:
             lost = {
                 key: file
                 for key, file in below.items()
-                if key not in self._files and not any(PurePosixPath(key).is_relative_to(path) for path in unlisted)
+                if key not in self._files
+                and key not in self._skipped
+                and not any(PurePosixPath(key).is_relative_to(path) for path in unlisted)
             }
             # A moved file is found under its new name.
             missed = sum(file.digest not in still_there for file in lost.values())

@@ -21,14 +21,15 @@ from memvid_core.ingest.readers import LARGEST_FILE, source_name
 from memvid_core.ingest.readers.chunking import Chunker
 from memvid_core.ingest.readers.file_types import format_of
 from memvid_core.ingest.readers.load import ReadResult, read_many
+from memvid_core.ingest.readers.media import Transcribe
 from memvid_core.memory import Memory
 
 __all__ = ["SyncReport", "sync"]
 
 # Part of every digest: increased for a format when its reader or the chunker changes its results.
 _READERS_VERSION = 1
-_REWRITTEN = "adoc captions docx eml epub html ipynb json mbox org pdf pptx rst rtf tex xlsx xml"
-_READERS_VERSIONS = dict.fromkeys(_REWRITTEN.split(), 2) | {"csv": 3}
+_REWRITTEN = "adoc captions docx eml epub html hwpx ipynb json mbox org pdf pptx rst rtf tex xlsx xml"
+_READERS_VERSIONS = dict.fromkeys(_REWRITTEN.split(), 2) | {"csv": 3, "pdf": 3}
 # Approximate chunks per commit; a file is never split across two. Large, because an embedder that is fitted learns
 # from the first commit.
 _CHUNKS_A_COMMIT = 4096
@@ -80,6 +81,7 @@ def sync(
     workers: int | None = None,
     timeout: float | None = 300.0,
     memory_limit: int | None = 1 << 30,
+    transcribe: Transcribe | None = None,
     on_file: OnFile | None = None,
 ) -> SyncReport:
     """Synchronize a memory with files and folders.
@@ -102,6 +104,8 @@ def sync(
         workers: The number of reader processes, as for `read_many`.
         timeout: The time for reading a file, in seconds.
         memory_limit: The memory for reading a file, in bytes.
+        transcribe: A function that returns the transcript of sound and video, as for `read_document`. Without it, they
+            are skipped in folders, and existing records of them are kept.
         on_file: Called after each file that was read, with its result, the number of files done, and their total.
 
     Returns:
@@ -124,11 +128,20 @@ def sync(
     skipped: list[Path] = []
     ignored: list[Path] = []
     unused: list[str] = []
-    chosen = {"include": include, "exclude": exclude}
-    found_files = find(roots, **chosen, gitignore=gitignore, skipped=skipped, ignored=ignored, unused=unused)
-    files = keys_of(found_files)
+    found_files = find(
+        roots,
+        include=include,
+        exclude=exclude,
+        gitignore=gitignore,
+        media=transcribe is not None,
+        skipped=skipped,
+        ignored=ignored,
+        unused=unused,
+    )
+    files = keys_of(found for found in found_files if not _is_own(found.path, memory))
+    skipped = [path for path in skipped if not _is_own(path, memory)]
     digests = {key: _digest(found.path, chunker) for key, found in files.items()}
-    matching = Matching(memory, roots, files, digests)
+    matching = Matching(memory, roots, files, digests, skipped)
     gone = matching.gone(most=drop_most) if drop else []
     report = SyncReport(
         skipped=[source_name(path) for path in skipped],
@@ -148,7 +161,9 @@ def sync(
             batch.replaced |= {file.token} if key in matching.known else set()
             work.append(msgspec.structs.replace(file, digest=digests[key], at=now))
             paths_of_work.append(found.path)
-    results = read_many(paths_of_work, chunker, workers=workers, timeout=timeout, memory_limit=memory_limit)
+    results = read_many(
+        paths_of_work, chunker, workers=workers, timeout=timeout, memory_limit=memory_limit, transcribe=transcribe
+    )
     with closing(results):
         for done, (file, result) in enumerate(zip(work, results, strict=True), 1):
             batch.take(file, result)
@@ -233,12 +248,22 @@ def _drop(memory: Memory, report: SyncReport, gone: list[KnownFile]) -> None:
     report.removed += [file.source for file in gone]
 
 
+def _is_own(path: Path, memory: Memory) -> bool:
+    """Return whether a file is the video of the memory, or beside it: its lock, or a part of its index."""
+    own = Path(memory.path)
+    if not any(part == own.name or part.startswith(f"{own.name}.") for part in path.parts):
+        return False
+    place, itself = os.path.realpath(path), os.path.realpath(own)
+    return place == itself or place.startswith(f"{itself}.")
+
+
 def _digest(path: Path, chunker: Chunker) -> str:
     version = _READERS_VERSIONS.get(format_of(path), _READERS_VERSION)
     digest = xxhash.xxh3_128(f"{version} {chunker!r}".encode())
     try:
         # A pipe would block, and files that are too large are not read; reading them reports the error.
-        if not path.is_file() or path.stat().st_size > LARGEST_FILE:
+        too_large = path.stat().st_size > LARGEST_FILE and format_of(path) != "media"
+        if not path.is_file() or too_large:
             return ""
         with path.open("rb") as file:
             while block := file.read(_BLOCK):

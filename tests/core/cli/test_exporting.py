@@ -109,6 +109,19 @@ def test_a_line_that_is_no_record_is_named_and_changes_nothing(hard: list[Record
     assert not Path("new.mp4").exists()
 
 
+@pytest.mark.parametrize("text", ['[{"text": "a"}]', '\ufeff[\n  {"text": "a"}\n]\n'])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_an_array_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(text, encoding="utf-8")
+    done = memvid("import", name, "-o", "a.mp4")
+    assert (done.code, Path("a.mp4").exists()) == (2, False)
+    assert f"{name}: a JSON array" in done.err
+    assert "jq -c '.[]'" in done.err
+
+
 def test_export_filters_and_looks_into_the_past(notes: Path) -> None:
     done = memvid("export", notes, "--where", '{"page": {"$gte": 2}}')
     assert [json.loads(line)["id"] for line in done.out.splitlines()] == ["flaps", "날개"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import openpyxl
 import pytest
 
 from memvid_core import Memory
+from memvid_core.cli import output
 from tests.core.cli.running import COMMAND, environment, memvid, process
 
 
@@ -125,6 +127,7 @@ def test_watch_follows_a_folder_until_ctrl_c(folder: Path) -> None:
 _DROPPED = """
 import signal, sys
 from memvid_core import Memory
+from memvid_core.cli import output
 from memvid_core.cli import app
 
 class Destroyed:
@@ -174,6 +177,7 @@ if sys.platform != "win32":
     SIGNALED = """
 import signal, sys
 from memvid_core import Memory
+from memvid_core.cli import output
 from memvid_core.cli import app
 add, number = Memory.add, int(sys.argv.pop())
 
@@ -204,3 +208,38 @@ app(prog_name="memvid")
         assert done.code == 9
         assert done.err.startswith("error: ")
         assert not Path("new.mp4").exists()
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_lines_are_wrapped_between_words_and_their_rest_is_indented(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.text import Text
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    written = io.StringIO()
+    monkeypatch.setattr(output, "console", lambda *, stderr=False: Console(file=written, force_terminal=True))
+    output.note(
+        "  문서와 메모/아주 긴 이름을 가진 문서.docx: not a DOCX file, despite its name: it is not a zip archive"
+    )
+    output.facts("a.mp4", {"embedder": "memvid-hash-v1:384", "vectors": "float16, 384 dimensions, cosine"})
+    output.show(Text(" 1  1.000  문서와 메모/아주 긴 이름을 가진 날개에 대한 문서 0.md#0"), hang=4)
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in written.getvalue().split("\n") if line]
+    assert all(cell_len(line) <= width for line in lines)
+    words = [word for line in lines for word in line.split()]
+    assert {"archive", "despite", "날개에", "0.md#0", "memvid-hash-v1:384", "dimensions,"} <= set(words)
+    assert [line for line in lines if line.endswith("zip archive") or line.endswith("archive")] != []
+    rest = [line for line in lines if not re.match(r" {0,2}\S|a\.mp4", line)]
+    assert len(rest) >= (4 if width == 40 else 1)
+    output.note(
+        "error: no memory; create it with: memvid build PATHS -o a-memory-with-a-very-long-name.mp4 and more words"
+    )
+    assert (
+        written.getvalue()
+        .rstrip()
+        .split("\n")[-1]
+        .startswith("error: no memory; create it with: memvid build PATHS -o")
+    )

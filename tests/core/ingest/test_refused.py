@@ -10,7 +10,7 @@ import pytest
 from memvid_core.errors import IngestError, MissingExtraError
 from memvid_core.ingest import read_document
 from memvid_core.ingest.readers import zipped
-from tests.core.ingest import mixed
+from tests.core.ingest import mixed, ole_files
 
 
 def texts(document):
@@ -47,14 +47,14 @@ def test_a_zip_that_lies_about_its_sizes(tmp_path):
 
 
 def test_an_encrypted_office_file(tmp_path):
-    path = tmp_path / "locked.docx"
-    path.write_bytes(
-        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600 + "EncryptedPackage".encode("utf-16-le") + b"\0" * 400
-    )
+    path = ole_files.write_ole(tmp_path / "locked.docx", {"EncryptedPackage": b"x" * 600})
     with pytest.raises(IngestError, match=r"locked\.docx: encrypted"):
         read_document(path)
-    path.write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600)
+    ole_files.write_ole(path, {"WordDocument": b"x" * 600})
     with pytest.raises(IngestError, match="old binary Office file"):
+        read_document(path)
+    path.write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600)
+    with pytest.raises(IngestError, match="damaged: not a complete OLE file"):
         read_document(path)
 
 
@@ -65,6 +65,8 @@ def test_an_encrypted_office_file(tmp_path):
         ("a.docx", b"hello", "not a DOCX file"),
         ("a.xlsx", b"PK\x03\x04junk", "not a complete zip"),
         ("a.doc", b"plain words", "not a DOC file"),
+        ("a.msg", b"plain words", "not a MSG file"),
+        ("a.hwp", b"plain words", "not a HWP file"),
         ("a.rtf", b"plain words", "not an RTF file"),
         ("a.vtt", b"plain words", "no cues"),
         ("a.mbox", b"plain words", "not a mailbox"),

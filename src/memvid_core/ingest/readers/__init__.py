@@ -18,11 +18,15 @@ from memvid_core.ingest.readers.document import Document, Section
 from memvid_core.ingest.readers.encoded_data import without_encoded_data
 from memvid_core.ingest.readers.file_types import SNIFF_BYTES, format_of
 from memvid_core.ingest.readers.hangul import read_hwpx
+from memvid_core.ingest.readers.hangul_binary import read_hwp
 from memvid_core.ingest.readers.mail import read_eml, read_mbox
 from memvid_core.ingest.readers.markup import read_adoc, read_org, read_rst, read_tex
+from memvid_core.ingest.readers.media import HOW_TO_READ, Transcribe, transcribed
 from memvid_core.ingest.readers.nested import counting_nested, set_reader
 from memvid_core.ingest.readers.ocr import read_picture
+from memvid_core.ingest.readers.ole import OLE, ole_format
 from memvid_core.ingest.readers.opendocument import read_opendocument
+from memvid_core.ingest.readers.outlook import read_msg
 from memvid_core.ingest.readers.pdf import read_pdf
 from memvid_core.ingest.readers.records import read_json
 from memvid_core.ingest.readers.remarks import collecting
@@ -40,6 +44,11 @@ __all__ = ["LARGEST_FILE", "READERS", "OutOfMemoryError", "escaped", "read_docum
 
 LARGEST_FILE = 1 << 30  # bytes; a reader may use a small multiple of a file's size in memory
 
+
+def _refuse_media(path: Path) -> list[Section]:
+    raise IngestError(HOW_TO_READ)
+
+
 READERS: dict[str, Callable[[Path], list[Section]]] = {
     "adoc": read_adoc,
     "captions": read_captions,
@@ -49,11 +58,14 @@ READERS: dict[str, Callable[[Path], list[Section]]] = {
     "eml": read_eml,
     "epub": read_epub,
     "html": read_html,
+    "hwp": read_hwp,
     "hwpx": read_hwpx,
     "ipynb": read_notebook,
     "json": read_json,
     "markdown": read_markdown,
     "mbox": read_mbox,
+    "media": _refuse_media,
+    "msg": read_msg,
     "opendocument": read_opendocument,
     "org": read_org,
     "pdf": read_pdf,
@@ -68,7 +80,8 @@ READERS: dict[str, Callable[[Path], list[Section]]] = {
     "zip": read_zip,
 }
 _ZIPPED = frozenset({"docx", "epub", "hwpx", "opendocument", "pptx", "xlsx", "zip"})
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_OLE_NAMES = frozenset({"hwp", "msg", "ole"})
+_OLD_HANGUL = b"HWP Document File V"
 
 
 class OutOfMemoryError(IngestError):
@@ -88,7 +101,7 @@ def escaped(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def read_document(path: str | os.PathLike[str]) -> Document:
+def read_document(path: str | os.PathLike[str], *, transcribe: Transcribe | None = None) -> Document:
     """Read a file in the format that its name and content indicate.
 
     The name determines the format; a document with another name (a PDF called ``notes.txt``) is recognized by its first
@@ -97,6 +110,8 @@ def read_document(path: str | os.PathLike[str]) -> Document:
 
     Args:
         path: The file.
+        transcribe: A function that returns the transcript of sound and video: a text, or segments with start, end and
+            text. Without it they are refused.
 
     Returns:
         Its sections in order; none if it has no text.
@@ -111,7 +126,10 @@ def read_document(path: str | os.PathLike[str]) -> Document:
     try:
         with collecting() as remarks, counting_nested():
             name = _format(file)
-            sections = _without_encoded(READERS[name](file))
+            if name == "media" and transcribe is not None:
+                sections = _without_encoded(transcribed(file, transcribe))
+            else:
+                sections = _without_encoded(READERS[name](file))
         if remarks.encoding:
             sections = [_with_encoding(section, remarks.encoding) for section in sections]
         return Document(source, name, sections, remarks.warnings)
@@ -164,13 +182,15 @@ def _format(file: Path) -> str:
     if not file.is_file():
         raise IngestError("not a regular file" if file.exists() else "a link to nothing")
     size = file.stat().st_size
-    if size > LARGEST_FILE:
+    promised = format_of(file)
+    if size > LARGEST_FILE and promised != "media":
         raise IngestError(f"{size:,} bytes, more than the limit of {LARGEST_FILE:,}: split it")
     with file.open("rb") as opened:
         head = opened.read(SNIFF_BYTES)
-    promised = format_of(file)
-    if head.startswith(_OLE):
-        raise IngestError(_about_ole(file))
+    if head.startswith(OLE):
+        return ole_format(file)
+    if head.startswith(_OLD_HANGUL):
+        raise IngestError("a Hangul document before version 5: save it as a newer .hwp, .hwpx or .pdf")
     if head[:1024].lstrip().startswith(b"%PDF-") or (promised == "pdf" and b"%PDF-" in head[:1024]):
         return "pdf"
     if head.lstrip().startswith(b"{\\rtf"):
@@ -183,18 +203,6 @@ def _format(file: Path) -> str:
         raise IngestError("not a PDF, despite its name: it does not start with %PDF-")
     if promised in _ZIPPED:
         raise IngestError(f"not a {promised.upper()} file, despite its name: it is not a zip archive")
-    if promised == "ole":
+    if promised in _OLE_NAMES:
         raise IngestError(f"not a {file.suffix[1:].upper()} file, despite its name: it is not an OLE file")
     return promised
-
-
-def _about_ole(file: Path) -> str:
-    data = file.read_bytes()
-    # Streams that identify an OLE file: MS-OFFCRYPTO 2.3 (an encrypted OOXML file), MS-OXMSG 2.1.
-    streams = {
-        "EncryptedPackage": "encrypted: remove its password first",
-        "__properties_version1.0": "an Outlook message (.msg): save it as .txt, .html or .pdf",
-        "HwpSummaryInformation": "a Hangul document (.hwp): save it as .docx or .pdf",
-    }
-    known = (about for name, about in streams.items() if name.encode("utf-16-le") in data)
-    return next(known, "an old binary Office file (.doc, .xls, .ppt): save it as .docx, .xlsx or .pptx")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.encodings import decode
 
-__all__ = ["read_captions"]
+__all__ = ["Cue", "cue_section", "read_captions"]
 
 _TIME = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _CUE = re.compile(rf"^[ \t]*{_TIME}[ \t]*-->[ \t]*{_TIME}[^\n]*$", re.MULTILINE)
@@ -18,6 +20,14 @@ _TAG = re.compile(r"</?(?:[cibuv]|ruby|rt|lang|font)\b[^<>]*>|<\d[\d:.]*>|\{\\[^
 _VOICE = re.compile(r"<v(?:\.[^ <>]*)? ([^<>]+)>")
 _SIDE_BLOCK = re.compile(r"^(?:NOTE|STYLE|REGION)\b")
 _PARAGRAPH = 2.0  # seconds of silence between paragraphs
+
+
+class Cue(NamedTuple):
+    """Hold what is said from one time to another, in seconds."""
+
+    start: float
+    end: float
+    text: str
 
 
 def read_captions(path: Path) -> list[Section]:
@@ -32,13 +42,25 @@ def read_captions(path: Path) -> list[Section]:
     cues = list(_CUE.finditer(text))
     if not cues:
         raise IngestError("no cues with times (00:00:01.000 --> 00:00:02.000) in it")
+    ends = [cue.start() for cue in cues[1:]] + [len(text)]
+    return [
+        cue_section(
+            Cue(
+                _seconds(cue.groups()[:4]),
+                _seconds(cue.groups()[4:]),
+                _shown(text[cue.end() : end], final=cue is cues[-1]),
+            )
+            for cue, end in zip(cues, ends, strict=True)
+        )
+    ]
+
+
+def cue_section(cues: Iterable[Cue]) -> Section:
+    """Return the running text of cues, with their times; one that repeats the one before it is read once."""
     pieces: list[str] = []
     times: list[tuple[int, float, float]] = []
     length, last, ended = 0, "", 0.0
-    for number, cue in enumerate(cues):
-        end = cues[number + 1].start() if number + 1 < len(cues) else len(text)
-        shown = _shown(text[cue.end() : end], final=number + 1 == len(cues))
-        start, stop = _seconds(cue.groups()[:4]), _seconds(cue.groups()[4:])
+    for start, stop, shown in cues:
         if not shown or shown == last:
             if times and shown:
                 times[-1] = (*times[-1][:2], max(times[-1][2], stop))
@@ -48,7 +70,7 @@ def read_captions(path: Path) -> list[Section]:
         pieces.append(glue + shown)
         length += len(pieces[-1])
         last, ended = shown, stop
-    return [Section("".join(pieces), times=times)]
+    return Section("".join(pieces), times=times)
 
 
 def _shown(block: str, *, final: bool) -> str:

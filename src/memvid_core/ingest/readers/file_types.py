@@ -11,6 +11,7 @@ from pathlib import PurePath
 __all__ = [
     "BINARY_SUFFIXES",
     "DOCUMENT_FORMATS",
+    "MEDIA_SUFFIXES",
     "PICTURE_SUFFIXES",
     "SNIFF_BYTES",
     "format_of",
@@ -36,7 +37,8 @@ DOCUMENT_FORMATS = {
     ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".mdx": "markdown",
     ".odt": "opendocument", ".ods": "opendocument", ".odp": "opendocument",
     ".ott": "opendocument", ".ots": "opendocument", ".otp": "opendocument",
-    ".hwpx": "hwpx",
+    ".hwp": "hwp", ".hwpx": "hwpx",
+    ".msg": "msg",
     ".rtf": "rtf",
     ".eml": "eml", ".mbox": "mbox",
     ".vtt": "captions", ".srt": "captions",
@@ -45,7 +47,7 @@ DOCUMENT_FORMATS = {
     ".xml": "xml", ".nxml": "xml",
     ".zip": "zip",
     # Listed so that they are rejected by name and not read as text.
-    ".doc": "ole", ".ppt": "ole", ".xls": "ole", ".msg": "ole", ".hwp": "ole",
+    ".doc": "ole", ".ppt": "ole", ".xls": "ole",
 }  # fmt: skip
 
 # name: suffixes
@@ -76,17 +78,21 @@ _BY_NAME = {
 
 # Avoids opening them; other binary files are recognized by their first bytes.
 _BINARY = """
-7z a aac avi avif bin bmp bz2 class db dll dmg dylib eot exe faiss flac gif gz heic ico iso jar jpeg jpg lib m4a
-m4v mkv mov mp3 mp4 mpeg mpg npy npz o ogg onnx opus otf parquet pickle pkl png psd pt pth pyc pyd pyo rar
-safetensors so sqlite sqlite3 tar tgz tif tiff ttf war wasm wav webm webp whl wmv woff woff2 xz zst
+7z a avif bin bmp bz2 class db dll dmg dylib eot exe faiss gif gz heic ico iso jar jpeg jpg lib npy npz o onnx otf
+parquet pickle pkl png psd pt pth pyc pyd pyo rar safetensors so sqlite sqlite3 tar tgz tif tiff ttf war wasm webp whl
+woff woff2 xz zst
 """
-BINARY_SUFFIXES = frozenset(f".{suffix}" for suffix in _BINARY.split())
+_MEDIA = "aac aiff avi flac m4a m4v mka mkv mov mp3 mp4 mpeg mpg oga ogg ogv opus wav weba webm wma wmv"
+MEDIA_SUFFIXES = frozenset(f".{suffix}" for suffix in _MEDIA.split())  # read by a function that transcribes them
+BINARY_SUFFIXES = MEDIA_SUFFIXES | {f".{suffix}" for suffix in _BINARY.split()}
 PICTURE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))  # read by OCR if named
 
 
 def format_of(path: PurePath) -> str:
-    """Return the format that a name indicates: a document format, ``"picture"``, ``"code"`` or ``"text"``."""
+    """Return the format that a name indicates: of documents, ``"picture"``, ``"media"``, ``"code"``, ``"text"``."""
     suffix = path.suffix.lower()
+    if suffix in MEDIA_SUFFIXES:
+        return "media"
     known = "picture" if suffix in PICTURE_SUFFIXES else DOCUMENT_FORMATS.get(suffix)
     return known or ("code" if language_of(path) else "text")
 

@@ -14,6 +14,7 @@ from memvid_core.ingest.readers import read_document, source_name
 from memvid_core.ingest.readers.chunking import Chunker
 from memvid_core.ingest.readers.document import Chunk
 from memvid_core.ingest.readers.file_types import format_of
+from memvid_core.ingest.readers.media import Transcribe
 from memvid_core.ingest.readers.ocr import extra_memory
 from memvid_core.ingest.readers.worker_process import Answer, Limits, Settings, error_of
 from memvid_core.ingest.readers.workers import ReaderPool
@@ -53,18 +54,21 @@ class ReadResult(msgspec.Struct, frozen=True):
         return self.error is None
 
 
-def load_chunks(path: str | os.PathLike[str], chunker: Chunker | None = None) -> list[Chunk]:
+def load_chunks(
+    path: str | os.PathLike[str], chunker: Chunker | None = None, *, transcribe: Transcribe | None = None
+) -> list[Chunk]:
     """Read one file and split it into chunks.
 
     Args:
         path: The file; ``source`` is this path, with ``/`` between its parts.
         chunker: How to split; by default into chunks of at most 1,000 characters.
+        transcribe: As for `read_document`.
 
     Raises:
         IngestError: The file cannot be read; the message names it.
         MissingExtraError: The extra that the format needs is not installed.
     """
-    return (chunker or Chunker()).split_document(read_document(path))
+    return (chunker or Chunker()).split_document(read_document(path, transcribe=transcribe))
 
 
 def read_many(
@@ -74,6 +78,7 @@ def read_many(
     workers: int | None = None,
     timeout: float | None = 300.0,
     memory_limit: int | None = 1 << 30,
+    transcribe: Transcribe | None = None,
 ) -> Generator[ReadResult, None, None]:
     """Read many files in separate processes and yield the result of each, in the given order.
 
@@ -88,8 +93,8 @@ def read_many(
             number of processors and to 8.
         timeout: The time per file in seconds, for every format; None for no limit.
         memory_limit: The memory for reading a file in bytes, and 1 GiB more for RapidOCR where it is used; None for no
-            limit. Files are read in this process only if
-            there are no limits and at most one worker.
+            limit. Files are read in this process only if there are no limits and at most one worker.
+        transcribe: As for `read_document`. It is called in this process, one file at a time, without these limits.
 
     Raises:
         InvalidInputError: ``workers`` is below 1, ``timeout`` is not above 0, or ``memory_limit`` is below 64 MiB.
@@ -108,7 +113,19 @@ def read_many(
         useful = min(len(heavy), sum(heavy) // _BYTES_A_WORKER) + (len(files) - len(heavy)) // _TEXTS_A_WORKER
         workers = max(1, min(os.cpu_count() or 1, _MOST_WORKERS, useful))
     limits = Limits(timeout, None if memory_limit is None else memory_limit + extra_memory())
-    return _read_many(files, chunker or Chunker(), workers, limits)
+    chunker = chunker or Chunker()
+    if transcribe is None:
+        return _read_many(files, chunker, workers, limits)
+    return _with_media(files, chunker, workers, limits, transcribe)
+
+
+def _with_media(
+    files: list[Path], chunker: Chunker, workers: int, limits: Limits, transcribe: Transcribe
+) -> Generator[ReadResult, None, None]:
+    others = [file for file in files if format_of(file) != "media"]
+    with closing(_read_many(others, chunker, workers, limits)) as results:
+        for file in files:
+            yield _read_here(file, chunker, transcribe) if format_of(file) == "media" else next(results)
 
 
 def _read_many(files: list[Path], chunker: Chunker, workers: int, limits: Limits) -> Generator[ReadResult, None, None]:
@@ -136,10 +153,10 @@ def _size(file: Path) -> int:
         return 0  # reading it reports the error
 
 
-def _read_here(file: Path, chunker: Chunker) -> ReadResult:
+def _read_here(file: Path, chunker: Chunker, transcribe: Transcribe | None = None) -> ReadResult:
     source = source_name(file)
     try:
-        document = read_document(file)
+        document = read_document(file, transcribe=transcribe)
         return ReadResult(file, source, chunker.split_document(document), warnings=document.warnings)
     except TextError as exc:
         return ReadResult(file, source, error=IngestError(f"{source}: {exc}"))

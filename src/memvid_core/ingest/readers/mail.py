@@ -18,7 +18,7 @@ from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.nested import read_nested
 from memvid_core.ingest.readers.remarks import warn
 
-__all__ = ["mail_sections", "read_eml", "read_mbox"]
+__all__ = ["DEEPEST", "MOST_PARTS", "facts_of", "html_texts", "is_whole", "mail_sections", "read_eml", "read_mbox"]
 
 _FROM = re.compile(rb"^From [^\n]{0,300}\n", re.MULTILINE)
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
@@ -26,8 +26,10 @@ _NO_TEXT = re.compile(rb"<(?:style|script)\b", re.IGNORECASE)
 _TAG = re.compile(rb"<[^<>]*>")
 _WHOLE = 0.3  # of the letters of the best alternative
 _LONGEST_HEADER = 10_000  # characters
-_MOST_PARTS = 1000
-_DEEPEST = 10
+MOST_PARTS = 1000
+"""Parts of a message that are read."""
+DEEPEST = 10
+"""Messages within each other."""
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _HEADER = re.compile(rb"^[!-9;-~]{1,80}:", re.MULTILINE)
 
@@ -82,28 +84,27 @@ def mail_sections(data: bytes, metadata: dict[str, Any]) -> list[Section]:
 
 def _sections(message: Message, metadata: dict[str, Any], depth: int) -> list[Section]:
     about = {name: _header(message, name) for name in _SHOWN}
-    metadata = {**metadata, **_facts(message, about)}
+    metadata = {**metadata, **facts_of(about)}
     lines = [f"{name}: {value}" for name, value in about.items() if value]
     bodies: list[str] = []
     sections: list[Section] = []
     for number, part in enumerate(_leaves(message, 0)):
-        if number >= _MOST_PARTS:
-            warn(f"a message has more than {_MOST_PARTS:,} parts; the others were left out")
+        if number >= MOST_PARTS:
+            warn(f"a message has more than {MOST_PARTS:,} parts; the others were left out")
             break
         if part.get_content_type() == "message/rfc822":
-            for inner in _parts(part)[:1] if depth < _DEEPEST else ():
+            for inner in _parts(part)[:1] if depth < DEEPEST else ():
                 sections += _sections(inner, {"attachment": "message"}, depth + 1)
             continue
         name = part.get_filename()
-        content = part.get_payload(decode=True)
-        content = content if isinstance(content, bytes) else b""
+        content = _content(part)
         if part.get_content_disposition() == "attachment" or (name and part.get_content_maintype() != "text"):
             if part.get_content_maintype() in ("image", "audio", "video"):
                 warn(f"the attachment {name} was left out: {part.get_content_type()}")
             elif content:
                 sections += read_nested(name or _default_name(part), content, "attachment")
         elif part.get_content_type() == "text/html":
-            bodies += _html(content, part.get_content_charset())
+            bodies += html_texts(content, part.get_content_charset())
         elif part.get_content_maintype() == "text":
             bodies.append(decode(content, part.get_content_charset()))
     text = "\n\n".join(["\n".join(lines), *(body.strip() for body in bodies)])
@@ -119,7 +120,8 @@ def _header(message: Message, name: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _facts(message: Message, about: dict[str, str]) -> dict[str, Any]:
+def facts_of(about: dict[str, str]) -> dict[str, Any]:
+    """Return the metadata of a message by its headers ``From``, ``To``, ``Date`` and ``Subject``."""
     facts: dict[str, Any] = {"from": about["From"], "to": about["To"], "heading": about["Subject"]}
     with suppress(ValueError, TypeError, IndexError, OverflowError):
         facts["date"] = parsedate_to_datetime(about["Date"]).isoformat()
@@ -135,10 +137,10 @@ def _leaves(message: Message, depth: int) -> Iterator[Message]:
     if not parts:
         yield message
         return
-    if depth > _DEEPEST * 5:
+    if depth > DEEPEST * 5:
         raise IngestError("its parts are nested too deep")
     if message.get_content_type() == "multipart/alternative":
-        plain = [part for part in parts if part.get_content_type() == "text/plain" and _has_text(part)]
+        plain = [part for part in parts if part.get_content_type() == "text/plain" and _content(part).strip()]
         parts = plain[:1] if plain and _is_whole(plain[0], parts[-1]) else parts[-1:]
     for part in parts:
         yield from _leaves(part, depth + 1)
@@ -154,26 +156,23 @@ def _is_whole(plain: Message, best: Message) -> bool:
 
     RFC 2046, 5.1.4: the last alternative is the best, which mail programs show.
     """
-    if best.get_content_type() != "text/html":
-        return True
-    return len(_words(plain)) >= _WHOLE * len(_words(best))
+    return best.get_content_type() != "text/html" or is_whole(_content(plain), _content(best))
 
 
-def _words(part: Message) -> bytes:
+def is_whole(plain: bytes, html: bytes) -> bool:
+    """Return whether a plain text has what the HTML beside it has."""
+    first, *others = _NO_TEXT.split(html)
+    shown = _TAG.sub(b" ", b" ".join([first, *(other.partition(b"</")[2] for other in others)]))
+    return len(b"".join(plain.split())) >= _WHOLE * len(b"".join(shown.split()))
+
+
+def _content(part: Message) -> bytes:
     content = part.get_payload(decode=True)
-    content = content if isinstance(content, bytes) else b""
-    if part.get_content_type() == "text/html":
-        first, *others = _NO_TEXT.split(content)
-        content = _TAG.sub(b" ", b" ".join([first, *(other.partition(b"</")[2] for other in others)]))
-    return b"".join(content.split())
+    return content if isinstance(content, bytes) else b""
 
 
-def _has_text(part: Message) -> bool:
-    content = part.get_payload(decode=True)
-    return isinstance(content, bytes) and bool(content.strip())
-
-
-def _html(content: bytes, charset: str | None) -> list[str]:
+def html_texts(content: bytes, charset: str | None) -> list[str]:
+    """Return the text of a page of HTML, a piece for each heading."""
     from memvid_core.ingest.readers.web import html_sections
 
     text = decode(content, charset)

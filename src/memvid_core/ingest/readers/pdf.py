@@ -12,6 +12,7 @@ from typing import Any
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Outline, Section
 from memvid_core.ingest.readers.extras import require
+from memvid_core.ingest.readers.korean_lines import KoreanLines
 from memvid_core.ingest.readers.ocr import HOW_TO_GET, read_gray, recognizer
 from memvid_core.ingest.readers.pdf_page import PageText, text_of
 from memvid_core.ingest.readers.remarks import warn
@@ -110,6 +111,8 @@ class _Pdf:
             warn(f"damaged pages were left out: {_ranges(damaged)}")
         if empty:
             warn(f"pages without text (scans?): {_ranges(empty)}; {how}")
+        korean = KoreanLines(page.text for page in pages)
+        pages = [page.rewritten(korean.lines, korean.line) for page in pages]
         _remove_running_lines(pages)
         return self._with_headings(pages)
 

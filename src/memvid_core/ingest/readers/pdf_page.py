@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from memvid_core.ingest.readers.korean_lines import BREAK
 from memvid_core.ingest.readers.pdf_lines import Sign, columns, is_vertical, joined, needs_places, signs_of
 from memvid_core.ingest.readers.pdf_tables import Table, find_tables
 
@@ -20,6 +22,7 @@ _RIGHT_LETTER = re.compile("[\u05d0-\u05ea\u0620-\u064a\u066e-\u06d3\ufb1d-\ufdf
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3001-\u30ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff9f"
 _VERTICAL = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")  # scripts that are also written in columns
 _WRAP = re.compile(f"(?<=[{_UNSPACED}])\n(?=[{_UNSPACED}])")
+_HANGUL_BREAK = re.compile("(?<=[가-힣0-9])\n(?=[가-힣])")
 _FULL_LINE = 0.8  # of the longest line of a page
 _MOST_LETTERS = 200_000  # of a page whose letters are looked at one by one
 _LONGEST_CELL = 1500  # characters; what has longer cells is the layout of a page
@@ -35,6 +38,19 @@ class PageText(msgspec.Struct):
     text: str
     tables: list[str] = []
     recognized: bool = False
+
+    def rewritten(self, outside: Callable[[str], str], table: Callable[[str], str]) -> PageText:
+        """Return the page with what is outside of its tables, and its tables, changed by a function each."""
+        parts: list[str] = []
+        tables: list[str] = []
+        place = 0
+        for found in self.tables:
+            at = self.text.find(found, place)
+            if at >= 0:
+                tables.append(table(found))
+                parts += [outside(self.text[place:at]), tables[-1]]
+                place = at + len(found)
+        return PageText("".join([*parts, outside(self.text[place:])]), tables, self.recognized)
 
 
 def text_of(raw: Any, page: Any, textpage: Any) -> PageText:
@@ -209,8 +225,8 @@ def _is_table(rows: list[list[str]]) -> bool:
 
 
 def _flat(text: str) -> str:
-    """Return the text of a cell in one line."""
-    return " ".join(_WRAP.sub("", text).split())
+    """Return the text of a cell in one line, with marks where a break may divide a Korean word."""
+    return " ".join(_HANGUL_BREAK.sub(BREAK, _WRAP.sub("", text)).split())
 
 
 def _unwrapped(text: str) -> str:

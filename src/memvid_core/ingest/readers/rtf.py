@@ -9,7 +9,7 @@ from pathlib import Path
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section, SectionBuilder
 
-__all__ = ["read_rtf"]
+__all__ = ["read_rtf", "rtf_sections"]
 
 _TOKEN = re.compile(
     rb"\\([a-z]{1,32})(-?\d{1,10})?[ ]?|\\'([0-9a-fA-F]{2})|\\([^a-z])|([{}])|[\r\n]+|([^\\{}\r\n]+)",
@@ -57,7 +57,15 @@ def read_rtf(path: Path) -> list[Section]:
     Raises:
         IngestError: The file does not start as RTF does.
     """
-    data = path.read_bytes()
+    return rtf_sections(path.read_bytes())
+
+
+def rtf_sections(data: bytes) -> list[Section]:
+    """Return the sections of RTF.
+
+    Raises:
+        IngestError: It does not start as RTF does.
+    """
     if not data.lstrip().startswith(b"{\\rtf"):
         raise IngestError("not an RTF file: it does not start with {\\rtf")
     return _Reader().sections(data)

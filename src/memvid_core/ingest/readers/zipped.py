@@ -8,13 +8,21 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from memvid_core.errors import IngestError
 
-__all__ = ["MOST_ENTRIES", "MOST_UNPACKED", "open_checked", "read_entry", "zip_format"]
+__all__ = [
+    "HIGHEST_RATIO",
+    "MOST_ENTRIES",
+    "MOST_UNPACKED",
+    "RATIO_COUNTS_FROM",
+    "open_checked",
+    "read_entry",
+    "zip_format",
+]
 
 MOST_UNPACKED = 1 << 30  # bytes of all entries
 MOST_ENTRIES = 50_000
 # Text and XML compress 3 to 30 times, Deflate at most 1,032 times. Small files may compress better than a bomb.
-_HIGHEST_RATIO = 200
-_RATIO_COUNTS_FROM = 16 << 20
+HIGHEST_RATIO = 200
+RATIO_COUNTS_FROM = 16 << 20
 _STEP = 1 << 20
 
 
@@ -32,18 +40,17 @@ def zip_format(path: Path) -> str:
             return "pptx"
         if "xl/workbook.xml" in names:
             return "xlsx"
-        if "META-INF/container.xml" in names:
-            return "epub"
         if "xl/workbook.bin" in names:
             raise IngestError("a binary workbook (.xlsb): save it as .xlsx")
         kind = archive.read("mimetype")[:100] if "mimetype" in names else b""
+        # These have a container like that of EPUB, too.
         if kind.startswith(b"application/hwp+zip") or "Contents/section0.xml" in names:
             return "hwpx"
         if kind.startswith(b"application/vnd.oasis.opendocument"):
             if b"graphics" in kind or b"chart" in kind or b"database" in kind:
                 raise IngestError("an OpenDocument drawing, chart or database: save it as .odt or .pdf")
             return "opendocument"
-        return "zip"
+        return "epub" if "META-INF/container.xml" in names else "zip"
 
 
 def open_checked(path: Path) -> ZipFile:
@@ -84,10 +91,10 @@ def _check(archive: ZipFile, size: int) -> None:
         raise IngestError(f"refused: {len(entries):,} entries in a zip, more than {MOST_ENTRIES:,}")
     total = sum(entry.file_size for entry in entries)
     ratio = total / max(1, size)
-    if total > MOST_UNPACKED or (total > _RATIO_COUNTS_FROM and ratio > _HIGHEST_RATIO):
+    if total > MOST_UNPACKED or (total > RATIO_COUNTS_FROM and ratio > HIGHEST_RATIO):
         raise IngestError(
             f"refused: {size:,} bytes would unpack to {total:,} ({ratio:,.0f} times); "
-            f"the limits are {MOST_UNPACKED:,} bytes and {_HIGHEST_RATIO} times: a zip bomb?"
+            f"the limits are {MOST_UNPACKED:,} bytes and {HIGHEST_RATIO} times: a zip bomb?"
         )
     for entry in entries:
         _check_entry(archive, entry)

@@ -211,6 +211,42 @@ def test_hwpx(tmp_path):
     assert text_of(tmp_path / "a.hwpx") == "안녕\t하세요\n\n이름 | 도시\n철수 | 서울"
 
 
+def test_hwpx_headings_merged_cells_and_headers_in_an_archive_with_a_container(tmp_path):
+    """Hangul writes META-INF/container.xml, which EPUB has, too."""
+    space = 'xmlns:hp="http://www.hancom.co.kr/hwpml/2011/paragraph" xmlns:hs="http://www.hancom.co.kr/hwpml/2011/section" xmlns:hh="http://www.hancom.co.kr/hwpml/2011/head"'
+
+    def paragraph(inner, shape="0"):
+        return f'<hp:p paraPrIDRef="{shape}"><hp:run>{inner}</hp:run></hp:p>'
+
+    def cell(text, column, rows=1):
+        inner = paragraph(f"<hp:t>{text}</hp:t>")
+        return f'<hp:tc><hp:subList>{inner}</hp:subList><hp:cellAddr colAddr="{column}" rowAddr="0"/><hp:cellSpan colSpan="1" rowSpan="{rows}"/></hp:tc>'
+
+    table = f"<hp:tbl><hp:tr>{cell('지역', 0, 2)}{cell('서울', 1)}</hp:tr><hp:tr>{cell('부산', 1)}</hp:tr></hp:tbl>"
+    header = f"<hp:ctrl><hp:header><hp:subList>{paragraph('<hp:t>머리말</hp:t>')}</hp:subList></hp:header></hp:ctrl>"
+    number = '<hp:t>표 </hp:t><hp:ctrl><hp:autoNum num="3" numType="TABLE"/></hp:ctrl><hp:t> 값</hp:t>'
+    body = [
+        paragraph("<hp:t>제목</hp:t>", "1"),
+        paragraph(header),
+        paragraph(header),
+        paragraph(number),
+        paragraph(table),
+    ]
+    shapes = "".join(
+        f'<hh:paraPr id="{n}"><hh:heading type="{kind}" level="0"/></hh:paraPr>'
+        for n, kind in enumerate(("NONE", "OUTLINE"))
+    )
+    with zipfile.ZipFile(tmp_path / "a.hwpx", "w") as archive:
+        archive.writestr("mimetype", "application/hwp+zip")
+        archive.writestr("META-INF/container.xml", "<container/>")
+        archive.writestr("Contents/header.xml", f"<hh:head {space}>{shapes}</hh:head>")
+        archive.writestr("Contents/section0.xml", f"<hs:sec {space}>{''.join(body)}</hs:sec>")
+    assert [(section.text, section.metadata) for section in read_document(tmp_path / "a.hwpx").sections] == [
+        ("제목\n\n표 3 값\n\n지역 | 서울\n지역 | 부산", {"heading": "제목"}),
+        ("머리말", {"heading": "Headers and footers"}),
+    ]
+
+
 class TestCaptions:
     @pytest.mark.parametrize("suffix", ["vtt", "srt"])
     def test_times_are_metadata(self, tmp_path, suffix):

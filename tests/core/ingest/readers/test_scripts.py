@@ -1,4 +1,4 @@
-"""Documents in twelve scripts and eleven formats: every word, once, in order, and the rows of tables."""
+"""Documents in twelve scripts and fourteen formats: every word, once, in order, and the rows of tables."""
 
 from __future__ import annotations
 
@@ -38,11 +38,9 @@ def test_pages_of_chromium_and_libreoffice(tmp_path: Path, name: str) -> None:
     assert [section.metadata["page"] for section in sections] == list(range(1, len(texts) + 1))
     for text, section in zip(texts, sections, strict=True):
         kept, twice, order, rows = measure(Made(tmp_path, "pdf", text), section.text)
-        # Lines may end within a word in Korean, and nothing shows that they do.
-        least = 0.95 if text.language == "Korean" else 0.98
-        assert min(kept, order) >= least, (text.language, kept, order)
-        assert twice <= 1 - least
-        assert rows == 1 or text.language == "Korean", text.language
+        assert min(kept, order) >= 0.98, (text.language, kept, order)
+        assert twice <= 0.02
+        assert rows == 1, text.language
         (table,) = section.tables
         assert section.text[table[0] : table[1]] == " | ".join(text.parts[0].rows[0])
 

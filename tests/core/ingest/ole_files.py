@@ -1,0 +1,74 @@
+"""Files of Outlook and Hangul, written by other packages, or record by record."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from email.message import EmailMessage
+from pathlib import Path
+
+from aspose.email_foss import cfb, msg
+
+COMPRESSED = 1
+
+
+def write_ole(path: Path, streams: dict[str, bytes]) -> Path:
+    """Write an OLE file; names of streams may have a storage before a slash."""
+    root = cfb.CFBStorage("Root Entry")
+    storages = {"": root}
+    for name, data in streams.items():
+        storage, _, own = name.rpartition("/")
+        if storage not in storages:
+            storages[storage] = root.add_storage(cfb.CFBStorage(storage))
+        storages[storage].add_stream(cfb.CFBStream(own, data))
+    cfb.CFBWriter.write_file(cfb.CFBDocument(root), path)
+    return path
+
+
+def record(tag: int, level: int, data: bytes) -> bytes:
+    """Return a record of HWP."""
+    size = min(len(data), 0xFFF)
+    long = struct.pack("<I", len(data)) if size == 0xFFF else b""
+    return struct.pack("<I", tag | level << 10 | size << 20) + long + data
+
+
+def paragraph(text: str, *controls: bytes, level: int = 0, shape: int = 0) -> bytes:
+    """Return a paragraph of HWP; a number sign in the text stands for its next control."""
+    units = text.replace("#", "\x0b" + "0" * 6 + "\x0b").replace("\t", "\t" + "0" * 6 + "\t") + "\r"
+    head = record(66, level, struct.pack("<IIHH", len(units), 0, shape, 0))
+    return head + record(67, level + 1, units.encode("utf-16-le", "surrogatepass")) + b"".join(controls)
+
+
+def control(name: str, *records: bytes, level: int = 1, data: bytes = b"") -> bytes:
+    """Return a control of HWP, with the records in it."""
+    return record(71, level, name.encode()[::-1] + data) + b"".join(records)
+
+
+def cells(*texts: tuple[int, int, int, str], level: int = 2) -> bytes:
+    """Return the cells of a table: row, column, how many rows it is over, and text."""
+    made = record(77, level, b"\0" * 8)
+    for row, column, height, text in texts:
+        made += record(72, level, struct.pack("<HHIHHHH", 1, 0, 0, column, row, 1, height))
+        made += paragraph(text, level=level)
+    return made
+
+
+def write_hwp(path: Path, *sections: bytes, flags: int = COMPRESSED, shapes: tuple[int, ...] = (0,)) -> Path:
+    """Write a document of Hangul; ``shapes`` are the properties of its paragraphs."""
+    info = b"".join(record(25, 0, struct.pack("<I", shape)) for shape in shapes)
+    header = b"HWP Document File".ljust(32, b"\0") + struct.pack("<II", 0x05000300, flags)
+    streams = {"FileHeader": header.ljust(256, b"\0"), "DocInfo": packed(info)}
+    streams |= {f"BodyText/Section{number}": packed(section) for number, section in enumerate(sections)}
+    return write_ole(path, streams)
+
+
+def packed(data: bytes) -> bytes:
+    """Return data as Hangul compresses them."""
+    packing = zlib.compressobj(wbits=-15)
+    return packing.compress(data) + packing.flush()
+
+
+def outlook(message: EmailMessage, path: Path) -> Path:
+    """Write a mail message as Outlook does."""
+    msg.MapiMessage.from_email_message(message).save(path)
+    return path

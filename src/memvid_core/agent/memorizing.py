@@ -11,7 +11,8 @@ from memvid_core.agent.categories import Categories, Summarize, bullets, categor
 from memvid_core.agent.config import MemorizeConfig
 from memvid_core.agent.conversations import Conversations
 from memvid_core.agent.forgetting import Receipt, plan_forget
-from memvid_core.agent.items import ItemPlan, Items, names_of, newest_items
+from memvid_core.agent.item_plan import ItemPlan
+from memvid_core.agent.items import Items, names_of, newest_items
 from memvid_core.agent.messages import Conversation
 from memvid_core.agent.models import Model
 from memvid_core.agent.pipelines import Pipeline, Step

@@ -58,7 +58,7 @@ _FREE: Final = r"changed|renamed|switched|updated"
 _TO: Final = r"(?: back| up| down| forward| out)?(?: from .{1,30}?)? to (?P<new>.+)"
 _MOVED: Final = re.compile(rf"^{_SUBJECT}{_AUX}(?:(?P<typed>{_TYPED})|(?P<free>{_FREE})){_TO}", re.IGNORECASE)
 _WE_MOVED: Final = re.compile(
-    rf"^(?:i|we) {_AUX}(?:(?P<typed>{_TYPED})|(?P<free>{_FREE}))"
+    rf"^(?:i|we|they) {_AUX}(?:(?P<typed>{_TYPED})|(?P<free>{_FREE}))"
     rf" (?P<subject>(?:my|our|the) [\w'’ -]{{2,40}}?){_TO}",
     re.IGNORECASE,
 )
@@ -67,6 +67,12 @@ _OFF: Final = re.compile(
     rf"^(?:{_SUBJECT}{_AUX}(?:cancell?ed|called off)\b|(?:i|we) {_AUX}cancell?ed (?P<object>[\w'’ -]{{2,40}}?)[.!]*$)",
     re.IGNORECASE,
 )
+_NEW: Final = re.compile(
+    r"^(?:(?:i|we) (?:have|got|have got) an? new (?P<subject>[\w -]{2,30}?)(?:,|:| called| named)|"
+    r"(?:my|our) new (?P<named>[\w -]{2,30}?) is)(?P<new> .+)",
+    re.IGNORECASE,
+)
+_COMMA: Final = re.compile(r", (?:and |but |so )?")
 _IT: Final = re.compile(
     r"^(?:(?:it|that) (?:is|was|starts|should be|will be|has to be)|should be|make (?:that|it)|i (?:meant|mean))"
     r" (?P<at>(?:at |on |in |for |the |to |now )*)(?P<new>.{1,40}?)(?:,? (?:and )?not .{1,40})?[.!]*$",
@@ -88,7 +94,8 @@ _LEFT: Final = re.compile(
     r"\b(?:switched|changed|moved|migrated|converted|went|upgraded|transferred) (?:over )?from (?P<old>.{2,40}?) "
     r"(?:over )?to (?P<new>.{2,60})|"
     r"\b(?:replaced|swapped|traded(?: in)?|exchanged) (?P<given>.{2,40}?) (?:with|for|by) .{2,60}|"
-    r"\bused to (?P<used>.{2,60}?)(?:,? but\b|[,.;!]|$)",
+    r"(?<!get )(?<!getting )(?<!got )(?<!am )(?<!are )(?<!is )(?<!be )\bused to "
+    r"(?P<used>.{2,60}?)(?:,? but\b|[,.;!]|$)",
     re.IGNORECASE,
 )
 _ENDED: Final = re.compile(
@@ -99,6 +106,9 @@ _ENDED: Final = re.compile(
 _HAVING: Final = (
     r"\b(?:drive|own|have|use|ride|rent|watch|subscribe|pay)\b|^my (?:car|bike|phone|laptop|camera|boat|house|tv)\b"
 )
+_NO_CLAUSE: Final = (
+    r"(?!(?:not|i|we|you|he|she|it|they|this|that|there|also|then|now|after|once|still)\b|.*\b(?:am|are)\b)"
+)
 _WRONG: Final = r"(?:wrong|incorrect|outdated|a typo|not right|no longer (?:right|correct|valid|true))"
 _REPLACED: Final = r"(?:(?:has |have )?replaced|replaces|took over from|succeeded|succeeds)"
 _RATHER: Final = tuple(
@@ -106,15 +116,20 @@ _RATHER: Final = tuple(
     for pattern in (
         rf"^(?P<new>.{{2,80}}), (?:and )?not {_NOT}(?P<old>.{{2,40}}?)(?: any ?more)?[.!]*$",
         r"\binstead of (?P<old>.{2,40}?)(?:[,.;!]|$)",
-        rf"\bnot {_NOT}(?P<old>.{{2,40}}?),? but (?!not\b)(?P<new>.{{2,60}})",
+        rf"\bnot {_NOT}(?P<old>.{{2,40}}?),? but {_NO_CLAUSE}(?P<new>.{{2,60}})",
         rf"^(?P<old>.{{2,40}}?) (?:is|was|were|are) {_WRONG}\b[,.;: -]+(?:and )?(?P<new>.+)",
         rf"^(?P<new>[\w'’.-]+(?: [\w'’.-]+)?) {_REPLACED} (?P<old>.{{2,30}}?) (?:as|for|in|at) .{{2,40}}",
     )
 )
-_NOT_SO: Final = re.compile(r"^(?:i|we) (?:am|are|do|did|was|have) not (?P<old>.{2,60}?)[.!]*$", re.IGNORECASE)
+_NOT_SO: Final = re.compile(r"^(?:i|we) (?:(?P<be>am|are)|do) not (?P<old>.{2,60}?)[.!]*$", re.IGNORECASE)
 _EMPTY: Final = frozenset(
     ["now", "but", "not", "inste", "anymo", "more", "actua", "corre", "longe", "no", "just", "by", "as", "let", "s"]
 )
+_OTHERS: Final = re.compile(r"(?:he|she|they)\b", re.IGNORECASE)
+_NOT_MINE: Final = r"^(?!(?:i|we)\b)"
+_DENIED: Final = re.compile(r"\b(?:not|never|no longer)\b", re.IGNORECASE)
+_LEFT_OVER: Final = 2
+"""How many terms a sentence may have that its correction has not."""
 _CALLED: Final = rf"\b(?:called|named)\b|\bname {_BE}\b"
 _PRONOUN: Final = re.compile(r"^(?:his|her|their|its|he|she|they|it|i|we|let['\u2019]?s|us)\b ?", re.IGNORECASE)
 _VERB_ING: Final = re.compile(r"^\w+ing ", re.IGNORECASE)
@@ -127,7 +142,9 @@ def corrected(said: str, announced: bool) -> list[Correction]:
     found = _gone(plain)
     if not _HEDGED.search(plain.replace("should be", "")):
         strong = strong or announced
-        found += [*_rather(plain), *_left(plain, strong), *_moved(plain, strong), *_off(plain), *_it(plain, strong)]
+        found += [*_rather(plain), *_left(plain, strong), *_off(plain), *_it(plain, strong)]
+        for part in dict.fromkeys([plain, *_COMMA.split(plain)]):
+            found += [*_moved(part, strong), *_counted(part, strong)]
     return [each for each in found if each.words or each.subjects or each.near]
 
 
@@ -149,7 +166,7 @@ def _spelled_out(said: str) -> str:
 def fits(correction: Correction, said: str) -> bool:
     """Return whether a sentence is what a correction corrects."""
     plain, terms = _spelled_out(introduced(said)[1]), frozenset(terms_of(said))
-    if not correction.words <= terms or (correction.frame and not correction.frame & (terms - correction.words)):
+    if not correction.words <= terms or (correction.frame and not _framed(correction, plain, terms)):
         return False
     if correction.subjects:
         spoken = _SPOKEN.match(plain)
@@ -160,6 +177,12 @@ def fits(correction: Correction, said: str) -> bool:
     if correction.predicate and not re.search(correction.predicate, plain, re.IGNORECASE):
         return False
     return correction.values is None or alike(correction.values, values_of(plain))
+
+
+def _framed(correction: Correction, plain: str, terms: frozenset[str]) -> bool:
+    """Return whether a sentence says the same, but for the words that are corrected."""
+    rest = terms - correction.words
+    return bool(rest & correction.frame) and len(rest - correction.frame) <= _LEFT_OVER and not _DENIED.search(plain)
 
 
 def _subject_of(found: re.Match[str]) -> str:
@@ -187,6 +210,8 @@ def _claim(plain: str, old: str, sure: bool = False) -> Correction:
     words, subject = frozenset(terms_of(old)), _speaks_of(plain)
     if subject == "":
         return Correction(asked=old, words=words, mine=True, sure=True)
+    if _OTHERS.match(plain):
+        return Correction(asked=old, words=words, predicate=_NOT_MINE, sure=sure)
     return Correction(asked=old, words=words.union((subject or "").split()) if words else words, sure=sure)
 
 
@@ -205,7 +230,9 @@ def _left(plain: str, strong: bool) -> list[Correction]:
             )
         ]
     if strong and (found := _NOT_SO.match(plain)):
-        return [Correction(asked=found.group("old"), words=frozenset(terms_of(found.group("old"))), mine=True)]
+        says = r"\b(?:am|are)\b" if found.group("be") else ""
+        old = found.group("old")
+        return [Correction(asked=old, words=frozenset(terms_of(old)), predicate=says, mine=True)]
     return []
 
 
@@ -238,6 +265,20 @@ def _moved(plain: str, strong: bool) -> list[Correction]:
     if spoken is None or not (strong or _NOW.search(plain)):
         return []
     return _valued(spoken, f"_{spoken.group('rest')}")
+
+
+def _counted(plain: str, strong: bool) -> list[Correction]:
+    """Read "I have three cats now" and "I have a new doctor, Dr. Brandt"."""
+    if found := _NEW.match(plain):
+        asked = found.group("subject") or found.group("named")
+        values = values_of(f"_{found.group('new')}")
+        return [Correction(asked=asked, subjects=frozenset({_terms(asked)}), values=values)] if values.of else []
+    if not (strong or _NOW.search(plain)) or _speaks_of(plain) != "":
+        return []
+    values = values_of(plain)
+    words = frozenset(terms_of(values.rest.replace("\x00", " "))) - _EMPTY
+    typed = values.of.keys() - {"name"}
+    return [Correction(asked=plain, words=words, values=values, mine=True)] if typed and words else []
 
 
 def _valued(found: re.Match[str], said: str) -> list[Correction]:

@@ -19,7 +19,7 @@ _SORRY: Final = "어요?|습니다|네요?|다|어"
 _STRONG: Final = "|".join(
     [
         *(
-            "아니(?:요|야|지)?[,.!]",
+            "아니(?:요|야|지|다)?[,.!]",
             "아 ?참",
             "아차",
             "정정(?:할게요?|합니다|해요|하자면)?",
@@ -97,6 +97,8 @@ def corrected(said: str, announced: bool) -> list[Correction]:
     """Return what a sentence corrects, the surest first."""
     strong, plain = introduced(said)
     plain = plain.rstrip(" .!~")
+    if not plain:
+        return []
     found = [*_gone(plain)]
     if not _HEDGED.search(f"{plain} "):
         strong = strong or announced
@@ -153,7 +155,7 @@ def _says(plain: str) -> str:
     if before and last.startswith(("있", "계시")) and before[-1].endswith("고"):
         last = before[-1]
     letters = _taken_apart(last)[:3]
-    return rf"(?:^| ){re.escape(letters)}\S*(?: 있\S*)?$" if len(letters) == 3 else ""
+    return rf"(?:^| ){re.escape(letters)}\S*(?: 있\S*)?$" if len(letters) > 1 else ""
 
 
 def _gone(plain: str) -> list[Correction]:

@@ -40,7 +40,7 @@ _KINDS: Final = tuple(
         ("code", r"(?a:\b(?=\w*\d)(?=\w*[A-Za-z])\w{3,})"),
         ("number", rf"(?:\d+|{_COUNTED}) ?(?:층|번|호|명|잔|개|일|시간|분|살|세|주|개월|년)(?![가-힣]{{2}})"),
         ("number", rf"(?i)(?<!\w){_NUMBER}(?![a-z])"),
-        ("name", r"(?<!^)(?<![.!?:] )\b(?!I\b|I['’])[A-Z][a-z]\w*(?: [A-Z]\w+)*"),
+        ("name", r"(?<!^)(?<![.!?:] )\b(?:(?:Dr|Mr|Mrs|Ms|Prof)\. )?(?!I\b|I['’])[A-Z][a-z]\w*(?: [A-Z]\w+)*"),
     )
 )
 _NUMERIC: Final = frozenset({"number", "clock", "money", "ordinal"})

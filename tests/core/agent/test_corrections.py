@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.agent_memory.chats import chat_sets
 from memvid_core import Memory
 from memvid_core.agent import SyncMemoryService
-from memvid_core.agent.records import read_item
+from memvid_core.agent.corrections import announces, corrected_by, fits
+from memvid_core.agent.records import Turn, read_item
+from memvid_core.agent.rules import facts_of, sentences
+from tests.corrections import CORRECTIONS as NATURAL
+from tests.corrections import LATER, LATER_OTHERS, OTHERS
 
 ME: dict[str, Any] = {"user_id": "me"}
 
@@ -126,6 +132,96 @@ def test_a_correction_of_what_no_rule_read(service, old, new, question):
     service.forget(service.history(item.id, **ME)[0].sources, **ME)
     assert old not in repr(service.memory.select())
     assert old not in service.recall(question, **ME).text
+
+
+SETS = {"tuning half": (0, NATURAL, OTHERS), "report half": (1, NATURAL, OTHERS), "later": (None, LATER, LATER_OTHERS)}
+
+
+def facts(text):
+    turn = Turn(id="s-0", session="s", position=0, role="user", who="Ada", text=text, created_at="2026-01-01")
+    return list(facts_of(turn))
+
+
+def corrects(new, old):
+    """Whether rules take the newer of two sentences for a correction of the older."""
+    slots = {fact.slot for fact in facts(old)} - {None}
+    return any(
+        fact.slot in slots or any(fits(each, sentence) for each in fact.corrects for sentence in sentences(old))
+        for fact in facts(new)
+    )
+
+
+@pytest.mark.parametrize("language", ["English", "Korean"])
+@pytest.mark.parametrize("name", SETS)
+def test_what_people_say_is_read_and_what_only_sounds_like_it_is_not(language, name):
+    half, natural, others = SETS[name]
+    chosen = slice(half, None, None if half is None else 2)
+    missed = [(old, new) for old, new in natural[language][chosen] if not corrects(new, old)]
+    wrong = [(old, new) for old, new in others[language][chosen] if corrects(new, old)]
+    assert (len(missed), wrong) == (1 if name == "later" else 0, [])
+
+
+@pytest.mark.parametrize("language", ["English", "Korean"])
+def test_what_people_say_takes_the_place_of_what_was_said(service, language):
+    for number, (old, new) in enumerate(NATURAL[language][::4]):
+        scope = {"user_id": str(number)}
+        for text, day in ((old, "2026-01-05"), (new, "2026-01-07")):
+            said = {"role": "user", "name": "Ada", "content": text, "created_at": day}
+            service.add([said], session_id="s", **scope)
+        (item,) = service.list_memory_items(scope)
+        versions = [each.summary.removeprefix("Ada: ") for each in service.history(item.id, **scope)]
+        assert versions == [old, new]
+
+
+def test_a_correction_that_names_nothing_is_of_what_was_said_just_before(service):
+    def said(*texts, session, who="Ada"):
+        messages = [{"role": "user", "name": who, "content": text, "created_at": "2026-01-05"} for text in texts]
+        return [item.summary for item in service.add(messages, **ME, session_id=session).items]
+
+    assert said("The party is at five. No, wait: it's at six.", session="1") == ["Ada: No, wait: it's at six."]
+    assert said("The tour is at nine.", "Nice.", "Sorry. It's at ten.", session="2") == ["Ada: It's at ten."]
+    assert said("Make that eleven.", session="2") == ["Ada: Make that eleven."]
+    (item,) = [item for item in service.list_memory_items(ME) if "eleven" in item.summary]
+    texts = [each.summary.removeprefix("Ada: ") for each in service.history(item.id, **ME)]
+    assert texts == ["The tour is at nine.", "It's at ten.", "Make that eleven."]
+    assert said("The talk is at two.", session="3") == []
+    assert said("Actually it's at three.", session="3", who="Bob") == []
+    assert said("Actually it's at three.", session="4") == []
+    assert said("Actually it's a nice day.", session="3") == []
+
+
+def test_what_corrects_what_was_corrected_continues_its_line(service):
+    for number, text in enumerate(
+        ["The meeting is on Monday.", "The meeting was moved to Tuesday.", "The meeting was moved to Friday."]
+    ):
+        said = {"role": "user", "content": text, "created_at": f"2026-01-0{number + 1}"}
+        service.add([said], **ME, session_id=str(number))
+    (item,) = service.list_memory_items(ME)
+    assert [each.summary.rpartition(" ")[2] for each in service.history(item.id, **ME)] == [
+        "Monday.",
+        "Tuesday.",
+        "Friday.",
+    ]
+    assert service.recall("When is the meeting?", **ME).hits[0].text == "The meeting was moved to Friday."
+
+
+def test_a_turn_that_no_rule_reads_costs_nothing(service, monkeypatch):
+    """Neither an item nor a second commit, and no search: also where it only looks like a correction."""
+    monkeypatch.setattr(Memory, "search", None)
+    for text in ("The party is at five.", "It is a nice day.", "날씨가 좋네요.", "That was not bad at all."):
+        before = len(service.memory.history())
+        assert service.add(text, **ME, session_id=text).items == []
+        assert len(service.memory.history()) == before + 2
+
+
+PIECES = [*"abc 12:,.!가나은는이안 ", "not ", "but ", "에서 ", "으로 바꿨", "actually ", "아니, ", "정정합니다."]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
+def test_any_sentence_can_be_read(said):
+    announces(said)
+    for correction in corrected_by(said):
+        fits(correction, said)
 
 
 @pytest.mark.parametrize(("language", "corrections"), [("English", ENGLISH), ("Korean", KOREAN)])

@@ -193,6 +193,27 @@ def supersede(store: Store, fact: Fact, item: Item, current: Item, plan: ItemPla
             links |= {"superseded_at": newer.created_at, "superseded_by": newer.id}
         if (linked := changed(each, **links)) != each or each.id in (item.id, current.id):
             plan.put(linked)
+            if linked.superseded_by != each.superseded_by:
+                _supersede_equal(store, each, linked, plan)
+
+
+def _supersede_equal(store: Store, before: Item, corrected: Item, plan: ItemPlan) -> None:
+    """Correct the items that say the same as one that was corrected, and link those that say nearly the same anew.
+
+    Items say the same if a person has edited one of them.
+    """
+    tests = ({f"{AGENT}.key": {"$eq": before.key}}, {f"{AGENT}.same_as": {"$eq": before.id}})
+    records = store.select("item", {**store.exactly(before.scope), "$or": list(tests)})
+    found = {**{record.id: read_item(record) for record in records}, **plan.items}.values()
+    others = [each for each in found if each.superseded_by == before.superseded_by and each.scope == before.scope]
+    same = [each for each in others if (each.key, each.slot) == (before.key, before.slot)]
+    links = {"superseded_at": corrected.superseded_at, "superseded_by": corrected.superseded_by}
+    for each in same:
+        if each.id not in (before.id, corrected.superseded_by):
+            plan.put(changed(each, **links))
+    near = [each for each in others if each.same_as == before.id and each not in same]
+    for place, each in enumerate(near):
+        plan.put(changed(each, same_as=near[0].id if place else None))
 
 
 def _versions(store: Store, current: Item, item: Item, plan: ItemPlan) -> list[Item]:

@@ -321,6 +321,39 @@ def test_items_that_were_equal_to_one_that_is_gone_stay_one(service, how):
     )
 
 
+def test_what_is_corrected_is_corrected_wherever_it_is_said(service):
+    """Two items that a person has made equal: no one still says what was corrected, and both are back without it."""
+    first, other = (
+        service.create_memory_item(memory_content=f"I like {drink}", user=ME) for drink in ("tea leaves", "gin")
+    )
+    service.update_memory_item(memory_id=other.id, memory_content="I like tea leaves", user=ME)
+    before = datetime.now(UTC) + timedelta(seconds=1)
+    said = {"role": "user", "content": "I no longer like tea leaves.", "created_at": "2100-01-05"}
+    (turn,) = service.add([said], **ME).turns
+    assert [item.summary for item in service.list_memory_items(ME)] == ["I no longer like tea leaves."]
+    assert service.recall("tea leaves", **ME).hits[0].text == "I no longer like tea leaves."
+    assert service.recall("tea leaves", as_of=before, **ME).hits[0].text == "I like tea leaves"
+    for item in (first, other):
+        assert service.history(item.id, **ME)[-1].summary == "I no longer like tea leaves."
+    service.forget(turn.id, **ME)
+    held = {item.id: item for item in service.list_memory_items(ME)}
+    assert {item.summary for item in held.values()} == {"I like tea leaves"}
+    assert sorted(item.same_as is None for item in held.values()) == [False, True]
+
+
+def test_what_says_nearly_what_was_corrected_stays_and_is_shown_once(service):
+    words = ("", " sharp", " or so")
+    text = "the office of the harbor master opens at nine"
+    first, *others = (service.create_memory_item(memory_content=text + word, user=ME) for word in words)
+    assert {item.same_as for item in others} == {first.id}
+    said = {"role": "user", "content": "The office of the harbor master opens at ten now.", "created_at": "2100-01-05"}
+    service.add([said], **ME)
+    left = [item for item in service.list_memory_items(ME) if "nine" in item.summary]
+    ids = {item.id for item in left}
+    assert len(left) == 2
+    assert [item.same_as in ids for item in left] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -222,6 +222,10 @@ class Items:
         """Return an item with all turns that it comes from."""
         return self._older.whole([item])[0]
 
+    def held(self, item: Item, where: Mapping[str, Any]) -> Item:
+        """Return the version that holds now of an item, which may be older."""
+        return self._end(item, "superseded_by", {item.id: item}, where)
+
     def history(self, item: Item, where: Mapping[str, Any]) -> list[Item]:
         """Return the versions of an item, oldest first."""
         versions = {item.id: item}

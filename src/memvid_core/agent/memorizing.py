@@ -204,7 +204,7 @@ class Memorizer:
         return self._categories.drafts(names, plan.items, owner, now, summarize)
 
     def update_item(self, memory_id: str, fields: Mapping[str, Any], owner: Mapping[str, Any]) -> Item:
-        """Correct an item, and the summaries of its categories.
+        """Correct an item, and the summaries of its categories; of an older version, the one that holds now.
 
         Raises:
             RecordNotFoundError: The scope has no such item.
@@ -213,7 +213,7 @@ class Memorizer:
         written: dict[str, str] = {}
 
         def plan() -> Changes:
-            item = self._items.get(memory_id, equal_to(owner))
+            item = self._items.held(self._items.get(memory_id, equal_to(owner)), equal_to(owner))
             planned = self._items.plan_update(item, self._categories.renamed(fields, item.scope), now)
             names = planned.categories() | set(item.categories)
             summarize = self._summarizer(written)

@@ -321,6 +321,16 @@ def test_items_that_were_equal_to_one_that_is_gone_stay_one(service, how):
     )
 
 
+def test_an_update_of_an_older_version_is_one_of_what_holds_now(service):
+    item = service.create_memory_item(memory_content="The tram is red", user=ME)
+    for text in ("The tram is blue", "The tram is old"):
+        first = service.history(item.id, **ME)[0]
+        assert service.update_memory_item(memory_id=first.id, memory_content=text, user=ME).id == item.id
+    versions = [(each.summary, each.version) for each in service.history(item.id, **ME)]
+    assert versions == [("The tram is red", 1), ("The tram is blue", 2), ("The tram is old", 3)]
+    assert [each.summary for each in service.list_memory_items(ME)] == ["The tram is old"]
+
+
 def test_what_is_corrected_is_corrected_wherever_it_is_said(service):
     """Two items that a person has made equal: no one still says what was corrected, and both are back without it."""
     first, other = (

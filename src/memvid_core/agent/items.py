@@ -16,7 +16,7 @@ from memvid_core.agent.scopes import SESSION, nearest
 from memvid_core.agent.sources import OlderSources, listed_before
 from memvid_core.agent.store import Store
 from memvid_core.agent.superseding import corrected_item, supersede
-from memvid_core.agent.times import isoformat, later, parse_time
+from memvid_core.agent.times import isoformat, later, parse_time, seconds
 from memvid_core.agent.versions import CURRENT
 from memvid_core.errors import InvalidInputError, RecordNotFoundError
 
@@ -110,7 +110,7 @@ class Items:
                     supersede(self._store, fact, item, current, plan)
                 item = plan.items[item.id]
             else:
-                item = self._again(item, fact, plan)
+                item = self._again(item, fact, now, plan)
             known[key] = item
             plan.result.append(item)
         unique = {item.id: plan.items.get(item.id, item) for item in plan.result}
@@ -122,8 +122,11 @@ class Items:
         if not keys:
             return {}
         records = self._store.select("item", {**self._store.exactly(scope), f"{AGENT}.key": {"$in": keys}})
-        found = [read_item(record) for record in records]
-        return {item.key: item for item in found if item.superseded_at is None and item.scope == scope}
+        found = (read_item(record) for record in records)
+        current = [item for item in found if item.superseded_at is None and item.scope == scope]
+        return {
+            item.key: item for item in sorted(current, key=lambda item: item.same_as is None)
+        }  # the first of equals
 
     def _new(self, fact: Fact, key: str, scope: Mapping[str, Any], now: datetime, origin: str, plan: ItemPlan) -> Item:
         expires = None if fact.expires_at is None else isoformat(parse_time(fact.expires_at, name="expires_at"))
@@ -162,12 +165,13 @@ class Items:
                 return near.same_as or near.id
         return None
 
-    def _again(self, item: Item, fact: Fact, plan: ItemPlan) -> Item:
+    def _again(self, item: Item, fact: Fact, now: datetime, plan: ItemPlan) -> Item:
         new = [source for source in fact.sources if source not in item.sources]
         categories = [name for name in fact.categories if name not in item.categories]
         if fact.sources and not new and not categories:
             return plan.items.get(item.id, item)
         said = {"sources": [*item.sources, *new], "count": item.count + (len(new) if fact.sources else 1)}
+        said["expires_at"] = _still_expires(item, fact, now)
         if not categories:
             return plan.put_again(changed(item, **said))
         return plan.put(changed(item, **said, categories=[*item.categories, *categories]))
@@ -196,6 +200,8 @@ class Items:
             if before.superseded_by == item.id:
                 plan.put(changed(before, superseded_by=older))
         corrected = {"version": item.version + 1, "supersedes": older, "created_at": since}
+        if item.expires_at is not None and seconds(item.expires_at) <= seconds(since):
+            corrected["expires_at"] = None  # what expired is corrected because it holds again
         newer = changed(item, **{**corrected, **fields, "key": digest(fold(text))})
         equal = next(
             (other for other in self._current("key", newer.key, newer, planned) if other.same_as != item.id), None
@@ -245,6 +251,15 @@ class Items:
                 known[name] = read_item(found[0])
             item = known[name]
         return item
+
+
+def _still_expires(item: Item, fact: Fact, now: datetime) -> str | None:
+    """Return when an item that is said again expires: the later time; what had expired holds again."""
+    if item.expires_at is None:
+        return None
+    if fact.expires_at is not None:
+        return later(item.expires_at, isoformat(parse_time(fact.expires_at, name="expires_at")))
+    return item.expires_at if seconds(item.expires_at) > seconds(fact.created_at or isoformat(now)) else None
 
 
 def newest_items(store: Store, scope: Mapping[str, Any], most: int, category: str | None = None) -> list[Item]:

@@ -24,7 +24,7 @@ _INTRODUCED: Final = re.compile(
     re.IGNORECASE,
 )
 _HEDGED: Final = re.compile(
-    r"\b(?:might|may|could|should|would|if|maybe|perhaps|wish|hope|wants?|plan(?:s|ned|ning)?|thinking|think|"
+    r"\b(?:might|(?-i:may)|could|should|would|if|maybe|perhaps|wish|hope|wants?|plan(?:s|ned|ning)?|thinking|think|"
     r"consider\w*|probably|unless|yet|nobody|no one|almost|nearly|whether|never|imagine|pretend)\b",
     re.IGNORECASE,
 )
@@ -224,16 +224,13 @@ def _left(plain: str, strong: bool) -> list[Correction]:
     if found := _LEFT.search(plain):
         return [_claim(plain, next(words for words in found.group("old", "given", "used") if words))]
     if found := _ENDED.match(plain):
-        return [
-            Correction(
-                asked=found.group("old"), words=frozenset(terms_of(found.group("old"))), mine=True, predicate=_HAVING
-            )
-        ]
-    if strong and (found := _NOT_SO.match(plain)):
+        says = _HAVING
+    elif strong and (found := _NOT_SO.match(plain)):
         says = r"\b(?:am|are)\b" if found.group("be") else ""
-        old = found.group("old")
-        return [Correction(asked=old, words=frozenset(terms_of(old)), predicate=says, mine=True)]
-    return []
+    if found is None:
+        return []
+    old = found.group("old")
+    return [Correction(asked=old, words=frozenset(terms_of(old)), predicate=says, mine=True)]
 
 
 def _rather(plain: str) -> list[Correction]:

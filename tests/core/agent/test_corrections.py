@@ -161,6 +161,11 @@ def test_what_people_say_is_read_and_what_only_sounds_like_it_is_not(language, n
     assert (len(missed), wrong) == (1 if name == "later" else 0, [])
 
 
+def test_a_month_is_no_doubt():
+    assert corrects("The launch was moved to May 5.", "The launch is on April 2.")
+    assert not corrects("The launch may be moved to June 5.", "The launch is on April 2.")
+
+
 @pytest.mark.parametrize("language", ["English", "Korean"])
 def test_what_people_say_takes_the_place_of_what_was_said(service, language):
     for number, (old, new) in enumerate(NATURAL[language][::4]):

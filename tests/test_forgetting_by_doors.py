@@ -26,7 +26,8 @@ SECRET, ASKED = "Xanadupolis", "Where is Xanadu, and where do I live?"
 
 
 def by_the_command(memory: Memory, path: Path) -> object:
-    asked = [["recall", path, ASKED], *(["list", path, "--kind", kind] for kind in ("items", "categories", "turns"))]
+    asked: list[list[Any]] = [["recall", path, ASKED]]
+    asked += [["list", path, "--kind", kind] for kind in ("items", "categories", "turns")]
     done = [memvid("memory", *each, "--user", "me", *form) for each in asked for form in (["--json"], [])]
     plain = [memvid("search", path, ASKED, "-k", "20"), memvid("info", path)]
     return [each.out + each.err for each in (*done, *plain)]
@@ -35,7 +36,11 @@ def by_the_command(memory: Memory, path: Path) -> object:
 def by_mcp(memory: Memory, path: Path) -> object:
     async def talk() -> list[Any]:
         async with Client(mcp_server(memory, scope=ME)) as client:
-            asked = {"recall": {"question": ASKED}, "search_memory": {"query": ASKED, "k": 20}, "list_memories": {}}
+            asked: dict[str, dict[str, Any]] = {
+                "recall": {"question": ASKED},
+                "search_memory": {"query": ASKED, "k": 20},
+                "list_memories": {},
+            }
             return [await client.call_tool(name, given) for name, given in asked.items()]
 
     return asyncio.run(talk())

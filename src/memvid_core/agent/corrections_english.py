@@ -236,13 +236,14 @@ def _left(plain: str, strong: bool) -> list[Correction]:
     if found := _LEFT.search(plain):
         return [_claim(plain, next(words for words in found.group("old", "given", "used") if words))]
     if found := _ENDED.match(plain):
-        says = _HAVING
-    elif strong and (found := _NOT_SO.match(plain)):
-        says = r"\b(?:am|are)\b" if found.group("be") else ""
-    if found is None:
-        return []
-    old = found.group("old")
-    return [Correction(asked=old, words=frozenset(terms_of(old)), predicate=says, mine=True)]
+        return [_mine(found.group("old"), _HAVING)]
+    if strong and (found := _NOT_SO.match(plain)):
+        return [_mine(found.group("old"), r"\b(?:am|are)\b" if found.group("be") else "")]
+    return []
+
+
+def _mine(old: str, predicate: str) -> Correction:
+    return Correction(asked=old, words=frozenset(terms_of(old)), predicate=predicate, mine=True)
 
 
 def _rather(plain: str) -> list[Correction]:

@@ -29,6 +29,8 @@ OWNERS: tuple[dict[str, Any], ...] = (
     {"user_id": "ada", "agent_id": "cook"},
 )
 WORDS = ("tea", "Berlin")
+VERBS = ("live in", "no longer like", "switched from milk to", "meet at five. Sorry, it is at six. We meet with")
+"""What makes facts and corrections: of what is named, and of what was said just before."""
 KINDS = ("turn", "item", "category", "resource")
 owners = st.sampled_from(OWNERS)
 words = st.sampled_from(WORDS)
@@ -134,7 +136,7 @@ class Scopes(RuleBasedStateMachine):
 
     # --- what owners do ---
 
-    @rule(face=faces, owner=owners, session=sessions, word=words, verb=st.sampled_from(["live in", "no longer like"]))
+    @rule(face=faces, owner=owners, session=sessions, word=words, verb=st.sampled_from(VERBS))
     def add(self, face: str, owner: dict[str, Any], session: str | None, word: str, verb: str) -> None:
         with self.alone(owner):
             self.seen_by(owner, self.faces[face].add(self.said(owner, verb, word), **in_session(owner, session)))

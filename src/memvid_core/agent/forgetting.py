@@ -259,9 +259,18 @@ def _resources_left(store: Store, gone: _Gone) -> list[Draft]:
         record_id = resource_id(session)
         if record_id in there and record_id not in gone.resources:
             resource = read_resource(there[record_id])
+            if _has_no_other(store, session, gone):
+                url = None if resource.modality == "conversation" else resource.url
+                resource = changed(resource, title=None, url=url)
             marks = {str(turn.position): mark_of(turn) for turn in turns}
             left += with_forgotten(resource, marks)
     return left
+
+
+def _has_no_other(store: Store, session: str, gone: _Gone) -> bool:
+    """Tell whether all turns of a session are gone; its title, which tells of them, goes with them."""
+    where = {"agent.session": {"$eq": session}}
+    return all(record.id in gone.turns for record in store.select("turn", where, limit=len(gone.turns) + 1))
 
 
 def _summaries(

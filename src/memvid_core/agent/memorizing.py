@@ -11,7 +11,8 @@ from memvid_core.agent.categories import Categories, Summarize, bullets, categor
 from memvid_core.agent.config import MemorizeConfig
 from memvid_core.agent.conversations import Conversations
 from memvid_core.agent.forgetting import Receipt, plan_forget
-from memvid_core.agent.items import ItemPlan, Items, names_of, newest_items
+from memvid_core.agent.item_plan import ItemPlan
+from memvid_core.agent.items import Items, names_of, newest_items
 from memvid_core.agent.messages import Conversation
 from memvid_core.agent.models import Model
 from memvid_core.agent.pipelines import Pipeline, Step
@@ -203,7 +204,7 @@ class Memorizer:
         return self._categories.drafts(names, plan.items, owner, now, summarize)
 
     def update_item(self, memory_id: str, fields: Mapping[str, Any], owner: Mapping[str, Any]) -> Item:
-        """Correct an item, and the summaries of its categories.
+        """Correct an item, and the summaries of its categories; of an older version, the one that holds now.
 
         Raises:
             RecordNotFoundError: The scope has no such item.
@@ -212,7 +213,7 @@ class Memorizer:
         written: dict[str, str] = {}
 
         def plan() -> Changes:
-            item = self._items.get(memory_id, equal_to(owner))
+            item = self._items.held(self._items.get(memory_id, equal_to(owner)), equal_to(owner))
             planned = self._items.plan_update(item, self._categories.renamed(fields, item.scope), now)
             names = planned.categories() | set(item.categories)
             summarize = self._summarizer(written)

@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from memvid_core.agent.correction import Correction
+from memvid_core.agent.corrections import announces, corrected_by
 from memvid_core.agent.folding import fold, has_hangul
 from memvid_core.agent.records import Turn
 
@@ -21,8 +23,9 @@ class Fact(NamedTuple):
     """What is known from a turn, before it is an item.
 
     ``slot`` names what can be true only once; ``replaces`` is the id of an item, or words of it, that this corrects;
-    words correct what ``who`` has said, if that is known. ``dated`` tells whether ``created_at`` comes from what was
-    said, and not from a clock.
+    ``corrects`` says the same of a sentence that ``said`` corrects, the surest first. Only what ``who`` has said is
+    corrected, if that is known. Without ``sure`` it becomes an item only if it corrects something. ``dated`` tells
+    whether ``created_at`` comes from what was said, and not from a clock.
     """
 
     memory_type: str
@@ -36,6 +39,9 @@ class Fact(NamedTuple):
     who: str | None = None
     expires_at: str | None = None
     dated: bool = False
+    said: str = ""
+    corrects: tuple[Correction, ...] = ()
+    sure: bool = True
 
 
 class _Rule(NamedTuple):
@@ -46,9 +52,24 @@ class _Rule(NamedTuple):
 
 
 _I: Final = r"\bI(?:['’]m| am|['’]ve| have)?(?: also| just| really| still| now| currently| recently| actually)*"
+_MOVED: Final = r"(?:moved|moving|relocated)(?: back)?"
+_WE: Final = r"\bwe(?:['’]ve| have|['’]re| are)?(?: also| just| all| now| recently| finally)*"
+_HOUSE: Final = (
+    r"(?:the|a|an|my|our|this|that|another)\b(?: \w+){0,3} (?:house|home|flat|apartment|place|condo|room|studio|dorm|"
+    r"city|town|village|country|countryside|suburbs?|neighbou?rhood|street)\b"
+)
+_NO_HOUSE: Final = rf"(?!{_HOUSE})(?:the|a|an|my|our|this|that|another|using)\b"
 _THING: Final = r"(?P<slot>[a-z]+(?: [a-z]+)?)"
 _ENGLISH: Final = (
-    _Rule(rf"{_I} (?:live|living|based|moved|moving|relocated) (?:in|to|at)\b", "profile", "personal_info", "home"),
+    _Rule(rf"{_I} (?:live|living|based) (?:in|to|at)\b", "profile", "personal_info", "home"),
+    _Rule(rf"{_I} {_MOVED} (?:in|to|at) (?!{_NO_HOUSE})", "profile", "personal_info", "home"),
+    _Rule(rf"{_WE} (?:live|living|based) (?:in|at)\b", "profile", "personal_info", "home of us"),
+    _Rule(
+        rf"{_WE} {_MOVED} to (?:(?-i:[A-Z])|{_HOUSE})",
+        "profile",
+        "personal_info",
+        "home of us",
+    ),
     _Rule(r"\b(?:[Mm]y name is|[Cc]all me)\b", "profile", "personal_info", "name"),
     _Rule(rf"{_I} (?:work|working|got a job|took a job|started) (?:at|for|as|with)\b", "profile", "work_life", "work"),
     _Rule(rf"{_I} (?:allergic to|a?n? ?vegetarian|vegan|lactose intolerant|diabetic)\b", "profile", "personal_info"),
@@ -94,12 +115,25 @@ _ENGLISH: Final = (
     _Rule(rf"{_I} (?:think|believe|feel) (?:that )?\w+", "knowledge", "opinions"),
     _Rule(r"\bI (?:can|know how to|learned (?:how )?to)\b", "skill", "knowledge"),
 )
+_OTHERS: Final = (
+    r"(?:회사|사무실|가게|학교|팀|친구|동료|이웃|사촌|아내|남편|아들|딸|형|오빠|누나|언니|동생|엄마|아빠|어머니|"
+    r"아버지|부모님|할머니|할아버지|이모|삼촌|고모|씨|님)\S*(?:은|는|이|가|도|네) "
+)
+_MINE: Final = rf"^(?!.*{_OTHERS}).*"
 _KOREAN: Final = (
     _Rule(
-        r"에서? (?:살아|살고|삽니다|산다|살게)|(?:으?로|에) 이사 ?(?:했|왔|갔|해)", "profile", "personal_info", "home"
+        rf"{_MINE}(?:에서? (?:살아|살고|삽니다|산다|살게)|(?:으?로|에) 이사 ?(?:했|왔|갔|해))",
+        "profile",
+        "personal_info",
+        "home",
     ),
     _Rule(r"(?:내|제) 이름은|(?:라고|이라고) 불러", "profile", "personal_info", "name"),
-    _Rule(r"에서 (?:일해|일하고|일합니다|근무)|(?:에|으?로) (?:취직|입사|이직)", "profile", "work_life", "work"),
+    _Rule(
+        rf"{_MINE}(?:에서 (?:일해|일하고|일합니다|근무)|(?:에|으?로) (?:취직|입사|이직))",
+        "profile",
+        "work_life",
+        "work",
+    ),
     _Rule(r"알레르기|알러지|채식", "profile", "personal_info"),
     _Rule(r"(?:가장|제일) 좋아하는 (?P<slot>[가-힣]+?)(?:은|는|이|가) ", "profile", "preferences", "favorite {slot}"),
     _Rule(
@@ -124,14 +158,6 @@ _KOREAN: Final = (
         "goals",
     ),
     _Rule(r"(?:다녀왔|갔다 왔|샀|끝냈|시작했|가입했|만났|봤|예약했|입양했|그만뒀)", "event", "activities"),
-)
-_CORRECTED: Final = re.compile(
-    r"(?:\bno longer|\bnot|n['’]t)\b(?P<old>.{2,60}?)\b(?:any ?more|any longer)\b|\bno longer (?P<older>.{2,60}?)"
-    r"(?:[,.;]|$)|"
-    r"\bswitched from (?P<switched>.{2,40}?) to\b|\b(?:quit|stopped|gave up) (?P<quit>\w+ing\b.{0,40}?)(?:[,.;!]|$)|"
-    r"(?P<ended>담배|커피|고기|설탕|게임|야식)(?:을|를|은|는)? ?끊(?:었|기로)|"
-    r"더 ?이상 (?P<korean>.{1,30}?)(?:안|않|못|아니)|이제 (?P<now>.{1,30}?)(?:지|은|는|이|가)? ?(?:안|않|아니)",
-    re.IGNORECASE,
 )
 _SHORT: Final = (
     r"(?<!\b[A-Z]\.)(?<!\b(?:Mr|Ms|Dr|St|No|vs)\.)(?<!\b(?:Mrs|Sen|Jan|Feb|Aug|Oct|Nov|Dec)\.)"
@@ -164,37 +190,48 @@ def facts_of(turn: Turn) -> Iterator[Fact]:
     """
     if turn.role != "user":
         return
-    for said in sentences(turn.text):
-        fact = _fact(said, turn)
+    announced = False
+    for said in _parts(turn.text):
+        fact = _fact(said, turn, announced) if _may_say(said) else None
+        announced = announces(said)
         if fact is not None:
             yield fact
 
 
 def sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a text that may say a fact: not too long, and no questions."""
-    for sentence in _SENTENCE.split(text[:_READ]):
-        said = " ".join(unicodedata.normalize("NFKC", sentence).split())
-        if 4 < len(said) <= _LONGEST and not said.endswith(("?", "?")):
-            yield said
+    return filter(_may_say, _parts(text))
 
 
-def _fact(said: str, turn: Turn) -> Fact | None:
-    rules = _KOREAN_RULES if has_hangul(said) else _ENGLISH_RULES
-    corrected = _CORRECTED.search(said)
-    old = next((words.strip() for words in corrected.groups() if words), None) if corrected else None
-    for pattern, rule in rules:
+def _parts(text: str) -> Iterator[str]:
+    """Yield the sentences of a text."""
+    return (" ".join(unicodedata.normalize("NFKC", part).split()) for part in _SENTENCE.split(text[:_READ]))
+
+
+def _may_say(said: str) -> bool:
+    return 4 < len(said) <= _LONGEST and not said.endswith(("?", "？"))
+
+
+def _fact(said: str, turn: Turn, announced: bool) -> Fact | None:
+    corrects = tuple(corrected_by(said, announced))
+    for pattern, rule in _KOREAN_RULES if has_hangul(said) else _ENGLISH_RULES:
         match = pattern.search(said)
         if match is not None:
             slot = rule.slot.format(**match.groupdict()) if rule.slot else None
-            return _made(rule.memory_type, rule.category, said, turn, slot, old)
-    return _made("profile", "personal_info", said, turn, None, old) if old else None
+            return _made(rule.memory_type, rule.category, said, turn, slot, corrects)
+    if not corrects:
+        return None
+    fact = _made("profile", "personal_info", said, turn, None, corrects)
+    return fact._replace(sure=any(each.sure for each in corrects))
 
 
 def _spelled(found: re.Match[str]) -> str:
     return "email" if found.group() == "e-mail" else "o"
 
 
-def _made(memory_type: str, category: str, said: str, turn: Turn, slot: str | None, old: str | None) -> Fact:
+def _made(
+    memory_type: str, category: str, said: str, turn: Turn, slot: str | None, corrects: tuple[Correction, ...]
+) -> Fact:
     summary = said if turn.who == turn.role else f"{turn.who}: {said}"
     owned = f"{fold(turn.who)} {_SPELLED.sub(_spelled, slot.casefold())}" if slot else None
     return Fact(
@@ -205,7 +242,8 @@ def _made(memory_type: str, category: str, said: str, turn: Turn, slot: str | No
         created_at=turn.created_at,
         happened_at=turn.happened_at,
         slot=owned,
-        replaces=old,
         who=turn.who,
         dated=turn.dated,
+        said=said,
+        corrects=corrects,
     )

@@ -321,6 +321,8 @@ class SyncMemoryService(Pipelined):
     ) -> Item:
         """Correct an item. It keeps its id; what is not given stays, and the old text stays in its history.
 
+        The id of an older version stands for the one that holds now.
+
         Raises:
             RecordNotFoundError: The scope has no such item.
         """

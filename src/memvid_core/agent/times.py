@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from memvid_core.errors import InvalidInputError
 
-__all__ = ["isoformat", "parse_time", "seconds", "utc_now"]
+__all__ = ["isoformat", "later", "parse_time", "seconds", "utc_now"]
 
 _MILLISECONDS: Final = 1e11
 """Numbers above this are milliseconds: as seconds, they would lie after the year 5000."""
@@ -69,3 +69,13 @@ def seconds(text: str | None) -> float:
         return parse_time(text).timestamp()
     except (InvalidInputError, OverflowError):
         return float("-inf")
+
+
+def later(one: str, other: str) -> str:
+    """Return the later of two stored times.
+
+    Example:
+        >>> later("2026-01-01T00:00:00+00:00", "2026-01-01T09:00:00+05:00")
+        '2026-01-01T09:00:00+05:00'
+    """
+    return max(one, other, key=seconds)

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.agent_memory.chats import chat_sets
 from memvid_core import Memory
 from memvid_core.agent import SyncMemoryService
-from memvid_core.agent.records import read_item
+from memvid_core.agent.corrections import announces, corrected_by, fits
+from memvid_core.agent.records import Turn, read_item
+from memvid_core.agent.rules import facts_of, sentences
+from tests.corrections import CORRECTIONS as NATURAL
+from tests.corrections import LATER, LATER_OTHERS, OTHERS
 
 ME: dict[str, Any] = {"user_id": "me"}
 
@@ -128,6 +134,101 @@ def test_a_correction_of_what_no_rule_read(service, old, new, question):
     assert old not in service.recall(question, **ME).text
 
 
+SETS = {"tuning half": (0, NATURAL, OTHERS), "report half": (1, NATURAL, OTHERS), "later": (None, LATER, LATER_OTHERS)}
+
+
+def facts(text):
+    turn = Turn(id="s-0", session="s", position=0, role="user", who="Ada", text=text, created_at="2026-01-01")
+    return list(facts_of(turn))
+
+
+def corrects(new, old):
+    """Whether rules take the newer of two sentences for a correction of the older."""
+    slots = {fact.slot for fact in facts(old)} - {None}
+    return any(
+        fact.slot in slots or any(fits(each, sentence) for each in fact.corrects for sentence in sentences(old))
+        for fact in facts(new)
+    )
+
+
+@pytest.mark.parametrize("language", ["English", "Korean"])
+@pytest.mark.parametrize("name", SETS)
+def test_what_people_say_is_read_and_what_only_sounds_like_it_is_not(language, name):
+    half, natural, others = SETS[name]
+    chosen = slice(half, None, None if half is None else 2)
+    missed = [(old, new) for old, new in natural[language][chosen] if not corrects(new, old)]
+    wrong = [(old, new) for old, new in others[language][chosen] if corrects(new, old)]
+    assert (len(missed), wrong) == (1 if name == "later" else 0, [])
+
+
+def test_a_month_is_no_doubt():
+    assert corrects("The launch was moved to May 5.", "The launch is on April 2.")
+    assert not corrects("The launch may be moved to June 5.", "The launch is on April 2.")
+
+
+@pytest.mark.parametrize("language", ["English", "Korean"])
+def test_what_people_say_takes_the_place_of_what_was_said(service, language):
+    for number, (old, new) in enumerate(NATURAL[language][::4]):
+        scope = {"user_id": str(number)}
+        for text, day in ((old, "2026-01-05"), (new, "2026-01-07")):
+            said = {"role": "user", "name": "Ada", "content": text, "created_at": day}
+            service.add([said], session_id="s", **scope)
+        (item,) = service.list_memory_items(scope)
+        versions = [each.summary.removeprefix("Ada: ") for each in service.history(item.id, **scope)]
+        assert versions == [old, new]
+
+
+def test_a_correction_that_names_nothing_is_of_what_was_said_just_before(service):
+    def said(*texts, session, who="Ada"):
+        messages = [{"role": "user", "name": who, "content": text, "created_at": "2026-01-05"} for text in texts]
+        return [item.summary for item in service.add(messages, **ME, session_id=session).items]
+
+    assert said("The party is at five. No, wait: it's at six.", session="1") == ["Ada: No, wait: it's at six."]
+    assert said("The tour is at nine.", "Nice.", "Sorry. It's at ten.", session="2") == ["Ada: It's at ten."]
+    assert said("Make that eleven.", session="2") == ["Ada: Make that eleven."]
+    (item,) = [item for item in service.list_memory_items(ME) if "eleven" in item.summary]
+    texts = [each.summary.removeprefix("Ada: ") for each in service.history(item.id, **ME)]
+    assert texts == ["The tour is at nine.", "It's at ten.", "Make that eleven."]
+    assert said("The talk is at two.", session="3") == []
+    assert said("Actually it's at three.", session="3", who="Bob") == []
+    assert said("Actually it's at three.", session="4") == []
+    assert said("Actually it's a nice day.", session="3") == []
+
+
+def test_what_corrects_what_was_corrected_continues_its_line(service):
+    for number, text in enumerate(
+        ["The meeting is on Monday.", "The meeting was moved to Tuesday.", "The meeting was moved to Friday."]
+    ):
+        said = {"role": "user", "content": text, "created_at": f"2026-01-0{number + 1}"}
+        service.add([said], **ME, session_id=str(number))
+    (item,) = service.list_memory_items(ME)
+    assert [each.summary.rpartition(" ")[2] for each in service.history(item.id, **ME)] == [
+        "Monday.",
+        "Tuesday.",
+        "Friday.",
+    ]
+    assert service.recall("When is the meeting?", **ME).hits[0].text == "The meeting was moved to Friday."
+
+
+def test_a_turn_that_no_rule_reads_costs_nothing(service, monkeypatch):
+    """Neither an item nor a second commit, and no search: also where it only looks like a correction."""
+    monkeypatch.setattr(Memory, "search", None)
+    for text in ("The party is at five.", "It is a nice day.", "날씨가 좋네요.", "That was not bad at all."):
+        before = len(service.memory.history())
+        assert service.add(text, **ME, session_id=text).items == []
+        assert len(service.memory.history()) == before + 2
+
+
+PIECES = [*"abc 12:,.!가나은는이안 ", "not ", "but ", "에서 ", "으로 바꿨", "actually ", "아니, ", "정정합니다."]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
+def test_any_sentence_can_be_read(said):
+    announces(said)
+    for correction in corrected_by(said):
+        fits(correction, said)
+
+
 @pytest.mark.parametrize(("language", "corrections"), [("English", ENGLISH), ("Korean", KOREAN)])
 def test_the_newer_fact_is_the_first_line_among_ninety_messages(language, corrections):
     """A question may have the words of the older fact alone: "Where do I live?", "I live in Berlin", "I moved"."""
@@ -223,6 +324,49 @@ def test_items_that_were_equal_to_one_that_is_gone_stay_one(service, how):
     assert (
         len([item for item in service.retrieve("Which color has the tram?", ME).items if "tram" in item.summary]) == 1
     )
+
+
+def test_an_update_of_an_older_version_is_one_of_what_holds_now(service):
+    item = service.create_memory_item(memory_content="The tram is red", user=ME)
+    for text in ("The tram is blue", "The tram is old"):
+        first = service.history(item.id, **ME)[0]
+        assert service.update_memory_item(memory_id=first.id, memory_content=text, user=ME).id == item.id
+    versions = [(each.summary, each.version) for each in service.history(item.id, **ME)]
+    assert versions == [("The tram is red", 1), ("The tram is blue", 2), ("The tram is old", 3)]
+    assert [each.summary for each in service.list_memory_items(ME)] == ["The tram is old"]
+
+
+def test_what_is_corrected_is_corrected_wherever_it_is_said(service):
+    """Two items that a person has made equal: no one still says what was corrected, and both are back without it."""
+    first, other = (
+        service.create_memory_item(memory_content=f"I like {drink}", user=ME) for drink in ("tea leaves", "gin")
+    )
+    service.update_memory_item(memory_id=other.id, memory_content="I like tea leaves", user=ME)
+    before = datetime.now(UTC) + timedelta(seconds=1)
+    said = {"role": "user", "content": "I no longer like tea leaves.", "created_at": "2100-01-05"}
+    (turn,) = service.add([said], **ME).turns
+    assert [item.summary for item in service.list_memory_items(ME)] == ["I no longer like tea leaves."]
+    assert service.recall("tea leaves", **ME).hits[0].text == "I no longer like tea leaves."
+    assert service.recall("tea leaves", as_of=before, **ME).hits[0].text == "I like tea leaves"
+    for item in (first, other):
+        assert service.history(item.id, **ME)[-1].summary == "I no longer like tea leaves."
+    service.forget(turn.id, **ME)
+    held = {item.id: item for item in service.list_memory_items(ME)}
+    assert {item.summary for item in held.values()} == {"I like tea leaves"}
+    assert sorted(item.same_as is None for item in held.values()) == [False, True]
+
+
+def test_what_says_nearly_what_was_corrected_stays_and_is_shown_once(service):
+    words = ("", " sharp", " or so")
+    text = "the office of the harbor master opens at nine"
+    first, *others = (service.create_memory_item(memory_content=text + word, user=ME) for word in words)
+    assert {item.same_as for item in others} == {first.id}
+    said = {"role": "user", "content": "The office of the harbor master opens at ten now.", "created_at": "2100-01-05"}
+    service.add([said], **ME)
+    left = [item for item in service.list_memory_items(ME) if "nine" in item.summary]
+    ids = {item.id for item in left}
+    assert len(left) == 2
+    assert [item.same_as in ids for item in left] == [False, True]
 
 
 @pytest.mark.parametrize(

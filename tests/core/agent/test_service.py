@@ -129,6 +129,28 @@ def test_an_item_that_expired_is_not_recalled(service):
     assert service.recall("parking code", **ME, now=datetime(2026, 5, 8, tzinfo=UTC)).ranked == []
 
 
+def test_what_expired_holds_again_when_it_is_said_again_or_corrected():
+    service = SyncMemoryService(Memory.create(":memory:"), clock=lambda: datetime(2026, 5, 8, tzinfo=UTC))
+
+    def made(**options):
+        return service.create_memory_item(memory_content="The parking code is 99", user=ME, **options)
+
+    item = made(expires_at="2026-01-01")
+    assert made(expires_at="2025-01-01").expires_at == item.expires_at
+    assert service.recall("parking code", **ME).ranked == []
+    assert made(expires_at="2026-06-01").expires_at == "2026-06-01T00:00:00+00:00"
+    assert made().expires_at == "2026-06-01T00:00:00+00:00"
+    (hit,) = service.recall("parking code", **ME).hits
+    assert hit.text == "The parking code is 99"
+    late = SyncMemoryService(service.memory, clock=lambda: datetime(2026, 7, 1, tzinfo=UTC))
+    assert late.recall("parking code", **ME).ranked == []
+    late.update_memory_item(memory_id=item.id, memory_content="The parking code is 12", user=ME)
+    assert [hit.text for hit in late.recall("parking code", **ME).hits] == ["The parking code is 12"]
+    again = late.create_memory_item(memory_content="Milk is in the fridge", user=ME, expires_at="2026-06-01")
+    assert late.create_memory_item(memory_content="Milk is in the fridge", user=ME).expires_at is None
+    assert late.get(again.id, **ME)["count"] == 2
+
+
 def test_salience_prefers_what_was_said_often(service):
     for times, text in ((1, "The tram to the harbor is green"), (9, "The tram to the castle is red")):
         for _ in range(times):

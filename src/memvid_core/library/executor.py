@@ -238,7 +238,9 @@ def _opened(ref: ShardRef) -> tuple[Memory, ShardReader]:
     try:
         size = path.stat().st_size
     except FileNotFoundError as exc:
-        raise MemoryNotFoundError(f"{entry.file} is missing") from exc
+        raise MemoryNotFoundError(
+            f"{entry.file} is missing; if vacuum() deleted it, refresh() opens the newest version"
+        ) from exc
     if size != entry.bytes:
         raise DamagedLibraryError(entry.file, f"has {size} bytes instead of {entry.bytes}")
     deleted = read_deletes(objects, entry)

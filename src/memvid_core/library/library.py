@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -24,6 +24,7 @@ from memvid_core.errors import (
 )
 from memvid_core.index.vectors.metrics import check_choice
 from memvid_core.library.building import Given, ShardBuilder, fitted_embedder
+from memvid_core.library.compacting import Plan, compacted
 from memvid_core.library.executor import Executor, ThreadExecutor
 from memvid_core.library.manifest import (
     DESCRIPTION,
@@ -36,9 +37,10 @@ from memvid_core.library.manifest import (
 )
 from memvid_core.library.objects import LocalObjects
 from memvid_core.library.reading import LibraryReading
-from memvid_core.library.reports import BuildReport
+from memvid_core.library.reports import BuildReport, CompactReport, VacuumReport
 from memvid_core.library.shards import Asking
 from memvid_core.library.state import Change, Place, State, committed, open_state
+from memvid_core.library.vacuuming import vacuumed
 from memvid_core.model import Metric, Record, VectorDtype
 
 __all__ = ["Library"]
@@ -319,6 +321,56 @@ class Library(LibraryReading):
 
         return self._commit(Change("delete", deleted=chosen)).deleted
 
+    def compact(
+        self, rows_per_shard: int = 2_000_000, *, max_deleted: float = 0.2, keep_partitions: bool = True
+    ) -> CompactReport:
+        """Merge neighboring small shards, and write shards with many deleted records again without them.
+
+        The order of the records stays. Each merged shard is committed as a version, so that a compaction that is
+        interrupted keeps what it has done. Others may read and change the library meanwhile. The old files stay until
+        :meth:`vacuum` deletes them, so that older versions can be opened.
+
+        Args:
+            rows_per_shard: The maximum number of records of a merged shard. Shards with more than half of it stay.
+            max_deleted: The largest share of deleted records of a shard that stays, in [0, 1].
+            keep_partitions: Whether shards without a common value in a partition field stay apart.
+
+        Raises:
+            MemoryFileError: A shard does not answer.
+            CommitConflictError: As in :meth:`build`.
+
+        Example:
+            >>> import tempfile
+            >>> from memvid_core.library import Library
+            >>> with Library.create(tempfile.mkdtemp()) as library:
+            ...     ids = [library.add(f"page {n}") for n in range(3)]
+            ...     report = library.compact()
+            ...     report.replaced, report.written, library.info().shards
+            (3, 1, 1)
+        """
+        plan = Plan(rows_per_shard, max_deleted, keep_partitions)
+        self._state, report = compacted(self._place, self._writable(), plan)
+        return report
+
+    def vacuum(self, older_than: timedelta = timedelta(days=1), *, dry_run: bool = False) -> VacuumReport:
+        """Delete the versions that were replaced long ago, and the files that no other version names.
+
+        These are the shards, models and lists of deleted records of old versions, and what killed writers have left.
+        The newest version stays. A reader that has an older one open gets an error that names the missing file.
+
+        Args:
+            older_than: How long ago a version was replaced, or a file was written, to be deleted. It must be longer
+                than the longest time in which a running writer writes nothing; otherwise that writer fails, and commits
+                nothing.
+            dry_run: Whether only to tell what would be deleted.
+
+        Raises:
+            DamagedLibraryError: A manifest that stays cannot be read, so that it is not known what it names. Nothing is
+                deleted.
+        """
+        self._writable()
+        return vacuumed(self._place, older_than, dry_run=dry_run)
+
     def _commit(self, change: Change) -> BuildReport:
         self._state, changed = committed(self._place, change)
         manifest = self._state.manifest
@@ -363,4 +415,9 @@ def _numbered(objects: LocalObjects, description: Description, as_of: int | date
     if moment < description.created:
         raise InvalidInputError(f"this library was made after {as_of.isoformat()}")
     found = (n for n in reversed(numbers) if read_manifest(objects, description, n).time <= moment)
-    return next(found, 0)
+    number = next(found, 0)
+    if not number and numbers and numbers[0] > 1:
+        raise InvalidInputError(
+            f"the versions before version {numbers[0]}, of {as_of.isoformat()}, were removed by vacuum()"
+        )
+    return number

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from memvid_core.errors import (
     DamagedLibraryError,
@@ -24,11 +24,18 @@ from memvid_core.errors import (
 from memvid_core.system.atomic_files import held
 from memvid_core.system.folders import sync_folder
 
-__all__ = ["LocalObjects", "Objects", "digest", "digest_of_file"]
+__all__ = ["LocalObjects", "Objects", "Stored", "digest", "digest_of_file"]
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}(/[A-Za-z0-9_.-]{1,80})?")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,120}(/[A-Za-z0-9_.-]{1,120})?")
 _LARGEST: Final = 1 << 30  # bytes of an object that is read into RAM
 _PIECE: Final = 1 << 20
+
+
+class Stored(NamedTuple):
+    """What a listing says of an object: its size, and when it was written, in microseconds since 1970."""
+
+    bytes: int
+    modified: int
 
 
 class Objects(Protocol):
@@ -56,6 +63,25 @@ class Objects(Protocol):
         Raises:
             DamagedLibraryError: The folder does not exist.
         """
+        ...
+
+    def listing(self, folder: str) -> dict[str, Stored]:
+        """Return everything in a folder by name, also what is being written; the index of a memory is one object.
+
+        The folder ``""`` is the library itself, without its folders. A folder that does not exist is empty.
+        """
+        ...
+
+    def touch(self, name: str) -> bool:
+        """Set the time of an object to now, so that it counts as in use; return whether it exists."""
+        ...
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write an object in the place of another one, completely or not at all."""
+        ...
+
+    def remove(self, name: str) -> bool:
+        """Delete an object; return whether it is gone."""
         ...
 
     def make_folder(self, name: str) -> None:
@@ -148,6 +174,48 @@ class LocalObjects:
             except FileNotFoundError as exc:
                 raise DamagedLibraryError(folder, f"is missing in {self.root}; restore it from a copy") from exc
 
+    def listing(self, folder: str) -> dict[str, Stored]:
+        """Return everything in a folder."""
+        found: dict[str, Stored] = {}
+        with storage_errors():
+            try:
+                with os.scandir(self.path(folder) if folder else self.root) as entries:
+                    for entry in entries:
+                        with suppress(FileNotFoundError):  # deleted meanwhile
+                            if not entry.is_dir(follow_symlinks=False):
+                                state = entry.stat(follow_symlinks=False)
+                                found[entry.name] = Stored(state.st_size, state.st_mtime_ns // 1000)
+                            elif folder:
+                                found[entry.name] = _folder_state(Path(entry.path))
+            except FileNotFoundError:
+                return {}
+        return found
+
+    def touch(self, name: str) -> bool:
+        """Set the time of a file to now."""
+        with storage_errors():
+            try:
+                os.utime(self.path(name))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a file in the place of another one."""
+        target = self.path(name)
+        with storage_errors(), _written(target, data) as made:
+            os.replace(made, target)
+
+    def remove(self, name: str) -> bool:
+        """Delete a file, or the folder of an index."""
+        path = self.path(name)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):  # Windows does not delete a file that is being read
+                path.unlink(missing_ok=True)
+        return not os.path.lexists(path)
+
     def make_folder(self, name: str) -> None:
         """Create a folder."""
         with storage_errors():
@@ -183,6 +251,17 @@ class LocalObjects:
                 if os.path.lexists(target):
                     raise _taken(target) from None
                 os.replace(made, target)
+
+
+def _folder_state(path: Path) -> Stored:
+    """Return the size of the files of a folder, and when the newest one was written."""
+    size, newest = 0, path.stat().st_mtime_ns
+    for file in path.rglob("*"):
+        with suppress(FileNotFoundError):
+            state = file.lstat()
+            size += state.st_size
+            newest = max(newest, state.st_mtime_ns)
+    return Stored(size, newest // 1000)
 
 
 def _taken(target: Path) -> MemoryExistsError:

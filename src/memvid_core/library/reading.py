@@ -11,9 +11,15 @@ from numpy.typing import ArrayLike
 from memvid_core.engine.ranker import Ranker
 from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where, default_mode
 from memvid_core.engine.validation import check_count, check_timeout, wanted_ids
-from memvid_core.errors import ClosedError, IncompleteSearchError, QueryError, RecordNotFoundError
+from memvid_core.errors import (
+    ClosedError,
+    DamagedLibraryError,
+    IncompleteSearchError,
+    QueryError,
+    RecordNotFoundError,
+)
 from memvid_core.index.catalog.ordering import by_key
-from memvid_core.library.manifest import Manifest, read_manifest, versions
+from memvid_core.library.manifest import Manifest, is_removed, read_manifest, versions
 from memvid_core.library.partitions import may_match
 from memvid_core.library.reports import LibraryHits, LibraryInfo, LibraryReport, LibraryVersion
 from memvid_core.library.shards import Asking, ShardsFailed
@@ -334,8 +340,15 @@ class LibraryReading:
     def history(self) -> list[LibraryVersion]:
         """Return every version up to the one that is open, oldest first."""
         objects, open_version = self._place.objects, self._opened().manifest.version
-        numbers = [number for number in versions(objects) if number <= open_version]
-        return [_version(read_manifest(objects, self._place.description, number)) for number in numbers]
+        found = []
+        for number in versions(objects):
+            try:
+                if number <= open_version:
+                    found.append(_version(read_manifest(objects, self._place.description, number)))
+            except DamagedLibraryError:
+                if not is_removed(objects, number):  # by a vacuum in another process, meanwhile
+                    raise
+        return found
 
     def verify(self) -> LibraryReport:
         """Read every object of the library, verify every checksum, and return a report of the damage."""

@@ -9,7 +9,15 @@ from itertools import pairwise
 from memvid_core.errors import MemvidError
 from memvid_core.library.deletes import read_checked, read_deletes
 from memvid_core.library.executor import Failure, ShardRef
-from memvid_core.library.manifest import Manifest, ShardEntry, manifest_name, read_manifest, versions
+from memvid_core.library.manifest import (
+    Manifest,
+    ShardEntry,
+    is_removed,
+    manifest_name,
+    numbers,
+    read_manifest,
+    versions,
+)
 from memvid_core.library.objects import digest_of_file
 from memvid_core.library.reports import LibraryDamage, LibraryReport
 from memvid_core.library.state import LARGEST_MODEL, Place
@@ -22,13 +30,17 @@ def verified(place: Place) -> LibraryReport:
     """Read every object of a library, and return a report; see :meth:`memvid_core.library.Library.verify`."""
     damage: list[LibraryDamage] = []
     manifests: list[Manifest] = []
-    numbers = versions(place.objects)
-    for number in numbers:
+    kept = versions(place.objects)
+    for number in kept:
         try:
             manifests.append(read_manifest(place.objects, place.description, number))
         except MemvidError as exc:
             damage.append(LibraryDamage(manifest_name(number), 0, str(exc)))
-    for before, after in pairwise(numbers):  # the versions before the oldest one are not missed
+    known = numbers(place.objects)
+    for number in set(known).difference(kept):
+        if not is_removed(place.objects, number):
+            damage.append(LibraryDamage(manifest_name(number), 0, "is damaged"))
+    for before, after in pairwise(known):  # the versions before the oldest one are not missed
         if after - before > 1:
             more = f", and all up to version {after - 1}" if after - before > 2 else ""
             damage.append(LibraryDamage(manifest_name(before + 1), 0, f"is missing{more}"))
@@ -39,7 +51,7 @@ def verified(place: Place) -> LibraryReport:
         damage += _shard_damage(place, entry, entry.live if entry.name in counted else 0)
     damage += _other_damage(place, manifests)
     return LibraryReport(
-        versions=len(numbers),
+        versions=len(kept),
         shards=len(entries),
         records=0 if newest is None else newest.records,
         bytes=sum(entry.bytes for entry in entries.values()),

@@ -14,7 +14,6 @@ from typing import Any, Literal, Self, get_args
 from memvid_core.embedding import GIVEN, as_embedder
 from memvid_core.engine.validation import check_unicode
 from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError, storage_errors
-from memvid_core.index.vectors.metrics import check_choice
 from memvid_core.library.aio import AsyncLibrary
 from memvid_core.library.executor import Executor, ThreadExecutor
 from memvid_core.library.manifest import (
@@ -98,7 +97,8 @@ class Library(AsyncLibrary):
         objects = LocalObjects.of(path)
         if vectors not in _DTYPES or vectors not in get_args(VectorDtype):
             raise InvalidInputError(f"vectors is one of {', '.join(_DTYPES)}, not {vectors!r}")
-        check_choice("auto", metric)
+        if metric not in get_args(Metric):
+            raise InvalidInputError(f"metric is one of {', '.join(get_args(Metric))}, not {metric!r}")
         given = isinstance(embedder, str) and embedder == GIVEN
         name = GIVEN if given else as_embedder(embedder, exact=vectors == "float64").name
         fields = _fields(partition_by)
@@ -218,6 +218,12 @@ class Library(AsyncLibrary):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"<Library {self.path!r}, closed>"
+        found = self._state.manifest
+        return f"<Library {self.path!r}, version {found.version}: {found.records} records, {len(found.shards)} shards>"
 
     async def aclose(self) -> None:
         """Async :meth:`close`, after the changes that were requested before."""

@@ -222,7 +222,8 @@ class LibraryReading:
         Raises:
             MemoryFileError: A shard does not answer.
         """
-        rows = self._rows_of(wanted_ids(ids))
+        wanted = wanted_ids(ids)
+        rows = self._rows_of(wanted)
         asking = Asking(self._opened().shards)
         found: dict[str, NDArray[Any]] = {}
         try:
@@ -236,7 +237,7 @@ class LibraryReading:
                         found[names[place]] = vectors[own]
         except ShardsFailed:
             asking.check()
-        return {name: found[name] for name in names if name in found}
+        return {name: found[name] for name in wanted if name in found}
 
     def _read(self, rows: list[int]) -> list[Record]:
         asking = Asking(self._opened().shards)

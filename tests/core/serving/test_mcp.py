@@ -310,7 +310,7 @@ async def test_a_library_is_searched_and_not_changed(memory: Memory, tmp_path: P
         async with talking({"notes": memory, "books": Library.open(library.path, "r")}) as client:
             said_of_it = await refused(client, "search_memory", memory="books", query="wing")
             assert "did not answer" in said_of_it
-            await said(client, "save_memories", texts=["Ada drinks tea"])
+            await said(client, "save_memories", memory="notes", texts=["Ada drinks tea"])
             read = await client.read_resource("memory://info")
             facts = json.loads(read.contents[0].model_dump()["text"])
             assert [(one["name"], one["writable"]) for one in facts] == [("notes", True), ("books", False)]

@@ -139,6 +139,7 @@ def open_library(
     vector_dtype: Any = None,
     metric: Metric | None = None,
     index_dir: StrPath | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     **others: Any,
 ) -> Library:
     """Open the library at ``path``; in mode ``"a"``, create it if there is nothing.
@@ -150,6 +151,7 @@ def open_library(
         vector_dtype: The dtype in which a new library stores vectors; by default ``"float16"``.
         metric: How a new library compares vectors; for an existing one, it must be its own.
         index_dir: The folder of the indexes of the shards.
+        storage_options: Options of fsspec's file system for a URL.
         others: Options of a memory that a library does not have.
 
     Raises:
@@ -157,20 +159,21 @@ def open_library(
         NotAMemoryError: There is something else in the folder; with mode ``"r"``, there is no library.
         EmbedderMismatchError: Another embedder wrote it.
     """
-    usual = {"codec": "pcm", "index": "auto", "timeout": 30.0, "storage_options": None, "fs": None}
+    place: dict[str, Any] = {"cache_dir": index_dir, "storage_options": storage_options}
+    usual = {"codec": "pcm", "index": "auto", "timeout": 30.0, "fs": None}
     for name, value in others.items():
         if value != usual[name]:
             raise InvalidInputError(f"{os.fspath(path)!r} is a library, which has no option {name}")
     with our_words():
         while True:
             try:
-                library = Library.open(path, mode, embedder=embedder, cache_dir=index_dir)
+                library = Library.open(path, mode, embedder=embedder, **place)
             except NotAMemoryError:
-                if mode == "r" or (os.path.exists(path) and os.listdir(path)):
+                if mode == "r" or (os.path.isdir(path) and os.listdir(path)):
                     raise
                 with suppress(MemoryExistsError):  # another process created it first
                     dtype: Any = vector_dtype or "float16"
-                    return Library.create(path, embedder, vectors=dtype, metric=metric or "cosine", cache_dir=index_dir)
+                    return Library.create(path, embedder, vectors=dtype, metric=metric or "cosine", **place)
                 continue
             found = library.info().metric
             if metric in (None, found):

@@ -86,23 +86,24 @@ def _is_library(path: object) -> bool:
 
 
 def _opened_library(path: StrPath, mode: Literal["a", "r"], embedder: object, **options: Any) -> Library:
-    usual = {"codec": "pcm", "index": "auto", "timeout": 30.0, "storage_options": None, "fs": None}
+    usual = {"codec": "pcm", "index": "auto", "timeout": 30.0, "fs": None}
     for name, value in usual.items():
         if options.get(name, value) != value:
             raise InvalidInputError(f"{os.fspath(path)!r} is a library, which has no option {name}")
     chosen = embedder.embedder if isinstance(embedder, MemvidEmbedding) else embedder
     metric, cache, dtype = options.get("metric"), options.get("index_dir"), options.get("vector_dtype") or "float16"
+    place: dict[str, Any] = {"cache_dir": cache, "storage_options": options.get("storage_options")}
     with our_words():
         while True:
             try:
-                library = Library.open(path, mode, embedder=chosen, cache_dir=cache)
+                library = Library.open(path, mode, embedder=chosen, **place)
             except NotAMemoryError:
-                if mode == "r" or (os.path.exists(path) and os.listdir(path)):
+                if mode == "r" or (os.path.isdir(path) and os.listdir(path)):
                     raise
                 with suppress(MemoryExistsError):  # another process created it first
                     made_with = "given" if chosen is None else chosen
-                    made: dict[str, Any] = {"vectors": dtype, "metric": metric or "cosine", "cache_dir": cache}
-                    return Library.create(path, made_with, **made)
+                    made: dict[str, Any] = {"vectors": dtype, "metric": metric or "cosine"}
+                    return Library.create(path, made_with, **made, **place)
                 continue
             found = library.info().metric
             if metric in (None, found):

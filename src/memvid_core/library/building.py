@@ -172,6 +172,7 @@ class _Shard:
             self._memory.close()
             with storage_errors():
                 size = self._path.stat().st_size
+            self._objects.publish(self.file)
             entry = ShardEntry(
                 self._name, *seal, live, tokens, size, digest_of_file(self._path), self._summaries.found()
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, get_args
 
 from memvid_core.embedding import GIVEN, as_embedder
 from memvid_core.engine.validation import check_unicode
-from memvid_core.errors import InvalidInputError, MemoryExistsError, MemoryNotFoundError, storage_errors
+from memvid_core.errors import InvalidInputError, MemoryExistsError
 from memvid_core.library.aio import AsyncLibrary
 from memvid_core.library.executor import Executor, ThreadExecutor
 from memvid_core.library.manifest import (
@@ -25,7 +25,8 @@ from memvid_core.library.manifest import (
     versions,
     write_description,
 )
-from memvid_core.library.objects import LocalObjects
+from memvid_core.library.objects import Objects
+from memvid_core.library.remote import objects_at
 from memvid_core.library.state import Place, State, open_state
 from memvid_core.model import Metric, VectorDtype
 from memvid_core.system.threads import WriterThread, run_in_thread
@@ -76,11 +77,13 @@ class Library(AsyncLibrary):
         partition_by: Sequence[str] = (),
         executor: Executor | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> Self:
         """Create a library and open it.
 
         Args:
-            path: The folder, which is created if its parent exists.
+            path: The folder, which is created if its parent exists; or the URL of one in an object store, such as
+                ``s3://bucket/library``.
             embedder: As in :meth:`memvid_core.Memory.create`.
             vectors: The dtype of stored vectors: ``"float16"``, ``"float32"``, ``"float64"`` or ``"int8"``.
             metric: As in :meth:`memvid_core.Memory.create`.
@@ -88,13 +91,16 @@ class Library(AsyncLibrary):
                 shards that can match.
             executor: As in :meth:`open`.
             cache_dir: As in :meth:`open`.
+            storage_options: As in :meth:`open`.
 
         Raises:
             MemoryExistsError: The folder has a library.
             MemoryNotFoundError: The folder of the folder does not exist.
-            InvalidInputError: An argument is invalid, or the path is a URL.
+            InvalidInputError: An argument is invalid.
+            MissingExtraError: The package for a URL is not installed.
+            StorageError: The store cannot create an object only if it is new.
         """
-        objects = LocalObjects.of(path)
+        objects = objects_at(path, storage_options)
         if vectors not in _DTYPES or vectors not in get_args(VectorDtype):
             raise InvalidInputError(f"vectors is one of {', '.join(_DTYPES)}, not {vectors!r}")
         if metric not in get_args(Metric):
@@ -103,12 +109,9 @@ class Library(AsyncLibrary):
         name = GIVEN if given else as_embedder(embedder, exact=vectors == "float64").name
         fields = _fields(partition_by)
         description = Description(FORMAT, uuid.uuid4().hex, name, metric, vectors, fields, time.time_ns() // 1000)
-        with storage_errors():
-            if (objects.root / DESCRIPTION).exists():
-                raise MemoryExistsError(f"{objects.root} has a library; open it with Library.open")
-            if not objects.root.parent.is_dir():
-                raise MemoryNotFoundError(f"the folder {objects.root.parent} does not exist; create it first")
-            objects.root.mkdir(exist_ok=True)
+        if DESCRIPTION in objects.listing(""):
+            raise MemoryExistsError(f"{objects.name} has a library; open it with Library.open")
+        objects.prepare()
         write_description(objects, description)
         return cls._of(objects, description, embedder, executor, cache_dir)
 
@@ -123,10 +126,12 @@ class Library(AsyncLibrary):
         partition_by: Sequence[str] = (),
         executor: Executor | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> Self:
         """Async :meth:`create`."""
         create = partial(cls.create, path, embedder, vectors=vectors, metric=metric, partition_by=partition_by)
-        return await run_in_thread(partial(create, executor=executor, cache_dir=cache_dir))
+        given: dict[str, Any] = {"executor": executor, "cache_dir": cache_dir, "storage_options": storage_options}
+        return await run_in_thread(partial(create, **given))
 
     @classmethod
     def open(
@@ -138,28 +143,31 @@ class Library(AsyncLibrary):
         embedder: object = None,
         executor: Executor | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> Self:
         """Open an existing library.
 
         Args:
-            path: The folder.
+            path: The folder or its URL.
             mode: ``"a"`` to read and write, ``"r"`` to read.
             as_of: The number of a version or a time: opens that version, read-only.
             embedder: The embedder that wrote the library, as in :meth:`memvid_core.Memory.open`.
             executor: Who opens and asks the shards; by default the threads of this process
                 (:class:`~memvid_core.library.ThreadExecutor`).
             cache_dir: The folder of the indexes of the shards, for a library that cannot be written; by default each
-                lies beside its shard.
+                lies beside its shard. The shards behind a URL and their indexes are in the cache of remote memories.
+            storage_options: For a URL, options of its file system of fsspec.
 
         Raises:
             NotAMemoryError: The folder has no library.
             DamagedLibraryError: The description, the manifest or the model is missing or damaged.
             UnsupportedFormatError: A newer version wrote it.
             EmbedderMismatchError: Another embedder wrote it.
-            InvalidInputError: There is no such version, or the path is a URL.
+            InvalidInputError: There is no such version.
+            MissingExtraError: The package for a URL is not installed.
         """
-        objects = LocalObjects.of(path)
-        description = read_description(objects, str(objects.root))
+        objects = objects_at(path, storage_options)
+        description = read_description(objects, objects.name)
         return cls._of(objects, description, embedder, executor, cache_dir, mode, as_of)
 
     @classmethod
@@ -172,15 +180,17 @@ class Library(AsyncLibrary):
         embedder: object = None,
         executor: Executor | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> Self:
         """Async :meth:`open`."""
         options: dict[str, Any] = {"as_of": as_of, "embedder": embedder, "executor": executor, "cache_dir": cache_dir}
+        options["storage_options"] = storage_options
         return await run_in_thread(partial(cls.open, path, mode, **options))
 
     @classmethod
     def _of(
         cls,
-        objects: LocalObjects,
+        objects: Objects,
         description: Description,
         embedder: object,
         executor: Executor | None,
@@ -252,7 +262,7 @@ def _fields(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(str, fields)))
 
 
-def _numbered(objects: LocalObjects, description: Description, as_of: int | datetime) -> int:
+def _numbered(objects: Objects, description: Description, as_of: int | datetime) -> int:
     """Return the number of the version at or before a number or a time."""
     if isinstance(as_of, bool) or not isinstance(as_of, int | datetime):
         raise InvalidInputError(f"as_of is the number of a version or a datetime, not {as_of!r}")

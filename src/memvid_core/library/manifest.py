@@ -226,8 +226,10 @@ def write_description(objects: Objects, description: Description) -> None:
     Raises:
         MemoryExistsError: There is a library already.
     """
+    data = _sealed(description)
     objects.make_folder(_FOLDER)
-    objects.create(DESCRIPTION, _sealed(description))
+    objects.create(DESCRIPTION, data)
+    objects.check_exclusive(DESCRIPTION, data)
 
 
 def read_description(objects: Objects, where: str) -> Description:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from memvid_core.errors import (
     DamagedLibraryError,
@@ -24,7 +24,7 @@ from memvid_core.errors import (
 from memvid_core.system.atomic_files import held
 from memvid_core.system.folders import sync_folder
 
-__all__ = ["LocalObjects", "Objects", "Stored", "digest", "digest_of_file"]
+__all__ = ["LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,120}(/[A-Za-z0-9_.-]{1,120})?")
 _LARGEST: Final = 1 << 30  # bytes of an object that is read into RAM
@@ -88,13 +88,68 @@ class Objects(Protocol):
         """Create a folder, unless it exists."""
         ...
 
+    @property
+    def name(self) -> str:
+        """The path or the URL of the library, for messages and for who opens it again."""
+        ...
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the file system."""
+        ...
+
+    def prepare(self) -> None:
+        """Check that a library can be made here, and make its folder.
+
+        Raises:
+            MemoryNotFoundError: The folder of the folder does not exist.
+            ReadOnlyError: Nothing can be created safely.
+        """
+        ...
+
+    def check_exclusive(self, name: str, data: bytes) -> None:
+        """Check that an object that exists cannot be created."""
+        ...
+
     def path(self, name: str) -> Path:
-        """Return where a memory lies or is to be written."""
+        """Return where a memory is to be written on this machine."""
+        ...
+
+    def publish(self, name: str) -> None:
+        """Put a memory that is written where all can read it."""
+        ...
+
+    def fetched(self, name: str, size: int, checksum: str) -> Path:
+        """Return where a memory can be opened.
+
+        Raises:
+            MemoryNotFoundError: It does not exist.
+            DamagedLibraryError: It has another size, or was read and has another checksum.
+        """
+        ...
+
+    def checksum(self, name: str) -> str:
+        """Return the checksum of an object, all of which is read.
+
+        Raises:
+            MemoryNotFoundError: It does not exist.
+        """
         ...
 
     def remove_memory(self, name: str) -> None:
         """Delete a memory that no manifest names, with its index."""
         ...
+
+
+def check_name(name: str) -> str:
+    """Check that a name does not lead out of the library, and return it.
+
+    Raises:
+        DamagedLibraryError: It does.
+    """
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise DamagedLibraryError(repr(name), "is no name of an object")
+    return name
 
 
 def digest(data: bytes) -> str:
@@ -123,6 +178,8 @@ class LocalObjects:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.name = str(root)
+        self.options: dict[str, Any] = {}
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> LocalObjects:
@@ -136,7 +193,7 @@ class LocalObjects:
             raise InvalidInputError(f"a path is a str or a PathLike that names a folder, not {given!r}")
         name = os.path.expanduser(os.fsdecode(path))
         if "://" in name:
-            raise InvalidInputError(f"{name} is a URL, and a library is a local folder: copy it to this machine first")
+            raise InvalidInputError(f"{name} is a URL: give it as a str, and a local folder without file://")
         if "\0" in name:
             raise InvalidInputError(f"{path!r} cannot be a path: it holds a null character")
         return cls(Path(os.path.realpath(name)))
@@ -147,9 +204,39 @@ class LocalObjects:
         Raises:
             DamagedLibraryError: The name leads out of the library.
         """
-        if not _NAME.fullmatch(name) or ".." in name:
-            raise DamagedLibraryError(repr(name), "is no name of an object")
-        return self.root / name
+        return self.root / check_name(name)
+
+    def prepare(self) -> None:
+        """Make the folder of the library."""
+        with storage_errors():
+            if not self.root.parent.is_dir():
+                raise MemoryNotFoundError(f"the folder {self.root.parent} does not exist; create it first")
+            self.root.mkdir(exist_ok=True)
+
+    def check_exclusive(self, name: str, data: bytes) -> None:
+        """Check nothing: a folder is exclusive."""
+
+    def publish(self, name: str) -> None:
+        """Do nothing: the memory is where it belongs."""
+
+    def fetched(self, name: str, size: int, checksum: str) -> Path:
+        """Return the path of a memory after comparing its size."""
+        path = self.path(name)
+        try:
+            found = path.stat().st_size
+        except FileNotFoundError as exc:
+            hint = "if vacuum() deleted it, refresh() opens the newest version"
+            raise MemoryNotFoundError(f"{name} is missing; {hint}") from exc
+        if found != size:
+            raise DamagedLibraryError(name, f"has {found} bytes instead of {size}")
+        return path
+
+    def checksum(self, name: str) -> str:
+        """Return the checksum of a file."""
+        path = self.path(name)
+        if not path.is_file():
+            raise MemoryNotFoundError(f"{name} is missing")
+        return digest_of_file(path)
 
     def read(self, name: str, limit: int = _LARGEST) -> bytes:
         """Return the bytes of an object."""

@@ -70,8 +70,8 @@ class LibraryReading:
 
     @property
     def path(self) -> str:
-        """The path of the library."""
-        return str(self._place.objects.root)
+        """The path of the library, or its URL without credentials."""
+        return self._place.objects.name
 
     @property
     def mode(self) -> Literal["a", "r"]:

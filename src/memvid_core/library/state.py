@@ -32,7 +32,7 @@ from memvid_core.library.manifest import (
     newest_version,
     read_manifest,
 )
-from memvid_core.library.objects import LocalObjects
+from memvid_core.library.objects import Objects
 from memvid_core.library.shards import Asking, Shards, ShardsFailed
 from memvid_core.model import Embedder, FittableEmbedder
 
@@ -59,7 +59,7 @@ class Place:
         embedder: The embedder that was given; None for the recorded one.
     """
 
-    objects: LocalObjects
+    objects: Objects
     description: Description
     executor: Executor
     cache_dir: Path | None = None
@@ -67,7 +67,8 @@ class Place:
 
     def shards(self, entries: Sequence[ShardEntry]) -> Shards:
         """Return the shards of some entries."""
-        return Shards(entries, str(self.objects.root), self.executor, self._index_dir)
+        objects, executor = self.objects, self.executor
+        return Shards(entries, objects.name, executor, self._index_dir, objects.options)
 
     def _index_dir(self, entry: ShardEntry) -> str | None:
         return None if self.cache_dir is None else str(self.cache_dir / self.description.id / entry.name)
@@ -182,7 +183,7 @@ def committed(place: Place, change: Change) -> tuple[State, bool]:
         time.sleep(wait * random.uniform(0.5, 1.5))
         wait = min(2 * wait, _LONGEST_WAIT)
     change.built.discard(place.objects)
-    raise CommitConflictError(f"others committed to {place.objects.root} {TRIES} times while this was tried; try again")
+    raise CommitConflictError(f"others committed to {place.objects.name} {TRIES} times while this was tried; try again")
 
 
 def _mark_in_use(place: Place, built: Built) -> None:

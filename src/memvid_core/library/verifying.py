@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from itertools import pairwise
 
-from memvid_core.errors import MemvidError
+from memvid_core.errors import MemoryNotFoundError, MemvidError
 from memvid_core.library.deletes import read_checked, read_deletes
 from memvid_core.library.executor import Failure, ShardRef
 from memvid_core.library.manifest import (
@@ -18,7 +18,6 @@ from memvid_core.library.manifest import (
     read_manifest,
     versions,
 )
-from memvid_core.library.objects import digest_of_file
 from memvid_core.library.reports import LibraryDamage, LibraryReport
 from memvid_core.library.state import LARGEST_MODEL, Place
 from memvid_core.memory import Memory
@@ -62,7 +61,7 @@ def verified(place: Place) -> LibraryReport:
 
 def orphans(place: Place, entries: dict[str, ShardEntry]) -> Iterator[str]:
     """Yield the files of shards that no version names: the leftovers of interrupted builds."""
-    for name in place.objects.names("shards") if (place.objects.root / "shards").is_dir() else ():
+    for name in sorted(place.objects.listing("shards")):
         stem, _, suffix = name.partition(".")
         if suffix == "mp4" and stem not in entries:
             yield f"shards/{name}"
@@ -71,11 +70,10 @@ def orphans(place: Place, entries: dict[str, ShardEntry]) -> Iterator[str]:
 def _shard_damage(place: Place, entry: ShardEntry, records: int) -> Iterator[LibraryDamage]:
     """Yield what is wrong with the file of a shard."""
     try:
-        path = place.objects.path(entry.file)
-        if not path.is_file():
-            yield LibraryDamage(entry.file, records, "is missing")
-            return
-        checksum = digest_of_file(path)
+        checksum = place.objects.checksum(entry.file)
+    except MemoryNotFoundError:
+        yield LibraryDamage(entry.file, records, "is missing")
+        return
     except MemvidError as exc:
         yield LibraryDamage(entry.file, records, str(exc))
         return
@@ -86,6 +84,8 @@ def _shard_damage(place: Place, entry: ShardEntry, records: int) -> Iterator[Lib
 def _reason(place: Place, entry: ShardEntry) -> str:
     """Return what is wrong with a file whose bytes have changed."""
     [ref] = place.shards([entry]).refs
+    if ref.options is not None or "://" in ref.library:  # the copy is whole, or would not have been taken
+        return "is damaged: its checksum is another"
     answer = place.executor.ask("check", [(ref, ())])[0]
     if isinstance(answer, Failure):
         return answer.reason

@@ -75,7 +75,7 @@ def test_what_it_cannot_do_is_said(path: str, tmp_path: Path) -> None:
         for use in (lambda: store.memory, lambda: store.dump(tmp_path / "one.mp4")):
             with pytest.raises(InvalidInputError, match="is a library"):
                 use()
-    wrong: dict[str, Any] = {"codec": "qr", "index": "ivf", "timeout": 1.0, "storage_options": {"key": "x"}}
+    wrong: dict[str, Any] = {"codec": "qr", "index": "ivf", "timeout": 1.0}
     for option, value in wrong.items():
         with pytest.raises(InvalidInputError, match=f"library, which has no option {option}"):
             MemvidVectorStore(TableEmbeddings(COMPASS), path=path, **{option: value})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +16,6 @@ from moto.server import ThreadedMotoServer
 
 from langchain_memvid import MemvidVectorStore
 from memvid_core import (
-    CommitConflictError,
     IncompleteSearchError,
     InvalidInputError,
     Library,
@@ -52,8 +53,8 @@ def server() -> Iterator[str]:
 def bucket(server: str, tmp_path: Path) -> dict[str, Any]:
     """The options for s3:// with a new bucket, named as the test's folder."""
     options = {"endpoint_url": server, "key": "ada", "secret": "x", "client_kwargs": {"region_name": "us-east-1"}}
-    fsspec.filesystem("s3", **options).mkdir(_bucket(tmp_path))
-    return options
+    with urllib.request.urlopen(urllib.request.Request(f"{server}/{_bucket(tmp_path)}", method="PUT")):
+        return options
 
 
 def _bucket(tmp_path: Path) -> str:
@@ -88,7 +89,7 @@ def test_a_library_is_built_changed_and_read_as_in_a_folder(place: tuple[str, di
             assert library.delete(["r4"]) == local.delete(["r4"]) == 1
             assert list(library) == list(local)
             assert library.verify().ok
-            assert [one.name for one in map(Path, keys(place)) if one.suffix == ".mp4"]
+            assert len([name for name in keys(place) if name.endswith(".mp4")]) == 4
         with Library.open(url + "/", "r", embedder=embed, storage_options=options) as again:
             assert list(again) == list(local)
             assert plain(again.search("wing heat", 9)) == plain(local.search("wing heat", 9))
@@ -99,8 +100,9 @@ def test_a_library_is_built_changed_and_read_as_in_a_folder(place: tuple[str, di
             assert last.compact().written == 1
             assert list(last) == list(local)
             assert last.vacuum().files == ()
-            last.vacuum(timedelta(seconds=-0))
-            assert len(last.vacuum(timedelta(0)).files) in range(20)
+            assert len(last.vacuum(timedelta(0)).files) == 6  # four shards, two lists of deleted rows
+            assert [name for name in keys(place) if name.endswith(".mp4")] == list(last.explain_shards())
+            assert [one.number for one in last.history()] == [4]
             assert list(last) == list(local)
             assert last.verify().ok
 
@@ -168,8 +170,6 @@ ADD = """if True:
 
 
 def test_no_commit_of_several_processes_is_lost(bucket: dict[str, Any], tmp_path: Path) -> None:
-    import json
-
     url = f"s3://{_bucket(tmp_path)}/library"
     with Library.create(url, embed, storage_options=bucket) as library:
         writers = [start(ADD, url, json.dumps(bucket), name) for name in "ab"]
@@ -208,4 +208,3 @@ def test_a_store_of_langchain_over_a_bucket(bucket: dict[str, Any], tmp_path: Pa
         assert store.similarity_search("an engine", k=1)[0].id == "engine"
         with pytest.raises(InvalidInputError, match="credentials"):
             store.__reduce__()
-    assert CommitConflictError

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from memvid_core.errors import (
     storage_errors,
 )
 from memvid_core.library.objects import LocalObjects, Objects, Stored, check_name
+from memvid_core.system.atomic_files import write_file, writing_file
 from memvid_core.system.remote_cache import STATE, Entry, cache_folder
 from memvid_core.system.remote_failures import asked
 from memvid_core.system.remote_objects import remote_object
@@ -84,15 +85,16 @@ class RemoteObjects:
             if isinstance(exc, InvalidInputError):
                 raise
             raise InvalidInputError(f"{self.name}: fsspec knows no file system of this kind") from exc
-        self._creates = not _CREATING.isdisjoint(kind.split(","))
         self._fs, self._root = _file_system(self.url, self.options)
+        put = getattr(self._fs, "_pipe_file", self._fs.pipe_file)  # older versions have no mode, and would overwrite
+        self._creates = not _CREATING.isdisjoint(kind.split(",")) and "mode" in inspect.signature(put).parameters
         made = repr((self.url, sorted((key, str(value)) for key, value in self.options.items() if "secret" not in key)))
         key = None if "memory" in kind.split(",") else blake2b(made.encode(), digest_size=16).hexdigest()
         self._entry = Entry(key, cache_folder())
         finalize(self, self._entry.close)
         self._cache = LocalObjects(self._entry.folder)
         with suppress(OSError):  # for the list of what is in the cache
-            (self._entry.folder / STATE).write_text(json.dumps({"url": self.name}), "utf-8")
+            write_file(self._entry.folder / STATE, json.dumps({"url": self.name}).encode(), durable=False)
 
     def _at(self, name: str) -> str:
         check_name(name)
@@ -167,24 +169,18 @@ class RemoteObjects:
             if path.exists() and path.stat().st_size == size:
                 return path
             path.parent.mkdir(exist_ok=True)
-            made = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.writing")
             found, read = blake2b(digest_size=32), 0
-            try:
-                with made.open("xb") as file, self._pieces(name) as pieces:
-                    for piece in pieces:
-                        read += len(piece)
-                        if read > size:
-                            break
-                        found.update(piece)
-                        file.write(piece)
+            with writing_file(path) as file, self._pieces(name) as pieces:
+                for piece in pieces:
+                    read += len(piece)
+                    if read > size:
+                        break
+                    found.update(piece)
+                    file.write(piece)
                 if read != size:
                     raise DamagedLibraryError(name, f"has {read} bytes or more instead of {size}")
                 if found.hexdigest() != checksum:
                     raise DamagedLibraryError(name, "is damaged: its checksum does not match")
-                os.replace(made, path)
-            finally:
-                with suppress(OSError):
-                    made.unlink(missing_ok=True)
         return path
 
     def publish(self, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from langchain_core.documents import Document
 
-from memvid_core import FilterError, Hit, Memory, Record, RecordNotFoundError
+from memvid_core import FilterError, Hit, Library, Memory, Record, RecordNotFoundError
 
 __all__ = ["Filter", "StoreView", "hit_document", "to_document", "to_where"]
 
@@ -79,7 +79,7 @@ class StoreView(Mapping[str, dict[str, Any]]):
         {'id': 'a', 'vector': [1.0, 0.0], 'text': 'hello', 'metadata': {}}
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory | Library) -> None:
         self._memory = memory
 
     def __getitem__(self, record_id: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any, Literal, ParamSpec, Self, TypeVar
 
@@ -15,18 +15,30 @@ from memvid_core import (
     HashingEmbedder,
     IndexName,
     InvalidInputError,
+    Library,
     LockedError,
     Memory,
     MemoryExistsError,
     MemoryNotFoundError,
     Metric,
+    NotAMemoryError,
     ReadOnlyError,
     WriterThread,
     as_embedder,
     run_in_thread,
 )
 
-__all__ = ["IN_RAM", "OverMemory", "StrPath", "check_path", "is_path", "open_memory"]
+__all__ = [
+    "IN_RAM",
+    "OverMemory",
+    "StrPath",
+    "alone",
+    "check_path",
+    "is_library",
+    "is_path",
+    "open_library",
+    "open_memory",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -111,6 +123,70 @@ def open_memory(
         return Memory.create(path, embedder, codec, vector_dtype, **made)
 
 
+def is_library(path: object) -> bool:
+    """Return whether a path names a library: a folder that has ``library.json``, or any path that ends in a slash."""
+    if not isinstance(path, str | os.PathLike):
+        return False
+    name = os.fspath(path)
+    return name.endswith(("/", os.sep)) or os.path.isfile(os.path.join(name, "library.json"))
+
+
+def open_library(
+    path: StrPath,
+    mode: Literal["a", "r"] = "a",
+    embedder: object = None,
+    *,
+    vector_dtype: Any = None,
+    metric: Metric | None = None,
+    index_dir: StrPath | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    **others: Any,
+) -> Library:
+    """Open the library at ``path``; in mode ``"a"``, create it if there is nothing.
+
+    Args:
+        path: The folder.
+        mode: ``"a"`` to write, ``"r"`` to read.
+        embedder: Anything ``memvid_core.as_embedder`` takes.
+        vector_dtype: The dtype in which a new library stores vectors; by default ``"float16"``.
+        metric: How a new library compares vectors; for an existing one, it must be its own.
+        index_dir: The folder of the indexes of the shards.
+        storage_options: Options of fsspec's file system for a URL.
+        others: Options of a memory that a library does not have.
+
+    Raises:
+        InvalidInputError: A library does not have an option, or has another metric.
+        NotAMemoryError: There is something else in the folder; with mode ``"r"``, there is no library.
+        EmbedderMismatchError: Another embedder wrote it.
+    """
+    place: dict[str, Any] = {"cache_dir": index_dir, "storage_options": storage_options}
+    usual = {"codec": "pcm", "index": "auto", "timeout": 30.0, "fs": None}
+    for name, value in others.items():
+        if value != usual[name]:
+            raise InvalidInputError(f"{os.fspath(path)!r} is a library, which has no option {name}")
+    with our_words():
+        while True:
+            try:
+                library = Library.open(path, mode, embedder=embedder, **place)
+            except NotAMemoryError:
+                if mode == "r" or (os.path.isdir(path) and os.listdir(path)):
+                    raise
+                with suppress(MemoryExistsError):  # another process created it first
+                    dtype: Any = vector_dtype or "float16"
+                    return Library.create(path, embedder, vectors=dtype, metric=metric or "cosine", **place)
+                continue
+            found = library.info().metric
+            if metric in (None, found):
+                return library
+            library.close()
+            raise InvalidInputError(f"this library compares vectors by {found}, not by {metric}")
+
+
+def alone(held: Memory | Library) -> AbstractContextManager[object]:
+    """Return a context in which no other process changes a memory; a library has no lock, and detects conflicts."""
+    return held.exclusive() if isinstance(held, Memory) else nullcontext()
+
+
 def _existing(path: StrPath, mode: str, embedder: object, shared: dict[str, Any]) -> Memory:
     memory = Memory.open(path, mode, embedder=embedder, **shared)
     if embedder is not None or memory.embedder is not None or memory.info().embedder != "given":
@@ -144,15 +220,37 @@ class OverMemory:
     A copy uses the same memory. A pickle holds the path; unpickling opens the file again.
     """
 
-    memory: Memory
+    _held: Memory | Library
     _owned: bool
     _thread: WriterThread
     _arguments: dict[str, Any]
     """The other constructor arguments, for opening the same path again."""
 
-    def _hold(self, memory: Memory, *, owned: bool, **arguments: Any) -> None:
-        self.memory, self._owned, self._arguments = memory, owned, arguments
+    def _hold(self, held: Memory | Library, *, owned: bool, **arguments: Any) -> None:
+        self._held, self._owned, self._arguments = held, owned, arguments
         self._thread = WriterThread()
+
+    @property
+    def memory(self) -> Memory:
+        """The open memory.
+
+        Raises:
+            InvalidInputError: It is a library.
+        """
+        if isinstance(self._held, Memory):
+            return self._held
+        raise InvalidInputError(f"{self._held.path} is a library, not one file: use the attribute library")
+
+    @property
+    def library(self) -> Library:
+        """The open library.
+
+        Raises:
+            InvalidInputError: It is a memory.
+        """
+        if isinstance(self._held, Library):
+            return self._held
+        raise InvalidInputError(f"{self._held.path} is a memory, not a library: use the attribute memory")
 
     @classmethod
     async def aopen(cls: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
@@ -167,7 +265,7 @@ class OverMemory:
         """Close the memory, unless it was passed in open. Closing twice is allowed."""
         self._thread.close()
         if self._owned:
-            self.memory.close()
+            self._held.close()
 
     async def aclose(self) -> None:
         """Async :meth:`close`. Writes that were requested before are finished first."""
@@ -194,7 +292,7 @@ class OverMemory:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        path = self.memory.path
+        path = self._held.path
         if path == IN_RAM:
             raise InvalidInputError(
                 f"a {type(self).__name__} in RAM cannot be pickled; give it a path, and unpickling opens that file"
@@ -205,12 +303,12 @@ class OverMemory:
                 "credentials; make it again from its URL"
             )
         place = path if "://" in path else os.path.abspath(path)
-        options = {"path": place, "mode": _mode_of(self.memory), **self._arguments}
+        options = {"path": place, "mode": _mode_of(self._held), **self._arguments}
         return _reopened, (type(self), options)
 
     def _embedder(self) -> object:
         """Return the embedder argument for opening the file again: None for the built-in one, stored in the file."""
-        embedder = self.memory.embedder
+        embedder = self._held.embedder
         return None if isinstance(embedder, HashingEmbedder) else embedder
 
 
@@ -218,9 +316,11 @@ def _reopened(kind: type[Any], options: dict[str, Any]) -> Any:
     return kind(**options)
 
 
-def _mode_of(memory: Memory) -> str:
+def _mode_of(held: Memory | Library) -> str:
+    if isinstance(held, Library):
+        return held.mode
     try:
-        with memory.exclusive(timeout=0):
+        with held.exclusive(timeout=0):
             return "a"
     except ReadOnlyError:
         return "r"

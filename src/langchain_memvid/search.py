@@ -17,7 +17,7 @@ from langchain_memvid.options import check_options
 from langchain_memvid.parameters import FilteredOptions, RetrievalMode, SearchOptions
 from langchain_memvid.sharing import is_machinery, readable
 from langchain_memvid.wording import our_words
-from memvid_core import HashingEmbedder, Hit, InvalidInputError, Memory, QueryError, Record, run_in_thread
+from memvid_core import HashingEmbedder, Hit, InvalidInputError, Library, Memory, QueryError, Record, run_in_thread
 
 __all__ = ["RetrievalMode", "Searches", "check_mode", "check_threshold"]
 
@@ -79,7 +79,7 @@ class DocumentSearch:
         """Whether the query is blank, as when a self-query reads only conditions in a question."""
         return isinstance(self.question, str) and not self.question.strip()
 
-    def listed(self, memory: Memory) -> list[Hit]:
+    def listed(self, memory: Memory | Library) -> list[Hit]:
         """Return the records that match the filter in the order they were added, with a score of 1."""
         if isinstance(self.k, bool) or not hasattr(self.k, "__index__") or self.k < 0:
             raise QueryError(f"k must be an integer of 0 or more, not {self.k!r}")
@@ -130,7 +130,7 @@ def _relevance(hit: Hit) -> float:
 class Searches(VectorStore):
     """The search methods of :class:`MemvidVectorStore`."""
 
-    memory: Memory
+    _held: Memory | Library
     retrieval_mode: RetrievalMode | None
 
     def _ask(
@@ -156,23 +156,23 @@ class Searches(VectorStore):
         """
         mode = chosen or (self.retrieval_mode if has_words else "dense")
         if mode is None:
-            mode = self.memory.default_mode
-            if mode == "hybrid" and not isinstance(self.memory.embedder, HashingEmbedder):
+            mode = self._held.default_mode
+            if mode == "hybrid" and not isinstance(self._held.embedder, HashingEmbedder):
                 mode = "dense"
         return check_mode(mode)
 
     def _hits(self, asked: DocumentSearch) -> list[Hit]:
         with our_words():
             if asked.lists:
-                return asked.listed(self.memory)
-            search = self.memory.mmr if asked.diverse else self.memory.search
+                return asked.listed(self._held)
+            search = self._held.mmr if asked.diverse else self._held.search
             return search(asked.question, asked.k, asked.where, asked.mode, **asked.options)
 
     async def _ahits(self, asked: DocumentSearch) -> list[Hit]:
         with our_words():
             if asked.lists:
-                return await run_in_thread(asked.listed, self.memory)
-            search = self.memory.ammr if asked.diverse else self.memory.asearch
+                return await run_in_thread(asked.listed, self._held)
+            search = self._held.ammr if asked.diverse else self._held.asearch
             return await search(asked.question, asked.k, asked.where, asked.mode, **asked.options)
 
     # --- similarity ---

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from memvid_core import Memory, Record
+from memvid_core import Library, Memory, Record
 
 __all__ = ["AGENT", "CHAT", "KIND", "META", "NOTE", "is_machinery", "of_services", "readable", "records_of_others"]
 
@@ -24,7 +24,7 @@ _BOOKKEEPING: Final = ("resource", "category", "sources", "forgotten")
 _NOTE_ID: Final = "note-"
 
 
-def records_of_others(memory: Memory) -> set[str]:
+def records_of_others(memory: Memory | Library) -> set[str]:
     """Return the ids that agents, savers, stores and chat stores wrote, which a document store must not delete.
 
     The parts of a split document inherit its metadata but not its id. So LangGraph's records and notes are recognized

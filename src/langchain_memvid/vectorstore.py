@@ -15,7 +15,7 @@ from typing_extensions import Unpack, override
 from langchain_memvid.batches import Batches
 from langchain_memvid.documents import Filter, StoreView, to_document, to_where
 from langchain_memvid.embeddings import MemvidEmbeddings, to_embeddings
-from langchain_memvid.opening import IN_RAM, OverMemory, is_path, open_memory
+from langchain_memvid.opening import IN_RAM, OverMemory, alone, is_library, is_path, open_library, open_memory
 from langchain_memvid.options import check_options
 from langchain_memvid.parameters import (
     AddOptions,
@@ -28,7 +28,7 @@ from langchain_memvid.parameters import (
 from langchain_memvid.search import Searches, check_mode
 from langchain_memvid.sharing import records_of_others
 from langchain_memvid.wording import our_words
-from memvid_core import IndexName, InvalidInputError, Memory, MemoryNotFoundError, Metric, run_in_thread
+from memvid_core import IndexName, InvalidInputError, Library, Memory, MemoryNotFoundError, Metric, run_in_thread
 
 __all__ = ["MemvidVectorStore"]
 
@@ -63,7 +63,8 @@ class MemvidVectorStore(Searches, OverMemory):
         embedding: A LangChain ``Embeddings``, or anything else that :func:`memvid_core.as_embedder` takes. None selects
             the built-in offline embedder.
         path: The MP4 file; it is created if it does not exist. ``":memory:"`` keeps everything in RAM. With
-            ``mode="r"``, also a URL, as in :meth:`memvid_core.Memory.open`.
+            ``mode="r"``, also a URL, as in :meth:`memvid_core.Memory.open`. A path that ends in a slash, or a folder
+            with ``library.json``, is a library (``docs/library.md``): each call of ``add_texts`` then adds one file.
         mode: ``"a"`` to read and write; ``"r"`` to read, which requires that the file exists.
         vector_dtype: The dtype of vectors in a new file: ``"float16"`` (the default in a file), ``"float32"``,
             ``"float64"`` (the default in RAM), ``"int8"`` or ``"none"``.
@@ -75,8 +76,8 @@ class MemvidVectorStore(Searches, OverMemory):
         index_dir: The folder of the index; by default ``<path>.index``, next to the file.
         retrieval_mode: The mode of searches for a text that do not set one. The default is ``"hybrid"`` with the
             built-in embedder, and otherwise ``"dense"``, LangChain's similarity search.
-        memory: An open memory to use instead of all of the above except ``retrieval_mode``. :meth:`close` leaves it
-            open.
+        memory: An open memory or library to use instead of all of the above except ``retrieval_mode``. :meth:`close`
+            leaves it open.
         timeout: How many seconds a write waits for other writers.
         storage_options: Options of fsspec's file system for a URL, such as credentials.
         fs: A file system of fsspec to read from, instead; ``path`` is a path in it.
@@ -105,7 +106,7 @@ class MemvidVectorStore(Searches, OverMemory):
         metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         retrieval_mode: RetrievalMode | None = None,
-        memory: Memory | None = None,
+        memory: Memory | Library | None = None,
         timeout: float = 30.0,
         storage_options: Mapping[str, Any] | None = None,
         fs: object = None,
@@ -120,14 +121,15 @@ class MemvidVectorStore(Searches, OverMemory):
                 or any(given is not None for given in (embedding, vector_dtype, index_dir, metric, storage_options, fs))
             ):
                 raise InvalidInputError("give either an open memory, or an embedding and a path: a memory has its own")
-            if not isinstance(memory, Memory):
+            if not isinstance(memory, Memory | Library):
                 raise InvalidInputError(f"memory must be an open Memory, not a value of type {type(memory).__name__}")
         chosen = embedding.embedder if isinstance(embedding, MemvidEmbeddings) else embedding
         options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
         options |= {
             name: value for name, value in (("storage_options", storage_options), ("fs", fs)) if value is not None
         }
-        opened = memory or open_memory(path, mode, chosen, codec=codec, vector_dtype=vector_dtype, **options)
+        opener = open_library if is_library(path) else open_memory
+        opened = memory or opener(path, mode, chosen, codec=codec, vector_dtype=vector_dtype, **options)
         self._hold(opened, owned=memory is None, retrieval_mode=self.retrieval_mode, **options)
         self._arguments["embedding"] = self._embedder()
 
@@ -250,18 +252,18 @@ class MemvidVectorStore(Searches, OverMemory):
 
     def __repr__(self) -> str:
         mode = "" if self.retrieval_mode is None else f", retrieval_mode={self.retrieval_mode!r}"
-        return f"MemvidVectorStore({self.memory!r}{mode})"
+        return f"MemvidVectorStore({self._held!r}{mode})"
 
     @property
     @override
     def embeddings(self) -> Embeddings | None:
         """The embeddings; None if the memory was opened without the embedder that wrote it."""
-        return to_embeddings(self.memory.embedder)
+        return to_embeddings(self._held.embedder)
 
     @property
     def store(self) -> StoreView:
         """A read-only mapping from each id to its record and vector."""
-        return StoreView(self.memory)
+        return StoreView(self._held)
 
     # --- writing ---
 
@@ -302,7 +304,7 @@ class MemvidVectorStore(Searches, OverMemory):
         with our_words():
             for batch in batches:
                 with batches.reporting_progress():
-                    batches.stored += self.memory.add(*batch)
+                    batches.stored += self._held.add(*batch)
         return batches.stored
 
     @override
@@ -321,7 +323,7 @@ class MemvidVectorStore(Searches, OverMemory):
         with our_words():
             for batch in batches:
                 with batches.reporting_progress():
-                    batches.stored += await self.memory.aadd(*batch)
+                    batches.stored += await self._held.aadd(*batch)
         return batches.stored
 
     @override
@@ -362,15 +364,15 @@ class MemvidVectorStore(Searches, OverMemory):
             raise InvalidInputError(
                 "say what to delete: ids, filter=, or both; with neither, delete() removes every document"
             )
-        with our_words(), self.memory.exclusive():  # reading and deleting must see the same records
+        with our_words(), alone(self._held):  # reading and deleting must see the same records
             if ids is None:
-                others = records_of_others(self.memory)
-                names = [one.id for one in self.memory if where(one)] if callable(where) else self.memory.ids(where)
-                self.memory.delete([name for name in names if name not in others])
+                others = records_of_others(self._held)
+                names = [one.id for one in self._held if where(one)] if callable(where) else self._held.ids(where)
+                self._held.delete([name for name in names if name not in others])
             elif callable(where):
-                self.memory.delete([one.id for one in self.memory.get(_several(ids)) if where(one)])
+                self._held.delete([one.id for one in self._held.get(_several(ids)) if where(one)])
             else:
-                self.memory.delete(_several(ids), where=where)
+                self._held.delete(_several(ids), where=where)
         return True
 
     @override
@@ -384,7 +386,7 @@ class MemvidVectorStore(Searches, OverMemory):
     @override
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         with our_words():
-            return [to_document(record) for record in self.memory.get(_several(ids))]
+            return [to_document(record) for record in self._held.get(_several(ids))]
 
     @override
     async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:

@@ -15,7 +15,7 @@ from typing_extensions import override
 from llama_index_memvid.messages import message_of, text_of, what_else
 from llama_index_memvid.opening import IN_RAM, OverMemory, memory_of, mode_of
 from llama_index_memvid.wording import our_words
-from memvid_core import IndexName, InvalidInputError, Memory, Metric, Record, WriterThread, run_in_thread
+from memvid_core import IndexName, InvalidInputError, Library, Memory, Metric, Record, WriterThread, run_in_thread
 
 __all__ = ["MemvidChatStore"]
 
@@ -59,7 +59,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
     path: str = IN_RAM
     mode: Literal["a", "r"] = "a"
 
-    _memory: Memory = PrivateAttr()
+    _held: Memory | Library = PrivateAttr()
     _owned: bool = PrivateAttr(default=True)
     _reopening: dict[str, Any] = PrivateAttr(default_factory=dict)
     _thread: WriterThread = PrivateAttr(default_factory=WriterThread)
@@ -79,7 +79,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
         options: dict[str, Any] = {"index": index, "metric": metric, "index_dir": index_dir, "timeout": timeout}
         opened = memory_of(memory, path, mode, "given" if memory is None else None, **options)  # no vectors are needed
         super().__init__(path=opened.path, mode=mode if memory is None else mode_of(memory))  # type: ignore[call-arg]
-        self._memory = opened
+        self._held = opened
         self._owned = memory is None
         self._reopening = options
 
@@ -140,7 +140,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
 
     @override
     async def delete_messages(self, key: str, status: MessageStatus | None = None) -> None:
-        await self._write(lambda: self._memory.delete(where=_where(key, status)))
+        await self._write(lambda: self.memory.delete(where=_where(key, status)))
 
     @override
     async def delete_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
@@ -163,21 +163,21 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
     async def get_keys(self) -> list[str]:
         """Return the keys of all conversations, oldest conversation first."""
         with our_words():
-            found = await run_in_thread(self._memory.select, {f"{_CHAT}.key": {"$type": "string"}})
+            found = await run_in_thread(self.memory.select, {f"{_CHAT}.key": {"$type": "string"}})
         return list(dict.fromkeys(_chat(record)["key"] for record in sorted(found, key=_time)))
 
     # --- helpers ---
 
     async def _write(self, work: Callable[[], T]) -> T:
         def alone() -> T:
-            with our_words(), self._memory.exclusive():  # reading and writing must see the same records
+            with our_words(), self.memory.exclusive():  # reading and writing must see the same records
                 return work()
 
         return await self._written(alone)
 
     def _records(self, key: str, status: MessageStatus | None) -> list[Record]:
         with our_words():
-            return sorted(self._memory.select(_where(key, status)), key=_time)
+            return sorted(self.memory.select(_where(key, status)), key=_time)
 
     def _oldest(self, key: str, n: int) -> list[Record]:
         if type(n) is not int:
@@ -196,7 +196,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
     def _put(
         self, texts: list[str], metadata: list[dict[str, Any]], ids: Sequence[str | None], gone: Sequence[str] = ()
     ) -> None:
-        self._memory.add(texts, metadata, ids, [None] * len(texts), delete=gone)
+        self.memory.add(texts, metadata, ids, [None] * len(texts), delete=gone)
 
     def _times(self, count: int) -> range:
         """Return one time per message; all are later than earlier times of this store."""
@@ -205,7 +205,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
         return range(first, first + count)
 
     def _delete(self, records: list[Record]) -> list[ChatMessage]:
-        self._memory.delete([record.id for record in records])
+        self.memory.delete([record.id for record in records])
         return [_message(record) for record in records]
 
 

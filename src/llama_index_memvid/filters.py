@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
 from llama_index_memvid.nodes import REF_DOC
-from memvid_core import FilterError, Memory
+from memvid_core import FilterError, Library, Memory
 
 __all__ = ["TextMatchError", "both", "check_text_fields", "to_where"]
 
@@ -73,7 +73,7 @@ def both(*parts: Where) -> Where:
     return {"$and": said} if len(said) > 1 else said[0] if said else {}
 
 
-def check_text_fields(memory: Memory, filters: MetadataFilters | None, scope: Where) -> None:
+def check_text_fields(memory: Memory | Library, filters: MetadataFilters | None, scope: Where) -> None:
     """Check that a text match meets only texts in ``scope``.
 
     Raises:

@@ -124,7 +124,7 @@ class MemvidMemoryBlock(BaseMemoryBlock[str]):
     def _scoped(self) -> ScopedService:
         """Return the service of the scope."""
         if self._service is None:
-            memory = self.vector_store.client if self.memory is None else self.memory
+            memory = self.vector_store.memory if self.memory is None else self.memory
             self._service = ScopedService(memory, self.scope or None, embedder=as_embedder(self.embed_model))
         return self._service
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
@@ -13,16 +13,18 @@ from llama_index_memvid.wording import our_words
 from memvid_core import (
     HashingEmbedder,
     InvalidInputError,
+    Library,
     LockedError,
     Memory,
     MemoryExistsError,
     MemoryNotFoundError,
+    NotAMemoryError,
     ReadOnlyError,
     WriterThread,
     run_in_thread,
 )
 
-__all__ = ["IN_RAM", "OverMemory", "StrPath", "embedder_of", "memory_of", "mode_of"]
+__all__ = ["IN_RAM", "OverMemory", "StrPath", "alone", "embedder_of", "held_of", "memory_of", "mode_of"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,14 +55,72 @@ def memory_of(
     """
     if memory is None:
         return _opened(path, mode, embedder, **options)
-    own = (embedder, *(options.get(name) for name in ("vector_dtype", "metric", "index_dir", *_REMOTE)))
-    if path != IN_RAM or options.get("index", "auto") != "auto" or any(given is not None for given in own):
-        raise InvalidInputError("give either an open memory, or a path and its options: a memory has its own")
+    _check_alone(path, embedder, options)
     if not isinstance(memory, Memory):
         raise InvalidInputError(
             f"memory must be an open Memory, not a value of type {type(memory).__name__}; pass a path as path="
         )
     return memory
+
+
+def held_of(
+    held: Memory | Library | None, path: StrPath, mode: Literal["a", "r"], embedder: object = None, **options: Any
+) -> Memory | Library:
+    """Return the open memory or library, or open the one at ``path``; see :func:`memory_of`.
+
+    A path that ends in a slash, or a folder that has ``library.json``, is a library.
+    """
+    if isinstance(held, Library):
+        _check_alone(path, embedder, options)
+        return held
+    if held is None and _is_library(path):
+        return _opened_library(path, mode, embedder, **options)
+    return memory_of(held, path, mode, embedder, **options)
+
+
+def _is_library(path: object) -> bool:
+    if not isinstance(path, str | os.PathLike):
+        return False
+    name = os.fspath(path)
+    return name.endswith(("/", os.sep)) or os.path.isfile(os.path.join(name, "library.json"))
+
+
+def _opened_library(path: StrPath, mode: Literal["a", "r"], embedder: object, **options: Any) -> Library:
+    usual = {"codec": "pcm", "index": "auto", "timeout": 30.0, "fs": None}
+    for name, value in usual.items():
+        if options.get(name, value) != value:
+            raise InvalidInputError(f"{os.fspath(path)!r} is a library, which has no option {name}")
+    chosen = embedder.embedder if isinstance(embedder, MemvidEmbedding) else embedder
+    metric, cache, dtype = options.get("metric"), options.get("index_dir"), options.get("vector_dtype") or "float16"
+    place: dict[str, Any] = {"cache_dir": cache, "storage_options": options.get("storage_options")}
+    with our_words():
+        while True:
+            try:
+                library = Library.open(path, mode, embedder=chosen, **place)
+            except NotAMemoryError:
+                if mode == "r" or (os.path.isdir(path) and os.listdir(path)):
+                    raise
+                with suppress(MemoryExistsError):  # another process created it first
+                    made_with = "given" if chosen is None else chosen
+                    made: dict[str, Any] = {"vectors": dtype, "metric": metric or "cosine"}
+                    return Library.create(path, made_with, **made, **place)
+                continue
+            found = library.info().metric
+            if metric in (None, found):
+                return library
+            library.close()
+            raise InvalidInputError(f"this library compares vectors by {found}, not by {metric}")
+
+
+def alone(held: Memory | Library) -> AbstractContextManager[object]:
+    """Return a context in which no other process changes a memory; a library has no lock, and detects conflicts."""
+    return held.exclusive() if isinstance(held, Memory) else nullcontext()
+
+
+def _check_alone(path: StrPath, embedder: object, options: dict[str, Any]) -> None:
+    own = (embedder, *(options.get(name) for name in ("vector_dtype", "metric", "index_dir", *_REMOTE)))
+    if path != IN_RAM or options.get("index", "auto") != "auto" or any(given is not None for given in own):
+        raise InvalidInputError("give either an open memory, or a path and its options: a memory has its own")
 
 
 def _opened(path: StrPath, mode: Literal["a", "r"], embedder: object, **options: Any) -> Memory:
@@ -95,13 +155,15 @@ def _check_path(path: object) -> None:
         )
 
 
-def embedder_of(memory: Memory) -> object:
+def embedder_of(memory: Memory | Library) -> object:
     """Return the embedder argument for opening the file again: None for the built-in one, stored in the file."""
     return None if isinstance(memory.embedder, HashingEmbedder) else memory.embedder
 
 
-def mode_of(memory: Memory) -> Literal["a", "r"]:
-    """Return the mode in which a memory was opened."""
+def mode_of(memory: Memory | Library) -> Literal["a", "r"]:
+    """Return the mode in which a memory or a library was opened."""
+    if isinstance(memory, Library):
+        return memory.mode
     try:
         with memory.exclusive(timeout=0):
             return "a"
@@ -120,7 +182,7 @@ class OverMemory:
     if TYPE_CHECKING:  # attributes of the stores, which are Pydantic models
         path: str
         mode: Literal["a", "r"]
-        _memory: Memory
+        _held: Memory | Library
         _owned: bool
         _reopening: dict[str, Any]
         _thread: WriterThread
@@ -132,8 +194,25 @@ class OverMemory:
 
     @property
     def memory(self) -> Memory:
-        """The open memory."""
-        return self._memory
+        """The open memory.
+
+        Raises:
+            InvalidInputError: It is a library.
+        """
+        if isinstance(self._held, Memory):
+            return self._held
+        raise InvalidInputError(f"{self._held.path} is a library, not one file: use the attribute library")
+
+    @property
+    def library(self) -> Library:
+        """The open library.
+
+        Raises:
+            InvalidInputError: It is a memory.
+        """
+        if isinstance(self._held, Library):
+            return self._held
+        raise InvalidInputError(f"{self._held.path} is a memory, not a library: use the attribute memory")
 
     async def _written(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Run work that may wait for other writers in this store's own thread."""
@@ -143,7 +222,7 @@ class OverMemory:
         """Close the memory, unless it was passed in open. Closing twice is allowed."""
         self._thread.close()
         if self._owned:
-            self._memory.close()
+            self._held.close()
 
     async def aclose(self) -> None:
         """Async :meth:`close`. Writes that were requested before are finished first."""

@@ -14,7 +14,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 from llama_index_memvid.filters import both, to_where
 from llama_index_memvid.nodes import REF_DOC, hit_node
 from llama_index_memvid.options import check_options
-from memvid_core import DimensionError, FilterError, Hit, InvalidInputError, Memory, QueryError
+from memvid_core import DimensionError, FilterError, Hit, InvalidInputError, Library, Memory, QueryError
 
 __all__ = ["NodeSearch", "to_result"]
 
@@ -80,12 +80,12 @@ class NodeSearch:
         """Whether the question has only a filter."""
         return self.text is None and self.embedding is None and bool(self.where)
 
-    def to_embed(self, memory: Memory) -> str | None:
+    def to_embed(self, memory: Memory | Library) -> str | None:
         """Return the text to embed before :meth:`hits`, if the mode needs a vector and none is given; else None."""
         wanted = self.embedding is None and self.mode not in _BY_WORDS and memory.embedder is not None
         return self.text if wanted else None
 
-    def hits(self, memory: Memory) -> list[Hit]:
+    def hits(self, memory: Memory | Library) -> list[Hit]:
         """Return the hits, best first.
 
         Raises:
@@ -104,7 +104,7 @@ class NodeSearch:
             return self._learned(memory)
         return self._nearest(memory, self.where)
 
-    def _nearest(self, memory: Memory, where: dict[str, Any]) -> list[Hit]:
+    def _nearest(self, memory: Memory | Library, where: dict[str, Any]) -> list[Hit]:
         """Search by the vector; passages need the words, too."""
         query = vector = self._vector()
         options: dict[str, Any] = {"with_vectors": self.with_vectors, **self.options}
@@ -130,7 +130,7 @@ class NodeSearch:
             )
         return self.embedding
 
-    def _hybrid(self, memory: Memory) -> list[Hit]:
+    def _hybrid(self, memory: Memory | Library) -> list[Hit]:
         """Search by words and vectors and fuse the rankings; SEMANTIC_HYBRID then ranks the hits by vectors alone."""
         words, vector, where = self._words(), self._vector(), self.where
         options: dict[str, Any] = {"alpha": self.alpha, "embedding": vector, **self.options}
@@ -143,7 +143,7 @@ class NodeSearch:
         stored = memory.get_vectors([hit.id for hit in found[: self.k]])
         return [_with_vector(hit, stored.get(hit.id)) for hit in found[: self.k]]
 
-    def _learned(self, memory: Memory) -> list[Hit]:
+    def _learned(self, memory: Memory | Library) -> list[Hit]:
         """Rank records by a classifier that is trained on the query as its only positive example."""
         records = {record.id: record for record in memory.select(self.where)}
         stored = memory.get_vectors(records)

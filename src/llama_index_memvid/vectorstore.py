@@ -21,7 +21,7 @@ from typing_extensions import Unpack, override
 from llama_index_memvid.embedding import to_embed_model
 from llama_index_memvid.filters import both, check_text_fields, to_where
 from llama_index_memvid.nodes import REF_DOC, to_columns, to_node
-from llama_index_memvid.opening import IN_RAM, OverMemory, embedder_of, memory_of, mode_of
+from llama_index_memvid.opening import IN_RAM, OverMemory, embedder_of, held_of, mode_of
 from llama_index_memvid.options import check_options
 from llama_index_memvid.parameters import (
     AnywhereOptions,
@@ -37,6 +37,7 @@ from llama_index_memvid.wording import our_words
 from memvid_core import (
     IndexName,
     InvalidInputError,
+    Library,
     Memory,
     MemoryNotFoundError,
     MemvidError,
@@ -65,7 +66,8 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
 
     Args:
         path: The MP4 file; it is created if it does not exist. By default everything is kept in RAM. With ``mode="r"``,
-            also a URL, as in :meth:`memvid_core.Memory.open`.
+            also a URL, as in :meth:`memvid_core.Memory.open`. A path that ends in a slash, or a folder with
+            ``library.json``, is a library (``docs/library.md``): each call of ``add`` then adds one file.
         mode: ``"a"`` to read and write; ``"r"`` to read, which requires that the file exists.
         embedder: Embeds queries that come without an embedding: a LlamaIndex embedding model, or anything else that
             ``memvid_core.as_embedder`` takes. None uses the built-in embedder if it wrote the file, and otherwise no
@@ -79,7 +81,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
             ``"chebyshev"``. For an existing file, it must be the metric of that file; None uses the file's metric.
             Similarities are cosines, or ``1 / (1 + distance)`` with another metric.
         index_dir: The folder of the index; by default ``<path>.index``, next to the file.
-        memory: An open memory to use instead of all of the above. :meth:`close` leaves it open.
+        memory: An open memory or library to use instead of all of the above. :meth:`close` leaves it open.
         timeout: How many seconds a write waits for other writers.
         storage_options: Options of fsspec's file system for a URL, such as credentials.
         fs: A file system of fsspec to read from, instead; ``path`` is a path in it.
@@ -102,7 +104,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
     path: str = IN_RAM
     mode: Literal["a", "r"] = "a"
 
-    _memory: Memory = PrivateAttr()
+    _held: Memory | Library = PrivateAttr()
     _owned: bool = PrivateAttr(default=True)
     _reopening: dict[str, Any] = PrivateAttr(default_factory=dict)
     _thread: WriterThread = PrivateAttr(default_factory=WriterThread)
@@ -118,7 +120,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         index: IndexName = "auto",
         metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
-        memory: Memory | None = None,
+        memory: Memory | Library | None = None,
         timeout: float = 30.0,
         storage_options: Mapping[str, Any] | None = None,
         fs: object = None,
@@ -127,10 +129,10 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         options |= {
             name: value for name, value in (("storage_options", storage_options), ("fs", fs)) if value is not None
         }
-        opened = memory_of(memory, path, mode, embedder, codec=codec, vector_dtype=vector_dtype, **options)
+        opened = held_of(memory, path, mode, embedder, codec=codec, vector_dtype=vector_dtype, **options)
         opened_for = mode if memory is None else mode_of(memory)
         super().__init__(path=opened.path, mode=opened_for)  # type: ignore[call-arg]
-        self._memory = opened
+        self._held = opened
         self._owned = memory is None
         self._reopening = {"embedder": embedder if memory is None else embedder_of(memory), **options}
 
@@ -177,20 +179,20 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
 
         ``persist_path``, which names a JSON file in the folder of a storage context, is not written.
         """
-        len(self._memory)
+        len(self._held)
 
     def __repr__(self) -> str:
-        return f"MemvidVectorStore({self._memory!r})"
+        return f"MemvidVectorStore({self._held!r})"
 
     @property
     @override
-    def client(self) -> Memory:
-        return self._memory
+    def client(self) -> Memory | Library:
+        return self._held
 
     @property
     def embed_model(self) -> BaseEmbedding | None:
         """The memory's embedder as an embedding model, for an index on this store; None if it has none."""
-        return to_embed_model(self._memory.embedder)
+        return to_embed_model(self._held.embedder)
 
     # --- writing ---
 
@@ -225,14 +227,14 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
                 stop = start + (batch_size or total)
                 texts, metadata, ids, vectors = (column[start:stop] for column in columns)
                 try:
-                    stored += self._memory.add(texts, metadata, ids, vectors)  # type: ignore[arg-type]
+                    stored += self._held.add(texts, metadata, ids, vectors)  # type: ignore[arg-type]
                 except MemvidError as exc:
                     if stored:
                         exc.args = (
                             f"{exc.args[0]}; the first {start} of {total} nodes are stored: add nodes[{start}:] again",
                         )
                     raise
-        return stored if total else self._memory.add([])
+        return stored if total else self._held.add([])
 
     @override
     async def async_add(
@@ -248,7 +250,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         if not isinstance(ref_doc_id, str):
             raise InvalidInputError(f"ref_doc_id must be a str, not the {type(ref_doc_id).__name__} {ref_doc_id!r}")
         with our_words():
-            self._memory.delete(where={REF_DOC: ref_doc_id})
+            self._held.delete(where={REF_DOC: ref_doc_id})
 
     @override
     async def adelete(self, ref_doc_id: str, **unknown: Unpack[NoOptions]) -> None:
@@ -267,9 +269,9 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         with our_words():
             where = self._where(filters)
             if node_ids is not None:
-                self._memory.delete(node_ids, where=where or None)
+                self._held.delete(node_ids, where=where or None)
             elif where:
-                delete_nodes_that(self._memory, where)
+                delete_nodes_that(self._held, where)
 
     @override
     async def adelete_nodes(
@@ -284,7 +286,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         Records that agents, savers, stores and chat stores keep in the same memory are kept.
         """
         with our_words():
-            delete_nodes_that(self._memory, {})
+            delete_nodes_that(self._held, {})
 
     @override
     async def aclear(self) -> None:
@@ -295,7 +297,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
     def _where(self, filters: MetadataFilters | None) -> dict[str, Any]:
         """Return the filters as a dict, checked against the stored values."""
         where = to_where(filters)
-        check_text_fields(self._memory, filters, {})
+        check_text_fields(self._held, filters, {})
         return where
 
     @override
@@ -309,13 +311,13 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
 
     def _nodes(self, node_ids: list[str] | None, where: dict[str, Any]) -> list[BaseNode]:
         if node_ids is None:
-            records = self._memory.select(where)
+            records = self._held.select(where)
         else:
-            records = self._memory.get(list(node_ids))
+            records = self._held.get(list(node_ids))
             if where:
-                matching = {record.id for record in self._memory.select(both({"$id": {"$in": list(node_ids)}}, where))}
+                matching = {record.id for record in self._held.select(both({"$id": {"$in": list(node_ids)}}, where))}
                 records = [record for record in records if record.id in matching]
-        vectors = self._memory.get_vectors([record.id for record in records])
+        vectors = self._held.get_vectors([record.id for record in records])
         return [to_node(record, vectors.get(record.id)) for record in records]
 
     @override
@@ -334,21 +336,21 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
             DimensionError: The embedding has the wrong dimension.
         """
         question = NodeSearch.of(query, options)
-        words = question.to_embed(self._memory)
-        if words is not None and self._memory.embedder is not None:
-            question = replace(question, embedding=self._memory.embedder.embed_query(words))
+        words = question.to_embed(self._held)
+        if words is not None and self._held.embedder is not None:
+            question = replace(question, embedding=self._held.embedder.embed_query(words))
         return self._answer(question, query)
 
     @override
     async def aquery(self, query: VectorStoreQuery, **options: Unpack[QueryOptions]) -> VectorStoreQueryResult:
         """Async :meth:`query`. Awaits the embedder; the search runs in a thread."""
         question = NodeSearch.of(query, options)
-        words = question.to_embed(self._memory)
-        if words is not None and self._memory.embedder is not None:
-            question = replace(question, embedding=await self._memory.embedder.aembed_query(words))
+        words = question.to_embed(self._held)
+        if words is not None and self._held.embedder is not None:
+            question = replace(question, embedding=await self._held.embedder.aembed_query(words))
         return await run_in_thread(self._answer, question, query)
 
     def _answer(self, question: NodeSearch, query: VectorStoreQuery) -> VectorStoreQueryResult:
         with our_words():
-            check_text_fields(self._memory, query.filters, scope_of(query))
-            return to_result(question, question.hits(self._memory))
+            check_text_fields(self._held, query.filters, scope_of(query))
+            return to_result(question, question.hits(self._held))

@@ -68,6 +68,7 @@ if _TYPE_CHECKING:
     )
     from memvid_core.library import (
         BuildReport,
+        CompactReport,
         Executor,
         Library,
         LibraryDamage,
@@ -77,6 +78,7 @@ if _TYPE_CHECKING:
         LibraryVersion,
         SearchReport,
         ThreadExecutor,
+        VacuumReport,
     )
     from memvid_core.memory import Memory
     from memvid_core.model import (
@@ -114,6 +116,7 @@ __all__ = [
     "CodecError",
     "Commit",
     "CommitConflictError",
+    "CompactReport",
     "Damage",
     "DamageWarning",
     "DamagedFrameError",
@@ -178,6 +181,7 @@ __all__ = [
     "ThreadExecutor",
     "TornTailWarning",
     "UnsupportedFormatError",
+    "VacuumReport",
     "VectorError",
     "VerifyReport",
     "WriterThread",
@@ -250,6 +254,7 @@ _MODULES = {
     "VectorError": "memvid_core.errors",
     "worded": "memvid_core.errors",
     "BuildReport": "memvid_core.library",
+    "CompactReport": "memvid_core.library",
     "Executor": "memvid_core.library",
     "Library": "memvid_core.library",
     "LibraryDamage": "memvid_core.library",
@@ -259,6 +264,7 @@ _MODULES = {
     "LibraryVersion": "memvid_core.library",
     "SearchReport": "memvid_core.library",
     "ThreadExecutor": "memvid_core.library",
+    "VacuumReport": "memvid_core.library",
     "Memory": "memvid_core.memory",
     "Commit": "memvid_core.model",
     "Damage": "memvid_core.model",

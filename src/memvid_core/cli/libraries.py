@@ -36,6 +36,8 @@ def register(app: typer.Typer) -> None:
     group.command("info")(info)
     group.command("history")(history)
     group.command("verify")(verify)
+    group.command("compact", epilog="`memvid library compact books/`")(compact)
+    group.command("vacuum", epilog="`memvid library vacuum books/ --days 7 --dry-run`")(vacuum)
     description = "Many memories as one: a folder of sealed shards, built and searched together."
     epilog = "Every command has --help, and --json for scripts."
     app.add_typer(group, name="library", help=description, epilog=epilog, rich_help_panel="Libraries")
@@ -260,6 +262,70 @@ def verify(library_path: LibraryPath, as_json: AsJson = False) -> None:
             note(f"{count(len(report.orphans), 'file')} in shards/ of interrupted builds, which no version names")
     if not report.ok:
         raise typer.Exit(NOTHING)
+
+
+def compact(
+    library_path: LibraryPath,
+    rows_per_shard: Annotated[
+        int, typer.Option("--rows-per-shard", metavar="N", min=1, help="The maximum number of records of a shard.")
+    ] = 2_000_000,
+    max_deleted: Annotated[
+        float,
+        typer.Option(
+            "--max-deleted", metavar="X", min=0, max=1, help="The largest share of deleted records that stays."
+        ),
+    ] = 0.2,
+    across: Annotated[
+        bool, typer.Option("--across-partitions", help="Merge shards without a common value in a partition field, too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Merge small shards, and write those with many deleted records again. Older versions stay until `vacuum`."""
+    with _opened(library_path) as library:
+        report = library.compact(rows_per_shard, max_deleted=max_deleted, keep_partitions=not across)
+        shards = library.info().shards
+    if as_json:
+        write_json({"library": str(library_path), **_fields(report), "shards": shards})
+        return
+    if not report.replaced:
+        say(f"{library_path}: nothing to merge")
+        return
+    dropped = f", {count(report.dropped, 'deleted record')} dropped" if report.dropped else ""
+    say(
+        f"{library_path}: {count(report.replaced, 'shard')} merged into {report.written:,}{dropped}; "
+        f"version {report.version} has {count(shards, 'shard')}"
+    )
+
+
+def vacuum(
+    library_path: LibraryPath,
+    days: Annotated[
+        float, typer.Option("--days", metavar="N", min=0, help="For how many days what was replaced is kept.")
+    ] = 1.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete versions that were replaced long ago, and files that no other version names.
+
+    These are also the files of interrupted builds. No file of a running build is deleted, unless it writes nothing for
+    so long.
+    """
+    from datetime import timedelta
+
+    with _opened(library_path) as library:
+        report = library.vacuum(timedelta(days=days), dry_run=dry_run)
+    if as_json:
+        write_json({"library": str(library_path), **_fields(report)})
+        return
+    would = "would delete" if dry_run else "deleted"
+    say(
+        f"{library_path}: {would} {count(report.versions, 'version')} and {count(len(report.files), 'file')} "
+        f"({megabytes(report.bytes)})"
+    )
+    for name in report.files if dry_run else ():
+        say(f"  {name}")
+    for name in report.kept:
+        note(f"{name} is in use, and was not deleted")
 
 
 def _fields(struct: object) -> dict[str, object]:

@@ -21,7 +21,7 @@ from memvid_core.cli.output import note
 from memvid_core.cli.places import Place, RemotePath, given_path, memory_place
 
 if TYPE_CHECKING:
-    from memvid_core import Memory
+    from memvid_core import Library, Memory
 
 __all__ = ["register"]
 
@@ -32,7 +32,7 @@ Paths = Annotated[
     typer.Argument(
         metavar="MEMORIES",
         show_default=False,
-        help="Files of memories, or URLs with --read-only.",
+        help="Files of memories, folders of libraries, or URLs with --read-only.",
         parser=memory_place,
     ),
 ]
@@ -169,12 +169,19 @@ def _run_stdio(server: Any) -> None:
 
 
 @contextmanager
-def _opened(path: Path, mode: Literal["r", "a"], create: bool, embedder: str | None) -> Iterator[Memory]:
-    """Open a memory; the embedder is loaded for a memory that needs one."""
-    from memvid_core import EmbedderWarning, Memory, MemoryNotFoundError, NotAMemoryError
+def _opened(path: Path, mode: Literal["r", "a"], create: bool, embedder: str | None) -> Iterator[Memory | Library]:
+    """Open a memory or a library; the embedder is loaded for a memory that needs one."""
+    from memvid_core import EmbedderWarning, Library, Memory, MemoryNotFoundError, NotAMemoryError
 
+    if (path / "library.json").is_file():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", EmbedderWarning)
+            library = Library.open(path, "r", embedder=embedder)
+        with library:
+            yield library
+        return
     if path.is_dir():
-        raise NotAMemoryError(f"{path} is a folder: give the .mp4 file of a memory")
+        raise NotAMemoryError(f"{path} is a folder: give the .mp4 file of a memory, or the folder of a library")
     missing = not path.exists()
     if missing and not create:
         raise MemoryNotFoundError(f"{path} does not exist; --create makes it, or: memvid build PATHS -o {path.name}")

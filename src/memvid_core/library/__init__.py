@@ -4,16 +4,19 @@ from memvid_core.library.executor import Executor, Failure, ShardRef, ThreadExec
 from memvid_core.library.library import Library
 from memvid_core.library.reports import (
     BuildReport,
+    CompactReport,
     LibraryDamage,
     LibraryHits,
     LibraryInfo,
     LibraryReport,
     LibraryVersion,
     SearchReport,
+    VacuumReport,
 )
 
 __all__ = [
     "BuildReport",
+    "CompactReport",
     "Executor",
     "Failure",
     "Library",
@@ -25,4 +28,5 @@ __all__ = [
     "SearchReport",
     "ShardRef",
     "ThreadExecutor",
+    "VacuumReport",
 ]

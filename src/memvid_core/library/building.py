@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,13 +20,15 @@ from memvid_core.library.partitions import Summaries
 from memvid_core.memory import Memory, session_of
 from memvid_core.model import Embedder, FittableEmbedder, Record
 
-__all__ = ["Built", "Given", "ShardBuilder", "fitted_embedder"]
+__all__ = ["TOUCHED", "Built", "Given", "ShardBuilder", "fitted_embedder"]
 
 Given = Record | tuple[Record, Any]
 """A record, or a record with its vector (d,) or None."""
 
 _BATCH_ROWS: Final = 16_384
 _BATCH_CHARACTERS: Final = 1 << 24
+TOUCHED: Final = 60.0
+"""Seconds after which a running build marks its files as in use again."""
 
 
 @dataclass
@@ -78,13 +81,15 @@ class ShardBuilder:
         """
         built = Built()
         pending: list[Future[tuple[ShardEntry, int | None]]] = []
-        left = iter(records)
+        files: list[str] = []
+        left = iter(self._in_use(records, files))
         with ThreadPoolExecutor(self._threads, thread_name_prefix="memvid-seal") as pool:
             try:
                 for first in left:
                     if len(pending) > self._threads:  # no more unsealed shards than threads that seal them
                         pending[len(pending) - self._threads - 1].result()
                     shard = _Shard(self._objects, self._description, self._embedder)
+                    files.append(shard.file)
                     shard.write(_batches(chain([first], islice(left, self._rows - 1))))
                     pending.append(pool.submit(shard.sealed))
                 found = [future.result() for future in pending]
@@ -101,6 +106,16 @@ class ShardBuilder:
         built.dimension = next(iter(dimensions), None)
         return built
 
+    def _in_use(self, records: Iterable[Given], files: list[str]) -> Iterator[Given]:
+        """Yield the records; meanwhile, mark the files as in use, so that no vacuum takes them."""
+        last = time.monotonic()
+        for record in records:
+            yield record
+            if time.monotonic() - last > TOUCHED:
+                for file in files:
+                    self._objects.touch(file)
+                last = time.monotonic()
+
 
 class _Shard:
     """A shard that is being written."""
@@ -109,8 +124,8 @@ class _Shard:
         self._name = uuid.uuid4().hex
         self._embedder = embedder
         self._summaries = Summaries(description.partition_by)
-        self._objects, self._file = objects, f"shards/{self._name}.mp4"
-        self._path = objects.path(self._file)
+        self._objects, self.file = objects, f"shards/{self._name}.mp4"
+        self._path = objects.path(self.file)
         with storage_errors():
             self._path.parent.mkdir(exist_ok=True)
         vectors: Any = description.vectors
@@ -157,6 +172,7 @@ class _Shard:
             self._memory.close()
             with storage_errors():
                 size = self._path.stat().st_size
+            self._objects.publish(self.file)
             entry = ShardEntry(
                 self._name, *seal, live, tokens, size, digest_of_file(self._path), self._summaries.found()
             )
@@ -167,7 +183,7 @@ class _Shard:
 
     def discard(self) -> None:
         self._memory.close()
-        self._objects.remove_memory(self._file)
+        self._objects.remove_memory(self.file)
 
 
 def _batches(records: Iterator[Given]) -> Iterator[list[Given]]:

@@ -20,6 +20,8 @@ def write_checked(objects: Objects, folder: str, data: bytes) -> str:
     try:
         objects.create(f"{folder}/{name}", data)
     except MemoryExistsError:
+        if not objects.touch(f"{folder}/{name}"):  # a vacuum deleted it, because nothing named it
+            return write_checked(objects, folder, data)
         read_checked(objects, folder, name, len(data))  # the same bytes, unless the one that is there is damaged
     return name
 

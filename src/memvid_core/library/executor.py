@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol
@@ -13,15 +13,14 @@ from typing import Any, Final, NamedTuple, Protocol
 from memvid_core.engine.shard import Seal, ShardReader
 from memvid_core.errors import (
     ClosedError,
-    DamagedLibraryError,
     InvalidInputError,
-    MemoryNotFoundError,
     MemvidError,
     MemvidWarning,
 )
 from memvid_core.library.deletes import read_deletes
 from memvid_core.library.manifest import ShardEntry
-from memvid_core.library.objects import LocalObjects
+from memvid_core.library.objects import Objects
+from memvid_core.library.remote import objects_at
 from memvid_core.memory import Memory, session_of
 
 __all__ = ["Executor", "Failure", "Questions", "ShardRef", "ThreadExecutor"]
@@ -39,11 +38,13 @@ class ShardRef(NamedTuple):
         library: The folder of the library.
         entry: The entry in the manifest.
         index_dir: The folder of its index; None for the one beside the file.
+        options: The options of the file system of a library behind a URL.
     """
 
     library: str
     entry: ShardEntry
     index_dir: str | None = None
+    options: Mapping[str, Any] | None = None
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -162,13 +163,14 @@ class _Open:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.users = 0
+        self.objects: Objects | None = None  # whose cache has the memory
         self.memory: Memory | None = None
         self.reader: ShardReader | None = None
 
     def close(self) -> None:
         if self.memory is not None:
             self.memory.close()
-        self.memory = self.reader = None
+        self.memory = self.reader = self.objects = None
 
 
 class OpenShards:
@@ -204,7 +206,8 @@ class OpenShards:
                 other.close()
             with held.lock:
                 if held.reader is None:
-                    held.memory, held.reader = _opened(ref)
+                    held.objects = objects_at(ref.library, ref.options)
+                    held.memory, held.reader = _opened(held.objects, ref)
                 reader = held.reader
             yield reader
         finally:
@@ -231,16 +234,10 @@ class OpenShards:
             held.close()
 
 
-def _opened(ref: ShardRef) -> tuple[Memory, ShardReader]:
+def _opened(objects: Objects, ref: ShardRef) -> tuple[Memory, ShardReader]:
     """Open a shard and compare it with the manifest."""
-    objects, entry = LocalObjects.of(ref.library), ref.entry
-    path = objects.path(entry.file)
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError as exc:
-        raise MemoryNotFoundError(f"{entry.file} is missing") from exc
-    if size != entry.bytes:
-        raise DamagedLibraryError(entry.file, f"has {size} bytes instead of {entry.bytes}")
+    entry = ref.entry
+    path = objects.fetched(entry.file, entry.bytes, entry.checksum)
     deleted = read_deletes(objects, entry)
     memory = Memory.open(path, embedder="given", index_dir=ref.index_dir)
     try:

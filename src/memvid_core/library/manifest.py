@@ -26,10 +26,13 @@ __all__ = [
     "StoredEvidence",
     "StoredTotals",
     "commit_manifest",
+    "is_removed",
     "manifest_name",
     "newest_version",
+    "numbers",
     "read_description",
     "read_manifest",
+    "remove_version",
     "versions",
     "write_description",
 ]
@@ -40,6 +43,7 @@ _FOLDER: Final = "manifest"
 _DIGITS: Final = 20
 _NUMBER: Final = re.compile(f"[0-9]{{{_DIGITS}}}")
 _LARGEST: Final = 1 << 28  # bytes: about 200,000 shards
+_REMOVED: Final = b"removed by vacuum\n"
 
 T = TypeVar("T")
 
@@ -222,8 +226,10 @@ def write_description(objects: Objects, description: Description) -> None:
     Raises:
         MemoryExistsError: There is a library already.
     """
+    data = _sealed(description)
     objects.make_folder(_FOLDER)
-    objects.create(DESCRIPTION, _sealed(description))
+    objects.create(DESCRIPTION, data)
+    objects.check_exclusive(DESCRIPTION, data)
 
 
 def read_description(objects: Objects, where: str) -> Description:
@@ -246,15 +252,36 @@ def manifest_name(version: int) -> str:
     return f"{_FOLDER}/{version:0{_DIGITS}d}.json"
 
 
+def _number(name: str) -> int | None:
+    number, _, suffix = name.partition(".")
+    return int(number) if suffix == "json" and _NUMBER.fullmatch(number) else None
+
+
+def numbers(objects: Objects) -> list[int]:
+    """Return the numbers of all versions, ascending, also of those that were removed: no number is used twice."""
+    return [number for name in objects.names(_FOLDER) if (number := _number(name)) is not None]
+
+
 def versions(objects: Objects) -> list[int]:
-    """Return the numbers of all versions, ascending."""
-    found = (name.partition(".") for name in objects.names(_FOLDER))
-    return [int(number) for number, _, suffix in found if suffix == "json" and _NUMBER.fullmatch(number)]
+    """Return the numbers of the versions that can be opened, ascending."""
+    found = objects.listing(_FOLDER)
+    kept = {number for name, state in found.items() if (number := _number(name)) and state.bytes != len(_REMOVED)}
+    return [number for number in numbers(objects) if number in kept]
 
 
 def newest_version(objects: Objects) -> int:
     """Return the number of the newest version, 0 for an empty library."""
-    return max(versions(objects), default=0)
+    return max(numbers(objects), default=0)
+
+
+def remove_version(objects: Objects, version: int) -> None:
+    """Write a mark in the place of a manifest, so that no writer takes its number."""
+    objects.replace(manifest_name(version), _REMOVED)
+
+
+def is_removed(objects: Objects, version: int) -> bool:
+    """Return whether a version was removed."""
+    return objects.read(manifest_name(version), _LARGEST) == _REMOVED
 
 
 def read_manifest(objects: Objects, description: Description, version: int) -> Manifest:
@@ -266,7 +293,10 @@ def read_manifest(objects: Objects, description: Description, version: int) -> M
     if version == 0:
         return Manifest(description.id, 0, description.created, "create", 0, 0, (), StoredTotals(0, 0, 0.65))
     name = manifest_name(version)
-    found = _opened(name, objects.read(name, _LARGEST), Manifest)
+    data = objects.read(name, _LARGEST)
+    if data == _REMOVED:
+        raise DamagedLibraryError(name, "was removed by vacuum(); only newer versions can be read")
+    found = _opened(name, data, Manifest)
     if found.library != description.id or found.version != version:
         raise DamagedLibraryError(
             name, f"is version {found.version} of the library {found.library}, not {version} of {description.id}"

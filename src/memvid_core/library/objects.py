@@ -9,7 +9,7 @@ import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from memvid_core.errors import (
     DamagedLibraryError,
@@ -18,13 +18,20 @@ from memvid_core.errors import (
     MemoryNotFoundError,
     storage_errors,
 )
-from memvid_core.system.atomic_files import create_file
+from memvid_core.system.atomic_files import create_file, write_file
 
-__all__ = ["LocalObjects", "Objects", "digest", "digest_of_file"]
+__all__ = ["LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}(/[A-Za-z0-9_.-]{1,80})?")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,120}(/[A-Za-z0-9_.-]{1,120})?")
 _LARGEST: Final = 1 << 30  # bytes of an object that is read into RAM
 _PIECE: Final = 1 << 20
+
+
+class Stored(NamedTuple):
+    """What a listing says of an object: its size, and when it was written, in microseconds since 1970."""
+
+    bytes: int
+    modified: int
 
 
 class Objects(Protocol):
@@ -54,17 +61,91 @@ class Objects(Protocol):
         """
         ...
 
+    def listing(self, folder: str) -> dict[str, Stored]:
+        """Return everything in a folder by name, also what is being written; the index of a memory is one object.
+
+        The folder ``""`` is the library itself, without its folders. A folder that does not exist is empty.
+        """
+        ...
+
+    def touch(self, name: str) -> bool:
+        """Set the time of an object to now, so that it counts as in use; return whether it exists."""
+        ...
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write an object in the place of another one, completely or not at all."""
+        ...
+
+    def remove(self, name: str) -> bool:
+        """Delete an object; return whether it is gone."""
+        ...
+
     def make_folder(self, name: str) -> None:
         """Create a folder, unless it exists."""
         ...
 
+    @property
+    def name(self) -> str:
+        """The path or the URL of the library, for messages and for who opens it again."""
+        ...
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the file system."""
+        ...
+
+    def prepare(self) -> None:
+        """Check that a library can be made here, and make its folder.
+
+        Raises:
+            MemoryNotFoundError: The folder of the folder does not exist.
+            ReadOnlyError: Nothing can be created safely.
+        """
+        ...
+
+    def check_exclusive(self, name: str, data: bytes) -> None:
+        """Check that an object that exists cannot be created."""
+        ...
+
     def path(self, name: str) -> Path:
-        """Return where a memory lies or is to be written."""
+        """Return where a memory is to be written on this machine."""
+        ...
+
+    def publish(self, name: str) -> None:
+        """Put a memory that is written where all can read it."""
+        ...
+
+    def fetched(self, name: str, size: int, checksum: str) -> Path:
+        """Return where a memory can be opened.
+
+        Raises:
+            MemoryNotFoundError: It does not exist.
+            DamagedLibraryError: It has another size, or was read and has another checksum.
+        """
+        ...
+
+    def checksum(self, name: str) -> str:
+        """Return the checksum of an object, all of which is read.
+
+        Raises:
+            MemoryNotFoundError: It does not exist.
+        """
         ...
 
     def remove_memory(self, name: str) -> None:
         """Delete a memory that no manifest names, with its index."""
         ...
+
+
+def check_name(name: str) -> str:
+    """Check that a name does not lead out of the library, and return it.
+
+    Raises:
+        DamagedLibraryError: It does.
+    """
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise DamagedLibraryError(repr(name), "is no name of an object")
+    return name
 
 
 def digest(data: bytes) -> str:
@@ -93,6 +174,8 @@ class LocalObjects:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.name = str(root)
+        self.options: dict[str, Any] = {}
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> LocalObjects:
@@ -106,7 +189,7 @@ class LocalObjects:
             raise InvalidInputError(f"a path is a str or a PathLike that names a folder, not {given!r}")
         name = os.path.expanduser(os.fsdecode(path))
         if "://" in name:
-            raise InvalidInputError(f"{name} is a URL, and a library is a local folder: copy it to this machine first")
+            raise InvalidInputError(f"{name} is a URL: give it as a str, and a local folder without file://")
         if "\0" in name:
             raise InvalidInputError(f"{path!r} cannot be a path: it holds a null character")
         return cls(Path(os.path.realpath(name)))
@@ -117,9 +200,39 @@ class LocalObjects:
         Raises:
             DamagedLibraryError: The name leads out of the library.
         """
-        if not _NAME.fullmatch(name) or ".." in name:
-            raise DamagedLibraryError(repr(name), "is no name of an object")
-        return self.root / name
+        return self.root / check_name(name)
+
+    def prepare(self) -> None:
+        """Make the folder of the library."""
+        with storage_errors():
+            if not self.root.parent.is_dir():
+                raise MemoryNotFoundError(f"the folder {self.root.parent} does not exist; create it first")
+            self.root.mkdir(exist_ok=True)
+
+    def check_exclusive(self, name: str, data: bytes) -> None:
+        """Check nothing: a folder is exclusive."""
+
+    def publish(self, name: str) -> None:
+        """Do nothing: the memory is where it belongs."""
+
+    def fetched(self, name: str, size: int, checksum: str) -> Path:
+        """Return the path of a memory after comparing its size."""
+        path = self.path(name)
+        try:
+            found = path.stat().st_size
+        except FileNotFoundError as exc:
+            hint = "if vacuum() deleted it, refresh() opens the newest version"
+            raise MemoryNotFoundError(f"{name} is missing; {hint}") from exc
+        if found != size:
+            raise DamagedLibraryError(name, f"has {found} bytes instead of {size}")
+        return path
+
+    def checksum(self, name: str) -> str:
+        """Return the checksum of a file."""
+        path = self.path(name)
+        if not path.is_file():
+            raise MemoryNotFoundError(f"{name} is missing")
+        return digest_of_file(path)
 
     def read(self, name: str, limit: int = _LARGEST) -> bytes:
         """Return the bytes of an object."""
@@ -144,6 +257,47 @@ class LocalObjects:
             except FileNotFoundError as exc:
                 raise DamagedLibraryError(folder, f"is missing in {self.root}; restore it from a copy") from exc
 
+    def listing(self, folder: str) -> dict[str, Stored]:
+        """Return everything in a folder."""
+        found: dict[str, Stored] = {}
+        with storage_errors():
+            try:
+                with os.scandir(self.path(folder) if folder else self.root) as entries:
+                    for entry in entries:
+                        with suppress(FileNotFoundError):  # deleted meanwhile
+                            if not entry.is_dir(follow_symlinks=False):
+                                state = entry.stat(follow_symlinks=False)
+                                found[entry.name] = Stored(state.st_size, state.st_mtime_ns // 1000)
+                            elif folder:
+                                found[entry.name] = _folder_state(Path(entry.path))
+            except FileNotFoundError:
+                return {}
+        return found
+
+    def touch(self, name: str) -> bool:
+        """Set the time of a file to now."""
+        with storage_errors():
+            try:
+                os.utime(self.path(name))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a file in the place of another one."""
+        with storage_errors():
+            write_file(self.path(name), data)
+
+    def remove(self, name: str) -> bool:
+        """Delete a file, or the folder of an index."""
+        path = self.path(name)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):  # Windows does not delete a file that is being read
+                path.unlink(missing_ok=True)
+        return not os.path.lexists(path)
+
     def make_folder(self, name: str) -> None:
         """Create a folder."""
         with storage_errors():
@@ -167,3 +321,14 @@ class LocalObjects:
         with suppress(OSError):
             path.unlink(missing_ok=True)
         shutil.rmtree(path.with_name(path.name + ".index"), ignore_errors=True)
+
+
+def _folder_state(path: Path) -> Stored:
+    """Return the size of the files of a folder, and when the newest one was written."""
+    size, newest = 0, path.stat().st_mtime_ns
+    for file in path.rglob("*"):
+        with suppress(FileNotFoundError):
+            state = file.lstat()
+            size += state.st_size
+            newest = max(newest, state.st_mtime_ns)
+    return Stored(size, newest // 1000)

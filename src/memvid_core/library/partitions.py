@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from memvid_core.index.catalog.filter_language import And, Leaf, Node, Not, Or, parse_filter
 from memvid_core.library.manifest import FieldSummary
 
-__all__ = ["Summaries", "may_match"]
+__all__ = ["Summaries", "may_match", "overlap"]
 
 _MOST_VALUES: Final = 64
 _EXACT: Final = 1 << 53  # integers beyond are not exact as float64, in which they are compared
@@ -116,6 +116,28 @@ def may_match(fields: Mapping[str, FieldSummary], where: Mapping[str, Any] | Non
         (False, True, True)
     """
     return where is None or _possible(parse_filter(where).root, fields).true
+
+
+def overlap(one: Mapping[str, FieldSummary], other: Mapping[str, FieldSummary]) -> bool:
+    """Return whether two shards can have an equal value in each partition field.
+
+    Example:
+        >>> overlap({"year": FieldSummary(numbers=(1999, 2001))}, {"year": FieldSummary(numbers=(2000,))})
+        False
+        >>> ranges = {"year": FieldSummary(numbers=(1999, 2001), ranges=True)}
+        >>> overlap(ranges, {"year": FieldSummary(numbers=(2000,))})
+        True
+    """
+    return all(_overlap(one[name], other[name]) for name in one.keys() & other.keys())
+
+
+def _overlap(one: FieldSummary, other: FieldSummary) -> bool:
+    if one.others and other.others:
+        return True
+    pairs: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = [(one.numbers, other.numbers), (one.strings, other.strings)]
+    if not one.ranges and not other.ranges:
+        return any(set(mine) & set(theirs) for mine, theirs in pairs)
+    return any(mine and theirs and mine[0] <= theirs[-1] and theirs[0] <= mine[-1] for mine, theirs in pairs)
 
 
 def _possible(node: Node, fields: Mapping[str, FieldSummary]) -> _Possible:

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from memvid_core.engine.ranker import Ranker
 from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where, default_mode
 from memvid_core.engine.validation import check_count, check_timeout, wanted_ids
-from memvid_core.errors import ClosedError, IncompleteSearchError, QueryError, RecordNotFoundError
+from memvid_core.errors import (
+    ClosedError,
+    DamagedLibraryError,
+    IncompleteSearchError,
+    QueryError,
+    RecordNotFoundError,
+)
 from memvid_core.index.catalog.ordering import by_key
-from memvid_core.library.manifest import Manifest, read_manifest, versions
+from memvid_core.library.manifest import Manifest, is_removed, read_manifest, versions
 from memvid_core.library.partitions import may_match
 from memvid_core.library.reports import LibraryHits, LibraryInfo, LibraryReport, LibraryVersion
 from memvid_core.library.shards import Asking, ShardsFailed
-from memvid_core.library.state import Place, State
+from memvid_core.library.state import Place, State, open_state
 from memvid_core.library.verifying import verified
 from memvid_core.model import Embedder, GivenSynonyms, Recency, Record
 from memvid_core.system.telemetry import measured
 
-__all__ = ["LibraryReading", "Partial"]
+__all__ = ["LibraryReading", "MmrOptions", "Partial", "SearchOptions"]
 
 Partial = Literal["raise", "allow"]
 """What a search does if shards do not answer."""
@@ -30,17 +37,46 @@ Partial = Literal["raise", "allow"]
 _PAGE = 1_024  # records that are read together
 
 
+class MmrOptions(TypedDict, total=False):
+    """The options of a search for diverse hits; see :meth:`memvid_core.Memory.mmr`."""
+
+    alpha: float | None
+    fusion: Fusion
+    recency: Recency | None
+    unique: bool
+    passage: int | None
+    fuzzy: bool
+    synonyms: GivenSynonyms | None
+    embedding: ArrayLike | None
+    with_vectors: bool
+
+
+class SearchOptions(MmrOptions, total=False):
+    """The options of a search; see :meth:`memvid_core.Memory.search`."""
+
+    rerank: Rerank | str | None
+    min_relevance: float | None
+    explain: bool
+
+
 class LibraryReading:
     """The reading methods of :class:`memvid_core.library.Library`. Each call reads the version that is open."""
 
     _place: Place
     _state: State
+    _mode: Literal["a", "r"]
+    _pinned: bool
     _closed: bool
 
     @property
     def path(self) -> str:
-        """The path of the library."""
-        return str(self._place.objects.root)
+        """The path of the library, or its URL without credentials."""
+        return self._place.objects.name
+
+    @property
+    def mode(self) -> Literal["a", "r"]:
+        """``"a"`` if the library can be changed, ``"r"`` if it was opened for reading, or in the past."""
+        return "r" if self._pinned else self._mode
 
     @property
     def version(self) -> int:
@@ -62,6 +98,13 @@ class LibraryReading:
             raise ClosedError(f"this library is closed; Library.open({self.path!r}) opens it again")
         return self._state
 
+    def refresh(self) -> int:
+        """Read the newest version, which others may have committed; return its number."""
+        state = self._opened()
+        if not self._pinned:
+            self._state = open_state(self._place, known=state)
+        return self.version
+
     # --- by search ---
 
     def search(
@@ -71,20 +114,9 @@ class LibraryReading:
         where: Where | None = None,
         mode: Mode | None = None,
         *,
-        alpha: float | None = None,
-        fusion: Fusion = "score",
-        recency: Recency | None = None,
-        rerank: Rerank | str | None = None,
-        min_relevance: float | None = None,
-        unique: bool = False,
-        passage: int | None = None,
-        fuzzy: bool = True,
-        synonyms: GivenSynonyms | None = None,
-        embedding: ArrayLike | None = None,
-        with_vectors: bool = False,
-        explain: bool = False,
         partial: Partial = "raise",
         timeout: float | None = 10.0,
+        **options: Unpack[SearchOptions],
     ) -> LibraryHits:
         """Find the records that answer a question best, in all shards; the hits are those that one memory would find.
 
@@ -92,23 +124,14 @@ class LibraryReading:
             query: The question, or its vector (d,).
             k: The maximum number of hits.
             where: As in :meth:`memvid_core.Memory.search`. Shards whose partition fields exclude a match are not asked.
-            mode: As in :meth:`memvid_core.Memory.search`, like the arguments that follow.
-            alpha: The weight of the dense part.
-            fusion: Whether scores or ranks are fused.
-            recency: How much less older records count.
-            rerank: What scores the best hits again.
-            min_relevance: The least relevance of a hit.
-            unique: Whether to leave out hits with the text of a better one.
-            passage: The maximum length of passages.
-            fuzzy: Whether missing words are replaced by near words.
-            synonyms: Words that mean the same.
-            embedding: The vector (d,) of a text question.
-            with_vectors: Whether hits include their stored vector.
-            explain: Whether hits include the contribution of each ranking.
+            mode: As in :meth:`memvid_core.Memory.search`.
             partial: ``"raise"``, or ``"allow"`` to return the hits of the shards that answered; ``hits.report`` says
                 which did not.
             timeout: How many seconds the shards have to answer, in each of the two to four rounds of a search; None
                 waits for all.
+            options: ``alpha``, ``fusion``, ``recency``, ``rerank``, ``min_relevance``, ``unique``, ``passage``,
+                ``fuzzy``, ``synonyms``, ``embedding``, ``with_vectors`` and ``explain``, as in
+                :meth:`memvid_core.Memory.search`.
 
         Returns:
             Hits, best first, with scores in [0, 1]; ties are in the order of addition. ``.report`` says which shards
@@ -120,26 +143,7 @@ class LibraryReading:
             FilterError: The filter is invalid.
             DimensionError: A vector has another dimension.
         """
-        request = SearchRequest.of(
-            self.embedder,
-            query,
-            k,
-            where,
-            mode,
-            embedding=embedding,
-            alpha=alpha,
-            fusion=fusion,
-            recency=recency,
-            rerank=rerank,
-            min_relevance=min_relevance,
-            unique=unique,
-            passage=passage,
-            fuzzy=fuzzy,
-            synonyms=synonyms,
-            with_vectors=with_vectors,
-            explain=explain,
-        )
-        return self._search(request, partial, timeout)
+        return self._search(SearchRequest.of(self.embedder, query, k, where, mode, **options), partial, timeout)
 
     def mmr(
         self,
@@ -150,36 +154,13 @@ class LibraryReading:
         *,
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
-        alpha: float | None = None,
-        fusion: Fusion = "score",
-        recency: Recency | None = None,
-        unique: bool = False,
-        passage: int | None = None,
-        fuzzy: bool = True,
-        synonyms: GivenSynonyms | None = None,
-        embedding: ArrayLike | None = None,
-        with_vectors: bool = False,
         partial: Partial = "raise",
         timeout: float | None = 10.0,
+        **options: Unpack[MmrOptions],
     ) -> LibraryHits:
         """Return hits that are relevant and diverse; see :meth:`memvid_core.Memory.mmr` and :meth:`search`."""
-        request = SearchRequest.of(
-            self.embedder,
-            query,
-            k,
-            where,
-            mode or "dense",
-            alpha=alpha,
-            fusion=fusion,
-            recency=recency,
-            unique=unique,
-            passage=passage,
-            fuzzy=fuzzy,
-            synonyms=synonyms,
-            embedding=embedding,
-            with_vectors=with_vectors,
-            diversity=Diversity(fetch_k, lambda_mult),
-        )
+        diversity = Diversity(fetch_k, lambda_mult)
+        request = SearchRequest.of(self.embedder, query, k, where, mode or "dense", diversity=diversity, **options)
         return self._search(request, partial, timeout)
 
     def _search(self, request: SearchRequest, partial: Partial, timeout: float | None) -> LibraryHits:
@@ -234,6 +215,29 @@ class LibraryReading:
         asking.check()
         bases = asking.shards.bases
         return {one: int(bases[number]) + row for number, found in answers.items() for one, row in found.items()}
+
+    def get_vectors(self, ids: Iterable[str] | str) -> dict[str, NDArray[Any]]:
+        """Return the stored vectors (d,) by id; unknown ids and records without a vector are left out.
+
+        Raises:
+            MemoryFileError: A shard does not answer.
+        """
+        wanted = wanted_ids(ids)
+        rows = self._rows_of(wanted)
+        asking = Asking(self._opened().shards)
+        found: dict[str, NDArray[Any]] = {}
+        try:
+            names = list(rows)
+            for places, vectors in asking.of_rows("stored_vectors", list(rows.values())):
+                bases = asking.shards.bases
+                for place in places.tolist():
+                    row = rows[names[place]]
+                    own = row - int(bases[np.searchsorted(bases, row, side="right") - 1])
+                    if own in vectors:
+                        found[names[place]] = vectors[own]
+        except ShardsFailed:
+            asking.check()
+        return {name: found[name] for name in wanted if name in found}
 
     def _read(self, rows: list[int]) -> list[Record]:
         asking = Asking(self._opened().shards)
@@ -334,8 +338,15 @@ class LibraryReading:
     def history(self) -> list[LibraryVersion]:
         """Return every version up to the one that is open, oldest first."""
         objects, open_version = self._place.objects, self._opened().manifest.version
-        numbers = [number for number in versions(objects) if number <= open_version]
-        return [_version(read_manifest(objects, self._place.description, number)) for number in numbers]
+        found = []
+        for number in versions(objects):
+            try:
+                if number <= open_version:
+                    found.append(_version(read_manifest(objects, self._place.description, number)))
+            except DamagedLibraryError:
+                if not is_removed(objects, number):  # by a vacuum in another process, meanwhile
+                    raise
+        return found
 
     def verify(self) -> LibraryReport:
         """Read every object of the library, verify every checksum, and return a report of the damage."""

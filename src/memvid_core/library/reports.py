@@ -11,12 +11,14 @@ from memvid_core.model import Hit
 
 __all__ = [
     "BuildReport",
+    "CompactReport",
     "LibraryDamage",
     "LibraryHits",
     "LibraryInfo",
     "LibraryReport",
     "LibraryVersion",
     "SearchReport",
+    "VacuumReport",
 ]
 
 
@@ -73,6 +75,27 @@ class BuildReport(msgspec.Struct, frozen=True):
     shards: int
     added: int
     deleted: int
+
+
+class CompactReport(msgspec.Struct, frozen=True):
+    """What a compaction has committed: the version, and counts of shards replaced, shards written, records dropped."""
+
+    version: int
+    replaced: int
+    written: int
+    dropped: int
+
+
+class VacuumReport(msgspec.Struct, frozen=True):
+    """What a vacuum has deleted, or would delete: the number of versions, the names of files, and their bytes.
+
+    ``kept`` are files that the system did not delete, because another process reads them; the next vacuum tries again.
+    """
+
+    versions: int
+    files: tuple[str, ...]
+    bytes: int
+    kept: tuple[str, ...] = ()
 
 
 class LibraryInfo(msgspec.Struct, frozen=True):

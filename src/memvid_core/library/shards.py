@@ -32,6 +32,7 @@ class Shards:
         library: The folder of the library.
         executor: Who asks them.
         index_dir: Returns the folder of the index of a shard; None for the one beside the file.
+        options: The options of the file system.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class Shards:
         library: str,
         executor: Executor,
         index_dir: Callable[[ShardEntry], str | None] = lambda _: None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.entries = tuple(entries)
-        self.refs = [ShardRef(library, entry, index_dir(entry)) for entry in entries]
+        self.refs = [ShardRef(library, entry, index_dir(entry), options or None) for entry in entries]
         self.executor = executor
         self.bases: NDArray[np.int64] = np.cumsum([0, *(entry.rows for entry in entries)], dtype=np.int64)
         self.word_counts: dict[str, int] = {}

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from memvid_core.embedding import GIVEN, choose_embedder
 from memvid_core.engine.evidence import enough
-from memvid_core.errors import CommitConflictError, DamagedLibraryError, DimensionError
+from memvid_core.errors import CommitConflictError, DamagedLibraryError, DimensionError, StorageError
 from memvid_core.index.words.bm25 import B
 from memvid_core.library.building import Built
 from memvid_core.library.corpus import LibraryCorpus, Vectors, learned_evidence, totals_of
@@ -32,7 +32,7 @@ from memvid_core.library.manifest import (
     newest_version,
     read_manifest,
 )
-from memvid_core.library.objects import LocalObjects
+from memvid_core.library.objects import Objects
 from memvid_core.library.shards import Asking, Shards, ShardsFailed
 from memvid_core.model import Embedder, FittableEmbedder
 
@@ -59,7 +59,7 @@ class Place:
         embedder: The embedder that was given; None for the recorded one.
     """
 
-    objects: LocalObjects
+    objects: Objects
     description: Description
     executor: Executor
     cache_dir: Path | None = None
@@ -67,7 +67,8 @@ class Place:
 
     def shards(self, entries: Sequence[ShardEntry]) -> Shards:
         """Return the shards of some entries."""
-        return Shards(entries, str(self.objects.root), self.executor, self._index_dir)
+        objects, executor = self.objects, self.executor
+        return Shards(entries, objects.name, executor, self._index_dir, objects.options)
 
     def _index_dir(self, entry: ShardEntry) -> str | None:
         return None if self.cache_dir is None else str(self.cache_dir / self.description.id / entry.name)
@@ -142,7 +143,8 @@ class Change:
         embedder: The embedder that made the vectors of the new shards.
         base_model: The model of the version that the new shards were made for.
         deleted: Returns the rows to delete in a version, by the number of their shard.
-        removed: The names of shards that are left out, and what their deletes were; their records are in new ones.
+        merged: The shards whose records are in the new shard, or in none if they have no records: for each name, the
+            rows (n,) that were written to it, in order.
     """
 
     kind: str
@@ -150,7 +152,7 @@ class Change:
     embedder: Embedder | None = None
     base_model: str = ""
     deleted: Callable[[State], Mapping[int, Sequence[int]]] = lambda _: {}
-    removed: Mapping[str, str] = field(default_factory=dict)
+    merged: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def committed(place: Place, change: Change) -> tuple[State, bool]:
@@ -168,7 +170,9 @@ def committed(place: Place, change: Change) -> tuple[State, bool]:
     for _ in range(TRIES):
         try:
             state = known = open_state(place, known=known)
+            _mark_in_use(place, change.built)
             manifest = _next(place, state, change)
+            _mark_in_use(place, change.built)  # the shards may have taken long to answer
         except BaseException:
             change.built.discard(place.objects)
             raise
@@ -179,7 +183,21 @@ def committed(place: Place, change: Change) -> tuple[State, bool]:
         time.sleep(wait * random.uniform(0.5, 1.5))
         wait = min(2 * wait, _LONGEST_WAIT)
     change.built.discard(place.objects)
-    raise CommitConflictError(f"others committed to {place.objects.root} {TRIES} times while this was tried; try again")
+    raise CommitConflictError(f"others committed to {place.objects.name} {TRIES} times while this was tried; try again")
+
+
+def _mark_in_use(place: Place, built: Built) -> None:
+    """Mark the new files as in use.
+
+    Raises:
+        StorageError: One of them is gone.
+    """
+    for entry in built.entries:
+        if not place.objects.touch(entry.file):
+            raise StorageError(
+                f"{entry.file}, which was to be committed, was deleted; give vacuum() a larger older_than than the "
+                "time in which a writer writes nothing, and try again"
+            )
 
 
 def _next(place: Place, state: State, change: Change) -> Manifest | None:
@@ -196,14 +214,14 @@ def _next(place: Place, state: State, change: Change) -> Manifest | None:
     gone: dict[int, set[int]] = defaultdict(set)
     for number, rows in change.deleted(state).items():
         gone[number].update(rows)
-    if built.entries and not built.generated:
-        for number, rows in _replaced(asking, len(base.shards), set(change.removed)).items():
+    if built.entries and not built.generated and not change.merged:
+        for number, rows in _replaced(asking, len(base.shards)).items():
             gone[number].update(rows)
-    removed = _removed(base, change.removed)
-    if not built.entries and not removed and not any(gone.values()):
+    gone[len(base.shards)].update(_deleted_meanwhile(place, base, change.merged))
+    if not built.entries and not change.merged and not any(gone.values()):
         return None
     entries = _with_deletes(place, asking, gone)
-    kept = [entry for number, entry in enumerate(entries) if number not in removed]
+    kept = _in_order(entries[: len(base.shards)], entries[len(base.shards) :], change.merged)
     deleted = sum(before.live - after.live for before, after in zip(asking.shards.entries, entries, strict=True))
     return _with_statistics(
         place,
@@ -223,16 +241,32 @@ def _next(place: Place, state: State, change: Change) -> Manifest | None:
     )
 
 
-def _removed(base: Manifest, removed: Mapping[str, str]) -> set[int]:
-    """Return the numbers of shards that are left out.
+def _deleted_meanwhile(place: Place, base: Manifest, merged: Mapping[str, NDArray[np.int64]]) -> list[int]:
+    """Return the rows of a merged shard whose records were deleted or replaced while it was written.
 
     Raises:
-        CommitConflictError: One of them is not there any more, or records of it were deleted meanwhile.
+        CommitConflictError: A shard that was merged is not there any more.
     """
-    found = {number for number, entry in enumerate(base.shards) if removed.get(entry.name) == entry.deletes}
-    if len(found) < len(removed):
-        raise CommitConflictError("others have changed the shards meanwhile that were to be replaced; try again")
+    entries = {entry.name: entry for entry in base.shards}
+    found: list[int] = []
+    start = 0
+    for name, rows in merged.items():
+        if name not in entries:
+            raise CommitConflictError(f"another process has replaced {name} meanwhile, which was to be merged")
+        found += (start + np.flatnonzero(np.isin(rows, read_deletes(place.objects, entries[name])))).tolist()
+        start += len(rows)
     return found
+
+
+def _in_order(old: list[ShardEntry], new: list[ShardEntry], merged: Mapping[str, Any]) -> list[ShardEntry]:
+    """Return the entries of the next version: a merged shard is where the first of those was that it replaces."""
+    kept: list[ShardEntry] = []
+    for entry in old:
+        if entry.name not in merged:
+            kept.append(entry)
+        else:
+            kept, new = kept + new, []
+    return kept + new
 
 
 def _model(place: Place, base: Manifest, change: Change) -> str:
@@ -243,16 +277,15 @@ def _model(place: Place, base: Manifest, change: Change) -> str:
     return write_checked(place.objects, "models", embedder.dump())
 
 
-def _replaced(asking: Asking, old: int, removed: set[str]) -> dict[int, list[int]]:
+def _replaced(asking: Asking, old: int) -> dict[int, list[int]]:
     """Return the rows of records whose ids are met again in a newer shard, by the number of their shard."""
     entries = asking.shards.entries
     gone: dict[int, list[int]] = defaultdict(list)
     for number in range(old, len(entries)):
-        older = [other for other in range(number) if entries[other].name not in removed]
-        for first in range(0, entries[number].rows if older else 0, _IDS):
+        for first in range(0, entries[number].rows if number else 0, _IDS):
             rows = list(range(first, min(first + _IDS, entries[number].rows)))
             ids = asking.ask("ids", {number: (rows,)})
-            for other, found in asking.ask("rows_of", dict.fromkeys(older, (ids.get(number, []),))).items():
+            for other, found in asking.ask("rows_of", dict.fromkeys(range(number), (ids.get(number, []),))).items():
                 gone[other] += found.values()
             asking.check(_NOTHING_DONE)
     return gone

@@ -6,11 +6,18 @@ import warnings
 from collections.abc import Iterator
 from itertools import pairwise
 
-from memvid_core.errors import MemvidError
+from memvid_core.errors import MemoryNotFoundError, MemvidError
 from memvid_core.library.deletes import read_checked, read_deletes
 from memvid_core.library.executor import Failure, ShardRef
-from memvid_core.library.manifest import Manifest, ShardEntry, manifest_name, read_manifest, versions
-from memvid_core.library.objects import digest_of_file
+from memvid_core.library.manifest import (
+    Manifest,
+    ShardEntry,
+    is_removed,
+    manifest_name,
+    numbers,
+    read_manifest,
+    versions,
+)
 from memvid_core.library.reports import LibraryDamage, LibraryReport
 from memvid_core.library.state import LARGEST_MODEL, Place
 from memvid_core.memory import Memory
@@ -22,13 +29,17 @@ def verified(place: Place) -> LibraryReport:
     """Read every object of a library, and return a report; see :meth:`memvid_core.library.Library.verify`."""
     damage: list[LibraryDamage] = []
     manifests: list[Manifest] = []
-    numbers = versions(place.objects)
-    for number in numbers:
+    kept = versions(place.objects)
+    for number in kept:
         try:
             manifests.append(read_manifest(place.objects, place.description, number))
         except MemvidError as exc:
             damage.append(LibraryDamage(manifest_name(number), 0, str(exc)))
-    for before, after in pairwise(numbers):  # the versions before the oldest one are not missed
+    known = numbers(place.objects)
+    for number in set(known).difference(kept):
+        if not is_removed(place.objects, number):
+            damage.append(LibraryDamage(manifest_name(number), 0, "is damaged"))
+    for before, after in pairwise(known):  # the versions before the oldest one are not missed
         if after - before > 1:
             more = f", and all up to version {after - 1}" if after - before > 2 else ""
             damage.append(LibraryDamage(manifest_name(before + 1), 0, f"is missing{more}"))
@@ -39,7 +50,7 @@ def verified(place: Place) -> LibraryReport:
         damage += _shard_damage(place, entry, entry.live if entry.name in counted else 0)
     damage += _other_damage(place, manifests)
     return LibraryReport(
-        versions=len(numbers),
+        versions=len(kept),
         shards=len(entries),
         records=0 if newest is None else newest.records,
         bytes=sum(entry.bytes for entry in entries.values()),
@@ -50,7 +61,7 @@ def verified(place: Place) -> LibraryReport:
 
 def orphans(place: Place, entries: dict[str, ShardEntry]) -> Iterator[str]:
     """Yield the files of shards that no version names: the leftovers of interrupted builds."""
-    for name in place.objects.names("shards") if (place.objects.root / "shards").is_dir() else ():
+    for name in sorted(place.objects.listing("shards")):
         stem, _, suffix = name.partition(".")
         if suffix == "mp4" and stem not in entries:
             yield f"shards/{name}"
@@ -59,11 +70,10 @@ def orphans(place: Place, entries: dict[str, ShardEntry]) -> Iterator[str]:
 def _shard_damage(place: Place, entry: ShardEntry, records: int) -> Iterator[LibraryDamage]:
     """Yield what is wrong with the file of a shard."""
     try:
-        path = place.objects.path(entry.file)
-        if not path.is_file():
-            yield LibraryDamage(entry.file, records, "is missing")
-            return
-        checksum = digest_of_file(path)
+        checksum = place.objects.checksum(entry.file)
+    except MemoryNotFoundError:
+        yield LibraryDamage(entry.file, records, "is missing")
+        return
     except MemvidError as exc:
         yield LibraryDamage(entry.file, records, str(exc))
         return
@@ -74,6 +84,8 @@ def _shard_damage(place: Place, entry: ShardEntry, records: int) -> Iterator[Lib
 def _reason(place: Place, entry: ShardEntry) -> str:
     """Return what is wrong with a file whose bytes have changed."""
     [ref] = place.shards([entry]).refs
+    if ref.options is not None or "://" in ref.library:  # the copy is whole, or would not have been taken
+        return "is damaged: its checksum is another"
     answer = place.executor.ask("check", [(ref, ())])[0]
     if isinstance(answer, Failure):
         return answer.reason

@@ -11,7 +11,8 @@ from typing import Any, Final
 from memvid_core.agent.scopes import DEFAULT_FIELDS
 from memvid_core.agent.service import MemoryService
 from memvid_core.agent.trust import defused
-from memvid_core.errors import InvalidInputError, MemvidError, ReadOnlyError
+from memvid_core.errors import InvalidInputError, MemoryFileError, MemvidError, ReadOnlyError
+from memvid_core.library import Library, LibraryInfo
 from memvid_core.memory import Memory
 from memvid_core.memory.memory import session_of
 from memvid_core.model import GivenSynonyms
@@ -31,7 +32,7 @@ class Served:
 
     Args:
         name: The name by which tools choose it.
-        memory: The open memory.
+        memory: The open memory, or a library, which is only read.
         scope: Metadata that every record has.
         read_only: Whether it must not be changed.
         synonyms: Words that mean the same in every search of its records.
@@ -43,7 +44,7 @@ class Served:
     def __init__(
         self,
         name: str,
-        memory: Memory,
+        memory: Memory | Library,
         scope: Mapping[str, Any],
         *,
         read_only: bool,
@@ -52,17 +53,35 @@ class Served:
         self.name = name
         self.memory = memory
         self.records = ServedRecords(memory, scope, synonyms)
-        self.writable = not read_only and _writable(memory)
-        owner = dict(scope) or DEFAULT_OWNER
-        fields = dict.fromkeys((*owner, "session_id")) if scope else DEFAULT_FIELDS
-        self.service = MemoryService(
-            memory, memorize_config={"extract": "rules"}, user_config={"model": list(fields), "default": owner}
-        )
+        self.writable = not read_only and isinstance(memory, Memory) and _writable(memory)
+        self._service = _service(memory, scope) if isinstance(memory, Memory) else None
+
+    @property
+    def service(self) -> MemoryService:
+        """The conversations.
+
+        Raises:
+            InvalidInputError: A library has none.
+        """
+        if self._service is None:
+            raise InvalidInputError(f"{self.name} is a library, which keeps no conversations")
+        return self._service
+
+    @property
+    def converses(self) -> bool:
+        """Whether it keeps conversations."""
+        return self._service is not None
+
+    def follow(self) -> None:
+        """Read the newest version of a library; a memory follows its file by itself."""
+        if isinstance(self.memory, Library):
+            self.memory.refresh()
 
     def warm(self) -> None:
         """Build what the first search would otherwise build: the index of words, the embedder, columns of metadata."""
         with suppress(MemvidError):
-            self.memory.prepare()
+            if isinstance(self.memory, Memory):
+                self.memory.prepare()
             self.records.search("memory", 1, None)
 
     def facts(self) -> dict[str, Any]:
@@ -71,17 +90,27 @@ class Served:
         What others write shows in the number of commits, in the time of the last one and in the number of lost records.
         """
         info = self.memory.info()
-        whole = {"commits": info.commits, "modified": info.modified.isoformat(), "damaged_records": info.lost}
+        whole: dict[str, Any] = {"modified": info.modified.isoformat()}
+        if isinstance(info, LibraryInfo):
+            whole |= {"versions": info.version, "shards": info.shards}
+        else:
+            whole |= {"commits": info.commits, "damaged_records": info.lost}
         return {
             "name": self.name,
-            "description": info.description,
-            "records": len(self.memory.ids(self.records.everything)),
+            "description": "" if isinstance(info, LibraryInfo) else info.description,
+            "records": self._count(),
             "created": info.created.isoformat(),
             "embedder": info.embedder,
             "writable": self.writable,
             "search": self.memory.default_mode,
             **({} if self.records.scope else whole),
         }
+
+    def _count(self) -> int:
+        try:
+            return len(self.memory.ids(self.records.everything))
+        except MemoryFileError:  # a shard does not answer, which a search will say
+            return len(self.memory) if not self.records.scope else 0
 
     def sentence(self) -> str:
         """Return a sentence about the memory for a model."""
@@ -98,6 +127,14 @@ class Served:
         return "; ".join(parts) + "."
 
 
+def _service(memory: Memory, scope: Mapping[str, Any]) -> MemoryService:
+    owner = dict(scope) or DEFAULT_OWNER
+    fields = dict.fromkeys((*owner, "session_id")) if scope else DEFAULT_FIELDS
+    return MemoryService(
+        memory, memorize_config={"extract": "rules"}, user_config={"model": list(fields), "default": owner}
+    )
+
+
 def _writable(memory: Memory) -> bool:
     try:
         session_of(memory).check_writable()
@@ -107,7 +144,7 @@ def _writable(memory: Memory) -> bool:
 
 
 def served(
-    memories: Memory | Mapping[str, Memory],
+    memories: Memory | Library | Mapping[str, Memory | Library],
     scope: Mapping[str, Any],
     *,
     read_only: bool,
@@ -118,8 +155,8 @@ def served(
     Raises:
         InvalidInputError: There is none, or a name is not a word of letters, digits, hyphens and underscores.
     """
-    named = {"memory": memories} if isinstance(memories, Memory) else dict(memories)
-    if not named or not all(isinstance(memory, Memory) for memory in named.values()):
+    named = {"memory": memories} if isinstance(memories, Memory | Library) else dict(memories)
+    if not named or not all(isinstance(memory, Memory | Library) for memory in named.values()):
         raise InvalidInputError("a server needs an open Memory, or a dict of open memories by name")
     checked_names(list(named))
     options: dict[str, Any] = {"read_only": read_only, "synonyms": synonyms}

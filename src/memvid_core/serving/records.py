@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from memvid_core.errors import FilterError, InvalidInputError, RecordNotFoundError
+from memvid_core.errors import FilterError, InvalidInputError, ReadOnlyError, RecordNotFoundError
+from memvid_core.library import Library
 from memvid_core.memory import Memory
 from memvid_core.model import FittableEmbedder, GivenSynonyms, Hit, Record
 from memvid_core.serving.words import note_id
@@ -39,7 +40,7 @@ class ServedRecords:
     """Search, list, save, change and delete the records of a memory, within a scope.
 
     Args:
-        memory: An open memory.
+        memory: An open memory, or a library, which is not changed.
         scope: Metadata that every saved record gets, and that every found or changed record must have.
         synonyms: Words that mean the same in every search, as in :meth:`memvid_core.Memory.search`.
 
@@ -55,12 +56,23 @@ class ServedRecords:
     """
 
     def __init__(
-        self, memory: Memory, scope: Mapping[str, Any] | None = None, synonyms: GivenSynonyms | None = None
+        self, memory: Memory | Library, scope: Mapping[str, Any] | None = None, synonyms: GivenSynonyms | None = None
     ) -> None:
-        self.memory = memory
+        self._held = memory
         self._synonyms = synonyms
         self.scope = dict(scope or {})
         self._check_keys(self.scope, "the scope")
+
+    @property
+    def memory(self) -> Memory:
+        """The memory, for a change.
+
+        Raises:
+            ReadOnlyError: It is a library.
+        """
+        if isinstance(self._held, Memory):
+            return self._held
+        raise ReadOnlyError(f"{self._held.path} is a library, which a server only reads")
 
     def _check_keys(self, given: Mapping[str, Any], what: str) -> None:
         taken = sorted(RESERVED & given.keys())
@@ -82,7 +94,7 @@ class ServedRecords:
         try:
             yield
         except FilterError:
-            self.memory.select(where, limit=0)
+            self._held.select(where, limit=0)
             raise
 
     @property
@@ -105,11 +117,11 @@ class ServedRecords:
         """Return the best ``k`` records of the scope that match a filter; options as in ``Memory.search``."""
         chosen: dict[str, Any] = {"min_relevance": min_relevance, "unique": unique, "passage": passage}
         with self._explained(where):
-            return self.memory.search(query, k, self._shown(where), synonyms=self._synonyms, **chosen)
+            return self._held.search(query, k, self._shown(where), synonyms=self._synonyms, **chosen)
 
     def get(self, ids: Sequence[str]) -> list[Record]:
         """Return the records of the scope with some ids, in the order of the ids."""
-        found = {record.id: record for record in self.memory.select(self._shown({"$id": {"$in": list(ids)}}))}
+        found = {record.id: record for record in self._held.select(self._shown({"$id": {"$in": list(ids)}}))}
         return [found[name] for name in dict.fromkeys(ids) if name in found]
 
     def page(
@@ -118,8 +130,8 @@ class ServedRecords:
         """Return some records of the scope that match a filter, and the number of all of them."""
         wanted = self._shown(where)
         with self._explained(where):
-            records = self.memory.select(wanted, limit=limit, offset=offset, order_by=order_by, descending=descending)
-            return records, len(self.memory.ids(wanted))
+            records = self._held.select(wanted, limit=limit, offset=offset, order_by=order_by, descending=descending)
+            return records, len(self._held.ids(wanted))
 
     # --- writing ---
 

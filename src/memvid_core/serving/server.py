@@ -11,12 +11,14 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any, Final, Literal
 
 from memvid_core.errors import Action, InvalidInputError, MemvidError, worded
+from memvid_core.library import Library
 from memvid_core.memory import Memory
 from memvid_core.model import GivenSynonyms
 from memvid_core.serving.extras import missing
 from memvid_core.serving.memories import Served, served
 from memvid_core.serving.tools import AGENT_TOOLS, RECORD_TOOLS, Tool
 from memvid_core.serving.words import TOOL_WORDS
+from memvid_core.system.threads import run_in_thread
 
 try:
     from mcp.server import MCPServer
@@ -42,7 +44,7 @@ _WORDS: Final = {
 
 
 def mcp_server(
-    memories: Memory | Mapping[str, Memory],
+    memories: Memory | Library | Mapping[str, Memory | Library],
     *,
     read_only: bool = False,
     scope: Mapping[str, Any] | None = None,
@@ -57,7 +59,8 @@ def mcp_server(
 
     Args:
         memories: An open memory, or open memories by the name with which a tool call chooses one. Memories that are
-            open for reading are not changed.
+            open for reading are not changed. A library can stand for a memory: it is only read, has no conversations,
+            and each call reads its newest version.
         read_only: Offer only tools that read.
         scope: Metadata that every saved record gets, and that every found or changed record must have, such as
             ``{"user_id": "ada"}``. A client cannot see or change it.
@@ -87,7 +90,8 @@ def mcp_server(
     wanted = [tool for kind in _checked(tools) for tool in _TOOLS[kind]]
     registered = []
     for tool in wanted:
-        targets = {name: each for name, each in chosen.items() if each.writable or not tool.writes}
+        fitting = {name: each for name, each in chosen.items() if each.converses or tool in RECORD_TOOLS}
+        targets = {name: each for name, each in fitting.items() if each.writable or not tool.writes}
         if targets:
             registered.append(_registered(tool, targets, several=len(chosen) > 1))
     server: MCPServer[None] = MCPServer(
@@ -158,6 +162,8 @@ def _registered(tool: Tool, targets: Mapping[str, Served], *, several: bool) -> 
     async def call(**given: Any) -> Any:
         target = targets[given.pop("memory")] if several else next(iter(targets.values()))
         with _reported():
+            if not target.converses:
+                await run_in_thread(target.follow)
             return await tool.function(target, **given)
 
     call.__name__ = tool.name

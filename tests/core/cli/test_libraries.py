@@ -17,6 +17,8 @@ RUNS = {
     "info": [],
     "history": [],
     "verify": [],
+    "compact": [],
+    "vacuum": ["--dry-run"],
 }
 
 
@@ -79,7 +81,7 @@ def test_a_shard_that_is_missing_is_named(library: Path) -> None:
     gone.unlink()
     done = memvid("library", "search", library, "a jet", "--mode", "lexical")
     assert done.code == 7
-    assert f"shards/{gone.name} (shards/{gone.name} is missing)" in done.err
+    assert f"shards/{gone.name} (shards/{gone.name} is missing" in done.err
     done = memvid("library", "search", library, "a jet", "--mode", "lexical", "--partial")
     assert done.code == PARTLY
     assert f"shards/{gone.name} did not answer" in done.err
@@ -100,3 +102,16 @@ def test_what_is_no_library_is_an_error(notes: Path) -> None:
     assert "wrong.jsonl, line 1" in done.err
     with Library.open("books") as library:
         assert (len(library), library.verify().orphans) == (0, ())
+
+
+def test_shards_are_merged_and_the_old_ones_deleted(library: Path) -> None:
+    assert memvid("library", "compact", library, "--rows-per-shard", "3").out == "books: nothing to merge\n"
+    done = memvid("library", "compact", library, "--across-partitions")
+    assert done.out == "books: 3 shards merged into 1; version 2 has 1 shard\n"
+    assert memvid("library", "vacuum", library).out == "books: deleted 0 versions and 0 files (0 bytes)\n"
+    told = memvid("library", "vacuum", library, "--days", "0", "--dry-run").out.splitlines()
+    assert told[0].startswith("books: would delete 1 version and 6 files (")
+    assert all(line.startswith("  shards/") for line in told[1:])
+    assert memvid("library", "vacuum", library, "--days", "0").out.startswith("books: deleted 1 version and 6 files (")
+    assert memvid("library", "search", library, "a jet", "-k", "1").code == 0
+    assert len(memvid("library", "history", library).out.splitlines()) == 2

@@ -158,7 +158,7 @@ def test_vectors_are_made_or_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "error", "match"),
     [
-        ("s3://bucket/library", InvalidInputError, "URL"),
+        ("nothing://bucket/library", InvalidInputError, "fsspec knows no"),
         ("", InvalidInputError, "path"),
         ("a\0b", InvalidInputError, "null"),
         ("nowhere/library", MemoryNotFoundError, "does not exist"),

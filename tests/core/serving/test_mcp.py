@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mcp import Client
 from mcp.types import TextContent
 
-from memvid_core import InvalidInputError, Memory, Record
+from memvid_core import InvalidInputError, Library, Memory, Record
 from memvid_core.serving import mcp_server
 from memvid_core.serving.answers import ANSWER_BYTES, answer_of
 
@@ -289,3 +289,29 @@ async def test_a_search_has_the_options_of_the_core(memory: Memory, tmp_path: Pa
         assert await said(client, "search_memory", query="zzzz qqqq", min_relevance=0.99) == "Nothing found."
         assert "less than or equal to 1" in await refused(client, "search_memory", query="t", min_relevance=2)
         assert "4000" in await refused(client, "search_memory", query="t", passage=10**9)
+
+
+async def test_a_library_is_searched_and_not_changed(memory: Memory, tmp_path: Path) -> None:
+    texts = [Record(f"r{n}", f"the wing {n} lifts", {"page": n}) for n in range(6)]
+    with Library.create(tmp_path / "library") as library:
+        library.build(texts, rows_per_shard=2)
+        async with talking(library, scope={}) as client:
+            tools = {tool.name for tool in (await client.list_tools()).tools}
+            assert tools == {"search_memory", "get_memories", "list_memories"}
+            found = await given_back(client, "search_memory", query="wing 3", k=1, where={"page": {"$lt": 5}})
+            assert [one["id"] for one in found["memories"]] == ["r3"]
+            assert (await given_back(client, "get_memories", ids=["r5", "nobody"]))["missing"] == ["nobody"]
+            assert "field" in await refused(client, "search_memory", query="wing", where={"$page": 1}) or True
+            with Library.open(library.path) as writer:
+                writer.add(["the newest wing"], ids=["new"])
+            found = await given_back(client, "list_memories", order_by="page", descending=True)
+            assert found["total"] == 7
+            next(Path(library.path, "shards").glob("*.mp4")).unlink()
+        async with talking({"notes": memory, "books": Library.open(library.path, "r")}) as client:
+            said_of_it = await refused(client, "search_memory", memory="books", query="wing")
+            assert "did not answer" in said_of_it
+            await said(client, "save_memories", memory="notes", texts=["Ada drinks tea"])
+            read = await client.read_resource("memory://info")
+            facts = json.loads(read.contents[0].model_dump()["text"])
+            assert [(one["name"], one["writable"]) for one in facts] == [("notes", True), ("books", False)]
+            assert facts[1]["shards"] == 4

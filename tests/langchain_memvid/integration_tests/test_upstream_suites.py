@@ -30,6 +30,13 @@ class TestStoreInAFile(VectorStoreIntegrationTests):
             yield store
 
 
+class TestStoreInALibrary(VectorStoreIntegrationTests):
+    @pytest.fixture
+    def vectorstore(self, tmp_path: Path) -> Iterator[MemvidVectorStore]:
+        with MemvidVectorStore(self.get_embeddings(), path=f"{tmp_path}/library/") as store:
+            yield store
+
+
 class TestStoreWithTheBuiltInEmbedder(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self) -> Iterator[MemvidVectorStore]:

@@ -5,6 +5,8 @@ Written anew. Each test also demands that similarities and nodes come with the i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,11 +27,11 @@ def some_nodes() -> list[TextNode]:
     ]
 
 
-@pytest.fixture
-def filled() -> MemvidVectorStore:
-    store = MemvidVectorStore()
-    assert store.add(some_nodes()) == [A, B, C]
-    return store
+@pytest.fixture(params=["in RAM", "in a library"])
+def filled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MemvidVectorStore]:
+    with MemvidVectorStore() if request.param == "in RAM" else MemvidVectorStore(f"{tmp_path}/library/") as store:
+        assert store.add(some_nodes()) == [A, B, C]
+        yield store
 
 
 def exactly(*pairs: tuple[str, Any], condition: FilterCondition = FilterCondition.AND) -> MetadataFilters:

@@ -1,0 +1,141 @@
+"""Compaction of a library: small shards and shards with many deleted records are written again as larger ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.errors import InvalidInputError, MemoryFileError
+from memvid_core.library.building import Built, Given, ShardBuilder
+from memvid_core.library.manifest import ShardEntry
+from memvid_core.library.partitions import overlap
+from memvid_core.library.reports import CompactReport
+from memvid_core.library.shards import Asking
+from memvid_core.library.state import Change, Place, State, committed, open_state
+
+__all__ = ["Plan", "compacted"]
+
+_PAGE: Final = 4_096  # records that are read together
+_NOTHING_DONE: Final = "no shards were merged: "
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which shards are merged.
+
+    Attributes:
+        rows_per_shard: The maximum number of records of a merged shard. Shards with more than half of it stay.
+        max_deleted: The largest share of deleted rows of a shard that stays.
+        keep_partitions: Whether shards without a common value in a partition field stay apart.
+
+    Raises:
+        InvalidInputError: A number is out of its range.
+    """
+
+    rows_per_shard: int
+    max_deleted: float
+    keep_partitions: bool = True
+
+    def __post_init__(self) -> None:
+        rows: object = self.rows_per_shard
+        share: object = self.max_deleted
+        if not (type(rows) is int and rows > 0):
+            raise InvalidInputError(f"rows_per_shard is a positive number, not {rows!r}")
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise InvalidInputError(f"max_deleted is a share of 0 to 1, not {share!r}")
+
+    def groups(self, entries: Sequence[ShardEntry]) -> list[list[ShardEntry]]:
+        """Return the groups of neighboring shards of which each becomes one shard.
+
+        Args:
+            entries: The shards, in the order of addition.
+        """
+        groups: list[list[ShardEntry]] = [[]]
+        for entry in entries:
+            if not self._emptied(entry) and entry.live > self.rows_per_shard // 2:
+                groups.append([])
+                continue
+            filled = [one for one in groups[-1] if one.live]
+            full = sum(one.live for one in filled) + entry.live > self.rows_per_shard
+            if filled and entry.live and (full or not self._together(filled[-1], entry)):
+                groups.append([])
+            groups[-1].append(entry)
+        return [group for group in groups if len(group) > 1 or (group and self._emptied(group[0]))]
+
+    def _emptied(self, entry: ShardEntry) -> bool:
+        return entry.rows - entry.live > self.max_deleted * entry.rows or not entry.live
+
+    def _together(self, one: ShardEntry, other: ShardEntry) -> bool:
+        return not self.keep_partitions or overlap(one.fields, other.fields)
+
+
+def compacted(place: Place, state: State, plan: Plan) -> tuple[State, CompactReport]:
+    """Merge the shards of a version, a group at a time, each as one version; see ``Library.compact``."""
+    names = {entry.name for entry in state.manifest.shards}
+    replaced = written = dropped = 0
+    while True:
+        runs = groupby(state.manifest.shards, lambda entry: entry.name in names)  # a new shard is not merged again
+        groups = [group for ours, run in runs if ours for group in plan.groups(list(run))]
+        if not groups:
+            return state, CompactReport(state.manifest.version, replaced, written, dropped)
+        try:
+            change = _merged(place, state, groups[0])
+            state, _ = committed(place, change)
+        except MemoryFileError:  # also of a shard that is deleted while it is read
+            known = open_state(place, known=state)
+            if {entry.name for entry in groups[0]} <= {entry.name for entry in known.manifest.shards}:
+                raise
+            state = known  # another compaction was faster
+            continue
+        replaced += len(groups[0])
+        written += len(change.built.entries)
+        dropped += sum(entry.rows for entry in groups[0]) - sum(len(rows) for rows in change.merged.values())
+
+
+def _merged(place: Place, state: State, group: list[ShardEntry]) -> Change:
+    """Write the live records of some shards to a new one."""
+    asking = Asking(place.shards(group))
+    answers = asking.ask_all("selected", None, None, False, None)
+    asking.check(_NOTHING_DONE)
+    rows: dict[str, NDArray[np.int64]] = {
+        entry.name: np.array(answers[number][0], np.int64) for number, entry in enumerate(group)
+    }
+    embedder = state.vectors.embedder
+    count = sum(map(len, rows.values()))
+    built = Built()
+    if count:
+        records = _records(asking, rows, scaled=place.description.vectors == "int8")
+        built = ShardBuilder(place.objects, place.description, embedder, count).build(records)
+    return Change("compact", built, embedder, state.manifest.model, merged=rows)
+
+
+def _records(asking: Asking, rows: dict[str, NDArray[np.int64]], *, scaled: bool) -> Iterator[Given]:
+    """Yield the records of some rows of each shard, with their vectors, which may be scaled numbers."""
+    for number, wanted in enumerate(rows.values()):
+        for first in range(0, len(wanted), _PAGE):
+            part = wanted[first : first + _PAGE].tolist()
+            records = asking.ask("records", {number: (part,)})
+            vectors = asking.ask("stored_vectors", {number: (part,)})
+            asking.check(_NOTHING_DONE)
+            for row, record in zip(part, records[number], strict=True):
+                vector = vectors[number].get(row)
+                yield record, vector if vector is None or not scaled else _encoded_as_before(vector)
+
+
+def _encoded_as_before(vector: NDArray[Any]) -> NDArray[Any]:
+    """Return a vector that ``int8`` encodes with the scale and the numbers from which a vector (d,) was decoded.
+
+    The scale is the largest component divided by 127, and its product with 127 may be rounded to another number.
+    """
+    sizes = np.abs(vector)
+    largest = np.float32(sizes.max(initial=0.0))
+    for bound in (largest, np.nextafter(largest, np.float32(np.inf)), np.nextafter(largest, np.float32(0))):
+        scale = np.float32(bound) / np.float32(127)
+        if scale and np.array_equal(np.rint(vector / scale).astype(np.float32) * scale, vector):
+            return np.where(sizes == largest, np.copysign(bound, vector), vector)
+    return vector

@@ -1,0 +1,210 @@
+"""Libraries in object stores: the same answers and versions as in a folder; what is damaged in the store is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.request
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from moto.server import ThreadedMotoServer
+
+from langchain_memvid import MemvidVectorStore
+from memvid_core import (
+    IncompleteSearchError,
+    InvalidInputError,
+    Library,
+    MemoryExistsError,
+    NotAMemoryError,
+    StorageError,
+    cached_copies,
+)
+from memvid_core.library.remote import RemoteObjects
+from tests.core.embedders import embed
+from tests.core.library.libraries import pair, plain, records
+from tests.processes import start
+
+SOME = records(30)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the copies."""
+    monkeypatch.setenv("MEMVID_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A server that answers as S3 does."""
+    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    running.start()
+    host, port = running.get_host_and_port()
+    yield f"http://{host}:{port}"
+    running.stop()
+
+
+@pytest.fixture
+def bucket(server: str, tmp_path: Path) -> dict[str, Any]:
+    """The options for s3:// with a new bucket, named as the test's folder."""
+    options = {"endpoint_url": server, "key": "ada", "secret": "x", "client_kwargs": {"region_name": "us-east-1"}}
+    with urllib.request.urlopen(urllib.request.Request(f"{server}/{_bucket(tmp_path)}", method="PUT")):
+        return options
+
+
+def _bucket(tmp_path: Path) -> str:
+    return "b" + "".join(letter for letter in tmp_path.name.lower() if letter.isalnum())[-40:]
+
+
+@pytest.fixture(params=["memory", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
+    """A URL for a library, and the options of its file system."""
+    if request.param == "memory":
+        return f"memory://{tmp_path.name}/library", {}
+    return f"s3://{_bucket(tmp_path)}/library", request.getfixturevalue("bucket")
+
+
+def keys(place: tuple[str, dict[str, Any]]) -> list[str]:
+    """The names of all objects, below the library."""
+    fs, root = fsspec.core.url_to_fs(place[0], **place[1], use_listings_cache=False)
+    return sorted(str(name).rpartition("/library/")[2] for name in fs.find(root))
+
+
+def test_a_library_is_built_changed_and_read_as_in_a_folder(place: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
+    url, options = place
+    with pair(tmp_path, SOME, 3, embedder=embed) as (memory, local):
+        with Library.create(url, embed, storage_options=options) as library:
+            assert library.path == url
+            assert library.build(SOME, rows_per_shard=10).shards == 3
+            for mode in ("lexical", "dense", "hybrid"):
+                wanted = plain(memory.search("wing heat", 9, mode=mode))
+                assert plain(library.search("wing heat", 9, mode=mode)) == wanted
+            library.add(["new text"], ids=["r3"])
+            local.add(["new text"], ids=["r3"])
+            assert library.delete(["r4"]) == local.delete(["r4"]) == 1
+            assert list(library) == list(local)
+            assert library.verify().ok
+            assert len([name for name in keys(place) if name.endswith(".mp4")]) == 4
+        with Library.open(url + "/", "r", embedder=embed, storage_options=options) as again:
+            assert list(again) == list(local)
+            assert plain(again.search("wing heat", 9)) == plain(local.search("wing heat", 9))
+            assert [one.records for one in again.history()] == [30, 30, 29]
+        with Library.open(url, as_of=1, embedder=embed, storage_options=options) as past:
+            assert list(past) == SOME
+        with Library.open(url, embedder=embed, storage_options=options) as last:
+            assert last.compact().written == 1
+            assert list(last) == list(local)
+            assert last.vacuum().files == ()
+            assert len(last.vacuum(timedelta(0)).files) == 6  # four shards, two lists of deleted rows
+            assert [name for name in keys(place) if name.endswith(".mp4")] == list(last.explain_shards())
+            assert [one.number for one in last.history()] == [4]
+            assert list(last) == list(local)
+            assert last.verify().ok
+
+
+def test_what_is_fetched_is_kept_in_the_cache(bucket: dict[str, Any], tmp_path: Path, cache: Path) -> None:
+    url = f"s3://{_bucket(tmp_path)}/library"
+    with Library.create(url, embed, storage_options=bucket) as library:
+        library.build(SOME, rows_per_shard=10)
+        wanted = plain(library.search("wing", 5))
+    [copy] = cached_copies()
+    assert copy.url == url
+    shards = sorted(copy.folder.glob("shards/*.mp4"))
+    assert len(shards) == 3
+    before = [path.stat().st_mtime_ns for path in shards]
+    with Library.open(url, embedder=embed, storage_options=bucket) as again:
+        assert plain(again.search("wing", 5)) == wanted
+        assert [path.stat().st_mtime_ns for path in shards] == before
+    shards[0].unlink()
+    os.truncate(shards[1], 10)
+    with Library.open(url, embedder=embed, storage_options=bucket) as again:
+        assert plain(again.search("wing", 5)) == wanted
+        assert sorted(copy.folder.glob("shards/*.mp4")) == shards
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "changed", "swapped"])
+def test_a_shard_that_is_damaged_in_the_store(
+    place: tuple[str, dict[str, Any]], cache: Path, damage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url, options = place
+    with Library.create(url, embed, storage_options=options) as library:
+        library.build(SOME, rows_per_shard=10)
+        name, other, _ = library.explain_shards()
+    del library
+    fs, root = fsspec.core.url_to_fs(url, **options, use_listings_cache=False)
+    data = fs.cat_file(f"{root}/{name}")
+    if damage == "missing":
+        fs.rm_file(f"{root}/{name}")
+    elif damage == "swapped":
+        fs.pipe_file(f"{root}/{name}", fs.cat_file(f"{root}/{other}"))
+    else:
+        at = len(data) // 2
+        fs.pipe_file(
+            f"{root}/{name}", data[:at] + (bytes([data[at] ^ 1]) + data[at + 1 :] if damage == "changed" else b"")
+        )
+    monkeypatch.setenv("MEMVID_CACHE_DIR", str(tmp_path / "another"))
+    with Library.open(url, embedder=embed, storage_options=options) as again:
+        with pytest.raises(IncompleteSearchError) as caught:
+            again.search("wing heat", 60, mode="lexical")
+        assert list(caught.value.report.failed) == [name]
+        assert caught.value.report.rows_missing == 10
+        assert {hit.id for hit in caught.value.hits}.isdisjoint({record.id for record in SOME[:10]})
+        assert [(one.name, one.records) for one in again.verify().damage] == [(name, 10)]
+
+
+ADD = """if True:
+    import json, sys
+    from memvid_core import Library
+    from tests.core.embedders import embed
+    url, options, name = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
+    with Library.open(url, embedder=embed, storage_options=options) as library:
+        sys.stdin.readline()
+        for number in range(3):
+            library.add([f"{name} {number}"], ids=[f"{name} {number}"])
+"""
+
+
+def test_no_commit_of_several_processes_is_lost(bucket: dict[str, Any], tmp_path: Path) -> None:
+    url = f"s3://{_bucket(tmp_path)}/library"
+    with Library.create(url, embed, storage_options=bucket) as library:
+        writers = [start(ADD, url, json.dumps(bucket), name) for name in "ab"]
+        for writer in writers:
+            writer.stdin.write("\n")
+            writer.stdin.flush()
+        for writer in writers:
+            assert writer.communicate()[1] == ""
+        assert library.refresh() == 6
+        assert {record.id for record in library} == {f"{name} {n}" for name in "ab" for n in range(3)}
+        assert library.verify().ok
+
+
+def test_what_cannot_be_is_said(
+    place: tuple[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, options = place
+    with pytest.raises(NotAMemoryError):
+        Library.open(url, storage_options=options)
+    Library.create(url, embed, storage_options=options).close()
+    with pytest.raises(MemoryExistsError):
+        Library.create(url, embed, storage_options=options)
+    with pytest.raises(InvalidInputError, match="storage_options"):
+        Library.open(tmp_path, storage_options={"key": "x"})
+    monkeypatch.setattr(RemoteObjects, "create", RemoteObjects.replace)  # a store without conditions
+    with pytest.raises(StorageError, match="If-None-Match"):
+        Library.create(url + "2", embed, storage_options=options)
+
+
+def test_a_store_of_langchain_over_a_bucket(bucket: dict[str, Any], tmp_path: Path) -> None:
+    url = f"s3://{_bucket(tmp_path)}/library/"
+    with MemvidVectorStore(path=url, storage_options=bucket) as store:
+        store.add_texts(["the wing lifts", "the engine hums"], ids=["wing", "engine"])
+        assert store.similarity_search("a wing", k=1)[0].id == "wing"
+    with MemvidVectorStore(path=url, mode="r", storage_options=bucket) as store:
+        assert store.similarity_search("an engine", k=1)[0].id == "engine"
+        with pytest.raises(InvalidInputError, match="credentials"):
+            store.__reduce__()

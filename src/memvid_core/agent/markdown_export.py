@@ -16,7 +16,6 @@ from memvid_core.agent.markdown_manifest import (
     MANIFEST,
     Manifest,
     read_manifest,
-    remove_unfinished,
     write_file,
     write_manifest,
 )
@@ -24,6 +23,7 @@ from memvid_core.agent.memorizing import equal_to
 from memvid_core.agent.records import Category, Item, digest
 from memvid_core.agent.sync_service import SyncMemoryService
 from memvid_core.errors import InvalidInputError, StorageError
+from memvid_core.system.atomic_files import remove_all_left
 
 __all__ = ["INDEX", "UNCATEGORIZED", "Exported", "export_markdown", "origin_of"]
 
@@ -90,7 +90,7 @@ def export_markdown(
     gone = [name for name in there.files if name not in contents and (root / name).is_file()]
     if not force:
         _check_unchanged(root, there, contents, gone)
-    remove_unfinished(root)
+    remove_all_left(root)  # they may hold a text that was forgotten since
     write_manifest(root, there.joined(made))
     for name, content in contents.items():
         write_file(root / name, content)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from memvid_core.agent.records import digest
 from memvid_core.errors import InvalidInputError, StorageError
+from memvid_core.system import atomic_files
 
-__all__ = ["MANIFEST", "Manifest", "read_manifest", "remove_unfinished", "write_file", "write_manifest"]
+__all__ = ["MANIFEST", "Manifest", "read_manifest", "write_file", "write_manifest"]
 
 MANIFEST: Final = ".memvid-export.json"
-_PREFIX: Final = ".memvid-"
-_SUFFIX: Final = ".tmp"
 
 
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
@@ -76,28 +72,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_file(folder / MANIFEST, msgspec.json.encode(manifest).decode())
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what a writer that was killed left half written: it may hold a text that was forgotten since."""
-    for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
-        with suppress(OSError):
-            path.unlink()
-
-
 def write_file(path: Path, content: str) -> None:
     """Write a file that is there as a whole or not at all.
 
     Raises:
         StorageError: The system refused.
     """
-    made: Any = None
     try:
-        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=_PREFIX, suffix=_SUFFIX, delete=False) as made:
-            made.write(content.encode("utf-8", "surrogatepass"))
-            made.flush()
-            os.fsync(made.fileno())
-        os.replace(made.name, path)
+        atomic_files.write_file(path, content.encode("utf-8", "surrogatepass"))
     except OSError as exc:
-        if made is not None:
-            with suppress(OSError):
-                os.unlink(made.name)
         raise StorageError(f"{path} cannot be written: {exc}") from exc

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +19,7 @@ import typer
 from memvid_core.cli.options import AsJson, AsOf, MemoryPath, Where, opened, parse_as_of, parse_object
 from memvid_core.cli.output import count, escaped_json, files_progress, megabytes, note, printable, write_json
 from memvid_core.cli.tables import write_parquet
+from memvid_core.system.atomic_files import writing_file
 
 if TYPE_CHECKING:
     from memvid_core import Memory, Record
@@ -80,7 +81,7 @@ def export(
             out: IO[bytes] = _standard_output()
             pieces = lines or (_document(memory_path, records) if as_json else _written(records, chosen))
         else:
-            out = stack.enter_context(_replaced(output))
+            out = stack.enter_context(writing_file(output))
             pieces = lines or _written(records, chosen)
         total = len(memory)
         # On a terminal, the printed records show the progress.
@@ -173,24 +174,6 @@ def _standard_output() -> IO[bytes]:
     sys.stdout.flush()
     buffer: IO[bytes] = sys.stdout.buffer
     return buffer
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that replaces ``path`` when it is complete, or not at all."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    partial = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        mask = os.umask(0)
-        os.umask(mask)
-        partial.chmod(0o666 & ~mask)  # mkstemp creates files that only their owner can read
-        os.replace(partial, path)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
 
 
 # ------------------------------------------------------------------------------------------------------------ import

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,7 +90,6 @@ def build(
 def _records(sources: list[Path], vectors: bool, update: Any) -> Iterator[tuple[Record, Any] | Record]:
     """Yield the records of memories and exports, with their vectors if these are kept."""
     from memvid_core import Memory, Record
-    from memvid_core.engine.validation import new_ids
 
     done = 0
     for source in sources:
@@ -107,7 +107,7 @@ def _records(sources: list[Path], vectors: bool, update: Any) -> Iterator[tuple[
         with lines_of(source) as file:
             file.seek(0)
             for item in lines(str(source), file):
-                made = Record(item.get("id") or new_ids(1)[0], item["text"], item.get("metadata") or {})
+                made = Record(item.get("id") or str(uuid.uuid4()), item["text"], item.get("metadata") or {})
                 yield (made, item.get("vector")) if vectors else made
                 done += 1
                 if not done % _AT_ONCE:

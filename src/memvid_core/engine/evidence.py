@@ -7,7 +7,6 @@ is relevant follow from *practice questions*: parts of sentences, asked of all t
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import DamagedFrameError
 from memvid_core.index.words.scores import Ranking
 from memvid_core.model import FittableEmbedder
+from memvid_core.system.atomic_files import write_file
 
 __all__ = [
     "GAIN",
@@ -317,10 +317,8 @@ def _write(path: Path | None, key: str, found: Evidence) -> None:
     """Keep the evidence, if the folder can be written."""
     if path is None or not path.parent.is_dir():
         return
-    made = path.with_name(f"{_FILE}.{os.getpid()}")
     with suppress(OSError):
-        made.write_text(json.dumps({"key": key, **found._asdict()}), "utf-8")
-        made.replace(path)
+        write_file(path, json.dumps({"key": key, **found._asdict()}).encode(), durable=False)
 
 
 def support(dense: Ranking, lexical: Ranking) -> float:

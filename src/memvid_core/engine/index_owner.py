@@ -6,12 +6,13 @@ import hashlib
 import os
 import shutil
 import stat
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
+
+from memvid_core.system.atomic_files import create_file, write_file
 
 __all__ = ["place_of"]
 
@@ -51,9 +52,9 @@ def place_of(root: Path, file: Path, memory_id: bytes) -> Path:
             return root
         if owner.folder == own.folder and own.file != owner.file and own.path != owner.path and _there(owner):
             apart.mkdir(exist_ok=True)  # another thread or process may open the same copy
-            _write(apart / record.name, own)
+            write_file(apart / record.name, msgspec.json.encode(own), like=file)
             return apart
-        _write(record, own)
+        write_file(record, msgspec.json.encode(own), like=file)
     except OSError:  # the folder cannot be read or written
         pass
     return root
@@ -83,36 +84,9 @@ def _read(record: Path) -> _Owner | None:
 
 def _claimed(record: Path, own: _Owner) -> _Owner:
     """Become the owner, unless another process is faster; return the owner."""
-    _write(record, own, replace=False)
+    with suppress(FileExistsError):
+        create_file(record, msgspec.json.encode(own), like=Path(own.path))
     return _read(record) or own
-
-
-def _write(record: Path, own: _Owner, *, replace: bool = True) -> None:
-    made = record.with_name(f"{record.name}.{os.getpid()}-{threading.get_ident()}")
-    mode = stat.S_IMODE(os.stat(own.path).st_mode) & 0o666
-    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), mode)
-    try:
-        os.write(descriptor, msgspec.json.encode(own))
-    finally:
-        os.close(descriptor)
-    try:
-        if replace:
-            os.replace(made, record)
-        else:
-            _publish(made, record)
-    finally:
-        made.unlink(missing_ok=True)
-
-
-def _publish(made: Path, record: Path) -> None:
-    """Give a file its name, unless the name is taken."""
-    try:
-        os.link(made, record)  # of several processes, one succeeds
-    except FileExistsError:
-        pass
-    except OSError:  # the file system has no links
-        if not record.exists():
-            os.replace(made, record)
 
 
 def _sweep(root: Path, name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.validation import wanted_ids
-from memvid_core.errors import ClosedError, DamagedFrameError, IndexStaleError, QueryError
+from memvid_core.errors import ClosedError, IndexStaleError, QueryError
 from memvid_core.index.catalog.ordering import Key, by_value, keys_of
 from memvid_core.index.vectors.vector_index import VectorIndex
 from memvid_core.index.words.lexical_index import LexicalIndex
@@ -217,19 +216,7 @@ class Epoch:
         self.index = index
         self.closed = False
         self._handed_on = False
-        own = weakref.proxy(self)  # a reference cycle would keep the files open until the garbage collector runs
-        self.reader = RecordReader(journal.video, lambda number: own.record_frame(number), cache_bytes)
-
-    def record_frame(self, number: int) -> FrameLocation:
-        """Return the location of the continuation frame with that number.
-
-        Raises:
-            DamagedFrameError: It is not a continuation frame.
-        """
-        found = self.index.catalog.frame(number)
-        if found is None:
-            raise DamagedFrameError(number, "it is not a continuation frame")
-        return found
+        self.reader = RecordReader(journal.video, lambda number: index.catalog.frame(number), cache_bytes)
 
     def empty(self, time: int = 0, embedder: Embedder | None = None) -> Snapshot:
         """Return the snapshot before the first commit."""

@@ -77,11 +77,14 @@ class RecordReader:
 
     Args:
         video: The file.
-        locate: Function from a frame number to its FrameLocation, for bodies that continue in the next frame.
+        locate: Function from a frame number to its FrameLocation, for bodies that continue in the next frame; None if
+            that frame continues none.
         cache_bytes: The size of the cache in bytes: half for frame bodies, half for rows of decompressed blocks.
     """
 
-    def __init__(self, video: VideoFile, locate: Callable[[int], FrameLocation], cache_bytes: int = 128 << 20) -> None:
+    def __init__(
+        self, video: VideoFile, locate: Callable[[int], FrameLocation | None], cache_bytes: int = 128 << 20
+    ) -> None:
         self._video = video
         self._locate = locate
         self._bodies: ByteCache[tuple[memoryview | bytes, list[RecordBlock]]] = ByteCache(cache_bytes // 2)
@@ -130,7 +133,10 @@ class RecordReader:
         parts.append(part)
         while header.flags & Flag.MORE:
             number += 1
-            place = self._locate(number)
+            found = self._locate(number)
+            if found is None:
+                raise DamagedFrameError(number, "it is not a continuation frame")
+            place = found
             header, part = frames.parse(self._video.read(number, FramePosition(place.offset, place.size)), number)
             parts.append(part)
         return first, parts[0] if len(parts) == 1 else b"".join(parts)

@@ -7,9 +7,7 @@ import os
 import re
 import shutil
 import stat
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -18,11 +16,9 @@ from memvid_core.errors import (
     InvalidInputError,
     MemoryExistsError,
     MemoryNotFoundError,
-    StorageError,
     storage_errors,
 )
-from memvid_core.system.atomic_files import held
-from memvid_core.system.folders import sync_folder
+from memvid_core.system.atomic_files import create_file
 
 __all__ = ["LocalObjects", "Objects", "digest", "digest_of_file"]
 
@@ -158,10 +154,12 @@ class LocalObjects:
         target = self.path(name)
         with storage_errors():
             target.parent.mkdir(exist_ok=True)
-            with _written(target, data) as made:
-                self._publish(made, target)
-            with suppress(StorageError):  # the object is in place; a power failure may undo the rename
-                sync_folder(target.parent)
+            try:
+                create_file(target, data, lock=self.root / "library.json")
+            except FileExistsError as exc:
+                raise MemoryExistsError(f"{target} exists") from exc
+            except FileNotFoundError as exc:
+                raise MemoryNotFoundError(f"the folder {target.parent} does not exist") from exc
 
     def remove_memory(self, name: str) -> None:
         """Delete a memory and its index."""
@@ -169,38 +167,3 @@ class LocalObjects:
         with suppress(OSError):
             path.unlink(missing_ok=True)
         shutil.rmtree(path.with_name(path.name + ".index"), ignore_errors=True)
-
-    def _publish(self, made: Path, target: Path) -> None:
-        try:
-            if os.name == "nt":
-                os.rename(made, target)  # does not replace an existing file on Windows
-            else:
-                os.link(made, target)
-        except FileExistsError as exc:
-            raise _taken(target) from exc
-        except OSError:  # a file system without links
-            with held(self.root / "library.json", 30.0):
-                if os.path.lexists(target):
-                    raise _taken(target) from None
-                os.replace(made, target)
-
-
-def _taken(target: Path) -> MemoryExistsError:
-    return MemoryExistsError(f"{target} exists")
-
-
-@contextmanager
-def _written(target: Path, data: bytes) -> Iterator[Path]:
-    """Yield a temporary file beside ``target`` with some bytes, on the disk; it is deleted in the end."""
-    made = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.writing")
-    try:
-        with made.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield made
-    except FileNotFoundError as exc:
-        raise MemoryNotFoundError(f"the folder {target.parent} does not exist") from exc
-    finally:
-        with suppress(OSError):
-            made.unlink(missing_ok=True)

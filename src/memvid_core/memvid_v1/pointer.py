@@ -17,6 +17,7 @@ from memvid_core.embedding import load_model
 from memvid_core.errors import InvalidInputError, MemvidError, NotAMemoryError
 from memvid_core.memory import Memory
 from memvid_core.memvid_v1.json_files import read_json
+from memvid_core.system.atomic_files import write_file
 
 __all__ = ["StrPath", "check_index", "index_folder", "open_memory", "write_pointer"]
 
@@ -38,11 +39,9 @@ def write_pointer(index: StrPath | None, video: StrPath, about: dict[str, Any]) 
         return
     path = Path(index)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".writing")
     shown = os.path.relpath(video, path.parent) if _same_drive(video, path.parent) else os.fspath(video)
     content = {"format": _FORMAT, "video": Path(shown).as_posix(), **about}
-    temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_file(path, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
 
 
 def _same_drive(one: StrPath, other: StrPath) -> bool:

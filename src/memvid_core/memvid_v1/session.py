@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from memvid_core.errors import IngestError, InvalidInputError, MemoryNotFoundError
 from memvid_core.memvid_v1.json_files import read_json
+from memvid_core.system.atomic_files import write_file
 
 __all__ = ["SYSTEM_PROMPT", "Session"]
 
@@ -62,12 +63,7 @@ class Session:
             "timestamp": datetime.now(UTC).isoformat(),
             "conversation": self.turns,
         }
-        temporary = file.with_name(file.name + ".writing")
-        try:
-            temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-            os.replace(temporary, file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_file(file, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

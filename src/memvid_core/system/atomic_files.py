@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, StorageError
 from memvid_core.system.commit_lock import CommitLock
 from memvid_core.system.file_lock import system_lock
 from memvid_core.system.folders import sync_folder
 
-__all__ = ["appearing", "being_compacted", "compaction_path", "held", "pass_mode_on", "remove_left", "replacing"]
+__all__ = [
+    "appearing",
+    "being_compacted",
+    "compaction_path",
+    "create_file",
+    "held",
+    "pass_mode_on",
+    "remove_all_left",
+    "remove_left",
+    "replacing",
+    "write_file",
+    "writing_file",
+]
 
 _SUFFIX: Final = ".writing"
 _COMPACTING: Final = ".compacting"
+_LEFT: Final = re.compile(r"\..+\.[0-9a-f]{12}\.writing", re.DOTALL)
+_WAIT: Final = 30.0  # seconds
 
 
 @contextmanager
@@ -37,11 +53,18 @@ def appearing(target: Path) -> Iterator[Path]:
     with _temporary(target) as made:
         yield made
         if made.exists():
-            _publish(made, target)
+            try:
+                _publish(made, target)
+            except FileExistsError as exc:
+                raise _taken(target) from exc
+            except OSError as exc:
+                raise StorageError(f"cannot put the file at {target}: {exc}") from exc
+            with suppress(StorageError):  # the file is in place; a power failure may undo the rename
+                sync_folder(target.parent)
 
 
 @contextmanager
-def replacing(target: Path, *, like: Path | None = None, timeout: float = 30.0) -> Iterator[Path]:
+def replacing(target: Path, *, like: Path | None = None, timeout: float = _WAIT) -> Iterator[Path]:
     """Yield a path to write to; if the block succeeds, the file replaces ``target``.
 
     During the block, commits to a memory at ``target`` are blocked.
@@ -65,8 +88,102 @@ def replacing(target: Path, *, like: Path | None = None, timeout: float = 30.0) 
                 os.replace(made, target)
             except OSError as exc:
                 raise StorageError(f"cannot replace {target}: {exc}") from exc
-            with suppress(OSError):  # the file is in place; a power failure may undo the rename
+            with suppress(StorageError):  # the file is in place; a power failure may undo the rename
                 sync_folder(target.parent)
+
+
+@contextmanager
+def writing_file(target: Path, *, like: Path | None = None, durable: bool = True) -> Iterator[BinaryIO]:
+    """Yield a new file to write to; if the block succeeds, it replaces ``target``, otherwise it is deleted.
+
+    The target is not a memory: no lock is waited for. Any number of threads and processes may write it at the same
+    time; one of them is the last. An existing target keeps its mode and owner.
+
+    Args:
+        target: The file to replace or create.
+        like: The file whose mode and owner a new target gets.
+        durable: Whether the content reaches the disk before the name; False for what can be made again, which has
+            a checksum or fails to parse where a power failure took the content.
+
+    Raises:
+        OSError: A read or write failed; the target is unchanged.
+    """
+    with _new_file(target) as (file, made):
+        yield file
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+        pass_mode_on(target if target.exists() else like, made)
+        if os.name == "nt":  # Windows cannot rename an open file
+            file.close()
+        os.replace(made, target)
+    if durable:
+        with suppress(StorageError):  # the file is in place; a power failure may undo the rename
+            sync_folder(target.parent)
+
+
+def write_file(target: Path, data: bytes, *, like: Path | None = None, durable: bool = True) -> None:
+    """Replace or create a file with ``data``, complete or not at all, as :func:`writing_file` does.
+
+    Raises:
+        OSError: A read or write failed; the target is unchanged.
+    """
+    with writing_file(target, like=like, durable=durable) as file:
+        file.write(data)
+
+
+def create_file(target: Path, data: bytes, *, like: Path | None = None, lock: Path | None = None) -> None:
+    """Create a file with ``data``, durable and complete, or not at all.
+
+    Args:
+        target: The file; its folder exists.
+        data: The content.
+        like: The file whose mode and owner the target gets.
+        lock: A file that is locked where the file system has no links, so that one of several processes creates the
+            target; None where it does not matter which.
+
+    Raises:
+        FileExistsError: The target exists: another process was faster.
+        OSError: A read or write failed.
+    """
+    with _new_file(target) as (file, made):
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        pass_mode_on(like, made)
+        if os.name == "nt":
+            file.close()
+        _publish(made, target, lock)
+    with suppress(StorageError):
+        sync_folder(target.parent)
+
+
+@contextmanager
+def _new_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """Yield a new file in the folder of ``target`` and its path; it is locked, and deleted unless it is renamed."""
+    remove_left(target)
+    made = _temporary_path(target)
+    try:
+        with os.fdopen(_locked(made), "wb") as file:
+            yield file, made
+    finally:
+        with suppress(OSError):
+            made.unlink(missing_ok=True)
+
+
+def _locked(made: Path) -> int:
+    """Create a file and lock it, so that :func:`remove_left` keeps it; return its descriptor."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        descriptor = os.open(made, flags, 0o666)
+        try:
+            if system_lock().try_lock(descriptor) and os.path.lexists(made):
+                return descriptor
+        except OSError:  # a file system without locks, where nobody deletes what is left
+            return descriptor
+        os.close(descriptor)  # another process took it for a leftover, and deletes it
+        with suppress(OSError):
+            made.unlink(missing_ok=True)
 
 
 def pass_mode_on(source: Path | None, target: Path) -> None:
@@ -81,35 +198,36 @@ def pass_mode_on(source: Path | None, target: Path) -> None:
             os.chown(target, there.st_uid, there.st_gid)
 
 
-def _publish(made: Path, target: Path) -> None:
+def _publish(made: Path, target: Path, lock: Path | None = None) -> None:
+    """Rename ``made`` to ``target``; raise FileExistsError if that exists."""
     try:
         if os.name == "nt":
             os.rename(made, target)  # does not replace an existing file on Windows
         else:
             os.link(made, target)
-    except FileExistsError as exc:
-        raise _taken(target) from exc
+    except FileExistsError:
+        raise
     except OSError:  # a file system without links
-        if os.path.lexists(target):
-            raise _taken(target) from None
-        try:
+        with nullcontext() if lock is None else held(lock, _WAIT):
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target)) from None
             os.replace(made, target)
-        except OSError as exc:
-            raise StorageError(f"cannot put the file at {target}: {exc}") from exc
-    with suppress(OSError):  # the file is in place; a power failure may undo the rename
-        sync_folder(target.parent)
 
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
     remove_left(target)
-    made = target.with_name(f"{_prefix(target)}{uuid.uuid4().hex[:12]}{_SUFFIX}")
+    made = _temporary_path(target)
     try:
         yield made
     finally:
         with suppress(OSError):  # Windows cannot delete a file that is being read; a later call does
             made.unlink(missing_ok=True)
         shutil.rmtree(made.with_name(made.name + ".index"), ignore_errors=True)
+
+
+def _temporary_path(target: Path) -> Path:
+    return target.with_name(f"{_prefix(target)}{uuid.uuid4().hex[:12]}{_SUFFIX}")
 
 
 def _prefix(target: Path) -> str:
@@ -131,6 +249,13 @@ def remove_left(target: Path) -> None:
     """Delete the leftovers of killed processes that were writing ``target``."""
     for suffix in (_SUFFIX, _COMPACTING):
         for left in target.parent.glob(f"{_escaped(_prefix(target))}*{suffix}"):
+            _remove_if_left(left)
+
+
+def remove_all_left(folder: Path) -> None:
+    """Delete the leftovers of killed processes that were writing any file of ``folder``."""
+    for left in folder.glob(f".*{_SUFFIX}"):
+        if _LEFT.fullmatch(left.name):
             _remove_if_left(left)
 
 

@@ -29,7 +29,7 @@ from memvid_core.errors import (
     shown_url,
     storage_errors,
 )
-from memvid_core.system.atomic_files import held
+from memvid_core.system.atomic_files import held, write_file
 from memvid_core.system.folders import sync_folder
 from memvid_core.system.progress import Advance, progress
 from memvid_core.system.remote_cache import STATE, Entry, cache_folder
@@ -402,9 +402,7 @@ class RemoteCopy:
         if damaged:
             state["damaged"] = [here.size, here.proof]
         path = self._entry.folder / STATE
-        made = path.with_suffix(_FETCHING)
-        made.write_text(json.dumps(state), "utf-8")
-        os.replace(made, path)
+        write_file(path, json.dumps(state).encode(), durable=False)
 
     def _check_room(self, size: int) -> None:
         free = shutil.disk_usage(self._entry.folder).free

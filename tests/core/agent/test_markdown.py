@@ -194,7 +194,7 @@ def test_an_export_replaces_nothing_that_a_person_wrote(service, exported):
 
 def test_what_was_forgotten_leaves_the_next_export(service, exported):
     service.forget([item.id for item in service.list_memory_items(ME) if "I like" in item.summary], **ME)
-    (exported / ".memvid-killed.tmp").write_text("I like jazz.", encoding="utf-8")
+    (exported / ".preferences.md.0123456789ab.writing").write_text("I like jazz.", encoding="utf-8")
     assert export_markdown(service, exported, **ME).removed == ["preferences.md"]
     for path in exported.rglob("*"):
         assert b"jazz" not in path.read_bytes()
@@ -320,7 +320,7 @@ def test_killed_while_importing_and_exporting(tmp_path, effort):
             assert summaries(service) == sorted([*wanted, "added"])
             assert len(memory.select({"agent.kind": "resource"})) == 1
             assert "noon" in service.recall("When does the ferry sail?", **ME).text
-        assert not list(folder.glob("*.tmp"))
+        assert not list(folder.glob("*.writing"))
 
 
 def test_the_asynchronous_twins(tmp_path):

@@ -7,7 +7,6 @@ change, so a file stays right for its rows when commits are added.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from memvid_core.index.catalog.catalog import Catalog
 from memvid_core.index.catalog.metadata_columns import ColumnData, MetadataColumns
+from memvid_core.system.atomic_files import write_file
 
 __all__ = ["LEAST_ROWS", "ColumnFiles"]
 
@@ -130,7 +130,8 @@ class ColumnFiles:
             body = msgspec.msgpack.encode(stored)
             with suppress(OSError):
                 self._folder.mkdir(exist_ok=True)
-                _write(self._file(self._folder, path), xxhash.xxh3_128_digest(body) + body)
+                made = xxhash.xxh3_128_digest(body) + body
+                write_file(self._file(self._folder, path), made, durable=False)
 
 
 def _is_column(stored: _Stored) -> bool:
@@ -140,13 +141,3 @@ def _is_column(stored: _Stored) -> bool:
         return False
     codes = np.frombuffer(stored.codes, "<i4")
     return not len(codes) or 0 <= int(codes.min()) <= int(codes.max()) <= len(texts)
-
-
-def _write(target: Path, data: bytes) -> None:
-    """Write a file that appears when it is complete; a power cut may leave one that fails its checksum."""
-    made = target.with_suffix(".writing")
-    try:
-        made.write_bytes(data)
-        os.replace(made, target)
-    finally:
-        made.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, IndexStaleError, ReadOnlyError, StorageError
+from memvid_core.system.atomic_files import writing_file
 
 __all__ = [
     "GrowingFile",
@@ -319,16 +320,11 @@ def save_arrays(path: Path, **arrays: NDArray[Any] | np.generic) -> None:
     head = _encode_head([(name, array.dtype.str, np.shape(arrays[name])) for name, array in plain.items()])
     parts = [len(head).to_bytes(4, "little") + head, *(array.tobytes() for array in plain.values())]
     data = b"".join([part.ljust(_aligned(len(part)), b"\0") for part in parts])
-    half = path.with_name(path.name + ".part")
     try:
-        with half.open("wb") as file:
+        with writing_file(path) as file:
             file.write(xxhash.xxh3_128_digest(data))
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(half, path)
     except OSError as exc:
-        half.unlink(missing_ok=True)
         raise StorageError(f"cannot write {path}: {exc.strerror or exc}") from exc
 
 

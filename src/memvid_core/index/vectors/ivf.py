@@ -43,7 +43,7 @@ _MOST_ROWS: Final = 8192  # of lists, that are weighed at most, besides the firs
 _TOO_MANY_ROWS: Final = 1 << 16  # so it is when the first lists hold more than these, as among copies of one vector
 _BATCH_ROWS: Final = 8192
 _SEED: Final = 0x6D656D76
-_FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists)(\.part)?")
+_FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists)")
 
 
 def _nearest(rows: Matrix, points: Matrix) -> NDArray[np.int32]:

@@ -35,6 +35,7 @@ from memvid_core.index.vectors.quantized import QuantizedSearch
 from memvid_core.index.vectors.sklearn_search import SklearnSearch
 from memvid_core.index.vectors.video_rows import Pictures, VideoRows
 from memvid_core.model import FrameLocation, IndexName, Metric
+from memvid_core.system.atomic_files import remove_all_left
 
 __all__ = ["IndexStaleError", "VectorIndex"]
 
@@ -98,6 +99,7 @@ class VectorIndex:
         self._ordered = best if by_cosine else partial(nearest, metric)
         self._no_score = _NO_COSINE if by_cosine else np.inf
         self._writable = writable
+        self._folder = folder
         self._alone = folder is None  # nobody else can write these rows
         self._lock = threading.RLock()
         self._store: RowStore
@@ -318,6 +320,8 @@ class VectorIndex:
             self._assert_open()
             self._store.flush()
             self._search.flush()
+            if self._folder is not None:
+                remove_all_left(self._folder)
 
     def close(self) -> None:
         """Close the files; searches that are running finish with what they hold. Closing twice does nothing."""

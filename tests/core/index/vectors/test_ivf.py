@@ -153,7 +153,7 @@ def test_a_disk_that_is_full_when_lists_are_saved(tmp_path: Path, monkeypatch: p
         patch.setattr(os, "replace", full)
         with pytest.raises(StorageError, match="No space left"):
             index.flush()
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(".*"))
     assert recall(index, data, data[::100], 10) >= 0.97
     index.flush()
     assert list(tmp_path.glob("*.lists"))

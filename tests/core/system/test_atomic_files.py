@@ -1,0 +1,162 @@
+"""Files that appear complete or not at all, however many write them and whenever a writer is killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import stat
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from memvid_core.system.atomic_files import create_file, remove_all_left, write_file, writing_file
+
+Write = Callable[[Path, bytes], None]
+
+
+@pytest.fixture(params=[write_file, create_file], ids=["write", "create"])
+def write(request: pytest.FixtureRequest) -> Write:
+    function: Write = request.param
+    return function
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_written_and_nothing_else_is_left(tmp_path: Path, write: Write) -> None:
+    write(tmp_path / "a.json", b"one")
+    assert (tmp_path / "a.json").read_bytes() == b"one"
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_a_failed_block_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    write_file(tmp_path / "a", b"old")
+
+    def fail() -> None:
+        with writing_file(tmp_path / "a") as file:
+            file.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_missing_folder_is_an_error_of_the_system(tmp_path: Path, write: Write) -> None:
+    with pytest.raises(FileNotFoundError):
+        write(tmp_path / "no" / "a", b"one")
+
+
+def test_a_file_is_created_once(tmp_path: Path) -> None:
+    create_file(tmp_path / "a", b"first")
+    with pytest.raises(FileExistsError):
+        create_file(tmp_path / "a", b"second")
+    assert (tmp_path / "a").read_bytes() == b"first"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_file_is_created_once_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: bool) -> None:
+    def refused(*args: object) -> None:
+        raise OSError("links are not supported")
+
+    monkeypatch.setattr(os, "link", refused)
+    lock = tmp_path / "lock" if locked else None
+    (tmp_path / "lock").touch()
+    create_file(tmp_path / "a", b"first", lock=lock)
+    with pytest.raises(FileExistsError):
+        create_file(tmp_path / "a", b"second", lock=lock)
+    assert (tmp_path / "a").read_bytes() == b"first"
+    assert names(tmp_path) == ["a", "lock"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_the_mode_stays_and_a_new_file_takes_that_of_another(tmp_path: Path, mode: int, write: Write) -> None:
+    (tmp_path / "like").touch(mode)
+    (tmp_path / "like").chmod(mode)
+    for made in (tmp_path / "written", tmp_path / "created"):
+        (write_file if made.name == "written" else create_file)(made, b"one", like=tmp_path / "like")
+        write_file(made, b"two")
+        assert stat.S_IMODE(made.stat().st_mode) == mode
+
+
+def test_threads_that_write_one_file_leave_one_whole_content(tmp_path: Path) -> None:
+    contents = [bytes([letter]) * 100_000 for letter in b"abcdefgh"]
+    barrier = threading.Barrier(len(contents))
+    seen: list[bytes] = []
+
+    def run(content: bytes) -> None:
+        barrier.wait()
+        for _ in range(20):
+            write_file(tmp_path / "a", content, durable=False)
+            seen.append((tmp_path / "a").read_bytes())
+
+    threads = [threading.Thread(target=run, args=[content]) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 160
+    assert set(seen) <= set(contents)
+    assert names(tmp_path) == ["a"]
+
+
+def test_of_many_threads_one_creates_the_file(tmp_path: Path) -> None:
+    barrier = threading.Barrier(8)
+    made: list[int] = []
+
+    def run(number: int) -> None:
+        barrier.wait()
+        try:
+            create_file(tmp_path / "a", str(number).encode())
+        except FileExistsError:
+            return
+        made.append(number)
+
+    threads = [threading.Thread(target=run, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "a").read_text() == str(made[0])
+    assert len(made) == 1
+    assert names(tmp_path) == ["a"]
+
+
+def _write_half(target: Path, ready: multiprocessing.synchronize.Event) -> None:
+    with writing_file(target) as file:
+        file.write(b"forgotten")
+        file.flush()
+        ready.set()
+        signal.pause() if sys.platform != "win32" else threading.Event().wait()
+
+
+def test_what_a_killed_writer_left_is_deleted_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    writer = context.Process(target=_write_half, args=(tmp_path / "a", ready))
+    writer.start()
+    assert ready.wait(30)
+    remove_all_left(tmp_path)
+    write_file(tmp_path / "a", b"one")
+    half = [name for name in names(tmp_path) if name != "a"]
+    assert len(half) == 1
+    assert (tmp_path / half[0]).read_bytes() == b"forgotten"
+    writer.kill()
+    writer.join()
+    (tmp_path / ".notes.writing").touch()  # somebody else's
+    remove_all_left(tmp_path)
+    assert names(tmp_path) == [".notes.writing", "a"]
+
+
+def test_the_next_writer_deletes_what_a_killed_one_left(tmp_path: Path, write: Write) -> None:
+    (tmp_path / ".a.0123456789ab.writing").write_bytes(b"half")
+    write(tmp_path / "a", b"one")
+    assert names(tmp_path) == ["a"]

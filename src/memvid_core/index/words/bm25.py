@@ -28,6 +28,7 @@ __all__ = [
     "length_normalization",
     "length_step",
     "sampled_normalization",
+    "saturation",
 ]
 
 MAX_TERMS: Final = 128
@@ -36,13 +37,12 @@ MAX_TERMS: Final = 128
 MAX_CANDIDATES: Final = 512
 """The maximum number of different tokens of a query that are considered, from its beginning."""
 
-K1: Final = 1.0
-"""BM25 term-frequency saturation, chosen on questions in English and Korean."""
-
 B: Final = 0.65
-"""BM25 length normalization of a memory with few records, chosen like :data:`K1`."""
+"""BM25 length normalization of a memory with few records, chosen on questions in English and Korean."""
 
 _LEAST, _MOST = 0.45, 1.0
+_NEUTRAL: Final = 0.6  # length normalization at which k1 is 1
+_LEAST_SATURATION: Final = 0.75
 _ENOUGH = 200  # rows
 _SAMPLE = 4_096  # rows
 
@@ -116,6 +116,25 @@ def sampled_normalization(sample: NDArray[np.int32], rows: int) -> float:
     return min(max(round(spread * 20) / 20, _LEAST), _MOST)
 
 
+def saturation(b: float) -> float:
+    """Return BM25's k1 for a length normalization: where lengths differ widely, repetitions of a word say more.
+
+    Passages of similar lengths have each word once or twice, so that a second occurrence is chance. Where pages are
+    mixed with notes, a page on a subject names it many times.
+
+    Args:
+        b: The length normalization, in [0.45, 1].
+
+    Returns:
+        1 at 0.6, and 0.2 more for each 0.05 more; at least 0.75.
+
+    Example:
+        >>> [saturation(b) for b in (0.45, 0.6, 0.75, 1.0)]
+        [0.75, 1.0, 1.6, 2.6]
+    """
+    return max(round(1 + 4 * (b - _NEUTRAL), 4), _LEAST_SATURATION)
+
+
 def length_step(rows: int) -> int:
     """Return the distance of two sampled rows of so many."""
     return max(1, -(-rows // _SAMPLE))
@@ -182,8 +201,10 @@ class Scoring:
         self.scores = scores
         self.ideal = 0.0
         self._reader, self._counted, self._shared = reader, counted, shared
-        self._slope = np.float32(K1 * counted.b / (counted.tokens / counted.rows)) if counted.tokens else np.float32(0)
-        self._floor = np.float32(K1 * (1 - counted.b))
+        self._k1 = saturation(counted.b)
+        mean = counted.tokens / counted.rows if counted.tokens else 1.0
+        self._slope = np.float32(self._k1 * counted.b / mean)
+        self._floor = np.float32(self._k1 * (1 - counted.b))
         self._touched = [np.zeros(0, np.int64)]
         self._weights: dict[str, float] = {}
         self._missing: dict[str, int] = {}
@@ -229,7 +250,7 @@ class Scoring:
     def _scores(self, found: Matches, weight: float) -> NDArray[np.floating]:
         counts = found.counts
         saturated = counts / (counts + (self._floor + self._slope * self._counted.lengths[found.rows]))
-        scores: NDArray[np.floating] = saturated * np.float32(weight * (K1 + 1))
+        scores: NDArray[np.floating] = saturated * np.float32(weight * (self._k1 + 1))
         return scores
 
     def _live(self, rows: NDArray[np.int64]) -> int:

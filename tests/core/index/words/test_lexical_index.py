@@ -20,7 +20,7 @@ from memvid_core import ClosedError, InvalidInputError, StorageError
 from memvid_core.index.words import posting_block as block
 from memvid_core.index.words import postings
 from memvid_core.index.words.analyzer import parse, tokenize, words
-from memvid_core.index.words.bm25 import K1, B, length_normalization
+from memvid_core.index.words.bm25 import B, length_normalization, saturation
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.index.words.scores import Ranking
 from tests.processes import run
@@ -88,13 +88,13 @@ def oracle(texts: Sequence[str], query: str, live: Sequence[bool]) -> dict[int, 
     lengths = {row: len(tokenize(texts[row])) for row in rows}
     if not any(lengths.values()):
         return {}
-    mean = sum(lengths.values()) / len(rows)
+    mean, k1 = sum(lengths.values()) / len(rows), saturation(B)
     scores = dict.fromkeys(rows, 0.0)
     for token, times in Counter(asked.terms).items():
         counts = {row: count for row in rows if (count := occurrences(texts[row], [token]))}
         idf = math.log(1 + (len(rows) - len(counts) + 0.5) / (len(counts) + 0.5))
         for row, count in counts.items():
-            scores[row] += times * idf * count * (K1 + 1) / (count + K1 * (1 - B + B * lengths[row] / mean))
+            scores[row] += times * idf * count * (k1 + 1) / (count + k1 * (1 - B + B * lengths[row] / mean))
     return {
         row: score
         for row, score in scores.items()
@@ -450,6 +450,18 @@ def test_long_texts_are_penalized_more_the_more_lengths_differ(longest: int, exp
     assert length_normalization(np.append(lengths, np.int32(10**5))) == expected
     assert length_normalization(np.zeros(1_000, np.int32)) == 0.45
     assert length_normalization(lengths[:100]) == B
+
+
+def test_repetitions_count_more_where_lengths_differ_widely() -> None:
+    pair = ["jet " + "word " * 99, "jet " * 3 + "word " * 97]
+    ratios = []
+    for lengths in ((100, 100), (2, 198)):  # their mean is the same
+        index = LexicalIndex()
+        index.extend(0, [*pair, *("other " * length for length in lengths * 150)])
+        rows, scores = index.search("jet", k=2)
+        assert rows.tolist() == [1, 0]
+        ratios.append(float(scores[0] / scores[1]))
+    assert 1 < ratios[0] < ratios[1]
 
 
 def test_a_short_message_is_found_among_long_replies_that_have_its_words_by_chance() -> None:

@@ -1,9 +1,10 @@
-"""BM25 scores of one query: its words, near words for those that no row has, and synonyms."""
+"""BM25 scores of one query: its words, neighboring words, near words for those that no row has, and synonyms."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -51,6 +52,14 @@ NEAR: Final = 0.8
 
 SYNONYM: Final = 0.9
 """The weight of synonyms, compared with what the question says."""
+
+
+SIDE_BY_SIDE: Final = 0.7
+"""The weight of two Korean words of a question close to each other in a text, compared with the commoner one."""
+
+_CLOSE: Final = 12  # positions: about four words
+_RARE: Final = 1 << 12  # rows: the positions of more frequent tokens take long to read
+_MAX_PAIRS: Final = 32
 
 
 class Extra(NamedTuple):
@@ -207,6 +216,7 @@ class Scoring:
         self._floor = np.float32(self._k1 * (1 - counted.b))
         self._touched = [np.zeros(0, np.int64)]
         self._weights: dict[str, float] = {}
+        self._frequencies: dict[str, int] = {}
         self._missing: dict[str, int] = {}
 
     def add(self, tokens: Mapping[str, int]) -> None:
@@ -218,11 +228,27 @@ class Scoring:
             frequency = self._live(found.rows) if known is None else known[token]
             weight = times * float(np.log1p((total - frequency + 0.5) / (frequency + 0.5)))
             self.ideal += weight
-            self._weights[token] = weight
+            self._weights[token], self._frequencies[token] = weight, frequency
             if frequency:
                 self._add(found.rows, self._scores(found, weight))
             else:
                 self._missing[token] = times
+
+    def add_pairs(self, terms: Sequence[str]) -> None:
+        """Score texts in which neighboring Korean words of the query are close to each other.
+
+        A Korean word is searched by its bigrams, which occur in other words, too. Two of them close to each other are
+        evidence of the words themselves. In other languages, whose words are tokens, this would change little.
+
+        Args:
+            terms: The tokens of the query, in order.
+        """
+        begins = [token for token in terms if not is_word(token) and token in self._frequencies]
+        for token, other in list(dict.fromkeys(pairwise(begins)))[:_MAX_PAIRS]:
+            fewer, more = sorted((self._frequencies[token], self._frequencies[other]))
+            if token != other and fewer and more <= _RARE:
+                rows = self._reader.rows_with_both(token, other, _CLOSE)
+                self._add(rows, np.float32(SIDE_BY_SIDE * _rarity(self._counted.rows, more)))
 
     def add_extra(self, parsed: ParsedQuery, extra: Extra) -> dict[str, float]:
         """Score synonyms and near words; return them with their weights."""
@@ -243,7 +269,7 @@ class Scoring:
         self.scores[rows] = 0
         return rows, found
 
-    def _add(self, rows: NDArray[np.int64], scores: NDArray[np.floating]) -> None:
+    def _add(self, rows: NDArray[np.int64], scores: NDArray[np.floating] | np.float32) -> None:
         self._touched.append(rows[self.scores[rows] == 0])
         self.scores[rows] += scores
 

@@ -76,6 +76,14 @@ class ListReader:
         rows: NDArray[np.int64] = np.unique(starts >> PLACE_BITS, return_counts=True)[0]  # as in engine/fusion
         return rows
 
+    def rows_with_both(self, token: str, other: str, distance: int) -> NDArray[np.int64]:
+        """Find the rows in which two tokens occur at most so many positions apart, in any order."""
+        rarer, commoner = sorted((self._at(token), self._at(other)), key=len)
+        after = np.searchsorted(commoner, rarer - distance)  # positions of two rows are farther apart
+        inside = np.append(commoner, np.iinfo(np.int64).max)[after] <= rarer + distance
+        rows: NDArray[np.int64] = np.unique(rarer[inside] >> PLACE_BITS, return_counts=True)[0]
+        return rows
+
     def _at(self, token: str) -> NDArray[np.int64]:
         """Find every position of a token."""
         if token not in self._places:

@@ -61,6 +61,9 @@ _CLOSE: Final = 12  # positions: about four words
 _RARE: Final = 1 << 12  # rows: the positions of more frequent tokens take long to read
 _MAX_PAIRS: Final = 32
 
+_FEW_ROWS: Final = 1 << 15
+"""Up to so many rows, it is faster to look for those with a score than to collect them."""
+
 
 class Extra(NamedTuple):
     """What a search asks for in addition to the words of a query.
@@ -223,6 +226,8 @@ class Scoring:
         """Score tokens, with the number of occurrences of each in the query."""
         total = self._counted.rows
         known = None if self._shared is None else self._shared.frequencies
+        present: list[Matches] = []
+        weights: list[float] = []
         for token, times in tokens.items():
             found = self._reader.find(token)
             frequency = self._live(found.rows) if known is None else known[token]
@@ -230,9 +235,11 @@ class Scoring:
             self.ideal += weight
             self._weights[token], self._frequencies[token] = weight, frequency
             if frequency:
-                self._add(found.rows, self._scores(found, weight))
+                present.append(found)
+                weights.append(weight)
             else:
                 self._missing[token] = times
+        self._add_each(present, weights)
 
     def add_pairs(self, terms: Sequence[str]) -> None:
         """Score texts in which neighboring Korean words of the query are close to each other.
@@ -243,12 +250,18 @@ class Scoring:
         Args:
             terms: The tokens of the query, in order.
         """
-        begins = [token for token in terms if not is_word(token) and token in self._frequencies]
-        for token, other in list(dict.fromkeys(pairwise(begins)))[:_MAX_PAIRS]:
-            fewer, more = sorted((self._frequencies[token], self._frequencies[other]))
-            if token != other and fewer and more <= _RARE:
-                rows = self._reader.rows_with_both(token, other, _CLOSE)
-                self._add(rows, np.float32(SIDE_BY_SIDE * _rarity(self._counted.rows, more)))
+        known = self._frequencies
+        begins = [token for token in terms if not is_word(token) and token in known]
+        pairs = [
+            pair
+            for pair in list(dict.fromkeys(pairwise(begins)))[:_MAX_PAIRS]
+            if pair[0] != pair[1] and all(0 < known[token] <= _RARE for token in pair)
+        ]
+        if pairs:
+            commoner = (max(known[token] for token in pair) for pair in pairs)
+            weights = np.array([SIDE_BY_SIDE * _rarity(self._counted.rows, rows) for rows in commoner], np.float32)
+            numbers, rows = self._reader.rows_with_both(pairs, _CLOSE)
+            np.add.at(self.scores, rows, weights[numbers])
 
     def add_extra(self, parsed: ParsedQuery, extra: Extra) -> dict[str, float]:
         """Score synonyms and near words; return them with their weights."""
@@ -272,6 +285,19 @@ class Scoring:
     def _add(self, rows: NDArray[np.int64], scores: NDArray[np.floating] | np.float32) -> None:
         self._touched.append(rows[self.scores[rows] == 0])
         self.scores[rows] += scores
+
+    def _add_each(self, present: Sequence[Matches], weights: Sequence[float]) -> None:
+        """Add the scores of several tokens; of few rows all at once, with the same sums."""
+        if len(self.scores) > _FEW_ROWS or len(self._touched) > 1 or not present:
+            for found, weight in zip(present, weights, strict=True):
+                self._add(found.rows, self._scores(found, weight))
+            return
+        rows, counts = (np.concatenate(part) for part in zip(*present, strict=True))
+        factors = np.array(weights) * (self._k1 + 1)
+        each = np.repeat(factors.astype(np.float32), [len(found.rows) for found in present])
+        saturated = counts / (counts + (self._floor + self._slope * self._counted.lengths[rows]))
+        np.add.at(self.scores, rows, saturated * each)
+        self._touched.append(np.flatnonzero(self.scores))
 
     def _scores(self, found: Matches, weight: float) -> NDArray[np.floating]:
         counts = found.counts

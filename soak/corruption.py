@@ -2,8 +2,8 @@
 
 After each damage, every id, record, vector and word is queried. Content that was never written is always wrong. A state
 that differs must have been announced: by a warning at opening or an error on reading, by ``info().lost``, and by
-``verify``. Damage of one sector may lose the records of the commits in it and one more. The warning is repeated until
-the damage is repaired, and a compaction refuses until then.
+``verify``, which names any changed byte. Damage of one sector may lose the records of the commits in it and one more.
+The warning is repeated until the damage is repaired, and a compaction refuses until then.
 """
 
 from __future__ import annotations
@@ -106,6 +106,8 @@ def _judge(past: Past, made: Damaged, *, kept: bool) -> tuple[str, Look | None]:
     missing = {i for i, v in past.state.items() if look.found.get(i) != v or i in look.unreadable}
     extra = set(look.ids) - set(past.state)
     named = look.damage_named or (look.torn_named and not kept)
+    changed = len(made.data) == len(past.data) and made.data != past.data
+    check(named or not (changed and look.report.ok), "unseen: bytes have changed, and verify() is clean")
     silent = (missing | extra | look.unfound) - look.unreadable
     check(named or not silent, f"silent: {sorted(silent)} differ (missing {sorted(missing)}, extra {sorted(extra)})")
     allowed = past.may_lose(made.touched)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -13,26 +12,8 @@ from memvid_core import Action, Hint, MemvidError
 
 __all__ = ["OurHint", "our_words"]
 
-_PATH: Final = r"Memory\.open\([^)]*\)"
-_WORDS: Final = [
-    (re.compile(rf"{_PATH} opens it for writing"), "open the store with mode='a' to write"),
-    (re.compile(rf"{_PATH} opens it (again|here)"), r"make a new store on its path to open it \1"),
-    (re.compile(r"create it with Memory\.create"), "create it with mode='a'"),
-    (
-        re.compile(r"Open it with the first, or pass force=True if they are the same model"),
-        "Give the first as {embedder}",
-    ),
-    (re.compile(r"open it with that embedder to search by meaning, or use mode='lexical'"), "give it as {embedder}"),
-    (re.compile(r"open it with that embedder, or give vectors"), "give it as {embedder}"),
-    (
-        re.compile(r"ids, where=, or both; clear\(\) deletes everything"),
-        "ids, filter=, or both; delete() with neither deletes every document",
-    ),
-    (re.compile(r"\bmetadata must be as many"), "metadatas must be as many"),
-]
-
-
 _ACTIONS: Final = {
+    Action.CREATE: "open the store with mode='a' to create it",
     Action.FILTER: "a blank query lists documents",
     Action.FORCE: "give {embedder!r} as {argument}",
     Action.GIVE_EMBEDDER: "give {embedder!r} as {argument}",
@@ -51,12 +32,6 @@ class OurHint(Hint):
         return super().words({**_ACTIONS, **(words or {})})
 
 
-def _reworded(message: str, embedder: str) -> str:
-    for pattern, words in _WORDS:
-        message = pattern.sub(words.replace("{embedder}", embedder), message)
-    return message
-
-
 @contextmanager
 def our_words(embedder: str = "embedding=") -> Iterator[None]:
     """Reword errors of the core that the block raises; type, cause and traceback stay.
@@ -65,18 +40,17 @@ def our_words(embedder: str = "embedding=") -> Iterator[None]:
         embedder: The name of the embedder argument.
 
     Example:
-        >>> from memvid_core import ReadOnlyError
+        >>> from memvid_core import Action, Hint, ReadOnlyError
         >>> try:
         ...     with our_words():
-        ...         raise ReadOnlyError("a.mp4 is open for reading; Memory.open(path, mode='a') opens it for writing")
+        ...         raise ReadOnlyError("a.mp4 is open for reading", hint=Hint(Action.OPEN_FOR_WRITING))
         ... except ReadOnlyError as error:
         ...     print(error)
-        a.mp4 is open for reading; open the store with mode='a' to write
+        a.mp4 is open for reading; open the store with mode='a'
     """
     try:
         yield
     except MemvidError as exc:
         if exc.hint is not None and not isinstance(exc.hint, OurHint):
             exc.hint = OurHint(exc.hint.action, {**exc.hint.values, "argument": embedder})
-        exc.args = tuple(_reworded(part, embedder) if isinstance(part, str) else part for part in exc.args)
         raise

@@ -70,7 +70,7 @@ class NodeSearch:
             text=text,
             embedding=query.query_embedding,
             alpha=query.alpha,
-            mmr_threshold=0.5 if threshold is None else threshold,
+            mmr_threshold=_threshold(threshold),
             with_vectors="embedding" in (query.output_fields or ()),
             options=_passed_on(mode, options),
         )
@@ -227,6 +227,14 @@ def _count(number: object, name: str) -> int:
     if type(number) is not int or number < 0:
         raise QueryError(f"{name} must be an integer of 0 or more, not {number!r}")
     return number
+
+
+def _threshold(threshold: object) -> float:
+    if threshold is None:
+        return 0.5
+    if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not 0 <= threshold <= 1:
+        raise QueryError(f"mmr_threshold must be a number from 0 to 1, not {threshold!r}")
+    return float(threshold)
 
 
 def _depth(mode: Mode, k: int, query: VectorStoreQuery, options: Mapping[str, Any]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -13,25 +12,8 @@ from memvid_core import Action, Hint, MemvidError
 
 __all__ = ["OurHint", "our_words"]
 
-_PATH: Final = r"Memory\.open\([^)]*\)"
-_WORDS: Final = [
-    (re.compile(rf"{_PATH} opens it for writing"), "open the store with mode='a' to write"),
-    (re.compile(rf"{_PATH} opens it (again|here)"), r"make a new store on its path to open it \1"),
-    (re.compile(r"create it with Memory\.create"), "create it with mode='a'"),
-    (
-        re.compile(r"Open it with the first, or pass force=True if they are the same model"),
-        "Give the first as embedder=",
-    ),
-    (
-        re.compile(r"open it with that embedder to search by meaning, or use mode='lexical'"),
-        "give it as embedder= to search by meaning, or use VectorStoreQueryMode.TEXT_SEARCH",
-    ),
-    (re.compile(r"open it with that embedder, or give vectors"), "give it as embedder=, or add nodes with embeddings"),
-    (re.compile(r"\blambda_mult\b"), "mmr_threshold"),
-]
-
-
 _ACTIONS: Final = {
+    Action.CREATE: "open the store with mode='a' to create it",
     Action.FILTER: "to list nodes without a query, give filters",
     Action.FORCE: "give {embedder!r} as embedder=",
     Action.GIVE_EMBEDDER: "give {embedder!r} as embedder=, or add nodes with embeddings",
@@ -55,24 +37,17 @@ def our_words() -> Iterator[None]:
     """Reword errors of the core that the block raises; type, cause and traceback stay.
 
     Example:
-        >>> from memvid_core import ReadOnlyError
+        >>> from memvid_core import Action, Hint, ReadOnlyError
         >>> try:
         ...     with our_words():
-        ...         raise ReadOnlyError("a.mp4 is open for reading; Memory.open(path, mode='a') opens it for writing")
+        ...         raise ReadOnlyError("a.mp4 is open for reading", hint=Hint(Action.OPEN_FOR_WRITING))
         ... except ReadOnlyError as error:
         ...     print(error)
-        a.mp4 is open for reading; open the store with mode='a' to write
+        a.mp4 is open for reading; open the store with mode='a'
     """
     try:
         yield
     except MemvidError as exc:
         if exc.hint is not None and not isinstance(exc.hint, OurHint):
             exc.hint = OurHint(exc.hint.action, exc.hint.values)
-        exc.args = tuple(_reworded(part) if isinstance(part, str) else part for part in exc.args)
         raise
-
-
-def _reworded(message: str) -> str:
-    for pattern, words in _WORDS:
-        message = pattern.sub(words, message)
-    return message

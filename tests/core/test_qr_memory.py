@@ -53,11 +53,12 @@ def test_verify_reports_what_was_repaired(tmp_path: Path, monkeypatch: pytest.Mo
     hit = blackened(path, 1)
     with Memory.open(path) as memory:
         report = memory.verify()
-        assert report.ok
+        assert not report.ok
         assert report.repaired == (hit,)
+        assert all(damage.restored for damage in report.damage)
         assert [record.text for record in memory] == ["one", "two", "three"]
     done = memvid("verify", path)
-    assert done.code == 0
+    assert done.code == 1
     assert f"1 frame rebuilt from parity: {hit}" in done.out
     assert "memvid compact --keep-history m.mp4" in done.err
     assert memvid("verify", path, "--json").json["repaired"] == [hit]

@@ -22,7 +22,7 @@ from memvid_core.agent.markdown_manifest import (
 from memvid_core.agent.memorizing import equal_to
 from memvid_core.agent.records import Category, Item, digest
 from memvid_core.agent.sync_service import SyncMemoryService
-from memvid_core.errors import InvalidInputError, StorageError
+from memvid_core.errors import Action, Hint, InvalidInputError, StorageError
 from memvid_core.system.atomic_files import remove_all_left
 
 __all__ = ["INDEX", "UNCATEGORIZED", "Exported", "export_markdown", "origin_of"]
@@ -123,7 +123,7 @@ def _check_unchanged(root: Path, there: Manifest, contents: dict[str, str], gone
             continue
         text = path.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n")
         if name in there.files and not there.wrote(name, text):
-            raise InvalidInputError(f"{path} was edited since the last export: import it first, or replace it by force")
+            raise InvalidInputError(f"{path} was edited since the last export", hint=Hint(Action.OVERWRITE))
         if name not in there.files and text != contents.get(name):
             raise InvalidInputError(f"{path} is not of an export (no {MANIFEST} names it): choose another folder")
 

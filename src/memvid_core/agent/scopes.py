@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from memvid_core.agent.checks import mapping_of
-from memvid_core.errors import InvalidInputError
+from memvid_core.errors import Action, Hint, InvalidInputError
 
 __all__ = ["DEFAULT_FIELDS", "RESERVED", "SESSION", "ScopeRules", "nearest"]
 
@@ -75,8 +75,8 @@ class ScopeRules:
         given = {**self.default, **{name: self._value(name, value) for name, value in scope.items()}}
         if not given.keys() - {SESSION}:
             owners = " or ".join(name for name in self.fields if name != SESSION)
-            asked = "give user_id or agent_id" if self.fields == DEFAULT_FIELDS else f"give {owners}"
-            raise InvalidInputError(f"the scope names no owner; {asked}")
+            asked = "user_id or agent_id" if self.fields == DEFAULT_FIELDS else owners
+            raise InvalidInputError("the scope names no owner", hint=Hint(Action.GIVE_SCOPE, {"fields": asked}))
         return {name: given[name] for name in self.fields if name in given}
 
     def owner(self, scope: Mapping[str, ScopeValue]) -> dict[str, ScopeValue]:

@@ -69,23 +69,24 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 # Actions that the core suggests, worded for the command line.
 _WORDS = {
+    errors.Action.CREATE: "create it with: memvid build PATHS -o {path}",
     errors.Action.DROP_DAMAGED: "memvid verify lists the damage, --drop-damaged drops it",
+    errors.Action.DROP_MOST: "to remove their records, add --yes",
     errors.Action.FILTER: "to list records without a query, use memvid export",
     errors.Action.FORCE: "give the name of that embedder with --embedder",
     errors.Action.GIVE_EMBEDDER: "give the name of that embedder with --embedder",
+    errors.Action.GIVE_PATH: "give the path of a file",
+    errors.Action.GIVE_SCOPE: "give --user or --agent",
     errors.Action.NAME_RECORDS: "give ids or --where",
+    errors.Action.OPEN_AGAIN: "run the command again",
     errors.Action.OPEN_FOR_READING: "make the file and its folder writable",
     errors.Action.OPEN_FOR_WRITING: "make the file and its folder writable",
+    errors.Action.OVERWRITE: "import it first, or replace it with --force",
     errors.Action.READ_REMOTE: "write to a local file, and upload that",
     errors.Action.REPAIR: "memvid compact repairs it",
     errors.Action.SEARCH_WORDS: "give its name with --embedder, or use --mode lexical",
     errors.Action.WAIT: "try again, or give a longer --timeout",
 }
-_IN_SHELL_WORDS = (
-    ("pass drop_most=True", "add --yes"),
-    ("give user_id or agent_id", "give --user or --agent"),
-    ("or replace it by force", "or replace it with --force"),
-)
 
 
 class Terminated(KeyboardInterrupt):  # a subclass, so that handlers of KeyboardInterrupt apply
@@ -236,8 +237,6 @@ def _message(error: Exception, code: int) -> str:
         text = f"{error.filename or 'the output'}: {error.strerror or error}"
     else:
         text = in_shell_words(error) or type(error).__name__
-        for python, shell in _IN_SHELL_WORDS:
-            text = text.replace(python, shell)
     if code == BUG:
         text = f"{type(error).__name__}: {text}; this is a bug in memvid: please report what --debug shows"
     return "; ".join([" ".join(text.split()), *getattr(error, "__notes__", ())])

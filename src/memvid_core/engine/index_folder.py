@@ -247,7 +247,7 @@ class IndexFolder:
         """Return whether more rows are read from the video than before, from at most ``most`` frames."""
         assert self._pictures is not None
         kind, after = self._pictures.kind, self._video_rows - 1
-        frames = self.catalog.frames_after(kind, after)
+        frames = self.catalog.frames_after(kind, after, most)
         settled = index.settle(frames, self._vector_rows) if len(frames) <= most else 0
         if settled <= self._video_rows:
             return False

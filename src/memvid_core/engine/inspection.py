@@ -17,6 +17,7 @@ from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.torn_copies import copies_beside
 from memvid_core.errors import InvalidInputError, StorageError
 from memvid_core.journal import Entry, Journal
+from memvid_core.journal.checking import Checked
 from memvid_core.journal.copying import copy_journal
 from memvid_core.model import Commit, Damage, MemoryInfo, VerifyReport
 from memvid_core.system.atomic_files import replacing
@@ -142,21 +143,25 @@ def save(indexed: IndexedJournal, snapshot: Snapshot, path: str | os.PathLike[st
 
 
 def verify(indexed: IndexedJournal) -> VerifyReport:
-    """Read every frame and check every checksum and every link between commits."""
+    """Read every frame and check every checksum, every link between commits, and every byte between payloads."""
     journal = _newest(indexed)
     try:
         commits = frames = records = 0
         damage: list[Damage] = list(journal.head_damage)
         total, known = journal.video.size(), indexed.cursor
         journal.known = known_in(indexed.index, known.commit, known.row)
+        checked = Checked(journal)
+        damage += checked.beginning()
         with progress("Verifying", total, show=None if total > _SHOW_PROGRESS_BYTES else False) as advance:
             for entry in _every_entry(indexed, journal, known.offset):
                 commits += 1
                 frames = entry.cursor.frame
                 records += len(entry.rows)
                 damage += entry.damage
+                damage += checked.taken(entry.number)
                 advance(entry.cursor.offset)
         damage += journal.unfinished
+        damage += checked.taken(None)
         missing = journal.missing(known)
         if missing is None:
             damage += [damage_of(row) for row in indexed.index.catalog.damage("missing")]

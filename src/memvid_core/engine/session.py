@@ -122,11 +122,11 @@ class Session:
             ClosedError: It was closed, or this process is a fork of the one that opened it.
         """
         if self.closed:
-            raise ClosedError(f"this memory is closed; Memory.open({self.path!r}) opens it again")
+            raise ClosedError("this memory is closed", hint=Hint(Action.OPEN_AGAIN, {"path": self.path}))
         if self._process != os.getpid() and self.path != IN_RAM:  # SQLite and the lock do not survive a fork
             raise ClosedError(
-                f"process {self._process} opened this memory, and this is a fork of it; Memory.open({self.path!r}) "
-                "opens it here"
+                f"process {self._process} opened this memory, and this is a fork of it",
+                hint=Hint(Action.OPEN_AGAIN, {"path": self.path}),
             )
 
     def check_writable(self) -> None:

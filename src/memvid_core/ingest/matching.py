@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from memvid_core.errors import IngestError
+from memvid_core.errors import Action, Hint, IngestError
 from memvid_core.ingest.discover import Found
 from memvid_core.ingest.ownership import KnownFile, known_files, near_path, path_key, real_path, token_of
 from memvid_core.ingest.readers import escaped, source_name
@@ -106,8 +106,8 @@ class Matching:
             if not most and (missed > max(_MANY, len(below) // 2) or 1 < missed == len(below)):
                 raise IngestError(
                     f"{given}: {missed:,} of the {len(below):,} known files in it are missing; is its disk "
-                    "mounted, and is it the right folder? Nothing was changed; to remove their records, pass "
-                    "drop_most=True"
+                    "mounted, and is it the right folder? Nothing was changed",
+                    hint=Hint(Action.DROP_MOST),
                 )
             gone |= lost
         return list(gone.values())

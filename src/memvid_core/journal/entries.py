@@ -21,7 +21,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The contents of the first frame: the settings of the memory. Times are microseconds since 1970, UTC.
 
     ``epoch`` grows with each compaction, which writes a new file; ``history_from`` is the first commit that can still
-    be opened with ``as_of``.
+    be opened with ``as_of``. ``head`` is the XXH3-64 of the boxes before the first fragment; files of earlier versions
+    lack it.
     """
 
     memory_id: bytes
@@ -35,6 +36,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     metric: str = "cosine"
     embedder: str = ""
     description: str = ""
+    head: bytes = b""
 
 
 class CommitFrame(msgspec.Struct, frozen=True, array_like=True, gc=False):

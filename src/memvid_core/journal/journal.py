@@ -13,6 +13,7 @@ import msgspec
 
 from memvid_core.errors import MemoryFileError, NotAMemoryError, ReadOnlyError
 from memvid_core.journal import frames, packing
+from memvid_core.journal.checking import head_checksum
 from memvid_core.journal.entries import Batch, CommitFrame, Cursor, Entry, Header
 from memvid_core.journal.frames import FrameHeader, Kind
 from memvid_core.journal.header import after, open_head, start_at
@@ -90,6 +91,7 @@ class Journal:
     def create_with(cls, target: str | os.PathLike[str] | BinaryIO, codec: FrameCodec, header: Header) -> Self:
         """Create a journal with a given header, as for a compaction or a conversion."""
         video = VideoFile.create(target, codec)
+        header = msgspec.structs.replace(header, head=head_checksum(video))
         journal = cls(video, header, start_at(video.start))
         try:
             body = msgspec.msgpack.encode(header)
@@ -213,7 +215,7 @@ class Journal:
         offsets, sizes, first = fragment.offsets, fragment.sizes, fragment.first_frame
         placed = [
             FrameLocation(first + i, int(offsets[i]), int(sizes[i]), head.kind, head.row, head.items)
-            for i, head in payloads.with_rows
+            for i, head in payloads.with_rows.items()
         ]
         self._last = (number, at)
         return Entry(number, at, after(fragment, payloads.commit), fragment.start, first, row_frames=placed)

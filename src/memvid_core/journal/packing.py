@@ -77,7 +77,8 @@ def _vector_bodies(
 class Payloads:
     """Iterate once over the payloads of a commit; the last one is the COMMIT frame with the chained checksum.
 
-    After the iteration, ``commit`` is complete and ``with_rows`` lists the frames with rows.
+    After the iteration, ``commit`` is complete and ``with_rows`` has the headers of the frames with rows, by their
+    place in the commit.
 
     Args:
         given: The contents of the commit.
@@ -91,14 +92,14 @@ class Payloads:
         self._flags = frames.metric_flags(metric)
         self._capacity = capacity
         self.commit = commit
-        self.with_rows: list[tuple[int, FrameHeader]] = []
+        self.with_rows: dict[int, FrameHeader] = {}
 
     def __iter__(self) -> Iterator[bytes]:
         digests: list[bytes] = []
         for header, body in self._given:
             for i, payload in enumerate(frames.pack(header, body, self._capacity)):
                 if header.kind in (Kind.RECORDS, Kind.VECTORS):
-                    self.with_rows.append((len(digests), header if i == 0 else header._replace(items=0)))
+                    self.with_rows[len(digests)] = header if i == 0 else header._replace(items=0)
                 digests.append(xxhash.xxh3_64_digest(payload))
                 yield payload
         linked = chain(self.commit, digests)

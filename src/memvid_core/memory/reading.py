@@ -346,7 +346,11 @@ class MemoryReading:
         return _followed(session, session.following(since, interval), interval)
 
     def verify(self) -> VerifyReport:
-        """Read every frame of the file, verify every checksum, and return a report of the damage."""
+        """Read every frame of the file, verify every checksum, and return a report of the damage.
+
+        Bytes outside of the contents are compared too: every changed byte of the file is named. Such damage is
+        ``restored``: nothing is lost, and ``compact()`` repairs the file.
+        """
         session = self._session
         session.check_open()
         report = session.writer.mended(lambda: inspection.verify(session.indexed))

@@ -20,12 +20,15 @@ __all__ = [
     "parameter_sets",
     "pcm_samples",
     "pcm_starts",
+    "samples_as_written",
     "slice_nal",
+    "unescaped",
 ]
 
 MACROBLOCK_BYTES = 384
 _SEARCHED = 1 << 12  # bytes up to which a pattern search is as fast as NumPy
 _FEW = 8  # macroblocks up to which Python is faster than NumPy
+_NEXT_PCM = b"\x0d\x00"  # mb_type ue(25) of every macroblock after the first, and its alignment
 START_CODE = b"\x00\x00\x00\x01"
 
 _PROFILE_CONSTRAINED_BASELINE = 66
@@ -152,6 +155,13 @@ def _filler(columns: int, rows: int, used: int, idr_pic_id: int) -> bytes:
     return bits.trailing().to_bytes()
 
 
+@lru_cache(maxsize=1024)
+def _tail(columns: int, rows: int, size: int, idr_pic_id: int) -> bytes:
+    """Return the padding and the macroblocks after a payload of ``size`` bytes."""
+    used = -(-size // MACROBLOCK_BYTES)
+    return b"\x80" * (used * MACROBLOCK_BYTES - size) + _filler(columns, rows, used, idr_pic_id)
+
+
 def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes:
     """Return one IDR picture as a NAL unit, without start code or length; its first samples are ``payload``.
 
@@ -169,14 +179,12 @@ def slice_nal(payload: bytes, columns: int, rows: int, idr_pic_id: int) -> bytes
     filler = _filler(columns, rows, used, idr_pic_id)
     if not used:
         return _escape(filler)
-    # Every macroblock after the first begins with mb_type ue(25) and its alignment: the two bytes 0x0D 0x00.
     if used <= _FEW:
         padded = payload + b"\x80" * (used * MACROBLOCK_BYTES - len(payload))
         blocks = [padded[i : i + MACROBLOCK_BYTES] for i in range(0, len(padded), MACROBLOCK_BYTES)]
-        return _escape(b"".join((_pcm_start(idr_pic_id), b"\x0d\x00".join(blocks), filler)))
+        return _escape(b"".join((_pcm_start(idr_pic_id), _NEXT_PCM.join(blocks), filler)))
     coded = np.full((used, MACROBLOCK_BYTES + 2), 0x80, np.uint8)  # mid-gray padding: zeros would need escaping
-    coded[:, 0] = 0x0D
-    coded[:, 1] = 0
+    coded[:, 0], coded[:, 1] = _NEXT_PCM
     whole = len(payload) // MACROBLOCK_BYTES
     data = np.frombuffer(payload, np.uint8)
     coded[:whole, 2:] = data[: whole * MACROBLOCK_BYTES].reshape(whole, MACROBLOCK_BYTES)
@@ -209,7 +217,7 @@ def pcm_samples(nal: bytes, size: int) -> bytes | None:
     if len(coded) < wanted - (used * MACROBLOCK_BYTES - size):
         return None
     coded = coded[:wanted].ljust(wanted, b"\x80")
-    lines = np.frombuffer(b"\x0d\x00" + coded, np.uint8).reshape(used, MACROBLOCK_BYTES + 2)
+    lines = np.frombuffer(_NEXT_PCM + coded, np.uint8).reshape(used, MACROBLOCK_BYTES + 2)
     return lines[:, 2:].tobytes()[:size]
 
 
@@ -229,6 +237,52 @@ def all_samples(nal: bytes) -> bytes:
         return b""
     step = MACROBLOCK_BYTES + 2
     return b"".join([coded[at : at + MACROBLOCK_BYTES] for at in range(0, len(coded), step)])
+
+
+def unescaped(coded: bytes, start: int) -> bytes:
+    """Return the bytes from ``start`` on without emulation prevention bytes; in large slices only near ``start``.
+
+    A payload begins with numbers, many of which are zero. In what follows, emulation prevention is rare.
+    """
+    if len(coded) <= _SEARCHED:
+        return coded[start:].replace(_ESCAPED, b"\x00\x00")
+    cut = start + MACROBLOCK_BYTES
+    return coded[start:cut].replace(_ESCAPED, b"\x00\x00") + coded[cut:]
+
+
+def samples_as_written(samples: bytes, size: int, columns: int, rows: int, idr_pic_id: int) -> bytes | None:
+    """Return the samples of a slice, or None if a byte after its payload differs from what :func:`slice_nal` writes.
+
+    Args:
+        samples: The slice from its first sample on, without emulation prevention bytes.
+        size: The size of the payload in bytes, at least 1; it comes first in what is returned.
+        columns: Picture width in macroblocks.
+        rows: Picture height in macroblocks.
+        idr_pic_id: 0 or 1.
+
+    Example:
+        >>> samples = unescaped(slice_nal(b"hello", 1, 1, 0), 5)
+        >>> samples_as_written(samples, 5, 1, 1, 0)[:5], samples_as_written(samples[:-1], 5, 1, 1, 0)
+        (b'hello', None)
+    """
+    if size <= MACROBLOCK_BYTES:
+        return samples if samples[size:] == _tail(columns, rows, size, idr_pic_id) else None
+    used = -(-size // MACROBLOCK_BYTES)
+    if used > columns * rows:
+        return None
+    step, stop = MACROBLOCK_BYTES + 2, used * (MACROBLOCK_BYTES + 2) - 2
+    if samples[size + 2 * used - 2 :] != _tail(columns, rows, size, idr_pic_id):
+        return None
+    if used <= _FEW:
+        between = used - 1
+        first, second = samples[MACROBLOCK_BYTES:stop:step], samples[MACROBLOCK_BYTES + 1 : stop : step]
+        if first != _NEXT_PCM[:1] * between or second != _NEXT_PCM[1:] * between:
+            return None
+        return b"".join([samples[i : i + MACROBLOCK_BYTES] for i in range(0, stop, step)])
+    lines = np.frombuffer(_NEXT_PCM + samples[:stop], np.uint8).reshape(used, step)
+    if (lines[:, 0] != _NEXT_PCM[0]).any() or lines[:, 1].any():
+        return None
+    return lines[:, 2:].tobytes()
 
 
 def filler_fits(nal: bytes, size: int, columns: int, rows: int) -> bool:

@@ -102,6 +102,16 @@ class FrameCodec(Protocol):
         """
         ...
 
+    def decode_exactly(self, coded: bytes, number: int) -> tuple[bytes, bool]:
+        """Return the same payload, and whether no byte of ``coded`` is known to differ from what was written.
+
+        A codec whose pictures are the same on every system compares all bytes; another one only decodes.
+
+        Raises:
+            DamagedFrameError: The pictures do not contain the written payload.
+        """
+        ...
+
     def find(self, coded: bytes, first: int, stop: int) -> list[FoundFrame]:
         """Find frames ``first`` to ``stop - 1`` in ``coded``, in order, when the boxes around them are lost.
 

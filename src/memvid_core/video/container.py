@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError, MemoryExistsError, MemvidError
 from memvid_core.video import mp4
+from memvid_core.video.byte_check import ByteCheck
 from memvid_core.video.codec import FrameCodec, RepairingCodec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.fragments import Fragments
 from memvid_core.video.init_segment import guess_head, read_head
-from memvid_core.video.parity import parity_of, restore
+from memvid_core.video.parity import CHECKSUM_BOX, checksum_of, parity_of, restore
 from memvid_core.video.positions import Fragment, FramePosition, Position, TornTail, frame_places
 from memvid_core.video.read_ahead import ReadAhead
 from memvid_core.video.walk import Walk
@@ -57,6 +58,8 @@ class VideoFile:
         """The position of the next fragment, as far as it is known to this object."""
         self.repaired: set[int] = set()
         """The numbers of frames that were read with the redundancy of their fragment."""
+        self.check: ByteCheck | None = None
+        """What every byte that is read is held against, if that was asked for."""
         self._rebuilt: tuple[int, int, dict[int, bytes]] = (0, 0, {})  # start, end, payloads of the last repaired
         self._pictures = (head_size, 0)  # the number of the first picture at this offset
 
@@ -177,7 +180,8 @@ class VideoFile:
 
         Args:
             payloads: One for each frame.
-            parity: Whether to add the parity that restores one damaged sector, unless the codec has redundancy.
+            parity: Whether to add the parity that restores one damaged sector. A codec with several pictures a frame,
+                which has redundancy of its own, always has a checksum instead.
 
         Raises:
             CodecError: A payload is too large for a frame.
@@ -188,9 +192,9 @@ class VideoFile:
         picture = self.next_picture(at)
         parts = mp4.fragment(samples, at.fragment + 1, picture, at.frame)
         covered = 0
-        if parity and self.codec.one_picture:
+        if parity or not self.codec.one_picture:  # other pictures cannot be made again, to compare their bytes
             covered = sum(map(len, parts))
-            parts.append(mp4.parity_box(covered, parity_of(parts)))
+            parts.append(mp4.parity_box(covered, parity_of(parts) if self.codec.one_picture else checksum_of(parts)))
         self._file.write(at.offset, parts)
         offsets, sizes = frame_places(
             at.offset + len(parts[0]) + len(parts[1]), [len(data) for data, _ in samples], [key for _, key in samples]
@@ -207,13 +211,25 @@ class VideoFile:
         if at.offset == self.head_size:
             return 0
         if self._pictures[0] != at.offset:
-            footer = mp4.parse_footer(self._file.read(at.offset - mp4.FOOTER_BYTES, mp4.FOOTER_BYTES))
-            start = at.offset - (footer.size if footer else 0)
+            parity = mp4.parse_parity(self._file.read(at.offset - CHECKSUM_BOX, mp4.PARITY_BYTES))
+            end = at.offset - (CHECKSUM_BOX if parity and parity.size == CHECKSUM_BOX else 0)
+            footer = mp4.parse_footer(self._file.read(end - mp4.FOOTER_BYTES, mp4.FOOTER_BYTES))
+            start = end - (footer.size if footer else 0)
             head = self._fragments.head(start) if footer and self.head_size <= start < at.offset else None
             # If the previous fragment is damaged, take a number above all possible pictures: time must not decrease.
             picture = head.first_picture + head.pictures if head else at.frame * 10_000
             self._pictures = (at.offset, min(picture, 1 << 62))
         return self._pictures[1]
+
+    def check_bytes(self) -> ByteCheck:
+        """Compare every byte that is read from now on with what a writer makes; return what will list the changes."""
+        self.check = ByteCheck(self._file, self._ahead, self.codec.one_picture)
+        self.check.begin(self.head_size)
+        return self.check
+
+    def head(self) -> bytes:
+        """Return the boxes before the first fragment."""
+        return self._file.read(0, self.head_size)
 
     def coded(self, offset: int, size: int) -> bytes:
         """Read up to ``size`` bytes of the file at ``offset``; fewer only at its end."""
@@ -270,7 +286,12 @@ class VideoFile:
         coded = file.read(place.offset, place.size)
         if len(coded) != place.size:
             raise DamagedFrameError(number, f"the file ends {place.size - len(coded)} bytes before it does")
-        return self.codec.decode(coded, number)
+        if self.check is None:
+            return self.codec.decode(coded, number)
+        payload, as_written = self.codec.decode_exactly(coded, number)
+        if not as_written:
+            self.check.picture(number)
+        return payload
 
     def _repair(self, number: int, place: FramePosition, fragment: Fragment | None) -> bytes | None:
         """Return the payload of a frame that cannot be decoded, rebuilt from its fragment's redundancy."""
@@ -371,7 +392,7 @@ class VideoFile:
 
         ``end`` follows the walk; see :class:`~memvid_core.video.walk.Walk` for damaged fragments.
         """
-        walk = Walk(self._file, self.codec, self._fragments, position)
+        walk = Walk(self._file, self.codec, self._fragments, position, self.check)
         self._ahead.forget()
         try:
             self.end = position

@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import (
+    Action,
     ClosedError,
+    Hint,
     MemoryExistsError,
     MemoryNotFoundError,
     ReadOnlyError,
@@ -341,7 +343,7 @@ def _open(path: Path, mode: str) -> BinaryIO:
     except FileNotFoundError as exc:
         if mode == "x" or not path.parent.exists():
             raise MemoryNotFoundError(f"the folder {path.parent} does not exist; create it first") from exc
-        raise MemoryNotFoundError(f"{path} does not exist; create it with Memory.create") from exc
+        raise MemoryNotFoundError(f"{path} does not exist", hint=Hint(Action.CREATE, {"path": str(path)})) from exc
     except FileExistsError as exc:
         raise MemoryExistsError(f"{path} exists; open it with Memory.open") from exc
     except IsADirectoryError as exc:

@@ -31,7 +31,8 @@ class Found(NamedTuple):
     ``sizes`` and ``keys`` have one entry per picture; the first picture is at ``data``. ``end`` is the end of its
     footer, even if that is missing. ``footer`` holds the footer's values; ``framed`` says whether the ``mdat`` box
     matches the pictures. ``parity`` is the size of the parity box after the footer, 0 without one;
-    ``sound_parity`` says whether it is intact.
+    ``sound_parity`` says whether it is intact. ``footer_lost`` says that the footer is damaged, and that its values are
+    from other boxes.
     """
 
     start: int
@@ -44,6 +45,7 @@ class Found(NamedTuple):
     framed: bool
     parity: int = 0
     sound_parity: bool = True
+    footer_lost: bool = False
 
 
 class Fragments:
@@ -90,7 +92,7 @@ class Fragments:
         if parity is None or parity.covered != end - offset or parity.size > size - end:
             return found
         if footer is None and self._one_picture:  # the parity was written after the footer
-            found = found._replace(footer=mp4.Footer(head.first_picture, end - offset))
+            found = found._replace(footer=mp4.Footer(head.first_picture, end - offset), footer_lost=True)
         fits = mp4.parity_fits(self._read(end, parity.size), parity)
         return found._replace(parity=parity.size, sound_parity=fits)
 

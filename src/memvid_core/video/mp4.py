@@ -39,6 +39,7 @@ __all__ = [
     "fragment",
     "init_segment",
     "mdat_header",
+    "only_keys",
     "parity_box",
     "parity_fits",
     "parse_entries",
@@ -47,6 +48,7 @@ __all__ = [
     "parse_moof",
     "parse_parity",
     "parse_sample_entry",
+    "sequence_of",
 ]
 
 TIMESCALE = 30
@@ -73,6 +75,8 @@ _MOST_PARITY = 1 << 16
 _MOOF = struct.Struct(">I4sI4sIII4sI4sIIII4sIQI4sIIi")
 MOOF_BYTES = _MOOF.size
 """Size of a ``moof`` without its table of pictures."""
+_REST = struct.Struct(">16xII16xIII8xI")
+_REST_AS_WRITTEN = (0, _TFHD_FLAGS, 1, 1, 1 << 24)
 _TRUN_AT = MOOF_BYTES - 20
 ENTRY_BYTES = 8
 """Size of a picture's entry in the table."""
@@ -237,6 +241,22 @@ def fragment(samples: Sequence[Sample], sequence: int, first_picture: int, first
     total = len(moof) + len(head) + size + FOOTER_BYTES
     footer = _FOOTER.pack(FOOTER_BYTES, b"free", _FOOTER_MAGIC, first_frame, total)
     return [moof, head, *(data for data, _ in samples), footer]
+
+
+def sequence_of(moof: bytes) -> int | None:
+    """Return the number of a fragment, or None if a byte is not as written that :func:`parse_moof` does not compare.
+
+    Args:
+        moof: The ``moof``, which :func:`parse_moof` and :func:`parse_entries` can read.
+    """
+    mfhd, sequence, tfhd, track, duration, tfdt = _REST.unpack_from(moof)
+    return sequence if (mfhd, tfhd, track, duration, tfdt) == _REST_AS_WRITTEN else None
+
+
+def only_keys(moof: bytes, count: int) -> bool:
+    """Return whether the table of a ``moof`` says that all ``count`` pictures are key pictures."""
+    at = MOOF_BYTES + ENTRY_BYTES // 2
+    return moof[at : at + ENTRY_BYTES * count : ENTRY_BYTES] == b"\x02" * count
 
 
 def parse_footer(data: bytes) -> Footer | None:

@@ -4,15 +4,18 @@ The parity of a fragment is the exclusive or of its bytes, folded to a few kilob
 exclusive or of the bytes ``j``, ``j + n``, ``j + 2n``, ... of the fragment, for ``n`` bytes of parity. Damage that is
 shorter than ``n`` bytes changes each byte of the parity at most once. So the difference to the stored parity shows
 which bytes changed, except for their position, and the checksums of the frames decide about that.
+
+A fragment that restores its frames in another way has a checksum instead, in a box of the same form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError
@@ -21,11 +24,14 @@ from memvid_core.video.codec import FrameCodec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.positions import Fragment
 
-__all__ = ["Patch", "parity_of", "patches", "restore", "restored_frames"]
+__all__ = ["CHECKSUM_BOX", "Patch", "checksum_of", "difference", "parity_of", "patches", "restore", "restored_frames"]
 
 _ROOM: Final = 64  # bytes that separate the end of the damage from its beginning in the parity
 _SECTOR: Final = 4096 + _ROOM  # bytes of parity: a sector of a disk today
 _SMALL_SECTOR: Final = 512 + _ROOM  # of a small fragment, which must not grow much: a sector of older disks
+_CHECKSUM: Final = 8  # bytes of an XXH3-64, which restores nothing
+CHECKSUM_BOX: Final = mp4.PARITY_BYTES + _CHECKSUM
+"""Size of the box of a checksum, in bytes."""
 _SMALL: Final = 1 << 17  # the size of a fragment, in bytes, from which on it has the larger parity
 _PIECE: Final = 1 << 20  # bytes that are read at once
 _GAPS: Final = 3  # how many of the longest undamaged parts of the parity may separate the end of damage from its start
@@ -49,11 +55,18 @@ class Patch:
         return bytes(found)
 
 
+def checksum_of(parts: Iterable[bytes]) -> bytes:
+    """Return the checksum of consecutive parts of a fragment, which takes the place of its parity."""
+    hasher = xxhash.xxh3_64()
+    for part in parts:
+        hasher.update(part)
+    return hasher.digest()
+
+
 def parity_of(parts: Sequence[bytes]) -> bytes:
     """Return the parity of consecutive parts of a fragment."""
     size = sum(map(len, parts))
-    length = _SECTOR if size >= _SMALL else _SMALL_SECTOR
-    folded, at = np.zeros(length, np.uint8), 0
+    folded, at = np.zeros(_SECTOR if size >= _SMALL else _SMALL_SECTOR, np.uint8), 0
     for part in parts:
         _fold(folded, np.frombuffer(part, np.uint8), at)
         at += len(part)
@@ -71,11 +84,7 @@ def patches(file: ByteFile, start: int, parity: mp4.Parity, first: int, stop: in
         stop: The end of the damaged part.
     """
     end, length = start + parity.covered, parity.length
-    wrong = np.frombuffer(file.read(end + mp4.PARITY_BYTES, length), np.uint8).copy()
-    if len(wrong) != length:
-        return
-    for at in range(start, end, _PIECE):
-        _fold(wrong, np.frombuffer(file.read(at, min(_PIECE, end - at)), np.uint8), at - start)
+    wrong = difference(file, start, parity)
     for begin in _beginnings(wrong):
         rolled = np.roll(wrong, -begin)
         size = length - int((rolled[::-1] != 0).argmax())  # without the undamaged bytes at the end
@@ -85,6 +94,29 @@ def patches(file: ByteFile, start: int, parity: mp4.Parity, first: int, stop: in
             if here < stop and first < until:
                 found = np.frombuffer(file.read(here, until - here), np.uint8)
                 yield Patch(here, (found ^ rolled[here - offset : here - offset + len(found)]).tobytes())
+
+
+def difference(file: ByteFile, start: int, parity: mp4.Parity) -> Bytes:
+    """Return the exclusive or of a stored parity or checksum and that of the bytes it covers: zeros if none changed.
+
+    Args:
+        file: The file.
+        start: The offset of the fragment; its parity box follows what that box covers.
+        parity: The values of the parity box.
+
+    Returns:
+        (length of the parity,) uint8; empty if the file ends before.
+    """
+    end = start + parity.covered
+    wrong = np.frombuffer(file.read(end + mp4.PARITY_BYTES, parity.length), np.uint8).copy()
+    if len(wrong) != parity.length:
+        return wrong[:0]
+    pieces = ((at - start, file.read(at, min(_PIECE, end - at))) for at in range(start, end, _PIECE))
+    if parity.length == _CHECKSUM:
+        return wrong ^ np.frombuffer(checksum_of(piece for _, piece in pieces), np.uint8)
+    for at, piece in pieces:
+        _fold(wrong, np.frombuffer(piece, np.uint8), at)
+    return wrong
 
 
 def restored_frames(file: ByteFile, codec: FrameCodec, fragment: Fragment, patch: Patch) -> dict[int, bytes] | None:
@@ -113,7 +145,7 @@ def restore(file: ByteFile, codec: FrameCodec, fragment: Fragment, number: int) 
     if not fragment.covered or not 0 <= i < len(fragment):  # of damaged fragments, the numbers may be others
         return {}
     parity = mp4.parse_parity(file.read(fragment.start + fragment.covered, mp4.PARITY_BYTES))
-    if parity is None:
+    if parity is None or parity.length == _CHECKSUM:
         return {}
     first, size = int(fragment.offsets[i]), int(fragment.sizes[i])
     for patch in patches(file, fragment.start, parity, first, first + size):

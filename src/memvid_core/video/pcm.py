@@ -26,7 +26,9 @@ from memvid_core.video.bitstream import (
     parameter_sets,
     pcm_samples,
     pcm_starts,
+    samples_as_written,
     slice_nal,
+    unescaped,
 )
 from memvid_core.video.codec import (
     ENVELOPE_BYTES,
@@ -143,6 +145,24 @@ class PcmCodec:
             if sealed is None:
                 raise
             return unseal(sealed, number)
+
+    def decode_exactly(self, coded: bytes, number: int) -> tuple[bytes, bool]:
+        """Return the payload of frame ``number``, and whether every byte is the one that :meth:`encode` writes.
+
+        Most pictures are compared as they lie, which takes less time than :meth:`decode`.
+        """
+        odd = number & 1
+        start = pcm_starts()[odd]
+        if coded.startswith(start, 4) and coded[:4] == (len(coded) - 4).to_bytes(4, "big"):
+            plain = unescaped(coded, 4 + len(start))
+            size = ENVELOPE_BYTES + int.from_bytes(plain[:4], "little")
+            sealed = samples_as_written(plain, size, self.columns, self.rows, odd)
+            payload = None if sealed is None else unsealed(sealed, number)
+            if payload is not None:
+                return payload, True
+        payload = self.decode(coded, number)
+        [(written, _)] = self.encode([payload], number)
+        return payload, written == coded
 
     def find(self, coded: bytes, first: int, stop: int) -> list[FoundFrame]:
         """Find frames ``first`` to ``stop - 1`` anywhere in ``coded``, identified by their checksums."""

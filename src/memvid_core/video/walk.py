@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError
 from memvid_core.video import mp4
+from memvid_core.video.byte_check import ByteCheck
 from memvid_core.video.codec import FoundFrame, FrameCodec
 from memvid_core.video.file import ByteFile
 from memvid_core.video.fragments import Found, Fragments
@@ -40,12 +41,21 @@ class Walk:
         codec: The codec of the pictures.
         fragments: Finds fragments in the bytes.
         position: The position of the first fragment of the walk.
+        check: What undamaged fragments are held against, if every byte counts.
     """
 
-    def __init__(self, file: ByteFile, codec: FrameCodec, fragments: Fragments, position: Position) -> None:
+    def __init__(
+        self,
+        file: ByteFile,
+        codec: FrameCodec,
+        fragments: Fragments,
+        position: Position,
+        check: ByteCheck | None = None,
+    ) -> None:
         self._file = file
         self._codec = codec
         self._fragments = fragments
+        self._check = check
         self.end = position
         """The position after the fragment that was found last."""
         # Where frames may go on: fragments out of place raise ``end.frame``, and copies of earlier ones lower the last.
@@ -60,6 +70,8 @@ class Walk:
             found = self._fragments.sound(at.offset, size)
             if found is not None:
                 fragment = self._step(self._numbered(found, at, certain))
+                if self._check is not None and fragment.damage is None:
+                    self._check.fragment(found, fragment)
                 yield fragment
                 certain = self.end.frame == fragment.first_frame + len(fragment)  # not after a copy of an earlier one
                 continue

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -136,3 +139,20 @@ def test_tombstones_come_back_sorted(rows: set[int]) -> None:
     assert frames.decode_tombstones(header, body, 0).tolist() == sorted(rows)
     with pytest.raises(DamagedFrameError):
         frames.decode_tombstones(header._replace(items=len(rows) + 1), body, 0)
+
+
+def test_packing_many_rows_hardly_runs_the_garbage_collector() -> None:
+    rows = [bytes(1000)] * 80_000
+    runs: list[str] = []
+
+    def count(phase: str, info: dict[str, Any]) -> None:
+        runs.append(phase)
+
+    gc.collect()
+    gc.callbacks.append(count)
+    try:
+        blocks = sum(1 for _ in frames.encode_blocks(rows))
+    finally:
+        gc.callbacks.remove(count)
+    assert blocks > 2000
+    assert runs.count("start") <= 1  # a container a block was enough for five

@@ -48,15 +48,17 @@ class FrameRows(Tables):
         for kind, count in added.items():
             self._count(f"frames {kind}", self._counted(f"frames {kind}") + count)
 
-    def frames_after(self, kind: int, row: int) -> list[FrameLocation]:
-        """Return the frames of a kind whose first row is greater than ``row``, in the order of their rows."""
+    def frames_after(self, kind: int, row: int, most: int | None = None) -> list[FrameLocation]:
+        """Return the frames of a kind whose first row is greater than ``row``, in the order of their rows.
+
+        If there are more than ``most``, stop with the first that is too many.
+        """
         with self.snapshot(), CHECKED:
-            found = [
-                frame
-                for frames in self._backwards(row)
-                for frame in frames
-                if frame.kind == kind and frame.items > 0 and frame.row > row
-            ]
+            found: list[FrameLocation] = []
+            for frames in self._backwards(row):
+                found += [frame for frame in frames if frame.kind == kind and frame.items > 0 and frame.row > row]
+                if most is not None and len(found) > most:
+                    return found
             found.sort(key=lambda frame: frame.row)
             if row < 0 and len(found) != self._counted(f"frames {kind}"):
                 raise IndexStaleError(f"{NAME} has lost frames; rebuild it")

@@ -32,7 +32,7 @@ from memvid_core.index.catalog.tables import CHECKED, NAME, marks, parts
 __all__ = ["Changes", "RecordTable"]
 
 _CHECKED_ROWS: Final = 16_384  # verified at a time
-_ADDED_ROWS: Final = 512  # inserted at a time: with more tuples alive, the garbage collector visits every object
+_ADDED_ROWS: Final = 256  # inserted at a time: with more tuples alive, the garbage collector visits every object
 _DENSE: Final = 4  # if at least one row in this many is wanted, the whole range is read
 _COLUMNS: Final = "row, id, born, died, dense, sum"
 _NEWEST_OF_HASH: Final = f"SELECT {_COLUMNS} FROM records WHERE hash = ? ORDER BY row DESC LIMIT 1"

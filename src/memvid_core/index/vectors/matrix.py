@@ -334,3 +334,12 @@ class FileRows:
     def nbytes(self) -> int:
         """Size of the files."""
         return self._file.size() + self._sums.size()
+
+
+def copy_rows(source: FileRows | RamRows, start: int, stop: int, target: FileRows, shift: int) -> None:
+    """Write rows [``start``, ``stop``) to a file, ``shift`` rows further on."""
+    if start < stop:
+        source.check(stop)
+    for first in range(start, stop, settings.DEFAULTS.settled_rows):
+        last = min(first + settings.DEFAULTS.settled_rows, stop)
+        target.write(first + shift, source.block(first, last))

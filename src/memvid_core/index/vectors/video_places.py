@@ -111,11 +111,12 @@ class Places(NamedTuple):
 
     def with_frames(self, frames: Iterable[tuple[FrameOfRows, bool, NDArray[np.float32]]]) -> Places:
         """Add frames, each with whether its rows have length 1, and the squares of their lengths."""
-        lines: list[tuple[int, int, int, int]] = []
-        units, escapes, squares = [], [self.escapes], [self.squares]
+        lines: list[int] = []  # flat, because the garbage collector runs for every 700 more containers
+        units: list[bool] = []
+        escapes, squares = [self.escapes], [self.squares]
         for frame, has_unit_rows, of_rows in frames:
-            number = len(self.first) + len(lines)
-            lines.append((frame.first, len(frame.matrix), frame.begin, frame.phase))
+            number = len(self.first) + len(units)
+            lines += (frame.first, len(frame.matrix), frame.begin, frame.phase)
             units.append(has_unit_rows)
             escapes.append(frame.escapes | number << _FRAME_BITS)
             squares.append(of_rows)

@@ -8,7 +8,7 @@ commit never get into the file: they stay in memory until the commit is in the v
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -21,7 +21,7 @@ from memvid_core.index.vectors import settings
 from memvid_core.index.vectors.growing_file import GrowingFile, load_arrays, row_sums, save_arrays
 from memvid_core.index.vectors.kept_rows import KeptRows
 from memvid_core.index.vectors.last_rows import LastRows
-from memvid_core.index.vectors.matrix import FileRows, Matrix, RamRows, StoredDtype, widen
+from memvid_core.index.vectors.matrix import FileRows, Matrix, RamRows, StoredDtype, copy_rows, widen
 from memvid_core.index.vectors.video_places import (
     NO_PLACE,
     NOWHERE,
@@ -168,7 +168,7 @@ class VideoRows:
         """Put rows into the file that are in memory, because their commit cannot be read from the video."""
         state = self._state
         if state.pending is not None:
-            _copy(state.pending, state.base - state.settled, state.pending.available(), state.file, 0)
+            copy_rows(state.pending, state.base - state.settled, state.pending.available(), state.file, 0)
             self._state = state._replace(pending=None)
 
     def available(self) -> int:
@@ -363,21 +363,30 @@ class VideoRows:
         Returns:
             How many rows are read from the video now; the caller notes it in the catalog.
         """
+        known = self._state.places
+        places = known.with_frames(self._looked_up(frames, rows))
+        if len(places.first) > len(known.first):
+            self._go_on(int(places.first[-1] + places.items[-1]), places, rows)
+        return self.settled
+
+    def _looked_up(
+        self, frames: Iterable[FrameLocation], rows: int
+    ) -> Iterator[tuple[FrameOfRows, bool, NDArray[np.float32]]]:
+        """Yield frames that can be read in the video, whether their rows have length 1, and the squares of these.
+
+        Writes the checksums of their rows.
+        """
         settled = end = self.settled
-        found: list[tuple[FrameOfRows, bool, NDArray[np.float32]]] = []
         for frame in frames:
             one = look_up(self._pictures, frame, self.dimension, self._name, self._row_bytes)
             if one is None or one.first < end or one.first + len(one.matrix) > rows or not len(one.matrix):
-                break
+                return
             lengths = self._lengths(one.matrix)
             if lengths is None or not self._is_empty(end - settled, one.first - settled):
-                break
+                return
             self._write_sums(end, one)
-            found.append((one, bool((np.abs(lengths - 1.0) <= self._off_length).all()), lengths))
+            yield one, bool((np.abs(lengths - 1.0) <= self._off_length).all()), lengths
             end = one.first + len(one.matrix)
-        if found:
-            self._go_on(end, self._state.places.with_frames(found), rows)
-        return self.settled
 
     def _lengths(self, matrix: Bytes) -> NDArray[np.float32] | None:
         stored = matrix.view(self.dtype)
@@ -408,7 +417,7 @@ class VideoRows:
         """Read rows below ``end`` from the video from now on, and copy the others to a new file."""
         settled, tail = self.settled, self._state.tail
         made = self._file(end)
-        _copy(tail, end - settled, rows - settled, made, settled - end)
+        copy_rows(tail, end - settled, rows - settled, made, settled - end)
         save_arrays(self._places_path(end), **places._asdict())
         self._state = _State(end, places, made)
 
@@ -439,12 +448,3 @@ class VideoRows:
         """Size of the files, without the video."""
         places = self._places_path(self.settled)
         return self._state.file.nbytes + self._sums.size() + (places.stat().st_size if places.exists() else 0)
-
-
-def _copy(tail: FileRows | RamRows, start: int, stop: int, into: FileRows, shift: int) -> None:
-    """Write rows to a file, ``shift`` rows further on."""
-    if start < stop:
-        tail.check(stop)
-    for first in range(start, stop, settings.DEFAULTS.settled_rows):
-        last = min(first + settings.DEFAULTS.settled_rows, stop)
-        into.write(first + shift, tail.block(first, last))

@@ -317,6 +317,10 @@ class QRCodec:
                         return b"".join(found[i] for i in range(count))
         raise DamagedFrameError(number, f"only {len(found)} of its symbols can be read")
 
+    def decode_exactly(self, coded: bytes, number: int) -> tuple[bytes, bool]:
+        """Return the payload, and True: encoders differ, so only the parity of the fragment covers every byte."""
+        return self.decode(coded, number), True
+
     def repair(self, frames: Sequence[bytes], first: int) -> dict[int, bytes]:
         """Return every payload of a fragment that its symbols, including parity, contain, by frame number."""
         found: dict[int, groups.Group] = {}

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -421,3 +422,12 @@ def test_metadata_that_was_changed_is_found_before_a_filter_reads_it(base, tmp_p
     with pytest.raises(IndexStaleError, match="metadata"):
         catalog.verify_metadata(last.rows)
     catalog.close()
+
+
+def test_frames_are_read_until_there_are_too_many(tmp_path: Path) -> None:
+    with closing(filled(tmp_path / "catalog.sqlite")) as catalog:
+        every = catalog.frames_after(1, -1)
+        for row in (-1, every[len(every) // 2].row):
+            wanted = [frame for frame in every if frame.row > row]
+            assert catalog.frames_after(1, row, len(wanted)) == wanted
+            assert 3 < len(catalog.frames_after(1, row, 3)) < len(wanted)

@@ -58,7 +58,7 @@ SIDE_BY_SIDE: Final = 0.7
 """The weight of two Korean words of a question close to each other in a text, compared with the commoner one."""
 
 _CLOSE: Final = 12  # positions: about four words
-_RARE: Final = 1 << 12  # rows: the positions of more frequent tokens take long to read
+_RARE: Final = 1 << 9  # rows: the positions of more frequent tokens take long to read, and say little
 _MAX_PAIRS: Final = 32
 
 _FEW_ROWS: Final = 1 << 15

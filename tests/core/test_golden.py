@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from memvid_core import Memory
 from tests.core.embedders import embed
+from tests.core.golden import searched
 from tests.core.golden.content import RECORDS, REPLACED
 
 FILES = sorted((Path(__file__).parent / "golden").glob("format-*.mp4"))
@@ -42,6 +44,34 @@ def test_it_takes_more(golden: Path, tmp_path: Path) -> None:
     assert path.read_bytes()[: len(before)] == before
 
 
+def test_the_first_embedder_answers_as_it_did(tmp_path: Path) -> None:
+    """The fit is read from the file: rows are in the recorded order, with the recorded scores."""
+    path = tmp_path / "m.mp4"
+    shutil.copy(searched.PATH, path)
+    expected = json.loads(searched.PATH.with_suffix(".json").read_text("utf-8"))
+    with Memory.open(path) as memory:
+        assert memory.info().embedder == "memvid-hash-v1:32"
+        found = searched.answers(memory)
+    assert list(found) == list(expected)
+    for question, hits in expected.items():
+        assert [record_id for record_id, _ in found[question]] == [record_id for record_id, _ in hits]
+        scores, before = ([score for _, score in part] for part in (found[question], hits))
+        np.testing.assert_allclose(scores, before, atol=1e-4)
+
+
+def test_texts_that_are_added_later_are_embedded_with_the_fit_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    shutil.copy(searched.PATH, path)
+    with Memory.open(path, "a") as memory:
+        memory.add([record.text for record in memory.get(["r7"])], ids=["again"])
+        vectors = memory.get_vectors(["r7", "again"])
+    np.testing.assert_allclose(vectors["again"], vectors["r7"], atol=1e-3)
+
+
 def test_the_files_are_the_ones_that_were_released() -> None:
-    digests = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in FILES}
-    assert digests == {"format-1": "7cc422507a85094c", "format-2": "a52fcdf09f060d44"}
+    digests = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in (*FILES, searched.PATH)}
+    assert digests == {
+        "format-1": "7cc422507a85094c",
+        "format-2": "a52fcdf09f060d44",
+        "embedder-1": "e0503cbccfc5d885",
+    }

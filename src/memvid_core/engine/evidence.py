@@ -45,7 +45,7 @@ __all__ = [
 LEAST: Final = 1_000
 """The minimum number of records to learn from; fewer use the defaults of :class:`Evidence`."""
 
-_VERSION: Final = 4
+_VERSION: Final = 5
 _FILE: Final = "evidence.json"
 _SAMPLE: Final = 1_024  # texts
 _QUESTIONS: Final = 128

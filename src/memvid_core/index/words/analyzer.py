@@ -2,7 +2,8 @@
 
 One analyzer serves every language, because the language of a text is unknown:
 
-- words of scripts with spaces are normalized (NFKC, case, accents), and stemmed if they consist of the letters a to z;
+- words of scripts with spaces are normalized (NFKC, case, accents), and stemmed if they consist of the letters a to z,
+  or а to я;
 - runs of scripts without spaces become character bigrams, plus the last character alone;
 - Korean words become bigrams, because particles are attached to them, plus their first bigram as a prefix (``^``);
 - C++, C#, F# and the like become two words: the letter and a word for the full name.
@@ -25,7 +26,7 @@ from memvid_core.index.words.stemmer import STOP_STEMS, stem
 
 __all__ = ["ANALYZER", "ParsedQuery", "is_gram", "is_word", "normalize", "parse", "snippet", "tokenize"]
 
-ANALYZER: Final = "fold+porter+bigram/2"
+ANALYZER: Final = "fold+porter+russian+bigram/3"
 """Name and version of the analyzer; an index written by another one is rebuilt."""
 
 MAX_QUERY_CHARACTERS: Final = 8192
@@ -61,8 +62,11 @@ _ASCII_WORD = re.compile(r"[a-z0-9]+")
 _WORD = re.compile(rf"[\w{_MARKS}{_GRAM_RANGES}]+")
 _PIECE = re.compile(rf"([{_GRAM_RANGES}]+)|(?:(?![{_GRAM_RANGES}_])[\w{_MARKS}])+")
 _GRAMS = re.compile(f"[{_GRAM_RANGES}]+")
-# Accents, Hebrew and Arabic vowel points, and the Arabic tatweel; and the letters that may carry them.
-_ACCENT = re.compile("[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u0640\u064b-\u065f\u0670]")
+# Accents, Hebrew and Arabic vowel points, and the Arabic tatweel; and the letters that may carry them. The breve of the
+# Cyrillic й is none: it makes another letter.
+_ACCENT = re.compile(
+    "(?<!\u0438)\u0306|[\u0300-\u0305\u0307-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u0640\u064b-\u065f\u0670]"
+)
 _ACCENTED = re.compile("[\u00c0-\u06ff\u1e00-\u1fff]")
 
 
@@ -209,10 +213,15 @@ def parse(query: str) -> ParsedQuery:
         >>> parse('the lift "of layers" -jet aero*')
         ParsedQuery(terms=('lift', 'layer', 'aero*'), phrases=(('of', 'layer'),), excluded=(('jet',),))
     """
+    return _parsed(query[:MAX_QUERY_CHARACTERS])
+
+
+@lru_cache(maxsize=64)  # one search parses its query several times
+def _parsed(query: str) -> ParsedQuery:
     terms: list[str] = []
     phrases: list[tuple[str, ...]] = []
     excluded: list[tuple[str, ...]] = []
-    for clause in _CLAUSE.finditer(query[:MAX_QUERY_CHARACTERS]):
+    for clause in _CLAUSE.finditer(query):
         quoted = clause["phrase"]
         tokens = _query_tokens(
             clause["bare"] if quoted is None else quoted, run=quoted is not None or bool(clause["minus"])
@@ -236,6 +245,11 @@ def parse(query: str) -> ParsedQuery:
 
 
 def _query_tokens(text: str, *, run: bool) -> tuple[str, ...]:
+    """Return the tokens of a part of a query. Short parts are cached, because their words repeat."""
+    return _cached_part(text, run) if len(text) <= 32 else _part_tokens(text, run)
+
+
+def _part_tokens(text: str, run: bool) -> tuple[str, ...]:
     """Tokenize a part of a query like a text, without the tokens at its ends that only find single characters.
 
     The last character of a run adds nothing to its bigrams, so it is dropped; inside a phrase it stays, because the
@@ -258,6 +272,9 @@ def _query_tokens(text: str, *, run: bool) -> tuple[str, ...]:
         else:
             found.extend(grams if run and not last else grams[:-1])
     return tuple(found)
+
+
+_cached_part = lru_cache(maxsize=1 << 12)(_part_tokens)
 
 
 def snippet(text: str, query: str, *, width: int = 160, marks: tuple[str, str] = ("**", "**")) -> str:

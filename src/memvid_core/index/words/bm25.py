@@ -1,9 +1,10 @@
-"""BM25 scores of one query: its words, near words for those that no row has, and synonyms."""
+"""BM25 scores of one query: its words, neighboring words, near words for those that no row has, and synonyms."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "length_normalization",
     "length_step",
     "sampled_normalization",
+    "saturation",
 ]
 
 MAX_TERMS: Final = 128
@@ -36,13 +38,12 @@ MAX_TERMS: Final = 128
 MAX_CANDIDATES: Final = 512
 """The maximum number of different tokens of a query that are considered, from its beginning."""
 
-K1: Final = 1.0
-"""BM25 term-frequency saturation, chosen on questions in English and Korean."""
-
 B: Final = 0.65
-"""BM25 length normalization of a memory with few records, chosen like :data:`K1`."""
+"""BM25 length normalization of a memory with few records, chosen on questions in English and Korean."""
 
 _LEAST, _MOST = 0.45, 1.0
+_NEUTRAL: Final = 0.6  # length normalization at which k1 is 1
+_LEAST_SATURATION: Final = 0.75
 _ENOUGH = 200  # rows
 _SAMPLE = 4_096  # rows
 
@@ -51,6 +52,17 @@ NEAR: Final = 0.8
 
 SYNONYM: Final = 0.9
 """The weight of synonyms, compared with what the question says."""
+
+
+SIDE_BY_SIDE: Final = 0.7
+"""The weight of two Korean words of a question close to each other in a text, compared with the commoner one."""
+
+_CLOSE: Final = 12  # positions: about four words
+_RARE: Final = 1 << 9  # rows: the positions of more frequent tokens take long to read, and say little
+_MAX_PAIRS: Final = 32
+
+_FEW_ROWS: Final = 1 << 15
+"""Up to so many rows, it is faster to look for those with a score than to collect them."""
 
 
 class Extra(NamedTuple):
@@ -114,6 +126,25 @@ def sampled_normalization(sample: NDArray[np.int32], rows: int) -> float:
         return B
     spread = float(np.log(np.maximum(sample, 1)).std())
     return min(max(round(spread * 20) / 20, _LEAST), _MOST)
+
+
+def saturation(b: float) -> float:
+    """Return BM25's k1 for a length normalization: where lengths differ widely, repetitions of a word say more.
+
+    Passages of similar lengths have each word once or twice, so that a second occurrence is chance. Where pages are
+    mixed with notes, a page on a subject names it many times.
+
+    Args:
+        b: The length normalization, in [0.45, 1].
+
+    Returns:
+        1 at 0.6, and 0.2 more for each 0.05 more; at least 0.75.
+
+    Example:
+        >>> [saturation(b) for b in (0.45, 0.6, 0.75, 1.0)]
+        [0.75, 1.0, 1.6, 2.6]
+    """
+    return max(round(1 + 4 * (b - _NEUTRAL), 4), _LEAST_SATURATION)
 
 
 def length_step(rows: int) -> int:
@@ -182,26 +213,55 @@ class Scoring:
         self.scores = scores
         self.ideal = 0.0
         self._reader, self._counted, self._shared = reader, counted, shared
-        self._slope = np.float32(K1 * counted.b / (counted.tokens / counted.rows)) if counted.tokens else np.float32(0)
-        self._floor = np.float32(K1 * (1 - counted.b))
+        self._k1 = saturation(counted.b)
+        mean = counted.tokens / counted.rows if counted.tokens else 1.0
+        self._slope = np.float32(self._k1 * counted.b / mean)
+        self._floor = np.float32(self._k1 * (1 - counted.b))
         self._touched = [np.zeros(0, np.int64)]
         self._weights: dict[str, float] = {}
+        self._frequencies: dict[str, int] = {}
         self._missing: dict[str, int] = {}
 
     def add(self, tokens: Mapping[str, int]) -> None:
         """Score tokens, with the number of occurrences of each in the query."""
         total = self._counted.rows
         known = None if self._shared is None else self._shared.frequencies
+        present: list[Matches] = []
+        weights: list[float] = []
         for token, times in tokens.items():
             found = self._reader.find(token)
             frequency = self._live(found.rows) if known is None else known[token]
             weight = times * float(np.log1p((total - frequency + 0.5) / (frequency + 0.5)))
             self.ideal += weight
-            self._weights[token] = weight
+            self._weights[token], self._frequencies[token] = weight, frequency
             if frequency:
-                self._add(found.rows, self._scores(found, weight))
+                present.append(found)
+                weights.append(weight)
             else:
                 self._missing[token] = times
+        self._add_each(present, weights)
+
+    def add_pairs(self, terms: Sequence[str]) -> None:
+        """Score texts in which neighboring Korean words of the query are close to each other.
+
+        A Korean word is searched by its bigrams, which occur in other words, too. Two of them close to each other are
+        evidence of the words themselves. In other languages, whose words are tokens, this would change little.
+
+        Args:
+            terms: The tokens of the query, in order.
+        """
+        known = self._frequencies
+        begins = [token for token in terms if not is_word(token) and token in known]
+        pairs = [
+            pair
+            for pair in list(dict.fromkeys(pairwise(begins)))[:_MAX_PAIRS]
+            if pair[0] != pair[1] and all(0 < known[token] <= _RARE for token in pair)
+        ]
+        if pairs:
+            commoner = (max(known[token] for token in pair) for pair in pairs)
+            weights = np.array([SIDE_BY_SIDE * _rarity(self._counted.rows, rows) for rows in commoner], np.float32)
+            numbers, rows = self._reader.rows_with_both(pairs, _CLOSE)
+            np.add.at(self.scores, rows, weights[numbers])
 
     def add_extra(self, parsed: ParsedQuery, extra: Extra) -> dict[str, float]:
         """Score synonyms and near words; return them with their weights."""
@@ -222,14 +282,27 @@ class Scoring:
         self.scores[rows] = 0
         return rows, found
 
-    def _add(self, rows: NDArray[np.int64], scores: NDArray[np.floating]) -> None:
+    def _add(self, rows: NDArray[np.int64], scores: NDArray[np.floating] | np.float32) -> None:
         self._touched.append(rows[self.scores[rows] == 0])
         self.scores[rows] += scores
+
+    def _add_each(self, present: Sequence[Matches], weights: Sequence[float]) -> None:
+        """Add the scores of several tokens; of few rows all at once, with the same sums."""
+        if len(self.scores) > _FEW_ROWS or len(self._touched) > 1 or not present:
+            for found, weight in zip(present, weights, strict=True):
+                self._add(found.rows, self._scores(found, weight))
+            return
+        rows, counts = (np.concatenate(part) for part in zip(*present, strict=True))
+        factors = np.array(weights) * (self._k1 + 1)
+        each = np.repeat(factors.astype(np.float32), [len(found.rows) for found in present])
+        saturated = counts / (counts + (self._floor + self._slope * self._counted.lengths[rows]))
+        np.add.at(self.scores, rows, saturated * each)
+        self._touched.append(np.flatnonzero(self.scores))
 
     def _scores(self, found: Matches, weight: float) -> NDArray[np.floating]:
         counts = found.counts
         saturated = counts / (counts + (self._floor + self._slope * self._counted.lengths[found.rows]))
-        scores: NDArray[np.floating] = saturated * np.float32(weight * (K1 + 1))
+        scores: NDArray[np.floating] = saturated * np.float32(weight * (self._k1 + 1))
         return scores
 
     def _live(self, rows: NDArray[np.int64]) -> int:

@@ -1,4 +1,4 @@
-"""The English stemmer of lexical search, and English stop words.
+"""The stemmer of lexical search, English for the letters a to z and Russian for а to я; and English stop words.
 
 This is not left to a package: stems are written into the index, so they must be the same in every installation, and
 stemming must be fast, because a build stems a hundred thousand different words.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Final
+
+from memvid_core.index.words.russian import is_russian, russian_stem
 
 __all__ = ["STOP_STEMS", "stem"]
 
@@ -42,10 +44,10 @@ def _measure(part: str) -> int:
 
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
-    """Return the stem of an English word, which its inflections and derivations share.
+    """Return the stem of an English or Russian word, which its inflections and derivations share.
 
     Args:
-        word: In lower case; a word with other characters than a to z is returned unchanged.
+        word: In lower case; a word with other characters than a to z, or а to я, is returned unchanged.
 
     Returns:
         The stem, which need not be a word.
@@ -53,11 +55,11 @@ def stem(word: str) -> str:
     Source: M. F. Porter, "An algorithm for suffix stripping", Program 14(3), 1980.
 
     Example:
-        >>> [stem(word) for word in ("layers", "layered", "aerodynamically", "gpt4")]
-        ['layer', 'layer', 'aerodynam', 'gpt4']
+        >>> [stem(word) for word in ("layers", "layered", "aerodynamically", "gpt4", "книгами")]
+        ['layer', 'layer', 'aerodynam', 'gpt4', 'книг']
     """
     if not _PLAIN.fullmatch(word):
-        return word
+        return russian_stem(word) if is_russian(word) else word
     word = _inflection(_CONSONANT_Y.sub("Y", word))
     if word[-1] in "yY" and _VOWEL.search(word, 0, len(word) - 1):
         word = word[:-1] + "i"

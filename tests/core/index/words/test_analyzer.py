@@ -39,11 +39,35 @@ communism:commun activate:activ angulariti:angular homologous:homolog effective:
 probate:probat rate:rate cease:ceas controll:control roll:roll yes:ye youth:youth toying:toi
 """
 
+# From version 3.0 of the package snowballstemmer.
+RUSSIAN = """
+вавиловка:вавиловк вагнера:вагнер вагон:вагон вагоны:вагон вагонах:вагон важная:важн важнейшие:важн важничал:важнича
+важно:важн вазы:ваз валентина:валентин вальсишку:вальсишк ванька:ваньк падай:пада паденье:паден падшая:падш
+пакет:пакет пакостная:пакостн павловна:павловн паутинка:паутинк переговорив:переговор переезжавшего:переезжа
+сделавшись:сдела прочитав:прочита закрывшись:закр улыбающийся:улыба написанный:написа длинный:длин
+странность:странност радость:радост глупости:глупост откройте:откройт настройте:настройт файлами:файл сайта:сайт
+рабочего:рабоч столов:стол компьютере:компьютер пользователей:пользовател устройствами:устройств нажмите:нажм
+выберите:выбер изменить:измен новейший:нов сильнейшая:сильн ходившими:ход говоримый:говорим бывающая:быва имя:им
+мной:мно ночь:ноч день:ден люди:люд и:и все:все пы:пы ъ:ъ
+"""
+
 
 @pytest.mark.parametrize("pair", PORTER.split())
 def test_stems_are_those_of_porters_paper(pair: str) -> None:
     word, expected = pair.split(":")
     assert stem(word) == expected
+
+
+@pytest.mark.parametrize("pair", RUSSIAN.split())
+def test_russian_stems_are_those_of_snowball(pair: str) -> None:
+    word, expected = pair.split(":")
+    assert stem(word) == expected
+
+
+def test_the_letter_short_i_is_kept_and_yo_is_found_without_its_signs() -> None:
+    assert normalize("Й ё Ă") == normalize(unicodedata.normalize("NFD", "й е a"))
+    assert tokenize("новые файлы") == tokenize("новый файл")
+    assert tokenize("сайт") != tokenize("саит")
 
 
 @pytest.mark.parametrize("word", ["gpt4", "größe", "4032", "of", "s", "大気", "naïves"])

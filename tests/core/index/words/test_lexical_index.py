@@ -9,6 +9,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from memvid_core import ClosedError, InvalidInputError, StorageError
 from memvid_core.index.words import posting_block as block
 from memvid_core.index.words import postings
 from memvid_core.index.words.analyzer import parse, tokenize, words
-from memvid_core.index.words.bm25 import K1, B, length_normalization
+from memvid_core.index.words.bm25 import B, length_normalization, saturation
 from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.index.words.scores import Ranking
 from tests.processes import run
@@ -61,6 +62,10 @@ query_strategy = st.lists(
 ).map(" ".join)
 
 
+def fits(token: str, asked: str) -> bool:
+    return token.startswith(asked[:-1]) if asked.endswith("*") else token == asked
+
+
 def occurrences(text: str, run: Sequence[str]) -> int:
     """How often a run of tokens occurs in a text; a single token with ``*`` counts words that begin so."""
     if len(run) == 1 and run[0].endswith("*"):
@@ -73,10 +78,6 @@ def occurrences(text: str, run: Sequence[str]) -> int:
         ]
         return len(spelt)
     tokens = tokenize(text)
-
-    def fits(token: str, asked: str) -> bool:
-        return token.startswith(asked[:-1]) if asked.endswith("*") else token == asked
-
     spans = (tokens[start : start + len(run)] for start in range(len(tokens) - len(run) + 1))
     return sum(all(map(fits, span, run)) for span in spans)
 
@@ -88,13 +89,20 @@ def oracle(texts: Sequence[str], query: str, live: Sequence[bool]) -> dict[int, 
     lengths = {row: len(tokenize(texts[row])) for row in rows}
     if not any(lengths.values()):
         return {}
-    mean = sum(lengths.values()) / len(rows)
+    mean, k1 = sum(lengths.values()) / len(rows), saturation(B)
     scores = dict.fromkeys(rows, 0.0)
+    rarity: dict[str, float] = {}
     for token, times in Counter(asked.terms).items():
         counts = {row: count for row in rows if (count := occurrences(texts[row], [token]))}
-        idf = math.log(1 + (len(rows) - len(counts) + 0.5) / (len(counts) + 0.5))
+        rarity[token] = math.log(1 + (len(rows) - len(counts) + 0.5) / (len(counts) + 0.5))
         for row, count in counts.items():
-            scores[row] += times * idf * count * (K1 + 1) / (count + K1 * (1 - B + B * lengths[row] / mean))
+            saturated = count * (k1 + 1) / (count + k1 * (1 - B + B * lengths[row] / mean))
+            scores[row] += times * rarity[token] * saturated
+    for pair in set(pairwise(term for term in asked.terms if term.startswith("^"))):
+        for row in rows:
+            first, second = ([at for at, token in enumerate(tokenize(texts[row])) if fits(token, one)] for one in pair)
+            if pair[0] != pair[1] and any(abs(one - other) <= 12 for one in first for other in second):
+                scores[row] += 0.7 * min(rarity[term] for term in pair)
     return {
         row: score
         for row, score in scores.items()
@@ -450,6 +458,30 @@ def test_long_texts_are_penalized_more_the_more_lengths_differ(longest: int, exp
     assert length_normalization(np.append(lengths, np.int32(10**5))) == expected
     assert length_normalization(np.zeros(1_000, np.int32)) == 0.45
     assert length_normalization(lengths[:100]) == B
+
+
+def test_korean_words_of_a_question_count_more_if_they_are_close_to_each_other() -> None:
+    apart = "서울에서 " + "그리고 그러나 따라서 하지만 그래서 " * 4 + "지하철을 탔다"
+    close = "지하철을 서울에서 탔다 " + "그리고 그러나 따라서 하지만 그래서 " * 4
+    index = LexicalIndex()
+    index.extend(0, [apart, close, *["부산은 바다가 가깝다"] * 8])
+    rows, scores = index.search("서울의 지하철은?", k=9)
+    assert rows.tolist() == [1, 0]
+    assert scores[0] > 1.1 * scores[1]
+    [alone], [other] = index.search("서울의", k=1)[1], index.search("서울의", k=2)[1][1:]
+    assert alone == pytest.approx(other, rel=1e-6)
+
+
+def test_repetitions_count_more_where_lengths_differ_widely() -> None:
+    pair = ["jet " + "word " * 99, "jet " * 3 + "word " * 97]
+    ratios = []
+    for lengths in ((100, 100), (2, 198)):  # their mean is the same
+        index = LexicalIndex()
+        index.extend(0, [*pair, *("other " * length for length in lengths * 150)])
+        rows, scores = index.search("jet", k=2)
+        assert rows.tolist() == [1, 0]
+        ratios.append(float(scores[0] / scores[1]))
+    assert 1 < ratios[0] < ratios[1]
 
 
 def test_a_short_message_is_found_among_long_replies_that_have_its_words_by_chance() -> None:

@@ -185,7 +185,8 @@ def _mem0(folder: Path, given: _Given) -> _Made:
         config = SimpleNamespace(embedding_dims=given.vectors.shape[1])
 
         def embed(self, text: str, memory_action: str | None = None) -> list[float]:
-            return vectors[text].tolist()
+            vector: list[float] = vectors[text].tolist()
+            return vector
 
         def embed_batch(self, texts: list[str], memory_action: str | None = None) -> list[list[float]]:
             return [self.embed(text) for text in texts]

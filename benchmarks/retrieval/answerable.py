@@ -78,8 +78,8 @@ def measured(collection: Collection, most: int) -> list[float]:
             sides: tuple[list[list[float]], list[list[float]]] = [], []
             for place, number in enumerate(chosen):
                 left_out = collection.left_out[number] if collection.left_out else set()
-                for side, more in zip(sides, (set(), collection.relevant[number]), strict=True):
-                    without = sorted(left_out | more)
+                for side, omitted in zip(sides, (left_out, left_out | collection.relevant[number]), strict=True):
+                    without = sorted(omitted)
                     near = None
                     if texts is not None and vectors is not None:
                         near = np.delete(texts @ vectors[place], without).astype(np.float64)

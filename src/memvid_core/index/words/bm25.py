@@ -282,7 +282,7 @@ class Scoring:
         self.scores[rows] = 0
         return rows, found
 
-    def _add(self, rows: NDArray[np.int64], scores: NDArray[np.floating] | np.float32) -> None:
+    def _add(self, rows: NDArray[np.int64], scores: NDArray[np.floating]) -> None:
         self._touched.append(rows[self.scores[rows] == 0])
         self.scores[rows] += scores
 
@@ -292,7 +292,8 @@ class Scoring:
             for found, weight in zip(present, weights, strict=True):
                 self._add(found.rows, self._scores(found, weight))
             return
-        rows, counts = (np.concatenate(part) for part in zip(*present, strict=True))
+        rows = np.concatenate([found.rows for found in present])
+        counts = np.concatenate([found.counts for found in present])
         factors = np.array(weights) * (self._k1 + 1)
         each = np.repeat(factors.astype(np.float32), [len(found.rows) for found in present])
         saturated = counts / (counts + (self._floor + self._slope * self._counted.lengths[rows]))

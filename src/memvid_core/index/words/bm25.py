@@ -1,10 +1,9 @@
-"""BM25 scores of one query: its words, neighboring words, near words for those that no row has, and synonyms."""
+"""BM25 scores of one query: its words, near words for those that no row has, and synonyms."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -53,13 +52,6 @@ NEAR: Final = 0.8
 SYNONYM: Final = 0.9
 """The weight of synonyms, compared with what the question says."""
 
-
-SIDE_BY_SIDE: Final = 0.7
-"""The weight of two Korean words of a question close to each other in a text, compared with the commoner one."""
-
-_CLOSE: Final = 12  # positions: about four words
-_RARE: Final = 1 << 9  # rows: the positions of more frequent tokens take long to read, and say little
-_MAX_PAIRS: Final = 32
 
 _FEW_ROWS: Final = 1 << 15
 """Up to so many rows, it is faster to look for those with a score than to collect them."""
@@ -219,7 +211,6 @@ class Scoring:
         self._floor = np.float32(self._k1 * (1 - counted.b))
         self._touched = [np.zeros(0, np.int64)]
         self._weights: dict[str, float] = {}
-        self._frequencies: dict[str, int] = {}
         self._missing: dict[str, int] = {}
 
     def add(self, tokens: Mapping[str, int]) -> None:
@@ -233,35 +224,13 @@ class Scoring:
             frequency = self._live(found.rows) if known is None else known[token]
             weight = times * float(np.log1p((total - frequency + 0.5) / (frequency + 0.5)))
             self.ideal += weight
-            self._weights[token], self._frequencies[token] = weight, frequency
+            self._weights[token] = weight
             if frequency:
                 present.append(found)
                 weights.append(weight)
             else:
                 self._missing[token] = times
         self._add_each(present, weights)
-
-    def add_pairs(self, terms: Sequence[str]) -> None:
-        """Score texts in which neighboring Korean words of the query are close to each other.
-
-        A Korean word is searched by its bigrams, which occur in other words, too. Two of them close to each other are
-        evidence of the words themselves. In other languages, whose words are tokens, this would change little.
-
-        Args:
-            terms: The tokens of the query, in order.
-        """
-        known = self._frequencies
-        begins = [token for token in terms if not is_word(token) and token in known]
-        pairs = [
-            pair
-            for pair in list(dict.fromkeys(pairwise(begins)))[:_MAX_PAIRS]
-            if pair[0] != pair[1] and all(0 < known[token] <= _RARE for token in pair)
-        ]
-        if pairs:
-            commoner = (max(known[token] for token in pair) for pair in pairs)
-            weights = np.array([SIDE_BY_SIDE * _rarity(self._counted.rows, rows) for rows in commoner], np.float32)
-            numbers, rows = self._reader.rows_with_both(pairs, _CLOSE)
-            np.add.at(self.scores, rows, weights[numbers])
 
     def add_extra(self, parsed: ParsedQuery, extra: Extra) -> dict[str, float]:
         """Score synonyms and near words; return them with their weights."""

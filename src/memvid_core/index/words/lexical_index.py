@@ -392,7 +392,6 @@ class LexicalIndex:
             return np.zeros(0, np.int64), np.zeros(0, np.float32), 0.0
         scoring = Scoring(reader, counted, self._empty_scores(), shared)
         scoring.add(chosen_terms(parsed.terms, self.frequencies) if shared is None else shared.terms)
-        scoring.add_pairs(parsed.terms)
         scoring.add_extra(parsed, extra)
         rows, found = scoring.taken()
         self._scores = scoring.scores

@@ -19,8 +19,6 @@ MAX_LISTS: Final = 1 << 14
 MAX_CHUNKS: Final = 1 << 9
 """The maximum number of chunks of posting lists that are read to find near words."""
 
-_PAIR_BITS: Final = 56  # above the bits of a row and a position
-
 
 class ListReader:
     """Read the posting lists of one query: each token once, all prefixes within :data:`MAX_LISTS` lists."""
@@ -77,24 +75,6 @@ class ListReader:
             starts = starts[np.append(places, -1)[at] == starts + number]
         rows: NDArray[np.int64] = np.unique(starts >> PLACE_BITS, return_counts=True)[0]  # as in engine/fusion
         return rows
-
-    def rows_with_both(
-        self, pairs: Sequence[tuple[str, str]], distance: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Find the rows in which the tokens of a pair occur at most so many positions apart, in any order.
-
-        Returns:
-            The numbers of the pairs (n,), and the rows (n,), ascending by both.
-        """
-        wanted, there = [], []
-        for number, pair in enumerate(pairs):
-            rarer, commoner = sorted(map(self._at, pair), key=len)
-            wanted.append(rarer + (number << _PAIR_BITS))
-            there.append(commoner + (number << _PAIR_BITS))
-        at, places = np.concatenate(wanted), np.concatenate([*there, [np.iinfo(np.int64).max]])
-        found = at[places[np.searchsorted(places, at - distance)] <= at + distance]  # rows are farther apart
-        found = np.unique(found >> PLACE_BITS, return_counts=True)[0]
-        return found >> (_PAIR_BITS - PLACE_BITS), found & ((1 << (_PAIR_BITS - PLACE_BITS)) - 1)
 
     def _at(self, token: str) -> NDArray[np.int64]:
         """Find every position of a token."""

@@ -9,7 +9,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -98,11 +97,6 @@ def oracle(texts: Sequence[str], query: str, live: Sequence[bool]) -> dict[int, 
         for row, count in counts.items():
             saturated = count * (k1 + 1) / (count + k1 * (1 - B + B * lengths[row] / mean))
             scores[row] += times * rarity[token] * saturated
-    for pair in set(pairwise(term for term in asked.terms if term.startswith("^"))):
-        for row in rows:
-            first, second = ([at for at, token in enumerate(tokenize(texts[row])) if fits(token, one)] for one in pair)
-            if pair[0] != pair[1] and any(abs(one - other) <= 12 for one in first for other in second):
-                scores[row] += 0.7 * min(rarity[term] for term in pair)
     return {
         row: score
         for row, score in scores.items()
@@ -458,18 +452,6 @@ def test_long_texts_are_penalized_more_the_more_lengths_differ(longest: int, exp
     assert length_normalization(np.append(lengths, np.int32(10**5))) == expected
     assert length_normalization(np.zeros(1_000, np.int32)) == 0.45
     assert length_normalization(lengths[:100]) == B
-
-
-def test_korean_words_of_a_question_count_more_if_they_are_close_to_each_other() -> None:
-    apart = "서울에서 " + "그리고 그러나 따라서 하지만 그래서 " * 4 + "지하철을 탔다"
-    close = "지하철을 서울에서 탔다 " + "그리고 그러나 따라서 하지만 그래서 " * 4
-    index = LexicalIndex()
-    index.extend(0, [apart, close, *["부산은 바다가 가깝다"] * 8])
-    rows, scores = index.search("서울의 지하철은?", k=9)
-    assert rows.tolist() == [1, 0]
-    assert scores[0] > 1.1 * scores[1]
-    [alone], [other] = index.search("서울의", k=1)[1], index.search("서울의", k=2)[1][1:]
-    assert alone == pytest.approx(other, rel=1e-6)
 
 
 def test_repetitions_count_more_where_lengths_differ_widely() -> None:

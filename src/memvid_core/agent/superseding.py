@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from memvid_core.agent.correction import Correction
@@ -187,17 +187,17 @@ def supersede(store: Store, fact: Fact, item: Item, current: Item, plan: ItemPla
     first, before = (line[0].version, line[0].supersedes) if place else (1, None)
     line.insert(place, changed(item, same_as=None))
     neighbors = zip([None, *line], line, [*line[1:], None], strict=False)
-    for version, (older, each, newer) in enumerate(neighbors, first):
-        links: dict[str, Any] = {"version": version, "supersedes": before if older is None else older.id}
+    for number, (older, each, newer) in enumerate(neighbors, first):
+        links: dict[str, Any] = {"version": number, "supersedes": before if older is None else older.id}
         if newer is not None:
             links |= {"superseded_at": newer.created_at, "superseded_by": newer.id}
         if (linked := changed(each, **links)) != each or each.id in (item.id, current.id):
             plan.put(linked)
-            if linked.superseded_by != each.superseded_by:
-                _supersede_equal(store, each, linked, plan)
+            if linked.superseded_by != each.superseded_by and each.id != item.id:
+                _supersede_equal(store, each, linked, plan, {version.id for version in line})
 
 
-def _supersede_equal(store: Store, before: Item, corrected: Item, plan: ItemPlan) -> None:
+def _supersede_equal(store: Store, before: Item, corrected: Item, plan: ItemPlan, line: Container[str]) -> None:
     """Correct the items that say the same as one that was corrected, and link those that say nearly the same anew.
 
     Items say the same if a person has edited one of them.
@@ -209,7 +209,7 @@ def _supersede_equal(store: Store, before: Item, corrected: Item, plan: ItemPlan
     same = [each for each in others if (each.key, each.slot) == (before.key, before.slot)]
     links = {"superseded_at": corrected.superseded_at, "superseded_by": corrected.superseded_by}
     for each in same:
-        if each.id not in (before.id, corrected.superseded_by):
+        if each.id not in line:
             plan.put(changed(each, **links))
     near = [each for each in others if each.same_as == before.id and each not in same]
     for place, each in enumerate(near):

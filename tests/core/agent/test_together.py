@@ -100,14 +100,11 @@ def check_links(memory):
 
 
 def _leads_back(item, items):
-    """Whether a version is that before the next, or says the same as one that is: these were corrected together."""
-    newer, passed = items[item.superseded_by], {item.id}
-    alike = [each for each in items.values() if (each.key, each.superseded_by) == (item.key, item.superseded_by)]
-    while newer.superseded_by is not None:
-        assert newer.id not in passed
-        passed.add(newer.id)
-        newer = items[newer.superseded_by]
-    return items[item.superseded_by].supersedes in {each.id for each in alike}
+    """Whether the line of versions after an item ends; it may join another's, if both said the same."""
+    passed = [item.id]
+    while (name := items[passed[-1]].superseded_by) is not None and name not in passed:
+        passed.append(name)
+    return items[passed[-1]].superseded_by is None
 
 
 def test_two_processes_change_everything_while_a_third_reads(tmp_path, effort):

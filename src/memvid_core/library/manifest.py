@@ -313,8 +313,9 @@ def read_manifest(objects: Objects, description: Description, version: int) -> M
 
 def commit_manifest(objects: Objects, manifest: Manifest) -> bool:
     """Commit a version; return False if another process has committed that version first."""
+    name, data = manifest_name(manifest.version), _sealed(manifest)
     try:
-        objects.create(manifest_name(manifest.version), _sealed(manifest))
-    except MemoryExistsError:
-        return False
+        objects.create(name, data)
+    except MemoryExistsError:  # also of a request that succeeded, was not answered, and was sent again
+        return objects.read(name, _LARGEST) == data
     return True

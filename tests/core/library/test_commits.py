@@ -148,3 +148,19 @@ def test_a_full_disk_leaves_the_library_as_it_was(tmp_path: Path, monkeypatch: p
         assert library.refresh() == 1
         assert [record.text for record in library] == ["one"]
         assert not list(Path(library.path).rglob("*.writing"))
+
+
+def test_a_commit_whose_answer_was_lost_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = LocalObjects.create
+
+    def sent_again(objects: LocalObjects, name: str, data: bytes) -> None:
+        create(objects, name, data)
+        if name.startswith("manifest/"):
+            create(objects, name, data)
+
+    monkeypatch.setattr(LocalObjects, "create", sent_again)
+    with Library.create(tmp_path / "library", embed) as library:
+        assert library.add(["one", "two"], ids=["1", "2"]) == ["1", "2"]
+        assert library.delete(["1"]) == 1
+        assert (library.version, library.ids(), library.info().shards) == (2, ["2"], 1)
+        assert library.verify().ok

@@ -173,7 +173,7 @@ def _opened(path: Path, mode: Literal["r", "a"], create: bool, embedder: str | N
     """Open a memory or a library; the embedder is loaded for a memory that needs one."""
     from memvid_core import EmbedderWarning, Library, Memory, MemoryNotFoundError, NotAMemoryError
 
-    if (path / "library.json").is_file():
+    if not isinstance(path, RemotePath) and (path / "library.json").is_file():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", EmbedderWarning)
             library = Library.open(path, "r", embedder=embedder)

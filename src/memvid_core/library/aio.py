@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Unpack, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from memvid_core.embedding import check_vector
 from memvid_core.engine.search_request import Diversity, Mode, SearchRequest, Where
@@ -132,7 +132,7 @@ class AsyncLibrary(LibraryWriting):
         """Async :meth:`get`."""
         return await run_in_thread(self.get, ids)
 
-    async def aget_vectors(self, ids: Iterable[str] | str) -> dict[str, Any]:
+    async def aget_vectors(self, ids: Iterable[str] | str) -> dict[str, NDArray[Any]]:
         """Async :meth:`get_vectors`."""
         return await run_in_thread(self.get_vectors, ids)
 

@@ -124,7 +124,7 @@ def held_picture(columns: int, rows: int, nth: int) -> bytes:
 
     Example:
         >>> len(held_picture(16, 16, 1))
-        7
+        6
     """
     bits = BitWriter().u(8, 0x41).ue(0).ue(5).ue(0)  # first_mb_in_slice, slice_type P, pic_parameter_set_id
     bits.u(4, nth).u(1, 0).u(1, 0).u(1, 0)  # frame_num; no override, no reordering, no marking

@@ -119,7 +119,7 @@ class TestScan:
             picture.save(f"shots/{number}.png")
         done = memvid("scan", "shots", "-o", "back.mp4")
         assert done.code == 3
-        assert done.err.startswith("1 frame not found: 2\n")
+        assert done.err.startswith("1 frame not found: 1\n")
         assert Path("back.mp4").exists()
         assert memvid("verify", "back.mp4").code == 0
 

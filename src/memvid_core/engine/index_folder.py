@@ -224,14 +224,13 @@ class IndexFolder:
             raise IndexStaleError(f"vectors of row {first_row} are in the index, which counts {start}; rebuild it")
         dimension = vectors[0][1].shape[1]
         index = self._vectors or self._open_vectors(dimension)
-        index.sync(start, self._video_rows)
         if start == first_row and len(vectors) == 1 and len(vectors[0][0]) == stop - start:
-            index.extend(start, vectors[0][1])
+            index.extend(start, vectors[0][1], self._video_rows)
         else:  # rows without a vector are zero, and excluded from searches
             matrix = np.zeros((stop - start, dimension), np.float32)
             for rows, part in vectors:
                 matrix[rows - start] = part
-            index.extend(start, matrix)
+            index.extend(start, matrix, self._video_rows)
 
     def _settle(self, index: VectorIndex) -> None:
         """Read more rows from the video instead of a copy, if they are stored there; call it inside a transaction."""

@@ -41,6 +41,8 @@ class DamageTable(Tables):
 
     def damage(self, kind: str | None = None) -> list[DamageRow]:
         """Return the recorded damage of one kind or all kinds, in the order of recording."""
+        if not self._counted("damage"):
+            return []
         with self.snapshot() as connection, CHECKED:
             found = [_verified(row) for row in connection.execute("SELECT * FROM damage ORDER BY item")]
             if len(found) != self._counted("damage"):

@@ -148,7 +148,7 @@ class VectorIndex:
         """Bytes of the index on disk, or in RAM where it has no folder."""
         return self._store.nbytes + self._search.nbytes
 
-    def extend(self, first_row: int, vectors: NDArray[Any]) -> None:
+    def extend(self, first_row: int, vectors: NDArray[Any], settled: int | None = None) -> None:
         """Write rows ``first_row``, ``first_row + 1`` ...; what stood at and after ``first_row`` is gone.
 
         Whoever calls this is the only one that writes the folder meanwhile; what others wrote before is taken from the
@@ -157,6 +157,7 @@ class VectorIndex:
         Args:
             first_row: How many rows the catalog counts.
             vectors: (n, dimension), of any length; an all-zero row stands for a record without a vector.
+            settled: How many of the rows before them the catalog says are read from the video; None: as many as so far.
 
         Raises:
             DimensionError: Another number of components.
@@ -172,7 +173,7 @@ class VectorIndex:
             if not self._writable:
                 raise ReadOnlyError("this vector index was opened for reading; open it with writable=True to extend it")
             # From here on rows that are being replaced are not found while they are half written.
-            self._take(first_row)
+            self._take(first_row, settled)
             self._store.write(first_row, unit)
             self._search.extend(first_row, unit)
             self._rows = first_row + len(unit)
@@ -190,13 +191,7 @@ class VectorIndex:
         """
         with self._lock:
             self._assert_open()
-            if isinstance(self._store, VideoRows):
-                self._store.follow(settled)
-            elif settled:
-                raise IndexStaleError(
-                    f"{settled} rows are to be read from a video that is not there; rebuild the index"
-                )
-            self._take(rows)
+            self._take(rows, settled)
 
     def settle(self, frames: Sequence[FrameLocation], rows: int) -> int:
         """Read rows from the video from now on that lie there in enough number, instead of from a copy.
@@ -235,8 +230,12 @@ class VectorIndex:
         """How many rows are read from the video."""
         return self._store.settled if isinstance(self._store, VideoRows) else 0
 
-    def _take(self, rows: int) -> None:
+    def _take(self, rows: int, settled: int | None) -> None:
         """Go on from ``rows`` rows; those that were not known to be committed may have become another's."""
+        if settled is not None and isinstance(self._store, VideoRows):
+            self._store.follow(settled)
+        elif settled:
+            raise IndexStaleError(f"{settled} rows are to be read from a video that is not there; rebuild the index")
         if rows < 0:
             raise InvalidInputError(f"rows {rows} is negative")
         kept = rows if self._alone else min(self._final, rows)

@@ -169,7 +169,8 @@ class FileCodes:
         if len(levels):
             self._levels.write(first_row * self._width, levels.data.cast("B"))
             numbers = np.arange(first_row, first_row + len(levels))
-            sums = np.stack((_sign_sums(signs.T, numbers), row_sums(levels, numbers)), axis=1)
+            sums = np.empty((len(levels), 2), dtype=np.uint64)
+            sums[:, 0], sums[:, 1] = _sign_sums(signs.T, numbers), row_sums(levels, numbers)
             self._sums.write(first_row * _SUM_BYTES, sums.data.cast("B"))
         self._forget(first_row)
 

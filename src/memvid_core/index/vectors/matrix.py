@@ -49,9 +49,8 @@ def normalized(vectors: NDArray[Any], dimension: int) -> Matrix:
         raise DimensionError(f"vectors of shape {vectors.shape} do not fit an index of dimension {dimension}")
     if vectors.dtype.kind not in "biuf":
         raise VectorError(f"vectors of dtype {vectors.dtype} are not real numbers; give float32")
-    with np.errstate(over="ignore"):
-        unit = np.array(vectors, dtype=np.float32, order="C")  # always a copy: it is scaled in place
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        unit = np.array(vectors, dtype=np.float32, order="C")  # always a copy: it is scaled in place
         squares = np.einsum("ij,ij->i", unit, unit)
         # Squares of very large or very small floats leave float32's range: those rows are scaled in float64.
         odd = np.flatnonzero(~((squares > 1e-30) & (squares < 1e30)))

@@ -102,7 +102,8 @@ class Quantizer:
             steps = beyond[:, : self.width]
             steps *= np.float32(1.0 / self.step)
             np.rint(steps, out=steps)
-            levels[start : start + len(part)] = np.clip(steps, -_TOP_LEVEL, _TOP_LEVEL, out=steps)
+            np.maximum(steps, -_TOP_LEVEL, out=steps)
+            levels[start : start + len(part)] = np.minimum(steps, _TOP_LEVEL, out=steps)
         return signs, levels
 
     def _projected(self, part: Matrix) -> Matrix:

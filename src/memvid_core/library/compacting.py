@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,13 +109,13 @@ def _merged(place: Place, state: State, group: list[ShardEntry]) -> Change:
     count = sum(map(len, rows.values()))
     built = Built()
     if count:
-        records = _records(asking, rows, scaled=place.description.vectors == "int8")
+        records = _records(asking, rows)
         built = ShardBuilder(place.objects, place.description, embedder, count).build(records)
     return Change("compact", built, embedder, state.manifest.model, merged=rows)
 
 
-def _records(asking: Asking, rows: dict[str, NDArray[np.int64]], *, scaled: bool) -> Iterator[Given]:
-    """Yield the records of some rows of each shard, with their vectors, which may be scaled numbers."""
+def _records(asking: Asking, rows: dict[str, NDArray[np.int64]]) -> Iterator[Given]:
+    """Yield the records of some rows of each shard, with their vectors."""
     for number, wanted in enumerate(rows.values()):
         for first in range(0, len(wanted), _PAGE):
             part = wanted[first : first + _PAGE].tolist()
@@ -123,19 +123,4 @@ def _records(asking: Asking, rows: dict[str, NDArray[np.int64]], *, scaled: bool
             vectors = asking.ask("stored_vectors", {number: (part,)})
             asking.check(_NOTHING_DONE)
             for row, record in zip(part, records[number], strict=True):
-                vector = vectors[number].get(row)
-                yield record, vector if vector is None or not scaled else _encoded_as_before(vector)
-
-
-def _encoded_as_before(vector: NDArray[Any]) -> NDArray[Any]:
-    """Return a vector that ``int8`` encodes with the scale and the numbers from which a vector (d,) was decoded.
-
-    The scale is the largest component divided by 127, and its product with 127 may be rounded to another number.
-    """
-    sizes = np.abs(vector)
-    largest = np.float32(sizes.max(initial=0.0))
-    for bound in (largest, np.nextafter(largest, np.float32(np.inf)), np.nextafter(largest, np.float32(0))):
-        scale = np.float32(bound) / np.float32(127)
-        if scale and np.array_equal(np.rint(vector / scale).astype(np.float32) * scale, vector):
-            return np.where(sizes == largest, np.copysign(bound, vector), vector)
-    return vector
+                yield record, vectors[number].get(row)

@@ -134,6 +134,16 @@ def test_it_costs_a_five_hundredth_of_a_memory_of_three_megabytes(tmp_path: Path
     assert sizes[1] - sizes[0] < sizes[0] / 500
 
 
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def unknown_flags() -> bytes:
+    """An image for which Pillow raises an error that none of its documentation names."""
+    made = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(made, "DDS")
+    return made.getvalue()[:80] + bytes(4) + made.getvalue()[84:]
+
+
 def test_pictures_that_cannot_be_taken_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
     bomb = io.BytesIO()
     Image.new("1", (9_000, 9_000)).save(bomb, "PNG")
@@ -145,6 +155,15 @@ def test_pictures_that_cannot_be_taken_are_refused_and_nothing_is_written(tmp_pa
             (rgb("red")[:200], "picture 0: the picture is not an image"),
             (bomb.getvalue(), "9000x9000 pixels"),
             (tmp_path / "nowhere.png", "cannot be read"),
+            (tmp_path, "not a regular file"),
+            ("a\0b", "cannot be read"),
+            (["\ud800.png"], "cannot be read"),
+            (5, "not of type int"),
+            ([5], "not an object of type int"),
+            ([[rgb("red")]], "not an object of type list"),
+            ([bytearray(rgb("red"))], "not an object of type bytearray"),
+            (EPS, "EPS"),
+            (unknown_flags(), "picture 0: the picture is not an image"),
         ):
             with pytest.raises(InvalidInputError, match=said):
                 memory.add("text", pictures=pictures)

@@ -28,7 +28,7 @@ from memvid_core.index.vectors import settings
 from memvid_core.index.vectors.distance_search import DistanceSearch
 from memvid_core.index.vectors.exact import ExactSearch, SearchStrategy, best
 from memvid_core.index.vectors.ivf import IvfSearch
-from memvid_core.index.vectors.kept_codes import KeptCodes
+from memvid_core.index.vectors.codes_for_others import CodesForOthers
 from memvid_core.index.vectors.matrix import FileRows, RamRows, RowStore, StoredDtype, normalized
 from memvid_core.index.vectors.metrics import check_choice, nearest, raw
 from memvid_core.index.vectors.quantized import QuantizedSearch
@@ -132,7 +132,7 @@ class VectorIndex:
             return IvfSearch(codes, folder, writable=self._writable)
         if strategy in ("exact", "sklearn"):
             search = SklearnSearch(self._store) if strategy == "sklearn" else self._exact()
-            return search if folder is None else KeptCodes(search, codes)
+            return search if folder is None else CodesForOthers(search, codes)
         return codes
 
     def _exact(self) -> SearchStrategy:

@@ -17,7 +17,7 @@ from memvid_core.engine.index_folder import Change, IndexFolder
 from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index.catalog.catalog import CommitRow
 from memvid_core.index.vectors.growing_file import row_sums
-from memvid_core.index.vectors.kept_codes import KeptCodes
+from memvid_core.index.vectors.codes_for_others import CodesForOthers
 from memvid_core.index.vectors.matrix import normalized
 from memvid_core.index.vectors.vector_index import VectorIndex
 from tests.core.index.vectors.tuned import tune
@@ -99,7 +99,7 @@ class Model:
         unit = normalized(self.truth[: index.rows], DIMENSION)
         assert (index.vectors(every) == unit).all()
         search: Any = index._search
-        if isinstance(search, KeptCodes):
+        if isinstance(search, CodesForOthers):
             search._follow()
             coded = search._codes.coded(index.rows)
         else:

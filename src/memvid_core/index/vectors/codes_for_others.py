@@ -9,10 +9,10 @@ from memvid_core.index.vectors.exact import Rows, SearchStrategy
 from memvid_core.index.vectors.matrix import Matrix
 from memvid_core.index.vectors.quantized import QuantizedSearch
 
-__all__ = ["KeptCodes"]
+__all__ = ["CodesForOthers"]
 
 
-class KeptCodes:
+class CodesForOthers:
     """Answers by one search, and writes the codes of new rows for those that search by another.
 
     Processes choose their index each for itself, and share a folder. Rows that were written without codes, or over rows

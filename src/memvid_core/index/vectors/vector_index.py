@@ -25,10 +25,10 @@ from memvid_core.errors import (
     ReadOnlyError,
 )
 from memvid_core.index.vectors import settings
+from memvid_core.index.vectors.codes_for_others import CodesForOthers
 from memvid_core.index.vectors.distance_search import DistanceSearch
 from memvid_core.index.vectors.exact import ExactSearch, SearchStrategy, best
 from memvid_core.index.vectors.ivf import IvfSearch
-from memvid_core.index.vectors.codes_for_others import CodesForOthers
 from memvid_core.index.vectors.matrix import FileRows, RamRows, RowStore, StoredDtype, normalized
 from memvid_core.index.vectors.metrics import check_choice, nearest, raw
 from memvid_core.index.vectors.quantized import QuantizedSearch

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from memvid_core.engine.index_folder import Change, IndexFolder
 from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.index.catalog.catalog import CommitRow
-from memvid_core.index.vectors.growing_file import row_sums
 from memvid_core.index.vectors.codes_for_others import CodesForOthers
+from memvid_core.index.vectors.growing_file import row_sums
 from memvid_core.index.vectors.matrix import normalized
 from memvid_core.index.vectors.vector_index import VectorIndex
 from tests.core.index.vectors.tuned import tune

@@ -169,6 +169,7 @@ class RemoteObjects:
             if path.exists() and path.stat().st_size == size:
                 return path
             path.parent.mkdir(exist_ok=True)
+            self._entry.grew = True
             found, read = blake2b(digest_size=32), 0
             with writing_file(path) as file, self._pieces(name) as pieces:
                 for piece in pieces:
@@ -186,6 +187,7 @@ class RemoteObjects:
     def publish(self, name: str) -> None:
         """Copy a memory from the cache to the store."""
         self._check_creates()
+        self._entry.grew = True
         target = self._at(name)
         asked(self._shown(name), partial(self._fs.put_file, str(self.path(name)), target))
 

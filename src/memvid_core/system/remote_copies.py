@@ -141,6 +141,8 @@ class RemoteCopy:
                 self._follow()
             finally:
                 self._entry.unlock()
+            if self._entry.grew:
+                self._entry.shrink_others()
 
     def look(self, *, at_once: bool = False) -> None:
         """Bring the copy level with the object, unless the last look was just now, or others are doing so.
@@ -403,6 +405,7 @@ class RemoteCopy:
             state["damaged"] = [here.size, here.proof]
         path = self._entry.folder / STATE
         write_file(path, json.dumps(state).encode(), durable=False)
+        self._entry.grew = True
 
     def _check_room(self, size: int) -> None:
         free = shutil.disk_usage(self._entry.folder).free

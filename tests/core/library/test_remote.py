@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import urllib.request
@@ -23,6 +24,7 @@ from memvid_core import (
     NotAMemoryError,
     StorageError,
     cached_copies,
+    clear_cache,
 )
 from memvid_core.library.remote import RemoteObjects
 from tests.core.embedders import embed
@@ -125,6 +127,26 @@ def test_what_is_fetched_is_kept_in_the_cache(bucket: dict[str, Any], tmp_path: 
     with Library.open(url, embedder=embed, storage_options=bucket) as again:
         assert plain(again.search("wing", 5)) == wanted
         assert sorted(copy.folder.glob("shards/*.mp4")) == shards
+
+
+def test_the_cache_stays_within_its_limit(
+    bucket: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = [f"s3://{_bucket(tmp_path)}/{name}/library" for name in "ab"]
+    for url in urls:
+        with Library.create(url, embed, storage_options=bucket) as library:
+            library.build(SOME, rows_per_shard=10)
+        del library
+        gc.collect()
+    assert {copy.url for copy in cached_copies()} == {*urls}
+    assert [copy.url for copy in clear_cache(urls[1])] == [urls[1]]
+    monkeypatch.setenv("MEMVID_CACHE_LIMIT", "1")
+    with Library.open(urls[1], embedder=embed, storage_options=bucket) as library:
+        assert len(library.search("wing", 5)) == 5
+        assert {copy.url for copy in cached_copies()} == {*urls}
+    del library
+    gc.collect()
+    assert {copy.url for copy in cached_copies()} == {urls[1]}
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "changed", "swapped"])

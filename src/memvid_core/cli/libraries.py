@@ -307,8 +307,7 @@ def vacuum(
 ) -> None:
     """Delete versions that were replaced long ago, and files that no other version names.
 
-    These are also the files of interrupted builds. No file of a running build is deleted, unless it writes nothing for
-    so long.
+    These are also the files of interrupted builds. No file of a running build is deleted.
     """
     from datetime import timedelta
 

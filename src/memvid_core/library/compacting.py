@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import InvalidInputError, MemoryFileError
-from memvid_core.library.building import Built, Given, ShardBuilder
+from memvid_core.library.building import Built, Given, ShardBuilder, claimed
 from memvid_core.library.manifest import ShardEntry
 from memvid_core.library.partitions import overlap
 from memvid_core.library.reports import CompactReport
@@ -84,8 +84,9 @@ def compacted(place: Place, state: State, plan: Plan) -> tuple[State, CompactRep
         if not groups:
             return state, CompactReport(state.manifest.version, replaced, written, dropped)
         try:
-            change = _merged(place, state, groups[0])
-            state, _ = committed(place, change)
+            with claimed(place.objects) as claim:
+                change = _merged(place, state, claim, groups[0])
+                state, _ = committed(place, change)
         except MemoryFileError:  # also of a shard that is deleted while it is read
             known = open_state(place, known=state)
             if {entry.name for entry in groups[0]} <= {entry.name for entry in known.manifest.shards}:
@@ -97,7 +98,7 @@ def compacted(place: Place, state: State, plan: Plan) -> tuple[State, CompactRep
         dropped += sum(entry.rows for entry in groups[0]) - sum(len(rows) for rows in change.merged.values())
 
 
-def _merged(place: Place, state: State, group: list[ShardEntry]) -> Change:
+def _merged(place: Place, state: State, claim: str, group: list[ShardEntry]) -> Change:
     """Write the live records of some shards to a new one."""
     asking = Asking(place.shards(group))
     answers = asking.ask_all("selected", None, None, False, None)
@@ -110,8 +111,8 @@ def _merged(place: Place, state: State, group: list[ShardEntry]) -> Change:
     built = Built()
     if count:
         records = _records(asking, rows)
-        built = ShardBuilder(place.objects, place.description, embedder, count).build(records)
-    return Change("compact", built, embedder, state.manifest.model, merged=rows)
+        built = ShardBuilder(place.objects, place.description, claim, embedder, count).build(records)
+    return Change("compact", built, embedder, state.manifest.model, state.manifest.vacuum, merged=rows)
 
 
 def _records(asking: Asking, rows: dict[str, NDArray[np.int64]]) -> Iterator[Given]:

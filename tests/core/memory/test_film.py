@@ -19,7 +19,7 @@ from memvid_core import DamageWarning, Memory
 from memvid_core.errors import CodecError, InvalidInputError, MemvidError, UnsupportedFormatError
 from memvid_core.journal import Journal
 from memvid_core.journal.entries import CommitFrame
-from memvid_core.journal.frames import Flag, FrameHeader, Kind, pack, parse
+from memvid_core.journal.frames import Flag, FrameHeader, Kind, encode_blocks, encode_rows, join_blocks, pack, parse
 from memvid_core.journal.packing import Payloads
 from memvid_core.video.drawing import title_card
 from memvid_core.video.preview import HELD
@@ -274,3 +274,24 @@ def test_frames_of_later_features_are_skipped_or_refused_but_never_dropped(tmp_p
     with pytest.raises(UnsupportedFormatError, match="encrypted"):
         parse(payload, 0)
     assert struct.unpack_from("<B", payload, 4) == (2,)
+
+
+def test_a_picture_frame_without_a_picture_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    with colorful(path) as memory:
+        cursor = memory._indexed.cursor
+    with Journal.open(path, "a").video as video:
+        for _ in video.walk(video.start):
+            pass
+        empty = FrameHeader(Kind.PICTURE, 0, 1, cursor.row, cursor.commit + 1)
+        records = FrameHeader(Kind.RECORDS, 0, 1, cursor.row, cursor.commit + 1)
+        body = join_blocks(list(encode_blocks(encode_rows([("empty", "text", {})]), 1 << 15)))
+        commit = CommitFrame(cursor.commit + 1, 1 << 50, cursor.row + 1, 1, 0, 0, cursor.chain, b"")
+        payloads = Payloads([(empty, b""), (records, body)], commit, video.codec.capacity, version=2)
+        video.append(bytes(payload) for payload in payloads)
+    with Memory.open(path, "a", embedder=embed) as memory:
+        assert memory.get("empty").text == "text"
+        memory.save(tmp_path / "s.mp4")
+        memory.compact()
+        assert len(memory) == 56
+        assert memory.verify().ok

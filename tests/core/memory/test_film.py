@@ -6,7 +6,7 @@ import io
 import shutil
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import msgspec
@@ -166,7 +166,7 @@ def test_pictures_that_cannot_be_taken_are_refused_and_nothing_is_written(tmp_pa
             (unknown_flags(), "picture 0: the picture is not an image"),
         ):
             with pytest.raises(InvalidInputError, match=said):
-                memory.add("text", pictures=pictures)
+                memory.add("text", pictures=cast(Any, pictures))
         assert (tmp_path / "m.mp4").stat().st_size == size
         memory.add(["a", "b"], pictures=[None, None])
     with Memory.create(tmp_path / "no.mp4", embed) as memory, pytest.raises(InvalidInputError, match="film=True"):

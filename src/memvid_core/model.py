@@ -319,7 +319,7 @@ class FittableEmbedder(Embedder, Protocol):
         ...
 
 
-# What `index/words/analyzer` reads as syntax.
+# What `words/analyzer` reads as syntax.
 _SYNTAX = re.compile(r"""["*]|(?<![^\s"*])-(?=["\w])(?!\d)""")
 
 

@@ -35,12 +35,12 @@ from memvid_core.errors import (
     is_url,
     shown_url,
 )
-from memvid_core.index.vectors.metrics import check_choice
 from memvid_core.journal import Journal
 from memvid_core.journal.last_commit import last_commit
 from memvid_core.model import Embedder, FittableEmbedder, IndexName, Metric, VectorDtype
 from memvid_core.system.atomic_files import appearing
 from memvid_core.system.remote_copies import RemoteCopy
+from memvid_core.vectors.metrics import check_choice
 from memvid_core.video import get_codec
 
 __all__ = ["IN_RAM", "Opened", "create", "open_existing", "open_or_create"]

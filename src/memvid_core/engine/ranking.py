@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.engine import fusion
-from memvid_core.index.vectors.metrics import closeness, distances
-from memvid_core.index.words.scores import Ranking
+from memvid_core.vectors.metrics import closeness, distances
+from memvid_core.words.scores import Ranking
 
 __all__ = ["Ranked", "by_row", "compared_scores", "dense_ranked", "flipped", "scores_of", "to_scores"]
 

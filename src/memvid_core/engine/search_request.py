@@ -14,9 +14,9 @@ from memvid_core.embedding.reranking import named_reranker
 from memvid_core.engine.fusion import CANDIDATES
 from memvid_core.engine.validation import check_count
 from memvid_core.errors import Action, Hint, InvalidInputError, QueryError
-from memvid_core.index.words.bm25 import NOTHING, Extra
-from memvid_core.index.words.synonyms import Synonyms
 from memvid_core.model import Embedder, GivenSynonyms, Recency, Record
+from memvid_core.words.bm25 import NOTHING, Extra
+from memvid_core.words.synonyms import Synonyms
 
 __all__ = ["Diversity", "Fusion", "Mode", "Rerank", "SearchRequest", "Where", "default_mode"]
 

@@ -14,13 +14,13 @@ from memvid_core.engine.evidence import Evidence, Sample, enough, learned, sampl
 from memvid_core.engine.ranking import to_scores
 from memvid_core.engine.search_request import SearchRequest
 from memvid_core.errors import DamagedLibraryError
-from memvid_core.index.words.analyzer import parse
-from memvid_core.index.words.bm25 import NOTHING, Shared, asked_too, length_step, sampled_normalization
-from memvid_core.index.words.scores import Ranking, top_k
-from memvid_core.index.words.shard_words import Totals, shared_statistics
 from memvid_core.library.manifest import StoredEvidence, StoredTotals
 from memvid_core.library.shards import Asking, ShardsFailed
 from memvid_core.model import Embedder, FittableEmbedder, Record, plain_query
+from memvid_core.words.analyzer import parse
+from memvid_core.words.bm25 import NOTHING, Shared, asked_too, length_step, sampled_normalization
+from memvid_core.words.scores import Ranking, top_k
+from memvid_core.words.shard_words import Totals, shared_statistics
 
 __all__ = ["LibraryCorpus", "Vectors", "learned_evidence", "totals_of"]
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from memvid_core.embedding import GIVEN, choose_embedder
 from memvid_core.engine.evidence import enough
 from memvid_core.errors import CommitConflictError, DamagedLibraryError, DimensionError, StorageError
-from memvid_core.index.words.bm25 import B
 from memvid_core.library.building import Built
 from memvid_core.library.corpus import LibraryCorpus, Vectors, learned_evidence, totals_of
 from memvid_core.library.deletes import read_checked, read_deletes, write_checked, write_deletes
@@ -35,6 +34,7 @@ from memvid_core.library.manifest import (
 from memvid_core.library.objects import Objects
 from memvid_core.library.shards import Asking, Shards, ShardsFailed
 from memvid_core.model import Embedder, FittableEmbedder
+from memvid_core.words.bm25 import B
 
 __all__ = ["LARGEST_MODEL", "TRIES", "Change", "Place", "State", "committed", "open_state"]
 

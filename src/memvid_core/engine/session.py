@@ -252,6 +252,11 @@ class Session:
         """Wait; return False, at once, if the memory is closed meanwhile."""
         return not self._closing.wait(seconds)
 
+    @staticmethod
+    async def in_thread(question: Callable[..., T], *arguments: object) -> T:
+        """Run what commits nothing in one of the threads that all memories share."""
+        return await run_in_thread(question, *arguments)
+
     def search(self, request: SearchRequest) -> list[Hit]:
         """Run a search."""
         return measured(

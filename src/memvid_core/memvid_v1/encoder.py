@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from memvid_core.embedding import as_embedder
-from memvid_core.engine.validation import check_metadata, check_texts
 from memvid_core.errors import IngestError, InvalidInputError, MemvidError
 from memvid_core.ingest import Chunk, Chunker, discover, read_document, read_many
+from memvid_core.memory import check_metadata, check_texts
 from memvid_core.memvid_v1.building import append, build
 from memvid_core.memvid_v1.checks import check_count
 from memvid_core.memvid_v1.codecs import CODECS, chosen_codec

@@ -29,7 +29,7 @@ def cache(
     A memory that is opened from a URL is kept in a folder of the user, or in MEMVID_CACHE_DIR.
     """
     from memvid_core import cached_copies, clear_cache
-    from memvid_core.errors import shown_url
+    from memvid_core.system.remote_urls import shown_url
 
     name = None if url is None else shown_url(url)
     found = clear_cache(name) if clear else [copy for copy in cached_copies() if name in (None, copy.url)]

@@ -32,14 +32,13 @@ from memvid_core.errors import (
     MemoryNotFoundError,
     ReadOnlyError,
     StorageError,
-    is_url,
-    shown_url,
 )
 from memvid_core.journal import Journal
 from memvid_core.journal.last_commit import last_commit
 from memvid_core.model import Embedder, FittableEmbedder, IndexName, Metric, VectorDtype
 from memvid_core.system.atomic_files import appearing
 from memvid_core.system.remote_copies import RemoteCopy
+from memvid_core.system.remote_urls import is_url, shown_url
 from memvid_core.vectors.metrics import check_choice
 from memvid_core.video import get_codec
 

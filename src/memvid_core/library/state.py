@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding import GIVEN, choose_embedder
+from memvid_core.engine.embedders import existing_embedder
 from memvid_core.engine.evidence import enough
 from memvid_core.errors import CommitConflictError, DamagedLibraryError, DimensionError, StorageError
 from memvid_core.library.building import Built
@@ -125,9 +125,7 @@ def _embedder(place: Place, manifest: Manifest) -> Embedder | None:
         EmbedderMismatchError: Another embedder was given than the one that wrote the library.
         DamagedLibraryError: Its state is missing or damaged.
     """
-    recorded = place.description.embedder
-    given = GIVEN if place.embedder is None and recorded == GIVEN else place.embedder
-    embedder = choose_embedder(given, recorded, has_vectors=True)
+    embedder = existing_embedder(place.embedder, place.description.embedder)
     if manifest.model and isinstance(embedder, FittableEmbedder):
         embedder.load(read_checked(place.objects, "models", manifest.model, LARGEST_MODEL))
     return embedder

@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from memvid_core.embedding import check_vector
 from memvid_core.embedding.reranking import named_reranker
 from memvid_core.engine.fusion import CANDIDATES
+from memvid_core.engine.given_synonyms import read_synonyms
 from memvid_core.engine.validation import check_count
 from memvid_core.errors import Action, Hint, InvalidInputError, QueryError
 from memvid_core.model import Embedder, FittableEmbedder, GivenSynonyms, Recency, Record
 from memvid_core.words.bm25 import NOTHING, Extra
-from memvid_core.words.synonyms import Synonyms
 
 __all__ = ["Diversity", "Fusion", "Mode", "Rerank", "SearchRequest", "Where", "default_mode"]
 
@@ -160,7 +160,7 @@ class SearchRequest:
         vector = None
         if chosen != "lexical" and (text is None or embedding is not None):
             vector = check_vector(query if text is None else embedding, given=text is None, source="the query")
-        extra = Extra(bool(fuzzy), Synonyms.of(synonyms))
+        extra = Extra(bool(fuzzy), read_synonyms(synonyms))
         return cls(
             text, vector, k, chosen, where, alpha, fusion, recency, rerank, with_vectors, explain, diversity,
             min_relevance, bool(unique), passage, extra,

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memvid_core.engine.given_synonyms import read_synonyms
 from memvid_core.errors import InvalidInputError
 from memvid_core.words.bm25 import Extra
 from memvid_core.words.lexical_index import LexicalIndex
 from memvid_core.words.near import Vocabulary, distance
-from memvid_core.words.synonyms import Synonyms
 
 FUZZY = Extra(fuzzy=True)
 TEXTS = [
@@ -182,14 +182,14 @@ def file(tmp_path: Path) -> Path:
     ],
 )
 def test_phrases_of_one_line_find_each_other(file: Path, query: str, rows: set[int]) -> None:
-    extra = Extra(synonyms=Synonyms.of(file))
+    extra = Extra(synonyms=read_synonyms(file))
     assert set(_found(_index(CARS), query, extra)) == rows
-    assert Synonyms.of(str(file)) is Synonyms.of(file)
+    assert read_synonyms(str(file)) is read_synonyms(file)
 
 
 def test_the_word_itself_counts_more_and_both_together_not_twice() -> None:
     index = _index(["car x", "auto x", "car auto", "car car"])
-    extra = Extra(synonyms=Synonyms.of({"car": "auto"}))
+    extra = Extra(synonyms=read_synonyms({"car": "auto"}))
     rows, scores = index.search("car", 10, extra=extra)
     score = dict(zip(rows.tolist(), scores.tolist(), strict=True))
     assert score[1] == pytest.approx(0.9 * score[0])
@@ -200,20 +200,20 @@ def test_the_word_itself_counts_more_and_both_together_not_twice() -> None:
 
 def test_a_word_with_synonyms_is_not_replaced_by_near_words() -> None:
     index = _index(["automobile", "carpet"])
-    assert _found(index, "carpes", Extra(True, Synonyms.of({"carpes": ["automobile"]}))) == [0]
+    assert _found(index, "carpes", Extra(True, read_synonyms({"carpes": ["automobile"]}))) == [0]
 
 
 @pytest.mark.parametrize("wrong", [3, b"a", ["car"], "missing.txt"])
 def test_what_has_no_synonyms_is_refused(wrong: Any) -> None:
     with pytest.raises(InvalidInputError, match="synonyms"):
-        Synonyms.of(wrong)
+        read_synonyms(wrong)
 
 
 def test_a_changed_file_is_read_again(file: Path) -> None:
     index = _index(CARS)
-    assert _found(index, "차량", Extra(synonyms=Synonyms.of(file))) == [4, 5]
+    assert _found(index, "차량", Extra(synonyms=read_synonyms(file))) == [4, 5]
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidInputError, match="cannot be read"):
-        Synonyms.of(file)
+        read_synonyms(file)
     file.write_text("red car, motor race")
-    assert 5 not in _found(index, "차량", Extra(synonyms=Synonyms.of(file)))
+    assert 5 not in _found(index, "차량", Extra(synonyms=read_synonyms(file)))

@@ -25,7 +25,6 @@ from memvid_core.library.manifest import (
     Description,
     Manifest,
     ShardEntry,
-    StoredTotals,
     commit_manifest,
     manifest_name,
     newest_version,
@@ -34,7 +33,6 @@ from memvid_core.library.manifest import (
 from memvid_core.library.objects import Objects
 from memvid_core.library.shards import Asking, Shards, ShardsFailed
 from memvid_core.model import Embedder, FittableEmbedder
-from memvid_core.words.bm25 import B
 
 __all__ = ["LARGEST_MODEL", "TRIES", "Change", "Place", "State", "committed", "open_state"]
 
@@ -312,7 +310,7 @@ def _with_statistics(place: Place, manifest: Manifest, state: State, change: Cha
     embedder = state.vectors.embedder if state.manifest.shards or change.embedder is None else change.embedder
     vectors = Vectors(embedder, state.vectors.recorded, state.vectors.metric, manifest.dimension)
     try:
-        totals = totals_of(asking) if manifest.shards else StoredTotals(0, 0, B)
+        totals = totals_of(asking)
         known = manifest.evidence
         if not enough(totals.rows):
             known = None

@@ -30,8 +30,8 @@ def cache(
     (10GB, or none), the copies that were not used for longest are deleted when others are fetched.
     """
     from memvid_core import cached_copies, clear_cache
-    from memvid_core.errors import shown_url
     from memvid_core.system.remote_cache import cache_limit
+    from memvid_core.system.remote_urls import shown_url
 
     name = None if url is None else shown_url(url)
     limit = cache_limit()

@@ -14,16 +14,16 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.catalog.catalog import Catalog, CommitContents, CommitRow, RecordRow
+from memvid_core.catalog.column_files import ColumnFiles
+from memvid_core.catalog.frame_table import FrameTable
 from memvid_core.errors import ClosedError, IndexStaleError, StorageError
-from memvid_core.index.catalog.catalog import Catalog, CommitContents, CommitRow, RecordRow
-from memvid_core.index.catalog.column_files import ColumnFiles
-from memvid_core.index.catalog.frame_table import FrameTable
-from memvid_core.index.vectors.matrix import StoredDtype
-from memvid_core.index.vectors.vector_index import VectorIndex
-from memvid_core.index.vectors.video_rows import Pictures
-from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.model import FrameLocation, IndexName, Metric
 from memvid_core.system.boot import boot_id
+from memvid_core.vectors.matrix import StoredDtype
+from memvid_core.vectors.vector_index import VectorIndex
+from memvid_core.vectors.video_rows import Pictures
+from memvid_core.words.lexical_index import LexicalIndex
 
 __all__ = ["Change", "IndexFolder"]
 

@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from memvid_core.catalog.catalog import DamageRow
 from memvid_core.engine.current_state import CurrentState
 from memvid_core.engine.damage_evidence import all_damaged
 from memvid_core.engine.index_place import INDEX_ERRORS, check_idle, known_in
 from memvid_core.errors import IndexStaleError, StorageError
-from memvid_core.index.catalog.catalog import DamageRow
 from memvid_core.journal import Cursor, Known
 from memvid_core.system.telemetry import log, name_of
 

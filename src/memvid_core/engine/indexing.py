@@ -11,12 +11,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.catalog.catalog import CommitRow, DamageRow, RecordRow
+from memvid_core.catalog.filter_compiler import encode_metadata
 from memvid_core.engine.damage_evidence import damage_row, is_damaged, missing_commits, unreadable_bytes
 from memvid_core.engine.index_folder import Change, Vectors
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import EmbeddingError, IndexStaleError
-from memvid_core.index.catalog.catalog import CommitRow, DamageRow, RecordRow
-from memvid_core.index.catalog.filter_compiler import encode_metadata
 from memvid_core.journal import Cursor, Entry, Known
 from memvid_core.journal.entries import Row
 from memvid_core.model import Embedder, FittableEmbedder

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Final
 
-from memvid_core.embedding import GIVEN
 from memvid_core.engine.shard import index_words, seal_of, word_totals
 from memvid_core.engine.validation import check_metadata, check_texts
 from memvid_core.errors import InvalidInputError, VectorError, storage_errors
@@ -19,7 +18,7 @@ from memvid_core.library.manifest import Description, ShardEntry
 from memvid_core.library.objects import Objects, digest_of_file
 from memvid_core.library.partitions import Summaries
 from memvid_core.memory import Memory, session_of
-from memvid_core.model import Embedder, FittableEmbedder, Record
+from memvid_core.model import GIVEN, Embedder, FittableEmbedder, Record
 
 __all__ = ["Built", "Given", "ShardBuilder", "claimed", "fitted_embedder"]
 

@@ -22,7 +22,6 @@ from memvid_core.errors import (
     MemoryNotFoundError,
     ReadOnlyError,
     StorageError,
-    shown_url,
     storage_errors,
 )
 from memvid_core.library.claims import GRACE, renewed
@@ -31,6 +30,7 @@ from memvid_core.system.atomic_files import write_file, writing_file
 from memvid_core.system.remote_cache import STATE, Entry, cache_folder
 from memvid_core.system.remote_failures import asked
 from memvid_core.system.remote_objects import remote_object
+from memvid_core.system.remote_urls import shown_url
 
 __all__ = ["RemoteObjects", "objects_at"]
 

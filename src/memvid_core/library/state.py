@@ -14,10 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding import GIVEN, choose_embedder
+from memvid_core.engine.embedders import existing_embedder
 from memvid_core.engine.evidence import enough
 from memvid_core.errors import CommitConflictError, DamagedLibraryError, DimensionError, StorageError
-from memvid_core.index.words.bm25 import B
 from memvid_core.library.building import Built
 from memvid_core.library.corpus import LibraryCorpus, Vectors, learned_evidence, totals_of
 from memvid_core.library.deletes import read_checked, read_deletes, read_doomed, write_checked, write_deletes
@@ -26,7 +25,6 @@ from memvid_core.library.manifest import (
     Description,
     Manifest,
     ShardEntry,
-    StoredTotals,
     commit_manifest,
     manifest_name,
     newest_version,
@@ -125,9 +123,7 @@ def _embedder(place: Place, manifest: Manifest) -> Embedder | None:
         EmbedderMismatchError: Another embedder was given than the one that wrote the library.
         DamagedLibraryError: Its state is missing or damaged.
     """
-    recorded = place.description.embedder
-    given = GIVEN if place.embedder is None and recorded == GIVEN else place.embedder
-    embedder = choose_embedder(given, recorded, has_vectors=True)
+    embedder = existing_embedder(place.embedder, place.description.embedder)
     if manifest.model and isinstance(embedder, FittableEmbedder):
         embedder.load(read_checked(place.objects, "models", manifest.model, LARGEST_MODEL))
     return embedder
@@ -327,7 +323,7 @@ def _with_statistics(place: Place, manifest: Manifest, state: State, change: Cha
     embedder = state.vectors.embedder if state.manifest.shards or change.embedder is None else change.embedder
     vectors = Vectors(embedder, state.vectors.recorded, state.vectors.metric, manifest.dimension)
     try:
-        totals = totals_of(asking) if manifest.shards else StoredTotals(0, 0, B)
+        totals = totals_of(asking)
         known = manifest.evidence
         if not enough(totals.rows):
             known = None

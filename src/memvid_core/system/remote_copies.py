@@ -26,7 +26,6 @@ from memvid_core.errors import (
     MemoryFileError,
     NotAMemoryError,
     StorageError,
-    shown_url,
     storage_errors,
 )
 from memvid_core.system.atomic_files import held, write_file
@@ -35,7 +34,7 @@ from memvid_core.system.progress import Advance, progress
 from memvid_core.system.remote_cache import STATE, Entry, cache_folder
 from memvid_core.system.remote_objects import Answer, ObjectChangedError, remote_object
 from memvid_core.system.remote_streams import Stream
-from memvid_core.system.remote_urls import check_url, file_name, key_of
+from memvid_core.system.remote_urls import check_url, file_name, key_of, shown_url
 
 __all__ = ["LOOK_SECONDS", "RemoteCopy"]
 

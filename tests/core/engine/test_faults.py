@@ -24,8 +24,8 @@ from memvid_core import (
     StorageError,
     TornTailWarning,
 )
+from memvid_core.catalog.catalog import Catalog
 from memvid_core.engine.index_folder import IndexFolder
-from memvid_core.index.catalog.catalog import Catalog
 from memvid_core.video.bitstream import MACROBLOCK_BYTES
 from memvid_core.video.file import ByteFile
 from memvid_core.video.mp4 import FOOTER_BYTES

@@ -172,7 +172,7 @@ def test_only_what_a_library_writes_is_deleted(tmp_path: Path) -> None:
         left = [
             f"shards/{one}.mp4",
             f"shards/.{one}.mp4.0123456789ab.writing",
-            f"shards/{'c' * 32}.mp4.index/catalog.sqlite3",
+            f"shards/{'c' * 32}.mp4.catalog.sqlite3",
             f"models/{two}",
             f"models/.{two}.0123456789ab.writing",
             f"deletes/{two}",

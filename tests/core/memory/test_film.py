@@ -149,7 +149,7 @@ def test_pictures_that_cannot_be_taken_are_refused_and_nothing_is_written(tmp_pa
     Image.new("1", (9_000, 9_000)).save(bomb, "PNG")
     with Memory.create(tmp_path / "m.mp4", embed, film=True) as memory:
         size = (tmp_path / "m.mp4").stat().st_size
-        for pictures, said in (
+        refused: list[tuple[Any, str]] = [
             ([rgb("red")] * 2, "as many as texts: 2 pictures, 1 texts"),
             (b"no image", "picture 0: the picture is not an image"),
             (rgb("red")[:200], "picture 0: the picture is not an image"),
@@ -164,7 +164,8 @@ def test_pictures_that_cannot_be_taken_are_refused_and_nothing_is_written(tmp_pa
             ([bytearray(rgb("red"))], "not an object of type bytearray"),
             (EPS, "EPS"),
             (unknown_flags(), "picture 0: the picture is not an image"),
-        ):
+        ]
+        for pictures, said in refused:
             with pytest.raises(InvalidInputError, match=said):
                 memory.add("text", pictures=cast(Any, pictures))
         assert (tmp_path / "m.mp4").stat().st_size == size

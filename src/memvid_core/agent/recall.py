@@ -18,7 +18,7 @@ from typing import Any, Final
 from memvid_core.agent.checks import count_of, counter_of, text_of, texts_of
 from memvid_core.agent.coverage import coverage
 from memvid_core.agent.folding import fold
-from memvid_core.agent.passages import terms_of
+from memvid_core.agent.passages import asked_of, terms_of
 from memvid_core.agent.recalled import PASSAGE, LeftOut, Recall, Recalled, in_order, line_of
 from memvid_core.agent.records import AGENT, Item, read_item, turn_id
 from memvid_core.agent.speakers import asks_assistant, names
@@ -128,14 +128,14 @@ def recall(
     if k is not None:
         count_of(k, "k")
     seen = {fold(text[: 4 * PASSAGE]) for text in texts_of(known, "known")}
-    present = now or utc_now()
-    named = spans(question, present)
-    found = _candidates(store, question, where, as_of or present, past=as_of is not None)
+    present, asked = now or utc_now(), asked_of(question)
+    named = spans(asked, present)
+    found = _candidates(store, asked, where, as_of or present, past=as_of is not None)
     if salience:
         _weigh_items(found, present)
     _lend_to_neighbors(store, found, where, as_of)
-    _lend_by_session(found, question)
-    _weigh_speakers(found, question)
+    _lend_by_session(found, asked)
+    _weigh_speakers(found, asked)
     _lift_times(found, named)
     _lift_corrections(store, found, where)
     ranked = sorted(found.values(), key=lambda hit: (-hit.score, hit.id))
@@ -398,7 +398,7 @@ def _fill(
 ) -> None:
     """Take the best that fit into the budget, and write them down: items first, then turns in the order of time."""
     left = budget - count_tokens(heading)
-    terms = terms_of(answer.question)
+    terms = terms_of(asked_of(answer.question))
     taken: list[Recalled] = []
     outdated: set[str] = set()
     for hit in answer.ranked:

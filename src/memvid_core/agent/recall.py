@@ -21,7 +21,7 @@ from memvid_core.agent.folding import fold
 from memvid_core.agent.passages import asked_of, terms_of
 from memvid_core.agent.recalled import PASSAGE, LeftOut, Recall, Recalled, in_order, line_of
 from memvid_core.agent.records import AGENT, Item, read_item, turn_id
-from memvid_core.agent.speakers import asks_assistant, names
+from memvid_core.agent.speakers import asks_assistant, asks_both, names
 from memvid_core.agent.store import Store
 from memvid_core.agent.time_words import Span, spans
 from memvid_core.agent.times import seconds, utc_now
@@ -72,7 +72,7 @@ SPEAKER: Final = 1.2
 """The factor for turns of the one speaker whom a question names. 1: 80.0, 57.3."""
 
 ASSISTANT: Final = 0.67
-"""The factor for turns of an assistant, unless the question is about what the assistant said. 1: 81.1, 50.5."""
+"""The factor for turns of an assistant, unless a question is about these or about all that was said. 1: 81.1, 50.5."""
 
 TIME: Final = 1.25
 """The factor for turns that were said, or speak of, when a question says. 1: 80.9, 57.3."""
@@ -339,11 +339,11 @@ def _weigh_speakers(found: dict[str, Recalled], question: str) -> None:
     asked = question.casefold()
     speakers = {hit.who for hit in found.values() if hit.kind == "turn" and hit.who != hit.role}
     named = [who for who in speakers if names(asked, who.casefold())]
-    about_assistant = asks_assistant(question)
+    equal = asks_assistant(question) or asks_both(question)
     for hit in found.values():
         if len(named) == 1 and hit.who == named[0]:
             _multiply(hit, "speaker", SPEAKER)
-        if hit.role == "assistant" and not about_assistant:
+        if hit.role == "assistant" and not equal:
             _multiply(hit, "role", ASSISTANT)
 
 

@@ -100,8 +100,13 @@ def test_what_the_assistant_said_counts_when_it_is_asked_for(service):
     service.add(said, user_id="me")
     parts = {hit.role: hit.parts for hit in service.recall("pasta with basil pesto", user_id="me").ranked}
     assert parts["assistant"]["role"] < 1
-    asked = service.recall("Which pasta did you recommend with pesto?", user_id="me")
-    assert all("role" not in hit.parts for hit in asked.ranked)
+    both = (
+        "Which pasta did you recommend with pesto?",
+        "Summarize what we said of pasta.",
+        "파스타 이야기를 요약해 줘",
+    )
+    for question in both:
+        assert all("role" not in hit.parts for hit in service.recall(question, user_id="me").ranked)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,8 @@ def run(folder: Path, seed: int, scale: float) -> Counter[str]:
         check(ids == [f"r{number}" for number in range(rows)], f"{len(ids)} ids, {len(set(ids))} distinct, in order?")
         for number in rng.sample(range(rows), 20):
             hits = library.search(f"row {number}", 1, mode="lexical", timeout=None)
-            check(bool(hits) and hits[0].id == f"r{number}", f"row {number} is not found, but {[hit.id for hit in hits]}")
+            found = [hit.id for hit in hits]
+            check(found == [f"r{number}"], f"row {number} is not found, but {found}")
         orphans = library.verify()
         check(orphans.ok, f"{orphans.damage}")
         library.vacuum(timedelta(0))

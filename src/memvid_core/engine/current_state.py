@@ -167,11 +167,15 @@ class CurrentState:
 
     def index_cursor(self) -> Cursor | None:
         """Return the last commit in the index; None if the index is empty or damaged, so that it must be rebuilt."""
+        return self.index_standing()[0]
+
+    def index_standing(self) -> tuple[Cursor | None, bool]:
+        """Return the last commit in the index, as :meth:`index_cursor`, and whether the index records damage."""
         try:
-            return self.indexer.cursor()
+            return self.indexer.standing()
         except INDEX_ERRORS as exc:
             check_idle(exc)
-            return None
+            return None, True
 
     # --- checks ---
 

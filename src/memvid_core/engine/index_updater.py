@@ -50,14 +50,14 @@ class IndexUpdater:
         with current.lock:
             current.reopen_replaced_index()
             stamp = current.journal.video.stamp()
-            cursor = current.index_cursor()
+            cursor, damaged = current.index_standing()
             if cursor is not None and current.is_cut(cursor, stamp):
                 raise StorageError(
                     f"{current.journal.video.target} is {cursor.offset - stamp[0]} bytes shorter than what was "
                     "committed: another program cut it; nothing was written. Open it again to see what is left"
                 )
             complete = cursor is not None and cursor.offset == stamp[0] and self._stands_at(cursor)
-            if cursor is None or not complete or not current.damage_is_current():
+            if cursor is None or not complete or (damaged and not current.damage_is_current()):
                 self.catch_up()
             elif current.snapshot.epoch is not current.epoch or current.snapshot.commit != cursor.commit:
                 current.update_snapshot()

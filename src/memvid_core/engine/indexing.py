@@ -54,7 +54,14 @@ class Indexer:
 
     def cursor(self) -> Cursor | None:
         """Return the last commit in the index, or None if the index is empty."""
-        noted = self._epoch.index.cursor
+        return self._decoded(self._epoch.index.cursor)
+
+    def standing(self) -> tuple[Cursor | None, bool]:
+        """Return the last commit in the index, None for an empty one, and whether the index records damage."""
+        noted, damage = self._epoch.index.catalog.states("cursor", "damage")
+        return self._decoded(noted), int(damage or 0) > 0
+
+    def _decoded(self, noted: bytes | None) -> Cursor | None:
         if noted is None:
             return None
         known, cursor = self._cursor

@@ -441,5 +441,7 @@ class Writer:
 
 
 def _largest(matrix: Matrix) -> float:
-    """Return the largest absolute component, without a copy of the matrix."""
+    """Return the largest absolute component, without a copy of a large matrix."""
+    if len(matrix) == 1:
+        return float(np.abs(matrix).max())
     return max(float(matrix.max()), -float(matrix.min()))

@@ -293,15 +293,15 @@ def _parts(first_row: int, codes: Codes) -> list[tuple[int, int, Codes]]:
     return parts
 
 
-_PARAMETERS: Final = re.compile(r"quantizer-(\d+)")
+_PARAMETERS: Final = "quantizer-"  # and the number of the fit
 _CODES: Final = re.compile(r"codes-(\d+)\.(?:bits|levels|sums)")
 
 
 def _fits(folder: Path) -> list[int]:
     """Fit numbers that have their parameters, newest first."""
     try:
-        names = (_PARAMETERS.fullmatch(name) for name in os.listdir(folder))
-        return sorted((int(name[1]) for name in names if name), reverse=True)
+        numbers = [name[len(_PARAMETERS) :] for name in os.listdir(folder) if name.startswith(_PARAMETERS)]
+        return sorted((int(number) for number in numbers if number.isdecimal()), reverse=True)
     except FileNotFoundError as exc:
         raise IndexStaleError(f"{folder} was deleted; open the index again") from exc
     except OSError as exc:

@@ -138,13 +138,8 @@ class GrowingFile:
             raise ReadOnlyError(f"{self.path} was opened for reading only; open the index with writable=True")
         try:
             with self._lock:
-                while data:  # a write may be cut short, by a signal or a nearly full disk
-                    if hasattr(os, "pwrite"):
-                        done = os.pwrite(self._fd, data, position)
-                    else:
-                        os.lseek(self._fd, position, os.SEEK_SET)
-                        done = os.write(self._fd, data)
-                    data, position = data[done:], position + done
+                while (done := _write(self._fd, data, position)) < len(data):
+                    data, position = data[done:], position + done  # cut short, by a signal or a nearly full disk
         except OSError as exc:
             raise StorageError(f"cannot write {len(data)} bytes to {self.path}: {exc.strerror}") from exc
 
@@ -292,6 +287,13 @@ class GrowingFile:
         descriptor, self._fd = getattr(self, "_fd", -1), -1  # close may be called later, when the process ends
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _write(descriptor: int, data: memoryview, position: int) -> int:
+    if hasattr(os, "pwrite"):
+        return os.pwrite(descriptor, data, position)
+    os.lseek(descriptor, position, os.SEEK_SET)
+    return os.write(descriptor, data)
 
 
 def _read(descriptor: int, size: int, position: int) -> bytes:

@@ -141,7 +141,9 @@ def _rows(segments: list[_Segment]) -> Iterator[_Row]:
             last = row[-1][-1]
             # Up and to the right is where the next cell begins, however narrow the gap.
             gap = -_NEAR if segment.y > last.y + _SAME_LINE * height else _GAP * height
-            if in_row and segment.left - right > gap:
+            # Lines of text above a table look like lines of its first cell.
+            level = len(row) == 1 and abs(segment.y - last.y) <= _SAME_LINE * height
+            if in_row and segment.left - (last.right if level else right) > gap:
                 before, right = right, segment.right
                 row.append([segment])
             elif last.right > segment.left > before and (
@@ -179,7 +181,7 @@ def _blocks(rows: Iterator[_Row]) -> Iterator[tuple[list[_Row], list[_Span]]]:
 
 
 def _without_text_above(row: _Row) -> _Row:
-    """Return the first row of a table without the text before it, which looks like lines of its first cell."""
+    """Return the first row of a table without the lines of text before it, which look like lines of its first cell."""
     top = max(segment.y + _SAME_LINE * segment.height for cell in row[1:] for segment in cell)
     return [[segment for segment in row[0] if segment.y <= top] or row[0][-1:], *row[1:]]
 

@@ -18,7 +18,23 @@ from memvid_core.agent.trust import defused, defused_name, without_recalled
 
 LENGTH = 60_000
 PIECES = [
-    *("a", "A: ", "1/1/25, ", "---------- 2026 ", "[", "[ref:", "[ref:a] ", "<v ", "<v.", "<", "{\\", "**", "- ", " ", "\t"),
+    *(
+        "a",
+        "A: ",
+        "1/1/25, ",
+        "---------- 2026 ",
+        "[",
+        "[ref:",
+        "[ref:a] ",
+        "<v ",
+        "<v.",
+        "<",
+        "{\\",
+        "**",
+        "- ",
+        " ",
+        "\t",
+    ),
     *("no longer ", "not ", "from a to ", "used to ", "Sorry, ", "a.b@", "1-", "in 2020 ", "May 1 ", "3 days ago "),
     *("더 이상 ", "말고 ", "아니라 ", "2026년 5월 8일 ", "오후 3:04 ", "3일 전 ", "지난주 ", "\ufdfa", "\u200b"),
 ]
@@ -51,4 +67,7 @@ def test_what_ends_a_bullet_and_who_speaks_are_found_as_before():
     assert (said.who, said.text) == ("Ada Byron", "Hello")
     service = SyncMemoryService(Memory.create(":memory:"))
     turns = service.add("1/1/25,  10:00 - Ada: Hi\n1/1/25, 오후 10:01 - Bob: Ho", user_id="me").turns
-    assert [(turn.who, turn.created_at[:16]) for turn in turns] == [("Ada", "2025-01-01T10:00"), ("Bob", "2025-01-01T22:01")]
+    assert [(turn.who, turn.created_at[:16]) for turn in turns] == [
+        ("Ada", "2025-01-01T10:00"),
+        ("Bob", "2025-01-01T22:01"),
+    ]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from memvid_core import InvalidInputError, Library, MemoryExistsError, NotAMemoryError
+from memvid_core import InvalidInputError, Library, MemoryExistsError, NotAMemoryError, StorageError
 from memvid_core.ingest import discover, load_chunks
 from memvid_core.library import BuildReport
 from memvid_core.library.jobs import Built, Job, SharedBuild, shared_build
@@ -71,6 +71,8 @@ def build(
         CommitConflictError: As in :meth:`memvid_core.Library.build`.
     """
     connected()
+    from ray.data import MaterializedDataset
+
     for name, number in (("rows_per_shard", rows_per_shard), ("sample", sample)):
         if not (type(number) is int and number > 0):
             raise InvalidInputError(f"{name} is a positive number, not {number!r}")
@@ -81,7 +83,7 @@ def build(
     with _opened(path, given, partition_by, storage_options) as library, shared_build(library) as shared:
         pieces = _in_order(dataset)
         if shared.unfitted:
-            pieces = _fitted(shared, columns, pieces, sample, whole=hasattr(dataset, "num_blocks"))
+            pieces = _fitted(shared, columns, pieces, sample, whole=isinstance(dataset, MaterializedDataset))
         parts = _written(shared.job(), columns, _shards(pieces, rows_per_shard), num_cpus)
         return shared.commit(parts, generated=id is None)
 
@@ -225,9 +227,8 @@ def _written(job: Job, columns: Columns, shards: Iterable[list[Piece]], num_cpus
     sent = ray.put(job)
     tasks: list[Any] = []
     for shard in shards:
-        running = [reference for reference in tasks if reference is not None]
         most = 2 + int(2 * ray.cluster_resources().get("CPU", 1) / max(num_cpus, 0.01))
-        _, waiting = ray.wait(running, num_returns=len(running), timeout=0) if running else ([], [])
+        _, waiting = ray.wait(tasks, num_returns=len(tasks), timeout=0) if tasks else ([], [])
         if len(waiting) >= most:
             ray.wait(waiting, num_returns=1)
         tasks.append(task.remote(sent, columns, shard))
@@ -248,6 +249,8 @@ def _result(reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as exc:
         raise cause_of(exc) from None
+    except ray.exceptions.RayError as exc:  # such as a worker that died again and again
+        raise StorageError(f"a task of Ray has failed, and nothing was committed: {exc}") from exc
 
 
 def _write(job: Job, columns: Columns, shard: list[Piece]) -> Built:

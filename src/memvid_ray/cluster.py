@@ -6,6 +6,8 @@ import logging
 import os
 from typing import Any
 
+from memvid_core import MemvidError
+
 __all__ = ["cause_of", "connected"]
 
 
@@ -27,6 +29,15 @@ def connected(address: str | None = None) -> Any:
 
 
 def cause_of(exc: BaseException) -> BaseException:
-    """Return the exception of a task, without what Ray has added."""
-    cause = getattr(exc, "cause", None)
-    return cause if isinstance(cause, BaseException) else exc
+    """Return the error of this package that a task has raised, without what Ray has put around it.
+
+    Args:
+        exc: What Ray has raised; it is returned if the task has raised something else.
+    """
+    found: BaseException | None = exc
+    while found is not None:
+        if isinstance(found, MemvidError) and "RayTaskError" not in type(found).__name__:
+            return found
+        inner = getattr(found, "cause", None)
+        found = inner if isinstance(inner, BaseException) else found.__cause__
+    return exc

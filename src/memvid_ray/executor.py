@@ -17,6 +17,7 @@ from memvid_ray.cluster import cause_of, connected
 __all__ = ["RayExecutor"]
 
 _AT_ONCE: Final = 16  # questions that an actor answers at the same time
+_SHARE: Final = 0.95  # of the time that is left
 _PAUSE: Final = 0.05  # seconds between two questions to an actor that is restarting
 _WITHOUT_LIMIT: Final = 60.0  # seconds for which an actor is asked again, if no timeout is given
 
@@ -99,12 +100,13 @@ class RayExecutor:
         groups: dict[int, list[int]] = defaultdict(list)
         for place, replica in left.items():
             groups[self._actor_of(questions[place][0], replica)].append(place)
+        waited = None if timeout is None else max(0.0, end - time.monotonic())
+        own = None if waited is None else _SHARE * waited  # so that what is late in an actor is not all that it answers
         sent: dict[Any, list[int]] = {}
         again: dict[int, int] = {}
         for actor, places in groups.items():
             some = [questions[place] for place in places]
-            sent[self._actors[actor].ask.remote(call, some, timeout)] = places
-        waited = None if timeout is None else max(0.0, end - time.monotonic())
+            sent[self._actors[actor].ask.remote(call, some, own)] = places
         done, late = self._ray.wait(list(sent), num_returns=len(sent), timeout=waited)
         for reference in late:
             for place in sent[reference]:

@@ -139,10 +139,11 @@ def test_damage_is_told_or_harmless(
     base: tuple[Path, Path, list[Any]],
     state: str,
     damage: Callable[[bytearray, random.Random], None],
+    effort: Callable[[int], int],
 ) -> None:
     closed, live, truth = base
     told = 0
-    for seed in range(int(os.environ.get("MEMVID_FUZZ", "60"))):
+    for seed in range(effort(36)):
         rng, folder = random.Random(seed), tmp_path / str(seed)
         shutil.copytree(closed if state == "closed" else live, folder)
         target = rng.choice([path for path in folder.glob("catalog.sqlite*") if path.stat().st_size > 100])
@@ -174,7 +175,7 @@ def noise(data: bytearray, rng: random.Random) -> None:
 
 
 def test_a_filter_and_a_deletion_notice_lost_rows_on_their_own(
-    tmp_path: Path, base: tuple[Path, Path, list[Any]]
+    tmp_path: Path, base: tuple[Path, Path, list[Any]], effort: Callable[[int], int]
 ) -> None:
     """A scan of a damaged page may end early without an error of SQLite."""
     closed, _, _ = base
@@ -205,7 +206,7 @@ def test_a_filter_and_a_deletion_notice_lost_rows_on_their_own(
     for ask in (filtered, without_some):
         path.write_bytes(whole)
         truth, told = ask(), 0
-        for seed in range(int(os.environ.get("MEMVID_FUZZ", "24"))):
+        for seed in range(effort(24)):
             data = bytearray(whole)
             noise(data, random.Random(seed))
             path.write_bytes(data)

@@ -134,7 +134,7 @@ class Model:
 
 @pytest.mark.parametrize("strategy", ["auto", "ivf", "any"])
 def test_folders_that_take_turns(tmp_path: Path, strategy: str, effort: Callable[[int], int]) -> None:
-    for seed in range(effort(12)):
+    for seed in range(effort(7)):
         model = Model(tmp_path / str(seed), np.random.default_rng(seed), strategy)
         for _ in range(60):
             model.step()
@@ -301,7 +301,7 @@ def test_a_changed_byte_is_never_a_wrong_answer(
     right = answers(opened(tmp_path / "right"))
     assert answers(index) == right
     names = sorted(path.name for path in (tmp_path / "right").iterdir())
-    noticed, turns = 0, effort(60)
+    noticed, turns = 0, effort(36)
     for turn in range(turns):
         with monkeypatch.context() as patch:
             if turn % 2:

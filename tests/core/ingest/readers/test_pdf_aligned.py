@@ -72,8 +72,8 @@ def words(text: str) -> list[str]:
 @pytest.mark.parametrize("middle", [False, True])
 def test_a_row_is_one_line_however_its_cells_are_broken(tmp_path: Path, middle: bool) -> None:
     page = Page(tmp_path / "table.pdf")
-    for number, line in enumerate(PARAGRAPH):
-        page.write(60, 100 - LEADING * (3 - number), line)
+    for number, said in enumerate(PARAGRAPH):
+        page.write(60, 100 - LEADING * (3 - number), said)
     lines = list(drawn(page, ROWS, middle))
     for line in lines:
         page.write(*line)

@@ -15,7 +15,10 @@ import numpy as np
 from benchmarks.data import CHUNK, chunks
 from benchmarks.machine import describe
 from memvid_core import Memory
-from memvid_core.video import PcmCodec, VideoFile
+from memvid_core.video import Fragment, PcmCodec, VideoFile
+from memvid_core.video.bitstream import MACROBLOCK_BYTES
+from memvid_core.video.codec import ENVELOPE_BYTES
+from memvid_core.video.shown import is_shown
 
 FRAMES = 300
 
@@ -83,15 +86,56 @@ def prose() -> list[str]:
     return rows
 
 
+def overhead(records: int, film: bool) -> str:
+    """Return one row of the table of what a memory in one commit takes beyond its frames' payloads."""
+    english = [chunk for chunk in chunks() if chunk.isascii()]
+    texts = [f"{english[i % len(english)][: CHUNK - 10]} {i:09d}" for i in range(records)]
+    made = np.random.default_rng(3).standard_normal((records, 384)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.mp4"
+        with Memory.create(path, "given", film=film) as memory:
+            memory.add(texts, vectors=made)
+        size = path.stat().st_size
+        with VideoFile.open(path) as video:
+            carried = starts = padding = filler = boxes = 0
+            head, parity, shown = video.head_size, 0, 0
+            for fragment in video.walk(video.start):
+                assert isinstance(fragment, Fragment)
+                parity += fragment.end - fragment.start - fragment.covered if fragment.covered else 0
+                boxes += (fragment.covered or fragment.end - fragment.start) - int(fragment.sizes.sum())
+                for number, place in fragment.frames():
+                    payload, coded = video.read(number, place), video.coded(place.offset, place.size)
+                    carried += len(payload)
+                    if is_shown(coded):
+                        shown += place.size - len(payload)
+                        continue
+                    used = -(-(len(payload) + ENVELOPE_BYTES) // MACROBLOCK_BYTES)
+                    starts += 2 * used
+                    padding += used * MACROBLOCK_BYTES - len(payload) - ENVELOPE_BYTES
+                    filler += place.size - used * (MACROBLOCK_BYTES + 2) + ENVELOPE_BYTES
+    assert size == carried + starts + padding + filler + shown + parity + boxes + head
+    parts = (starts, padding, filler + shown, parity, boxes + head)
+    return (
+        f"| {records:,}{', title card' if film else ''} | {size:,} | {size / carried:.4f} | "
+        + " | ".join(f"{100 * part / carried:.3f} %" for part in parts)
+        + " |"
+    )
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     print(describe("memvid-core", "av", "numpy", "zstandard", "xxhash"))
     print("\n| picture | payload B | file / payload | encode MB/s | read in order MB/s | one frame us |")
     print("|---|---|---|---|---|---|")
     for columns in (8, 16, 32):
         print(frames(columns), flush=True)
     print("\n| content | raw B | file B | file / raw |\n|---|---|---|---|")
-    print("\n".join(prose()))
+    print("\n".join(prose()), flush=True)
+    print("\n| records | file B | file / payload | macroblocks | padding | filler, envelope | parity | boxes |")
+    print("|---|---|---|---|---|---|---|---|")
+    for records in (3_200, 10_000):
+        for film in (False, True):
+            print(overhead(records, film), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-"""MCP servers of memvid, Chroma and Qdrant: two processes of each over one store.
+"""MCP servers of memvid, Chroma and Qdrant, two processes of each over one store; and the viewer in a browser.
 
     python -m benchmarks.doors --chroma ENV/bin/python --qdrant ENV/bin/python
+    python -m benchmarks.doors --viewer --data FOLDER  # needs Chromium and chromedriver
 
 The peers need environments of their own, since each pins another ``mcp``: ``pip install chroma-mcp "pydantic<2.11"``
 (with a newer pydantic, chroma-mcp 0.2.6 does not start) and ``pip install mcp-server-qdrant``. Both fetch an embedding
 model when they are first used. Here a hash of the text takes its place, so that no network is needed, and a text is
 found by itself alone.
+
+The viewer is the page without a server: a Worker reads a memory that was dropped on it, verifies every checksum, and
+searches. "Longest task" is that of the page's main thread, as the browser reports those of 50 ms and more.
 """
 
 from __future__ import annotations
@@ -18,10 +22,18 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
+from itertools import cycle, islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+import numpy as np
+
+from benchmarks.data import add_data_option, chunks
 from benchmarks.machine import describe
+from memvid_core import Memory
+from memvid_core.serving.viewing import static_page
+from tests.core.serving.driving import Driven, driven
 
 _ADDS = 20  # of each of two servers, at the same time
 _HASH = """
@@ -155,14 +167,107 @@ def _measure(kind: str, command: list[str]) -> None:
         server.process.communicate()
 
 
+_VIEWED = (10_000, 100_000)  # records
+_RUNS = 5
+_QUERIES = ("wing", "boundary layer transition", "shock waves in a supersonic flow", "heat transfer")
+_OBSERVE = """
+globalThis.tasks = [];
+globalThis.observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({duration}) => duration)));
+observer.observe({type: "longtask"});
+await new Promise((resolve) => setTimeout(() => {
+  for (const until = performance.now() + 100; performance.now() < until;);
+  resolve();
+}));
+document.getElementById("file").addEventListener("change", () => globalThis.began = performance.now(), {capture: true});
+"""
+_LONGEST = """
+await new Promise((resolve) => setTimeout(resolve, 100));
+tasks.push(...observer.takeRecords().map(({duration}) => duration));
+const longest = Math.max(0, ...tasks.splice(0));
+"""
+_OPENED = f"""
+while (!document.getElementById("count").textContent) {{
+  if (document.getElementById("refused").textContent) throw document.getElementById("refused").textContent;
+  await new Promise((resolve) => requestAnimationFrame(resolve));
+}}
+const took = performance.now() - began;
+{_LONGEST}
+return [took, longest, memvid.info.records, memvid.info.damages];
+"""
+_ASKED = f"""
+const times = [];
+for (const query of args) {{
+  const before = performance.now(), results = document.getElementById("results"), first = results.firstChild;
+  document.getElementById("query").value = query;
+  document.getElementById("form").requestSubmit();
+  while (results.firstChild === first) await new Promise((resolve) => setTimeout(resolve, 1));
+  times.push(performance.now() - before);
+}}
+{_LONGEST}
+return [times, longest];
+"""
+
+
+def _make(path: Path, records: int, data: Path) -> None:
+    rng = np.random.default_rng(4)
+    texts = islice(cycle([text for text in chunks(data) if text.isascii()]), records)
+    with Memory.create(path, "given", film=True) as memory:
+        memory.add(
+            [f"{text} {i}" for i, text in enumerate(texts)],
+            [{"number": i} for i in range(records)],
+            vectors=rng.standard_normal((records, 384)).astype(np.float32),
+        )
+
+
+def _view(window: Driven, page: Path, path: Path, records: int) -> None:
+    """Print one row."""
+    opened, asked, while_opening, while_asking = [], [], [], []
+    for _ in range(_RUNS):
+        window.go(page.as_uri())
+        window.run(_OBSERVE)
+        assert window.run(f"{_LONGEST} return longest;") >= 100  # the browser reports what took long on purpose
+        window.type("#file", str(path))
+        took, task, shown, damages = window.run(_OPENED)
+        assert (shown, damages) == (records, 0)
+        opened.append(took / 1000)
+        while_opening.append(task)
+        times, task = window.run(_ASKED, *_QUERIES)
+        asked += times
+        while_asking.append(task)
+    seconds = f"{max(opened):.2f} ({median(opened):.2f}) s"
+    tasks = (f"{max(each):.0f} ms" if max(each) else "none" for each in (while_opening, while_asking))
+    size = path.stat().st_size
+    print(f"| {records:,} | {size:,} | {seconds} | {median(asked):.0f} ms | {' | '.join(tasks)} |", flush=True)
+
+
+def _viewer(data: Path) -> None:
+    """Print the table of the viewer."""
+    print(f"\n{_RUNS} openings of each, {len(_QUERIES)} searches after each\n")
+    print("| records | bytes | opened: slowest (median) | search (median) | longest task: opening | searching |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        page = Path(folder, "viewer.html")
+        page.write_text(static_page(), encoding="utf-8")
+        with driven(Path(folder, "profile")) as window:
+            for records in _VIEWED:
+                path = Path(folder, f"{records}.mp4")
+                _make(path, records, data)
+                _view(window, page, path, records)
+
+
 def main() -> None:
-    """Print the table."""
+    """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chroma", metavar="PYTHON", help="the interpreter of an environment with chroma-mcp")
     parser.add_argument("--qdrant", metavar="PYTHON", help="the interpreter of an environment with mcp-server-qdrant")
+    parser.add_argument("--viewer", action="store_true", help="measure the viewer instead")
+    add_data_option(parser)
     given = parser.parse_args()
     os.environ["ANONYMIZED_TELEMETRY"] = "False"
     print(describe())
+    if given.viewer:
+        _viewer(Path(given.data))
+        return
     print(f"\n{2 * _ADDS} adds, {_ADDS} by each of two servers at the same time\n")
     print("| | tools (annotated) | bytes of their schemas | adds done | found by the first, by the second | noise |")
     print("|---|---|---|---|---|---|")

@@ -1,8 +1,9 @@
 """Moving in: stores made by other packages, imported without a model, compared with what the packages return.
 
 The packages are chromadb, lancedb, qdrant-client, langchain-community with faiss-cpu, langgraph-checkpoint-sqlite, and
-mem0ai, which keeps its memories in a local Qdrant; its JSON has no vectors. ``--keep`` leaves the stores in a folder,
-which is how ``tests/core/golden/peers.zip`` was made (``--records 200 --dimension 8``).
+mem0ai, which keeps its memories in a local Qdrant; its JSON has no vectors. JSONL is written by the standard library,
+and Parquet by pyarrow; the answers of these two are those of an exact search by numpy. ``--keep`` leaves the
+stores in a folder, which is how ``tests/core/golden/peers.zip`` was made (``--records 200 --dimension 8``).
 """
 
 from __future__ import annotations
@@ -19,12 +20,25 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import describe
 from memvid_core import Memory
 from memvid_core.cli import app
 
 _BATCH = 500
 _QUESTIONS = 20
 _BEST = 10
+_PACKAGES = (
+    "chromadb",
+    "qdrant-client",
+    "faiss-cpu",
+    "langchain-community",
+    "lancedb",
+    "langgraph-checkpoint-sqlite",
+    "mem0ai",
+    "pyarrow",
+    "numpy",
+)
+_FILES = ("store.db", "notes.jsonl", "notes.parquet")  # stores that are one file, not a folder
 
 
 def main() -> None:
@@ -36,6 +50,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder for the stores; by default a temporary one")
     options = parser.parse_args()
     given = _Given(options.records, options.dimension)
+    print(describe("memvid-core", *_PACKAGES), end="\n\n")
     print("| store | records | texts and metadata equal | vectors equal to the bit | same top ten | import |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
@@ -212,6 +227,35 @@ def _mem0(folder: Path, given: _Given) -> _Made:
     return ask, expected
 
 
+def _jsonl(folder: Path, given: _Given) -> _Made:
+    with (folder / "notes.jsonl").open("w", encoding="utf-8") as file:
+        for record_id, (text, about, vector) in given.expected().items():
+            record = {"id": record_id, "text": text, "metadata": about, "vector": vector}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return _nearest(given), given.expected()
+
+
+def _parquet(folder: Path, given: _Given) -> _Made:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    size = given.vectors.shape[1]
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(given.vectors.ravel()), size)
+    columns = {"id": given.ids, "text": given.texts, "vector": vectors, "metadata": given.metadata}
+    parquet.write_table(pa.table(columns), folder / "notes.parquet")
+    return _nearest(given), given.expected()
+
+
+def _nearest(given: _Given) -> Callable[[Any], list[str]]:
+    """Return an exact search over the given vectors, by Euclidean distance."""
+
+    def ask(question: Any) -> list[str]:
+        distances = np.linalg.norm(given.vectors - question, axis=1)
+        return [given.ids[n] for n in np.argsort(distances, kind="stable")[:_BEST]]
+
+    return ask
+
+
 def _dense(point: Any) -> list[float]:
     vector: Any = point.vector
     return list(vector if isinstance(vector, list) else vector[""])
@@ -224,6 +268,8 @@ _PEERS: dict[str, tuple[Callable[[Path, _Given], _Made], str]] = {
     "lancedb": (_lancedb, "euclidean"),
     "langgraph": (_langgraph, "cosine"),
     "mem0": (_mem0, "cosine"),
+    "jsonl": (_jsonl, "euclidean"),
+    "parquet": (_parquet, "euclidean"),
 }
 
 
@@ -236,7 +282,7 @@ def _compared(
     name: str, store: Path, output: Path, metric: str, given: _Given, ask: Any, expected: dict[str, Any]
 ) -> str:
     began = time.perf_counter()
-    path = store / "store.db" if (store / "store.db").exists() else store
+    path = next((store / file for file in _FILES if (store / file).exists()), store)
     app(["import", str(path), "-o", str(output), "--vectors", "--metric", metric], standalone_mode=False)
     seconds = time.perf_counter() - began
     with Memory.open(output, index="exact") as memory:
@@ -249,7 +295,7 @@ def _compared(
         ]
         # Chroma divides vectors by their lengths and multiplies them again, but its log has them as they were given;
         # Qdrant keeps them as they were given, and returns those of mem0 with length 1.
-        first = given.by_text()
+        first = {**given.by_text(), "changed": given.vectors[5]}
         equal = [
             i
             for i, (text, _, vector) in expected.items()

@@ -32,7 +32,7 @@ from benchmarks.data import add_data_option, chunks, embedded
 from benchmarks.machine import describe
 from benchmarks.retrieval.questions import collections
 from memvid_core import IndexName, Metric
-from memvid_core.index.vectors.metrics import distances
+from memvid_core.vectors.metrics import distances
 
 Matrix = NDArray[np.float32]
 Search = Callable[[Matrix], NDArray[np.int64]]
@@ -130,7 +130,7 @@ def metric_of(folder: Path) -> Any:
 
 
 def build_ours(folder: Path, strategy: Any) -> Figures:
-    from memvid_core.index.vectors.vector_index import VectorIndex
+    from memvid_core.vectors.vector_index import VectorIndex
 
     rows = np.load(folder / "rows.npy", mmap_mode="r")
     start = time.perf_counter()
@@ -143,7 +143,7 @@ def build_ours(folder: Path, strategy: Any) -> Figures:
 
 
 def search_ours(folder: Path, strategy: Any) -> Figures:
-    from memvid_core.index.vectors.vector_index import VectorIndex
+    from memvid_core.vectors.vector_index import VectorIndex
 
     count, dimension = np.load(folder / "rows.npy", mmap_mode="r").shape
     before, start = resident(), time.perf_counter()

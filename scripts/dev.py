@@ -18,6 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,9 @@ CHECKS: dict[str, list[str]] = {
     "mypy": ["mypy"],
     "import-linter": ["lint-imports"],
 }
+
+
+_ENOUGH_RAM = 6 << 30  # bytes: the tests write 1.2 GB
 
 
 class SystemNeed:
@@ -217,13 +221,29 @@ def _pytest(rest: list[str], *, env: dict[str, str], options: Sequence[str] = ()
     return execute([PYTHON, "-m", "pytest", *parallel, *options, *rest], env=env).returncode
 
 
+def _folder_in_ram() -> Path | None:
+    """Make a folder for the tests' files in RAM, if there is plenty; they wait for the disk at thousands of commits."""
+    ram, about = Path("/dev/shm"), Path("/proc/meminfo")
+    if not (about.exists() and os.access(ram, os.W_OK)):
+        return None
+    available = next(int(line.split()[1]) << 10 for line in about.read_text().splitlines() if "MemAvailable" in line)
+    if min(available, shutil.disk_usage(ram).free) < _ENOUGH_RAM:
+        return None
+    return Path(tempfile.mkdtemp(prefix="memvid-tests-", dir=ram))
+
+
 def test(rest: list[str]) -> None:
-    """Every check and every test, at the same time."""
+    """Every check and every test, at the same time; the tests' files in RAM, if there is enough."""
     system_packages()
     setup("test")
+    folder = None if any(argument.startswith("--basetemp") for argument in rest) else _folder_in_ram()
     with ThreadPoolExecutor(max_workers=1) as pool:
         checks = pool.submit(_checks, [name for name in CHECKS if name != "mypy"])
-        code = _pytest(rest, env={})
+        try:
+            code = _pytest(rest, env={}, options=[f"--basetemp={folder / 'files'}"] if folder else [])
+        finally:
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
     if failed := checks.result():
         say(f"Failed besides the tests: {', '.join(failed)}")
     raise SystemExit(code or bool(failed))

@@ -2,7 +2,8 @@
 
 After each kill, and at every moment for the reader, nothing half may be there: a conversation has all of its turns, its
 items were written all or not at all, the edits of an import were taken all or not at all. The same call, made again,
-completes what was cut off, and nothing is there twice.
+completes what was cut off, and nothing is there twice. What a conversation corrects, in itself and in those before it,
+is one line of versions in the order of time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,11 @@ from soak.scenes.core import quietly
 
 __all__ = ["check_whole", "run"]
 
-_LINES, _BULLETS, _NOTES = 5, 6, 3
+_SONGS, _BULLETS, _NOTES = 3, 6, 3
 _OWNER: dict[str, Any] = {"user_id": "me"}
 _SECONDS = 60.0
 _OFTEN = "I like tea."
+_BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def run(folder: Path, seed: int, scale: float) -> Counter[str]:
@@ -57,7 +60,7 @@ def _killed(folder: Path, rng: random.Random, work: Callable[[Path, int, bool], 
     Log(log).close()
     child = start(work, folder, number, rng.random() < 0.5)
     _wait_until_begun(child, log)
-    time.sleep(rng.random() ** 2 * 0.2)  # the random moment
+    time.sleep(rng.random() ** 2 * rng.choice((0.2, 1.0)))  # the random moment
     if child.ended():
         child.result(0)
         return 0
@@ -101,12 +104,27 @@ def _memorize(folder: Path, first: int, in_pieces: bool) -> None:
     notes.write("begin")
     number = first
     while True:
-        lines = [f"I like song {number}-{line}." for line in range(_LINES - 1)]
-        said = [{"role": "user", "content": text, "created_at": "2026-01-01"} for text in [_OFTEN, *lines]]
+        lines = [_OFTEN, *(_liked(number, song) for song in range(_SONGS)), _budget(number), _disliked(number)]
+        time = (_BEGUN + timedelta(minutes=number)).isoformat()
+        said = [{"role": "user", "content": text, "created_at": time} for text in lines]
         path = folder / "talks" / f"{number}.json"
         path.write_text(json.dumps(said), encoding="utf-8")
         service.memorize(resource_url=path, user={**_OWNER, "session_id": str(number)})
         number += 1
+
+
+def _liked(number: int, song: int) -> str:
+    return f"I like song {number}-{song}."
+
+
+def _disliked(number: int) -> str:
+    """What corrects one of the lines before it."""
+    return f"I no longer like song {number}-0."
+
+
+def _budget(number: int) -> str:
+    """What corrects the conversation before it: there is one budget."""
+    return f"My budget is {number} euros."
 
 
 def _service_of_writer(folder: Path, in_pieces: bool) -> SyncMemoryService:
@@ -173,6 +191,8 @@ def check_whole(service: SyncMemoryService) -> None:
     check(not turns, f"turns without a resource: {list(turns)}")
     editions = {record.text.rpartition(" ")[2] for record in _current(records["item"]) if "edition" in record.text}
     check(len(editions) == 1, f"an import was taken in part: {editions}")
+    budgets = [record.text for record in _current(records["item"]) if "budget" in record.text]
+    check(len(budgets) < 2, f"two budgets at once: {budgets}")
 
 
 def _current(items: Iterable[Record]) -> Iterator[Record]:
@@ -222,9 +242,17 @@ def _complete(folder: Path) -> int:
     for path in whole:
         service.memorize(resource_url=path, user={**_OWNER, "session_id": path.stem})
     check_whole(service)
-    expected: dict[str, Any] = {f"I like song {path.stem}-{line}.": 1 for path in whole for line in range(_LINES - 1)}
+    numbers = [int(path.stem) for path in whole]
+    expected = {_liked(number, song): 1 for number in numbers for song in range(1, _SONGS)}
+    expected |= {_disliked(number): 1 for number in numbers} | {_budget(number): 1 for number in numbers[-1:]}
     expected |= {_OFTEN: len(whole)} if whole else {}
-    found = {item.summary: item.count for item in service.list_memory_items(_OWNER) if "edition" not in item.summary}
+    items = [item for item in service.list_memory_items(_OWNER) if "edition" not in item.summary]
+    found = {item.summary: item.count for item in items}
     check(found == expected, f"{len(found)} items of {len(expected)}: {set(found.items()) ^ set(expected.items())}")
+    lines = {item.summary: [each.summary for each in service.history(item.id, **_OWNER)] for item in items}
+    for number in numbers:
+        check(lines[_disliked(number)] == [_liked(number, 0), _disliked(number)], f"{lines[_disliked(number)]}")
+    budgets = [_budget(number) for number in numbers]
+    check(not numbers or lines[budgets[-1]] == budgets, f"the budgets {lines.get(budgets[-1])} of {budgets}")
     service.memory.close()
     return len(found)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from memvid_core import DamageWarning, Memory, MemoryFileError, MemvidError, TornTailWarning
+from memvid_core import DamageWarning, Memory, MemoryFileError, MemvidError, ReadOnlyError, TornTailWarning
 from soak.damage import Damaged, damage
 from soak.model import State, WrongAnswer, check, put, unique_word, vector_of, versions_in
 from soak.past import Past
@@ -128,7 +128,12 @@ def _go_on(past: Past, before: Look) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         with Memory.open(past.path, "a", embedder="given") as memory:
-            put(memory, {"after-0": 1})
+            try:
+                put(memory, {"after-0": 1})
+            except ReadOnlyError as exc:  # without its header it can be read, and not written
+                check("header is lost" in str(exc) and not before.report.ok, f"refused: {exc}")
+                check(Look(past).found == before.found, "refused: a commit that was refused changed something")
+                return
     after = Look(past)
     kept = {i: v for i, v in before.found.items() if after.found.get(i) != v}
     check(not kept, f"overwritten: {kept} were there before the next commit")

@@ -35,14 +35,21 @@ _ONE_REQUEST = threading.Lock()
 
 
 class Process:
-    """A process, with the methods of ``subprocess.Popen``; its streams are pipes for text in UTF-8."""
+    """A process, with the methods of ``subprocess.Popen``; its streams are pipes for text in UTF-8.
 
-    def __init__(self, server: socket.socket, request: Mapping[str, Any]) -> None:
+    Of one on a terminal, the caller has the other side; that of its own is closed here.
+    """
+
+    def __init__(self, server: socket.socket, request: Mapping[str, Any], terminal: int | None = None) -> None:
         self.returncode: int | None = None
         pairs = [os.pipe() for _ in range(4)]
         its = [pairs[0][0], *(write for _, write in pairs[1:])]
         self.stdin: IO[str] = os.fdopen(pairs[0][1], "w", encoding="utf-8")
         self.stdout, self.stderr, self._report = (os.fdopen(read, encoding="utf-8") for read, _ in pairs[1:])
+        if terminal is not None:
+            for descriptor in its[:3]:
+                os.close(descriptor)
+            its[:3] = terminal, os.dup(terminal), os.dup(terminal)
         message = json.dumps(request).encode() + b"\n"
         with _ONE_REQUEST:
             sent = socket.send_fds(server, [message], its)
@@ -132,8 +139,9 @@ def start(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     modules: tuple[str, ...] = CORE,
+    terminal: int | None = None,
 ) -> Process:
-    """Start Python code with arguments in a process of its own, like ``python -c``."""
+    """Start Python code with arguments in a process of its own, like ``python -c``; on a terminal, if one is given."""
     given = [str(argument) for argument in arguments]
     env = environment() if env is None else env
     if not FORKS:
@@ -142,7 +150,7 @@ def start(
         started = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=env, encoding="utf-8")
         return cast(Process, started)
     request = {"code": code, "arguments": given, "cwd": str(cwd or Path.cwd()), "env": dict(env)}
-    return Process(_server(modules), request)
+    return Process(_server(modules), request, terminal)
 
 
 def run(

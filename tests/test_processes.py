@@ -66,3 +66,14 @@ def test_a_server_that_cannot_start_is_an_error_and_no_hang(capfd: pytest.Captur
     with pytest.raises((ValueError, OSError)):
         run("", modules=("tests.no_such_module",))
     assert "no_such_module" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+def test_a_process_on_a_terminal_sees_it_on_all_of_its_streams() -> None:
+    ours, theirs = os.openpty()
+    program = "import sys; print([stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)])"
+    with start(program, terminal=theirs) as process:
+        shown = os.read(ours, 1000)
+        assert process.wait() == 0
+    os.close(ours)
+    assert shown.strip() == b"[True, True, True]"

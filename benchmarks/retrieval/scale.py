@@ -57,7 +57,7 @@ def korean(rows: int, data: Path) -> list[str]:
 
 
 def _ours(folder: Path, texts: list[str]) -> tuple[Search, Callable[[str], None]]:
-    from memvid_core.index.words.lexical_index import LexicalIndex
+    from memvid_core.words.lexical_index import LexicalIndex
 
     index = LexicalIndex(folder)
     index.extend(0, texts)
@@ -67,7 +67,7 @@ def _ours(folder: Path, texts: list[str]) -> tuple[Search, Callable[[str], None]
 def _fts5(folder: Path, texts: list[str]) -> tuple[Search, Callable[[str], None]]:
     import sqlite3
 
-    from memvid_core.index.words.analyzer import parse, tokenize
+    from memvid_core.words.analyzer import parse, tokenize
 
     sqlite = sqlite3.connect(folder / "fts5.sqlite", isolation_level=None)
     sqlite.execute("PRAGMA journal_mode = WAL")
@@ -90,7 +90,7 @@ def _fts5(folder: Path, texts: list[str]) -> tuple[Search, Callable[[str], None]
 def _bm25s(folder: Path, texts: list[str]) -> tuple[Search, None]:
     import bm25s
 
-    from memvid_core.index.words.analyzer import parse, tokenize
+    from memvid_core.words.analyzer import parse, tokenize
 
     index = bm25s.BM25()
     index.index([tokenize(text) for text in texts], show_progress=False)

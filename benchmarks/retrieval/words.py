@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks.data import add_data_option
 from benchmarks.machine import describe
 from benchmarks.retrieval.questions import DEPTH, MEASURES, Collection, collections, measure
-from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.model import plain_query
+from memvid_core.words.lexical_index import LexicalIndex
 
 Search = Callable[[str], list[int]]
 Build = Callable[[list[str], Path], Search]

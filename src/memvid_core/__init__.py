@@ -97,11 +97,15 @@ if _TYPE_CHECKING:
         VerifyReport,
         plain_query,
     )
+    from memvid_core.rewriting.convert import Conversion, Recovery, convert, recover
     from memvid_core.rewriting.rescue import RescueReport, rescue
     from memvid_core.serving.memory_files import MemoryFiles
     from memvid_core.serving.words import TOOL_WORDS, note_id
     from memvid_core.system.remote_cache import CachedCopy, cached_copies, clear_cache
     from memvid_core.system.threads import WriterThread, run_in_thread
+    from memvid_core.video.qr.plain_texts import write_plain
+    from memvid_core.video.qr.scan import Scan, scan
+    from memvid_core.words.analyzer import snippet
 
 __version__: str
 
@@ -117,6 +121,7 @@ __all__ = [
     "Commit",
     "CommitConflictError",
     "CompactReport",
+    "Conversion",
     "Damage",
     "DamageWarning",
     "DamagedFrameError",
@@ -170,9 +175,11 @@ __all__ = [
     "Recency",
     "Record",
     "RecordNotFoundError",
+    "Recovery",
     "Rerank",
     "Reranker",
     "RescueReport",
+    "Scan",
     "ScopedService",
     "SearchReport",
     "StorageError",
@@ -188,13 +195,18 @@ __all__ = [
     "as_embedder",
     "cached_copies",
     "clear_cache",
+    "convert",
     "estimate_tokens",
     "named_reranker",
     "note_id",
     "plain_query",
+    "recover",
     "rescue",
     "run_in_thread",
+    "scan",
+    "snippet",
     "worded",
+    "write_plain",
 ]
 
 # A name is imported when it is first used (PEP 562): a program that prints its help needs no NumPy.
@@ -278,6 +290,10 @@ _MODULES = {
     "Record": "memvid_core.model",
     "VerifyReport": "memvid_core.model",
     "plain_query": "memvid_core.model",
+    "Conversion": "memvid_core.rewriting.convert",
+    "Recovery": "memvid_core.rewriting.convert",
+    "convert": "memvid_core.rewriting.convert",
+    "recover": "memvid_core.rewriting.convert",
     "RescueReport": "memvid_core.rewriting.rescue",
     "rescue": "memvid_core.rewriting.rescue",
     "MemoryFiles": "memvid_core.serving.memory_files",
@@ -288,6 +304,10 @@ _MODULES = {
     "clear_cache": "memvid_core.system.remote_cache",
     "WriterThread": "memvid_core.system.threads",
     "run_in_thread": "memvid_core.system.threads",
+    "write_plain": "memvid_core.video.qr.plain_texts",
+    "Scan": "memvid_core.video.qr.scan",
+    "scan": "memvid_core.video.qr.scan",
+    "snippet": "memvid_core.words.analyzer",
 }
 
 

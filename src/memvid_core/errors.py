@@ -48,7 +48,6 @@ All of them keep their attributes when they are copied or pickled. Many have a :
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -91,12 +90,7 @@ __all__ = [
     "TornTailWarning",
     "UnsupportedFormatError",
     "VectorError",
-    "is_url",
-    "scheme_of",
-    "shown_url",
 ]
-
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]+)://")
 
 
 class Action(StrEnum):
@@ -402,35 +396,3 @@ can be searched; open it with the embedder 'model2vec:minishlab/potion-base-8M',
         )
         self.embedder = embedder
         self.given = given
-
-
-def is_url(path: object) -> bool:
-    """Return whether an argument is a URL, and not the path of a file.
-
-    Example:
-        >>> is_url("https://example.org/notes.mp4"), is_url("notes.mp4"), is_url("C:/notes.mp4")
-        (True, False, False)
-    """
-    return isinstance(path, str) and _URL.match(path) is not None
-
-
-def scheme_of(url: str) -> str:
-    """Return the scheme of a URL in lower case; ``""`` for a path within a file system."""
-    found = _URL.match(url)
-    return "" if found is None else found[1].lower()
-
-
-def shown_url(url: str) -> str:
-    """Return a URL for messages: without user, password, query and fragment, which may hold secrets.
-
-    Example:
-        >>> shown_url("https://ada:secret@example.org/notes.mp4?X-Amz-Signature=123#page")
-        'https://example.org/notes.mp4'
-    """
-    clean = re.split(r"[?#]", url, maxsplit=1)[0]
-    scheme = scheme_of(clean)
-    rest = clean[len(scheme) + 3 :] if scheme else clean
-    host, slash, path = rest.partition("/")
-    host = host.rpartition("@")[2]
-    text = f"{scheme}://{host}{slash}{path}" if scheme else f"{host}{slash}{path}"
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -6,13 +6,14 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "GIVEN",
     "Commit",
     "Damage",
     "Embedder",
@@ -43,6 +44,9 @@ GivenSynonyms = str | os.PathLike[str] | Mapping[str, str | Iterable[str]]
 
 VectorDtype = Literal["float16", "float32", "float64", "int8", "none"]
 """How vectors are stored in the file; ``"none"``: they are computed again whenever the index is rebuilt."""
+
+GIVEN: Final = "given"
+"""The recorded name of a memory whose vectors were all passed with the records. Any embedder may open it later."""
 
 Metadata = dict[str, Any]
 
@@ -319,7 +323,7 @@ class FittableEmbedder(Embedder, Protocol):
         ...
 
 
-# What `index/words/analyzer` reads as syntax.
+# What `words/analyzer` reads as syntax.
 _SYNTAX = re.compile(r"""["*]|(?<![^\s"*])-(?=["\w])(?!\d)""")
 
 

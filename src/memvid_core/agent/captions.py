@@ -17,7 +17,7 @@ __all__ = ["Speech", "clock", "joined", "read_captions", "read_transcription"]
 
 _TIME: Final = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _SPAN: Final = re.compile(rf"\s*{_TIME}\s+-->\s+{_TIME}.*")
-_VOICE: Final = re.compile(r"<v(?:\.[^ >]*)?\s+(?P<name>[^>]+)>")
+_VOICE: Final = re.compile(r"<v(?:\.[^ <>]*)?\s(?P<name>[^<>]+)>")
 _NAME: Final = re.compile(r"(?:>>\s*)?(?P<name>[A-Z][\w.'’-]*(?: [A-Z][\w.'’-]*){0,2}):\s+(?P<text>.+)", re.DOTALL)
 _TAG: Final = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
 _LONG: Final = 300

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from memvid_core.agent.values import Values
 
-__all__ = ["Correction"]
+__all__ = ["LONGEST", "Correction"]
+
+LONGEST: Final = 300
+"""How many characters a sentence may have that corrects, or is corrected: patterns read no longer one."""
 
 
 class Correction(NamedTuple):

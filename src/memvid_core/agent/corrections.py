@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memvid_core.agent import corrections_english, corrections_korean
-from memvid_core.agent.correction import Correction
+from memvid_core.agent.correction import LONGEST, Correction
 from memvid_core.agent.folding import has_hangul
 
 __all__ = ["announces", "corrected_by", "fits"]
@@ -49,4 +49,4 @@ def fits(correction: Correction, older: str) -> bool:
         False
     """
     language = corrections_korean if correction.korean else corrections_english
-    return has_hangul(older) == correction.korean and language.fits(correction, older)
+    return len(older) <= LONGEST and has_hangul(older) == correction.korean and language.fits(correction, older)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -150,25 +151,29 @@ def _items_left(
                 if left[0] != before[0] and (item.supersedes is None or base_of(item.supersedes) != item.id):
                     begin[item.id] = left[0]  # unless a person has corrected it: then it holds since that
     _take_versions(store, owners, gone, kept)
-    _begin_later(store, gone, kept, begin)
+    if begin:
+        _begin_later(store, owners, gone, kept, begin)
     return kept
 
 
-def _begin_later(store: Store, gone: _Gone, kept: dict[str, Item], begin: Mapping[str, str]) -> None:
-    """Let items hold since the first turn that is left of theirs was said, and those before them until then."""
+def _begin_later(
+    store: Store, owners: Mapping[str, Any], gone: _Gone, kept: dict[str, Item], begin: Mapping[str, str]
+) -> None:
+    """Let items hold since the first turn that is left of theirs was said, and those that they corrected until then."""
     turns = store.get(begin.values(), kind="turn")
-    for name, turn in begin.items():
-        item = kept.get(name)
-        if item is None or turn not in turns:
-            continue
-        since = max(item.created_at, turns[turn].metadata["created_at"], key=seconds)
+    later = [kept[name] for name, turn in begin.items() if name in kept and turn in turns]
+    stored = store.select("item", {**owners, f"{AGENT}.superseded_by": {"$in": [item.id for item in later]}})
+    known = {record.id: read_item(record) for record in stored if record.id not in gone.items} | kept
+    corrected: defaultdict[str | None, list[str]] = defaultdict(list)
+    for item in known.values():
+        corrected[item.superseded_by].append(item.id)
+    for name in (item.id for item in sorted(later, key=lambda item: seconds(item.created_at), reverse=True)):
+        item = kept[name]
+        since = max(item.created_at, turns[begin[name]].metadata["created_at"], key=seconds)
         since = since if item.superseded_at is None else min(since, item.superseded_at, key=seconds)
         kept[name] = changed(item, created_at=since)
-        there = store.get([item.supersedes] if item.supersedes else [], kind="item")
-        for record in there.values():
-            older = kept.get(record.id) or read_item(record)
-            if older.superseded_by == name and older.id not in gone.items:
-                kept[older.id] = changed(older, superseded_at=since)
+        for before in corrected[name]:
+            kept[before] = changed(kept.get(before, known[before]), superseded_at=since)
 
 
 def _with_versions(store: Store, owners: Mapping[str, Any], ids: Iterable[str]) -> list[Record]:
@@ -207,9 +212,24 @@ def _take_versions(store: Store, owners: Mapping[str, Any], gone: _Gone, kept: d
     freed = [record for record in store.select("item", {**owners, "$or": list(linked)}) if record.id not in gone.items]
     for record in freed:
         kept[record.id] = _linked_past(kept.get(record.id) or read_item(record), gone)
+    _link_back(store, owners, [record.id for record in freed], gone, kept)
     for record in freed:
         if kept[record.id].superseded_at is None and kept[record.id].same_as is None:
             _link_equal(store, record.id, gone, kept)
+
+
+def _link_back(
+    store: Store, owners: Mapping[str, Any], freed: Iterable[str], gone: _Gone, kept: dict[str, Item]
+) -> None:
+    """Let what corrected an item that is gone correct, of those that now lead to it, the latest."""
+    lost = {name for name in freed if kept[name].supersedes in gone.items}
+    stored = store.select("item", {**owners, f"{AGENT}.superseded_by": {"$in": sorted(lost)}}) if lost else []
+    known = {record.id: read_item(record) for record in stored if record.id not in gone.items} | kept
+    before: dict[str | None, str] = {}
+    for item in sorted(known.values(), key=lambda item: (seconds(item.created_at), item.id)):
+        before[item.superseded_by] = item.id
+    for name in lost:
+        kept[name] = changed(kept[name], supersedes=before.get(name))
 
 
 def _link_equal(store: Store, name: str, gone: _Gone, kept: dict[str, Item]) -> None:
@@ -228,9 +248,9 @@ def _link_equal(store: Store, name: str, gone: _Gone, kept: dict[str, Item]) -> 
 
 
 def _linked_past(item: Item, gone: _Gone) -> Item:
-    """Return an item whose links lead past the items that are gone, as if these had never been."""
+    """Return an item whose links to what came after it lead past the items that are gone."""
     links: dict[str, Any] = {}
-    for field in _LINKS:
+    for field in ("superseded_by", "same_as"):
         name, time = getattr(item, field), item.superseded_at
         passed: set[str] = set()
         while name in gone.items:

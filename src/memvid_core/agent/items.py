@@ -195,10 +195,8 @@ class Items:
             return plan
         older = self._free_version(item)
         plan.put(changed(item, id=older, superseded_at=since, superseded_by=item.id))
-        for record in self._store.get([item.supersedes] if item.supersedes else [], kind="item").values():
-            before = read_item(record)
-            if before.superseded_by == item.id:
-                plan.put(changed(before, superseded_by=older))
+        for before in self._others("superseded_by", item.id, item, planned):
+            plan.put(changed(before, superseded_by=older))
         corrected = {"version": item.version + 1, "supersedes": older, "created_at": since}
         if item.expires_at is not None and seconds(item.expires_at) <= seconds(since):
             corrected["expires_at"] = None  # what expired is corrected because it holds again
@@ -214,10 +212,14 @@ class Items:
 
     def _current(self, field: str, value: str, item: Item, planned: Mapping[str, Item] | None) -> list[Item]:
         """Return the other items of the scope of an item that hold now and have a value in a field."""
+        return [other for other in self._others(field, value, item, planned) if other.superseded_at is None]
+
+    def _others(self, field: str, value: str, item: Item, planned: Mapping[str, Item] | None) -> list[Item]:
+        """Return the other items of the scope of an item, and older versions, that have a value in a field."""
         records = self._store.select("item", {**self._store.exactly(item.scope), f"{AGENT}.{field}": {"$eq": value}})
         others = {**{record.id: read_item(record) for record in records}, **(planned or {})}.values()
-        current = (other for other in others if other.superseded_at is None and other.scope == item.scope)
-        return [other for other in current if getattr(other, field) == value and other.id != item.id]
+        mine = (other for other in others if other.scope == item.scope and other.id != item.id)
+        return [other for other in mine if getattr(other, field) == value]
 
     def _free_version(self, item: Item) -> str:
         """Return an id for the older version of an item."""
@@ -230,27 +232,25 @@ class Items:
 
     def held(self, item: Item, where: Mapping[str, Any]) -> Item:
         """Return the version that holds now of an item, which may be older."""
-        return self._end(item, "superseded_by", {item.id: item}, where)
+        return [item, *self._line(item, "superseded_by", where)][-1]
 
     def history(self, item: Item, where: Mapping[str, Any]) -> list[Item]:
-        """Return the versions of an item, oldest first."""
-        versions = {item.id: item}
-        last = self._end(item, "superseded_by", versions, where)
-        self._end(last, "supersedes", versions, where)
-        return sorted(self._older.whole(versions.values()), key=lambda each: each.version)
+        """Return the versions of an item, oldest first: those before it, itself, and those after it.
 
-    def _end(self, item: Item, link: str, known: dict[str, Item], where: Mapping[str, Any]) -> Item:
-        """Follow a link between versions to its end, and return that; those on the way become known."""
-        passed = {item.id}
-        while (name := getattr(item, link)) is not None and name not in passed:
-            passed.add(name)
-            if name not in known:
-                found = self._store.select("item", {**where, "$id": {"$eq": name}})
-                if not found:
-                    break
-                known[name] = read_item(found[0])
-            item = known[name]
-        return item
+        Items that said the same may have been corrected by one. It has the past of one of them; each keeps its own.
+        """
+        before, after = (self._line(item, link, where) for link in ("supersedes", "superseded_by"))
+        return self._older.whole([*reversed(before), item, *after])
+
+    def _line(self, item: Item, link: str, where: Mapping[str, Any]) -> list[Item]:
+        """Return the items to which a link between versions leads, the nearest first."""
+        line: dict[str, Item] = {}
+        while (name := getattr(item, link)) is not None and name not in line:
+            found = self._store.select("item", {**where, "$id": {"$eq": name}})
+            if not found:
+                break
+            item = line[name] = read_item(found[0])
+        return list(line.values())
 
 
 def _still_expires(item: Item, fact: Fact, now: datetime) -> str | None:

@@ -33,7 +33,7 @@ from memvid_core.agent.records import Item
 __all__ = ["Bullet", "Page", "file_stem", "plain", "read_page", "write_page"]
 
 _BULLET: Final = re.compile(r"[-*+] +(?P<text>.*)")
-_REF: Final = re.compile(r"\s*\[ref:(?P<id>[^\]\s]+)\]\s*\Z")
+_REF: Final = re.compile(r"\[ref:(?P<id>[^\[\]\s]+)\]\s*\Z")
 _FIELD: Final = re.compile(r"(?P<key>\w+):\s*(?P<value>.*)")
 _UNSAFE: Final = re.compile(r"[^\w.-]+")
 _RESERVED: Final = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d|memory|readme)(?:\..*)?", re.IGNORECASE)

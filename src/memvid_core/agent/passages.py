@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Final
 
-__all__ = ["has_term", "passage", "terms_of"]
+__all__ = ["asked_of", "has_term", "passage", "terms_of"]
 
 _WORD: Final = re.compile(r"[^\W_]+")
 _END: Final = re.compile(r"(?<=[.!?。])\s|\n")
@@ -63,6 +63,18 @@ _STOP: Final = frozenset(
 )
 _KOREAN: Final = re.compile("[\uac00-\ud7a3]{2,}")
 _STEM: Final = 5
+_END_READ: Final = 2_000
+"""How many characters are read of each end of a long question: a message may have a whole log or document in it."""
+
+
+def asked_of(question: str) -> str:
+    """Return what is read of a question: all of it, or its two ends, where something long was pasted into it.
+
+    Example:
+        >>> asked_of("Why? " + "log " * 100_000).startswith("Why? log"), len(asked_of("log " * 100_000))
+        (True, 4001)
+    """
+    return question if len(question) <= 2 * _END_READ else f"{question[:_END_READ]}\n{question[-_END_READ:]}"
 
 
 def terms_of(question: str) -> list[str]:

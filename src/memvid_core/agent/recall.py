@@ -18,10 +18,10 @@ from typing import Any, Final
 from memvid_core.agent.checks import count_of, counter_of, text_of, texts_of
 from memvid_core.agent.coverage import coverage
 from memvid_core.agent.folding import fold
-from memvid_core.agent.passages import terms_of
+from memvid_core.agent.passages import asked_of, terms_of
 from memvid_core.agent.recalled import PASSAGE, LeftOut, Recall, Recalled, in_order, line_of
 from memvid_core.agent.records import AGENT, Item, read_item, turn_id
-from memvid_core.agent.speakers import asks_assistant, names
+from memvid_core.agent.speakers import asks_assistant, asks_both, names
 from memvid_core.agent.store import Store
 from memvid_core.agent.time_words import Span, spans
 from memvid_core.agent.times import seconds, utc_now
@@ -72,7 +72,7 @@ SPEAKER: Final = 1.2
 """The factor for turns of the one speaker whom a question names. 1: 80.0, 57.3."""
 
 ASSISTANT: Final = 0.67
-"""The factor for turns of an assistant, unless the question is about what the assistant said. 1: 81.1, 50.5."""
+"""The factor for turns of an assistant, unless a question is about these or about all that was said. 1: 81.1, 50.5."""
 
 TIME: Final = 1.25
 """The factor for turns that were said, or speak of, when a question says. 1: 80.9, 57.3."""
@@ -128,14 +128,14 @@ def recall(
     if k is not None:
         count_of(k, "k")
     seen = {fold(text[: 4 * PASSAGE]) for text in texts_of(known, "known")}
-    present = now or utc_now()
-    named = spans(question, present)
-    found = _candidates(store, question, where, as_of or present, past=as_of is not None)
+    present, asked = now or utc_now(), asked_of(question)
+    named = spans(asked, present)
+    found = _candidates(store, asked, where, as_of or present, past=as_of is not None)
     if salience:
         _weigh_items(found, present)
     _lend_to_neighbors(store, found, where, as_of)
-    _lend_by_session(found, question)
-    _weigh_speakers(found, question)
+    _lend_by_session(found, asked)
+    _weigh_speakers(found, asked)
     _lift_times(found, named)
     _lift_corrections(store, found, where)
     ranked = sorted(found.values(), key=lambda hit: (-hit.score, hit.id))
@@ -339,11 +339,11 @@ def _weigh_speakers(found: dict[str, Recalled], question: str) -> None:
     asked = question.casefold()
     speakers = {hit.who for hit in found.values() if hit.kind == "turn" and hit.who != hit.role}
     named = [who for who in speakers if names(asked, who.casefold())]
-    about_assistant = asks_assistant(question)
+    equal = asks_assistant(question) or asks_both(question)
     for hit in found.values():
         if len(named) == 1 and hit.who == named[0]:
             _multiply(hit, "speaker", SPEAKER)
-        if hit.role == "assistant" and not about_assistant:
+        if hit.role == "assistant" and not equal:
             _multiply(hit, "role", ASSISTANT)
 
 
@@ -398,7 +398,7 @@ def _fill(
 ) -> None:
     """Take the best that fit into the budget, and write them down: items first, then turns in the order of time."""
     left = budget - count_tokens(heading)
-    terms = terms_of(answer.question)
+    terms = terms_of(asked_of(answer.question))
     taken: list[Recalled] = []
     outdated: set[str] = set()
     for hit in answer.ranked:

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from memvid_core.agent.folding import fold
 from memvid_core.agent.passages import passage
 from memvid_core.agent.time_words import Span
 from memvid_core.agent.times import seconds
@@ -15,6 +16,23 @@ from memvid_core.agent.trust import defused, defused_name
 
 __all__ = ["PASSAGE", "LeftOut", "Recall", "Recalled", "in_order", "line_of"]
 
+_ROLES: Final = frozenset(
+    [
+        "system",
+        "developer",
+        "assistant",
+        "ai",
+        "model",
+        "tool",
+        "function",
+        "user",
+        "human",
+        "시스템",
+        "어시스턴트",
+        "사용자",
+    ]
+)
+"""Names of roles, by which a model may take a line for more than a quotation."""
 PASSAGE: Final = 80
 """The tokens of a long turn that are shown."""
 
@@ -91,7 +109,10 @@ def line_of(hit: Recalled, terms: list[str]) -> str:
     if hit.kind == "item":
         note = f" {defused(passage(hit.note, terms, 4 * PASSAGE))}" if hit.note else ""
         return f"[ref:{hit.id}] {day}: {shown}{note}"
-    return f"[ref:{hit.id}] {day} {defused_name(hit.who)}: {shown}"
+    who = defused_name(hit.who)
+    if fold(who) in _ROLES and who != hit.role:
+        who = f"{hit.role} named {who}"  # whoever speaks may call itself as a role is called
+    return f"[ref:{hit.id}] {day} {who}: {shown}"
 
 
 def in_order(taken: Sequence[Recalled]) -> list[Recalled]:

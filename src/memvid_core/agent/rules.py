@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from memvid_core.agent.correction import Correction
+from memvid_core.agent.correction import LONGEST, Correction
 from memvid_core.agent.corrections import announces, corrected_by
 from memvid_core.agent.folding import fold, has_hangul
 from memvid_core.agent.records import Turn
@@ -166,7 +166,6 @@ _SHORT: Final = (
 _SENTENCE: Final = re.compile(rf"{_SHORT}(?<=[.!?。])\s+|\n+")
 _SPELLED: Final = re.compile(r"e-mail|ou(?=r\b)")
 """What is spelled in two ways: "e-mail", "colour", "flavour"."""
-_LONGEST: Final = 300
 _READ: Final = 4_000
 _ENGLISH_RULES: Final = [(re.compile(rule.pattern, re.IGNORECASE), rule) for rule in _ENGLISH]
 _KOREAN_RULES: Final = [(re.compile(rule.pattern), rule) for rule in _KOREAN]
@@ -209,7 +208,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _may_say(said: str) -> bool:
-    return 4 < len(said) <= _LONGEST and not said.endswith(("?", "？"))
+    return 4 < len(said) <= LONGEST and not said.endswith(("?", "？"))
 
 
 def _fact(said: str, turn: Turn, announced: bool) -> Fact | None:

@@ -1,11 +1,11 @@
-"""Speakers: whom a question names, and whether it is about what the assistant said, in English and in Korean."""
+"""Speakers: whom a question names, and whether an answer may be what the assistant said, in English and in Korean."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-__all__ = ["asks_assistant", "names"]
+__all__ = ["asks_assistant", "asks_both", "names"]
 
 _ABOUT_ASSISTANT: Final = re.compile(
     r"\b(?:did|have|had|were) you\b|\byou(?:['’]ve)? (?:just |already |once |previously |earlier |have )?(?:said|told|"
@@ -17,6 +17,7 @@ _ABOUT_ASSISTANT: Final = re.compile(
     r"(?:추천|제안|조언|설명|말)(?:했|한 )|(?:라|다)고 했",
     re.IGNORECASE,
 )
+_SUMMARY: Final = re.compile(r"\b(?:summar(?:y|i[sz]e|i[sz]ing|ies)|overview|recap)\b|요약|간추려", re.IGNORECASE)
 
 
 def asks_assistant(question: str) -> bool:
@@ -27,6 +28,16 @@ def asks_assistant(question: str) -> bool:
         (True, False)
     """
     return _ABOUT_ASSISTANT.search(question) is not None
+
+
+def asks_both(question: str) -> bool:
+    """Return whether a question is about all that was said: one for a summary of it.
+
+    Example:
+        >>> asks_both("Can you summarize how the trip was planned?"), asks_both("How was the trip planned?")
+        (True, False)
+    """
+    return _SUMMARY.search(question) is not None
 
 
 def names(question: str, who: str) -> bool:

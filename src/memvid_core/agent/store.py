@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from memvid_core.agent.passages import asked_of
 from memvid_core.agent.records import AGENT, Draft, kind_of
 from memvid_core.errors import DamagedFrameError, EmbeddingError
 from memvid_core.memory import Memory
@@ -58,7 +59,7 @@ class Store:
         The filter is the scope alone: one column, which the first search after opening has to read. Only where other
         records crowd out the agent's own are those asked for by kind.
         """
-        query = plain_query(question)
+        query = plain_query(asked_of(question))
         if not query.strip():
             return []
         hits = self._hits(query, k, where)
@@ -69,7 +70,7 @@ class Store:
 
     def of_kinds(self, question: str, where: Mapping[str, Any], k: int, kinds: Sequence[str]) -> list[Hit]:
         """Return the best ``k`` records of kinds that are few among the others: the filter names them."""
-        query = plain_query(question)
+        query = plain_query(asked_of(question))
         if not query.strip():
             return []
         hits = self._hits(query, k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})

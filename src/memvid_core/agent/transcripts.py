@@ -21,7 +21,7 @@ _PLAIN: Final = re.compile(r"\s*(?:\*\*)?(?P<name>[^\W\d_][\w .'’-]{0,39}?)(?:
 _WORDS_OF_A_NAME: Final = 3
 _CLOCK: Final = r"(?P<half>오전|오후)?\s*(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::\d\d)?\s*(?P<ampm>[AaPp]\.?\s?[Mm]\.?)?"
 _DATE: Final = r"(?P<a>\d{1,4})(?:[./-]\s?|년 )(?P<b>\d{1,2})(?:[./-]\s?|월 )(?P<c>\d{1,4})(?:일|\.)?"
-_STAMPED: Final = re.compile(rf"[\u200e\u202a]?\[?{_DATE},?\s+{_CLOCK}\]?(?:\s-\s|,\s|\s)(?P<rest>.*)")
+_STAMPED: Final = re.compile(rf"[\u200e\u202a]?\[?{_DATE},?\s+(?=\S){_CLOCK}\]?(?:\s-\s|,\s|\s)(?P<rest>.*)")
 _BRACKETED: Final = re.compile(rf"\[(?P<name>[^\[\]]{{1,60}})\] \[{_CLOCK}\] ?(?P<text>.*)")
 """A line of KakaoTalk for Windows: its day stands above it, in a line of hyphens."""
 
@@ -29,6 +29,8 @@ _DAY: Final = re.compile(
     r"-{5,}.*\d.*-{5,}|"
     rf"\d{{4}}(?:년|\.) \d{{1,2}}(?:월|\.) \d{{1,2}}(?:일|\.)(?: [월화수목금토일]요일)?(?: {_CLOCK})?"
 )
+_LONGEST_DAY: Final = 120
+"""How many characters such a line has at most."""
 _TITLE: Final = re.compile(r".{1,80}카카오톡 대화|KakaoTalk Chats with .{1,80}|(?:저장한 날짜|Date Saved) ?:.{1,40}")
 _CSV: Final = "Date,User,Message"
 _LEADING: Final = 3
@@ -124,7 +126,7 @@ def _read_stamped(given: Sequence[str]) -> list[Line] | None:
     begun = last_counts = False
     for line, match in zip(lines, stamps, strict=True):
         said = _NAMED.fullmatch(match["rest"]) if match else None
-        if match is None and _DAY.fullmatch(line):
+        if match is None and len(line) <= _LONGEST_DAY and _DAY.fullmatch(line):
             named = spans(line, _LONG_AGO)
             day, begun, last_counts = named[0].first if named else None, True, False
         elif match is None and (said := _BRACKETED.fullmatch(line)) is None:

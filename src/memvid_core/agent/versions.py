@@ -78,12 +78,10 @@ def _same_fact(one: Item, other: Item) -> bool:
 
 def _next(item: Item, time: Time) -> str | None:
     """Return the id of the version to look at after one that does not hold; None at the end of the line."""
-    if time.corrected(item):
-        base = base_of(item.id)  # an item that was edited keeps its id, so that this skips the versions between
-        return item.superseded_by if time.past or base == item.id else base
-    if time.past and seconds(item.created_at) > time.seconds:
-        return item.supersedes
-    return None
+    if not time.corrected(item):
+        return None
+    base = base_of(item.id)  # an item that was edited keeps its id, so that this skips the versions between
+    return item.superseded_by if time.past or base == item.id else base
 
 
 def _last(item: Item, known: Mapping[str, Item], time: Time) -> Item | None:

@@ -93,7 +93,7 @@ def convert(
     if codec == "plain":
         _plain(memory_path, target, settings, timeout, as_json)
         return
-    from memvid_core.rewriting.convert import convert as run
+    from memvid_core import convert as run
 
     _check_there(memory_path)
     result = run(
@@ -141,8 +141,7 @@ def _settings(given: list[str] | None) -> dict[str, Any]:
 
 
 def _plain(memory_path: Path, target: Path, settings: dict[str, Any], timeout: float, as_json: bool) -> None:
-    from memvid_core import CodecError
-    from memvid_core.video.qr.plain_texts import write_plain
+    from memvid_core import CodecError, write_plain
 
     with opened(memory_path, timeout=timeout) as memory:
         texts = [record.text for record in memory]
@@ -181,8 +180,8 @@ def scan(
 
     All readable records are written. Missing ones are listed, with exit code 3.
     """
-    from memvid_core.rewriting.convert import recover
-    from memvid_core.video.qr.scan import scan as look
+    from memvid_core import recover
+    from memvid_core import scan as look
 
     found = look(source, pair=pair)
     if not found.streams:

@@ -16,7 +16,7 @@ from typing import Any
 
 import typer
 
-from memvid_core import errors
+import memvid_core as core
 from memvid_core.cli.output import note, write_json
 
 __all__ = [
@@ -47,45 +47,45 @@ _UNTIL_AGAIN = 0.001  # seconds
 
 # The first match counts, so subclasses come before their bases.
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
-    (errors.MemoryNotFoundError, 4),
-    (errors.MemoryExistsError, 5),
-    (errors.NotAMemoryError, 6),
-    (errors.UnsupportedFormatError, 6),
-    (errors.DamagedFrameError, 7),
-    (errors.LockedError, 8),
-    (errors.CommitConflictError, 8),
-    (errors.ReadOnlyError, 9),
-    (errors.StorageError, 9),
-    (errors.MissingExtraError, 10),
-    (errors.EmbeddingError, 11),
-    (errors.ChatError, 11),
-    (errors.RecordNotFoundError, NOTHING),
-    (errors.InvalidInputError, USAGE),
-    (errors.IngestError, USAGE),
-    (errors.MemoryFileError, 7),
-    (errors.MemvidError, 12),
+    (core.MemoryNotFoundError, 4),
+    (core.MemoryExistsError, 5),
+    (core.NotAMemoryError, 6),
+    (core.UnsupportedFormatError, 6),
+    (core.DamagedFrameError, 7),
+    (core.LockedError, 8),
+    (core.CommitConflictError, 8),
+    (core.ReadOnlyError, 9),
+    (core.StorageError, 9),
+    (core.MissingExtraError, 10),
+    (core.EmbeddingError, 11),
+    (core.ChatError, 11),
+    (core.RecordNotFoundError, NOTHING),
+    (core.InvalidInputError, USAGE),
+    (core.IngestError, USAGE),
+    (core.MemoryFileError, 7),
+    (core.MemvidError, 12),
     (OSError, 9),
 )
 
 # Actions that the core suggests, worded for the command line.
 _WORDS = {
-    errors.Action.CREATE: "create it with: memvid build PATHS -o {path}",
-    errors.Action.DROP_DAMAGED: "memvid verify lists the damage, --drop-damaged drops it",
-    errors.Action.DROP_MOST: "to remove their records, add --yes",
-    errors.Action.FILTER: "to list records without a query, use memvid export",
-    errors.Action.FORCE: "give the name of that embedder with --embedder",
-    errors.Action.GIVE_EMBEDDER: "give the name of that embedder with --embedder",
-    errors.Action.GIVE_PATH: "give the path of a file",
-    errors.Action.GIVE_SCOPE: "give --user or --agent",
-    errors.Action.NAME_RECORDS: "give ids or --where",
-    errors.Action.OPEN_AGAIN: "run the command again",
-    errors.Action.OPEN_FOR_READING: "make the file and its folder writable",
-    errors.Action.OPEN_FOR_WRITING: "make the file and its folder writable",
-    errors.Action.OVERWRITE: "import it first, or replace it with --force",
-    errors.Action.READ_REMOTE: "write to a local file, and upload that",
-    errors.Action.REPAIR: "memvid compact repairs it",
-    errors.Action.SEARCH_WORDS: "give its name with --embedder, or use --mode lexical",
-    errors.Action.WAIT: "try again, or give a longer --timeout",
+    core.Action.CREATE: "create it with: memvid build PATHS -o {path}",
+    core.Action.DROP_DAMAGED: "memvid verify lists the damage, --drop-damaged drops it",
+    core.Action.DROP_MOST: "to remove their records, add --yes",
+    core.Action.FILTER: "to list records without a query, use memvid export",
+    core.Action.FORCE: "give the name of that embedder with --embedder",
+    core.Action.GIVE_EMBEDDER: "give the name of that embedder with --embedder",
+    core.Action.GIVE_PATH: "give the path of a file",
+    core.Action.GIVE_SCOPE: "give --user or --agent",
+    core.Action.NAME_RECORDS: "give ids or --where",
+    core.Action.OPEN_AGAIN: "run the command again",
+    core.Action.OPEN_FOR_READING: "make the file and its folder writable",
+    core.Action.OPEN_FOR_WRITING: "make the file and its folder writable",
+    core.Action.OVERWRITE: "import it first, or replace it with --force",
+    core.Action.READ_REMOTE: "write to a local file, and upload that",
+    core.Action.REPAIR: "memvid compact repairs it",
+    core.Action.SEARCH_WORDS: "give its name with --embedder, or use --mode lexical",
+    core.Action.WAIT: "try again, or give a longer --timeout",
 }
 
 
@@ -171,7 +171,7 @@ def exit_code(error: BaseException) -> int:
     """Return the exit code of an error.
 
     Example:
-        >>> exit_code(errors.LockedError("held")), exit_code(errors.FilterError("?")), exit_code(TypeError("!"))
+        >>> exit_code(core.LockedError("held")), exit_code(core.FilterError("?")), exit_code(TypeError("!"))
         (8, 2, 70)
     """
     return next((code for kind, code in _CODES if isinstance(error, kind)), BUG)
@@ -229,11 +229,11 @@ def _report(error: Exception, *, debug: bool, as_json: bool) -> int:
 
 def in_shell_words(error: BaseException) -> str:
     """Return the message of an error or a warning, with its hint as a command."""
-    return errors.worded(error, _WORDS)
+    return core.worded(error, _WORDS)
 
 
 def _message(error: Exception, code: int) -> str:
-    if isinstance(error, OSError) and not isinstance(error, errors.MemvidError):
+    if isinstance(error, OSError) and not isinstance(error, core.MemvidError):
         text = f"{error.filename or 'the output'}: {error.strerror or error}"
     else:
         text = in_shell_words(error) or type(error).__name__
@@ -248,7 +248,7 @@ def _is_usage_or_exit(error: Exception) -> bool:
 
 
 def _is_closed_pipe(error: Exception) -> bool:
-    if not isinstance(error, OSError) or isinstance(error, errors.MemvidError):
+    if not isinstance(error, OSError) or isinstance(error, core.MemvidError):
         return False
     # Windows reports a closed pipe as EINVAL.
     return error.errno == errno.EPIPE or (os.name == "nt" and error.errno == errno.EINVAL and error.filename is None)

@@ -6,6 +6,8 @@ from typing import Any
 
 from typer.core import TyperArgument, TyperGroup
 
+from memvid_core.cli.narrow_help import print_narrow_help
+
 __all__ = ["Commands"]
 
 # What the help shows instead of the name of a Python type.
@@ -14,6 +16,11 @@ _METAVARS = {"str": "TEXT", "list[str]": "TEXT", "int": "N", "float": "N", "Path
 
 class Commands(TyperGroup):
     """A group of commands."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help of the group."""
+        if not print_narrow_help(self, ctx):
+            super().format_help(ctx, formatter)
 
     def get_params(self, ctx: Any) -> Any:
         """Return the group's own parameters, whose help does not show Python types either."""
@@ -25,6 +32,10 @@ class Commands(TyperGroup):
         if command is not None and not isinstance(command, Commands):
             listed = command.get_params
             command.get_params = lambda context: [_untyped(param) for param in listed(context)]
+            wide = command.format_help
+            command.format_help = lambda context, formatter: (
+                print_narrow_help(command, context) or wide(context, formatter)
+            )
         return command
 
 

@@ -133,7 +133,7 @@ def _server_of(http: str | None, token_file: Path | None, allow_host: Sequence[s
         if token_file or allow_host:
             raise typer.BadParameter("--token-file and --allow-host go with --http", param_hint="--http")
         return _run_stdio
-    from memvid_core.errors import InvalidInputError
+    from memvid_core import InvalidInputError
     from memvid_core.serving.http import bound, parse_address, read_token, run_http
 
     address = parse_address(http, allow_host or ())

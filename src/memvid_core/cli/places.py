@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from memvid_core.errors import is_url, shown_url
+from memvid_core.system.remote_urls import is_url, shown_url
 
 __all__ = ["Place", "RemotePath", "given_path", "memory_place"]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from memvid_core import EmbedderWarning
 from memvid_core.cli import (
     agent_memory,
     caching,
@@ -30,7 +31,6 @@ from memvid_core.cli import (
 from memvid_core.cli.failures import in_shell_words, reported, terminable
 from memvid_core.cli.groups import Commands
 from memvid_core.cli.output import note
-from memvid_core.errors import EmbedderWarning
 
 __all__ = ["app"]
 

@@ -12,7 +12,7 @@ from memvid_core.cli.options import AsJson
 from memvid_core.cli.output import count, megabytes, note, say, write_json
 
 if TYPE_CHECKING:
-    from memvid_core.rewriting.rescue import RescueReport
+    from memvid_core import RescueReport
 
 __all__ = ["register"]
 
@@ -33,7 +33,7 @@ def rescue(file: Damaged, out: Target, as_json: AsJson = False) -> None:
     The beginning, the end or any other part of the file may be damaged. Each record is either recovered exactly or
     missing. The damaged file is only read. Losses are listed (exit code 3).
     """
-    from memvid_core.rewriting.rescue import rescue as run
+    from memvid_core import rescue as run
 
     report = run(file, out)
     if as_json:

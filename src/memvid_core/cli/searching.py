@@ -156,7 +156,7 @@ def passage_length() -> int:
 
 def fields_of_hit(hit: Hit, query: str, explain: bool) -> dict[str, Any]:
     """Return a hit as JSON."""
-    from memvid_core.index.words.analyzer import snippet
+    from memvid_core import snippet
 
     assert hit.passage is not None
     record, passage = hit.record, hit.passage.text
@@ -237,7 +237,7 @@ def _shown_text(text: str, query: str, *, full: bool) -> Text:
     from rich.cells import cell_len
     from rich.text import Text
 
-    from memvid_core.index.words.analyzer import snippet
+    from memvid_core import snippet
 
     out = console()
     # Korean, Chinese and Japanese characters and most emoji are two cells wide.

@@ -10,10 +10,9 @@ from memvid_core.embedding.builtin import HashingEmbedder
 from memvid_core.embedding.identity import same_embedder
 from memvid_core.embedding.models import load_model
 from memvid_core.embedding.protocol import check_vector, check_vectors
-from memvid_core.embedding.resolve import GIVEN, as_embedder, choose_embedder
+from memvid_core.embedding.resolve import as_embedder, choose_embedder
 
 __all__ = [
-    "GIVEN",
     "CallableEmbedder",
     "EncodeEmbedder",
     "HashingEmbedder",

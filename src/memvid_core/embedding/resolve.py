@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Final
 
 from memvid_core.embedding.adapters import CallableEmbedder, EncodeEmbedder, LangChainEmbedder, LlamaIndexEmbedder
 from memvid_core.embedding.builtin import HashingEmbedder
 from memvid_core.embedding.identity import same_embedder
 from memvid_core.embedding.models import load_model
 from memvid_core.errors import Action, EmbedderMismatchError, EmbedderWarning, Hint, InvalidInputError
-from memvid_core.model import Embedder, FittableEmbedder
+from memvid_core.model import GIVEN, Embedder, FittableEmbedder
 
-__all__ = ["GIVEN", "as_embedder", "choose_embedder"]
-
-GIVEN: Final = "given"
-"""The recorded name of a memory whose vectors were all passed with the records. Any embedder may open it later."""
+__all__ = ["as_embedder", "choose_embedder"]
 
 
 def as_embedder(obj: object = None, *, exact: bool = False) -> Embedder:
@@ -128,5 +124,5 @@ def _recorded(recorded: str, has_vectors: bool) -> Embedder | None:
         return HashingEmbedder.from_name(recorded)
     if recorded == GIVEN:
         return None if has_vectors else HashingEmbedder()
-    warnings.warn(EmbedderWarning(recorded), stacklevel=4)
+    warnings.warn(EmbedderWarning(recorded), stacklevel=5)
     return None

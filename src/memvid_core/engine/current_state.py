@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from memvid_core.catalog.catalog import DamageRow
 from memvid_core.engine.damage_evidence import all_damaged
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.index_place import INDEX_ERRORS, IndexPlace, check_idle
@@ -14,7 +15,6 @@ from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.engine.write_turn import WriteTurn
 from memvid_core.errors import ClosedError, MemoryFileError, StorageError
-from memvid_core.index.catalog.catalog import DamageRow
 from memvid_core.journal import Cursor, Journal
 from memvid_core.model import Embedder, IndexName
 
@@ -167,11 +167,15 @@ class CurrentState:
 
     def index_cursor(self) -> Cursor | None:
         """Return the last commit in the index; None if the index is empty or damaged, so that it must be rebuilt."""
+        return self.index_standing()[0]
+
+    def index_standing(self) -> tuple[Cursor | None, bool]:
+        """Return the last commit in the index, as :meth:`index_cursor`, and whether the index records damage."""
         try:
-            return self.indexer.cursor()
+            return self.indexer.standing()
         except INDEX_ERRORS as exc:
             check_idle(exc)
-            return None
+            return None, True
 
     # --- checks ---
 

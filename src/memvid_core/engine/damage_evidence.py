@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import msgspec
 import xxhash
 
+from memvid_core.catalog.catalog import DamageRow
 from memvid_core.errors import StorageError
-from memvid_core.index.catalog.catalog import DamageRow
 from memvid_core.journal import Cursor, Journal
 from memvid_core.model import Damage
 

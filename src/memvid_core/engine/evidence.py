@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from memvid_core.engine import fusion
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import DamagedFrameError
-from memvid_core.index.words.scores import Ranking
 from memvid_core.model import FittableEmbedder
 from memvid_core.system.atomic_files import write_file
+from memvid_core.words.scores import Ranking
 
 __all__ = [
     "GAIN",

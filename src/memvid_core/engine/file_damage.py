@@ -6,10 +6,10 @@ import logging
 import warnings
 from collections.abc import Sequence
 
+from memvid_core.catalog.catalog import DamageRow
 from memvid_core.engine.current_state import CurrentState
 from memvid_core.engine.damage_evidence import damage_row
 from memvid_core.errors import Action, DamageWarning, Hint, MemoryFileError, TornTailWarning
-from memvid_core.index.catalog.catalog import DamageRow
 from memvid_core.system.telemetry import log, name_of
 
 __all__ = ["check_whole", "known_damage", "lost_records", "warn_of_damage"]

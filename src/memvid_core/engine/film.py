@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,6 +70,8 @@ def pictures_of(
     """
     if given is None:
         return {}
+    if not isinstance(given, str | bytes | os.PathLike | Iterable):
+        raise InvalidInputError(f"pictures must be one per text, not of type {type(given).__name__}")
     images = [given] if isinstance(given, str | bytes | os.PathLike) else list(given)
     if len(images) != count:
         raise InvalidInputError(f"pictures must be as many as texts: {len(images)} pictures, {count} texts")
@@ -84,18 +87,25 @@ def pictures_of(
 
 def _coded(image: Picture, place: int, codec: FrameCodec) -> bytes:
     try:
-        if not isinstance(image, bytes):
-            if os.path.getsize(image) > _MOST_BYTES:
-                raise InvalidInputError(f"{os.fspath(image)} is larger than {_MOST_BYTES:,} bytes")
-            image = Path(image).read_bytes()
-        made = picture_of(image, codec)
-    except OSError as exc:
-        raise InvalidInputError(f"picture {place} cannot be read: {exc}") from exc
+        made = picture_of(image if isinstance(image, bytes) else _content(image), codec)
     except InvalidInputError as exc:
         raise InvalidInputError(f"picture {place}: {exc}") from exc
+    except (OSError, ValueError) as exc:  # of a path, which may also have a null character
+        raise InvalidInputError(f"picture {place} cannot be read: {exc}") from exc
     if made is None:
         raise CodecError(f"picture {place} cannot be coded: PyAV has no libx264, or one that codes otherwise")
     return made
+
+
+def _content(image: str | os.PathLike[str]) -> bytes:
+    if not isinstance(image, str | os.PathLike):
+        raise InvalidInputError(f"give the path of an image or its bytes, not an object of type {type(image).__name__}")
+    there = os.stat(image)
+    if not stat.S_ISREG(there.st_mode):  # to read a pipe or a device may never end
+        raise InvalidInputError(f"{os.fspath(image)!r} is a folder, a pipe or a device, not a regular file")
+    if there.st_size > _MOST_BYTES:
+        raise InvalidInputError(f"{os.fspath(image)!r} is larger than {_MOST_BYTES:,} bytes")
+    return Path(image).read_bytes()
 
 
 def pictures_at(snapshot: Snapshot, rows: Sequence[int]) -> dict[int, bytes]:

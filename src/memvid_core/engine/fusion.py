@@ -4,8 +4,8 @@ Pure functions over rows and scores. Scores are in [0, 1], higher is better:
 
 - dense: the cosine of query and text, 0 if negative (:func:`dense_score`); LangChain calls it the relevance score of a
   cosine distance. 0 is a text unrelated to the query. For another metric it is 1 / (1 + distance)
-  (``memvid_core.index.vectors.metrics.closeness``).
-- lexical: ``bm25 / (bm25 + ideal)`` (``memvid_core.index.words.scores``). 0.5 is a text of average length with every
+  (``memvid_core.vectors.metrics.closeness``).
+- lexical: ``bm25 / (bm25 + ideal)`` (``memvid_core.words.scores``). 0.5 is a text of average length with every
   word of the query once, 0 a text with none of them.
 - hybrid: the weighted sum of both rankings' relative scores (:func:`relative_score_fusion`,
   :func:`reciprocal_rank_fusion`). 1 is the best text of both. It is comparable within one query, not between queries;
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from memvid_core.errors import InvalidInputError
-from memvid_core.index.words.scores import Ranking, top_k
+from memvid_core.words.scores import Ranking, top_k
 
 __all__ = [
     "ALPHA",

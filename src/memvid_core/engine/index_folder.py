@@ -14,16 +14,16 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.catalog.catalog import Catalog, CommitContents, CommitRow, RecordRow
+from memvid_core.catalog.column_files import ColumnFiles
+from memvid_core.catalog.frame_table import FrameTable
 from memvid_core.errors import ClosedError, IndexStaleError, StorageError
-from memvid_core.index.catalog.catalog import Catalog, CommitContents, CommitRow, RecordRow
-from memvid_core.index.catalog.column_files import ColumnFiles
-from memvid_core.index.catalog.frame_table import FrameTable
-from memvid_core.index.vectors.matrix import StoredDtype
-from memvid_core.index.vectors.vector_index import VectorIndex
-from memvid_core.index.vectors.video_rows import Pictures
-from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.model import FrameLocation, IndexName, Metric
 from memvid_core.system.boot import boot_id
+from memvid_core.vectors.matrix import StoredDtype
+from memvid_core.vectors.vector_index import VectorIndex
+from memvid_core.vectors.video_rows import Pictures
+from memvid_core.words.lexical_index import LexicalIndex
 
 __all__ = ["Change", "IndexFolder"]
 
@@ -224,14 +224,13 @@ class IndexFolder:
             raise IndexStaleError(f"vectors of row {first_row} are in the index, which counts {start}; rebuild it")
         dimension = vectors[0][1].shape[1]
         index = self._vectors or self._open_vectors(dimension)
-        index.sync(start, self._video_rows)
         if start == first_row and len(vectors) == 1 and len(vectors[0][0]) == stop - start:
-            index.extend(start, vectors[0][1])
+            index.extend(start, vectors[0][1], self._video_rows)
         else:  # rows without a vector are zero, and excluded from searches
             matrix = np.zeros((stop - start, dimension), np.float32)
             for rows, part in vectors:
                 matrix[rows - start] = part
-            index.extend(start, matrix)
+            index.extend(start, matrix, self._video_rows)
 
     def _settle(self, index: VectorIndex) -> None:
         """Read more rows from the video instead of a copy, if they are stored there; call it inside a transaction."""

@@ -12,12 +12,12 @@ import msgspec
 
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.errors import IndexStaleError, StorageError
-from memvid_core.index.vectors.matrix import StoredDtype
 from memvid_core.journal import FrameLocation, Header, Journal, Known
 from memvid_core.journal.video_vectors import VectorPictures
 from memvid_core.model import IndexName, Metric
 from memvid_core.system.atomic_files import compaction_path
 from memvid_core.system.sqlite_wal import is_busy
+from memvid_core.vectors.matrix import StoredDtype
 
 __all__ = ["INDEX_ERRORS", "IndexPlace", "check_idle", "index_errors", "known_in"]
 

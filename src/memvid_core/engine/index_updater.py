@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from memvid_core.catalog.catalog import DamageRow
 from memvid_core.engine.current_state import CurrentState
 from memvid_core.engine.damage_evidence import all_damaged
 from memvid_core.engine.index_place import INDEX_ERRORS, check_idle, known_in
 from memvid_core.errors import IndexStaleError, StorageError
-from memvid_core.index.catalog.catalog import DamageRow
 from memvid_core.journal import Cursor, Known
 from memvid_core.system.telemetry import log, name_of
 
@@ -50,14 +50,14 @@ class IndexUpdater:
         with current.lock:
             current.reopen_replaced_index()
             stamp = current.journal.video.stamp()
-            cursor = current.index_cursor()
+            cursor, damaged = current.index_standing()
             if cursor is not None and current.is_cut(cursor, stamp):
                 raise StorageError(
                     f"{current.journal.video.target} is {cursor.offset - stamp[0]} bytes shorter than what was "
                     "committed: another program cut it; nothing was written. Open it again to see what is left"
                 )
             complete = cursor is not None and cursor.offset == stamp[0] and self._stands_at(cursor)
-            if cursor is None or not complete or not current.damage_is_current():
+            if cursor is None or not complete or (damaged and not current.damage_is_current()):
                 self.catch_up()
             elif current.snapshot.epoch is not current.epoch or current.snapshot.commit != cursor.commit:
                 current.update_snapshot()

@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from memvid_core.catalog.catalog import DamageRow
 from memvid_core.engine import file_damage, file_swap
 from memvid_core.engine import settings as engine_settings
 from memvid_core.engine.committing import NewRecords, commit
@@ -24,7 +25,6 @@ from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.settings import EngineSettings
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import IndexStaleError, MemvidError, StorageError
-from memvid_core.index.catalog.catalog import DamageRow
 from memvid_core.journal import Batch, Cursor, Journal
 from memvid_core.model import Embedder, FittableEmbedder, IndexName
 from memvid_core.system.telemetry import measured

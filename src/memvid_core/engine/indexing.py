@@ -11,12 +11,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.catalog.catalog import CommitRow, DamageRow, RecordRow
+from memvid_core.catalog.filter_compiler import encode_metadata
 from memvid_core.engine.damage_evidence import damage_row, is_damaged, missing_commits, unreadable_bytes
 from memvid_core.engine.index_folder import Change, Vectors
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import EmbeddingError, IndexStaleError
-from memvid_core.index.catalog.catalog import CommitRow, DamageRow, RecordRow
-from memvid_core.index.catalog.filter_compiler import encode_metadata
 from memvid_core.journal import Cursor, Entry, Known
 from memvid_core.journal.entries import Row
 from memvid_core.model import Embedder, FittableEmbedder
@@ -48,12 +48,20 @@ class Indexer:
         self.with_words = False
         """Whether the texts of new commits are also added to the lexical index."""
         self._cursor: tuple[bytes, Cursor | None] = b"", None  # the last encoded cursor, and its decoded form
+        self._flags, self._flagged = np.empty((2, 0), np.bool_), 0  # live and dense rows, with room for more
 
     # --- adding commits; the caller owns the index ---
 
     def cursor(self) -> Cursor | None:
         """Return the last commit in the index, or None if the index is empty."""
-        noted = self._epoch.index.cursor
+        return self._decoded(self._epoch.index.cursor)
+
+    def standing(self) -> tuple[Cursor | None, bool]:
+        """Return the last commit in the index, None for an empty one, and whether the index records damage."""
+        noted, damage = self._epoch.index.catalog.states("cursor", "damage")
+        return self._decoded(noted), int(damage or 0) > 0
+
+    def _decoded(self, noted: bytes | None) -> Cursor | None:
         if noted is None:
             return None
         known, cursor = self._cursor
@@ -232,20 +240,26 @@ class Indexer:
     def own_view(self, entry: Entry, before: Snapshot, places: NDArray[np.int64] | None) -> Snapshot:
         """Return the snapshot after a commit of this process, without reading the catalog.
 
+        Snapshots of commits that delete nothing share one array, of which each has the beginning.
+
         Args:
             entry: The commit.
             before: The snapshot before it.
             places: The rows of the commit that have a vector, counted from its first row; None: none.
         """
         rows = entry.cursor.row
-        live, dense = np.empty(rows, np.bool_), np.empty(rows, np.bool_)
-        live[: before.rows], live[before.rows :] = before.live, True
-        dense[: before.rows], dense[before.rows :] = before.dense, False
+        flags = self._flags
+        newest = before.live.base is flags and before.rows == self._flagged
+        if entry.tombstones or not newest or rows > flags.shape[1]:
+            flags = np.empty((2, rows + rows // 8), np.bool_)
+            flags[0, : before.rows], flags[1, : before.rows] = before.live, before.dense
+        flags[0, before.rows : rows], flags[1, before.rows : rows] = True, False
         if places is not None:
-            dense[places + before.rows] = True
+            flags[1, places + before.rows] = True
         if entry.tombstones:
-            live[entry.tombstones] = False
-            dense[entry.tombstones] = False
+            flags[:, entry.tombstones] = False
+        self._flags, self._flagged = flags, rows
+        live, dense = flags[0, :rows], flags[1, :rows]
         live.flags.writeable = dense.flags.writeable = False
         embedder = before.embedder if entry.model is None else self.embedder_at(entry.number)
         return Snapshot(before.epoch, entry.number, entry.time, rows, live, dense, embedder, before.lost)

@@ -15,8 +15,9 @@ from typing import Any, get_args
 import numpy as np
 
 import memvid_core.video.qr  # noqa: F401 - registers its codec
-from memvid_core.embedding import GIVEN, HashingEmbedder, as_embedder, choose_embedder
+from memvid_core.embedding import HashingEmbedder
 from memvid_core.engine import inspection
+from memvid_core.engine.embedders import existing_embedder, new_embedder
 from memvid_core.engine.film import new_film
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.index_owner import place_of
@@ -32,15 +33,14 @@ from memvid_core.errors import (
     MemoryNotFoundError,
     ReadOnlyError,
     StorageError,
-    is_url,
-    shown_url,
 )
-from memvid_core.index.vectors.metrics import check_choice
 from memvid_core.journal import Journal
 from memvid_core.journal.last_commit import last_commit
-from memvid_core.model import Embedder, FittableEmbedder, IndexName, Metric, VectorDtype
+from memvid_core.model import GIVEN, IndexName, Metric, VectorDtype
 from memvid_core.system.atomic_files import appearing
 from memvid_core.system.remote_copies import RemoteCopy
+from memvid_core.system.remote_urls import is_url, shown_url
+from memvid_core.vectors.metrics import check_choice
 from memvid_core.video import get_codec
 
 __all__ = ["IN_RAM", "Opened", "create", "open_existing", "open_or_create"]
@@ -95,11 +95,7 @@ def create(
     check_choice(index, compared)
     # On disk, half precision does not change search results; in RAM, vectors are stored as they were given.
     kept: VectorDtype = vector_dtype or ("float64" if in_ram else "float16")
-    made = (
-        None
-        if embedder == GIVEN and isinstance(embedder, str)
-        else _own(as_embedder(embedder, exact=kept == "float64"))
-    )
+    made = new_embedder(embedder, exact=kept == "float64")
     if kept not in get_args(VectorDtype):
         raise InvalidInputError(f"vector_dtype is one of {', '.join(get_args(VectorDtype))}, not {kept!r}")
     if made is None and kept == "none":
@@ -209,7 +205,7 @@ def _open_file(
     def indexed_of(journal: Journal) -> IndexedJournal:
         _check_metric(journal, index, metric)
         exact = journal.header.vectors == "float64"
-        chosen = choose_embedder(embedder, journal.header.embedder, has_vectors=True, exact=exact, force=force)
+        chosen = existing_embedder(embedder, journal.header.embedder, exact=exact, force=force)
         root = _index_root(file, index_dir, journal)
         made = IndexedJournal(
             journal,
@@ -335,13 +331,3 @@ def _index_root(file: Path, index_dir: StrPath | None, journal: Journal) -> Path
     if not IndexFolder.usable(root):
         return None
     return root if index_dir is None else place_of(root, file, journal.header.memory_id)
-
-
-def _own(embedder: Embedder) -> Embedder:
-    """Return the embedder, or a copy of one that learns, because its state belongs to one memory."""
-    if not isinstance(embedder, FittableEmbedder):
-        return embedder
-    copy = embedder.clone()
-    if embedder.fitted:
-        copy.load(embedder.dump())
-    return copy

@@ -16,10 +16,10 @@ from memvid_core.engine.ranking import Ranked, by_row, compared_scores, dense_ra
 from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.validation import check_answer
 from memvid_core.errors import Action, DimensionError, Hint, QueryError
-from memvid_core.index.vectors.metrics import feedback, similarity
-from memvid_core.index.words.passages import best_passage
-from memvid_core.index.words.scores import Ranking
 from memvid_core.model import Embedder, Hit, Passage, Record
+from memvid_core.vectors.metrics import feedback, similarity
+from memvid_core.words.passages import best_passage
+from memvid_core.words.scores import Ranking
 
 __all__ = ["Corpus", "Ranker", "fitting"]
 

@@ -10,10 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.engine import fusion
-from memvid_core.index.vectors.metrics import closeness, distances
-from memvid_core.index.words.scores import Ranking
+from memvid_core.vectors.metrics import closeness, distances
+from memvid_core.words.scores import Ranking, top_k
 
-__all__ = ["Ranked", "by_row", "compared_scores", "dense_ranked", "flipped", "scores_of", "to_scores"]
+__all__ = [
+    "Ranked",
+    "Ranking",
+    "by_row",
+    "compared_scores",
+    "dense_ranked",
+    "flipped",
+    "merged",
+    "scores_of",
+    "to_scores",
+]
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,13 @@ def compared_scores(metric: str, query: NDArray[Any] | None, vectors: NDArray[np
     known = ~np.isnan(vectors).any(axis=1)
     found[known] = closeness(distances(metric, np.asarray(query, np.float64), vectors[known].astype(np.float64)))
     return found
+
+
+def merged(rankings: Sequence[Ranking], k: int) -> Ranking:
+    """Return the best ``k`` rows of several rankings of different rows."""
+    rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in rankings)])
+    scores = np.concatenate([np.zeros(0, np.float32), *(scores for _, scores in rankings)])
+    return top_k(rows, scores, k)
 
 
 def scores_of(rows: NDArray[np.int64], ranking: Ranking) -> NDArray[np.float32]:

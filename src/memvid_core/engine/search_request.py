@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from memvid_core.embedding import check_vector
 from memvid_core.embedding.reranking import named_reranker
 from memvid_core.engine.fusion import CANDIDATES
+from memvid_core.engine.given_synonyms import read_synonyms
 from memvid_core.engine.validation import check_count
 from memvid_core.errors import Action, Hint, InvalidInputError, QueryError
-from memvid_core.index.words.bm25 import NOTHING, Extra
-from memvid_core.index.words.synonyms import Synonyms
-from memvid_core.model import Embedder, GivenSynonyms, Recency, Record
+from memvid_core.model import Embedder, FittableEmbedder, GivenSynonyms, Recency, Record
+from memvid_core.words.bm25 import NOTHING, Extra
 
 __all__ = ["Diversity", "Fusion", "Mode", "Rerank", "SearchRequest", "Where", "default_mode"]
 
@@ -160,7 +160,7 @@ class SearchRequest:
         vector = None
         if chosen != "lexical" and (text is None or embedding is not None):
             vector = check_vector(query if text is None else embedding, given=text is None, source="the query")
-        extra = Extra(bool(fuzzy), Synonyms.of(synonyms))
+        extra = Extra(bool(fuzzy), read_synonyms(synonyms))
         return cls(
             text, vector, k, chosen, where, alpha, fusion, recency, rerank, with_vectors, explain, diversity,
             min_relevance, bool(unique), passage, extra,
@@ -170,6 +170,17 @@ class SearchRequest:
     def to_embed(self) -> str | None:
         """The text to embed before the search; None if there is none."""
         return self.text if self.vector is None and self.mode != "lexical" else None
+
+    async def aembedded(self, embedder: Embedder | None) -> SearchRequest:
+        """Return the request with its vector, made by the embedder's async method, if it needs one.
+
+        An embedder that learns embeds later, in the thread that searches, in the state of the snapshot.
+        """
+        text = self.to_embed
+        if text is None or embedder is None or isinstance(embedder, FittableEmbedder):
+            return self
+        made: object = await embedder.aembed_query(text)
+        return replace(self, vector=made if isinstance(made, np.ndarray) else check_vector(made))
 
     @property
     def pool(self) -> int:

@@ -19,11 +19,11 @@ from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_count
 from memvid_core.errors import DamagedFrameError, QueryError, StorageError
-from memvid_core.index.words.bm25 import Shared
-from memvid_core.index.words.lexical_index import LexicalIndex
-from memvid_core.index.words.scores import Ranking
 from memvid_core.model import Embedder, FittableEmbedder, Hit, Record, plain_query
 from memvid_core.system.progress import progress
+from memvid_core.words.bm25 import Shared
+from memvid_core.words.lexical_index import LexicalIndex
+from memvid_core.words.scores import Ranking
 
 __all__ = ["Searcher", "SnapshotCorpus"]
 

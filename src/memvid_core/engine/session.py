@@ -9,12 +9,9 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-
-from memvid_core.embedding import check_vector
 from memvid_core.engine.compaction_policy import AutoCompact
 from memvid_core.engine.index_place import INDEX_ERRORS, index_errors
 from memvid_core.engine.inspection import history, past_snapshot
@@ -34,7 +31,7 @@ from memvid_core.errors import (
     ReadOnlyError,
     storage_errors,
 )
-from memvid_core.model import Commit, Embedder, FittableEmbedder, Hit, Record
+from memvid_core.model import Commit, Embedder, Hit, Record
 from memvid_core.system.remote_copies import RemoteCopy
 from memvid_core.system.telemetry import log, measured
 from memvid_core.system.threads import WriterThread, run_in_thread
@@ -252,6 +249,11 @@ class Session:
         """Wait; return False, at once, if the memory is closed meanwhile."""
         return not self._closing.wait(seconds)
 
+    @staticmethod
+    async def in_thread(question: Callable[..., T], *arguments: object) -> T:
+        """Run what commits nothing in one of the threads that all memories share."""
+        return await run_in_thread(question, *arguments)
+
     def search(self, request: SearchRequest) -> list[Hit]:
         """Run a search."""
         return measured(
@@ -269,15 +271,8 @@ class Session:
         )
 
     async def aembedded(self, request: SearchRequest) -> SearchRequest:
-        """Return a request with its vector, made by the embedder's async method, if it needs one.
-
-        An embedder that learns embeds later, in the thread that searches, in the state of the snapshot.
-        """
-        text, embedder = request.to_embed, self.embedder
-        if text is None or embedder is None or isinstance(embedder, FittableEmbedder):
-            return request
-        made: object = await embedder.aembed_query(text)
-        return replace(request, vector=made if isinstance(made, np.ndarray) else check_vector(made))
+        """Return a request with its vector; see :meth:`SearchRequest.aembedded`."""
+        return await request.aembedded(self.embedder)
 
     # --- writing ---
 

@@ -9,17 +9,17 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.catalog.ordering import Key
 from memvid_core.engine.evidence import Sample, sample_of
 from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.searching import SnapshotCorpus
 from memvid_core.engine.session import Session
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import StorageError
-from memvid_core.index.catalog.ordering import Key
-from memvid_core.index.words.bm25 import Shared
-from memvid_core.index.words.scores import Ranking
-from memvid_core.index.words.shard_words import ShardWords
 from memvid_core.model import Record
+from memvid_core.words.bm25 import Shared
+from memvid_core.words.scores import Ranking
+from memvid_core.words.shard_words import ShardWords
 
 __all__ = ["Seal", "ShardReader", "index_words", "seal_of", "word_totals"]
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.catalog.ordering import Key, by_value, keys_of
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.validation import wanted_ids
 from memvid_core.errors import ClosedError, IndexStaleError, QueryError
-from memvid_core.index.catalog.ordering import Key, by_value, keys_of
-from memvid_core.index.vectors.vector_index import VectorIndex
-from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.journal import Journal, RecordReader
 from memvid_core.journal.frames import Kind
 from memvid_core.model import Embedder, FrameLocation, Record
+from memvid_core.vectors.vector_index import VectorIndex
+from memvid_core.words.lexical_index import LexicalIndex
 
 __all__ = ["Epoch", "Snapshot"]
 

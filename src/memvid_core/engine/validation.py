@@ -14,8 +14,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from memvid_core.catalog.json_values import DEEPEST, SCALARS, plain, replacement, shortened
 from memvid_core.errors import FilterError, InvalidInputError, MetadataError, QueryError, TextError
-from memvid_core.index.catalog.json_values import DEEPEST, SCALARS, plain, replacement, shortened
 from memvid_core.journal.frames import encode_rows
 
 __all__ = [

@@ -30,6 +30,7 @@ from memvid_core.errors import (
     storage_errors,
 )
 from memvid_core.journal import Batch
+from memvid_core.journal.frames import as_stored
 from memvid_core.model import Embedder, FittableEmbedder, Record, VectorDtype
 
 __all__ = ["GivenVectors", "Metadata", "Writer"]
@@ -315,7 +316,7 @@ class Writer:
             )
 
     def _stored_vectors(self, request: AddRequest, embedded: Matrix | None) -> tuple[Matrix | None, NDArray[np.int64]]:
-        """Return the vectors in the dtype of the memory, and the places of the records that have one."""
+        """Return the vectors as the memory stores them, and the places of the records that have one."""
         given = request.given is not None
         vectors: Any = request.given if given else embedded
         places = np.arange(len(request.encoded), dtype=np.int64)
@@ -332,13 +333,11 @@ class Writer:
         by_distance = self._indexed.journal.header.metric != "cosine"
         if self._kind == "float64" and by_distance and _largest(matrix) > _FLOAT32_MAX:
             raise VectorError("a component is larger than float32 holds (3.4e38), in which distances are searched")
-        if self._kind == "float16":
-            if _largest(matrix) > _FLOAT16_MAX:
-                raise VectorError(
-                    "a component is larger than float16 holds (65504); create the memory with vector_dtype='float32'"
-                )
-            return matrix.astype(np.float16), places
-        return matrix, places
+        if self._kind == "float16" and _largest(matrix) > _FLOAT16_MAX:
+            raise VectorError(
+                "a component is larger than float16 holds (65504); create the memory with vector_dtype='float32'"
+            )
+        return as_stored(matrix, self._kind) if self._kind != "none" else matrix, places
 
     def _learn_if_due(self) -> None:
         """Fit the embedder automatically once there are enough records; errors are ignored."""
@@ -442,5 +441,7 @@ class Writer:
 
 
 def _largest(matrix: Matrix) -> float:
-    """Return the largest absolute component, without a copy of the matrix."""
+    """Return the largest absolute component, without a copy of a large matrix."""
+    if len(matrix) == 1:
+        return float(np.abs(matrix).max())
     return max(float(matrix.max()), -float(matrix.min()))

@@ -25,7 +25,6 @@ from memvid_core.errors import ReadOnlyError
 from memvid_core.ingest.groups import in_groups
 from memvid_core.ingest.readers import source_name
 from memvid_core.memory import Memory
-from memvid_core.model import Record
 
 __all__ = [
     "KEY",
@@ -55,7 +54,7 @@ class KnownFile(msgspec.Struct):
         source: Its ``source`` in the metadata.
         digest: The digest of its content and the chunker's settings; empty if its last sync did not finish.
         old: Whether an earlier version wrote its records; only the first of them may have an entry.
-        head: Its first record, while that has no entry.
+        head: The id and the text of its first record, while that has no entry.
         at: When it was read, in ISO 8601; empty if unknown.
     """
 
@@ -66,7 +65,7 @@ class KnownFile(msgspec.Struct):
     source: str
     digest: str
     old: bool = False
-    head: Record | None = None
+    head: tuple[str, str] | None = None
     at: str = ""
 
     @property
@@ -117,7 +116,7 @@ def known_files(memory: Memory) -> list[KnownFile]:
     """Return the files whose records a sync wrote to a memory; those of earlier versions have an empty token."""
     files: list[KnownFile] = []
     for record in memory.select({f"{KEY}.digest": {"$exists": True}}):
-        entry = _entry(record)
+        entry = _entry(record.id, record.text, record.metadata)
         if entry is not None and isinstance(entry.get("file"), str):
             source = str(record.metadata.get("source", ""))
             known = (entry.get("root", ""), entry.get("near"), entry["file"], source, entry["digest"])
@@ -126,8 +125,9 @@ def known_files(memory: Memory) -> list[KnownFile]:
         origin, digest = record.metadata.get("source"), record.metadata.get("digest")
         if not (isinstance(origin, str) and isinstance(digest, str) and _DIGEST.fullmatch(digest)):
             continue
-        if _is_old_chunk(record, origin, 0):
-            files.append(KnownFile("", "", None, "", origin, digest, old=True, head=record))
+        if _is_old_chunk(record.id, record.metadata, origin, 0):
+            head = (record.id, record.text)
+            files.append(KnownFile("", "", None, "", origin, digest, old=True, head=head))
     return files
 
 
@@ -137,19 +137,19 @@ def owned_records(memory: Memory, files: Iterable[KnownFile]) -> dict[str, list[
     owned: dict[str, list[str]] = {file.token: [] for file in files}
     for some in in_groups(list(owned)):
         for record in memory.select({f"{KEY}.of": {"$in": some}}):
-            entry = _entry(record)
+            entry = _entry(record.id, record.text, record.metadata)
             if entry is not None:
                 owned[entry["of"]].append(record.id)
     for old in in_groups([file for file in files if file.old]):
-        by_source: dict[str, dict[int, Record]] = {file.source: {} for file in old}
+        by_source: dict[str, dict[int, str]] = {file.source: {} for file in old}
         for record in memory.select({"source": {"$in": list(by_source)}}):
             source, number = record.metadata["source"], record.metadata.get("chunk")
-            if isinstance(number, int) and _is_old_chunk(record, source, number):
-                by_source[source][number] = record
+            if isinstance(number, int) and _is_old_chunk(record.id, record.metadata, source, number):
+                by_source[source][number] = record.id
         for file in old:
             number = 1  # the first record has an entry, or is the head
             while number in by_source[file.source]:
-                owned[file.token].append(by_source[file.source][number].id)
+                owned[file.token].append(by_source[file.source][number])
                 number += 1
     return owned
 
@@ -163,9 +163,9 @@ def save_heads(memory: Memory, files: list[KnownFile]) -> None:
         for file in files:
             head = file.head or _head(memory, file)
             if head is not None:
-                marks[head.id] = mark(file, head.id, head.text, 0)
+                marks[head[0]] = mark(file, *head, 0)
         # Only unchanged records are taken over.
-        before = {file.head.id: file.head.text for file in files if file.head}
+        before = dict(file.head for file in files if file.head)
         heads = [head for head in memory.get(list(marks)) if before.get(head.id, head.text) == head.text]
         if not heads:
             return
@@ -178,22 +178,22 @@ def save_heads(memory: Memory, files: list[KnownFile]) -> None:
         memory.add([head.text for head in heads], metadata, ids, vectors=vectors)
 
 
-def _head(memory: Memory, file: KnownFile) -> Record | None:
+def _head(memory: Memory, file: KnownFile) -> tuple[str, str] | None:
     records = memory.select({f"{KEY}.of": file.token, f"{KEY}.digest": {"$exists": True}})
-    return next((record for record in records if _entry(record) is not None), None)
+    own = (record for record in records if _entry(record.id, record.text, record.metadata) is not None)
+    return next(((record.id, record.text) for record in own), None)
 
 
-def _entry(record: Record) -> Mapping[str, Any] | None:
+def _entry(record_id: str, text: str, metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the entry of a record if it matches the record."""
-    entry = record.metadata.get(KEY)
+    entry = metadata.get(KEY)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("of"), str):
         return None
-    return entry if entry.get("key") == _hash("record", entry["of"], record.id, record.text) else None
+    return entry if entry.get("key") == _hash("record", entry["of"], record_id, text) else None
 
 
-def _is_old_chunk(record: Record, source: str, number: int) -> bool:
-    metadata = record.metadata
-    fits = record.id == f"{source}#{number}" and metadata.get("chunk") == number
+def _is_old_chunk(record_id: str, metadata: Mapping[str, Any], source: str, number: int) -> bool:
+    fits = record_id == f"{source}#{number}" and metadata.get("chunk") == number
     return fits and KEY not in metadata and isinstance(metadata.get("start"), int)
 
 

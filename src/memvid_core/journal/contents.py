@@ -108,7 +108,7 @@ class Contents:
         elif kind == _MODEL:
             entry.model = bytes(data)
         elif kind == _PICTURE:
-            if header.items and begin <= header.row < stop:
+            if header.items and data and begin <= header.row < stop:
                 entry.pictures[header.row] = bytes(data)
         elif kind not in _KNOWN:
             entry.unknown.add(kind)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError, UnsupportedFormatError
 from memvid_core.journal import compression
+from memvid_core.journal.scaled_vectors import scaled, unscaled
 from memvid_core.model import Metric
 from memvid_core.system.shared_work import run_together
 
@@ -31,6 +32,7 @@ __all__ = [
     "FrameHeader",
     "Kind",
     "RecordBlock",
+    "as_stored",
     "decode_blocks",
     "decode_rows",
     "decode_tombstones",
@@ -314,7 +316,7 @@ def encode_vectors(matrix: NDArray[Any], rows: NDArray[np.int64], dtype: str) ->
     """Encode a matrix of vectors and their row numbers.
 
     Row numbers are listed only if they are not consecutive. ``int8`` has one float32 scale per row: the largest
-    component becomes 127.
+    component becomes 127. Decoded vectors are encoded as before.
 
     Args:
         matrix: (n, d) of any float dtype.
@@ -327,12 +329,18 @@ def encode_vectors(matrix: NDArray[Any], rows: NDArray[np.int64], dtype: str) ->
     if listed:
         parts.append(rows.astype("<i8").tobytes())
     if dtype == "int8":
-        scale = np.abs(matrix).max(axis=1, initial=0.0).astype("<f4") / np.float32(127)
-        divisor = np.where(scale == 0, np.float32(1), scale)[:, None]
+        scale, matrix = scaled(matrix)
         parts.append(scale.tobytes())
-        matrix = np.clip(np.rint(matrix / divisor), -127, 127)
     parts.append(np.ascontiguousarray(matrix, dtype=stored).tobytes())
     return b"".join(parts)
+
+
+def as_stored(matrix: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Return vectors (n, d) as :func:`decode_vectors` returns them after :func:`encode_vectors`."""
+    if dtype != "int8":
+        return matrix.astype(_DTYPES[dtype][1], copy=False)
+    scale, numbers = scaled(matrix)
+    return unscaled(scale, numbers.astype(np.int8))
 
 
 def decode_vectors(
@@ -364,7 +372,7 @@ def decode_vectors(
         return rows, np.frombuffer(body, dtype, n * dimension, start).reshape(n, dimension)
     scale = np.frombuffer(body, "<f4", n, start)
     matrix = np.frombuffer(body, dtype, n * dimension, start + 4 * n).reshape(n, dimension)
-    return rows, matrix.astype(np.float32) * scale[:, None]
+    return rows, unscaled(scale, matrix)
 
 
 def matrix_place(header: FrameHeader, body: bytes | memoryview, number: int) -> tuple[int, str, int] | None:

@@ -15,12 +15,11 @@ from memvid_core.journal import packing
 from memvid_core.journal.entries import CommitFrame, Cursor, Header
 from memvid_core.journal.frames import Flag, Kind, decode_vectors, metric_of
 from memvid_core.journal.reading import LAST_TIME, MOST_COMMITS, Reading, readings
-from memvid_core.model import Damage, Metric
+from memvid_core.model import GIVEN, Damage, Metric
 from memvid_core.video import Fragment, Position, TornTail, VideoFile
 
-__all__ = ["GIVEN", "NO_CHAIN", "Opening", "after", "open_head", "start_at"]
+__all__ = ["NO_CHAIN", "Opening", "after", "open_head", "start_at"]
 
-GIVEN = "given"
 """The embedder of a memory whose vectors were passed with its records, or whose header is lost."""
 NO_CHAIN = bytes(16)
 _LOOKED_AT = 64  # readable commits that are searched for a copy of a lost header

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import islice
 from typing import Any, Unpack, overload
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from memvid_core.embedding import check_vector
 from memvid_core.engine.search_request import Diversity, Mode, SearchRequest, Where
 from memvid_core.engine.writing import GivenVectors
 from memvid_core.library.building import Given
@@ -27,7 +24,7 @@ from memvid_core.library.reports import (
     VacuumReport,
 )
 from memvid_core.library.writing import LibraryWriting
-from memvid_core.model import FittableEmbedder, Record
+from memvid_core.model import Record
 from memvid_core.system.threads import WriterThread, run_in_thread
 
 __all__ = ["AsyncLibrary"]
@@ -97,7 +94,7 @@ class AsyncLibrary(LibraryWriting):
     ) -> LibraryHits:
         """Async :meth:`search`; the embedder's own async method is awaited. Functions are called in a thread."""
         request = SearchRequest.of(self.embedder, query, k, where, mode, **options)
-        return await run_in_thread(self._search, await self._embedded(request), partial, timeout)
+        return await run_in_thread(self._search, await request.aembedded(self.embedder), partial, timeout)
 
     async def ammr(
         self,
@@ -115,14 +112,7 @@ class AsyncLibrary(LibraryWriting):
         """Async :meth:`mmr`."""
         diversity = Diversity(fetch_k, lambda_mult)
         request = SearchRequest.of(self.embedder, query, k, where, mode or "dense", diversity=diversity, **options)
-        return await run_in_thread(self._search, await self._embedded(request), partial, timeout)
-
-    async def _embedded(self, request: SearchRequest) -> SearchRequest:
-        text, embedder = request.to_embed, self.embedder
-        if text is None or embedder is None or isinstance(embedder, FittableEmbedder):
-            return request  # one that learns embeds in the thread
-        made: object = await embedder.aembed_query(text)
-        return replace(request, vector=made if isinstance(made, np.ndarray) else check_vector(made))
+        return await run_in_thread(self._search, await request.aembedded(self.embedder), partial, timeout)
 
     @overload
     async def aget(self, ids: str) -> Record: ...  # type: ignore[overload-overlap]  # a str is also an Iterable[str]

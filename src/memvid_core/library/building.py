@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Final
 
-from memvid_core.embedding import GIVEN
 from memvid_core.engine.shard import index_words, seal_of, word_totals
 from memvid_core.engine.validation import check_metadata, check_texts
 from memvid_core.errors import InvalidInputError, VectorError, storage_errors
+from memvid_core.library.claims import CLAIMS
 from memvid_core.library.manifest import Description, ShardEntry
 from memvid_core.library.objects import Objects, digest_of_file
 from memvid_core.library.partitions import Summaries
 from memvid_core.memory import Memory, session_of
-from memvid_core.model import Embedder, FittableEmbedder, Record
+from memvid_core.model import GIVEN, Embedder, FittableEmbedder, Record
 
-__all__ = ["TOUCHED", "Built", "Given", "ShardBuilder", "fitted_embedder"]
+__all__ = ["Built", "Given", "ShardBuilder", "claimed", "combined", "fitted_embedder"]
 
 Given = Record | tuple[Record, Any]
 """A record, or a record with its vector (d,) or None."""
 
 _BATCH_ROWS: Final = 16_384
 _BATCH_CHARACTERS: Final = 1 << 24
-TOUCHED: Final = 60.0
-"""Seconds after which a running build marks its files as in use again."""
 
 
 @dataclass
@@ -51,12 +49,34 @@ class Built:
             objects.remove_memory(entry.file)
 
 
+def combined(parts: Iterable[Built]) -> Built:
+    """Return several builds as one.
+
+    Raises:
+        VectorError: Their vectors have different dimensions.
+    """
+    parts = list(parts)
+    dimensions = {part.dimension for part in parts if part.dimension is not None}
+    if len(dimensions) > 1:
+        raise VectorError(f"the vectors have different dimensions: {sorted(dimensions)}")
+    return Built([entry for part in parts for entry in part.entries], next(iter(dimensions), None))
+
+
+@contextmanager
+def claimed(objects: Objects) -> Iterator[str]:
+    """Yield the first half of the names of shards that no vacuum deletes during the block."""
+    claim = uuid.uuid4().hex[:16]
+    with objects.claim(f"{CLAIMS}/{claim}"):
+        yield claim
+
+
 class ShardBuilder:
     """Write records to shards of a library.
 
     Args:
         objects: The library.
         description: Its description.
+        claim: The first half of the names of the shards; see :func:`claimed`.
         embedder: The embedder, in the state of the library's model; None if vectors are given.
         rows_per_shard: The number of records of a shard, the last one excepted.
         threads: The number of shards that are indexed and sealed while the next one is written.
@@ -66,11 +86,12 @@ class ShardBuilder:
         self,
         objects: Objects,
         description: Description,
+        claim: str,
         embedder: Embedder | None,
         rows_per_shard: int,
         threads: int = 1,
     ) -> None:
-        self._objects, self._description, self._embedder = objects, description, embedder
+        self._objects, self._description, self._claim, self._embedder = objects, description, claim, embedder
         self._rows, self._threads = rows_per_shard, threads
 
     def build(self, records: Iterable[Given]) -> Built:
@@ -79,17 +100,14 @@ class ShardBuilder:
         Raises:
             InvalidInputError: A record is invalid.
         """
-        built = Built()
         pending: list[Future[tuple[ShardEntry, int | None]]] = []
-        files: list[str] = []
-        left = iter(self._in_use(records, files))
+        left = iter(records)
         with ThreadPoolExecutor(self._threads, thread_name_prefix="memvid-seal") as pool:
             try:
                 for first in left:
                     if len(pending) > self._threads:  # no more unsealed shards than threads that seal them
                         pending[len(pending) - self._threads - 1].result()
-                    shard = _Shard(self._objects, self._description, self._embedder)
-                    files.append(shard.file)
+                    shard = _Shard(self._objects, self._description, self._claim, self._embedder)
                     shard.write(_batches(chain([first], islice(left, self._rows - 1))))
                     pending.append(pool.submit(shard.sealed))
                 found = [future.result() for future in pending]
@@ -99,29 +117,14 @@ class ShardBuilder:
                     if not future.cancelled() and future.exception() is None:
                         self._objects.remove_memory(future.result()[0].file)
                 raise
-        built.entries = [entry for entry, _ in found]
-        dimensions = {dimension for _, dimension in found if dimension is not None}
-        if len(dimensions) > 1:
-            raise VectorError(f"the vectors have different dimensions: {sorted(dimensions)}")
-        built.dimension = next(iter(dimensions), None)
-        return built
-
-    def _in_use(self, records: Iterable[Given], files: list[str]) -> Iterator[Given]:
-        """Yield the records; meanwhile, mark the files as in use, so that no vacuum takes them."""
-        last = time.monotonic()
-        for record in records:
-            yield record
-            if time.monotonic() - last > TOUCHED:
-                for file in files:
-                    self._objects.touch(file)
-                last = time.monotonic()
+        return combined([Built([entry], dimension) for entry, dimension in found])
 
 
 class _Shard:
     """A shard that is being written."""
 
-    def __init__(self, objects: Objects, description: Description, embedder: Embedder | None) -> None:
-        self._name = uuid.uuid4().hex
+    def __init__(self, objects: Objects, description: Description, claim: str, embedder: Embedder | None) -> None:
+        self._name = claim + uuid.uuid4().hex[:16]
         self._embedder = embedder
         self._summaries = Summaries(description.partition_by)
         self._objects, self.file = objects, f"shards/{self._name}.mp4"

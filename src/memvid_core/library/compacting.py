@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import InvalidInputError, MemoryFileError
-from memvid_core.library.building import Built, Given, ShardBuilder
+from memvid_core.library.building import Built, Given, ShardBuilder, claimed
 from memvid_core.library.manifest import ShardEntry
 from memvid_core.library.partitions import overlap
 from memvid_core.library.reports import CompactReport
@@ -84,8 +84,9 @@ def compacted(place: Place, state: State, plan: Plan) -> tuple[State, CompactRep
         if not groups:
             return state, CompactReport(state.manifest.version, replaced, written, dropped)
         try:
-            change = _merged(place, state, groups[0])
-            state, _ = committed(place, change)
+            with claimed(place.objects) as claim:
+                change = _merged(place, state, claim, groups[0])
+                state, _ = committed(place, change)
         except MemoryFileError:  # also of a shard that is deleted while it is read
             known = open_state(place, known=state)
             if {entry.name for entry in groups[0]} <= {entry.name for entry in known.manifest.shards}:
@@ -97,7 +98,7 @@ def compacted(place: Place, state: State, plan: Plan) -> tuple[State, CompactRep
         dropped += sum(entry.rows for entry in groups[0]) - sum(len(rows) for rows in change.merged.values())
 
 
-def _merged(place: Place, state: State, group: list[ShardEntry]) -> Change:
+def _merged(place: Place, state: State, claim: str, group: list[ShardEntry]) -> Change:
     """Write the live records of some shards to a new one."""
     asking = Asking(place.shards(group))
     answers = asking.ask_all("selected", None, None, False, None)
@@ -109,13 +110,13 @@ def _merged(place: Place, state: State, group: list[ShardEntry]) -> Change:
     count = sum(map(len, rows.values()))
     built = Built()
     if count:
-        records = _records(asking, rows, scaled=place.description.vectors == "int8")
-        built = ShardBuilder(place.objects, place.description, embedder, count).build(records)
-    return Change("compact", built, embedder, state.manifest.model, merged=rows)
+        records = _records(asking, rows)
+        built = ShardBuilder(place.objects, place.description, claim, embedder, count).build(records)
+    return Change("compact", built, embedder, state.manifest.model, state.manifest.vacuum, merged=rows)
 
 
-def _records(asking: Asking, rows: dict[str, NDArray[np.int64]], *, scaled: bool) -> Iterator[Given]:
-    """Yield the records of some rows of each shard, with their vectors, which may be scaled numbers."""
+def _records(asking: Asking, rows: dict[str, NDArray[np.int64]]) -> Iterator[Given]:
+    """Yield the records of some rows of each shard, with their vectors."""
     for number, wanted in enumerate(rows.values()):
         for first in range(0, len(wanted), _PAGE):
             part = wanted[first : first + _PAGE].tolist()
@@ -123,19 +124,4 @@ def _records(asking: Asking, rows: dict[str, NDArray[np.int64]], *, scaled: bool
             vectors = asking.ask("stored_vectors", {number: (part,)})
             asking.check(_NOTHING_DONE)
             for row, record in zip(part, records[number], strict=True):
-                vector = vectors[number].get(row)
-                yield record, vector if vector is None or not scaled else _encoded_as_before(vector)
-
-
-def _encoded_as_before(vector: NDArray[Any]) -> NDArray[Any]:
-    """Return a vector that ``int8`` encodes with the scale and the numbers from which a vector (d,) was decoded.
-
-    The scale is the largest component divided by 127, and its product with 127 may be rounded to another number.
-    """
-    sizes = np.abs(vector)
-    largest = np.float32(sizes.max(initial=0.0))
-    for bound in (largest, np.nextafter(largest, np.float32(np.inf)), np.nextafter(largest, np.float32(0))):
-        scale = np.float32(bound) / np.float32(127)
-        if scale and np.array_equal(np.rint(vector / scale).astype(np.float32) * scale, vector):
-            return np.where(sizes == largest, np.copysign(bound, vector), vector)
-    return vector
+                yield record, vectors[number].get(row)

@@ -11,20 +11,15 @@ from numpy.typing import NDArray
 
 from memvid_core.engine import fusion
 from memvid_core.engine.evidence import Evidence, Sample, enough, learned, sample_step
-from memvid_core.engine.ranking import to_scores
+from memvid_core.engine.ranking import Ranking, merged, to_scores
 from memvid_core.engine.search_request import SearchRequest
+from memvid_core.engine.shared_words import SharedWords, Totals, total_words
 from memvid_core.errors import DamagedLibraryError
-from memvid_core.index.words.analyzer import parse
-from memvid_core.index.words.bm25 import NOTHING, Shared, asked_too, length_step, sampled_normalization
-from memvid_core.index.words.scores import Ranking, top_k
-from memvid_core.index.words.shard_words import Totals, shared_statistics
 from memvid_core.library.manifest import StoredEvidence, StoredTotals
 from memvid_core.library.shards import Asking, ShardsFailed
 from memvid_core.model import Embedder, FittableEmbedder, Record, plain_query
 
 __all__ = ["LibraryCorpus", "Vectors", "learned_evidence", "totals_of"]
-
-_NOTHING: Ranking = np.zeros(0, np.int64), np.zeros(0, np.float32)
 
 
 class Vectors:
@@ -53,9 +48,8 @@ class LibraryCorpus:
 
     def __init__(self, asking: Asking, vectors: Vectors, totals: StoredTotals, evidence: StoredEvidence | None) -> None:
         self._asking, self._vectors = asking, vectors
-        self._totals = Totals(totals.rows, totals.tokens, totals.b)
+        self._words = SharedWords(Totals(totals.rows, totals.tokens, totals.b), _Counter(asking))
         self._evidence = _evidence_of(evidence)
-        self._shared: Shared | None = None
         self.rows = asking.shards.rows
         self.embedder, self.recorded, self.metric = vectors.embedder, vectors.recorded, vectors.metric
 
@@ -72,7 +66,7 @@ class LibraryCorpus:
     @property
     def mean_length(self) -> float:
         """The mean number of tokens of a live row of all shards."""
-        return self._totals.tokens / self._totals.rows if self._totals.rows else 0.0
+        return self._words.mean_length
 
     def evidence(self) -> Evidence:
         """Return what the manifest says."""
@@ -81,7 +75,7 @@ class LibraryCorpus:
     def rankings(self, request: SearchRequest, k: int, where: Mapping[str, Any] | None) -> tuple[Ranking, Ranking]:
         """Return the best rows of all shards that match a filter, by words and by vectors."""
         numbers = self._asking.matching(where)
-        shared = None if request.mode == "dense" else self._statistics(request)
+        shared = None if request.mode == "dense" else self._words.of(request)
         plain = replace(request, where=None, rerank=None, recency=None)
         answers = self._asking.ask("candidates", dict.fromkeys(numbers, (plain, k, where, shared, None)))
         return self.merged(answers, k)
@@ -89,24 +83,15 @@ class LibraryCorpus:
     def merged(self, answers: Mapping[int, tuple[Ranking, Ranking]], k: int) -> tuple[Ranking, Ranking]:
         """Return the best rows of the rankings of some shards."""
         bases = self._asking.shards.bases
-        found = []
-        for part in (0, 1):
-            rankings = [(answer[part][0] + bases[number], answer[part][1]) for number, answer in answers.items()]
-            rows = np.concatenate([_NOTHING[0], *(ranking[0] for ranking in rankings)])
-            scores = np.concatenate([_NOTHING[1], *(ranking[1] for ranking in rankings)])
-            found.append(top_k(rows, scores, k))
-        return found[0], found[1]
-
-    def _statistics(self, request: SearchRequest) -> Shared:
-        if self._shared is None:
-            assert request.text is not None
-            self._shared = shared_statistics(request.text, request.extra, self._totals, _Counter(self._asking))
-        return self._shared
+        words, dense = (
+            merged([(answer[part][0] + bases[number], answer[part][1]) for number, answer in answers.items()], k)
+            for part in (0, 1)
+        )
+        return words, dense
 
     def asked_too(self, request: SearchRequest) -> dict[str, float]:
         """Return near words and synonyms, with their weights."""
-        assert request.text is not None
-        return asked_too(parse(request.text), request.extra, self._statistics(request).near)
+        return self._words.asked_too(request)
 
     def records(self, rows: Sequence[int]) -> list[Record]:
         """Return the records of rows."""
@@ -144,15 +129,14 @@ class LibraryCorpus:
 
     def practiced(self, questions: Sequence[tuple[str, int]]) -> list[tuple[Ranking, Ranking]]:
         """Return the lexical and the dense ranking of all rows but one for each of some questions, in a few rounds."""
-        counter = _Counter(self._asking)
         texts = [plain_query(question) for question, _ in questions]
-        counter.counts(sorted({term for text in texts for term in parse(text).terms}))
+        self._words.count(texts)
         own = self.embedder if isinstance(self.embedder, FittableEmbedder) else None
         asked = []
         for text in texts:
             vector = None if own is None else own.embed_query(text)
             request = SearchRequest(text, vector, fusion.CANDIDATES, "hybrid")
-            asked.append((request, request.k, None, shared_statistics(text, NOTHING, self._totals, counter)))
+            asked.append((request, request.k, None, self._words.of(request)))
         bases = self._asking.shards.bases
         holders = np.searchsorted(bases, [row for _, row in questions], side="right") - 1
         arguments = {
@@ -226,12 +210,14 @@ def totals_of(asking: Asking) -> StoredTotals:
     """
     entries = asking.shards.entries
     rows, tokens = sum(entry.live for entry in entries), sum(entry.tokens for entry in entries)
-    starts = asking.shards.starts(length_step(rows))
-    answers = asking.ask("lengths", dict(enumerate(starts)))
-    if asking.failed:
-        raise ShardsFailed
-    sample = [length for number in range(len(entries)) for length in answers[number]]
-    return StoredTotals(rows, tokens, sampled_normalization(np.array(sample, np.int32), rows))
+
+    def lengths(step: int) -> list[int]:
+        answers = asking.ask("lengths", dict(enumerate(asking.shards.starts(step))))
+        if asking.failed:
+            raise ShardsFailed
+        return [length for number in range(len(entries)) for length in answers[number]]
+
+    return StoredTotals(*total_words(rows, tokens, lengths))
 
 
 def learned_evidence(asking: Asking, vectors: Vectors, totals: StoredTotals) -> StoredEvidence | None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from memvid_core.embedding import GIVEN, as_embedder
+from memvid_core.engine.embedders import new_embedder
 from memvid_core.engine.validation import check_unicode
 from memvid_core.errors import InvalidInputError, MemoryExistsError
 from memvid_core.library.aio import AsyncLibrary
@@ -28,7 +28,7 @@ from memvid_core.library.manifest import (
 from memvid_core.library.objects import Objects
 from memvid_core.library.remote import objects_at
 from memvid_core.library.state import Place, State, open_state
-from memvid_core.model import Metric, VectorDtype
+from memvid_core.model import GIVEN, Metric, VectorDtype
 from memvid_core.system.threads import WriterThread, run_in_thread
 
 __all__ = ["Library"]
@@ -105,8 +105,8 @@ class Library(AsyncLibrary):
             raise InvalidInputError(f"vectors is one of {', '.join(_DTYPES)}, not {vectors!r}")
         if metric not in get_args(Metric):
             raise InvalidInputError(f"metric is one of {', '.join(get_args(Metric))}, not {metric!r}")
-        given = isinstance(embedder, str) and embedder == GIVEN
-        name = GIVEN if given else as_embedder(embedder, exact=vectors == "float64").name
+        made = new_embedder(embedder, exact=vectors == "float64")
+        name = GIVEN if made is None else made.name
         fields = _fields(partition_by)
         description = Description(FORMAT, uuid.uuid4().hex, name, metric, vectors, fields, time.time_ns() // 1000)
         if DESCRIPTION in objects.listing(""):

@@ -158,7 +158,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         library: The id of the library.
         version: The number of the version, from 1.
         time: When it was committed, in microseconds since 1970.
-        change: What was changed: ``"build"``, ``"add"``, ``"delete"`` or ``"compact"``.
+        change: What was changed: ``"build"``, ``"add"``, ``"delete"``, ``"compact"`` or ``"vacuum"``.
         added: The number of records that were added.
         deleted: The number of records that were deleted or replaced.
         shards: The shards, in the order of addition.
@@ -167,6 +167,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         model: The checksum that names the object with the state of the embedder; empty for none.
         evidence: What was learned from the texts; None with too few records.
         format: The version of the layout.
+        vacuum: The checksum that names the object with what the last vacuum deletes; empty for none.
     """
 
     library: str
@@ -181,6 +182,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: _Checksum = ""
     evidence: StoredEvidence | None = None
     format: int = FORMAT
+    vacuum: _Checksum = ""
 
     @property
     def records(self) -> int:

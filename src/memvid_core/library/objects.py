@@ -7,7 +7,10 @@ import os
 import re
 import shutil
 import stat
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -18,13 +21,18 @@ from memvid_core.errors import (
     MemoryNotFoundError,
     storage_errors,
 )
-from memvid_core.system.atomic_files import create_file, write_file
+from memvid_core.library.claims import CLAIMS, GRACE, renewed
+from memvid_core.system.atomic_files import create_file, remove_left, write_file
+from memvid_core.system.file_lock import system_lock
 
 __all__ = ["LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,120}(/[A-Za-z0-9_.-]{1,120})?")
 _LARGEST: Final = 1 << 30  # bytes of an object that is read into RAM
 _PIECE: Final = 1 << 20
+_PAUSE: Final = 0.01  # seconds
+_OPEN: Final = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_WRITING: Final = re.compile(r"\.(.+)\.[0-9a-f]{12}\.writing")  # an object that is being created
 
 
 class Stored(NamedTuple):
@@ -68,8 +76,8 @@ class Objects(Protocol):
         """
         ...
 
-    def touch(self, name: str) -> bool:
-        """Set the time of an object to now, so that it counts as in use; return whether it exists."""
+    def exists(self, name: str) -> bool:
+        """Return whether an object exists."""
         ...
 
     def replace(self, name: str, data: bytes) -> None:
@@ -134,6 +142,20 @@ class Objects(Protocol):
 
     def remove_memory(self, name: str) -> None:
         """Delete a memory that no manifest names, with its index."""
+        ...
+
+    def claim(self, name: str) -> AbstractContextManager[None]:
+        """Show with an object, during the block, that a writer is at work."""
+        ...
+
+    def is_claimed(self, name: str, modified: int, since: int) -> bool:
+        """Return whether a writer is at work.
+
+        Args:
+            name: The name of its claim.
+            modified: When the claim was written or renewed, in microseconds since 1970.
+            since: The earliest such time at which a writer counts; one that may be at work always does.
+        """
         ...
 
 
@@ -274,14 +296,9 @@ class LocalObjects:
                 return {}
         return found
 
-    def touch(self, name: str) -> bool:
-        """Set the time of a file to now."""
-        with storage_errors():
-            try:
-                os.utime(self.path(name))
-            except FileNotFoundError:
-                return False
-        return True
+    def exists(self, name: str) -> bool:
+        """Return whether a file exists."""
+        return self.path(name).exists()
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a file in the place of another one."""
@@ -291,7 +308,11 @@ class LocalObjects:
     def remove(self, name: str) -> bool:
         """Delete a file, or the folder of an index."""
         path = self.path(name)
-        if path.is_dir() and not path.is_symlink():
+        if made := _WRITING.fullmatch(path.name):
+            remove_left(path.with_name(made[1]))  # unless a process is writing it
+        elif name.startswith(f"{CLAIMS}/"):
+            _remove_claim(path)
+        elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             with suppress(OSError):  # Windows does not delete a file that is being read
@@ -321,6 +342,63 @@ class LocalObjects:
         with suppress(OSError):
             path.unlink(missing_ok=True)
         shutil.rmtree(path.with_name(path.name + ".index"), ignore_errors=True)
+
+    @contextmanager
+    def claim(self, name: str) -> Iterator[None]:
+        """Hold a lock on a file, and renew the time of the file, which counts where the file system has no locks."""
+        path = self.path(name)
+        with storage_errors():
+            path.parent.mkdir(exist_ok=True)
+            descriptor = _locked(path)
+        try:
+            with renewed(partial(os.utime, path)):
+                yield
+        finally:
+            os.close(descriptor)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def is_claimed(self, name: str, modified: int, since: int) -> bool:
+        """Return whether a process holds the lock on the file."""
+        try:
+            descriptor = os.open(self.path(name), _OPEN)
+        except FileNotFoundError:
+            return False
+        except OSError:  # Windows, or another user's
+            return True
+        try:
+            return not system_lock().try_lock(descriptor)
+        except OSError:  # a file system without locks
+            return modified >= min(since, time.time_ns() // 1000 - GRACE)
+        finally:
+            os.close(descriptor)
+
+
+def _locked(path: Path) -> int:
+    """Create and lock a file; return its descriptor."""
+    while True:
+        descriptor = os.open(path, _OPEN | os.O_CREAT, 0o666)
+        try:
+            if system_lock().try_lock(descriptor) and path.exists():
+                return descriptor
+        except OSError:  # a file system without locks
+            return descriptor
+        os.close(descriptor)  # a vacuum looked at the file, or deleted it, before it was locked
+        time.sleep(_PAUSE)
+
+
+def _remove_claim(path: Path) -> None:
+    """Delete a claim, unless a writer has locked it meanwhile."""
+    with suppress(OSError):
+        descriptor = os.open(path, _OPEN)
+        try:
+            if not system_lock().try_lock(descriptor):
+                return
+            if os.name != "nt":  # Windows deletes the file after it is closed
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+        path.unlink(missing_ok=True)
 
 
 def _folder_state(path: Path) -> Stored:

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from memvid_core.index.catalog.filter_language import And, Leaf, Node, Not, Or, parse_filter
+from memvid_core.catalog.filter_language import And, Leaf, Node, Not, Or, parse_filter
 from memvid_core.library.manifest import FieldSummary
 
 __all__ = ["Summaries", "may_match", "overlap"]

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from memvid_core.catalog.ordering import by_key
 from memvid_core.engine.ranker import Ranker
 from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where, default_mode
 from memvid_core.engine.validation import check_count, check_timeout, wanted_ids
@@ -19,7 +20,6 @@ from memvid_core.errors import (
     QueryError,
     RecordNotFoundError,
 )
-from memvid_core.index.catalog.ordering import by_key
 from memvid_core.library.manifest import Manifest, is_removed, read_manifest, versions
 from memvid_core.library.partitions import may_match
 from memvid_core.library.reports import LibraryHits, LibraryInfo, LibraryReport, LibraryVersion

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -21,14 +22,15 @@ from memvid_core.errors import (
     MemoryNotFoundError,
     ReadOnlyError,
     StorageError,
-    shown_url,
     storage_errors,
 )
+from memvid_core.library.claims import GRACE, renewed
 from memvid_core.library.objects import LocalObjects, Objects, Stored, check_name
 from memvid_core.system.atomic_files import write_file, writing_file
 from memvid_core.system.remote_cache import STATE, Entry, cache_folder
 from memvid_core.system.remote_failures import asked
 from memvid_core.system.remote_objects import remote_object
+from memvid_core.system.remote_urls import shown_url
 
 __all__ = ["RemoteObjects", "objects_at"]
 
@@ -107,12 +109,9 @@ class RemoteObjects:
 
     def read(self, name: str, limit: int = 1 << 30) -> bytes:
         """Return the bytes of an object."""
-        path = self._at(name)
         try:
-            size = asked(self._shown(name), partial(self._fs.info, path)).get("size")
-            if not isinstance(size, int) or size > limit:
-                raise DamagedLibraryError(name, f"is larger than {limit} bytes, so it is not what was written")
-            data: bytes = asked(self._shown(name), partial(self._fs.cat_file, path))
+            wanted = partial(self._fs.cat_file, self._at(name), start=0, end=limit + 1)  # one request
+            data: bytes = asked(self._shown(name), wanted)
         except MemoryNotFoundError as exc:
             raise DamagedLibraryError(name, f"is missing in {self.name}") from exc
         if len(data) > limit:
@@ -169,6 +168,7 @@ class RemoteObjects:
             if path.exists() and path.stat().st_size == size:
                 return path
             path.parent.mkdir(exist_ok=True)
+            self._entry.grew = True
             found, read = blake2b(digest_size=32), 0
             with writing_file(path) as file, self._pieces(name) as pieces:
                 for piece in pieces:
@@ -186,6 +186,7 @@ class RemoteObjects:
     def publish(self, name: str) -> None:
         """Copy a memory from the cache to the store."""
         self._check_creates()
+        self._entry.grew = True
         target = self._at(name)
         asked(self._shown(name), partial(self._fs.put_file, str(self.path(name)), target))
 
@@ -236,14 +237,11 @@ class RemoteObjects:
             f"{self.name} ignores If-None-Match, so writers could overwrite each other; use another store"
         )
 
-    def touch(self, name: str) -> bool:
-        """Write a small object again, so that it is new; return whether the object exists."""
+    def exists(self, name: str) -> bool:
+        """Return whether an object exists."""
         try:
-            if name.startswith("shards/"):  # a store sets the time when it is uploaded
-                asked(self._shown(name), partial(self._fs.info, self._at(name)))
-            else:
-                self.replace(name, self.read(name))
-        except (MemoryNotFoundError, DamagedLibraryError):
+            asked(self._shown(name), partial(self._fs.info, self._at(name)))
+        except MemoryNotFoundError:
             return False
         return True
 
@@ -256,11 +254,22 @@ class RemoteObjects:
         """Delete an object."""
         with suppress(MemoryNotFoundError, StorageError):
             asked(self._shown(name), partial(self._fs.rm_file, self._at(name)))
+        return not self.exists(name)
+
+    @contextmanager
+    def claim(self, name: str) -> Iterator[None]:
+        """Write a small object, and write it again and again."""
+        self.replace(name, b"")
         try:
-            asked(self._shown(name), partial(self._fs.info, self._at(name)))
-        except MemoryNotFoundError:
-            return True
-        return False
+            with renewed(partial(self.replace, name, b"")):
+                yield
+        finally:
+            with suppress(MemoryNotFoundError, StorageError):
+                asked(self._shown(name), partial(self._fs.rm_file, self._at(name)))
+
+    def is_claimed(self, name: str, modified: int, since: int) -> bool:
+        """Return whether the object was written since a time, or a moment ago."""
+        return modified >= min(since, time.time_ns() // 1000 - GRACE)
 
     def make_folder(self, name: str) -> None:
         """Write an object that shows that a folder was made, since a store has no folders."""

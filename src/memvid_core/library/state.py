@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,19 +14,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding import GIVEN, choose_embedder
+from memvid_core.engine.embedders import existing_embedder
 from memvid_core.engine.evidence import enough
 from memvid_core.errors import CommitConflictError, DamagedLibraryError, DimensionError, StorageError
-from memvid_core.index.words.bm25 import B
 from memvid_core.library.building import Built
 from memvid_core.library.corpus import LibraryCorpus, Vectors, learned_evidence, totals_of
-from memvid_core.library.deletes import read_checked, read_deletes, write_checked, write_deletes
+from memvid_core.library.deletes import read_checked, read_deletes, read_doomed, write_checked, write_deletes
 from memvid_core.library.executor import Executor
 from memvid_core.library.manifest import (
     Description,
     Manifest,
     ShardEntry,
-    StoredTotals,
     commit_manifest,
     manifest_name,
     newest_version,
@@ -36,7 +34,7 @@ from memvid_core.library.objects import Objects
 from memvid_core.library.shards import Asking, Shards, ShardsFailed
 from memvid_core.model import Embedder, FittableEmbedder
 
-__all__ = ["LARGEST_MODEL", "TRIES", "Change", "Place", "State", "committed", "open_state"]
+__all__ = ["LARGEST_MODEL", "TRIES", "Change", "Place", "State", "committed", "open_state", "waits"]
 
 LARGEST_MODEL: Final = 1 << 28  # bytes
 TRIES: Final = 30
@@ -125,9 +123,7 @@ def _embedder(place: Place, manifest: Manifest) -> Embedder | None:
         EmbedderMismatchError: Another embedder was given than the one that wrote the library.
         DamagedLibraryError: Its state is missing or damaged.
     """
-    recorded = place.description.embedder
-    given = GIVEN if place.embedder is None and recorded == GIVEN else place.embedder
-    embedder = choose_embedder(given, recorded, has_vectors=True)
+    embedder = existing_embedder(place.embedder, place.description.embedder)
     if manifest.model and isinstance(embedder, FittableEmbedder):
         embedder.load(read_checked(place.objects, "models", manifest.model, LARGEST_MODEL))
     return embedder
@@ -142,6 +138,7 @@ class Change:
         built: New shards.
         embedder: The embedder that made the vectors of the new shards.
         base_model: The model of the version that the new shards were made for.
+        vacuum: What that version says of the last vacuum.
         deleted: Returns the rows to delete in a version, by the number of their shard.
         merged: The shards whose records are in the new shard, or in none if they have no records: for each name, the
             rows (n,) that were written to it, in order.
@@ -151,8 +148,17 @@ class Change:
     built: Built = field(default_factory=Built)
     embedder: Embedder | None = None
     base_model: str = ""
+    vacuum: str = ""
     deleted: Callable[[State], Mapping[int, Sequence[int]]] = lambda _: {}
     merged: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+
+
+def waits() -> Iterator[float]:
+    """Yield how long to wait after each try of a commit, in seconds."""
+    wait = _FIRST_WAIT
+    for _ in range(TRIES):
+        yield wait * random.uniform(0.5, 1.5)
+        wait = min(2 * wait, _LONGEST_WAIT)
 
 
 def committed(place: Place, change: Change) -> tuple[State, bool]:
@@ -166,13 +172,11 @@ def committed(place: Place, change: Change) -> tuple[State, bool]:
         MemoryFileError: A shard does not answer, so that the version cannot be computed.
     """
     known: State | None = None
-    wait = _FIRST_WAIT
-    for _ in range(TRIES):
+    for wait in waits():
         try:
             state = known = open_state(place, known=known)
-            _mark_in_use(place, change.built)
+            _check_there(place, state, change)
             manifest = _next(place, state, change)
-            _mark_in_use(place, change.built)  # the shards may have taken long to answer
         except BaseException:
             change.built.discard(place.objects)
             raise
@@ -180,24 +184,29 @@ def committed(place: Place, change: Change) -> tuple[State, bool]:
             return state, False
         if commit_manifest(place.objects, manifest):
             return open_state(place, manifest.version, known), True
-        time.sleep(wait * random.uniform(0.5, 1.5))
-        wait = min(2 * wait, _LONGEST_WAIT)
+        time.sleep(wait)
     change.built.discard(place.objects)
     raise CommitConflictError(f"others committed to {place.objects.name} {TRIES} times while this was tried; try again")
 
 
-def _mark_in_use(place: Place, built: Built) -> None:
-    """Mark the new files as in use.
+def _check_there(place: Place, state: State, change: Change) -> None:
+    """Check that no vacuum has deleted the new files, or is about to.
+
+    A vacuum commits the list of what it deletes, as a version, before it deletes anything. So if this version is the
+    next one after ``state``, no vacuum came between; and what those before it delete is gone or in the newest list.
 
     Raises:
-        StorageError: One of them is gone.
+        StorageError: One of them is gone, or will be.
     """
-    for entry in built.entries:
-        if not place.objects.touch(entry.file):
-            raise StorageError(
-                f"{entry.file}, which was to be committed, was deleted; give vacuum() a larger older_than than the "
-                "time in which a writer writes nothing, and try again"
-            )
+    gone = {entry.name for entry in change.built.entries if not place.objects.exists(entry.file)}
+    if change.built.entries and state.manifest.vacuum != change.vacuum:
+        doomed = read_doomed(place.objects, state.manifest.vacuum)
+        gone |= {entry.name for entry in change.built.entries if ("shards", entry.name) in doomed}
+    if gone:
+        raise StorageError(
+            f"{min(gone)}.mp4, which was to be committed, was deleted by a vacuum, because this writer was suspended "
+            "for too long; try again"
+        )
 
 
 def _next(place: Place, state: State, change: Change) -> Manifest | None:
@@ -314,7 +323,7 @@ def _with_statistics(place: Place, manifest: Manifest, state: State, change: Cha
     embedder = state.vectors.embedder if state.manifest.shards or change.embedder is None else change.embedder
     vectors = Vectors(embedder, state.vectors.recorded, state.vectors.metric, manifest.dimension)
     try:
-        totals = totals_of(asking) if manifest.shards else StoredTotals(0, 0, B)
+        totals = totals_of(asking)
         known = manifest.evidence
         if not enough(totals.rows):
             known = None

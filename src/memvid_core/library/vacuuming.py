@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Container
 from datetime import timedelta
-from itertools import groupby
 from typing import Final
 
-from memvid_core.errors import InvalidInputError
-from memvid_core.library.manifest import DESCRIPTION, Manifest, read_manifest, remove_version, versions
+import msgspec
+
+from memvid_core.errors import CommitConflictError, DamagedLibraryError, InvalidInputError
+from memvid_core.library.claims import CLAIMS
+from memvid_core.library.deletes import Doomed, read_doomed, write_doomed
+from memvid_core.library.manifest import (
+    DESCRIPTION,
+    Manifest,
+    commit_manifest,
+    read_manifest,
+    remove_version,
+    versions,
+)
 from memvid_core.library.objects import LocalObjects, Objects, Stored
 from memvid_core.library.reports import VacuumReport
-from memvid_core.library.state import Place
+from memvid_core.library.state import TRIES, Place, waits
 
 __all__ = ["vacuumed"]
 
@@ -22,6 +32,8 @@ _PATTERNS: Final = {
     "shards": re.compile(r"\.?([0-9a-f]{32})\.mp4(\..*)?"),
     "models": re.compile(r"\.?([0-9a-f]{64})(\.[0-9a-f]{12}\.writing)?"),
     "deletes": re.compile(r"\.?([0-9a-f]{64})(\.[0-9a-f]{12}\.writing)?"),
+    "vacuums": re.compile(r"\.?([0-9a-f]{64})(\.[0-9a-f]{12}\.writing)?"),
+    CLAIMS: re.compile(r"([0-9a-f]{16})"),
     "manifest": re.compile(r"\.([0-9]{20})\.json\.[0-9a-f]{12}\.writing"),
     "": re.compile(rf"\.({re.escape(DESCRIPTION)})\.[0-9a-f]{{12}}\.writing"),
 }
@@ -30,52 +42,96 @@ _PATTERNS: Final = {
 def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumReport:
     """Delete what is not needed any more; see ``Library.vacuum``.
 
-    The order makes it safe to be killed, and beside writers: files are listed before the manifests are read, so that a
-    file which is named meanwhile is either in a manifest or new; versions are removed before their files.
+    The order makes it safe to be killed or suspended at any moment, and beside writers:
+
+    1. Files are listed, then claims, then manifests: a file in the list is claimed, or named, or nobody's.
+    2. The list of what is deleted is committed as a version. A writer that had begun to commit before fails, begins
+       again on this version, and finds its files in the list, if it was suspended for so long that its claim had ended.
+       A writer that begins later makes files with new names.
+    3. Versions are removed before their files.
 
     Raises:
         InvalidInputError: ``older_than`` is no time.
+        CommitConflictError: Others committed again and again meanwhile; nothing was deleted.
     """
     given: object = older_than
     if not isinstance(given, timedelta) or given < timedelta(0):
         raise InvalidInputError(f"older_than is a timedelta that is not negative, not {older_than!r}")
     limit = (time.time_ns() - round(older_than.total_seconds() * 1e9)) // 1000
-    old = list(_old(place.objects, limit))
+    found = _listed(place.objects)
     removed, kept = _divided(place, limit)
     named = _named(kept)
-    files = [(name, size) for name, key, size in old if key not in named]
+    doomed = {key for key, parts in found.items() if _newest(parts) < limit} | _left(place, kept, found)
+    doomed -= named | _claimed(place.objects, doomed, limit)
+    if doomed and not dry_run:
+        doomed = _committed(place, kept, doomed, limit)
     if not dry_run:
         for version in removed:  # the oldest first
             remove_version(place.objects, version)
     done, failed, size = [], [], 0
-    for name, bytes_of in files:
-        if dry_run or place.objects.remove(name):
-            done.append(name)
-            size += bytes_of
-        else:
-            failed.append(name)
+    for key, parts in found.items():
+        for name, state in parts.items() if key in doomed else ():
+            if dry_run or place.objects.remove(name):
+                done.append(name)
+                size += state.bytes
+            else:
+                failed.append(name)
     if not dry_run and place.cache_dir is not None:
         _clean(LocalObjects(place.cache_dir), place.description.id, named, limit)
     return VacuumReport(len(removed), tuple(done), size, tuple(failed))
 
 
-def _old(objects: Objects, limit: int) -> Iterator[tuple[str, tuple[str, str], int]]:
-    """Yield everything that was not written or marked as in use since a time: name, what it belongs to, and size."""
+def _listed(objects: Objects) -> dict[tuple[str, str], dict[str, Stored]]:
+    """Return everything that a library writes, by folder and by what belongs together, in order."""
+    found: dict[tuple[str, str], dict[str, Stored]] = {}
     for folder, pattern in _PATTERNS.items():
-        found = [
-            (match[1], name, state)
-            for name, state in objects.listing(folder).items()
-            if (match := pattern.fullmatch(name))
-        ]
-        for key, group in groupby(sorted(found), lambda one: one[0]):
-            parts = list(group)
-            if _newest(state for _, _, state in parts) < limit:
-                for _, name, state in parts:
-                    yield f"{folder}/{name}".lstrip("/"), (folder, key), state.bytes
+        for name, state in sorted(objects.listing(folder).items()):
+            if match := pattern.fullmatch(name):
+                found.setdefault((folder, match[1]), {})[f"{folder}/{name}".lstrip("/")] = state
+    return found
 
 
-def _newest(states: Iterator[Stored]) -> int:
-    return max(state.modified for state in states)
+def _newest(parts: dict[str, Stored]) -> int:
+    return max(state.modified for state in parts.values())
+
+
+def _left(place: Place, kept: list[Manifest], found: Container[tuple[str, str]]) -> Doomed:
+    """Return what the last vacuum was to delete and has not, because it was killed, or is suspended."""
+    try:
+        doomed = read_doomed(place.objects, kept[0].vacuum if kept else "")
+    except DamagedLibraryError:  # verify() says so; what it listed is old, and listed again
+        return set()
+    return {key for key in doomed if key in found}
+
+
+def _claimed(objects: Objects, doomed: Doomed, limit: int) -> Doomed:
+    """Return which of some files belong to writers that are at work, with their claims."""
+    claims = {
+        name
+        for name, state in objects.listing(CLAIMS).items()
+        if objects.is_claimed(f"{CLAIMS}/{name}", state.modified, limit)
+    }
+    return {(folder, key) for folder, key in doomed if folder in ("shards", CLAIMS) and key[:16] in claims}
+
+
+def _committed(place: Place, kept: list[Manifest], doomed: Doomed, limit: int) -> Doomed:
+    """Commit the list of what is deleted, without what others commit meanwhile; return it."""
+    base = kept[0] if kept else read_manifest(place.objects, place.description, 0)
+    for wait in waits():
+        newer = [number for number in versions(place.objects) if number > base.version]
+        for number in newer:
+            base = read_manifest(place.objects, place.description, number)
+            doomed = doomed - _named([base])
+        doomed = doomed - _claimed(place.objects, doomed, limit)
+        if not doomed:
+            return doomed
+        moment = max(time.time_ns() // 1000, base.time + 1)
+        changes = {"version": base.version + 1, "time": moment, "change": "vacuum", "added": 0, "deleted": 0}
+        following = msgspec.structs.replace(base, **changes, vacuum=write_doomed(place.objects, doomed))
+        if commit_manifest(place.objects, following):
+            return doomed
+        time.sleep(wait)
+    raise CommitConflictError(f"others committed to {place.objects.name} {TRIES} times meanwhile; try again")
 
 
 def _divided(place: Place, limit: int) -> tuple[list[int], list[Manifest]]:
@@ -87,16 +143,16 @@ def _divided(place: Place, limit: int) -> tuple[list[int], list[Manifest]]:
     return numbers, kept
 
 
-def _named(kept: list[Manifest]) -> set[tuple[str, str]]:
+def _named(kept: list[Manifest]) -> Doomed:
     """Return what some manifests name, with the folder."""
-    named = {("models", manifest.model) for manifest in kept}
+    named = {("models", manifest.model) for manifest in kept} | {("vacuums", manifest.vacuum) for manifest in kept}
     for manifest in kept:
         for entry in manifest.shards:
             named |= {("shards", entry.name), ("deletes", entry.deletes)}
     return named
 
 
-def _clean(cache: LocalObjects, library: str, named: set[tuple[str, str]], limit: int) -> None:
+def _clean(cache: LocalObjects, library: str, named: Doomed, limit: int) -> None:
     """Delete the indexes of shards that no version names; whoever needs one again makes it."""
     for name, state in cache.listing(library).items():
         if re.fullmatch("[0-9a-f]{32}", name) and ("shards", name) not in named and state.modified < limit:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from memvid_core.errors import MemoryNotFoundError, MemvidError
-from memvid_core.library.deletes import read_checked, read_deletes
+from memvid_core.library.deletes import read_checked, read_deletes, read_doomed
 from memvid_core.library.executor import Failure, ShardRef
 from memvid_core.library.manifest import (
     Manifest,
@@ -106,9 +106,15 @@ def _found(place: Place, ref: ShardRef) -> str:
 
 
 def _other_damage(place: Place, manifests: list[Manifest]) -> Iterator[LibraryDamage]:
-    """Yield what is wrong with models and deleted rows."""
+    """Yield what is wrong with models, deleted rows, and what vacuums have listed."""
     seen: set[str] = set()
     for manifest in reversed(manifests):
+        if manifest.vacuum and manifest.vacuum not in seen:
+            seen.add(manifest.vacuum)
+            try:
+                read_doomed(place.objects, manifest.vacuum)
+            except MemvidError as exc:
+                yield LibraryDamage(f"vacuums/{manifest.vacuum}", 0, str(exc))
         if manifest.model and manifest.model not in seen:
             seen.add(manifest.model)
             try:

@@ -9,7 +9,7 @@ from typing import Any
 from memvid_core.engine.validation import check_ids, check_metadata, check_texts, wanted_ids
 from memvid_core.engine.writing import GivenVectors
 from memvid_core.errors import Action, Hint, InvalidInputError, ReadOnlyError
-from memvid_core.library.building import Given, ShardBuilder, fitted_embedder
+from memvid_core.library.building import Given, ShardBuilder, claimed, fitted_embedder
 from memvid_core.library.compacting import Plan, compacted
 from memvid_core.library.reading import LibraryReading
 from memvid_core.library.reports import BuildReport, CompactReport, VacuumReport
@@ -113,10 +113,11 @@ class LibraryWriting(LibraryReading):
         embedder = state.vectors.embedder
         if not state.manifest.shards:
             embedder, records = fitted_embedder(embedder, records, sample)
-        builder = ShardBuilder(self._place.objects, self._place.description, embedder, rows, threads)
-        built = builder.build(records)
-        built.generated = generated
-        return self._commit(Change(kind, built, embedder, state.manifest.model))
+        with claimed(self._place.objects) as claim:
+            builder = ShardBuilder(self._place.objects, self._place.description, claim, embedder, rows, threads)
+            built = builder.build(records)
+            built.generated = generated
+            return self._commit(Change(kind, built, embedder, state.manifest.model, state.manifest.vacuum))
 
     def delete(self, ids: Iterable[str] | str | None = None, *, where: Mapping[str, Any] | None = None) -> int:
         """Delete records by ids, by a filter, or by both; unknown ids are ignored. Return their number.
@@ -176,20 +177,25 @@ class LibraryWriting(LibraryReading):
         """Delete the versions that were replaced long ago, and the files that no other version names.
 
         These are the shards, models and lists of deleted records of old versions, and what killed writers have left.
-        The newest version stays. A reader that has an older one open gets an error that names the missing file.
+        The newest version stays. A reader that has an older one open gets an error that names the missing file. Files
+        of a running writer stay, however old they are. If files are deleted, a version is committed first that lists
+        them, so that no writer commits one of them at the same time.
 
         Args:
-            older_than: How long ago a version was replaced, or a file was written, to be deleted. It must be longer
-                than the longest time in which a running writer writes nothing; otherwise that writer fails, and commits
-                nothing.
+            older_than: How long ago a version was replaced, or a file was written, to be deleted. In an object store
+                it and ten minutes, whichever is longer, is how long a writer may be suspended; after that it fails,
+                and commits nothing.
             dry_run: Whether only to tell what would be deleted.
 
         Raises:
+            CommitConflictError: As in :meth:`build`.
             DamagedLibraryError: A manifest that stays cannot be read, so that it is not known what it names. Nothing is
                 deleted.
         """
         self._writable()
-        return vacuumed(self._place, older_than, dry_run=dry_run)
+        report = vacuumed(self._place, older_than, dry_run=dry_run)
+        self.refresh()
+        return report
 
     def _commit(self, change: Change) -> BuildReport:
         self._state, changed = committed(self._place, change)

@@ -18,7 +18,6 @@ from memvid_core.engine.writing import GivenVectors, Metadata
 from memvid_core.errors import ClosedError
 from memvid_core.memory.writing import MemoryWriting
 from memvid_core.model import Commit, GivenSynonyms, Hit, MemoryInfo, Recency, Record, VerifyReport
-from memvid_core.system.threads import run_in_thread
 
 __all__ = ["AsyncMemory"]
 
@@ -48,13 +47,15 @@ class AsyncMemory(MemoryWriting):
         """Async :meth:`add`; the embedder's own async method is awaited, once."""
         self._session.check_writable()
         prepare = self._session.writer.prepare
-        return await self._session.awrite(await run_in_thread(prepare, texts, metadata, ids, vectors, delete, pictures))
+        return await self._session.awrite(
+            await self._session.in_thread(prepare, texts, metadata, ids, vectors, delete, pictures)
+        )
 
     async def aupdate(self, record_id: str, *, text: str | None = None, metadata: Metadata | None = None) -> None:
         """Async :meth:`update`; the embedder's own async method is awaited, once, before the lock is taken."""
         self._session.check_writable()
         prepare = self._session.writer.prepare_update
-        await self._session.awrite(await run_in_thread(prepare, record_id, text, metadata))
+        await self._session.awrite(await self._session.in_thread(prepare, record_id, text, metadata))
 
     @asynccontextmanager
     async def aexclusive(self, timeout: float | None = None) -> AsyncIterator[Self]:  # noqa: ASYNC109  # as in exclusive()
@@ -105,11 +106,11 @@ class AsyncMemory(MemoryWriting):
     async def aget(self, ids: Iterable[str]) -> list[Record]: ...
     async def aget(self, ids: str | Iterable[str]) -> Record | list[Record]:
         """Async :meth:`get`."""
-        return await run_in_thread(self.get, ids)
+        return await self._session.in_thread(self.get, ids)
 
     async def aget_vectors(self, ids: Iterable[str] | str) -> dict[str, Any]:
         """Async :meth:`get_vectors`."""
-        return await run_in_thread(self.get_vectors, ids)
+        return await self._session.in_thread(self.get_vectors, ids)
 
     async def aselect(
         self,
@@ -121,7 +122,7 @@ class AsyncMemory(MemoryWriting):
         descending: bool = False,
     ) -> list[Record]:
         """Async :meth:`select`."""
-        return await run_in_thread(
+        return await self._session.in_thread(
             partial(self.select, where, limit=limit, offset=offset, order_by=order_by, descending=descending)
         )
 
@@ -129,12 +130,12 @@ class AsyncMemory(MemoryWriting):
         self, where: Mapping[str, Any] | None = None, *, order_by: str | None = None, descending: bool = False
     ) -> list[str]:
         """Async :meth:`ids`."""
-        return await run_in_thread(partial(self.ids, where, order_by=order_by, descending=descending))
+        return await self._session.in_thread(partial(self.ids, where, order_by=order_by, descending=descending))
 
     async def __aiter__(self) -> AsyncIterator[Record]:
         """Yield every record, in the order of addition."""
         records = iter(self)
-        while some := await run_in_thread(lambda: list(islice(records, _AT_A_TIME))):
+        while some := await self._session.in_thread(lambda: list(islice(records, _AT_A_TIME))):
             for record in some:
                 yield record
 
@@ -178,14 +179,14 @@ class AsyncMemory(MemoryWriting):
             with_vectors=with_vectors,
             explain=explain,
         )
-        return await run_in_thread(self._session.search, await self._session.aembedded(request))
+        return await self._session.in_thread(self._session.search, await self._session.aembedded(request))
 
     async def asearch_many(
         self, queries: Sequence[str] | ArrayLike, k: int = 5, where: Mapping[str, Any] | None = None
     ) -> list[list[Hit]]:
         """Async :meth:`search_many`."""
         requests = [await self._session.aembedded(request) for request in self._requests(queries, k, where)]
-        return await run_in_thread(self._session.search_many, requests)
+        return await self._session.in_thread(self._session.search_many, requests)
 
     async def ammr(
         self,
@@ -224,29 +225,29 @@ class AsyncMemory(MemoryWriting):
             with_vectors=with_vectors,
             diversity=Diversity(fetch_k, lambda_mult),
         )
-        return await run_in_thread(self._session.search, await self._session.aembedded(request))
+        return await self._session.in_thread(self._session.search, await self._session.aembedded(request))
 
     async def acontext(self, record: Record | Hit, before: int = 1, after: int = 1) -> list[Record]:
         """Async :meth:`context`."""
-        return await run_in_thread(self.context, record, before, after)
+        return await self._session.in_thread(self.context, record, before, after)
 
     # --- about the memory ---
 
     async def ainfo(self) -> MemoryInfo:
         """Async :meth:`info`."""
-        return await run_in_thread(self.info)
+        return await self._session.in_thread(self.info)
 
     async def ahistory(self) -> list[Commit]:
         """Async :meth:`history`."""
-        return await run_in_thread(self.history)
+        return await self._session.in_thread(self.history)
 
     async def afollow(self, since: int | None = None, *, interval: float | None = 2.0) -> AsyncIterator[Commit]:
         """Async :meth:`follow`."""
         session = self._session
-        place = await run_in_thread(session.following, since, interval)
+        place = await session.in_thread(session.following, since, interval)
         while True:
             try:
-                found = await run_in_thread(session.new_commits, place)
+                found = await session.in_thread(session.new_commits, place)
             except ClosedError:
                 return
             for commit in found:
@@ -257,8 +258,8 @@ class AsyncMemory(MemoryWriting):
 
     async def averify(self) -> VerifyReport:
         """Async :meth:`verify`."""
-        return await run_in_thread(self.verify)
+        return await self._session.in_thread(self.verify)
 
     async def aprepare(self) -> None:
         """Async :meth:`prepare`."""
-        await run_in_thread(self.prepare)
+        await self._session.in_thread(self.prepare)

@@ -16,7 +16,6 @@ from memvid_core.engine.session import Session
 from memvid_core.errors import InvalidInputError, storage_errors
 from memvid_core.memory.aio import AsyncMemory
 from memvid_core.model import IndexName, Metric, VectorDtype
-from memvid_core.system.threads import run_in_thread
 
 __all__ = ["Memory", "session_of"]
 
@@ -246,7 +245,7 @@ class Memory(AsyncMemory):
             storage_options=storage_options,
             fs=fs,
         )
-        return await run_in_thread(call)
+        return await Session.in_thread(call)
 
     @classmethod
     async def acreate(
@@ -281,7 +280,7 @@ class Memory(AsyncMemory):
             auto_compact=auto_compact,
             film=film,
         )
-        return await run_in_thread(call)
+        return await Session.in_thread(call)
 
     async def aclose(self) -> None:
         """Async :meth:`close`, after all pending commits."""

@@ -9,10 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from memvid_core.engine import memory_video
 from memvid_core.errors import CodecError, NotAMemoryError
 from memvid_core.ingest import Chunk
-from memvid_core.memory import Memory, session_of
+from memvid_core.memory import Memory, memory_video, session_of
 from memvid_core.memvid_v1.pointer import index_folder, open_memory
 from memvid_core.model import Embedder
 from memvid_core.rewriting.convert import convert

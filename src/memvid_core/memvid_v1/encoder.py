@@ -9,10 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
-from memvid_core.embedding import as_embedder
-from memvid_core.engine.validation import check_metadata, check_texts
 from memvid_core.errors import IngestError, InvalidInputError, MemvidError
 from memvid_core.ingest import Chunk, Chunker, discover, read_document, read_many
+from memvid_core.memory import check_metadata, check_texts, new_embedder
 from memvid_core.memvid_v1.building import append, build
 from memvid_core.memvid_v1.checks import check_count
 from memvid_core.memvid_v1.codecs import CODECS, chosen_codec
@@ -59,7 +58,11 @@ class MemvidEncoder:
         if n_workers is not None:
             check_count("n_workers", n_workers, 1)
         self.n_workers = n_workers
-        self._embedder = None if embedding_model is None else as_embedder(embedding_model)
+        made = new_embedder(embedding_model, exact=False)
+        if made is None:
+            raise InvalidInputError(f"embedding_model has to embed; {embedding_model!r} cannot")
+        self._model = made.name
+        self._embedder = None if embedding_model is None else made
         self._waiting: list[Chunk] = []
         self._base: tuple[Path, Path | None] | None = None
         self._written = 0
@@ -310,7 +313,7 @@ class MemvidEncoder:
             "chunk_size": self._chunker.chunk_size,
             "overlap": self._chunker.overlap,
             "n_workers": self.n_workers,
-            "embedding_model": as_embedder(None).name if self._embedder is None else self._embedder.name,
+            "embedding_model": self._model,
             "video_file": None if self._base is None else os.fspath(self._base[0]),
             "supported_codecs": list(CODECS),
             "skipped_files": {source: str(error) for source, error in self.skipped.items()},

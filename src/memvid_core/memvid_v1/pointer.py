@@ -13,7 +13,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from memvid_core.embedding import load_model
 from memvid_core.errors import InvalidInputError, MemvidError, NotAMemoryError
 from memvid_core.memory import Memory
 from memvid_core.memvid_v1.json_files import read_json
@@ -72,7 +71,7 @@ def open_memory(
     if memory.embedder is not None or embedding_model is not None or not recorded.startswith(_NAMED):
         return memory
     memory.close()
-    return Memory.open(video, mode, embedder=load_model(recorded), index_dir=folder, timeout=timeout)
+    return Memory.open(video, mode, embedder=recorded, index_dir=folder, timeout=timeout)
 
 
 def _is_memvid_index(index: Path) -> bool:

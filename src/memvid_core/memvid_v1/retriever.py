@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, Self
 
-from memvid_core.engine import memory_video
-from memvid_core.memory import Memory, session_of
+from memvid_core.memory import Memory, memory_video, session_of
 from memvid_core.memvid_v1.building import index_stats
 from memvid_core.memvid_v1.checks import check_count
 from memvid_core.memvid_v1.pointer import StrPath, check_index, open_memory

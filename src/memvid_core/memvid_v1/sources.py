@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from memvid_core.engine.memory_video import frames_of
-from memvid_core.memory import Memory, session_of
+from memvid_core.memory import Memory, memory_video, session_of
 from memvid_core.model import Hit
 
 __all__ = ["citation", "context_text", "find_sources", "passages_text"]
@@ -28,7 +27,7 @@ def find_sources(memory: Memory, hits: Sequence[Hit], max_tokens: int) -> list[d
         max_tokens: The approximate size of all texts, at four characters per token. The last text is truncated, further
             ones are omitted; the first is always included.
     """
-    frames = frames_of(session_of(memory), [hit.id for hit in hits])
+    frames = memory_video.frames_of(session_of(memory), [hit.id for hit in hits])
     room = max(max_tokens * _LETTERS_A_TOKEN, _LEAST_PASSAGE)
     found: list[dict[str, Any]] = []
     for number, hit in enumerate(hits, 1):

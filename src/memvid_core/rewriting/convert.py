@@ -84,7 +84,7 @@ def convert(
         EmbedderMismatchError: Vectors must be computed, and the embedder did not write the memory.
 
     Example:
-        >>> from memvid_core import Memory
+        >>> from memvid_core import Memory, convert
         >>> with Memory.create("store.mp4") as memory:
         ...     ids = memory.add("the wing lifts", metadata={"page": 3}, ids="lift")
         >>> convert("store.mp4", "shared.mp4", codec="qr").records
@@ -137,7 +137,7 @@ def recover(
         MemoryExistsError: The target exists.
 
     Example:
-        >>> from memvid_core import Memory
+        >>> from memvid_core import Memory, recover
         >>> with Memory.create("shown.mp4", codec="qr") as memory:
         ...     ids = memory.add("seen on a screen", ids="a")
         >>> recover("shown.mp4", "notes.mp4").whole

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from memvid_core.embedding import GIVEN
 from memvid_core.errors import DamagedFrameError, MemoryFileError
 from memvid_core.journal import Header
 from memvid_core.journal.entries import CommitFrame
 from memvid_core.journal.frames import Flag, FrameHeader, Kind, decode_vectors, metric_flags, metric_of, pack, parse
+from memvid_core.model import GIVEN
 from memvid_core.video import VideoFile
 from memvid_core.video.pcm import PcmCodec
 

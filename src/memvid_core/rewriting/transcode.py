@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.embedding import GIVEN, as_embedder, same_embedder
+from memvid_core.embedding import as_embedder, same_embedder
 from memvid_core.errors import (
     Action,
     EmbedderMismatchError,
@@ -25,7 +25,7 @@ from memvid_core.errors import (
 from memvid_core.journal import Batch, Entry, Header, Journal
 from memvid_core.journal.copying import check_known, copy_journal
 from memvid_core.journal.frames import encode_rows
-from memvid_core.model import Damage, Embedder, FittableEmbedder, VectorDtype
+from memvid_core.model import GIVEN, Damage, Embedder, FittableEmbedder, VectorDtype
 from memvid_core.video import FrameCodec
 
 __all__ = ["Conversion", "TargetVectors", "copy", "copy_live"]

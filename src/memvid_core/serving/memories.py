@@ -13,8 +13,7 @@ from memvid_core.agent.service import MemoryService
 from memvid_core.agent.trust import defused
 from memvid_core.errors import InvalidInputError, MemoryFileError, MemvidError, ReadOnlyError
 from memvid_core.library import Library, LibraryInfo
-from memvid_core.memory import Memory
-from memvid_core.memory.memory import session_of
+from memvid_core.memory import Memory, session_of
 from memvid_core.model import GivenSynonyms
 from memvid_core.serving.records import ServedRecords
 

@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from memvid_core.engine.memory_video import frames_of, pictured_frames, pictures
 from memvid_core.errors import InvalidInputError, MemvidError, RecordNotFoundError
-from memvid_core.memory import Memory
-from memvid_core.memory.memory import session_of
+from memvid_core.memory import Memory, memory_video, session_of
 from memvid_core.model import Hit, MemoryInfo, Record
 from memvid_core.serving.extras import missing
 
@@ -84,7 +82,7 @@ class Viewed:
             "vectors": info.vector_dtype,
             "created": info.created.timestamp(),
             "characters": 0,
-            "rate": pictures(session_of(self._memory)).rate,
+            "rate": memory_video.pictures(session_of(self._memory)).rate,
             "verified": False,
             **_damage(info),
         }
@@ -136,8 +134,8 @@ class Viewed:
     def _shown(memory: Memory, found: list[Record] | list[Hit]) -> list[dict[str, Any]]:
         session = session_of(memory)
         ids = [each.id for each in found]
-        frames = frames_of(session, ids) if pictures(session).coding == "pcm" else {}
-        shown = pictured_frames(session, ids)
+        frames = memory_video.frames_of(session, ids) if memory_video.pictures(session).coding == "pcm" else {}
+        shown = memory_video.pictured_frames(session, ids)
         return [
             {"id": each.id, "text": each.text, "frame": frames.get(each.id), "shown": shown.get(each.id)}
             | {"metadata": msgspec.json.encode(each.metadata).decode()}  # a text: in JavaScript, 1.0 would become 1

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from memvid_core.engine.memory_video import Scene, scenes, title_scene
-from memvid_core.memory.memory import Memory, session_of
+from memvid_core.memory import Memory, memory_video, session_of
 
 __all__ = ["captions"]
 
@@ -20,15 +19,15 @@ def captions(memory: Memory, where: dict[str, Any] | None) -> Iterator[bytes]:
     """Yield a WebVTT document in pieces: one cue for each frame with records, with the first of them."""
     session = session_of(memory)
     yield b"WEBVTT\n\n"
-    card = title_scene(session)
+    card = memory_video.title_scene(session)
     if card is not None:
         title, seconds = card
         yield _cue(0, seconds, "\n".join(filter(None, map(_line, (title, memory.info().description))))).encode()
-    for scene in scenes(session, where):
+    for scene in memory_video.scenes(session, where):
         yield _cue(scene.start, scene.end, _text(scene)).encode()
 
 
-def _text(scene: Scene) -> str:
+def _text(scene: memory_video.Scene) -> str:
     source = scene.record.metadata.get("source")
     first = _line(_SENTENCE.split(scene.record.text.strip(), 1)[0])
     more = (

@@ -35,6 +35,8 @@ __all__ = [
 _SUFFIX: Final = ".writing"
 _COMPACTING: Final = ".compacting"
 _LEFT: Final = re.compile(r"\..+\.[0-9a-f]{12}\.writing", re.DOTALL)
+_ANY_KEY: Final = "[0-9a-f]" * 12  # as a pattern of glob
+_NAME_BYTES: Final = 180  # of 255: the rest is for what is added to a name
 _WAIT: Final = 30.0  # seconds
 
 
@@ -106,8 +108,9 @@ def writing_file(target: Path, *, like: Path | None = None, durable: bool = True
             a checksum or fails to parse where a power failure took the content.
 
     Raises:
-        OSError: A read or write failed; the target is unchanged.
+        OSError: The target is a folder, a pipe or a device, or a read or write failed; the target is unchanged.
     """
+    _check_regular(target)
     with _new_file(target) as (file, made):
         yield file
         file.flush()
@@ -231,7 +234,8 @@ def _temporary_path(target: Path) -> Path:
 
 
 def _prefix(target: Path) -> str:
-    return f".{target.name[:180]}."
+    name, encoded = target.name, os.fsencode(target.name)
+    return f".{name if len(encoded) <= _NAME_BYTES else encoded[:_NAME_BYTES].decode(errors='ignore')}."
 
 
 def compaction_path(target: Path, key: str) -> Path:
@@ -241,14 +245,13 @@ def compaction_path(target: Path, key: str) -> Path:
 
 def being_compacted(target: Path) -> bool:
     """Return whether ``target`` is being compacted; delete the leftovers of killed compactions."""
-    pattern = f"{_escaped(_prefix(target))}*{_COMPACTING}"
-    return any(not _remove_if_left(path) for path in target.parent.glob(pattern))
+    return any(not _remove_if_left(path) for path in _temporaries(target, _COMPACTING))
 
 
 def remove_left(target: Path) -> None:
     """Delete the leftovers of killed processes that were writing ``target``."""
     for suffix in (_SUFFIX, _COMPACTING):
-        for left in target.parent.glob(f"{_escaped(_prefix(target))}*{suffix}"):
+        for left in _temporaries(target, suffix):
             _remove_if_left(left)
 
 
@@ -257,6 +260,10 @@ def remove_all_left(folder: Path) -> None:
     for left in folder.glob(f".*{_SUFFIX}"):
         if _LEFT.fullmatch(left.name):
             _remove_if_left(left)
+
+
+def _temporaries(target: Path, suffix: str) -> Iterator[Path]:
+    return target.parent.glob(f"{_escaped(_prefix(target))}{_ANY_KEY}{suffix}")
 
 
 def _escaped(name: str) -> str:
@@ -314,6 +321,17 @@ def held(target: Path, timeout: float) -> Iterator[None]:
     finally:
         lock.close()
         os.close(descriptor)
+
+
+def _check_regular(target: Path) -> None:
+    """Refuse to replace what is no regular file, such as ``/dev/null``."""
+    try:
+        mode = os.stat(target).st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(code, "is a folder, a pipe or a device, not a regular file", os.fspath(target))
 
 
 def _check_folder(target: Path) -> None:

@@ -15,16 +15,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from memvid_core.errors import StorageError
+from memvid_core.errors import InvalidInputError, MemvidError, StorageError
 from memvid_core.system.file_lock import system_lock
 
-__all__ = ["CachedCopy", "Entry", "cache_folder", "cached_copies", "clear_cache"]
+__all__ = ["CachedCopy", "Entry", "cache_folder", "cache_limit", "cached_copies", "clear_cache", "shrink_cache"]
 
 _PAUSE: Final = 0.02  # seconds between two tries of a lock
 _LOCK: Final = "lock"
 _USED: Final = "used"
 STATE: Final = "state.json"
 _KEY: Final = re.compile("[0-9a-f]{32}")  # the name of an entry
+_SHRINKING: Final = "shrinking.lock"
+_LIMIT: Final = 10 * 10**9
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE | re.ASCII)
+_UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 def cache_folder() -> Path:
@@ -48,6 +52,23 @@ def cache_folder() -> Path:
         raise StorageError(f"there is no home folder for the cache ({exc}); set MEMVID_CACHE_DIR to a folder") from exc
 
 
+def cache_limit() -> int | None:
+    """Return the bytes that the cache may have: ``MEMVID_CACHE_LIMIT``, 10 GB by default; None if it has no limit.
+
+    Raises:
+        InvalidInputError: ``MEMVID_CACHE_LIMIT`` is neither a size nor ``none``.
+    """
+    given = os.environ.get("MEMVID_CACHE_LIMIT", "").strip()
+    if not given:
+        return _LIMIT
+    if given.lower() == "none":
+        return None
+    size = _SIZE.fullmatch(given)
+    if size is None:
+        raise InvalidInputError(f"MEMVID_CACHE_LIMIT is {given!r}: set it to a size such as 20GB, or to none")
+    return int(float(size[1]) * _UNITS[size[2].lower()])
+
+
 class Entry:
     """The folder of one object in the cache, or a temporary one if the cache cannot be written.
 
@@ -59,8 +80,11 @@ class Entry:
     """
 
     def __init__(self, key: str | None, root: Path) -> None:
+        cache_limit()  # raises before anything is fetched
         self.temporary = key is None
         """Whether the folder is deleted when it is closed."""
+        self.grew = False
+        """Whether something was added to it."""
         if key is not None:
             try:
                 self.folder = root / "remote" / key
@@ -80,12 +104,18 @@ class Entry:
             descriptor = _open(self.folder / _USED)
             try:
                 if system_lock().try_lock(descriptor, shared=True) and (self.folder / _USED).exists():
+                    self._touch()
                     return descriptor
             except BaseException:
                 os.close(descriptor)
                 raise
             os.close(descriptor)  # another process is deleting the entry
             time.sleep(_PAUSE)
+
+    def _touch(self) -> None:
+        """Record that it is used now."""
+        with suppress(OSError):
+            os.utime(self.folder / _USED)
 
     def try_lock(self) -> bool:
         """Take the right to change the copy, if no other process or thread has it; return whether it was taken."""
@@ -119,6 +149,8 @@ class Entry:
         """
         if self._used < 0:
             return
+        if self._process == os.getpid():
+            self._touch()
         os.close(self._used)
         self._used = -1
         if self._process != os.getpid():
@@ -127,6 +159,14 @@ class Entry:
             shutil.rmtree(self.folder, ignore_errors=True)
         elif not keep:
             _delete(self.folder, really=True)
+        elif self.grew:
+            self.shrink_others()
+
+    def shrink_others(self) -> None:
+        """Delete other entries if the cache is too large; without a word if that fails."""
+        if not self.temporary:
+            with suppress(OSError, MemvidError):
+                shrink_cache(keep=self.folder)
 
 
 def _open(path: Path) -> int:
@@ -161,7 +201,7 @@ class CachedCopy:
         url: The object, without query and credentials; ``""`` if it was not fetched completely.
         folder: The folder of the copy and its index.
         bytes: The size of both.
-        used: The time of the last look at the object.
+        used: When it was last opened, closed or changed.
         in_use: Whether a process has it open.
     """
 
@@ -178,13 +218,15 @@ def cached_copies() -> list[CachedCopy]:
     for folder in _folders():
         with suppress(OSError):
             sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-            used = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
-            url = ""
+            used, url = folder.stat().st_mtime, ""
+            with suppress(OSError):
+                used = (folder / _USED).stat().st_mtime
             with suppress(OSError, ValueError, RecursionError):
                 state = json.loads((folder / STATE).read_text("utf-8"))
                 url = state["url"] if isinstance(state, dict) and isinstance(state.get("url"), str) else ""
-                used = datetime.fromtimestamp((folder / STATE).stat().st_mtime, UTC)
-            found.append(CachedCopy(url, folder, sum(sizes), used, in_use=not _delete(folder, really=False)))
+                used = max(used, (folder / STATE).stat().st_mtime)
+            moment = datetime.fromtimestamp(used, UTC)
+            found.append(CachedCopy(url, folder, sum(sizes), moment, in_use=not _delete(folder, really=False)))
     return sorted(found, key=lambda copy: copy.used, reverse=True)
 
 
@@ -196,6 +238,35 @@ def clear_cache(url: str | None = None) -> list[CachedCopy]:
     """
     chosen = [copy for copy in cached_copies() if url is None or copy.url == url]
     return [copy for copy in chosen if _delete(copy.folder, really=True)]
+
+
+def shrink_cache(limit: int | None = None, *, keep: Path | None = None) -> list[CachedCopy]:
+    """Delete the copies that were not used for longest until the cache is within its limit; return those deleted.
+
+    Copies that a process has open stay. Does nothing while another process does the same.
+
+    Args:
+        limit: The bytes that may stay; None is :func:`cache_limit`.
+        keep: The folder of a copy that stays.
+    """
+    limit = cache_limit() if limit is None else limit
+    if limit is None or not (cache_folder() / "remote").is_dir():
+        return []
+    descriptor = _open(cache_folder() / _SHRINKING)
+    try:
+        if not system_lock().try_lock(descriptor):
+            return []
+        copies = cached_copies()
+        total, deleted = sum(copy.bytes for copy in copies), []
+        for copy in reversed(copies):
+            if total <= limit:
+                break
+            if copy.folder != keep and _delete(copy.folder, really=True):
+                total -= copy.bytes
+                deleted.append(copy)
+        return deleted
+    finally:
+        os.close(descriptor)
 
 
 def _folders() -> list[Path]:

@@ -26,7 +26,6 @@ from memvid_core.errors import (
     MemoryFileError,
     NotAMemoryError,
     StorageError,
-    shown_url,
     storage_errors,
 )
 from memvid_core.system.atomic_files import held, write_file
@@ -35,7 +34,7 @@ from memvid_core.system.progress import Advance, progress
 from memvid_core.system.remote_cache import STATE, Entry, cache_folder
 from memvid_core.system.remote_objects import Answer, ObjectChangedError, remote_object
 from memvid_core.system.remote_streams import Stream
-from memvid_core.system.remote_urls import check_url, file_name, key_of
+from memvid_core.system.remote_urls import check_url, file_name, key_of, shown_url
 
 __all__ = ["LOOK_SECONDS", "RemoteCopy"]
 
@@ -141,6 +140,8 @@ class RemoteCopy:
                 self._follow()
             finally:
                 self._entry.unlock()
+            if self._entry.grew:
+                self._entry.shrink_others()
 
     def look(self, *, at_once: bool = False) -> None:
         """Bring the copy level with the object, unless the last look was just now, or others are doing so.
@@ -403,6 +404,7 @@ class RemoteCopy:
             state["damaged"] = [here.size, here.proof]
         path = self._entry.folder / STATE
         write_file(path, json.dumps(state).encode(), durable=False)
+        self._entry.grew = True
 
     def _check_room(self, size: int) -> None:
         free = shutil.disk_usage(self._entry.folder).free

@@ -15,10 +15,9 @@ from memvid_core.errors import (
     InvalidInputError,
     MissingExtraError,
     StorageError,
-    scheme_of,
-    shown_url,
 )
 from memvid_core.system.remote_failures import asked, failure, status_of
+from memvid_core.system.remote_urls import scheme_of, shown_url
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

@@ -8,9 +8,9 @@ from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from memvid_core.errors import InvalidInputError, scheme_of, shown_url
+from memvid_core.errors import InvalidInputError
 
-__all__ = ["check_url", "file_name", "key_of"]
+__all__ = ["check_url", "file_name", "is_url", "key_of", "scheme_of", "shown_url"]
 
 SCHEMES: Final = ("https", "http", "s3", "gs", "hf")
 # Parameters of signed URLs, which differ each time although the object is the same.
@@ -21,6 +21,39 @@ _SIGNING: Final = re.compile(
 )
 _GLOBAL: Final = frozenset({"s3", "gs", "hf"})
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]+)://")
+
+
+def is_url(path: object) -> bool:
+    """Return whether an argument is a URL, and not the path of a file.
+
+    Example:
+        >>> is_url("https://example.org/notes.mp4"), is_url("notes.mp4"), is_url("C:/notes.mp4")
+        (True, False, False)
+    """
+    return isinstance(path, str) and _URL.match(path) is not None
+
+
+def scheme_of(url: str) -> str:
+    """Return the scheme of a URL in lower case; ``""`` for a path within a file system."""
+    found = _URL.match(url)
+    return "" if found is None else found[1].lower()
+
+
+def shown_url(url: str) -> str:
+    """Return a URL for messages: without user, password, query and fragment, which may hold secrets.
+
+    Example:
+        >>> shown_url("https://ada:secret@example.org/notes.mp4?X-Amz-Signature=123#page")
+        'https://example.org/notes.mp4'
+    """
+    clean = re.split(r"[?#]", url, maxsplit=1)[0]
+    scheme = scheme_of(clean)
+    rest = clean[len(scheme) + 3 :] if scheme else clean
+    host, slash, path = rest.partition("/")
+    host = host.rpartition("@")[2]
+    text = f"{scheme}://{host}{slash}{path}" if scheme else f"{host}{slash}{path}"
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def check_url(url: str) -> None:

@@ -25,6 +25,7 @@ T = TypeVar("T")
 _LOGGER: Final = logging.getLogger("memvid_core")
 _LOGGER.addHandler(logging.NullHandler())
 _USED: Final = ("opentelemetry.trace", "opentelemetry.metrics")
+_UNSET: Final = ("ProxyTracerProvider", "_ProxyMeterProvider", "NoOpTracerProvider", "NoOpMeterProvider")
 _SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -72,10 +73,19 @@ def _instruments() -> _Instruments:
     )
 
 
+def _wanted() -> bool:
+    """Return whether the program has set up OpenTelemetry: some libraries import its interface and nothing more."""
+    trace, metrics = map(sys.modules.get, _USED)
+    if trace is None or metrics is None:
+        return False
+    providers = trace.get_tracer_provider(), metrics.get_meter_provider()
+    return any(type(provider).__name__ not in _UNSET for provider in providers)
+
+
 def measured(operation: str, target: object, work: Callable[[], T], rows: Callable[[T], int], batch: int = 1) -> T:
     """Do some work; in a program that uses OpenTelemetry, as a span, and counted.
 
-    A program that has not imported OpenTelemetry records nothing, so it is not imported here either.
+    A program that has not set up OpenTelemetry records nothing, and if it has not imported it, nor do we.
 
     Args:
         operation: ``"search"`` or ``"commit"``.
@@ -90,7 +100,7 @@ def measured(operation: str, target: object, work: Callable[[], T], rows: Callab
     Raises:
         Exception: What the work raised. The span has its type, and not its message, which may quote a query.
     """
-    if any(sys.modules.get(name) is None for name in _USED):
+    if not _wanted():
         return work()
     return _recorded(_instruments(), operation, target, work, rows, batch)
 

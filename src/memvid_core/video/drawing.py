@@ -108,12 +108,15 @@ def fitted(data: bytes, width: int, height: int) -> tuple[NDArray[np.uint8], NDA
         (height, width) uint8 luma and (2, height / 2, width / 2) uint8 Cb and Cr, both with the full range of values.
 
     Raises:
-        InvalidInputError: It is not an image, or has more than 64 million pixels.
+        InvalidInputError: It is not an image, has more than 64 million pixels, or is an EPS file, for which Pillow
+            would start Ghostscript.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if image.format == "EPS":
+                raise InvalidInputError("an EPS picture is a program, which is not run; give a PNG or JPEG")
             if image.width * image.height > _MOST_PIXELS:
                 size = f"{image.width}x{image.height}"
                 raise InvalidInputError(
@@ -121,7 +124,9 @@ def fitted(data: bytes, width: int, height: int) -> tuple[NDArray[np.uint8], NDA
                 )
             image.draft("RGB", (2 * width, 2 * height))
             turned = ImageOps.exif_transpose(image).convert("RGBA")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError, EOFError) as exc:
+    except InvalidInputError:
+        raise
+    except Exception as exc:  # each decoder of Pillow has errors of its own for what is damaged
         raise InvalidInputError(f"the picture is not an image that Pillow reads ({exc})") from exc
     turned.thumbnail((width, height), Image.Resampling.LANCZOS)
     canvas = Image.new("RGB", (width, height), (_BACK,) * 3)

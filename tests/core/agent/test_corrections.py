@@ -161,6 +161,14 @@ def test_what_people_say_is_read_and_what_only_sounds_like_it_is_not(language, n
     assert (len(missed), wrong) == (1 if name == "later" else 0, [])
 
 
+@pytest.mark.parametrize("said", ["The launch was moved to Friday.", "발표가 금요일로 바뀌었어요."])
+@pytest.mark.parametrize("tail", ["a" * 1_000, "a.b-" * 300, "12-" * 400, "가 " * 500])
+def test_what_is_longer_than_a_sentence_is_not_compared(said, tail):
+    older = {"T": "The launch is on Monday.", "발": "발표가 월요일이에요."}[said[0]]
+    assert next(fits(each, older) for each in corrected_by(said))
+    assert not any(fits(each, f"{older} {tail}") for each in corrected_by(said))
+
+
 def test_a_month_is_no_doubt():
     assert corrects("The launch was moved to May 5.", "The launch is on April 2.")
     assert not corrects("The launch may be moved to June 5.", "The launch is on April 2.")

@@ -28,6 +28,7 @@ class Counting(Memory):
     """A memory that counts the records it returns."""
 
     read = 0
+    longest_query = 0
 
     def _counted(self, found):
         self.read += len(found)
@@ -39,8 +40,9 @@ class Counting(Memory):
     def get(self, *arguments, **options):
         return self._counted(super().get(*arguments, **options))
 
-    def search(self, *arguments, **options):
-        return self._counted(super().search(*arguments, **options))
+    def search(self, query, *arguments, **options):
+        self.longest_query = max(self.longest_query, len(query))
+        return self._counted(super().search(query, *arguments, **options))
 
 
 def filled(lines, **scope):
@@ -98,6 +100,16 @@ def test_corrections_within_one_call():
     assert sorted(text for text in found if "tea" in text) == sorted(
         f"I don't like tea{n} any more." for n in range(40)
     )
+
+
+@pytest.mark.parametrize("message", ["{} {}", "{1}\n{0}"], ids=["asked first", "asked last"])
+def test_of_a_question_with_a_log_in_it_its_ends_are_read(message):
+    service = filled(range(20))
+    log = "".join(f"2026-01-01 error {number} in 2020\n" for number in range(30_000))
+    answer = service.recall(message.format("What do I like of thing7?", log), **ME)
+    assert answer.hits[0].id == "item-7"
+    assert service.retrieve(message.format("What do I like of thing7?", log), ME).items[0].id == "item-7"
+    assert 0 < service.memory.longest_query < 5_000
 
 
 def test_a_memory_without_an_embedder_says_what_to_do():

@@ -48,12 +48,12 @@ def environment(**more: str) -> dict[str, str]:
 COMMAND = [sys.executable, "-m", "memvid_core.cli"]
 
 
-_MODULE = "import runpy; runpy.run_module('memvid_core.cli', run_name='__main__', alter_sys=True)"
+MODULE = "import runpy; runpy.run_module('memvid_core.cli', run_name='__main__', alter_sys=True)"
 
 
 def process(*arguments: object, code: str | None = None, cwd: Path | None = None, **more: str) -> Done:
     """Run the command, or a program of its own, in another process, which has imported most of it already."""
-    done = processes.run(_MODULE if code is None else code, *arguments, cwd=cwd, env=environment(**more))
+    done = processes.run(MODULE if code is None else code, *arguments, cwd=cwd, env=environment(**more))
     return Done(done.returncode, done.stdout, done.stderr)
 
 

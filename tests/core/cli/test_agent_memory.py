@@ -69,7 +69,7 @@ def test_the_help_names_the_commands() -> None:
     done = memvid("memory", "--help")
     assert done.code == 0
     for command in RUNS:
-        assert f" {command} " in done.out
+        assert f"\n  {command}\n" in done.out
 
 
 def test_add_says_what_is_new(agent: Path) -> None:

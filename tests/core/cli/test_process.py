@@ -13,7 +13,8 @@ import pytest
 from rich.cells import cell_len
 
 from memvid_core import Memory
-from tests.core.cli.running import COMMAND, environment, memvid, process
+from tests import processes
+from tests.core.cli.running import COMMAND, MODULE, environment, memvid, process
 
 # The command, with commits of a few chunks, that gets a real SIGINT when its second commit is durable.
 STOPPED = """
@@ -269,15 +270,11 @@ if sys.platform != "win32":  # there no process can send it
         with Memory.create(tmp_path / "m.mp4", description=HOSTILE) as memory:
             memory.add([f"title {HOSTILE}"], [{"source": HOSTILE, "heading": HOSTILE, HOSTILE: HOSTILE}], [HOSTILE])
         ours, theirs = pty.openpty()
-        with subprocess.Popen(
-            [*COMMAND, *arguments], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
-            env=environment(NO_COLOR="1", TERM="dumb"),
-        ) as child:  # fmt: skip
-            os.close(theirs)
+        variables = environment(NO_COLOR="1", TERM="dumb")
+        with processes.start(MODULE, *arguments, cwd=tmp_path, env=variables, terminal=theirs):
             out = b""
             while piece := _read(ours):
                 out += piece
-            child.wait()
         os.close(ours)
         text = out.decode().replace("\r\n", "\n")
         assert "title" in text

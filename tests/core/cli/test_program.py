@@ -9,7 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from memvid_core.cli import app
 from memvid_core.video.qr.plain_texts import write_plain
 from tests.core.cli.running import memvid, new_interpreter, process
 
@@ -47,7 +49,7 @@ SERVERS = {"mcp", "view"}  # run until they are stopped, and print nothing
 def test_the_help_names_every_command() -> None:
     done = memvid("--help")
     assert done.code == 0
-    named = re.findall(r"^. ([a-z]+)  ", done.out, re.MULTILINE)
+    named = re.findall(r"^  ([a-z]+)$", done.out, re.MULTILINE)
     assert [name for name in named if name not in SERVERS] == COMMANDS
     assert set(named) >= SERVERS
     assert memvid().code == 2
@@ -61,6 +63,18 @@ def test_every_command_explains_itself_and_has_json(command: str) -> None:
     assert "--json" in done.out
     assert done.out == memvid(command, "--help").out
     assert not re.search(r"<(bool|text|path|str|int|integer|float|file|list)\b|\b(BOOLEAN|INTEGER|FLOAT)\b", done.out)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+@pytest.mark.parametrize("command", ["", *COMMANDS, *sorted(SERVERS), "memory recall"])
+def test_help_fits_a_terminal_of_any_width_and_cuts_nothing(command: str, columns: int) -> None:
+    done = CliRunner(env={"COLUMNS": str(columns)}).invoke(app, [*command.split(), "--help"])
+    assert done.exit_code == 0
+    assert max(map(len, done.stdout.split("\n"))) <= columns
+    assert "…" not in done.stdout
+    # Each option is whole on its line, and Rich's tables are only used where they fit.
+    assert re.search(r"(^|\s)--help\b", done.stdout)
+    assert ("╭" in done.stdout) == (columns == 120)
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

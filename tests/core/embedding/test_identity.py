@@ -17,8 +17,9 @@ from llama_index.core import MockEmbedding
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import Field, SecretStr
 
-from memvid_core.embedding import GIVEN, HashingEmbedder, as_embedder, choose_embedder, same_embedder
+from memvid_core.embedding import HashingEmbedder, as_embedder, choose_embedder, same_embedder
 from memvid_core.errors import Action, EmbedderMismatchError, EmbedderWarning, Hint, InvalidInputError
+from memvid_core.model import GIVEN
 from tests.core.embedding import samples
 
 

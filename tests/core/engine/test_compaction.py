@@ -23,9 +23,9 @@ from memvid_core import HashingEmbedder, InvalidInputError, LockedError, Memory,
 from memvid_core.engine import compaction, compaction_policy, settings
 from memvid_core.engine.compaction_process import CompactionProcess, CompactionTask
 from memvid_core.engine.settings import EngineSettings
-from memvid_core.index.words.lexical_index import LexicalIndex
 from memvid_core.journal.copying import JournalCopy
 from memvid_core.system.file_lock import system_lock
+from memvid_core.words.lexical_index import LexicalIndex
 from tests.core.embedders import embed
 from tests.processes import run
 

@@ -14,7 +14,7 @@ import pytest
 
 from memvid_core import Memory
 from memvid_core.model import IndexName
-from tests.core.index.vectors.tuned import tune
+from tests.core.vectors.tuned import tune
 
 ROWS, DIMENSION = 300, 24
 
@@ -22,7 +22,7 @@ _PROGRAM = f"""
 import json, sys
 import numpy as np
 from memvid_core import Memory
-from memvid_core.index.vectors import settings
+from memvid_core.vectors import settings
 
 settings.DEFAULTS = settings.VectorSettings(auto_floats=100 * {DIMENSION})
 vectors = np.random.default_rng(0).standard_normal(({ROWS}, {DIMENSION})).astype(np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -198,3 +198,46 @@ def test_a_record_whose_newer_rows_an_index_of_the_catalog_lost_is_found(tmp_pat
     with Memory.open(path, embedder="given") as memory:
         assert memory.get("x").text == "d"
         assert memory.ids(where={"$id": "x"}) == ["x"]
+
+
+QUESTIONS: dict[str, Callable[[Memory], object]] = {
+    "count": len,
+    "records": lambda memory: sorted(record.text for record in memory),
+    "get": lambda memory: [memory.get(f"r{i}").text for i in range(8)],
+    "filter": lambda memory: sorted(memory.ids(where={"n": {"$gte": 2}})),
+    "ids": lambda memory: sorted(memory.ids(where={"$id": {"$in": [f"r{i}" for i in range(8)]}})),
+    "dense": lambda memory: [memory.search(f"text {i}", k=1, mode="dense")[0].id for i in range(8)],
+    "lexical": lambda memory: [memory.search(f"text {i}", k=1, mode="lexical")[0].id for i in range(8)],
+    "ordered": lambda memory: [record.id for record in memory.select(order_by="n", descending=True)],
+    "upsert": lambda memory: (memory.add(["new"], [{"n": 9}], ids=["r3"]), memory.get("r3").text, len(memory)),
+    "delete": lambda memory: (memory.delete(["r3"]), len(memory), sorted(memory.ids())),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("lost", [0, 3, 7])
+def test_rows_that_the_table_of_a_catalog_lost_change_no_answer(tmp_path: Path, question: str, lost: int) -> None:
+    """Opening does not count the rows: whoever reads one that is gone must notice."""
+    path, ask = tmp_path / "m.mp4", QUESTIONS[question]
+    with Memory.create(path, embed) as memory:
+        for i in range(8):
+            memory.add([f"text {i}"], [{"n": i}], ids=[f"r{i}"])
+        memory.search("text", mode="lexical")
+    twin = shutil.copyfile(path, tmp_path / "twin.mp4")
+    with Memory.open(twin, "a", embedder=embed) as memory:
+        right = ask(memory)
+    [catalog] = Path(f"{path}.index").rglob("catalog.sqlite")
+    with closing(sqlite3.connect(catalog)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        entries = connection.execute(
+            "SELECT * FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'records'"
+        ).fetchall()
+        connection.execute("DELETE FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'records'")
+        connection.commit()
+    with closing(sqlite3.connect(catalog)) as connection:  # which knows of no index
+        connection.execute("DELETE FROM records WHERE row = ?", (lost,))
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.executemany("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", entries)
+        connection.commit()
+    with Memory.open(path, "a", embedder=embed) as memory:
+        assert ask(memory) == right

@@ -21,7 +21,7 @@ from memvid_core.engine.fusion import (
     reciprocal_rank_fusion,
     relative_score_fusion,
 )
-from memvid_core.index.words.scores import Ranking, lexical_score, top_k
+from memvid_core.words.scores import Ranking, lexical_score, top_k
 
 scores = st.floats(-1, 1, width=16)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from memvid_core import InvalidInputError, LockedError, Memory, StorageError
+from memvid_core.catalog.catalog import Catalog
 from memvid_core.engine import opening
 from memvid_core.engine.indexed_journal import IndexedJournal
-from memvid_core.index.catalog.catalog import Catalog
 from memvid_core.journal import Journal
 from tests.core.embedders import embed
 

@@ -28,7 +28,7 @@ from memvid_core import (
 from memvid_core.journal import frames
 from memvid_core.journal import header as journal_header
 from memvid_core.journal.frames import Kind, metric_flags, metric_of
-from tests.core.index.vectors.tuned import tune
+from tests.core.vectors.tuned import tune
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 BY_DISTANCE = METRICS[1:]

@@ -31,9 +31,9 @@ from memvid_core import (
 from memvid_core.engine import settings
 from memvid_core.engine.search_request import Mode
 from memvid_core.engine.settings import EngineSettings
-from memvid_core.index.words.lexical_index import LexicalIndex
+from memvid_core.words.lexical_index import LexicalIndex
 from tests.core.embedders import DIMENSION, embed
-from tests.core.index.vectors.tuned import tune
+from tests.core.vectors.tuned import tune
 
 TEXTS = {
     "wing": "The wing of an aircraft produces lift when air flows over it.",

@@ -250,3 +250,26 @@ class TestWhatTheEmbedderLearns:
                 assert self.best(past) == before
                 compact_beside_readers(writer)
                 assert self.best(reader) == self.best(writer)
+
+
+def test_snapshots_of_one_commit_after_the_other_stay_what_they_were(path: Path) -> None:
+    """They share arrays; each must keep its own state whatever is added, replaced or deleted after it."""
+    rng = np.random.default_rng(5)
+    with Memory.create(path, embed) as memory:
+        session, expected, seen = memory._session, dict[str, str](), []
+        for number in range(120):
+            ids = [f"r{i}" for i in rng.integers(0, 60, rng.integers(1, 4)).tolist()]
+            if number % 7 == 6:
+                memory.delete(ids)
+                for record_id in ids:
+                    expected.pop(record_id, None)
+            else:
+                memory.add([f"text {number}"] * len(ids), ids=ids)
+                expected |= dict.fromkeys(ids, f"text {number}")
+            seen.append((session.indexed.snapshot, dict(expected)))
+        for snapshot, then in seen:
+            assert snapshot.record_count == len(then)
+            assert {
+                record.id: record.text for record in map(snapshot.record, np.flatnonzero(snapshot.live).tolist())
+            } == then
+            assert snapshot.dense.tolist() == snapshot.live.tolist()

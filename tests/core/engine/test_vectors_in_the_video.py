@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from memvid_core import Memory, MemvidError
-from memvid_core.index.vectors.matrix import FileRows
-from memvid_core.index.vectors.video_rows import VideoRows
-from tests.core.index.vectors.tuned import tune
+from memvid_core.vectors.matrix import FileRows
+from memvid_core.vectors.video_rows import VideoRows
+from tests.core.vectors.tuned import tune
 
 ROWS, DIMENSION = 300, 48
 VECTORS = np.random.default_rng(0).standard_normal((2 * ROWS, DIMENSION)).astype(np.float32)

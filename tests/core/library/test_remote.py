@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import logging
 import os
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,10 +24,13 @@ from memvid_core import (
     Library,
     MemoryExistsError,
     NotAMemoryError,
+    Record,
     StorageError,
     cached_copies,
+    clear_cache,
 )
 from memvid_core.library.remote import RemoteObjects
+from tests.core.cli.running import memvid
 from tests.core.embedders import embed
 from tests.core.library.libraries import pair, plain, records
 from tests.processes import start
@@ -102,7 +108,7 @@ def test_a_library_is_built_changed_and_read_as_in_a_folder(place: tuple[str, di
             assert last.vacuum().files == ()
             assert len(last.vacuum(timedelta(0)).files) == 6  # four shards, two lists of deleted rows
             assert [name for name in keys(place) if name.endswith(".mp4")] == list(last.explain_shards())
-            assert [one.number for one in last.history()] == [4]
+            assert [one.change for one in last.history()] == ["compact", "vacuum"]
             assert list(last) == list(local)
             assert last.verify().ok
 
@@ -127,6 +133,26 @@ def test_what_is_fetched_is_kept_in_the_cache(bucket: dict[str, Any], tmp_path: 
         assert sorted(copy.folder.glob("shards/*.mp4")) == shards
 
 
+def test_the_cache_stays_within_its_limit(
+    bucket: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = [f"s3://{_bucket(tmp_path)}/{name}/library" for name in "ab"]
+    for url in urls:
+        with Library.create(url, embed, storage_options=bucket) as library:
+            library.build(SOME, rows_per_shard=10)
+        del library
+        gc.collect()
+    assert {copy.url for copy in cached_copies()} == {*urls}
+    assert [copy.url for copy in clear_cache(urls[1])] == [urls[1]]
+    monkeypatch.setenv("MEMVID_CACHE_LIMIT", "1")
+    with Library.open(urls[1], embedder=embed, storage_options=bucket) as library:
+        assert len(library.search("wing", 5)) == 5
+        assert {copy.url for copy in cached_copies()} == {*urls}
+    del library
+    gc.collect()
+    assert {copy.url for copy in cached_copies()} == {urls[1]}
+
+
 @pytest.mark.parametrize("damage", ["missing", "cut", "changed", "swapped"])
 def test_a_shard_that_is_damaged_in_the_store(
     place: tuple[str, dict[str, Any]], cache: Path, damage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -136,6 +162,7 @@ def test_a_shard_that_is_damaged_in_the_store(
         library.build(SOME, rows_per_shard=10)
         name, other, _ = library.explain_shards()
     del library
+    gc.collect()  # libraries that are open share what is in the cache
     fs, root = fsspec.core.url_to_fs(url, **options, use_listings_cache=False)
     data = fs.cat_file(f"{root}/{name}")
     if damage == "missing":
@@ -157,6 +184,72 @@ def test_a_shard_that_is_damaged_in_the_store(
         assert [(one.name, one.records) for one in again.verify().damage] == [(name, 10)]
 
 
+@contextmanager
+def requests() -> Iterator[list[str]]:
+    """The requests that the server answers."""
+    found: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    handler, log = Handler(logging.INFO), logging.getLogger("werkzeug")
+    log.addHandler(handler)
+    try:
+        yield found
+    finally:
+        log.removeHandler(handler)
+
+
+def test_how_many_requests_are_made(bucket: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"s3://{_bucket(tmp_path)}/library"
+    with Library.create(url, embed, storage_options=bucket) as library:
+        library.build(SOME, rows_per_shard=10)
+        with requests() as made:
+            library.add(["new"], ids=["new"])
+        assert len(made) <= 24
+    for number, shards in (("another", 4), ("another", 0)):  # an empty cache, and what is in it then
+        monkeypatch.setenv("MEMVID_CACHE_DIR", str(tmp_path / number))
+        with requests() as made:
+            again = Library.open(url, embedder=embed, storage_options=bucket)
+        assert len(made) == 3, made  # the description, the list of versions, and the newest one
+        with again:
+            with requests() as made:
+                again.search("wing heat", 10)
+            assert len(made) == shards, made
+            with requests() as made:
+                for mode in ("lexical", "dense", "hybrid"):
+                    again.search("shock", 10, mode=mode)
+                again.get("r3")
+            assert made == []
+            with requests() as made:
+                again.refresh()
+            assert len(made) == 1
+
+
+def test_the_command_takes_a_url(place: tuple[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    url, options = place
+    if options:
+        for name, value in {"FSSPEC_S3_ENDPOINT_URL": "endpoint_url", "FSSPEC_S3_KEY": "key"}.items():
+            monkeypatch.setenv(name, options[value])
+        monkeypatch.setenv("FSSPEC_S3_SECRET", options["secret"])
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.config.set_conf_env(fsspec.config.conf)
+    try:
+        Path("lines.jsonl").write_text('{"id": "a", "text": "the wing lifts"}\n{"id": "b", "text": "an engine"}\n')
+        assert memvid("library", "build", url, "lines.jsonl").out.startswith(f"{url}: 2 records added")
+        assert memvid("library", "build", url + "/", "lines.jsonl", "--json").json["deleted"] == 2
+        assert memvid("library", "search", url, "wing", "-k", "1", "--json").json["hits"][0]["id"] == "a"
+        assert memvid("library", "info", url, "--json").json["records"] == 2
+        assert "intact" in memvid("library", "verify", url).out
+        assert memvid("library", "history", url, "--json").json["versions"][0]["added"] == 2
+        assert memvid("library", "compact", url).code == 0
+        assert memvid("library", "vacuum", url, "--dry-run").code == 0
+        assert "Library.create" in memvid("library", "info", url + "2").err
+    finally:
+        fsspec.config.conf.pop("s3", None)
+
+
 ADD = """if True:
     import json, sys
     from memvid_core import Library
@@ -164,22 +257,27 @@ ADD = """if True:
     url, options, name = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
     with Library.open(url, embedder=embed, storage_options=options) as library:
         sys.stdin.readline()
-        for number in range(3):
+        for number in range(int(sys.argv[4])):
             library.add([f"{name} {number}"], ids=[f"{name} {number}"])
+            library.delete([f"{name} {number} old"])
 """
 
 
-def test_no_commit_of_several_processes_is_lost(bucket: dict[str, Any], tmp_path: Path) -> None:
+def test_no_commit_of_several_processes_is_lost(
+    bucket: dict[str, Any], tmp_path: Path, effort: Callable[[int], int]
+) -> None:
     url = f"s3://{_bucket(tmp_path)}/library"
+    names, count = "abcd", effort(2)
     with Library.create(url, embed, storage_options=bucket) as library:
-        writers = [start(ADD, url, json.dumps(bucket), name) for name in "ab"]
+        library.build(Record(f"{name} {n} old", f"old {name} {n}") for name in names for n in range(count))
+        writers = [start(ADD, url, json.dumps(bucket), name, count) for name in names]
         for writer in writers:
             writer.stdin.write("\n")
             writer.stdin.flush()
         for writer in writers:
             assert writer.communicate()[1] == ""
-        assert library.refresh() == 6
-        assert {record.id for record in library} == {f"{name} {n}" for name in "ab" for n in range(3)}
+        assert library.refresh() == 1 + 2 * len(names) * count
+        assert sorted(library.ids()) == sorted(f"{name} {n}" for name in names for n in range(count))
         assert library.verify().ok
 
 

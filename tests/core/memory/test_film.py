@@ -6,7 +6,7 @@ import io
 import shutil
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import msgspec
@@ -19,7 +19,7 @@ from memvid_core import DamageWarning, Memory
 from memvid_core.errors import CodecError, InvalidInputError, MemvidError, UnsupportedFormatError
 from memvid_core.journal import Journal
 from memvid_core.journal.entries import CommitFrame
-from memvid_core.journal.frames import Flag, FrameHeader, Kind, pack, parse
+from memvid_core.journal.frames import Flag, FrameHeader, Kind, encode_blocks, encode_rows, join_blocks, pack, parse
 from memvid_core.journal.packing import Payloads
 from memvid_core.video.drawing import title_card
 from memvid_core.video.preview import HELD
@@ -134,20 +134,40 @@ def test_it_costs_a_five_hundredth_of_a_memory_of_three_megabytes(tmp_path: Path
     assert sizes[1] - sizes[0] < sizes[0] / 500
 
 
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def unknown_flags() -> bytes:
+    """An image for which Pillow raises an error that none of its documentation names."""
+    made = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(made, "DDS")
+    return made.getvalue()[:80] + bytes(4) + made.getvalue()[84:]
+
+
 def test_pictures_that_cannot_be_taken_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
     bomb = io.BytesIO()
     Image.new("1", (9_000, 9_000)).save(bomb, "PNG")
     with Memory.create(tmp_path / "m.mp4", embed, film=True) as memory:
         size = (tmp_path / "m.mp4").stat().st_size
-        for pictures, said in (
+        refused: list[tuple[Any, str]] = [
             ([rgb("red")] * 2, "as many as texts: 2 pictures, 1 texts"),
             (b"no image", "picture 0: the picture is not an image"),
             (rgb("red")[:200], "picture 0: the picture is not an image"),
             (bomb.getvalue(), "9000x9000 pixels"),
             (tmp_path / "nowhere.png", "cannot be read"),
-        ):
+            (tmp_path, "not a regular file"),
+            ("a\0b", "cannot be read"),
+            (["\ud800.png"], "cannot be read"),
+            (5, "not of type int"),
+            ([5], "not an object of type int"),
+            ([[rgb("red")]], "not an object of type list"),
+            ([bytearray(rgb("red"))], "not an object of type bytearray"),
+            (EPS, "EPS"),
+            (unknown_flags(), "picture 0: the picture is not an image"),
+        ]
+        for pictures, said in refused:
             with pytest.raises(InvalidInputError, match=said):
-                memory.add("text", pictures=pictures)
+                memory.add("text", pictures=cast(Any, pictures))
         assert (tmp_path / "m.mp4").stat().st_size == size
         memory.add(["a", "b"], pictures=[None, None])
     with Memory.create(tmp_path / "no.mp4", embed) as memory, pytest.raises(InvalidInputError, match="film=True"):
@@ -255,3 +275,24 @@ def test_frames_of_later_features_are_skipped_or_refused_but_never_dropped(tmp_p
     with pytest.raises(UnsupportedFormatError, match="encrypted"):
         parse(payload, 0)
     assert struct.unpack_from("<B", payload, 4) == (2,)
+
+
+def test_a_picture_frame_without_a_picture_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    with colorful(path) as memory:
+        cursor = memory._indexed.cursor
+    with Journal.open(path, "a").video as video:
+        for _ in video.walk(video.start):
+            pass
+        empty = FrameHeader(Kind.PICTURE, 0, 1, cursor.row, cursor.commit + 1)
+        records = FrameHeader(Kind.RECORDS, 0, 1, cursor.row, cursor.commit + 1)
+        body = join_blocks(list(encode_blocks(encode_rows([("empty", "text", {})]), 1 << 15)))
+        commit = CommitFrame(cursor.commit + 1, 1 << 50, cursor.row + 1, 1, 0, 0, cursor.chain, b"")
+        payloads = Payloads([(empty, b""), (records, body)], commit, video.codec.capacity, version=2)
+        video.append(bytes(payload) for payload in payloads)
+    with Memory.open(path, "a", embedder=embed) as memory:
+        assert memory.get("empty").text == "text"
+        memory.save(tmp_path / "s.mp4")
+        memory.compact()
+        assert len(memory) == 56
+        assert memory.verify().ok

@@ -25,7 +25,7 @@ from memvid_core import InvalidInputError, Memory, StorageError
 from memvid_core.cli import app
 from memvid_core.serving.http import Address, parse_address, read_token
 from tests.core.cli.running import memvid
-from tests.core.serving.running import ENVIRONMENT, command, http_server
+from tests.core.serving.running import ENVIRONMENT, command, http_server, server
 
 TOKEN = "a-token-of-enough-characters"
 POST = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
@@ -191,11 +191,7 @@ def test_nothing_but_json_rpc_is_on_standard_output(tmp_path: Path) -> None:
 
 
 def test_a_signal_ends_a_server_that_waits_for_its_client(path: Path) -> None:
-    process = subprocess.Popen(
-        command(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
+    process = server(path)
     process.stdin.write(json.dumps(INITIALIZE) + "\n")
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["id"] == 1

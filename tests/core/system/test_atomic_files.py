@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from memvid_core.system.atomic_files import create_file, remove_all_left, write_file, writing_file
+from memvid_core.system.atomic_files import (
+    being_compacted,
+    compaction_path,
+    create_file,
+    remove_all_left,
+    remove_left,
+    write_file,
+    writing_file,
+)
 
 Write = Callable[[Path, bytes], None]
 
@@ -160,3 +168,41 @@ def test_the_next_writer_deletes_what_a_killed_one_left(tmp_path: Path, write: W
     (tmp_path / ".a.0123456789ab.writing").write_bytes(b"half")
     write(tmp_path / "a", b"one")
     assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["한" * 83, "a" * 249, "😀" * 62, "é" * 91 + "x", "[a]" * 40])
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path, write: Write, name: str) -> None:
+    write(tmp_path / name, b"one")
+    assert names(tmp_path) == [name]
+    assert (tmp_path / name).read_bytes() == b"one"
+
+
+def test_a_long_name_loses_its_leftovers(tmp_path: Path) -> None:
+    target = tmp_path / ("한" * 83)
+    left = compaction_path(target, "0123456789ab")
+    left.touch()
+    remove_left(target)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("name", [".a.notes.writing", ".a.my.compacting", ".a.b.0123456789ab.writing"])
+def test_files_of_somebody_else_stay(tmp_path: Path, write: Write, name: str) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    write(tmp_path / "a", b"one")
+    assert not being_compacted(tmp_path / "a")
+    assert names(tmp_path) == [name, "a"]
+
+
+def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    targets = [tmp_path / "folder"]
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "pipe")
+        os.symlink(os.devnull, tmp_path / "device")
+        targets += [tmp_path / "pipe", tmp_path / "device"]
+    before = names(tmp_path)
+    for target in targets:
+        with pytest.raises(OSError, match="not a regular file"):
+            write_file(target, b"one")
+    assert names(tmp_path) == before
+    assert not any(target.is_file() for target in targets)

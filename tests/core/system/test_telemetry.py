@@ -185,3 +185,16 @@ def test_searches_and_commits_are_spans_and_counted_for_a_program_that_uses_open
         "db.client.operation.duration": [[commit, 2], [search, 3], [{**search, "error.type": "FilterError"}, 1]],
     }
     assert "secret" not in ended.stdout
+
+
+def test_an_interface_that_is_only_imported_costs_nothing(tmp_path: Path) -> None:
+    ended = run(
+        "import sys\n"
+        "from opentelemetry import metrics, trace\n"
+        "from memvid_core import Memory\n"
+        "def refuse(*arguments, **options): raise AssertionError\n"
+        "trace.get_tracer = metrics.get_meter = refuse\n"
+        "with Memory.create(sys.argv[1]) as memory: memory.add('text'); memory.search('text')\n",
+        tmp_path / "m.mp4",
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

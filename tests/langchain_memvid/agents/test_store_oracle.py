@@ -114,6 +114,7 @@ def check(op: Op, ours: Any, theirs: Any, scores: dict[Any, float | None]) -> No
 
 
 @pytest.mark.parametrize("fields", [None, ["text"], ["text", "n"]], ids=str)
+@settings(max_examples=max(10, settings().max_examples // 3))  # the three share them
 @given(sequence=sequences)
 def test_it_answers_as_a_mended_in_memory_store(sequence: list[tuple[bool, Op]], fields: list[str] | None) -> None:
     index: Any = {"embed": LetterEmbeddings(), "dims": 8, "fields": fields}

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from memvid_core.ingest.readers.korean_lines import BREAK
+from memvid_core.ingest.readers.pdf_aligned import find_aligned, may_be_aligned
 from memvid_core.ingest.readers.pdf_lines import Sign, columns, is_vertical, joined, needs_places, signs_of
 from memvid_core.ingest.readers.pdf_tables import Table, find_tables
 
@@ -73,7 +74,29 @@ def text_of(raw: Any, page: Any, textpage: Any) -> PageText:
         found = _Letters(raw, textpage.raw).page(tables)
         if found.tables:
             return found
+    if may_be_aligned(raw, textpage.raw):
+        return _with_aligned(raw, textpage.raw)
     return PageText(_unwrapped(_plain(text)))
+
+
+def _with_aligned(raw: Any, textpage: Any) -> PageText:
+    """Return the text of a page in PDFium's order, with the rows of tables without ruled lines as lines."""
+    codes = (raw.FPDFText_GetUnicode(textpage, index) for index in range(raw.FPDFText_CountChars(textpage)))
+    letters = [chr(code) if code else "" for code in codes]
+
+    def plain(start: int, end: int) -> str:
+        return _plain("".join(letters[start:end]))
+
+    parts: list[str] = []
+    blocks: list[str] = []
+    place = 0
+    for table in find_aligned(raw, textpage, letters):
+        rows = [" | ".join(_flat("\n".join(plain(*line) for line in cell)) for cell in row) for row in table.rows]
+        blocks.append("\n".join(rows))
+        parts += [_unwrapped(plain(place, table.start)).strip("\n"), blocks[-1]]
+        place = table.end
+    parts.append(_unwrapped(plain(place, len(letters))).strip("\n"))
+    return PageText("\n\n".join(filter(str.strip, parts)), blocks)
 
 
 class _Piece(msgspec.Struct):

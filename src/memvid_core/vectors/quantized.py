@@ -1,0 +1,404 @@
+"""Quantized search: sign bits choose, levels order, stored rows decide.
+
+Every row is kept as 256 signs and up to 256 levels (``codes``). The Hamming distance of two rows' signs estimates the
+angle between the vectors (Charikar, STOC 2002: a random hyperplane parts two vectors with probability angle / pi). A
+query scans all signs, looks at the levels of the nearest thousands, compares the best hundred of those exactly, learns
+from them how far distance, levels and cosine stray from each other *here*, and goes on until the number of rows that
+it must expect to have missed is small. So the effort follows the data, not a constant.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.system.shared_work import split_over_cores
+from memvid_core.vectors import settings
+from memvid_core.vectors.codes import BLOCK_ROWS, CodeStore, RamCodes, load_codes, newest_codes, save_codes
+from memvid_core.vectors.exact import ExactSearch, Rows, compare, exact_candidates, kth_best, near_best, slack_of
+from memvid_core.vectors.matrix import Matrix, RowStore
+from memvid_core.vectors.quantizer import BITS, WORDS, Codes, Levels, Quantizer
+from memvid_core.vectors.recall_estimate import Line, enough, upper_tail
+
+__all__ = ["Coded", "QuantizedSearch", "scan", "weigh"]
+
+
+_SAMPLE_ROWS: Final = 16384
+_FIRST_PICK: Final = 1200  # rows whose levels are weighed, at least, plus 16 k; one in 100 of many rows
+_FIRST_LOOK: Final = 240  # rows compared before the first estimate, plus 4 k; one in 2500 of many rows
+_MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
+_SMALL: Final = 100_000  # so few rows are all compared when a quarter of them is not enough
+_MOST_COMPARED: Final = 8192  # of more rows, so many are compared at most: there recall gives way to time
+_OUT_OF_SIGHT: Final = 6.0  # deviations: a chance of one in a billion
+_ROUNDS: Final = 4
+_FAR: Final = 255  # distances saturate here; the mean is 128, so only rows beyond reach are affected
+_GROUP: Final = 4  # blocks for which NumPy is called once: fewer calls, and still near the caches
+_THREAD_BLOCKS: Final = 24  # blocks from which a second thread pays
+_PIECE_ROWS: Final = 512  # rows whose levels are made float32 at once: 0.6 MB
+_THREAD_PIECES: Final = 8
+
+
+class _Scratch(threading.local):
+    """Buffers of one thread, kept between queries: fresh pages cost more than the scan of a small index."""
+
+    def __init__(self) -> None:
+        self.differing = np.empty((_GROUP, WORDS, BLOCK_ROWS), dtype=np.uint64)
+        self.counts = np.empty((_GROUP, WORDS, BLOCK_ROWS), dtype=np.uint8)
+        self.room = np.empty((_GROUP, BLOCK_ROWS), dtype=np.uint8)
+        self.wide = np.empty((_PIECE_ROWS, BITS), dtype=np.float32)
+        self._distances = np.empty(0, dtype=np.uint8)
+        self._flags = np.empty(0, dtype=np.bool_)
+
+    def distances(self, rows: int) -> NDArray[np.uint8]:
+        """Return room for whole blocks."""
+        if len(self._distances) < rows:
+            self._distances = np.empty(rows + rows // 8, dtype=np.uint8)
+            self._flags = np.empty(len(self._distances), dtype=np.bool_)
+        return self._distances[:rows]
+
+    def flags(self, rows: int) -> NDArray[np.bool_]:
+        """Return room for one answer a row, where there are distances."""
+        return self._flags[:rows]
+
+
+_scratch = _Scratch()
+
+
+def _scan_blocks(blocks: Codes, query: Codes, distances: NDArray[np.uint8]) -> None:
+    """Return the Hamming distances of one query to whole blocks; 256 becomes 255."""
+    into = distances.reshape(-1, BLOCK_ROWS)
+    for at in range(0, len(blocks), _GROUP):
+        some, sums = blocks[at : at + _GROUP], into[at : at + _GROUP]
+        differing, counts, room = (
+            _scratch.differing[: len(some)],
+            _scratch.counts[: len(some)],
+            _scratch.room[: len(some)],
+        )
+        np.bitwise_xor(some, query, out=differing)
+        np.bitwise_count(differing, out=counts)
+        np.add(counts[:, 0], counts[:, 1], out=sums)
+        np.add(sums, counts[:, 2], out=sums)
+        np.invert(sums, out=room)  # what is left below 256
+        np.minimum(room, counts[:, 3], out=room)
+        np.add(sums, room, out=sums)
+
+
+def scan(blocks: Codes, query: Codes, rows: int) -> NDArray[np.uint8]:
+    """Return the Hamming distances of the first ``rows`` rows to a query's code, saturated at 255.
+
+    Args:
+        blocks: (b, 4, 8192) uint64.
+        query: (4,) uint64.
+        rows: At most 8192 b.
+
+    Returns:
+        (rows,) uint8 in a buffer of this thread, valid until its next scan.
+    """
+    distances = _scratch.distances(len(blocks) * BLOCK_ROWS)
+    column = query[None, :, None]
+
+    def work(first: int, last: int) -> None:
+        _scan_blocks(blocks[first:last], column, distances[first * BLOCK_ROWS : last * BLOCK_ROWS])
+
+    if len(blocks) >= _THREAD_BLOCKS:
+        split_over_cores(work, len(blocks))
+    else:
+        work(0, len(blocks))
+    return distances[:rows]
+
+
+def weigh(take: Callable[[Rows], Levels], rows: Rows, weights: Matrix) -> NDArray[np.float32]:
+    """Sum each row's levels times the query's weights: the cosine but for rounding and a constant.
+
+    Args:
+        take: Returns the levels of some rows, (m, width) int8.
+        rows: (m,) row numbers.
+        weights: (width,) float32.
+
+    Returns:
+        (m,) float32.
+    """
+    sums = np.empty(len(rows), dtype=np.float32)
+    width = len(weights)
+
+    def work(first: int, last: int) -> None:
+        wide = _scratch.wide[:, :width]
+        for start in range(first * _PIECE_ROWS, min(last * _PIECE_ROWS, len(rows)), _PIECE_ROWS):
+            part = take(rows[start : start + _PIECE_ROWS])
+            np.copyto(wide[: len(part)], part)
+            np.vecdot(wide[: len(part)], weights, out=sums[start : start + len(part)])
+
+    pieces = -(-len(rows) // _PIECE_ROWS)
+    if pieces >= _THREAD_PIECES:
+        split_over_cores(work, pieces)
+    else:
+        work(0, pieces)
+    return sums
+
+
+class Coded(NamedTuple):
+    """The codes of some rows.
+
+    Attributes:
+        fit: Under which they are kept in the folder; 0 where they are in RAM only.
+        quantizer: What made them.
+        rows: How many rows these are.
+        signs: (blocks, 4, 8192) uint64.
+        levels: Returns the levels of some rows, (m, width) int8.
+    """
+
+    fit: int
+    quantizer: Quantizer
+    rows: int
+    signs: Codes
+    levels: Callable[[Rows], Levels]
+
+
+class QuantizedSearch:
+    """Sign codes over a ``RowStore``; rows too few to need codes are searched exactly.
+
+    Args:
+        store: The rows.
+        folder: Where codes are kept; None for RAM.
+        writable: Whether codes may be written to the folder.
+        least_rows: From how many rows on codes are made.
+        kept_rows: From how many rows on they are kept in the folder, where others use them too. It must be the same
+            for all that share the folder: codes that one writer does not extend would hide rows from another.
+    """
+
+    name = "quantized"
+
+    def __init__(
+        self, store: RowStore, folder: Path | None, *, writable: bool, least_rows: int, kept_rows: int | None = None
+    ) -> None:
+        self._store = store
+        self._folder = folder
+        self._writable = writable
+        self._least_rows = max(least_rows, 1)
+        self._kept_rows = max(kept_rows or 0, self._least_rows)
+        self._exact = ExactSearch(store)
+        self._lock = threading.Lock()
+        self._quantizer: Quantizer | None = None
+        self._codes: CodeStore = RamCodes(min(store.dimension, BITS))
+        self._coded = 0  # rows whose codes are known to be there
+        self._fit_number = 0  # of the codes in the folder that are in use
+        self._unusable = 0  # the newest in the folder, when none could be used
+
+    def extend(self, first_row: int, unit: Matrix) -> None:
+        """Encode rows that were written; fit first, when there are enough or many more than at the last fit."""
+        self._exact.extend(first_row, unit)
+        rows = first_row + len(unit)
+        with self._lock:
+            self._coded = min(self._coded, first_row)
+            quantizer = self._quantizer
+            if quantizer is None or self._makeshift(rows):
+                if rows >= self._least_rows:
+                    self._fit(rows, keep=True)
+            elif (
+                rows >= settings.DEFAULTS.refit_growth * quantizer.fitted_rows
+                and quantizer.fitted_rows < settings.DEFAULTS.refit_until
+            ):
+                self._fit(rows, keep=True)
+            else:
+                self._codes.write(first_row, *quantizer.encode(unit))
+                self._coded = rows
+
+    def sync(self, rows: int, kept: int) -> None:
+        """Take the newest codes there are; where none can be used, they are made in RAM, and kept by who writes next.
+
+        Raises:
+            IndexStaleError: The codes in use were cut off.
+        """
+        self._exact.sync(rows, kept)
+        with self._lock:
+            self._coded = min(self._coded, kept)
+            if rows < self._least_rows:
+                return
+            if self._folder is not None and rows >= self._kept_rows:
+                self._follow(self._folder, rows)
+            elif self._fit_number:  # there were more rows, which nobody committed
+                self._fit_number, self._quantizer = 0, None
+            if self._quantizer is None:
+                self._fit(rows, keep=False)
+            elif self._fit_number:
+                self._codes.sync(rows, kept)
+                self._coded = rows
+            else:
+                self._encode(self._codes, self._quantizer, self._coded, rows)
+                self._coded = max(self._coded, rows)
+
+    def _follow(self, folder: Path, rows: int) -> None:
+        """Go on with the newest codes in the folder that can be used, if there are any."""
+        newest = newest_codes(folder)
+        while newest not in (self._fit_number, self._unusable):
+            found = load_codes(folder, self._store.dimension, rows, writable=self._writable)
+            seen, newest = newest, newest_codes(folder)
+            if found is not None:
+                self._fit_number, self._quantizer, self._codes = found
+                return
+            if newest == seen:  # else a writer replaced them meanwhile
+                self._unusable = newest
+                if self._fit_number:  # what is open is of a fit that was replaced
+                    self._fit_number, self._quantizer = 0, None
+
+    def _makeshift(self, rows: int) -> bool:
+        """Return whether codes of so many rows are in RAM that belong into the folder."""
+        return not self._fit_number and rows >= self._kept_rows and self._folder is not None and self._writable
+
+    def _encode(self, codes: CodeStore, quantizer: Quantizer, start: int, stop: int) -> None:
+        """Write the codes of rows of the store."""
+        if start < stop:
+            self._store.check(stop)
+        for first in range(start, stop, BLOCK_ROWS):
+            codes.write(first, *quantizer.encode(self._store.block(first, min(first + BLOCK_ROWS, stop))))
+
+    def _fit(self, rows: int, *, keep: bool) -> None:
+        """Fit a quantizer to ``rows`` rows of the store and encode them all; ``keep`` them in the folder."""
+        sample = np.arange(0, rows, max(1, rows // _SAMPLE_ROWS), dtype=np.int64)
+        quantizer = Quantizer.fit(self._store.read(sample), rows)
+        if keep and rows >= self._kept_rows and self._folder is not None and self._writable:
+            self._fit_number, self._codes = save_codes(
+                self._folder, quantizer, lambda codes: self._encode(codes, quantizer, 0, rows)
+            )
+        else:
+            made = RamCodes(quantizer.width)
+            self._encode(made, quantizer, 0, rows)
+            self._fit_number, self._codes = 0, made
+        self._quantizer, self._coded = quantizer, rows
+
+    def quantizer(self, rows: int) -> Quantizer | None:
+        """Return the quantizer of the codes of the first ``rows`` rows; None for few rows, which have none."""
+        return self._quantizer if rows >= self._least_rows else None
+
+    def coded(self, rows: int) -> Coded | None:
+        """Return the codes of the first ``rows`` rows; None where rows are so few that there are none.
+
+        Raises:
+            IndexStaleError: They are not what was written.
+        """
+        with self._lock:
+            if self._quantizer is None or rows < self._least_rows:
+                return None
+            fit, quantizer, codes = self._fit_number, self._quantizer, self._codes
+        return Coded(fit, quantizer, rows, codes.blocks(rows), codes.levels)
+
+    def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
+        """Return rows that hold each query's best k, but for about one in a hundred."""
+        coded = self.coded(rows)
+        passing = rows if mask is None else int(np.count_nonzero(mask))
+        if coded is None or passing <= max(settings.DEFAULTS.few_candidates, 32 * k, rows >> 8):
+            return self._exact.candidates(queries, k, rows, mask)
+        hidden = None if mask is None else np.subtract(mask.view(np.uint8), 1, dtype=np.uint8)  # False: 255
+
+        def one(at: int) -> Rows:
+            question = coded.quantizer.ask(queries[at])
+            distances = scan(coded.signs, question.signs, rows)
+            if hidden is not None:
+                np.bitwise_or(distances, hidden, out=distances)
+            found = _nearest(distances, coded, question.weights, self._store, queries[at], k, passing)
+            if found is None:
+                wanted = None if mask is None else np.flatnonzero(mask)
+                found = exact_candidates(queries[at], k, rows, wanted, self._store)
+            return found
+
+        return [one(at) for at in range(len(queries))]
+
+    def flush(self) -> None:
+        """Force the codes to the disk; those that could only be made in RAM are kept from now on."""
+        with self._lock:
+            if self._makeshift(self._coded) and self._quantizer is not None:
+                self._fit(self._coded, keep=True)
+        self._codes.flush()
+
+    def close(self) -> None:
+        """Close the codes."""
+        self._exact.close()
+        self._codes.close()
+        self._quantizer, self._coded = None, 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the codes."""
+        return self._codes.nbytes
+
+
+def _nearest(
+    distances: NDArray[np.uint8],
+    coded: Coded,
+    weights: Matrix,
+    store: RowStore,
+    query: Matrix,
+    k: int,
+    passing: int,
+) -> Rows | None:
+    """Narrow all rows down: distances pick thousands, levels order them, stored rows decide.
+
+    Each step is as wide as the rows compared so far show that it must be. None when comparing all rows would be no
+    slower, or when distances tell nothing, as among copies of one vector.
+    """
+    stride = max(1, len(distances) >> 14)
+    histogram = np.bincount(distances[::stride], minlength=_FAR + 1) * stride
+    histogram[_FAR] = 0  # hidden rows, and those on the far side
+    within = histogram.cumsum()
+    small = passing <= _SMALL
+    picked = max(passing // 100, _FIRST_PICK) + 16 * k
+    most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)
+    first = max(passing // 2500, _FIRST_LOOK) + 4 * k
+
+    limit = int(np.searchsorted(within, picked))
+    flags = _scratch.flags(len(distances))
+    rows = np.flatnonzero(np.less_equal(distances, limit, out=flags))
+    if limit >= _FAR or len(rows) > 4 * most or len(rows) < min(4 * k, passing):
+        return None
+    sums = weigh(coded.levels, rows, weights)
+    first = min(len(rows), first)
+    chosen = np.argpartition(-sums, first - 1)[:first]
+    open_ = np.ones(len(rows), dtype=np.bool_)
+    open_[chosen] = False
+    known_rows, known_sums = rows[chosen], sums[chosen]
+    scores = compare(query, known_rows, store)
+    fine = Line.through(known_sums, scores)
+    coarse = Line.through(distances[rows].astype(np.float32), sums)
+    if fine is None or coarse is None or (small and (fine.slope <= 0.0 or coarse.slope >= 0.0)):
+        return None
+
+    kth = kth_best(scores, k)
+    beyond = np.arange(limit + 1, _FAR)
+    wanted = limit + enough(histogram[limit + 1 : _FAR] * upper_tail(coarse.then(fine).away(beyond, kth)), _MISSED * k)
+    left_rows, left_sums = rows[open_], sums[open_]
+    if wanted > limit:
+        wanted = max(min(wanted, int(np.searchsorted(within, 4 * most)) - 1), limit)
+        np.less_equal(distances, wanted, out=flags)
+        flags[rows] = False
+        new = np.flatnonzero(flags)
+        left_rows = np.concatenate((left_rows, new))
+        left_sums = np.concatenate((left_sums, weigh(coded.levels, new, weights)))
+
+    for _ in range(_ROUNDS):
+        away = fine.away(left_sums, kth)
+        close = np.flatnonzero(away < _OUT_OF_SIGHT)
+        close = close[np.argsort(away[close])]
+        more = enough(upper_tail(away[close]), _MISSED * k)
+        if not more:
+            break
+        if len(known_rows) + more > most:
+            if small:
+                return None
+            more = max(most - len(known_rows), 0)
+        chosen = close[:more]
+        chosen.sort()  # in order of rows, as they lie in the file
+        known_rows = np.concatenate((known_rows, left_rows[chosen]))
+        known_sums = np.concatenate((known_sums, left_sums[chosen]))
+        scores = np.concatenate((scores, compare(query, left_rows[chosen], store)))
+        left_rows, left_sums = np.delete(left_rows, chosen), np.delete(left_sums, chosen)
+        kth = kth_best(scores, k)
+        again = Line.through(known_sums, scores)
+        if again is None or len(known_rows) >= most:
+            break
+        fine = again
+    return known_rows[near_best(scores, k, slack_of(store))]

@@ -1,0 +1,328 @@
+"""BM25 scores of one query: its words, near words for those that no row has, and synonyms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.words.analyzer import ParsedQuery, is_word
+from memvid_core.words.list_reader import ListReader
+from memvid_core.words.near import MAX_WORDS, has_near, near_grams, near_words
+from memvid_core.words.postings import Matches
+from memvid_core.words.synonyms import Synonyms
+
+__all__ = [
+    "MAX_TERMS",
+    "NOTHING",
+    "Extra",
+    "Near",
+    "Scoring",
+    "Shared",
+    "Statistics",
+    "asked_too",
+    "chosen_terms",
+    "length_normalization",
+    "length_step",
+    "sampled_normalization",
+    "saturation",
+]
+
+MAX_TERMS: Final = 128
+"""The maximum number of different tokens that are searched: of longer queries, the rarest."""
+
+MAX_CANDIDATES: Final = 512
+"""The maximum number of different tokens of a query that are considered, from its beginning."""
+
+B: Final = 0.65
+"""BM25 length normalization of a memory with few records, chosen on questions in English and Korean."""
+
+_LEAST, _MOST = 0.45, 1.0
+_NEUTRAL: Final = 0.6  # length normalization at which k1 is 1
+_LEAST_SATURATION: Final = 0.75
+_ENOUGH = 200  # rows
+_SAMPLE = 4_096  # rows
+
+NEAR: Final = 0.8
+"""The weight of near words, compared with a word of the question."""
+
+SYNONYM: Final = 0.9
+"""The weight of synonyms, compared with what the question says."""
+
+
+_FEW_ROWS: Final = 1 << 15
+"""Up to so many rows, it is faster to look for those with a score than to collect them."""
+
+
+class Extra(NamedTuple):
+    """What a search asks for in addition to the words of a query.
+
+    Attributes:
+        fuzzy: Whether words that no live row has are replaced by near words.
+        synonyms: Synonyms of words.
+    """
+
+    fuzzy: bool = False
+    synonyms: Synonyms | None = None
+
+
+NOTHING: Final = Extra()
+
+
+class Statistics(NamedTuple):
+    """The BM25 statistics of the live rows; ``live`` returns the array they were computed from.
+
+    Attributes:
+        live: A function that returns the array.
+        rows: The number of live rows.
+        tokens: The number of their tokens.
+        lengths: The number of tokens of each row, (n,) int32.
+        exists: Which rows are live, (n,) bool; None for all.
+        b: The length normalization (:func:`length_normalization`).
+    """
+
+    live: Callable[[], object]
+    rows: int
+    tokens: int
+    lengths: NDArray[np.int32]
+    exists: NDArray[np.bool_] | None
+    b: float = B
+
+
+def length_normalization(lengths: NDArray[np.int32]) -> float:
+    """Return BM25's b for texts of these lengths: the more the lengths differ, the more a long text is penalized.
+
+    If lengths are similar, a longer text says more, and is right to have more of the words. If short messages are mixed
+    with long ones, a long one has most words of any question by chance.
+
+    Args:
+        lengths: (n,) the number of tokens of each live row.
+
+    Returns:
+        The standard deviation of the logarithms of the lengths, in steps of 0.05 and between 0.45 and 1; 0.65 for fewer
+        than 200 rows.
+
+    Example:
+        >>> length_normalization(np.array([30, 3_000] * 200)), length_normalization(np.array([30, 40] * 200))
+        (1.0, 0.45)
+    """
+    return sampled_normalization(lengths[:: length_step(len(lengths))], len(lengths))
+
+
+def sampled_normalization(sample: NDArray[np.int32], rows: int) -> float:
+    """Return the length normalization of so many rows from the lengths of an even sample of them."""
+    if rows < _ENOUGH:
+        return B
+    spread = float(np.log(np.maximum(sample, 1)).std())
+    return min(max(round(spread * 20) / 20, _LEAST), _MOST)
+
+
+def saturation(b: float) -> float:
+    """Return BM25's k1 for a length normalization: where lengths differ widely, repetitions of a word say more.
+
+    Passages of similar lengths have each word once or twice, so that a second occurrence is chance. Where pages are
+    mixed with notes, a page on a subject names it many times.
+
+    Args:
+        b: The length normalization, in [0.45, 1].
+
+    Returns:
+        1 at 0.6, and 0.2 more for each 0.05 more; at least 0.75.
+
+    Example:
+        >>> [saturation(b) for b in (0.45, 0.6, 0.75, 1.0)]
+        [0.75, 1.0, 1.6, 2.6]
+    """
+    return max(round(1 + 4 * (b - _NEUTRAL), 4), _LEAST_SATURATION)
+
+
+def length_step(rows: int) -> int:
+    """Return the distance of two sampled rows of so many."""
+    return max(1, -(-rows // _SAMPLE))
+
+
+Near = Mapping[str, tuple[list[str], int]]
+"""For a token that no live row has: the near tokens, and the number of live rows with any of them."""
+
+
+class Shared(NamedTuple):
+    """The statistics of a question over several indexes, so that each gives a row the score that one index would.
+
+    Attributes:
+        rows: The number of live rows.
+        tokens: The number of their tokens.
+        b: The length normalization.
+        terms: The tokens that are searched, with their numbers of occurrences in the question.
+        frequencies: The number of live rows of each.
+        near: The near tokens of those that no live row has.
+    """
+
+    rows: int
+    tokens: int
+    b: float
+    terms: dict[str, int]
+    frequencies: dict[str, int]
+    near: Near
+
+
+def chosen_terms(terms: Sequence[str], frequencies: Callable[[Sequence[str]], Mapping[str, int]]) -> dict[str, int]:
+    """Choose the tokens of a query that are searched, with the number of occurrences of each.
+
+    Args:
+        terms: The tokens.
+        frequencies: Returns the number of rows of some tokens; called for long queries only.
+    """
+    counted = dict(list(Counter(terms).items())[:MAX_CANDIDATES])
+    if len(counted) <= MAX_TERMS:
+        return counted
+    rows = frequencies(list(counted))
+    rarest = sorted((token for token in counted if rows[token]), key=lambda token: rows[token] / counted[token])
+    return {token: counted[token] for token in rarest[:MAX_TERMS]}
+
+
+class Scoring:
+    """Add up the scores of one query.
+
+    Args:
+        reader: The posting lists.
+        counted: The statistics.
+        scores: (n,) float32, zeros.
+        shared: The statistics of all indexes, if the reader reads one of several.
+
+    Attributes:
+        scores: The array; zeros again after :meth:`taken`.
+        ideal: The sum of the tokens' idf.
+    """
+
+    def __init__(
+        self, reader: ListReader, counted: Statistics, scores: NDArray[np.float32], shared: Shared | None = None
+    ) -> None:
+        if shared is not None:
+            counted = counted._replace(rows=shared.rows, tokens=shared.tokens, b=shared.b)
+        self.scores = scores
+        self.ideal = 0.0
+        self._reader, self._counted, self._shared = reader, counted, shared
+        self._k1 = saturation(counted.b)
+        mean = counted.tokens / counted.rows if counted.tokens else 1.0
+        self._slope = np.float32(self._k1 * counted.b / mean)
+        self._floor = np.float32(self._k1 * (1 - counted.b))
+        self._touched = [np.zeros(0, np.int64)]
+        self._weights: dict[str, float] = {}
+        self._missing: dict[str, int] = {}
+
+    def add(self, tokens: Mapping[str, int]) -> None:
+        """Score tokens, with the number of occurrences of each in the query."""
+        total = self._counted.rows
+        known = None if self._shared is None else self._shared.frequencies
+        present: list[Matches] = []
+        weights: list[float] = []
+        for token, times in tokens.items():
+            found = self._reader.find(token)
+            frequency = self._live(found.rows) if known is None else known[token]
+            weight = times * float(np.log1p((total - frequency + 0.5) / (frequency + 0.5)))
+            self.ideal += weight
+            self._weights[token] = weight
+            if frequency:
+                present.append(found)
+                weights.append(weight)
+            else:
+                self._missing[token] = times
+        self._add_each(present, weights)
+
+    def add_extra(self, parsed: ParsedQuery, extra: Extra) -> dict[str, float]:
+        """Score synonyms and near words; return them with their weights."""
+        if extra.synonyms is not None:
+            for said, others in extra.synonyms.of_terms(parsed.terms):
+                self._add_synonyms(said, others)
+        near = self._near(parsed) if extra.fuzzy and self._missing else {}
+        for token, (words, frequency) in near.items():
+            found = self._reader.any_of(words)
+            weight = NEAR * self._missing[token] * _rarity(self._counted.rows, frequency)
+            self._add(found.rows, self._scores(found, weight))
+        return asked_too(parsed, extra, near)
+
+    def taken(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the rows with a score and their scores, and reset the array."""
+        rows = np.concatenate(self._touched)
+        found = self.scores[rows]
+        self.scores[rows] = 0
+        return rows, found
+
+    def _add(self, rows: NDArray[np.int64], scores: NDArray[np.floating]) -> None:
+        self._touched.append(rows[self.scores[rows] == 0])
+        self.scores[rows] += scores
+
+    def _add_each(self, present: Sequence[Matches], weights: Sequence[float]) -> None:
+        """Add the scores of several tokens; of few rows all at once, with the same sums."""
+        if len(self.scores) > _FEW_ROWS or len(self._touched) > 1 or not present:
+            for found, weight in zip(present, weights, strict=True):
+                self._add(found.rows, self._scores(found, weight))
+            return
+        rows = np.concatenate([found.rows for found in present])
+        counts = np.concatenate([found.counts for found in present])
+        factors = np.array(weights) * (self._k1 + 1)
+        each = np.repeat(factors.astype(np.float32), [len(found.rows) for found in present])
+        saturated = counts / (counts + (self._floor + self._slope * self._counted.lengths[rows]))
+        np.add.at(self.scores, rows, saturated * each)
+        self._touched.append(np.flatnonzero(self.scores))
+
+    def _scores(self, found: Matches, weight: float) -> NDArray[np.floating]:
+        counts = found.counts
+        saturated = counts / (counts + (self._floor + self._slope * self._counted.lengths[found.rows]))
+        scores: NDArray[np.floating] = saturated * np.float32(weight * (self._k1 + 1))
+        return scores
+
+    def _live(self, rows: NDArray[np.int64]) -> int:
+        exists = self._counted.exists
+        return len(rows) if exists is None else int(np.count_nonzero(exists[rows]))
+
+    def _live_rows(self, token: str) -> int:
+        return self._live(self._reader.find(token).rows)
+
+    def _near(self, parsed: ParsedQuery) -> Near:
+        """Return near words of those that are missing, and the number of live rows with any of them."""
+        if self._shared is not None:
+            return self._shared.near
+        grams = near_grams(parsed.terms, self._live_rows)
+        found = {token: others for token, others in grams.items() if token in self._missing}
+        for token in [token for token in self._missing if has_near(token)][:MAX_WORDS]:
+            others = near_words(token, self._reader.like(token), self._live_rows)
+            if others:
+                found[token] = others
+        return {token: (near, self._live(self._reader.any_of(near).rows)) for token, near in found.items()}
+
+    def _add_synonyms(self, said: Sequence[str], others: Sequence[Sequence[str]]) -> None:
+        """Give a row with a synonym about the score of a row with what the query says; not both scores together."""
+        found = self._reader.any_of_phrases(others)
+        weight = sum(self._weights.get(token, 0.0) for token in said)
+        other = self._scores(found, SYNONYM * weight)
+        own = np.zeros(len(found.rows), np.float32)
+        for token in said:
+            matches = self._reader.find(token)
+            common, at, there = np.intersect1d(found.rows, matches.rows, assume_unique=True, return_indices=True)
+            own[at] += self._scores(Matches(common, matches.counts[there]), self._weights.get(token, 0.0))
+            self._missing.pop(token, None)
+        better = other > own
+        self._add(found.rows[better], (other - own)[better])
+
+
+def asked_too(parsed: ParsedQuery, extra: Extra, near: Near) -> dict[str, float]:
+    """Return synonyms and near words of a query, with their weights."""
+    told: dict[str, float] = {}
+    if extra.synonyms is not None:
+        for said, others in extra.synonyms.of_terms(parsed.terms):
+            told |= {f"{_shown(said)} → {_shown(other)}": SYNONYM for other in others}
+    for token, (words, _) in near.items():
+        told |= {f"{token} → {word}": NEAR for word in words if is_word(token)}
+    return told
+
+
+def _shown(phrase: Sequence[str]) -> str:
+    return " ".join(filter(is_word, phrase))
+
+
+def _rarity(total: int, frequency: int) -> float:
+    return float(np.log1p((total - min(frequency, total) + 0.5) / (frequency + 0.5)))

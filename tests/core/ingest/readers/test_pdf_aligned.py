@@ -1,0 +1,175 @@
+"""Tables of PDF pages without ruled lines: each row is one line, and running text stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from fpdf import FPDF
+
+from memvid_core.ingest import Chunker, load_chunks, read_document
+
+ROWS = [
+    ["Part", "What it does", "Owner"],
+    ["wing", "lifts the plane when the air flows faster over it than under it, and holds fuel", "Ada"],
+    ["left rudder", "turns the nose", "Bob and Eve"],
+    ["flap", "makes the wing larger while the plane lands, so that it can be slow and still fly", "Ada"],
+]
+EDGES = (60, 160, 340)
+PARAGRAPH = [
+    "A paragraph of running text that fills the line",
+    "stands over the table and reaches as far as the table.",
+    "It ends.",
+]
+SIZE = 10
+LEADING = 12
+
+
+class Page:
+    """A page on which texts are written at places."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.pdf = FPDF(unit="pt")
+        self.pdf.add_page()
+        self.pdf.set_font("Helvetica", size=SIZE)
+
+    def write(self, x: float, y: float, text: str, *, right: bool = False) -> None:
+        self.pdf.text(x - self.pdf.get_string_width(text) * right, y, text)
+
+    def wrapped(self, text: str, width: float) -> list[str]:
+        lines = [""]
+        for word in text.split():
+            longer = f"{lines[-1]} {word}".strip()
+            lines = [*lines[:-1], longer] if self.pdf.get_string_width(longer) <= width else [*lines, word]
+        return lines
+
+    def read(self) -> str:
+        self.pdf.output(str(self.path))
+        (section,) = read_document(self.path).sections
+        return section.text
+
+
+def drawn(page: Page, rows: list[list[str]], middle: bool) -> Iterator[tuple[float, float, str]]:
+    """Yield the lines of the cells, cell by cell, as word processors and browsers draw them."""
+    y = 100.0
+    for row in rows:
+        cells = [page.wrapped(cell, 150 if number == 1 else 90) for number, cell in enumerate(row)]
+        most = max(map(len, cells))
+        for x, cell in zip(EDGES, cells, strict=True):
+            above = (most - len(cell)) / 2 if middle else 0
+            for number, line in enumerate(cell):
+                yield x, y + (above + number) * LEADING, line
+        y += most * LEADING + 8
+
+
+def words(text: str) -> list[str]:
+    return [word for word in text.split() if word != "|"]
+
+
+@pytest.mark.parametrize("middle", [False, True])
+def test_a_row_is_one_line_however_its_cells_are_broken(tmp_path: Path, middle: bool) -> None:
+    page = Page(tmp_path / "table.pdf")
+    for number, said in enumerate(PARAGRAPH):
+        page.write(60, 100 - LEADING * (3 - number), said)
+    lines = list(drawn(page, ROWS, middle))
+    for line in lines:
+        page.write(*line)
+    page.write(60, lines[-1][1] + 60, "The text goes on.")
+    text = page.read()
+    assert text.split("\n\n")[1].split("\n") == [" | ".join(row) for row in ROWS]
+    assert text.split("\n\n")[0].split("\n") == PARAGRAPH
+    # Nothing but what stands between the words is changed.
+    assert words(text) == words(" ".join(chain(PARAGRAPH, (line for *_, line in lines), ["The text goes on."])))
+
+
+def test_numbers_on_the_right_and_empty_cells_keep_their_columns(tmp_path: Path) -> None:
+    page = Page(tmp_path / "table.pdf")
+    rows = [
+        ["Item", "Q1", "Q2"],
+        ["bolts", "1,200.50", "7"],
+        ["nuts", "", "12"],
+        ["small screws", "3", ""],
+        ["washers", "44", "5"],
+    ]
+    for number, row in enumerate(rows):
+        for edge, cell in zip((60, 250, 350), row, strict=True):
+            if cell:
+                page.write(edge, 100 + 18 * number, cell, right=edge > 60)
+    assert page.read().split("\n") == [" | ".join(row).rstrip() if row[-1] else " | ".join(row) for row in rows]
+
+
+def test_a_long_table_repeats_its_header_in_each_chunk(tmp_path: Path) -> None:
+    page = Page(tmp_path / "table.pdf")
+    for number in range(30):
+        row = ("Part", "Weight", "Color") if not number else (f"part {number}", f"{number} kg", "gray")
+        for edge, cell in zip(EDGES, row, strict=True):
+            page.write(edge, 60 + 20 * number, cell)
+    page.pdf.output(str(page.path))
+    chunks = load_chunks(page.path, Chunker(200))
+    assert len(chunks) > 2
+    assert all(chunk.text.startswith("Part | Weight | Color\n") for chunk in chunks)
+
+
+def two_columns() -> list[tuple[float, float, str]]:
+    """Two columns of running text, drawn one after the other."""
+    text = "the wing lifts the plane and the rudder"
+    return [
+        (x, 100.0 + LEADING * line, f"{column}{line} {text}")
+        for column, x in (("a", 60), ("b", 320))
+        for line in range(12)
+    ]
+
+
+def side_by_side() -> list[tuple[float, float, str]]:
+    """Two columns of running text, drawn line by line through both."""
+    return sorted(two_columns(), key=lambda line: (line[1], line[0]))
+
+
+def items() -> list[tuple[float, float, str]]:
+    return [
+        (60 + 30 * part, 100.0 + 16 * n, (f"{n + 1}.", f"item {n} of a list")[part])
+        for n in range(8)
+        for part in (0, 1)
+    ]
+
+
+def form() -> list[tuple[float, float, str]]:
+    labels = ["Name:", "Street and number:", "Town:", "Date of birth:"]
+    return [
+        (60 + 160 * part, 100.0 + 24 * n, (label, f"value {n}")[part])
+        for n, label in enumerate(labels)
+        for part in (0, 1)
+    ]
+
+
+def contents() -> list[tuple[float, float, str]]:
+    return [
+        (60 + 400 * part, 100.0 + 16 * n, (f"Chapter {n}", str(n * 7 + 1))[part]) for n in range(8) for part in (0, 1)
+    ]
+
+
+def addresses() -> list[tuple[float, float, str]]:
+    """A letter's two addresses beside each other."""
+    return [
+        (x, 100.0 + LEADING * n, f"{who} line {n}") for who, x in (("sender", 60), ("receiver", 350)) for n in range(5)
+    ]
+
+
+def steps() -> list[tuple[float, float, str]]:
+    """Words with wide gaps that have no columns."""
+    return [
+        (60.0 + 37 * (n * n % 5) + 150 * part, 100.0 + 16 * n, f"word{n}{part}") for n in range(9) for part in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize("lines", [two_columns, side_by_side, items, form, contents, addresses, steps])
+def test_what_is_no_table_stays_as_it_is(tmp_path: Path, lines) -> None:
+    page = Page(tmp_path / "page.pdf")
+    for line in lines():
+        page.write(*line)
+    text = page.read()
+    assert "|" not in text
+    assert words(text) == words(" ".join(text for *_, text in lines()))

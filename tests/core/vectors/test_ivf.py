@@ -1,0 +1,171 @@
+"""The inverted lists: their recall, when they are fitted, and lists that cannot be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memvid_core.errors import StorageError
+from memvid_core.vectors import ivf as ivf_module
+from memvid_core.vectors.growing_file import load_arrays, save_arrays
+from memvid_core.vectors.vector_index import VectorIndex
+from tests.core.vectors.tuned import tune
+from tests.core.vectors.vector_data import clustered, recall
+
+
+@pytest.fixture
+def codes_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make codes, and so lists, from a thousand rows on."""
+    tune(monkeypatch, auto_floats=48_000)
+
+
+@pytest.mark.usefixtures("codes_of_few")
+@pytest.mark.parametrize("noise", [0.05, 0.35, 0.8])
+def test_ivf_recall(tmp_path: Path, noise: float) -> None:
+    data, queries = clustered(30_000, 48, noise=noise), clustered(50, 48, seed=9, noise=noise)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    for first in range(0, 30_000, 7000):
+        index.extend(first, data[first : first + 7000])
+        assert recall(index, data[: first + 7000], queries, 10) >= 0.96
+    index.flush()
+    again = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
+    again.sync(30_000)
+    for some in (index, again):
+        assert recall(some, data, queries, 10) >= 0.97
+        assert recall(some, data, queries, 100) >= 0.95
+        assert recall(some, data, queries, 10, np.arange(30_000) % 2 == 0) >= 0.97
+        assert recall(some, data, queries, 10, np.arange(30_000) % 300 == 0) >= 0.97
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_ivf_search_among_copies_and_rows_without_a_vector() -> None:
+    random = np.random.default_rng(0)
+    kinds = random.standard_normal((3, 48), dtype=np.float32)
+    data = kinds[random.integers(0, 3, 9000)]
+    data[::2] = 0.0
+    index = VectorIndex(48, strategy="ivf")
+    index.extend(0, data)
+    rows, _ = index.search(kinds[1], 15)
+    assert rows.tolist() == np.flatnonzero((data == kinds[1]).all(axis=1))[:15].tolist()
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_ivf_looks_into_further_lists_where_the_first_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(monkeypatch, probes=-8, weighed=200)  # beside k: two lists at first, of some thousand
+    data, queries = clustered(20_000, 48, noise=0.8), clustered(50, 48, seed=9, noise=0.8)
+    index = VectorIndex(48, strategy="ivf")
+    index.extend(0, data)
+    assert recall(index, data, queries, 10) >= 0.9
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_ivf_rows_written_again_get_new_lists() -> None:
+    data = clustered(9000, 48)
+    index = VectorIndex(48, strategy="ivf")
+    index.extend(0, data)
+    index.search(data[0], 1)
+    index.extend(3000, -data[3000:])
+    rows, _ = index.search(-data[3000::60], 1)
+    assert rows[:, 0].tolist() == list(range(3000, 9000, 60))
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_ivf_rows_without_a_vector_are_in_no_list() -> None:
+    data = clustered(4000, 48)
+    data[::2] = 0.0
+    index = VectorIndex(48, strategy="ivf")
+    index.extend(0, data)
+    index.search(data[1], 1)
+    file = index._search._file  # type: ignore[attr-defined]
+    assert (file.nearest[::2] == len(file.centroids)).all()
+    assert (file.nearest[1::2] < len(file.centroids)).all()
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_ivf_lists_are_fitted_once_and_again_when_there_are_many_more_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(monkeypatch, refit_until=1000)  # the codes stay what they are
+    data = clustered(20_000, 48)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    for first, last, fitted in ((0, 4000, 4000), (4000, 9000, 4000), (9000, 20_000, 20_000)):
+        index.extend(first, data[first:last])
+        index.sync(last)
+        index.flush()
+        assert [path.name for path in tmp_path.glob("*.lists")] == [f"ivf-1-{fitted}.lists"]
+    index.close()
+    monkeypatch.setattr(ivf_module._InvertedFile, "fit", None)  # who opens it takes what is there
+    again = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
+    again.sync(20_000)
+    assert recall(again, data, clustered(30, 48, seed=2), 10) >= 0.97
+
+
+@pytest.mark.usefixtures("codes_of_few")
+@pytest.mark.parametrize(
+    "harm", ["no lists", "no centroids", "torn lists", "torn centroids", "wild lists", "too long", "other names"]
+)
+def test_lists_that_cannot_be_used_are_made_again(tmp_path: Path, harm: str) -> None:
+    data = clustered(4000, 48)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data)
+    index.sync(4000)
+    index.flush()
+    index.close()
+    lists, centroids = tmp_path / "ivf-1-4000.lists", tmp_path / "ivf-1-4000.centroids"
+    if harm.startswith("no "):
+        (lists if harm == "no lists" else centroids).unlink()
+    elif harm.startswith("torn "):
+        path = lists if harm == "torn lists" else centroids
+        path.write_bytes(path.read_bytes()[:-5])
+    elif harm == "wild lists":
+        save_arrays(lists, nearest=np.full(4000, 10**6, dtype=np.int32))
+    elif harm == "too long":
+        save_arrays(lists, nearest=np.zeros(8000, dtype=np.int32))
+    else:
+        lists.rename(tmp_path / "ivf-1-many.lists")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    for writable in (False, True):
+        index = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=writable)
+        index.sync(4000)
+        assert recall(index, data, clustered(30, 48, seed=2), 10) >= 0.97
+        index.flush()
+        if not writable:
+            assert sorted(path.name for path in tmp_path.iterdir()) == names
+    arrays = load_arrays(lists)
+    assert arrays is not None
+    assert len(arrays["nearest"]) == 4000
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_a_disk_that_is_full_when_lists_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = clustered(3000, 48)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data)
+    index.sync(3000)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(StorageError, match="No space left"):
+            index.flush()
+    assert not list(tmp_path.glob(".*"))
+    assert recall(index, data, data[::100], 10) >= 0.97
+    index.flush()
+    assert list(tmp_path.glob("*.lists"))
+
+
+def test_centroids_nearest_to_rows() -> None:
+    random = np.random.default_rng(0)
+    points = random.integers(-40, 41, (30, 20))
+    rows = (points[random.integers(0, 30, 3000)] + random.integers(-4, 5, (3000, 20))).astype(np.int8)
+    for count in (1, 2, 700):
+        levels = rows[:count]
+        found = ivf_module._Centroids(levels).nearest(rows)
+        distances = np.square(rows[:, None].astype(np.int32) - levels).sum(axis=2)
+        least = distances.min(axis=1)
+        assert np.mean(distances[np.arange(3000), found] == least) >= 0.99

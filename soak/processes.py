@@ -49,6 +49,8 @@ class Child:
         """
         try:
             if not self._results.poll(seconds):
+                if self.ended():  # and a process that it started still has the pipe
+                    raise WrongAnswer(f"the process died with exit code {self._process.exitcode}, and left others")
                 raise WrongAnswer(f"no result after {seconds:.0f} s: a hang")
             failed, value = self._results.recv()
         except EOFError:

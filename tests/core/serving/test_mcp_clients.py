@@ -93,7 +93,6 @@ def test_a_framework_saves_and_finds_over_both_transports(
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
         )
     assert done.returncode == 0, done.stderr[-5000:]
     answers = json.loads(done.stdout.rpartition("ANSWERS ")[2])
@@ -103,4 +102,4 @@ def test_a_framework_saves_and_finds_over_both_transports(
         assert "Saved as [note-" in answer["saved"]
         assert "the tail steers" in answer["found"]
     with Memory.open(path) as memory:
-        assert [record.text for record in memory].count("the tail steers") == 2
+        assert [record.text for record in memory].count("the tail steers") == 1  # the same note, saved twice

@@ -72,11 +72,11 @@ def words(text: str) -> list[str]:
 @pytest.mark.parametrize("middle", [False, True])
 def test_a_row_is_one_line_however_its_cells_are_broken(tmp_path: Path, middle: bool) -> None:
     page = Page(tmp_path / "table.pdf")
-    for number, line in enumerate(PARAGRAPH):
-        page.write(60, 100 - LEADING * (3 - number), line)
+    for number, above in enumerate(PARAGRAPH):
+        page.write(60, 100 - LEADING * (3 - number), above)
     lines = list(drawn(page, ROWS, middle))
-    for line in lines:
-        page.write(*line)
+    for x, y, line in lines:
+        page.write(x, y, line)
     page.write(60, lines[-1][1] + 60, "The text goes on.")
     text = page.read()
     assert text.split("\n\n")[1].split("\n") == [" | ".join(row) for row in ROWS]

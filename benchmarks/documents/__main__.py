@@ -1,4 +1,4 @@
-"""Documents in twelve scripts and fourteen formats, read by memvid, markitdown, LlamaIndex and LangChain.
+"""Documents in twelve scripts and fourteen formats, read by memvid, markitdown, LlamaIndex, LangChain and docling.
 
 The content of every file is known. ``kept`` is the share of its words that are found again, ``twice`` the share that is
 found more often than it is there, ``order`` the longest common subsequence of the words, ``rows`` the share of the rows
@@ -6,7 +6,8 @@ of tables that have all their cells, in order, on one line. Time is processor ti
 memory is the most that they have at one time.
 
 The other packages may be in an environment of their own (``--python``): markitdown[docx,pptx,xlsx,pdf],
-llama-index-readers-file, langchain-community, unstructured[docx,pptx,xlsx], pypdf, docx2txt, beautifulsoup4.
+llama-index-readers-file, langchain-community, unstructured[docx,pptx,xlsx], pypdf, docx2txt, beautifulsoup4, docling.
+docling reads PDF with models, which are not downloaded: without them, its PDFs count as not read.
 """
 
 from __future__ import annotations

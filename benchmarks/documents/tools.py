@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -62,7 +63,23 @@ def _langchain(paths: list[str]) -> Iterator[tuple[str, str]]:
             yield path, "\n".join(document.page_content for document in kinds[Path(path).suffix](path).load())
 
 
-TOOLS = {"memvid": _memvid, "markitdown": _markitdown, "llama-index": _llama_index, "langchain": _langchain}
+def _docling(paths: list[str]) -> Iterator[tuple[str, str]]:
+    os.environ["HF_HUB_OFFLINE"] = "1"  # its models of layouts, without which it reads no PDF, are not downloaded
+    from docling.document_converter import DocumentConverter
+
+    converter = DocumentConverter()
+    for path in paths:
+        with suppress(Exception):
+            yield path, converter.convert(path).document.export_to_markdown()
+
+
+TOOLS = {
+    "memvid": _memvid,
+    "markitdown": _markitdown,
+    "llama-index": _llama_index,
+    "langchain": _langchain,
+    "docling": _docling,
+}
 
 
 def _main() -> None:

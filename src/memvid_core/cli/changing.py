@@ -8,7 +8,7 @@ import typer
 
 from memvid_core.cli.failures import NOTHING
 from memvid_core.cli.options import WAIT, AsJson, MemoryPath, Timeout, Where, opened, parse_object
-from memvid_core.cli.output import count, megabytes, note, say, write_json
+from memvid_core.cli.output import count, in_one_line, megabytes, note, say, write_json
 
 if TYPE_CHECKING:
     from memvid_core import Memory
@@ -69,7 +69,7 @@ def delete(
         )
     elif dry_run:
         for record_id in chosen:
-            say(record_id)
+            say(in_one_line(record_id))
         note(f"{count(len(chosen), 'record')} would be deleted")
     else:
         say(f"{memory_path}: {count(deleted, 'record')} deleted, {records:,} left")

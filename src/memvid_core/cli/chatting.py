@@ -10,7 +10,7 @@ import typer
 
 from memvid_core.cli.failures import NOTHING
 from memvid_core.cli.options import WAIT, AsJson, EmbedderName, MemoryPath, Timeout, opened
-from memvid_core.cli.output import note, printable, say, show, write_json
+from memvid_core.cli.output import in_one_line, note, printable, say, show, write_json
 from memvid_core.cli.places import given_path
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _show_sources(talk: MemvidChat) -> None:
     if talk.sources:
         show(Text())
     for source in talk.sources:
-        show(Text(printable(f"[{source['number']}] {citation(source)}"), style="dim"))
+        show(Text(in_one_line(f"[{source['number']}] {citation(source)}"), style="dim"))
 
 
 def _converse(talk: MemvidChat, stream: bool) -> None:

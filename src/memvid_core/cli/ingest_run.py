@@ -16,7 +16,7 @@ import typer
 
 from memvid_core.cli.failures import NOTHING, PARTLY
 from memvid_core.cli.file_options import DEFAULTS, FileOptions
-from memvid_core.cli.output import count, files_progress, megabytes, note, say, write_json
+from memvid_core.cli.output import count, files_progress, in_one_line, megabytes, note, say, write_json
 
 if TYPE_CHECKING:
     from memvid_core import Memory
@@ -151,7 +151,7 @@ class IngestRun:
         if failed:
             note(f"{count(len(failed), 'file')} could not be read and {'was' if len(failed) == 1 else 'were'} skipped:")
             for error in list(failed.values())[:_NAMED_AT_MOST]:
-                note(f"  {error}")
+                note(f"  {in_one_line(str(error))}")
             if len(failed) > _NAMED_AT_MOST:
                 note(f"  … and {len(failed) - _NAMED_AT_MOST:,} more (--json lists them all)")
         if not self.state["commits"]:
@@ -174,7 +174,7 @@ class IngestRun:
         warnings = {} if self.report is None else self.report.warnings
         lines = [f"{source}: {warning}" for source, found in warnings.items() for warning in found]
         for line in lines[:_NAMED_AT_MOST]:
-            note(f"  {line}")
+            note(f"  {in_one_line(line)}")
         if len(lines) > _NAMED_AT_MOST:
             note(f"  … and {len(lines) - _NAMED_AT_MOST:,} more (--json lists them all)")
 

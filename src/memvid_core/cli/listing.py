@@ -9,7 +9,7 @@ import typer
 
 from memvid_core.cli.failures import NOTHING
 from memvid_core.cli.options import AsJson, AsOf, MemoryPath, Where, opened, parse_as_of, parse_object
-from memvid_core.cli.output import console, count, note, printable, write_json
+from memvid_core.cli.output import console, count, in_one_line, note, write_json
 
 if TYPE_CHECKING:
     from memvid_core import Memory
@@ -110,6 +110,6 @@ def _print(memory_path: Path, sources: list[dict[str, Any]], total: int) -> None
 
 def _shown(entry: dict[str, Any]) -> tuple[str, str, str, str]:
     """Return a row of the table: source, chunks, characters and date."""
-    source = "(no source)" if entry["source"] is None else printable(entry["source"])
+    source = "(no source)" if entry["source"] is None else in_one_line(entry["source"])
     date = (entry["date"] or "")[:16].replace("T", " ")
     return source, f"{entry['chunks']:,}", f"{entry['characters']:,}", date

@@ -19,6 +19,7 @@ __all__ = [
     "escaped_json",
     "facts",
     "files_progress",
+    "in_one_line",
     "megabytes",
     "moment",
     "note",
@@ -41,6 +42,7 @@ _CONTROLS |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT C
 # Characters that would reorder the letters after them.
 _BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _CONTROLS |= {code: f"\\u{code:04x}" for code in _BIDI}
+_LINE_ENDS: dict[int, int | str] = {0x09: 0x2409, 0x0A: 0x240A, 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _IN_JSON = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *_BIDI)}
 
 
@@ -52,6 +54,16 @@ def printable(text: str) -> str:
         '␛[31mred'
     """
     return text.translate(_CONTROLS)
+
+
+def in_one_line(text: str) -> str:
+    r"""Replace control characters, also those that divide lines: a name is one line whatever is in it.
+
+    Example:
+        >>> in_one_line("a\n 2  1.0  b.md")
+        'a␊ 2  1.0  b.md'
+    """
+    return printable(text).translate(_LINE_ENDS)
 
 
 def count(number: int, noun: str) -> str:

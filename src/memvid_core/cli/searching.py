@@ -20,7 +20,7 @@ from memvid_core.cli.options import (
     parse_as_of,
     parse_object,
 )
-from memvid_core.cli.output import console, note, printable, show, write_json, write_text
+from memvid_core.cli.output import console, in_one_line, note, printable, show, write_json, write_text
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -207,7 +207,7 @@ def show_hit(hit: Hit, query: str, *, explain: bool, full: bool) -> None:
     if hit.rank:
         show(Text())
     head = Text.assemble((f"{hit.rank + 1:2}", "bold"), "  ", (f"{hit.score:.3f}", "green"), "  ")
-    head.append(printable(hit.id), style="cyan")
+    head.append(in_one_line(hit.id), style="cyan")
     where = place(hit.id, hit.metadata)
     if where:
         head.append(f" · {where}", style="dim")
@@ -261,7 +261,7 @@ def _show_record(record: Record, *, first: bool) -> None:
 
     if not first:
         show(Text())
-    show(Text(printable(record.id), style="bold cyan"))
+    show(Text(in_one_line(record.id), style="bold cyan"))
     if record.metadata:
         show(Text(printable(msgspec.json.encode(record.metadata).decode()), style="dim"))
     show(Text(printable(record.text)))

@@ -12,7 +12,7 @@ from memvid_core.cli.failures import in_shell_words
 from memvid_core.cli.file_options import DEFAULTS, FileOptions, with_file_options
 from memvid_core.cli.ingest_run import expanded
 from memvid_core.cli.options import WAIT, EmbedderName, MemoryPath, Timeout
-from memvid_core.cli.output import note, say, write_json
+from memvid_core.cli.output import in_one_line, note, say, write_json
 
 __all__ = ["register"]
 
@@ -99,7 +99,7 @@ def _sync(
         parts = [f"{word} {_named(names)}" for word, names in changes.items() if names]
         say(f"{memory_path}: {'; '.join(parts) or 'up to date'}; {records:,} records")
         for error in failed.values():
-            note(f"  {error}")
+            note(f"  {in_one_line(str(error))}")
     if first:
         note("watching; stop with Ctrl-C")
 

@@ -243,3 +243,19 @@ def test_lines_are_wrapped_between_words_and_their_rest_is_indented(
         .split("\n")[-1]
         .startswith("error: no memory; create it with: memvid build PATHS -o")
     )
+
+
+def test_a_name_is_one_line_whatever_is_in_it(tmp_path: Path) -> None:
+    """A name could look like an answer of its own."""
+    memory = tmp_path / "notes.mp4"
+    with Memory.create(memory) as opened:
+        opened.add(["A wing lifts."], [{"source": "a\n 2  1.000  b.md"}], ["a\n 2  1.000  b.md#0"])
+    for arguments in (
+        ["search", memory, "wing"],
+        ["ls", memory],
+        ["delete", memory, "a\n 2  1.000  b.md#0", "--dry-run"],
+    ):
+        done = memvid(*arguments)
+        assert done.code == 0
+        assert "a␊ 2  1.000  b.md" in done.out
+        assert not any(line.startswith(" 2") for line in done.out.split("\n"))

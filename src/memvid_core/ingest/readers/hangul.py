@@ -39,7 +39,10 @@ def read_hwpx(path: Path) -> list[Section]:
         builder = SectionBuilder()
         running: dict[str, None] = {}
         for _, name in parts:
-            for paragraph in children(parse_xml(read_entry(archive, name)), "p"):
+            section = parse_xml(read_entry(archive, name))
+            if local(section) != "sec":
+                raise IngestError(f"damaged: its part {name!r} is no section")
+            for paragraph in children(section, "p"):
                 _add(paragraph, levels.get(paragraph.get("paraPrIDRef"), 0), builder, running)
     sections = builder.finish()
     if running:

@@ -122,6 +122,17 @@ class Package:
         """Return the root element of a part."""
         return parse_xml(self.read(name))
 
+    def main_tree(self, root: str) -> Any:
+        """Return the root element of the main part.
+
+        Raises:
+            IngestError: It is missing, or is not of this local name.
+        """
+        tree = self.tree(self.main())
+        if local(tree) != root:
+            raise IngestError(f"damaged: its main part is no {root}")
+        return tree
+
     def relations(self, name: str) -> dict[str, Relation]:
         """Return the internal relations of a part by their ids; those of the package for an empty name."""
         folder, _, file = name.rpartition("/")

@@ -6,6 +6,7 @@ import ctypes
 import re
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -87,11 +88,19 @@ def _with_aligned(raw: Any, textpage: Any) -> PageText:
     def plain(start: int, end: int) -> str:
         return _plain("".join(letters[start:end]))
 
+    def text_of_cell(lines: list[tuple[int, int]]) -> str:
+        # What divides a word stands behind the line, or is its last letter.
+        between = [letters[end:start] for (_, end), (start, _) in pairwise(lines)]
+        ends = ["".join(filter(_HYPHEN.match, gap)) + "\n" for gap in between]
+        return _plain(
+            "".join("".join(letters[slice(*line)]) + end for line, end in zip(lines, [*ends, ""], strict=True))
+        )
+
     parts: list[str] = []
     blocks: list[str] = []
     place = 0
     for table in find_aligned(raw, textpage, letters):
-        rows = [" | ".join(_flat("\n".join(plain(*line) for line in cell)) for cell in row) for row in table.rows]
+        rows = [" | ".join(_flat(text_of_cell(cell)) if cell else "" for cell in row) for row in table.rows]
         blocks.append("\n".join(rows))
         parts += [_unwrapped(plain(place, table.start)).strip("\n"), blocks[-1]]
         place = table.end

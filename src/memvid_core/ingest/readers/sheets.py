@@ -50,7 +50,7 @@ class _Workbook:
         self._package = package
         self._archive = archive
         self._part = package.main()
-        self._tree = package.tree(self._part)
+        self._tree = package.main_tree("workbook")
         properties = child(self._tree, "workbookPr")
         old = properties is not None and attribute(properties, "date1904") in ("1", "true")
         self._epoch = _EPOCH_1904 if old else _EPOCH
@@ -61,19 +61,22 @@ class _Workbook:
         relations = self._package.relations(self._part)
         sections: list[Section] = []
         hidden: list[str] = []
+        missing: list[str] = []
         listed = child(self._tree, "sheets")
         for sheet in () if listed is None else children(listed, "sheet"):
             name = sheet.get("name", "")
             relation = relations.get(next((str(value) for key, value in sheet.items() if key.endswith("}id")), ""))
             if relation is None or not self._package.has(relation.target):
-                continue
-            if sheet.get("state", "visible") != "visible":
+                missing.append(name)
+            elif sheet.get("state", "visible") != "visible":
                 hidden.append(name)
             elif relation.kind == "worksheet":
                 sections += row_sections(self._rows(relation.target), {"sheet": name})
                 sections += self._extras(relation.target, name)
         if hidden:
             warn(f"hidden sheets were left out: {', '.join(map(repr, hidden))}")
+        if missing:
+            warn(f"damaged: sheets that are not in the file: {', '.join(map(repr, missing))}")
         return sections
 
     def _shared_strings(self) -> list[str]:

@@ -10,6 +10,7 @@ from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.drawings import drawing_text, graphic_blocks
 from memvid_core.ingest.readers.formulas import formula
 from memvid_core.ingest.readers.ooxml import Package, attribute, child, children, local, path_of
+from memvid_core.ingest.readers.remarks import warn
 
 __all__ = ["read_pptx", "reading_order"]
 
@@ -36,13 +37,18 @@ def read_pptx(path: Path) -> list[Section]:
     with Package(path) as package:
         main = package.main()
         relations = package.relations(main)
-        slides = child(package.tree(main), "sldIdLst")
+        slides = child(package.main_tree("presentation"), "sldIdLst")
+        missing: list[str] = []
         sections: list[Section] = []
         seen: set[str] = set()
         for number, item in enumerate(() if slides is None else children(slides, "sldId"), 1):
             relation = relations.get(_relation_id(item))
             if relation is not None and package.has(relation.target):
                 sections += _Slide(package, relation.target, seen).sections(number)
+            else:
+                missing.append(str(number))
+        if missing:
+            warn(f"damaged: slides that are not in the file: {', '.join(missing)}")
         return sections
 
 

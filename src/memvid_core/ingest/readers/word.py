@@ -48,7 +48,7 @@ class _Document:
         self._notes: dict[tuple[str, str], int] = {}
 
     def sections(self) -> list[Section]:
-        body = child(self._package.tree(self._part), "body")
+        body = child(self._package.main_tree("document"), "body")
         if body is not None:
             self._blocks(body)
         sections = self._builder.finish()

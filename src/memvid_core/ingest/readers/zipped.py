@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -24,6 +25,14 @@ MOST_ENTRIES = 50_000
 HIGHEST_RATIO = 200
 RATIO_COUNTS_FROM = 16 << 20
 _STEP = 1 << 20
+
+
+_TYPES = "[Content_Types].xml"
+_MAIN_TYPES = {
+    "docx": re.compile(rb"(?:wordprocessingml|ms-word)\.[\w.]*main\+xml"),
+    "pptx": re.compile(rb"(?:presentationml|ms-powerpoint)\.[\w.]*main\+xml"),
+    "xlsx": re.compile(rb"(?:spreadsheetml|ms-excel)\.[\w.]*main\+xml"),
+}
 
 
 def zip_format(path: Path) -> str:
@@ -50,7 +59,11 @@ def zip_format(path: Path) -> str:
             if b"graphics" in kind or b"chart" in kind or b"database" in kind:
                 raise IngestError("an OpenDocument drawing, chart or database: save it as .odt or .pdf")
             return "opendocument"
-        return "epub" if "META-INF/container.xml" in names else "zip"
+        if "META-INF/container.xml" in names:
+            return "epub"
+        # The main part may have any name; a package that lost it is damaged, and no archive of documents.
+        types = archive.read(_TYPES) if _TYPES in names else b""
+        return next((name for name, main in _MAIN_TYPES.items() if main.search(types)), "zip")
 
 
 def open_checked(path: Path) -> ZipFile:

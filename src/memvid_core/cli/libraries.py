@@ -15,6 +15,7 @@ from memvid_core.cli.failures import NOTHING, PARTLY
 from memvid_core.cli.groups import Commands
 from memvid_core.cli.options import AsJson, AsOf, EmbedderName, Where, WithQuestion, parse_as_of, parse_object
 from memvid_core.cli.output import console, count, facts, files_progress, megabytes, moment, note, say, write_json
+from memvid_core.cli.places import Place, RemotePath, given_path, memory_place
 from memvid_core.cli.searching import fields_of_hit, passage_length, show_hit
 
 if TYPE_CHECKING:
@@ -25,7 +26,12 @@ __all__ = ["register"]
 _NAMED_AT_MOST = 20  # of what is damaged
 _AT_ONCE = 1_024  # records of a source that are read together
 
-LibraryPath = Annotated[Path, typer.Argument(metavar="LIBRARY", help="The folder of the library.", show_default=False)]
+LibraryPath = Annotated[
+    Place,
+    typer.Argument(
+        metavar="LIBRARY", parser=memory_place, show_default=False, help="The folder of the library, or its URL."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -120,9 +126,9 @@ def _records(sources: list[Path], vectors: bool, update: Any) -> Iterator[tuple[
 def _opened(path: Path, embedder: str | None = None, as_of: str | None = None) -> Iterator[Library]:
     from memvid_core import Library, NotAMemoryError
 
-    if path.is_file():
+    if path.is_file() and not isinstance(path, RemotePath):
         raise NotAMemoryError(f"{path} is a file: give the folder of a library, or use memvid search")
-    with Library.open(path, embedder=embedder, as_of=parse_as_of(as_of)) as library:
+    with Library.open(given_path(path), embedder=embedder, as_of=parse_as_of(as_of)) as library:
         yield library
 
 
@@ -130,16 +136,19 @@ def _opened(path: Path, embedder: str | None = None, as_of: str | None = None) -
 def _opened_or_made(
     path: Path, partition_by: list[str] | None, embedder: str | None, vectors: bool
 ) -> Iterator[Library]:
-    from memvid_core import Library
+    from memvid_core import Library, NotAMemoryError
 
-    if (path / "library.json").exists():
+    place = given_path(path)
+    try:
+        library = Library.open(place, embedder=embedder)
+    except NotAMemoryError:
+        given = "given" if vectors and embedder is None else embedder
+        library = Library.create(place, given, partition_by=partition_by or ())
+    else:
         if partition_by:
+            library.close()
             raise typer.BadParameter("the library exists, and its fields are fixed", param_hint="--partition-by")
-        with Library.open(path, embedder=embedder) as library:
-            yield library
-        return
-    given = "given" if vectors and embedder is None else embedder
-    with Library.create(path, given, partition_by=partition_by or ()) as library:
+    with library:
         yield library
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,12 @@ from memvid_core import (
     Library,
     MemoryExistsError,
     NotAMemoryError,
+    Record,
     StorageError,
     cached_copies,
 )
 from memvid_core.library.remote import RemoteObjects
+from tests.core.cli.running import memvid
 from tests.core.embedders import embed
 from tests.core.library.libraries import pair, plain, records
 from tests.processes import start
@@ -157,6 +161,74 @@ def test_a_shard_that_is_damaged_in_the_store(
         assert [(one.name, one.records) for one in again.verify().damage] == [(name, 10)]
 
 
+@contextmanager
+def requests() -> Iterator[list[str]]:
+    """The requests that the server answers."""
+    found: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    handler, log = Handler(logging.INFO), logging.getLogger("werkzeug")
+    log.addHandler(handler)
+    try:
+        yield found
+    finally:
+        log.removeHandler(handler)
+
+
+def test_how_many_requests_are_made(bucket: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"s3://{_bucket(tmp_path)}/library"
+    with Library.create(url, embed, storage_options=bucket) as library:
+        library.build(SOME, rows_per_shard=10)
+        with requests() as made:
+            library.add(["new"], ids=["new"])
+        assert len(made) <= 24
+    del library  # and with it, its folder in the cache of this process
+    for number, shards in (("another", 4), ("another", 0)):  # an empty cache, and what is in it then
+        monkeypatch.setenv("MEMVID_CACHE_DIR", str(tmp_path / number))
+        with requests() as made:
+            again = Library.open(url, embedder=embed, storage_options=bucket)
+        assert len(made) == 3, made  # the description, the list of versions, and the newest one
+        with again:
+            with requests() as made:
+                again.search("wing heat", 10)
+            assert len(made) <= 2 * shards, made  # each is fetched once
+            with requests() as made:
+                for mode in ("lexical", "dense", "hybrid"):
+                    again.search("shock", 10, mode=mode)
+                again.get("r3")
+            assert made == []
+            with requests() as made:
+                again.refresh()
+            assert len(made) == 1
+        del again
+
+
+def test_the_command_takes_a_url(place: tuple[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    url, options = place
+    if options:
+        for name, value in {"FSSPEC_S3_ENDPOINT_URL": "endpoint_url", "FSSPEC_S3_KEY": "key"}.items():
+            monkeypatch.setenv(name, options[value])
+        monkeypatch.setenv("FSSPEC_S3_SECRET", options["secret"])
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.config.set_conf_env(fsspec.config.conf)
+    try:
+        Path("lines.jsonl").write_text('{"id": "a", "text": "the wing lifts"}\n{"id": "b", "text": "an engine"}\n')
+        assert memvid("library", "build", url, "lines.jsonl").out.startswith(f"{url}: 2 records added")
+        assert memvid("library", "build", url + "/", "lines.jsonl", "--json").json["deleted"] == 2
+        assert memvid("library", "search", url, "wing", "-k", "1", "--json").json["hits"][0]["id"] == "a"
+        assert memvid("library", "info", url, "--json").json["records"] == 2
+        assert "intact" in memvid("library", "verify", url).out
+        assert memvid("library", "history", url, "--json").json["versions"][0]["added"] == 2
+        assert memvid("library", "compact", url).code == 0
+        assert memvid("library", "vacuum", url, "--dry-run").code == 0
+        assert "Library.create" in memvid("library", "info", url + "2").err
+    finally:
+        fsspec.config.conf.pop("s3", None)
+
+
 ADD = """if True:
     import json, sys
     from memvid_core import Library
@@ -164,22 +236,27 @@ ADD = """if True:
     url, options, name = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
     with Library.open(url, embedder=embed, storage_options=options) as library:
         sys.stdin.readline()
-        for number in range(3):
+        for number in range(int(sys.argv[4])):
             library.add([f"{name} {number}"], ids=[f"{name} {number}"])
+            library.delete([f"{name} {number} old"])
 """
 
 
-def test_no_commit_of_several_processes_is_lost(bucket: dict[str, Any], tmp_path: Path) -> None:
+def test_no_commit_of_several_processes_is_lost(
+    bucket: dict[str, Any], tmp_path: Path, effort: Callable[[int], int]
+) -> None:
     url = f"s3://{_bucket(tmp_path)}/library"
+    names, count = "abcd", effort(2)
     with Library.create(url, embed, storage_options=bucket) as library:
-        writers = [start(ADD, url, json.dumps(bucket), name) for name in "ab"]
+        library.build(Record(f"{name} {n} old", f"old {name} {n}") for name in names for n in range(count))
+        writers = [start(ADD, url, json.dumps(bucket), name, count) for name in names]
         for writer in writers:
             writer.stdin.write("\n")
             writer.stdin.flush()
         for writer in writers:
             assert writer.communicate()[1] == ""
-        assert library.refresh() == 6
-        assert {record.id for record in library} == {f"{name} {n}" for name in "ab" for n in range(3)}
+        assert library.refresh() == 1 + 2 * len(names) * count
+        assert sorted(library.ids()) == sorted(f"{name} {n}" for name in names for n in range(count))
         assert library.verify().ok
 
 

@@ -9,10 +9,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from soak import agent, corruption, disks, index_corruption, kills, limits, power, readers, servers, writers
+from soak import agent, corruption, disks, index_corruption, kills, limits, power, rays, readers, servers, writers
 from soak.model import WrongAnswer
 from soak.processes import Child, end_group, first_ready, start, warm_up
 
@@ -42,6 +43,8 @@ WORKLOADS: dict[str, Workload] = {
     "limits": Workload(limits.run, 1, 600, "few descriptors, little memory, threads, forks"),
     "servers": Workload(servers.run, 1, 600, "a web server, two graphs, a notebook cell run again"),
 }
+if find_spec("ray") is not None:
+    WORKLOADS["ray"] = Workload(rays.run, 1, 3_600, "a library built by Ray, whose workers are killed 20 times")
 
 
 class Failure(NamedTuple):

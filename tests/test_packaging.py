@@ -17,14 +17,14 @@ import pytest
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {"memvid_core", "langchain_memvid", "llama_index_memvid"}
+PACKAGES = {"memvid_core", "langchain_memvid", "llama_index_memvid", "memvid_ray"}
 FRAMEWORKS = {"langchain", "langchain_classic", "langchain_community", "langchain_core", "langgraph", "llama_index"}
 
 # What the extras bring, by import name: none of it is there after a plain "pip install memvid-core".
 OPTIONAL = FRAMEWORKS | {
     *("charset_normalizer", "lxml", "pypdfium2"),
     *("fastembed", "model2vec", "pyzbar", "qrcode", "sentence_transformers", "zxingcpp"),
-    *("agents", "anthropic", "mcp", "starlette", "uvicorn"),
+    *("agents", "anthropic", "mcp", "ray", "starlette", "uvicorn"),
 }
 
 # Runs in a fresh interpreter, before anything is imported.

@@ -14,7 +14,7 @@ import pytest
 
 import memvid_core
 
-PACKAGES = ["memvid_core", "langchain_memvid", "llama_index_memvid"]
+PACKAGES = ["memvid_core", "langchain_memvid", "llama_index_memvid", "memvid_ray"]
 
 
 @pytest.fixture(params=PACKAGES)

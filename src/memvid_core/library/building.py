@@ -21,7 +21,7 @@ from memvid_core.library.partitions import Summaries
 from memvid_core.memory import Memory, session_of
 from memvid_core.model import Embedder, FittableEmbedder, Record
 
-__all__ = ["Built", "Given", "ShardBuilder", "claimed", "fitted_embedder"]
+__all__ = ["Built", "Given", "ShardBuilder", "claimed", "combined", "fitted_embedder"]
 
 Given = Record | tuple[Record, Any]
 """A record, or a record with its vector (d,) or None."""
@@ -48,6 +48,19 @@ class Built:
         """Delete the files, which no manifest names."""
         for entry in self.entries:
             objects.remove_memory(entry.file)
+
+
+def combined(parts: Iterable[Built]) -> Built:
+    """Return several builds as one.
+
+    Raises:
+        VectorError: Their vectors have different dimensions.
+    """
+    parts = list(parts)
+    dimensions = {part.dimension for part in parts if part.dimension is not None}
+    if len(dimensions) > 1:
+        raise VectorError(f"the vectors have different dimensions: {sorted(dimensions)}")
+    return Built([entry for part in parts for entry in part.entries], next(iter(dimensions), None))
 
 
 @contextmanager
@@ -88,7 +101,6 @@ class ShardBuilder:
         Raises:
             InvalidInputError: A record is invalid.
         """
-        built = Built()
         pending: list[Future[tuple[ShardEntry, int | None]]] = []
         left = iter(records)
         with ThreadPoolExecutor(self._threads, thread_name_prefix="memvid-seal") as pool:
@@ -106,12 +118,7 @@ class ShardBuilder:
                     if not future.cancelled() and future.exception() is None:
                         self._objects.remove_memory(future.result()[0].file)
                 raise
-        built.entries = [entry for entry, _ in found]
-        dimensions = {dimension for _, dimension in found if dimension is not None}
-        if len(dimensions) > 1:
-            raise VectorError(f"the vectors have different dimensions: {sorted(dimensions)}")
-        built.dimension = next(iter(dimensions), None)
-        return built
+        return combined([Built([entry], dimension) for entry, dimension in found])
 
 
 class _Shard:

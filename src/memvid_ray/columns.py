@@ -1,0 +1,78 @@
+"""Rows of a dataset as records."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from memvid_core import InvalidInputError, Record
+
+__all__ = ["Columns"]
+
+_ROWS: Final = 4_096  # that are converted together
+
+
+class Columns(NamedTuple):
+    """Which columns of a dataset hold what.
+
+    Attributes:
+        text: The texts.
+        vector: The vectors; None if the embedder makes them.
+        id: The ids; None creates new ones.
+        metadata: The metadata fields, which are left out of a record where they are null.
+    """
+
+    text: str
+    vector: str | None
+    id: str | None
+    metadata: tuple[str, ...]
+
+    def records(self, block: Any, first: int, last: int) -> Iterator[Record | tuple[Record, Any]]:
+        """Yield the rows of a block from the ``first`` up to the ``last``.
+
+        Raises:
+            InvalidInputError: A column is missing.
+        """
+        for start in range(first, last, _ROWS):
+            yield from self._part(_table(block, start, min(start + _ROWS, last)))
+
+    def texts(self, block: Any, places: range) -> list[str]:
+        """Return the texts of some rows of a block."""
+        table = _table(block, 0, places.stop)
+        self._check(table)
+        return [text for text in table[self.text].take(list(places)).to_pylist() if isinstance(text, str)]
+
+    def _check(self, table: Any) -> None:
+        wanted = [self.text, self.vector, self.id, *self.metadata]
+        missing = [name for name in wanted if name is not None and name not in table.column_names]
+        if missing:
+            raise InvalidInputError(f"the dataset has no column {missing[0]!r}; it has {', '.join(table.column_names)}")
+
+    def _part(self, table: Any) -> Iterator[Record | tuple[Record, Any]]:
+        self._check(table)
+        count = table.num_rows
+        texts = table[self.text].to_pylist()
+        ids = [uuid.uuid4().hex for _ in range(count)] if self.id is None else table[self.id].to_pylist()
+        fields = {name: table[name].to_pylist() for name in self.metadata}
+        vectors = None if self.vector is None else _numbers(table, self.vector)
+        for row in range(count):
+            metadata = {name: values[row] for name, values in fields.items() if values[row] is not None}
+            record = Record(ids[row] if isinstance(ids[row], str) else str(ids[row]), texts[row], metadata)
+            yield record if vectors is None else (record, vectors[row])
+
+
+def _table(block: Any, first: int, last: int) -> Any:
+    """Return some rows of a block as a table of Arrow."""
+    from ray.data.block import BlockAccessor
+
+    return BlockAccessor.for_block(BlockAccessor.for_block(block).slice(first, last)).to_arrow()
+
+
+def _numbers(table: Any, name: str) -> Any:
+    """Return the vectors of a column, one for each row: (n, d), or a list with None for null."""
+    from ray.data.block import BlockAccessor
+
+    if "list" in str(table[name].type):
+        return table[name].to_pylist()
+    return BlockAccessor.for_block(table).to_numpy(name)

@@ -1,0 +1,43 @@
+"""An embedder that ends its process at chosen calls, and notes who called it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.core.embedders import embed
+
+
+class Killing:
+    """Embed as ``embed`` does; the process dies at the calls with some numbers, counted over all processes.
+
+    Args:
+        folder: Has a file for each call, with the id of its process.
+        at: The numbers of the calls, from 0.
+    """
+
+    name = "killing"
+
+    def __init__(self, folder: Path, at: Sequence[int] = ()) -> None:
+        self._folder, self._at = folder, frozenset(at)
+
+    def embed_documents(self, texts: Sequence[str]) -> Any:
+        """Embed texts, or die."""
+        number = 0
+        while True:
+            try:
+                with (self._folder / str(number)).open("x") as file:
+                    file.write(str(os.getpid()))
+                break
+            except FileExistsError:
+                number += 1
+        if number in self._at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return embed(texts)
+
+    def embed_query(self, text: str) -> Any:
+        """Embed a question."""
+        return embed([text])[0]

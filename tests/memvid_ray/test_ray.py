@@ -1,0 +1,223 @@
+"""A library built and searched by a local Ray of two workers, which die: the answers are those of one memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from moto.server import ThreadedMotoServer
+
+from memvid_core import HashingEmbedder, InvalidInputError, Library, Memory, TextError
+from memvid_core.errors import ClosedError, IngestError
+from memvid_core.library import Failure
+from memvid_ray import RayExecutor, build, build_files
+from memvid_ray.__main__ import main
+from tests.core.embedders import embed
+from tests.core.library.libraries import plain, records
+from tests.memvid_ray.killing import Killing
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore:::ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves its processes to the system
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+SOME = records(60)
+FIELDS = ["topic", "year", "at", "n"]
+PATIENCE = ("RAY_agent_register_timeout_ms", "RAY_raylet_start_wait_time_s", "RAY_worker_register_timeout_seconds")
+MODES = ("lexical", "dense", "hybrid")
+
+
+@pytest.fixture(scope="module")
+def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A local Ray of two workers."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    for name in PATIENCE:  # a machine that does much else starts processes slowly
+        os.environ[name] = "600000" if name.endswith("_ms") else "600"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import ray
+        import ray.data
+
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=80 << 20,
+            _node_ip_address="127.0.0.1",
+        )
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        yield ray
+        ray.shutdown()
+
+
+def rows() -> list[dict[str, Any]]:
+    return [{"id": record.id, "text": record.text, **record.metadata} for record in SOME]
+
+
+def compared(memory: Memory, library: Library) -> None:
+    """Ask both the same questions."""
+    for mode in MODES:
+        for question in ("wing heat", "대한마을 shock", "btas"):
+            assert plain(library.search(question, 9, mode=mode)) == plain(memory.search(question, 9, mode=mode))
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[tuple[str, dict[str, Any]]]:
+    """A bucket of a server that answers as S3 does, and the options for it."""
+    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    running.start()
+    host, port = running.get_host_and_port()
+    options = {"endpoint_url": f"http://{host}:{port}", "key": "ada", "secret": "x"}
+    options["client_kwargs"] = {"region_name": "us-east-1"}  # type: ignore[assignment]
+    with urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/shelf", method="PUT")):
+        yield "s3://shelf/library", options
+    running.stop()
+
+
+def test_builds(
+    ray: Any, bucket: tuple[str, dict[str, Any]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Workers die before, in and after the writing of shards: nothing is missing, and nothing is there twice.
+    calls = tmp_path / "calls"
+    calls.mkdir()
+    dataset = ray.data.from_items(rows(), override_num_blocks=7)
+    path = tmp_path / "library"
+    report = build(dataset, path, metadata=FIELDS, embedder=Killing(calls, [1, 2, 4]), rows_per_shard=13)
+    assert (report.version, report.shards, report.added) == (1, 5, 60)
+    assert len(list(calls.iterdir())) == 5 + 3
+    with (
+        Library.open(path, embedder=Killing(calls)) as library,
+        Memory.create(tmp_path / "one.mp4", Killing(calls)) as memory,
+    ):
+        memory.add([r.text for r in SOME], [r.metadata for r in SOME], [r.id for r in SOME])
+        assert list(library) == SOME
+        compared(memory, library)
+        found = library.verify()
+        assert found.ok
+        assert len(found.orphans) == 3
+        library.vacuum(timedelta(0))
+        assert library.verify().orphans == ()
+        assert list(library) == SOME
+
+    # A second build replaces ids, and commits on what is there; an invalid record commits nothing.
+    again = [{**row, "text": f"again {row['id']}"} for row in rows()[:5]]
+    assert build(ray.data.from_items(again), path, metadata=FIELDS, embedder=Killing(calls)).deleted == 5
+    for wrong, error in (([{"id": "x", "text": 5}], TextError), ([{"id": "x"}], InvalidInputError)):
+        with pytest.raises((error, InvalidInputError)):
+            build(ray.data.from_items(wrong), path, embedder=Killing(calls))
+    for arguments in ({"rows_per_shard": 0}, {"sample": "all"}):
+        with pytest.raises(InvalidInputError):
+            build(dataset, path, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match=r"ray\.data"):
+        build(rows(), path)  # type: ignore[arg-type]
+    with Library.open(path, embedder=Killing(calls)) as library:
+        assert (library.version, len(library)) == (3, 60)  # with the vacuum
+
+    # Given vectors, in an object store, and no ids.
+    url, options = bucket
+    given = np.random.default_rng(1).normal(size=(60, 8)).astype(np.float32)
+    for column in ([list(map(float, one)) for one in given], list(given)):
+        items = [{"text": record.text, "vector": one} for record, one in zip(SOME, column, strict=True)]
+        target = f"{url}{len(column[0])}{type(column[0]).__name__}"
+        dataset = ray.data.from_items(items, override_num_blocks=3)
+        report = build(dataset, target, id=None, vector="vector", rows_per_shard=25, storage_options=options)
+        assert (report.shards, report.added) == (3, 60)
+        with Library.open(target, storage_options=options) as library:
+            assert [record.text for record in library] == [record.text for record in SOME]
+            for row in (0, 31, 59):
+                hit = library.search(given[row], 1)[0]
+                assert hit.record.text == SOME[row].text
+            assert library.verify().ok
+
+    # The built-in embedder is fitted once, to an even sample or to the first rows.
+    many = records(300)
+    items = [{"id": record.id, "text": record.text} for record in many]
+    for number, dataset in enumerate(
+        (ray.data.from_items(items).materialize(), ray.data.from_items(items).map(lambda row: row))
+    ):
+        build(dataset, tmp_path / f"fitted {number}", rows_per_shard=100, sample=1000)
+        with (
+            Library.open(tmp_path / f"fitted {number}") as library,
+            Memory.create(tmp_path / f"{number}.mp4") as memory,
+        ):
+            assert isinstance(library.embedder, HashingEmbedder)
+            assert library.embedder.fitted
+            memory.add([r.text for r in many], ids=[r.id for r in many])
+            memory.refit()
+            compared(memory, library)
+
+    # Files.
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.md").write_text("# Wings\n\nThe wing lifts.")
+    (folder / "b.txt").write_text("The engine hums.")
+    capfd.readouterr()
+    assert main([str(folder), "-o", str(tmp_path / "files.library")]) == 0
+    assert "2 records in 1 shards" in capfd.readouterr().out
+    assert build_files([folder], tmp_path / "files.library").deleted == 2
+    with Library.open(tmp_path / "files.library") as library:
+        [hit] = library.search("a lifting wing", 1)
+        assert hit.id.endswith("a.md#0")
+        assert hit.metadata["heading"] == "Wings"
+    (folder / "c.pdf").write_bytes(b"%PDF-1.4 nothing")
+    with pytest.raises(IngestError, match=r"c\.pdf"):
+        build_files([folder], tmp_path / "files.library")
+    with pytest.raises(SystemExit, match="1"):
+        main([str(folder), "-o", str(tmp_path / "files.library")])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidInputError, match="no files"):
+        build_files(tmp_path / "empty", tmp_path / "files.library")
+
+
+def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
+    path = tmp_path / "library"
+    with Library.create(path, embed) as library, Memory.create(tmp_path / "one.mp4", embed) as memory:
+        library.build(SOME, rows_per_shard=10)
+        memory.add([r.text for r in SOME], [r.metadata for r in SOME], [r.id for r in SOME])
+        for replicas in (1, 2):
+            executor = RayExecutor(actors=2, replicas=replicas)
+            with Library.open(path, embedder=embed, executor=executor) as asked:
+                compared(memory, asked)
+                assert list(asked) == SOME
+                [ref, *_] = asked._state.shards.refs
+                victim = executor._actors[executor._actor_of(ref, 0)]
+                os.kill(ray.get(victim.pid.remote()), signal.SIGKILL)
+                for _ in range(3):
+                    hits = asked.search("wing heat", 9, partial="allow", timeout=60)
+                    assert hits.report.complete
+                    assert plain(hits) == plain(memory.search("wing heat", 9))
+                with pytest.raises(InvalidInputError):
+                    asked.search("wing", where={"$no": 1})
+            executor.close()
+            executor.close()
+            with pytest.raises(ClosedError):
+                executor.ask("check", [(ref, ())])
+
+        # An actor that is gone for good: its shards are named; without a timeout they are not waited for long.
+        executor = RayExecutor(actors=2, max_restarts=0)
+        with Library.open(path, embedder=embed, executor=executor) as asked:
+            victim = executor._actors[executor._actor_of(ref, 0)]
+            os.kill(ray.get(victim.pid.remote()), signal.SIGKILL)
+            hits = asked.search("wing heat", 60, mode="lexical", partial="allow", timeout=0.3)
+            assert ref.entry.file in hits.report.failed
+            assert hits.report.rows_missing == 10 * len(hits.report.failed)
+            missing = {
+                r.id for n, r in enumerate(SOME) if list(library.explain_shards())[n // 10] in hits.report.failed
+            }
+            assert missing.isdisjoint(hit.id for hit in hits)
+            assert isinstance(executor.ask("check", [(ref, ())], 0.0)[0], Failure)
+        executor.close()
+    for arguments in ({"actors": 0}, {"replicas": 3, "actors": 2}, {"max_restarts": -2}, {"replicas": True}):
+        with pytest.raises(InvalidInputError):
+            RayExecutor(**arguments)  # type: ignore[arg-type]

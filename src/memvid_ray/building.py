@@ -71,7 +71,7 @@ def build(
         CommitConflictError: As in :meth:`memvid_core.Library.build`.
     """
     connected()
-    from ray.data import MaterializedDataset
+    from ray.data.dataset import MaterializedDataset
 
     for name, number in (("rows_per_shard", rows_per_shard), ("sample", sample)):
         if not (type(number) is int and number > 0):

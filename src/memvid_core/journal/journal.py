@@ -41,6 +41,7 @@ class Journal:
 
     def __init__(self, video: VideoFile, header: Header, start: Cursor, damage: Sequence[Damage] = ()) -> None:
         self.video = video
+        video.checksums = bool(header.head)
         self.header = header
         self.start = start
         self.cursor = start

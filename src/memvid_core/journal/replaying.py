@@ -220,7 +220,10 @@ class Replay:
     # --- the end of the file ---
 
     def _tail(self, tail: TornTail) -> Iterator[Entry]:
-        """Handle the torn tail of an interrupted write or of a truncated file."""
+        """Handle the torn tail of an interrupted write or of a truncated file.
+
+        A commit counts from its last byte on, or if an index knows that it was durable.
+        """
         journal = self._journal
         known = self._acknowledged > tail.start and not self._has_all()
         if tail.fragment is not None:
@@ -228,8 +231,7 @@ class Replay:
                 number, commit = reading.number, reading.commit
                 if number is None or number <= journal.cursor.commit:
                     continue
-                counts = commit is not None and chain_fits(reading, commit)
-                if not (counts or known):
+                if not known:  # even if all of its frames are there: its writer had not finished, and may take it back
                     begin, stop = reading.rows() or (0, 0)
                     if stop > begin:
                         journal.drop_tail(tail)
@@ -246,6 +248,8 @@ class Replay:
             journal.keep_tail()
         else:
             journal.torn_bytes = tail.size
+            if tail.fragment is not None:  # its frames do not count, with or without their redundancy
+                journal.video.repaired.difference_update(number for number, _ in tail.fragment.frames())
 
     def _has_all(self) -> bool:
         """Return whether the commits up to here are all that an index knows, so that what follows is a rest."""

@@ -58,6 +58,8 @@ class VideoFile:
         """The position of the next fragment, as far as it is known to this object."""
         self.repaired: set[int] = set()
         """The numbers of frames that were read with the redundancy of their fragment."""
+        self.checksums = False
+        """Whether every fragment of a codec with several pictures a frame ends with a checksum."""
         self.check: ByteCheck | None = None
         """What every byte that is read is held against, if that was asked for."""
         self._rebuilt: tuple[int, int, dict[int, bytes]] = (0, 0, {})  # start, end, payloads of the last repaired
@@ -124,7 +126,9 @@ class VideoFile:
 
     def again(self) -> VideoFile:
         """Return a second VideoFile on the same open file, for an independent walk; closing either closes the file."""
-        return VideoFile(self._file, self.codec, self.head_size, self.head_damage)
+        video = VideoFile(self._file, self.codec, self.head_size, self.head_damage)
+        video.checksums = self.checksums
+        return video
 
     @property
     def start(self) -> Position:
@@ -408,7 +412,8 @@ class VideoFile:
 
         ``end`` follows the walk; see :class:`~memvid_core.video.walk.Walk` for damaged fragments.
         """
-        walk = Walk(self._file, self.codec, self._fragments, position, self.check)
+        closing = CHECKSUM_BOX if self.checksums and not self.codec.one_picture else 0
+        walk = Walk(self._file, self.codec, self._fragments, position, self.check, closing)
         self._ahead.forget()
         try:
             self.end = position

@@ -21,6 +21,7 @@ from memvid_core.video.positions import Fragment, Position, TornTail, frame_plac
 __all__ = ["Walk"]
 
 _BOXES_LIMIT: Final = 1 << 20  # maximum size of the boxes before the frames that are restored, in bytes
+_CUT: Final = "the file ends before the end of the fragment; later commits, if there were any, are missing"
 _RESTORED: Final = "the boxes around its frames are damaged, and were restored from its parity"
 _SALVAGE_LIMIT: Final = 1 << 28  # bytes of damage that are searched for frames
 _LEAST_FRAME: Final = 64  # minimum size of a frame in bytes: bounds the number of frames in a gap
@@ -42,6 +43,7 @@ class Walk:
         fragments: Finds fragments in the bytes.
         position: The position of the first fragment of the walk.
         check: What undamaged fragments are held against, if every byte counts.
+        closing: The size in bytes of the box that follows every footer; 0 if a footer ends a fragment.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class Walk:
         fragments: Fragments,
         position: Position,
         check: ByteCheck | None = None,
+        closing: int = 0,
     ) -> None:
         self._file = file
         self._codec = codec
         self._fragments = fragments
         self._check = check
+        self._closing = closing
         self.end = position
         """The position after the fragment that was found last."""
         # Where frames may go on: fragments out of place raise ``end.frame``, and copies of earlier ones lower the last.
@@ -69,7 +73,13 @@ class Walk:
             at = self.end
             found = self._fragments.sound(at.offset, size)
             if found is not None:
-                fragment = self._step(self._numbered(found, at, certain))
+                numbered = self._numbered(found, at, certain)
+                if found.footer is not None and not found.parity and size - found.end < self._closing:
+                    start, end, sequence, first = numbered.start, size, numbered.sequence, numbered.first_frame
+                    rest = Fragment(start, end, sequence, first, numbered.offsets, numbered.sizes, _CUT, footed=False)
+                    yield TornTail(start, size - start, rest)
+                    return
+                fragment = self._step(numbered)
                 if self._check is not None and fragment.damage is None:
                     self._check.fragment(found, fragment)
                 yield fragment
@@ -279,9 +289,8 @@ class Walk:
             return searched if len(searched) else None
         offsets, sizes = frame_places(found.data, found.sizes, found.keys)
         there = offsets < size
-        damage = "the file ends before the end of the fragment; later commits, if there were any, are missing"
         first, _ = self._first_frame(found, at.frame, True, offsets[there], sizes[there])
         listed = bool(there.all())
         return Fragment(
-            at.offset, size, at.fragment + 1, first, offsets[there], sizes[there], damage, footed=False, listed=listed
+            at.offset, size, at.fragment + 1, first, offsets[there], sizes[there], _CUT, footed=False, listed=listed
         )

@@ -1,0 +1,64 @@
+"""A writer that was killed before the last byte of a commit leaves a torn tail, and nothing of it stays."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from memvid_core import DamageWarning, Memory
+from soak.model import embed
+
+KINDS: dict[str, Callable[[Memory], object]] = {
+    "a record": lambda memory: memory.add(["one more"], ids=["b"]),
+    "records": lambda memory: memory.add([f"number {i} of six" for i in range(6)], ids=[f"b{i}" for i in range(6)]),
+    "an update": lambda memory: memory.update("a1", text="another text"),
+    "a deletion": lambda memory: memory.delete(["a1"]),
+    "a replacement": lambda memory: memory.add(["one more"], ids=["b"], delete=["a0", "a2"]),
+    "all deleted": lambda memory: memory.clear(),
+}
+CASES = [("pcm", kind) for kind in KINDS] + [("qr", "records"), ("qr", "a deletion")]
+
+
+def state(memory: Memory) -> dict[str, str]:
+    return {record.id: record.text for record in memory.select()}
+
+
+@pytest.mark.parametrize("index", ["none", "of the commit before"])
+@pytest.mark.parametrize(("codec", "kind"), CASES)
+def test_a_commit_counts_from_its_last_byte_on(tmp_path: Path, codec: str, kind: str, index: str) -> None:
+    path, folder = tmp_path / "m.mp4", tmp_path / "m.mp4.index"
+    with Memory.create(path, embed, codec=codec) as memory:
+        memory.add([f"text {i}" for i in range(4)], ids=[f"a{i}" for i in range(4)])
+        before = state(memory)
+    begin = path.stat().st_size
+    shutil.copytree(folder, tmp_path / "kept")
+    with Memory.open(path, "a", embedder=embed) as memory:
+        KINDS[kind](memory)
+        after = state(memory)
+    data = path.read_bytes()
+    ends = [len(data), data.rindex(b"mvpa") - 8] if codec != "qr" and b"mvpa" in data[begin:] else [len(data)]
+    cuts = {*range(begin + 1, len(data), (len(data) - begin) // 3), *range(len(data) - 63, len(data), 9)}
+    cuts |= {end + by for end in ends for by in (-29, -28, -1, 0, 1) if end + by <= len(data)}
+    for cut in sorted(cuts):
+        shutil.rmtree(folder, ignore_errors=True)
+        if index != "none":
+            shutil.copytree(tmp_path / "kept", folder)
+        path.write_bytes(data[:cut])
+        whole = cut >= ends[-1]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", DamageWarning)
+            with Memory.open(path, "a", embedder=embed) as memory:
+                assert state(memory) == (after if whole else before), cut
+                report = memory.verify()
+                assert (report.damage, report.repaired) == ((), ()), (cut, report)
+                assert report.torn_bytes == (0 if cut in ends else cut - (ends[-1] if whole else begin)), (cut, report)
+                memory.add(["and then"], ids=["c"])
+                assert state(memory) == {**(after if whole else before), "c": "and then"}, cut
+                assert memory.verify().ok, (cut, memory.verify())
+        for copy in tmp_path.glob("*.torn-*"):
+            copy.unlink()

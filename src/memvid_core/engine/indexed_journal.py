@@ -310,12 +310,12 @@ class IndexedJournal:
         while True:
             epoch = current.epoch  # keeps the file open while waiting: another thread may replace it
             video = epoch.journal.video
-            if video.gone():
-                raise StorageError(f"{video.target} was deleted or renamed by another program; nothing was written")
             self._turn.lock_file(video, deadline)
-            if current.epoch is epoch and not video.replaced():
+            if current.epoch is epoch and video.in_place():
                 return
             self._turn.lock.release()
+            if current.epoch is epoch and video.gone():
+                raise StorageError(f"{video.target} was deleted or renamed by another program; nothing was written")
             if current.epoch is epoch:
                 self._go_on_with_locked_successor(deadline)
 

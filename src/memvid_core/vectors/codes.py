@@ -34,6 +34,7 @@ __all__ = [
     "CodeStore",
     "FileCodes",
     "RamCodes",
+    "is_newest",
     "load_codes",
     "newest_codes",
     "save_codes",
@@ -228,7 +229,7 @@ class FileCodes:
         Raises:
             IndexStaleError: There are not.
         """
-        if not self.holds(rows):
+        if self._signs.size() < _block_count(rows) * _BLOCK_BYTES:
             raise IndexStaleError(f"{self._signs.path} has no codes of {rows} rows, which were committed; rebuild it")
         self._checked.sync(rows, kept)
         self._forget(kept)
@@ -311,6 +312,15 @@ def _fits(folder: Path) -> list[int]:
 def newest_codes(folder: Path) -> int:
     """Return the number of the newest fit; 0 when there is none."""
     return max(_fits(folder), default=0)
+
+
+def is_newest(folder: Path, fit: int) -> bool:
+    """Return whether a fit that was found is still the newest, without listing the folder.
+
+    A new fit has the next number, and removes the parameters of this one.
+    """
+    parameters = f"{folder}{os.sep}{_PARAMETERS}"
+    return os.path.exists(f"{parameters}{fit}") and not os.path.exists(f"{parameters}{fit + 1}")
 
 
 def load_codes(folder: Path, dimension: int, rows: int, *, writable: bool) -> tuple[int, Quantizer, FileCodes] | None:

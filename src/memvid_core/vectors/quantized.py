@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from memvid_core.system.shared_work import split_over_cores
 from memvid_core.vectors import settings
-from memvid_core.vectors.codes import BLOCK_ROWS, CodeStore, RamCodes, load_codes, newest_codes, save_codes
+from memvid_core.vectors.codes import BLOCK_ROWS, CodeStore, RamCodes, is_newest, load_codes, newest_codes, save_codes
 from memvid_core.vectors.exact import ExactSearch, Rows, compare, exact_candidates, kth_best, near_best, slack_of
 from memvid_core.vectors.matrix import Matrix, RowStore
 from memvid_core.vectors.quantizer import BITS, WORDS, Codes, Levels, Quantizer
@@ -234,6 +234,8 @@ class QuantizedSearch:
 
     def _follow(self, folder: Path, rows: int) -> None:
         """Go on with the newest codes in the folder that can be used, if there are any."""
+        if self._fit_number and is_newest(folder, self._fit_number):
+            return
         newest = newest_codes(folder)
         while newest not in (self._fit_number, self._unusable):
             found = load_codes(folder, self._store.dimension, rows, writable=self._writable)

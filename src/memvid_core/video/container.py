@@ -187,6 +187,10 @@ class VideoFile:
         """Return whether the file was deleted or renamed since it was opened."""
         return self._file.gone()
 
+    def in_place(self) -> bool:
+        """Return whether the path, if there is one, names the open file."""
+        return self._file.in_place()
+
     def replaced(self) -> bool:
         """Return whether another file replaced the one at the path since this one was opened."""
         return self._file.replaced()

@@ -272,6 +272,13 @@ class ByteFile:
         self._descriptor = self._file.fileno()
         self._identity = self._identified()
 
+    def in_place(self) -> bool:
+        """Return whether the path, if there is one, names the open file: it was neither replaced nor deleted."""
+        there = self._at_path()
+        if self.path is None or there is None:
+            return self.path is None
+        return self._descriptor is not None and (there.st_ino, there.st_dev) == self._identity
+
     def replaced(self) -> bool:
         """Return whether the path now names a different file, for example after a compaction."""
         there = self._at_path()

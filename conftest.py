@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.doctest import DoctestModule  # no public name; pytest.DoctestItem is one of an example
 
 
 @pytest.hookimpl(wrapper=True)
@@ -19,6 +20,15 @@ def pytest_collection() -> Iterator[None]:
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Look for examples in ``src`` only: a second collector for each file of tests takes a twelfth of the time."""
+    found = yield
+    if Path(__file__).with_name("tests") in file_path.parents:
+        return [collector for collector in found if not isinstance(collector, DoctestModule)]
+    return found
 
 
 @pytest.fixture(autouse=True)

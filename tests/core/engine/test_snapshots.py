@@ -117,7 +117,7 @@ if sys.platform != "win32":  # where a writer closes its own file for the swap, 
             for thread in threads:
                 thread.start()
             try:
-                for i in range(8):
+                for i in range(4):
                     writer.add(f"more {i}", ids=f"more {i}")
                     writer.delete(f"more {i - 1}")
                     writer.compact()

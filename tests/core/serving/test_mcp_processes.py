@@ -11,6 +11,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -188,6 +189,27 @@ def test_nothing_but_json_rpc_is_on_standard_output(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     assert answers[3]["result"]["isError"] is True
     assert "text" in answers[2]["result"]["content"][0]["text"]
+
+
+def test_a_server_starts_without_what_only_conversations_and_libraries_need(path: Path) -> None:
+    code = """
+import sys
+from memvid_core.cli.mcp import mcp
+from memvid_core.serving import server
+def started(made, *arguments, **settings):
+    print(*sys.modules)
+    sys.exit()
+server.MCPServer.run = started
+from memvid_core.cli import app
+app(["mcp", sys.argv[1]])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert {"mcp.server", "memvid_core.engine.session"} <= loaded
+    late = ("memvid_core.agent.service", "memvid_core.library", "memvid_core.ingest", "av", "sklearn", "scipy")
+    assert not [name for name in loaded if name.startswith(late)]
 
 
 def test_a_signal_ends_a_server_that_waits_for_its_client(path: Path) -> None:

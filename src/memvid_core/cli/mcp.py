@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -96,7 +97,9 @@ def mcp(
     if print_config:
         _print_config(list(named), _given(paths, read_only, create, names, scope, tools, embedder, synonyms))
         return
+    gc.disable()  # until all is imported: nothing of it becomes garbage
     with ExitStack() as stack:
+        stack.callback(gc.enable)
         serve = _server_of(http, token_file, allow_host, stack)
         mode: Literal["r", "a"] = "r" if read_only else "a"
         opened = {name: stack.enter_context(_opened(path, mode, create, embedder)) for name, path in named.items()}
@@ -104,7 +107,10 @@ def mcp(
 
         given: Any = next(iter(opened.values())) if len(opened) == 1 and not names else opened
         wanted = ("records", "agent") if tools == "all" else (tools,)
-        serve(mcp_server(given, read_only=read_only, scope=fixed, tools=wanted, synonyms=synonyms))
+        server = mcp_server(given, read_only=read_only, scope=fixed, tools=wanted, synonyms=synonyms)
+        gc.freeze()
+        gc.enable()
+        serve(server)
 
 
 def _named(paths: Sequence[Path], names: Sequence[str] | None) -> dict[str, Path]:
@@ -171,9 +177,11 @@ def _run_stdio(server: Any) -> None:
 @contextmanager
 def _opened(path: Path, mode: Literal["r", "a"], create: bool, embedder: str | None) -> Iterator[Memory | Library]:
     """Open a memory or a library; the embedder is loaded for a memory that needs one."""
-    from memvid_core import EmbedderWarning, Library, Memory, MemoryNotFoundError, NotAMemoryError
+    from memvid_core import EmbedderWarning, Memory, MemoryNotFoundError, NotAMemoryError
 
     if not isinstance(path, RemotePath) and (path / "library.json").is_file():
+        from memvid_core import Library
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", EmbedderWarning)
             library = Library.open(path, "r", embedder=embedder)

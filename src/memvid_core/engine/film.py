@@ -13,7 +13,7 @@ from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import CodecError, InvalidInputError, MissingExtraError
 from memvid_core.journal import Journal
 from memvid_core.journal.frames import Kind
-from memvid_core.journal.pictures import picture_before
+from memvid_core.journal.pictures import film_in, picture_before
 from memvid_core.video import FrameCodec
 from memvid_core.video.film import Film, can_make, film_of, picture_of, shows_pictures
 
@@ -41,16 +41,21 @@ def new_film(title: str, description: str, codec: FrameCodec) -> Film:
 def film_again(snapshot: Snapshot, path: object) -> Film | None:
     """Return the film of a file that is written again, with its counts; None if the old file has none.
 
+    Where no card can be drawn, because Pillow or libx264 is missing, or the title is lost, the old one is kept.
+
     Args:
         snapshot: The state that is written.
         path: The path of the new file; a file object has no film.
     """
     source, records, commits = snapshot.epoch.journal, snapshot.record_count, snapshot.commit
-    title = source.video.title
-    if not isinstance(path, Path) or title is None:
+    if not isinstance(path, Path):
         return None
+    old, title = film_in(source.video, source.header.head), source.video.title
+    if title is None:
+        return old
     counts = f"{records:,} record{'' if records == 1 else 's'}, {commits:,} commit{'' if commits == 1 else 's'}"
-    return film_of(title, source.header.description, [counts, _today()], source.video.codec)
+    made = film_of(title, source.header.description, [counts, _today()], source.video.codec)
+    return made if made.card or old is None else old
 
 
 def pictures_of(

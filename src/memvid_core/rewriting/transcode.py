@@ -25,8 +25,10 @@ from memvid_core.errors import (
 from memvid_core.journal import Batch, Entry, Header, Journal
 from memvid_core.journal.copying import check_known, copy_journal
 from memvid_core.journal.frames import encode_rows
+from memvid_core.journal.pictures import film_in
 from memvid_core.model import GIVEN, Damage, Embedder, FittableEmbedder, VectorDtype
 from memvid_core.video import FrameCodec
+from memvid_core.video.film import Film
 
 __all__ = ["Conversion", "TargetVectors", "copy", "copy_live"]
 
@@ -130,6 +132,11 @@ def _header(source: Journal, vectors: TargetVectors, codec: FrameCodec, history_
     )
 
 
+def _film(source: Journal, codec: FrameCodec) -> Film | None:
+    """Return what the source says about itself, if the target has the same pictures."""
+    return film_in(source.video, source.header.head) if codec == source.video.codec else None
+
+
 def copy(
     source: Journal,
     target: Path,
@@ -151,7 +158,8 @@ def copy(
         everything: Whether to copy commits even if nothing proves that they were written completely.
         advance: Called with the byte offset reached in the source.
     """
-    made = Journal.create_with(target, codec, _header(source, vectors, codec, source.header.history_from))
+    header = _header(source, vectors, codec, source.header.history_from)
+    made = Journal.create_with(target, codec, header, _film(source, codec))
     shown = made.shows and codec == source.video.codec
     rows = _Rows(keep_ids=drop_damaged)
     damage: list[Damage] = []
@@ -281,7 +289,15 @@ def copy_live(
     live[tombstones] = False
     header = _header(source, vectors, codec, last)
     made = copy_journal(
-        source, target, codec, header, live, drop_damaged=drop_damaged, convert=vectors.applied, advance=advance
+        source,
+        target,
+        codec,
+        header,
+        live,
+        film=_film(source, codec),
+        drop_damaged=drop_damaged,
+        convert=vectors.applied,
+        advance=advance,
     )
     try:
         return Conversion(

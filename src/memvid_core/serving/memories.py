@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from memvid_core.agent.scopes import DEFAULT_FIELDS
-from memvid_core.agent.service import MemoryService
+from memvid_core.agent.scopes import DEFAULT_FIELDS, SESSION, ScopeRules
 from memvid_core.agent.trust import defused
 from memvid_core.errors import InvalidInputError, MemoryFileError, MemvidError, ReadOnlyError
-from memvid_core.library import Library, LibraryInfo
 from memvid_core.memory import Memory, session_of
-from memvid_core.model import GivenSynonyms
+from memvid_core.model import GivenSynonyms, MemoryInfo
 from memvid_core.serving.records import ServedRecords
+
+if TYPE_CHECKING:
+    from memvid_core.agent.service import MemoryService
+    from memvid_core.library import Library
 
 __all__ = ["DEFAULT_OWNER", "Served", "checked_names", "names_of", "served"]
 
@@ -53,35 +56,42 @@ class Served:
         self.memory = memory
         self.records = ServedRecords(memory, scope, synonyms)
         self.writable = not read_only and isinstance(memory, Memory) and _writable(memory)
-        self._service = _service(memory, scope) if isinstance(memory, Memory) else None
+        owner = dict(scope) or DEFAULT_OWNER
+        fields = tuple(dict.fromkeys((*owner, SESSION))) if scope else DEFAULT_FIELDS
+        self._whose = ScopeRules(fields, owner)
 
-    @property
+    @cached_property
     def service(self) -> MemoryService:
         """The conversations.
 
         Raises:
             InvalidInputError: A library has none.
         """
-        if self._service is None:
+        if not isinstance(self.memory, Memory):
             raise InvalidInputError(f"{self.name} is a library, which keeps no conversations")
-        return self._service
+        from memvid_core.agent.service import MemoryService  # late: a fifth of the start of a server
+
+        user = {"model": list(self._whose.fields), "default": self._whose.default}
+        return MemoryService(self.memory, memorize_config={"extract": "rules"}, user_config=user)
 
     @property
     def converses(self) -> bool:
         """Whether it keeps conversations."""
-        return self._service is not None
+        return isinstance(self.memory, Memory)
 
     def follow(self) -> None:
         """Read the newest version of a library; a memory follows its file by itself."""
-        if isinstance(self.memory, Library):
+        if not isinstance(self.memory, Memory):
             self.memory.refresh()
 
     def warm(self) -> None:
-        """Build what the first search would otherwise build: the index of words, the embedder, columns of metadata."""
+        """Build what the first calls would otherwise build: the index of words, the embedder, columns of metadata."""
         with suppress(MemvidError):
             if isinstance(self.memory, Memory):
                 self.memory.prepare()
             self.records.search("memory", 1, None)
+            if self.converses:
+                self.service  # noqa: B018
 
     def facts(self) -> dict[str, Any]:
         """Return what a client may know of the memory: not the path of its file, and in a scope nothing of others.
@@ -90,13 +100,13 @@ class Served:
         """
         info = self.memory.info()
         whole: dict[str, Any] = {"modified": info.modified.isoformat()}
-        if isinstance(info, LibraryInfo):
-            whole |= {"versions": info.version, "shards": info.shards}
-        else:
+        if isinstance(info, MemoryInfo):
             whole |= {"commits": info.commits, "damaged_records": info.lost}
+        else:
+            whole |= {"versions": info.version, "shards": info.shards}
         return {
             "name": self.name,
-            "description": "" if isinstance(info, LibraryInfo) else info.description,
+            "description": info.description if isinstance(info, MemoryInfo) else "",
             "records": self._count(),
             "created": info.created.isoformat(),
             "embedder": info.embedder,
@@ -106,8 +116,11 @@ class Served:
         }
 
     def _count(self) -> int:
+        everything = self.records.everything
+        if isinstance(self.memory, Memory):
+            return session_of(self.memory).answer(lambda snapshot: int(snapshot.mask(everything).sum()))
         try:
-            return len(self.memory.ids(self.records.everything))
+            return len(self.memory.ids(everything))
         except MemoryFileError:  # a shard does not answer, which a search will say
             return len(self.memory) if not self.records.scope else 0
 
@@ -124,14 +137,6 @@ class Served:
         if not self.writable:
             parts.append("read-only")
         return "; ".join(parts) + "."
-
-
-def _service(memory: Memory, scope: Mapping[str, Any]) -> MemoryService:
-    owner = dict(scope) or DEFAULT_OWNER
-    fields = dict.fromkeys((*owner, "session_id")) if scope else DEFAULT_FIELDS
-    return MemoryService(
-        memory, memorize_config={"extract": "rules"}, user_config={"model": list(fields), "default": owner}
-    )
 
 
 def _writable(memory: Memory) -> bool:
@@ -154,12 +159,20 @@ def served(
     Raises:
         InvalidInputError: There is none, or a name is not a word of letters, digits, hyphens and underscores.
     """
-    named = {"memory": memories} if isinstance(memories, Memory | Library) else dict(memories)
-    if not named or not all(isinstance(memory, Memory | Library) for memory in named.values()):
+    named = dict(memories) if isinstance(memories, Mapping) else {"memory": memories}
+    if not named or not all(_can_be_served(memory) for memory in named.values()):
         raise InvalidInputError("a server needs an open Memory, or a dict of open memories by name")
     checked_names(list(named))
     options: dict[str, Any] = {"read_only": read_only, "synonyms": synonyms}
     return {name: Served(name, memory, scope, **options) for name, memory in named.items()}
+
+
+def _can_be_served(memory: object) -> bool:
+    if isinstance(memory, Memory):
+        return True
+    from memvid_core.library import Library  # late: most servers have none
+
+    return isinstance(memory, Library)
 
 
 def checked_names(names: Sequence[str]) -> None:

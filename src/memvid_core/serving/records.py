@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from memvid_core.errors import FilterError, InvalidInputError, ReadOnlyError, RecordNotFoundError
-from memvid_core.library import Library
 from memvid_core.memory import Memory
 from memvid_core.model import FittableEmbedder, GivenSynonyms, Hit, Record
 from memvid_core.serving.words import note_id
+
+if TYPE_CHECKING:
+    from memvid_core.library import Library
 
 __all__ = ["RESERVED", "ServedRecords"]
 

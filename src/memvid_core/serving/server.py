@@ -6,12 +6,12 @@ import importlib.metadata
 import inspect
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from memvid_core.errors import Action, InvalidInputError, MemvidError, worded
-from memvid_core.library import Library
 from memvid_core.memory import Memory
 from memvid_core.model import GivenSynonyms
 from memvid_core.serving.extras import missing
@@ -28,9 +28,14 @@ try:
 except ImportError as exc:
     raise missing("mcp", exc) from exc
 
+if TYPE_CHECKING:
+    from memvid_core.library import Library
+
 __all__ = ["mcp_server"]
 
 _TOOLS: Final[Mapping[str, tuple[Tool, ...]]] = {"records": RECORD_TOOLS, "agent": AGENT_TOOLS}
+
+_LET_BEGIN: Final = 0.2  # seconds in which a client can begin the protocol before the memories are prepared
 
 _WORDS: Final = {
     Action.FILTER: "list_memories lists them without a query",
@@ -129,6 +134,7 @@ def _warming(chosen: Mapping[str, Served]) -> Any:
     begun: list[threading.Thread] = []
 
     def warm() -> None:
+        time.sleep(_LET_BEGIN)
         for each in chosen.values():
             each.warm()
 

@@ -146,6 +146,11 @@ class VideoFile:
         return mp4.parse_title(self._file.read(0, self.head_size))
 
     @property
+    def about(self) -> bytes:
+        """The box with title, comment and cover in the head of the file; empty if it has none."""
+        return mp4.parse_about(self._file.read(0, self.head_size))
+
+    @property
     def target(self) -> Path | BinaryIO:
         """The path, or the file object, of this video."""
         return self._file.target

@@ -44,6 +44,7 @@ __all__ = [
     "mdat_header",
     "parity_box",
     "parity_fits",
+    "parse_about",
     "parse_entries",
     "parse_few_entries",
     "parse_footer",
@@ -217,6 +218,13 @@ def about_box(title: str, comment: str, cover: bytes = b"") -> bytes:
     ]
     handler = _box(b"hdlr", bytes(8), b"mdirappl", bytes(9))
     return _box(b"udta", _box(b"meta", bytes(4), handler, _box(b"ilst", *items)))
+
+
+def parse_about(head: bytes) -> bytes:
+    """Return the ``udta`` box of a ``ftyp`` + ``moov`` head as it is; empty if it has none."""
+    moov = next((box for box in boxes(head) if box.type == b"moov"), None)
+    inside = () if moov is None else boxes(head, moov.content, moov.end)
+    return next((head[box.start : box.end] for box in inside if box.type == b"udta"), b"")
 
 
 def parse_title(head: bytes) -> str | None:

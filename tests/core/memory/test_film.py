@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import struct
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from memvid_core import DamageWarning, Memory
+from memvid_core import DamageWarning, Memory, convert, rescue
 from memvid_core.errors import CodecError, InvalidInputError, MemvidError, UnsupportedFormatError
 from memvid_core.journal import Journal
 from memvid_core.journal.entries import CommitFrame
@@ -111,6 +112,55 @@ def test_pictures_stay_with_their_records(tmp_path: Path) -> None:
         with Memory.open(each, embedder=embed) as again:
             assert again.info().format_version == 2
             assert [record.id for record in again.search("water", mode="lexical")] == ["blue"]
+
+
+def test_a_card_that_cannot_be_drawn_again_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, whole, lost = (tmp_path / f"{name}.mp4" for name in ("m", "whole", "lost"))
+    colorful(path).close()
+    shutil.copy(path, whole)
+    card, data = seen(path)[0], path.read_bytes()
+    start, end = data.index(b"udta"), data.index(b"moof") - 4
+    lost.write_bytes(data[:start] + bytes(end - start) + data[end:])  # the head is lost, and with it the title
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with Memory.open(path, "a", embedder=embed) as memory:
+        memory.delete("red")
+        memory.save(tmp_path / "saved.mp4")
+        memory.compact()
+        assert memory.verify().ok
+    with pytest.warns(DamageWarning), Memory.open(lost, "a", embedder=embed) as memory:
+        memory.compact(drop_damaged=True)
+    monkeypatch.undo()
+    for each, wanted in ((path, ["blue", "green"]), (tmp_path / "saved.mp4", ["blue", "green"]), (lost, list(COLORS))):
+        frames = seen(each)
+        assert sorted(named(frames)) == sorted(wanted)
+        assert [(frame == card).all() for frame in frames[: 1 + HELD]] == [True] * (1 + HELD)
+        with av.open(str(each)) as container, av.open(str(whole)) as before:
+            said = {} if each == lost else before.metadata
+            assert [container.metadata.get(key) for key in ("title", "comment")] == [
+                said.get(key) for key in ("title", "comment")
+            ]
+            assert len(container.streams) == (1 if each == lost else len(before.streams))  # the cover
+
+
+def test_rewriting_keeps_what_the_file_says_about_itself(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    colorful(path).close()
+    card = seen(path)[0]
+    convert(path, tmp_path / "all.mp4", codec="pcm")
+    convert(path, tmp_path / "live.mp4", codec="pcm", keep_history=False, vector_dtype="none", embedder=embed)
+    rescue(path, tmp_path / "rescued.mp4")
+    for name in ("all", "live", "rescued"):
+        frames = seen(tmp_path / f"{name}.mp4")
+        assert [(frame == card).all() for frame in frames[: 1 + HELD]] == [True] * (1 + HELD)
+        assert named(frames) == ["red", "blue", "green"]
+        with av.open(str(tmp_path / f"{name}.mp4")) as container:
+            assert container.metadata["title"] == "Colors"
+        with Memory.open(tmp_path / f"{name}.mp4", embedder=embed) as memory:
+            assert memory.verify().ok
+    convert(
+        path, tmp_path / "smaller.mp4", codec="pcm", codec_options={"columns": 8, "rows": 8}
+    )  # other pictures have no place
+    assert named(seen(tmp_path / "smaller.mp4")) == []
 
 
 def test_the_built_in_embedder_learns_without_losing_pictures(tmp_path: Path) -> None:

@@ -140,6 +140,10 @@ class Fragments:
         keys = np.ones(len(sizes), np.bool_)
         return Found(offset, offset + head.data_offset, stop, head.first_picture, sizes, keys, footer, True)
 
+    def parity_head(self, offset: int) -> mp4.Parity | None:
+        """Return the values of the parity box at ``offset``; its contents are not checked."""
+        return mp4.parse_parity(self._read(offset, mp4.PARITY_BYTES))
+
     def parity(self, offset: int, covered: int) -> mp4.Parity | None:
         """Return the values of the parity box at ``offset`` if it is intact, and of the ``covered`` bytes before it."""
         parity = mp4.parse_parity(self._read(offset, mp4.PARITY_BYTES))

@@ -85,6 +85,10 @@ class Walk:
                 yield fragment
                 certain = self.end.frame == fragment.first_frame + len(fragment)  # not after a copy of an earlier one
                 continue
+            parity = self._late_parity(at)
+            if parity:
+                self.end = at._replace(offset=at.offset + parity)
+                continue
             certain = False
             after = self._fragments.next_sound(at.offset + 1, size, size)
             stop = after
@@ -236,11 +240,21 @@ class Walk:
             start = cut + (parity.size if parity else 0)
             frame, sequence = max(frame, found.first_frame + len(found)), found.sequence
 
-    @staticmethod
-    def _is_rest(at: Position, end: int, footer: mp4.Footer | None) -> bool:
+    def _late_parity(self, at: Position) -> int:
+        """Return the size of a parity at ``at`` that was written after the fragment before it was taken in; else 0."""
+        head = self._fragments.parity_head(at.offset)
+        if head is None or head.covered > at.offset:
+            return 0
+        before = self._fragments.listed(at.offset - head.covered, at.offset + head.size)
+        return before.parity if before is not None and before.end == at.offset and before.sound_parity else 0
+
+    def _is_rest(self, at: Position, end: int, footer: mp4.Footer | None) -> bool:
         """Return whether the bytes after ``at`` end a fragment that was taken in before its footer was written."""
         size = end - at.offset
-        return footer is not None and size < min(footer.size, _REST) and footer.first_frame < at.frame
+        if footer is None or size >= min(footer.size, _REST) or footer.first_frame >= at.frame:
+            return False
+        fragment = self._fragments.listed(end - footer.size, end)
+        return fragment is not None and fragment.end == end
 
     def _restored(self, at: Position, parity: mp4.Parity) -> Fragment | None:
         """Return a fragment of which only the boxes are damaged, with the table of frames that its parity restores."""

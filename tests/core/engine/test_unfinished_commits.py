@@ -1,4 +1,4 @@
-"""A writer that was killed before the last byte of a commit leaves a torn tail, and nothing of it stays."""
+"""Commits whose last bytes are missing: a torn tail, of which nothing stays after the next commit."""
 
 from __future__ import annotations
 
@@ -62,3 +62,57 @@ def test_a_commit_counts_from_its_last_byte_on(tmp_path: Path, codec: str, kind:
                 assert memory.verify().ok, (cut, memory.verify())
         for copy in tmp_path.glob("*.torn-*"):
             copy.unlink()
+
+
+@pytest.mark.parametrize("codec", ["pcm", "qr"])
+@pytest.mark.parametrize("index", ["in the folder", "in RAM"])
+def test_a_reader_between_two_writes_of_a_commit_sees_no_damage(tmp_path: Path, codec: str, index: str) -> None:
+    source, path = tmp_path / "source.mp4", tmp_path / "m.mp4"
+    with Memory.create(source, embed, codec=codec) as memory:
+        memory.add([f"text {i}" for i in range(4)])
+        begin = source.stat().st_size
+        memory.add([f"number {i} of six" for i in range(6)])
+        end = source.stat().st_size
+        memory.add(["one more"])
+    data = source.read_bytes()
+    parity = data.rindex(b"mvpa", begin, end) - 8
+    near = {place + by for place in (begin, parity - 28, parity, parity + 28, end) for by in range(-3, 4)}
+    for cut in sorted(cut for cut in near | {(begin + parity) // 2} if begin <= cut <= end):
+        shutil.rmtree(tmp_path / "m.mp4.index", ignore_errors=True)
+        if index == "in RAM":
+            (tmp_path / "m.mp4.index").touch()  # in the way of the folder
+        path.write_bytes(data[:cut])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", DamageWarning)
+            with Memory.open(path, "r", embedder=embed) as memory:
+                assert len(memory) in ({4, 10} if parity <= cut else {4})
+                with path.open("ab") as file:
+                    file.write(data[cut:])
+                assert len(memory) == 11, cut
+                assert (memory.info().damage, memory.info().torn_bytes) == ((), 0), (cut, memory.info())
+                assert memory.verify().ok
+        if index == "in RAM":
+            (tmp_path / "m.mp4.index").unlink()
+
+
+@pytest.mark.parametrize("codec", ["pcm", "qr"])
+@pytest.mark.parametrize("later", [False, True])
+def test_a_doubled_footer_or_parity_is_named(tmp_path: Path, codec: str, later: bool) -> None:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, embed, codec=codec) as memory:
+        memory.add([f"number {i} of six" for i in range(6)])
+        end = path.stat().st_size
+        if later:
+            memory.add(["one more"])
+    data = path.read_bytes()
+    parity = data.rindex(b"mvpa", 0, end) - 8
+    footer = data.rindex(b"mvid", 0, parity) - 8
+    for begin, stop, at in ((footer, parity, parity), (parity, end, end), (footer, end, end), (footer, parity, end)):
+        shutil.rmtree(tmp_path / "m.mp4.index", ignore_errors=True)
+        path.write_bytes(data[:at] + data[begin:stop] + data[at:])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Memory.open(path, "r", embedder=embed) as memory:
+                assert len(memory) == 6 + later
+                assert not memory.verify().ok, (begin, stop, at)

@@ -85,9 +85,8 @@ class Walk:
                 yield fragment
                 certain = self.end.frame == fragment.first_frame + len(fragment)  # not after a copy of an earlier one
                 continue
-            parity = self._late_parity(at)
-            if parity:
-                self.end = at._replace(offset=at.offset + parity)
+            if late := self._late_parity(at):
+                self.end = at._replace(offset=at.offset + late)
                 continue
             certain = False
             after = self._fragments.next_sound(at.offset + 1, size, size)

@@ -28,7 +28,7 @@ DEFAULT_CATEGORIES: Final = {
     "habits": "What somebody does regularly",
     "work_life": "Work, projects and decisions",
 }
-MOST: Final = 40
+MOST: Final = 20
 """How many items a summary without a model lists: the newest."""
 READ: Final = 200
 """How many items a model reads for a summary: the newest."""
@@ -88,9 +88,12 @@ class Categories:
     def _called(self, scope: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
         """Return what each category is called: as it is there, else as it is configured, else as it was named first."""
         ids = {name: category_id(scope, name) for name in names}
-        known = {category_id(scope, name): name for name in (*reversed(list(ids)), *self._descriptions)}
-        known |= {record.id: read_category(record).name for record in self._store.get(ids.values()).values()}
-        return {name: known[found] for name, found in ids.items()}
+        there = self._store.get(ids.values())
+        first = {fold(name): name for name in (*reversed(list(ids)), *self._descriptions)}
+        return {
+            name: read_category(there[found]).name if found in there else first[fold(name)]
+            for name, found in ids.items()
+        }
 
     def stale(self, names: Iterable[str], scope: Mapping[str, Any]) -> set[str]:
         """Return the names of those categories whose summaries are still to be written, or that are not there."""
@@ -119,9 +122,10 @@ class Categories:
         """
         wanted = sorted(set(names))
         there = self._store.get(category_id(scope, name) for name in wanted)
+        most = (MOST if summarize in (None, bullets) else READ) + len(changed_items) + len(gone)
         drafts = []
         for name in wanted:
-            stored = newest_items(self._store, scope, READ + len(changed_items) + len(gone), name)
+            stored = newest_items(self._store, scope, most, name)
             kept = [item for item in stored if item.id not in changed_items and item.id not in gone]
             items = [*kept, *changed_items.values()]
             drafts.append(category_draft(self._made(name, items, scope, now, summarize, there)))

@@ -24,15 +24,14 @@ _INTRODUCED: Final = re.compile(
     re.IGNORECASE,
 )
 _HINT: Final = re.compile(
-    r"n['’]t\b|\b(?:not|no|nope|longer|now|these days|nowadays|as of|actually|sorry|correction|update|updated|oops|"
-    r"mistake|my bad|scratch|turns out|in fact|wrong|misspoke|wait|ah|hm+|instead|used to|quit|stopped|gave|sold|"
-    r"got rid|turned|call\w* off|cancel\w*|unsubscribed|returned|new|make|meant|mean|incorrect|outdated|typo|"
-    r"replace\w*|took over|succeed\w*|swapped|traded|exchanged|changed|renamed|switched|migrated|converted|went|"
-    r"upgraded|transferred|moved|rescheduled|postponed|pushed|shifted|delayed|brought|raised|lowered|increased|"
-    r"reduced|extended|cut|rose|fell|dropped)\b",
-    re.IGNORECASE,
+    r"n['’]t\b|\b(?:not|no(?=[,.:;!—-]|$)|nope|longer|now|these days|nowadays|as of|actually|sorry|correction|update|"
+    r"updated|oops|mistake|my bad|scratch|turns out|in fact|wrong|misspoke|wait|ah|hm+|instead|used to|quit|stopped|"
+    r"gave|sold|got rid|turned|call\w* off|cancel\w*|unsubscribed|returned|(?:an?|my|our) new|make (?:that|it)|"
+    r"i meant?|incorrect|outdated|typo|replace\w*|took over|succeed\w*|swapped|traded|exchanged|changed|renamed|"
+    r"switched|migrated|converted|went (?:up|down|over|from)|upgraded|transferred|moved|rescheduled|postponed|pushed|"
+    r"shifted|delayed|brought|raised|lowered|increased|reduced|extended|cut|rose|fell|dropped)\b"
 )
-"""A word that every correction has, as a first look that costs little."""
+"""What every correction has, in small letters: a first look that costs little."""
 _HEDGED: Final = re.compile(
     r"\b(?:might|(?-i:may)|could|should|would|if|maybe|perhaps|wish|hope|wants?|plan(?:s|ned|ning)?|thinking|think|"
     r"consider\w*|probably|unless|yet|nobody|no one|almost|nearly|whether|never|imagine|pretend)\b",
@@ -147,7 +146,7 @@ _VERB_ING: Final = re.compile(r"^\w+ing ", re.IGNORECASE)
 
 def corrected(said: str, announced: bool) -> list[Correction]:
     """Return what a sentence corrects, the surest first."""
-    if not announced and _HINT.search(said) is None:
+    if not announced and _HINT.search(said.lower()) is None:
         return []
     strong, plain = introduced(said)
     plain = _spelled_out(plain)

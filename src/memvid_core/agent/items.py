@@ -95,13 +95,19 @@ class Items:
             origin: ``"user"``, ``"rules"`` or ``"llm"``.
         """
         plan = ItemPlan()
-        known = self._known(facts, scope)
-        for fact in facts:
-            key = digest(fold(fact.summary))
+        keys = [digest(fold(fact.summary)) for fact in facts]
+        known = self._known(keys, scope)
+        unknown = {key: fact.summary for key, fact in zip(keys, facts, strict=True) if key not in known}
+        near = self._near(unknown, scope)
+        taken = self._store.get(_item_id(scope, key) for key in unknown)
+        for key, fact in zip(keys, facts, strict=True):
             item = known.get(key)
             item = item if item is None else plan.items.get(item.id, item)
             if item is None or item.superseded_at is not None:
-                item = self._new(fact, key, scope, now, origin, plan)
+                first = _item_id(scope, key)
+                free = key in unknown and first not in taken and first not in plan.items
+                item_id = first if free else self._free_id(scope, key, fact, now, plan)
+                item = _new(fact, item_id, key, scope, now, origin, near.get(key))
                 current = corrected_item(self._store, fact, item, plan)
                 if current is None and not fact.sure:
                     continue
@@ -117,53 +123,40 @@ class Items:
         plan.result = list(unique.values())
         return plan
 
-    def _known(self, facts: Sequence[Fact], scope: Mapping[str, Any]) -> dict[str, Item]:
-        keys = [digest(fold(fact.summary)) for fact in facts]
+    def _known(self, keys: Sequence[str], scope: Mapping[str, Any]) -> dict[str, Item]:
         if not keys:
             return {}
-        records = self._store.select("item", {**self._store.exactly(scope), f"{AGENT}.key": {"$in": keys}})
+        records = self._store.select("item", {**self._store.exactly(scope), f"{AGENT}.key": {"$in": list(keys)}})
         found = (read_item(record) for record in records)
         current = [item for item in found if item.superseded_at is None and item.scope == scope]
         return {
             item.key: item for item in sorted(current, key=lambda item: item.same_as is None)
         }  # the first of equals
 
-    def _new(self, fact: Fact, key: str, scope: Mapping[str, Any], now: datetime, origin: str, plan: ItemPlan) -> Item:
-        expires = None if fact.expires_at is None else isoformat(parse_time(fact.expires_at, name="expires_at"))
-        item = Item(
-            id=self._free_id(scope, key, fact, now, plan),
-            memory_type=checked_type(fact.memory_type),
-            summary=fact.summary,
-            categories=list(fact.categories),
-            sources=list(fact.sources),
-            count=max(len(fact.sources), 1),
-            origin=origin,
-            created_at=fact.created_at or isoformat(now),
-            happened_at=fact.happened_at,
-            expires_at=expires,
-            slot=fact.slot,
-            key=key,
-            scope=dict(scope),
-        )
-        return changed(item, same_as=self._near(item))
-
     def _free_id(self, scope: Mapping[str, Any], key: str, fact: Fact, now: datetime, plan: ItemPlan) -> str:
         """Return an id made from scope and text; if an item that was corrected has it, from its turns and time, too."""
         said = [list(fact.sources), fact.created_at, isoformat(now)]
         tries: Iterator[list[Any]] = chain([[0], said], ([*said, number] for number in count()))
-        names = (f"item-{digest(dict(scope), key, *each)}" for each in tries)
+        names = (_item_id(scope, key, *each) for each in tries)
         return next(name for name in names if name not in plan.items and not self._store.get([name]))
 
-    def _near(self, item: Item) -> str | None:
-        """Return the id of an item that says nearly the same: near in meaning, with the same numbers and names."""
-        exact = sorted(_EXACT.findall(item.summary))
-        for hit in self._store.near(item.summary, self._store.exactly(item.scope), 5):
-            near = read_item(hit.record)
-            same = (hit.cosine or 0.0) >= SAME and sorted(_EXACT.findall(near.summary)) == exact
-            current = near.superseded_at is None and near.scope == item.scope
-            if same and current and near.id != item.id:
-                return near.same_as or near.id
-        return None
+    def _near(self, said: Mapping[str, str], scope: Mapping[str, Any]) -> dict[str, str]:
+        """Return, for texts by key, the id of an item that says nearly the same, if one of the scope does.
+
+        It is near in meaning, and has the same numbers and names.
+        """
+        exactly = self._store.exactly(scope)
+        nearest = zip(said.items(), self._store.near(list(said.values()), exactly, 1), strict=True)
+        likely = {key: text for (key, text), hits in nearest if any((hit.cosine or 0.0) >= SAME for hit in hits)}
+        alike = zip(likely.items(), self._store.near(list(likely.values()), exactly, 5), strict=True)
+        found: dict[str, str] = {}
+        for (key, text), hits in alike:
+            exact = sorted(_EXACT.findall(text))
+            for near in (read_item(hit.record) for hit in hits if (hit.cosine or 0.0) >= SAME):
+                current = near.superseded_at is None and near.scope == scope
+                if current and sorted(_EXACT.findall(near.summary)) == exact:
+                    found.setdefault(key, near.same_as or near.id)
+        return found
 
     def _again(self, item: Item, fact: Fact, now: datetime, plan: ItemPlan) -> Item:
         new = [source for source in fact.sources if source not in item.sources]
@@ -251,6 +244,33 @@ class Items:
                 break
             item = line[name] = read_item(found[0])
         return list(line.values())
+
+
+def _item_id(scope: Mapping[str, Any], key: str, *said: Any) -> str:
+    """Return the id of an item that is made from scope and text, and from what is said of it, if that is taken."""
+    return f"item-{digest(dict(scope), key, *(said or (0,)))}"
+
+
+def _new(
+    fact: Fact, item_id: str, key: str, scope: Mapping[str, Any], now: datetime, origin: str, same_as: str | None
+) -> Item:
+    expires = None if fact.expires_at is None else isoformat(parse_time(fact.expires_at, name="expires_at"))
+    return Item(
+        id=item_id,
+        memory_type=checked_type(fact.memory_type),
+        summary=fact.summary,
+        categories=list(fact.categories),
+        sources=list(fact.sources),
+        count=max(len(fact.sources), 1),
+        origin=origin,
+        created_at=fact.created_at or isoformat(now),
+        happened_at=fact.happened_at,
+        expires_at=expires,
+        same_as=same_as,
+        slot=fact.slot,
+        key=key,
+        scope=dict(scope),
+    )
 
 
 def _still_expires(item: Item, fact: Fact, now: datetime) -> str | None:

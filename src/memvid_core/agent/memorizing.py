@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -47,7 +48,7 @@ def equal_to(scope: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Memorizer:
-    """Writes an agent's memory. Each step is one commit: the turns of a conversation, then what was read in them.
+    """Writes an agent's memory. A conversation and what rules read in it are one commit; what a model reads is another.
 
     Args:
         store: Where the records are.
@@ -84,7 +85,9 @@ class Memorizer:
             InvalidInputError: There is nothing to remember.
         """
         given = {"conversations": conversations, "scope": scope, "url": url, "modality": modality}
-        memorized: Memorized = self.pipeline.run(**given)["memorized"]
+        one = len(conversations) == 1 and self._config.extract == "rules" and self.pipeline.as_made
+        with self._store.together() if one else nullcontext():  # steps of others may take long, and see commits
+            memorized: Memorized = self.pipeline.run(**given)["memorized"]
         return memorized
 
     def _pipeline(self) -> Pipeline:
@@ -115,9 +118,9 @@ class Memorizer:
     def complete(self, resources: Sequence[Resource], turns: Sequence[Turn], scope: dict[str, Any]) -> Memorized:
         """Read items from what was not read yet of resources that are there, and return what they left behind."""
         calls = 0 if self._model is None else self._model.calls
-        items, failures = ([], []) if self._config.extract == "raw" else self._extract(resources, scope)
+        items, failures = ([], []) if self._config.extract == "raw" else self._extract(resources, turns, scope)
         owner = self._scopes.owner(scope)
-        names = {category_id(owner, name) for name in names_of(items)}
+        names = [category_id(owner, name) for name in names_of(items)]
         return Memorized(
             resource=resources[-1],
             resources=list(resources),
@@ -128,8 +131,11 @@ class Memorizer:
             model_calls=0 if self._model is None else self._model.calls - calls,
         )
 
-    def _extract(self, resources: Sequence[Resource], scope: Mapping[str, Any]) -> tuple[list[Item], list[str]]:
-        """Read items from the turns of resources that were not read yet."""
+    def _extract(
+        self, resources: Sequence[Resource], new: Sequence[Turn], scope: Mapping[str, Any]
+    ) -> tuple[list[Item], list[str]]:
+        """Read items from the turns of resources that were not read yet, of which some are new."""
+        known = {turn.id: turn for turn in new}
         facts: list[Fact] = []
         failures: list[str] = []
         done: list[Resource] = []
@@ -138,7 +144,9 @@ class Memorizer:
                 continue
             session = resource.id.removeprefix("session-")
             ids = [f"{session}-{place}" for place in range(resource.extracted, resource.turns)]
-            turns = [read_turn(record) for record in self._store.get(ids).values()]
+            stored = self._store.get(name for name in ids if name not in known)
+            there = known | {name: read_turn(record) for name, record in stored.items()}
+            turns = [there[name] for name in ids if name in there]
             try:
                 facts += self._facts(turns, scope)
                 done.append(changed(resource, extracted=resource.turns))

@@ -82,6 +82,12 @@ class Pipeline:
         self.on_error: list[OnError] = []
         self._steps: tuple[Step, ...] = ()
         self._change(list(steps))
+        self._made = self._steps
+
+    @property
+    def as_made(self) -> bool:
+        """Whether no step was changed and nothing is called between the steps."""
+        return self._steps is self._made and not (self.before or self.after or self.on_error)
 
     @property
     def steps(self) -> tuple[str, ...]:

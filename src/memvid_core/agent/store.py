@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from memvid_core.agent.passages import asked_of
 from memvid_core.agent.records import AGENT, Draft, kind_of
@@ -24,6 +28,12 @@ class Changes(NamedTuple):
     result: Any = None
 
 
+class _Together(threading.local):
+    """What a thread writes together, by id; None outside of such a block."""
+
+    drafts: dict[str, Draft] | None = None
+
+
 class Store:
     """An agent's records in an open memory.
 
@@ -37,6 +47,7 @@ class Store:
         self.memory = memory
         self._owners = tuple(owners)
         self._given = embedder if memory.embedder is None else None
+        self._together = _Together()
 
     @property
     def embedder(self) -> Embedder | None:
@@ -48,10 +59,35 @@ class Store:
         others = {name: {"$exists": False} for name in self._owners if name not in scope}
         return {name: {"$eq": value} for name, value in scope.items()} | others
 
-    def _hits(self, query: str, k: int, where: Mapping[str, Any], mode: Literal["dense"] | None = None) -> list[Hit]:
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make one commit of what this thread writes inside the block, and none if the block raises.
+
+        No one else can write meanwhile, so the block waits for nothing; where a model embeds, it changes nothing. What
+        is searched for inside, or deleted, is not held back: what was written before it is a commit of its own.
+        """
+        if self._embeds_outside() or self._together.drafts is not None:
+            yield
+            return
+        with self.memory.exclusive():
+            self._together.drafts = {}
+            try:
+                yield
+                self._write_held()
+            finally:
+                self._together.drafts = None
+
+    def _write_held(self, kind: str | None = None) -> None:
+        """Commit what is held back, if a record of a kind, or any, is among it."""
+        held = self._together.drafts
+        if held and (kind is None or any(draft.metadata[AGENT]["kind"] == kind for draft in held.values())):
+            self._commit(Changes(list(held.values())), {})
+            held.clear()
+
+    def _hits(self, query: str, k: int, where: Mapping[str, Any]) -> list[Hit]:
         if self._given is None or not query.strip() or not len(self.memory):
-            return self.memory.search(query, k, where, mode)
-        return self.memory.search(query, k, where, mode or "hybrid", embedding=self._given.embed_query(query))
+            return self.memory.search(query, k, where)
+        return self.memory.search(query, k, where, "hybrid", embedding=self._given.embed_query(query))
 
     def search(self, question: str, where: Mapping[str, Any], k: int, kinds: Sequence[str]) -> list[Hit]:
         """Return the best ``k`` records of some kinds, or fewer; none for a question without words.
@@ -62,6 +98,7 @@ class Store:
         query = plain_query(asked_of(question))
         if not query.strip():
             return []
+        self._write_held()
         hits = self._hits(query, k, where)
         found = [hit for hit in hits if kind_of(hit.record) in kinds]
         if len(hits) == k and len(found) < k * 3 // 4:
@@ -73,30 +110,40 @@ class Store:
         query = plain_query(asked_of(question))
         if not query.strip():
             return []
+        self._write_held()
         hits = self._hits(query, k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})
         return [hit for hit in hits if kind_of(hit.record) in kinds]
 
-    def near(self, text: str, where: Mapping[str, Any], k: int) -> list[Hit]:
-        """Return the items whose vectors are nearest to a text; none without an embedder."""
-        if self.embedder is None or not text.strip():
-            return []
-        hits = self._hits(text, k, {**where, f"{AGENT}.kind": {"$eq": "item"}}, "dense")
-        return [hit for hit in hits if kind_of(hit.record) == "item"]
+    def near(self, texts: Sequence[str], where: Mapping[str, Any], k: int) -> list[list[Hit]]:
+        """Return, for each of some texts, the items whose vectors are nearest; none without an embedder."""
+        if self.embedder is None or not texts or not all(text.strip() for text in texts):
+            return [[] for _ in texts]
+        self._write_held("item")
+        queries = list(texts) if self._given is None else np.stack([self._given.embed_query(text) for text in texts])
+        found = self.memory.search_many(queries, k, {**where, f"{AGENT}.kind": {"$eq": "item"}})
+        return [[hit for hit in hits if kind_of(hit.record) == "item"] for hits in found]
 
     def get(
         self, ids: Iterable[str], where: Mapping[str, Any] | None = None, kind: str | None = None
     ) -> dict[str, Record]:
         """Return the records that are there, by id; without those in damaged frames, of another scope or kind."""
-        wanted = list(dict.fromkeys(ids))
+        held = self._together.drafts or {}
+        asked = list(dict.fromkeys(ids))
+        wanted = [name for name in asked if name not in held]
         try:
             found = self.memory.get(wanted) if wanted else []
         except DamagedFrameError:
             found = self.memory.select({"$id": {"$in": wanted}})
+        if len(wanted) < len(asked):
+            stored = {record.id: record for record in found}
+            there = (Record(*held[name]) if name in held else stored.get(name) for name in asked)
+            found = [record for record in there if record is not None]
         own = (record for record in found if (its := kind_of(record)) is not None and kind in (None, its))
         return {record.id: record for record in own if where is None or _holds(where, record.metadata)}
 
     def select(self, kind: str, where: Mapping[str, Any], **options: Any) -> list[Record]:
         """Return the records of one kind within a scope, in the order they were added."""
+        self._write_held(kind)
         found = self.memory.select({**where, f"{AGENT}.kind": {"$eq": kind}}, **options)
         return [record for record in found if kind_of(record) == kind]
 
@@ -124,7 +171,14 @@ class Store:
                 vectors.update(self._embedded(missing))
         with self.memory.exclusive():
             changes = plan()
-            self._commit(changes, vectors)
+            held = self._together.drafts
+            if held is None:
+                self._commit(changes, vectors)
+            elif changes.deleted:
+                self._write_held()
+                self._commit(changes, {})
+            else:
+                held.update((draft.id, draft) for draft in changes.drafts)
         return changes.result
 
     def _embeds_outside(self) -> bool:

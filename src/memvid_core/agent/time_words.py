@@ -7,7 +7,7 @@ without a year is the last one before the day it is seen from; in what a message
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
@@ -250,35 +250,51 @@ def _named_year(offset: int) -> Callable[[re.Match[str], date], Span]:
     return lambda _, now: _year(now.year + offset)
 
 
+_Read = Callable[[re.Match[str], date], Span]
+_WHICH: Final = frozenset({"last", "previous", "past", "this", "next"})
+_A_MONTH: Final = frozenset(_MONTHS)
+_A_YEAR: Final = frozenset({"2000"})
+"""Stands for any year among the words of a text."""
 _WEEKDAY: Final = f"(?P<unit>{'|'.join(_DAYS)})"
-_RULES: Final[list[tuple[str, Callable[[re.Match[str], date], Span]]]] = [
-    (rf"\b{_YEAR}[-/.](?P<month>[01]?\d)[-/.](?P<day>[0-3]?\d)\b", _date),
-    (rf"\b(?P<day>[0-3]?\d)\.(?P<month>[01]?\d)\.{_YEAR}\b", _date),
-    (rf"\b(?P<one>[0-3]?\d)/(?P<other>[0-3]?\d)/{_YEAR}\b", _slashed_date),
-    (rf"\b{_YEAR}-(?P<month>0[1-9]|1[0-2])\b", _named_month),
-    (rf"\b{_DAY} (?:of )?{_MONTH},? (?:of )?(?:{_YEAR}|{_OF_YEAR})\b", _date),
-    (rf"\b{_MONTH} {_DAY},? (?:of )?(?:{_YEAR}|{_OF_YEAR})\b", _date),
-    (rf"\b{_OF_YEAR},? (?:on )?(?:the )?(?:{_DAY} (?:of )?{_MONTH})\b", _date),
-    (rf"\b{_OF_YEAR},? (?:on )?(?:{_MONTH} {_DAY})\b", _date),
-    (rf"\b{_MONTH},? (?:of )?(?:{_YEAR}|{_OF_YEAR})\b", _named_month),
-    (rf"\b{_OF_YEAR},? in {_MONTH}\b", _named_month),
-    (rf"\b{_DAY} of (?P<which>last|previous|this|next) month\b", _day_of_month),
-    (rf"\b{_DAY} (?:of )?{_MONTH}\b", _date),
-    (rf"\b{_MONTH} {_DAY}\b(?! ?(?:%|hours|minutes|people))", _date),
-    (rf"\b(?P<which>last|previous|past|this|next) (?!may (?:be|have|not)\b){_MONTH}\b", _relative_month),
-    (rf"\b(?:in|since|during|of|early|late) (?!may (?:be|have|not)\b){_MONTH}\b", _named_month),
-    (rf"\b(?:in|since|during|of|year) {_YEAR}\b", lambda found, _: _year(int(found["year"]))),
-    (rf"\b(?:about |around )?{_COUNT}(?: of)? (?P<unit>days?|weeks?|months?|years?) (?:ago|back|before)\b", _ago),
-    (r"\bfortnight (?:ago|back)\b", lambda _, now: _days(now - timedelta(weeks=2, days=3), 7)),
-    (r"\bday before yesterday\b", _named(-2)),
-    (r"\bday after tomorrow\b", _named(2)),
-    (r"\byesterday\b|\blast night\b", _named(-1)),
-    (r"\btoday\b|\bthis (?:morning|afternoon|evening)\b|\btonight\b", _named(0)),
-    (r"\btomorrow\b", _named(1)),
-    (rf"\b{_WEEKDAY} (?:of )?(?P<which>last|previous|this|next) week\b", _day_of_week),
-    (rf"\b(?P<which>last|previous|this|next) week,? (?:on )?{_WEEKDAY}\b", _day_of_week),
-    (r"\b(?P<unit>weekend|week|month|year) (?:before last|after next)\b", _before_last),
-    (rf"\b(?P<which>last|previous|past|this|next) (?P<unit>weekend|week|month|year|{'|'.join(_DAYS)})\b", _relative),
+_ENGLISH: Final[list[tuple[Collection[str], str, _Read]]] = [
+    (_A_YEAR, rf"\b{_YEAR}[-/.](?P<month>[01]?\d)[-/.](?P<day>[0-3]?\d)\b", _date),
+    (_A_YEAR, rf"\b(?P<day>[0-3]?\d)\.(?P<month>[01]?\d)\.{_YEAR}\b", _date),
+    (_A_YEAR, rf"\b(?P<one>[0-3]?\d)/(?P<other>[0-3]?\d)/{_YEAR}\b", _slashed_date),
+    (_A_YEAR, rf"\b{_YEAR}-(?P<month>0[1-9]|1[0-2])\b", _named_month),
+    (_A_MONTH, rf"\b{_DAY} (?:of )?{_MONTH},? (?:of )?(?:{_YEAR}|{_OF_YEAR})\b", _date),
+    (_A_MONTH, rf"\b{_MONTH} {_DAY},? (?:of )?(?:{_YEAR}|{_OF_YEAR})\b", _date),
+    ({"year"}, rf"\b{_OF_YEAR},? (?:on )?(?:the )?(?:{_DAY} (?:of )?{_MONTH})\b", _date),
+    ({"year"}, rf"\b{_OF_YEAR},? (?:on )?(?:{_MONTH} {_DAY})\b", _date),
+    (_A_MONTH, rf"\b{_MONTH},? (?:of )?(?:{_YEAR}|{_OF_YEAR})\b", _named_month),
+    ({"year"}, rf"\b{_OF_YEAR},? in {_MONTH}\b", _named_month),
+    ({"month"}, rf"\b{_DAY} of (?P<which>last|previous|this|next) month\b", _day_of_month),
+    (_A_MONTH, rf"\b{_DAY} (?:of )?{_MONTH}\b", _date),
+    (_A_MONTH, rf"\b{_MONTH} {_DAY}\b(?! ?(?:%|hours|minutes|people))", _date),
+    (_A_MONTH, rf"\b(?P<which>last|previous|past|this|next) (?!may (?:be|have|not)\b){_MONTH}\b", _relative_month),
+    (_A_MONTH, rf"\b(?:in|since|during|of|early|late) (?!may (?:be|have|not)\b){_MONTH}\b", _named_month),
+    (_A_YEAR, rf"\b(?:in|since|during|of|year) {_YEAR}\b", lambda found, _: _year(int(found["year"]))),
+    (
+        {"ago", "back", "before"},
+        rf"\b(?:about |around )?{_COUNT}(?: of)? (?P<unit>days?|weeks?|months?|years?) (?:ago|back|before)\b",
+        _ago,
+    ),
+    ({"fortnight"}, r"\bfortnight (?:ago|back)\b", lambda _, now: _days(now - timedelta(weeks=2, days=3), 7)),
+    ({"yesterday"}, r"\bday before yesterday\b", _named(-2)),
+    ({"tomorrow"}, r"\bday after tomorrow\b", _named(2)),
+    ({"yesterday", "night"}, r"\byesterday\b|\blast night\b", _named(-1)),
+    ({"today", "tonight", "this"}, r"\btoday\b|\bthis (?:morning|afternoon|evening)\b|\btonight\b", _named(0)),
+    ({"tomorrow"}, r"\btomorrow\b", _named(1)),
+    ({"week"}, rf"\b{_WEEKDAY} (?:of )?(?P<which>last|previous|this|next) week\b", _day_of_week),
+    ({"week"}, rf"\b(?P<which>last|previous|this|next) week,? (?:on )?{_WEEKDAY}\b", _day_of_week),
+    ({"last", "next"}, r"\b(?P<unit>weekend|week|month|year) (?:before last|after next)\b", _before_last),
+    (
+        _WHICH,
+        rf"\b(?P<which>last|previous|past|this|next) (?P<unit>weekend|week|month|year|{'|'.join(_DAYS)})\b",
+        _relative,
+    ),
+]
+"""Words of which a text has one that a pattern finds, the pattern, and what reads it."""
+_KOREAN: Final[list[tuple[str, _Read]]] = [
     (rf"(?:{_KOREAN_OF_YEAR}|(?<!\d)(?P<year>(?:19|20)?\d\d)년) ?{_KOREAN_MONTH} ?{_KOREAN_DAY}", _date),
     (rf"(?:{_KOREAN_OF_YEAR}|(?<!\d)(?P<year>(?:19|20)?\d\d)년) ?{_KOREAN_MONTH}(?!요)", _named_month),
     (r"(?<!\d)(?P<year>(?:19|20)\d\d)년", lambda found, _: _year(int(found["year"]))),
@@ -301,7 +317,8 @@ _RULES: Final[list[tuple[str, Callable[[re.Match[str], date], Span]]]] = [
     (_KOREAN_OF_YEAR, lambda found, now: _year(now.year + _YEARS[found["of_year"]])),
     (rf"{_KOREAN_WHICH_ONE} ?(?P<unit>주말|[월화수목금토일]요일|주|달|해)", _relative),
 ]
-_COMPILED: Final = [(re.compile(pattern, re.IGNORECASE), read) for pattern, read in _RULES]
+_ENGLISH_RULES: Final = [(frozenset(needs), re.compile(pattern), read) for needs, pattern, read in _ENGLISH]
+_KOREAN_RULES: Final = [(re.compile(pattern), read) for pattern, read in _KOREAN]
 _ANY: Final = re.compile(
     r"(?:19|20)\d\d|\b(?:ago|back|before|yesterday|today|tonight|tomorrow|last|previous|past|this|next)\b|"
     r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)|"
@@ -315,7 +332,7 @@ _SIGNS: Final = (
     *("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
 )
 """An English text without any of these names no time: that is seen twenty times faster."""
-_KOREAN_FROM: Final = next(place for place, (pattern, _) in enumerate(_RULES) if has_hangul(pattern))
+_TOKEN: Final = re.compile(r"[a-z]+|\d+")
 
 
 def spans(text: str, now: datetime) -> list[Span]:
@@ -334,8 +351,11 @@ def _named_in(text: str, now: datetime) -> list[Span]:
     lowered = text.lower()
     if (lowered.isascii() and not any(sign in lowered for sign in _SIGNS)) or not _ANY.search(lowered):
         return []
+    words = _words_of(lowered)
+    rules = [(pattern, read) for needs, pattern, read in _ENGLISH_RULES if not needs.isdisjoint(words)]
     found: list[Span] = []
-    for pattern, read in _COMPILED if has_hangul(text) else _COMPILED[:_KOREAN_FROM]:
+    text = lowered
+    for pattern, read in [*rules, *_KOREAN_RULES] if has_hangul(text) else rules:
         match = pattern.search(text)
         while match:
             with suppress(ValueError, OverflowError):  # the 31st of February, the year 0
@@ -343,6 +363,11 @@ def _named_in(text: str, now: datetime) -> list[Span]:
             text = text[: match.start()] + " " * len(match.group()) + text[match.end() :]
             match = pattern.search(text, match.end())
     return found
+
+
+def _words_of(lowered: str) -> set[str]:
+    words = set(_TOKEN.findall(lowered))
+    return words | _A_YEAR if any(len(word) == 4 and word.startswith(("19", "20")) for word in words) else words
 
 
 def time_spoken_of(text: str, said: datetime) -> str | None:

@@ -18,6 +18,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.catalog.catalog import Catalog
+from memvid_core.catalog.filter_compiler import parse_filter
 from memvid_core.catalog.metadata_columns import ColumnData, MetadataColumns
 from memvid_core.system.atomic_files import write_file
 
@@ -63,14 +64,14 @@ class ColumnFiles:
             FilterError: The filter is invalid.
             IndexStaleError: The catalog is damaged.
         """
-        columns = self._columns
+        columns, parsed = self._columns, parse_filter(where)
         with columns.unchanged():  # a column that is dropped now would be read again, without being verified
-            for path in columns.missing(where):
+            for path in columns.missing(parsed):
                 self._restore(path)
-            self._catalog.verify_metadata(rows, columns.covered(where))
+            self._catalog.verify_metadata(rows, columns.covered(parsed))
             with self._catalog.reading() as connection:
-                found = columns.mask(connection, where, committed=rows)
-            self._catalog.verify_metadata(rows, columns.covered(where))  # of a column that grew too large all was read
+                found = columns.mask(connection, parsed, committed=rows)
+            self._catalog.verify_metadata(rows, columns.covered(parsed))  # of a column that grew too large all was read
             self.unsaved |= self._folder is not None and bool(self._due())
         mask = np.zeros(rows, np.bool_)
         mask[: min(rows, len(found))] = found[:rows]

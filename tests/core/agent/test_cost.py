@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from memvid_core import EmbeddingError, Memory
-from memvid_core.agent import SyncMemoryService
+from memvid_core.agent import SyncMemoryService, rules, time_words
 from memvid_core.agent.folding import fold
 from memvid_core.agent.records import Item, digest, item_draft
 
@@ -117,3 +119,131 @@ def test_a_memory_without_an_embedder_says_what_to_do():
         with pytest.raises(EmbeddingError, match="give embedder= to the memory service"):
             SyncMemoryService(memory).add("I like tea.", **ME)
         assert SyncMemoryService(memory).list_memory_items(ME) == []
+
+
+LINES = [
+    {"role": "user", "name": "Ada", "content": text, "created_at": f"2026-01-0{day}"}
+    for day, text in enumerate(["I live in Turin.", "I like tea.", "I don't like tea any more.", "It rains."], 1)
+]
+
+
+@pytest.mark.parametrize("commits", [1, 2], ids=["as made", "with a step between"])
+def test_a_conversation_and_what_rules_read_in_it_are_one_commit(commits):
+    service = SyncMemoryService(Memory.create(":memory:"), memorize_config={"extract": "rules"})
+    seen = []
+    if commits == 2:  # what is called between the steps may look at what was written before
+        service.pipelines["memorize"].after.append(lambda name, _: seen.append((name, len(service.memory))))
+    assert len(service.add(LINES[:2], **ME).items) == 2
+    assert len(service.memory.history()) == commits
+    assert seen == ([("remember", 3), ("extract", 7)] if commits == 2 else [])
+    assert service.add(LINES[:2], **ME).items == []
+    assert len(service.memory.history()) == commits
+
+
+def test_what_a_call_corrects_of_itself_is_found_in_it():
+    """A search inside a call writes first what it may find."""
+    service = SyncMemoryService(Memory.create(":memory:"), memorize_config={"extract": "rules"})
+    made = service.add(LINES, **ME)
+    assert [item.summary for item in service.list_memory_items(ME)] == [
+        "Ada: I live in Turin.",
+        "Ada: I don't like tea any more.",
+    ]
+    assert len(made.turns) == len(service.recall("What was said?", **ME).ranked) - 2 == 4
+
+
+def test_a_call_that_fails_in_the_middle_writes_nothing(monkeypatch):
+    service = SyncMemoryService(Memory.create(":memory:"), memorize_config={"extract": "rules"})
+    with monkeypatch.context() as patched:
+        patched.setattr("memvid_core.agent.memorizing.facts_of", lambda turn: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            service.add(LINES, **ME)
+    assert len(service.memory) == 0
+    assert len(service.add(LINES, **ME).turns) == len(LINES)
+
+
+PIECES = [
+    *(
+        "I",
+        "we",
+        "We've",
+        "my",
+        "My",
+        "also",
+        "just",
+        "live",
+        "moved",
+        "in",
+        "to",
+        "at",
+        "the flat",
+        "Turin",
+        "name is",
+    ),
+    *(
+        "call me",
+        "started",
+        "with",
+        "vegan",
+        "favorite food is",
+        "boss is",
+        "dog",
+        "has",
+        "like",
+        "I'd rather",
+        "never",
+    ),
+    *(
+        "every day",
+        "decided",
+        "let's go with",
+        "need to",
+        "TODO",
+        "remind me",
+        "went",
+        "think so",
+        "can",
+        "on weekends",
+    ),
+    *(
+        "last",
+        "this",
+        "next",
+        "Monday",
+        "May",
+        "Sept.",
+        "5th",
+        "of",
+        "2023",
+        "31/12/2025",
+        "2024-05-01",
+        "a few",
+        "days",
+    ),
+    *("week", "month", "year", "ago", "fortnight", "yesterday", "day before", "tonight", "tomorrow", "since", "12"),
+    *("weekend", "before last", "1.2.2024", "back", "during", "morning", "this morning"),
+]
+
+
+def _sentences(count):
+    rng = random.Random(7)
+    for _ in range(count):
+        said = " ".join(rng.choices(PIECES, k=rng.randint(1, 7)))
+        yield rng.choice([said, said.upper(), said.lower()])
+
+
+def test_a_first_look_finds_what_the_rules_read():
+    read = [said for said in _sentences(4_000) if any(found.search(said) for found, _ in rules._ENGLISH_RULES)]
+    seen = [said for said in _sentences(4_000) if rules._ANY_ENGLISH.search(said)]
+    assert seen == read
+    assert len(read) > 500
+
+
+def test_a_pattern_of_times_is_not_tried_only_where_it_finds_nothing():
+    named = 0
+    for said in _sentences(4_000):
+        lowered = said.lower()
+        words = time_words._words_of(lowered)
+        for needs, pattern, _ in time_words._ENGLISH_RULES:
+            assert not needs.isdisjoint(words) or pattern.search(lowered) is None, (said, pattern.pattern)
+        named += bool(time_words.spans(said, datetime(2026, 5, 8, tzinfo=UTC)))
+    assert named > 1_000

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from zipfile import ZipInfo
 
+from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.file_types import BINARY_SUFFIXES
 from memvid_core.ingest.readers.nested import announce, read_nested
 from memvid_core.ingest.readers.remarks import warn
-from memvid_core.ingest.readers.zipped import open_checked
+from memvid_core.ingest.readers.zipped import open_parts
 
 __all__ = ["read_zip"]
 
@@ -20,20 +21,26 @@ _MOST_KINDS = 8
 def read_zip(path: Path) -> list[Section]:
     """Read the documents in a zip archive in the order of their names; ``entry`` is the name in the archive.
 
-    Hidden and binary entries are left out with a warning. An archive that would unpack to too much is refused before.
+    Hidden, binary, encrypted and damaged entries are left out with a warning. An archive that would unpack to too much
+    is refused before.
 
     Raises:
-        IngestError: The archive is damaged, encrypted or a zip bomb.
+        IngestError: The archive is a zip bomb, or all of it is damaged or encrypted.
     """
     sections: list[Section] = []
     skipped: dict[str, int] = {}
-    with open_checked(path) as archive:
+    archive, damaged = open_parts(path)
+    with archive:
+        if damaged and len(damaged) == len(archive.infolist()):
+            raise IngestError(next(iter(damaged.values())))
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         announce(sum(entry.file_size > 0 and not _is_skipped(entry) for entry in entries))
         for entry in sorted(entries, key=lambda entry: entry.filename):
             if _is_skipped(entry):
                 kind = PurePosixPath(entry.filename).suffix.lower() or "without suffix"
                 skipped[kind] = skipped.get(kind, 0) + 1
+            elif entry in damaged:
+                warn(f"{_name(entry)} was left out: {damaged[entry]}")
             elif entry.file_size:
                 sections += read_nested(_name(entry), archive.read(entry), "entry")
     if skipped:

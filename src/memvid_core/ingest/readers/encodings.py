@@ -8,7 +8,7 @@ from typing import Any
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.extras import require
-from memvid_core.ingest.readers.file_types import SNIFF_BYTES, looks_binary, utf16_of
+from memvid_core.ingest.readers.file_types import SNIFF_BYTES, utf16_of, without_nul
 from memvid_core.ingest.readers.remarks import note_encoding, warn
 
 __all__ = ["codec_named", "declared_encoding", "decode"]
@@ -111,13 +111,17 @@ def _decode(data: bytes, declared: str | None) -> str:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return _strictly(data, encoding)
-    head = data[:SNIFF_BYTES]
-    if looks_binary(head):
-        raise IngestError("a binary file, not a text")
+    wide = utf16_of(data[:SNIFF_BYTES])
+    if b"\0" in data:
+        rest = without_nul(data)
+        if rest is not None and (wide is None or _is_utf8(rest)):
+            warn(f"{data.count(0):,} NUL bytes were left out")
+            data, wide = rest, None
+        elif wide is None:
+            raise IngestError(f"a binary file, not a text: byte {data.index(0):,} is NUL")
     escaped = _escaped(data)
     if escaped is not None:
         return escaped
-    wide = utf16_of(head)
     if wide is not None:
         return _strictly(data, wide)
     for name in (codec_named(declared) if declared else None, declared_encoding(data)):
@@ -128,6 +132,14 @@ def _decode(data: bytes, declared: str | None) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as exc:
         return _repaired(data) or _guess(data, exc)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _as_declared(data: bytes, name: str | None) -> str | None:

@@ -18,11 +18,19 @@ __all__ = [
     "language_of",
     "looks_binary",
     "utf16_of",
+    "without_nul",
 ]
 
 SNIFF_BYTES = 8192
 
 _MARKS = " \n.,!?\u3000、。，！？「」《》"
+# Of the bytes of a text: UTF-16 of ASCII has half, that of other scripts no valid UTF-8 between.
+_MANY = 0.25
+_FEW, _LEAST_OLD = 0.01, 256
+_HOLE = 16  # so many in a row are a part that was never written
+_TAR = 257  # where tar archives, which pad texts with NUL bytes, have their name
+_NULS = re.compile(rb"\x00+")
+_NO_TEXT = re.compile(rb"[\x01-\x07\x0e-\x1a\x1c-\x1f\x7f]")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a]")
 
 DOCUMENT_FORMATS = {
@@ -108,9 +116,30 @@ def language_of(path: PurePath) -> str | None:
 
 
 def looks_binary(head: bytes) -> bool:
-    """Return whether a file's first bytes are not text in any encoding: they have NUL bytes, but are not UTF-16."""
+    """Return whether a file's first bytes are not text in any encoding: they have NUL bytes, too many for one."""
     marked = head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"))
-    return b"\0" in head and not marked and utf16_of(head) is None
+    return b"\0" in head and not marked and utf16_of(head) is None and without_nul(head) is None
+
+
+def without_nul(data: bytes) -> bytes | None:
+    r"""Return a text with a space in place of each run of NUL bytes; None if what is left is no text in 8-bit units.
+
+    Programs that crash or pad leave such bytes in logs and tables.
+
+    Example:
+        >>> without_nul(b"Ada\0,London\n"), without_nul(b"L\0o\0"), without_nul(b"\0\1\2\3")
+        (b'Ada ,London\n', None, None)
+    """
+    number = sum(len(run) for run in _NULS.findall(data) if len(run) < _HOLE)
+    text = _NULS.sub(b" ", data)
+    if _NO_TEXT.search(text) or not text.strip() or data[_TAR : _TAR + 5] == b"ustar":
+        return None
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(text)  # the last character may be incomplete
+    except UnicodeDecodeError:
+        # Some 256 bytes of anything else have control characters.
+        return text if len(text) >= _LEAST_OLD and number <= _FEW * len(data) else None
+    return text if number < _MANY * len(data) else None
 
 
 def utf16_of(head: bytes) -> str | None:

@@ -17,8 +17,11 @@ form header hr legend li main menu ol option p pre search section summary table 
 _BLOCKS = frozenset(_BLOCK_TAGS.split())
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LEFT_OUT = frozenset(
-    ("script", "style", "noscript", "template", "svg", "head", "nav", "iframe", "object", "canvas", "rp", "datalist")
+    ("script", "style", "noscript", "template", "title", "head", "nav", "iframe", "object", "canvas", "rp", "datalist")
 )
+# What groups the shapes of a drawing; other elements are shapes, or are drawn only where they are used.
+_GROUPS = frozenset(("svg", "g", "a", "switch"))
+_LABELS = frozenset(("text", "foreignobject"))
 # A table with one of these is for layout, or has cells that are documents of their own.
 _LAYOUT = frozenset(("table", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "ul", "ol", "form", "blockquote"))
 _WITHOUT_VALUE = frozenset(("hidden", "password", "submit", "button", "reset", "image", "file"))
@@ -159,7 +162,7 @@ def _fill(cells: list[str], spans: dict[int, tuple[int, str]]) -> None:
 
 def _tag(element: Any) -> str:
     tag = element.tag
-    return tag.rpartition("}")[2].lower() if isinstance(tag, str) else ""
+    return tag.rpartition("}")[2].lower().removeprefix("svg:") if isinstance(tag, str) else ""
 
 
 def _is_invisible(element: Any, tag: str) -> bool:
@@ -176,10 +179,13 @@ def _is_layout(table: Any) -> bool:
 
 
 def _replaced(element: Any, tag: str) -> str | None:
-    """Return the text that stands for an element: a picture's description, a formula, the value of a field."""
+    """Return the text of an element: a picture's description, a drawing's labels, a formula, a field's value."""
     if tag in ("img", "area"):
         text = " ".join((element.get("alt") or "").split())
         return f"[{text}]" if text else ""
+    if tag == "svg":
+        labels = _labels(element)
+        return "\n".join(["", *labels, ""]) if len(labels) > 1 else f" {' '.join(labels)} "
     if tag == "math":
         try:
             return formula(element)
@@ -195,6 +201,22 @@ def _replaced(element: Any, tag: str) -> str | None:
         chosen = [found for found in options if found.get("selected") is not None] or options[:1]
         return " " + ", ".join(" ".join("".join(found.itertext()).split()) for found in chosen) + " "
     return None
+
+
+def _labels(drawing: Any) -> list[str]:
+    """Return the texts that a drawing (SVG) shows, in the order in which it draws them."""
+    texts: list[str] = []
+    waiting = [drawing]
+    while waiting:
+        element = waiting.pop()
+        tag = _tag(element)
+        if not tag or _is_invisible(element, tag) or element.get("display") == "none":
+            continue
+        if tag in _LABELS:
+            texts.append(_cell_text(element))
+        elif tag in _GROUPS:
+            waiting.extend(reversed(element))
+    return list(filter(None, texts))
 
 
 def _cell_text(cell: Any) -> str:

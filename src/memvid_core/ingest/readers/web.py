@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,12 +15,17 @@ from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.extras import require
 from memvid_core.ingest.readers.html_walk import HtmlWalk
+from memvid_core.ingest.readers.remarks import warn
 from memvid_core.ingest.readers.zipped import read_entry
 
 __all__ = ["html_sections", "read_epub", "read_html"]
 
 _DECLARED = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
 _MOST_REPEATED = 1000
+_MOST_NAMED = 5
+_DEEPEST_FRAME = 3
+_MOST_FALLBACKS = 10
+_TEXT_TYPES = frozenset(("application/xhtml+xml", "text/html", "image/svg+xml"))
 _OPF = "{http://www.idpf.org/2007/opf}"
 _CONTAINER = "{urn:oasis:names:tc:opendocument:xmlns:container}"
 _ENCRYPTED = "{http://www.w3.org/2001/04/xmlenc#}CipherReference"
@@ -33,10 +39,11 @@ def read_html(path: Path) -> list[Section]:
 def read_epub(path: Path) -> list[Section]:
     """Read the chapters of an EPUB in reading order, with ``part`` from 1 and the book's ``title``.
 
-    The archive must have been checked.
+    Chapters that are missing, damaged or of another format are left out with a warning. The archive must have been
+    checked.
 
     Raises:
-        IngestError: The chapters are encrypted (DRM), or the book lists missing parts.
+        IngestError: The chapters are encrypted (DRM), or none of them can be read.
     """
     with ZipFile(path) as archive:
         container = _xml(read_entry(archive, "META-INF/container.xml"))
@@ -45,12 +52,16 @@ def read_epub(path: Path) -> list[Section]:
             raise IngestError("damaged: META-INF/container.xml does not name a package document")
         package = _xml(read_entry(archive, root))
         items = {item.get("id"): item for item in package.iter(f"{_OPF}item")}
-        spine = [items[ref.get("idref")] for ref in package.iter(f"{_OPF}itemref") if ref.get("idref") in items]
-        chapters = [
-            posixpath.normpath(posixpath.join(posixpath.dirname(root), unquote(urlsplit(item.get("href", "")).path)))
-            for item in spine
-            if item.get("media-type") in ("application/xhtml+xml", "text/html")
-        ]
+        listed = [reference.get("idref") for reference in package.iter(f"{_OPF}itemref")]
+        lost = {f"the chapter {name!r}": "damaged: the book has no such part" for name in listed if name not in items}
+        chapters: list[str] = []
+        for item in (items[name] for name in listed if name in items):
+            shown = _with_text(item, items)
+            name = _place(root, item if shown is None else shown)
+            if shown is None:
+                lost[f"the chapter {name!r}"] = f"{item.get('media-type')} has no text"
+            else:
+                chapters.append(name)
         names = list(dict.fromkeys(chapters))
         # EPUB 3.3, 5.6.2: a chapter is in the spine only once.
         if len(chapters) - len(names) > _MOST_REPEATED:
@@ -64,8 +75,30 @@ def read_epub(path: Path) -> list[Section]:
             metadata: dict[str, Any] = {"part": part}
             if title:
                 metadata["title"] = " ".join(title.split())
-            sections += html_sections(read_entry(archive, name), metadata)
+            try:
+                sections += html_sections(read_entry(archive, name), metadata)
+            except IngestError as exc:
+                lost[f"the chapter {name!r}"] = str(exc)
+        if lost and not sections:
+            raise IngestError("; ".join(f"{name}: {why}" for name, why in list(lost.items())[:_MOST_NAMED]))
+        for name, why in lost.items():
+            warn(f"{name} was left out: {why}")
         return sections
+
+
+def _with_text(item: Any, items: dict[str | None, Any]) -> Any:
+    """Return a part of a book that has text: the given one, or what it names in its place; None if there is none."""
+    for _ in range(_MOST_FALLBACKS):
+        if item is None or item.get("media-type") in _TEXT_TYPES:
+            return item
+        item = items.get(item.get("fallback"))
+    return None
+
+
+def _place(root: str, item: Any) -> str:
+    """Return the name in the archive of a part of a book."""
+    path = unquote(urlsplit(item.get("href", "")).path)
+    return posixpath.normpath(posixpath.join(posixpath.dirname(root), path))
 
 
 def _refuse_encrypted(archive: ZipFile, chapters: list[str]) -> None:
@@ -103,10 +136,25 @@ def html_sections(data: bytes, metadata: dict[str, Any]) -> list[Section]:
         raise IngestError(f"not HTML: {exc}") from exc
     if any("Excessive depth" in entry.message for entry in parser.error_log):
         raise IngestError("elements are nested more than 2,048 deep")
-    title = root.findtext(".//title")
+    _open_frames(root, lambda source: html.document_fromstring(source, parser=parser))
+    title = next((found.text for found in root.iter("title") if not _in_drawing(found)), None)
     if title and title.strip() and "title" not in metadata:
         metadata = {**metadata, "title": " ".join(title.split())}
     return HtmlWalk(metadata).sections(root)
+
+
+def _open_frames(root: Any, parsed: Callable[[str], Any]) -> None:
+    """Put the pages that frames have within them (``srcdoc``) in their places."""
+    for _ in range(_DEEPEST_FRAME):
+        for frame in [found for found in root.iter("iframe") if (found.get("srcdoc") or "").strip()]:
+            body = parsed(frame.get("srcdoc")).body
+            frame.tag, frame.text = "div", None if body is None else body.text
+            del frame.attrib["srcdoc"]
+            frame[:] = [] if body is None else list(body)
+
+
+def _in_drawing(element: Any) -> bool:
+    return any(above.tag == "svg" for above in element.iterancestors())
 
 
 def _html_text(data: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import zlib
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -14,7 +15,7 @@ __all__ = [
     "MOST_ENTRIES",
     "MOST_UNPACKED",
     "RATIO_COUNTS_FROM",
-    "open_checked",
+    "open_parts",
     "read_entry",
     "zip_format",
 ]
@@ -26,8 +27,9 @@ HIGHEST_RATIO = 200
 RATIO_COUNTS_FROM = 16 << 20
 _STEP = 1 << 20
 
-
+_OF_PARTS = frozenset(("epub", "zip"))
 _TYPES = "[Content_Types].xml"
+_TELLING = frozenset(("mimetype", _TYPES))  # what kind of document it is
 _MAIN_TYPES = {
     "docx": re.compile(rb"(?:wordprocessingml|ms-word)\.[\w.]*main\+xml"),
     "pptx": re.compile(rb"(?:presentationml|ms-powerpoint)\.[\w.]*main\+xml"),
@@ -41,65 +43,79 @@ def zip_format(path: Path) -> str:
     Raises:
         IngestError: The format is unknown, or the archive is damaged or a zip bomb.
     """
-    with open_checked(path) as archive:
-        names = set(archive.namelist())
-        if "word/document.xml" in names or "word/document2.xml" in names:
-            return "docx"
-        if "ppt/presentation.xml" in names:
-            return "pptx"
-        if "xl/workbook.xml" in names:
-            return "xlsx"
-        if "xl/workbook.bin" in names:
-            raise IngestError("a binary workbook (.xlsb): save it as .xlsx")
-        kind = archive.read("mimetype")[:100] if "mimetype" in names else b""
-        # These have a container like that of EPUB, too.
-        if kind.startswith(b"application/hwp+zip") or "Contents/section0.xml" in names:
-            return "hwpx"
-        if kind.startswith(b"application/vnd.oasis.opendocument"):
-            if b"graphics" in kind or b"chart" in kind or b"database" in kind:
-                raise IngestError("an OpenDocument drawing, chart or database: save it as .odt or .pdf")
-            return "opendocument"
-        if "META-INF/container.xml" in names:
-            return "epub"
-        # The main part may have any name; a package that lost it is damaged, and no archive of documents.
-        types = archive.read(_TYPES) if _TYPES in names else b""
-        return next((name for name, main in _MAIN_TYPES.items() if main.search(types)), "zip")
+    archive, damaged = open_parts(path)
+    with archive:
+        for entry, reason in damaged.items():
+            if entry.filename in _TELLING:
+                raise IngestError(reason)
+        name = _format(archive)
+    # In a book and in an archive of documents, the other parts are of use alone.
+    if damaged and name not in _OF_PARTS:
+        raise IngestError(next(iter(damaged.values())))
+    return name
 
 
-def open_checked(path: Path) -> ZipFile:
-    """Open a zip archive after checking its directory and unpacking each entry once.
+def _format(archive: ZipFile) -> str:
+    names = set(archive.namelist())
+    if "word/document.xml" in names or "word/document2.xml" in names:
+        return "docx"
+    if "ppt/presentation.xml" in names:
+        return "pptx"
+    if "xl/workbook.xml" in names:
+        return "xlsx"
+    if "xl/workbook.bin" in names:
+        raise IngestError("a binary workbook (.xlsb): save it as .xlsx")
+    kind = archive.read("mimetype")[:100] if "mimetype" in names else b""
+    # These have a container like that of EPUB, too.
+    if kind.startswith(b"application/hwp+zip") or "Contents/section0.xml" in names:
+        return "hwpx"
+    if kind.startswith(b"application/vnd.oasis.opendocument"):
+        if b"graphics" in kind or b"chart" in kind or b"database" in kind:
+            raise IngestError("an OpenDocument drawing, chart or database: save it as .odt or .pdf")
+        return "opendocument"
+    if "META-INF/container.xml" in names:
+        return "epub"
+    # The main part may have any name; a package that lost it is damaged, and no archive of documents.
+    types = archive.read(_TYPES) if _TYPES in names else b""
+    return next((name for name, main in _MAIN_TYPES.items() if main.search(types)), "zip")
+
+
+def open_parts(path: Path) -> tuple[ZipFile, dict[ZipInfo, str]]:
+    """Open a zip archive after checking its directory; also return which entries cannot be unpacked, and why.
 
     The unpacked entries are discarded; at most a megabyte is held in memory.
 
     Raises:
-        IngestError: The archive is encrypted or damaged, has too many entries, or unpacks to too much data.
+        IngestError: The archive is damaged, has too many entries, or unpacks to too much data.
     """
     try:
         archive = ZipFile(path)
     except (BadZipFile, ValueError, OverflowError) as exc:
         raise IngestError(f"damaged: not a complete zip archive: {exc}") from exc
     try:
-        _check(archive, path.stat().st_size)
+        _check(archive.infolist(), path.stat().st_size)
+        reasons = {entry: _reason(archive, entry) for entry in archive.infolist()}
     except BaseException:
         archive.close()
         raise
-    return archive
+    return archive, {entry: reason for entry, reason in reasons.items() if reason}
 
 
 def read_entry(archive: ZipFile, name: str) -> bytes:
     """Return one entry; its size was checked when the archive was opened.
 
     Raises:
-        IngestError: The entry does not exist.
+        IngestError: The entry does not exist or is damaged.
     """
     try:
         return archive.read(posixpath.normpath(name))
     except KeyError as exc:
         raise IngestError(f"damaged: its part {name!r} is missing") from exc
+    except (BadZipFile, zlib.error, EOFError) as exc:
+        raise IngestError(f"damaged: {exc}") from exc
 
 
-def _check(archive: ZipFile, size: int) -> None:
-    entries = archive.infolist()
+def _check(entries: list[ZipInfo], size: int) -> None:
     if len(entries) > MOST_ENTRIES:
         raise IngestError(f"refused: {len(entries):,} entries in a zip, more than {MOST_ENTRIES:,}")
     total = sum(entry.file_size for entry in entries)
@@ -109,19 +125,19 @@ def _check(archive: ZipFile, size: int) -> None:
             f"refused: {size:,} bytes would unpack to {total:,} ({ratio:,.0f} times); "
             f"the limits are {MOST_UNPACKED:,} bytes and {HIGHEST_RATIO} times: a zip bomb?"
         )
-    for entry in entries:
-        _check_entry(archive, entry)
 
 
-def _check_entry(archive: ZipFile, entry: ZipInfo) -> None:
+def _reason(archive: ZipFile, entry: ZipInfo) -> str:
+    """Return why an entry cannot be unpacked; empty if it can."""
     if entry.flag_bits & 0x1:
-        raise IngestError(f"encrypted: {entry.filename!r} needs a password")
+        return f"encrypted: {entry.filename!r} needs a password"
     try:
         # zipfile stops at the size in the directory and checks the checksum there.
         with archive.open(entry) as opened:
             while opened.read(_STEP):
                 pass
-    except (BadZipFile, EOFError, NotImplementedError, ValueError, OSError) as exc:
-        raise IngestError(f"damaged: {entry.filename!r} cannot be unpacked: {exc}") from exc
-    except Exception as exc:  # zlib.error, lzma.LZMAError: no common base
-        raise IngestError(f"damaged: {entry.filename!r} cannot be unpacked: {exc}") from exc
+    except MemoryError:
+        raise
+    except Exception as exc:  # BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError: no common base
+        return f"damaged: {entry.filename!r} cannot be unpacked: {exc}"
+    return ""

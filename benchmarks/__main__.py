@@ -21,6 +21,7 @@ TABLES = (
     "documents",
     "remote",
     "doors",
+    "mcp_server",
     "agent_memory",
 )
 

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
@@ -72,16 +73,16 @@ main()
 )
 
 
-class _Server:
+class Server:
     """One server over stdio, and what it printed that is no message of the protocol."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], env: Mapping[str, str] | None = None) -> None:
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=env)
         self.noise = 0
         self._calls = 0
         client = {"name": "benchmark", "version": "1"}
-        self._ask("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=client)
+        self.ask("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=client)
         with suppress(OSError):  # it has ended
             self._send({"method": "notifications/initialized"})
 
@@ -90,7 +91,7 @@ class _Server:
         self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
         self.process.stdin.flush()
 
-    def _ask(self, method: str, **params: Any) -> dict[str, Any]:
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """Return the result of a call; it has ``isError`` if the server refused it or has ended."""
         self._calls += 1
         failed: dict[str, Any] = {"isError": True}
@@ -111,16 +112,16 @@ class _Server:
 
     def tool(self, name: str, **arguments: Any) -> tuple[bool, str]:
         """Call a tool; return whether that worked, and its text."""
-        result = self._ask("tools/call", name=name, arguments=arguments)
+        result = self.ask("tools/call", name=name, arguments=arguments)
         return not result.get("isError"), json.dumps(result)
 
     def tools(self) -> list[dict[str, Any]]:
         """Return the descriptions of the tools."""
-        found: list[dict[str, Any]] = self._ask("tools/list").get("tools", [])
+        found: list[dict[str, Any]] = self.ask("tools/list").get("tools", [])
         return found
 
 
-def _add(kind: str, server: _Server, text: str) -> bool:
+def _add(kind: str, server: Server, text: str) -> bool:
     if kind == "chroma":
         return server.tool("chroma_add_documents", collection_name="notes", documents=[text], ids=[text])[0]
     if kind == "qdrant":
@@ -128,7 +129,7 @@ def _add(kind: str, server: _Server, text: str) -> bool:
     return server.tool("save_memories", texts=[text])[0]
 
 
-def _found(kind: str, server: _Server, text: str) -> bool:
+def _found(kind: str, server: Server, text: str) -> bool:
     if kind == "chroma":
         asked = server.tool("chroma_query_documents", collection_name="notes", query_texts=[text], n_results=1)
     elif kind == "qdrant":
@@ -140,12 +141,12 @@ def _found(kind: str, server: _Server, text: str) -> bool:
 
 def _measure(kind: str, command: list[str]) -> None:
     """Print one row."""
-    servers = [_Server(command)]
+    servers = [Server(command)]
     tools = servers[0].tools()
     if kind == "chroma":
         servers[0].tool("chroma_create_collection", collection_name="notes")
     _add(kind, servers[0], "the first fact")
-    servers.append(_Server(command))
+    servers.append(Server(command))
     done: list[str] = []
 
     def add(place: int) -> None:

@@ -105,21 +105,26 @@ def test_every_change_of_the_object_is_seen(
         assert web.total <= published.stat().st_size
 
 
+def memory_of(text: str, path: Path) -> Path:
+    """A memory of one record; its random id and its times may be a byte longer in the video than those of another."""
+    with Memory.create(path) as writer:
+        writer.add([text], ids=["x"])
+    return path
+
+
 @pytest.mark.parametrize("version", ["time", "none"])
 def test_an_object_of_the_same_size_and_time_is_told_by_its_last_commit(
     root: Path, tmp_path: Path, look: Look, version: str
 ) -> None:
     texts = ("the wing lifts", "the wing falls")
-    for name, text in zip("ab", texts, strict=True):
-        with Memory.create(tmp_path / f"{name}.mp4") as writer:
-            writer.add([text], ids=["x"])
-    sizes = {(tmp_path / f"{name}.mp4").stat().st_size for name in "ab"}
-    assert len(sizes) == 1
-    shutil.copy(tmp_path / "a.mp4", root / "m.mp4")
+    first = memory_of(texts[0], tmp_path / "first.mp4")
+    alike = (memory_of(texts[1], tmp_path / f"{number}.mp4") for number in range(100))
+    second = next(path for path in alike if path.stat().st_size == first.stat().st_size)
+    shutil.copy(first, root / "m.mp4")
     os.utime(root / "m.mp4", (1e9, 1e9))
     with Web(root, version=version) as web, Memory.open(web.url()) as memory:
         assert memory.get("x").text == texts[0]
-        shutil.copy(tmp_path / "b.mp4", root / "m.mp4")
+        shutil.copy(second, root / "m.mp4")
         os.utime(root / "m.mp4", (1e9, 1e9))
         look(memory)
         assert memory.get("x").text == texts[1]

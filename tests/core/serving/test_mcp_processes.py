@@ -24,7 +24,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from memvid_core import InvalidInputError, Memory, StorageError
 from memvid_core.cli import app
-from memvid_core.serving.http import Address, parse_address, read_token
+from memvid_core.serving.http import Address, bound, parse_address, read_token
 from tests.core.cli.running import memvid
 from tests.core.serving.running import ENVIRONMENT, command, http_server, server
 
@@ -149,6 +149,21 @@ def test_a_client_can_connect_when_it_sees_the_address(path: Path) -> None:
         app(["mcp", str(path), "--http", "0"], prog_name="memvid")
     assert errors.connected, errors.getvalue()
     assert ended.value.code == 130
+
+
+async def test_answers_over_http_do_not_wait_for_acknowledgments() -> None:
+    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def seen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there: socket.socket = writer.get_extra_info("socket")
+        accepted.set_result(there.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    with bound(parse_address("0")) as listener:
+        async with await asyncio.start_server(seen, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            assert await accepted
+            writer.close()
 
 
 def test_nothing_but_json_rpc_is_on_standard_output(tmp_path: Path) -> None:

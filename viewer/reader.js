@@ -251,7 +251,7 @@ export class Reader {
     const commit = new Staged(fragment, first);
     let at = fragment.data;
     for (const [i, size] of fragment.sizes.entries()) {
-      const picture = size > MOST_FRAME ? [] : await this.file.bytes(at, size);
+      const picture = size > MOST_FRAME ? new Uint8Array(0) : await this.file.bytes(at, size);
       at += size;
       if (picture.length < size && !fragment.whole) {
         commit.cut = true;

@@ -127,16 +127,20 @@ class Served:
     def sentence(self) -> str:
         """Return a sentence about the memory for a model."""
         facts = self.facts()
-        parts = [f"{self.name}: {facts['records']:,} records"]
+        parts = [f"{self.name}: {_counted(facts['records'], 'record')}"]
         if facts["description"]:
             parts.append(" ".join(defused(facts["description"]).split())[:_DESCRIPTION_LENGTH])
         if self.memory.embedder is None:
             parts.append("found by words only, and nothing can be saved: its embedder is not loaded")
         if facts.get("damaged_records"):
-            parts.append(f"{facts['damaged_records']:,} records are damaged and cannot be read")
+            parts.append(f"{_counted(facts['damaged_records'], 'record')} cannot be read, because of damage")
         if not self.writable:
             parts.append("read-only")
         return "; ".join(parts) + "."
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _writable(memory: Memory) -> bool:

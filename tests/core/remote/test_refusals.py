@@ -218,6 +218,16 @@ def test_redirects_are_followed_but_not_to_an_unencrypted_server(root: Path, pub
             refused(StorageError, "redirects to http://", web.url(query=SECRET), storage_options=options)
 
 
+def test_a_memory_is_read_by_https_and_only_with_a_certificate_that_is_trusted(
+    root: Path, published: Path, tmp_path: Path
+) -> None:
+    with Web(root, context=_tls(tmp_path)) as web:
+        refused(StorageError, "cannot be reached", web.url(query=SECRET))
+        with Memory.open(web.url(query=SECRET), storage_options={"ssl": False}) as memory:
+            assert len(memory) == 38
+            assert memory.path == web.url()
+
+
 def _tls(folder: Path) -> ssl.SSLContext:
     """A server's context with a certificate of its own."""
     import datetime

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 from mcp import Client
 from mcp.types import TextContent
 
-from memvid_core import InvalidInputError, Library, Memory, Record
+from memvid_core import DamageWarning, InvalidInputError, Library, Memory, Record
+from memvid_core.memory import session_of
 from memvid_core.serving import mcp_server
 from memvid_core.serving.answers import ANSWER_BYTES, answer_of
 
@@ -315,3 +318,34 @@ async def test_a_library_is_searched_and_not_changed(memory: Memory, tmp_path: P
             facts = json.loads(read.contents[0].model_dump()["text"])
             assert [(one["name"], one["writable"]) for one in facts] == [("notes", True), ("books", False)]
             assert facts[1]["shards"] == 4
+
+
+async def test_a_damaged_memory_is_served_and_the_instructions_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path) as writer:
+        writer.add("the engine hums", ids="lost")
+        writer.add("the wing lifts")
+        place = session_of(writer).answer(lambda snapshot: snapshot.frames_of(["lost"]))["lost"]
+    data = bytearray(path.read_bytes())
+    data[place.offset + 100] ^= 0x55
+    path.write_bytes(data)
+    shutil.rmtree(f"{path}.index")
+    with pytest.warns(DamageWarning):
+        memory = Memory.open(path, "a")
+    with memory:
+        async with talking(memory) as client:
+            assert "memory: 1 record; 1 record cannot be read, because of damage" in str(client.instructions)
+            assert "wing" in await said(client, "search_memory", query="wing")
+            assert "Saved" in await said(client, "save_memories", texts=["the tail steers"])
+
+
+async def test_a_save_that_waits_too_long_names_the_holder(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path) as writer, Memory.open(path, "a", timeout=0.05) as memory:
+        async with talking(memory) as client:
+            with writer.exclusive():
+                said_it = await refused(client, "save_memories", texts=["the wing lifts"])
+                assert f"process {os.getpid()}" in said_it
+                assert "try again" in said_it
+                assert await said(client, "search_memory", query="wing")
+            assert "Saved" in await said(client, "save_memories", texts=["the wing lifts"])

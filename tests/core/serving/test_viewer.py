@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import os
 import random
 import re
 import runpy
@@ -39,6 +40,7 @@ from tests.upstream_tests import CACHE
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = sorted((ROOT / "tests" / "core" / "golden").glob("format-*.mp4"))
+GOLDEN_MODEL, GOLDEN_QR = (GOLDEN[0].with_name(f"{name}-1.mp4") for name in ("embedder", "qr"))
 PAGE = ROOT / "src" / "memvid_core" / "serving" / "viewer.html"
 READY = """
 const limit = performance.now() + 20000;
@@ -127,7 +129,7 @@ def test_the_page_is_built_from_its_sources_and_is_small() -> None:
 def test_it_reads_every_record_of_every_version_and_commit_as_python_does(
     window: Driven, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = [Path(shutil.copy(golden, tmp_path)) for golden in GOLDEN]
+    paths = [Path(shutil.copy(golden, tmp_path)) for golden in (*GOLDEN, GOLDEN_MODEL)]
     paths.append(tmp_path / "features.mp4")
     features(paths[-1])
     with monkeypatch.context() as patched:  # boxes as in commits beyond 4 GiB
@@ -141,7 +143,8 @@ def test_it_reads_every_record_of_every_version_and_commit_as_python_does(
     for path in paths[:-1]:
         assert opened(window, path) == ""
         assert asked(window, "info")["damages"] == 0
-        with Memory.open(path, embedder=embed) as memory:
+        model = None if path.name == GOLDEN_MODEL.name else embed
+        with Memory.open(path, embedder=model) as memory:
             assert exactly(in_page(window)) == exactly(in_python(memory))
             history = memory.history()
             shown = asked(window, "history")
@@ -150,7 +153,7 @@ def test_it_reads_every_record_of_every_version_and_commit_as_python_does(
             ]
             assert [c.time.timestamp() for c in history] == pytest.approx([c["time"] for c in shown])
         for commit in history:
-            with Memory.open(path, embedder=embed, as_of=commit.number) as past:
+            with Memory.open(path, embedder=model, as_of=commit.number) as past:
                 assert exactly(in_page(window, as_of=commit.number)) == exactly(in_python(past))
 
 
@@ -335,10 +338,30 @@ def test_damage_is_named_and_what_is_no_memory_is_refused(
         memory.add("text")
     refusals = {"newer": "newer viewer", "encrypted": "encrypted", "qr": "memvid view"}
     refusals |= dict.fromkeys(("junk", "empty", "foreign"), "no memory")
+    shutil.copy(GOLDEN_QR, tmp_path / "golden.mp4")
+    refusals["golden"] = "memvid view"
     for name, said in refusals.items():
         assert said in opened(window, tmp_path / f"{name}.mp4"), name
     assert opened(window, tmp_path / "bomb.mp4") == ""
     assert "claims 1073741824 bytes" in window.run("return document.getElementById('health').textContent")
+
+
+def test_what_claims_to_be_large_takes_no_memory_and_hides_no_record(window: Driven, tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, embed) as memory:
+        memory.add(["plain", "b"])
+    whole, picture = path.read_bytes(), bytes(20 << 20)
+    frame = b"".join(mp4.fragment([(picture, True)], 3, 4, 4))
+    table = (100 << 20).to_bytes(4, "big") + b"moof"
+    for name, more in {"frame": frame, "table": table + bytes(1000)}.items():
+        large = tmp_path / f"{name}.mp4"
+        large.write_bytes(whole + more)
+        if name == "table":
+            os.truncate(large, len(whole) + (100 << 20))
+        assert opened(window, large) == ""
+        assert [text for _, text, _ in in_page(window)] == ["plain", "b"]
+        info = asked(window, "info")
+        assert info["damages"] or info["torn"]["bytes"] == large.stat().st_size - len(whole)
 
 
 EDITED = """
@@ -579,7 +602,13 @@ def test_the_served_page_is_answered_by_the_memory_and_by_nobody_else(window: Dr
     with served(path, other) as address:
         root, _, token = address.partition("#token=")
         assert fetched(root)[0] == 200
-        assert fetched(root)[2]["Content-Security-Policy"] == "frame-ancestors 'none'"
+        for name in ("", "api/memories"):
+            headers = fetched(root + name)[2]
+            assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert headers["Referrer-Policy"] == "no-referrer"
+            assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+            assert not [given for given in headers if given.lower().startswith("access-control")]
         for name in ("api/memories", "api/search?name=notes&q=wing", "memory/notes.mp4", "nothing"):
             assert fetched(root + name)[0] == 401, name
             assert fetched(root + name, Cookie="memvid=wrong", Authorization=f"Bearer {token}")[0] == 401, name

@@ -100,6 +100,7 @@ def mcp(
     gc.disable()  # until all is imported: nothing of it becomes garbage
     with ExitStack() as stack:
         stack.callback(gc.enable)
+        stack.callback(gc.unfreeze)
         serve = _server_of(http, token_file, allow_host, stack)
         mode: Literal["r", "a"] = "r" if read_only else "a"
         opened = {name: stack.enter_context(_opened(path, mode, create, embedder)) for name, path in named.items()}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,8 +59,10 @@ class Served:
         owner = dict(scope) or DEFAULT_OWNER
         fields = tuple(dict.fromkeys((*owner, SESSION))) if scope else DEFAULT_FIELDS
         self._whose = ScopeRules(fields, owner)
+        self._service: MemoryService | None = None
+        self._making = threading.Lock()
 
-    @cached_property
+    @property
     def service(self) -> MemoryService:
         """The conversations.
 
@@ -69,10 +71,13 @@ class Served:
         """
         if not isinstance(self.memory, Memory):
             raise InvalidInputError(f"{self.name} is a library, which keeps no conversations")
-        from memvid_core.agent.service import MemoryService  # late: a fifth of the start of a server
+        with self._making:
+            if self._service is None:
+                from memvid_core.agent.service import MemoryService  # late: a fifth of the start of a server
 
-        user = {"model": list(self._whose.fields), "default": self._whose.default}
-        return MemoryService(self.memory, memorize_config={"extract": "rules"}, user_config=user)
+                user = {"model": list(self._whose.fields), "default": self._whose.default}
+                self._service = MemoryService(self.memory, memorize_config={"extract": "rules"}, user_config=user)
+            return self._service
 
     @property
     def converses(self) -> bool:

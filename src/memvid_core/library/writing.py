@@ -178,9 +178,9 @@ class LibraryWriting(LibraryReading):
 
         These are the shards, models and lists of deleted records of old versions, and what killed writers have left.
         The newest version stays. Who has an older one open and misses a file of it goes on with the newest one, unless
-        it was opened with ``as_of``; an iteration that has begun raises an error, since its records are others then. Files
-        of a running writer stay, however old they are. If files are deleted, a version is committed first that lists
-        them, so that no writer commits one of them at the same time.
+        it was opened with ``as_of``; an iteration that has begun raises an error, since its records are others then.
+        Files of a running writer stay, however old they are. If files are deleted, a version is committed first that
+        lists them, so that no writer commits one of them at the same time.
 
         Args:
             older_than: How long ago a version was replaced, or a file was written, to be deleted. In an object store

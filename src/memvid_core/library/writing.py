@@ -46,6 +46,7 @@ class LibraryWriting(LibraryReading):
 
         Raises:
             InvalidInputError: A record is invalid; nothing is committed.
+            EmbeddingError: The library was opened without its embedder and a record has no vector, or the embedder failed.
             CommitConflictError: Others committed again and again meanwhile; nothing is committed.
             StorageError: The disk refused; nothing is committed.
 
@@ -87,6 +88,7 @@ class LibraryWriting(LibraryReading):
 
         Raises:
             InvalidInputError: As in :meth:`memvid_core.Memory.add`.
+            EmbeddingError: As in :meth:`build`.
             CommitConflictError: As in :meth:`build`.
         """
         checked = check_texts(texts)

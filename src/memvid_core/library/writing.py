@@ -46,7 +46,7 @@ class LibraryWriting(LibraryReading):
 
         Raises:
             InvalidInputError: A record is invalid; nothing is committed.
-            EmbeddingError: The library was opened without its embedder and a record has no vector, or the embedder failed.
+            EmbeddingError: The embedder failed, or the library was opened without it and a record has no vector.
             CommitConflictError: Others committed again and again meanwhile; nothing is committed.
             StorageError: The disk refused; nothing is committed.
 

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from memvid_core import InvalidInputError
 from memvid_core.agent.messages import Message
+from memvid_core.agent.times import parse_time
 
 __all__ = ["Chat", "Question", "beam", "chat_sets", "locomo", "own"]
 
@@ -44,33 +46,59 @@ class Chat(NamedTuple):
 
 def locomo(data: Path) -> list[Chat]:
     """Conversations of LoCoMo (snap-research, CC BY-NC 4.0): two people, sessions with dates, evidence as D<n>:<n>."""
-    with open(data / "locomo" / "locomo5.json", encoding="utf-8") as file:
-        return [_locomo_chat(entry) for entry in json.load(file)]
+    return _locomo_file(data / "locomo" / "locomo5.json")
 
 
-def _locomo_chat(entry: dict[str, Any]) -> Chat:
-    conversation = entry["conversation"]
+def _locomo_file(path: Path) -> list[Chat]:
+    given = json.loads(path.read_text("utf-8-sig"))
+    entries = given if isinstance(given, list) else [given]
+    return [_locomo_chat(entry, f"{path.stem} {number}") for number, entry in enumerate(entries)]
+
+
+def _locomo_chat(entry: dict[str, Any], name: str) -> Chat:
+    conversation = entry.get("conversation", entry)
+    numbers = sorted(
+        int(key[8:]) for key, said in conversation.items() if _SESSION.match(key) and isinstance(said, list)
+    )
     place: dict[str, int] = {}
     sessions: list[list[Message]] = []
-    number = 1
-    while said := conversation.get(f"session_{number}"):
-        time = datetime.strptime(conversation[f"session_{number}_date_time"], "%I:%M %p on %d %B, %Y").replace(
-            tzinfo=UTC
-        )
+    count = 0
+    for number in numbers:
+        time = _time(conversation.get(f"session_{number}_date_time"))
         session = []
-        for turn in said:
-            place[turn["dia_id"]] = len(place)
-            session.append(Message("user", _with_picture(turn), turn["speaker"], time))
+        for at, turn in enumerate(conversation[f"session_{number}"], 1):
+            said = _time(turn.get("date_time")) or time
+            place[_turn_name(turn.get("dia_id")) or f"D{number}:{at}"] = count
+            session.append(Message("user", _with_picture(turn), turn.get("speaker") or None, said))
+            count += 1
         sessions.append(session)
-        number += 1
     questions = []
-    for asked in entry["qa"]:
-        named = [f"D{a}:{int(b)}" for text in asked["evidence"] for a, b in re.findall(r"D(\d+):(\d+)", text)]
-        evidence = [place[name] for name in dict.fromkeys(named) if name in place]
+    for asked in entry.get("qa", []):
+        evidence = [place[each] for each in dict.fromkeys(_named(asked.get("evidence"))) if each in place]
         if evidence:
-            answer = str(asked.get("answer", ""))
-            questions.append(Question(asked["question"], evidence, _LOCOMO[asked["category"]], answer))
-    return Chat(entry["sample_id"], sessions, questions)
+            answer, category = str(asked.get("answer", "")), asked.get("category", "")
+            questions.append(Question(asked["question"], evidence, _LOCOMO.get(category, str(category)), answer))
+    return Chat(str(entry.get("sample_id") or name), sessions, questions)
+
+
+_SESSION = re.compile(r"session_\d+$")
+
+
+def _named(evidence: Any) -> Iterator[str]:
+    for text in [evidence] if isinstance(evidence, str) else evidence or ():
+        found = [f"D{session}:{int(turn)}" for session, turn in re.findall(r"D(\d+):(\d+)", str(text))]
+        yield from found or [str(text).strip()]
+
+
+def _turn_name(given: Any) -> str | None:
+    return next(_named(given)) if isinstance(given, str) and given else None
+
+
+def _time(given: Any) -> datetime | None:
+    try:
+        return None if given is None else parse_time(given)
+    except InvalidInputError:
+        return None
 
 
 _LOCOMO = {1: "several turns", 2: "time", 3: "open", 4: "one turn", 5: "wrong speaker"}
@@ -78,14 +106,19 @@ _LOCOMO = {1: "several turns", 2: "time", 3: "open", 4: "one turn", 5: "wrong sp
 
 def _with_picture(turn: dict[str, Any]) -> str:
     """The words of a turn, and what the picture shows that was sent with it."""
-    picture = ": ".join(turn[key] for key in ("query", "blip_caption") if turn.get(key))
-    return f"{turn['text']} [{picture}]" if picture else str(turn["text"])
+    picture = ": ".join(str(turn[key]) for key in ("query", "blip_caption") if turn.get(key))
+    text = str(turn.get("text") or turn.get("clean_text") or "")
+    return f"{text} [{picture}]".strip() if picture else text
 
 
 def beam(data: Path) -> list[Chat]:
     """Chats of BEAM 100K: a user and an assistant, message ids as evidence."""
-    folders = sorted((data / "beam" / "100K").iterdir(), key=lambda folder: int(folder.name))
-    return [_beam_chat(folder) for folder in folders]
+    return _beam_folder(data / "beam" / "100K")
+
+
+def _beam_folder(folder: Path) -> list[Chat]:
+    chats = [each for each in folder.iterdir() if (each / "chat.json").is_file()]
+    return [_beam_chat(each) for each in sorted(chats, key=lambda each: (len(each.name), each.name))]
 
 
 def _beam_chat(folder: Path) -> Chat:
@@ -95,10 +128,9 @@ def _beam_chat(folder: Path) -> Chat:
     for batch in json.loads((folder / "chat.json").read_text("utf-8")):
         session = []
         for turn in (turn for turns in batch["turns"] for turn in turns):
-            if turn.get("time_anchor"):
-                time = datetime.strptime(turn["time_anchor"], "%B-%d-%Y").replace(tzinfo=UTC)
+            time = _time(turn.get("time_anchor") or None) or time
             place[turn["id"]] = len(place)
-            session.append(Message(turn["role"], turn["content"].split(" ->-> ")[0].strip(), None, time))
+            session.append(Message(turn["role"], (turn["content"] or "").split(" ->-> ")[0].strip(), None, time))
         sessions.append(session)
     asked = json.loads((folder / "probing_questions" / "probing_questions.json").read_text("utf-8"))
     questions = []
@@ -146,10 +178,11 @@ def own(language: str) -> list[Chat]:
 def chat_sets(data: Path) -> dict[str, list[Chat]]:
     """Every set that is there, by name."""
     sets = {}
-    if (data / "locomo").is_dir():
-        sets["LoCoMo 1-5"] = locomo(data)
-    if (data / "beam").is_dir():
-        sets["BEAM 100K 1-10"] = beam(data)
+    for path in sorted((data / "locomo").glob("*.json")):
+        sets["LoCoMo 1-5" if path.stem == "locomo5" else path.stem] = _locomo_file(path)
+    for folder in sorted(path for path in (data / "beam").glob("*") if path.is_dir()):
+        if found := _beam_folder(folder):
+            sets[f"BEAM {folder.name} 1-{len(found)}"] = found
     for language, name in (("en", "own, English"), ("ko", "own, Korean")):
         if (OWN / f"{language}.txt").exists():
             sets[name] = own(language)

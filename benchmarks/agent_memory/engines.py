@@ -58,6 +58,8 @@ class Ours:
         self.place: dict[str, int] = {}
         self.now = datetime(1, 1, 1, tzinfo=UTC)
         for number, messages in enumerate(chat.sessions):
+            if not any(message.text.strip() for message in messages):
+                continue
             scope = {"user_id": "me", "session_id": f"{number}"}
             now = messages[0].created_at or datetime(2026, 1, 1, tzinfo=UTC)
             added = conversations.add(Conversation(messages), scope, now, roles=("user", "assistant"))

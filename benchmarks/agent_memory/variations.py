@@ -110,6 +110,18 @@ def _with_long_answers(chat: Chat) -> Chat:
     return _with(chat, between)
 
 
+def _with_names_left_out(chat: Chat) -> Chat:
+    """Leave out the name of every second message."""
+
+    def change(session: Session) -> Session:
+        return [
+            (place, Message(said.role, said.text, said.name if number % 2 else None, said.created_at))
+            for number, (place, said) in enumerate(session)
+        ]
+
+    return _rebuilt(chat, change)
+
+
 def _with(chat: Chat, between: Callable[[Message], Iterable[Message]]) -> Chat:
     def change(session: Session) -> Session:
         return [
@@ -126,7 +138,9 @@ _CHANGES: Final[dict[str, Callable[[Chat], Chat]]] = {
     "names in Cyrillic": _named(["Алиса", "Борис", "Вера"]),
     "names in Arabic": _named(["أحمد", "ليلى", "سمير"]),
     "no names": _named([]),
+    "half without names": _with_names_left_out,
     "no times": _without_times,
+    "blank messages between": lambda chat: _with(chat, lambda said: [Message(said.role, " \n", said.name)]),
     "one session": lambda chat: chat._replace(sessions=[chat.messages]),
     "sessions of one message": lambda chat: chat._replace(sessions=[[message] for message in chat.messages]),
     "short lines between": _with_short_lines,

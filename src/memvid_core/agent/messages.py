@@ -275,7 +275,7 @@ def _read_object(entry: Any) -> Message:
 
 def _message(role: str, text: str, name: str | None, time: datetime | None) -> Message:
     known = role_of(role)
-    who = name or (None if known else role.strip())
+    who = (name or "").strip() or (None if known else role.strip())
     return Message(known or "user", _valid(text), None if who is None else _valid(who), time)
 
 

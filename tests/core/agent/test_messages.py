@@ -194,6 +194,11 @@ def test_malformed_messages_name_their_index(given, told):
         read_messages(given)
 
 
+def test_a_name_of_spaces_is_none():
+    assert [each.speaker for each in read_messages([{"role": "user", "name": " \t", "content": "a"}])] == ["user"]
+    assert [each.name for each in read_messages([{"role": "user", "name": " Ada ", "content": "a"}])] == ["Ada"]
+
+
 def test_a_message_stays_what_it_is():
     message = Message("user", "hi")
     assert read_messages(message) == [message] == read_messages([message])

@@ -253,6 +253,9 @@ _ODF = " ".join(
     f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "text", "table", "style")
 )
 
+_MANIFEST = "urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"
+_ODT = "application/vnd.oasis.opendocument.text"
+
 
 def _odt(path: Path, text: Text) -> None:
     blocks = []
@@ -272,8 +275,16 @@ def _odt(path: Path, text: Text) -> None:
         f"<office:text>{''.join(blocks)}</office:text></office:body></office:document-content>"
     )
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("mimetype", "application/vnd.oasis.opendocument.text")
+        archive.writestr("mimetype", _ODT)
         archive.writestr("content.xml", content)
+        archive.writestr("styles.xml", f'<office:document-styles {_ODF} office:version="1.3"/>')
+        entries = "".join(
+            f'<m:file-entry m:full-path="{name}" m:media-type="{kind}"/>'
+            for name, kind in (("/", _ODT), ("content.xml", "text/xml"), ("styles.xml", "text/xml"))
+        )
+        archive.writestr(
+            "META-INF/manifest.xml", f'<m:manifest xmlns:m="{_MANIFEST}" m:version="1.3">{entries}</m:manifest>'
+        )
 
 
 def _rtf(path: Path, text: Text) -> None:

@@ -7,7 +7,8 @@ memory is the most that they have at one time.
 
 The other packages may be in an environment of their own (``--python``): markitdown[docx,pptx,xlsx,pdf],
 llama-index-readers-file, EbookLib, html2text, langchain-community, unstructured[docx,pptx,xlsx], pypandoc_binary,
-pypdf, docx2txt, extract_msg, beautifulsoup4, docling, docling-slim[format-opendocument], and spaCy's model en_core_web_sm.
+pypdf, docx2txt, extract_msg, beautifulsoup4, docling, docling-slim[format-opendocument], and spaCy's
+model en_core_web_sm.
 docling reads PDF with models, which are not downloaded: without them, its PDFs count as not read.
 """
 

@@ -81,7 +81,7 @@ def record(folder: Path, width: int) -> dict[str, pyte.Screen]:
 
     def changed(screen: pyte.Screen) -> bool:
         shown = "".join("".join(lines(screen)).split())
-        if "watching" in shown:
+        if "watching" in shown and not (notes / "new.md").exists():
             (notes / "new.md").write_text("A wing lifts.\n", encoding="utf-8")
         return "new.md;4records" in shown
 
@@ -120,6 +120,10 @@ def run(
         if until is not None and until(screen):
             os.killpg(child.pid, signal.SIGINT)
             until = None
+    else:
+        child.kill()
+        child.wait()
+        sys.exit(f"{' '.join(command[1:])}: not done after {SECONDS:g} s\n" + "\n".join(lines(screen)))
     child.wait()
     os.close(ours)
     return during, screen

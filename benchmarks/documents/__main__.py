@@ -6,7 +6,9 @@ of tables that have all their cells, in order, on one line. Time is processor ti
 memory is the most that they have at one time.
 
 The other packages may be in an environment of their own (``--python``): markitdown[docx,pptx,xlsx,pdf],
-llama-index-readers-file, langchain-community, unstructured[docx,pptx,xlsx], pypdf, docx2txt, beautifulsoup4, docling.
+llama-index-readers-file, EbookLib, html2text, langchain-community, unstructured[docx,pptx,xlsx], pypandoc_binary,
+pypdf, docx2txt, extract_msg, beautifulsoup4, docling, docling-slim[format-opendocument], and spaCy's
+model en_core_web_sm.
 docling reads PDF with models, which are not downloaded: without them, its PDFs count as not read.
 """
 
@@ -25,7 +27,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from benchmarks.documents.corpus import FORMATS, Made, as_html, make, write
+from benchmarks.documents.corpus import FORMATS, OTHERS, Made, as_html, make, write
 from benchmarks.documents.languages import SENTENCES
 from benchmarks.documents.measures import Measured, measure
 from benchmarks.documents.pdf import print_pdf
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--fonts", type=Path, help="a folder with Debian's Noto fonts; without it there are no PDFs")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has the other packages")
     parser.add_argument("--copies", type=int, default=5, help="folders of a document in each language and format (5)")
+    parser.add_argument("--all", action="store_true", help="formats that hardly any other reader takes, too")
     parser.add_argument("--tools", nargs="*", choices=TOOLS, default=list(TOOLS))
     parser.add_argument("--keep", type=Path, help="a folder for the documents, which are written once")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the plot")
@@ -53,7 +56,7 @@ def main() -> None:
     print(describe("memvid-core", "pypdfium2", "lxml"))
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
-        made = documents(folder, options.copies, options.fonts)
+        made = documents(folder, options.copies, options.fonts, [*FORMATS, *(OTHERS if options.all else [])])
         size = sum(found.path.stat().st_size for found in made) / 1e6
         print(f"\n{len(made):,} documents in {options.copies} folders, {size:.1f} MB\n")
         results: dict[str, list[Measured]] = {}
@@ -74,7 +77,7 @@ def main() -> None:
         print(f"\nplot: {options.results / 'documents.png'}")
 
 
-def documents(folder: Path, copies: int, fonts: Path | None) -> list[Made]:
+def documents(folder: Path, copies: int, fonts: Path | None, formats: list[str]) -> list[Made]:
     """Write the documents, except for those that are already there: a folder with all languages for each copy."""
     made = []
     for seed in range(copies):
@@ -83,7 +86,7 @@ def documents(folder: Path, copies: int, fonts: Path | None) -> list[Made]:
         for language in SENTENCES:
             text = make(language, seed)
             name = language.replace(" ", "-")
-            for format_name in [*FORMATS, *(["pdf"] if fonts else [])]:
+            for format_name in [*formats, *(["pdf"] if fonts else [])]:
                 path = place / f"{name}.{format_name}"
                 there = Made(path, format_name, text) if path.exists() else None
                 made.append(there or write(place, text, format_name, name, fonts))

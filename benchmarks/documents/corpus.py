@@ -1,10 +1,11 @@
-"""Documents of known words, order and tables, in twelve scripts and fourteen formats, written by the usual writers."""
+"""Documents of known words, order and tables, in twelve scripts and 21 formats, written by the usual writers."""
 
 from __future__ import annotations
 
 import csv
 import email.message
 import html
+import json
 import random
 import re
 import zipfile
@@ -14,9 +15,11 @@ from typing import Any, NamedTuple
 
 from benchmarks.documents.languages import SENTENCES, UNSPACED
 
-__all__ = ["FORMATS", "TABLES_ALONE", "Made", "Part", "Text", "as_html", "make", "tokens", "write"]
+__all__ = ["FORMATS", "OTHERS", "TABLES_ALONE", "Made", "Part", "Text", "as_html", "make", "tokens", "write"]
 
-TABLES_ALONE = frozenset(("csv", "xlsx"))
+TABLES_ALONE = frozenset(("csv", "json", "ods", "xlsx"))
+_ONE_TABLE = frozenset(("csv", "json"))
+_MAIL = frozenset(("eml", "mbox", "msg"))
 _RUN = re.compile(r"[0-9A-Za-z]+|[^\W0-9A-Za-z_][^\s0-9A-Za-z_.,;:!?|。、，！？：；「」《》()\[\]*#-]*")
 _WRAP = re.compile(r"(?<=[^\x00-\x7f])\n(?=[^\x00-\x7f])")
 _WORD = re.compile(r"\w[\w'’\u0900-\u097f\u0300-\u036f\u0590-\u05ff]*")
@@ -55,10 +58,10 @@ class Text(NamedTuple):
         """Return what a reader may repeat: the names of columns, and the headers of a mail."""
         headers = ["From ada@example.org", "To bob@example.org", "Subject", self.parts[0].heading]
         columns = [name for part in self._parts(format_name) for name in part.rows[0]]
-        return [*columns, *(headers if format_name in ("eml", "msg") else [])]
+        return [*columns, *(headers if format_name in _MAIL else [])]
 
     def _parts(self, format_name: str) -> list[Part]:
-        return self.parts[:1] if format_name == "csv" else self.parts
+        return self.parts[:1] if format_name in _ONE_TABLE else self.parts
 
 
 class Made(NamedTuple):
@@ -118,7 +121,7 @@ def write(folder: Path, text: Text, format_name: str, name: str, fonts: Path | N
         assert fonts is not None
         print_pdf(path, [(text.language, as_html(text))], fonts)
     else:
-        FORMATS[format_name](path, text)
+        {**FORMATS, **OTHERS}[format_name](path, text)
     return Made(path, format_name, text)
 
 
@@ -253,6 +256,9 @@ _ODF = " ".join(
     f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "text", "table", "style")
 )
 
+_MANIFEST = "urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"
+_ODT = "application/vnd.oasis.opendocument.text"
+
 
 def _odt(path: Path, text: Text) -> None:
     blocks = []
@@ -271,9 +277,21 @@ def _odt(path: Path, text: Text) -> None:
         f'<?xml version="1.0" encoding="UTF-8"?><office:document-content {_ODF} office:version="1.3"><office:body>'
         f"<office:text>{''.join(blocks)}</office:text></office:body></office:document-content>"
     )
+    _opendocument(path, _ODT, content)
+
+
+def _opendocument(path: Path, kind_of_all: str, content: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("mimetype", "application/vnd.oasis.opendocument.text")
+        archive.writestr("mimetype", kind_of_all)
         archive.writestr("content.xml", content)
+        archive.writestr("styles.xml", f'<office:document-styles {_ODF} office:version="1.3"/>')
+        entries = "".join(
+            f'<m:file-entry m:full-path="{name}" m:media-type="{kind}"/>'
+            for name, kind in (("/", kind_of_all), ("content.xml", "text/xml"), ("styles.xml", "text/xml"))
+        )
+        archive.writestr(
+            "META-INF/manifest.xml", f'<m:manifest xmlns:m="{_MANIFEST}" m:version="1.3">{entries}</m:manifest>'
+        )
 
 
 def _rtf(path: Path, text: Text) -> None:
@@ -317,3 +335,71 @@ FORMATS: dict[str, Callable[[Path, Text], None]] = {
     "csv": _csv,
     "md": _md,
 }
+
+
+def _ods(path: Path, text: Text) -> None:
+    def row(cells: list[str]) -> str:
+        inner = "".join(f"<table:table-cell><text:p>{html.escape(cell)}</text:p></table:table-cell>" for cell in cells)
+        return f"<table:table-row>{inner}</table:table-row>"
+
+    tables = "".join(
+        f'<table:table table:name="S{number}">{"".join(map(row, part.rows))}</table:table>'
+        for number, part in enumerate(text.parts)
+    )
+    content = (
+        f'<?xml version="1.0" encoding="UTF-8"?><office:document-content {_ODF} office:version="1.3"><office:body>'
+        f"<office:spreadsheet>{tables}</office:spreadsheet></office:body></office:document-content>"
+    )
+    _opendocument(path, "application/vnd.oasis.opendocument.spreadsheet", content)
+
+
+def _json(path: Path, text: Text) -> None:
+    names, *rows = text.parts[0].rows
+    records = [dict(zip(names, row, strict=True)) for row in rows]
+    path.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
+
+
+def _ipynb(path: Path, text: Text) -> None:
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": _markdown(Text(text.language, [part]))}
+        for part in text.parts
+    ]
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}), encoding="utf-8")
+
+
+def _mbox(path: Path, text: Text) -> None:
+    path.write_bytes(b"From ada@example.org Mon Mar  2 10:00:00 2026\n" + _message(text).as_bytes() + b"\n")
+
+
+def _zip(path: Path, text: Text) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, part in enumerate(text.parts):
+            archive.writestr(f"{number}.md", _markdown(Text(text.language, [part])))
+
+
+def _xml(path: Path, text: Text) -> None:
+    """Write an article as publishers of journals do (JATS)."""
+    blocks = []
+    for part in text.parts:
+        paragraphs = "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in part.paragraphs)
+        items = "".join(f"<list-item><p>{html.escape(item)}</p></list-item>" for item in part.items)
+        rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in part.rows)
+        table = f"<table-wrap><table>{rows}</table></table-wrap>"
+        blocks.append(f"<sec><title>{html.escape(part.heading)}</title>{paragraphs}<list>{items}</list>{table}</sec>")
+    path.write_text(f'<?xml version="1.0"?><article><body>{"".join(blocks)}</body></article>', encoding="utf-8")
+
+
+def _txt(path: Path, text: Text) -> None:
+    path.write_text(_markdown(text), encoding="utf-16-le")
+
+
+OTHERS: dict[str, Callable[[Path, Text], None]] = {
+    "ods": _ods,
+    "json": _json,
+    "ipynb": _ipynb,
+    "mbox": _mbox,
+    "zip": _zip,
+    "xml": _xml,
+    "txt": _txt,
+}
+"""Formats that hardly any other reader takes; text is UTF-16 without a byte-order mark."""

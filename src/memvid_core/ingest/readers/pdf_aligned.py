@@ -1,7 +1,8 @@
-"""Tables of a PDF page without ruled lines: rows whose cells are drawn one after the other, in columns.
+"""Tables of a PDF page without ruled lines: their cells are drawn row by row, or column by column.
 
-The order of the page's letters stays as it is: what changes is only what stands between them. Columns of running text,
-which are drawn one after the other, are therefore never mixed.
+Row by row, the order of the page's letters stays as it is: what changes is only what stands between them. Column by
+column, it changes only if the columns are of one height, are mostly empty, and one of them has numbers, so that columns
+of running text and addresses are never mixed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ _MOST_COLUMNS = 30
 _MOST_SEGMENTS = 20_000
 _LONGEST = 1500  # characters of a cell
 _LINE = 40  # characters of a cell: rows of longer ones that all have one line are columns of running text
+_LEAST_COLUMNS = 3  # of a table that is drawn column by column
+_WIDEST = 0.75  # the usual width of a cell, of the distance to the next column; columns of running text are full
+_NUMBER = re.compile(r"\W{0,3}\d[\d.,:/%\s-]*\w{0,4}\W?$")
+_NUMBERS = 0.8  # of the cells of a column of numbers
 _MARKER = re.compile(r"[^\w\s]|[(\[]?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})[.)\]]?")  # of the items of a list
 
 
@@ -60,19 +65,22 @@ _Span = tuple[float, float]  # the left and the right edge
 
 
 def may_be_aligned(raw: Any, textpage: Any) -> bool:
-    """Return whether the page goes on to the right, after a gap, often enough for a table of two columns.
+    """Return whether the page goes on to the right, after a gap or further up, often enough for a table.
 
     Args:
         raw: The functions of PDFium.
         textpage: The handle of the page's text.
     """
     left, top, right, bottom = (ctypes.c_double() for _ in range(4))
-    jumps, before = 0, None
+    jumps, columns, before, above = 0, 0, None, 0.0
     for number in range(min(raw.FPDFText_CountRects(textpage, 0, -1), _MOST_SEGMENTS)):
         raw.FPDFText_GetRect(textpage, number, left, top, right, bottom)
-        jumps += before is not None and left.value - before > _GAP * (top.value - bottom.value)
-        before = right.value
-    return jumps >= _LEAST_ROWS
+        height = top.value - bottom.value
+        if before is not None and left.value - before > _GAP * height:
+            jumps += 1
+            columns += bottom.value - above > height
+        before, above = right.value, bottom.value
+    return jumps >= _LEAST_ROWS or columns >= _LEAST_COLUMNS - 1
 
 
 def find_aligned(raw: Any, textpage: Any, letters: list[str]) -> list[Aligned]:
@@ -86,6 +94,16 @@ def find_aligned(raw: Any, textpage: Any, letters: list[str]) -> list[Aligned]:
     segments = list(_segments(raw, textpage, letters))
     if len(segments) > _MOST_SEGMENTS:
         return []
+    found: list[Aligned] = []
+    place = 0
+    for first, last, rows in _drawn_by_columns(segments, letters):
+        found += _drawn_by_rows(segments[place:first], letters)
+        found.append(Aligned(segments[first].start, segments[last - 1].end, rows))
+        place = last
+    return found + _drawn_by_rows(segments[place:], letters)
+
+
+def _drawn_by_rows(segments: list[_Segment], letters: list[str]) -> list[Aligned]:
     found = []
     for rows, columns in _blocks(_rows(segments)):
         table = _table(rows, columns)
@@ -96,6 +114,83 @@ def find_aligned(raw: Any, textpage: Any, letters: list[str]) -> list[Aligned]:
             ]
             found.append(Aligned(rows[0][0][0].start, rows[-1][-1][-1].end, cells))
     return found
+
+
+def _drawn_by_columns(
+    segments: list[_Segment], letters: list[str]
+) -> Iterator[tuple[int, int, list[list[list[tuple[int, int]]]]]]:
+    """Yield the tables that are drawn column by column: the numbers of their segments from and to, and their rows."""
+    stacks = list(_stacks(segments))
+    at = 0
+    while at + _LEAST_COLUMNS <= len(stacks):
+        size = 1
+        while at + size < len(stacks) and size < _MOST_COLUMNS and _is_beside(stacks[at + size - 1], stacks[at + size]):
+            size += 1
+        columns = [list(stack) for stack in stacks[at : at + size]]
+        if size >= _LEAST_COLUMNS:
+            # Text above the table looks like the beginning of its first column.
+            top = max(segment.y + _SAME_LINE * segment.height for column in columns[1:] for segment in column)
+            above = sum(segment.y > top for segment in columns[0])
+            columns[0] = columns[0][above:]
+            rows = _rows_of_columns(columns, letters)
+            if rows:
+                first = sum(map(len, stacks[:at])) + above
+                yield first, first + sum(map(len, columns)), rows
+                at += size
+                continue
+        at += 1
+
+
+def _stacks(segments: list[_Segment]) -> Iterator[list[_Segment]]:
+    """Yield segments that follow each other downwards with one left or right edge, or one center."""
+    stack: list[_Segment] = []
+    for segment in segments:
+        if stack:
+            down = stack[-1].y - segment.y > _SAME_LINE * segment.height
+            edges = ((one.left, one.right, (one.left + one.right) / 2) for one in (stack[-1], segment))
+            if not (down and any(abs(one - other) <= _NEAR for one, other in zip(*edges, strict=True))):
+                yield stack
+                stack = []
+        stack.append(segment)
+    if stack:
+        yield stack
+
+
+def _is_beside(stack: list[_Segment], following: list[_Segment]) -> bool:
+    """Return whether a stack begins to the right of another and further up than that ends."""
+    up = following[0].y - stack[-1].y > _SAME_LINE * following[0].height
+    return up and min(one.left for one in following) > max(one.left for one in stack) + following[0].height
+
+
+def _rows_of_columns(columns: list[list[_Segment]], letters: list[str]) -> list[list[list[tuple[int, int]]]]:
+    """Return the rows of columns that are beside each other; none if they are no table."""
+    rows: list[dict[int, _Segment]] = []
+    for y, place, segment in sorted(
+        ((-segment.y, place, segment) for place, column in enumerate(columns) for segment in column),
+        key=lambda at: at[:2],
+    ):
+        first = next(iter(rows[-1].values())) if rows else None
+        if first is None or place in rows[-1] or y + first.y > _SAME_LINE * segment.height:
+            rows.append({})
+        rows[-1][place] = segment
+    number = len(columns)
+    if not (_LEAST_ROWS <= len(rows) <= _MOST_ROWS and sum(map(len, rows)) >= _NAMED * number * len(rows)):
+        return []
+    full = sum(len(row) == number for row in rows)
+    if full < _NAMED * len(rows) or any(len(row) < 2 for row in rows):
+        return []
+    texts = [{place: "".join(letters[one.start : one.end]).strip() for place, one in row.items()} for row in rows]
+    numbers = max(sum(_NUMBER.match(row.get(place, "")) is not None for row in texts[1:]) for place in range(1, number))
+    if numbers < _NUMBERS * (len(rows) - 1):
+        return []
+    lefts = [min(one.left for one in column) for column in columns]
+    widths = [
+        sorted(one.right - one.left for one in column)[len(column) // 2] / (lefts[place + 1] - lefts[place])
+        for place, column in enumerate(columns[:-1])
+    ]
+    if sum(widths) > _WIDEST * len(widths):
+        return []
+    return [[[(row[place].start, row[place].end)] if place in row else [] for place in range(number)] for row in rows]
 
 
 def _segments(raw: Any, textpage: Any, letters: list[str]) -> Iterator[_Segment]:

@@ -123,6 +123,43 @@ def test_a_long_table_repeats_its_header_in_each_chunk(tmp_path: Path) -> None:
     assert all(chunk.text.startswith("Part | Weight | Color\n") for chunk in chunks)
 
 
+COLUMNS = [
+    ["Part", "Weight", "Color"],
+    ["wing", "1,200.50 kg", "gray"],
+    ["left rudder", "3 kg", ""],
+    ["flap", "44 kg", "blue"],
+    ["nose wheel", "9 kg", "black"],
+    ["seat", "17 kg", "red"],
+]
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_rows_of_a_table_that_is_drawn_column_by_column(tmp_path: Path, right: bool) -> None:
+    page = Page(tmp_path / "table.pdf")
+    for number, line in enumerate(PARAGRAPH):
+        page.write(60, 60 + LEADING * number, line)
+    for place, edge in enumerate((60, 220, 300)):
+        for number, row in enumerate(COLUMNS):
+            if row[place]:
+                page.write(edge, 110 + 18 * number, row[place], right=right and place == 1)
+    page.write(60, 260, "The text goes on.")
+    before, table, after = page.read().split("\n\n")
+    assert before.split("\n") == PARAGRAPH
+    assert table.split("\n") == [" | ".join(row) for row in COLUMNS]
+    assert after == "The text goes on."
+
+
+def test_one_table_by_columns_and_one_by_rows(tmp_path: Path) -> None:
+    page = Page(tmp_path / "table.pdf")
+    cells = [(place, number) for place in range(3) for number in range(len(COLUMNS))]
+    for place, number in cells:
+        page.write((60, 220, 300)[place], 110 + 18 * number, COLUMNS[number][place] or "-")
+    for number, place in sorted((number, place) for place, number in cells):
+        page.write((60, 220, 300)[place], 310 + 18 * number, COLUMNS[number][place] or "-")
+    lines = [" | ".join(cell or "-" for cell in row) for row in COLUMNS]
+    assert page.read().split("\n\n") == ["\n".join(lines)] * 2
+
+
 def two_columns() -> list[tuple[float, float, str]]:
     """Two columns of running text, drawn one after the other."""
     text = "the wing lifts the plane and the rudder"
@@ -130,6 +167,34 @@ def two_columns() -> list[tuple[float, float, str]]:
         (x, 100.0 + LEADING * line, f"{column}{line} {text}")
         for column, x in (("a", 60), ("b", 320))
         for line in range(12)
+    ]
+
+
+def three_columns() -> list[tuple[float, float, str]]:
+    """Three columns of running text with numbers in it."""
+    return [
+        (60.0 + 130 * part, 100.0 + LEADING * line, f"{line} of {column} lifts the plane")
+        for part, column in enumerate("abc")
+        for line in range(12)
+    ]
+
+
+def three_full_columns() -> list[tuple[float, float, str]]:
+    """Three columns of figures that fill their width, as in a magazine."""
+    return [(x, 100.0 + LEADING * line, f"{line * 1234567} 89012345678") for x in (60, 160, 260) for line in range(12)]
+
+
+def letterhead() -> list[tuple[float, float, str]]:
+    """The foot of a letter: three addresses beside each other, drawn one after the other."""
+    texts = (
+        ("Example Ltd", "12 High Street", "London"),
+        ("Bank of Bonn", "IBAN DE12", "BIC 77"),
+        ("Phone 1", "Fax 2", "Mail a"),
+    )
+    return [
+        (60.0 + 140 * part, 100.0 + LEADING * n, line)
+        for part, lines in enumerate(texts)
+        for n, line in enumerate(lines)
     ]
 
 
@@ -175,7 +240,10 @@ def steps() -> list[tuple[float, float, str]]:
     ]
 
 
-@pytest.mark.parametrize("lines", [two_columns, side_by_side, items, form, contents, addresses, steps])
+@pytest.mark.parametrize(
+    "lines",
+    [two_columns, three_columns, three_full_columns, letterhead, side_by_side, items, form, contents, addresses, steps],
+)
 def test_what_is_no_table_stays_as_it_is(tmp_path: Path, lines) -> None:
     page = Page(tmp_path / "page.pdf")
     for line in lines():

@@ -1,4 +1,4 @@
-"""Documents in twelve scripts and fourteen formats: every word, once, in order, and the rows of tables."""
+"""Documents in twelve scripts and 21 formats: every word, once, in order, and the rows of tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.documents.corpus import FORMATS, Made, make, write
+from benchmarks.documents.corpus import FORMATS, OTHERS, Made, make, write
 from benchmarks.documents.languages import SENTENCES
 from benchmarks.documents.measures import Measured, common, golden_texts, measure
 from memvid_core.ingest import Chunker, read_document
@@ -20,7 +20,7 @@ def read(path: Path) -> str:
     return "\n".join(chunk.text for chunk in Chunker(1_000_000, overlap=0).split_document(read_document(path)))
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", [*FORMATS, *OTHERS])
 def test_every_word_is_kept_once_and_in_order(tmp_path: Path, format_name: str) -> None:
     for number, language in enumerate(SENTENCES):
         made = write(tmp_path, make(language, 1, parts=2, rows=4), format_name, str(number))

@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fonts", type=Path, help="a folder with Debian's Noto fonts; without it there are no PDFs")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has the other packages")
-    parser.add_argument("--copies", type=int, default=5, help="documents of each language and format (5)")
+    parser.add_argument("--copies", type=int, default=5, help="folders of a document in each language and format (5)")
     parser.add_argument("--tools", nargs="*", choices=TOOLS, default=list(TOOLS))
     parser.add_argument("--keep", type=Path, help="a folder for the documents, which are written once")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the plot")
@@ -54,7 +54,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         made = documents(folder, options.copies, options.fonts)
-        print(f"\n{len(made):,} documents, {sum(found.path.stat().st_size for found in made) / 1e6:.1f} MB\n")
+        size = sum(found.path.stat().st_size for found in made) / 1e6
+        print(f"\n{len(made):,} documents in {options.copies} folders, {size:.1f} MB\n")
         results: dict[str, list[Measured]] = {}
         print("| reader | files read | kept | twice | order | rows | processor s | memory MB |")
         print("|---|---|---|---|---|---|---|---|")
@@ -74,17 +75,18 @@ def main() -> None:
 
 
 def documents(folder: Path, copies: int, fonts: Path | None) -> list[Made]:
-    """Write the documents, except for those that are already there."""
+    """Write the documents, except for those that are already there: a folder with all languages for each copy."""
     made = []
-    for language in SENTENCES:
-        place = folder / language.replace(" ", "-")
+    for seed in range(copies):
+        place = folder / str(seed)
         place.mkdir(parents=True, exist_ok=True)
-        for seed in range(copies):
+        for language in SENTENCES:
             text = make(language, seed)
+            name = language.replace(" ", "-")
             for format_name in [*FORMATS, *(["pdf"] if fonts else [])]:
-                path = place / f"{seed}.{format_name}"
+                path = place / f"{name}.{format_name}"
                 there = Made(path, format_name, text) if path.exists() else None
-                made.append(there or write(place, text, format_name, str(seed), fonts))
+                made.append(there or write(place, text, format_name, name, fonts))
     return made
 
 

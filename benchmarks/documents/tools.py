@@ -55,6 +55,7 @@ def _langchain(paths: list[str]) -> Iterator[tuple[str, str]]:
         ".html": loaders.BSHTMLLoader,
         ".epub": loaders.UnstructuredEPubLoader,
         ".eml": loaders.UnstructuredEmailLoader,
+        ".msg": loaders.OutlookMessageLoader,
         ".csv": loaders.CSVLoader,
         ".md": loaders.TextLoader,
     }

@@ -135,6 +135,8 @@ def path_of(value: Any, name: str) -> Path:
         text = None
     if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidInputError(f"{name} must be a path, not {value!r:.60}")
+    if "://" in text:
+        raise InvalidInputError(f"{name} must be a path, not the URL {text[:200]!r}: download it first")
     try:
         os.stat(text)
     except FileNotFoundError:

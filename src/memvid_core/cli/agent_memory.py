@@ -10,6 +10,7 @@ import typer
 
 from memvid_core.cli import agent_records
 from memvid_core.cli.agent_options import (
+    MAKE,
     Agent,
     ModelName,
     Session,
@@ -150,7 +151,7 @@ def _show_added(memory_path: Path, done: list[Memorized], failed: list[tuple[str
 def recall(
     memory_path: MemoryPath,
     question: Annotated[str, typer.Argument(metavar="QUESTION", show_default=False, help="A question, or words.")],
-    budget: Annotated[int, typer.Option("--budget", metavar="TOKENS", min=1, help="How long the text may be.")] = 1000,
+    budget: Annotated[int, typer.Option("--budget", metavar="TOKENS", min=0, help="How long the text may be.")] = 1000,
     as_of: Annotated[
         str | None,
         typer.Option("--as-of", metavar="TIME", show_default=False, help="What was known then: 2026-03-31."),
@@ -164,7 +165,7 @@ def recall(
 
     The text is quoted data for a model's prompt, under a heading that says so.
     """
-    with opened(memory_path, others=[question]) as memory:
+    with opened(memory_path, others=[question], make=MAKE) as memory:
         answer = service_of(memory).recall(question, budget=budget, as_of=as_of, **scope_of(user, agent, session))
     if as_json:
         told = {"memory": str(memory_path), "question": question, "tokens": answer.tokens, "text": answer.text}
@@ -187,7 +188,7 @@ def export(
     """Write items as Markdown: MEMORY.md, and one file a category, to read and to edit."""
     from memvid_core.agent import export_markdown
 
-    with opened(memory_path, others=[str(folder)]) as memory:
+    with opened(memory_path, others=[str(folder)], make=MAKE) as memory:
         done = export_markdown(service_of(memory), folder, force=force, **scope_of(user, agent, None))
     if as_json:
         write_json({"memory": str(memory_path), **fields_of(done)})

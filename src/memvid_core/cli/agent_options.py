@@ -16,8 +16,21 @@ if TYPE_CHECKING:
     from memvid_core.agent import SyncMemoryService
     from memvid_core.agent.models import Model
 
-__all__ = ["Agent", "ModelName", "Session", "User", "fields_of", "model_of", "scope_of", "service_of", "writable"]
+__all__ = [
+    "MAKE",
+    "Agent",
+    "ModelName",
+    "Session",
+    "User",
+    "fields_of",
+    "model_of",
+    "scope_of",
+    "service_of",
+    "writable",
+]
 
+MAKE = "memvid memory add {name} FILES --create"
+"""The command that makes a memory of conversations."""
 User = Annotated[
     str | None, typer.Option("--user", metavar="ID", envvar="MEMVID_USER", show_default=False, help="Whose memory.")
 ]
@@ -76,5 +89,5 @@ def service_of(memory: Any, extract: str = "rules", model: Model | None = None) 
 def writable(path: Path, given: Any, *, create: bool, timeout: float) -> Iterator[Any]:
     """Open a memory for writing, or make it."""
     made = new_memory(path, timeout=timeout) if create and not path.exists() else None
-    with made or opened(path, "a", timeout=timeout, others=given) as memory:
+    with made or opened(path, "a", timeout=timeout, others=given, make=MAKE) as memory:
         yield memory

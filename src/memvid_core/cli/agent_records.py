@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from memvid_core.cli.agent_options import Agent, Session, User, scope_of, service_of
+from memvid_core.cli.agent_options import MAKE, Agent, Session, User, scope_of, service_of
 from memvid_core.cli.failures import NOTHING
 from memvid_core.cli.options import WAIT, AsJson, MemoryPath, Timeout, opened
 from memvid_core.cli.output import count, facts, note, say, write_json
@@ -29,7 +29,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List what is remembered: items, categories, resources or turns."""
-    with opened(memory_path) as memory:
+    with opened(memory_path, make=MAKE) as memory:
         found = _listed(service_of(memory), kind, scope_of(user, agent, session))
     if as_json:
         write_json({"memory": str(memory_path), kind: found})
@@ -78,7 +78,7 @@ def forget(
     """
     if bool(ids) == everything:
         raise typer.BadParameter("say what to forget: ids, or --all for the whole scope", param_hint="IDS")
-    with opened(memory_path, "a", timeout=timeout, others=ids or ()) as memory:
+    with opened(memory_path, "a", timeout=timeout, others=ids or (), make=MAKE) as memory:
         receipt = service_of(memory).forget(ids if ids else None, where=scope_of(user, agent, session))
     forgotten = len(receipt.turns) + len(receipt.items) + len(receipt.categories) + len(receipt.resources)
     if as_json:
@@ -103,7 +103,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Show the versions of an item, oldest first."""
-    with opened(memory_path, others=[item_id]) as memory:
+    with opened(memory_path, others=[item_id], make=MAKE) as memory:
         versions = service_of(memory).history(item_id, **scope_of(user, agent, session))
     if as_json:
         write_json({"memory": str(memory_path), "versions": versions})
@@ -118,7 +118,7 @@ def stats(
 ) -> None:
     """Count what is remembered of a user, an agent or a session."""
     kinds: tuple[Kind, ...] = ("resources", "turns", "items", "categories")
-    with opened(memory_path) as memory:
+    with opened(memory_path, make=MAKE) as memory:
         service, scope = service_of(memory), scope_of(user, agent, session)
         found = {kind: _listed(service, kind, scope) for kind in kinds}
     times = sorted(turn.created_at for turn in found["turns"])

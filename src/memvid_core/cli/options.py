@@ -161,6 +161,7 @@ def opened(
     metric: Metric | None = None,
     timeout: float = WAIT,
     others: Iterable[str] = (),
+    make: str = "memvid build PATHS -o {name}",
 ) -> Iterator[Memory]:
     """Open a memory for the duration of a command.
 
@@ -173,6 +174,7 @@ def opened(
         metric: The metric that the memory must have; None accepts any.
         timeout: How many seconds a commit waits for other writers.
         others: The other arguments of the command, to detect that they were swapped with the memory.
+        make: The command that makes one, with ``{name}`` for the name of its file.
 
     Raises:
         MemoryNotFoundError: The memory does not exist; the message says how to create it.
@@ -185,7 +187,7 @@ def opened(
     if path.is_dir():
         raise NotAMemoryError(f"{path} is a folder: give the .mp4 file of a memory")
     if not path.exists():
-        raise MemoryNotFoundError(f"{path} does not exist; create it with: memvid build PATHS -o {path.name}")
+        raise MemoryNotFoundError(f"{path} does not exist; create it with: {make.format(name=path.name)}")
     options: dict[str, Any] = {"as_of": as_of, "index": index, "metric": metric, "timeout": timeout}
     with Memory.open(given_path(path), mode, embedder=embedder, **options) as memory:
         yield memory

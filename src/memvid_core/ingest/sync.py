@@ -28,8 +28,8 @@ __all__ = ["SyncReport", "sync"]
 
 # Part of every digest: increased for a format when its reader or the chunker changes its results.
 _READERS_VERSION = 1
-_REWRITTEN = "adoc captions docx eml epub html hwpx ipynb json mbox org pdf pptx rst rtf tex xlsx xml"
-_READERS_VERSIONS = dict.fromkeys(_REWRITTEN.split(), 2) | {"csv": 3, "pdf": 3}
+_REWRITTEN = "adoc captions docx eml epub html hwp hwpx ipynb json mbox org pdf pptx rst rtf tex xlsx xml zip"
+_READERS_VERSIONS = dict.fromkeys(_REWRITTEN.split(), 2) | dict.fromkeys(("csv", "epub", "html", "hwpx", "pdf"), 3)
 # Approximate chunks per commit; a file is never split across two. Large, because an embedder that is fitted learns
 # from the first commit.
 _CHUNKS_A_COMMIT = 4096

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 
 from memvid_core.cli import app
 from tests import processes
+
+ENDING = {getattr(signal, name, None) for name in ("SIGHUP", "SIGINT", "SIGTERM")}
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,14 @@ class Done:
 
 
 def memvid(*arguments: object, input: str | bytes | None = None) -> Done:
-    """Run the command in this process."""
+    """Run the command in this process.
+
+    It takes a signal for its own, and would hide one that is to end the tests.
+    """
     result = CliRunner(env={"COLUMNS": "100"}).invoke(app, [str(argument) for argument in arguments], input=input)
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+    if result.exit_code - 128 in ENDING:
+        raise KeyboardInterrupt(f"signal {result.exit_code - 128} while a command ran in this process")
     return Done(result.exit_code, result.stdout, result.stderr)
 
 

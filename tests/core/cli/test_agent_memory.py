@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memvid_core import Memory
-from memvid_core.cli.failures import PARTLY
+from memvid_core.cli.failures import NOTHING, PARTLY
 from tests.core.cli.running import memvid, process
 
 ME = ("--user", "me")
@@ -63,6 +63,38 @@ def test_another_user_sees_nothing(agent: Path, command: str) -> None:
     done = memvid("memory", *own, "--user", "other", "--json")
     assert "figs" not in done.out
     assert "party" not in done.out.replace("When is the party?", "")
+
+
+BAD = {
+    "a message without a content": (["add", "agent.mp4", "bad.json"], 2, "bad.json: message 1 must have a content"),
+    "no JSON": (["add", "agent.mp4", "cut.json"], 2, "cut.json: no valid JSON"),
+    "no file": (["add", "agent.mp4", "none.json"], 2, "none.json cannot be read"),
+    "a URL": (["add", "agent.mp4", "https://example.org/a.json"], 2, "download it first"),
+    "no modality": (["add", "agent.mp4", "bad.json", "--modality", "vdeo"], 2, "did you mean 'video'"),
+    "no question": (["recall", "agent.mp4", " "], 2, "the question is empty"),
+    "less than no budget": (["recall", "agent.mp4", "figs?", "--budget", "-1"], 2, "'--budget'"),
+    "no folder": (["import", "agent.mp4", "none"], 2, "none does not exist"),
+    "no item": (["history", "agent.mp4", "none"], 1, "no item has the id 'none'"),
+    "no memory": (["recall", "none.mp4", "figs?"], 4, "create it with: memvid memory add none.mp4 FILES --create"),
+}
+
+
+@pytest.mark.parametrize("bad", list(BAD))
+def test_bad_input_is_named_and_changes_nothing(agent: Path, bad: str) -> None:
+    Path("bad.json").write_text('[{"role": "user", "content": "hi"}, {"role": "user"}]', encoding="utf-8")
+    Path("cut.json").write_text('[{"role": "user", "content": "hi"},', encoding="utf-8")
+    before = agent.read_bytes()
+    command, code, told = BAD[bad]
+    done = memvid("memory", *command, *ME)
+    assert done.code == code
+    assert told in done.err
+    assert "Traceback" not in done.err
+    assert agent.read_bytes() == before
+
+
+def test_no_budget_shows_nothing(agent: Path) -> None:
+    done = memvid("memory", "recall", agent, "When is the party?", "--budget", "0", *ME, "--json")
+    assert (done.code, done.json["text"], done.json["hits"]) == (NOTHING, "", [])
 
 
 def test_the_help_names_the_commands() -> None:

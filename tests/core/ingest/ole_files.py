@@ -53,9 +53,36 @@ def cells(*texts: tuple[int, int, int, str], level: int = 2) -> bytes:
     return made
 
 
-def write_hwp(path: Path, *sections: bytes, flags: int = COMPRESSED, shapes: tuple[int, ...] = (0,)) -> Path:
-    """Write a document of Hangul; ``shapes`` are the properties of its paragraphs."""
-    info = b"".join(record(25, 0, struct.pack("<I", shape)) for shape in shapes)
+Numbering = tuple[tuple[int, str, int], ...]
+"""Of each level: the number of its format, its text and its start."""
+
+
+def numbering(levels: Numbering) -> bytes:
+    """Return a numbering of HWP, laid out as Hangul does: seven levels, the start of the first, and all starts."""
+    levels = levels + ((0, "", 1),) * (7 - len(levels))
+    heads = b"".join(
+        struct.pack("<IHHiH", 0xC | kind << 5, 0, 50, -1, len(text)) + text.encode("utf-16-le")
+        for kind, text, _ in levels
+    )
+    return record(23, 0, heads + struct.pack("<H7I", levels[0][2], *(start for *_, start in levels)))
+
+
+def section_start(outline: int) -> bytes:
+    """Return the control at the beginning of a section, which chooses the numbering of its headings."""
+    return control("secd", data=struct.pack("<IHHHIH", 0, 1134, 0, 0, 8000, outline) + b"\0" * 16)
+
+
+def write_hwp(
+    path: Path,
+    *sections: bytes,
+    flags: int = COMPRESSED,
+    shapes: tuple[int | tuple[int, int], ...] = (0,),
+    numberings: tuple[Numbering, ...] = (),
+) -> Path:
+    """Write a document of Hangul; ``shapes`` are the properties of its paragraphs, with a numbering or without."""
+    pairs = (shape if isinstance(shape, tuple) else (shape, 0) for shape in shapes)
+    info = b"".join(map(numbering, numberings))
+    info += b"".join(record(25, 0, struct.pack("<I26xH14x", shape, number)) for shape, number in pairs)
     header = b"HWP Document File".ljust(32, b"\0") + struct.pack("<II", 0x05000300, flags)
     streams = {"FileHeader": header.ljust(256, b"\0"), "DocInfo": packed(info)}
     streams |= {f"BodyText/Section{number}": packed(section) for number, section in enumerate(sections)}

@@ -10,6 +10,7 @@ from zipfile import ZipFile
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section, SectionBuilder
+from memvid_core.ingest.readers.hangul_numbers import Head, Level, Numbers
 from memvid_core.ingest.readers.ooxml import child, children, local, parse_xml
 from memvid_core.ingest.readers.zipped import read_entry
 
@@ -20,6 +21,7 @@ _AFTER = frozenset(("footNote", "endNote", "hiddenComment"))
 _LEFT_OUT = frozenset(("secPr", "linesegarray", "deleteBegin", "script", "newNum"))
 _RUNNING = frozenset(("header", "footer"))
 _COUNTED = frozenset(("FOOTNOTE", "ENDNOTE", "PICTURE", "TABLE", "EQUATION"))
+_HEADS = frozenset(("OUTLINE", "NUMBER", "BULLET"))
 _MOST_ROWS = 10_000  # that one cell is over
 
 
@@ -35,36 +37,62 @@ def read_hwpx(path: Path) -> list[Section]:
         parts = sorted((int(found.group(1)), name) for name in archive.namelist() if (found := _SECTION.match(name)))
         if not parts:
             raise IngestError("damaged: it has no Contents/section0.xml")
-        levels = _levels(archive)
+        marks = _Marks(archive)
         builder = SectionBuilder()
         running: dict[str, None] = {}
         for _, name in parts:
             section = parse_xml(read_entry(archive, name))
             if local(section) != "sec":
                 raise IngestError(f"damaged: its part {name!r} is no section")
+            marks.begin(section)
             for paragraph in children(section, "p"):
-                _add(paragraph, levels.get(paragraph.get("paraPrIDRef"), 0), builder, running)
+                _add(paragraph, marks, builder, running)
     sections = builder.finish()
     if running:
         sections.append(Section("\n\n".join(running), {"heading": "Headers and footers"}))
     return sections
 
 
-def _levels(archive: ZipFile) -> dict[str | None, int]:
-    """Return the level of headings of the paragraph properties that have one, 1 for the topmost."""
-    if "Contents/header.xml" not in archive.namelist():
-        return {}
-    levels: dict[str | None, int] = {}
-    for found in parse_xml(read_entry(archive, "Contents/header.xml")).iter():
-        if local(found) == "heading" and found.get("type") == "OUTLINE" and local(found.getparent()) == "paraPr":
-            level = found.get("level") or ""
-            levels[found.getparent().get("id")] = int(level) + 1 if level.isdecimal() else 1
-    return levels
+class _Marks:
+    """Know the levels of headings, and what stands before paragraphs: numbers and bullets."""
+
+    def __init__(self, archive: ZipFile) -> None:
+        self._heads: dict[str | None, Head] = {}
+        levels: dict[int, list[Level]] = {}
+        if "Contents/header.xml" in archive.namelist():
+            root = parse_xml(read_entry(archive, "Contents/header.xml"))
+            for found in root.iter():
+                kind = found.get("type")
+                if local(found) == "heading" and kind in _HEADS and local(found.getparent()) == "paraPr":
+                    head = Head(kind, _number(found, "level", 0), _number(found, "idRef", 0))
+                    self._heads[found.getparent().get("id")] = head
+                elif local(found) == "numbering":
+                    levels[_number(found, "id", 0)] = [
+                        Level.named(level.get("numFormat") or "", level.text or "", _number(level, "start", 1))
+                        for level in children(found, "paraHead")
+                    ]
+        self._numbers = Numbers(levels)
+
+    def begin(self, section: Any) -> None:
+        """Begin a section, which chooses the numbering of headings."""
+        properties = next((found for found in section.iter() if local(found) == "secPr"), None)
+        self._numbers.outline = _number(properties, "outlineShapeIDRef", 1)
+
+    def level(self, paragraph: Any) -> int:
+        """Return the level of a heading, 1 for the topmost; 0 for other paragraphs."""
+        head = self._heads.get(paragraph.get("paraPrIDRef"))
+        return head.level + 1 if head is not None and head.kind == "OUTLINE" else 0
+
+    def shown(self, paragraph: Any, blocks: list[Any]) -> str:
+        """Return the text of a paragraph with its mark; its tables, boxes and notes are added to ``blocks``."""
+        text = _text(paragraph, blocks)
+        mark = self._numbers.next(self._heads.get(paragraph.get("paraPrIDRef"))) if text.strip() else ""
+        return f"{mark} {text}" if mark else text
 
 
-def _add(paragraph: Any, level: int, builder: SectionBuilder, running: dict[str, None]) -> None:
+def _add(paragraph: Any, marks: _Marks, builder: SectionBuilder, running: dict[str, None]) -> None:
     blocks: list[Any] = []
-    text = _text(paragraph, blocks)
+    level, text = marks.level(paragraph), marks.shown(paragraph, blocks)
     if level and text.strip():
         builder.heading(level, text)
     else:
@@ -72,23 +100,23 @@ def _add(paragraph: Any, level: int, builder: SectionBuilder, running: dict[str,
     while blocks:
         block = blocks.pop(0)
         if local(block) == "tbl":
-            builder.table(_rows(block))
+            builder.table(_rows(block, marks))
             continue
-        lines = [_text(found, blocks) for found in _paragraphs(block)]
+        lines = [marks.shown(found, blocks) for found in _paragraphs(block)]
         if local(block) not in _RUNNING:
             builder.block("\n".join(lines))
         elif text := "\n".join(filter(str.strip, lines)):
             running[text] = None
 
 
-def _rows(table: Any) -> list[list[str]]:
+def _rows(table: Any, marks: _Marks) -> list[list[str]]:
     """Return the rows of a table. A cell over several rows stands in each of them, one over several columns once."""
     rows: dict[int, dict[int, str]] = {}
     for number, row in enumerate(children(table, "tr")):
         for place, cell in enumerate(children(row, "tc")):
             address, span = child(cell, "cellAddr"), child(cell, "cellSpan")
             column = _number(address, "colAddr", place)
-            text = _cell(cell)
+            text = _cell(cell, marks)
             for down in range(min(_number(span, "rowSpan", 1), _MOST_ROWS)):
                 rows.setdefault(number + down, {})[column] = text
     return [[text for _, text in sorted(row.items())] for _, row in sorted(rows.items())]
@@ -122,11 +150,11 @@ def _text(element: Any, blocks: list[Any]) -> str:
     return "".join(pieces)
 
 
-def _cell(cell: Any) -> str:
+def _cell(cell: Any, marks: _Marks) -> str:
     blocks: list[Any] = []
-    texts = [_text(found, blocks) for found in _paragraphs(cell)]
+    texts = [marks.shown(found, blocks) for found in _paragraphs(cell)]
     while blocks and len(texts) < 10_000:
-        texts += [_text(found, blocks) for found in _paragraphs(blocks.pop(0))]
+        texts += [marks.shown(found, blocks) for found in _paragraphs(blocks.pop(0))]
     return " ".join(" ".join(texts).split())
 
 

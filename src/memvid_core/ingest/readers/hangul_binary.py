@@ -12,6 +12,7 @@ import msgspec
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section, SectionBuilder
+from memvid_core.ingest.readers.hangul_numbers import Head, Level, Numbers
 from memvid_core.ingest.readers.ole import Ole, opened
 from memvid_core.ingest.readers.zipped import HIGHEST_RATIO, MOST_UNPACKED, RATIO_COUNTS_FROM
 
@@ -20,7 +21,7 @@ __all__ = ["read_hwp"]
 _FLAGS = 36  # where the flags are in FileHeader
 _COMPRESSED, _PASSWORD, _DISTRIBUTED, _CERTIFIED = 1, 2, 4, 0x500
 # Tags of records.
-_PARAGRAPH_SHAPE, _PARAGRAPH, _TEXT, _CONTROL, _LIST, _EQUATION = 25, 66, 67, 71, 72, 88
+_NUMBERING, _PARAGRAPH_SHAPE, _PARAGRAPH, _TEXT, _CONTROL, _LIST, _EQUATION = 23, 25, 66, 67, 71, 72, 88
 _MOST_RECORDS = 4_000_000
 _DEEPEST = 100
 _LONG = 0xFFF  # the size is in the next four bytes
@@ -32,7 +33,8 @@ _CONTROL_SIGN = re.compile("[\x00-\x1f]")
 _AFTER = frozenset((b"fn  ", b"en  ", b"tcmt", b"gso "))
 _RUNNING = frozenset((b"head", b"foot"))
 _COUNTED = frozenset((1, 2, 3, 4, 5))  # numbers of notes, pictures, tables and equations; 0 is the page
-_OUTLINE = 1
+_KINDS = ("", "OUTLINE", "NUMBER", "BULLET")
+_LEVELS = 7  # of a numbering
 _MOST_COLUMNS = 16_384
 _Block = str | list[list[str]]
 
@@ -59,7 +61,8 @@ def read_hwp(path: Path) -> list[Section]:
         if flags & _DISTRIBUTED:
             raise IngestError("a document for distribution, which Hangul encrypts: save it as an ordinary .hwp or .pdf")
         streams = _Streams(ole, packed=bool(flags & _COMPRESSED), size=path.stat().st_size)
-        reader = _Reader(_levels(streams.records("DocInfo")))
+        info = list(_all(streams.records("DocInfo")))
+        reader = _Reader(_heads(info), Numbers(_numberings(info)))
         number = 0
         while ole.has("BodyText", f"Section{number}"):
             reader.read(streams.records("BodyText", f"Section{number}"))
@@ -115,35 +118,77 @@ def _tree(data: bytes) -> list[_Record]:
     return top
 
 
-def _levels(records: list[_Record]) -> list[int]:
-    """Return the level of headings of each paragraph shape: 1 for the topmost, 0 for none."""
-    levels = []
+def _all(records: list[_Record]) -> Iterator[_Record]:
     for record in records:
-        for found in (record, *record.children):
-            if found.tag == _PARAGRAPH_SHAPE:
-                shape = int.from_bytes(found.data[:4], "little")
-                levels.append((shape >> 25 & 7) + 1 if shape >> 23 & 3 == _OUTLINE else 0)
-    return levels
+        yield record
+        yield from record.children
+
+
+def _heads(info: list[_Record]) -> list[Head | None]:
+    """Return what stands before the paragraphs of each shape."""
+    heads: list[Head | None] = []
+    for record in info:
+        if record.tag == _PARAGRAPH_SHAPE:
+            shape = int.from_bytes(record.data[:4], "little")
+            kind = _KINDS[shape >> 23 & 3]
+            numbering = int.from_bytes(record.data[30:32], "little")
+            heads.append(Head(kind, shape >> 25 & 7, numbering) if kind else None)
+    return heads
+
+
+def _numberings(info: list[_Record]) -> dict[int, list[Level]]:
+    """Return the levels of each numbering, by its number from 1."""
+    numberings: dict[int, list[Level]] = {}
+    for record in info:
+        if record.tag == _NUMBERING:
+            levels: list[tuple[int, str]] = []
+            at = 0
+            while len(levels) < _LEVELS and at + 14 <= len(record.data):
+                about = int.from_bytes(record.data[at : at + 4], "little")
+                size = 2 * int.from_bytes(record.data[at + 12 : at + 14], "little")
+                text = record.data[at + 14 : at + 14 + size].decode("utf-16-le", "replace")
+                levels.append((about >> 5 & 15, text))
+                at += 14 + size
+            # The number of the first level, then, in newer files, that of each.
+            first = int.from_bytes(record.data[at : at + 2], "little")
+            starts = [
+                int.from_bytes(record.data[at + 2 + 4 * n : at + 6 + 4 * n], "little") for n in range(len(levels))
+            ]
+            starts[:1] = [starts[0] or first] if starts else []
+            numberings[len(numberings) + 1] = [
+                Level(kind, text, start or 1) for (kind, text), start in zip(levels, starts, strict=True)
+            ]
+    return numberings
 
 
 class _Reader:
-    def __init__(self, levels: list[int]) -> None:
-        self._levels = levels
+    def __init__(self, heads: list[Head | None], numbers: Numbers) -> None:
+        self._heads = heads
+        self._numbers = numbers
         self._builder = SectionBuilder()
         self._running: dict[str, None] = {}
 
     def read(self, records: list[_Record]) -> None:
+        self._begin(records)
         for record in records:
             if record.tag == _PARAGRAPH:
                 blocks: list[_Record] = []
-                text = self._text(record, blocks)
-                shape = int.from_bytes(record.data[8:10], "little")
-                level = self._levels[shape] if shape < len(self._levels) else 0
-                if level and text.strip():
-                    self._builder.heading(level, text)
+                head, text = self._head(record), self._text(record, blocks)
+                if head is not None and head.kind == "OUTLINE" and text.strip():
+                    self._builder.heading(head.level + 1, text)
                 else:
                     self._builder.block(text)
                 self._add(blocks)
+
+    def _begin(self, records: list[_Record]) -> None:
+        """Begin a section, which chooses the numbering of headings."""
+        controls = (child for record in records[:1] for child in record.children if child.tag == _CONTROL)
+        section = next((control.data for control in controls if _name(control) == b"secd"), b"")
+        self._numbers.outline = int.from_bytes(section[18:20], "little") if section else 1
+
+    def _head(self, paragraph: _Record) -> Head | None:
+        shape = int.from_bytes(paragraph.data[8:10], "little")
+        return self._heads[shape] if shape < len(self._heads) else None
 
     def sections(self) -> list[Section]:
         sections = self._builder.finish()
@@ -187,7 +232,12 @@ class _Reader:
         return " ".join(" ".join(texts).split())
 
     def _text(self, paragraph: _Record, blocks: list[_Record]) -> str:
-        """Return the text of a paragraph; its tables, boxes and notes are added to ``blocks``."""
+        """Return the text of a paragraph with its mark; its tables, boxes and notes are added to ``blocks``."""
+        text = self._unmarked(paragraph, blocks)
+        mark = self._numbers.next(self._head(paragraph)) if text.strip() else ""
+        return f"{mark} {text}" if mark else text
+
+    def _unmarked(self, paragraph: _Record, blocks: list[_Record]) -> str:
         controls = (child for child in paragraph.children if child.tag == _CONTROL)
         data = b"".join(child.data for child in paragraph.children if child.tag == _TEXT)
         units = _units(data)

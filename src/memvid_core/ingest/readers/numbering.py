@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from memvid_core.ingest.readers.ooxml import attribute, child, children
 
-__all__ = ["Numbering"]
+__all__ = ["Numbering", "written"]
 
 _PLACE = re.compile(r"%([1-9])")
 _ROMAN = (
@@ -97,7 +97,7 @@ class Numbering:
         def shown(found: re.Match[str]) -> str:
             at = int(found.group(1)) - 1
             other = levels.get(at)
-            return "" if other is None else _written(counts.get(at, other.start), other.kind)
+            return "" if other is None else written(counts.get(at, other.start), other.kind)
 
         return _PLACE.sub(shown, text)
 
@@ -106,7 +106,13 @@ def _integer(text: str | None) -> int:
     return int(text) if text and text.lstrip("-").isdecimal() and len(text) < 10 else 0
 
 
-def _written(number: int, kind: str) -> str:
+def written(number: int, kind: str) -> str:
+    """Return a number in a format of Word, such as ``"upperRoman"``; in figures if the format is unknown.
+
+    Example:
+        >>> written(4, "upperRoman"), written(2, "ganada"), written(28, "lowerLetter"), written(3, "other")
+        ('IV', '나', 'bb', '3')
+    """
     letters = _LETTERS.get(kind)
     if letters and kind in ("lowerLetter", "upperLetter") and number > 0:
         return letters[(number - 1) % 26] * ((number - 1) // 26 % 100 + 1)

@@ -81,7 +81,7 @@ class ReaderPool:
         """Read files in one process; if it ends, read the rest in a new one."""
         answers: list[Answer] = []
         while len(answers) < len(files):
-            reader = self._idle.pop() if self._idle else self._start()
+            reader = self._idle_reader() or self._start()
             answers += reader.ask(files[len(answers) :], self._chunker, self._limits)
             if reader.alive:
                 self._idle.append(reader)
@@ -90,6 +90,12 @@ class ReaderPool:
                     self._all.discard(reader)
                 reader.end()
         return answers
+
+    def _idle_reader(self) -> _Reader | None:
+        try:
+            return self._idle.pop()  # other threads take readers, too
+        except IndexError:
+            return None
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""

@@ -65,9 +65,10 @@ def test_first_opening_reads_the_file_once_and_later_ones_a_few_kilobytes(
 def test_an_open_memory_looks_at_most_every_two_seconds(root: Path, published: Path) -> None:
     with Web(root) as web, Memory.open(web.url()) as memory:
         web.forget()
+        began = time.monotonic()
         for _ in range(50):
             memory.search("wing")
-        assert web.requests <= 1
+        assert web.requests <= 1 + (time.monotonic() - began) / 2
 
 
 @pytest.mark.parametrize(("version", "ranges"), [("etag", True), ("weak", True), ("none", True), ("none", False)])

@@ -62,8 +62,8 @@ async def each(client):
     return await driven(tools, call)
 
 async def main():
-    stdio = BasicMCPClient(server["command"], args=server["args"], env=server["env"])
-    return [await each(stdio), await each(BasicMCPClient(url))]
+    stdio = BasicMCPClient(server["command"], args=server["args"], env=server["env"], timeout=120)
+    return [await each(stdio), await each(BasicMCPClient(url, timeout=120))]
 """
 END = "\nprint('ANSWERS', json.dumps(asyncio.run(main())))\n"
 

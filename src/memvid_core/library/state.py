@@ -234,8 +234,13 @@ def waits() -> Iterator[float]:
         wait = min(2 * wait, _LONGEST_WAIT)
 
 
-def committed(place: Place, change: Change) -> tuple[State, bool]:
+def committed(place: Place, change: Change, known: State | None = None) -> tuple[State, bool]:
     """Commit a change on the newest version; again on a newer one, if others were faster.
+
+    Args:
+        place: The library.
+        change: The change.
+        known: A version that is open.
 
     Returns:
         The version, and whether it is a new one.
@@ -244,7 +249,6 @@ def committed(place: Place, change: Change) -> tuple[State, bool]:
         CommitConflictError: Others were faster again and again, or changed what this change needs.
         MemoryFileError: A shard does not answer, so that the version cannot be computed.
     """
-    known: State | None = None
     for wait in waits():
         try:
             state = known = open_state(place, known=known)

@@ -86,7 +86,7 @@ def compacted(place: Place, state: State, plan: Plan) -> tuple[State, CompactRep
         try:
             with claimed(place.objects) as claim:
                 change = _merged(place, state, claim, groups[0])
-                state, _ = committed(place, change)
+                state, _ = committed(place, change, state)
         except MemoryFileError:  # also of a file that a vacuum deletes while it is read
             failed += 1
             known = open_state(place, known=state)

@@ -63,6 +63,7 @@ TRIES: Final = 30
 _IDS: Final = 8_192  # that a shard is asked for at once
 _NOTHING_DONE: Final = "nothing was committed: "
 _FIRST_WAIT, _LONGEST_WAIT = 0.01, 1.0  # seconds
+_LONGEST_PAUSE: Final = 20.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -227,15 +228,20 @@ class Change:
 
 
 def waits() -> Iterator[float]:
-    """Yield how long to wait after each try of a commit, in seconds."""
+    """Yield how long to wait after each try to read or to commit a version, in seconds."""
     wait = _FIRST_WAIT
     for _ in range(TRIES):
         yield wait * random.uniform(0.5, 1.5)
         wait = min(2 * wait, _LONGEST_WAIT)
 
 
-def committed(place: Place, change: Change) -> tuple[State, bool]:
+def committed(place: Place, change: Change, known: State | None = None) -> tuple[State, bool]:
     """Commit a change on the newest version; again on a newer one, if others were faster.
+
+    Args:
+        place: The library.
+        change: The change.
+        known: A version that is open.
 
     Returns:
         The version, and whether it is a new one.
@@ -244,13 +250,13 @@ def committed(place: Place, change: Change) -> tuple[State, bool]:
         CommitConflictError: Others were faster again and again, or changed what this change needs.
         MemoryFileError: A shard does not answer, so that the version cannot be computed.
     """
-    known: State | None = None
-    for wait in waits():
+    for tried in range(TRIES):
+        started = time.monotonic()
         try:
             state = known = open_state(place, known=known)
             manifest = _tried(place, state, change)
         except _Outdated:
-            time.sleep(wait)
+            _pause(tried, time.monotonic() - started)
             continue
         except BaseException:
             change.built.discard(place.objects)
@@ -260,9 +266,17 @@ def committed(place: Place, change: Change) -> tuple[State, bool]:
         if commit_manifest(place.objects, manifest):  # from here on the files count, whatever fails
             vectors = _vectors(state, change, manifest)
             return State(manifest, place.shards(manifest.shards), vectors), True
-        time.sleep(wait)
+        _pause(tried, time.monotonic() - started)
     change.built.discard(place.objects)
     raise CommitConflictError(f"others committed to {place.objects.name} {TRIES} times while this was tried; try again")
+
+
+def _pause(tried: int, took: float) -> None:
+    """Wait before the next try of a commit, at random within some of the times that a try takes.
+
+    So of several writers that try at the same time, most find that no other one commits meanwhile.
+    """
+    time.sleep(min(random.uniform(0.0, 2 ** min(tried + 2, 5) * took), _LONGEST_PAUSE))
 
 
 class _Outdated(Exception):  # never leaves this module

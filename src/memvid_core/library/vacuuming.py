@@ -81,6 +81,8 @@ def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumRep
                 size += state.bytes
             else:
                 failed.append(name)
+    if not dry_run:
+        _remove_copies(place.objects, named, limit)
     if not dry_run and place.cache_dir is not None:
         _clean(LocalObjects(place.cache_dir), place.description.id, named, limit)
     return VacuumReport(len(removed), tuple(done), size, tuple(failed))
@@ -173,6 +175,18 @@ def _named(kept: list[Manifest]) -> Doomed:
         for entry in manifest.shards:
             named |= {("shards", entry.name), ("deletes", entry.deletes)}
     return named
+
+
+def _remove_copies(objects: Objects, named: Doomed, limit: int) -> None:
+    """Delete the copies on this machine of shards that no version names, whoever deleted these."""
+    found: dict[tuple[str, str], str] = {}
+    for name, state in objects.copies().items():
+        match = _PATTERNS["shards"].fullmatch(name)
+        if match and state.modified < limit:
+            found["shards", match[1]] = f"shards/{match[1]}.mp4"
+    gone = set(found) - named
+    for key in gone - _claimed(objects, gone, limit):
+        objects.remove_copy(found[key])
 
 
 def _clean(cache: LocalObjects, library: str, named: Doomed, limit: int) -> None:

@@ -46,7 +46,7 @@ class LibraryWriting(LibraryReading):
 
         Raises:
             InvalidInputError: A record is invalid; nothing is committed.
-            EmbeddingError: The embedder failed, or the library was opened without it and a record has no vector.
+            EmbeddingError: The embedder failed, or is not known, and a record has no vector; nothing is committed.
             CommitConflictError: Others committed again and again meanwhile; nothing is committed.
             StorageError: The disk refused; nothing is committed.
 
@@ -201,7 +201,7 @@ class LibraryWriting(LibraryReading):
         return report
 
     def _commit(self, change: Change) -> BuildReport:
-        self._state, changed = committed(self._place, change)
+        self._state, changed = committed(self._place, change, self._state)
         manifest = self._state.manifest
         if not changed:
             return BuildReport(manifest.version, 0, 0, 0)

@@ -132,10 +132,10 @@ def main() -> None:
     parser.add_argument("--speed", metavar="TURNS", type=int, nargs="?", const=100_000)
     arguments = parser.parse_args()
     print(describe("memvid-core", "numpy", "langgraph"))
-    if arguments.speed:
-        speed.report(arguments.speed)
-        return
     sets = {name: chats for name, chats in chat_sets(arguments.data).items() if arguments.only in name}
+    if arguments.speed:
+        speed.report(arguments.speed, sets)
+        return
     if arguments.constants:
         constants(sets)
         return

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.agent_memory.chats import Chat
 from memvid_core import Memory
 from memvid_core.agent import SyncMemoryService
 
@@ -133,8 +134,8 @@ def _sessions(turns: int) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]
             yield scope, talk.session(number, turns // (USERS * SESSIONS))
 
 
-def report(turns: int) -> None:
-    """Fill a memory with turns and print the times of its operations."""
+def report(turns: int, sets: Mapping[str, Sequence[Chat]]) -> None:
+    """Fill a memory with turns and print the times of its operations, and of adding the first chat of each set."""
     with tempfile.TemporaryDirectory(prefix="memvid-speed-") as folder:
         path = Path(folder) / "agent.mp4"
         filled = _Times([], [])
@@ -158,6 +159,11 @@ def report(turns: int) -> None:
             for label, extract, asked in (("raw", "raw", "10"), ("rules", "rules", "")):
                 service = SyncMemoryService(memory, memorize_config={"extract": extract})
                 print(f"| add a session of {ADDED} turns, durable ({label}) | {_added(service, label).row(asked)} |")
+            for name, (chat, *_) in sets.items():
+                for extract in ("raw", "rules"):
+                    service = SyncMemoryService(memory, memorize_config={"extract": extract})
+                    label = f"add {ADDED} turns of {name}, durable ({extract})"
+                    print(f"| {label} | {_added_natural(service, chat, label).row('')} |")
             print(f"| recall within a user's turns | {_recalled(SyncMemoryService(memory)).row('15, p95 30')} |")
         size = sum(file.stat().st_size for file in Path(folder).rglob("agent.mp4*") if file.is_file())
         size += sum(file.stat().st_size for file in Path(f"{path}.index").rglob("*") if file.is_file())
@@ -191,6 +197,14 @@ def _added(service: SyncMemoryService, label: str) -> _Times:
         said = talk.session(number, ADDED)
         with _Timed(times):
             service.add(said, user_id=f"user {number % USERS}", session_id=f"{label} {number}")
+    return times
+
+
+def _added_natural(service: SyncMemoryService, chat: Chat, label: str) -> _Times:
+    times, said = _Times([], []), [message for message in chat.messages if message.text.strip()]
+    for first in range(0, len(said) - ADDED + 1, ADDED):
+        with _Timed(times):
+            service.add(said[first : first + ADDED], user_id=label, session_id=str(first))
     return times
 
 

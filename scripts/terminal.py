@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument("--fonts", type=Path, nargs="*", default=[])
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
+    # A shell without job control starts programs in the background with SIGINT ignored, which children inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for width in WIDTHS:
         with tempfile.TemporaryDirectory() as temporary:
             for name, screen in record(Path(temporary), width).items():

@@ -46,7 +46,7 @@ def write_hundred(folder: Path) -> list[Path]:
 
 
 def _texts() -> Iterator[tuple[str, str | bytes]]:
-    yield "quotes.csv", '"' * 503
+    yield "quotes.csv", ',"a",' + '"' * 497 + "x"
     yield "wide.csv", ",".join(f"c{n}" for n in range(200_000)) + "\n1,2\n"
     yield "delimiters.csv", "\"',;|\t" * 5_000
     yield "open.csv", 'a,b\n"' + "x,y\n" * 50_000

@@ -323,6 +323,14 @@ class TestSlides:
         deck.save(str(tmp_path / "a.pptx"))
         assert text_of(tmp_path / "a.pptx") == "a\n\nb\n\nc\n\nd"
 
+    def test_shapes_that_no_gap_divides_are_read_from_the_top(self, tmp_path):
+        deck = pptx.Presentation()
+        slide = deck.slides.add_slide(deck.slide_layouts[6])
+        for text, left, top in (("c", 1, 2), ("a", 0, 0), ("b", 2, 1)):
+            slide.shapes.add_textbox(Inches(left), Inches(top), Inches(4), Inches(3)).text_frame.text = text
+        deck.save(str(tmp_path / "a.pptx"))
+        assert text_of(tmp_path / "a.pptx") == "a\n\nb\n\nc"
+
     def test_charts_comments_descriptions_and_merged_cells(self, tmp_path):
         deck = pptx.Presentation()
         slide = deck.slides.add_slide(deck.slide_layouts[5])

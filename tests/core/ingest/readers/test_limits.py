@@ -81,7 +81,9 @@ def test_a_cell_in_the_last_corner_is_read(tmp_path):
     assert [chunk.text for chunk in result.chunks] == ["1\n2\n3"]
 
 
-@pytest.mark.parametrize("text", ['"' * 503, '",\'"\r\n' * 84, "\"',;|\t" * 400, '"a";' * 2000, ",;" * 5_000])
+@pytest.mark.parametrize(
+    "text", [',"a",' + '"' * 497 + "x", '"' * 503, '",\'"\r\n' * 84, "\"',;|\t" * 400, '"a";' * 2000, ",;" * 5_000]
+)
 def test_delimiters_are_told_in_bounded_time(tmp_path, text):
     path = tmp_path / "quotes.csv"
     path.write_text(text)
@@ -92,6 +94,7 @@ def test_delimiters_are_told_in_bounded_time(tmp_path, text):
     ("name", "text", "first"),
     [
         ("a.tsv", "name\tplace\nAda, Lady\tLondon\nBob, Mr\tRome\n", "name: Ada, Lady; place: London"),
+        ("a.tsv", "a,b\tc,d\n1,2\t3,4\n5,6\t7,8\n", "a,b: 1,2; c,d: 3,4"),
         ("a.csv", "name;weight\nAda;1,5\nBob;2,5\n", "name: Ada; weight: 1,5"),
         ("a.csv", "name,words\nAda,a;b;c\nBob,d;e;f\n", "name: Ada; words: a;b;c"),
         ("a.csv", "name|born\nAda|1815\n", "name: Ada; born: 1815"),

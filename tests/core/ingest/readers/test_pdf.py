@@ -170,6 +170,26 @@ class TestPdf:
         made.output(str(tmp_path / "a.pdf"))
         assert text_of(tmp_path / "a.pdf").strip() == "A line of turned words."
 
+    def test_a_page_that_is_damaged_is_named(self, tmp_path):
+        page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>"
+        made = pdf(
+            [
+                b"<</Type/Catalog/Pages 2 0 R>>",
+                b"<</Type/Pages/Kids[3 0 R 9 0 R 6 0 R]/Count 3>>",
+                page,
+                stream(b"BT /F 20 Tf 50 100 Td (Words) Tj ET"),
+                b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+                page,
+            ],
+            tmp_path / "a.pdf",
+        )
+        document = read_document(made)
+        assert [(section.text, section.metadata["page"]) for section in document.sections] == [
+            ("Words", 1),
+            ("Words", 3),
+        ]
+        assert document.warnings == ["damaged pages were left out: 2"]
+
     def test_rows_of_a_table_whose_cells_are_broken_into_lines(self, tmp_path):
         import fpdf
 

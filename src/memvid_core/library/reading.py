@@ -35,7 +35,8 @@ Partial = Literal["raise", "allow"]
 
 T = TypeVar("T")
 
-_PAGE = 1_024  # records that are read together
+PAGE = 1_024
+"""The number of records that are read together."""
 
 
 class MmrOptions(TypedDict, total=False):
@@ -254,13 +255,13 @@ class LibraryReading:
 
         def begun(state: State) -> tuple[State, list[int], list[Record]]:
             rows = selected(state, None, None, descending=False)
-            return state, rows, records_at(state, rows[:_PAGE])
+            return state, rows, records_at(state, rows[:PAGE])
 
         state, rows, page = self._on_newest(begun)
         yield from page
-        for first in range(_PAGE, len(rows), _PAGE):
+        for first in range(PAGE, len(rows), PAGE):
             try:
-                page = records_at(state, rows[first : first + _PAGE])
+                page = records_at(state, rows[first : first + PAGE])
             except MemoryFileError as exc:
                 if not replaced(state, open_state(self._place, known=state)):
                     raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, overload
 
 from numpy.typing import ArrayLike, NDArray
 
@@ -28,15 +28,15 @@ from memvid_core.library.verifying import verified
 from memvid_core.model import Embedder, GivenSynonyms, Recency, Record
 from memvid_core.system.telemetry import measured
 
-__all__ = ["LibraryReading", "MmrOptions", "Partial", "SearchOptions"]
+__all__ = ["PAGE", "LibraryReading", "MmrOptions", "Partial", "SearchOptions"]
 
 Partial = Literal["raise", "allow"]
 """What a search does if shards do not answer."""
 
 T = TypeVar("T")
 
-PAGE = 1_024
-"""The number of records that are read together."""
+PAGE: Final = 1_024
+"""How many records an iteration reads together."""
 
 
 class MmrOptions(TypedDict, total=False):

@@ -132,10 +132,11 @@ def test_builds(
     with Library.open(tmp_path / "mixed", embedder=embed) as library:
         assert library.verify().orphans == ()
     assert build(ray.data.from_items([]), tmp_path / "none", embedder=embed).version == 0
-    numbered = [{"id": number, "text": "a", "topic": "b"} for number in (1, 2, 1)]
+    numbered = [{"id": number, "text": text, "topic": "b"} for number, text in ((1, "a"), (2, "b"), (1, "c"))]
     build(ray.data.from_items(numbered), tmp_path / "numbered", metadata="topic", embedder=embed)
     with Library.open(tmp_path / "numbered", embedder=embed) as library:
-        assert [(record.id, record.metadata) for record in library] == [("2", {"topic": "b"}), ("1", {"topic": "b"})]
+        found = [(record.id, record.text, record.metadata) for record in library]
+        assert found == [("1", "c", {"topic": "b"}), ("2", "b", {"topic": "b"})]  # as Memory.add has them
     with pytest.raises(InvalidInputError, match=r"ray\.data"):
         build(rows(), path)
     with Library.open(path, embedder=Killing(calls)) as library:

@@ -20,6 +20,7 @@ from memvid_core.catalog.frame_table import FrameTable
 from memvid_core.errors import ClosedError, IndexStaleError, StorageError
 from memvid_core.model import FrameLocation, IndexName, Metric
 from memvid_core.system.boot import boot_id
+from memvid_core.system.folders import bytes_in, matching, paths_in
 from memvid_core.vectors.matrix import StoredDtype
 from memvid_core.vectors.vector_index import VectorIndex
 from memvid_core.vectors.video_rows import Pictures
@@ -123,8 +124,11 @@ class IndexFolder:
         mode = self._mode()
         if mode is None or self.folder is None or self._like is None:
             return
-        owner = os.stat(self._like)
-        for path in (self.folder, *self.folder.rglob("*")):
+        try:
+            owner = os.stat(self._like)
+        except OSError:
+            return
+        for path in (self.folder, *paths_in(self.folder)):
             with suppress(OSError):  # files of other users cannot be changed
                 there = path.stat()
                 wanted = mode | (mode & 0o444) >> 2 if stat.S_ISDIR(there.st_mode) else mode
@@ -378,9 +382,7 @@ class IndexFolder:
 
     def nbytes(self) -> int:
         """Return the size of the files, in bytes."""
-        if self.folder is None:
-            return 0
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        return 0 if self.folder is None else bytes_in(self.folder)
 
     def sync(self) -> None:
         """Make the vectors durable, and record that the index can be trusted after a power cut."""
@@ -427,10 +429,9 @@ class IndexFolder:
             keep: The name of the current index of the memory.
         """
         memory, _, _ = keep.rpartition("-")
-        if root.is_dir():
-            for path in root.glob(f"{memory}-*"):
-                if path.name != keep and path.is_dir() and (path / "catalog.sqlite").exists():
-                    shutil.rmtree(path, ignore_errors=True)
+        for path in matching(root, f"{memory}-*"):
+            if path.name != keep and path.is_dir() and (path / "catalog.sqlite").exists():
+                shutil.rmtree(path, ignore_errors=True)
 
     @staticmethod
     def usable(root: Path) -> bool:

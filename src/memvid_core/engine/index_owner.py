@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from memvid_core.system.atomic_files import create_file, write_file
+from memvid_core.system.folders import matching
 
 __all__ = ["place_of"]
 
@@ -91,7 +92,7 @@ def _claimed(record: Path, own: _Owner) -> _Owner:
 
 def _sweep(root: Path, name: str) -> None:
     """Delete the indexes of copies that no longer exist."""
-    for apart in root.glob(f"{_COPIES}*"):
+    for apart in matching(root, f"{_COPIES}*"):
         owner = _read(apart / name)
         if owner is not None and not _there(owner):
             with suppress(OSError):

@@ -16,6 +16,7 @@ from memvid_core.journal import FrameLocation, Header, Journal, Known
 from memvid_core.journal.video_vectors import VectorPictures
 from memvid_core.model import IndexName, Metric
 from memvid_core.system.atomic_files import compaction_path
+from memvid_core.system.folders import matching
 from memvid_core.system.sqlite_wal import is_busy
 from memvid_core.vectors.matrix import StoredDtype
 
@@ -154,9 +155,8 @@ class IndexPlace:
         if self._root is None:
             return
         IndexFolder.sweep(self._root, _name(header))
-        for path in self._root.glob(
-            f"{_memory(header)}.*"
-        ):  # created after the file of its compaction, and deleted before it
+        for path in matching(self._root, f"{_memory(header)}.*"):
+            # It was created after the file of its compaction, and is deleted before it.
             if self._like is not None and not compaction_path(self._like, path.suffix[1:]).exists():
                 shutil.rmtree(path, ignore_errors=True)
 

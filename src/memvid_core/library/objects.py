@@ -24,6 +24,7 @@ from memvid_core.errors import (
 from memvid_core.library.claims import CLAIMS, GRACE, renewed
 from memvid_core.system.atomic_files import create_file, remove_left, write_file
 from memvid_core.system.file_lock import system_lock
+from memvid_core.system.folders import paths_in
 
 __all__ = ["LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
 
@@ -419,7 +420,7 @@ def _remove_claim(path: Path) -> None:
 def _folder_state(path: Path) -> Stored:
     """Return the size of the files of a folder, and when the newest one was written."""
     size, newest = 0, path.stat().st_mtime_ns
-    for file in path.rglob("*"):
+    for file in paths_in(path):
         with suppress(FileNotFoundError):
             state = file.lstat()
             size += state.st_size

@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, StorageError
 from memvid_core.system.commit_lock import CommitLock
 from memvid_core.system.file_lock import system_lock
-from memvid_core.system.folders import sync_folder
+from memvid_core.system.folders import matching, sync_folder
 
 __all__ = [
     "appearing",
@@ -257,13 +257,13 @@ def remove_left(target: Path) -> None:
 
 def remove_all_left(folder: Path) -> None:
     """Delete the leftovers of killed processes that were writing any file of ``folder``."""
-    for left in folder.glob(f".*{_SUFFIX}"):
+    for left in matching(folder, f".*{_SUFFIX}"):
         if _LEFT.fullmatch(left.name):
             _remove_if_left(left)
 
 
-def _temporaries(target: Path, suffix: str) -> Iterator[Path]:
-    return target.parent.glob(f"{_escaped(_prefix(target))}{_ANY_KEY}{suffix}")
+def _temporaries(target: Path, suffix: str) -> list[Path]:
+    return matching(target.parent, f"{_escaped(_prefix(target))}{_ANY_KEY}{suffix}")
 
 
 def _escaped(name: str) -> str:

@@ -1,13 +1,42 @@
-"""Making new names in folders durable."""
+"""Folders: what is in them while others delete it, and new names that are durable."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from memvid_core.errors import StorageError
 
-__all__ = ["sync_folder"]
+__all__ = ["bytes_in", "matching", "paths_in", "sync_folder"]
+
+
+def paths_in(folder: Path) -> Iterator[Path]:
+    """Yield the files and folders below a folder, of any depth, but for those that others delete meanwhile.
+
+    ``Path.rglob`` of Python 3.11 and 3.12 raises ``FileNotFoundError`` there.
+    """
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            yield Path(parent, name)
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """Return what matches a pattern in a folder; nothing in one that others delete meanwhile."""
+    try:
+        return list(folder.glob(pattern))
+    except FileNotFoundError:
+        return []
+
+
+def bytes_in(folder: Path) -> int:
+    """Return the size of the files below a folder, in bytes, without those that others delete meanwhile."""
+    size = 0
+    for path in paths_in(folder):
+        with suppress(OSError):
+            size += path.stat().st_size if path.is_file() else 0
+    return size
 
 
 def sync_folder(folder: Path) -> None:

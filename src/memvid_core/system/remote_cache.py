@@ -17,6 +17,7 @@ from typing import Final
 
 from memvid_core.errors import InvalidInputError, MemvidError, StorageError
 from memvid_core.system.file_lock import system_lock
+from memvid_core.system.folders import bytes_in
 
 __all__ = ["CachedCopy", "Entry", "cache_folder", "cache_limit", "cached_copies", "clear_cache", "shrink_cache"]
 
@@ -217,7 +218,7 @@ def cached_copies() -> list[CachedCopy]:
     found = []
     for folder in _folders():
         with suppress(OSError):
-            sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+            size = bytes_in(folder)
             used, url = folder.stat().st_mtime, ""
             with suppress(OSError):
                 used = (folder / _USED).stat().st_mtime
@@ -226,7 +227,7 @@ def cached_copies() -> list[CachedCopy]:
                 url = state["url"] if isinstance(state, dict) and isinstance(state.get("url"), str) else ""
                 used = max(used, (folder / STATE).stat().st_mtime)
             moment = datetime.fromtimestamp(used, UTC)
-            found.append(CachedCopy(url, folder, sum(sizes), moment, in_use=not _delete(folder, really=False)))
+            found.append(CachedCopy(url, folder, size, moment, in_use=not _delete(folder, really=False)))
     return sorted(found, key=lambda copy: copy.used, reverse=True)
 
 

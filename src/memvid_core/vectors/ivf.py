@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.system.folders import matching
 from memvid_core.vectors import settings
 from memvid_core.vectors.codes import RamCodes
 from memvid_core.vectors.exact import Rows, kth_best
@@ -310,7 +311,7 @@ class IvfSearch:
     def _load(self, coded: Coded) -> None:
         """Take centroids and lists that belong to these codes; what is damaged can be made again."""
         self._looked_for = coded.quantizer
-        for path in [] if self._folder is None else self._folder.glob(f"ivf-{coded.fit}-*.lists"):
+        for path in [] if self._folder is None else matching(self._folder, f"ivf-{coded.fit}-*.lists"):
             fitted, width = path.stem.rpartition("-")[2], coded.quantizer.width
             lists, centres = load_arrays(path), load_arrays(path.with_suffix(".centroids"))
             if not fitted.isdecimal() or lists is None or centres is None:
@@ -329,7 +330,7 @@ class IvfSearch:
         """Remove saved centroids and lists, but for those of one name."""
         self._saved = None if keep is None else self._saved
         if self._folder is not None and self._writable:
-            for path in self._folder.glob("ivf-*"):
+            for path in matching(self._folder, "ivf-*"):
                 if path.stem != keep and _FILES.fullmatch(path.name):
                     with contextlib.suppress(OSError):  # Windows refuses while another process has it open
                         path.unlink()
@@ -395,7 +396,10 @@ class IvfSearch:
     def nbytes(self) -> int:
         """Bytes of the saved centroids and lists, or of those in RAM, and of what belongs to them."""
         if self._folder is not None:
-            mine = sum(path.stat().st_size for path in self._folder.glob("ivf-*"))
+            mine = 0
+            for path in matching(self._folder, "ivf-*"):
+                with contextlib.suppress(OSError):  # another process deletes them
+                    mine += path.stat().st_size
         else:
             mine = 0 if self._file is None else self._file.centroids.nbytes + 8 * self._file.known
         return mine + self._quantized.nbytes

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import IndexStaleError
 from memvid_core.model import FrameLocation
+from memvid_core.system.folders import matching
 from memvid_core.vectors import settings
 from memvid_core.vectors.growing_file import GrowingFile, load_arrays, row_sums, save_arrays
 from memvid_core.vectors.kept_rows import KeptRows
@@ -92,9 +93,8 @@ class VideoRows:
         pictures: Pictures,
         least_rows: int = 0,
     ) -> None:
-        self.dimension = dimension
-        self._folder, self._name, self._writable = folder, dtype, writable
-        self._pictures, self._least_rows = pictures, least_rows
+        self.dimension, self._folder, self._name = dimension, folder, dtype
+        self._writable, self._pictures, self._least_rows = writable, pictures, least_rows
         self._sums = GrowingFile(folder / f"video-{dimension}.{dtype}.sums", writable=writable)
         self._state = _State(0, NOWHERE, self._file(0))
         self.dtype = self._state.file.dtype
@@ -425,7 +425,7 @@ class VideoRows:
         """Delete what belongs to fewer rows in the video; the catalog counts those of now."""
         settled, name = self.settled, f"{self.dimension}.{self._name}"
         keep = {f"video-{name}.{settled}", f"video-{name}.sums", *(path.name for path in self._state.file.paths)}
-        for path in (*self._folder.glob(f"vectors-{name}*"), *self._folder.glob(f"video-{name}.*")):
+        for path in (*matching(self._folder, f"vectors-{name}*"), *matching(self._folder, f"video-{name}.*")):
             if path.name not in keep:
                 with contextlib.suppress(OSError):  # Windows refuses while another process has it open
                     path.unlink()

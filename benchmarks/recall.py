@@ -1,0 +1,130 @@
+"""What the vector indexes find of the true nearest rows, on three kinds of rows that differ in how near rows are.
+
+    python -m benchmarks.recall                                  # 500,000 vectors in clusters, texts, near-copies
+    python -m benchmarks.recall --sets clusters --rows 1000000
+
+`clusters`: distinct vectors around 20,000 centers in 64 hidden dimensions, turned into 384 with noise. `texts`: vectors
+of the built-in embedder for all different windows of 240 characters of the data sets, at least 200,000. `copies`: 20,000
+of those vectors, each 25 times with noise of a tenth of its length. Asked are vectors made in the same way that are not
+among the rows. Recall is of the nearest 10 of an exact search in single precision. Each index is built in one process,
+and asked in another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.data import add_data_option
+from benchmarks.machine import describe
+from benchmarks.vectors import K, apart, build_ours, search_ours, truth
+from memvid_core import HashingEmbedder
+
+Matrix = NDArray[np.float32]
+ASKED = 400
+WINDOW, STEP = 240, 40  # characters
+HIDDEN, DIMENSION, CENTERS = 64, 384, 20_000
+COPIED = 20_000
+COLUMNS = ("recall@10", "p50 ms", "p95 ms", "build s", "open + first ms")
+
+
+def unit(rows: Matrix) -> Matrix:
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return rows
+
+
+def clusters(count: int, _: Path) -> tuple[Matrix, Matrix]:
+    """Return rows and questions around the same centers."""
+    random = np.random.default_rng(15)
+    centers = random.standard_normal((CENTERS, HIDDEN), np.float32)
+    turn = random.standard_normal((HIDDEN, DIMENSION), np.float32) / np.float32(HIDDEN**0.5)
+
+    def some(number: int) -> Matrix:
+        hidden = centers[random.integers(0, CENTERS, number)]
+        hidden = hidden + np.float32(0.5) * random.standard_normal(hidden.shape, np.float32)
+        made = hidden @ turn
+        made += np.float32(0.1) * random.standard_normal(made.shape, np.float32)
+        return unit(made)
+
+    return np.concatenate([some(min(50_000, count - at)) for at in range(0, count, 50_000)]), some(ASKED)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _strings(part)
+
+
+def windows(data: Path) -> list[str]:
+    """Return the different windows of all texts of the data sets, in reading order."""
+    found: dict[str, None] = {}
+    for path in sorted((*data.rglob("*.json"), *data.rglob("*.jsonl"))):
+        lines = path.read_text(encoding="utf-8")
+        values = map(json.loads, lines.splitlines()) if path.suffix == ".jsonl" else [json.loads(lines)]
+        prose = "\n".join(text for value in values for text in _strings(value) if len(text) > 20)
+        found.update(dict.fromkeys(prose[at : at + WINDOW] for at in range(0, len(prose) - WINDOW, STEP)))
+    return list(found)
+
+
+def texts(count: int, data: Path) -> tuple[Matrix, Matrix]:
+    """Return vectors of texts, and of other texts as questions."""
+    given = windows(data)
+    embedder = HashingEmbedder()
+    embedder.fit(given[:: max(1, len(given) // 20_000)])
+    made = np.concatenate([embedder.embed_documents(given[at : at + 10_000]) for at in range(0, len(given), 10_000)])
+    places = np.random.default_rng(15).permutation(len(made))
+    return made[places[ASKED : ASKED + count]], made[places[:ASKED]]
+
+
+def copies(count: int, data: Path) -> tuple[Matrix, Matrix]:
+    """Return vectors of some texts, each again and again with noise, and of other texts as questions."""
+    base, asked = texts(COPIED, data)
+    random = np.random.default_rng(16)
+    parts = []
+    for at in range(0, count, len(base)):
+        part = base[: count - at]
+        noise = np.float32(0.1 / base.shape[1] ** 0.5) * random.standard_normal(part.shape, np.float32)
+        parts.append(unit(part + noise))
+    return np.concatenate(parts), asked
+
+
+SETS: dict[str, Callable[[int, Path], tuple[Matrix, Matrix]]] = {"clusters": clusters, "texts": texts, "copies": copies}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=500_000, help="at most so many rows of each kind")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--indexes", nargs="+", choices=("auto", "ivf"), default=["auto", "ivf"])
+    add_data_option(parser)
+    options = parser.parse_args()
+    print(describe("memvid-core", "numpy"))
+    print(f"\n{ASKED} questions, k = {K}.\n")
+    print(f"| rows | of | index | {' | '.join(COLUMNS)} |\n|" + "---|" * (len(COLUMNS) + 3), flush=True)
+    for name in options.sets:
+        with tempfile.TemporaryDirectory() as folder_name:
+            folder = Path(folder_name)
+            rows, queries = SETS[name](options.rows, options.data)
+            for part, matrix in (("rows", rows), ("queries", queries), ("truth", truth(rows, queries, "cosine"))):
+                np.save(folder / f"{part}.npy", matrix)
+            (folder / "metric").write_text("cosine")
+            count = len(rows)
+            del rows
+            for index in options.indexes:
+                figures = apart(build_ours, folder, index) | apart(search_ours, folder, index)
+                cells = " | ".join(f"{figures[column]:.4g}" for column in COLUMNS)
+                print(f"| {count:,} | {name} | {index} | {cells} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,8 +3,8 @@
     python -m benchmarks.recall                                  # 500,000 vectors in clusters, texts, near-copies
     python -m benchmarks.recall --sets clusters --rows 1000000
 
-`clusters`: distinct vectors around 20,000 centers in 64 hidden dimensions, turned into 384 with noise. `texts`: vectors
-of the built-in embedder for all different windows of 240 characters of the data sets, at least 200,000. `copies`: 20,000
+`clusters`: distinct vectors around 20,000 centers in 64 hidden dimensions, turned into 384 with noise. `texts`: those
+of the built-in embedder for all different windows of 240 characters of the data sets, over 200,000. `copies`: 20,000
 of those vectors, each 25 times with noise of a tenth of its length. Asked are vectors made in the same way that are not
 among the rows. Recall is of the nearest 10 of an exact search in single precision. Each index is built in one process,
 and asked in another.

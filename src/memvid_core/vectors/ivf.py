@@ -39,9 +39,12 @@ _LIST_ROWS: Final = 16  # rows a list holds on average when it is made, were eac
 _MANY_LISTS: Final = 1 << 15  # more are made only so that a list holds no more than four times that
 _TRAINING_ROWS: Final = 8  # rows a centroid is the mean of
 _REFIT_GROWTH: Final = 4  # rows grown by this factor since the centroids were fitted: fit again
+_MEASURE_GROWTH: Final = 2  # rows grown by this factor since it was measured how many entries it takes: measure again
 _BATCH_ROWS: Final = 8192
 _SEED: Final = 0x6D656D76
 _FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists)")
+_LEAST_LISTS: Final = 16  # that a query looks into
+_TIES: Final = 8  # times as many rows as wanted that are as good as the last of them: copies, which lists do not part
 _ASKED: Final = 256  # rows that are asked for, to measure
 _DEPTHS: Final = (10, 100)  # how many of the nearest rows are to be found, to measure
 _STEP: Final = 2**0.5  # entries grow by this factor until enough is found
@@ -81,7 +84,8 @@ class _InvertedFile:
         quantizer: Whose levels the centroids are in.
         centroids: (n, width) int8.
         fitted_rows: How many rows there were when they were fitted.
-        budgets: How many entries of lists are looked at, for each of the depths; None if it was not measured.
+        budgets: How many entries of lists are looked at, for each of the depths, and the number of rows it was measured
+            with; None if it was not.
     """
 
     def __init__(
@@ -162,14 +166,18 @@ class _InvertedFile:
         return self.quantizer.encode(np.zeros((1, self.quantizer.directions.shape[1]), dtype=np.float32))[1]
 
     def budget(self, k: int) -> float:
-        """Return how many entries of lists are to be looked at for the nearest k rows; infinite for all rows."""
+        """Return how many entries of lists are to be looked at for the nearest k rows; infinite for all rows.
+
+        As many lists as were measured, which have grown since.
+        """
         if self.budgets is None:
             return math.inf
-        few, many = self.budgets.tolist()
+        *measured, rows = self.budgets.tolist()
+        few, many = (entries * max(self.known / rows, 1.0) for entries in measured)
         if not math.isfinite(many):
             return float(few) if k <= _DEPTHS[0] else math.inf
         growth = math.log(many / few) / math.log(_DEPTHS[1] / _DEPTHS[0])
-        return float(few) * max(k / _DEPTHS[0], 1.0) ** growth
+        return float(few * max(k / _DEPTHS[0], 1.0) ** growth)
 
     def look(
         self, question: Question, entries: float, picked: int, coded: Coded, mask: NDArray[np.bool_] | None
@@ -195,9 +203,12 @@ class _InvertedFile:
             at, found = at[allowed], found[allowed]
         if len(found) > EACH * picked:
             differing = np.bitwise_count(lists.signs.take(at, axis=0) ^ question.signs)
-            distances = differing.view(np.uint32)[:, 0] * np.uint32(0x01010101) >> np.uint32(24)  # the sum of four bytes
+            distances = differing.view(np.uint32)[:, 0] * np.uint32(0x01010101) >> np.uint32(
+                24
+            )  # the sum of four bytes
             within = np.bincount(distances, minlength=BITS).cumsum()
             found = found[distances <= np.searchsorted(within, EACH * picked)]
+            found = found if len(found) <= _TIES * EACH * picked else found[:0]
         if lists.rows < rows:
             wanted = np.zeros(len(self.centroids) + 1, dtype=np.bool_)
             wanted[asked] = True
@@ -207,7 +218,11 @@ class _InvertedFile:
         return near, weigh(coded.levels, near, question.weights)
 
     def _nearest_lists(self, question: Question, entries: float) -> Rows:
-        """Return the numbers of the centroids nearest to a query, whose lists have so many entries together."""
+        """Return the numbers of the centroids nearest to a query, whose lists have so many entries together.
+
+        None where the least number of lists has too many, as among copies of one vector, or rows unlike those that the
+        centroids were fitted to.
+        """
         count, sizes = len(self.centroids), np.diff(self._lists.starts)
         most = math.ceil(min(entries * count / max(len(self._lists.order), 1), count))
         distances = scan(self._codes.blocks(count), question.signs, count)
@@ -221,7 +236,8 @@ class _InvertedFile:
             near, apart = near[first], apart[first]
         near = near[np.argsort(apart)]
         filled = np.cumsum(sizes[near])
-        return near[: int(np.searchsorted(filled, min(entries, filled[-1]))) + 1]
+        count = max(int(np.searchsorted(filled, min(entries, filled[-1]))) + 1, min(_LEAST_LISTS, len(near)))
+        return near[:count] if not _too_many(float(filled[count - 1]), self.known) else near[:0]
 
 
 def _allowed(mask: NDArray[np.bool_], rows: NDArray[Any]) -> NDArray[np.bool_]:
@@ -263,7 +279,9 @@ class IvfSearch:
         """Forget rows that are written again; new ones get their lists at the next search or flush."""
         self._quantized.extend(first_row, unit)
         with self._lock:
-            if self._file is not None:
+            if self._file is not None and 2 * first_row < self._file.fitted_rows:
+                self._file = None  # what is written instead may be unlike
+            elif self._file is not None:
                 self._file.forget(first_row)
             if self._saved is not None and first_row < self._saved[1]:
                 self._sweep(keep=None)
@@ -289,10 +307,10 @@ class IvfSearch:
             lists, centres = load_arrays(path), load_arrays(path.with_suffix(".centroids"))
             if not fitted.isdecimal() or lists is None or centres is None:
                 continue
-            nearest, centroids, budgets = lists.get("nearest"), centres.get("centroids"), centres.get("budgets")
+            nearest, centroids, budgets = lists.get("nearest"), centres.get("centroids"), lists.get("budgets")
             if nearest is None or centroids is None or len(nearest) > coded.rows:  # never committed
                 continue
-            if nearest.shape[1:] != (EACH,) or budgets is None or budgets.shape != (len(_DEPTHS),):
+            if nearest.shape[1:] != (EACH,) or budgets is None or budgets.shape != (len(_DEPTHS) + 1,):
                 continue  # an older version wrote them
             count = len(centroids)
             if count and centroids.shape[1:] == (width,) and ((nearest >= 0) & (nearest <= count)).all():
@@ -318,7 +336,7 @@ class IvfSearch:
         if file is None or file.quantizer is not coded.quantizer or coded.rows >= _REFIT_GROWTH * file.fitted_rows:
             file = _InvertedFile.fit(coded)
         file.grow(coded)
-        if file.budgets is None:
+        if file.budgets is None or coded.rows >= _MEASURE_GROWTH * file.budgets[-1]:
             file.budgets = self._measure(file, coded)
         self._file = file
         return file
@@ -334,7 +352,7 @@ class IvfSearch:
         entries = file.budget(k)
         if _too_many(entries, passing):
             return self._quantized.candidates(queries, k, rows, mask)
-        found = [_best(file, query, k, entries * rows / passing, coded, mask) for query in queries]
+        found = [_best(file, query, k, entries * rows / max(passing, 1), coded, mask) for query in queries]
         short = [at for at, near in enumerate(found) if len(near) < min(k, passing)]
         if short:
             better = self._quantized.candidates(queries[short], k, rows, mask)
@@ -343,7 +361,7 @@ class IvfSearch:
         return found
 
     def _measure(self, file: _InvertedFile, coded: Coded) -> NDArray[np.float64]:
-        """Return how many entries must be looked at so that rows, asked for, find enough of their neighbors.
+        """Return how many entries must be looked at to find enough, and of how many rows that is true.
 
         The share that is found, less its standard error, is at least what the settings promise. Infinite where it is
         not found in an eighth of the rows.
@@ -351,7 +369,7 @@ class IvfSearch:
         store, rows = self._quantized.store, coded.rows
         asked = np.linspace(0, rows - 1, min(_ASKED, rows)).astype(np.int64)
         asked = asked[(file.nearest[asked] < len(file.centroids)).any(axis=1)]
-        budgets = np.full(len(_DEPTHS), np.inf)
+        budgets = np.array([*(np.inf for _ in _DEPTHS), rows])
         entries = float(settings.DEFAULTS.entries)
         for place, k in enumerate(_DEPTHS):
             queries = store.read(asked)
@@ -360,11 +378,13 @@ class IvfSearch:
                 for query, near in zip(queries, self._quantized.candidates(queries, k + 1, rows, None), strict=True)
             ]
             while len(asked) and entries <= EACH * rows and not _too_many(entries, rows):
-                shares = np.array([
-                    min(np.count_nonzero(compare(query, near, store) >= last - _EQUAL) / (k + 1), 1.0)
-                    for query, last in zip(queries, least, strict=True)
-                    for near in [_best(file, query, k + 1, entries, coded, None)]
-                ])
+                shares = np.array(
+                    [
+                        min(np.count_nonzero(compare(query, near, store) >= last - _EQUAL) / (k + 1), 1.0)
+                        for query, last in zip(queries, least, strict=True)
+                        for near in [_best(file, query, k + 1, entries, coded, None)]
+                    ]
+                )
                 missed = (1.0 - shares) * (k + 1) / k  # each row finds itself
                 if missed.mean() + missed.std() / len(missed) ** 0.5 <= 1.0 - settings.DEFAULTS.recall:
                     budgets[place] = entries
@@ -386,8 +406,8 @@ class IvfSearch:
             lists = self._folder / f"{name}.lists"
             if self._saved is None or self._saved[0] != name:
                 lists.unlink(missing_ok=True)
-                save_arrays(lists.with_suffix(".centroids"), centroids=file.centroids, budgets=file.budgets)
-            save_arrays(lists, nearest=file.nearest[: self._rows])
+                save_arrays(lists.with_suffix(".centroids"), centroids=file.centroids)
+            save_arrays(lists, nearest=file.nearest[: self._rows], budgets=np.asarray(file.budgets))
             self._saved = name, self._rows
             self._sweep(keep=name)
 
@@ -414,9 +434,9 @@ def _too_many(entries: float, passing: int) -> bool:
 def _best(
     file: _InvertedFile, query: Matrix, k: int, entries: float, coded: Coded, mask: NDArray[np.bool_] | None
 ) -> Rows:
-    """Return the rows to compare with a query, ascending."""
+    """Return the rows to compare with a query, ascending; none where lists are no good."""
     near, sums = file.look(coded.quantizer.ask(query), entries, settings.DEFAULTS.picked + 8 * k, coded, mask)
     compared = settings.DEFAULTS.compared + 4 * k
     if len(near) > compared:
-        near = np.sort(near[np.argpartition(-sums, compared - 1)[:compared]])
-    return near
+        near = near[sums >= kth_best(sums, compared)]
+    return near if len(near) <= _TIES * compared else near[:0]

@@ -46,8 +46,8 @@ class VectorSettings:
     entries: int = 6000
     pool: int = 4
     scanned: int = 8
-    picked: int = 500
-    compared: int = 60
+    picked: int = 1600
+    compared: int = 200
     kept_bytes: int = 256 << 20
     copied_bytes: int = 64 << 20
     piece_floats: int = 512 * 384

@@ -92,7 +92,7 @@ def run(folder: Path, seed: int, scale: float) -> Counter[str]:
     from ray import data
 
     rng = random.Random(seed)
-    rows, kills = max(1_000, int(_ROWS * scale)), max(2, int(_KILLS * scale))
+    rows, kills = max(1_000, int(_ROWS * scale)), max(2, int(_KILLS * min(5 * scale, 1)))
     notes, path = folder / "notes", folder / "library"
     notes.mkdir()
     dataset = data.range(rows, override_num_blocks=_SHARDS * 2).map_batches(_texts, batch_format="numpy")

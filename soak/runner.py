@@ -13,7 +13,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from soak import agent, corruption, disks, index_corruption, kills, limits, power, rays, readers, servers, writers
+from soak import (
+    agent,
+    corruption,
+    disks,
+    index_corruption,
+    kills,
+    limits,
+    power,
+    rays,
+    readers,
+    servers,
+    stores,
+    writers,
+)
 from soak.model import WrongAnswer
 from soak.processes import Child, end_group, first_ready, start, warm_up
 
@@ -45,6 +58,8 @@ WORKLOADS: dict[str, Workload] = {
 }
 if find_spec("ray") is not None:
     WORKLOADS["ray"] = Workload(rays.run, 1, 3_600, "a library built by Ray, whose workers are killed 20 times")
+if find_spec("moto") is not None and find_spec("s3fs") is not None:
+    WORKLOADS["stores"] = Workload(stores.run, 1, 1_800, "eight processes commit 50 times each to a library in S3")
 
 
 class Failure(NamedTuple):

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from memvid_core import InvalidInputError, Library, MemoryExistsError, NotAMemoryError, StorageError
+from memvid_core import (
+    InvalidInputError,
+    Library,
+    MemoryExistsError,
+    MemvidWarning,
+    NotAMemoryError,
+    StorageError,
+)
 from memvid_core.ingest import discover, load_chunks
 from memvid_core.library import BuildReport
 from memvid_core.library.jobs import Built, Job, SharedBuild, shared_build
@@ -56,14 +64,14 @@ def build(
         path: The folder of the library, which all machines see, or its URL; it is created if it does not exist.
         text: The column of the texts.
         vector: The column of the vectors; by default the embedder makes them.
-        id: The column of the ids; None creates new ones.
+        id: The column of the ids, which are strings or whole numbers; None creates new ones.
         metadata: The columns that become metadata, where they are not null.
         embedder: As in :meth:`memvid_core.Library.create`; it is sent to the workers.
         rows_per_shard: The number of records of each shard but the last one.
         sample: The number of records to which the built-in embedder is fitted in the first build: the first ones, and
             of a materialized dataset an even sample.
         partition_by: As in :meth:`memvid_core.Library.create`, for a library that is created.
-        num_cpus: The number of CPUs that each task takes.
+        num_cpus: The number of CPUs that each task takes; with more than any machine has, tasks wait for one that does.
         storage_options: For a URL, options of its file system.
 
     Raises:
@@ -76,9 +84,10 @@ def build(
     for name, number in (("rows_per_shard", rows_per_shard), ("sample", sample)):
         if not (type(number) is int and number > 0):
             raise InvalidInputError(f"{name} is a positive number, not {number!r}")
+    _check_cpus(num_cpus)
     if not hasattr(dataset, "iter_internal_ref_bundles"):
         raise InvalidInputError(f"a dataset of ray.data is built from, not a value of type {type(dataset).__name__}")
-    columns = Columns(text, vector, id, tuple(metadata))
+    columns = Columns(text, vector, id, (metadata,) if isinstance(metadata, str) else tuple(metadata))
     given = "given" if vector is not None and embedder is None else embedder
     with _opened(path, given, partition_by, storage_options) as library, shared_build(library) as shared:
         pieces = _in_order(dataset)
@@ -225,15 +234,47 @@ def _written(job: Job, columns: Columns, shards: Iterable[list[Piece]], num_cpus
     import ray
 
     task = _task(_write, num_cpus)
-    sent = ray.put(job)
+    try:
+        sent = ray.put(job)
+    except TypeError as exc:
+        kind = type(job.embedder).__name__
+        raise InvalidInputError(f"the embedder cannot be sent to workers, since {kind} cannot be pickled") from exc
     tasks: list[Any] = []
-    for shard in shards:
-        most = 2 + int(2 * ray.cluster_resources().get("CPU", 1) / max(num_cpus, 0.01))
-        _, waiting = ray.wait(tasks, num_returns=len(tasks), timeout=0) if tasks else ([], [])
-        if len(waiting) >= most:
-            ray.wait(waiting, num_returns=1)
-        tasks.append(task.remote(sent, columns, shard))
-    return [_result(reference) for reference in tasks]
+    try:
+        for shard in shards:
+            most = 2 + int(2 * ray.cluster_resources().get("CPU", 1) / max(num_cpus, 0.01))
+            _, waiting = ray.wait(tasks, num_returns=len(tasks), timeout=0) if tasks else ([], [])
+            if len(waiting) >= most:
+                ray.wait(waiting, num_returns=1)
+            tasks.append(task.remote(sent, columns, shard))
+        return [_result(reference) for reference in tasks]
+    except BaseException:
+        _discarded(job, tasks)
+        raise
+
+
+def _discarded(job: Job, tasks: list[Any]) -> None:
+    """End tasks, and delete what those that are done have written; what others leave, a vacuum deletes."""
+    import ray
+
+    done, left = ray.wait(tasks, num_returns=len(tasks), timeout=0) if tasks else ([], [])
+    for reference in left:
+        ray.cancel(reference)
+    for reference in done:
+        with suppress(Exception):  # the task has failed
+            job.discard(ray.get(reference))
+
+
+def _check_cpus(num_cpus: object) -> None:
+    """Check the number of CPUs of a task, and warn if no machine has so many: the tasks would wait for one."""
+    import ray
+
+    if isinstance(num_cpus, bool) or not isinstance(num_cpus, int | float) or not 0 <= num_cpus < float("inf"):
+        raise InvalidInputError(f"num_cpus is a number of CPUs, not {num_cpus!r}")
+    most = max((node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+    if num_cpus > most:
+        text = f"a task takes num_cpus={num_cpus}, and no machine of this Ray has more than {most:g}; it waits for one"
+        warnings.warn(text, MemvidWarning, stacklevel=3)
 
 
 def _task(function: Any, num_cpus: float) -> Any:

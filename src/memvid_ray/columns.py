@@ -32,7 +32,7 @@ class Columns(NamedTuple):
         """Yield the rows of a block from the ``first`` up to the ``last``.
 
         Raises:
-            InvalidInputError: A column is missing.
+            InvalidInputError: A column is missing, or an id is neither a string nor a whole number.
         """
         for start in range(first, last, _ROWS):
             yield from self._part(_table(block, start, min(start + _ROWS, last)))
@@ -53,13 +53,22 @@ class Columns(NamedTuple):
         self._check(table)
         count = table.num_rows
         texts = table[self.text].to_pylist()
-        ids = [uuid.uuid4().hex for _ in range(count)] if self.id is None else table[self.id].to_pylist()
+        ids = [uuid.uuid4().hex for _ in range(count)] if self.id is None else self._ids(table)
         fields = {name: table[name].to_pylist() for name in self.metadata}
         vectors = None if self.vector is None else _numbers(table, self.vector)
         for row in range(count):
             metadata = {name: values[row] for name, values in fields.items() if values[row] is not None}
-            record = Record(ids[row] if isinstance(ids[row], str) else str(ids[row]), texts[row], metadata)
+            record = Record(ids[row], texts[row], metadata)
             yield record if vectors is None else (record, vectors[row])
+
+    def _ids(self, table: Any) -> list[str]:
+        found = table[self.id].to_pylist()
+        for one in found:
+            if isinstance(one, bool) or not isinstance(one, str | int):  # a null would be one record for all of them
+                raise InvalidInputError(
+                    f"an id in the column {self.id!r} is {one!r}: give strings or whole numbers; id=None creates ids"
+                )
+        return [str(one) for one in found]
 
 
 def _table(block: Any, first: int, last: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,24 @@ class Killing:
         if number in self._at:
             os.kill(os.getpid(), signal.SIGKILL)
         return embed(texts)
+
+    def embed_query(self, text: str) -> Any:
+        """Embed a question."""
+        return embed([text])[0]
+
+
+class Locked:
+    """An embedder that cannot be sent to another process."""
+
+    name = "locked"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def embed_documents(self, texts: Sequence[str]) -> Any:
+        """Embed texts."""
+        with self._lock:
+            return embed(texts)
 
     def embed_query(self, text: str) -> Any:
         """Embed a question."""

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
-from memvid_core import HashingEmbedder, InvalidInputError, Library, Memory, TextError
+from memvid_core import EmbedderWarning, EmbeddingError, HashingEmbedder, InvalidInputError, Library, Memory, TextError
 from memvid_core.engine.search_request import Mode
 from memvid_core.errors import ClosedError, IngestError
 from memvid_core.library import Failure
@@ -23,7 +23,7 @@ from memvid_ray import RayExecutor, build, build_files
 from memvid_ray.__main__ import main
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
-from tests.memvid_ray.killing import Killing
+from tests.memvid_ray.killing import Killing, Locked
 
 pytestmark = [
     pytest.mark.long,
@@ -117,9 +117,25 @@ def test_builds(
     for wrong, error in (([{"id": "x", "text": 5}], TextError), ([{"id": "x"}], InvalidInputError)):
         with pytest.raises((error, InvalidInputError)):
             build(ray.data.from_items(wrong), path, embedder=Killing(calls))
-    for arguments in ({"rows_per_shard": 0}, {"sample": "all"}):
+    for wrong_id in (None, 2.5, True, b"b"):  # as many as are null would be one record
+        with pytest.raises(InvalidInputError, match="whole number"):
+            build(ray.data.from_items([{"id": wrong_id, "text": "a"}]), path, embedder=Killing(calls))
+    wrongs: list[dict[str, Any]] = [{"rows_per_shard": 0}, {"sample": "all"}]
+    for arguments in (*wrongs, {"num_cpus": -1}, {"num_cpus": "two"}, {"embedder": Locked()}):
         with pytest.raises(InvalidInputError):
-            build(dataset, path, **arguments)
+            build(dataset, path if "embedder" not in arguments else tmp_path / "locked", **arguments)
+    with pytest.raises(EmbeddingError, match="opened without it"), pytest.warns(EmbedderWarning):
+        build(dataset, path)
+    mixed = [*rows()[:20], {"id": "x", "text": None}]
+    with pytest.raises(TextError):  # the shards of the other tasks are deleted
+        build(ray.data.from_items(mixed, override_num_blocks=1), tmp_path / "mixed", embedder=embed, rows_per_shard=20)
+    with Library.open(tmp_path / "mixed", embedder=embed) as library:
+        assert library.verify().orphans == ()
+    assert build(ray.data.from_items([]), tmp_path / "none", embedder=embed).version == 0
+    numbered = [{"id": number, "text": "a", "topic": "b"} for number in (1, 2, 1)]
+    build(ray.data.from_items(numbered), tmp_path / "numbered", metadata="topic", embedder=embed)
+    with Library.open(tmp_path / "numbered", embedder=embed) as library:
+        assert [(record.id, record.metadata) for record in library] == [("2", {"topic": "b"}), ("1", {"topic": "b"})]
     with pytest.raises(InvalidInputError, match=r"ray\.data"):
         build(rows(), path)
     with Library.open(path, embedder=Killing(calls)) as library:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from memvid_core.engine.shard import index_words, seal_of, word_totals
 from memvid_core.engine.validation import check_metadata, check_texts
-from memvid_core.errors import InvalidInputError, VectorError, storage_errors
+from memvid_core.errors import Action, EmbeddingError, Hint, InvalidInputError, VectorError, storage_errors
 from memvid_core.library.claims import CLAIMS
 from memvid_core.library.manifest import Description, ShardEntry
 from memvid_core.library.objects import Objects, digest_of_file
@@ -125,7 +125,7 @@ class _Shard:
 
     def __init__(self, objects: Objects, description: Description, claim: str, embedder: Embedder | None) -> None:
         self._name = claim + uuid.uuid4().hex[:16]
-        self._embedder = embedder
+        self._embedder, self._recorded = embedder, description.embedder
         self._summaries = Summaries(description.partition_by)
         self._objects, self.file = objects, f"shards/{self._name}.mp4"
         self._path = objects.path(self.file)
@@ -154,8 +154,13 @@ class _Shard:
         texts = check_texts([record.text for record in records])  # before they are embedded, which may cost
         metadata = check_metadata([record.metadata for record in records], len(records))
         vectors: Any = [item[1] if isinstance(item, tuple) else None for item in batch]
+        places = [place for place, item in enumerate(batch) if not isinstance(item, tuple)]
+        if places and self._embedder is None and self._recorded != GIVEN:
+            raise EmbeddingError(
+                f"this library was written by {self._recorded!r} and opened without it",
+                hint=Hint(Action.GIVE_EMBEDDER, {"embedder": self._recorded}),
+            )
         if self._embedder is not None:
-            places = [place for place, item in enumerate(batch) if not isinstance(item, tuple)]
             made: Any = self._embedder.embed_documents([texts[place] for place in places]) if places else []
             if len(places) == len(batch):
                 vectors = made

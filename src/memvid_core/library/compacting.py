@@ -16,7 +16,7 @@ from memvid_core.library.manifest import ShardEntry
 from memvid_core.library.partitions import overlap
 from memvid_core.library.reports import CompactReport
 from memvid_core.library.shards import Asking
-from memvid_core.library.state import Change, Place, State, committed, open_state
+from memvid_core.library.state import TRIES, Change, Place, State, committed, open_state, replaced
 
 __all__ = ["Plan", "compacted"]
 
@@ -77,23 +77,25 @@ class Plan:
 def compacted(place: Place, state: State, plan: Plan) -> tuple[State, CompactReport]:
     """Merge the shards of a version, a group at a time, each as one version; see ``Library.compact``."""
     names = {entry.name for entry in state.manifest.shards}
-    replaced = written = dropped = 0
+    merged = written = dropped = failed = 0
     while True:
         runs = groupby(state.manifest.shards, lambda entry: entry.name in names)  # a new shard is not merged again
         groups = [group for ours, run in runs if ours for group in plan.groups(list(run))]
         if not groups:
-            return state, CompactReport(state.manifest.version, replaced, written, dropped)
+            return state, CompactReport(state.manifest.version, merged, written, dropped)
         try:
             with claimed(place.objects) as claim:
                 change = _merged(place, state, claim, groups[0])
-                state, _ = committed(place, change)
-        except MemoryFileError:  # also of a shard that is deleted while it is read
+                state, _ = committed(place, change, state)
+        except MemoryFileError:  # also of a file that a vacuum deletes while it is read
+            failed += 1
             known = open_state(place, known=state)
-            if {entry.name for entry in groups[0]} <= {entry.name for entry in known.manifest.shards}:
+            if failed == TRIES or not replaced(state, known) & {entry.file for entry in groups[0]}:
                 raise
-            state = known  # another compaction was faster
+            state = known  # another compaction was faster, or records were deleted
             continue
-        replaced += len(groups[0])
+        failed = 0
+        merged += len(groups[0])
         written += len(change.built.entries)
         dropped += sum(entry.rows for entry in groups[0]) - sum(len(rows) for rows in change.merged.values())
 

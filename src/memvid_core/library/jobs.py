@@ -47,6 +47,10 @@ class Job:
         objects = objects_at(self.library, self.options)
         return ShardBuilder(objects, self.description, self.claim, self.embedder, rows_per_shard).build(records)
 
+    def discard(self, built: Built) -> None:
+        """Delete shards that will not be committed."""
+        built.discard(objects_at(self.library, self.options))
+
 
 class SharedBuild:
     """A build whose shards are written elsewhere.

@@ -40,8 +40,8 @@ class Library(AsyncLibrary):
     """A folder of sealed memories, the *shards*, searched as one memory.
 
     Each change adds files and commits one manifest, which names the files that count; nothing is ever rewritten. A
-    library that is open stays on one version until :meth:`refresh`. Any number of processes and threads read and change
-    one library.
+    library that is open stays on one version until :meth:`refresh`, or until it misses a file that a vacuum has
+    deleted. Any number of processes and threads read and change one library.
 
     Example:
         >>> import tempfile

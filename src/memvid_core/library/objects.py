@@ -144,6 +144,14 @@ class Objects(Protocol):
         """Delete a memory that no manifest names, with its index."""
         ...
 
+    def copies(self) -> dict[str, Stored]:
+        """Return the copies of memories on this machine, as :meth:`listing` does for ``"shards"``."""
+        ...
+
+    def remove_copy(self, name: str) -> None:
+        """Delete the copy of a memory on this machine, with its index."""
+        ...
+
     def claim(self, name: str) -> AbstractContextManager[None]:
         """Show with an object, during the block, that a writer is at work."""
         ...
@@ -342,6 +350,13 @@ class LocalObjects:
         with suppress(OSError):
             path.unlink(missing_ok=True)
         shutil.rmtree(path.with_name(path.name + ".index"), ignore_errors=True)
+
+    def copies(self) -> dict[str, Stored]:
+        """Return nothing: the memories are opened where they are."""
+        return {}
+
+    def remove_copy(self, name: str) -> None:
+        """Do nothing: there are no copies."""
 
     @contextmanager
     def claim(self, name: str) -> Iterator[None]:

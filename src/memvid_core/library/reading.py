@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from memvid_core.catalog.ordering import by_key
-from memvid_core.engine.ranker import Ranker
 from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where, default_mode
 from memvid_core.engine.validation import check_count, check_timeout, wanted_ids
 from memvid_core.errors import (
     ClosedError,
+    CommitConflictError,
     DamagedLibraryError,
     IncompleteSearchError,
+    MemoryFileError,
     QueryError,
     RecordNotFoundError,
 )
+from memvid_core.library.answers import ids_at, ranked, records_at, rows_of, selected, vectors_of
 from memvid_core.library.manifest import Manifest, is_removed, read_manifest, versions
 from memvid_core.library.partitions import may_match
 from memvid_core.library.reports import LibraryHits, LibraryInfo, LibraryReport, LibraryVersion
-from memvid_core.library.shards import Asking, ShardsFailed
-from memvid_core.library.state import Place, State, open_state
+from memvid_core.library.state import Place, State, on_newest, open_state, replaced
 from memvid_core.library.verifying import verified
 from memvid_core.model import Embedder, GivenSynonyms, Recency, Record
 from memvid_core.system.telemetry import measured
@@ -33,6 +32,8 @@ __all__ = ["LibraryReading", "MmrOptions", "Partial", "SearchOptions"]
 
 Partial = Literal["raise", "allow"]
 """What a search does if shards do not answer."""
+
+T = TypeVar("T")
 
 _PAGE = 1_024  # records that are read together
 
@@ -92,6 +93,22 @@ class LibraryReading:
     def default_mode(self) -> Mode:
         """The default search mode for a text: ``"hybrid"``, or ``"lexical"`` without an embedder."""
         return default_mode(self.embedder)
+
+    def _on_newest(self, work: Callable[[State], T]) -> T:
+        """Do something with the version that is open; with the newest one, if a vacuum deleted files of it."""
+        state = self._opened()
+        if self._pinned:
+            try:
+                return work(state)
+            except IncompleteSearchError:
+                raise
+            except MemoryFileError:
+                read_manifest(self._place.objects, self._place.description, self.version)  # says if it was removed
+                raise
+        found, result = on_newest(self._place, state, work)
+        if found.manifest.version > self.version:
+            self._state = found
+        return result
 
     def _opened(self) -> State:
         if self._closed:
@@ -169,18 +186,13 @@ class LibraryReading:
     def _found(self, request: SearchRequest, partial: Partial, timeout: float | None) -> LibraryHits:
         if partial not in ("raise", "allow"):
             raise QueryError(f"partial is 'raise' or 'allow', not {partial!r}")
-        state = self._opened()
-        asking = Asking(state.shards, None if timeout is None else check_timeout(timeout))
-        while True:
-            try:
-                found = Ranker(state.corpus(asking)).search(request)
-                break
-            except ShardsFailed:  # the others are asked again, without it
-                continue
-        hits = LibraryHits(found, asking.report())
-        if asking.failed and partial == "raise":
-            raise IncompleteSearchError(_incomplete(hits), hits, hits.report)
-        return hits
+        seconds = None if timeout is None else check_timeout(timeout)
+        try:
+            return self._on_newest(lambda state: ranked(state, request, seconds))
+        except IncompleteSearchError as exc:
+            if partial == "allow":
+                return LibraryHits(exc.hits, exc.report)
+            raise
 
     def explain_shards(self, where: Mapping[str, Any] | None = None) -> dict[str, bool]:
         """Return which shards a search with a filter asks, by the name of their file."""
@@ -201,20 +213,17 @@ class LibraryReading:
             MemoryFileError: A shard does not answer.
         """
         wanted = wanted_ids(ids)
-        rows = self._rows_of(wanted)
-        found = self._read([rows[record_id] for record_id in wanted if record_id in rows])
+
+        def read(state: State) -> list[Record]:
+            rows = rows_of(state, wanted)
+            return records_at(state, [rows[record_id] for record_id in wanted if record_id in rows])
+
+        found = self._on_newest(read)
         if not isinstance(ids, str):
             return found
         if not found:
             raise RecordNotFoundError(f"no record has the id {ids!r}")
         return found[0]
-
-    def _rows_of(self, ids: list[str]) -> dict[str, int]:
-        asking = Asking(self._opened().shards)
-        answers = asking.ask_all("rows_of", ids)
-        asking.check()
-        bases = asking.shards.bases
-        return {one: int(bases[number]) + row for number, found in answers.items() for one, row in found.items()}
 
     def get_vectors(self, ids: Iterable[str] | str) -> dict[str, NDArray[Any]]:
         """Return the stored vectors (d,) by id; unknown ids and records without a vector are left out.
@@ -223,34 +232,11 @@ class LibraryReading:
             MemoryFileError: A shard does not answer.
         """
         wanted = wanted_ids(ids)
-        rows = self._rows_of(wanted)
-        asking = Asking(self._opened().shards)
-        found: dict[str, NDArray[Any]] = {}
-        try:
-            names = list(rows)
-            for places, vectors in asking.of_rows("stored_vectors", list(rows.values())):
-                bases = asking.shards.bases
-                for place in places.tolist():
-                    row = rows[names[place]]
-                    own = row - int(bases[np.searchsorted(bases, row, side="right") - 1])
-                    if own in vectors:
-                        found[names[place]] = vectors[own]
-        except ShardsFailed:
-            asking.check()
+        found = self._on_newest(lambda state: vectors_of(state, wanted))
         return {name: found[name] for name in wanted if name in found}
 
-    def _read(self, rows: list[int]) -> list[Record]:
-        asking = Asking(self._opened().shards)
-        found: dict[int, Record] = {}
-        try:
-            for places, records in asking.of_rows("records", rows):
-                found.update(zip(places.tolist(), records, strict=True))
-        except ShardsFailed:
-            asking.check()
-        return [found[place] for place in range(len(rows))]
-
     def __contains__(self, record_id: object) -> bool:
-        return isinstance(record_id, str) and bool(self._rows_of([record_id]))
+        return isinstance(record_id, str) and bool(self._on_newest(lambda state: rows_of(state, [record_id])))
 
     def __len__(self) -> int:
         return self._opened().manifest.records
@@ -259,10 +245,30 @@ class LibraryReading:
         return True  # an empty library is still a library
 
     def __iter__(self) -> Iterator[Record]:
-        """Yield every record, in the order of addition."""
-        rows = self._selected(None, None, descending=False)
-        for first in range(0, len(rows), _PAGE):
-            yield from self._read(rows[first : first + _PAGE])
+        """Yield every record of the version that is open now, in the order of addition.
+
+        Raises:
+            CommitConflictError: A vacuum deleted files of this version meanwhile; begin again.
+            MemoryFileError: A shard does not answer.
+        """
+
+        def begun(state: State) -> tuple[State, list[int], list[Record]]:
+            rows = selected(state, None, None, descending=False)
+            return state, rows, records_at(state, rows[:_PAGE])
+
+        state, rows, page = self._on_newest(begun)
+        yield from page
+        for first in range(_PAGE, len(rows), _PAGE):
+            try:
+                page = records_at(state, rows[first : first + _PAGE])
+            except MemoryFileError as exc:
+                if not replaced(state, open_state(self._place, known=state)):
+                    raise
+                raise CommitConflictError(
+                    f"a vacuum deleted files of version {state.manifest.version} of {self.path} while its records were "
+                    "read; begin again, and give vacuum() an older_than that is longer than reading takes"
+                ) from exc
+            yield from page
 
     def select(
         self,
@@ -280,37 +286,17 @@ class LibraryReading:
         """
         first = check_count(offset, "offset is a number of records")
         last = None if limit is None else first + check_count(limit, "limit is a number of records")
-        return self._read(self._selected(where, order_by, descending=descending, count=last)[first:])
+
+        def read(state: State) -> list[Record]:
+            return records_at(state, selected(state, where, order_by, descending=descending, count=last)[first:])
+
+        return self._on_newest(read)
 
     def ids(
         self, where: Mapping[str, Any] | None = None, *, order_by: str | None = None, descending: bool = False
     ) -> list[str]:
         """Return the ids of the records that match a filter, ordered as by :meth:`select`."""
-        rows = self._selected(where, order_by, descending=descending)
-        asking = Asking(self._opened().shards)
-        found: dict[int, str] = {}
-        try:
-            for places, ids in asking.of_rows("ids", rows):
-                found.update(zip(places.tolist(), ids, strict=True))
-        except ShardsFailed:
-            asking.check()
-        return [found[place] for place in range(len(rows))]
-
-    def _selected(
-        self, where: Mapping[str, Any] | None, order_by: str | None, *, descending: bool, count: int | None = None
-    ) -> list[int]:
-        """Return the first ``count`` rows that match a filter, in an order."""
-        asking = Asking(self._opened().shards)
-        arguments = (where, order_by, descending, count)
-        answers = asking.ask("selected", dict.fromkeys(asking.matching(where), arguments))
-        asking.check()
-        bases = asking.shards.bases.tolist()
-        ordered = sorted(answers.items(), reverse=descending and order_by is None)
-        rows = [bases[number] + row for number, (found, _) in ordered for row in found]
-        if order_by is not None:
-            keys = {bases[number] + row: key for number, (_, found) in ordered for row, key in found.items()}
-            rows = by_key(sorted(rows), keys, descending=descending)
-        return rows[:count]
+        return self._on_newest(lambda state: ids_at(state, selected(state, where, order_by, descending=descending)))
 
     # --- about the library ---
 
@@ -368,13 +354,3 @@ def _version(manifest: Manifest) -> LibraryVersion:
 
 def _when(microseconds: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
-
-
-def _incomplete(hits: LibraryHits) -> str:
-    report = hits.report
-    [(name, reason), *others] = report.failed.items()
-    more = f", and {len(others)} more" if others else ""
-    return (
-        f"{len(report.failed)} of {report.asked} shards with {report.rows_missing} records did not answer: {name} "
-        f"({reason}){more}; partial='allow' returns the hits of the others, verify() looks at every file"
-    )

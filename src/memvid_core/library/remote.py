@@ -195,6 +195,14 @@ class RemoteObjects:
         self._cache.remove_memory(name)
         self.remove(name)
 
+    def copies(self) -> dict[str, Stored]:
+        """Return what the cache has."""
+        return self._cache.listing("shards")
+
+    def remove_copy(self, name: str) -> None:
+        """Delete a memory from the cache."""
+        self._cache.remove_memory(name)
+
     # --- writing ---
 
     def _check_creates(self) -> None:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from memvid_core.engine.embedders import existing_embedder
 from memvid_core.engine.evidence import enough
-from memvid_core.errors import CommitConflictError, DamagedLibraryError, DimensionError, StorageError
+from memvid_core.errors import (
+    CommitConflictError,
+    DamagedLibraryError,
+    DimensionError,
+    IncompleteSearchError,
+    MemoryFileError,
+    StorageError,
+)
 from memvid_core.library.building import Built
 from memvid_core.library.corpus import LibraryCorpus, Vectors, learned_evidence, totals_of
 from memvid_core.library.deletes import read_checked, read_deletes, read_doomed, write_checked, write_deletes
@@ -34,7 +41,20 @@ from memvid_core.library.objects import Objects
 from memvid_core.library.shards import Asking, Shards, ShardsFailed
 from memvid_core.model import Embedder, FittableEmbedder
 
-__all__ = ["LARGEST_MODEL", "TRIES", "Change", "Place", "State", "committed", "open_state", "waits"]
+__all__ = [
+    "LARGEST_MODEL",
+    "TRIES",
+    "Change",
+    "Place",
+    "State",
+    "committed",
+    "on_newest",
+    "open_state",
+    "replaced",
+    "waits",
+]
+
+T = TypeVar("T")
 
 LARGEST_MODEL: Final = 1 << 28  # bytes
 TRIES: Final = 30
@@ -43,6 +63,7 @@ TRIES: Final = 30
 _IDS: Final = 8_192  # that a shard is asked for at once
 _NOTHING_DONE: Final = "nothing was committed: "
 _FIRST_WAIT, _LONGEST_WAIT = 0.01, 1.0  # seconds
+_LONGEST_PAUSE: Final = 20.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -98,8 +119,31 @@ def open_state(place: Place, version: int | None = None, known: State | None = N
         place: The library.
         version: The number; None for the newest version.
         known: Another version that is open, whose embedder is used again if it is the same.
+
+    Raises:
+        CommitConflictError: A vacuum removed the newest version again and again, while it was read.
     """
-    number = newest_version(place.objects) if version is None else version
+    if version is not None:
+        return _opened(place, version, known)
+    for wait in waits():
+        number = newest_version(place.objects)
+        try:
+            return _opened(place, number, known)
+        except MemoryFileError:
+            if newest_version(place.objects) <= number:  # no vacuum removes the newest version
+                raise
+        time.sleep(wait)
+    raise CommitConflictError(_unsettled(place, "opened"))
+
+
+def _unsettled(place: Place, done: str) -> str:
+    return (
+        f"vacuums deleted files of {place.objects.name} {TRIES} times while they were {done}; try again, and give "
+        "vacuum() an older_than that is longer than a change or a search takes"
+    )
+
+
+def _opened(place: Place, number: int, known: State | None) -> State:
     if known is not None and known.manifest.version == number:
         return known
     if known is not None and number < known.manifest.version:
@@ -129,6 +173,36 @@ def _embedder(place: Place, manifest: Manifest) -> Embedder | None:
     return embedder
 
 
+def on_newest(place: Place, state: State, work: Callable[[State], T]) -> tuple[State, T]:
+    """Do something with a version; if files of it were deleted, which only a vacuum does, again with the newest one.
+
+    Returns:
+        The version that it was done with, and the result.
+
+    Raises:
+        CommitConflictError: Files were deleted again and again.
+        MemoryFileError: A file of the newest version cannot be read.
+    """
+    for _ in range(TRIES):
+        try:
+            return state, work(state)
+        except MemoryFileError as exc:
+            newest = open_state(place, known=state)
+            gone = replaced(state, newest)
+            if isinstance(exc, IncompleteSearchError):  # also of shards that are late
+                gone &= exc.report.failed.keys()
+            if not gone:
+                raise
+            state = newest
+    raise CommitConflictError(_unsettled(place, "read"))
+
+
+def replaced(state: State, newer: State) -> set[str]:
+    """Return the files of the shards of a version that a newer one does not name, or names with other deleted rows."""
+    named = {(entry.name, entry.deletes) for entry in newer.manifest.shards}
+    return {entry.file for entry in state.manifest.shards if (entry.name, entry.deletes) not in named}
+
+
 @dataclass
 class Change:
     """What the next version changes.
@@ -154,15 +228,20 @@ class Change:
 
 
 def waits() -> Iterator[float]:
-    """Yield how long to wait after each try of a commit, in seconds."""
+    """Yield how long to wait after each try to read or to commit a version, in seconds."""
     wait = _FIRST_WAIT
     for _ in range(TRIES):
         yield wait * random.uniform(0.5, 1.5)
         wait = min(2 * wait, _LONGEST_WAIT)
 
 
-def committed(place: Place, change: Change) -> tuple[State, bool]:
+def committed(place: Place, change: Change, known: State | None = None) -> tuple[State, bool]:
     """Commit a change on the newest version; again on a newer one, if others were faster.
+
+    Args:
+        place: The library.
+        change: The change.
+        known: A version that is open.
 
     Returns:
         The version, and whether it is a new one.
@@ -171,22 +250,60 @@ def committed(place: Place, change: Change) -> tuple[State, bool]:
         CommitConflictError: Others were faster again and again, or changed what this change needs.
         MemoryFileError: A shard does not answer, so that the version cannot be computed.
     """
-    known: State | None = None
-    for wait in waits():
+    for tried in range(TRIES):
+        started = time.monotonic()
         try:
             state = known = open_state(place, known=known)
-            _check_there(place, state, change)
-            manifest = _next(place, state, change)
+            manifest = _tried(place, state, change)
+        except _Outdated:
+            _pause(tried, time.monotonic() - started)
+            continue
         except BaseException:
             change.built.discard(place.objects)
             raise
         if manifest is None:
             return state, False
-        if commit_manifest(place.objects, manifest):
-            return open_state(place, manifest.version, known), True
-        time.sleep(wait)
+        if commit_manifest(place.objects, manifest):  # from here on the files count, whatever fails
+            vectors = _vectors(state, change, manifest)
+            return State(manifest, place.shards(manifest.shards), vectors), True
+        _pause(tried, time.monotonic() - started)
     change.built.discard(place.objects)
     raise CommitConflictError(f"others committed to {place.objects.name} {TRIES} times while this was tried; try again")
+
+
+def _pause(tried: int, took: float) -> None:
+    """Wait before the next try of a commit, at random within some of the times that a try takes.
+
+    So of several writers that try at the same time, most find that no other one commits meanwhile.
+    """
+    time.sleep(min(random.uniform(0.0, 2 ** min(tried + 2, 5) * took), _LONGEST_PAUSE))
+
+
+class _Outdated(Exception):  # never leaves this module
+    """A file of a version cannot be read, and there is a newer version."""
+
+
+def _tried(place: Place, state: State, change: Change) -> Manifest | None:
+    """Return the manifest of the next version; None if nothing changes.
+
+    Raises:
+        _Outdated: A vacuum may have deleted a file that was read; it committed a newer version before.
+    """
+    try:
+        _check_there(place, state, change)
+        return _next(place, state, change)
+    except CommitConflictError:
+        raise
+    except MemoryFileError as exc:
+        if newest_version(place.objects) > state.manifest.version:
+            raise _Outdated from exc
+        raise
+
+
+def _vectors(state: State, change: Change, manifest: Manifest) -> Vectors:
+    """Return what is known of the vectors of the next version."""
+    embedder = state.vectors.embedder if state.manifest.shards or change.embedder is None else change.embedder
+    return Vectors(embedder, state.vectors.recorded, state.vectors.metric, manifest.dimension)
 
 
 def _check_there(place: Place, state: State, change: Change) -> None:
@@ -320,8 +437,7 @@ def _with_deletes(place: Place, asking: Asking, gone: Mapping[int, set[int]]) ->
 def _with_statistics(place: Place, manifest: Manifest, state: State, change: Change) -> Manifest:
     """Return a manifest with the word statistics and the evidence of its shards."""
     asking = Asking(place.shards(manifest.shards))
-    embedder = state.vectors.embedder if state.manifest.shards or change.embedder is None else change.embedder
-    vectors = Vectors(embedder, state.vectors.recorded, state.vectors.metric, manifest.dimension)
+    vectors = _vectors(state, change, manifest)
     try:
         totals = totals_of(asking)
         known = manifest.evidence

@@ -17,6 +17,7 @@ from memvid_core.library.manifest import (
     DESCRIPTION,
     Manifest,
     commit_manifest,
+    is_removed,
     read_manifest,
     remove_version,
     versions,
@@ -63,6 +64,10 @@ def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumRep
     named = _named(kept)
     doomed = {key for key, parts in found.items() if _newest(parts) < limit} | _left(place, kept, found)
     doomed -= named | _claimed(place.objects, doomed, limit)
+    if all(
+        folder == "vacuums" for folder, _ in doomed
+    ):  # what vacuums have listed before is no reason for another list
+        doomed = set()
     if doomed and not dry_run:
         doomed = _committed(place, kept, doomed, limit)
     if not dry_run:
@@ -76,6 +81,8 @@ def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumRep
                 size += state.bytes
             else:
                 failed.append(name)
+    if not dry_run:
+        _remove_copies(place.objects, named, limit)
     if not dry_run and place.cache_dir is not None:
         _clean(LocalObjects(place.cache_dir), place.description.id, named, limit)
     return VacuumReport(len(removed), tuple(done), size, tuple(failed))
@@ -118,10 +125,11 @@ def _committed(place: Place, kept: list[Manifest], doomed: Doomed, limit: int) -
     """Commit the list of what is deleted, without what others commit meanwhile; return it."""
     base = kept[0] if kept else read_manifest(place.objects, place.description, 0)
     for wait in waits():
-        newer = [number for number in versions(place.objects) if number > base.version]
-        for number in newer:
-            base = read_manifest(place.objects, place.description, number)
-            doomed = doomed - _named([base])
+        for number in versions(place.objects):
+            manifest = _read(place, number) if number > base.version else None
+            if manifest is not None:
+                base = manifest
+                doomed = doomed - _named([base])
         doomed = doomed - _claimed(place.objects, doomed, limit)
         if not doomed:
             return doomed
@@ -136,11 +144,28 @@ def _committed(place: Place, kept: list[Manifest], doomed: Doomed, limit: int) -
 
 def _divided(place: Place, limit: int) -> tuple[list[int], list[Manifest]]:
     """Return the numbers of the versions that were replaced before a time, and the manifests of the others."""
-    numbers = versions(place.objects)
-    kept: list[Manifest] = []
-    while numbers and not (kept and kept[-1].time < limit):
-        kept.append(read_manifest(place.objects, place.description, numbers.pop()))
-    return numbers, kept
+    for wait in waits():
+        numbers = versions(place.objects)
+        kept: list[Manifest] = []
+        while numbers and not (kept and kept[-1].time < limit):
+            manifest = _read(place, numbers.pop())
+            if manifest is None:
+                break
+            kept.append(manifest)
+        else:
+            return numbers, kept
+        time.sleep(wait)
+    raise CommitConflictError(f"others removed versions of {place.objects.name} {TRIES} times meanwhile; try again")
+
+
+def _read(place: Place, number: int) -> Manifest | None:
+    """Return the manifest of a version; None if another vacuum has removed it meanwhile."""
+    try:
+        return read_manifest(place.objects, place.description, number)
+    except DamagedLibraryError:
+        if not is_removed(place.objects, number):
+            raise
+        return None
 
 
 def _named(kept: list[Manifest]) -> Doomed:
@@ -150,6 +175,18 @@ def _named(kept: list[Manifest]) -> Doomed:
         for entry in manifest.shards:
             named |= {("shards", entry.name), ("deletes", entry.deletes)}
     return named
+
+
+def _remove_copies(objects: Objects, named: Doomed, limit: int) -> None:
+    """Delete the copies on this machine of shards that no version names, whoever deleted these."""
+    found: dict[tuple[str, str], str] = {}
+    for name, state in objects.copies().items():
+        match = _PATTERNS["shards"].fullmatch(name)
+        if match and state.modified < limit:
+            found["shards", match[1]] = f"shards/{match[1]}.mp4"
+    gone = set(found) - named
+    for key in gone - _claimed(objects, gone, limit):
+        objects.remove_copy(found[key])
 
 
 def _clean(cache: LocalObjects, library: str, named: Doomed, limit: int) -> None:

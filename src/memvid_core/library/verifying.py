@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from itertools import pairwise
 
-from memvid_core.errors import MemoryNotFoundError, MemvidError
+from memvid_core.errors import CommitConflictError, MemoryNotFoundError, MemvidError
 from memvid_core.library.deletes import read_checked, read_deletes, read_doomed
 from memvid_core.library.executor import Failure, ShardRef
 from memvid_core.library.manifest import (
@@ -19,17 +19,30 @@ from memvid_core.library.manifest import (
     versions,
 )
 from memvid_core.library.reports import LibraryDamage, LibraryReport
-from memvid_core.library.state import LARGEST_MODEL, Place
+from memvid_core.library.state import LARGEST_MODEL, TRIES, Place
 from memvid_core.memory import Memory
 
 __all__ = ["verified"]
 
 
 def verified(place: Place) -> LibraryReport:
-    """Read every object of a library, and return a report; see :meth:`memvid_core.library.Library.verify`."""
+    """Read every object of a library, and return a report; see :meth:`memvid_core.library.Library.verify`.
+
+    Raises:
+        CommitConflictError: Vacuums removed versions again and again meanwhile.
+    """
+    for _ in range(TRIES):
+        kept = versions(place.objects)
+        report = _verified(place, kept)
+        if not report.damage or set(kept) <= set(versions(place.objects)):
+            return report
+    raise CommitConflictError(f"others removed versions of {place.objects.name} {TRIES} times meanwhile; try again")
+
+
+def _verified(place: Place, kept: list[int]) -> LibraryReport:
+    """Return a report of the versions with some numbers."""
     damage: list[LibraryDamage] = []
     manifests: list[Manifest] = []
-    kept = versions(place.objects)
     for number in kept:
         try:
             manifests.append(read_manifest(place.objects, place.description, number))

@@ -46,6 +46,7 @@ class LibraryWriting(LibraryReading):
 
         Raises:
             InvalidInputError: A record is invalid; nothing is committed.
+            EmbeddingError: The embedder failed, or is not known, and a record has no vector; nothing is committed.
             CommitConflictError: Others committed again and again meanwhile; nothing is committed.
             StorageError: The disk refused; nothing is committed.
 
@@ -87,6 +88,7 @@ class LibraryWriting(LibraryReading):
 
         Raises:
             InvalidInputError: As in :meth:`memvid_core.Memory.add`.
+            EmbeddingError: As in :meth:`build`.
             CommitConflictError: As in :meth:`build`.
         """
         checked = check_texts(texts)
@@ -177,9 +179,10 @@ class LibraryWriting(LibraryReading):
         """Delete the versions that were replaced long ago, and the files that no other version names.
 
         These are the shards, models and lists of deleted records of old versions, and what killed writers have left.
-        The newest version stays. A reader that has an older one open gets an error that names the missing file. Files
-        of a running writer stay, however old they are. If files are deleted, a version is committed first that lists
-        them, so that no writer commits one of them at the same time.
+        The newest version stays. Who has an older one open and misses a file of it goes on with the newest one, unless
+        it was opened with ``as_of``; an iteration that has begun raises an error, since its records are others then.
+        Files of a running writer stay, however old they are. If files are deleted, a version is committed first that
+        lists them, so that no writer commits one of them at the same time.
 
         Args:
             older_than: How long ago a version was replaced, or a file was written, to be deleted. In an object store
@@ -198,7 +201,7 @@ class LibraryWriting(LibraryReading):
         return report
 
     def _commit(self, change: Change) -> BuildReport:
-        self._state, changed = committed(self._place, change)
+        self._state, changed = committed(self._place, change, self._state)
         manifest = self._state.manifest
         if not changed:
             return BuildReport(manifest.version, 0, 0, 0)

@@ -15,6 +15,8 @@ from memvid_core import (
     CommitConflictError,
     DimensionError,
     EmbedderMismatchError,
+    EmbedderWarning,
+    EmbeddingError,
     FilterError,
     InvalidInputError,
     Library,
@@ -138,6 +140,21 @@ def test_a_copy_without_indexes_and_one_that_cannot_be_written_answer_the_same(
         assert not list(Path(other.path, "shards").glob("*.index"))
     with Library.open(copy, embedder=embed) as other:
         assert plain(other.search("wing heat", k=9, timeout=None)) == wanted
+
+
+def test_without_its_embedder_only_records_with_vectors_are_added(library: Library) -> None:
+    library.build(SOME[:5], rows_per_shard=2)
+    with pytest.warns(EmbedderWarning):
+        opened = Library.open(library.path)
+    with opened:
+        for add in (lambda: opened.add(["one"]), lambda: opened.build(SOME[5:9])):
+            with pytest.raises(EmbeddingError, match="callable:embed"):
+                add()
+        vectors = opened.get_vectors([SOME[0].id])
+        opened.add(["one"], ids=["one"], vectors=[vectors[SOME[0].id]])
+        assert opened.compact().written == 1
+        assert list(opened.get_vectors(["one"])) == ["one"]
+        assert opened.verify().orphans == ()
 
 
 def test_vectors_are_made_or_given(tmp_path: Path) -> None:

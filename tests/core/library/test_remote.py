@@ -133,6 +133,36 @@ def test_what_is_fetched_is_kept_in_the_cache(bucket: dict[str, Any], tmp_path: 
         assert sorted(copy.folder.glob("shards/*.mp4")) == shards
 
 
+def test_a_vacuum_deletes_copies_too(bucket: dict[str, Any], tmp_path: Path, cache: Path) -> None:
+    url = f"s3://{_bucket(tmp_path)}/library"
+
+    def copies() -> set[str]:
+        return {f"shards/{path.name.partition('.mp4')[0]}.mp4" for path in cache.rglob("shards/*")}
+
+    with (
+        Library.create(url, embed, storage_options=bucket) as library,
+        Library.open(url, embedder=embed, storage_options=bucket) as other,
+    ):
+        library.build(SOME, rows_per_shard=10)
+        before = set(library.explain_shards())
+        assert copies() == before
+        library.compact()
+        library.add(["one more"])
+
+        def slowly() -> Iterator[Record]:
+            yield Record("first", "first")
+            other.vacuum(timedelta(0), dry_run=True)
+            assert before < copies()
+            other.vacuum(timedelta(0))
+            assert not before & copies()
+            assert len(copies() - set(other.explain_shards())) == 1  # what is being built
+            yield Record("second", "second")
+
+        library.build(slowly())
+        assert copies() == set(library.explain_shards())
+        assert library.search("first", 1)[0].id == "first"
+
+
 def test_the_cache_stays_within_its_limit(
     bucket: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,37 +17,16 @@ import pytest
 from memvid_core import DamagedLibraryError, Library, Record, StorageError
 from memvid_core.library import claims, remote
 from memvid_core.library.building import ShardBuilder
-from memvid_core.library.objects import Objects
 from memvid_core.library.remote import objects_at
 from memvid_core.library.state import Change, Place, State, committed, open_state
 from memvid_core.library.vacuuming import vacuumed
 from tests.core.embedders import embed
 from tests.core.library.libraries import records
+from tests.core.library.stepping import Stepping
 from tests.processes import start
 
 NOW = timedelta(0)
 SOME = records(12)
-
-
-class Stepping:
-    """The objects of a library; another program runs before the ``at``-th call of a method."""
-
-    def __init__(self, objects: Objects, at: int, other: Callable[[], object]) -> None:
-        self._objects, self._at, self._other = objects, at, other
-        self.calls = 0
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._objects, name)
-        if not callable(found):
-            return found
-
-        def called(*arguments: Any, **options: Any) -> Any:
-            self.calls += 1
-            if self.calls == self._at:
-                self._other()
-            return found(*arguments, **options)
-
-        return called
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -132,7 +111,7 @@ def test_whatever_runs_between_two_steps_of_the_other_no_file_that_counts_is_del
             assert library.verify().orphans == ()
         if ended:
             break
-    assert number > 5
+    assert number >= 5
     assert committed_ones
 
 
@@ -260,17 +239,15 @@ WRITE = """if True:
 
 CLEAN = """if True:
     import sys, threading
-    from contextlib import suppress
     from datetime import timedelta
-    from memvid_core import Library, MemvidError
+    from memvid_core import Library
     from tests.core.embedders import embed
     done = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
     with Library.open(sys.argv[1], embedder=embed) as library:
         rounds = 0
         while not done.is_set():
-            with suppress(MemvidError):  # of files that the vacuum has taken meanwhile: nothing is committed
-                getattr(library, sys.argv[2])(*([timedelta(0)] if sys.argv[2] == "vacuum" else [50]))
+            getattr(library, sys.argv[2])(*([timedelta(0)] if sys.argv[2] == "vacuum" else [50]))
             rounds += 1
         print(rounds)
 """
@@ -286,9 +263,9 @@ def test_writers_a_compaction_a_vacuum_and_a_reader_at_once(tmp_path: Path) -> N
             writer.stdin.write("\n")
             writer.stdin.flush()
         while any(writer.poll() is None for writer in writers):
-            library.refresh()
-            with suppress(StorageError):  # of a version that a vacuum removed meanwhile
-                assert library.search("before", 1, mode="lexical", partial="allow").report.asked
+            assert library.search("before", 1, mode="lexical")[0].id == "before"
+            assert library.get("before").text == "before"
+            assert "before" in library.ids()
         for process in (*writers, *helpers):
             assert process.communicate()[1] == ""
         library.refresh()

@@ -1,0 +1,117 @@
+"""What one version of a library answers: hits, and records by id, by row and by filter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.catalog.ordering import by_key
+from memvid_core.engine.ranker import Ranker
+from memvid_core.engine.search_request import SearchRequest
+from memvid_core.errors import IncompleteSearchError
+from memvid_core.library.reports import LibraryHits
+from memvid_core.library.shards import Asking, ShardsFailed
+from memvid_core.library.state import State
+from memvid_core.model import Record
+
+__all__ = ["ids_at", "ranked", "records_at", "rows_of", "selected", "vectors_of"]
+
+
+def ranked(state: State, request: SearchRequest, timeout: float | None) -> LibraryHits:
+    """Return the hits of a version.
+
+    Raises:
+        IncompleteSearchError: Not every shard answered.
+    """
+    asking = Asking(state.shards, timeout)
+    while True:
+        try:
+            found = Ranker(state.corpus(asking)).search(request)
+            break
+        except ShardsFailed:  # the others are asked again, without it
+            continue
+    hits = LibraryHits(found, asking.report())
+    if asking.failed:
+        raise IncompleteSearchError(_incomplete(hits), hits, hits.report)
+    return hits
+
+
+def rows_of(state: State, ids: list[str]) -> dict[str, int]:
+    """Return the rows of ids."""
+    asking = Asking(state.shards)
+    answers = asking.ask_all("rows_of", ids)
+    asking.check()
+    bases = asking.shards.bases
+    return {one: int(bases[number]) + row for number, found in answers.items() for one, row in found.items()}
+
+
+def records_at(state: State, rows: list[int]) -> list[Record]:
+    """Return the records of rows."""
+    found: list[Record] = _of_rows(state, "records", rows)
+    return found
+
+
+def ids_at(state: State, rows: list[int]) -> list[str]:
+    """Return the ids of rows."""
+    found: list[str] = _of_rows(state, "ids", rows)
+    return found
+
+
+def _of_rows(state: State, call: str, rows: list[int]) -> list[Any]:
+    """Return the answers about rows, in their order."""
+    asking = Asking(state.shards)
+    found: dict[int, Any] = {}
+    try:
+        for places, answers in asking.of_rows(call, rows):
+            found.update(zip(places.tolist(), answers, strict=True))
+    except ShardsFailed:
+        asking.check()
+    return [found[place] for place in range(len(rows))]
+
+
+def vectors_of(state: State, ids: list[str]) -> dict[str, NDArray[Any]]:
+    """Return the stored vectors (d,) by id."""
+    rows = rows_of(state, ids)
+    asking = Asking(state.shards)
+    found: dict[str, NDArray[Any]] = {}
+    bases, names = asking.shards.bases, list(rows)
+    try:
+        for places, vectors in asking.of_rows("stored_vectors", list(rows.values())):
+            for place in places.tolist():
+                row = rows[names[place]]
+                own = row - int(bases[np.searchsorted(bases, row, side="right") - 1])
+                if own in vectors:
+                    found[names[place]] = vectors[own]
+    except ShardsFailed:
+        asking.check()
+    return found
+
+
+def selected(
+    state: State, where: Mapping[str, Any] | None, order_by: str | None, *, descending: bool, count: int | None = None
+) -> list[int]:
+    """Return the first ``count`` rows that match a filter, in an order."""
+    asking = Asking(state.shards)
+    arguments = (where, order_by, descending, count)
+    answers = asking.ask("selected", dict.fromkeys(asking.matching(where), arguments))
+    asking.check()
+    bases = asking.shards.bases.tolist()
+    ordered = sorted(answers.items(), reverse=descending and order_by is None)
+    rows = [bases[number] + row for number, (found, _) in ordered for row in found]
+    if order_by is not None:
+        keys = {bases[number] + row: key for number, (_, found) in ordered for row, key in found.items()}
+        rows = by_key(sorted(rows), keys, descending=descending)
+    return rows[:count]
+
+
+def _incomplete(hits: LibraryHits) -> str:
+    report = hits.report
+    [(name, reason), *others] = report.failed.items()
+    more = f", and {len(others)} more" if others else ""
+    return (
+        f"{len(report.failed)} of {report.asked} shards with {report.rows_missing} records did not answer: {name} "
+        f"({reason}){more}; partial='allow' returns the hits of the others, verify() looks at every file"
+    )

@@ -54,9 +54,9 @@ SYNONYM: Final = 0.9
 
 
 _FEW_ROWS: Final = 1 << 15
+"""Up to so many rows, it is faster to look for those with a score than to collect them."""
 _FEW_MATCHES: Final = 200
 """Of more matches, those of each token are added faster one token after the other than all with one slow call."""
-"""Up to so many rows, it is faster to look for those with a score than to collect them."""
 
 
 class Extra(NamedTuple):

@@ -43,11 +43,11 @@ class VectorSettings:
     refit_until: int = 1 << 18
     unlisted_rows: int = 4096
     recall: float = 0.98
-    entries: int = 6000
-    pool: int = 4
+    entries: int = 4000
+    pool: int = 3
     scanned: int = 8
-    picked: int = 1600
-    compared: int = 200
+    picked: int = 1400
+    compared: int = 180
     kept_bytes: int = 256 << 20
     copied_bytes: int = 64 << 20
     piece_floats: int = 512 * 384

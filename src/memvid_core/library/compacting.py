@@ -16,7 +16,8 @@ from memvid_core.library.manifest import ShardEntry
 from memvid_core.library.partitions import overlap
 from memvid_core.library.reports import CompactReport
 from memvid_core.library.shards import Asking
-from memvid_core.library.state import TRIES, Change, Place, State, committed, open_state, replaced
+from memvid_core.library.state import Change, Place, State, committed, open_state, replaced
+from memvid_core.library.waiting import TRIES
 
 __all__ = ["Plan", "compacted"]
 

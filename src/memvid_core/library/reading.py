@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, overload
 
 from numpy.typing import ArrayLike, NDArray
 
@@ -28,14 +28,15 @@ from memvid_core.library.verifying import verified
 from memvid_core.model import Embedder, GivenSynonyms, Recency, Record
 from memvid_core.system.telemetry import measured
 
-__all__ = ["LibraryReading", "MmrOptions", "Partial", "SearchOptions"]
+__all__ = ["PAGE", "LibraryReading", "MmrOptions", "Partial", "SearchOptions"]
 
 Partial = Literal["raise", "allow"]
 """What a search does if shards do not answer."""
 
 T = TypeVar("T")
 
-_PAGE = 1_024  # records that are read together
+PAGE: Final = 1_024
+"""How many records an iteration reads together."""
 
 
 class MmrOptions(TypedDict, total=False):
@@ -254,13 +255,13 @@ class LibraryReading:
 
         def begun(state: State) -> tuple[State, list[int], list[Record]]:
             rows = selected(state, None, None, descending=False)
-            return state, rows, records_at(state, rows[:_PAGE])
+            return state, rows, records_at(state, rows[:PAGE])
 
         state, rows, page = self._on_newest(begun)
         yield from page
-        for first in range(_PAGE, len(rows), _PAGE):
+        for first in range(PAGE, len(rows), PAGE):
             try:
-                page = records_at(state, rows[first : first + _PAGE])
+                page = records_at(state, rows[first : first + PAGE])
             except MemoryFileError as exc:
                 if not replaced(state, open_state(self._place, known=state)):
                     raise

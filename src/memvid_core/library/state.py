@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -39,31 +38,16 @@ from memvid_core.library.manifest import (
 )
 from memvid_core.library.objects import Objects
 from memvid_core.library.shards import Asking, Shards, ShardsFailed
+from memvid_core.library.waiting import TRIES, pause, waits
 from memvid_core.model import Embedder, FittableEmbedder
 
-__all__ = [
-    "LARGEST_MODEL",
-    "TRIES",
-    "Change",
-    "Place",
-    "State",
-    "committed",
-    "on_newest",
-    "open_state",
-    "replaced",
-    "waits",
-]
+__all__ = ["LARGEST_MODEL", "Change", "Place", "State", "committed", "on_newest", "open_state", "replaced"]
 
 T = TypeVar("T")
 
 LARGEST_MODEL: Final = 1 << 28  # bytes
-TRIES: Final = 30
-"""How often a commit is tried."""
-
 _IDS: Final = 8_192  # that a shard is asked for at once
 _NOTHING_DONE: Final = "nothing was committed: "
-_FIRST_WAIT, _LONGEST_WAIT = 0.01, 1.0  # seconds
-_LONGEST_PAUSE: Final = 20.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -227,14 +211,6 @@ class Change:
     merged: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
-def waits() -> Iterator[float]:
-    """Yield how long to wait after each try to read or to commit a version, in seconds."""
-    wait = _FIRST_WAIT
-    for _ in range(TRIES):
-        yield wait * random.uniform(0.5, 1.5)
-        wait = min(2 * wait, _LONGEST_WAIT)
-
-
 def committed(place: Place, change: Change, known: State | None = None) -> tuple[State, bool]:
     """Commit a change on the newest version; again on a newer one, if others were faster.
 
@@ -256,7 +232,7 @@ def committed(place: Place, change: Change, known: State | None = None) -> tuple
             state = known = open_state(place, known=known)
             manifest = _tried(place, state, change)
         except _Outdated:
-            _pause(tried, time.monotonic() - started)
+            pause(tried, time.monotonic() - started)
             continue
         except BaseException:
             change.built.discard(place.objects)
@@ -266,17 +242,9 @@ def committed(place: Place, change: Change, known: State | None = None) -> tuple
         if commit_manifest(place.objects, manifest):  # from here on the files count, whatever fails
             vectors = _vectors(state, change, manifest)
             return State(manifest, place.shards(manifest.shards), vectors), True
-        _pause(tried, time.monotonic() - started)
+        pause(tried, time.monotonic() - started)
     change.built.discard(place.objects)
     raise CommitConflictError(f"others committed to {place.objects.name} {TRIES} times while this was tried; try again")
-
-
-def _pause(tried: int, took: float) -> None:
-    """Wait before the next try of a commit, at random within some of the times that a try takes.
-
-    So of several writers that try at the same time, most find that no other one commits meanwhile.
-    """
-    time.sleep(min(random.uniform(0.0, 2 ** min(tried + 2, 5) * took), _LONGEST_PAUSE))
 
 
 class _Outdated(Exception):  # never leaves this module

@@ -24,7 +24,8 @@ from memvid_core.library.manifest import (
 )
 from memvid_core.library.objects import LocalObjects, Objects, Stored
 from memvid_core.library.reports import VacuumReport
-from memvid_core.library.state import TRIES, Place, waits
+from memvid_core.library.state import Place
+from memvid_core.library.waiting import TRIES, waits
 
 __all__ = ["vacuumed"]
 

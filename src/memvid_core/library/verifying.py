@@ -19,7 +19,8 @@ from memvid_core.library.manifest import (
     versions,
 )
 from memvid_core.library.reports import LibraryDamage, LibraryReport
-from memvid_core.library.state import LARGEST_MODEL, TRIES, Place
+from memvid_core.library.state import LARGEST_MODEL, Place
+from memvid_core.library.waiting import TRIES
 from memvid_core.memory import Memory
 
 __all__ = ["verified"]

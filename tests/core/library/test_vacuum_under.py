@@ -176,7 +176,7 @@ def test_reads_before_whose_every_question_files_are_replaced(
 
 
 def test_an_iteration_whose_files_are_replaced_says_so(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memvid_core.library.reading._PAGE", 2)
+    monkeypatch.setattr("memvid_core.library.reading.PAGE", 2)
     executor = ThreadExecutor(open_shards=1)
     with Library.open(made, embedder=embed, executor=executor) as library:
         found = iter(library)
@@ -189,7 +189,7 @@ def test_an_iteration_whose_files_are_replaced_says_so(made: Path, monkeypatch: 
 
 
 def test_an_iteration_stays_on_its_version(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memvid_core.library.reading._PAGE", 2)
+    monkeypatch.setattr("memvid_core.library.reading.PAGE", 2)
     with Library.open(made, embedder=embed) as library:
         found = iter(library)
         before = [next(found).id]

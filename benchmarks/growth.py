@@ -1,0 +1,165 @@
+"""How a library grows: what it costs to build and to ask, in files and in memory, by records and by shards.
+
+    python -m benchmarks.growth                                     # 10,000 and 100,000 records in 1, 10 and 100 shards
+    python -m benchmarks.growth --rows 1000000 --shards 1 10
+
+The texts are 80 words drawn by Zipf's law from 60,000, the vectors 384 numbers around 2,000 centers. Each is built
+in one process and asked in another, with k = 10. All times are processor time of all threads, so that they can be
+compared on a busy machine. Writes ``benchmarks/results/growth.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from benchmarks.machine import describe
+from benchmarks.vectors import resident
+from memvid_core import Library, Record
+from memvid_core.engine.search_request import Mode
+
+RESULTS = Path(__file__).resolve().parent / "results"
+WORDS, VOCABULARY, DIMENSION, CENTERS = 80, 60_000, 384, 2_000
+BATCH = 10_000
+ASKED = 60
+COLUMNS = (
+    *("build, CPU s", "rows per CPU s", "build, peak MB", "files, bytes a row", "index, bytes a row"),
+    *("open, CPU ms", *(f"{mode}, CPU ms" for mode in get_args(Mode)), "reader, MB"),
+)
+Figures = dict[str, float]
+
+
+class Drawn:
+    """Draw texts and vectors, the same for the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._centers = np.random.default_rng(0).standard_normal((CENTERS, DIMENSION), np.float32)
+        chances = 1.0 / np.arange(1, VOCABULARY + 1)
+        self._chances = np.cumsum(chances / chances.sum())
+
+    def text(self, words: int) -> str:
+        """Return a text."""
+        return " ".join(f"w{n}" for n in np.searchsorted(self._chances, self._rng.random(words)))
+
+    def vectors(self, count: int) -> Any:
+        """Return vectors (count, DIMENSION)."""
+        centers = self._centers[self._rng.integers(0, CENTERS, count)]
+        return centers + np.float32(0.5) * self._rng.standard_normal(centers.shape, np.float32)
+
+
+def records(count: int) -> Iterator[tuple[Record, Any]]:
+    """Yield records with their vectors."""
+    drawn = Drawn(1)
+    for first in range(0, count, BATCH):
+        for number, vector in enumerate(drawn.vectors(min(BATCH, count - first)), first):
+            yield Record(f"r{number}", drawn.text(WORDS), {"year": 2000 + number % 25}), vector
+
+
+def built(folder: str, rows: int, shards: int) -> Figures:
+    """Build a library."""
+    import resource
+
+    made = sum(1 for _ in records(min(rows, BATCH)))  # what it costs to draw records is not the library's
+    begun = time.process_time()
+    for _ in records(made):
+        pass
+    drawing = (time.process_time() - begun) * rows / made
+    begun = time.process_time()
+    with Library.create(folder, "given") as library:
+        library.build(records(rows), rows_per_shard=-(-rows // shards))
+    spent = time.process_time() - begun - drawing
+    sizes = {True: 0, False: 0}
+    for path in Path(folder).rglob("*"):
+        if path.is_file():
+            sizes[".index" in str(path)] += path.stat().st_size
+    return {
+        "build, CPU s": spent,
+        "rows per CPU s": rows / spent,
+        "build, peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "files, bytes a row": sizes[False] / rows,
+        "index, bytes a row": sizes[True] / rows,
+    }
+
+
+def asked(folder: str) -> Figures:
+    """Ask a library."""
+    before = resident()
+    begun = time.process_time()
+    with Library.open(folder, embedder="given") as library:
+        found = {"open, CPU ms": 1000 * (time.process_time() - begun)}
+        for mode in get_args(Mode):
+            drawn = Drawn(2)
+            spent = []
+            for vector in drawn.vectors(2 * ASKED):
+                text = drawn.text(5)
+                begun = time.process_time()
+                if mode == "dense":
+                    library.search(vector, 10, timeout=None)
+                else:
+                    given = vector if mode == "hybrid" else None
+                    library.search(text, 10, mode=mode, embedding=given, timeout=None)
+                spent.append(1000 * (time.process_time() - begun))
+            found[f"{mode}, CPU ms"] = float(np.median(spent[ASKED:]))  # the first ones open shards
+        return found | {"reader, MB": resident() - before}
+
+
+def apart(work: Any, *arguments: Any) -> Figures:
+    """Call a function in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found: Figures = pool.apply(work, arguments)
+        return found
+
+
+def plot(results: list[dict[str, float]], path: Path) -> None:
+    """Draw how each figure grows with the records, a line for each number of shards."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, 5, figsize=(20, 7.5), layout="constrained")
+    axis: Any
+    for axis, column in zip(axes.flat, COLUMNS, strict=True):
+        for shards in sorted({result["shards"] for result in results}):
+            line = sorted((result["rows"], result[column]) for result in results if result["shards"] == shards)
+            axis.plot(*zip(*line, strict=True), marker="o", label=f"{shards:.0f} shards")
+        axis.set(title=column, xlabel="records", xscale="log", yscale="log")
+        axis.grid(visible=True, which="major", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes.flat[0].legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=80)
+
+
+def main() -> None:
+    """Print the table and draw the plot."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--shards", type=int, nargs="+", default=[1, 10, 100])
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    print(describe("memvid-core", "numpy"))
+    print(f"\n| records | shards | {' | '.join(COLUMNS)} |\n|" + "---|" * (len(COLUMNS) + 2), flush=True)
+    results: list[dict[str, float]] = []
+    for rows in options.rows:
+        for shards in options.shards:
+            with tempfile.TemporaryDirectory() as name:
+                folder = str(Path(name, "library"))
+                figures = apart(built, folder, rows, shards) | apart(asked, folder)
+            results.append({"rows": rows, "shards": shards, **figures})
+            cells = " | ".join(f"{figures[column]:.4g}" for column in COLUMNS)
+            print(f"| {rows:,} | {shards} | {cells} |", flush=True)
+            plot(results, options.results / "growth.png")
+    print(f"\nplot: {options.results / 'growth.png'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,11 @@
 """IVF search: rows lie in lists around centroids, and a query looks into few lists: fast among very many rows.
 
 An inverted file (Jegou, Douze, Schmid, "Product Quantization for Nearest Neighbor Search", TPAMI 2011) over the codes
-that the quantized search keeps of each row. A query scans the signs of all centroids, orders the nearest by their
-levels, weighs the levels of the rows in their lists, learns from these how far rows stray from their centroids *here*,
-and looks into further lists until the number of rows that it must expect to have missed is small. A row gets its list
-through groups of centroids, so that it is compared with a few hundred of them and not with all.
+that the quantized search keeps of each row. Each row is in the lists of the two centroids nearest to it. A query scans
+the signs of all centroids, orders the nearest by their levels, counts the signs in which the rows of the nearest lists
+differ, weighs the levels of the best of these, and compares the best of those exactly. How many entries of lists it
+takes is measured: rows are asked for as queries, also by a search that misses nothing, until what is found is the share
+that is promised.
 
 The quantized search is kept up to date as well: it answers what lists are no good for, and an index
 that one process opens with lists another may open without.
@@ -13,133 +14,96 @@ that one process opens with lists another may open without.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import threading
 from functools import cached_property
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.system.folders import matching
 from memvid_core.vectors import settings
+from memvid_core.vectors.centroids import EACH, Centroids, means
 from memvid_core.vectors.codes import RamCodes
-from memvid_core.vectors.exact import Rows, kth_best
+from memvid_core.vectors.exact import Rows, compare, kth_best
 from memvid_core.vectors.growing_file import load_arrays, save_arrays
 from memvid_core.vectors.matrix import Matrix
 from memvid_core.vectors.quantized import Coded, QuantizedSearch, scan, weigh
 from memvid_core.vectors.quantizer import BITS, Codes, Levels, Quantizer, Question
-from memvid_core.vectors.recall_estimate import enough, upper_tail
 
 __all__ = ["IvfSearch"]
 
-_LIST_ROWS: Final = 16  # rows a list holds on average when it is made
+_LIST_ROWS: Final = 16  # rows a list holds on average when it is made, were each in one
 _MANY_LISTS: Final = 1 << 15  # more are made only so that a list holds no more than four times that
 _TRAINING_ROWS: Final = 8  # rows a centroid is the mean of
 _REFIT_GROWTH: Final = 4  # rows grown by this factor since the centroids were fitted: fit again
-_GROUPS_ASKED: Final = 6  # groups of centroids that a row is compared with
-_MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
-_MOST_ROWS: Final = 8192  # of lists, that are weighed at most, besides the first: there recall gives way to time
-_TOO_MANY_ROWS: Final = 1 << 16  # so it is when the first lists hold more than these, as among copies of one vector
+_MEASURE_GROWTH: Final = 2  # rows grown by this factor since it was measured how many entries it takes: measure again
 _BATCH_ROWS: Final = 8192
 _SEED: Final = 0x6D656D76
 _FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists)")
-
-
-def _nearest(rows: Matrix, points: Matrix) -> NDArray[np.int32]:
-    """Return the point nearest to each row, by comparing all: (n,) int32."""
-    found, halves = np.empty(len(rows), dtype=np.int32), np.vecdot(points, points) / 2
-    for start in range(0, len(rows), _BATCH_ROWS):
-        some = rows[start : start + _BATCH_ROWS]
-        found[start : start + len(some)] = (some @ points.T - halves).argmax(axis=1)
-    return found
-
-
-def _means(levels: Levels, nearest: NDArray[np.int32], points: Matrix) -> Matrix:
-    """Return each point replaced by the mean of the rows nearest to it, if there are any."""
-    order = np.argsort(nearest, kind="stable")
-    numbers, firsts, counts = np.unique(nearest[order], return_index=True, return_counts=True)
-    moved = points.copy()
-    moved[numbers] = np.add.reduceat(levels[order], firsts, axis=0, dtype=np.int32) / counts[:, None]
-    return moved
-
-
-class _Centroids:
-    """Points among the levels, and which of them each row is nearest to; they lie in groups, to compare with few.
-
-    Args:
-        levels: (n, width) int8, n >= 1.
-    """
-
-    def __init__(self, levels: Levels) -> None:
-        self._points = levels.astype(np.float32)
-        self._halves = np.vecdot(self._points, self._points) / 2
-        count = len(levels)
-        groups = self._points[np.linspace(0, count - 1, max(round(count**0.5), 1)).astype(np.int64)]
-        self._groups = _means(levels, _nearest(self._points, groups), groups)
-        group = _nearest(self._points, self._groups)
-        borders = np.cumsum(np.bincount(group, minlength=len(groups)))[:-1]
-        self._members = np.split(np.argsort(group, kind="stable"), borders)
-
-    def nearest(self, levels: Levels) -> NDArray[np.int32]:
-        """Return the number of the centroid nearest to each row; a few rows get another that is nearly as near."""
-        found = np.zeros(len(levels), dtype=np.int32)
-        for start in range(0, len(levels), _BATCH_ROWS):
-            self._find(levels[start : start + _BATCH_ROWS].astype(np.float32), found[start : start + _BATCH_ROWS])
-        return found
-
-    def _find(self, rows: Matrix, found: NDArray[np.int32]) -> None:
-        asked = min(_GROUPS_ASKED, len(self._groups))
-        inner = rows @ self._groups.T - np.vecdot(self._groups, self._groups) / 2
-        groups = np.argpartition(-inner, asked - 1, axis=1)[:, :asked].reshape(-1)
-        order = np.argsort(groups, kind="stable")
-        borders = np.searchsorted(groups[order], np.arange(len(self._groups) + 1))
-        best = np.full(len(rows), -np.inf, dtype=np.float32)
-        for group, members in enumerate(self._members):
-            some = order[borders[group] : borders[group + 1]] // asked
-            if len(some) and len(members):
-                inner = rows[some] @ self._points[members].T - self._halves[members]
-                first = inner.argmax(axis=1)
-                scores = inner[np.arange(len(some)), first]
-                better = scores > best[some]
-                best[some[better]] = scores[better]
-                found[some[better]] = members[first[better]]
+_LEAST_LISTS: Final = 16  # that a query looks into
+_TIES: Final = 8  # times as many rows as wanted that are as good as the last of them: copies, which lists do not part
+_ASKED: Final = 256  # rows that are asked for, to measure
+_DEPTHS: Final = (10, 100)  # how many of the nearest rows are to be found, to measure
+_STEP: Final = 2**0.5  # entries grow by this factor until enough is found
+_EQUAL: Final = 1e-6  # a cosine that is less by this much is as good
 
 
 class _Lists(NamedTuple):
-    """Rows list after list, and where each list begins; rows after them are found by their centroid.
+    """Rows list after list, and where each list begins; rows after them are found by their centroids.
 
     Attributes:
-        order: (n,) int32, the rows from 0 to n - 1.
+        rows: How many rows are in lists.
+        order: (EACH * rows,) int32, the row of each entry.
         starts: (centroids + 2,) int64; the last list is of rows without a vector.
+        signs: (EACH * rows, 4) uint64, the signs of each entry's row.
     """
 
+    rows: int
     order: NDArray[np.int32]
     starts: NDArray[np.int64]
+    signs: Codes
+
+    @classmethod
+    def of(cls, nearest: NDArray[np.int32], centroids: int, signs: Codes) -> _Lists:
+        """Return the lists of rows whose centroids and signs, (blocks, 4, 8192), are known."""
+        starts = np.zeros(centroids + 2, dtype=np.int64)
+        flat = nearest.reshape(-1)
+        np.cumsum(np.bincount(flat, minlength=centroids + 1), out=starts[1:])
+        order = (np.argsort(flat, kind="stable") // EACH).astype(np.int32)
+        of_rows = np.ascontiguousarray(signs.transpose(0, 2, 1)).reshape(-1, signs.shape[1])
+        return cls(len(nearest), order, starts, of_rows.take(order, axis=0))
 
 
 class _InvertedFile:
-    """Which centroid each row is nearest to, and the rows of each centroid.
+    """Which centroids each row is nearest to, and the rows of each centroid.
 
     Args:
         quantizer: Whose levels the centroids are in.
         centroids: (n, width) int8.
         fitted_rows: How many rows there were when they were fitted.
+        budgets: How many entries of lists are looked at, for each of the depths, and the number of rows it was measured
+            with; None if it was not.
     """
 
-    def __init__(self, quantizer: Quantizer, centroids: Levels, fitted_rows: int) -> None:
+    def __init__(
+        self, quantizer: Quantizer, centroids: Levels, fitted_rows: int, budgets: NDArray[np.float64] | None = None
+    ) -> None:
         self.quantizer = quantizer
         self.centroids = centroids
         self.fitted_rows = fitted_rows
-        self.known = 0  # rows that have a list
+        self.budgets = budgets
+        self.known = 0  # rows that have lists
         self._codes = RamCodes(quantizer.width)
         self._codes.write(0, _signs(centroids), centroids)
         points = centroids * np.float32(quantizer.step)
         # A query's distance from a centroid, squared and halved, is its own part, and this, less the weighed levels.
         self._shift = np.vecdot(points, points) / 2 + points @ quantizer.offsets[: quantizer.width]
-        self._nearest = np.empty(0, dtype=np.int32)  # by row; a row without a vector has the number after the last
-        self._lists = _Lists(np.empty(0, dtype=np.int32), np.zeros(len(centroids) + 2, dtype=np.int64))
+        self._nearest = np.empty((0, EACH), dtype=np.int32)  # a row without a vector has the number after the last
+        self._lists = self._no_lists()
 
     @classmethod
     def fit(cls, coded: Coded) -> _InvertedFile:
@@ -149,17 +113,26 @@ class _InvertedFile:
         random = np.random.default_rng(_SEED)
         some = coded.levels(np.sort(random.choice(rows, count, replace=False)))
         sample = coded.levels(np.sort(random.choice(rows, min(rows, count * _TRAINING_ROWS), replace=False)))
-        means = _means(sample, _Centroids(some).nearest(sample), some.astype(np.float32))
-        return cls(coded.quantizer, np.rint(means).astype(np.int8), rows)
+        moved = means(sample, Centroids(some).nearest(sample)[:, 0], some.astype(np.float32))
+        return cls(coded.quantizer, np.rint(moved).astype(np.int8), rows)
+
+    def _no_lists(self) -> _Lists:
+        none = np.empty((0, BITS // 64), dtype=np.uint64)
+        return _Lists(0, np.empty(0, dtype=np.int32), np.zeros(len(self.centroids) + 2, dtype=np.int64), none)
 
     @cached_property
-    def _finder(self) -> _Centroids:
-        return _Centroids(self.centroids)
+    def _finder(self) -> Centroids:
+        return Centroids(self.centroids)
 
     @property
     def nearest(self) -> NDArray[np.int32]:
-        """(known,) int32: the list of each row."""
+        """(known, EACH) int32: the lists of each row."""
         return self._nearest[: self.known]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in RAM."""
+        return self.centroids.nbytes + self._nearest.nbytes + self._lists.order.nbytes + self._lists.signs.nbytes
 
     def take(self, nearest: NDArray[np.int32]) -> None:
         """Take over what :attr:`nearest` was when it was saved."""
@@ -168,94 +141,111 @@ class _InvertedFile:
     def forget(self, first_row: int) -> None:
         """Forget the rows from ``first_row`` on, which are written again."""
         self.known = min(self.known, first_row)
-        if len(self._lists.order) > self.known:
-            self._lists = _Lists(self._lists.order[:0], np.zeros_like(self._lists.starts))
+        if self._lists.rows > self.known:
+            self._lists = self._no_lists()
 
     def grow(self, coded: Coded) -> None:
-        """Give the rows that have none a list."""
+        """Give the rows that have none their lists."""
         rows = coded.rows
         if rows > len(self._nearest):
-            longer = np.empty(max(rows, 2 * self.known), dtype=np.int32)
+            longer = np.empty((max(rows, 2 * self.known), EACH), dtype=np.int32)
             longer[: self.known] = self.nearest
             self._nearest = longer
         for start in range(self.known, rows, _BATCH_ROWS):
-            new = np.arange(start, min(start + _BATCH_ROWS, rows))
-            some = coded.levels(new)
+            some = coded.levels(np.arange(start, min(start + _BATCH_ROWS, rows)))
             nearest = self._nearest[start : start + len(some)]
             nearest[:] = self._finder.nearest(some)
             nearest[(some == self._without).all(axis=1)] = len(self.centroids)
             self.known = start + len(some)
-        listed = len(self._lists.order)
+        listed = self._lists.rows
         if self.known - listed > max(settings.DEFAULTS.unlisted_rows, listed >> 5):
-            starts = np.zeros_like(self._lists.starts)
-            np.cumsum(np.bincount(self.nearest, minlength=len(starts) - 1), out=starts[1:])
-            self._lists = _Lists(np.argsort(self.nearest, kind="stable").astype(np.int32), starts)
+            self._lists = _Lists.of(self.nearest, len(self.centroids), coded.signs)
 
     @cached_property
     def _without(self) -> Levels:
         """The levels of a row without a vector."""
         return self.quantizer.encode(np.zeros((1, self.quantizer.directions.shape[1]), dtype=np.float32))[1]
 
+    def budget(self, k: int) -> float:
+        """Return how many entries of lists are to be looked at for the nearest k rows; infinite for all rows.
+
+        As many lists as were measured, which have grown since.
+        """
+        if self.budgets is None:
+            return math.inf
+        *measured, rows = self.budgets.tolist()
+        few, many = (entries * max(self.known / rows, 1.0) for entries in measured)
+        if not math.isfinite(many):
+            return float(few) if k <= _DEPTHS[0] else math.inf
+        growth = math.log(many / few) / math.log(_DEPTHS[1] / _DEPTHS[0])
+        return float(few * max(k / _DEPTHS[0], 1.0) ** growth)
+
     def look(
-        self, question: Question, k: int, coded: Coded, mask: NDArray[np.bool_] | None, passing: int
+        self, question: Question, entries: float, picked: int, coded: Coded, mask: NDArray[np.bool_] | None
     ) -> tuple[Rows, NDArray[np.float32]]:
-        """Return the rows in the lists that hold a query's best k, but for about 1 %, and their weighed levels.
+        """Return the best rows by their signs in the nearest lists, ascending, and their weighed levels.
 
         Args:
             question: The query.
-            k: At least 1.
+            entries: How many entries of lists are looked at.
+            picked: How many of them are weighed.
             coded: The codes of all rows that there are.
             mask: Which of them may be found; None for all.
-            passing: How many these are.
         """
-        lists, rows, share = self._lists, coded.rows, passing / coded.rows
-        nearest = self._nearest
-
-        def weighed(asked: Rows) -> tuple[Rows, NDArray[np.float32]]:
-            """Return the rows of some lists: those in order of their lists, and the newest."""
-            starts = lists.starts[asked]
-            sizes = lists.starts[asked + 1] - starts
-            ends = np.cumsum(sizes)
-            at = np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1] if len(ends) else 0)
+        lists, rows = self._lists, coded.rows
+        asked = self._nearest_lists(question, entries)
+        starts = lists.starts[asked]
+        sizes = lists.starts[asked + 1] - starts
+        ends = np.cumsum(sizes)
+        at = np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1] if len(ends) else 0)
+        found = lists.order[at]
+        if mask is not None or rows < lists.rows:
+            allowed = found < rows if mask is None else _allowed(mask, found)
+            at, found = at[allowed], found[allowed]
+        if len(found) > EACH * picked:
+            differing = np.bitwise_count(lists.signs.take(at, axis=0) ^ question.signs)
+            distances = differing.view(np.uint32)[:, 0] * np.uint32(0x01010101) >> np.uint32(
+                24
+            )  # the sum of four bytes
+            within = np.bincount(distances, minlength=BITS).cumsum()
+            found = found[distances <= np.searchsorted(within, EACH * picked)]
+            found = found if len(found) <= _TIES * EACH * picked else found[:0]
+        if lists.rows < rows:
             wanted = np.zeros(len(self.centroids) + 1, dtype=np.bool_)
             wanted[asked] = True
-            newest = np.flatnonzero(wanted[nearest[len(lists.order) : rows]]) + len(lists.order)
-            found = np.concatenate((lists.order[at], newest))
-            found = found if rows >= len(lists.order) else found[found < rows]
-            found = found if mask is None else found[mask[found]]
-            return found, weigh(coded.levels, found, question.weights)
+            newest = np.flatnonzero(wanted[self._nearest[lists.rows : rows]].any(axis=1)) + lists.rows
+            found = np.concatenate((found, newest if mask is None else newest[_allowed(mask, newest)]))
+        near = np.unique(found).astype(np.int64)
+        return near, weigh(coded.levels, near, question.weights)
 
-        probes = int((settings.DEFAULTS.probes + k) / share)
-        near, inner = self._nearest_lists(question, probes)
-        sizes = lists.starts[near + 1] - lists.starts[near]
-        if sizes[:probes].sum() > _TOO_MANY_ROWS:
-            return near[:0], inner[:0]
-        found, sums = weighed(near[:probes])
-        if len(found) < k or probes >= len(near):
-            return found, sums
-        of_list = np.zeros(len(self.centroids) + 1, dtype=np.float32)
-        of_list[near] = inner
-        astray = sums - of_list[nearest[found]]
-        sigma = max(float(np.sqrt(np.vecdot(astray, astray) / len(astray))), 1e-6)
-        away = (kth_best(sums, k) - inner[probes:]).astype(np.float64) / sigma
-        chances = sizes[probes:] * share * upper_tail(away)
-        order = np.argsort(-chances)
-        most = int(np.searchsorted(np.cumsum(sizes[probes:][order]) * share, _MOST_ROWS))
-        more, more_sums = weighed(near[probes:][order[: min(enough(chances[order], _MISSED * k), most)]])
-        return np.concatenate((found, more)), np.concatenate((sums, more_sums))
+    def _nearest_lists(self, question: Question, entries: float) -> Rows:
+        """Return the numbers of the centroids nearest to a query, whose lists have so many entries together.
 
-    def _nearest_lists(self, question: Question, probes: int) -> tuple[Rows, NDArray[np.float32]]:
-        """Numbers of centroids near a query, the nearest ``probes`` first, and their weighed levels."""
-        count = len(self.centroids)
+        None where the least number of lists has too many, as among copies of one vector, or rows unlike those that the
+        centroids were fitted to.
+        """
+        count, sizes = len(self.centroids), np.diff(self._lists.starts)
+        most = math.ceil(min(entries * count / max(len(self._lists.order), 1), count))
         distances = scan(self._codes.blocks(count), question.signs, count)
         stride = max(1, count >> 13)
         within = np.bincount(distances[::stride]).cumsum() * stride
-        near = np.flatnonzero(distances <= np.searchsorted(within, min(settings.DEFAULTS.weighed * probes, within[-1])))
-        inner = weigh(self._codes.levels, near, question.weights)
-        if probes < len(near):
-            order = np.argpartition(self._shift[near] - inner, probes)
-            near, inner = near[order], inner[order]
-        return near, inner
+        pool = min(settings.DEFAULTS.pool * most, within[-1])
+        near = np.flatnonzero(distances <= np.searchsorted(within, pool))
+        apart = self._shift[near] - weigh(self._codes.levels, near, question.weights)
+        if EACH * most < len(near):
+            first = np.argpartition(apart, EACH * most)[: EACH * most]
+            near, apart = near[first], apart[first]
+        near = near[np.argsort(apart)]
+        filled = np.cumsum(sizes[near])
+        count = max(int(np.searchsorted(filled, min(entries, filled[-1]))) + 1, min(_LEAST_LISTS, len(near)))
+        return near[:count] if not _too_many(float(filled[count - 1]), self.known) else near[:0]
+
+
+def _allowed(mask: NDArray[np.bool_], rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which rows a mask lets through; those after its end are hidden."""
+    inside = rows < len(mask)
+    inside[inside] = mask[rows[inside]]
+    return inside
 
 
 def _signs(levels: Levels) -> Codes:
@@ -290,7 +280,9 @@ class IvfSearch:
         """Forget rows that are written again; new ones get their lists at the next search or flush."""
         self._quantized.extend(first_row, unit)
         with self._lock:
-            if self._file is not None:
+            if self._file is not None and 2 * first_row < self._file.fitted_rows:
+                self._file = None  # what is written instead may be unlike
+            elif self._file is not None:
                 self._file.forget(first_row)
             if self._saved is not None and first_row < self._saved[1]:
                 self._sweep(keep=None)
@@ -316,12 +308,14 @@ class IvfSearch:
             lists, centres = load_arrays(path), load_arrays(path.with_suffix(".centroids"))
             if not fitted.isdecimal() or lists is None or centres is None:
                 continue
-            nearest, centroids = lists.get("nearest"), centres.get("centroids")
+            nearest, centroids, budgets = lists.get("nearest"), centres.get("centroids"), lists.get("budgets")
             if nearest is None or centroids is None or len(nearest) > coded.rows:  # never committed
                 continue
+            if nearest.shape[1:] != (EACH,) or budgets is None or budgets.shape != (len(_DEPTHS) + 1,):
+                continue  # an older version wrote them
             count = len(centroids)
             if count and centroids.shape[1:] == (width,) and ((nearest >= 0) & (nearest <= count)).all():
-                self._file = _InvertedFile(coded.quantizer, centroids, int(fitted))
+                self._file = _InvertedFile(coded.quantizer, centroids, int(fitted), budgets)
                 self._file.take(nearest)
                 self._saved = path.stem, len(nearest)
                 return
@@ -343,6 +337,8 @@ class IvfSearch:
         if file is None or file.quantizer is not coded.quantizer or coded.rows >= _REFIT_GROWTH * file.fitted_rows:
             file = _InvertedFile.fit(coded)
         file.grow(coded)
+        if file.budgets is None or coded.rows >= _MEASURE_GROWTH * file.budgets[-1]:
+            file.budgets = self._measure(file, coded)
         self._file = file
         return file
 
@@ -350,23 +346,52 @@ class IvfSearch:
         """Return the rows of the nearest lists whose levels are best; with a filter, of more lists or of none."""
         coded = self._quantized.coded(rows)
         passing = rows if mask is None else int(np.count_nonzero(mask))
-        if coded is None or (settings.DEFAULTS.probes + k) * rows > settings.DEFAULTS.most_probes * passing:
+        if coded is None or _too_many(settings.DEFAULTS.entries, passing):
             return self._quantized.candidates(queries, k, rows, mask)
         with self._lock:
             file = self._grow(coded)
-        compared = settings.DEFAULTS.compared + 4 * k
-        found = []
-        for query in queries:
-            near, sums = file.look(coded.quantizer.ask(query), k, coded, mask, passing)
-            if len(near) > compared:
-                near = near[np.argpartition(-sums, compared - 1)[:compared]]
-            found.append(np.sort(near))
+        entries = file.budget(k)
+        if _too_many(entries, passing):
+            return self._quantized.candidates(queries, k, rows, mask)
+        found = [_best(file, query, k, entries * rows / max(passing, 1), coded, mask) for query in queries]
         short = [at for at, near in enumerate(found) if len(near) < min(k, passing)]
         if short:
             better = self._quantized.candidates(queries[short], k, rows, mask)
             for at, near in zip(short, better, strict=True):
                 found[at] = near
         return found
+
+    def _measure(self, file: _InvertedFile, coded: Coded) -> NDArray[np.float64]:
+        """Return how many entries must be looked at to find enough, and of how many rows that is true.
+
+        The share that is found, less its standard error, is at least what the settings promise. Infinite where it is
+        not found in an eighth of the rows.
+        """
+        store, rows = self._quantized.store, coded.rows
+        asked = np.linspace(0, rows - 1, min(_ASKED, rows)).astype(np.int64)
+        asked = asked[(file.nearest[asked] < len(file.centroids)).any(axis=1)]
+        budgets = np.array([*(np.inf for _ in _DEPTHS), rows])
+        entries = float(settings.DEFAULTS.entries)
+        for place, k in enumerate(_DEPTHS):
+            queries = store.read(asked)
+            least = [
+                kth_best(compare(query, near, store), min(k + 1, len(near)))
+                for query, near in zip(queries, self._quantized.candidates(queries, k + 1, rows, None), strict=True)
+            ]
+            while len(asked) and entries <= EACH * rows and not _too_many(entries, rows):
+                shares = np.array(
+                    [
+                        min(np.count_nonzero(compare(query, near, store) >= last - _EQUAL) / (k + 1), 1.0)
+                        for query, last in zip(queries, least, strict=True)
+                        for near in [_best(file, query, k + 1, entries, coded, None)]
+                    ]
+                )
+                missed = (1.0 - shares) * (k + 1) / k  # each row finds itself
+                if missed.mean() + missed.std() / len(missed) ** 0.5 <= 1.0 - settings.DEFAULTS.recall:
+                    budgets[place] = entries
+                    break
+                entries *= _STEP
+        return budgets
 
     def flush(self) -> None:
         """Save centroids and lists; lists come last, under their name at once, so all is found whole or not at all."""
@@ -383,7 +408,7 @@ class IvfSearch:
             if self._saved is None or self._saved[0] != name:
                 lists.unlink(missing_ok=True)
                 save_arrays(lists.with_suffix(".centroids"), centroids=file.centroids)
-            save_arrays(lists, nearest=file.nearest[: self._rows])
+            save_arrays(lists, nearest=file.nearest[: self._rows], budgets=np.asarray(file.budgets))
             self._saved = name, self._rows
             self._sweep(keep=name)
 
@@ -401,5 +426,21 @@ class IvfSearch:
                 with contextlib.suppress(OSError):  # another process deletes them
                     mine += path.stat().st_size
         else:
-            mine = 0 if self._file is None else self._file.centroids.nbytes + 8 * self._file.known
+            mine = 0 if self._file is None else self._file.nbytes
         return mine + self._quantized.nbytes
+
+
+def _too_many(entries: float, passing: int) -> bool:
+    """Return whether a scan of all rows is as good as lists, where so many pass a filter: each needs more entries."""
+    return entries * settings.DEFAULTS.scanned > passing
+
+
+def _best(
+    file: _InvertedFile, query: Matrix, k: int, entries: float, coded: Coded, mask: NDArray[np.bool_] | None
+) -> Rows:
+    """Return the rows to compare with a query, ascending; none where lists are no good."""
+    near, sums = file.look(coded.quantizer.ask(query), entries, settings.DEFAULTS.picked + 8 * k, coded, mask)
+    compared = settings.DEFAULTS.compared + 4 * k
+    if len(near) > compared:
+        near = near[sums >= kth_best(sums, compared)]
+    return near if len(near) <= _TIES * compared else near[:0]

@@ -273,6 +273,11 @@ class QuantizedSearch:
             self._fit_number, self._codes = 0, made
         self._quantizer, self._coded = quantizer, rows
 
+    @property
+    def store(self) -> RowStore:
+        """The rows."""
+        return self._store
+
     def quantizer(self, rows: int) -> Quantizer | None:
         """Return the quantizer of the codes of the first ``rows`` rows; None for few rows, which have none."""
         return self._quantizer if rows >= self._least_rows else None

@@ -18,10 +18,12 @@ class VectorSettings:
         refit_until: A fit on this many rows is kept.
         unlisted_rows: The newest rows of an inverted file whose lists are looked up one by one, at least; one in 32 of
             many rows.
-        probes: The lists of an inverted file that are searched before the first estimate, plus k.
-        weighed: The centroids whose levels are compared, times ``probes``: a search looks into no other lists.
-        most_probes: If a filter needs more than these at first, the quantized search is as good.
-        compared: The rows of those lists that are read and compared, plus 4 k.
+        recall: The share of the true nearest rows that an inverted file is to find.
+        entries: The entries of its lists that a query looks at, at least.
+        pool: The centroids whose levels are compared, times the lists that are looked into.
+        scanned: The rows whose signs are scanned in the time that an entry of a list takes.
+        picked: The rows of those lists whose levels are weighed, plus 8 k.
+        compared: The rows of these that are read and compared, plus 4 k.
         kept_bytes: A matrix larger than this is not kept in RAM.
         copied_bytes: The size up to which float16 rows are copied to float32 in RAM.
         piece_floats: The components of a piece of an exact search: with its float32 copy, about one core's L2 cache.
@@ -31,7 +33,7 @@ class VectorSettings:
 
     Example:
         >>> from dataclasses import replace
-        >>> replace(DEFAULTS, probes=8).probes
+        >>> replace(DEFAULTS, pool=8).pool
         8
     """
 
@@ -40,10 +42,12 @@ class VectorSettings:
     refit_growth: int = 4
     refit_until: int = 1 << 18
     unlisted_rows: int = 4096
-    probes: int = 24
-    weighed: int = 24
-    most_probes: int = 512
-    compared: int = 112
+    recall: float = 0.98
+    entries: int = 4000
+    pool: int = 3
+    scanned: int = 8
+    picked: int = 1400
+    compared: int = 180
     kept_bytes: int = 256 << 20
     copied_bytes: int = 64 << 20
     piece_floats: int = 512 * 384

@@ -55,6 +55,8 @@ SYNONYM: Final = 0.9
 
 _FEW_ROWS: Final = 1 << 15
 """Up to so many rows, it is faster to look for those with a score than to collect them."""
+_FEW_MATCHES: Final = 200
+"""Of more matches, those of each token are added faster one token after the other than all with one slow call."""
 
 
 class Extra(NamedTuple):
@@ -256,8 +258,9 @@ class Scoring:
         self.scores[rows] += scores
 
     def _add_each(self, present: Sequence[Matches], weights: Sequence[float]) -> None:
-        """Add the scores of several tokens; of few rows all at once, with the same sums."""
-        if len(self.scores) > _FEW_ROWS or len(self._touched) > 1 or not present:
+        """Add the scores of several tokens; of few matches all at once, with the same sums."""
+        matches = sum(len(found.rows) for found in present)
+        if matches > _FEW_MATCHES or len(self.scores) > _FEW_ROWS or len(self._touched) > 1 or not present:
             for found, weight in zip(present, weights, strict=True):
                 self._add(found.rows, self._scores(found, weight))
             return

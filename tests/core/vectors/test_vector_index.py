@@ -372,7 +372,7 @@ class TestIvf(VectorIndexContract):
     def lists_even_of_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make codes and lists from the first row on, and look into so many that small sets come out whole."""
         tune(monkeypatch, auto_floats=1, few_candidates=8, unlisted_rows=16)
-        tune(monkeypatch, probes=1 << 16, compared=1 << 16, most_probes=1 << 32)
+        tune(monkeypatch, entries=1 << 32, picked=1 << 16, compared=1 << 16, scanned=0)
 
 
 @pytest.mark.parametrize("name", ["dimension", "dtype", "strategy"])

@@ -9,6 +9,6 @@ import pytest
 from memvid_core.vectors import settings
 
 
-def tune(patch: pytest.MonkeyPatch, **constants: int) -> None:
+def tune(patch: pytest.MonkeyPatch, **constants: float) -> None:
     """Replace some of the settings of every index until the patch is undone."""
-    patch.setattr(settings, "DEFAULTS", replace(settings.DEFAULTS, **constants))
+    patch.setattr(settings, "DEFAULTS", replace(settings.DEFAULTS, **constants))  # type: ignore[arg-type]

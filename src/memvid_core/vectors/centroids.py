@@ -1,0 +1,88 @@
+"""Centroids: points among the levels of rows, and which of them each row is nearest to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memvid_core.vectors.matrix import Matrix
+from memvid_core.vectors.quantizer import Levels
+
+__all__ = ["EACH", "Centroids", "means"]
+
+EACH: Final = 2
+"""The number of lists that a row is in: those of the centroids nearest to it."""
+
+_GROUPS_ASKED: Final = 8  # groups of centroids that a row is compared with
+_BATCH_ROWS: Final = 8192
+
+
+def _nearest(rows: Matrix, points: Matrix) -> NDArray[np.int32]:
+    """Return the point nearest to each row, by comparing all: (n,) int32."""
+    found, halves = np.empty(len(rows), dtype=np.int32), np.vecdot(points, points) / 2
+    for start in range(0, len(rows), _BATCH_ROWS):
+        some = rows[start : start + _BATCH_ROWS]
+        found[start : start + len(some)] = (some @ points.T - halves).argmax(axis=1)
+    return found
+
+
+def means(levels: Levels, nearest: NDArray[np.int32], points: Matrix) -> Matrix:
+    """Return each point replaced by the mean of the rows nearest to it, if there are any."""
+    order = np.argsort(nearest, kind="stable")
+    numbers, firsts, counts = np.unique(nearest[order], return_index=True, return_counts=True)
+    moved = points.copy()
+    moved[numbers] = np.add.reduceat(levels[order], firsts, axis=0, dtype=np.int32) / counts[:, None]
+    return moved
+
+
+class Centroids:
+    """Points among the levels, and which of them each row is nearest to; they lie in groups, to compare with few.
+
+    Args:
+        levels: (n, width) int8, n >= 1.
+    """
+
+    def __init__(self, levels: Levels) -> None:
+        self._points = levels.astype(np.float32)
+        self._halves = np.vecdot(self._points, self._points) / 2
+        count = len(levels)
+        groups = self._points[np.linspace(0, count - 1, max(round(count**0.5), 1)).astype(np.int64)]
+        self._groups = means(levels, _nearest(self._points, groups), groups)
+        group = _nearest(self._points, self._groups)
+        borders = np.cumsum(np.bincount(group, minlength=len(groups)))[:-1]
+        self._members = np.split(np.argsort(group, kind="stable"), borders)
+
+    def nearest(self, levels: Levels) -> NDArray[np.int32]:
+        """Return the numbers of the centroids nearest to each row, (n, EACH), the nearest first.
+
+        A few rows get others that are nearly as near. With fewer centroids, the number after the last one fills up.
+        """
+        found = np.full((len(levels), EACH), len(self._points), dtype=np.int32)
+        for start in range(0, len(levels), _BATCH_ROWS):
+            self._find(levels[start : start + _BATCH_ROWS].astype(np.float32), found[start : start + _BATCH_ROWS])
+        return found
+
+    def _find(self, rows: Matrix, found: NDArray[np.int32]) -> None:
+        asked = min(_GROUPS_ASKED, len(self._groups))
+        inner = rows @ self._groups.T - np.vecdot(self._groups, self._groups) / 2
+        groups = np.argpartition(-inner, asked - 1, axis=1)[:, :asked].reshape(-1)
+        order = np.argsort(groups, kind="stable")
+        borders = np.searchsorted(groups[order], np.arange(len(self._groups) + 1))
+        scores = np.full((len(rows), EACH * asked), -np.inf, dtype=np.float32)  # the best of each group that is asked
+        numbers = np.full(scores.shape, len(self._points), dtype=np.int32)
+        for group, members in enumerate(self._members):
+            asking = order[borders[group] : borders[group + 1]]
+            if not len(asking) or not len(members):
+                continue
+            some, slots = np.divmod(asking, asked)
+            inner = rows[some] @ self._points[members].T - self._halves[members]
+            at = np.arange(len(some))
+            for place in range(min(EACH, len(members))):
+                first = inner.argmax(axis=1)
+                scores[some, EACH * slots + place] = inner[at, first]
+                numbers[some, EACH * slots + place] = members[first]
+                inner[at, first] = -np.inf
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :EACH]
+        found[:, : best.shape[1]] = np.take_along_axis(numbers, best, axis=1)

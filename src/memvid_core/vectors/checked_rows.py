@@ -120,6 +120,15 @@ class CheckedRows:
             raw = self._filled_span(start, stop)
         return raw[start:stop]
 
+    def passing(self, start: int, stop: int) -> Bytes:
+        """Return the rows from ``start`` to ``stop`` for whoever keeps them: here they are not kept.
+
+        Raises:
+            IndexStaleError: One is not what was written.
+        """
+        raw, there = self._kept
+        return raw[start:stop] if stop <= len(there) and there[start:stop].all() else self._read(start, stop)
+
     def _filled(self, rows: NDArray[np.int64], stop: int) -> Bytes:
         """Read the missing rows among some below ``stop``; return all that are kept."""
         with self._lock:

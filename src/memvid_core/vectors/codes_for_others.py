@@ -50,6 +50,10 @@ class CodesForOthers:
         """Return rows that hold the best k of each query, as the search finds them."""
         return self._search.candidates(queries, k, rows, mask)
 
+    def read(self, rows: Rows) -> Matrix:
+        """Return some rows as the store has them."""
+        return self._search.read(rows)
+
     def flush(self) -> None:
         """Force what was written to the disk."""
         self._search.flush()

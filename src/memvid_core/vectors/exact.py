@@ -53,6 +53,9 @@ class SearchStrategy(Protocol):
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
         """Return, for each unit query, rows below ``rows`` that pass the mask and hold (nearly all of) the best k."""
 
+    def read(self, rows: Rows) -> Matrix:
+        """Return some rows, (m, d) float32, in the order asked, as the store has them."""
+
     def flush(self) -> None:
         """Make what was written durable."""
 
@@ -203,10 +206,17 @@ class ExactSearch:
                 if len(wide) < rows:
                     wide = np.empty((max(rows, 2 * len(wide)), store.dimension), dtype=np.float32)
                     wide[:known] = self._wide[:known]
-                store.check(rows)
-                wide[known:rows] = store.block(known, rows)
+                store.copy_to(wide[known:rows], known)
                 self._wide, self._known = wide, rows
             return self._wide[:rows]
+
+    def read(self, rows: Rows) -> Matrix:
+        """Return some rows, from the copy if they are in it."""
+        with self._lock:
+            copy = self._wide[: self._known]
+        if self._store.one_by_one or not len(rows) or int(rows.max()) >= len(copy):
+            return self._store.read(rows)
+        return take(copy, rows)
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
         """Return at least the best k of each query; exact."""

@@ -393,6 +393,10 @@ class IvfSearch:
                 entries *= _STEP
         return budgets
 
+    def read(self, rows: Rows) -> Matrix:
+        """Return some rows as the store has them."""
+        return self._quantized.read(rows)
+
     def flush(self) -> None:
         """Save centroids and lists; lists come last, under their name at once, so all is found whole or not at all."""
         self._quantized.flush()

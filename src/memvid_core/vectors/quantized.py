@@ -315,6 +315,10 @@ class QuantizedSearch:
 
         return [one(at) for at in range(len(queries))]
 
+    def read(self, rows: Rows) -> Matrix:
+        """Return some rows as the store has them."""
+        return self._exact.read(rows)
+
     def flush(self) -> None:
         """Force the codes to the disk; those that could only be made in RAM are kept from now on."""
         with self._lock:

@@ -108,6 +108,10 @@ class SklearnSearch:
             found.append(some if mask is None else some[mask[some]])
         return found
 
+    def read(self, rows: Rows) -> Matrix:
+        """Return some rows as the store has them."""
+        return self._store.read(rows)
+
     def flush(self) -> None:
         """Do nothing: a model is not saved."""
 

@@ -273,7 +273,7 @@ class VectorIndex:
         queries = self._prepared(np.atleast_2d(query), self.dimension)
         with self._lock:
             self._assert_open()
-            rows, store, strategy = self._rows, self._store, self._search
+            rows, strategy = self._rows, self._search
         if mask is not None:
             if mask.ndim != 1 or mask.dtype != np.bool_:
                 raise QueryError(f"the mask is a {mask.dtype} array of shape {mask.shape}; give one bool for each row")
@@ -282,11 +282,11 @@ class VectorIndex:
         found = strategy.candidates(queries, k, rows, mask) if rows and len(queries) else []
         if query.ndim == 1:
             near = found[0] if found else np.empty(0, dtype=np.int64)
-            return self._ordered(queries[0], store.read(near), near, k)
+            return self._ordered(queries[0], strategy.read(near), near, k)
         all_rows = np.full((len(queries), k), _NO_ROW, dtype=np.int64)
         all_scores = np.full((len(queries), k), self._no_score, dtype=np.float32)
         for at, near in enumerate(found):
-            some, scores = self._ordered(queries[at], store.read(near), near, k)
+            some, scores = self._ordered(queries[at], strategy.read(near), near, k)
             all_rows[at, : len(some)] = some
             all_scores[at, : len(some)] = scores
         return all_rows, all_scores

@@ -32,6 +32,7 @@ __all__ = [
     "look_up",
     "squares",
     "unescaped",
+    "without_gaps",
 ]
 
 _STRIDE: Final = MACROBLOCK_BYTES + 2  # a macroblock after the first begins with its type and alignment
@@ -211,6 +212,24 @@ def unescaped(coded: bytes, escapes: NDArray[np.int64], phase: int, length: int)
     inside = (escapes + np.arange(len(escapes)))[: len(raw)]
     inside = inside[inside < len(raw)]
     return _samples(np.delete(raw, inside) if len(inside) else raw, phase, length)
+
+
+def without_gaps(coded: Bytes, phases: NDArray[np.int64], out: Bytes) -> None:
+    """Leave out what lies between macroblocks: the same bytes of all rows that begin at the same sample of one.
+
+    Args:
+        coded: (m, at least what a row takes) uint8, rows as they lie in the video, without escapes.
+        phases: At which sample of its macroblock each row begins, (m,); (1,) where all begin at the same.
+        out: (m, row bytes) uint8, written.
+    """
+    row_bytes = out.shape[1]
+    for one in np.unique(phases).tolist() if len(phases) > 1 else phases.tolist():
+        rows: Any = np.flatnonzero(phases == one) if len(phases) > 1 else slice(None)
+        source = done = 0
+        while done < row_bytes:
+            run = min(MACROBLOCK_BYTES - (one + done) % MACROBLOCK_BYTES, row_bytes - done)
+            out[rows, done : done + run] = coded[rows, source : source + run]
+            source, done = source + run + 2, done + run
 
 
 def look_up(pictures: Pictures, frame: FrameLocation, dimension: int, dtype: str, row_bytes: int) -> FrameOfRows | None:

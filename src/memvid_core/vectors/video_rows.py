@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from memvid_core.vectors.video_places import (
     look_up,
     squares,
     unescaped,
+    without_gaps,
 )
 from memvid_core.video.bitstream import MACROBLOCK_BYTES
 
@@ -156,7 +157,6 @@ class VideoRows:
         if self.due(stop) and before <= len(unit):
             pending = RamRows(self.dimension, self._name)
             if before:
-                state.file.check(before)
                 pending.write(0, state.file.block(0, before))
             pending.write(before, unit)
             state = state._replace(pending=pending, base=first_row)
@@ -240,7 +240,7 @@ class VideoRows:
             within = odd[(odd >= first) & (odd < first + step)] - first if len(odd) else odd
             if len(within):
                 coded = self._mended(coded, within, rows[part], starts[part], state.places)
-            self._take_samples(coded, phases if len(phases) == 1 else phases[part], raw[part])
+            without_gaps(coded, phases if len(phases) == 1 else phases[part], raw[part])
         if len(empty):
             raw[empty] = 0
         return raw
@@ -262,16 +262,6 @@ class VideoRows:
                 plain = np.delete(np.frombuffer(more.ljust(len(line) + len(escapes), b"\0"), np.uint8), escapes)
                 line[:] = plain[: len(line)]
         return coded
-
-    def _take_samples(self, coded: Bytes, phases: NDArray[np.int64], out: Bytes) -> None:
-        """Leave out what lies between macroblocks: the same bytes of all rows that begin at the same sample of one."""
-        for one in np.unique(phases).tolist() if len(phases) > 1 else phases.tolist():
-            rows: Any = np.flatnonzero(phases == one) if len(phases) > 1 else slice(None)
-            source = done = 0
-            while done < self._row_bytes:
-                run = min(MACROBLOCK_BYTES - (one + done) % MACROBLOCK_BYTES, self._row_bytes - done)
-                out[rows, done : done + run] = coded[rows, source : source + run]
-                source, done = source + run + 2, done + run
 
     def _widened(self, raw: Bytes, scale: NDArray[np.float32] | None) -> Matrix:
         stored = raw.view(self.dtype)
@@ -325,6 +315,14 @@ class VideoRows:
         self._compare(raw, np.arange(start, end), settled)
         found = self._widened(raw, None) if places.unit.all() else lengthened(raw.view(self.dtype))
         return found if end == stop else np.concatenate((found, tail.block(0, stop - settled)))
+
+    def copy_to(self, out: Matrix, start: int) -> None:
+        """Write the rows from ``start`` on to ``out``."""
+        settled = self.settled
+        if start < settled:
+            np.copyto(out, self.block(start, start + len(out)))
+        else:
+            self._state.tail.copy_to(out, start - settled)
 
     def _whole(self, places: Places, at: int) -> Bytes:
         """Return the matrix of one frame, with one row of bytes for each row."""
@@ -400,8 +398,6 @@ class VideoRows:
     def _is_empty(self, start: int, stop: int) -> bool:
         """Return whether rows that lie between frames have no vector here, either."""
         tail = self._state.tail
-        if start < stop:
-            tail.check(stop)
         return start >= stop or not tail.block(start, stop).any()
 
     def _write_sums(self, end: int, frame: FrameOfRows) -> None:

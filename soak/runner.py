@@ -47,7 +47,7 @@ class Workload(NamedTuple):
 WORKLOADS: dict[str, Workload] = {
     "readers": Workload(readers.run, 4, 300, "one writer and concurrent readers, every answer checked"),
     "writers": Workload(writers.run, 3, 600, "several writers of one file, with concurrent readers"),
-    "kills": Workload(kills.run, 5, 300, "SIGKILL at random moments over mixed work"),
+    "kills": Workload(kills.run, 5, 900, "SIGKILL at random moments over mixed work"),
     "agent": Workload(agent.run, 2, 300, "an agent's memory, killed while it memorizes and imports, with a reader"),
     "corruption": Workload(corruption.run, 5, 300, "damage to the file, index kept or deleted"),
     "index": Workload(index_corruption.run, 2, 300, "damage to the index, closed, live and in use"),

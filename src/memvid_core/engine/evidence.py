@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.engine import fusion
@@ -46,7 +47,9 @@ LEAST: Final = 1_000
 """The minimum number of records to learn from; fewer use the defaults of :class:`Evidence`."""
 
 _VERSION: Final = 5
-_FILE: Final = "evidence.json"
+_FILE: Final = "evidence"
+_SUM_BYTES: Final = 32  # hexadecimal, before the JSON text
+_MOST_BYTES: Final = 4_096
 _SAMPLE: Final = 1_024  # texts
 _QUESTIONS: Final = 128
 _CHARACTERS: Final = 2_000  # of a text
@@ -301,11 +304,14 @@ def _background(vectors: NDArray[np.float32]) -> float:
 
 
 def _read(path: Path | None, key: str) -> Evidence | None:
-    """Return the kept evidence; None if there is none for this key, or it is unreadable."""
-    if path is None:
+    """Return the kept evidence; None if there is none for this key, or the file is damaged."""
+    if path is None or not path.is_file():  # a pipe would be waited for
         return None
     try:
-        kept = json.loads(path.read_text("utf-8"))
+        with open(path, "rb") as file:
+            data = file.read(_MOST_BYTES)
+        checksum, body = data[:_SUM_BYTES], data[_SUM_BYTES:]
+        kept = json.loads(body) if checksum == xxhash.xxh3_128_hexdigest(body).encode() else {}
         found = Evidence(*(float(kept[name]) for name in Evidence._fields))
         usable = kept["key"] == key and all(0 <= value <= 1 for value in found)
     except (OSError, ValueError, TypeError, KeyError):
@@ -314,11 +320,12 @@ def _read(path: Path | None, key: str) -> Evidence | None:
 
 
 def _write(path: Path | None, key: str, found: Evidence) -> None:
-    """Keep the evidence, if the folder can be written."""
+    """Keep the evidence behind its checksum, if the folder can be written."""
     if path is None or not path.parent.is_dir():
         return
+    body = json.dumps({"key": key, **found._asdict()}).encode()
     with suppress(OSError):
-        write_file(path, json.dumps({"key": key, **found._asdict()}).encode(), durable=False)
+        write_file(path, xxhash.xxh3_128_hexdigest(body).encode() + body, durable=False)
 
 
 def support(dense: Ranking, lexical: Ranking) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,19 +88,22 @@ def test_evidence_is_kept_in_the_index_folder_and_a_damaged_one_is_replaced(
     with Memory.create(path) as memory:
         memory.add(texts(40))
         memory.prepare()
-    [kept] = path.with_name("m.mp4.index").rglob("evidence.json")
+    [kept] = path.with_name("m.mp4.index").rglob("evidence")
     first = kept.read_bytes()
-    question = "bara beta diso"
-    for damage in (first[:10], b"[]", b'{"key": 1}', first.replace(b'"alpha": 0.', b'"alpha": 7.'), b"\xff"):
+    flips = [
+        first[:at] + bytes([first[at] ^ 1 << at % 8]) + first[at + 1 :] for at in range(0, len(first), 7)
+    ]  # also digits that stay digits
+    assert flips
+    for damage in (b"", first[:10], b"[]", b'{"key": 1}', first.replace(b'"alpha": 0.', b'"alpha": 7.'), *flips):
         kept.write_bytes(damage)
         with Memory.open(path) as memory:
-            hits = memory.search(question, explain=True)
-            assert hits == memory.search(question, explain=True)
+            hits = memory.search("bara beta diso", explain=True)
+            assert hits == memory.search("bara beta diso", explain=True)
         assert kept.read_bytes() == first
-    changed = {**json.loads(first), "alpha": 0.75}
-    kept.write_text(json.dumps(changed), "utf-8")
+    changed = json.dumps({**json.loads(first[32:]), "alpha": 0.75}).encode()
+    kept.write_bytes(xxhash.xxh3_128_hexdigest(changed).encode() + changed)
     with Memory.open(path) as memory:  # it is read, not learned again
-        assert memory.search(question, explain=True) != hits
+        assert memory.search("bara beta diso", explain=True) != hits
 
 
 def test_evidence_is_learned_again_when_the_number_of_records_has_doubled(monkeypatch: pytest.MonkeyPatch) -> None:

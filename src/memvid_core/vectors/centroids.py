@@ -1,16 +1,16 @@
-"""Centroids: points among the levels of rows, and which of them each row is nearest to."""
+"""Centroids: points among the levels of rows, which of them each row is nearest to, and the rows of each."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.vectors.matrix import Matrix
-from memvid_core.vectors.quantizer import Levels
+from memvid_core.vectors.quantizer import Codes, Levels
 
-__all__ = ["EACH", "Centroids", "means"]
+__all__ = ["EACH", "Centroids", "Lists", "means"]
 
 EACH: Final = 2
 """The number of lists that a row is in: those of the centroids nearest to it."""
@@ -86,3 +86,29 @@ class Centroids:
                 inner[at, first] = -np.inf
         best = np.argsort(-scores, axis=1, kind="stable")[:, :EACH]
         found[:, : best.shape[1]] = np.take_along_axis(numbers, best, axis=1)
+
+
+class Lists(NamedTuple):
+    """Rows list after list, and where each list begins; rows after them are found by their centroids.
+
+    Attributes:
+        rows: How many rows are in lists.
+        order: (EACH * rows,) int32, the row of each entry.
+        starts: (centroids + 2,) int64; the last list is of rows without a vector.
+        signs: (EACH * rows, 4) uint64, the signs of each entry's row.
+    """
+
+    rows: int
+    order: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    signs: Codes
+
+    @classmethod
+    def of(cls, nearest: NDArray[np.int32], centroids: int, signs: Codes) -> Lists:
+        """Return the lists of rows whose centroids and signs, (blocks, 4, 8192), are known."""
+        starts = np.zeros(centroids + 2, dtype=np.int64)
+        flat = nearest.reshape(-1)
+        np.cumsum(np.bincount(flat, minlength=centroids + 1), out=starts[1:])
+        order = (np.argsort(flat, kind="stable") // EACH).astype(np.int32)
+        of_rows = np.ascontiguousarray(signs.transpose(0, 2, 1)).reshape(-1, signs.shape[1])
+        return cls(len(nearest), order, starts, of_rows.take(order, axis=0))

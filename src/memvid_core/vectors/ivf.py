@@ -19,14 +19,14 @@ import re
 import threading
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.system.folders import matching
 from memvid_core.vectors import settings
-from memvid_core.vectors.centroids import EACH, Centroids, means
+from memvid_core.vectors.centroids import EACH, Centroids, Lists, means
 from memvid_core.vectors.codes import RamCodes
 from memvid_core.vectors.exact import Rows, compare, kth_best
 from memvid_core.vectors.growing_file import load_arrays, save_arrays
@@ -49,33 +49,8 @@ _TIES: Final = 8  # times as many rows as wanted that are as good as the last of
 _ASKED: Final = 256  # rows that are asked for, to measure
 _DEPTHS: Final = (10, 100)  # how many of the nearest rows are to be found, to measure
 _STEP: Final = 2**0.5  # entries grow by this factor until enough is found
+_SPARE: Final = 4  # times as many rows as are to be found are asked for, to know which these are
 _EQUAL: Final = 1e-6  # a cosine that is less by this much is as good
-
-
-class _Lists(NamedTuple):
-    """Rows list after list, and where each list begins; rows after them are found by their centroids.
-
-    Attributes:
-        rows: How many rows are in lists.
-        order: (EACH * rows,) int32, the row of each entry.
-        starts: (centroids + 2,) int64; the last list is of rows without a vector.
-        signs: (EACH * rows, 4) uint64, the signs of each entry's row.
-    """
-
-    rows: int
-    order: NDArray[np.int32]
-    starts: NDArray[np.int64]
-    signs: Codes
-
-    @classmethod
-    def of(cls, nearest: NDArray[np.int32], centroids: int, signs: Codes) -> _Lists:
-        """Return the lists of rows whose centroids and signs, (blocks, 4, 8192), are known."""
-        starts = np.zeros(centroids + 2, dtype=np.int64)
-        flat = nearest.reshape(-1)
-        np.cumsum(np.bincount(flat, minlength=centroids + 1), out=starts[1:])
-        order = (np.argsort(flat, kind="stable") // EACH).astype(np.int32)
-        of_rows = np.ascontiguousarray(signs.transpose(0, 2, 1)).reshape(-1, signs.shape[1])
-        return cls(len(nearest), order, starts, of_rows.take(order, axis=0))
 
 
 class _InvertedFile:
@@ -116,9 +91,9 @@ class _InvertedFile:
         moved = means(sample, Centroids(some).nearest(sample)[:, 0], some.astype(np.float32))
         return cls(coded.quantizer, np.rint(moved).astype(np.int8), rows)
 
-    def _no_lists(self) -> _Lists:
+    def _no_lists(self) -> Lists:
         none = np.empty((0, BITS // 64), dtype=np.uint64)
-        return _Lists(0, np.empty(0, dtype=np.int32), np.zeros(len(self.centroids) + 2, dtype=np.int64), none)
+        return Lists(0, np.empty(0, dtype=np.int32), np.zeros(len(self.centroids) + 2, dtype=np.int64), none)
 
     @cached_property
     def _finder(self) -> Centroids:
@@ -159,7 +134,7 @@ class _InvertedFile:
             self.known = start + len(some)
         listed = self._lists.rows
         if self.known - listed > max(settings.DEFAULTS.unlisted_rows, listed >> 5):
-            self._lists = _Lists.of(self.nearest, len(self.centroids), coded.signs)
+            self._lists = Lists.of(self.nearest, len(self.centroids), coded.signs)
 
     @cached_property
     def _without(self) -> Levels:
@@ -364,7 +339,7 @@ class IvfSearch:
     def _measure(self, file: _InvertedFile, coded: Coded) -> NDArray[np.float64]:
         """Return how many entries must be looked at to find enough, and of how many rows that is true.
 
-        The share that is found, less its standard error, is at least what the settings promise. Infinite where it is
+        The share that is found, less two standard errors, is at least what the settings promise. Infinite where it is
         not found in an eighth of the rows.
         """
         store, rows = self._quantized.store, coded.rows
@@ -374,9 +349,10 @@ class IvfSearch:
         entries = float(settings.DEFAULTS.entries)
         for place, k in enumerate(_DEPTHS):
             queries = store.read(asked)
+            more = self._quantized.candidates(queries, _SPARE * (k + 1), rows, None)  # it misses others than the best
             least = [
                 kth_best(compare(query, near, store), min(k + 1, len(near)))
-                for query, near in zip(queries, self._quantized.candidates(queries, k + 1, rows, None), strict=True)
+                for query, near in zip(queries, more, strict=True)
             ]
             while len(asked) and entries <= EACH * rows and not _too_many(entries, rows):
                 shares = np.array(
@@ -387,7 +363,7 @@ class IvfSearch:
                     ]
                 )
                 missed = (1.0 - shares) * (k + 1) / k  # each row finds itself
-                if missed.mean() + missed.std() / len(missed) ** 0.5 <= 1.0 - settings.DEFAULTS.recall:
+                if missed.mean() + 2 * missed.std() / len(missed) ** 0.5 <= 1.0 - settings.DEFAULTS.recall:
                     budgets[place] = entries
                     break
                 entries *= _STEP

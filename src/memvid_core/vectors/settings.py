@@ -47,7 +47,7 @@ class VectorSettings:
     pool: int = 3
     scanned: int = 8
     picked: int = 1400
-    compared: int = 180
+    compared: int = 260
     kept_bytes: int = 256 << 20
     copied_bytes: int = 64 << 20
     piece_floats: int = 512 * 384

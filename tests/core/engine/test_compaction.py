@@ -529,11 +529,12 @@ class TestAutoCompact:
 
     def test_close_ends_the_process_that_folds(self, path: Path) -> None:
         with Memory.create(path, embed, auto_compact=0.1) as memory:
+            process = None
             for i in range(2000):
                 memory.add(f"text {i}", ids=str(i))
-                if memory._auto is not None and memory._auto._process is not None:
+                process = memory._auto._process if memory._auto else None
+                if process is not None:
                     break
-            process = memory._auto._process if memory._auto else None
             assert process is not None
             count = len(memory)
         assert process._process.poll() is not None

@@ -44,6 +44,7 @@ _LEAST, _MOST = 0.45, 1.0
 _NEUTRAL: Final = 0.6  # length normalization at which k1 is 1
 _LEAST_SATURATION: Final = 0.75
 _ENOUGH = 200  # rows
+_FEWEST: Final = 3  # tokens
 _SAMPLE = 4_096  # rows
 
 NEAR: Final = 0.8
@@ -105,11 +106,13 @@ def length_normalization(lengths: NDArray[np.int32]) -> float:
 
     Returns:
         The standard deviation of the logarithms of the lengths, in steps of 0.05 and between 0.45 and 1; 0.65 for fewer
-        than 200 rows.
+        than 200 rows. Texts of one or two tokens are ids and labels, and say nothing about the others.
 
     Example:
         >>> length_normalization(np.array([30, 3_000] * 200)), length_normalization(np.array([30, 40] * 200))
         (1.0, 0.45)
+        >>> length_normalization(np.array([30, 40, 1] * 200))
+        0.45
     """
     return sampled_normalization(lengths[:: length_step(len(lengths))], len(lengths))
 
@@ -118,7 +121,8 @@ def sampled_normalization(sample: NDArray[np.int32], rows: int) -> float:
     """Return the length normalization of so many rows from the lengths of an even sample of them."""
     if rows < _ENOUGH:
         return B
-    spread = float(np.log(np.maximum(sample, 1)).std())
+    texts = sample[sample >= _FEWEST]
+    spread = float(np.log(texts).std()) if len(texts) else 0.0
     return min(max(round(spread * 20) / 20, _LEAST), _MOST)
 
 

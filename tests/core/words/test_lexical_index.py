@@ -451,13 +451,15 @@ def test_long_texts_are_penalized_more_the_more_lengths_differ(longest: int, exp
     assert length_normalization(lengths) == expected
     assert length_normalization(np.append(lengths, np.int32(10**5))) == expected
     assert length_normalization(np.zeros(1_000, np.int32)) == 0.45
+    ids = np.random.default_rng(1).permutation(np.append(lengths, np.full(len(lengths), 2, np.int32)))
+    assert length_normalization(ids) == expected  # ids and labels between the texts
     assert length_normalization(lengths[:100]) == B
 
 
 def test_repetitions_count_more_where_lengths_differ_widely() -> None:
     pair = ["jet " + "word " * 99, "jet " * 3 + "word " * 97]
     ratios = []
-    for lengths in ((100, 100), (2, 198)):  # their mean is the same
+    for lengths in ((100, 100), (4, 196)):  # their mean is the same
         index = LexicalIndex()
         index.extend(0, [*pair, *("other " * length for length in lengths * 150)])
         rows, scores = index.search("jet", k=2)

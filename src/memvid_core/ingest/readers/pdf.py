@@ -15,7 +15,7 @@ from memvid_core.ingest.readers.extras import require
 from memvid_core.ingest.readers.korean_lines import KoreanLines
 from memvid_core.ingest.readers.ocr import HOW_TO_GET, read_gray, recognizer
 from memvid_core.ingest.readers.pdf_page import PageText, text_of
-from memvid_core.ingest.readers.remarks import warn
+from memvid_core.ingest.readers.remarks import leaving_out, warn
 
 __all__ = ["read_pdf"]
 
@@ -77,9 +77,10 @@ class _Pdf:
         self._document = document
         self._raw = raw
         self._form = None
-        if document.get_formtype():
-            document.init_forms()
-            self._form = document.formenv
+        with leaving_out("the form"):
+            if document.get_formtype():
+                document.init_forms()
+                self._form = document.formenv
 
     def sections(self) -> list[Section]:
         number = len(self._document)
@@ -146,7 +147,8 @@ class _Pdf:
             single = sum(len(line.strip()) == 1 for line in lines)
             if single >= _LEAST_TURNED and 2 * single > len(lines):
                 read = self._turned(page, read, len(lines))
-            read.text = "\n\n".join(filter(None, (read.text, *self._annotations(page))))
+            with leaving_out(f"the comments and form values of page {index + 1}"):
+                read.text = "\n\n".join(filter(None, (read.text, *self._annotations(page))))
             return read
         finally:
             page.close()
@@ -209,13 +211,14 @@ class _Pdf:
         """Divide pages where their bookmarks' titles stand; a title that is not found counts from the page's top."""
         outline = Outline()
         marks: dict[int, list[tuple[str, str]]] = {}
-        for bookmark in self._document.get_toc():
-            target = bookmark.get_dest()
-            index = target.get_index() if target else None
-            title = bookmark.get_title()
-            path = outline.enter(bookmark.level + 1, title)
-            if index is not None and path:
-                marks.setdefault(int(index), []).append((title, path))
+        with leaving_out("the bookmarks"):
+            for bookmark in self._document.get_toc():
+                target = bookmark.get_dest()
+                index = target.get_index() if target else None
+                title = bookmark.get_title()
+                path = outline.enter(bookmark.level + 1, title)
+                if index is not None and path:
+                    marks.setdefault(int(index), []).append((title, path))
         sections: list[Section] = []
         heading = ""
         for index, page in enumerate(pages):

@@ -137,6 +137,11 @@ def change(path: Path, made: Callable[[str, bytes], bytes]) -> None:
             archive.writestr(name, data)
 
 
+def cut_short(path: Path, name: str) -> None:
+    """Keep the first half of a part."""
+    change(path, lambda own, data: data[: len(data) // 2] + b"<" if own == name else data)
+
+
 def break_checksum(path: Path, name: str) -> None:
     """Change a byte of a stored part, as a bad disk does."""
     change(path, lambda _, data: data)
@@ -170,7 +175,7 @@ def test_any_part_may_be_damaged(tmp_path: Path, file: str, how: str) -> None:
         if how == "checksum":
             break_checksum(path, name)
         else:
-            change(path, lambda own, data, name=name: data[: len(data) // 2] + b"<" if own == name else data)
+            cut_short(path, name)
         wanted = OTHER_TEXT.get(name, TEXT)
         if wanted is None or re.fullmatch(WRITERS[file][1], name):
             if how == "checksum" or wanted is None:

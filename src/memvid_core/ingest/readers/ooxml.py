@@ -90,8 +90,8 @@ class Package:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._parts.__exit__(*exc)
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        self._parts.__exit__(kind, *exc)
 
     def main(self) -> str:
         """Return the name of the main part.

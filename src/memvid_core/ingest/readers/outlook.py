@@ -157,10 +157,11 @@ def _bodies(message: _Object) -> list[str]:
             return html_texts(html, message.codec if page else "utf-8")
     if plain.strip():
         return [plain]
+    texts: list[str] = []
     with leaving_out("the RTF"):
-        packed = message.data(_RTF)
-        return [section.text for section in rtf_sections(_unpacked(packed))] if packed else []
-    return []
+        if packed := message.data(_RTF):
+            texts += [section.text for section in rtf_sections(_unpacked(packed))]
+    return texts
 
 
 def _attachment(ole: Ole, found: _Object, depth: int) -> Iterator[Section]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -73,22 +72,22 @@ def test_a_main_part_may_have_any_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "part", "left", "warning"),
     [
-        ("a.xlsx", r"xl/worksheets/sheet2\.xml", "wing: left", "damaged: sheets that are not in the file: 'Second'"),
-        ("a.pptx", r"ppt/slides/slide2\.xml", "A wing", "damaged: slides that are not in the file: 2"),
+        ("a.xlsx", "xl/worksheets/sheet2.xml", "wing: left", "sheet 'Second' was left out"),
+        ("a.pptx", "ppt/slides/slide2.xml", "A wing", "slide 2 was left out"),
     ],
 )
 def test_a_sheet_or_a_slide_that_is_missing_is_said(
     tmp_path: Path, name: str, part: str, left: str, warning: str
 ) -> None:
-    path = rewritten(written(tmp_path, name), lambda own, data: None if re.fullmatch(part, own) else (own, data))
+    path = rewritten(written(tmp_path, name), lambda own, data: None if part == own else (own, data))
     document = read_document(path)
     assert left in "\n".join(section.text for section in document.sections)
-    assert document.warnings == [warning]
+    assert document.warnings == [f"{warning}: damaged: its part {part!r} is missing"]
 
 
 def test_a_section_of_hangul_that_is_none(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.hwpx", "w") as archive:
         archive.writestr("mimetype", "application/hwp+zip")
         archive.writestr("Contents/section0.xml", "<a/>")
-    with pytest.raises(IngestError, match=r"a\.hwpx: damaged: its part 'Contents/section0\.xml' is no section"):
+    with pytest.raises(IngestError, match=r"a\.hwpx: Contents/section0\.xml: damaged: it is no section"):
         read_document(tmp_path / "a.hwpx")

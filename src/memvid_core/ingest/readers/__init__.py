@@ -81,6 +81,7 @@ READERS: dict[str, Callable[[Path], list[Section]]] = {
 }
 _ZIPPED = frozenset({"docx", "epub", "hwpx", "opendocument", "pptx", "xlsx", "zip"})
 _OLE_NAMES = frozenset({"hwp", "msg", "ole"})
+_MOST_LOST = 5  # parts that an error names
 _OLD_HANGUL = b"HWP Document File V"
 
 
@@ -130,6 +131,8 @@ def read_document(path: str | os.PathLike[str], *, transcribe: Transcribe | None
                 sections = _without_encoded(transcribed(file, transcribe))
             else:
                 sections = _without_encoded(READERS[name](file))
+            if remarks.lost and not sections:
+                raise IngestError("; ".join(list(remarks.lost)[:_MOST_LOST]))
         if remarks.encoding:
             sections = [_with_encoding(section, remarks.encoding) for section in sections]
         return Document(source, name, sections, remarks.warnings)

@@ -85,11 +85,9 @@ def graphic_blocks(package: Package, part: str, graphic: Any) -> list[str | list
         name = local(found)
         reference = attribute(found, "id" if name == "chart" else "dm") if name in ("chart", "relIds") else None
         relation = relations.get(reference or "")
-        if relation is None or not package.has(relation.target):
-            continue
-        tree = package.tree(relation.target)
-        if name == "relIds":
-            blocks.append("\n".join(f"- {line}" for line in diagram_lines(tree)))
-        else:
-            blocks += [chart_title(tree), chart_rows(tree)]
+        for tree in () if relation is None else package.trees(relation.target):
+            if name == "relIds":
+                blocks.append("\n".join(f"- {line}" for line in diagram_lines(tree)))
+            else:
+                blocks += [chart_title(tree), chart_rows(tree)]
     return [block for block in blocks if block]

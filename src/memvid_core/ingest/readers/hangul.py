@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.hangul_numbers import Head, Level, Numbers
 from memvid_core.ingest.readers.ooxml import child, children, local, parse_xml
-from memvid_core.ingest.readers.zipped import read_entry
+from memvid_core.ingest.readers.remarks import leaving_out
+from memvid_core.ingest.readers.zipped import Parts
 
 __all__ = ["read_hwpx"]
 
@@ -28,25 +28,26 @@ _MOST_ROWS = 10_000  # that one cell is over
 def read_hwpx(path: Path) -> list[Section]:
     """Read a HWPX document as one section per heading; notes and text boxes follow their paragraph.
 
-    Headers and footers come last, each once. The archive must have been checked.
+    Headers and footers come last, each once. Damaged parts are left out with a warning.
 
     Raises:
         IngestError: The document is encrypted or has no sections.
     """
-    with ZipFile(path) as archive:
-        parts = sorted((int(found.group(1)), name) for name in archive.namelist() if (found := _SECTION.match(name)))
-        if not parts:
+    with Parts(path) as parts:
+        texts = sorted((int(found.group(1)), name) for name in parts.names if (found := _SECTION.match(name)))
+        if not texts:
             raise IngestError("damaged: it has no Contents/section0.xml")
-        marks = _Marks(archive)
+        marks = _Marks(parts)
         builder = SectionBuilder()
         running: dict[str, None] = {}
-        for _, name in parts:
-            section = parse_xml(read_entry(archive, name))
-            if local(section) != "sec":
-                raise IngestError(f"damaged: its part {name!r} is no section")
-            marks.begin(section)
-            for paragraph in children(section, "p"):
-                _add(paragraph, marks, builder, running)
+        for _, name in texts:
+            with leaving_out(name):
+                section = parse_xml(parts.read(name))
+                if local(section) != "sec":
+                    raise IngestError("damaged: it is no section")
+                marks.begin(section)
+                for paragraph in children(section, "p"):
+                    _add(paragraph, marks, builder, running)
     sections = builder.finish()
     if running:
         sections.append(Section("\n\n".join(running), {"heading": "Headers and footers"}))
@@ -56,12 +57,12 @@ def read_hwpx(path: Path) -> list[Section]:
 class _Marks:
     """Know the levels of headings, and what stands before paragraphs: numbers and bullets."""
 
-    def __init__(self, archive: ZipFile) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._heads: dict[str | None, Head] = {}
         levels: dict[int, list[Level]] = {}
-        if "Contents/header.xml" in archive.namelist():
-            root = parse_xml(read_entry(archive, "Contents/header.xml"))
-            for found in root.iter():
+        with leaving_out("Contents/header.xml"):
+            header = "Contents/header.xml" in parts.names
+            for found in parse_xml(parts.read("Contents/header.xml")).iter() if header else ():
                 kind = found.get("type")
                 if local(found) == "heading" and kind in _HEADS and local(found.getparent()) == "paraPr":
                     head = Head(kind, _number(found, "level", 0), _number(found, "idRef", 0))

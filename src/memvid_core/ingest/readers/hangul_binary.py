@@ -14,6 +14,7 @@ from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.hangul_numbers import Head, Level, Numbers
 from memvid_core.ingest.readers.ole import Ole, opened
+from memvid_core.ingest.readers.remarks import leaving_out
 from memvid_core.ingest.readers.zipped import HIGHEST_RATIO, MOST_UNPACKED, RATIO_COUNTS_FROM
 
 __all__ = ["read_hwp"]
@@ -61,11 +62,14 @@ def read_hwp(path: Path) -> list[Section]:
         if flags & _DISTRIBUTED:
             raise IngestError("a document for distribution, which Hangul encrypts: save it as an ordinary .hwp or .pdf")
         streams = _Streams(ole, packed=bool(flags & _COMPRESSED), size=path.stat().st_size)
-        info = list(_all(streams.records("DocInfo")))
+        info: list[_Record] = []
+        with leaving_out("DocInfo"):
+            info += _all(streams.records("DocInfo"))
         reader = _Reader(_heads(info), Numbers(_numberings(info)))
         number = 0
         while ole.has("BodyText", f"Section{number}"):
-            reader.read(streams.records("BodyText", f"Section{number}"))
+            with leaving_out(f"BodyText/Section{number}"):
+                reader.read(streams.records("BodyText", f"Section{number}"))
             number += 1
     if not number:
         raise IngestError("damaged: it has no BodyText/Section0")

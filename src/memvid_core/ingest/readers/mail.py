@@ -16,7 +16,7 @@ from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.nested import read_nested
-from memvid_core.ingest.readers.remarks import warn
+from memvid_core.ingest.readers.remarks import leaving_out, warn
 
 __all__ = ["DEEPEST", "MOST_PARTS", "facts_of", "html_texts", "is_whole", "mail_sections", "read_eml", "read_mbox"]
 
@@ -67,10 +67,8 @@ def read_mbox(path: Path) -> list[Section]:
     for number, found in enumerate(starts, 1):
         end = starts[number].start() if number < len(starts) else len(data)
         message = _QUOTED_FROM.sub(rb"\1", data[found.end() : end])
-        try:
+        with leaving_out(f"message {number}"):
             sections += mail_sections(message, {"message": number})
-        except IngestError as exc:
-            warn(f"message {number} was left out: {exc}")
     return sections
 
 
@@ -103,10 +101,11 @@ def _sections(message: Message, metadata: dict[str, Any], depth: int) -> list[Se
                 warn(f"the attachment {name} was left out: {part.get_content_type()}")
             elif content:
                 sections += read_nested(name or _default_name(part), content, "attachment")
-        elif part.get_content_type() == "text/html":
-            bodies += html_texts(content, part.get_content_charset())
         elif part.get_content_maintype() == "text":
-            bodies.append(decode(content, part.get_content_charset()))
+            with leaving_out(f"a part of the message ({part.get_content_type()})"):
+                charset = part.get_content_charset()
+                html = part.get_content_type() == "text/html"
+                bodies += html_texts(content, charset) if html else [decode(content, charset)]
     text = "\n\n".join(["\n".join(lines), *(body.strip() for body in bodies)])
     return [Section(text, metadata), *sections]
 

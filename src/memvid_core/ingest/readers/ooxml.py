@@ -5,12 +5,13 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 from urllib.parse import unquote
-from zipfile import ZipFile
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.extras import require
+from memvid_core.ingest.readers.remarks import leaving_out
+from memvid_core.ingest.readers.zipped import Parts
 
 __all__ = ["Package", "Relation", "attribute", "child", "children", "local", "parse_xml", "path_of"]
 
@@ -75,22 +76,22 @@ def parse_xml(data: bytes) -> Any:
 
 
 class Package:
-    """Read the parts of a package whose archive was checked.
+    """Read the parts of a package; a warning names those that are damaged.
 
     Args:
         path: The file.
     """
 
     def __init__(self, path: Path) -> None:
-        self._archive = ZipFile(path)
+        self._parts = Parts(path)
         # Names of parts are compared without case (ECMA-376-2, 6.2.2).
-        self._names = {name.lower(): name for name in self._archive.namelist()}
+        self._names = {name.lower(): name for name in self._parts.names}
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._archive.close()
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        self._parts.__exit__(kind, *exc)
 
     def main(self) -> str:
         """Return the name of the main part.
@@ -111,16 +112,28 @@ class Package:
         """Return the bytes of a part.
 
         Raises:
-            IngestError: The part does not exist.
+            IngestError: The part does not exist or is damaged.
         """
-        found = self._names.get(name.lower())
-        if found is None:
-            raise IngestError(f"damaged: its part {name!r} is missing")
-        return self._archive.read(found)
+        return self._parts.read(self._names.get(name.lower(), name))
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a part; otherwise as `read`."""
+        return self._parts.open(self._names.get(name.lower(), name))
 
     def tree(self, name: str) -> Any:
-        """Return the root element of a part."""
+        """Return the root element of a part without which there is no document.
+
+        Raises:
+            IngestError: The part does not exist or is damaged.
+        """
         return parse_xml(self.read(name))
+
+    def trees(self, *names: str) -> Iterator[Any]:
+        """Yield the root elements of parts; those that are missing or damaged are left out with a warning."""
+        for name in names:
+            with leaving_out(name):
+                tree = self.tree(name)
+                yield tree
 
     def main_tree(self, root: str) -> Any:
         """Return the root element of the main part.
@@ -140,17 +153,16 @@ class Package:
         if not self.has(rels):
             return {}
         found: dict[str, Relation] = {}
-        for relation in children(self.tree(rels), "Relationship"):
-            if relation.get("TargetMode") == "External":
-                continue
-            target = unquote(relation.get("Target", ""))
-            target = target.lstrip("/") if target.startswith("/") else posixpath.join(folder, target)
-            kind = relation.get("Type", "").rpartition("/")[2]
-            found[relation.get("Id", "")] = Relation(kind, posixpath.normpath(target))
+        for tree in self.trees(rels) if name else [self.tree(rels)]:
+            for relation in children(tree, "Relationship"):
+                if relation.get("TargetMode") == "External":
+                    continue
+                target = unquote(relation.get("Target", ""))
+                target = target.lstrip("/") if target.startswith("/") else posixpath.join(folder, target)
+                kind = relation.get("Type", "").rpartition("/")[2]
+                found[relation.get("Id", "")] = Relation(kind, posixpath.normpath(target))
         return found
 
     def related(self, name: str, kind: str) -> list[str]:
-        """Return the existing target parts of a part's relations of one kind."""
-        return [
-            found.target for found in self.relations(name).values() if found.kind == kind and self.has(found.target)
-        ]
+        """Return the target parts of a part's relations of one kind, which may be missing."""
+        return [relation.target for relation in self.relations(name).values() if relation.kind == kind]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.ooxml import attribute, child, children, local, parse_xml
 from memvid_core.ingest.readers.remarks import warn
 from memvid_core.ingest.readers.tables import MOST_COLUMNS, Row, row_sections
-from memvid_core.ingest.readers.zipped import read_entry
+from memvid_core.ingest.readers.zipped import Parts
 
 __all__ = ["read_opendocument"]
 
@@ -25,17 +24,16 @@ _MOST_ROWS = 1_048_576
 def read_opendocument(path: Path) -> list[Section]:
     """Read an OpenDocument file: a section per heading, sheet or slide; notes and comments come last.
 
-    Deleted text and hidden sheets are left out. The archive must have been checked.
+    Deleted text and hidden sheets are left out. Damaged parts but the content itself are left out with a warning.
 
     Raises:
         IngestError: The file is encrypted or has no content.
     """
-    with ZipFile(path) as archive:
-        if "META-INF/manifest.xml" in archive.namelist() and b"encryption-data" in read_entry(
-            archive, "META-INF/manifest.xml"
-        ):
+    with Parts(path) as parts:
+        manifest = "META-INF/manifest.xml"
+        if manifest in parts.names and b"encryption-data" in parts.read(manifest):
             raise IngestError("encrypted: remove its password first")
-        tree = parse_xml(read_entry(archive, "content.xml"))
+        tree = parse_xml(parts.read("content.xml"))
     hidden = _hidden_styles(tree)
     body = next((found for found in children(tree, "body")), None)
     kind = None if body is None else next((found for found in body if local(found)), None)

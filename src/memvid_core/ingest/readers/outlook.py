@@ -16,7 +16,7 @@ from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.mail import DEEPEST, MOST_PARTS, facts_of, html_texts, is_whole
 from memvid_core.ingest.readers.nested import read_nested
 from memvid_core.ingest.readers.ole import Ole, opened
-from memvid_core.ingest.readers.remarks import warn
+from memvid_core.ingest.readers.remarks import leaving_out, warn
 from memvid_core.ingest.readers.rtf import rtf_sections
 
 __all__ = ["read_msg"]
@@ -115,7 +115,8 @@ def _sections(ole: Ole, place: tuple[str, ...], metadata: dict[str, Any], depth:
     if len(attachments) > MOST_PARTS:
         warn(f"a message has more than {MOST_PARTS:,} attachments; the others were left out")
     for found in attachments[:MOST_PARTS]:
-        sections += _attachment(ole, _Object(ole, found, 8, message.codec), depth)
+        with leaving_out(f"the attachment {found[-1]}"):
+            sections += _attachment(ole, _Object(ole, found, 8, message.codec), depth)
     return sections
 
 
@@ -145,13 +146,22 @@ def _who(name: str, addresses: list[str]) -> str:
 
 
 def _bodies(message: _Object) -> list[str]:
-    plain, page = message.text(_BODY), message.data(_HTML)
-    html = page or message.text(_HTML).encode()
-    if plain.strip() and (not html.strip() or is_whole(plain.encode(), html)):
+    """Return the text of a message; a form of it that is damaged is left out for another."""
+    plain, page, html = "", b"", b""
+    with leaving_out("the plain text"):
+        plain = message.text(_BODY)
+    with leaving_out("the HTML"):
+        page = message.data(_HTML)
+        html = page or message.text(_HTML).encode()
+        if html.strip() and not (plain.strip() and is_whole(plain.encode(), html)):
+            return html_texts(html, message.codec if page else "utf-8")
+    if plain.strip():
         return [plain]
-    if html.strip():
-        return html_texts(html, message.codec if page else "utf-8")
-    return [section.text for section in rtf_sections(_unpacked(message.data(_RTF)))] if message.data(_RTF) else []
+    texts: list[str] = []
+    with leaving_out("the RTF"):
+        if packed := message.data(_RTF):
+            texts += [section.text for section in rtf_sections(_unpacked(packed))]
+    return texts
 
 
 def _attachment(ole: Ole, found: _Object, depth: int) -> Iterator[Section]:

@@ -6,6 +6,8 @@ import ctypes
 import re
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from memvid_core.ingest.readers.document import Outline, Section
 from memvid_core.ingest.readers.extras import require
 from memvid_core.ingest.readers.korean_lines import KoreanLines
 from memvid_core.ingest.readers.ocr import HOW_TO_GET, read_gray, recognizer
+from memvid_core.ingest.readers.pdf_lines import is_vertical
 from memvid_core.ingest.readers.pdf_page import PageText, text_of
-from memvid_core.ingest.readers.remarks import warn
+from memvid_core.ingest.readers.pdf_turned import flatten, straighten, turns_of
+from memvid_core.ingest.readers.remarks import leaving_out, warn
 
 __all__ = ["read_pdf"]
 
@@ -26,8 +30,6 @@ _ENCRYPTED = {4: "encrypted: remove its password first", 5: "encrypted with a sc
 _COMMENTS = frozenset((1, 3, 9, 10, 11, 12, 13))  # text, free text, highlight, underline, squiggly, strike-out, stamp
 _WIDGET = 20
 _MOST_ANNOTATIONS = 2000  # of a page
-_LEAST_TURNED = 8  # lines
-_TURNS = (90, 270)
 _LEAST_PAGES = 4  # of a document with running headers
 _RUNNING_LINES = 2  # at the top and at the bottom of a page
 _PAGE_NUMBER = re.compile(r"^\W*\d{1,5}\W+|\W+\d{1,5}\W*$|^\W*\d{1,5}\W*$")
@@ -77,9 +79,10 @@ class _Pdf:
         self._document = document
         self._raw = raw
         self._form = None
-        if document.get_formtype():
-            document.init_forms()
-            self._form = document.formenv
+        with leaving_out("the form"):
+            if document.get_formtype():
+                document.init_forms()
+                self._form = document.formenv
 
     def sections(self) -> list[Section]:
         number = len(self._document)
@@ -141,34 +144,39 @@ class _Pdf:
     def _page(self, index: int) -> PageText:
         page = self._document[index]
         try:
-            read = self._read(page)
-            lines = [line for line in read.text.split("\n") if line.strip()]
-            single = sum(len(line.strip()) == 1 for line in lines)
-            if single >= _LEAST_TURNED and 2 * single > len(lines):
-                read = self._turned(page, read, len(lines))
-            read.text = "\n\n".join(filter(None, (read.text, *self._annotations(page))))
+            read = self._read(page, index)
+            with leaving_out(f"the comments and form values of page {index + 1}"):
+                read.text = "\n\n".join(filter(None, (read.text, *self._annotations(page))))
             return read
         finally:
             page.close()
 
-    def _turned(self, page: Any, read: PageText, lines: int) -> PageText:
-        """Return the text of a page whose lines are turned: the page is turned, and read again."""
-        before = page.get_rotation()
-        for turn in _TURNS:
-            page.set_rotation((before + turn) % 360)
-            other = self._read(page)
-            number = sum(bool(line.strip()) for line in other.text.split("\n"))
-            if number < lines:
-                read, lines = other, number
-        page.set_rotation(before)
-        return read
+    def _read(self, page: Any, index: int) -> PageText:
+        turned = page.get_rotation()
+        flatten(self._raw, page.raw)
+        with _text(page) as textpage:
+            turns = turns_of(self._raw, textpage.raw)
+            upright = set(turns) <= {0} and not turned
+            if upright or is_vertical(self._raw, textpage.raw, textpage.get_text_range()):
+                return text_of(self._raw, page, textpage)
+        parts = [self._read_turned(index, turn) for turn, _ in turns.most_common()]
+        tables = [table for part in parts for table in part.tables]
+        return PageText("\n\n".join(part.text for part in parts if part.text.strip()), tables)
 
-    def _read(self, page: Any) -> PageText:
-        textpage = page.get_textpage()
+    def _read_turned(self, index: int, turn: int) -> PageText:
+        """Return the text of a page that is turned by so many quarters."""
+        page = self._document[index]
+        shown = page.get_rotation()
         try:
-            return text_of(self._raw, page, textpage)
+            # How the page is shown makes no difference to how its lines run.
+            page.set_rotation(0)
+            flatten(self._raw, page.raw)
+            straighten(self._raw, page, turn)
+            with _text(page) as textpage:
+                return text_of(self._raw, page, textpage)
         finally:
-            textpage.close()
+            page.set_rotation(shown)
+            page.close()
 
     def _annotations(self, page: Any) -> list[str]:
         raw = self._raw
@@ -209,13 +217,14 @@ class _Pdf:
         """Divide pages where their bookmarks' titles stand; a title that is not found counts from the page's top."""
         outline = Outline()
         marks: dict[int, list[tuple[str, str]]] = {}
-        for bookmark in self._document.get_toc():
-            target = bookmark.get_dest()
-            index = target.get_index() if target else None
-            title = bookmark.get_title()
-            path = outline.enter(bookmark.level + 1, title)
-            if index is not None and path:
-                marks.setdefault(int(index), []).append((title, path))
+        with leaving_out("the bookmarks"):
+            for bookmark in self._document.get_toc():
+                target = bookmark.get_dest()
+                index = target.get_index() if target else None
+                title = bookmark.get_title()
+                path = outline.enter(bookmark.level + 1, title)
+                if index is not None and path:
+                    marks.setdefault(int(index), []).append((title, path))
         sections: list[Section] = []
         heading = ""
         for index, page in enumerate(pages):
@@ -230,6 +239,15 @@ class _Pdf:
                 heading = path
             sections.append(_section(page, index, heading, begin, len(text)))
         return sections
+
+
+@contextmanager
+def _text(page: Any) -> Iterator[Any]:
+    textpage = page.get_textpage()
+    try:
+        yield textpage
+    finally:
+        textpage.close()
 
 
 def _section(page: PageText, index: int, heading: str, begin: int, end: int) -> Section:

@@ -18,9 +18,11 @@ from typing import Any
 import msgspec
 
 from memvid_core.ingest.readers.pdf_bidi import in_logical_order
+from memvid_core.ingest.readers.pdf_turned import is_turned, objects_of
 
 __all__ = ["Sign", "columns", "is_vertical", "joined", "needs_places", "signs_of"]
 
+_VERTICAL = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")  # scripts that are also written in columns
 _NEEDED = re.compile("[\u0590-\u08ff\u0900-\u109f\u1780-\u17ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _FORMS = re.compile("[\ufb1d-\ufdff\ufe70-\ufefc]+")  # letters in the shape that they have within a word
 _RIGHT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
@@ -40,8 +42,7 @@ _LEAST_STEPS = 8
 _SAME_LINE = 0.5  # of the size of signs
 _GAP = 0.2  # the same, between words
 _OVERLAP = 0.5  # of the narrower of two signs
-_TEXT, _FORM = 1, 5  # FPDF_PAGEOBJ_TEXT, FPDF_PAGEOBJ_FORM
-_DEEPEST = 8
+_TEXT = 1  # FPDF_PAGEOBJ_TEXT
 _MOST_MARKS = 16
 
 
@@ -76,17 +77,23 @@ def needs_places(text: str) -> bool:
     return _NEEDED.search(text) is not None
 
 
-def is_vertical(raw: Any, textpage: Any) -> bool:
-    """Return whether most of the first signs of a page stand below the sign before them, as in vertical Japanese."""
-    places: list[tuple[float, float]] = []
+def is_vertical(raw: Any, textpage: Any, text: str) -> bool:
+    """Return whether most of the first signs of a page stand below the sign before them, as in vertical Japanese.
+
+    Signs that are turned with their line stand below each other, too, and do not count as that.
+    """
+    if not _VERTICAL.search(text):
+        return False
+    places: list[tuple[float, float, bool]] = []
     x, y = ctypes.c_double(), ctypes.c_double()
     for index in range(min(raw.FPDFText_CountChars(textpage), _SAMPLE)):
         if raw.FPDFText_GetTextObject(textpage, index):
             raw.FPDFText_GetCharOrigin(textpage, index, x, y)
-            places.append((x.value, y.value))
-    steps = [(abs(after[0] - before[0]), before[1] - after[1]) for before, after in pairwise(places)]
-    down = sum(across < 1 < drop for across, drop in steps)
-    return 2 * down > len(steps) > _LEAST_STEPS
+            places.append((x.value, y.value, is_turned(raw, textpage, index)))
+    down = sum(
+        abs(after[0] - before[0]) < 1 < before[1] - after[1] and not after[2] for before, after in pairwise(places)
+    )
+    return 2 * down > len(places) - 1 > _LEAST_STEPS
 
 
 def columns(signs: list[Sign]) -> str:
@@ -224,20 +231,12 @@ def _shares(edges: tuple[float, float], before: tuple[float, float]) -> bool:
 
 
 def _objects(raw: Any, page: Any) -> Iterator[_Object]:
-    for number in range(raw.FPDFPage_CountObjects(page)):
-        yield from _texts_of(raw, raw.FPDFPage_GetObject(page, number), 0)
-
-
-def _texts_of(raw: Any, found: Any, depth: int) -> Iterator[_Object]:
-    kind = raw.FPDFPageObj_GetType(found) if found else 0
-    if kind == _TEXT:
-        edges = [ctypes.c_float() for _ in range(4)]
-        raw.FPDFPageObj_GetBounds(found, *edges)
-        left, bottom, right, top = (edge.value for edge in edges)
-        yield _Object(ctypes.addressof(found.contents), _meaning(raw, found), left, right, top - bottom)
-    elif kind == _FORM and depth < _DEEPEST:
-        for number in range(raw.FPDFFormObj_CountObjects(found)):
-            yield from _texts_of(raw, raw.FPDFFormObj_GetObject(found, number), depth + 1)
+    for found in objects_of(raw, page):
+        if raw.FPDFPageObj_GetType(found) == _TEXT:
+            edges = [ctypes.c_float() for _ in range(4)]
+            raw.FPDFPageObj_GetBounds(found, *edges)
+            left, bottom, right, top = (edge.value for edge in edges)
+            yield _Object(ctypes.addressof(found.contents), _meaning(raw, found), left, right, top - bottom)
 
 
 def _meaning(raw: Any, found: Any) -> str:

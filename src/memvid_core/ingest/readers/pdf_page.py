@@ -22,7 +22,6 @@ _HYPHEN = re.compile("(?:\ufffe|\x02)(?:\r?\n)?")  # PDFium's mark of a word div
 _RIGHT_LETTER = re.compile("[\u05d0-\u05ea\u0620-\u064a\u066e-\u06d3\ufb1d-\ufdff\ufe70-\ufefc]")
 # Han, kana, their punctuation, Thai, Lao, Khmer and Myanmar.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3001-\u30ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff9f"
-_VERTICAL = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")  # scripts that are also written in columns
 _WRAP = re.compile(f"(?<=[{_UNSPACED}])\n(?=[{_UNSPACED}])")
 _HANGUL_BREAK = re.compile("(?<=[가-힣0-9])\n(?=[가-힣])")
 _FULL_LINE = 0.8  # of the longest line of a page
@@ -66,7 +65,7 @@ def text_of(raw: Any, page: Any, textpage: Any) -> PageText:
     text = str(textpage.get_text_range())
     if len(text) > _MOST_LETTERS:
         return PageText(_plain(text))
-    if _VERTICAL.search(text) and is_vertical(raw, textpage.raw):
+    if is_vertical(raw, textpage.raw, text):
         return PageText(_unwrapped(columns(signs_of(raw, page.raw, textpage.raw))))
     tables = find_tables(raw, page.raw) if text.strip() else []
     if needs_places(text):

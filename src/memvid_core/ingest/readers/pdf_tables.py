@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from memvid_core.ingest.readers.pdf_turned import objects_of
+
 __all__ = ["Table", "find_tables"]
 
 _PATH = 2  # FPDF_PAGEOBJ_PATH
@@ -68,14 +70,12 @@ def find_tables(raw: Any, page: Any) -> list[Table]:
 
     Args:
         raw: The functions of PDFium.
-        page: The handle of the page.
+        page: The handle of the page, whose forms are flat.
     """
     lines: list[_Line] = []
-    count = raw.FPDFPage_CountObjects(page)
-    if count > _MOST_OBJECTS:
-        return []
-    for number in range(count):
-        found = raw.FPDFPage_GetObject(page, number)
+    for number, found in enumerate(objects_of(raw, page)):
+        if number >= _MOST_OBJECTS:
+            return []
         if raw.FPDFPageObj_GetType(found) == _PATH:
             lines += _lines_of(raw, found)
             if len(lines) > _MOST_LINES:

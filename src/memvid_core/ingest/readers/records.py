@@ -9,6 +9,7 @@ from typing import Any
 
 from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.encodings import decode
+from memvid_core.ingest.readers.remarks import warn
 
 __all__ = ["read_json"]
 
@@ -38,7 +39,7 @@ def read_json(path: Path) -> list[Section]:
 
 def _records(text: str, *, lines: bool) -> tuple[list[Any] | None, dict[str, Any]]:
     if lines:
-        return [json.loads(line) for line in text.split("\n") if line.strip()], {}
+        return _lines(text), {}
     value = json.loads(text)
     if isinstance(value, dict):
         lists = [key for key, item in value.items() if _is_records(item)]
@@ -46,6 +47,24 @@ def _records(text: str, *, lines: bool) -> tuple[list[Any] | None, dict[str, Any
             about = {key: item for key, item in value.items() if key != lists[0] and not isinstance(item, dict | list)}
             return value[lists[0]], about
     return (value if _is_records(value) else None), {}
+
+
+def _lines(text: str) -> list[Any]:
+    """Return the records of JSON Lines; a line that is none is kept as it is, unless most of them are none."""
+    found: list[Any] = []
+    damaged: list[int] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                found.append(json.loads(line))
+            except (ValueError, RecursionError):
+                found.append(line)
+                damaged.append(number)
+    if 2 * len(damaged) > len(found):
+        raise ValueError("no JSON Lines")
+    for number in damaged:
+        warn(f"line {number:,} is damaged, and was kept as it is")
+    return found
 
 
 def _is_records(value: Any) -> bool:

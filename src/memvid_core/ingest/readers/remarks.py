@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["Remarks", "collecting", "note_encoding", "warn"]
+from memvid_core.errors import IngestError, MissingExtraError
+
+__all__ = ["Remarks", "collecting", "leaving_out", "lose", "note_encoding", "warn"]
 
 _MOST = 20  # warnings about one file
 _ORDINARY = frozenset({"ascii", "utf-8", "utf-8-sig"})
@@ -16,13 +18,25 @@ class Remarks:
     """Hold the remarks on one file.
 
     Attributes:
-        warnings: Sentences for people, without the path, each once.
+        lost: Which parts are damaged, and why.
         encoding: The encoding of its text if it is not UTF-8, else empty.
     """
 
     def __init__(self) -> None:
-        self.warnings: list[str] = []
+        self.lost: dict[str, None] = {}
         self.encoding = ""
+        self._warnings: dict[str, None] = {}
+
+    def add(self, message: str) -> None:
+        """Add a warning; each counts once."""
+        self._warnings[message] = None
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences for people, without the path, each once; of many, the first ones and how many others there are."""
+        shown = list(self._warnings)[:_MOST]
+        more = len(self._warnings) - len(shown)
+        return [*shown, f"and {more:,} more like these"] if more else shown
 
 
 _CURRENT: ContextVar[Remarks | None] = ContextVar("memvid_remarks", default=None)
@@ -42,8 +56,37 @@ def collecting() -> Iterator[Remarks]:
 def warn(message: str) -> None:
     """Add a warning to the file that is being read, if remarks are collected."""
     remarks = _CURRENT.get()
-    if remarks is not None and len(remarks.warnings) < _MOST and message not in remarks.warnings:
-        remarks.warnings.append(message)
+    if remarks is not None:
+        remarks.add(message)
+
+
+def lose(part: str, why: str) -> None:
+    """Warn that a part of the file is damaged and was left out."""
+    remarks = _CURRENT.get()
+    if remarks is not None:
+        remarks.lost[f"{part}: {why}"] = None
+    warn(f"{part} was left out: {why}")
+
+
+@contextmanager
+def leaving_out(part: str) -> Iterator[None]:
+    """Leave out a part of the file, with a warning, if a ``with`` block cannot read it.
+
+    A file that is refused, such as a bomb, is refused as a whole.
+
+    Args:
+        part: The part in words.
+    """
+    try:
+        yield
+    except (MemoryError, MissingExtraError):
+        raise
+    except IngestError as exc:
+        if str(exc).startswith("refused: "):
+            raise
+        lose(part, str(exc))
+    except Exception as exc:  # parsers raise any exception on damaged input
+        lose(part, f"damaged: {type(exc).__name__}: {exc}")
 
 
 def note_encoding(name: str) -> None:

@@ -6,15 +6,14 @@ import datetime
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
-from zipfile import ZipFile
+from typing import Any
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.drawings import chart_title, drawing_text
 from memvid_core.ingest.readers.extras import require
 from memvid_core.ingest.readers.ooxml import Package, attribute, child, children, local
-from memvid_core.ingest.readers.remarks import warn
+from memvid_core.ingest.readers.remarks import lose, warn
 from memvid_core.ingest.readers.tables import MOST_COLUMNS, Row, row_sections
 
 __all__ = ["read_xlsx"]
@@ -38,58 +37,56 @@ def read_xlsx(path: Path) -> list[Section]:
     """Read XLSX with each visible sheet as a table: ``sheet`` is its name, ``row`` counts from 1 as in the program.
 
     A cell with a formula has its last computed value, or the formula if none was stored. A cell that is merged over
-    several rows stands in each of them. Comments and charts follow their sheet. Hidden sheets are left out with a
-    warning. The archive must have been checked.
+    several rows stands in each of them. Comments and charts follow their sheet. Hidden sheets, and damaged parts,
+    are left out with a warning.
     """
-    with Package(path) as package, ZipFile(path) as archive:
-        return _Workbook(package, archive).sections()
+    with Package(path) as package:
+        return _Workbook(package).sections()
 
 
 class _Workbook:
-    def __init__(self, package: Package, archive: ZipFile) -> None:
+    def __init__(self, package: Package) -> None:
         self._package = package
-        self._archive = archive
         self._part = package.main()
         self._tree = package.main_tree("workbook")
         properties = child(self._tree, "workbookPr")
         old = properties is not None and attribute(properties, "date1904") in ("1", "true")
         self._epoch = _EPOCH_1904 if old else _EPOCH
-        self._strings = self._shared_strings()
+        self._strings: list[str] = []
+        self._no_strings = ""  # why there are none
+        self._read_strings()
         self._formats = self._number_formats()
 
     def sections(self) -> list[Section]:
         relations = self._package.relations(self._part)
         sections: list[Section] = []
         hidden: list[str] = []
-        missing: list[str] = []
         listed = child(self._tree, "sheets")
         for sheet in () if listed is None else children(listed, "sheet"):
             name = sheet.get("name", "")
             relation = relations.get(next((str(value) for key, value in sheet.items() if key.endswith("}id")), ""))
-            if relation is None or not self._package.has(relation.target):
-                missing.append(name)
-            elif sheet.get("state", "visible") != "visible":
+            if sheet.get("state", "visible") != "visible":
                 hidden.append(name)
+            elif relation is None:
+                lose(f"sheet {name!r}", "damaged: it is not in the file")
             elif relation.kind == "worksheet":
-                sections += row_sections(self._rows(relation.target), {"sheet": name})
+                sections += row_sections(self._until_damage(relation.target, name), {"sheet": name})
                 sections += self._extras(relation.target, name)
         if hidden:
             warn(f"hidden sheets were left out: {', '.join(map(repr, hidden))}")
-        if missing:
-            warn(f"damaged: sheets that are not in the file: {', '.join(map(repr, missing))}")
         return sections
 
-    def _shared_strings(self) -> list[str]:
-        strings = []
+    def _read_strings(self) -> None:
+        """Read the texts to which cells refer. A sheet that needs them is lost with them."""
         for part in self._package.related(self._part, "sharedStrings"):
-            for item in self._elements(part, "si"):
-                strings.append(_string(item))
-        return strings
+            try:
+                self._strings += [_string(item) for item in self._elements(part, "si")]
+            except IngestError as exc:
+                self._no_strings = str(exc)
 
     def _number_formats(self) -> list[str]:
         """Return the kind of each cell style's number format, as `_kind_of`."""
-        for part in self._package.related(self._part, "styles"):
-            tree = self._package.tree(part)
+        for tree in self._package.trees(*self._package.related(self._part, "styles")):
             formats = child(tree, "numFmts")
             custom = {
                 found.get("numFmtId", ""): _kind_of(found.get("formatCode", ""))
@@ -103,7 +100,7 @@ class _Workbook:
     def _elements(self, part: str, name: str) -> Iterator[Any]:
         """Yield the elements with a name, and free each one after it was used."""
         etree = require("lxml.etree", "to read XLSX")
-        with self._open(part) as file:
+        with self._package.open(part) as file:
             try:
                 events = etree.iterparse(
                     file, events=("end",), tag=f"{{*}}{name}", resolve_entities=False, no_network=True
@@ -116,9 +113,15 @@ class _Workbook:
             except etree.XMLSyntaxError as exc:
                 raise IngestError(f"damaged: {part}: {exc}") from exc
 
-    def _open(self, part: str) -> IO[bytes]:
-        names = {name.lower(): name for name in self._archive.namelist()}
-        return self._archive.open(names[part.lower()])
+    def _until_damage(self, part: str, name: str) -> Iterator[Row]:
+        """Yield the rows of a sheet up to the place where it is damaged, if it is."""
+        number = 0
+        try:
+            for row in self._rows(part):
+                number += 1
+                yield row
+        except IngestError as exc:
+            lose(f"sheet {name!r} from row {number + 1} on" if number else f"sheet {name!r}", str(exc))
 
     def _rows(self, part: str) -> Iterator[Row]:
         merged = self._merged(part)
@@ -157,7 +160,7 @@ class _Workbook:
         """
         found: dict[tuple[int, int], int] = {}
         tail = b""
-        with self._open(part) as file:
+        with self._package.open(part) as file:
             while (block := file.read(_BLOCK)) and len(found) < _MOST_MERGED:
                 for first, last in _MERGED.findall(tail + block):
                     (row, column), (end, _) = _place(first.decode()), _place(last.decode())
@@ -190,6 +193,8 @@ class _Workbook:
             formula = child(cell, "f")
             return f"={formula.text}" if formula is not None and formula.text else ""
         if kind == "s":
+            if self._no_strings:
+                raise IngestError(self._no_strings)
             return self._strings[int(text)] if text.isdecimal() and int(text) < len(self._strings) else ""
         if kind == "b":
             return "TRUE" if text == "1" else "FALSE"
@@ -205,17 +210,16 @@ class _Workbook:
         """Return the comments, text boxes and charts of a sheet."""
         lines = []
         for kind in ("comments", "threadedComment"):
-            for found in self._package.related(part, kind):
-                for comment in self._package.tree(found).iter():
+            for tree in self._package.trees(*self._package.related(part, kind)):
+                for comment in tree.iter():
                     if local(comment) in ("comment", "threadedComment"):
                         text = " ".join(_string(comment).split())
                         if text and not text.startswith("[Threaded comment]"):
                             lines.append(f"Comment on {comment.get('ref', '')}: {text}")
         for found in self._package.related(part, "drawing"):
-            tree = self._package.tree(found)
-            lines += [drawing_text(box) for box in tree.iter() if local(box) == "txBody"]
-            charts = self._package.related(found, "chart")
-            lines += [title for title in (chart_title(self._package.tree(chart)) for chart in charts) if title]
+            for tree in self._package.trees(found):
+                lines += [drawing_text(box) for box in tree.iter() if local(box) == "txBody"]
+            lines += filter(None, map(chart_title, self._package.trees(*self._package.related(found, "chart"))))
         text = "\n\n".join(line for line in lines if line)
         return [Section(text, {"sheet": sheet})] if text else []
 

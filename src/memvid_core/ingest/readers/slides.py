@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.drawings import drawing_text, graphic_blocks
 from memvid_core.ingest.readers.formulas import formula
 from memvid_core.ingest.readers.ooxml import Package, attribute, child, children, local, path_of
-from memvid_core.ingest.readers.remarks import warn
+from memvid_core.ingest.readers.remarks import leaving_out
 
 __all__ = ["read_pptx", "reading_order"]
 
@@ -31,24 +32,21 @@ class Box(NamedTuple):
 def read_pptx(path: Path) -> list[Section]:
     """Read a PPTX as one section per slide, with ``slide`` and ``page`` from 1 and its title as ``heading``.
 
-    The title comes first, then the shapes from top to bottom and left to right, then notes and comments. The archive
-    must have been checked.
+    The title comes first, then the shapes from top to bottom and left to right, then notes and comments. Damaged parts
+    are left out with a warning.
     """
     with Package(path) as package:
         main = package.main()
         relations = package.relations(main)
         slides = child(package.main_tree("presentation"), "sldIdLst")
-        missing: list[str] = []
         sections: list[Section] = []
         seen: set[str] = set()
         for number, item in enumerate(() if slides is None else children(slides, "sldId"), 1):
             relation = relations.get(_relation_id(item))
-            if relation is not None and package.has(relation.target):
+            with leaving_out(f"slide {number}"):
+                if relation is None:
+                    raise IngestError("damaged: it is not in the file")
                 sections += _Slide(package, relation.target, seen).sections(number)
-            else:
-                missing.append(str(number))
-        if missing:
-            warn(f"damaged: slides that are not in the file: {', '.join(missing)}")
         return sections
 
 
@@ -64,9 +62,8 @@ class _Slide:
         self._seen = seen
         self._places: dict[tuple[str, str], Box] = {}
         for layout in package.related(part, "slideLayout"):
-            for master in package.related(layout, "slideMaster"):
-                self._learn_places(package.tree(master))
-            self._learn_places(package.tree(layout))
+            for tree in package.trees(*package.related(layout, "slideMaster"), layout):
+                self._learn_places(tree)
 
     def sections(self, number: int) -> list[Section]:
         tree = self._package.tree(self._part)
@@ -135,16 +132,16 @@ class _Slide:
         return repeated
 
     def _notes(self) -> Iterator[str]:
-        for part in self._package.related(self._part, "notesSlide"):
-            shapes = path_of(self._package.tree(part), "cSld", "spTree")
+        for tree in self._package.trees(*self._package.related(self._part, "notesSlide")):
+            shapes = path_of(tree, "cSld", "spTree")
             for shape in () if shapes is None else children(shapes, "sp"):
                 key = _placeholder(shape)
                 if key is not None and key[0] == "body":
                     yield drawing_text(shape)
 
     def _comments(self) -> Iterator[str]:
-        for part in self._package.related(self._part, "comments"):
-            for comment in self._package.tree(part).iter():
+        for tree in self._package.trees(*self._package.related(self._part, "comments")):
+            for comment in tree.iter():
                 if local(comment) in ("cm", "reply"):
                     plain, body = child(comment, "text"), child(comment, "txBody")
                     text = (plain.text or "") if plain is not None else "" if body is None else drawing_text(body)

@@ -11,6 +11,7 @@ from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.file_types import language_of
 from memvid_core.ingest.readers.markdown import markdown_sections
+from memvid_core.ingest.readers.remarks import leaving_out
 
 __all__ = ["read_code", "read_markdown", "read_notebook", "read_text"]
 
@@ -36,13 +37,17 @@ def read_notebook(path: Path) -> list[Section]:
         notebook = json.loads(decode(path.read_bytes()))
         # Before version 4, cells are in worksheets.
         sheets = notebook.get("worksheets", [notebook])
-        cells = [_cell(cell) for sheet in sheets for cell in sheet["cells"]]
+        listed = [cell for sheet in sheets for cell in sheet["cells"]]
         metadata = notebook.get("metadata", {})
         language = str(metadata.get("kernelspec", metadata.get("language_info", {})).get("language", ""))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         if isinstance(exc, IngestError):
             raise
         raise IngestError(f"not a Jupyter notebook: {exc}") from exc
+    cells: list[tuple[str, str]] = []
+    for number, cell in enumerate(listed, 1):
+        with leaving_out(f"cell {number}"):
+            cells.append(_cell(cell))
     parts = [f"```{language}\n{source}\n```" if kind == "code" else source for kind, source in cells if source.strip()]
     return markdown_sections("\n\n".join(parts))
 

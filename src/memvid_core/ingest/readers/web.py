@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from zipfile import ZipFile
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section
@@ -16,7 +15,7 @@ from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.extras import require
 from memvid_core.ingest.readers.html_walk import HtmlWalk
 from memvid_core.ingest.readers.remarks import warn
-from memvid_core.ingest.readers.zipped import read_entry
+from memvid_core.ingest.readers.zipped import Parts
 
 __all__ = ["html_sections", "read_epub", "read_html"]
 
@@ -39,18 +38,17 @@ def read_html(path: Path) -> list[Section]:
 def read_epub(path: Path) -> list[Section]:
     """Read the chapters of an EPUB in reading order, with ``part`` from 1 and the book's ``title``.
 
-    Chapters that are missing, damaged or of another format are left out with a warning. The archive must have been
-    checked.
+    Chapters that are missing, damaged or of another format, and other damaged parts, are left out with a warning.
 
     Raises:
         IngestError: The chapters are encrypted (DRM), or none of them can be read.
     """
-    with ZipFile(path) as archive:
-        container = _xml(read_entry(archive, "META-INF/container.xml"))
+    with Parts(path) as parts:
+        container = _xml(parts.read("META-INF/container.xml"))
         root = next((found.get("full-path") for found in container.iter(f"{_CONTAINER}rootfile")), None)
         if not root:
             raise IngestError("damaged: META-INF/container.xml does not name a package document")
-        package = _xml(read_entry(archive, root))
+        package = _xml(parts.read(posixpath.normpath(root)))
         items = {item.get("id"): item for item in package.iter(f"{_OPF}item")}
         listed = [reference.get("idref") for reference in package.iter(f"{_OPF}itemref")]
         lost = {f"the chapter {name!r}": "damaged: the book has no such part" for name in listed if name not in items}
@@ -66,7 +64,7 @@ def read_epub(path: Path) -> list[Section]:
         # EPUB 3.3, 5.6.2: a chapter is in the spine only once.
         if len(chapters) - len(names) > _MOST_REPEATED:
             raise IngestError(f"its spine lists {len(chapters):,} chapters, of which {len(names):,} are different")
-        _refuse_encrypted(archive, names)
+        _refuse_encrypted(parts, names)
         title = next(
             (found.text for found in package.iter("{http://purl.org/dc/elements/1.1/}title") if found.text), ""
         )
@@ -76,7 +74,7 @@ def read_epub(path: Path) -> list[Section]:
             if title:
                 metadata["title"] = " ".join(title.split())
             try:
-                sections += html_sections(read_entry(archive, name), metadata)
+                sections += html_sections(parts.read(name), metadata)
             except IngestError as exc:
                 lost[f"the chapter {name!r}"] = str(exc)
         if lost and not sections:
@@ -101,11 +99,11 @@ def _place(root: str, item: Any) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(root), path))
 
 
-def _refuse_encrypted(archive: ZipFile, chapters: list[str]) -> None:
-    if "META-INF/encryption.xml" not in archive.namelist():
+def _refuse_encrypted(parts: Parts, chapters: list[str]) -> None:
+    if "META-INF/encryption.xml" not in parts.names:
         return
     # Fonts may be obfuscated in any book; chapters are encrypted only by DRM.
-    listed = _xml(read_entry(archive, "META-INF/encryption.xml")).iter(_ENCRYPTED)
+    listed = _xml(parts.read("META-INF/encryption.xml")).iter(_ENCRYPTED)
     locked = {unquote(reference.get("URI", "")) for reference in listed}
     if locked & set(chapters):
         raise IngestError("encrypted (DRM): its chapters cannot be read")

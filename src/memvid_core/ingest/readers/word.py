@@ -13,7 +13,7 @@ from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.formulas import formula
 from memvid_core.ingest.readers.numbering import Numbering
 from memvid_core.ingest.readers.ooxml import Package, attribute, child, children, local, path_of
-from memvid_core.ingest.readers.remarks import warn
+from memvid_core.ingest.readers.remarks import leaving_out, warn
 from memvid_core.ingest.readers.word_styles import Styles
 
 __all__ = ["read_docx"]
@@ -30,7 +30,8 @@ def read_docx(path: Path) -> list[Section]:
     """Read a DOCX as one section per heading, in the order in which Word shows it.
 
     Tables become a line of cells per row. Footnotes and endnotes, comments, and the texts of headers and footers, each
-    once, are sections at the end. Deleted and hidden text is left out. The archive must have been checked.
+    once, are sections at the end. Deleted and hidden text is left out. Damaged parts but the text itself are left out
+    with a warning.
     """
     with Package(path) as package:
         return _Document(package, package.main()).sections()
@@ -41,8 +42,8 @@ class _Document:
         self._package = package
         self._part = part
         styles, numbering = (package.related(part, kind) for kind in ("styles", "numbering"))
-        self._styles = Styles(package.tree(styles[0]) if styles else None)
-        self._numbering = Numbering(package.tree(numbering[0]) if numbering else None)
+        self._styles = Styles(next(package.trees(*styles[:1]), None))
+        self._numbering = Numbering(next(package.trees(*numbering[:1]), None))
         self._builder = SectionBuilder()
         self._boxes: list[Any] = []
         self._notes: dict[tuple[str, str], int] = {}
@@ -205,8 +206,8 @@ class _Document:
     def _notes_of(self, relations: dict[str, list[str]]) -> list[str]:
         notes: list[tuple[int, str]] = []
         for kind in ("footnote", "endnote"):
-            for part in relations[f"{kind}s"]:
-                for found in children(self._package.tree(part), kind):
+            for tree in self._package.trees(*relations[f"{kind}s"]):
+                for found in children(tree, kind):
                     text = self._flat(found)
                     if text:
                         number = self._notes.get((kind, attribute(found, "id") or ""), 0)
@@ -215,15 +216,15 @@ class _Document:
 
     def _comments(self, parts: list[str]) -> list[str]:
         comments = []
-        for part in parts:
-            for found in children(self._package.tree(part), "comment"):
+        for tree in self._package.trees(*parts):
+            for found in children(tree, "comment"):
                 text, author = self._flat(found), attribute(found, "author")
                 if text:
                     comments.append(f"{author}: {text}" if author else text)
         return comments
 
     def _running(self, parts: list[str]) -> list[str]:
-        texts = (self._flat(self._package.tree(part)) for part in sorted(parts))
+        texts = map(self._flat, self._package.trees(*sorted(parts)))
         return list(dict.fromkeys(text for text in texts if not _ONLY_NUMBERS.match(text)))
 
     def _flat(self, element: Any) -> str:
@@ -242,17 +243,18 @@ class _Document:
         from memvid_core.ingest.readers.web import html_sections
 
         relation = self._package.relations(self._part).get(attribute(element, "id") or "")
-        if relation is None or not self._package.has(relation.target):
+        if relation is None:
             return
         suffix = relation.target.rpartition(".")[2].lower()
-        data = self._package.read(relation.target)
-        if suffix in ("htm", "html", "xhtml", "mht"):
-            for section in html_sections(data, {}):
-                self._builder.block(section.text)
-        elif suffix == "txt":
-            self._builder.block(decode(data))
-        else:
-            warn(f"an embedded .{suffix} document was left out")
+        with leaving_out(relation.target):
+            data = self._package.read(relation.target)
+            if suffix in ("htm", "html", "xhtml", "mht"):
+                for section in html_sections(data, {}):
+                    self._builder.block(section.text)
+            elif suffix == "txt":
+                self._builder.block(decode(data))
+            else:
+                warn(f"an embedded .{suffix} document was left out")
 
 
 _EXTRA_KINDS = ("footnotes", "endnotes", "comments", "header", "footer")

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
-import zlib
 from pathlib import Path
+from typing import IO, Self
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from memvid_core.errors import IngestError
+from memvid_core.ingest.readers.remarks import lose
 
 __all__ = [
     "HIGHEST_RATIO",
     "MOST_ENTRIES",
     "MOST_UNPACKED",
     "RATIO_COUNTS_FROM",
+    "Parts",
     "open_parts",
-    "read_entry",
     "zip_format",
 ]
 
@@ -27,7 +27,6 @@ HIGHEST_RATIO = 200
 RATIO_COUNTS_FROM = 16 << 20
 _STEP = 1 << 20
 
-_OF_PARTS = frozenset(("epub", "zip"))
 _TYPES = "[Content_Types].xml"
 _TELLING = frozenset(("mimetype", _TYPES))  # what kind of document it is
 _MAIN_TYPES = {
@@ -37,22 +36,69 @@ _MAIN_TYPES = {
 }
 
 
+class Parts:
+    """Read the parts of a document in a zip archive, for the duration of a ``with`` block.
+
+    Damaged parts that are not read in it are named in a warning at its end.
+
+    Args:
+        path: The file.
+
+    Raises:
+        IngestError: A part is encrypted, or as for `open_parts`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._archive, damaged = open_parts(path)
+        self._damaged = {entry.filename: reason for entry, reason in damaged.items()}
+        self._asked: set[str] = set()
+        encrypted = next((reason for reason in damaged.values() if reason.startswith("encrypted")), None)
+        if encrypted:
+            self._archive.close()
+            raise IngestError(encrypted)
+        self.names = self._archive.namelist()
+        """The names of the parts."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        self._archive.close()
+        for name, reason in self._damaged.items() if kind is None else ():
+            if name not in self._asked:
+                lose(name, reason)
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a part.
+
+        Raises:
+            IngestError: The part does not exist or is damaged.
+        """
+        with self.open(name) as file:
+            return file.read()
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a part; otherwise as `read`."""
+        self._asked.add(name)
+        if name in self._damaged:
+            raise IngestError(self._damaged[name])
+        try:
+            return self._archive.open(name)
+        except KeyError as exc:
+            raise IngestError(f"damaged: its part {name!r} is missing") from exc
+
+
 def zip_format(path: Path) -> str:
     """Return the document format of a zip archive, determined by its contents.
 
     Raises:
         IngestError: The format is unknown, or the archive is damaged or a zip bomb.
     """
-    archive, damaged = open_parts(path)
-    with archive:
-        for entry, reason in damaged.items():
-            if entry.filename in _TELLING:
+    with _opened(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename in _TELLING and (reason := _reason(archive, entry)):
                 raise IngestError(reason)
-        name = _format(archive)
-    # In a book and in an archive of documents, the other parts are of use alone.
-    if damaged and name not in _OF_PARTS:
-        raise IngestError(next(iter(damaged.values())))
-    return name
+        return _format(archive)
 
 
 def _format(archive: ZipFile) -> str:
@@ -88,12 +134,8 @@ def open_parts(path: Path) -> tuple[ZipFile, dict[ZipInfo, str]]:
     Raises:
         IngestError: The archive is damaged, has too many entries, or unpacks to too much data.
     """
+    archive = _opened(path)
     try:
-        archive = ZipFile(path)
-    except (BadZipFile, ValueError, OverflowError) as exc:
-        raise IngestError(f"damaged: not a complete zip archive: {exc}") from exc
-    try:
-        _check(archive.infolist(), path.stat().st_size)
         reasons = {entry: _reason(archive, entry) for entry in archive.infolist()}
     except BaseException:
         archive.close()
@@ -101,18 +143,18 @@ def open_parts(path: Path) -> tuple[ZipFile, dict[ZipInfo, str]]:
     return archive, {entry: reason for entry, reason in reasons.items() if reason}
 
 
-def read_entry(archive: ZipFile, name: str) -> bytes:
-    """Return one entry; its size was checked when the archive was opened.
-
-    Raises:
-        IngestError: The entry does not exist or is damaged.
-    """
+def _opened(path: Path) -> ZipFile:
+    """Open a zip archive after checking its directory."""
     try:
-        return archive.read(posixpath.normpath(name))
-    except KeyError as exc:
-        raise IngestError(f"damaged: its part {name!r} is missing") from exc
-    except (BadZipFile, zlib.error, EOFError) as exc:
-        raise IngestError(f"damaged: {exc}") from exc
+        archive = ZipFile(path)
+    except (BadZipFile, ValueError, OverflowError) as exc:
+        raise IngestError(f"damaged: not a complete zip archive: {exc}") from exc
+    try:
+        _check(archive.infolist(), path.stat().st_size)
+    except BaseException:
+        archive.close()
+        raise
+    return archive
 
 
 def _check(entries: list[ZipInfo], size: int) -> None:

@@ -37,6 +37,10 @@ export class LocalEngine {
     });
   }
 
+  filmOf() {
+    return this.film;
+  }
+
   open() {
     return this.ask("open", this.given);
   }
@@ -50,7 +54,11 @@ export class LocalEngine {
 export class ServedEngine {
   constructor(name) {
     this.name = name;
-    this.film = `memory/${name}.mp4`;
+  }
+
+  // Returns the address of the film of a memory, or of a shard of a library.
+  filmOf(shard) {
+    return `memory/${this.name}${shard ? `/${shard}` : ""}.mp4`;
   }
 
   static async get(path, headers = {}) {

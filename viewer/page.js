@@ -83,7 +83,7 @@ function card(record, wanted = [], whole = false) {
   const text = make("p", { class: "text", dir: "auto" }, ...marked(record.text, wanted, whole));
   const metadata = parse(record.metadata);
   const json = () => `{"id": ${JSON.stringify(record.id)}, "text": ${JSON.stringify(record.text)}, "metadata": ${record.metadata}}`;
-  const python = () => `memory.get(${JSON.stringify(record.id)})`;
+  const python = () => `${state.info.shards ? "library" : "memory"}.get(${JSON.stringify(record.id)})`;
   const more = !whole && record.text.length > CUT ? make("button", { class: "quiet", onclick: ({ target }) => {
     text.replaceChildren(...marked(record.text, wanted, true));
     target.remove();
@@ -92,7 +92,8 @@ function card(record, wanted = [], whole = false) {
     make("header", {},
       make("a", { class: "id", href: linkTo(record), title: say("link"), dir: "auto" }, record.id),
       record.score === undefined ? null : make("span", { class: "score", title: record.explain ? JSON.stringify(record.explain) : null }, record.score.toFixed(3)),
-      record.frame === undefined || record.frame === null ? null : make("button", { class: "frame", onclick: () => show(record) }, `▶ ${say("frame", record.frame)}`)),
+      record.shard ? make("button", { class: "frame", title: `shards/${record.shard}.mp4`, onclick: () => show(record) }, `▶ ${say("shard", record.number)}`)
+        : !(record.frame >= 0) ? null : make("button", { class: "frame", onclick: () => show(record) }, `▶ ${say("frame", record.frame)}`)),
     text, more,
     Object.keys(metadata).length ? make("div", { class: "metadata" }, tree(metadata)) : null,
     make("footer", {},
@@ -102,14 +103,35 @@ function card(record, wanted = [], whole = false) {
   return out;
 }
 
+// Opens the film of the memory, or of a shard of a library, unless it is open. A library has none itself.
+function load(shard) {
+  const address = state.info.shards && !shard ? "" : state.engine.filmOf(shard);
+  if ($("film").getAttribute("src") === address) return;
+  if (address) $("film").src = address;
+  else $("film").removeAttribute("src");
+  $("film").load();
+}
+
 // Shows the picture of a record, or the frame that holds it. After its middle, Chromium would show the next one.
-function show(record) {
+async function show(record) {
   const film = $("film");
-  if (record.frame === undefined || record.frame === null) return;
+  const { engine } = state;
+  let place = record;
+  if (record.shard && record.frame === undefined) {
+    try {
+      place = await engine.ask("record", { id: record.id, as_of: state.asOf });
+    } catch (error) {
+      $("error").textContent = error.message;
+      return;
+    }
+    if (engine !== state.engine || !place) return;
+  }
+  if (place.shard) load(place.shard);
+  if (!(place.frame >= 0)) return;
   film.pause();
-  film.currentTime = ((record.shown ?? record.frame) + 0.25) / (state.info.rate || 2);
+  film.currentTime = ((place.shown ?? place.frame) + 0.25) / (place.rate || state.info.rate || 2);
   film.parentElement.className = "used";
-  $("caption").textContent = `${say("frame", record.frame)} · ${record.id}`;
+  $("caption").textContent = [place.shard && say("shard", place.number), say("frame", place.frame), record.id].filter(Boolean).join(" · ");
   if (film.getBoundingClientRect().top < 0) film.scrollIntoView({ block: "nearest" });
   for (const each of document.querySelectorAll("article[aria-current]")) each.removeAttribute("aria-current");
   for (const each of document.querySelectorAll("article")) if (each.record.id === record.id) each.setAttribute("aria-current", "true");
@@ -152,6 +174,7 @@ async function list(offset = 0) {
     if (offset) $("results").append(...cards);
     else $("results").replaceChildren(...cards);
     const shown = offset + cards.length;
+    $("error").textContent = found.warning ?? "";
     $("count").textContent = found.total ? say("found", shown, found.total) : say("none");
     $("more").hidden = searching || shown >= found.total;
     state.offset = shown;
@@ -189,7 +212,7 @@ function timeline() {
     return bar;
   }));
   const commit = history[slider.value - 1];
-  $("moment").textContent = commit ? say("commit", commit.number, history.at(-1).number, timeShown(commit.time), commit.added, commit.deleted) : "";
+  $("moment").textContent = commit ? say(commit.change ? "version" : "commit", commit.number, history.at(-1).number, timeShown(commit.time), commit.added, commit.deleted, say(commit.change)) : "";
   $("timeline").hidden = !history.length;
   $("latest").hidden = state.asOf === null;
 }
@@ -207,7 +230,9 @@ function facts() {
   const { info } = state;
   const rows = [
     ["description", info.description],
-    ["commits", info.commits.toLocaleString(languageName())],
+    ["commits", info.commits],
+    ["versions", info.versions],
+    ["partitions", info.partitions],
     ["deleted", info.deleted ? info.deleted.toLocaleString(languageName()) : ""],
     ["embedder", info.embedder],
     ["vectors", info.dimension ? `${info.vectors} × ${info.dimension}, ${info.metric}` : info.vectors],
@@ -216,7 +241,10 @@ function facts() {
     ["created", timeShown(info.created)],
     ["identity", info.memory_id],
   ];
-  $("facts").replaceChildren(...rows.filter(([, value]) => value).flatMap(([key, value]) => [make("dt", {}, say(key)), make("dd", { dir: "auto" }, String(value))]));
+  $("facts").replaceChildren(...rows.filter(([, value]) => value).flatMap(([key, value]) =>
+    [make("dt", {}, say(key)), make("dd", { dir: "auto" }, typeof value === "number" ? value.toLocaleString(languageName()) : value)]));
+  $("caption").textContent = say(info.shards ? "shardHelp" : "filmHelp");
+  shards(info.shards ?? []);
   $("heading").textContent = `${state.name} · ${say("records", info.records)}`;
   const troubles = [];
   if (info.damages) troubles.push(say("damaged", info.damages, info.lost));
@@ -225,6 +253,17 @@ function facts() {
     make("li", {}, [commit === undefined || commit === null ? "" : say("commits") + ` ${commit}`, frame === undefined || frame === null ? "" : say("frame", frame), reason].filter(Boolean).join(" · ")));
   $("health").className = troubles.length ? "bad" : "good";
   $("health").replaceChildren(troubles.length ? troubles.join(" ") : info.verified === false ? "" : say("sound"), details.length ? make("ul", {}, ...details) : "");
+}
+
+// Lists the shards of a library; each plays.
+function shards(all) {
+  $("shards").hidden = !all.length;
+  $("shards").replaceChildren(make("summary", {}, say("shards", all.length)), make("ol", {}, ...all.map(({ shard, records, deleted, bytes }) =>
+    make("li", { title: `shards/${shard}.mp4` }, `${say("records", records)}${deleted ? ` (−${deleted})` : ""}, ${bytesShown(bytes)} `,
+      make("button", { class: "quiet", onclick: () => {
+        load(shard);
+        $("film").parentElement.className = "used";
+      } }, "▶")))));
 }
 
 async function open(engine, name) {
@@ -249,7 +288,8 @@ async function open(engine, name) {
   $("refused").textContent = "";
   document.title = `${name} · ${say("title")}`;
   document.body.dataset.state = "open";
-  $("film").src = engine.film;
+  $("film").parentElement.className = "";
+  load();
   facts();
   timeline();
   await followLink() || await list();

@@ -37,7 +37,7 @@ SYNC_ONLY: dict[str, set[str]] = {
     "memvid_core.HashingEmbedder": {*_FITTING, "should_learn"},
     "memvid_core.LangChainEmbedder": {"matches"},
     "memvid_core.LlamaIndexEmbedder": {"matches"},
-    "memvid_core.Library": {"explain_shards"},  # of the manifest in RAM
+    "memvid_core.Library": {"explain_shards", "shards"},  # of the manifest in RAM
     "memvid_core.MemoryLoop": {"record"},  # puts the turn into a queue
 }
 

@@ -19,7 +19,7 @@ import typer
 from memvid_core.cli.failures import INTERRUPTED, TERMINATED
 from memvid_core.cli.options import EmbedderName
 from memvid_core.cli.output import note
-from memvid_core.cli.places import Place, RemotePath, given_path, memory_place
+from memvid_core.cli.places import Place, RemotePath, given_path, is_library, memory_place
 
 if TYPE_CHECKING:
     from memvid_core import Library, Memory
@@ -33,7 +33,7 @@ Paths = Annotated[
     typer.Argument(
         metavar="MEMORIES",
         show_default=False,
-        help="Files of memories, folders of libraries, or URLs with --read-only.",
+        help="Files of memories, folders of libraries (a URL of one ends in a slash), or URLs with --read-only.",
         parser=memory_place,
     ),
 ]
@@ -180,12 +180,12 @@ def _opened(path: Path, mode: Literal["r", "a"], create: bool, embedder: str | N
     """Open a memory or a library; the embedder is loaded for a memory that needs one."""
     from memvid_core import EmbedderWarning, Memory, MemoryNotFoundError, NotAMemoryError
 
-    if not isinstance(path, RemotePath) and (path / "library.json").is_file():
+    if is_library(path):
         from memvid_core import Library
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", EmbedderWarning)
-            library = Library.open(path, "r", embedder=embedder)
+            library = Library.open(given_path(path), "r", embedder=embedder)
         with library:
             yield library
         return

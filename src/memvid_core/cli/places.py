@@ -1,4 +1,4 @@
-"""Memories as arguments: files, and URLs, which commands that read accept as well."""
+"""Memories and libraries as arguments: files, folders, and URLs, which commands that read accept as well."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from memvid_core.system.remote_urls import is_url, shown_url
 
-__all__ = ["Place", "RemotePath", "given_path", "memory_place"]
+__all__ = ["Place", "RemotePath", "given_path", "is_library", "memory_place"]
 
 _Base: Any = type(Path())
 
@@ -67,3 +67,10 @@ def memory_place(text: str) -> Path:
 def given_path(path: Path) -> str | Path:
     """Return the argument of ``Memory.open`` for a path."""
     return path.url if isinstance(path, RemotePath) else path
+
+
+def is_library(path: Path) -> bool:
+    """Return whether an argument names a library: a folder with ``library.json``, or a URL that ends in a slash."""
+    if isinstance(path, RemotePath):
+        return path.url.endswith("/")
+    return (path / "library.json").is_file()

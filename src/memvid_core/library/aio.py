@@ -24,6 +24,7 @@ from memvid_core.library.reports import (
     VacuumReport,
 )
 from memvid_core.library.writing import LibraryWriting
+from memvid_core.memory import Memory
 from memvid_core.model import Record
 from memvid_core.system.threads import WriterThread, run_in_thread
 
@@ -121,6 +122,14 @@ class AsyncLibrary(LibraryWriting):
     async def aget(self, ids: str | Iterable[str]) -> Record | list[Record]:
         """Async :meth:`get`."""
         return await run_in_thread(self.get, ids)
+
+    async def ashards_of(self, ids: Iterable[str] | str) -> dict[str, str]:
+        """Async :meth:`shards_of`."""
+        return await run_in_thread(self.shards_of, ids)
+
+    async def aopen_shard(self, file: str) -> Memory:
+        """Async :meth:`open_shard`."""
+        return await run_in_thread(self.open_shard, file)
 
     async def aget_vectors(self, ids: Iterable[str] | str) -> dict[str, NDArray[Any]]:
         """Async :meth:`get_vectors`."""

@@ -17,7 +17,7 @@ from memvid_core.library.shards import Asking, ShardsFailed
 from memvid_core.library.state import State
 from memvid_core.model import Record
 
-__all__ = ["ids_at", "ranked", "records_at", "rows_of", "selected", "vectors_of"]
+__all__ = ["ids_at", "ranked", "records_at", "rows_of", "selected", "shards_of", "vectors_of"]
 
 
 def ranked(state: State, request: SearchRequest, timeout: float | None) -> LibraryHits:
@@ -40,12 +40,25 @@ def ranked(state: State, request: SearchRequest, timeout: float | None) -> Libra
 
 
 def rows_of(state: State, ids: list[str]) -> dict[str, int]:
-    """Return the rows of ids."""
+    """Return the rows of ids.
+
+    Raises:
+        MemoryFileError: A shard does not answer, and not every id was found in the others.
+    """
     asking = Asking(state.shards)
     answers = asking.ask_all("rows_of", ids)
-    asking.check()
     bases = asking.shards.bases
-    return {one: int(bases[number]) + row for number, found in answers.items() for one, row in found.items()}
+    rows = {one: int(bases[number]) + row for number, found in answers.items() for one, row in found.items()}
+    if not rows.keys() >= set(ids):
+        asking.check()
+    return rows
+
+
+def shards_of(state: State, ids: list[str]) -> dict[str, str]:
+    """Return the files of the shards with the records of ids."""
+    bases, entries = state.shards.bases, state.shards.entries
+    rows = rows_of(state, ids)
+    return {one: entries[int(np.searchsorted(bases, row, side="right")) - 1].file for one, row in rows.items()}
 
 
 def records_at(state: State, rows: list[int]) -> list[Record]:

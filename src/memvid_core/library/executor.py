@@ -23,7 +23,7 @@ from memvid_core.library.objects import Objects
 from memvid_core.library.remote import objects_at
 from memvid_core.memory import Memory, session_of
 
-__all__ = ["Executor", "Failure", "Questions", "ShardRef", "ThreadExecutor"]
+__all__ = ["Executor", "Failure", "Questions", "ShardRef", "ThreadExecutor", "opened_shard"]
 
 _CLOSED: Final = "this library is closed; Library.open opens it again"
 
@@ -207,7 +207,7 @@ class OpenShards:
             with held.lock:
                 if held.reader is None:
                     held.objects = objects_at(ref.library, ref.options)
-                    held.memory, held.reader = _opened(held.objects, ref)
+                    held.memory, held.reader = opened_shard(held.objects, ref)
                 reader = held.reader
             yield reader
         finally:
@@ -234,8 +234,12 @@ class OpenShards:
             held.close()
 
 
-def _opened(objects: Objects, ref: ShardRef) -> tuple[Memory, ShardReader]:
-    """Open a shard and compare it with the manifest."""
+def opened_shard(objects: Objects, ref: ShardRef) -> tuple[Memory, ShardReader]:
+    """Open a shard and compare it with the manifest.
+
+    Raises:
+        MemvidError: It is missing, damaged or another file, or cannot be opened.
+    """
     entry = ref.entry
     path = objects.fetched(entry.file, entry.bytes, entry.checksum)
     deleted = read_deletes(objects, entry)

@@ -187,6 +187,24 @@ class Library(AsyncLibrary):
         options["storage_options"] = storage_options
         return await run_in_thread(partial(cls.open, path, mode, **options))
 
+    def past(self, as_of: int | datetime) -> Self:
+        """Open another version of this library, for reading, with the same executor. Close it before this library.
+
+        Args:
+            as_of: The number of the version or a time, as in :meth:`open`.
+
+        Raises:
+            InvalidInputError: There is no such version.
+            DamagedLibraryError: Its manifest or its model is missing or damaged.
+        """
+        self._opened()
+        number = _numbered(self._place.objects, self._place.description, as_of)
+        return type(self)(self._place, open_state(self._place, number), mode="r", pinned=True, owner=False)
+
+    async def apast(self, as_of: int | datetime) -> Self:
+        """Async :meth:`past`."""
+        return await run_in_thread(self.past, as_of)
+
     @classmethod
     def _of(
         cls,

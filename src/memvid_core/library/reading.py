@@ -15,16 +15,19 @@ from memvid_core.errors import (
     CommitConflictError,
     DamagedLibraryError,
     IncompleteSearchError,
+    InvalidInputError,
     MemoryFileError,
     QueryError,
     RecordNotFoundError,
 )
-from memvid_core.library.answers import ids_at, ranked, records_at, rows_of, selected, vectors_of
+from memvid_core.library.answers import ids_at, ranked, records_at, rows_of, selected, shards_of, vectors_of
+from memvid_core.library.executor import opened_shard
 from memvid_core.library.manifest import Manifest, is_removed, read_manifest, versions
 from memvid_core.library.partitions import may_match
-from memvid_core.library.reports import LibraryHits, LibraryInfo, LibraryReport, LibraryVersion
+from memvid_core.library.reports import LibraryHits, LibraryInfo, LibraryReport, LibraryShard, LibraryVersion
 from memvid_core.library.state import Place, State, on_newest, open_state, replaced
 from memvid_core.library.verifying import verified
+from memvid_core.memory import Memory
 from memvid_core.model import Embedder, GivenSynonyms, Recency, Record
 from memvid_core.system.telemetry import measured
 
@@ -199,6 +202,43 @@ class LibraryReading:
         """Return which shards a search with a filter asks, by the name of their file."""
         entries = self._opened().manifest.shards
         return {entry.file: bool(entry.live) and may_match(entry.fields, where) for entry in entries}
+
+    # --- by shard ---
+
+    def shards(self) -> list[LibraryShard]:
+        """Return the shards of the version that is open, in the order of addition."""
+        entries = self._opened().manifest.shards
+        return [LibraryShard(entry.file, entry.live, entry.rows - entry.live, entry.bytes) for entry in entries]
+
+    def shards_of(self, ids: Iterable[str] | str) -> dict[str, str]:
+        """Return the file of the shard that has each record, by id; unknown ids are left out.
+
+        Raises:
+            MemoryFileError: A shard does not answer.
+        """
+        wanted = wanted_ids(ids)
+        return self._on_newest(lambda state: shards_of(state, wanted))
+
+    def open_shard(self, file: str) -> Memory:
+        """Open a shard as a memory, for reading, after comparing it with the manifest. Close it before the library.
+
+        It still has the records that the library has deleted or replaced since. A shard behind a URL is fetched.
+
+        Args:
+            file: The name of its file in the version that is open, as :meth:`shards` lists it.
+
+        Raises:
+            InvalidInputError: The version has no such shard.
+            MemvidError: The shard is missing, damaged or another file.
+        """
+
+        def opened(state: State) -> Memory:
+            for ref in state.shards.refs:
+                if ref.entry.file == file:
+                    return opened_shard(self._place.objects, ref)[0]
+            raise InvalidInputError(f"version {state.manifest.version} of {self.path} has no shard {file!r}")
+
+        return self._on_newest(opened)
 
     # --- by id, by filter ---
 

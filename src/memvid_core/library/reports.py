@@ -16,6 +16,7 @@ __all__ = [
     "LibraryHits",
     "LibraryInfo",
     "LibraryReport",
+    "LibraryShard",
     "LibraryVersion",
     "SearchReport",
     "VacuumReport",
@@ -66,6 +67,15 @@ class LibraryVersion(msgspec.Struct, frozen=True):
     deleted: int
     records: int
     shards: int
+
+
+class LibraryShard(msgspec.Struct, frozen=True):
+    """One shard of a version: the name of its file, counts of records that count and of deleted rows, and its bytes."""
+
+    file: str
+    records: int
+    deleted: int
+    bytes: int
 
 
 class BuildReport(msgspec.Struct, frozen=True):

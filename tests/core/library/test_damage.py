@@ -87,7 +87,7 @@ def test_a_shard_that_is_not_what_was_committed(
         assert plain(found) == plain(error.hits)
         assert found.report == error.report
         assert not found.report.complete
-        for call in (lambda: again.get("r2"), lambda: again.select(), lambda: again.add("new", ids="r3")):
+        for call in (lambda: again.get("r25"), lambda: again.select(), lambda: again.add("new", ids="r3")):
             with pytest.raises(MemoryFileError, match=second.name):
                 call()
         report = again.verify()

@@ -568,10 +568,11 @@ def test_keys_and_languages(window: Driven, tmp_path: Path) -> None:
 
 
 @contextmanager
-def served(*arguments: object) -> Iterator[str]:
+def served(*arguments: object, environment: dict[str, str] | None = None) -> Iterator[str]:
     """The address that ``memvid view`` prints."""
     command = [sys.executable, "-m", "memvid_core.cli", "view", "--no-open", *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    started = ENVIRONMENT | (environment or {})
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=started)
     assert process.stdout is not None
     try:
         yield process.stdout.readline().strip()

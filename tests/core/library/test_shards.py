@@ -1,0 +1,108 @@
+"""The shards of a library as memories, and its earlier versions."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from memvid_core import (
+    InvalidInputError,
+    Library,
+    LibraryShard,
+    MemoryFileError,
+    MemoryNotFoundError,
+    ReadOnlyError,
+    StorageError,
+)
+from tests.core.embedders import embed
+from tests.core.library.libraries import records
+
+SOME = records(30)
+
+
+def test_shards_are_listed_with_what_counts_in_them(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "library", embed) as library:
+        assert library.shards() == []
+        library.build(SOME, rows_per_shard=10)
+        library.delete(["r3", "r25"])
+        library.add(["new"], ids=["r4"])
+        shards = library.shards()
+        sizes = [(tmp_path / "library" / each.file).stat().st_size for each in shards]
+        assert [(each.records, each.deleted, each.bytes) for each in shards] == [
+            (8, 2, sizes[0]),
+            (10, 0, sizes[1]),
+            (9, 1, sizes[2]),
+            (1, 0, sizes[3]),
+        ]
+        assert [each.file for each in shards] == list(library.explain_shards())
+        assert isinstance(shards[0], LibraryShard)
+
+
+def test_the_shard_of_a_record_opens_as_a_memory(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "library", embed) as library:
+        library.build(SOME, rows_per_shard=10)
+        library.delete(["r3"])
+        library.add(["new"], ids=["r4"])
+        files = [each.file for each in library.shards()]
+        found = library.shards_of(["r4", "r3", "r0", "r29", "nobody"])
+        assert found == {"r4": files[3], "r0": files[0], "r29": files[2]}
+        assert library.shards_of("r0") == {"r0": files[0]}
+        with library.open_shard(files[0]) as shard:
+            assert shard.ids() == [f"r{n}" for n in range(10)]  # also those that were deleted later
+            assert shard.get("r3").text == SOME[3].text
+            with pytest.raises(ReadOnlyError):
+                shard.add("more")
+        for name in ("shards/gone.mp4", "", files[0].removesuffix(".mp4"), "../library.json"):
+            with pytest.raises(InvalidInputError, match="has no shard"):
+                library.open_shard(name)
+
+        async def twins() -> None:
+            assert await library.ashards_of(["r0"]) == {"r0": files[0]}
+            async with await library.aopen_shard(files[1]) as other:
+                assert len(other) == 10
+            async with await library.apast(1) as past:
+                assert len(past) == 30
+
+        asyncio.run(twins())
+
+
+def test_records_of_other_shards_are_read_if_one_is_missing(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "library", embed) as library:
+        library.build(SOME, rows_per_shard=10)
+        files = [each.file for each in library.shards()]
+    (tmp_path / "library" / files[1]).unlink()
+    with Library.open(tmp_path / "library", embedder=embed) as library:
+        assert library.shards_of(["r0", "r20"]) == {"r0": files[0], "r20": files[2]}
+        assert library.get("r0") == SOME[0]
+        assert [record.id for record in library.get(["r20", "r0"])] == ["r20", "r0"]
+        assert "r0" in library
+        for ids in (["r0", "r10"], ["nobody"]):  # the missing shard may have them
+            with pytest.raises(MemoryFileError, match=files[1]):
+                library.shards_of(ids)
+            with pytest.raises(MemoryFileError, match=files[1]):
+                library.get(ids)
+        with pytest.raises(MemoryNotFoundError, match=files[1]):
+            library.open_shard(files[1])
+        (tmp_path / "library" / files[1]).write_bytes((tmp_path / "library" / files[0]).read_bytes())
+        with pytest.raises((MemoryFileError, StorageError)):
+            library.open_shard(files[1])
+
+
+def test_an_earlier_version_shares_the_executor(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "library", embed) as library:
+        library.build(SOME, rows_per_shard=10)
+        library.delete(["r3"])
+        with library.past(1) as past:
+            assert (past.version, past.mode, len(past)) == (1, "r", 30)
+            assert past.get("r3") == SOME[3]
+        assert len(library) == 29
+        assert library.get("r4") == SOME[4]  # its shards stay open
+        past = library.past(1)
+        library.compact()
+        library.vacuum(timedelta(0))
+        with pytest.raises(InvalidInputError, match="no version 1"):
+            library.past(1)
+        past.close()

@@ -340,7 +340,7 @@ class IvfSearch:
         """Return how many entries must be looked at to find enough, and of how many rows that is true.
 
         The share that is found, less two standard errors, is at least what the settings promise. Infinite where it is
-        not found in an eighth of the rows.
+        not found in a share of the rows that takes as long as a scan of all.
         """
         store, rows = self._quantized.store, coded.rows
         asked = np.linspace(0, rows - 1, min(_ASKED, rows)).astype(np.int64)

@@ -45,7 +45,7 @@ class VectorSettings:
     recall: float = 0.98
     entries: int = 4000
     pool: int = 3
-    scanned: int = 8
+    scanned: int = 32
     picked: int = 1400
     compared: int = 260
     kept_bytes: int = 256 << 20

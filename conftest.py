@@ -24,9 +24,9 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
-    """Look for examples in ``src`` only: a second collector for each file of tests takes a twelfth of the time."""
+    """Look for examples only in files of ``src`` that have some: to search in every one takes a fifth of the time."""
     found = yield
-    if Path(__file__).with_name("tests") in file_path.parents:
+    if found and (Path(__file__).with_name("tests") in file_path.parents or b">>> " not in file_path.read_bytes()):
         return [collector for collector in found if not isinstance(collector, DoctestModule)]
     return found
 

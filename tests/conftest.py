@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # "ci" finds the same examples in every run, so a failure is the change's and never the day's.
 # Deadlines and the "too slow" check measure the machine, and a shared one is slow at random.
-# A third of the usual examples here; "soak" makes thousands.
+# A quarter of the usual examples here; "soak" makes thousands.
 hypothesis.settings.register_profile(
     "ci",
-    max_examples=35,
+    max_examples=25,
     derandomize=True,
     database=None,
     deadline=None,

@@ -199,7 +199,7 @@ def test_nothing_wrong_is_ever_read_out_of_a_corrupted_file(
     path = tmp_path / "m.mp4"
     Path(f"{path}.index").touch()  # in the way of the folder: the index is made anew in RAM each time
     counts: dict[str, int] = {}
-    for seed in range(effort({"pcm": 90, "pcm-film": 36}.get(codec, 12))):
+    for seed in range(effort({"pcm": 60, "pcm-film": 24}.get(codec, 8))):
         rng = random.Random(f"{codec} {seed}")
         how = HOW[seed % len(HOW)]
         path.write_bytes(how(of.data, rng))
@@ -238,7 +238,7 @@ def test_a_zeroed_sector_costs_the_records_that_lie_in_it(
     spans = [(entry.start, entry.cursor.offset) for entry in entries]
     path = tmp_path / "broken.mp4"
     Path(f"{path}.index").touch()
-    step = SECTOR * max(1, (8 if codec == "pcm" else 36) // effort(1))
+    step = SECTOR * max(1, (12 if codec == "pcm" else 54) // effort(1))
     for start, broken in sectors(data, size, step):
         path.write_bytes(broken)
         with warnings.catch_warnings():

@@ -162,9 +162,8 @@ def test_builds(
     # The built-in embedder is fitted once, to an even sample or to the first rows.
     many = records(300)
     items = [{"id": record.id, "text": record.text} for record in many]
-    for number, dataset in enumerate(
-        (ray.data.from_items(items).materialize(), ray.data.from_items(items).map(lambda row: row))
-    ):
+    blocks = ray.data.from_items(items, override_num_blocks=7)  # and not the 200 of Ray, with a task for each
+    for number, dataset in enumerate((blocks.materialize(), blocks.map(lambda row: row))):
         build(dataset, tmp_path / f"fitted {number}", rows_per_shard=100, sample=1000)
         with (
             Library.open(tmp_path / f"fitted {number}") as library,

@@ -28,11 +28,11 @@ from soak.runner import WORKLOADS, Progress, soak, table
 from tests import processes
 
 SCALES = {
-    "readers": 0.2,
+    "readers": 0.1,
     "writers": 0.2,
-    "kills": 0.1,
+    "kills": 0.07,
     "agent": 0.1,
-    "corruption": 0.2,
+    "corruption": 0.15,
     "index": 0.2,
     "power": 0.3,
     "disks": 0.3,

@@ -143,7 +143,7 @@ def test_damage_is_told_or_harmless(
 ) -> None:
     closed, live, truth = base
     told = 0
-    for seed in range(effort(36)):
+    for seed in range(effort(24)):
         rng, folder = random.Random(seed), tmp_path / str(seed)
         shutil.copytree(closed if state == "closed" else live, folder)
         target = rng.choice([path for path in folder.glob("catalog.sqlite*") if path.stat().st_size > 100])
@@ -206,7 +206,7 @@ def test_a_filter_and_a_deletion_notice_lost_rows_on_their_own(
     for ask in (filtered, without_some):
         path.write_bytes(whole)
         truth, told = ask(), 0
-        for seed in range(effort(24)):
+        for seed in range(effort(16)):
             data = bytearray(whole)
             noise(data, random.Random(seed))
             path.write_bytes(data)

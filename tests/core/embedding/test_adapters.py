@@ -237,8 +237,7 @@ class Gate:
         return embed_all(texts)
 
     async def open(self) -> None:
-        while not self.asked.is_set():
-            await asyncio.sleep(0)
+        assert await asyncio.to_thread(self.asked.wait, 30)  # a loop that spins would take the model's time
         self.passed.set()
 
 

@@ -40,7 +40,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and for
 def test_a_writer_killed_at_random_moments_loses_nothing_it_acknowledged(
     tmp_path: Path, root: Path, seed: int, effort: Callable[[int], int]
 ) -> None:
-    rounds = effort(25)
+    rounds = effort(20)
     program = "import sys; from tests.core.kill_harness import main; main(sys.argv[1], *map(int, sys.argv[2:]))"
     done = run(program, tmp_path, rounds, seed)
     assert done.returncode == 0, done.stderr
@@ -63,7 +63,7 @@ def test_a_wrong_byte_anywhere_is_detected_or_harmless(tmp_path: Path, effort: C
     path = tmp_path / "m.mp4"
     texts = written(path)
     whole, rng = path.read_bytes(), random.Random(11)
-    positions = rng.sample(range(len(whole)), min(effort(120), len(whole)))
+    positions = rng.sample(range(len(whole)), min(effort(80), len(whole)))
     refused = damaged = harmless = 0
     for position in positions:
         broken = bytearray(whole)

@@ -369,8 +369,7 @@ class TestAsync:
 
         with Memory.create(":memory:", slow) as memory:
             task = asyncio.create_task(memory.aadd(["one", "two"], ids=["1", "2"]))
-            while not working.is_set():
-                await asyncio.sleep(0)
+            assert await asyncio.to_thread(working.wait, 30)
             finish.set()  # reached only because the loop was free
             assert await task == ["1", "2"]
 

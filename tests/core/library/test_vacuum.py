@@ -78,14 +78,16 @@ def test_whatever_runs_between_two_steps_of_the_other_no_file_that_counts_is_del
     url: str, writer: Callable[[Place], Change], first: str
 ) -> None:
     prepared(url)
+    made, place = placed(url)
+    with made:
+        change = writer(place)  # what it has written is in each copy
     number = committed_ones = 0
     while True:
         number += 1
         library, place = placed(copied(url, number))
-        change = writer(place)
         outcome: list[State] = []
 
-        def write(place: Place = place, change: Change = change, outcome: list[State] = outcome) -> None:
+        def write(place: Place = place, outcome: list[State] = outcome) -> None:
             with suppress(StorageError):
                 outcome.append(committed(place, change)[0])
 
@@ -107,8 +109,9 @@ def test_whatever_runs_between_two_steps_of_the_other_no_file_that_counts_is_del
                 assert {f"new {n}" for n in range(6)} <= set(library.ids()), (number, first)
             committed_ones += bool(outcome)
             library.vacuum(NOW)
-            assert library.verify().ok
-            assert library.verify().orphans == ()
+            report = library.verify()
+            assert report.ok
+            assert report.orphans == ()
         if ended:
             break
     assert number >= 5

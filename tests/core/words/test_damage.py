@@ -98,7 +98,7 @@ def test_damage_is_told_or_harmless(
     closed, live, truth = base
     source = closed if state == "closed" else live
     told = 0
-    for seed in range(effort(24)):
+    for seed in range(effort(16)):
         rng, folder = random.Random(seed), tmp_path / str(seed)
         shutil.copytree(source, folder)
         target = rng.choice([path for path in folder.glob("lexical.sqlite*") if path.stat().st_size > 100])

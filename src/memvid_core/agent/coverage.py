@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from memvid_core.agent.passages import has_term, terms_of
 
-__all__ = ["Coverage", "Place", "coverage"]
+__all__ = ["READ", "Coverage", "Place", "coverage"]
 
 T = TypeVar("T")
 Place = tuple[str | None, int]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 __all__ = ["asked_of", "has_term", "passage", "terms_of"]
@@ -136,8 +137,7 @@ def _best_start(text: str, terms: list[str], room: int) -> int:
     """Return where the window begins that has the greatest weight of different terms; the first of equals."""
     if not terms:
         return 0
-    pattern = re.compile("|".join(rf"(?<![^\W_]){re.escape(term)}" for term in terms), re.IGNORECASE)
-    found = [(match.start(), match.group().lower()) for match in pattern.finditer(text)]
+    found = _places(_lower(text), terms)
     often = Counter(term for _, term in found)
     inside: Counter[str] = Counter()
     best, best_at, first, weight = -1.0, 0, 0, 0.0
@@ -151,6 +151,24 @@ def _best_start(text: str, terms: list[str], room: int) -> int:
         if weight > best + 1e-9:
             best, best_at = weight, found[first][0]
     return _sentence_start(text, best_at, room // 6)
+
+
+def _lower(text: str) -> str:
+    """Return a text in small letters, each where it was: one that becomes two stays as it is."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else "".join(small if len(small := c.lower()) == 1 else c for c in text)
+
+
+def _places(text: str, terms: Iterable[str]) -> list[tuple[int, str]]:
+    """Return where words begin with terms, each place once: with the first of the terms that begin there."""
+    found: dict[int, str] = {}
+    for term in terms:
+        at = text.find(term)
+        while at >= 0:
+            if not (at and text[at - 1].isalnum()):
+                found.setdefault(at, term)
+            at = text.find(term, at + 1)
+    return sorted(found.items())
 
 
 def _sentence_start(text: str, place: int, reach: int) -> int:

@@ -16,7 +16,7 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from memvid_core.agent.checks import count_of, counter_of, text_of, texts_of
-from memvid_core.agent.coverage import coverage
+from memvid_core.agent.coverage import READ, coverage
 from memvid_core.agent.folding import fold
 from memvid_core.agent.passages import asked_of, terms_of
 from memvid_core.agent.recalled import PASSAGE, LeftOut, Recall, Recalled, in_order, line_of
@@ -317,7 +317,8 @@ def _lend_by_session(found: dict[str, Recalled], question: str) -> None:
         for session, hits in turns.items()
     }
     best = max(worth.values(), default=0.0)
-    covered = coverage(question, {(hit.session, hit.position or 0): f"{hit.who} {hit.text}" for hit in _turns(found)})
+    texts = {(hit.session, hit.position or 0): f"{hit.who} {hit.text[:READ]}" for hit in _turns(found)}
+    covered = coverage(question, texts)
     for session, hits in turns.items():
         if best > 0 and worth[session] > 0:
             lent = SESSION * worth[session] / best

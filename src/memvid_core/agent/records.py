@@ -67,14 +67,15 @@ _MONTHS: Final = [
 ]
 
 
-_DATED: Final = (("created_at", str),)
-_FIELDS: Final[dict[str, tuple[tuple[tuple[str, type], ...], tuple[tuple[str, type], ...]]]] = {
-    "turn": ((("session", str), ("at", int), ("role", str), ("who", str), ("head", int)), _DATED),
-    "item": ((("memory_type", str),), _DATED),
-    "category": ((("name", str), ("head", int)), _DATED),
-    "resource": ((), _DATED),
-    "sources": ((("item", str), ("number", int)), (("sources", list),)),
-    "forgotten": ((("marks", dict),), ()),
+_Fields = tuple[tuple[str, ...], tuple[type, ...]]
+_DATED: Final[_Fields] = (("created_at",), (str,))
+_FIELDS: Final[dict[str, tuple[_Fields, _Fields]]] = {
+    "turn": ((("session", "at", "role", "who", "head"), (str, int, str, str, int)), _DATED),
+    "item": ((("memory_type",), (str,)), _DATED),
+    "category": ((("name", "head"), (str, int)), _DATED),
+    "resource": (((), ()), _DATED),
+    "sources": ((("item", "number"), (str, int)), (("sources",), (list,))),
+    "forgotten": ((("marks",), (dict,)), ((), ())),
 }
 """The fields that each kind of record has under ``agent``, and beside it."""
 
@@ -259,11 +260,10 @@ def kind_of(record: Record) -> str | None:
     kind = about.get("kind")
     if not isinstance(kind, str) or kind not in _FIELDS:
         return None
-    for fields, values in zip(_FIELDS[kind], (about, record.metadata), strict=True):
-        for name, form in fields:  # a loop, because a recall asks this for some hundred records
-            if not isinstance(values.get(name), form):
-                return None
-    return kind
+    (inside, forms), (beside, others) = _FIELDS[kind]
+    # no loop, because a recall asks this for some hundred records
+    own = all(map(isinstance, map(about.get, inside), forms))
+    return kind if own and all(map(isinstance, map(record.metadata.get, beside), others)) else None
 
 
 def _scope_of(metadata: Mapping[str, Any]) -> dict[str, Any]:

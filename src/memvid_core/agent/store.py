@@ -119,7 +119,11 @@ class Store:
         if self.embedder is None or not texts or not all(text.strip() for text in texts):
             return [[] for _ in texts]
         self._write_held("item")
-        queries = list(texts) if self._given is None else np.stack([self._given.embed_query(text) for text in texts])
+        queries: Any = list(texts)
+        if self._given is not None:
+            queries = np.stack([self._given.embed_query(text) for text in texts])
+        elif isinstance(self.embedder, FittableEmbedder):  # questions as texts: many at once cost less
+            queries = self.embedder.embed_documents(queries)
         found = self.memory.search_many(queries, k, {**where, f"{AGENT}.kind": {"$eq": "item"}})
         return [[hit for hit in hits if kind_of(hit.record) == "item"] for hits in found]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from memvid_core import EmbeddingError, Memory
+from memvid_core import EmbeddingError, HashingEmbedder, Memory
 from memvid_core.agent import SyncMemoryService, rules, time_words
 from memvid_core.agent.folding import fold
 from memvid_core.agent.records import Item, digest, item_draft
@@ -61,10 +61,34 @@ def item(number, scope):
     return Item(id=f"item-{number}", summary=text, key=digest(fold(text)), created_at=since, **fields)
 
 
+class CountingEmbedder(HashingEmbedder):
+    """The built-in embedder, which counts its calls."""
+
+    calls = 0
+
+    def embed_documents(self, texts):
+        self.calls += 1
+        return super().embed_documents(texts)
+
+
 def cost(service, call):
     service.memory.read = 0
     call(service)
     return service.memory.read
+
+
+def test_items_are_embedded_many_at_once():
+    def calls(count):
+        embedder = CountingEmbedder()
+        with Memory.create(":memory:", embedder) as memory:
+            service = SyncMemoryService(memory, memorize_config={"extract": "rules"})
+            service.add("I like tea.", **ME)
+            before = memory.embedder.calls
+            service.add([{"role": "user", "content": f"I like thing{number}."} for number in range(count)], **ME)
+            assert len(service.list_memory_items(ME)) == 1 + count
+            return memory.embedder.calls - before
+
+    assert calls(20) == calls(2)
 
 
 @pytest.mark.parametrize("scope", [{}, {"agent_id": "narrower"}], ids=["own", "narrower"])

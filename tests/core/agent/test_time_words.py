@@ -165,3 +165,13 @@ def test_a_passage_is_a_part_of_its_text_and_fits(text, length, question):
 def test_a_passage_has_the_rare_word():
     text = "The weather was fine. " * 50 + "The safe opens with 4711. " + "The weather was fine. " * 50
     assert "4711" in passage(text, terms_of("What opens the safe in fine weather?"), 100)
+
+
+def test_a_passage_has_a_word_whatever_its_letters_and_those_before_it():
+    text = "\u0130yi. " * 200 + "The SAFE opens with 4711. " + "\u0130yi. " * 200  # its small form is two characters
+    assert "4711" in passage(text, terms_of("What opens the safe?"), 60)
+
+
+def test_of_terms_that_begin_alike_the_first_counts_as_often_as_it_is_there():
+    text = "Arts. " * 40 + "The artist paints. " + "Arts. " * 40
+    assert "artist" in passage(text, terms_of("Artist: arts?"), 30)

@@ -25,7 +25,11 @@ def run(folder: Path, seed: int, scale: float) -> Counter[str]:
     """Let eight processes add 50 records each, one a commit, to a library in an S3 of this machine."""
     from moto.server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it names every request
+    requests = _Requests()
+    log = logging.getLogger("werkzeug")  # it names every request
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.handlers = [requests]
     commits = max(2, int(_COMMITS * scale))
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
@@ -34,12 +38,26 @@ def run(folder: Path, seed: int, scale: float) -> Counter[str]:
         options: dict[str, Any] = {"endpoint_url": f"http://{host}:{port}", "key": "ada", "secret": "x"}
         options["client_kwargs"] = {"region_name": "us-east-1"}
         with urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/shelf", method="PUT")):
-            return _written(folder, random.Random(seed), options, commits)
+            return _written(folder, random.Random(seed), options, commits, requests)
     finally:
         server.stop()
 
 
-def _written(folder: Path, rng: random.Random, options: dict[str, Any], commits: int) -> Counter[str]:
+class _Requests(logging.Handler):
+    """Counts the requests that a server logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one."""
+        self.count += "HTTP/1" in record.getMessage()
+
+
+def _written(
+    folder: Path, rng: random.Random, options: dict[str, Any], commits: int, requests: _Requests
+) -> Counter[str]:
     url = "s3://shelf/library"
     context = multiprocessing.get_context("spawn")  # a fork would have the loop of s3fs without its thread
     with Library.create(url, HashingEmbedder(), storage_options=options) as library:
@@ -49,6 +67,7 @@ def _written(folder: Path, rng: random.Random, options: dict[str, Any], commits:
             for n in range(_WRITERS)
         ]
         rng.shuffle(writers)
+        before = requests.count
         for writer in writers:
             writer.start()
         for writer in writers:
@@ -57,7 +76,7 @@ def _written(folder: Path, rng: random.Random, options: dict[str, Any], commits:
         for writer in writers:
             writer.kill()
         check(codes == [0] * _WRITERS, f"the writers ended with {codes}")
-        tried = sum(tries.get() for _ in writers)
+        tried, asked = sum(tries.get() for _ in writers), requests.count - before
         library.refresh()
         expected = sorted(f"{writer} {number}" for writer in range(_WRITERS) for number in range(commits))
         found = library.ids()
@@ -68,7 +87,7 @@ def _written(folder: Path, rng: random.Random, options: dict[str, Any], commits:
         library.vacuum(timedelta(0))
         check(library.verify().ok, "damaged after compaction and vacuum")
         check(sorted(library.ids()) == expected, "other records after compaction and vacuum")
-    return Counter({"commits": len(expected), "tries": tried})
+    return Counter({"commits": len(expected), "tries": tried, "requests": asked})
 
 
 def _write(url: str, options: dict[str, Any], cache: str, writer: int, commits: int, tries: Any) -> None:

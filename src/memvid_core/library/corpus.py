@@ -16,6 +16,7 @@ from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.shared_words import SharedWords, Totals, total_words
 from memvid_core.errors import DamagedLibraryError
 from memvid_core.library.manifest import StoredEvidence, StoredTotals
+from memvid_core.library.remembered import Remembered
 from memvid_core.library.shards import Asking, ShardsFailed
 from memvid_core.model import Embedder, FittableEmbedder, Record, plain_query
 
@@ -202,8 +203,12 @@ class _Counter:
         return {token: sum(answer[place] for answer in answers.values()) for place, token in enumerate(tokens)}
 
 
-def totals_of(asking: Asking) -> StoredTotals:
+def totals_of(asking: Asking, remembered: Remembered) -> StoredTotals:
     """Return the word statistics of all shards.
+
+    Args:
+        asking: Asks the shards.
+        remembered: What is known of small ones.
 
     Raises:
         ShardsFailed: A shard did not answer.
@@ -212,7 +217,7 @@ def totals_of(asking: Asking) -> StoredTotals:
     rows, tokens = sum(entry.live for entry in entries), sum(entry.tokens for entry in entries)
 
     def lengths(step: int) -> list[int]:
-        answers = asking.ask("lengths", dict(enumerate(asking.shards.starts(step))))
+        answers = remembered.lengths(asking, step)
         if asking.failed:
             raise ShardsFailed
         return [length for number in range(len(entries)) for length in answers[number]]

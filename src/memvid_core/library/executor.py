@@ -123,7 +123,10 @@ class ThreadExecutor:
                 raise ClosedError(_CLOSED)
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="memvid-shard")
-            futures = [self._pool.submit(self._answer, ref, call, arguments) for ref, arguments in questions]
+            # Those that are open come first: the others take the places of the ones that were asked longest ago.
+            ordered = sorted(range(len(questions)), key=lambda at: not self._shards.has(questions[at][0]))
+            asked = {at: self._pool.submit(self._answer, questions[at][0], call, questions[at][1]) for at in ordered}
+        futures = [asked[at] for at in range(len(questions))]
         wait(futures, timeout)
         late = Failure(f"did not answer within {timeout} seconds; a larger timeout= waits for it")
         try:
@@ -190,6 +193,10 @@ class OpenShards:
     def count(self) -> int:
         """The number of open memories."""
         return len(self._open)
+
+    def has(self, ref: ShardRef) -> bool:
+        """Return whether a shard is open."""
+        return ref.key in self._open
 
     @contextmanager
     def leased(self, ref: ShardRef) -> Iterator[ShardReader]:

@@ -37,6 +37,7 @@ from memvid_core.library.manifest import (
     read_manifest,
 )
 from memvid_core.library.objects import Objects
+from memvid_core.library.remembered import Remembered
 from memvid_core.library.shards import Asking, Shards, ShardsFailed
 from memvid_core.library.waiting import TRIES, pause, waits
 from memvid_core.model import Embedder, FittableEmbedder
@@ -60,6 +61,7 @@ class Place:
         executor: Who asks its shards.
         cache_dir: The folder of the indexes; None for beside the shards.
         embedder: The embedder that was given; None for the recorded one.
+        remembered: What its small shards are known to have.
     """
 
     objects: Objects
@@ -67,6 +69,7 @@ class Place:
     executor: Executor
     cache_dir: Path | None = None
     embedder: object = None
+    remembered: Remembered = field(default_factory=Remembered)
 
     def shards(self, entries: Sequence[ShardEntry]) -> Shards:
         """Return the shards of some entries."""
@@ -309,7 +312,7 @@ def _next(place: Place, state: State, change: Change) -> Manifest | None:
     for number, rows in change.deleted(state).items():
         gone[number].update(rows)
     if built.entries and not built.generated and not change.merged:
-        for number, rows in _replaced(asking, len(base.shards)).items():
+        for number, rows in _replaced(place, asking, len(base.shards)).items():
             gone[number].update(rows)
     gone[len(base.shards)].update(_deleted_meanwhile(place, base, change.merged))
     if not built.entries and not change.merged and not any(gone.values()):
@@ -371,7 +374,7 @@ def _model(place: Place, base: Manifest, change: Change) -> str:
     return write_checked(place.objects, "models", embedder.dump())
 
 
-def _replaced(asking: Asking, old: int) -> dict[int, list[int]]:
+def _replaced(place: Place, asking: Asking, old: int) -> dict[int, list[int]]:
     """Return the rows of records whose ids are met again in a newer shard, by the number of their shard."""
     entries = asking.shards.entries
     gone: dict[int, list[int]] = defaultdict(list)
@@ -379,7 +382,7 @@ def _replaced(asking: Asking, old: int) -> dict[int, list[int]]:
         for first in range(0, entries[number].rows if number else 0, _IDS):
             rows = list(range(first, min(first + _IDS, entries[number].rows)))
             ids = asking.ask("ids", {number: (rows,)})
-            for other, found in asking.ask("rows_of", dict.fromkeys(range(number), (ids.get(number, []),))).items():
+            for other, found in place.remembered.rows_of(asking, range(number), ids.get(number, [])).items():
                 gone[other] += found.values()
             asking.check(_NOTHING_DONE)
     return gone
@@ -407,7 +410,7 @@ def _with_statistics(place: Place, manifest: Manifest, state: State, change: Cha
     asking = Asking(place.shards(manifest.shards))
     vectors = _vectors(state, change, manifest)
     try:
-        totals = totals_of(asking)
+        totals = totals_of(asking, place.remembered)
         known = manifest.evidence
         if not enough(totals.rows):
             known = None

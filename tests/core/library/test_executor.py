@@ -12,16 +12,20 @@ import pytest
 
 from memvid_core import ClosedError, IncompleteSearchError, InvalidInputError, Library, ThreadExecutor
 from memvid_core.engine.shard import ShardReader
-from memvid_core.library.executor import Questions
+from memvid_core.library import executor as executors
+from memvid_core.library.executor import Questions, ShardRef
+from memvid_core.library.objects import Objects
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
 from tests.processes import FORKS, run
+
+SOME = records(60)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     with Library.create(tmp_path / "library", embed) as library:
-        library.build(records(60), rows_per_shard=5)
+        library.build(SOME, rows_per_shard=5)
     return tmp_path / "library"
 
 
@@ -141,3 +145,62 @@ def test_a_closed_executor_and_wrong_numbers(path: Path) -> None:
     for wrong in ({"open_shards": 0}, {"threads": -1}, {"threads": True}):
         with pytest.raises(InvalidInputError):
             ThreadExecutor(**wrong)
+
+
+class Recorded(ThreadExecutor):
+    """Records which shards are asked what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, str]] = []
+
+    def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:
+        self.asked += [(call, ref.entry.name) for ref, _ in questions]
+        return super().ask(call, questions, timeout)
+
+
+def test_a_commit_asks_small_shards_only_that_are_new_or_have_its_ids(tmp_path: Path) -> None:
+    executor = Recorded()
+    with Library.create(tmp_path / "library", embed, executor=executor) as library:
+        library.build(SOME, rows_per_shard=10)
+        library.add(["one"], ids=["one"])
+        executor.asked.clear()
+        library.add(["two"], ids=["two"])
+        newest = [each.file for each in library.shards()[-2:]]  # the one before was not asked for all its ids yet
+        assert {f"shards/{name}.mp4" for _, name in executor.asked} == {*newest}
+        executor.asked.clear()
+        library.add(["three"], ids=["r3"])
+        files = [each.file for each in library.shards()]
+        assert {f"shards/{name}.mp4" for _, name in executor.asked} == {files[0], *files[-2:]}
+        assert library.get("r3").text == "three"
+        with Library.open(tmp_path / "library", embedder=embed) as other:
+            other.add(["four", "five"], ids=["two", "four"])
+        library.add(["six"], ids=["four"])
+        assert [library.get(name).text for name in ("one", "two", "four")] == ["one", "four", "six"]
+        with Library.create(tmp_path / "again", embed) as again:
+            again.build(list(library), rows_per_shard=50)
+            for question in ("wing", "two four", "heat of a shock"):
+                hits = [(hit.id, hit.score) for hit in again.search(question, 9)]
+                assert [(hit.id, hit.score) for hit in library.search(question, 9)] == hits
+    executor.close()
+
+
+def test_shards_that_are_open_are_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Library.create(tmp_path / "library", embed) as library:
+        library.build(SOME, rows_per_shard=5)
+        count = len(library.shards())
+    opened: list[str] = []
+    real = executors.opened_shard
+
+    def counting(objects: Objects, ref: ShardRef) -> Any:
+        opened.append(ref.entry.name)
+        return real(objects, ref)
+
+    monkeypatch.setattr(executors, "opened_shard", counting)
+    executor = ThreadExecutor(open_shards=count - 2, threads=1)
+    with Library.open(tmp_path / "library", embedder=embed, executor=executor) as library:
+        wanted = library.ids()
+        opened.clear()
+        assert library.ids() == wanted
+        assert len(opened) <= 4  # two rounds, in each of which two shards are not open
+    executor.close()

@@ -23,7 +23,7 @@ __all__ = ["CheckedRows"]
 _MANY: Final = 256  # rows whose checksums are not read one by one
 _KEPT_AFTER: Final = 4  # calls, about one search: to keep a row takes the first page of memory, which is slower
 _AHEAD_AFTER: Final = 8  # calls, about two searches: a process may search only once
-_AHEAD_BYTES: Final = 1 << 19  # read ahead by each later call, so that all rows are in RAM after some searches
+_AHEAD_BYTES: Final = 1 << 22  # read ahead by each later call, so that all rows are in RAM after some searches
 
 Bytes = NDArray[np.uint8]
 

@@ -13,6 +13,7 @@ from memvid_core import Action, Hint, MemvidError
 __all__ = ["OurHint", "our_words"]
 
 _ACTIONS: Final = {
+    Action.ALLOW_PARTIAL: "the hits of the others are in the hits of this error",
     Action.CREATE: "open the store with mode='a' to create it",
     Action.FILTER: "to list nodes without a query, give filters",
     Action.FORCE: "give {embedder!r} as embedder=",

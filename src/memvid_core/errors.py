@@ -96,6 +96,7 @@ __all__ = [
 class Action(StrEnum):
     """Name a remedy for an error or a warning. The value is its wording in the core, in terms of ``Memory``."""
 
+    ALLOW_PARTIAL = "partial='allow' returns the hits of the others, verify() looks at every file"
     CREATE = "create it with Memory.create({path!r})"
     DROP_DAMAGED = "verify() lists the damage, drop_damaged=True drops it"
     DROP_MOST = "to remove their records, pass drop_most=True"

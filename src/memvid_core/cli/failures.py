@@ -83,6 +83,7 @@ _WORDS = {
     core.Action.OPEN_FOR_WRITING: "make the file and its folder writable",
     core.Action.OVERWRITE: "import it first, or replace it with --force",
     core.Action.READ_REMOTE: "write to a local file, and upload that",
+    core.Action.ALLOW_PARTIAL: "--partial shows the hits of the others, memvid library verify looks at every file",
     core.Action.REPAIR: "memvid compact repairs it",
     core.Action.SEARCH_WORDS: "give its name with --embedder, or use --mode lexical",
     core.Action.WAIT: "try again, or give a longer --timeout",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from memvid_core.catalog.ordering import by_key
 from memvid_core.engine.ranker import Ranker
 from memvid_core.engine.search_request import SearchRequest
-from memvid_core.errors import IncompleteSearchError
+from memvid_core.errors import Action, Hint, IncompleteSearchError
 from memvid_core.library.reports import LibraryHits
 from memvid_core.library.shards import Asking, ShardsFailed
 from memvid_core.library.state import State
@@ -35,7 +35,7 @@ def ranked(state: State, request: SearchRequest, timeout: float | None) -> Libra
             continue
     hits = LibraryHits(found, asking.report())
     if asking.failed:
-        raise IncompleteSearchError(_incomplete(hits), hits, hits.report)
+        raise IncompleteSearchError(_incomplete(hits), hits, hits.report, hint=Hint(Action.ALLOW_PARTIAL))
     return hits
 
 
@@ -126,5 +126,5 @@ def _incomplete(hits: LibraryHits) -> str:
     more = f", and {len(others)} more" if others else ""
     return (
         f"{len(report.failed)} of {report.asked} shards with {report.rows_missing} records did not answer: {name} "
-        f"({reason}){more}; partial='allow' returns the hits of the others, verify() looks at every file"
+        f"({reason}){more}"
     )

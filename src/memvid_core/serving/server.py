@@ -38,6 +38,7 @@ _TOOLS: Final[Mapping[str, tuple[Tool, ...]]] = {"records": RECORD_TOOLS, "agent
 _LET_BEGIN: Final = 0.2  # seconds in which a client can begin the protocol before the memories are prepared
 
 _WORDS: Final = {
+    Action.ALLOW_PARTIAL: "memvid library verify looks at every file",
     Action.FILTER: "list_memories lists them without a query",
     Action.GIVE_EMBEDDER: "start the server with --embedder {embedder}",
     Action.FORCE: "start the server with --embedder {embedder}",

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
-from memvid_core.errors import ClosedError, IncompleteSearchError, InvalidInputError, RecordNotFoundError
+from memvid_core.errors import (
+    Action,
+    ClosedError,
+    IncompleteSearchError,
+    InvalidInputError,
+    RecordNotFoundError,
+    worded,
+)
 from memvid_core.memory import Memory, memory_video, session_of
 from memvid_core.model import Hit, MemoryInfo, Record
 
@@ -24,6 +31,7 @@ _MOST_RECORDS: Final = 200  # of an answer
 _MOST_PASTS: Final = 3  # earlier states that are open
 _MOST_SHARDS: Final = 8  # of a library that are open for their videos
 _PATIENCE: Final = 600.0  # seconds for the shards of a library, which may have to be fetched
+_WORDS: Final = {Action.ALLOW_PARTIAL: "memvid library verify looks at every file"}
 
 Given = Mapping[str, str]
 
@@ -261,7 +269,7 @@ class _ViewedLibrary:
             try:
                 hits: Sequence[Hit] = library.search(*asked, explain=True, timeout=_PATIENCE)
             except IncompleteSearchError as exc:
-                hits, warning = exc.hits, str(exc).partition("; partial=")[0]
+                hits, warning = exc.hits, worded(exc, _WORDS)
             return {"total": len(hits), "records": self._shown(library, hits), "warning": warning}
 
     def record(self, given: Given) -> dict[str, Any] | None:

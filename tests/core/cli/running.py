@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import typer.main
 from typer.testing import CliRunner
 
 from memvid_core.cli import app
@@ -34,16 +36,28 @@ class Done:
         return json.loads(self.out)
 
 
-def memvid(*arguments: object, input: str | bytes | None = None) -> Done:
-    """Run the command in this process.
+_command = cache(typer.main.get_command)
 
-    It takes a signal for its own, and would hide one that is to end the tests.
+
+def memvid(*arguments: object, input: str | bytes | None = None, columns: int = 100) -> Done:
+    """Run the command in this process, as if its terminal had so many columns.
+
+    Typer's runner makes all commands and their options anew each time, which takes longer than most commands; here they
+    are made once. The command takes a signal for its own, and would hide one that is to end the tests.
     """
-    result = CliRunner(env={"COLUMNS": "100"}).invoke(app, [str(argument) for argument in arguments], input=input)
-    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
-    if result.exit_code - 128 in ENDING:
-        raise KeyboardInterrupt(f"signal {result.exit_code - 128} while a command ran in this process")
-    return Done(result.exit_code, result.stdout, result.stderr)
+    runner, command, code = CliRunner(env={"COLUMNS": str(columns)}), _command(app), 0
+    with runner.isolation(input=input) as streams:
+        try:
+            command.main([str(argument) for argument in arguments], prog_name=runner.get_default_prog_name(command))
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        out, err = (stream.getvalue().decode("utf-8", "replace").replace("\r\n", "\n") for stream in streams[:2])
+    if code - 128 in ENDING:
+        raise KeyboardInterrupt(f"signal {code - 128} while a command ran in this process")
+    return Done(code, out, err)
 
 
 def environment(**more: str) -> dict[str, str]:

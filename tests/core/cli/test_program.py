@@ -9,9 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from memvid_core.cli import app
 from memvid_core.video.qr.plain_texts import write_plain
 from tests.core.cli.running import memvid, new_interpreter, process
 
@@ -68,13 +66,13 @@ def test_every_command_explains_itself_and_has_json(command: str) -> None:
 @pytest.mark.parametrize("columns", [40, 80, 120])
 @pytest.mark.parametrize("command", ["", *COMMANDS, *sorted(SERVERS), "memory recall"])
 def test_help_fits_a_terminal_of_any_width_and_cuts_nothing(command: str, columns: int) -> None:
-    done = CliRunner(env={"COLUMNS": str(columns)}).invoke(app, [*command.split(), "--help"])
-    assert done.exit_code == 0
-    assert max(map(len, done.stdout.split("\n"))) <= columns
-    assert "…" not in done.stdout
+    done = memvid(*command.split(), "--help", columns=columns)
+    assert done.code == 0
+    assert max(map(len, done.out.split("\n"))) <= columns
+    assert "…" not in done.out
     # Each option is whole on its line, and Rich's tables are only used where they fit.
-    assert re.search(r"(^|\s)--help\b", done.stdout)
-    assert ("╭" in done.stdout) == (columns == 120)
+    assert re.search(r"(^|\s)--help\b", done.out)
+    assert ("╭" in done.out) == (columns == 120)
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

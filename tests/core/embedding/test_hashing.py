@@ -463,7 +463,8 @@ def test_the_event_loop_gets_its_turn(case):
     embedder.embed_query("loads what is loaded once")
     tries = []
     for _ in range(5):
-        tries.append(longest_hold(work) - longest_hold(spin))
+        held = longest_hold(work)
+        tries.append(held if held < 0.03 else held - longest_hold(spin))
         if tries[-1] < 0.03:
             return
     raise AssertionError(f"held the interpreter for {min(tries):.3f} s in the best of {len(tries)} tries")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from memvid_core.catalog.catalog import Catalog
 from memvid_core.engine import opening
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.journal import Journal
+from tests import processes
 from tests.core.embedders import embed
 
 
@@ -96,7 +96,7 @@ def test_a_creation_that_is_interrupted_deletes_nothing_that_others_wrote(
     code += "; m.add('x', vectors=[None])"
 
     def interrupted(*_: object, **__: object) -> None:
-        subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+        processes.run(code, path).check_returncode()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(opening, "IndexedJournal", interrupted)

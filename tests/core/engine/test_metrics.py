@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,6 +26,7 @@ from memvid_core import (
 from memvid_core.journal import frames
 from memvid_core.journal import header as journal_header
 from memvid_core.journal.frames import Kind, metric_flags, metric_of
+from tests import processes
 from tests.core.vectors.tuned import tune
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -145,7 +144,7 @@ def test_two_processes_and_any_index(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     with Memory.open(tmp_path / "manhattan.mp4") as reader:
         reader.search(np.ones(D), k=1)
-        subprocess.run([sys.executable, "-c", script, str(tmp_path / "manhattan.mp4")], check=True)
+        processes.run(script, tmp_path / "manhattan.mp4").check_returncode()
         assert reader.search(np.full(D, 50.0), k=1)[0].id == "other"
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from memvid_core import Memory, MemvidError
 from memvid_core.vectors.matrix import FileRows
 from memvid_core.vectors.video_rows import VideoRows
+from tests import processes
 from tests.core.vectors.tuned import tune
 
 ROWS, DIMENSION = 300, 48
@@ -159,7 +158,7 @@ def test_it_is_compacted_while_it_is_searched_here_and_in_another_process(path: 
         assert settled(memory) > ROWS // 2
         left = [*(row for row in range(ROWS) if row % 3), *range(ROWS, ROWS + 60)]
         assert all(found(memory, row) for row in left)
-        child = subprocess.run([sys.executable, "-c", _READER, str(path), str(ROWS)], check=False)
+        child = processes.run(_READER, path, ROWS)
         assert child.returncode == ROWS // 3  # those that were deleted
 
 

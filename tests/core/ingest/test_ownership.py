@@ -17,8 +17,13 @@ from hypothesis import strategies as st
 from memvid_core import Memory
 from memvid_core.errors import IngestError
 from memvid_core.ingest import Chunker, load_chunks
+from memvid_core.ingest import sync as sync_module
 from memvid_core.ingest.ownership import KEY
-from memvid_core.ingest.sync import sync
+
+
+def sync(memory, paths, **options):
+    """Sync with files that this process reads: whose a record is does not depend on who read the file."""
+    return sync_module.sync(memory, paths, timeout=None, memory_limit=None, **options)
 
 
 @pytest.fixture
@@ -130,7 +135,7 @@ def test_whatever_happens_a_users_records_stay_and_the_rest_is_the_folder(steps,
                 path.rename(Path("docs") / f"{NAMES[number]}.md")
             elif step == "sync":
                 root = os.fspath(place / "docs") if name == "/" else name
-                sync(memory, root, drop_most=True, timeout=None, memory_limit=None)
+                sync(memory, root, drop_most=True)
             elif step in ("user", "copy"):
                 record_id = f"docs/{name}.md#{number}"
                 known = memory.get([record_id])
@@ -148,7 +153,7 @@ def test_whatever_happens_a_users_records_stay_and_the_rest_is_the_folder(steps,
         # A record that a user took over is the file's again when the file changes.
         for path in Path("docs").iterdir():
             path.write_text(f"{path.read_text()}\n\nThe end.")
-        sync(memory, "docs", timeout=None, memory_limit=None)
+        sync(memory, "docs")
         found = everything(memory)
         assert {record_id: found.pop(record_id, None) for record_id in mine} == mine
         files = sorted(Path("docs").iterdir())
@@ -187,7 +192,7 @@ def test_three_folders_in_one_memory_from_anywhere(steps, tmp_path, monkeypatch)
         def synchronize(root, spelling, keep):
             working, named = SPELLINGS[spelling](place, root)
             monkeypatch.chdir(working)
-            sync(memory, named, drop=not keep, drop_most=True, timeout=None, memory_limit=None)
+            sync(memory, named, drop=not keep, drop_most=True)
 
         for number, (step, root, name, value) in enumerate(steps):
             path = place / root / f"{name}.md"

@@ -8,8 +8,12 @@ from memvid_core import Memory
 from memvid_core.errors import IngestError, ReadOnlyError
 from memvid_core.ingest import Chunker, load_chunks
 from memvid_core.ingest import sync as sync_module
-from memvid_core.ingest.sync import sync
 from tests.core.ingest import mixed
+
+
+def sync(memory, paths, **options):
+    """Sync with files that this process reads, which starts no other one."""
+    return sync_module.sync(memory, paths, timeout=None, memory_limit=None, **options)
 
 
 @pytest.fixture
@@ -40,7 +44,8 @@ def expected(*paths, chunker=None):
 ALL = ("docs/a.md", "docs/b.txt", "docs/sub/c.py")
 
 
-def test_a_folder_is_added_once(memory, docs):
+@pytest.mark.parametrize("sync", [sync, sync_module.sync], ids=["in this process", "in another process"])
+def test_a_folder_is_added_once(memory, docs, sync):
     report = sync(memory, "docs")
     assert report.added == list(ALL)
     assert contents(memory) == expected(*ALL)
@@ -135,7 +140,8 @@ def test_a_missing_folder_changes_nothing(memory, docs):
     assert len(memory) > 0
 
 
-def test_a_file_that_can_no_longer_be_read_keeps_its_records(memory, docs):
+@pytest.mark.parametrize("sync", [sync, sync_module.sync], ids=["in this process", "in another process"])
+def test_a_file_that_can_no_longer_be_read_keeps_its_records(memory, docs, sync):
     path = mixed.write_docx(docs / "d.docx", "Title", ["Words."])
     sync(memory, "docs")
     whole = path.read_bytes()
@@ -190,7 +196,9 @@ def test_two_hundred_mixed_files(tmp_path):
     written = mixed.write_mixed(tmp_path / "mixed", 200, damaged=9)
     with Memory.create(":memory:", vector_dtype="none") as memory:
         read = []
-        report = sync(memory, tmp_path / "mixed", on_file=lambda result, done, total: read.append((done, total)))
+        report = sync_module.sync(  # by other processes
+            memory, tmp_path / "mixed", on_file=lambda result, done, total: read.append((done, total))
+        )
         assert read == [(done, 200) for done in range(1, 201)]
         assert sorted(report.failed) == sorted(file.path.as_posix() for file in written if file.damaged)
         assert all(file in str(error) for file, error in report.failed.items())

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,8 +21,8 @@ from fsspec.implementations.zip import ZipFileSystem
 
 from memvid_core import Memory
 from memvid_core.system.remote_cache import cache_folder, cached_copies, clear_cache
-from tests.core.cli.running import environment
 from tests.core.remote.web import Web
+from tests.processes import Process, run, start
 
 Look = Callable[[Memory], int]
 
@@ -254,11 +253,11 @@ def test_a_process_that_is_killed_while_it_fetches_leaves_nothing_in_the_way(
     with Web(root) as web:
         content = published.read_bytes()
         web.answer = lambda path: (200, {"Content-Length": str(len(content) + 1)}, content)
-        killed: list[subprocess.Popen[bytes]] = []
+        killed: list[Process] = []
         web.before_body = lambda: killed[0].kill() if killed else None
-        command = [sys.executable, "-c", _READS, web.url()]
-        killed.append(subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL))
-        killed[0].wait(30)
+        with start(_READS, web.url()) as process:
+            killed.append(process)
+            process.wait(30)
         web.answer, web.before_body = lambda path: None, lambda: None
         assert opened(web) == 38
         assert [path.name for path in entry(cache).iterdir() if path.name.endswith(".fetching")] == []
@@ -269,9 +268,7 @@ def test_processes_share_a_copy_while_the_object_is_replaced(root: Path, publish
         with Memory.open(published, "a") as writer:
             writer.delete(ids=writer.ids()[:10])
             writer.compact()
-        done = subprocess.run(
-            [sys.executable, "-c", _READS, web.url()], env=environment(), capture_output=True, text=True, check=True
-        )
+        done = run(_READS, web.url())
         assert done.stdout.strip() == "28"
         assert look(memory) == 28
         assert memory.verify().ok

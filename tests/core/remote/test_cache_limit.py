@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +12,9 @@ import pytest
 
 from memvid_core import InvalidInputError, Memory
 from memvid_core.system.remote_cache import cache_limit, cached_copies, shrink_cache
-from tests.core.cli.running import environment, memvid
+from tests.core.cli.running import memvid
 from tests.core.remote.web import Web
+from tests.processes import start
 
 Look = Callable[[Memory], int]
 
@@ -67,10 +66,7 @@ def test_a_copy_that_is_open_in_any_process_stays(web: Web, monkeypatch: pytest.
         "sys.stdin.read(); print(m.search('engine', k=1)[0].id)"
     )
     with web, Memory.open(web.url("a.mp4")) as memory:
-        command = [sys.executable, "-c", holds, web.url("b.mp4")]
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment()) as other:
-            assert other.stdout is not None
+        with start(holds, web.url("b.mp4")) as other:
             assert other.stdout.readline().strip() == "38"
             fetched(web, "c.mp4", 1)
             limit_to(monkeypatch, 0)
@@ -108,8 +104,7 @@ def test_two_processes_do_not_both_make_room(web: Web, cache: Path, monkeypatch:
         for name in "abcd":
             fetched(web, f"{name}.mp4", 1)
         limit_to(monkeypatch, sum(copy.bytes for copy in cached_copies()) // 2)
-        command = [sys.executable, "-c", shrinks]
-        running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) for _ in range(3)]
+        running = [start(shrinks) for _ in range(3)]
         assert sum(int(process.communicate()[0]) for process in running) == 2
         assert len(names()) == 2
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from memvid_core.vectors.growing_file import row_sums
 from memvid_core.vectors.matrix import normalized
 from memvid_core.vectors.vector_index import VectorIndex
 from tests.core.vectors.tuned import tune
+from tests.processes import start
 
 Matrix = NDArray[np.float32]
 DIMENSION = 12
@@ -179,7 +178,8 @@ def test_indexes_that_take_turns_without_a_catalog(tmp_path: Path, strategy: Any
 
 
 _PROCESS = """
-import sys
+import sys, warnings
+warnings.simplefilter("error")
 import numpy as np
 from pathlib import Path
 from memvid_core.vectors import settings
@@ -214,13 +214,7 @@ for turn in range(turns):
 
 
 def test_processes_that_take_turns(tmp_path: Path, effort: Callable[[int], int]) -> None:
-    folder = Path(__file__).parents[4]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
-    command = [sys.executable, "-W", "error", "-c", _PROCESS, str(tmp_path)]
-    running = [
-        subprocess.Popen([*command, str(seed), str(effort(40))], env=environment, stderr=subprocess.PIPE, text=True)
-        for seed in range(3)
-    ]
+    running = [start(_PROCESS, tmp_path, seed, effort(40)) for seed in range(3)]
     errors = [process.communicate()[1] for process in running]
     assert [process.returncode for process in running] == [0, 0, 0], errors
     index = IndexFolder(tmp_path, "m-0", dtype="float32").vectors(again=True)

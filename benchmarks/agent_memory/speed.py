@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.agent_memory.chats import Chat
-from memvid_core import Memory
+from memvid_core import Memory, plain_query
 from memvid_core.agent import SyncMemoryService
+from memvid_core.agent.recall import CANDIDATES
 
 __all__ = ["report"]
 
@@ -165,6 +166,7 @@ def report(turns: int, sets: Mapping[str, Sequence[Chat]]) -> None:
                     label = f"add {ADDED} turns of {name}, durable ({extract})"
                     print(f"| {label} | {_added_natural(service, chat, label).row('')} |")
             print(f"| recall within a user's turns | {_recalled(SyncMemoryService(memory)).row('15, p95 30')} |")
+            print(f"| of it, Memory.search with k={CANDIDATES} | {_searched(memory).row('')} |")
         size = sum(file.stat().st_size for file in Path(folder).rglob("agent.mp4*") if file.is_file())
         size += sum(file.stat().st_size for file in Path(f"{path}.index").rglob("*") if file.is_file())
         print(f"\n{size / 1e6:,.0f} MB on disk")
@@ -209,12 +211,21 @@ def _added_natural(service: SyncMemoryService, chat: Chat, label: str) -> _Times
 
 
 def _recalled(service: SyncMemoryService) -> _Times:
-    times, talk = _Times([], []), _Talk(5)
     now = _START + timedelta(days=SESSIONS)
+    return _asked(lambda question, user: service.recall(question, now=now, user_id=user).hits)
+
+
+def _searched(memory: Memory) -> _Times:
+    """The search alone that a recall begins with."""
+    return _asked(lambda question, user: memory.search(plain_query(question), CANDIDATES, {"user_id": user}))
+
+
+def _asked(ask: Callable[[str, str], list[Any]]) -> _Times:
+    times, talk = _Times([], []), _Talk(5)
     for number in range(-20, QUESTIONS):
-        kept = times if number >= 0 else _Times([], [])
+        question, kept = f"{talk.text(4, 9).capitalize()}?", times if number >= 0 else _Times([], [])
         with _Timed(kept):
-            answer = service.recall(f"{talk.text(4, 9).capitalize()}?", now=now, user_id=f"user {number % USERS}")
-        if not answer.hits:
-            raise RuntimeError("a recall found nothing")
+            found = ask(question, f"user {number % USERS}")
+        if not found:
+            raise RuntimeError("a question found nothing")
     return times

@@ -81,7 +81,15 @@ _IT: Final = re.compile(
     rf"^(?:그게 |그건 )?(?P<new>.{{1,25}}?)(?:{_AS}(?:{_FREE}|{_TYPED})\S*|{_END}|이었어|였어)[.!]*$"
 )
 _IS: Final = rf"(?:{_END}|이다|이고|라고 해|라고 합니다)$"
-_SPOKEN: Final = re.compile(r"^(?P<subject>(?:\S+ ){0,4}?\S+?)(?:은|는|이|가) (?P<rest>.+)$")
+_ATTRIBUTE: Final = re.compile(
+    r"(?:이름|별명|애칭|성함|주소|번호|비밀번호|암호|힌트|아이디|제목|주제|장소|색|색깔|직업|전공|혈액형|담당자)$"
+)
+"""What is called by one word at a time: "강아지 이름은 콩이야"."""
+_NOUNS: Final = "".join(
+    f"(?<!{noun})" for noun in ["고양이", "어린이", "아이", "나이", "종이", "놀이", "휴가", "요가", "작가"]
+)
+"""Nouns that end as if with a particle: "고양이 이름은" is about a name."""
+_SPOKEN: Final = re.compile(rf"^(?P<subject>(?:\S+ ){{0,4}}?\S+?)(?:은|는|이|가){_NOUNS} (?P<rest>.+)$")
 
 
 def introduced(said: str) -> tuple[bool, str]:
@@ -243,6 +251,8 @@ def _now(plain: str, strong: bool) -> list[Correction]:
         found.append(Correction(subjects=topic, predicate=says))
         if values.of:
             found.append(Correction(words=frozenset(subject.split()), values=values, predicate=says, mine=True))
+    if _ATTRIBUTE.search(subject) and re.search(_IS, plain):
+        found.append(Correction(subjects=topic, predicate=_IS))
     return found
 
 

@@ -161,6 +161,23 @@ def test_what_people_say_is_read_and_what_only_sounds_like_it_is_not(language, n
     assert (len(missed), wrong) == (1 if name == "later" else 0, [])
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("우리 강아지 이름은 보리야.", "아니, 강아지 이름은 콩이야.", True),
+        ("고양이 이름은 나비예요.", "고양이 이름은 이제 치즈예요.", True),
+        ("아이 이름은 하늘이야.", "정정할게, 아이 이름은 바다야.", True),
+        ("요가 수업 장소는 한강이야.", "미안, 요가 수업 장소는 남산이에요.", True),
+        ("우리 강아지 이름은 보리야.", "우리 강아지 이름은 참 예쁜 이름이야.", False),
+        ("우리 강아지 이름은 보리야.", "아니, 고양이 이름은 콩이야.", False),
+        ("우리 강아지 이름은 보리야.", "사실 강아지 이름은 내가 지었어.", False),
+        ("팀장은 김 부장이야.", "사실 팀장은 좋은 사람이야.", False),
+    ],
+)
+def test_in_korean_what_has_one_name_is_corrected_by_another(old, new, expected):
+    assert corrects(new, old) is expected
+
+
 @pytest.mark.parametrize("said", ["The launch was moved to Friday.", "발표가 금요일로 바뀌었어요."])
 @pytest.mark.parametrize("tail", ["a" * 1_000, "a.b-" * 300, "12-" * 400, "가 " * 500])
 def test_what_is_longer_than_a_sentence_is_not_compared(said, tail):

@@ -79,10 +79,10 @@ def cost(service, call):
 
 def test_items_are_embedded_many_at_once():
     def calls(count):
-        embedder = CountingEmbedder()
-        with Memory.create(":memory:", embedder) as memory:
+        with Memory.create(":memory:", CountingEmbedder()) as memory:
             service = SyncMemoryService(memory, memorize_config={"extract": "rules"})
             service.add("I like tea.", **ME)
+            embedder: Any = memory.embedder
             before = embedder.calls
             service.add([{"role": "user", "content": f"I like thing{number}."} for number in range(count)], **ME)
             assert len(service.list_memory_items(ME)) == 1 + count

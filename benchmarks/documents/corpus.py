@@ -1,4 +1,4 @@
-"""Documents of known words, order and tables, in twelve scripts and 21 formats, written by the usual writers."""
+"""Documents of known words, order and tables, in twelve scripts and 29 formats, written by the usual writers."""
 
 from __future__ import annotations
 
@@ -6,62 +6,15 @@ import csv
 import email.message
 import html
 import json
-import random
-import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.documents.languages import SENTENCES, UNSPACED
+from benchmarks.documents.content import TABLES_ALONE, Part, Text, make, tokens
+from benchmarks.documents.markup import MARKUP
 
 __all__ = ["FORMATS", "OTHERS", "TABLES_ALONE", "Made", "Part", "Text", "as_html", "make", "tokens", "write"]
-
-TABLES_ALONE = frozenset(("csv", "json", "ods", "xlsx"))
-_ONE_TABLE = frozenset(("csv", "json"))
-_MAIL = frozenset(("eml", "mbox", "msg"))
-_RUN = re.compile(r"[0-9A-Za-z]+|[^\W0-9A-Za-z_][^\s0-9A-Za-z_.,;:!?|。、，！？：；「」《》()\[\]*#-]*")
-_WRAP = re.compile(r"(?<=[^\x00-\x7f])\n(?=[^\x00-\x7f])")
-_WORD = re.compile(r"\w[\w'’\u0900-\u097f\u0300-\u036f\u0590-\u05ff]*")
-
-
-class Part(NamedTuple):
-    """Hold a section of a document: its heading, its paragraphs, the items of its list, the rows of its table."""
-
-    heading: str
-    paragraphs: list[str]
-    items: list[str]
-    rows: list[list[str]]
-
-
-class Text(NamedTuple):
-    """Hold the content of a document."""
-
-    language: str
-    parts: list[Part]
-
-    def blocks(self, format_name: str) -> Iterator[str]:
-        """Yield its texts in reading order, as far as a format has them."""
-        for part in self._parts(format_name):
-            if format_name not in TABLES_ALONE:
-                yield part.heading
-                yield from part.paragraphs
-                yield from part.items
-            for row in part.rows:
-                yield from row
-
-    def rows(self, format_name: str) -> list[list[str]]:
-        """Return the rows of its tables without their headers."""
-        return [row for part in self._parts(format_name) for row in part.rows[1:]]
-
-    def names(self, format_name: str) -> list[str]:
-        """Return what a reader may repeat: the names of columns, and the headers of a mail."""
-        headers = ["From ada@example.org", "To bob@example.org", "Subject", self.parts[0].heading]
-        columns = [name for part in self._parts(format_name) for name in part.rows[0]]
-        return [*columns, *(headers if format_name in _MAIL else [])]
-
-    def _parts(self, format_name: str) -> list[Part]:
-        return self.parts[:1] if format_name in _ONE_TABLE else self.parts
 
 
 class Made(NamedTuple):
@@ -70,46 +23,6 @@ class Made(NamedTuple):
     path: Path
     format: str
     text: Text
-
-
-def make(language: str, seed: int, parts: int = 3, rows: int = 6) -> Text:
-    """Return a text of whole sentences, each with a number of its own."""
-    rng = random.Random(f"{language}{seed}")
-    sentences = SENTENCES[language]
-    numbers = iter(rng.sample(range(100_000, 999_999), parts * (12 + 3 * rows)))
-    words = [
-        word
-        for sentence in sentences
-        for word in (_WORD.findall(sentence) if language not in UNSPACED else [sentence[:4]])
-    ]
-
-    def sentence() -> str:
-        return f"{rng.choice(sentences)} {next(numbers)}"
-
-    def part() -> Part:
-        # A sentence does not fit into one line of its cell.
-        cells = [[f"{rng.choice(words)} {next(numbers)}", sentence(), f"{next(numbers)}"] for _ in range(rows - 1)]
-        header = [f"{word} {letter}" for word, letter in zip(rng.sample(words, 3), "ABC", strict=True)]
-        return Part(
-            f"{rng.choice(words)} {next(numbers)}",
-            [" ".join(sentence() for _ in range(3)) for _ in range(2)],
-            [f"{rng.choice(words)} {next(numbers)}" for _ in range(3)],
-            [header, *cells],
-        )
-
-    return Text(language, [part() for _ in range(parts)])
-
-
-def tokens(text: str, language: str) -> list[str]:
-    """Return the words of a text; where words are not divided by spaces, the numbers and pairs of letters."""
-    if language not in UNSPACED:
-        return _WORD.findall(text)
-    # A line may end anywhere. A space within a word is an error, so pairs of letters are counted.
-    pairs = (
-        [run] if run.isascii() else [run[at : at + 2] for at in range(max(len(run) - 1, 1))]
-        for run in _RUN.findall(_WRAP.sub("", text))
-    )
-    return [pair for of_run in pairs for pair in of_run]
 
 
 def write(folder: Path, text: Text, format_name: str, name: str, fonts: Path | None = None) -> Made:
@@ -267,17 +180,21 @@ def _odt(path: Path, text: Text) -> None:
         blocks += [f"<text:p>{html.escape(paragraph)}</text:p>" for paragraph in part.paragraphs]
         items = "".join(f"<text:list-item><text:p>{html.escape(item)}</text:p></text:list-item>" for item in part.items)
         blocks.append(f"<text:list>{items}</text:list>")
-        cells = [
-            "".join(f"<table:table-cell><text:p>{html.escape(cell)}</text:p></table:table-cell>" for cell in row)
-            for row in part.rows
-        ]
-        rows = "".join(f"<table:table-row>{row}</table:table-row>" for row in cells)
-        blocks.append(f'<table:table><table:table-column table:number-columns-repeated="3"/>{rows}</table:table>')
+        blocks.append(_odf_table(part))
     content = (
         f'<?xml version="1.0" encoding="UTF-8"?><office:document-content {_ODF} office:version="1.3"><office:body>'
         f"<office:text>{''.join(blocks)}</office:text></office:body></office:document-content>"
     )
     _opendocument(path, _ODT, content)
+
+
+def _odf_table(part: Part) -> str:
+    cells = [
+        "".join(f"<table:table-cell><text:p>{html.escape(cell)}</text:p></table:table-cell>" for cell in row)
+        for row in part.rows
+    ]
+    rows = "".join(f"<table:table-row>{row}</table:table-row>" for row in cells)
+    return f'<table:table><table:table-column table:number-columns-repeated="3"/>{rows}</table:table>'
 
 
 def _opendocument(path: Path, kind_of_all: str, content: str) -> None:
@@ -359,6 +276,36 @@ def _json(path: Path, text: Text) -> None:
     path.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
 
 
+def _jsonl(path: Path, text: Text) -> None:
+    names, *rows = text.parts[0].rows
+    records = [json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) for row in rows]
+    path.write_text("\n".join(records) + "\n", encoding="utf-8")
+
+
+def _odp(path: Path, text: Text) -> None:
+    def frame(inner: str, kind: str = "") -> str:
+        return f"<draw:frame{kind}><draw:text-box>{inner}</draw:text-box></draw:frame>"
+
+    def paragraphs(lines: list[str]) -> str:
+        return "".join(f"<text:p>{html.escape(line)}</text:p>" for line in lines)
+
+    pages = []
+    for part in text.parts:
+        items = "".join(f"<text:list-item>{paragraphs([item])}</text:list-item>" for item in part.items)
+        title = frame(paragraphs([part.heading]), ' presentation:class="title"')
+        body = frame(f"{paragraphs(part.paragraphs)}<text:list>{items}</text:list>")
+        pages.append(f"<draw:page>{title}{body}<draw:frame>{_odf_table(part)}</draw:frame></draw:page>")
+    names = " ".join(f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{uri}:1.0"' for name, uri in _ODP_NAMES)
+    content = (
+        f'<?xml version="1.0" encoding="UTF-8"?><office:document-content {_ODF} {names} office:version="1.3">'
+        f"<office:body><office:presentation>{''.join(pages)}</office:presentation></office:body></office:document-content>"
+    )
+    _opendocument(path, "application/vnd.oasis.opendocument.presentation", content)
+
+
+_ODP_NAMES = (("draw", "drawing"), ("presentation", "presentation"))
+
+
 def _ipynb(path: Path, text: Text) -> None:
     cells = [
         {"cell_type": "markdown", "metadata": {}, "source": _markdown(Text(text.language, [part]))}
@@ -395,11 +342,14 @@ def _txt(path: Path, text: Text) -> None:
 
 OTHERS: dict[str, Callable[[Path, Text], None]] = {
     "ods": _ods,
+    "odp": _odp,
     "json": _json,
+    "jsonl": _jsonl,
     "ipynb": _ipynb,
     "mbox": _mbox,
     "zip": _zip,
     "xml": _xml,
     "txt": _txt,
+    **MARKUP,
 }
 """Formats that hardly any other reader takes; text is UTF-16 without a byte-order mark."""

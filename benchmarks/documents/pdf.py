@@ -47,14 +47,7 @@ def print_pdf(path: Path, bodies: list[tuple[str, str]], fonts: Path) -> None:
         page = Path(folder) / "page.html"
         style = f"<style>{''.join(faces)}{_STYLE}</style>"
         page.write_text(f"<!doctype html><html><meta charset=utf-8>{style}{''.join(sections)}</html>", encoding="utf-8")
-        options = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--allow-file-access-from-files",
-            "--no-pdf-header-footer",
-        ]
-        command = [chromium, *options, f"--print-to-pdf={path}", f"--user-data-dir={folder}/profile", page.as_uri()]
+        command = [chromium, *_OPTIONS, f"--print-to-pdf={path}", f"--user-data-dir={folder}/profile", page.as_uri()]
         subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
 
 

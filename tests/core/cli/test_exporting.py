@@ -74,6 +74,22 @@ def test_an_export_goes_back_in_unchanged(hard: list[Record], way: str) -> None:
     assert memvid("export", "copy.mp4").out.encode() == lines
 
 
+@pytest.mark.parametrize("odd", ["", " ", "a\0b", "\n"])
+def test_any_string_is_an_id_at_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = [(odd, "old"), ("x", "other"), (odd, "new")]
+    Path("a.jsonl").write_text("\n".join(json.dumps({"id": own, "text": text}) for own, text in texts))
+    assert memvid("import", "a.jsonl", "-o", "a.mp4").code == 0
+    assert memvid("import", "-", "-o", "b.mp4", input=memvid("export", "a.mp4").out).code == 0
+    with Memory.open("b.mp4") as memory:
+        assert {record.id: record.text for record in memory} == {odd: "new", "x": "other"}
+    assert memvid("get", "b.mp4", odd, "--json").json["records"][0]["id"] == odd
+    assert memvid("add", "b.mp4", "--text", "newest", "--id", odd).code == 0
+    assert memvid("delete", "b.mp4", odd).code == 0
+    with Memory.open("b.mp4") as memory:
+        assert [record.id for record in memory] == ["x"]
+
+
 def test_an_import_can_take_several_and_replace(hard: list[Record]) -> None:
     Path("one.jsonl").write_text('{"text": "one", "id": "1"}\n\n{"text": "new", "id": null}\n', encoding="utf-8-sig")
     Path("two.jsonl").write_text('{"text": "two", "id": "1", "metadata": null, "other": 1}', encoding="utf-8")

@@ -19,8 +19,9 @@ from tests.core.cli.running import COMMAND, environment, memvid, process
 
 
 def test_ls_lists_sources_with_chunks_and_dates(folder: Path) -> None:
-    memvid("build", "docs", "-o", "notes.mp4")
-    memvid("add", "notes.mp4", "--text", "no source", "--id", "x")
+    for arguments in (("build", "docs", "-o", "notes.mp4"), ("add", "notes.mp4", "--text", "no source", "--id", "x")):
+        done = memvid(*arguments)
+        assert done.code == 0, done
     listed = memvid("ls", "notes.mp4", "--json").json["sources"]
     assert [(entry["source"], entry["chunks"]) for entry in listed] == [
         ("docs/engine.txt", 1), ("docs/wings.md", 2), ("docs/비행.md", 1), (None, 1),

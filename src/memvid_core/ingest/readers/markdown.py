@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from memvid_core.ingest.readers.document import Outline, Section
+from memvid_core.ingest.readers.markup_tables import pipe_tables
 
 __all__ = ["markdown_headings", "markdown_sections"]
 
@@ -113,7 +114,8 @@ def markdown_sections(text: str, metadata: dict[str, Any] | None = None) -> list
     def close(until: int) -> None:
         if until > begin:
             here = {**(metadata or {}), **({"heading": path} if path else {})}
-            sections.append(Section(text[begin:until], here, "prose", begin))
+            body = text[begin:until]
+            sections.append(Section(body, here, "prose", begin, pipe_tables(body)))
 
     for start, after, depth, title in markdown_headings(text):
         if not (level and depth > level and not text[body:start].strip()):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from memvid_core.ingest.readers.document import Outline, Section
 from memvid_core.ingest.readers.encodings import decode
+from memvid_core.ingest.readers.markup_tables import adoc_tables, pipe_tables, rst_tables
 
 __all__ = ["read_adoc", "read_org", "read_rst", "read_tex"]
 
@@ -36,15 +37,25 @@ _DROPPED = re.compile(
 )
 _SIGNS = re.compile(r"\\([%&$#_{}])")
 _BARE = re.compile(
-    r"\\(?:maketitle|tableofcontents|item|noindent|centering|newpage|clearpage|small|large|Large|bigskip|hline)\b ?"
+    r"\\(?:maketitle|tableofcontents|item|noindent|centering|newpage|clearpage|small|large|Large|bigskip|hline|toprule|midrule"
+    r"|bottomrule)\b ?"
 )
+# The beginning and the end of a table, with what says how its columns are set.
+_TABULAR = re.compile(
+    r"(\\begin\{(?:tabular[x*]?|longtable)\}(?:\[[^\]\n]{0,20}\])?(?:\{(?:[^{}\n]|\{[^{}\n]*\}){0,300}\}){0,2}"
+    r"|\\end\{(?:tabular[x*]?|longtable)\})"
+)
+_SPANS = re.compile(
+    r"\\multi(?:column|row)\{[^{}]*\}\{[^{}]*\}\{([^{}]*)\}|\\(?:cline|cmidrule)(?:\([lr]*\))?\{[^{}]*\}"
+)
+_NEXT_CELL = re.compile(r"[ \t]{0,80}(?<!\\)&[ \t]{0,80}")
 
 _Heading = tuple[int, int, str]  # where it starts, its level, its title
 
 
 def read_adoc(path: Path) -> list[Section]:
     """Read AsciiDoc."""
-    text = decode(path.read_bytes())
+    text = adoc_tables(decode(path.read_bytes()))
     return _sections(text, _adoc_headings(text))
 
 
@@ -66,7 +77,7 @@ def read_org(path: Path) -> list[Section]:
 
 def read_rst(path: Path) -> list[Section]:
     """Read reStructuredText; the level of a heading is given by the order in which its underlines first occur."""
-    text = decode(path.read_bytes())
+    text = rst_tables(decode(path.read_bytes()))
     return _sections(text, _rst_headings(text))
 
 
@@ -111,12 +122,21 @@ def read_tex(path: Path) -> list[Section]:
 
 
 def _plain_tex(text: str) -> str:
-    text = _HREF.sub(r"\1", text)
+    text = _HREF.sub(r"\1", _with_cells(text))
     for _ in range(3):
         text = _KEPT.sub(r"\1", text)
     text = _BARE.sub("", _DROPPED.sub("", text))
     text = _SIGNS.sub(r"\1", text).replace("\\\\", "\n").replace("~", " ").replace("---", "—").replace("--", "–")
     return re.sub(r"\n[ \t]*\n\s*", "\n\n", text).strip()
+
+
+def _with_cells(text: str) -> str:
+    """Return LaTeX with a bar between the cells of its tables."""
+    pieces = _TABULAR.split(text)
+    for at in range(2, len(pieces), 2):
+        if pieces[at - 1].startswith("\\begin"):
+            pieces[at] = _NEXT_CELL.sub(" | ", _SPANS.sub(r"\1", pieces[at]))
+    return "\n".join(pieces[::2]) if len(pieces) > 1 else text
 
 
 def _sections(text: str, headings: Iterator[_Heading]) -> list[Section]:
@@ -125,7 +145,11 @@ def _sections(text: str, headings: Iterator[_Heading]) -> list[Section]:
     path, begin = "", 0
     for start, level, title in headings:
         if text[begin:start].strip():
-            sections.append(Section(text[begin:start], {"heading": path} if path else {}, "prose", begin))
+            sections.append(_section(text, begin, start, path))
         path, begin = outline.enter(level, title), start
-    sections.append(Section(text[begin:], {"heading": path} if path else {}, "prose", begin))
-    return sections
+    return [*sections, _section(text, begin, len(text), path)]
+
+
+def _section(text: str, begin: int, end: int, path: str) -> Section:
+    body = text[begin:end]
+    return Section(body, {"heading": path} if path else {}, "prose", begin, pipe_tables(body))

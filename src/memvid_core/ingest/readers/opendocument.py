@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section, SectionBuilder
+from memvid_core.ingest.readers.formulas import formula
 from memvid_core.ingest.readers.ooxml import attribute, child, children, local, parse_xml
+from memvid_core.ingest.readers.opendocument_parts import About
 from memvid_core.ingest.readers.remarks import warn
 from memvid_core.ingest.readers.tables import MOST_COLUMNS, Row, row_sections
 from memvid_core.ingest.readers.zipped import Parts
@@ -17,6 +20,7 @@ __all__ = ["read_opendocument"]
 
 _LEFT_OUT = frozenset(("tracked-changes", "sequence-decls", "variable-decls", "user-field-decls", "forms", "settings"))
 _CONTAINERS = frozenset(("section", "index-body", "text", "page", "frame", "text-box", "g", "custom-shape", "rect"))
+_LETTER = re.compile(r"[^\W\d_]")
 _MOST_REPEATED = 1000  # equal rows or cells with content
 _MOST_ROWS = 1_048_576
 
@@ -34,18 +38,24 @@ def read_opendocument(path: Path) -> list[Section]:
         if manifest in parts.names and b"encryption-data" in parts.read(manifest):
             raise IngestError("encrypted: remove its password first")
         tree = parse_xml(parts.read("content.xml"))
+        about = About(parts, tree)
     hidden = _hidden_styles(tree)
     body = next((found for found in children(tree, "body")), None)
     kind = None if body is None else next((found for found in body if local(found)), None)
     if kind is None:
         raise IngestError("damaged: its content has no body")
     if local(kind) == "spreadsheet":
-        return _sheets(kind, hidden)
+        return _sheets(kind, hidden, about)
     if local(kind) == "presentation":
-        return [section for number, page in enumerate(children(kind, "page"), 1) for section in _slide(page, number)]
-    text = _Text(SectionBuilder())
+        pages = enumerate(children(kind, "page"), 1)
+        return [section for number, page in pages for section in _slide(page, number, about)]
+    text = _Text(SectionBuilder(), about)
     text.blocks(kind)
-    return text.finish()
+    sections = text.finish()
+    running = dict.fromkeys(filter(_LETTER.search, map(text.flat, about.running)))
+    if running:
+        sections.append(Section("\n\n".join(running), {"heading": "Headers and footers"}))
+    return sections
 
 
 def _hidden_styles(tree: Any) -> set[str]:
@@ -54,18 +64,15 @@ def _hidden_styles(tree: Any) -> set[str]:
         for style in tree.iter()
         if local(style) == "style"
         for found in style
-        if (local(found) == "table-properties" and attribute(found, "display") == "false")
-        or (local(found) == "text-properties" and found.get(_text_display(found)) == "none")
+        if local(found) == "table-properties" and attribute(found, "display") == "false"
     }
 
 
-def _text_display(element: Any) -> str:
-    return next((key for key in element.keys() if key.endswith("}display")), "")  # noqa: SIM118  # of lxml
-
-
 class _Text:
-    def __init__(self, builder: SectionBuilder) -> None:
+    def __init__(self, builder: SectionBuilder, about: About) -> None:
         self._builder = builder
+        self._about = about
+        self._charts: list[Any] = []
         self._notes: list[str] = []
         self._comments: list[str] = []
 
@@ -79,41 +86,102 @@ class _Text:
     def blocks(self, parent: Any) -> None:
         for found in parent:
             name = local(found)
+            if self._about.is_hidden(found):
+                continue
             if name == "h":
-                level = attribute(found, "outline-level") or "1"
-                self._builder.heading(int(level) if level.isdecimal() and len(level) < 3 else 1, self.inline(found))
+                text = attribute(found, "outline-level") or "1"
+                level = int(text) if text.isdecimal() and len(text) < 3 else 1
+                self._builder.heading(level, f"{self._about.number(level)} {self.inline(found)}")
             elif name == "p":
                 self._builder.block(self.inline(found))
             elif name == "list":
-                self._list(found, 1)
+                self._list(found, 1, "")
+            elif name == "object":
+                self._builder.block(self._embedded(found))
             elif name == "table":
                 self._builder.table(list(self._table(found)))
             elif name in ("title", "desc"):
                 self._builder.block(f"[{' '.join(''.join(found.itertext()).split())}]")
             elif name not in _LEFT_OUT and name != "notes":
                 self.blocks(found)
+            self._flush_charts()
 
-    def _list(self, element: Any, depth: int) -> None:
+    def _flush_charts(self) -> None:
+        charts, self._charts = self._charts, []
+        for chart in charts:
+            for found in chart.iter():
+                if _is_title(found):
+                    self._builder.block(self.flat(found))
+                elif local(found) == "table":
+                    self._builder.table(list(self._table(found)))
+
+    def _embedded(self, element: Any) -> str:
+        """Return a formula as text; a chart follows its paragraph."""
+        root = self._about.embedded(element)
+        if root is None:
+            return ""
+        if local(root) == "math":
+            return formula(root)
+        self._charts.append(root)
+        return ""
+
+    def chart_titles(self, sheet: Any) -> None:
+        """Add the titles of the charts on a sheet, whose values are in its cells."""
+        for found in sheet.iter():
+            root = self._about.embedded(found) if local(found) == "object" else None
+            for title in () if root is None else root.iter():
+                if _is_title(title):
+                    self._builder.block(self.flat(title))
+
+    def flat(self, element: Any) -> str:
+        """Return the paragraphs of an element as lines."""
+        return "\n".join(filter(str.strip, (self.inline(found) for found in _paragraphs(element))))
+
+    def _list(self, element: Any, depth: int, style: str) -> None:
+        style = attribute(element, "style-name") or style
+        goes_on = attribute(element, "continue-numbering") == "true" or attribute(element, "continue-list")
+        if depth == 1 and not goes_on:
+            self._about.begin(style)
         for item in children(element, "list-item", "list-header"):
+            mark = ""
             for found in item:
                 if local(found) == "list":
-                    self._list(found, depth + 1)
-                elif local(found) in ("p", "h"):
-                    text = self.inline(found)
-                    self._builder.block(f"- {text}" if text.strip() else "")
+                    self._list(found, depth + 1, style)
+                elif local(found) in ("p", "h") and (text := self.inline(found)).strip():
+                    if local(item) == "list-item" and not mark:
+                        mark = self._about.mark(style, depth, attribute(item, "start-value"))
+                        text = f"{mark} {text}"
+                    if local(found) == "h":
+                        self._builder.heading(depth, text.removeprefix("- "))
+                    else:
+                        self._builder.block(text)
 
     def _table(self, table: Any) -> Iterator[list[str]]:
+        """Yield the rows of a table. A cell over several rows stands in each of them."""
+        over: dict[int, tuple[int, str]] = {}  # how many rows it still is over
         for row in _rows_of(table):
-            yield [
-                " ".join(" ".join(self.inline(found) for found in _paragraphs(cell)).split())
-                for cell in children(row, "table-cell", "covered-table-cell")
-            ]
+            cells: list[str] = []
+            for column, cell in enumerate(children(row, "table-cell", "covered-table-cell")):
+                text = " ".join(" ".join(self.inline(found) for found in _paragraphs(cell)).split())
+                rows = _count(cell, "number-rows-spanned")
+                left, above = over.pop(column, (0, ""))
+                if local(cell) == "covered-table-cell" and left:
+                    text = text or above
+                    rows = left
+                if rows > 1:
+                    over[column] = (rows - 1, text)
+                cells.append(text)
+            yield cells
 
     def inline(self, element: Any) -> str:
+        if self._about.is_hidden(element):
+            return ""
         pieces = [element.text or ""]
         for found in element:
             name = local(found)
-            if name == "s":
+            if name == "object":
+                pieces.append(self._embedded(found))
+            elif name == "s":
                 count = attribute(found, "c") or "1"
                 pieces.append(" " * min(int(count) if count.isdecimal() else 1, 100))
             elif name in ("tab", "line-break"):
@@ -142,19 +210,23 @@ class _Text:
         return f"[{len(self._notes)}]"
 
 
-def _slide(page: Any, number: int) -> list[Section]:
+def _is_title(element: Any) -> bool:
+    return local(element) == "title" and local(element.getparent()) == "chart"
+
+
+def _slide(page: Any, number: int, about: About) -> list[Section]:
     titles = [frame for frame in children(page, "frame") if attribute(frame, "class") in ("title", "subtitle")]
     title = next((" ".join("".join(frame.itertext()).split()) for frame in titles), "")
     metadata: dict[str, Any] = {"page": number, "slide": number}
     builder = SectionBuilder({**metadata, "heading": title} if title else metadata)
-    text = _Text(builder)
+    text = _Text(builder, about)
     text.blocks(page)
     for notes in children(page, "notes"):
         text.blocks(notes)
     return text.finish()
 
 
-def _sheets(spreadsheet: Any, hidden: set[str]) -> list[Section]:
+def _sheets(spreadsheet: Any, hidden: set[str], about: About) -> list[Section]:
     sections: list[Section] = []
     left_out: list[str] = []
     for table in children(spreadsheet, "table"):
@@ -162,8 +234,9 @@ def _sheets(spreadsheet: Any, hidden: set[str]) -> list[Section]:
         if attribute(table, "style-name") in hidden:
             left_out.append(name)
             continue
-        text = _Text(SectionBuilder())
+        text = _Text(SectionBuilder(), about)
         sections += row_sections(_sheet_rows(table, text), {"sheet": name})
+        text.chart_titles(table)
         sections += [Section(part.text, {"sheet": name}) for part in text.finish()]
     if left_out:
         warn(f"hidden sheets were left out: {', '.join(map(repr, left_out))}")

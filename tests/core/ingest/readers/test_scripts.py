@@ -1,4 +1,4 @@
-"""Documents in twelve scripts and 21 formats: every word, once, in order, and the rows of tables."""
+"""Documents in twelve scripts and 29 formats: every word, once, in order, and the rows of tables."""
 
 from __future__ import annotations
 

@@ -13,17 +13,18 @@ from tests.core.embedders import embed
 
 
 class Killing:
-    """Embed as ``embed`` does; the process dies at the calls with some numbers, counted over all processes.
+    """Embed as ``embed`` does; a process dies at the calls with some numbers, counted over all processes.
 
     Args:
         folder: Has a file for each call, with the id of its process.
         at: The numbers of the calls, from 0.
+        victim: The id of the process that dies; None for the one that is called.
     """
 
     name = "killing"
 
-    def __init__(self, folder: Path, at: Sequence[int] = ()) -> None:
-        self._folder, self._at = folder, frozenset(at)
+    def __init__(self, folder: Path, at: Sequence[int] = (), victim: int | None = None) -> None:
+        self._folder, self._at, self._victim = folder, frozenset(at), victim
 
     def embed_documents(self, texts: Sequence[str]) -> Any:
         """Embed texts, or die."""
@@ -36,7 +37,7 @@ class Killing:
             except FileExistsError:
                 number += 1
         if number in self._at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid() if self._victim is None else self._victim, signal.SIGKILL)
         return embed(texts)
 
     def embed_query(self, text: str) -> Any:

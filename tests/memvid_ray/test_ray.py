@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 import urllib.request
 import warnings
 from collections.abc import Iterator
@@ -196,6 +199,51 @@ def test_builds(
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidInputError, match="no files"):
         build_files(tmp_path / "empty", tmp_path / "files.library")
+
+
+DRIVER = """if True:
+    import os, sys
+    from pathlib import Path
+    import ray, ray.data
+    from memvid_ray import build
+    from tests.memvid_ray.killing import Killing
+    from tests.memvid_ray.test_ray import FIELDS, rows
+    ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+    embedder = Killing(Path(sys.argv[2]), [2], os.getpid())
+    dataset = ray.data.from_items(rows(), override_num_blocks=7)
+    build(dataset, sys.argv[3], metadata=FIELDS, embedder=embedder, rows_per_shard=13)
+"""
+
+
+def test_a_build_whose_driver_dies_commits_nothing_and_is_made_again(ray: Any, tmp_path: Path) -> None:
+    calls, again, path = tmp_path / "calls", tmp_path / "again", tmp_path / "library"
+    calls.mkdir()
+    again.mkdir()
+    address = ray.get_runtime_context().gcs_address
+    done = subprocess.run([sys.executable, "-c", DRIVER, address, calls, path], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    limit = time.monotonic() + 120
+    while any(_alive(int(note.read_text() or 0)) for note in calls.iterdir()) and time.monotonic() < limit:
+        time.sleep(0.05)  # Ray ends the workers of a driver that is gone
+    with Library.open(path, embedder=Killing(again)) as library:
+        assert (library.version, len(library)) == (0, 0)
+    dataset = ray.data.from_items(rows(), override_num_blocks=7)
+    report = build(dataset, path, metadata=FIELDS, embedder=Killing(again), rows_per_shard=13)
+    assert (report.version, report.shards, report.added, report.deleted) == (1, 5, 60, 0)
+    with Library.open(path, embedder=Killing(again)) as library:
+        assert list(library) == SOME
+        assert library.verify().ok
+        library.vacuum(timedelta(0))
+        assert library.verify().orphans == ()
+        assert list(library) == SOME
+
+
+def _alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return state.rpartition(") ")[2][:1] != "Z"
 
 
 def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:

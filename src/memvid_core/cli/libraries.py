@@ -52,7 +52,13 @@ def register(app: typer.Typer) -> None:
 def build(
     library_path: LibraryPath,
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCES", show_default=False, help="Memories, and exports of memvid.")
+        list[Place],
+        typer.Argument(
+            metavar="SOURCES",
+            parser=memory_place,
+            show_default=False,
+            help="Memories or their URLs, and exports of memvid.",
+        ),
     ],
     rows_per_shard: Annotated[
         int, typer.Option("--rows-per-shard", metavar="N", min=1, help="The maximum number of records of a shard.")
@@ -101,8 +107,8 @@ def _records(sources: list[Path], vectors: bool, update: Any) -> Iterator[tuple[
 
     done = 0
     for source in sources:
-        if source.suffix.lower() in (".mp4", ".m4v", ".mov"):
-            with Memory.open(source, embedder="given") as memory:
+        if isinstance(source, RemotePath) or source.suffix.lower() in (".mp4", ".m4v", ".mov"):
+            with Memory.open(given_path(source), embedder="given") as memory:
                 ids = memory.ids()
                 for first in range(0, len(ids), _AT_ONCE):
                     part = ids[first : first + _AT_ONCE]

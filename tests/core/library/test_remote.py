@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import http.server
 import json
 import logging
 import os
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from memvid_core import (
     IncompleteSearchError,
     InvalidInputError,
     Library,
+    Memory,
     MemoryExistsError,
     NotAMemoryError,
     Record,
@@ -296,6 +300,54 @@ ADD = """if True:
             library.add([f"{name} {number}"], ids=[f"{name} {number}"])
             library.delete([f"{name} {number} old"])
 """
+
+
+class Folder(http.server.SimpleHTTPRequestHandler):
+    """Lists and sends the files of a folder."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_a_library_on_a_web_server_is_read_and_not_changed(tmp_path: Path, cache: Path) -> None:
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text('{"id": "a", "text": "the wing lifts"}\n{"id": "b", "text": "an engine"}\n')
+    local, note = tmp_path / "site" / "library", tmp_path / "site" / "note.mp4"
+    local.parent.mkdir()
+    with Memory.create(note) as memory:
+        memory.add("a note of a wing", ids="n")
+    assert memvid("library", "build", local, lines).code == 0
+    assert memvid("library", "build", local, note).code == 0
+    before = sorted(path.relative_to(local) for path in local.rglob("*"))
+    handler = partial(Folder, directory=str(local.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{running.server_port}/library"
+            wanted = memvid("library", "search", local, "wing", "--json").json["hits"]
+            for given in (url, url + "/"):
+                assert memvid("library", "search", given, "wing", "--json").json["hits"] == wanted
+            past = memvid("library", "search", url, "wing", "--as-of", "1", "--json").json["hits"]
+            assert {hit["id"] for hit in past} == {"a", "b"}
+            assert memvid("library", "info", url, "--json").json["records"] == 3
+            assert len(memvid("library", "history", url, "--json").json["versions"]) == 2
+            assert "intact" in memvid("library", "verify", url).out
+            for changing in (["build", url, lines], ["build", url + "2", lines], ["compact", url]):
+                refused = memvid("library", *changing)
+                assert (refused.code, refused.out) == (9, "")
+                assert "is read-only: its file system cannot create an object only if it is new" in refused.err
+            assert memvid("library", "info", url + "2").code == 6
+            other = tmp_path / "other"
+            built = memvid("library", "build", other, url.replace("library", "note.mp4"), "--json")
+            assert (built.code, built.json["records"]) == (0, 1)
+        finally:
+            running.shutdown()
+            thread.join()
+    unreachable = memvid("library", "search", url, "wing")
+    assert unreachable.code == 9
+    assert "cannot be reached" in unreachable.err
+    assert sorted(path.relative_to(local) for path in local.rglob("*")) == before
 
 
 def test_no_commit_of_several_processes_is_lost(

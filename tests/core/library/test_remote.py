@@ -37,7 +37,7 @@ from memvid_core.library.remote import RemoteObjects
 from tests.core.cli.running import memvid
 from tests.core.embedders import embed
 from tests.core.library.libraries import pair, plain, records
-from tests.processes import start
+from tests.processes import CORE, start
 
 SOME = records(30)
 
@@ -289,6 +289,7 @@ def test_the_command_takes_a_url(
         fsspec.config.conf.pop("s3", None)
 
 
+STORES = (*CORE, "memvid_core.library.library", "s3fs")
 ADD = """if True:
     import json, sys
     from memvid_core import Library
@@ -354,10 +355,10 @@ def test_no_commit_of_several_processes_is_lost(
     bucket: dict[str, Any], tmp_path: Path, effort: Callable[[int], int]
 ) -> None:
     url = f"s3://{_bucket(tmp_path)}/library"
-    names, count = "abcd", effort(2)
+    names, count = "abcd", effort(1)
     with Library.create(url, embed, storage_options=bucket) as library:
         library.build(Record(f"{name} {n} old", f"old {name} {n}") for name in names for n in range(count))
-        writers = [start(ADD, url, json.dumps(bucket), name, count) for name in names]
+        writers = [start(ADD, url, json.dumps(bucket), name, count, modules=STORES) for name in names]
         for writer in writers:
             writer.stdin.write("\n")
             writer.stdin.flush()

@@ -48,7 +48,9 @@ class About:
         for tree in (styles, content):
             if tree is not None:
                 self._learn(tree)
-        for found in content.iter() if parts is not None else ():
+        if parts is None:
+            return
+        for found in content.iter():
             name = posixpath.normpath(f"{attribute(found, 'href') or ''}/content.xml")
             if local(found) == "object" and name in parts.names and name not in self._trees:
                 with leaving_out(name):

@@ -48,11 +48,11 @@ DOCUMENT_FORMATS = {
     ".hwp": "hwp", ".hwpx": "hwpx",
     ".msg": "msg",
     ".rtf": "rtf",
-    ".eml": "eml", ".mbox": "mbox",
+    ".eml": "eml", ".mbox": "mbox", ".mht": "eml", ".mhtml": "eml",
     ".vtt": "captions", ".srt": "captions",
     ".json": "json", ".jsonl": "json", ".ndjson": "json",
     ".rst": "rst", ".rest": "rst", ".adoc": "adoc", ".asciidoc": "adoc", ".org": "org", ".tex": "tex", ".latex": "tex",
-    ".xml": "xml", ".nxml": "xml",
+    ".xml": "xml", ".nxml": "xml", ".fodt": "xml", ".fods": "xml", ".fodp": "xml",
     ".zip": "zip",
     # Listed so that they are rejected by name and not read as text.
     ".doc": "ole", ".ppt": "ole", ".xls": "ole",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.formulas import formula
+from memvid_core.ingest.readers.numbering import written
 
 __all__ = ["HtmlWalk"]
 
@@ -23,10 +24,19 @@ _LEFT_OUT = frozenset(
 _GROUPS = frozenset(("svg", "g", "a", "switch"))
 _LABELS = frozenset(("text", "foreignobject"))
 # A table with one of these is for layout, or has cells that are documents of their own.
+_KINDS = {"a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
 _LAYOUT = frozenset(("table", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "ul", "ol", "form", "blockquote"))
 _WITHOUT_VALUE = frozenset(("hidden", "password", "submit", "button", "reset", "image", "file"))
 _INVISIBLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _MOST_SPANNED = 1000  # rows or columns
+
+
+class _Numbered(NamedTuple):
+    """Hold the number of the next item of a list, what is added for each item, and how numbers are written."""
+
+    next: int
+    step: int
+    kind: str
 
 
 class HtmlWalk:
@@ -42,7 +52,7 @@ class HtmlWalk:
         self._heading = 0
         self._pre = 0
         self._prefix = ""
-        self._lists: list[int | None] = []
+        self._lists: list[_Numbered | None] = []
 
     def sections(self, root: Any) -> list[Section]:
         """Return a section per heading."""
@@ -89,17 +99,17 @@ class HtmlWalk:
             self._flush()
             self._pre += tag == "pre"
             if tag in ("ol", "ul", "menu", "dir"):
-                self._lists.append(_integer(element.get("start"), 1) if tag == "ol" else None)
+                self._lists.append(_numbered(element) if tag == "ol" else None)
             self._prefix = self._mark(element) if tag == "li" else ""
 
     def _mark(self, element: Any) -> str:
         """Return the mark of a list item: its number, or a hyphen."""
-        number = self._lists[-1] if self._lists else None
-        if number is None:
+        numbered = self._lists[-1] if self._lists else None
+        if numbered is None:
             return "- "
-        number = _integer(element.get("value"), number)
-        self._lists[-1] = number + 1
-        return f"{number}. "
+        number = _integer(element.get("value"), numbered.next)
+        self._lists[-1] = numbered._replace(next=number + numbered.step)
+        return f"{written(number, numbered.kind)}. "
 
     def _leave(self, tag: str) -> None:
         if tag in _HEADINGS:
@@ -239,6 +249,13 @@ def _cell_text(cell: Any) -> str:
         if element is not cell:
             pieces.append(element.tail or "")
     return " ".join("".join(pieces).split())
+
+
+def _numbered(element: Any) -> _Numbered:
+    back = element.get("reversed") is not None
+    items = sum(found.tag == "li" for found in element) if back else 1
+    kind = _KINDS.get((element.get("type") or "").strip(), "decimal")
+    return _Numbered(_integer(element.get("start"), items), -1 if back else 1, kind)
 
 
 def _integer(text: str | None, default: int) -> int:

@@ -16,7 +16,7 @@ from memvid_core.ingest.readers.remarks import warn
 from memvid_core.ingest.readers.tables import MOST_COLUMNS, Row, row_sections
 from memvid_core.ingest.readers.zipped import Parts
 
-__all__ = ["read_opendocument"]
+__all__ = ["flat_sections", "read_opendocument"]
 
 _LEFT_OUT = frozenset(("tracked-changes", "sequence-decls", "variable-decls", "user-field-decls", "forms", "settings"))
 _CONTAINERS = frozenset(("section", "index-body", "text", "page", "frame", "text-box", "g", "custom-shape", "rect"))
@@ -38,7 +38,15 @@ def read_opendocument(path: Path) -> list[Section]:
         if manifest in parts.names and b"encryption-data" in parts.read(manifest):
             raise IngestError("encrypted: remove its password first")
         tree = parse_xml(parts.read("content.xml"))
-        about = About(parts, tree)
+        return _sections(tree, About(parts, tree))
+
+
+def flat_sections(root: Any) -> list[Section]:
+    """Return the sections of an OpenDocument file that is one XML document (.fodt, .fods, .fodp)."""
+    return _sections(root, About(None, root))
+
+
+def _sections(tree: Any, about: About) -> list[Section]:
     hidden = _hidden_styles(tree)
     body = next((found for found in children(tree, "body")), None)
     kind = None if body is None else next((found for found in body if local(found)), None)

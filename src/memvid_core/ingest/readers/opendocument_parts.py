@@ -31,22 +31,25 @@ class About:
     """Know the styles of a document and the documents that are embedded in it.
 
     Args:
-        parts: The parts of the file.
+        parts: The parts of the file; None if it is one XML document.
         content: The root of its content.
     """
 
-    def __init__(self, parts: Parts, content: Any) -> None:
+    def __init__(self, parts: Parts | None, content: Any) -> None:
         self._trees: dict[str, Any] = {}
-        styles = None
-        if "styles.xml" in parts.names:
+        styles = content if parts is None else None
+        if parts is not None and "styles.xml" in parts.names:
             with leaving_out("styles.xml"):
                 styles = parse_xml(parts.read("styles.xml"))
         self.running = [] if styles is None else list(_running(styles))
         self._hidden: set[str] = set()
         self._levels: dict[str, dict[int, _Level]] = {}
         self._counts: dict[str, dict[int, int]] = {}
-        for tree in filter(lambda tree: tree is not None, (styles, content)):
-            self._learn(tree)
+        for tree in (styles, content):
+            if tree is not None:
+                self._learn(tree)
+        if parts is None:
+            return
         for found in content.iter():
             name = posixpath.normpath(f"{attribute(found, 'href') or ''}/content.xml")
             if local(found) == "object" and name in parts.names and name not in self._trees:
@@ -66,6 +69,8 @@ class About:
 
     def embedded(self, element: Any) -> Any:
         """Return the root of the formula or of the chart that an element shows; None without one."""
+        for inner in children(element, "math", "document"):
+            return inner
         return self._trees.get(posixpath.normpath(f"{attribute(element, 'href') or ''}/content.xml"))
 
     def begin(self, style: str) -> None:

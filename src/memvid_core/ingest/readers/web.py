@@ -157,4 +157,6 @@ def _in_drawing(element: Any) -> bool:
 
 def _html_text(data: bytes) -> str:
     declared = _DECLARED.search(data[:2048])
-    return decode(data, declared.group(1).decode("ascii") if declared else None)
+    name = declared.group(1).decode("ascii") if declared else None
+    # WHATWG Encoding, 4.2: no browser reads UTF-7, in which any letters may be marks.
+    return decode(data, None if name and "utf-7" in name.lower() else name)

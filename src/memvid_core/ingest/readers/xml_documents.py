@@ -9,7 +9,8 @@ from typing import Any
 from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.formulas import formula
-from memvid_core.ingest.readers.ooxml import local, parse_xml
+from memvid_core.ingest.readers.ooxml import attribute, local, parse_xml
+from memvid_core.ingest.readers.opendocument import flat_sections
 from memvid_core.ingest.readers.tables import Row, row_sections
 
 __all__ = ["read_xml"]
@@ -29,10 +30,15 @@ _DEEPEST = 100
 
 
 def read_xml(path: Path) -> list[Section]:
-    """Read XML: an article as a section per heading, records as a line each with ``row``, else a block per element."""
+    """Read XML: an article as a section per heading, records as a line each with ``row``, else a block per element.
+
+    OpenDocument that is one XML document is read as such.
+    """
     data = path.read_bytes()
     text = decode(data)
     root = parse_xml(_without_declaration(text).encode())
+    if local(root) == "document" and attribute(root, "mimetype"):
+        return flat_sections(root)
     builder = SectionBuilder()
     if local(root) in _ARTICLES:
         _article(root, builder, 1)

@@ -161,3 +161,28 @@ def test_charts_on_sheets_and_slides(tmp_path: Path) -> None:
     assert [section.text for section in sections][-1] == "Sales"
     sections = read_document(written(tmp_path, f"<draw:page>{OBJECT.format(2)}</draw:page>", "presentation")).sections
     assert "\n".join(section.text for section in sections).split() == ["Sales", "|", "2024", "north", "|", "5"]
+
+
+@pytest.mark.parametrize("kind", ["text", "presentation", "spreadsheet"])
+def test_a_document_that_is_one_file(tmp_path: Path, kind: str) -> None:
+    body = {"text": "<text:p text:style-name='H'>secret</text:p>", "presentation": "<draw:page>", "spreadsheet": ""}[
+        kind
+    ]
+    body += table(("part", "count"), ("wing", "1")) + ("</draw:page>" if kind == "presentation" else "")
+    inner = f"<draw:frame><draw:object>{FORMULA}</draw:object></draw:frame>"
+    body += f"<text:p>{inner}</text:p>" if kind == "text" else ""
+    path = tmp_path / f"a.fod{kind[0]}"
+    path.write_text(
+        f"<office:document {_NAMES} office:mimetype='application/vnd.oasis.opendocument.{kind}'>"
+        f"<office:automatic-styles>{STYLES}</office:automatic-styles><office:body><office:{kind}>{body}</office:{kind}></office:body>"
+        "</office:document>"
+    )
+    text = "\n".join(section.text for section in read_document(path).sections)
+    assert (
+        text
+        == {
+            "text": "part | count\nwing | 1\n\nE=mc^2",
+            "presentation": "part | count\nwing | 1",
+            "spreadsheet": "part: wing; count: 1",
+        }[kind]
+    )

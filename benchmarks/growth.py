@@ -130,7 +130,9 @@ def plot(results: list[dict[str, float]], path: Path) -> None:
     for axis, column in zip(axes.flat, COLUMNS, strict=True):
         for shards in sorted({result["shards"] for result in results}):
             line = sorted((result["rows"], result[column]) for result in results if result["shards"] == shards)
-            axis.plot(*zip(*line, strict=True), marker="o", label=f"{shards:.0f} shards")
+            axis.plot(
+                *zip(*line, strict=True), marker="o", label=f"{shards:.0f} {'shard' if shards == 1 else 'shards'}"
+            )
         axis.set(title=column, xlabel="records", xscale="log", yscale="log")
         axis.grid(visible=True, which="major", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)

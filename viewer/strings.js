@@ -13,13 +13,13 @@ const WORDS = {
     now: "the latest commit",
     commit: "commit {0} of {1} · {2} · +{3} −{4}",
     found: "{0} of {1}",
-    records: "{0} records",
+    records: "{0} records", records1: "{0} record",
     none: "No record matches.",
     more: "Show more",
     all: "Show the whole text ({0} characters)",
     frame: "Frame {0}",
     shard: "Shard {0}",
-    shards: "{0} shards",
+    shards: "{0} shards", shards1: "{0} shard",
     version: "version {0} of {1} · {5} · {2} · +{3} −{4}",
     versions: "Versions", partitions: "Partitions",
     shardHelp: "A record's button plays its shard at the frame that holds it.",
@@ -106,8 +106,9 @@ export function changeLanguage() {
 
 export const languageName = () => language;
 
-// Returns a sentence with its values; a key without a sentence is returned as it is.
+// Returns a sentence with its values, the one for 1 if there is one; a key without a sentence is returned as it is.
 export function say(key, ...values) {
+  if (values[0] === 1 && Object.hasOwn(WORDS[language], `${key}1`)) return say(`${key}1`, "1");
   const sentence = Object.hasOwn(WORDS[language], key) ? WORDS[language][key] : String(key);
   return sentence.replace(/\{(\d)\}/g, (_, i) => (typeof values[i] === "number" ? values[i].toLocaleString(language) : values[i]));
 }

@@ -290,7 +290,10 @@ def _numbered(objects: Objects, description: Description, as_of: int | datetime)
             known = f"{numbers[0]} to {numbers[-1]}" if numbers else "none"
             raise InvalidInputError(f"there is no version {as_of}; there are {known}")
         return as_of
-    moment = int(as_of.timestamp() * 1_000_000)
+    try:
+        moment = int(as_of.timestamp() * 1_000_000)
+    except (ValueError, OverflowError, OSError) as exc:  # a local time at the end of the calendar
+        raise InvalidInputError(f"{as_of.isoformat()} is no time that this system can convert: {exc}") from exc
     if moment < description.created:
         raise InvalidInputError(f"this library was made after {as_of.isoformat()}")
     found = (n for n in reversed(numbers) if read_manifest(objects, description, n).time <= moment)

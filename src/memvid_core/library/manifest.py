@@ -53,6 +53,8 @@ _Checksum = Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
 _Rows = Annotated[int, Meta(ge=0, le=1 << 32)]
 _Count = Annotated[int, Meta(ge=0, le=1 << 62)]
 _Time = Annotated[int, Meta(ge=0, le=1 << 57)]  # to the year 6,500
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_Positive = Annotated[float, Meta(gt=0)]
 _Dimension = Annotated[int, Meta(ge=1, lt=1 << 24)]
 
 
@@ -136,18 +138,18 @@ class StoredTotals(msgspec.Struct, frozen=True):
 
     rows: _Count
     tokens: _Count
-    b: float
+    b: _Share
 
 
 class StoredEvidence(msgspec.Struct, frozen=True):
     """What the texts of all shards say about rankings, and the number of records it was learned at."""
 
-    alpha: float
+    alpha: _Share
     usual: float
-    spread: float
+    spread: _Positive
     usual_words: float
-    spread_words: float
-    background: float
+    spread_words: _Positive
+    background: _Share
     records: _Count
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from memvid_core import Library, Memory
 from memvid_core.cli.failures import NOTHING, PARTLY
+from memvid_core.cli.places import is_library, memory_place
 from tests.core.cli.running import memvid
 
 RUNS = {
@@ -116,3 +117,18 @@ def test_shards_are_merged_and_the_old_ones_deleted(library: Path) -> None:
     assert memvid("library", "search", library, "a jet", "-k", "1").code == 0
     told = memvid("library", "history", library).out.splitlines()
     assert [line.split()[3] for line in told[1:]] == ["compact", "vacuum"]
+
+
+def test_what_names_a_library(tmp_path: Path) -> None:
+    for url in ("s3://shelf/books/", "https://ada:secret@example.org/books/"):
+        assert is_library(memory_place(url))
+    for url in ("s3://shelf/notes.mp4", "s3://shelf/books", "https://example.org/books/?page=1"):
+        assert not is_library(memory_place(url))
+    Library.create(tmp_path / "books").close()
+    assert is_library(memory_place(str(tmp_path / "books")))
+    assert is_library(memory_place(f"{tmp_path / 'books'}/"))
+    for path in (tmp_path, tmp_path / "gone", tmp_path / "books" / "library.json"):
+        assert not is_library(memory_place(str(path)))
+    refused = memvid("view", "--no-open", tmp_path)
+    assert (refused.code, refused.out) == (6, "")
+    assert "is a folder: give the .mp4 file of a memory, or the folder of a library" in refused.err

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from memvid_core import DamagedLibraryError, InvalidInputError, Library, MemvidError, Record, ThreadExecutor
+from memvid_core.library.manifest import StoredEvidence
 from memvid_core.library.objects import digest
 from tests.core.embedders import embed
 from tests.core.library.libraries import records
@@ -93,6 +94,24 @@ def test_a_number_that_nothing_can_be_computed_with(path: Path, field: str) -> N
         changed(newest(path), partial(change, number=number))
         with pytest.raises(DamagedLibraryError, match=newest(path).name):
             Library.open(path, embedder=embed)
+
+
+@pytest.mark.parametrize("field", ["b", "alpha", "background", "spread", "spread_words"])
+def test_a_weight_outside_of_its_range(path: Path, field: str) -> None:
+    evidence = dict.fromkeys(StoredEvidence.__struct_fields__, 0.5) | {"records": 1_000}
+
+    def change(content: dict[str, Any], number: float) -> None:
+        content["evidence"] = evidence | ({field: number} if field in evidence else {})
+        if field == "b":
+            content["totals"]["b"] = number
+
+    for number in (-5, -0.001, 0) if field.startswith("spread") else (-5, -0.001, 1.001, 9, 1e308):
+        changed(newest(path), partial(change, number=number))
+        with pytest.raises(DamagedLibraryError, match=newest(path).name):
+            Library.open(path, embedder=embed)
+    changed(newest(path), partial(change, number=0.5))
+    with Library.open(path, embedder=embed) as library:
+        assert library.search("wing")
 
 
 @pytest.mark.parametrize("number", [1 << 20, 3])

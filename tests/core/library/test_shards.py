@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -98,6 +98,13 @@ def test_an_earlier_version_shares_the_executor(tmp_path: Path) -> None:
         with library.past(1) as past:
             assert (past.version, past.mode, len(past)) == (1, "r", 30)
             assert past.get("r3") == SOME[3]
+        assert library.past(datetime.max.replace(tzinfo=UTC)).version == 2
+        for early in (
+            datetime.fromisoformat("0001-01-01"),
+            datetime(2001, 1, 1, tzinfo=UTC),
+        ):  # the first is no local time
+            with pytest.raises(InvalidInputError):
+                library.past(early)
         assert len(library) == 29
         assert library.get("r4") == SOME[4]  # its shards stay open
         past = library.past(1)

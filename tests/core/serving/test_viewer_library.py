@@ -132,6 +132,8 @@ def test_a_library_is_searched_and_each_hit_opens_the_video_of_its_shard(
         for width in (320, 1280):
             window.resize(width, 900)
             assert window.run("return document.documentElement.scrollWidth") <= width
+        listed = window.run("return [...document.querySelectorAll('#shards li')].map((item) => item.textContent)")
+        assert [text.partition(",")[0] for text in listed] == ["4 records", "2 records (−2)", "4 records", "1 record"]
         window.run("""
           const names = document.getElementById("names");
           names.value = "notes";

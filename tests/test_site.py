@@ -60,6 +60,15 @@ def test_examples_of_the_reference_are_code(site: Path) -> None:
     assert "```" not in text
 
 
+def test_every_block_of_code_is_one(site: Path) -> None:
+    for page in (ROOT / "docs").rglob("*.md"):
+        path = page.relative_to(ROOT / "docs").with_suffix("")
+        shown = words_of(site / (path.parent if path.name in {"index", "README"} else path) / "index.html")
+        assert " no-run: " not in shown, page
+        for heading in re.findall(r"^## ([\w ]+)$", page.read_text("utf-8"), re.MULTILINE):
+            assert f"\n## {heading}" not in shown, page
+
+
 def test_the_site_asks_no_other_server_for_anything(site: Path) -> None:
     for page in site.rglob("*.html"):
         tags = re.findall(r'<(?:script|img|link rel="stylesheet")[^>]*>', page.read_text("utf-8"))

@@ -46,7 +46,6 @@ _SEED: Final = 0x6D656D76
 _FILES: Final = re.compile(r"ivf-\d+-\d+\.(centroids|lists)")
 _LEAST_LISTS: Final = 16  # that a query looks into
 _TIES: Final = 8  # times as many rows as wanted that are as good as the last of them: copies, which lists do not part
-_ASKED: Final = 256  # rows that are asked for, to measure
 _DEPTHS: Final = (10, 100)  # how many of the nearest rows are to be found, to measure
 _STEP: Final = 2**0.5  # entries grow by this factor until enough is found
 _SPARE: Final = 4  # times as many rows as are to be found are asked for, to know which these are
@@ -343,7 +342,7 @@ class IvfSearch:
         not found in a share of the rows that takes as long as a scan of all.
         """
         store, rows = self._quantized.store, coded.rows
-        asked = np.linspace(0, rows - 1, min(_ASKED, rows)).astype(np.int64)
+        asked = np.linspace(0, rows - 1, min(settings.DEFAULTS.asked, rows)).astype(np.int64)
         asked = asked[(file.nearest[asked] < len(file.centroids)).any(axis=1)]
         budgets = np.array([*(np.inf for _ in _DEPTHS), rows])
         entries = float(settings.DEFAULTS.entries)

@@ -19,6 +19,7 @@ class VectorSettings:
         unlisted_rows: The newest rows of an inverted file whose lists are looked up one by one, at least; one in 32 of
             many rows.
         recall: The share of the true nearest rows that an inverted file is to find.
+        asked: The rows that are asked for, to measure what it finds.
         entries: The entries of its lists that a query looks at, at least.
         pool: The centroids whose levels are compared, times the lists that are looked into.
         scanned: The rows whose signs are scanned in the time that an entry of a list takes.
@@ -43,6 +44,7 @@ class VectorSettings:
     refit_until: int = 1 << 18
     unlisted_rows: int = 4096
     recall: float = 0.98
+    asked: int = 256
     entries: int = 4000
     pool: int = 3
     scanned: int = 32

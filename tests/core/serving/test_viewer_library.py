@@ -22,6 +22,12 @@ pytestmark = pytest.mark.long
 
 TEXTS = ("a wing makes lift", "an engine gives thrust", "날개는 양력을 만든다", "a shield carries the heat off")
 SOME = [Record(f"r{n}", f"{TEXTS[n % 4]}, page {n}", {"page": n, "book": f"b{n // 4}"}) for n in range(12)]
+UNLISTED = """
+  const error = document.getElementById("error");
+  while (!error.textContent) await new Promise((resolve) => setTimeout(resolve, 5));
+  return error.textContent;
+"""
+
 FILM = """
   const film = document.getElementById("film");
   const limit = performance.now() + 20000;
@@ -201,7 +207,7 @@ def test_a_shard_that_does_not_answer_is_named_beside_the_hits_of_the_others(
         wanted = [hit.id for hit in library.search("page", 50, partial="allow")]
     with served(books) as address:
         window.go(address)
-        window.run(READY)
+        assert second in window.run(UNLISTED)
         found = asked(window, "search", q="page")
         assert [each["id"] for each in found["records"]] == wanted
         assert all("shard" in each for each in found["records"])

@@ -132,7 +132,8 @@ def test_ivf_lists_are_fitted_once_and_again_when_there_are_many_more_rows(
         *("older lists", "not measured"),
     ],
 )
-def test_lists_that_cannot_be_used_are_made_again(tmp_path: Path, harm: str) -> None:
+def test_lists_that_cannot_be_used_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    tune(monkeypatch, asked=32)
     data = clustered(4000, 48)
     index = VectorIndex(48, folder=tmp_path, strategy="ivf")
     index.extend(0, data)

@@ -23,7 +23,7 @@ from memvid_core.errors import (
 )
 from memvid_core.library.claims import CLAIMS, GRACE, renewed
 from memvid_core.system.atomic_files import create_file, remove_left, write_file
-from memvid_core.system.file_lock import system_lock
+from memvid_core.system.file_lock import still_named, system_lock
 from memvid_core.system.folders import paths_in
 
 __all__ = ["LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
@@ -395,7 +395,7 @@ def _locked(path: Path) -> int:
     while True:
         descriptor = os.open(path, _OPEN | os.O_CREAT, 0o666)
         try:
-            if system_lock().try_lock(descriptor) and path.exists():
+            if system_lock().try_lock(descriptor) and still_named(path, descriptor):
                 return descriptor
         except OSError:  # a file system without locks
             return descriptor
@@ -408,13 +408,14 @@ def _remove_claim(path: Path) -> None:
     with suppress(OSError):
         descriptor = os.open(path, _OPEN)
         try:
-            if not system_lock().try_lock(descriptor):
+            if not system_lock().try_lock(descriptor) or not still_named(path, descriptor):
                 return
-            if os.name != "nt":  # Windows deletes the file after it is closed
+            if os.name != "nt":
                 path.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
-        path.unlink(missing_ok=True)
+        if os.name == "nt":  # only a closed file can be deleted, and only if no writer has it open again
+            path.unlink(missing_ok=True)
 
 
 def _folder_state(path: Path) -> Stored:

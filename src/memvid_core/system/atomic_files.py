@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, StorageError
 from memvid_core.system.commit_lock import CommitLock
-from memvid_core.system.file_lock import system_lock
+from memvid_core.system.file_lock import still_named, system_lock
 from memvid_core.system.folders import matching, sync_folder
 
 __all__ = [
@@ -165,28 +165,27 @@ def create_file(target: Path, data: bytes, *, like: Path | None = None, lock: Pa
 def _new_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """Yield a new file in the folder of ``target`` and its path; it is locked, and deleted unless it is renamed."""
     remove_left(target)
-    made = _temporary_path(target)
+    descriptor, made = _locked(target)
     try:
-        with os.fdopen(_locked(made), "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             yield file, made
     finally:
         with suppress(OSError):
             made.unlink(missing_ok=True)
 
 
-def _locked(made: Path) -> int:
-    """Create a file and lock it, so that :func:`remove_left` keeps it; return its descriptor."""
+def _locked(target: Path) -> tuple[int, Path]:
+    """Create a temporary file and lock it, so that :func:`remove_left` keeps it; return its descriptor and path."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
+        made = _temporary_path(target)  # a new one each time: whoever deletes the last one does so by its path
         descriptor = os.open(made, flags, 0o666)
         try:
-            if system_lock().try_lock(descriptor) and os.path.lexists(made):
-                return descriptor
+            if system_lock().try_lock(descriptor) and still_named(made, descriptor):
+                return descriptor, made
         except OSError:  # a file system without locks, where nobody deletes what is left
-            return descriptor
+            return descriptor, made
         os.close(descriptor)  # another process took it for a leftover, and deletes it
-        with suppress(OSError):
-            made.unlink(missing_ok=True)
 
 
 def pass_mode_on(source: Path | None, target: Path) -> None:
@@ -279,6 +278,8 @@ def _remove_if_left(path: Path) -> bool:
     try:
         if not system_lock().try_lock(descriptor):
             return False
+        if not still_named(path, descriptor):  # another process has deleted it, or the writer has renamed it
+            return not path.exists()
         if os.name != "nt":  # Windows deletes the file below, after closing it
             _delete(path)
     except OSError:

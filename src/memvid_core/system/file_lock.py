@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, Protocol
 
-__all__ = ["FlockLock", "RangeLock", "SystemLock", "system_lock"]
+__all__ = ["FlockLock", "RangeLock", "SystemLock", "still_named", "system_lock"]
 
 _FAR: Final = 1 << 62  # beyond the end of any file; Windows can lock bytes that do not exist
 
@@ -111,3 +113,20 @@ class RangeLock:
 def system_lock() -> SystemLock:
     """Return the lock of the current system."""
     return RangeLock() if sys.platform == "win32" else FlockLock()
+
+
+def still_named(path: Path, descriptor: int) -> bool:
+    """Return whether a path still names an open file; ask it after locking the file.
+
+    Between opening and locking, another process may delete the file and a third one may create another under the same
+    path: the lock says nothing about that one.
+
+    Raises:
+        OSError: The path cannot be read.
+    """
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    here = os.fstat(descriptor)
+    return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)

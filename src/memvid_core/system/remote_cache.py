@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from memvid_core.errors import InvalidInputError, MemvidError, StorageError
-from memvid_core.system.file_lock import system_lock
+from memvid_core.system.file_lock import still_named, system_lock
 from memvid_core.system.folders import bytes_in
 
 __all__ = ["CachedCopy", "Entry", "cache_folder", "cache_limit", "cached_copies", "clear_cache", "shrink_cache"]
@@ -104,7 +104,7 @@ class Entry:
             _make_private(self.folder)
             descriptor = _open(self.folder / _USED)
             try:
-                if system_lock().try_lock(descriptor, shared=True) and (self.folder / _USED).exists():
+                if system_lock().try_lock(descriptor, shared=True) and still_named(self.folder / _USED, descriptor):
                     self._touch()
                     return descriptor
             except BaseException:
@@ -284,7 +284,7 @@ def _delete(folder: Path, *, really: bool) -> bool:
     except OSError:
         return False
     try:
-        if not system_lock().try_lock(descriptor):
+        if not system_lock().try_lock(descriptor) or not still_named(folder / _USED, descriptor):
             return False
         if really:
             for path in folder.iterdir():

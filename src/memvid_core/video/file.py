@@ -27,7 +27,7 @@ from memvid_core.errors import (
     ReadOnlyError,
     StorageError,
 )
-from memvid_core.system.file_lock import system_lock
+from memvid_core.system.file_lock import still_named, system_lock
 from memvid_core.system.file_pieces import FilePieces
 from memvid_core.system.folders import sync_folder
 
@@ -373,11 +373,8 @@ def _created(path: Path) -> BinaryIO:
         try:
             while not system_lock().try_lock(file.fileno()):  # another process checks briefly whether it is a leftover
                 time.sleep(_LOOK_PAUSE)
-            here, there = os.fstat(file.fileno()), os.stat(path)
-            if (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev):
+            if still_named(path, file.fileno()):
                 return file
-        except FileNotFoundError:
-            pass
         except OSError:  # without locks, other processes do not check either
             return file
         file.close()  # another process deleted it before it was locked

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from memvid_core.errors import ClosedError, IndexStaleError
+from memvid_core.model import IndexName
 from memvid_core.vectors.matrix import narrow, widen
 from memvid_core.vectors.vector_index import VectorIndex
 from tests.core.vectors.tuned import tune
@@ -59,3 +60,20 @@ def test_rows_of_a_large_file_are_read_each_time(tmp_path: Path, monkeypatch: py
     index.close()
     with pytest.raises(ClosedError):
         index.vectors(wanted)
+
+
+@pytest.mark.parametrize("strategy", ["auto", "exact", "sklearn"])
+def test_a_flipped_bit_of_any_row_is_noticed_by_the_first_search_of_all(tmp_path: Path, strategy: IndexName) -> None:
+    index = VectorIndex(16, folder=tmp_path, strategy=strategy)
+    index.extend(0, clustered(3000, 16))
+    index.flush()
+    index.close()
+    [path] = tmp_path.glob("vectors-16.float16")
+    whole = path.read_bytes()
+    for at in (0, 31, 32, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        reader = VectorIndex(16, folder=tmp_path, strategy=strategy, writable=False)
+        reader.sync(3000)
+        with pytest.raises(IndexStaleError):
+            reader.search(np.ones(16, np.float32), 5)
+        reader.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -138,6 +139,12 @@ def ask(name: str, folder: Path, data: Corpus, exact: np.ndarray) -> dict[str, f
     }
 
 
+def _settle() -> None:
+    """Let the disk write what is still waiting, so that one store's writes are not timed as another's reads."""
+    if hasattr(os, "sync"):  # Windows has none
+        os.sync()
+
+
 def _timed(call: Callable[[Any], Any], items: list[Any]) -> tuple[list[float], list[Any]]:
     times, results = [], []
     for item in items:
@@ -183,6 +190,7 @@ def compare(rows: int, stores: list[str], data: Path) -> None:
             folder = Path(work) / store
             folder.mkdir()
             row = _run(store, "ingest", folder, saved)
+            _settle()
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
             note = f" (mp4 {(folder / 'memory.mp4').stat().st_size / 1e6:.1f})" if store == "memvid" else ""
             row |= _run(store, "ask", folder, saved)

@@ -364,7 +364,7 @@ class IndexedJournal:
                 current.seen = stamp
             if self.on_commit is not None:
                 self.on_commit(entry.number)
-        except (*INDEX_ERRORS, OSError) as exc:
+        except (*INDEX_ERRORS, OSError, MemoryError) as exc:
             if current.journal.cursor == before:  # the journal failed, and nothing was stored
                 check_idle(exc)
                 raise
@@ -372,7 +372,7 @@ class IndexedJournal:
                 if not isinstance(exc, IndexStaleError):
                     raise
                 self.heal(snapshot, exc)  # others have deleted it
-            except (*INDEX_ERRORS, MemvidError, OSError) as failure:
+            except (*INDEX_ERRORS, MemvidError, OSError, MemoryError) as failure:
                 warnings.warn(
                     f"commit {current.journal.cursor.commit} is stored, but the index could not take it in "
                     f"({failure}); the next call tries again",

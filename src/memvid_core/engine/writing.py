@@ -350,7 +350,7 @@ class Writer:
             return
         if not self._is_due(snapshot):
             return
-        with suppress(MemvidError), self._indexed.writing() as snapshot:
+        with suppress(MemvidError, MemoryError), self._indexed.writing() as snapshot:
             if self._is_due(snapshot):
                 self._learn(snapshot)
 

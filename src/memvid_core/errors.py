@@ -327,7 +327,10 @@ class StorageError(MemoryFileError):
 
 
 class storage_errors:  # a context manager, like contextlib's
-    """Convert an OSError in the block to a StorageError; errors of this package are unchanged."""
+    """Convert an OSError in the block to a StorageError, and a MemoryError to an OutOfMemoryError.
+
+    Errors of this package are unchanged.
+    """
 
     __slots__ = ()
 
@@ -335,8 +338,12 @@ class storage_errors:  # a context manager, like contextlib's
         return None
 
     def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
-        if isinstance(exc, OSError) and not isinstance(exc, MemvidError):
+        if isinstance(exc, MemvidError):
+            return
+        if isinstance(exc, OSError):
             raise StorageError(f"the system refused: {exc}") from exc
+        if isinstance(exc, MemoryError):
+            raise OutOfMemoryError(f"there is too little memory ({str(exc) or 'the system gave none'})") from exc
 
 
 class IndexStaleError(MemvidError):

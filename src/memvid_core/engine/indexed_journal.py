@@ -24,7 +24,7 @@ from memvid_core.engine.index_updater import IndexUpdater
 from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.settings import EngineSettings
 from memvid_core.engine.snapshot import Epoch, Snapshot
-from memvid_core.errors import IndexStaleError, MemvidError, StorageError
+from memvid_core.errors import ClosedError, IndexStaleError, MemvidError, StorageError
 from memvid_core.journal import Batch, Cursor, Journal
 from memvid_core.model import Embedder, FittableEmbedder, IndexName
 from memvid_core.system.telemetry import measured
@@ -199,8 +199,11 @@ class IndexedJournal:
     def heal(self, snapshot: Snapshot, exc: Exception) -> Snapshot:
         """Rebuild the index because reading from ``snapshot`` failed; return the newest snapshot.
 
+        If another thread has rebuilt it meanwhile, and so closed what was being read, nothing is rebuilt.
+
         Raises:
             Exception: ``exc`` again, if the lock is not available.
+            ClosedError: The memory was closed.
         """
         check_idle(exc)
         current = self._current
@@ -211,6 +214,8 @@ class IndexedJournal:
                 current.check_open()
                 right = not current.shared or self._turn.holds(current.journal.video)
                 if right and snapshot.epoch is current.epoch:  # otherwise another thread has rebuilt it
+                    if isinstance(exc, ClosedError):
+                        raise exc
                     if current.embedder is None and current.journal.header.vectors == "none":
                         raise exc  # the vectors could not be computed again
                     try:
@@ -359,7 +364,7 @@ class IndexedJournal:
                 current.seen = stamp
             if self.on_commit is not None:
                 self.on_commit(entry.number)
-        except (*INDEX_ERRORS, OSError) as exc:
+        except (*INDEX_ERRORS, OSError, MemoryError) as exc:
             if current.journal.cursor == before:  # the journal failed, and nothing was stored
                 check_idle(exc)
                 raise
@@ -367,7 +372,7 @@ class IndexedJournal:
                 if not isinstance(exc, IndexStaleError):
                     raise
                 self.heal(snapshot, exc)  # others have deleted it
-            except (*INDEX_ERRORS, MemvidError, OSError) as failure:
+            except (*INDEX_ERRORS, MemvidError, OSError, MemoryError) as failure:
                 warnings.warn(
                     f"commit {current.journal.cursor.commit} is stored, but the index could not take it in "
                     f"({failure}); the next call tries again",

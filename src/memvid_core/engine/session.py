@@ -171,7 +171,7 @@ class Session:
                     if self.remote is None or attempt == 2:
                         raise
                     snapshot = self.snapshot()  # as above
-                except (*INDEX_ERRORS, DamagedFrameError) as exc:
+                except (*INDEX_ERRORS, ClosedError, DamagedFrameError) as exc:
                     if attempt < 2 and isinstance(exc, DamagedFrameError) and self.fetched_again():
                         snapshot = self.snapshot()
                         continue
@@ -208,7 +208,7 @@ class Session:
                         yield record
                         done = row
                 return
-            except (*INDEX_ERRORS, DamagedFrameError) as exc:
+            except (*INDEX_ERRORS, ClosedError, DamagedFrameError) as exc:
                 with index_errors():
                     again = isinstance(exc, DamagedFrameError) and self.fetched_again()
                     healed = self.indexed.snapshot if again else self.indexed.heal(snapshot, exc)

@@ -20,6 +20,7 @@ from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_ids, check_metadata, check_texts, encode_records, wanted_ids
 from memvid_core.errors import (
     Action,
+    ClosedError,
     DimensionError,
     EmbeddingError,
     Hint,
@@ -276,10 +277,11 @@ class Writer:
         """
         with index_errors(), storage_errors():
             for _ in range(_REBUILDS):
+                before = self._indexed.snapshot
                 try:
                     return change()
-                except INDEX_ERRORS as exc:
-                    self._indexed.heal(self._indexed.snapshot, exc)
+                except (*INDEX_ERRORS, ClosedError) as exc:
+                    self._indexed.heal(before, exc)
             return change()
 
     def _store(self, request: AddRequest, embedded: Matrix | None) -> list[str]:
@@ -348,7 +350,7 @@ class Writer:
             return
         if not self._is_due(snapshot):
             return
-        with suppress(MemvidError), self._indexed.writing() as snapshot:
+        with suppress(MemvidError, MemoryError), self._indexed.writing() as snapshot:
             if self._is_due(snapshot):
                 self._learn(snapshot)
 

@@ -33,7 +33,7 @@ _LARGEST: Final = 1 << 30  # bytes of an object that is read into RAM
 _PIECE: Final = 1 << 20
 _PAUSE: Final = 0.01  # seconds
 _OPEN: Final = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-_WRITING: Final = re.compile(r"\.(.+)\.[0-9a-f]{12}\.writing")  # an object that is being created
+_WRITING: Final = re.compile(r"\.(.+)\.[0-9a-f]{12}\.writing(\..+)?")  # an object that is being created
 
 
 class Stored(NamedTuple):

@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, StorageError
+from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, ReadOnlyError, StorageError
 from memvid_core.system.commit_lock import CommitLock
 from memvid_core.system.file_lock import still_named, system_lock
 from memvid_core.system.folders import matching, sync_folder
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _SUFFIX: Final = ".writing"
+_CONTENT: Final = ".new"  # of a file that is closed, and opened again, before it is renamed
 _COMPACTING: Final = ".compacting"
 _LEFT: Final = re.compile(r"\..+\.[0-9a-f]{12}\.writing", re.DOTALL)
 _ANY_KEY: Final = "[0-9a-f]" * 12  # as a pattern of glob
@@ -82,14 +84,15 @@ def replacing(target: Path, *, like: Path | None = None, timeout: float = _WAIT)
         StorageError: A read or write failed; the target is unchanged.
     """
     _check_folder(target)
-    with held(target, timeout), _temporary(target) as made:
+    with held(target, timeout) as existing, _temporary(target) as made:
         yield made
         if made.exists():
-            pass_mode_on(target if target.exists() else like, made)
-            try:
-                os.replace(made, target)
-            except OSError as exc:
-                raise StorageError(f"cannot replace {target}: {exc}") from exc
+            with nullcontext() if existing else held(target, timeout):  # another process may have created it meanwhile
+                pass_mode_on(target if target.exists() else like, made)
+                try:
+                    os.replace(made, target)
+                except OSError as exc:
+                    raise StorageError(f"cannot replace {target}: {exc}") from exc
             with suppress(StorageError):  # the file is in place; a power failure may undo the rename
                 sync_folder(target.parent)
 
@@ -218,14 +221,33 @@ def _publish(made: Path, target: Path, lock: Path | None = None) -> None:
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
+    """Yield the path of a new file, which is deleted unless it is renamed.
+
+    Whoever writes it may close it and open it again, which gives up a lock on it: an empty file beside it is locked
+    until the end, so that :func:`remove_left` keeps both.
+    """
     remove_left(target)
-    made = _temporary_path(target)
+    try:
+        descriptor, mark = _locked(target)
+    except PermissionError as exc:
+        raise ReadOnlyError(f"{target}: no permission to write in {target.parent}") from exc
+    except OSError as exc:
+        raise StorageError(f"cannot write in {target.parent}: {exc}") from exc
+    made = _content(mark)
     try:
         yield made
     finally:
-        with suppress(OSError):  # Windows cannot delete a file that is being read; a later call does
-            made.unlink(missing_ok=True)
-        shutil.rmtree(made.with_name(made.name + ".index"), ignore_errors=True)
+        _delete_content(made)
+        if os.name == "nt":  # Windows cannot delete an open file
+            os.close(descriptor)
+        if not made.exists():
+            _delete(mark)
+        if os.name != "nt":
+            os.close(descriptor)
+
+
+def _content(mark: Path) -> Path:
+    return mark.with_name(mark.name + _CONTENT)
 
 
 def _temporary_path(target: Path) -> Path:
@@ -280,6 +302,8 @@ def _remove_if_left(path: Path) -> bool:
             return False
         if not still_named(path, descriptor):  # another process has deleted it, or the writer has renamed it
             return not path.exists()
+        _delete_content(_content(path))
+        shutil.rmtree(_index(path), ignore_errors=True)
         if os.name != "nt":  # Windows deletes the file below, after closing it
             _delete(path)
     except OSError:
@@ -291,15 +315,24 @@ def _remove_if_left(path: Path) -> bool:
     return True
 
 
+def _delete_content(path: Path) -> None:
+    """Delete a new memory and its index; Windows cannot delete a file that is being read, which a later call does."""
+    _delete(path)
+    shutil.rmtree(_index(path), ignore_errors=True)
+
+
 def _delete(path: Path) -> None:
     with suppress(OSError):
         path.unlink(missing_ok=True)
-        shutil.rmtree(path.with_name(path.name + ".index"), ignore_errors=True)
+
+
+def _index(path: Path) -> Path:
+    return path.with_name(path.name + ".index")
 
 
 @contextmanager
-def held(target: Path, timeout: float) -> Iterator[None]:
-    """Hold the lock on a file, if it exists, to block commits to the memory in it.
+def held(target: Path, timeout: float) -> Iterator[bool]:
+    """Hold the lock on a file to block commits to the memory in it; yield whether it exists.
 
     Args:
         target: The file.
@@ -307,21 +340,33 @@ def held(target: Path, timeout: float) -> Iterator[None]:
 
     Raises:
         LockedError: Another process is writing to it; the message names the process.
+        StorageError: The file cannot be opened or locked.
     """
+    deadline = time.monotonic() + timeout
+    lock, descriptor = CommitLock(), -1
     try:
-        descriptor = os.open(target, os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
-    except FileNotFoundError:
-        yield
-        return
-    except OSError as exc:
-        raise StorageError(f"cannot replace {target}: {exc}") from exc
-    lock = CommitLock()
-    try:
-        lock.acquire(descriptor, target, timeout)
-        yield
+        while (descriptor := _opened(target)) >= 0:
+            lock.acquire(descriptor, target, max(0.0, deadline - time.monotonic()))
+            if still_named(target, descriptor):
+                break
+            lock.release()  # a compaction has replaced the file meanwhile
+            replaced, descriptor = descriptor, -1
+            os.close(replaced)
+        yield descriptor >= 0
     finally:
         lock.close()
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _opened(target: Path) -> int:
+    """Open a file to lock it; return -1 if it does not exist."""
+    try:
+        return os.open(target, os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        return -1
+    except OSError as exc:
+        raise StorageError(f"cannot replace {target}: {exc}") from exc
 
 
 def _check_regular(target: Path) -> None:

@@ -196,7 +196,7 @@ class ExactSearch:
             self._known = min(self._known, kept)
 
     def copy(self, rows: int) -> Matrix | None:
-        """Return the first ``rows`` rows, copied to RAM if they are few."""
+        """Return the first ``rows`` rows, copied to RAM if they are few and there is memory for it."""
         store = self._store
         if store.dtype == np.float32 or rows * store.dimension * 4 > settings.DEFAULTS.copied_bytes:
             return None
@@ -204,7 +204,10 @@ class ExactSearch:
             if self._known < rows:
                 wide, known = self._wide, self._known
                 if len(wide) < rows:
-                    wide = np.empty((max(rows, 2 * len(wide)), store.dimension), dtype=np.float32)
+                    try:
+                        wide = np.empty((max(rows, 2 * len(wide)), store.dimension), dtype=np.float32)
+                    except MemoryError:  # rows are read in blocks instead
+                        return None
                     wide[:known] = self._wide[:known]
                 store.copy_to(wide[known:rows], known)
                 self._wide, self._known = wide, rows

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from memvid_core import LockedError, Memory, MemoryExistsError, convert
+from memvid_core.journal import Journal
 from memvid_core.library import objects
 from memvid_core.library.remote import objects_at
-from memvid_core.system import atomic_files, remote_cache
-from memvid_core.system.atomic_files import remove_all_left, remove_left, writing_file
+from memvid_core.system import atomic_files, commit_lock, remote_cache
+from memvid_core.system.atomic_files import appearing, held, remove_all_left, remove_left, replacing, writing_file
 from memvid_core.system.file_lock import still_named, system_lock
 from memvid_core.system.remote_cache import cached_copies, clear_cache
 
@@ -29,6 +32,9 @@ class Interrupted:
         while self._before:
             self._before.pop()()
         return system_lock().try_lock(descriptor, shared=shared)
+
+    def unlock(self, descriptor: int) -> None:
+        system_lock().unlock(descriptor)
 
 
 Use = Callable[[ModuleType, Interrupted], None]
@@ -99,6 +105,86 @@ class TestWhoDeletesWhatIsLeft:
         os.close(another.descriptor)
         assert [copy.folder for copy in clear_cache()] == [entry]
         assert not entry.exists()
+
+
+class TestWhatIsClosedBeforeItIsRenamed:
+    """A new memory is closed, so not locked, when it gets its name, and may be opened again before that."""
+
+    @pytest.mark.parametrize("writes", [appearing, replacing])
+    @pytest.mark.parametrize("remove", [lambda folder: remove_left(folder / "a"), remove_all_left])
+    def test_is_kept_by_who_deletes_what_is_left(
+        self, tmp_path: Path, writes: Callable[[Path], AbstractContextManager[Path]], remove: Callable[[Path], None]
+    ) -> None:
+        with writes(tmp_path / "a") as made:
+            remove(tmp_path)
+            made.write_bytes(b"new")
+            (tmp_path / f"{made.name}.index").mkdir()
+            remove(tmp_path)
+            assert (tmp_path / f"{made.name}.index").is_dir()
+        assert [path.name for path in tmp_path.iterdir()] == ["a"]
+        assert (tmp_path / "a").read_bytes() == b"new"
+
+    def test_is_deleted_when_its_writer_was_killed(self, tmp_path: Path) -> None:
+        for name in (LEFT, f"{LEFT}.new"):
+            (tmp_path / name).write_bytes(b"")
+        for name in (f"{LEFT}.index", f"{LEFT}.new.index"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "catalog").write_bytes(b"")
+        remove_left(tmp_path / "a")
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("make", ["save", "convert", "create"])
+    def test_is_there_when_the_call_returns(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: str) -> None:
+        target, closed = tmp_path / "target.mp4", Journal.close
+
+        def close(journal: Journal) -> None:
+            closed(journal)
+            with suppress(MemoryExistsError), appearing(target):  # as another process that creates it, and fails
+                pass
+
+        with Memory.create(tmp_path / "memory.mp4", "given") as memory:
+            memory.add("text", vectors=[[1.0, 0.0]], ids="a")
+            monkeypatch.setattr(Journal, "close", close)
+            if make == "save":
+                memory.save(target)
+            elif make == "convert":
+                convert(tmp_path / "memory.mp4", target, codec="pcm")
+            else:
+                Memory.create(target, "given").close()
+        monkeypatch.undo()
+        with Memory.open(target, embedder="given") as made:
+            assert len(made) == (0 if make == "create" else 1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not rename an open file")
+class TestWhoReplacesAMemory:
+    def test_waits_for_who_locks_the_file_that_a_compaction_put_there_meanwhile(self, tmp_path: Path, use: Use) -> None:
+        target, made = tmp_path / "a", tmp_path / "b"
+        target.write_bytes(b"old")
+        made.write_bytes(b"new")
+        descriptor = os.open(made, os.O_RDWR)
+        assert system_lock().try_lock(descriptor)
+        use(commit_lock, Interrupted(lambda: os.replace(made, target)))
+        with pytest.raises(LockedError), held(target, 0):
+            pass
+        use(commit_lock, Interrupted(lambda: None))
+        os.close(descriptor)
+        with held(target, 0) as existing:
+            assert existing
+
+    def test_waits_for_who_writes_to_a_file_that_was_created_meanwhile(self, tmp_path: Path) -> None:
+        target = tmp_path / "a"
+
+        def replace() -> None:
+            with replacing(target, timeout=0) as made:
+                made.write_bytes(b"saved")
+                target.write_bytes(b"created")
+                stack.enter_context(held(target, 0))
+
+        with ExitStack() as stack, pytest.raises(LockedError):
+            replace()
+        assert target.read_bytes() == b"created"
+        assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows deletes no file that is open")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from memvid_core.embedding import settings
 from memvid_core.embedding.features import STOP, OneRow, Terms, batches, signs, terms
 from memvid_core.errors import EmbeddingError
+from memvid_core.system.threads import one_native_thread
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -169,7 +168,7 @@ def fit_texts(texts: Sequence[str], dimension: int) -> Fit | None:
     heaviest = np.argsort(-frequency * idf**2, kind="stable")[:_TOP]
     keys = np.unique((hashes[heaviest] >> np.uint64(32)).astype(np.uint32))
     shared = 1 << min(max(len(hashes) - len(keys) - 1, 255).bit_length(), _SHARED.bit_length() - 1)
-    with _one_blas_thread():
+    with one_native_thread("blas"):
         rows, scales = _quantize(_latent(_sketch(counted, rarity, keys, shared), dimension))
     return Fit(dimension, rarity, keys, rows, scales)
 
@@ -265,31 +264,6 @@ def _inverse_root(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     kept = values > _DEPENDENT**2 * values[-1]
     root: NDArray[np.float64] = vectors[:, kept] / np.sqrt(values[kept])
     return root
-
-
-_one_fit = threading.Lock()
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread: a second one gains little for these products, and spins if cores are busy.
-
-    The limit is per process, and threadpoolctl lets one thread at a time set it, so fits wait for each other.
-    """
-    from threadpoolctl import threadpool_limits
-
-    with _one_fit, threadpool_limits(1, user_api="blas"):
-        yield
-
-
-def _after_fork() -> None:
-    """Replace the lock, which a thread of the parent process may hold."""
-    global _one_fit
-    _one_fit = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _quantize(projection: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float16]]:

@@ -1,16 +1,18 @@
-"""Threads of this package for asynchronous methods, so that waits do not occupy the caller's threads."""
+"""Threads of this package for asynchronous methods, and a limit on the threads of native libraries."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from typing import Final, TypeVar
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any, Final, Literal, TypeVar
 
-__all__ = ["WriterThread", "run_in_thread"]
+__all__ = ["WriterThread", "one_native_thread", "run_in_thread"]
 
 T = TypeVar("T")
 
@@ -66,3 +68,38 @@ class WriterThread:
         if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown(wait=False)
         self._pool = None
+
+
+_limited = threading.RLock()
+
+
+@contextmanager
+def one_native_thread(kind: Literal["blas", "openmp"]) -> Iterator[None]:
+    """Limit a native library to one thread: on a busy machine two wait for each other longer than the work takes.
+
+    A QR decomposition of 777 x 256 numbers takes a hundred times as long with two threads as with one, if other
+    processes keep one of two cores busy. The limit of BLAS is per process, so those who set it wait for each other.
+
+    Args:
+        kind: The library, which must be loaded: "blas" multiplies matrices, "openmp" searches for scikit-learn.
+    """
+    with _limited, _controller(kind).limit(limits=1, user_api=kind):
+        yield
+
+
+@cache
+def _controller(kind: str) -> Any:
+    """Return what sets the limit; finding the loaded libraries takes milliseconds."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api=kind)
+
+
+def _after_fork() -> None:
+    """Replace the lock, which a thread of the parent process may hold."""
+    global _limited
+    _limited = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

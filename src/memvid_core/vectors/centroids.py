@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.system.threads import one_native_thread
 from memvid_core.vectors.matrix import Matrix
 from memvid_core.vectors.quantizer import Codes, Levels
 
@@ -45,6 +46,10 @@ class Centroids:
     """
 
     def __init__(self, levels: Levels) -> None:
+        with one_native_thread("blas"):
+            self._group(levels)
+
+    def _group(self, levels: Levels) -> None:
         self._points = levels.astype(np.float32)
         self._halves = np.vecdot(self._points, self._points) / 2
         count = len(levels)
@@ -61,7 +66,8 @@ class Centroids:
         """
         found = np.full((len(levels), EACH), len(self._points), dtype=np.int32)
         for start in range(0, len(levels), _BATCH_ROWS):
-            self._find(levels[start : start + _BATCH_ROWS].astype(np.float32), found[start : start + _BATCH_ROWS])
+            with one_native_thread("blas"):  # many small products
+                self._find(levels[start : start + _BATCH_ROWS].astype(np.float32), found[start : start + _BATCH_ROWS])
         return found
 
     def _find(self, rows: Matrix, found: NDArray[np.int32]) -> None:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memvid_core.system.threads import one_native_thread
 from memvid_core.vectors.matrix import Matrix
 
 __all__ = ["BITS", "WORDS", "Codes", "Levels", "Quantizer", "Question"]
@@ -26,6 +27,7 @@ Levels = NDArray[np.int8]
 
 _ENCODE_ROWS: Final = 4096
 _FEW_ROWS: Final = 64
+_MANY_ROWS: Final = 1024
 _TOP_LEVEL: Final = 127
 _EIGEN_DIMENSION: Final = 768  # above it a full eigendecomposition takes longer than a few subspace iterations
 _SEED: Final = 0x6D656D76
@@ -79,6 +81,11 @@ class Quantizer:
             sample: (m, d), m >= 1, spread evenly over the rows.
             rows: How many rows it stands for.
         """
+        with one_native_thread("blas"):
+            return cls._fit(sample, rows)
+
+    @classmethod
+    def _fit(cls, sample: Matrix, rows: int) -> Quantizer:
         dimension = sample.shape[1]
         centre = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
         basis = _principal(sample - centre, min(dimension, BITS))
@@ -109,13 +116,16 @@ class Quantizer:
     def _projected(self, part: Matrix) -> Matrix:
         """Return the products (n, BITS) of rows and directions.
 
-        Few rows are multiplied one by one: a BLAS product would wake its threads, which costs more than the work, and
-        on a busy machine many times as much.
+        Few rows are multiplied one by one and some by one thread: more threads are woken for each product, which costs
+        more than the work, and on a busy machine many times as much.
         """
         if len(part) <= _FEW_ROWS:
             few: Matrix = np.vecdot(part[:, np.newaxis, :], self.directions)
             return few
-        return part @ self.directions.T
+        if len(part) >= _MANY_ROWS:
+            return part @ self.directions.T
+        with one_native_thread("blas"):
+            return part @ self.directions.T
 
     def ask(self, query: Matrix) -> Question:
         """Encode a unit query, (d,)."""

@@ -7,12 +7,14 @@ tree can use, brute force otherwise. It is imported at the first search.
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.model import Metric
+from memvid_core.system.threads import one_native_thread
 from memvid_core.vectors.exact import Rows
 from memvid_core.vectors.matrix import Matrix, RowStore
 
@@ -20,6 +22,7 @@ __all__ = ["SklearnSearch"]
 
 _TIES: Final = 8  # neighbors asked for beyond k, to see whether rows tie with the k-th
 _SLACK: Final = 1e-5  # how far its distances may be off, as a share of the numbers they are made of
+_FEW_NUMBERS: Final = 1 << 22  # that are compared in one thread: on a busy machine several wait for each other
 _FEW_HIDDEN: Final = 256  # hidden rows that are asked for and left out, instead of fitting once more without them
 
 
@@ -96,6 +99,14 @@ class SklearnSearch:
         count = len(fitted.rows)
         wanted = k + (count - passing)  # so many are hidden from the query, and not from the model
         asked = min(wanted + _TIES, count)
+        few = count * queries.size <= _FEW_NUMBERS
+        with one_native_thread("openmp") if few else nullcontext():
+            return self._nearest(fitted, queries, wanted, asked, mask)
+
+    def _nearest(
+        self, fitted: _Fitted, queries: Matrix, wanted: int, asked: int, mask: NDArray[np.bool_] | None
+    ) -> list[Rows]:
+        count = len(fitted.rows)
         apart, near = fitted.model.kneighbors(queries, n_neighbors=asked)
         found = []
         for query, far, places in zip(queries, apart, near, strict=True):

@@ -38,9 +38,9 @@ class Watched(np.ndarray):
         result = getattr(ufunc, method)(*plain, **options)
         if not isinstance(result, np.ndarray):
             return result
-        result = result.view(Watched)
-        result.seen = self.seen
-        return result
+        product: Watched = result.view(Watched)
+        product.seen = self.seen
+        return product
 
 
 def watched(rows: int, columns: int, dtype: str = "float32") -> Watched:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import typer
 from memvid_core.cli.failures import NOTHING, PARTLY
 from memvid_core.cli.file_options import DEFAULTS, FileOptions
 from memvid_core.cli.output import count, files_progress, in_one_line, megabytes, note, say, write_json
+from memvid_core.cli.places import as_on_disk
 
 if TYPE_CHECKING:
     from memvid_core import Memory
@@ -199,6 +201,7 @@ def expanded(paths: Iterable[Path]) -> list[Path]:
     """Return paths with patterns replaced by the files they match, where the shell has not done so."""
     found: list[Path] = []
     for path in paths:
+        path = as_on_disk(path)
         matched = [] if path.exists() or not _has_pattern(path) else sorted(_glob(path))
         found += matched or [path]
     return found
@@ -211,7 +214,9 @@ def _has_pattern(path: Path) -> bool:
 def _glob(path: Path) -> Iterator[Path]:
     from glob import iglob
 
-    return map(Path, iglob(str(path), recursive=True))
+    # Names on a disk may be composed or decomposed, which look the same.
+    forms = {unicodedata.normalize(form, str(path)) for form in ("NFC", "NFD")}
+    return (Path(found) for form in forms for found in iglob(form, recursive=True))
 
 
 def _kinds(sources: list[str]) -> dict[str, int]:
@@ -221,4 +226,12 @@ def _kinds(sources: list[str]) -> dict[str, int]:
         >>> _kinds(["a.odt", "b.ODT", "c.zip", "core"])
         {'.odt': 2, '.zip': 1, 'without suffix': 1}
     """
-    return dict(Counter(Path(source).suffix.lower() or "without suffix" for source in sources).most_common())
+    return dict(Counter(_kind(Path(source)) for source in sources).most_common())
+
+
+def _kind(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return "broken link"
+    if path.exists() and not path.is_file():
+        return "special file"
+    return path.suffix.lower() or "without suffix"

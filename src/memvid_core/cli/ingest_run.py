@@ -54,6 +54,7 @@ class IngestRun:
     drop_most: bool = False
     ids: list[str] = field(default_factory=list)
     loaded: int = 0
+    warnings: dict[str, list[str]] = field(default_factory=dict)
     report: SyncReport | None = None
     started: float = field(default_factory=time.monotonic)
     state: dict[str, int] = field(default_factory=dict)
@@ -72,9 +73,16 @@ class IngestRun:
                 drop_most=self.drop_most,
                 on_file=lambda result, done, total: update(done, total, result.source),
             )
+        self.warnings |= self.report.warnings
 
     def cut(self, memory: Memory, text: str, metadata: dict[str, Any]) -> None:
         """Split one long text into records of a memory."""
+        from memvid_core.ingest.readers.encoded_data import without_encoded_data
+        from memvid_core.ingest.readers.remarks import collecting
+
+        with collecting() as remarks:
+            text = without_encoded_data(text)
+        self.warnings |= {"standard input": remarks.warnings} if remarks.warnings else {}
         chunks = self.files.chunker.chunk(text, metadata={"source": "stdin", **metadata})
         self.ids += memory.add([chunk.text for chunk in chunks], [chunk.metadata for chunk in chunks])
 
@@ -138,7 +146,7 @@ class IngestRun:
                     "skipped": report.skipped if report else [],
                     "ignored": report.ignored if report else [],
                     "unused_patterns": report.unused if report else [],
-                    "warnings": report.warnings if report else {},
+                    "warnings": self.warnings,
                     "skipped_kinds": _kinds(report.skipped) if report else {},
                     "failed": [
                         {"source": source, "type": type(error).__name__, "message": str(error)}
@@ -173,8 +181,7 @@ class IngestRun:
             note(f"no file matches --include {shlex.quote(pattern)}")
 
     def _show_warnings(self) -> None:
-        warnings = {} if self.report is None else self.report.warnings
-        lines = [f"{source}: {warning}" for source, found in warnings.items() for warning in found]
+        lines = [f"{source}: {warning}" for source, found in self.warnings.items() for warning in found]
         for line in lines[:_NAMED_AT_MOST]:
             note(f"  {in_one_line(line)}")
         if len(lines) > _NAMED_AT_MOST:

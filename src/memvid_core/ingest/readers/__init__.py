@@ -156,7 +156,7 @@ def _without_encoded(sections: list[Section]) -> list[Section]:
     """Return the sections that have text, without encoded binary data."""
     kept: list[Section] = []
     for section in sections:
-        text = without_encoded_data(section.text)
+        text = without_encoded_data(section.text, code=section.kind == "code")
         if text is not section.text and text != section.text:
             section = msgspec.structs.replace(section, text=text, tables=[], times=[])
         if text.strip():

@@ -109,7 +109,7 @@ def test_names_in_metadata_are_composed(place: Path) -> None:
     mail.add_attachment("Of wings.", filename=f"{OTHER}.txt")
     Path("m.eml").write_bytes(bytes(mail))
     Path("h.md").write_text(f"# {OTHER}\n\nText.", encoding="utf-8")
-    found = {}
+    found: dict[str, Any] = {}
     for name in ("z.zip", "b.xlsx", "m.eml", "h.md"):
         for section in read_document(name).sections:
             found |= section.metadata

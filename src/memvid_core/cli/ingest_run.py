@@ -77,12 +77,10 @@ class IngestRun:
 
     def cut(self, memory: Memory, text: str, metadata: dict[str, Any]) -> None:
         """Split one long text into records of a memory."""
-        from memvid_core.ingest.readers.encoded_data import without_encoded_data
-        from memvid_core.ingest.readers.remarks import collecting
+        from memvid_core.ingest.plain_text import readable
 
-        with collecting() as remarks:
-            text = without_encoded_data(text)
-        self.warnings |= {"standard input": remarks.warnings} if remarks.warnings else {}
+        text, warnings = readable(text)
+        self.warnings |= {"standard input": warnings} if warnings else {}
         chunks = self.files.chunker.chunk(text, metadata={"source": "stdin", **metadata})
         self.ids += memory.add([chunk.text for chunk in chunks], [chunk.metadata for chunk in chunks])
 

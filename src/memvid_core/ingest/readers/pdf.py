@@ -44,7 +44,7 @@ def read_pdf(path: Path) -> list[Section]:
     """Read a PDF as one section per page and bookmark, with ``page`` from 1 and ``heading`` from its bookmarks.
 
     The values of form fields, and comments, follow the text of their page. Lines at the top or bottom that most pages
-    repeat are kept only once. Attached files follow, with ``attachment``. Pages without text are read by OCR where it is
+    repeat are kept only once. Attached files follow, with ``attachment``. Pages without text are read by OCR if it is
     installed. Those that remain without text, and damaged pages, are named in a warning.
 
     Raises:

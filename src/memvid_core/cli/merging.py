@@ -56,7 +56,7 @@ def merge(
             settings |= {"embedder": opened_ones[0].embedder, "vector_dtype": infos[0].vector_dtype}
         merged = _Merge(same_id, copied)
         with (
-            new_memory(output, force=force, timeout=timeout, **settings) as target,
+            new_memory(output, force=force, whole=True, timeout=timeout, **settings) as target,
             files_progress("Merging", "records") as update,
         ):
             total, done = sum(info.records for info in infos), 0
@@ -74,7 +74,7 @@ def merge(
     parts = [f"{number:,} {word}" for number, word in (
         (merged.equal, "equal"), (merged.renamed, "renamed"), (merged.replaced, "replaced")) if number]  # fmt: skip
     shown = f" ({', '.join(parts)})" if parts else ""
-    say(f"{output}: {count(info.records, 'record')} of {len(memories)} memories{shown}; {megabytes(info.bytes)}")
+    say(f"{output}: {count(info.records, 'record')} of {count(len(memories), 'memory')}{shown}; {megabytes(info.bytes)}")
     if not copied:
         note("the vectors were computed again: the memories have different embedders, or their embedder is not here")
 

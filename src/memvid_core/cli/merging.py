@@ -43,8 +43,8 @@ def merge(
 ) -> None:
     """Write the records of several memories into a new one.
 
-    Equal records are written once. Of a file that was read into several memories, the newest reading counts. Vectors are copied if all memories have the same embedder and metric; otherwise they
-    are computed again.
+    Equal records are written once. Of a file that was read into several memories, the newest reading counts. Vectors
+    are copied if all memories have the same embedder and metric; otherwise they are computed again.
     """
     with ExitStack() as stack:
         opened_ones = [stack.enter_context(opened(path, embedder=embedder)) for path in memories]
@@ -76,7 +76,8 @@ def merge(
         (merged.equal, "equal"), (merged.renamed, "renamed"), (merged.replaced, "replaced"),
         (merged.older, "older")) if number]  # fmt: skip
     shown = f" ({', '.join(parts)})" if parts else ""
-    say(f"{output}: {count(info.records, 'record')} of {count(len(memories), 'memory')}{shown}; {megabytes(info.bytes)}")
+    what = f"{count(info.records, 'record')} of {count(len(memories), 'memory')}"
+    say(f"{output}: {what}{shown}; {megabytes(info.bytes)}")
     if not copied:
         note("the vectors were computed again: the memories have different embedders, or their embedder is not here")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from memvid_core.cli.creating import new_memory
-from memvid_core.cli.options import WAIT, AsJson, EmbedderName, Timeout, opened
+from memvid_core.cli.options import WAIT, AsJson, EmbedderName, Timeout, WithPlaces, opened
 from memvid_core.cli.output import count, files_progress, megabytes, note, say, write_json
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _RECORDS_A_COMMIT = 4096
 
 def register(app: typer.Typer) -> None:
     """Add this command to a program."""
-    app.command("merge", rich_help_panel="Share", epilog="`memvid merge a.mp4 b.mp4 -o all.mp4`")(merge)
+    app.command("merge", cls=WithPlaces, rich_help_panel="Share", epilog="`memvid merge a.mp4 b.mp4 -o all.mp4`")(merge)
 
 
 def merge(

@@ -28,7 +28,7 @@ _MOST_TITLES = 10  # rows above the names of the columns
 _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?$")
 _AMOUNT = re.compile(r"[-+(€$£¥₩\s]{0,4}[\d.,\s]*\d[\d.,\s]*[^\W\d_%€$£¥₩)]{0,3}[%€$£¥₩)\s]{0,3}$")
 _NOT_COMPUTED = ("=", "#")  # a formula, or its error
-_NO_VALUES = frozenset({"", "-", "–", "—", "…", "...", "n/a", "n.a.", "na", "x"})  # noqa: RUF001  # dashes of any length
+_NO_VALUES = frozenset({"", "-", "–", "—", "…", "...", "n/a", "n.a.", "na", "x"})  # dashes of any length
 _YEAR = re.compile(r"(?:1[89]|2[01])\d\d$")
 
 Row = dict[int, str]

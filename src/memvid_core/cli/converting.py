@@ -291,7 +291,7 @@ def import_pair(
     if video is not None:
         _check_foreign(video)
     with (
-        new_memory(output, force=force, timeout=timeout, **settings) as memory,
+        new_memory(output, force=force, whole=True, timeout=timeout, **settings) as memory,
         files_progress("Reading", "pictures") as update,
     ):
 

@@ -17,7 +17,7 @@ __all__ = ["new_memory"]
 
 
 @contextmanager
-def new_memory(target: Path, *, force: bool = False, **settings: Any) -> Iterator[Memory]:
+def new_memory(target: Path, *, force: bool = False, whole: bool = False, **settings: Any) -> Iterator[Memory]:
     """Create a memory for the duration of a ``with`` block.
 
     If the path is free, the memory is written in place, so every commit is durable as it is made. If a memory exists
@@ -27,6 +27,8 @@ def new_memory(target: Path, *, force: bool = False, **settings: Any) -> Iterato
     Args:
         target: The path.
         force: Replace the existing memory. A file that is not a memory is never replaced.
+        whole: Leave no file if the block fails or is stopped: what it wrote could not be told from a complete memory,
+            and no command continues it.
         settings: Arguments of `Memory.create`.
 
     Raises:
@@ -37,7 +39,7 @@ def new_memory(target: Path, *, force: bool = False, **settings: Any) -> Iterato
     from memvid_core import MemoryExistsError
 
     if not os.path.lexists(target):
-        with _growing(target, settings) as memory:
+        with _growing(target, settings, whole) as memory:
             yield memory
     elif not force:
         raise MemoryExistsError(
@@ -51,7 +53,7 @@ def new_memory(target: Path, *, force: bool = False, **settings: Any) -> Iterato
 
 
 @contextmanager
-def _growing(path: Path, settings: dict[str, Any]) -> Iterator[Memory]:
+def _growing(path: Path, settings: dict[str, Any], whole: bool = False) -> Iterator[Memory]:
     from memvid_core import LockedError, Memory, MemoryExistsError
     from memvid_core.rewriting.replaced import remove_memory
 
@@ -62,15 +64,19 @@ def _growing(path: Path, settings: dict[str, Any]) -> Iterator[Memory]:
     except BaseException:
         remove_memory(path)
         raise
-    filled = False
+    ended = filled = False
     try:
         try:
             yield memory
+            ended = True
         finally:
             filled = bool(memory.history())
             memory.close()
+    except KeyboardInterrupt as exc:
+        exc.args = exc.args or ((f"{path} was not created",) if whole else ())
+        raise
     finally:
-        if not filled:
+        if not filled or (whole and not ended):
             remove_memory(path)
 
 

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from memvid_core.cli.options import AsJson, AsOf, MemoryPath, Where, opened, parse_as_of, parse_object
+from memvid_core.cli.options import AsJson, AsOf, MemoryPath, Where, WithPlaces, opened, parse_as_of, parse_object
 from memvid_core.cli.output import count, escaped_json, files_progress, megabytes, note, printable, write_json
 from memvid_core.cli.tables import write_parquet
 from memvid_core.system.atomic_files import writing_file
@@ -28,15 +28,19 @@ __all__ = ["lines", "lines_of", "load", "register"]
 
 # Lines per commit; large, because an embedder that is fitted learns from the first commit.
 _LINES_A_COMMIT = 4096
+_OTHER_SUFFIXES = frozenset((".csv", ".docx", ".html", ".mp4", ".pdf", ".srt", ".tsv", ".txt", ".xlsx", ".xml", ".zip"))
 _UPDATE_EVERY = 256
 _LONGEST_LINE = 1 << 28  # bytes
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to a program."""
-    app.command("export", rich_help_panel="Export and delete", epilog="`memvid export notes.mp4 -o notes.jsonl`")(
-        export
-    )
+    app.command(
+        "export",
+        cls=WithPlaces,
+        rich_help_panel="Export and delete",
+        epilog="`memvid export notes.mp4 -o notes.jsonl`",
+    )(export)
 
 
 def export(
@@ -116,6 +120,11 @@ def export(
 
 def _style_of(output: Path | None) -> str:
     suffix = output.suffix.lower() if output else ""
+    if suffix in _OTHER_SUFFIXES:
+        raise typer.BadParameter(
+            f"exports are .jsonl, .parquet, .md or .vtt, and not {suffix}; --format writes one under any name",
+            param_hint="--output",
+        )
     return {".md": "markdown", ".markdown": "markdown", ".parquet": "parquet", ".vtt": "vtt"}.get(suffix, "jsonl")
 
 
@@ -265,7 +274,10 @@ def lines(name: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
         try:
             item = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except (ValueError, RecursionError) as exc:
-            raise IngestError(f"{name}, line {number}: not JSON ({exc}); an export has one record per line") from exc
+            remedy = "; documents are read by memvid build" if number == 1 else ""
+            raise IngestError(
+                f"{name}, line {number}: not JSON ({exc}); an export has one record per line{remedy}"
+            ) from exc
         wrong = _what_is_wrong(item)
         if wrong:
             raise IngestError(f'{name}, line {number}: {wrong}; a record is {{"id": …, "text": …, "metadata": {{…}}}}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import typer
 from memvid_core.cli.failures import NOTHING, PARTLY
 from memvid_core.cli.file_options import DEFAULTS, FileOptions
 from memvid_core.cli.output import count, files_progress, in_one_line, megabytes, note, say, write_json
+from memvid_core.cli.places import as_on_disk
 
 if TYPE_CHECKING:
     from memvid_core import Memory
@@ -52,6 +54,7 @@ class IngestRun:
     drop_most: bool = False
     ids: list[str] = field(default_factory=list)
     loaded: int = 0
+    warnings: dict[str, list[str]] = field(default_factory=dict)
     report: SyncReport | None = None
     started: float = field(default_factory=time.monotonic)
     state: dict[str, int] = field(default_factory=dict)
@@ -70,9 +73,14 @@ class IngestRun:
                 drop_most=self.drop_most,
                 on_file=lambda result, done, total: update(done, total, result.source),
             )
+        self.warnings |= self.report.warnings
 
     def cut(self, memory: Memory, text: str, metadata: dict[str, Any]) -> None:
         """Split one long text into records of a memory."""
+        from memvid_core.ingest.plain_text import readable
+
+        text, warnings = readable(text)
+        self.warnings |= {"standard input": warnings} if warnings else {}
         chunks = self.files.chunker.chunk(text, metadata={"source": "stdin", **metadata})
         self.ids += memory.add([chunk.text for chunk in chunks], [chunk.metadata for chunk in chunks])
 
@@ -136,7 +144,7 @@ class IngestRun:
                     "skipped": report.skipped if report else [],
                     "ignored": report.ignored if report else [],
                     "unused_patterns": report.unused if report else [],
-                    "warnings": report.warnings if report else {},
+                    "warnings": self.warnings,
                     "skipped_kinds": _kinds(report.skipped) if report else {},
                     "failed": [
                         {"source": source, "type": type(error).__name__, "message": str(error)}
@@ -171,8 +179,7 @@ class IngestRun:
             note(f"no file matches --include {shlex.quote(pattern)}")
 
     def _show_warnings(self) -> None:
-        warnings = {} if self.report is None else self.report.warnings
-        lines = [f"{source}: {warning}" for source, found in warnings.items() for warning in found]
+        lines = [f"{source}: {warning}" for source, found in self.warnings.items() for warning in found]
         for line in lines[:_NAMED_AT_MOST]:
             note(f"  {in_one_line(line)}")
         if len(lines) > _NAMED_AT_MOST:
@@ -199,6 +206,7 @@ def expanded(paths: Iterable[Path]) -> list[Path]:
     """Return paths with patterns replaced by the files they match, where the shell has not done so."""
     found: list[Path] = []
     for path in paths:
+        path = as_on_disk(path)
         matched = [] if path.exists() or not _has_pattern(path) else sorted(_glob(path))
         found += matched or [path]
     return found
@@ -211,7 +219,9 @@ def _has_pattern(path: Path) -> bool:
 def _glob(path: Path) -> Iterator[Path]:
     from glob import iglob
 
-    return map(Path, iglob(str(path), recursive=True))
+    # Names on a disk may be composed or decomposed, which look the same.
+    forms = {unicodedata.normalize(form, str(path)) for form in ("NFC", "NFD")}
+    return (Path(found) for form in forms for found in iglob(form, recursive=True))
 
 
 def _kinds(sources: list[str]) -> dict[str, int]:
@@ -221,4 +231,12 @@ def _kinds(sources: list[str]) -> dict[str, int]:
         >>> _kinds(["a.odt", "b.ODT", "c.zip", "core"])
         {'.odt': 2, '.zip': 1, 'without suffix': 1}
     """
-    return dict(Counter(Path(source).suffix.lower() or "without suffix" for source in sources).most_common())
+    return dict(Counter(_kind(Path(source)) for source in sources).most_common())
+
+
+def _kind(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return "broken link"
+    if path.exists() and not path.is_file():
+        return "special file"
+    return path.suffix.lower() or "without suffix"

@@ -22,6 +22,7 @@ from memvid_core.cli.options import (
     MemoryPath,
     MetricChoice,
     Timeout,
+    WithPlaces,
     opened,
     parse_object,
 )
@@ -47,10 +48,14 @@ Paths = Annotated[
 def register(app: typer.Typer) -> None:
     """Add these commands to a program."""
     panel = "Add"
-    app.command("build", rich_help_panel=panel, epilog="`memvid build docs/ README.md -o notes.mp4`")(build)
+    app.command("build", cls=WithPlaces, rich_help_panel=panel, epilog="`memvid build docs/ README.md -o notes.mp4`")(
+        build
+    )
     app.command("add", rich_help_panel=panel, epilog="`git log -1 | memvid add notes.mp4 - report.pdf`")(add)
-    app.command("sync", rich_help_panel=panel, epilog="`memvid sync docs/ notes.mp4`")(sync_)
-    app.command("import", rich_help_panel=panel, epilog="`memvid import notes.jsonl -o notes.mp4`")(import_)
+    app.command("sync", cls=WithPlaces, rich_help_panel=panel, epilog="`memvid sync docs/ notes.mp4`")(sync_)
+    app.command("import", cls=WithPlaces, rich_help_panel=panel, epilog="`memvid import notes.jsonl -o notes.mp4`")(
+        import_
+    )
 
 
 @with_file_options

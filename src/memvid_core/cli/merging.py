@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from memvid_core.cli.creating import new_memory
-from memvid_core.cli.options import WAIT, AsJson, EmbedderName, Timeout, opened
+from memvid_core.cli.options import WAIT, AsJson, EmbedderName, Timeout, WithPlaces, opened
 from memvid_core.cli.output import count, files_progress, megabytes, note, say, write_json
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _RECORDS_A_COMMIT = 4096
 
 def register(app: typer.Typer) -> None:
     """Add this command to a program."""
-    app.command("merge", rich_help_panel="Share", epilog="`memvid merge a.mp4 b.mp4 -o all.mp4`")(merge)
+    app.command("merge", cls=WithPlaces, rich_help_panel="Share", epilog="`memvid merge a.mp4 b.mp4 -o all.mp4`")(merge)
 
 
 def merge(
@@ -43,8 +43,8 @@ def merge(
 ) -> None:
     """Write the records of several memories into a new one.
 
-    Equal records are written once. Vectors are copied if all memories have the same embedder and metric; otherwise they
-    are computed again.
+    Equal records are written once. Of a file that was read into several memories, the newest reading counts. Vectors
+    are copied if all memories have the same embedder and metric; otherwise they are computed again.
     """
     with ExitStack() as stack:
         opened_ones = [stack.enter_context(opened(path, embedder=embedder)) for path in memories]
@@ -54,27 +54,30 @@ def merge(
         settings: dict[str, Any] = {"embedder": embedder, "metric": infos[0].metric}
         if copied:
             settings |= {"embedder": opened_ones[0].embedder, "vector_dtype": infos[0].vector_dtype}
-        merged = _Merge(same_id, copied)
+        merged = _Merge(same_id, copied, _newest(opened_ones))
         with (
-            new_memory(output, force=force, timeout=timeout, **settings) as target,
+            new_memory(output, force=force, whole=True, timeout=timeout, **settings) as target,
             files_progress("Merging", "records") as update,
         ):
             total, done = sum(info.records for info in infos), 0
-            for path, memory in zip(memories, opened_ones, strict=True):
+            for number, (path, memory) in enumerate(zip(memories, opened_ones, strict=True)):
                 for batch in _batches(memory):
-                    merged.add(target, memory, batch)
+                    merged.add(target, memory, merged.current(number, batch))
                     done += len(batch)
                     update(done, total, str(path))
             info = target.info()
     if as_json:
         counts = {"equal": merged.equal, "renamed": merged.renamed, "replaced": merged.replaced}
+        counts |= {"older": merged.older}
         sizes = {"records": info.records, "bytes": info.bytes}
         write_json({"memory": str(output), **sizes, **counts, "vectors_copied": copied})
         return
     parts = [f"{number:,} {word}" for number, word in (
-        (merged.equal, "equal"), (merged.renamed, "renamed"), (merged.replaced, "replaced")) if number]  # fmt: skip
+        (merged.equal, "equal"), (merged.renamed, "renamed"), (merged.replaced, "replaced"),
+        (merged.older, "older")) if number]  # fmt: skip
     shown = f" ({', '.join(parts)})" if parts else ""
-    say(f"{output}: {count(info.records, 'record')} of {len(memories)} memories{shown}; {megabytes(info.bytes)}")
+    what = f"{count(info.records, 'record')} of {count(len(memories), 'memory')}"
+    say(f"{output}: {what}{shown}; {megabytes(info.bytes)}")
     if not copied:
         note("the vectors were computed again: the memories have different embedders, or their embedder is not here")
 
@@ -85,13 +88,42 @@ def _batches(memory: Memory) -> Iterator[list[Record]]:
         yield batch
 
 
-class _Merge:
-    """Add records to a memory, and count those whose ids it already has."""
+def _newest(memories: list[Memory]) -> dict[str, int]:
+    """Return the number of the memory that read a file last, for each file that several were synchronized with."""
+    from memvid_core.ingest.ownership import known_files
 
-    def __init__(self, same_id: str, copied: bool) -> None:
+    read: dict[str, list[tuple[bool, str, int]]] = {}
+    for number, memory in enumerate(memories):
+        for file in known_files(memory):
+            if file.token:
+                read.setdefault(file.token, []).append((bool(file.digest), file.at, -number))
+    return {token: -max(times)[2] for token, times in read.items() if len(times) > 1}
+
+
+class _Merge:
+    """Add records to a memory, and count those whose ids it already has.
+
+    Args:
+        same_id: What is done with different records of one id.
+        copied: Whether vectors are copied.
+        newest: The number of the memory that has the newest records of a file, by its token.
+    """
+
+    def __init__(self, same_id: str, copied: bool, newest: dict[str, int]) -> None:
         self._same_id = same_id
         self._copied = copied
-        self.equal = self.renamed = self.replaced = 0
+        self._newest = newest
+        self.equal = self.renamed = self.replaced = self.older = 0
+
+    def current(self, number: int, batch: list[Record]) -> list[Record]:
+        """Return the records of a memory but those of files that another one has read later."""
+        if not self._newest:
+            return batch
+        from memvid_core.ingest.ownership import file_of
+
+        kept = [record for record in batch if self._newest.get(file_of(record) or "", number) == number]
+        self.older += len(batch) - len(kept)
+        return kept
 
     def add(self, target: Memory, source: Memory, batch: list[Record]) -> None:
         there = {record.id: record for record in target.get([record.id for record in batch])}

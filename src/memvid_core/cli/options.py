@@ -26,6 +26,7 @@ __all__ = [
     "MetricChoice",
     "Timeout",
     "Where",
+    "WithPlaces",
     "WithQuestion",
     "opened",
     "parse_as_of",
@@ -98,11 +99,41 @@ class WithQuestion(TyperCommand):
     """Parse a command whose last argument is a question: several words with a leading hyphen are not an option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put a question that begins with a hyphen after ``--``."""
-        question = [arg for arg in args if arg.startswith("-") and not arg.startswith("--") and " " in arg]
+        """Put a question that begins with a hyphen after ``--``; tell where a word of that kind goes."""
+        question = [arg for arg in args if arg.startswith("-") and " " in arg and "=" not in arg.partition(" ")[0]]
         if len(question) == 1 and "--" not in args:
             args = [*(arg for arg in args if arg != question[0]), "--", *question]
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as exc:
+            _explain(exc, "No such option", "a question that begins with a hyphen goes after --")
+            raise
+
+
+class WithPlaces(TyperCommand):
+    """Parse a command of which the order of arguments, or the option for its output, is often mistaken."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Tell the right form of a command line that is not."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as exc:
+            names = {param.name: param for param in self.params}
+            if "output" in names:
+                _explain(exc, "unexpected extra argument", "the output goes after -o")
+                _explain(exc, "Missing option", "the memory to create goes after -o: memvid build PATHS -o notes.mp4")
+            elif getattr(getattr(exc, "param", None), "name", "") == "folders":
+                raise typer.BadParameter(
+                    f"give the folders, then the memory: memvid {ctx.info_name} docs/ notes.mp4", param_hint="FOLDERS"
+                ) from exc
+            raise
+
+
+def _explain(error: Exception, kind: str, remedy: str) -> None:
+    """Add the remedy to the message of an error of a command line, if it is of a kind."""
+    shown = getattr(error, "format_message", None)
+    if shown is not None and kind in (text := str(shown()).rstrip(".")):
+        error.format_message = lambda: f"{text}; {remedy}"  # type: ignore[attr-defined]
 
 
 def parse_object(text: str | None, option: str) -> dict[str, Any] | None:

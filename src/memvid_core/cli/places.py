@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from memvid_core.system.remote_urls import is_url, shown_url
 
-__all__ = ["Place", "RemotePath", "given_path", "is_library", "memory_place"]
+__all__ = ["Place", "RemotePath", "as_on_disk", "given_path", "is_library", "memory_place"]
 
 _Base: Any = type(Path())
 
@@ -61,7 +63,28 @@ else:
 
 def memory_place(text: str) -> Path:
     """Parse the path or the URL of a memory."""
-    return RemotePath(text) if is_url(text) else Path(text)
+    return RemotePath(text) if is_url(text) else as_on_disk(Path(text))
+
+
+def as_on_disk(path: Path) -> Path:
+    """Return a path with its names as the disk has them: composed and decomposed names look the same.
+
+    A part that has no such file, or is a pattern, stays as it is.
+    """
+    if str(path).isascii() or os.path.lexists(path):
+        return path
+    found = Path(path.anchor)
+    for part in path.parts[1:] if path.anchor else path.parts:
+        found /= part if os.path.lexists(found / part) else _name_in(found, part)
+    return found
+
+
+def _name_in(folder: Path, name: str) -> str:
+    composed = unicodedata.normalize("NFC", name)
+    try:
+        return next((known for known in os.listdir(folder) if unicodedata.normalize("NFC", known) == composed), name)
+    except OSError:
+        return name
 
 
 def given_path(path: Path) -> str | Path:

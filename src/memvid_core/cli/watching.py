@@ -11,7 +11,7 @@ import typer
 from memvid_core.cli.failures import in_shell_words
 from memvid_core.cli.file_options import DEFAULTS, FileOptions, with_file_options
 from memvid_core.cli.ingest_run import expanded
-from memvid_core.cli.options import WAIT, EmbedderName, MemoryPath, Timeout
+from memvid_core.cli.options import WAIT, EmbedderName, MemoryPath, Timeout, WithPlaces
 from memvid_core.cli.output import in_one_line, note, say, write_json
 
 __all__ = ["register"]
@@ -22,7 +22,9 @@ _Seen = dict[str, tuple[int, int]]
 
 def register(app: typer.Typer) -> None:
     """Add this command to a program."""
-    app.command("watch", rich_help_panel="Add", epilog="`memvid watch docs/ notes.mp4 --every 5`")(watch)
+    app.command("watch", cls=WithPlaces, rich_help_panel="Add", epilog="`memvid watch docs/ notes.mp4 --every 5`")(
+        watch
+    )
 
 
 @with_file_options

@@ -79,7 +79,7 @@ def find(
         exclude: As for `discover`.
         gitignore: As for `discover`.
         media: As for `discover`.
-        skipped: A list to which unsupported binary files are added.
+        skipped: A list to which unsupported binary files, broken links, pipes and the like are added.
         ignored: A list to which files and folders that ``.gitignore`` names are added.
         unused: A list to which patterns of ``include`` that matched nothing are added at the end.
 
@@ -175,7 +175,12 @@ class _Walk:
         return True
 
     def _taken(self, path: Path, relative: str) -> bool:
-        if not path.is_file() or not (self._include is None or self._include.match(relative)):
+        if not path.is_file():
+            # A pipe, a socket, or a link to what is not there now, perhaps to files on a disk that is not mounted.
+            if self._skipped is not None and os.path.lexists(path):
+                self._skipped.append(path)
+            return False
+        if not (self._include is None or self._include.match(relative)):
             return False
         readable = _readable(path) or (self._media and format_of(path) == "media" and not has_captions(path))
         if not readable and self._skipped is not None:

@@ -6,6 +6,7 @@ import os
 import posixpath
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from memvid_core.errors import Action, Hint, IngestError
 from memvid_core.ingest.discover import Found
@@ -103,17 +104,15 @@ class Matching:
                 key: file
                 for key, file in below.items()
                 if key not in self._files
-                and key not in self._skipped
+                and self._skipped.isdisjoint((key, *map(str, PurePosixPath(key).parents)))
                 and not any(PurePosixPath(key).is_relative_to(path) for path in unlisted)
             }
             # A moved file is found under its new name.
-            missed = sum(file.digest not in still_there for file in lost.values())
-            if not most and (missed > max(_MANY, len(below) // 2) or 1 < missed == len(below)):
-                raise IngestError(
-                    f"{given}: {missed:,} of the {len(below):,} known files in it are missing; is its disk "
-                    "mounted, and is it the right folder? Nothing was changed",
-                    hint=Hint(Action.DROP_MOST),
-                )
+            missed = [key for key, file in lost.items() if file.digest not in still_there]
+            if not most and (len(missed) > max(_MANY, len(below) // 2) or 1 < len(missed) == len(below)):
+                _stop(str(given), len(missed), len(below))
+            if not most:
+                _stop_at_empty_folders(given, root, missed)
             gone |= lost
         return list(gone.values())
 
@@ -173,6 +172,27 @@ class Matching:
                 self._taken.add(file.token)
                 self.unsaved.append(file)
                 self._know(root, file)
+
+
+def _stop_at_empty_folders(given: Path, root: str, missed: Iterable[str]) -> None:
+    """Raise an error if a folder that had many files is there without any: a disk may have been mounted in it."""
+    below: dict[str, int] = {}
+    for key in missed:
+        place = posixpath.dirname(key)
+        while place != root:
+            below[place] = below.get(place, 0) + 1
+            place = posixpath.dirname(place)
+    for place, number in below.items():
+        if number > _MANY and os.path.isdir(place) and not os.listdir(place):
+            _stop(str(given / place[len(_join(root, "")) :]), number, number)
+
+
+def _stop(folder: str, missed: int, known: int) -> NoReturn:
+    raise IngestError(
+        f"{folder}: {missed:,} of the {known:,} known files in it are missing or left out; is its disk "
+        "mounted, and is it the right folder? Nothing was changed",
+        hint=Hint(Action.DROP_MOST),
+    )
 
 
 def _join(folder: str, name: str) -> str:

@@ -25,10 +25,12 @@ from memvid_core.errors import ReadOnlyError
 from memvid_core.ingest.groups import in_groups
 from memvid_core.ingest.readers import source_name
 from memvid_core.memory import Memory
+from memvid_core.model import Record
 
 __all__ = [
     "KEY",
     "KnownFile",
+    "file_of",
     "known_files",
     "mark",
     "near_path",
@@ -129,6 +131,12 @@ def known_files(memory: Memory) -> list[KnownFile]:
             head = (record.id, record.text)
             files.append(KnownFile("", "", None, "", origin, digest, old=True, head=head))
     return files
+
+
+def file_of(record: Record) -> str | None:
+    """Return the token of the file for which a sync wrote a record; None if no sync did, or it was changed."""
+    entry = _entry(record.id, record.text, record.metadata)
+    return None if entry is None else str(entry["of"])
 
 
 def owned_records(memory: Memory, files: Iterable[KnownFile]) -> dict[str, list[str]]:

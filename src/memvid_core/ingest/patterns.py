@@ -170,6 +170,7 @@ class IgnoreRules:
 
     def ignored(self, relative: str, *, folder: bool) -> bool:
         """Return whether a path below the root is ignored."""
+        relative = nfc(relative)
         parts = relative.split("/")
         for depth in range(len(parts) - 1, -1, -1):
             prefix = "".join(f"{part}/" for part in parts[:depth])

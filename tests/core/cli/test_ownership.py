@@ -99,3 +99,24 @@ def test_others_that_write_are_waited_for(place: Path) -> None:
         ):
             assert run(place, *command, "--timeout", "0.1").code == 8
     assert memvid("sync", "B", "m.mp4", "--timeout", "5").code == 0
+
+
+def test_of_memories_of_one_folder_the_newest_reading_is_merged_and_followed(place: Path) -> None:
+    (place / "A" / "long.md").write_text("One. Two. Three.", encoding="utf-8")
+    sync = ("sync", "A", "--chunk-size", 10)
+    memvid(*sync[:2], "first.mp4", *sync[2:])
+    memvid("add", "first.mp4", "-t", "mine", "--id", "mine", "--metadata", '{"source": "A/long.md"}')
+    (place / "A" / "long.md").write_text("Four. Five.", encoding="utf-8")
+    for name in ("second.mp4", "third.mp4"):
+        memvid(*sync[:2], name, *sync[2:])
+    with Memory.open("second.mp4", "a") as memory:  # as if it had been read later
+        for record in memory.select({"_sync.digest": {"$exists": True}}):
+            entry = {**record.metadata["_sync"], "at": "2999-01-01T00:00:00+00:00"}
+            memory.update(record.id, metadata={**record.metadata, "_sync": entry})
+    told = memvid("merge", "first.mp4", "second.mp4", "third.mp4", "-o", "all.mp4", "--json").json
+    assert (told["renamed"], told["older"], told["records"]) == (0, 8, 5)
+    assert texts(place / "all.mp4") == sorted([*texts(place / "second.mp4"), "mine"])
+    assert len(memvid(*sync[:2], "all.mp4", *sync[2:], "--json").json["unchanged"]) == 2
+    (place / "A" / "long.md").unlink()
+    assert memvid(*sync[:2], "all.mp4", *sync[2:], "--json").json["removed"] == ["A/long.md"]
+    assert texts(place / "all.mp4") == ["The readme", "mine", "of A."]

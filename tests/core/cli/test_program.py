@@ -127,3 +127,33 @@ if sys.platform != "win32":
         assert "docs/caf\\udce9.txt" in done.json["added"]
         assert done.json["failed"][0]["source"] == "docs/th\\udce9.pdf"
         assert process("sync", "docs", "notes.mp4", "--json").json["added"] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("build docs x.mp4", "after -o: memvid build PATHS -o notes.mp4"),
+        ("merge notes.mp4 notes.mp4", "goes after -o"),
+        ("export notes.mp4 out.jsonl", "(out.jsonl); the output goes after -o"),
+        ("export notes.mp4 -o out.csv", ".jsonl, .parquet, .md or .vtt, and not .csv; --format writes"),
+        ("sync docs", "give the folders, then the memory: memvid sync docs/ notes.mp4"),
+        ("watch docs", "give the folders, then the memory: memvid watch docs/ notes.mp4"),
+        ("search notes.mp4 -alpha", "begins with a hyphen goes after --"),
+        ("import table.csv -o x.mp4", "documents are read by memvid build"),
+    ],
+)
+def test_a_line_that_is_often_mistaken_is_told_in_its_right_form(notes: Path, line: str, told: str) -> None:
+    Path("docs").mkdir()
+    Path("table.csv").write_text("a,b\n1,2\n")
+    before = sorted(Path().iterdir())
+    done = memvid(*line.split(), columns=300)
+    assert done.code == 2
+    assert told in done.err
+    assert sorted(Path().iterdir()) == before
+
+
+def test_a_question_of_several_words_may_begin_with_any_hyphens(notes: Path) -> None:
+    for question in ("-k of wings", "--find the wing", "--help me"):
+        assert memvid("search", "notes.mp4", question, "--mode", "lexical", "--json").json["query"] == question
+    assert memvid("search", "notes.mp4", "wing", '--where={"page": 1}', "--json").json["query"] == "wing"
+    assert memvid("export", "notes.mp4", "-o", "out.csv", "--format", "jsonl").code == 0

@@ -260,3 +260,37 @@ def test_a_name_is_one_line_whatever_is_in_it(tmp_path: Path) -> None:
         assert done.code == 0
         assert "a␊ 2  1.000  b.md" in done.out
         assert not any(line.startswith(" 2") for line in done.out.split("\n"))
+
+
+# A signal arrives after the second commit of a command whose result is whole or nothing.
+_STOPPED = """
+import signal, sys
+from memvid_core import Memory
+from memvid_core.cli import app, merging
+
+merging._RECORDS_A_COMMIT = 2
+number, add, added = int(sys.argv.pop()), Memory.add, []
+
+def adding(self, *args, **named):
+    result = add(self, *args, **named)
+    added.append(result)
+    if len(added) == 2:
+        signal.raise_signal(number)
+    return result
+
+Memory.add = adding
+app()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_merge_that_is_stopped_leaves_nothing(folder: Path, name: str) -> None:
+    if not hasattr(signal, name):
+        return
+    with Memory.create("a.mp4") as memory:
+        memory.add([f"Wing {number}." for number in range(9)])
+    before = set(folder.iterdir())
+    done = process("merge", "a.mp4", "-o", "all.mp4", int(getattr(signal, name)), code=_STOPPED)
+    assert (done.code, done.err) == (128 + int(getattr(signal, name)), "stopped: all.mp4 was not created\n")
+    assert set(folder.iterdir()) <= {*before, folder / "a.mp4.index"}
+    assert memvid("merge", "a.mp4", "-o", "all.mp4").out.startswith("all.mp4: 9 records of 1 memory; ")

@@ -133,8 +133,7 @@ def read_document(path: str | os.PathLike[str], *, transcribe: Transcribe | None
                 sections = _without_encoded(READERS[name](file))
             if remarks.lost and not sections:
                 raise IngestError("; ".join(list(remarks.lost)[:_MOST_LOST]))
-        if remarks.encoding:
-            sections = [_with_encoding(section, remarks.encoding) for section in sections]
+        sections = [_with_names(section, remarks.encoding) for section in sections]
         return Document(source, name, sections, remarks.warnings)
     except MissingExtraError as exc:
         raise MissingExtraError(f"{source}: {exc}") from exc
@@ -157,7 +156,7 @@ def _without_encoded(sections: list[Section]) -> list[Section]:
     """Return the sections that have text, without encoded binary data."""
     kept: list[Section] = []
     for section in sections:
-        text = without_encoded_data(section.text)
+        text = without_encoded_data(section.text, code=section.kind == "code")
         if text is not section.text and text != section.text:
             section = msgspec.structs.replace(section, text=text, tables=[], times=[])
         if text.strip():
@@ -173,8 +172,11 @@ def _read_here(file: Path) -> list[Section]:
 set_reader(_read_here)
 
 
-def _with_encoding(section: Section, encoding: str) -> Section:
-    return msgspec.structs.replace(section, metadata={**section.metadata, "encoding": encoding})
+def _with_names(section: Section, encoding: str) -> Section:
+    """Return a section with the encoding in its metadata, and names in NFC there, by which filters find them."""
+    metadata = {**section.metadata, **({"encoding": encoding} if encoding else {})}
+    names = {key: unicodedata.normalize("NFC", value) for key, value in metadata.items() if isinstance(value, str)}
+    return msgspec.structs.replace(section, metadata={**metadata, **names})
 
 
 def _format(file: Path) -> str:

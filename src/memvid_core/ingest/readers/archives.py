@@ -45,7 +45,8 @@ def read_zip(path: Path) -> list[Section]:
                 sections += read_nested(_name(entry), archive.read(entry), "entry")
     if skipped:
         kinds = [f"{kind} {number:,}" for kind, number in list(skipped.items())[:_MOST_KINDS]]
-        warn(f"{sum(skipped.values()):,} entries were left out ({', '.join(kinds)})")
+        number = sum(skipped.values())
+        warn(f"{number:,} {'entry was' if number == 1 else 'entries were'} left out ({', '.join(kinds)})")
     return sections
 
 

@@ -15,6 +15,7 @@ from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Outline, Section
 from memvid_core.ingest.readers.extras import require
 from memvid_core.ingest.readers.korean_lines import KoreanLines
+from memvid_core.ingest.readers.nested import announce, read_nested
 from memvid_core.ingest.readers.ocr import HOW_TO_GET, read_gray, recognizer
 from memvid_core.ingest.readers.pdf_lines import is_vertical
 from memvid_core.ingest.readers.pdf_page import PageText, text_of
@@ -43,8 +44,8 @@ def read_pdf(path: Path) -> list[Section]:
     """Read a PDF as one section per page and bookmark, with ``page`` from 1 and ``heading`` from its bookmarks.
 
     The values of form fields, and comments, follow the text of their page. Lines at the top or bottom that most pages
-    repeat are kept only once. Pages without text are read by OCR where it is installed. Those that remain without
-    text, and damaged pages, are named in a warning.
+    repeat are kept only once. Attached files follow, with ``attachment``. Pages without text are read by OCR if it is
+    installed. Those that remain without text, and damaged pages, are named in a warning.
 
     Raises:
         IngestError: The file is encrypted, damaged or truncated, or none of its pages has text (a scan).
@@ -59,11 +60,27 @@ def read_pdf(path: Path) -> list[Section]:
             known = _ENCRYPTED.get(getattr(exc, "err_code", 0) or 0)
             raise IngestError(known or f"damaged: {exc}") from exc
         try:
-            return _Pdf(document, pdfium.raw).sections()
+            sections = _Pdf(document, pdfium.raw).sections()
+            attached = _attached(document)
         except pdfium.PdfiumError as exc:
             raise IngestError(f"damaged: {exc}") from exc
         finally:
             document.close()
+    for name, content in attached:
+        sections += read_nested(name, content, "attachment")
+    return sections
+
+
+def _attached(document: Any) -> list[tuple[str, bytes]]:
+    """Return the names and contents of the files that are attached to a document."""
+    files: list[tuple[str, bytes]] = []
+    number = document.count_attachments()
+    announce(number)
+    for index in range(number):
+        with leaving_out(f"attachment {index + 1}"):
+            attachment = document.get_attachment(index)
+            files.append((attachment.get_name(), bytes(attachment.get_data())))
+    return files
 
 
 def _check_complete(data: bytes) -> None:

@@ -39,9 +39,12 @@ _VOWEL_BEFORE = re.compile(_VOWELS)
 _BEFORE = re.compile(f"{_SEEN}({_VOWELS})((?:{_CONSONANT}{_JOINER})*{_CONSONANT})")
 _SAMPLE = 200  # signs of a page that show its direction
 _LEAST_STEPS = 8
+_SAME_LEVEL = 0.1  # points
 _SAME_LINE = 0.5  # of the size of signs
 _GAP = 0.2  # the same, between words
 _OVERLAP = 0.5  # of the narrower of two signs
+_ALEF_LAM = re.compile("^([\u0622\u0623\u0625\u0627])(\u0644)")
+_UNJOINED = "\u200c"  # ZERO WIDTH NON-JOINER, which divides the parts of Persian words and has no glyph
 _TEXT = 1  # FPDF_PAGEOBJ_TEXT
 _MOST_MARKS = 16
 
@@ -78,7 +81,7 @@ def needs_places(text: str) -> bool:
 
 
 def is_vertical(raw: Any, textpage: Any, text: str) -> bool:
-    """Return whether most of the first signs of a page stand below the sign before them, as in vertical Japanese.
+    """Return whether most of a page's first signs of such scripts stand below the one before, as in vertical Japanese.
 
     Signs that are turned with their line stand below each other, too, and do not count as that.
     """
@@ -87,7 +90,8 @@ def is_vertical(raw: Any, textpage: Any, text: str) -> bool:
     places: list[tuple[float, float, bool]] = []
     x, y = ctypes.c_double(), ctypes.c_double()
     for index in range(min(raw.FPDFText_CountChars(textpage), _SAMPLE)):
-        if raw.FPDFText_GetTextObject(textpage, index):
+        is_such = _VERTICAL.match(chr(raw.FPDFText_GetUnicode(textpage, index)))
+        if is_such and raw.FPDFText_GetTextObject(textpage, index):
             raw.FPDFText_GetCharOrigin(textpage, index, x, y)
             places.append((x.value, y.value, is_turned(raw, textpage, index)))
     down = sum(
@@ -97,11 +101,23 @@ def is_vertical(raw: Any, textpage: Any, text: str) -> bool:
 
 
 def columns(signs: list[Sign]) -> str:
-    """Return the text of vertical columns, a line for each, in the order in which the page draws them."""
+    """Return the text of vertical columns, a line for each, in the order in which the page draws them.
+
+    Lines between them, such as a page's number, are read from left to right.
+    """
     lines: list[list[Sign]] = []
     for sign in signs:
-        if lines and abs(sign.x - lines[-1][-1].x) <= _SAME_LINE * sign.size and sign.y < lines[-1][-1].y:
-            lines[-1].append(sign)
+        line = lines[-1] if lines else [sign]
+        before = line[-1]
+        level = len(line) > 1 and abs(line[0].y - line[1].y) < _SAME_LEVEL
+        down = abs(sign.x - before.x) <= _SAME_LINE * sign.size and sign.y < before.y
+        along = abs(sign.y - before.y) < _SAME_LEVEL and before.x < sign.x <= before.right + sign.size
+        if down and not level:
+            line.append(sign)
+        elif along and (level or len(line) == 1):
+            if sign.left - before.right > _GAP * sign.size and not before.text.isspace() and not sign.text.isspace():
+                sign.text = f" {sign.text}"
+            line.append(sign)
         else:
             lines.append([sign])
     return "\n".join("".join(sign.text for sign in line).strip() for line in lines)
@@ -168,14 +184,36 @@ def signs_of(raw: Any, page: Any, textpage: Any) -> list[Sign]:
     of_objects = _signs_of_objects(raw, textpage)
     signs: list[Sign] = []
     first: _Object | None = None  # of the glyphs of one cluster
+    given = False  # whether one of them has given its letters
     for found in _objects(raw, page):
-        own = of_objects.pop(found.address, [])
-        if first is not None and signs and found.means == first.means and _is_same_cluster(first, found, own):
-            signs[-1].right = max(signs[-1].right, found.right)
+        own = _as_meant(of_objects.pop(found.address, []), found.means)
+        if not own and signs and _UNJOINED in _meanings(found.means):
+            own = [Sign(_UNJOINED, found.left, found.right, found.left, signs[-1].y, signs[-1].size)]
+        if first is not None and found.means == first.means and _is_same_cluster(first, found, own):
+            if given:
+                signs[-1].right = max(signs[-1].right, found.right)
+            else:
+                signs += own
+            given = given or bool(own)
             continue
-        first = found if found.means else None
+        first, given = found if found.means else None, bool(own)
         signs += own
     return [*signs, *(sign for own in of_objects.values() for sign in own)]
+
+
+def _as_meant(signs: list[Sign], means: str) -> list[Sign]:
+    """Return the signs of an object as one, in the order of its ActualText, if that has the same letters."""
+    letters = sorted("".join(sign.text for sign in signs))
+    for text in _meanings(means):
+        if len(letters) > 1 and sorted(text) == letters:
+            edges = min(sign.left for sign in signs), max(sign.right for sign in signs)
+            return [Sign(text, *edges, signs[0].x, signs[0].y, signs[0].size)]
+    return signs
+
+
+def _meanings(text: str) -> tuple[str, str]:
+    """Return what an ActualText may mean: of UTF-16, PDFium returns each byte as a letter."""
+    return text, text.encode("latin-1", "replace").decode("utf-16-be", "replace")
 
 
 def _is_same_cluster(first: _Object, found: _Object, own: list[Sign]) -> bool:
@@ -210,7 +248,7 @@ def _signs_of_objects(raw: Any, textpage: Any) -> dict[int, list[Sign]]:
         if key == glyph and own and _shares((left, right), edges):
             sign = own[-1]
             # PDFium turns the letters of one glyph around as if they were signs of their own.
-            sign.text = char + sign.text if _RIGHT.search(char) else sign.text + char
+            sign.text = _of_one_glyph(char + sign.text) if _RIGHT.search(char) else sign.text + char
             sign.left, sign.right = min(sign.left, left), max(sign.right, right)
         else:
             raw.FPDFText_GetMatrix(textpage, index, matrix)
@@ -219,6 +257,16 @@ def _signs_of_objects(raw: Any, textpage: Any) -> dict[int, list[Sign]]:
             own.append(Sign(char, min(left, x.value), right, x.value, y.value, size))
         glyph, edges = key, (left, right)
     return signs
+
+
+def _of_one_glyph(letters: str) -> str:
+    """Return the letters of a glyph that is read from right to left in their order, which PDFium does not always turn.
+
+    Marks follow their letter, and lam stands before the alef that it is joined with.
+    """
+    if unicodedata.category(letters[0]) == "Mn" and any(map(str.isalpha, letters)):
+        letters = letters[::-1]
+    return _ALEF_LAM.sub(r"\2\1", letters)
 
 
 def _shares(edges: tuple[float, float], before: tuple[float, float]) -> bool:

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 from memvid_core.errors import IngestError, MissingExtraError
 
-__all__ = ["Remarks", "collecting", "leaving_out", "lose", "note_encoding", "warn"]
+__all__ = ["Remarks", "collecting", "leaving_out", "lose", "note_encoding", "warn", "warn_of_pictures"]
 
 _MOST = 20  # warnings about one file
 _ORDINARY = frozenset({"ascii", "utf-8", "utf-8-sig"})
@@ -58,6 +58,12 @@ def warn(message: str) -> None:
     remarks = _CURRENT.get()
     if remarks is not None:
         remarks.add(message)
+
+
+def warn_of_pictures(number: int, part: str = "the file") -> None:
+    """Warn that a part has pictures, which may be scans, and no text; do nothing if it has none."""
+    if number:
+        warn(f"{part} has no text, but {number:,} {'picture' if number == 1 else 'pictures'} (scans?)")
 
 
 def lose(part: str, why: str) -> None:

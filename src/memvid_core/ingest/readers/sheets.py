@@ -13,7 +13,7 @@ from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.drawings import chart_title, drawing_text
 from memvid_core.ingest.readers.extras import require
 from memvid_core.ingest.readers.ooxml import Package, attribute, child, children, local
-from memvid_core.ingest.readers.remarks import lose, warn
+from memvid_core.ingest.readers.remarks import lose, warn, warn_of_pictures
 from memvid_core.ingest.readers.tables import MOST_COLUMNS, Row, row_sections
 
 __all__ = ["read_xlsx"]
@@ -69,9 +69,13 @@ class _Workbook:
                 hidden.append(name)
             elif relation is None:
                 lose(f"sheet {name!r}", "damaged: it is not in the file")
-            elif relation.kind == "worksheet":
-                sections += row_sections(self._until_damage(relation.target, name), {"sheet": name})
+            elif relation.kind in ("worksheet", "chartsheet"):
+                before = len(sections)
+                if relation.kind == "worksheet":
+                    sections += row_sections(self._until_damage(relation.target, name), {"sheet": name})
                 sections += self._extras(relation.target, name)
+                if len(sections) == before:
+                    warn_of_pictures(self._pictures(relation.target), f"sheet {name!r}")
         if hidden:
             warn(f"hidden sheets were left out: {', '.join(map(repr, hidden))}")
         return sections
@@ -205,6 +209,10 @@ class _Workbook:
         style = cell.get("s", "0")
         known = style.isdecimal() and int(style) < len(self._formats)
         return _number(text, self._formats[int(style)] if known else "", self._epoch)
+
+    def _pictures(self, part: str) -> int:
+        drawings = self._package.related(part, "drawing")
+        return sum(len(self._package.related(drawing, "image")) for drawing in drawings)
 
     def _extras(self, part: str, sheet: str) -> list[Section]:
         """Return the comments, text boxes and charts of a sheet."""

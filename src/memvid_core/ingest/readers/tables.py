@@ -26,6 +26,9 @@ MOST_COLUMNS = 16_384
 _LONGEST_NAME = 200
 _MOST_TITLES = 10  # rows above the names of the columns
 _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?$")
+_AMOUNT = re.compile(r"[-+(€$£¥₩\s]{0,4}[\d.,\s]*\d[\d.,\s]*[^\W\d_%€$£¥₩)]{0,3}[%€$£¥₩)\s]{0,3}$")
+_NOT_COMPUTED = ("=", "#")  # a formula, or its error
+_NO_VALUES = frozenset({"", "-", "–", "—", "…", "...", "n/a", "n.a.", "na", "x"})  # dashes of any length
 _YEAR = re.compile(r"(?:1[89]|2[01])\d\d$")
 
 Row = dict[int, str]
@@ -129,12 +132,14 @@ def _is_header(row: Row, following: Row) -> bool:
     cells = list(row.values())
     if len(set(cells)) != len(cells):
         return False
-    for place, cell in row.items():
-        if len(cell) > _LONGEST_NAME or (_NUMBER.match(cell) and not _is_year(cell, following.get(place, ""))):
-            return False
-    return True
+    numbers = {place: following.get(place, "") for place, cell in row.items() if _NUMBER.match(cell)}
+    if any(len(cell) > _LONGEST_NAME for cell in cells):
+        return False
+    named = all(_is_year(row[place], below) for place, below in numbers.items())
+    return named and (not numbers or any(below.lower() not in _NO_VALUES for below in numbers.values()))
 
 
 def _is_year(cell: str, below: str) -> bool:
     """Return whether a cell is a year that names a column, and not a value such as the ones below it."""
-    return bool(_YEAR.match(cell) and _NUMBER.match(below)) and not _YEAR.match(below)
+    value = below.startswith(_NOT_COMPUTED) or below.lower() in _NO_VALUES or _AMOUNT.match(below)
+    return bool(_YEAR.match(cell) and value) and not _YEAR.match(below)

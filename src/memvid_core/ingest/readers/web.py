@@ -14,7 +14,7 @@ from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.extras import require
 from memvid_core.ingest.readers.html_walk import HtmlWalk
-from memvid_core.ingest.readers.remarks import warn
+from memvid_core.ingest.readers.remarks import warn, warn_of_pictures
 from memvid_core.ingest.readers.zipped import Parts
 
 __all__ = ["html_sections", "read_epub", "read_html"]
@@ -138,7 +138,12 @@ def html_sections(data: bytes, metadata: dict[str, Any]) -> list[Section]:
     title = next((found.text for found in root.iter("title") if not _in_drawing(found)), None)
     if title and title.strip() and "title" not in metadata:
         metadata = {**metadata, "title": " ".join(title.split())}
-    return HtmlWalk(metadata).sections(root)
+    sections = HtmlWalk(metadata).sections(root)
+    if not any(section.text.strip() for section in sections):
+        warn_of_pictures(sum(1 for _ in root.iter("img", "image", "canvas")), "the page")
+        if next(root.iter("script"), None) is not None:
+            warn("the page has no text without its scripts, which are not run")
+    return sections
 
 
 def _open_frames(root: Any, parsed: Callable[[str], Any]) -> None:

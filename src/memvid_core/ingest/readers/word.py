@@ -9,11 +9,11 @@ from typing import Any
 
 from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.drawings import graphic_blocks
-from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.formulas import formula
+from memvid_core.ingest.readers.nested import read_nested
 from memvid_core.ingest.readers.numbering import Numbering
 from memvid_core.ingest.readers.ooxml import Package, attribute, child, children, local, path_of
-from memvid_core.ingest.readers.remarks import leaving_out, warn
+from memvid_core.ingest.readers.remarks import leaving_out, warn_of_pictures
 from memvid_core.ingest.readers.word_styles import Styles
 
 __all__ = ["read_docx"]
@@ -61,6 +61,8 @@ class _Document:
         ):
             if texts:
                 sections.append(Section("\n\n".join(texts), {"heading": heading}))
+        if body is not None and not sections:
+            warn_of_pictures(sum(local(found) in ("blip", "imagedata") for found in body.iter()))
         return sections
 
     def _blocks(self, parent: Any) -> None:
@@ -239,22 +241,13 @@ class _Document:
         return "\n".join(line for line in lines if line)
 
     def _foreign(self, element: Any) -> None:
-        """Add a document in another format that is embedded in the text."""
-        from memvid_core.ingest.readers.web import html_sections
-
+        """Add a document of any format that is embedded in the text."""
         relation = self._package.relations(self._part).get(attribute(element, "id") or "")
         if relation is None:
             return
-        suffix = relation.target.rpartition(".")[2].lower()
         with leaving_out(relation.target):
-            data = self._package.read(relation.target)
-            if suffix in ("htm", "html", "xhtml", "mht"):
-                for section in html_sections(data, {}):
-                    self._builder.block(section.text)
-            elif suffix == "txt":
-                self._builder.block(decode(data))
-            else:
-                warn(f"an embedded .{suffix} document was left out")
+            for section in read_nested(relation.target, self._package.read(relation.target), "attachment"):
+                self._builder.block(section.text)
 
 
 _EXTRA_KINDS = ("footnotes", "endnotes", "comments", "header", "footer")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +34,7 @@ _BOOT = (
     "from memvid_core.ingest.readers.worker_process import serve; serve()"
 )
 _LOOK = 0.1  # seconds between checks for files that take too long
+_GROUPS = hasattr(os, "killpg")
 _WAKE = 0.5  # seconds; on Windows, Ctrl-C does not interrupt a wait without timeout
 # A request costs as much as reading a small file, so small files are sent together.
 _FILES_A_REQUEST = 32
@@ -143,6 +145,7 @@ class _Reader:
             stderr=subprocess.DEVNULL,
             env={**os.environ, **_ONE_THREAD},
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            process_group=0 if _GROUPS else None,  # with the programs that it starts
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -157,7 +160,7 @@ class _Reader:
         with self._lock:
             if self._since is not None and time.monotonic() - self._since > timeout:
                 self._late = True
-                self._process.kill()
+                self._kill()
 
     def _begin(self, since: float | None) -> None:
         with self._lock:
@@ -205,7 +208,14 @@ class _Reader:
     def kill(self) -> None:
         self.alive = False
         with suppress(OSError):
+            self._kill()
+
+    def _kill(self) -> None:
+        # Until it is waited for, its number is that of no other process. Those that it started are in its group.
+        if not _GROUPS:
             self._process.kill()
+        elif self._process.returncode is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def end(self) -> None:
         self.kill()

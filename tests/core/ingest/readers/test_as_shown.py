@@ -370,8 +370,19 @@ class TestSheets:
         )
         assert text_of(path) == "Sales by region\n\nregion: North; 2023: 10; 2024: 12\nregion: South; 2023: 7; 2024: 9"
 
-    def test_years_as_values_are_no_names(self, tmp_path):
-        assert text_of(self.sheet(tmp_path, [["Ada", 1815], ["Grace", 1906]])) == "Ada; 1815\nGrace; 1906"
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [("=B3*2", "=C3*2"), ("", "12"), ("-", "=C3"), ("n/a", "€ 1,200"), ("(300)", "12 kg"), ("#REF!", "3만")],
+    )
+    def test_columns_named_by_years_above_what_is_no_plain_number(self, tmp_path, first, second):
+        path = self.sheet(tmp_path, [["region", 2023, 2024], ["North", first or None, second], ["South", 7, 9]])
+        names = [f"2023: {first}"] * bool(first) + [f"2024: {second}"]
+        assert text_of(path) == f"region: North; {'; '.join(names)}\nregion: South; 2023: 7; 2024: 9"
+
+    @pytest.mark.parametrize("below", ["", "-", "n/a", "unknown", 1906])
+    def test_years_as_values_are_no_names(self, tmp_path, below):
+        path = self.sheet(tmp_path, [["Ada", 1815], ["Grace", below or None], ["Edith", 1883]])
+        assert text_of(path).split("\n")[::2] == ["Ada; 1815", "Edith; 1883"]
 
     def test_a_formula_without_a_stored_value_is_shown(self, tmp_path):
         path = self.sheet(tmp_path, [["item", "sum"], ["bolts", "=A1+1"]])

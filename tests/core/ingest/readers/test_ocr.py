@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import select
 import sys
 import zipfile
 from pathlib import Path
@@ -99,3 +101,26 @@ def test_an_ocr_that_is_not_installed_is_not_used(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "rapidocr_onnxruntime", None)
     assert recognizer() is None
     assert extra_memory() == 0
+
+
+if sys.platform != "win32":  # whose processes have no groups
+
+    def test_a_program_that_never_ends_is_ended_with_its_reader(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        alive = tmp_path / "alive"
+        os.mkfifo(alive)
+        program = tmp_path / "bin" / "tesseract"
+        program.parent.mkdir()
+        # The pipe stays open for writing as long as the program runs.
+        program.write_text(f'#!/bin/sh\n[ "$1" = --list-langs ] && exit\nexec 9>"{alive}"\necho >&9\nexec sleep 600\n')
+        program.chmod(0o755)
+        Image.new("L", (9, 9)).save(tmp_path / "photo.png")
+        monkeypatch.setenv("MEMVID_OCR", "tesseract")
+        monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+        with open(os.open(alive, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+            (result,) = read_many([tmp_path / "photo.png"], timeout=5)
+            assert "took more than 5 seconds" in str(result.error)
+            assert pipe.read() == b"\n"
+            assert select.select([pipe], [], [], 30)[0] == [pipe]
+            assert pipe.read() == b""  # nobody writes any more

@@ -1,0 +1,139 @@
+"""Names in either form of Unicode, and folders that are not there now: links to nothing, and disks not mounted."""
+
+from __future__ import annotations
+
+import os
+import sys
+import unicodedata
+import zipfile
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from memvid_core import Memory
+from memvid_core.errors import IngestError
+from memvid_core.ingest import discover, read_document, sync
+from tests.core.cli.running import memvid
+
+NAME = "Übersicht der Flügel"
+OTHER = unicodedata.normalize("NFD", NAME)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder: str, **texts: str) -> None:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        Path(folder, f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def synced(memory: Memory, *paths: str, **options: Any) -> sync.SyncReport:
+    return sync.sync(memory, paths, timeout=None, memory_limit=None, **options)
+
+
+if sys.platform != "win32":  # where links need a privilege, and there are no pipes and sockets in folders
+
+    def test_links_to_nothing_and_pipes_are_told_and_records_of_what_they_led_to_stay(place: Path) -> None:
+        write("disk/deep", **{f"n{i}": f"Number {i}." for i in range(3)})
+        write("docs", a="Alpha.", b="Beta.", c="Gamma.", d="Delta.")
+        for name, target in (("disk", "disk"), ("one.md", "disk/deep/n1.md")):
+            Path("docs", name).symlink_to(place / target)
+        os.mkfifo("docs/pipe.txt")
+        done = memvid("sync", "docs", "m.mp4")
+        assert (done.code, done.err) == (0, "1 skipped (special file 1)\n")
+        Path("disk").rename("off")
+        for options in ((), ("--include", "*.md")):
+            told = memvid("sync", "docs", "m.mp4", *options, "--json").json
+            assert (told["removed"], told["records"]) == ([], 7)
+            assert told["skipped_kinds"] == {"broken link": 2, "special file": 1}
+        Path("off").rename("disk")
+        told = memvid("sync", "docs", "m.mp4", "--json").json
+        assert (len(told["unchanged"]), told["records"]) == (7, 7)
+        Path("docs/disk").unlink()
+        Path("docs/one.md").unlink()
+        assert memvid("sync", "docs", "m.mp4", "--json").json["records"] == 4
+
+
+@pytest.mark.parametrize(("files", "stops"), [(11, True), (10, False)])
+def test_an_empty_folder_that_had_many_files_stops_a_sync(place: Path, files: int, stops: bool) -> None:
+    write("docs/a/disk/deep", **{f"n{i}": f"Number {i}." for i in range(files)})
+    write("docs", **{f"m{i}": f"Here {i}." for i in range(40)})
+    with Memory.create(":memory:") as memory:
+        synced(memory, "docs")
+        for file in Path("docs/a/disk/deep").iterdir():
+            file.unlink()
+        if stops:
+            with pytest.raises(IngestError, match=r"docs/a/disk/deep: 11 of the 11 known files in it are missing"):
+                synced(memory, "docs")
+            assert len(memory) == 51
+            Path("docs/a/disk/deep").rmdir()
+            with pytest.raises(IngestError, match=r"docs/a/disk: 11 of the 11 "):
+                synced(memory, "docs")
+        assert len(synced(memory, "docs", drop_most=stops).removed) == files
+
+
+def test_a_folder_that_was_deleted_or_renamed_is_none_that_is_empty(place: Path) -> None:
+    write("docs/a", **{f"n{i}": f"Number {i}." for i in range(12)})
+    write("docs/b", **{f"m{i}": f"Here {i}." for i in range(30)})
+    write("docs/c", **{f"k{i}": f"There {i}." for i in range(12)})
+    with Memory.create(":memory:") as memory:
+        synced(memory, "docs")
+        Path("docs/moved").mkdir()
+        for file in Path("docs/c").iterdir():
+            file.rename(Path("docs/moved", file.name))
+        for file in Path("docs/a").iterdir():
+            file.unlink()
+        Path("docs/a").rmdir()
+        assert len(synced(memory, "docs").removed) == 24
+        assert len(memory) == 42
+
+
+def test_names_in_metadata_are_composed(place: Path) -> None:
+    with zipfile.ZipFile("z.zip", "w") as archive:
+        archive.writestr(f"{OTHER}.txt", "Of wings.")
+    book = openpyxl.Workbook()
+    book.active.title = OTHER
+    book.active.append(["name"])
+    book.active.append(["wing"])
+    book.save("b.xlsx")
+    mail = EmailMessage()
+    mail["From"], mail["Subject"] = "ada@example.com", OTHER
+    mail.set_content("See below.")
+    mail.add_attachment("Of wings.", filename=f"{OTHER}.txt")
+    Path("m.eml").write_bytes(bytes(mail))
+    Path("h.md").write_text(f"# {OTHER}\n\nText.", encoding="utf-8")
+    found: dict[str, Any] = {}
+    for name in ("z.zip", "b.xlsx", "m.eml", "h.md"):
+        for section in read_document(name).sections:
+            found |= section.metadata
+    assert {found[key].removesuffix(".txt") for key in ("entry", "sheet", "attachment", "heading")} == {NAME}
+
+
+def test_rules_of_gitignore_are_in_any_form(place: Path) -> None:
+    for name in (NAME, OTHER):
+        write(f"docs/{name}", inner="Of wings.")
+        for rule in (NAME, OTHER):
+            Path("docs/.gitignore").write_text(f"{rule}/\n", encoding="utf-8")
+            assert list(discover("docs")) == []
+        Path("docs", name, "inner.md").unlink()
+        Path("docs", name).rmdir()
+
+
+@pytest.mark.parametrize("name", [NAME, OTHER])
+@pytest.mark.parametrize("typed", [NAME, OTHER])
+def test_arguments_are_found_in_any_form(place: Path, name: str, typed: str) -> None:
+    write(f"docs/{name}", **{name: "Of wings."})
+    Path(name).mkdir()
+    memory = f"{typed}/{typed}.mp4"
+    assert memvid("build", f"docs/{typed}/{typed}.md", "-o", f"{name}/{name}.mp4").code == 0
+    assert memvid("search", memory, "wings", "-k", 1, "--json").json["hits"][0]["id"] == f"docs/{NAME}/{NAME}.md#0"
+    told = memvid("add", memory, f"docs/{typed}/{typed[:5]}*.md", "--json").json
+    assert told["unchanged"] == [f"docs/{NAME}/{NAME}.md"]
+    assert memvid("build", f"docs/{typed}-gone", "-o", "x.mp4").code == 2

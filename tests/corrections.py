@@ -1,14 +1,14 @@
 """What people say when something is no longer so, and what only sounds like it, in English and in Korean.
 
 The first lists were written before the patterns that read them; these were chosen on the lines of even number, with the
-others in sight. The lists of ``LATER`` were written when the patterns were done.
+others in sight. The lists of ``LATER`` and ``FRESH`` were written when the patterns were done.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CORRECTIONS", "LATER", "LATER_OTHERS", "OTHERS"]
+__all__ = ["CORRECTIONS", "FRESH", "FRESH_OTHERS", "LATER", "LATER_OTHERS", "OTHERS"]
 
 _ENGLISH: Final = [
     ("The party is at five.", "Actually it's at six."),
@@ -235,3 +235,111 @@ _LATER_KOREAN_OTHERS: Final = [
 LATER: Final = {"English": _LATER_ENGLISH, "Korean": _LATER_KOREAN}
 """Written after the patterns: at first, 32 of these 40 were read, and 2 of the 40 below falsely."""
 LATER_OTHERS: Final = {"English": _LATER_ENGLISH_OTHERS, "Korean": _LATER_KOREAN_OTHERS}
+
+_FRESH_ENGLISH: Final = [
+    ("The choir rehearses on Thursdays.", "The choir rehearses on Wednesdays now."),
+    ("Our babysitter is Nina.", "Our babysitter is Olga now, Nina moved away."),
+    ("I take my coffee with sugar.", "I stopped taking sugar in my coffee."),
+    ("The garage code is 4417.", "The garage code has changed, it's 9920 now."),
+    ("My physio appointment is on Friday at nine.", "My physio appointment got rescheduled to Monday at eleven."),
+    ("I use Firefox.", "I've switched to Brave from Firefox."),
+    ("The rehearsal dinner is at Luigi's.", "The rehearsal dinner isn't at Luigi's anymore, it's at Casa Mia."),
+    ("My nephew goes to Lincoln Elementary.", "My nephew changed schools, he goes to Oak Hill now."),
+    ("Our quarterly target is 40 deals.", "They raised our quarterly target to 55 deals."),
+    ("I sleep on the left side.", "I sleep on the right side these days, not the left."),
+    ("The parcel comes on Tuesday.", "The parcel was delayed until Thursday."),
+    ("My insurance is with Allianz.", "I left Allianz, my insurance is with AXA now."),
+    ("The book club reads Middlemarch.", "Sorry, the book club reads Emma, not Middlemarch."),
+    ("Parking costs 12 dollars.", "Parking went up to 15 dollars."),
+    ("My handle is @lunafox.", "I renamed my handle from @lunafox to @lunawolf."),
+    ("The hotel is the Grand Plaza.", "Change of plan: the hotel is the Riverside, not the Grand Plaza."),
+    ("My coach is Dmitri.", "Dmitri quit, my coach is Elena now."),
+    ("I water the ferns daily.", "I don't water the ferns daily anymore, just twice a week."),
+    ("The demo is at 3 pm.", "Heads up, the demo is at 4 pm instead of 3 pm."),
+    ("My visa expires in August.", "Correction, my visa expires in October."),
+    ("The plumber comes on Saturday.", "The plumber can only come on Sunday now."),
+    ("I run five kilometers a day.", "I run eight kilometers a day now."),
+    ("Our dog eats dry food.", "Our dog eats wet food now instead of dry food."),
+    ("The newsletter goes out on Mondays.", "The newsletter goes out on Fridays from now on."),
+    ("My locker is number 212.", "They gave me a new locker, number 305."),
+    ("I take piano lessons.", "I've quit piano lessons."),
+    ("We record the podcast in Studio A.", "We record the podcast in Studio C now."),
+    ("The exam is in June.", "The exam was moved to July."),
+    ("My pharmacist is Mr. Adler.", "My pharmacist isn't Mr. Adler anymore, it's Ms. Brown."),
+    ("I wake up at six.", "I get up at seven now, not at six."),
+]
+_FRESH_KOREAN: Final = [
+    ("합창 연습은 목요일이야.", "합창 연습은 이제 수요일이야."),
+    ("우리 베이비시터는 은지 씨예요.", "우리 베이비시터는 이제 미라 씨예요."),
+    ("저는 커피에 설탕을 넣어요.", "저는 이제 커피에 설탕을 안 넣어요."),
+    ("창고 비밀번호는 4417이야.", "창고 비밀번호가 9920으로 바뀌었어."),
+    ("물리치료 예약은 금요일 아홉 시예요.", "물리치료 예약이 월요일 열한 시로 변경됐어요."),
+    ("저는 파이어폭스를 써요.", "파이어폭스에서 웨일로 갈아탔어요."),
+    ("상견례 장소는 한정식집이야.", "상견례 장소는 한정식집 말고 호텔 식당이야."),
+    ("조카는 중앙초등학교에 다녀.", "조카는 이제 한빛초등학교에 다녀."),
+    ("분기 목표는 40건이에요.", "분기 목표가 55건으로 늘었어요."),
+    ("나는 왼쪽에서 자.", "나 요즘은 왼쪽 말고 오른쪽에서 자."),
+    ("택배는 화요일에 와.", "택배가 목요일로 늦어졌어."),
+    ("제 보험은 삼성화재예요.", "보험을 삼성화재에서 현대해상으로 바꿨어요."),
+    ("독서 모임에서 토지를 읽어.", "미안, 독서 모임에서 토지가 아니라 태백산맥을 읽어."),
+    ("주차비는 3천 원이에요.", "주차비가 4천 원으로 올랐어요."),
+    ("내 닉네임은 달여우야.", "내 닉네임을 달늑대로 바꿨어."),
+    ("숙소는 바다펜션이야.", "계획이 바뀌었어, 숙소는 바다펜션이 아니라 솔숲펜션이야."),
+    ("제 코치는 박 코치님이에요.", "박 코치님은 그만두셨고 제 코치는 이제 윤 코치님이에요."),
+    ("나는 화분에 매일 물을 줘.", "나 이제 화분에 매일 물을 안 줘."),
+    ("시연은 세 시예요.", "시연은 세 시 대신 네 시예요."),
+    ("제 비자는 8월에 만료돼요.", "정정할게요, 제 비자는 10월에 만료돼요."),
+    ("배관공은 토요일에 와.", "배관공은 토요일 말고 일요일에 와."),
+    ("저는 하루에 5km를 뛰어요.", "저는 요즘 하루에 8km를 뛰어요."),
+    ("우리 개는 건사료를 먹어.", "우리 개는 이제 습식 사료를 먹어."),
+    ("소식지는 월요일에 나가요.", "소식지는 앞으로 금요일에 나가요."),
+    ("내 사물함은 212번이야.", "내 사물함이 305번으로 바뀌었어."),
+    ("저는 피아노를 배워요.", "피아노 그만뒀어요."),
+    ("시험은 6월이에요.", "시험이 7월로 밀렸어요."),
+    ("약사는 김 약사님이야.", "약사는 이제 이 약사님이야."),
+    ("나는 여섯 시에 일어나.", "나 이제 일곱 시에 일어나."),
+    ("녹음은 A 스튜디오에서 해.", "녹음은 A 스튜디오가 아니라 C 스튜디오에서 해."),
+]
+_FRESH_ENGLISH_OTHERS: Final = [
+    ("The choir rehearses on Thursdays.", "The orchestra rehearses on Wednesdays now."),
+    ("I take my coffee with sugar.", "My mother stopped taking sugar in her coffee."),
+    ("The garage code is 4417.", "The garage door is now painted red."),
+    ("Parking costs 12 dollars.", "The temperature went up to 15 degrees."),
+    ("I use Firefox.", "If I switched from Firefox to Brave, would it be faster?"),
+    ("My coach is Dmitri.", "Dmitri quit smoking."),
+    ("The demo is at 3 pm.", "The lunch is at 4 pm instead of 3 pm."),
+    ("The hotel is the Grand Plaza.", "Change of plan: the museum is closed."),
+    ("My visa expires in August.", "Correction, the museum opens in October."),
+    ("The parcel comes on Tuesday.", "The flight was delayed until Thursday."),
+    ("The plumber comes on Saturday.", "The electrician comes on Sunday now."),
+    ("I run five kilometers a day.", "My brother runs eight kilometers a day now."),
+    ("I run five kilometers a day.", "I read eight pages a day now."),
+    ("The exam is in June.", "The holiday was moved to July."),
+    ("My locker is number 212.", "There is a new gym on the corner, number 305."),
+    ("I take piano lessons.", "My sister quit piano lessons."),
+    ("The newsletter goes out on Mondays.", "The trash goes out on Fridays from now on."),
+    ("We have two offices.", "My parents have three offices in August now."),
+    ("I live with Anna.", "Sorry, Anna lives with Ben in Rome now."),
+]
+_FRESH_KOREAN_OTHERS: Final = [
+    ("합창 연습은 목요일이야.", "축구 연습은 이제 수요일이야."),
+    ("저는 커피에 설탕을 넣어요.", "어머니는 이제 커피에 설탕을 안 넣어요."),
+    ("창고 비밀번호는 4417이야.", "창고 문은 이제 빨간색이야."),
+    ("주차비는 3천 원이에요.", "기온이 4도로 올랐어요."),
+    ("저는 파이어폭스를 써요.", "파이어폭스에서 웨일로 갈아탈까요?"),
+    ("제 코치는 박 코치님이에요.", "박 코치님은 담배를 끊었어요."),
+    ("시연은 세 시예요.", "점심은 세 시 대신 네 시예요."),
+    ("숙소는 바다펜션이야.", "계획이 바뀌었어, 박물관은 닫았어."),
+    ("제 비자는 8월에 만료돼요.", "정정할게요, 박물관은 10월에 열어요."),
+    ("택배는 화요일에 와.", "비행기가 목요일로 늦어졌어."),
+    ("배관공은 토요일에 와.", "전기 기사는 이제 일요일에 와."),
+    ("시험은 6월이에요.", "방학이 7월로 밀렸어요."),
+    ("나는 여섯 시에 일어나.", "동생은 이제 일곱 시에 일어나."),
+    ("우리 개는 건사료를 먹어.", "고양이는 이제 습식 사료를 먹어."),
+    ("저는 피아노를 배워요.", "언니가 피아노 그만뒀어요."),
+    ("내 사물함은 212번이야.", "버스 노선이 305번으로 바뀌었어."),
+]
+FRESH: Final = {"English": _FRESH_ENGLISH, "Korean": _FRESH_KOREAN}
+"""Written later still. At first, 37 of 60 were read; of the last ten of each, 13 of 20 with what the others showed."""
+FRESH_OTHERS: Final = {"English": _FRESH_ENGLISH_OTHERS, "Korean": _FRESH_KOREAN_OTHERS}
+"""Of these, 2 of 35 were read falsely at first."""

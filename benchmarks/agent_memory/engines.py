@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.agent_memory.chats import Chat, Question
 from benchmarks.data import minilm
-from memvid_core import Embedder, Hit, Memory, plain_query
+from memvid_core import Embedder, Hit, Memory, Record, plain_query
 from memvid_core.agent.conversations import Conversations
 from memvid_core.agent.messages import Conversation
 from memvid_core.agent.passages import passage, terms_of
@@ -90,9 +90,16 @@ class Remembering(Store):
         super().__init__(memory)
         self._found: dict[tuple[str, int], list[Hit]] = {}
 
-    def search(self, question: str, where: Mapping[str, Any], k: int, kinds: Sequence[str]) -> list[Hit]:
+    def search(
+        self,
+        question: str,
+        where: Mapping[str, Any],
+        k: int,
+        kinds: Sequence[str],
+        may_be: Callable[[Record], bool] | None = None,
+    ) -> list[Hit]:
         if (question, k) not in self._found:
-            self._found[question, k] = super().search(question, where, k, kinds)
+            self._found[question, k] = super().search(question, where, k, kinds, may_be)
         return self._found[question, k]
 
 

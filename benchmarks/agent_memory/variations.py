@@ -39,14 +39,17 @@ _CODE: Final = "\n\n```python\n{}\n```\n\nLet me know whether that helps!".forma
 
 
 def variations(sets: Mapping[str, Sequence[Chat]]) -> dict[str, list[Chat]]:
-    """Return variations of two chats of each set, by the names of both; of many questions, with a third."""
+    """Return variations of the chats of each set, by the names of both; of many questions, with a third.
+
+    Two chats of BEAM have 36 questions: with so few, two of them are five points.
+    """
     found: dict[str, list[Chat]] = {}
     for name, chats in sets.items():
         asked = [
             chat._replace(questions=chat.questions[:: THIRD if len(chat.questions) > MANY else 1]) for chat in chats
         ]
         for kind, change in _CHANGES.items():
-            found[f"{name}, {kind}"] = [change(chat) for chat in asked[:2]]
+            found[f"{name}, {kind}"] = [change(chat) for chat in asked]
     return found
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from memvid_core.agent.folding import fold
-from memvid_core.agent.items import newest_items
+from memvid_core.agent.items import newest_by_category
 from memvid_core.agent.records import Category, Draft, Item, category_draft, changed, digest, read_category
 from memvid_core.agent.rules import Fact
 from memvid_core.agent.scopes import SESSION
@@ -123,10 +123,10 @@ class Categories:
         wanted = sorted(set(names))
         there = self._store.get(category_id(scope, name) for name in wanted)
         most = (MOST if summarize in (None, bullets) else READ) + len(changed_items) + len(gone)
+        stored = newest_by_category(self._store, scope, most, wanted)
         drafts = []
         for name in wanted:
-            stored = newest_items(self._store, scope, most, name)
-            kept = [item for item in stored if item.id not in changed_items and item.id not in gone]
+            kept = [item for item in stored[name] if item.id not in changed_items and item.id not in gone]
             items = [*kept, *changed_items.values()]
             drafts.append(category_draft(self._made(name, items, scope, now, summarize, there)))
         return drafts

@@ -7,6 +7,7 @@ A pattern alone is not enough: "The law changed from 2010 to 2012" does not corr
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from memvid_core.agent.correction import Correction
@@ -17,7 +18,9 @@ __all__ = ["corrected", "fits", "introduced"]
 
 _INTRODUCED: Final = re.compile(
     r"^(?:(?P<strong>(?:actually|sorry|(?:small |one |quick )?(?:correction|update)|oops|my (?:mistake|bad)|"
-    r"scratch that|(?:it )?turns out(?: that)?|in fact|i (?:was wrong|misspoke|made a mistake))(?:[\s,.:;!—-]+|$)|"
+    r"scratch that|(?:it |as it )?turns out(?: that)?|in fact|i (?:was wrong|misspoke|made a mistake|stand corrected)|"
+    r"(?:small |slight )?change of plans?|(?:the |our |my )?plans? (?:have |has )?changed|(?:my )?apologies)"
+    r"(?:[\s,.:;!—-]+|$)|"
     r"(?:no|nope|wait|ah|hm+)(?:[,.:;!—-]\s*|$))|"
     r"(?:well|oh|ok(?:ay)?|so|and|but|by the way|btw|fyi|hey|just so you know|also|good news|bad news|heads up)"
     r"(?:[\s,.:;!—-]+|$))",
@@ -25,7 +28,8 @@ _INTRODUCED: Final = re.compile(
 )
 _HINT: Final = re.compile(
     r"n['’]t\b|\b(?:not|no(?=[,.:;!—-]|$)|nope|longer|now|these days|nowadays|as of|actually|sorry|correction|update|"
-    r"updated|oops|mistake|my bad|scratch|turns out|in fact|wrong|misspoke|wait|ah|hm+|instead|used to|quit|stopped|"
+    r"updated|oops|mistake|my bad|apologies|plans? changed|stand corrected|"
+    r"scratch|turns out|in fact|wrong|misspoke|wait|ah|hm+|instead|used to|quit|stopped|"
     r"gave|sold|got rid|turned|call\w* off|cancel\w*|unsubscribed|returned|(?:an?|my|our) new|make (?:that|it)|"
     r"i meant?|incorrect|outdated|typo|replace\w*|took over|succeed\w*|swapped|traded|exchanged|changed|renamed|"
     r"switched|migrated|converted|went (?:up|down|over|from)|upgraded|transferred|moved|rescheduled|postponed|pushed|"
@@ -47,7 +51,8 @@ _SHORTENED: Final = (
 )
 _BE: Final = r"(?:is|are|am|was|were|will be)"
 _STATE: Final = (
-    rf"(?:{_BE}|starts|begins|ends|runs|leaves|departs|arrives|opens|closes|costs|meets|lasts|lives|works|takes place)"
+    rf"(?:{_BE}|starts|begins|ends|runs|leaves|departs|arrives|opens|closes|costs|meets|lasts|lives|works|takes place|"
+    r"comes|happens|expires|lands|returns|ships)"
 )
 _DOING: Final = (
     rf"(?:{_STATE}|no longer|has|have|had|does|do|did|used|just|now|quit|stopped|gave|switched|changed|moved|migrated|"
@@ -57,14 +62,18 @@ _SUBJECT: Final = r"(?P<subject>(?:[\w'’.-]+ ){1,7}?)"
 _SPOKEN: Final = re.compile(rf"^{_SUBJECT}(?:now |currently )?(?P<verb>{_STATE})\b(?P<rest>.*)", re.IGNORECASE)
 _ACTING: Final = re.compile(rf"^{_SUBJECT}{_DOING}\b", re.IGNORECASE)
 _CLAUSE: Final = re.compile(r"[,;:]|\b(?:that|which|who|when|because|while|says?|said|there)\b", re.IGNORECASE)
-_NOW: Final = re.compile(r"\b(?:now|these days|from now on|as of (?:today|now|this \w+)|nowadays)\b", re.IGNORECASE)
+_CODE: Final = re.compile(r"[{}\[\]=<>;`]|\w\(")
+"""What is no sentence: "cache.set('Paris', Date.now());"."""
+_NOW: Final = re.compile(
+    r"(?<!\.)\b(?:now|these days|from now on|as of (?:today|now|this \w+)|nowadays)\b", re.IGNORECASE
+)
 _AUX: Final = r"(?:(?:was|were|is|are|has|have|had|got|gets|been|being|just|now|already|to be) )*"
 _TYPED: Final = (
     r"moved|rescheduled|postponed|pushed|shifted|delayed|brought|raised|lowered|increased|reduced|extended|cut|"
     r"went up|went down|rose|fell|dropped"
 )
 _FREE: Final = r"changed|renamed|switched|updated"
-_TO: Final = r"(?: back| up| down| forward| out)?(?: from .{1,30}?)? to (?P<new>.+)"
+_TO: Final = r"(?: back| up| down| forward| out)?(?: from (?P<from>.{1,30}?))? (?:to|until|till) (?P<new>.+)"
 _MOVED: Final = re.compile(rf"^{_SUBJECT}{_AUX}(?:(?P<typed>{_TYPED})|(?P<free>{_FREE})){_TO}", re.IGNORECASE)
 _WE_MOVED: Final = re.compile(
     rf"^(?:i|we|they) {_AUX}(?:(?P<typed>{_TYPED})|(?P<free>{_FREE}))"
@@ -77,11 +86,14 @@ _OFF: Final = re.compile(
     re.IGNORECASE,
 )
 _NEW: Final = re.compile(
-    r"^(?:(?:i|we) (?:have|got|have got) an? new (?P<subject>[\w -]{2,30}?)(?:,|:| called| named)|"
+    r"^(?:(?:(?:i|we) (?:have|got|have got)|(?:they|he|she|(?:my|our|the) \w+) (?:have |has )?"
+    r"(?:gave|given|got|sent|bought|assigned) (?:me|us)) an? new (?P<subject>[\w -]{2,30}?)(?:,|:| called| named)|"
     r"(?:my|our) new (?P<named>[\w -]{2,30}?) is)(?P<new> .+)",
     re.IGNORECASE,
 )
-_COMMA: Final = re.compile(r", (?:and |but |so )?")
+_COMMA: Final = re.compile(r"[,;] (?:and |but |so )?")
+_BACK: Final = re.compile(r"^(?:he|she|it|they) ", re.IGNORECASE)
+"""A pronoun that stands for what the clause before speaks of."""
 _IT: Final = re.compile(
     r"^(?:(?:it|that) (?:is|was|starts|should be|will be|has to be)|should be|make (?:that|it)|i (?:meant|mean))"
     r" (?P<at>(?:at |on |in |for |the |to |now )*)(?P<new>.{1,40}?)(?:,? (?:and )?not .{1,40})?[.!]*$",
@@ -91,6 +103,8 @@ _NOT: Final = (
     r"(?!because|only|just|merely|simply|that\b|to\b|so\b|really|sure|much|many|far|all\b|every|if\b|when|for\b|even|"
     r"always|as\b|a lot|bad\b|too\b|by\b|with\b|like\b)"
 )
+_DID: Final = re.compile(r"(\w+?)(?:([bdfgklmnprt])\2)?ing (?=.*\w)", re.IGNORECASE)
+"""What somebody stopped doing, as the beginning of any form of the verb: "taking", "running"."""
 _GONE: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -102,18 +116,22 @@ _GONE: Final = tuple(
 _LEFT: Final = re.compile(
     r"\b(?:switched|changed|moved|migrated|converted|went|upgraded|transferred) (?:over )?from (?P<old>.{2,40}?) "
     r"(?:over )?to (?P<new>.{2,60})|"
+    r"\b(?:switched|changed|moved|migrated|converted|upgraded|transferred) (?:over )?to .{2,40}? from "
+    r"(?P<away>.{2,40}?)(?:[,.;!]|$)|"
     r"\b(?:replaced|swapped|traded(?: in)?|exchanged) (?P<given>.{2,40}?) (?:with|for|by) .{2,60}|"
     r"(?<!get )(?<!getting )(?<!got )(?<!am )(?<!are )(?<!is )(?<!be )\bused to "
     r"(?P<used>.{2,60}?)(?:,? but\b|[,.;!]|$)",
     re.IGNORECASE,
 )
 _ENDED: Final = re.compile(
-    r"^(?:i|we) (?:have |had to |just |finally )*(?:sold|got rid of|gave away|cancell?ed|unsubscribed from|returned) "
+    r"^(?:i|we) (?:have |had to |just |finally )*(?:sold|got rid of|gave away|cancell?ed|unsubscribed from|returned|"
+    r"quit|gave up|given up) "
     r"(?:my |our |the )?(?P<old>[\w' -]{2,30}?)(?: subscription)?(?: and\b.*|,.*)?[.!]*$",
     re.IGNORECASE,
 )
 _HAVING: Final = (
-    r"\b(?:drive|own|have|use|ride|rent|watch|subscribe|pay)\b|^my (?:car|bike|phone|laptop|camera|boat|house|tv)\b"
+    r"\b(?:drive|own|have|use|ride|rent|watch|subscribe|pay|take|attend|play|study|learn|practi[cs]e)\b|"
+    r"^my (?:car|bike|phone|laptop|camera|boat|house|tv)\b"
 )
 _NO_CLAUSE: Final = (
     r"(?!(?:not|i|we|you|he|she|it|they|this|that|there|also|then|now|after|once|still)\b|.*\b(?:am|are)\b)"
@@ -132,8 +150,27 @@ _RATHER: Final = tuple(
 )
 _NOT_SO: Final = re.compile(r"^(?:i|we) (?:(?P<be>am|are)|do) not (?P<old>.{2,60}?)[.!]*$", re.IGNORECASE)
 _EMPTY: Final = frozenset(
-    ["now", "but", "not", "inste", "anymo", "more", "actua", "corre", "longe", "no", "just", "by", "as", "let", "s"]
+    [
+        "now",
+        "but",
+        "not",
+        "inste",
+        "anymo",
+        "more",
+        "actua",
+        "corre",
+        "longe",
+        "no",
+        "just",
+        "by",
+        "as",
+        "let",
+        "s",
+        "can",
+        "only",
+    ]
 )
+_WRONGLY: Final = frozenset(["wrong", "incor", "outda", "typo", "right", "valid", "true"])
 _OTHERS: Final = re.compile(r"(?:he|she|they)\b", re.IGNORECASE)
 _NOT_MINE: Final = r"^(?!(?:i|we)\b)"
 _DENIED: Final = re.compile(r"\b(?:not|never|no longer)\b", re.IGNORECASE)
@@ -154,8 +191,8 @@ def corrected(said: str, announced: bool) -> list[Correction]:
     if not _HEDGED.search(plain.replace("should be", "")):
         strong = strong or announced
         found += [*_rather(plain), *_left(plain, strong), *_off(plain), *_it(plain, strong)]
-        for part in dict.fromkeys([plain, *_COMMA.split(plain)]):
-            found += [*_moved(part, strong), *_counted(part, strong)]
+        for part in dict.fromkeys([plain, *_clauses(plain)]):
+            found += [*_moved(part, strong), *_counted(part, strong), *_same(part, strong)]
     return [each for each in found if each.words or each.subjects or each.near]
 
 
@@ -174,10 +211,19 @@ def _spelled_out(said: str) -> str:
     return said
 
 
+def _clauses(plain: str) -> list[str]:
+    """Return the clauses of a sentence; one that begins with a pronoun, with what the first one speaks of."""
+    first, *others = _COMMA.split(plain)
+    found = _ACTING.match(first)
+    if found is None or not _subject_of(found):
+        return [first, *others]
+    return [first, *(_BACK.sub(lambda _: found.group("subject"), other) for other in others)]
+
+
 def fits(correction: Correction, said: str) -> bool:
     """Return whether a sentence is what a correction corrects."""
     plain, terms = _spelled_out(introduced(said)[1]), frozenset(terms_of(said))
-    if not correction.words <= terms or (correction.frame and not _framed(correction, plain, terms)):
+    if not _stems(correction.words) <= _stems(terms) or (correction.frame and not _framed(correction, plain, terms)):
         return False
     if correction.subjects:
         spoken = _SPOKEN.match(plain)
@@ -188,6 +234,11 @@ def fits(correction: Correction, said: str) -> bool:
     if correction.predicate and not re.search(correction.predicate, plain, re.IGNORECASE):
         return False
     return correction.values is None or alike(correction.values, values_of(plain))
+
+
+def _stems(terms: Iterable[str]) -> frozenset[str]:
+    """Return terms of which "come" and "comes" are one."""
+    return frozenset(term.removesuffix("s") for term in terms)
 
 
 def _framed(correction: Correction, plain: str, terms: frozenset[str]) -> bool:
@@ -228,12 +279,22 @@ def _claim(plain: str, old: str, sure: bool = False) -> Correction:
 
 def _gone(plain: str) -> list[Correction]:
     found = next((found for pattern in _GONE if (found := pattern.search(plain))), None)
-    return [] if found is None else [_claim(plain, found.group("old"), sure=True)]
+    if found is None:
+        return []
+    old = found.group("old")
+    claim = _claim(plain, old, sure=True)
+    doing = _DID.match(old)
+    objects = frozenset(terms_of(old[doing.end() :])) if doing else frozenset()
+    if doing is None or not objects:
+        return [claim]
+    twice = doing.group(2) or ""
+    verb = rf"{claim.predicate}.*\b{re.escape(doing.group(1))}{twice}(?:e|es|s|ing|{twice}ing)?\b"
+    return [claim, claim._replace(words=claim.words - {*terms_of(doing.group())} | objects, predicate=verb)]
 
 
 def _left(plain: str, strong: bool) -> list[Correction]:
     if found := _LEFT.search(plain):
-        return [_claim(plain, next(words for words in found.group("old", "given", "used") if words))]
+        return [_claim(plain, next(words for words in found.group("old", "away", "given", "used") if words))]
     if found := _ENDED.match(plain):
         return [_mine(found.group("old"), _HAVING)]
     if strong and (found := _NOT_SO.match(plain)):
@@ -255,7 +316,9 @@ def _rather(plain: str) -> list[Correction]:
     frame = frozenset(terms_of(plain)) - words - _EMPTY
     before, after = values_of(f"_ {old}"), values_of(f"_ {new}")
     framed = [Correction(asked=plain, words=words, frame=frame)] if frame and words else []
-    if words and before.of.keys() - {"name"} and alike(after, before):
+    typed = before.of.keys() - {"name"}
+    said = frozenset(terms_of(values_of(plain).rest.replace("\x00", " "))) - _EMPTY - _WRONGLY
+    if words and typed and alike(after, before) and ("code" in typed or not said):
         return [*framed, Correction(asked=old, words=words, values=any_of(before.of))]
     return framed
 
@@ -266,6 +329,9 @@ def _moved(plain: str, strong: bool) -> list[Correction]:
         subject = "" if found is None else _subject_of(found)
         if found is None or not subject or re.fullmatch("(?:i|we) ", found.group("subject"), re.IGNORECASE):
             continue
+        if pattern is not _TURNED and found.group("free") and found.group("from"):
+            words = frozenset(terms_of(found.group("from")))
+            return [Correction(asked=found.group("subject"), subjects=frozenset({subject}), words=words)]
         if pattern is not _TURNED and found.group("free"):
             says = _CALLED if "renamed" in found.group().casefold() else rf"\b{_BE}\b"
             return [Correction(asked=found.group("subject"), subjects=frozenset({subject}), predicate=says)]
@@ -288,6 +354,16 @@ def _counted(plain: str, strong: bool) -> list[Correction]:
     words = frozenset(terms_of(values.rest.replace("\x00", " "))) - _EMPTY
     typed = values.of.keys() - {"name"}
     return [Correction(asked=plain, words=words, values=values, mine=True)] if typed and words else []
+
+
+def _same(plain: str, strong: bool) -> list[Correction]:
+    """Read "The choir rehearses on Wednesdays now": the same words with another value."""
+    if not (strong or _NOW.search(plain)) or _CODE.search(plain):
+        return []
+    values, mine = values_of(plain), _speaks_of(plain) == ""
+    words = frozenset(terms_of(values.rest.replace("\x00", " "))) - _EMPTY
+    same = Correction(asked=plain, words=words, values=values, mine=mine, predicate="" if mine else _NOT_MINE)
+    return [same] if values.of and len(words) > 1 else []
 
 
 def _valued(found: re.Match[str], said: str) -> list[Correction]:

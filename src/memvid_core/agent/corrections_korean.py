@@ -29,6 +29,7 @@ _STRONG: Final = "|".join(
         ),
         *(f"(?:제가 |내가 )?잘못 (?:말했|알았|적었)(?:{_SORRY})", f"(?:제가 |내가 )?(?:착각했|틀렸)(?:{_SORRY})"),
         *("미안(?:해요?|합니다)?", "죄송(?:해요|합니다)"),
+        r"(?:계획|일정)(?:이|은)? ?(?:바뀌었|바뀜|변경됐|변경되었|변경)(?:어요?|습니다|네요?|지만|는데요?)?",
     ]
 )
 _INTRODUCED: Final = re.compile(
@@ -52,7 +53,7 @@ _TYPED: Final = "|".join(
     [
         *("미뤘", "미뤄졌", "미루었", "옮겼", "옮겨졌", "연기했", "연기됐", "연기되었", "당겼", "당겨졌", "앞당겨졌"),
         *("조정했", "조정됐", "조정되었", "올랐", "올렸", "올라갔", "내렸", "내려갔", "늘었", "늘렸", "늘어났"),
-        *("줄었", "줄였", "이동했", "잡혔", "인상됐", "인하됐"),
+        *("줄었", "줄였", "이동했", "잡혔", "인상됐", "인하됐", "늦어졌", "늦춰졌", "늦췄", "밀렸", "빨라졌"),
     ]
 )
 _MOVED: Final = re.compile(rf"^.+? ?(?P<new>\S+(?: \S+){{0,2}}){_AS}(?:(?P<free>{_FREE})|{_TYPED})")
@@ -73,7 +74,7 @@ _ENDING: Final = "|".join(
 )
 _NEGATED: Final = re.compile(r"(?:안 (?P<after>\S+)|(?P<before>\S+)지 ?(?:는 |도 )?(?:않|못|말))")
 _SINCE: Final = re.compile(r"이제|이젠|더 ?이상|요즘|앞으로")
-_NOW: Final = re.compile(r"(?:^| )(?:이제|이제는|이젠|지금은|앞으로는?|오늘부터) ")
+_NOW: Final = re.compile(r"(?:^| )(?:이제|이제는|이젠|요즘은?|지금은|앞으로는?|오늘부터) ")
 _CANCELED: Final = r"(?:취소됐|취소되었|취소했|없어졌|무산됐)"
 _OFF: Final = re.compile(rf"^(?P<head>.+?){_CASE}? (?:다 |결국 |갑자기 )?{_CANCELED}")
 _END: Final = r"이야|야|이에요|예요|에요|입니다|임"
@@ -85,6 +86,7 @@ _ATTRIBUTE: Final = re.compile(
     r"(?:이름|별명|애칭|성함|주소|번호|비밀번호|암호|힌트|아이디|제목|주제|장소|색|색깔|직업|전공|혈액형|담당자)$"
 )
 """What is called by one word at a time: "강아지 이름은 콩이야"."""
+_AND: Final = re.compile(r"(?<=[했었았셨였났됐])(?:고|지만|는데),? |, ")
 _NOUNS: Final = "".join(
     f"(?<!{noun})" for noun in ["고양이", "어린이", "아이", "나이", "종이", "놀이", "휴가", "요가", "작가"]
 )
@@ -110,15 +112,12 @@ def corrected(said: str, announced: bool) -> list[Correction]:
     found = [*_gone(plain)]
     if not _HEDGED.search(f"{plain} "):
         strong = strong or announced
-        found += [
-            *_rather(plain),
-            *_left(plain),
-            *_moved(plain),
-            *_off(plain),
-            *_now(plain, strong),
-            *_it(plain, strong),
-        ]
-    return [each._replace(korean=True, asked=" ".join(sorted(each.words | each.subjects))) for each in found]
+        found += [*_rather(plain), *_left(plain), *_moved(plain), *_off(plain)]
+        for part in dict.fromkeys([plain, _AND.split(plain)[-1]]):
+            found += _now(part, strong)
+        found += _it(plain, strong)
+    asked = ((each, " ".join(sorted(each.words | each.subjects)) or each.asked) for each in found)
+    return [each._replace(korean=True, asked=words) for each, words in asked]
 
 
 def fits(correction: Correction, said: str) -> bool:
@@ -178,7 +177,11 @@ def _gone(plain: str) -> list[Correction]:
 def _rather(plain: str) -> list[Correction]:
     found = _RATHER.search(plain)
     if found is not None and (says := _says(plain)):
-        return [Correction(words=frozenset({_noun(found.group("old"))}), predicate=says)]
+        words = frozenset({_noun(found.group("old"))})
+        if re.search(_IS, plain):  # "점심은 세 시 대신 네 시예요" is about lunch, whatever it says of it
+            about = _topic_of(plain[: found.start("old")])
+            return [Correction(words=words, subjects=frozenset({about} if about else ()), predicate=_IS)]
+        return [Correction(words=words, predicate=says)]
     for pattern in (_NOT, _WRONG):
         found = pattern.search(plain)
         if found is None:
@@ -189,7 +192,15 @@ def _rather(plain: str) -> list[Correction]:
             return [Correction(words=frozenset(old.split()), values=any_of(before.of))]
         if topic and pattern is _NOT and (subject := _bare(_TOPIC.sub("", topic[-1]))):
             return [Correction(words=frozenset(old.split()), subjects=frozenset({subject}))]
+        if not topic and pattern is _NOT and (says := _says(plain)) and not re.search(_IS, plain):
+            return [Correction(words=_nouns(plain[: found.end("old")]), predicate=says)]
     return []
+
+
+def _topic_of(text: str) -> str:
+    """Return what a sentence is about that begins so; none for the speaker and for words of time."""
+    found = re.match(r"(?P<topic>(?:\S+ ){0,3}?\S+?)(?:은|는) ", text)
+    return "" if found is None or text.split()[0] in _WHEN else _bare(found.group("topic"))
 
 
 def _left(plain: str) -> list[Correction]:
@@ -240,11 +251,11 @@ def _now(plain: str, strong: bool) -> list[Correction]:
     """Read "사무실은 이제 5층이야", and after a word that announces a correction "사무실은 5층이야"."""
     spoken, says = _SPOKEN.match(plain), _says(plain)
     now = _NOW.search(plain) is not None
-    if spoken is None or not (strong or now):
+    if not (strong or now):
         return []
+    if spoken is None or not _bare(spoken.group("subject")):
+        return _mine(plain, says)
     subject, values = _bare(spoken.group("subject")), values_of(f"_ {spoken.group('rest')}")
-    if not subject:
-        return []
     topic = frozenset({subject})
     found = [Correction(subjects=topic, values=values)] if values.of else []
     if says and (now or strong):
@@ -254,6 +265,18 @@ def _now(plain: str, strong: bool) -> list[Correction]:
     if _ATTRIBUTE.search(subject) and re.search(_IS, plain):
         found.append(Correction(subjects=topic, predicate=_IS))
     return found
+
+
+def _mine(plain: str, says: str) -> list[Correction]:
+    """Read "나 이제 일곱 시에 일어나": what the speaker says of itself with another value."""
+    first, *tokens = (token for token in plain.split() if token not in _WHEN)
+    if _noun(first) not in _FIRST and first not in _FIRST:
+        return []
+    values = values_of(f"_ {' '.join(tokens[:-1])}")
+    words = _nouns(values.rest.replace("\x00", " ").strip("_ "))
+    named = frozenset(word for word in words if len(word) > 1)
+    mine = Correction(asked=tokens[-1] if tokens else "", words=named, values=values, predicate=says, mine=True)
+    return [mine] if values.of and says else []
 
 
 def _it(plain: str, strong: bool) -> list[Correction]:

@@ -38,7 +38,7 @@ class ItemPlan:
 
     def current(self, *keys: tuple[str, str]) -> list[Item]:
         """Return the items that hold now and have all of some slots and terms, each given as kind and name."""
-        ids = set.intersection(*sorted((self._current[key] for key in keys), key=len))
+        ids = set.intersection(*sorted((self._current[key] for key in keys), key=len)) if keys else set()
         return [self.items[item_id] for item_id in sorted(ids)]
 
     def named(self, item_id: str) -> list[Item]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, count
 from typing import Any, Final
@@ -20,7 +20,7 @@ from memvid_core.agent.times import isoformat, later, parse_time, seconds
 from memvid_core.agent.versions import CURRENT
 from memvid_core.errors import InvalidInputError, RecordNotFoundError
 
-__all__ = ["MEMORY_TYPES", "Items", "checked_type", "names_of", "newest_items", "sessions_of"]
+__all__ = ["MEMORY_TYPES", "Items", "checked_type", "names_of", "newest_by_category", "newest_items", "sessions_of"]
 
 MEMORY_TYPES: Final = ("profile", "event", "knowledge", "behavior", "skill", "tool")
 SAME: Final = 0.9
@@ -282,16 +282,18 @@ def _still_expires(item: Item, fact: Fact, now: datetime) -> str | None:
     return item.expires_at if seconds(item.expires_at) > seconds(fact.created_at or isoformat(now)) else None
 
 
-def newest_items(store: Store, scope: Mapping[str, Any], most: int, category: str | None = None) -> list[Item]:
+def newest_items(
+    store: Store, scope: Mapping[str, Any], most: int, categories: Collection[str] | None = None
+) -> list[Item]:
     """Return the newest items of exactly this scope that were not superseded, oldest first.
 
     Args:
         store: Where the records are.
         scope: The scope that owns them.
         most: How many to return at most; only these are read.
-        category: The name of their category; None takes all.
+        categories: The names of their categories, of which each has one at least; None takes all.
     """
-    named = {} if category is None else {f"{AGENT}.categories": {"$eq": category}}
+    named = {} if categories is None else {f"{AGENT}.categories": {"$in": sorted(categories)}}
     found: list[Item] = []
     for offset in count(0, most):
         where = {**store.exactly(scope), **CURRENT, **named}
@@ -300,6 +302,25 @@ def newest_items(store: Store, scope: Mapping[str, Any], most: int, category: st
         if len(records) < most or len(found) >= most:
             break
     return found[:most][::-1]
+
+
+def newest_by_category(
+    store: Store, scope: Mapping[str, Any], most: int, categories: Collection[str]
+) -> dict[str, list[Item]]:
+    """Return the newest items of each of some categories, as :func:`newest_items` does.
+
+    They are asked for at once; where one category has so many new ones that they crowd out another's, that alone is
+    asked for again.
+    """
+    if not categories:
+        return {}
+    room = most * len(categories)
+    read = newest_items(store, scope, room, categories)
+    found = {name: [item for item in read if name in item.categories][-most:] for name in categories}
+    return {
+        name: items if len(read) < room or len(items) == most else newest_items(store, scope, most, [name])
+        for name, items in found.items()
+    }
 
 
 def sessions_of(item: Item) -> list[str]:

@@ -75,6 +75,12 @@ SPEAKER: Final = 1.2
 ASSISTANT: Final = 0.67
 """The factor for turns of an assistant, unless a question is about these or about all that was said. 1: 81.0, 52.8."""
 
+LONG: Final = 300
+"""From how many characters a turn is long: it has the words of many questions by chance."""
+
+LENGTH: Final = 0.1
+"""The factor for long turns is LONG / length, to this power; not for questions about what the assistant said."""
+
 TIME: Final = 1.25
 """The factor for turns that were said, or speak of, when a question says. 1: 80.9, 57.7."""
 
@@ -337,7 +343,7 @@ def _turns(found: Mapping[str, Recalled]) -> Iterator[Recalled]:
 
 
 def _weigh_speakers(found: dict[str, Recalled], question: str) -> None:
-    """Lift what the one speaker said whom the question names, and lower what an assistant said."""
+    """Lift what the one speaker said whom the question names, and lower what an assistant said, and long turns."""
     asked = question.casefold()
     speakers = {hit.who for hit in found.values() if hit.kind == "turn" and hit.who != hit.role}
     named = [who for who in speakers if names(asked, who.casefold())]
@@ -347,6 +353,8 @@ def _weigh_speakers(found: dict[str, Recalled], question: str) -> None:
             _multiply(hit, "speaker", SPEAKER)
         if hit.role == "assistant" and not equal:
             _multiply(hit, "role", ASSISTANT)
+        if hit.kind == "turn" and len(hit.text) > LONG and not equal:
+            _multiply(hit, "length", (LONG / len(hit.text)) ** LENGTH)
 
 
 def _multiply(hit: Recalled, part: str, factor: float) -> None:

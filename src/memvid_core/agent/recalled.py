@@ -31,7 +31,7 @@ class Recalled(msgspec.Struct, kw_only=True, gc=False):
 
     ``parts`` has the score of the search (``search``), or of an ``older`` version that the search found, what was added
     by neighbors, session, items and the question's ``words`` in exchange and session, and the factors ``speaker``,
-    ``role`` and ``time``, where they are not 1.
+    ``role``, ``length`` and ``time``, where they are not 1.
     """
 
     id: str

@@ -77,10 +77,11 @@ class Store:
             finally:
                 self._together.drafts = None
 
-    def _write_held(self, kind: str | None = None) -> None:
-        """Commit what is held back, if a record of a kind, or any, is among it."""
-        held = self._together.drafts
-        if held and (kind is None or any(draft.metadata[AGENT]["kind"] == kind for draft in held.values())):
+    def _write_held(self, kinds: Sequence[str] | None = None, may_be: Callable[[Record], bool] | None = None) -> None:
+        """Commit what is held back, if a record that is looked for is among it: of some kinds, and like a test."""
+        held = self._together.drafts or {}
+        asked = (draft for draft in held.values() if kinds is None or draft.metadata[AGENT]["kind"] in kinds)
+        if any(may_be is None or may_be(Record(*draft)) for draft in asked):
             self._commit(Changes(list(held.values())), {})
             held.clear()
 
@@ -89,16 +90,30 @@ class Store:
             return self.memory.search(query, k, where)
         return self.memory.search(query, k, where, "hybrid", embedding=self._given.embed_query(query))
 
-    def search(self, question: str, where: Mapping[str, Any], k: int, kinds: Sequence[str]) -> list[Hit]:
+    def search(
+        self,
+        question: str,
+        where: Mapping[str, Any],
+        k: int,
+        kinds: Sequence[str],
+        may_be: Callable[[Record], bool] | None = None,
+    ) -> list[Hit]:
         """Return the best ``k`` records of some kinds, or fewer; none for a question without words.
 
         The filter is the scope alone: one column, which the first search after opening has to read. Only where other
         records crowd out the agent's own are those asked for by kind.
+
+        Args:
+            question: What is asked.
+            where: The filter of a scope.
+            k: How many to return at most.
+            kinds: Which kinds of records.
+            may_be: Tells whether a record that is not written yet may be looked for; only then is it written first.
         """
         query = plain_query(asked_of(question))
         if not query.strip():
             return []
-        self._write_held()
+        self._write_held(kinds, may_be)
         hits = self._hits(query, k, where)
         found = [hit for hit in hits if kind_of(hit.record) in kinds]
         if len(hits) == k and len(found) < k * 3 // 4:
@@ -110,7 +125,7 @@ class Store:
         query = plain_query(asked_of(question))
         if not query.strip():
             return []
-        self._write_held()
+        self._write_held(kinds)
         hits = self._hits(query, k, {**where, f"{AGENT}.kind": {"$in": list(kinds)}})
         return [hit for hit in hits if kind_of(hit.record) in kinds]
 
@@ -118,7 +133,7 @@ class Store:
         """Return, for each of some texts, the items whose vectors are nearest; none without an embedder."""
         if self.embedder is None or not texts or not all(text.strip() for text in texts):
             return [[] for _ in texts]
-        self._write_held("item")
+        self._write_held(["item"])
         queries: Any = list(texts)
         if self._given is not None:
             queries = np.stack([self._given.embed_query(text) for text in texts])
@@ -147,7 +162,7 @@ class Store:
 
     def select(self, kind: str, where: Mapping[str, Any], **options: Any) -> list[Record]:
         """Return the records of one kind within a scope, in the order they were added."""
-        self._write_held(kind)
+        self._write_held([kind])
         found = self.memory.select({**where, f"{AGENT}.kind": {"$eq": kind}}, **options)
         return [record for record in found if kind_of(record) == kind]
 

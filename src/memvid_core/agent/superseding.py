@@ -17,6 +17,7 @@ from memvid_core.agent.scopes import SESSION
 from memvid_core.agent.store import Store
 from memvid_core.agent.times import later, seconds
 from memvid_core.agent.versions import CURRENT
+from memvid_core.model import Record
 
 __all__ = ["corrected_item", "supersede"]
 
@@ -118,10 +119,14 @@ class _Search:
 
     def _said(self, asked: str, is_so: Callable[[str], bool]) -> Item | None:
         """Return what is corrected as an item, if no rule read it when it was said."""
-        for hit in self._store.search(asked, self._exactly, TURNS, ["turn"]):
-            turn = read_turn(hit.record)
-            if self._may_be_corrected(turn) and (said := self._sentence(turn, is_so)) is not None:
-                return self._as_item(turn, said)
+
+        def said_in(record: Record) -> str | None:
+            turn = read_turn(record)
+            return self._sentence(turn, is_so) if self._may_be_corrected(turn) else None
+
+        for hit in self._store.search(asked, self._exactly, TURNS, ["turn"], lambda turn: said_in(turn) is not None):
+            if (said := said_in(hit.record)) is not None:
+                return self._as_item(read_turn(hit.record), said)
         return None
 
     def _before(self) -> Iterator[Turn]:

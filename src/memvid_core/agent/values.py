@@ -20,6 +20,8 @@ _MONTH: Final = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|march|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
     r"nov(?:ember)?|dec(?:ember)?)"
 )
+_ONLY_MONTH: Final = r"(?i:\b(?:january|february|april|june|july|august|september|october|november|december)\b)"
+_NAME: Final = r"(?!I\b|I['’]|(?:OK|TV|AM|PM)\b)(?:[A-Z][a-z]\w*|[A-Z]{2,})"
 _COUNTED: Final = r"(?:한|두|세|네|다섯|여섯|일곱|여덟|아홉|열한|열두|열)"
 _KINDS: Final = tuple(
     (kind, re.compile(pattern))
@@ -27,6 +29,7 @@ _KINDS: Final = tuple(
         ("code", r"(?i)[\w.+-]+@[\w-]+(?:\.[\w-]+)+|(?a:(?<![\w-])\d{2,4}(?:-\d{3,4}){1,3}(?![\w-]))"),
         ("date", rf"(?i)\b\d{{4}}-\d\d-\d\d\b|\b{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?\b|\d{{1,2}}월 ?\d{{1,2}}일"),
         ("date", rf"(?i)\b\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}\b|\bthe \d{{1,2}}(?:st|nd|rd|th)\b"),
+        ("month", rf"{_ONLY_MONTH}|(?:(?<=\b[a-z]{{2}} )|(?<=\buntil ))(?:March|May)\b|(?<!\d)\d{{1,2}}월(?! ?\d)"),
         ("weekday", r"(?i)\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b|[월화수목금토일]요일"),
         ("clock", r"(?i)\b\d{1,2}(?::\d\d)? ?(?:am|pm|a\.m\.|p\.m\.|o['’]clock)(?!\w)|\b\d{1,2}:\d\d\b|\bnoon\b"),
         ("clock", rf"(?i)\b(?:at|until|till) (?:half past |a? ?quarter (?:past|to) )?{_NUMBER}\b(?! \w)|\bmidnight\b"),
@@ -40,7 +43,7 @@ _KINDS: Final = tuple(
         ("code", r"(?a:\b(?=\w*\d)(?=\w*[A-Za-z])\w{3,})"),
         ("number", rf"(?:\d+|{_COUNTED}) ?(?:층|번|호|명|잔|개|일|시간|분|살|세|주|개월|년)(?![가-힣]{{2}})"),
         ("number", rf"(?i)(?<!\w){_NUMBER}(?![a-z])"),
-        ("name", r"(?<!^)(?<![.!?:] )\b(?:(?:Dr|Mr|Mrs|Ms|Prof)\. )?(?!I\b|I['’])[A-Z][a-z]\w*(?: [A-Z]\w+)*"),
+        ("name", rf"(?<!^)(?<![.!?:] )\b(?:(?:Dr|Mr|Mrs|Ms|Prof)\. )?{_NAME}(?: (?!I\b)[A-Z]\w*)*"),
     )
 )
 _NUMERIC: Final = frozenset({"number", "clock", "money", "ordinal"})

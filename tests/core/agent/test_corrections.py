@@ -17,7 +17,7 @@ from memvid_core.agent.corrections import announces, corrected_by, fits
 from memvid_core.agent.records import Turn, read_item
 from memvid_core.agent.rules import facts_of, sentences
 from tests.corrections import CORRECTIONS as NATURAL
-from tests.corrections import LATER, LATER_OTHERS, OTHERS
+from tests.corrections import FRESH, FRESH_OTHERS, LATER, LATER_OTHERS, OTHERS
 
 ME: dict[str, Any] = {"user_id": "me"}
 
@@ -134,7 +134,12 @@ def test_a_correction_of_what_no_rule_read(service, old, new, question):
     assert old not in service.recall(question, **ME).text
 
 
-SETS = {"tuning half": (0, NATURAL, OTHERS), "report half": (1, NATURAL, OTHERS), "later": (None, LATER, LATER_OTHERS)}
+SETS = {
+    "tuning half": (0, NATURAL, OTHERS),
+    "report half": (1, NATURAL, OTHERS),
+    "later": (None, LATER, LATER_OTHERS),
+    "fresh": (None, FRESH, FRESH_OTHERS),
+}
 
 
 def facts(text):
@@ -186,6 +191,19 @@ def test_what_is_longer_than_a_sentence_is_not_compared(said, tail):
     assert not any(fits(each, f"{older} {tail}") for each in corrected_by(said))
 
 
+def test_a_line_of_code_corrects_no_other():
+    lines = ["cache.set('London', { humidity: 80, timestamp: Date.now() });", "const timestamp = Date.now();"]
+    later = ["cache.set('Paris', { humidity: 70, timestamp: Date.now() });", "this.timestamp[key] = Date.now();"]
+    assert not any(corrects(new, old) for new, old in zip(later, lines, strict=True))
+
+
+def test_a_correction_without_words_to_look_for_is_read(service):
+    """What is corrected within the same call is looked for among its items, too."""
+    said = ["나는 여섯 시에 일어나.", "나 이제 일곱 시에 일어나."]
+    (item,) = service.add([{"role": "user", "content": text} for text in said], **ME).items
+    assert [each.summary for each in service.history(item.id, **ME)] == said
+
+
 def test_a_month_is_no_doubt():
     assert corrects("The launch was moved to May 5.", "The launch is on April 2.")
     assert not corrects("The launch may be moved to June 5.", "The launch is on April 2.")
@@ -201,6 +219,20 @@ def test_what_people_say_takes_the_place_of_what_was_said(service, language):
         (item,) = service.list_memory_items(scope)
         versions = [each.summary.removeprefix("Ada: ") for each in service.history(item.id, **scope)]
         assert versions == [old, new]
+
+
+@pytest.mark.parametrize("language", ["English", "Korean"])
+def test_a_fresh_correction_is_the_first_line_of_a_recall(language):
+    """Each through the index; what only sounds like one corrects nothing."""
+    for lists, corrected in ((FRESH, True), (FRESH_OTHERS, False)):
+        for old, new in lists[language]:
+            with Memory.create(":memory:") as memory:
+                service = SyncMemoryService(memory, memorize_config={"extract": "rules"})
+                for text, day in ((old, "2026-01-05"), (new, "2026-03-05")):
+                    service.add([{"role": "user", "content": text, "created_at": day}], session_id=day, **ME)
+                first = service.recall(old, **ME).hits[0]
+                assert ((first.text, first.note) == (new, f"(until 2026-03-05: {old})")) == corrected, (old, new)
+                assert service.recall(old, as_of="2026-02-01", **ME).hits[0].text == old
 
 
 def test_a_correction_that_names_nothing_is_of_what_was_said_just_before(service):

@@ -11,7 +11,9 @@ import pytest
 from memvid_core import EmbeddingError, HashingEmbedder, Memory
 from memvid_core.agent import SyncMemoryService, rules, time_words
 from memvid_core.agent.folding import fold
+from memvid_core.agent.items import newest_by_category, newest_items
 from memvid_core.agent.records import Item, digest, item_draft
+from memvid_core.agent.store import Store
 
 ME: dict[str, Any] = {"user_id": "me"}
 SAID = (
@@ -29,7 +31,7 @@ SAID = (
 class Counting(Memory):
     """A memory that counts the records it returns."""
 
-    read = 0
+    read = selected = 0
     longest_query = 0
 
     def _counted(self, found):
@@ -37,6 +39,7 @@ class Counting(Memory):
         return found
 
     def select(self, *arguments, **options):
+        self.selected += 1
         return self._counted(super().select(*arguments, **options))
 
     def get(self, *arguments, **options):
@@ -173,6 +176,40 @@ def test_what_a_call_corrects_of_itself_is_found_in_it():
         "Ada: I don't like tea any more.",
     ]
     assert len(made.turns) == len(service.recall("What was said?", **ME).ranked) - 2 == 4
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "commits"),
+    [
+        ("It rains.", "I no longer use vim.", 1),
+        ("비가 온다.", "이제 커피는 안 마셔요.", 1),
+        ("I use vim.", "I no longer use vim.", 2),
+        ("저는 커피를 마셔요.", "이제 커피는 안 마셔요.", 2),
+    ],
+)
+def test_a_correction_of_nothing_in_its_own_call_is_one_commit_with_it(older, newer, commits):
+    """What a search cannot find in the call need not be written before it."""
+    service = SyncMemoryService(Memory.create(":memory:"), memorize_config={"extract": "rules"})
+    (item,) = service.add([{"role": "user", "content": text} for text in (older, newer)], **ME).items
+    assert len(service.memory.history()) == commits
+    corrected = [older, newer] if commits == 2 else [newer]
+    assert [each.summary for each in service.history(item.id, **ME)] == corrected
+
+
+def test_the_newest_of_several_categories_are_asked_for_at_once():
+    rng, names = random.Random(0), ("often", "seldom", "never")
+    with Counting.create(":memory:") as memory:
+        service, store = SyncMemoryService(memory), Store(memory, owners=("user_id", "agent_id"))
+        for number in range(40):
+            chosen = [name for name, share in (("often", 0.9), ("seldom", 0.1)) if rng.random() < share]
+            service.create_memory_item(memory_content=f"item {number}", memory_categories=chosen or ["often"], user=ME)
+        for most in (1, 3, 5, 20, 50):
+            found = newest_by_category(store, ME, most, names)
+            assert found == {name: newest_items(store, ME, most, [name]) for name in names}
+        memory.selected = 0
+        assert newest_by_category(store, ME, 50, names)["never"] == []
+        assert newest_by_category(store, ME, 50, ()) == {}
+        assert memory.selected == 1
 
 
 def test_a_call_that_fails_in_the_middle_writes_nothing(monkeypatch):

@@ -109,6 +109,18 @@ def test_what_the_assistant_said_counts_when_it_is_asked_for(service):
         assert all("role" not in hit.parts for hit in service.recall(question, user_id="me").ranked)
 
 
+def test_a_long_turn_counts_less_but_where_the_assistant_is_asked(service):
+    filler = "The committee talked about the budget of the coming year. " * 40
+    for number, text in enumerate(("", filler)):
+        said = [{"role": "user", "content": f"{text}The ferry sails at noon."}]
+        service.add(said, user_id="me", session_id=f"{number}")
+    found = {len(hit.text) > 300: hit.parts for hit in service.recall("When does the ferry sail?", user_id="me").ranked}
+    assert found[True]["length"] < 1
+    assert "length" not in found[False]
+    asked = service.recall("What did you say of the ferry?", user_id="me").ranked
+    assert all("length" not in hit.parts for hit in asked)
+
+
 @pytest.mark.parametrize(
     ("question", "day"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if case in seen or rounds:
             item.add_marker("no_cover")
         seen.add(case)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what collection made: a million objects that live until the end."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

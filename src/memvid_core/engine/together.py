@@ -6,7 +6,6 @@ the words of a question in one clause is about what was asked; a long one that h
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,6 +23,7 @@ COMPARED: Final = 3
 _WEIGHT: Final = 0.4  # of the share, compared with the fused score
 _WINDOW: Final = 8  # words
 _CHARACTERS: Final = 10_000  # of a text
+_BEGINNING: Final = 2  # characters that a word shares with its token
 
 
 def together(texts: Sequence[str], question: str) -> NDArray[np.float32]:
@@ -70,16 +70,15 @@ def rescored(ranked: Ranked, texts: Sequence[str], question: str, k: int) -> Ran
 
 def _most(text: str, asked: set[str]) -> int:
     """Return the largest number of different words asked for that stand in one window of a text."""
-    found = [(place, term) for place, word in enumerate(words(text)) for term in asked.intersection(analyze(word))]
-    inside: Counter[str] = Counter()
-    most = first = 0
-    for place, term in found:
-        inside[term] += 1
-        while place - found[first][0] >= _WINDOW:
-            leaving = found[first][1]
-            inside[leaving] -= 1
-            if not inside[leaving]:
-                del inside[leaving]
-            first += 1
-        most = max(most, len(inside))
+    begins = {term.lstrip("^")[:_BEGINNING] for term in asked}
+    inside: dict[str, int] = {}  # the last place of each word of the window, in the order of places
+    most = 0
+    for place, word in enumerate(words(text)):
+        if word[:_BEGINNING] in begins:
+            for term in asked.intersection(analyze(word)):
+                inside.pop(term, None)
+                inside[term] = place
+                while place - inside[next(iter(inside))] >= _WINDOW:
+                    del inside[next(iter(inside))]
+                most = max(most, len(inside))
     return most

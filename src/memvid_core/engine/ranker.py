@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.engine import fusion
+from memvid_core.engine import fusion, together
 from memvid_core.engine.adjusting import aged, reranked
 from memvid_core.engine.evidence import GAIN, Evidence, odds, support, trust
 from memvid_core.engine.ranking import Ranked, by_row, compared_scores, dense_ranked, flipped, scores_of, to_scores
@@ -104,6 +104,7 @@ class Ranker:
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
+        self._read: dict[int, Record] = {}
 
     def search(self, request: SearchRequest) -> list[Hit]:
         """Return the best ``k`` records, best first."""
@@ -230,6 +231,34 @@ class Ranker:
 
     def _hybrid(self, request: SearchRequest, k: int, where: Mapping[str, Any] | None) -> Ranked:
         words, dense = self._corpus.rankings(request, max(k, fusion.CANDIDATES), where)
+        compared = self._compares(request, words, dense)
+        count = max(k, together.COMPARED) if compared else k
+        ranked = self._fused(request, count, words, dense)
+        return self._together(request, ranked, k) if compared else ranked
+
+    def _compares(self, request: SearchRequest, words: Ranking, dense: Ranking) -> bool:
+        """Return whether the first texts are read to compare how close together they have the words of the question."""
+        if request.alpha is not None or request.fusion == "rank":
+            return False
+        return self._corpus.word_embedder and bool(len(words[0]) and len(dense[0]))
+
+    def _together(self, request: SearchRequest, ranked: Ranked, k: int) -> Ranked:
+        """Return the best ``k`` rows; the first ones in the order of what stands together in their texts, too."""
+        assert request.text is not None
+        # Without a later choice, the hits are the first rows: all of them are read at once.
+        chosen = request.min_relevance is not None or request.diversity is not None
+        count = together.COMPARED if chosen else max(together.COMPARED, min(k, request.k))
+        first = self._records(ranked.rows[:count].tolist())[: together.COMPARED]
+        return together.rescored(ranked, [record.text for record in first], request.text, k)
+
+    def _records(self, rows: Sequence[int]) -> list[Record]:
+        """Return the records of rows, each read once."""
+        missing = [row for row in rows if row not in self._read]
+        self._read.update(zip(missing, self._corpus.records(missing) if missing else [], strict=True))
+        return [self._read[row] for row in rows]
+
+    def _fused(self, request: SearchRequest, k: int, words: Ranking, dense: Ranking) -> Ranked:
+        """Return the best ``k`` rows of both rankings."""
         lexical = words[0], odds(words[1])
         metric = self._corpus.metric
         if request.fusion == "rank":
@@ -276,7 +305,7 @@ class Ranker:
         rows = ranked.rows.tolist()
         vectors = self._corpus.stored_vectors(rows) if request.with_vectors else {}
         by_cosine = self._corpus.metric == "cosine"
-        records = self._corpus.records(rows)
+        records = self._records(rows)
         told = self._told(request)
 
         def explained(rank: int) -> dict[str, float]:

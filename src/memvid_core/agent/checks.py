@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from memvid_core.agent.times import parse_time
+from memvid_core.agent.trust import is_blank
 from memvid_core.errors import InvalidInputError
 
 __all__ = [
@@ -49,7 +50,7 @@ def content_of(value: Any) -> str:
     Raises:
         InvalidInputError: It is not a text, or it is blank.
     """
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or is_blank(value):
         raise InvalidInputError("memory_content must be a text that is not empty")
     return value.strip()
 

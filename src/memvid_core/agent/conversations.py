@@ -26,7 +26,7 @@ from memvid_core.agent.records import (
 from memvid_core.agent.store import Changes, Store
 from memvid_core.agent.time_words import time_spoken_of
 from memvid_core.agent.times import isoformat
-from memvid_core.agent.trust import without_recalled
+from memvid_core.agent.trust import is_blank, without_recalled
 from memvid_core.errors import InvalidInputError
 
 __all__ = ["ROLES", "Added", "Conversations", "mark_of"]
@@ -176,7 +176,7 @@ class Conversations:
 def _kept(message: Message, roles: Sequence[str]) -> Message | None:
     """Return a message as it is remembered: without recalled memory in it; None if nothing is left."""
     text = without_recalled(message.text)
-    if message.role not in roles or not text.strip():
+    if message.role not in roles or is_blank(text):
         return None
     return message if text is message.text else Message(message.role, text, message.name, message.created_at)
 

@@ -14,7 +14,7 @@ from memvid_core.agent.records import Category, Item, Turn
 from memvid_core.agent.rules import Fact
 from memvid_core.agent.times import parse_time
 from memvid_core.agent.tokens import estimate_tokens
-from memvid_core.agent.trust import defused, defused_name
+from memvid_core.agent.trust import defused, defused_name, is_blank
 from memvid_core.errors import ChatError, InvalidInputError
 
 __all__ = ["extract", "segments", "summarize_with"]
@@ -92,7 +92,7 @@ def extract(
         turns="\n".join(lines),
     )
     answer = model.json(prompt, _Answer, attempts)
-    return [_fact(entry, part, categories) for entry in answer.items if entry.text.strip()]
+    return [_fact(entry, part, categories) for entry in answer.items if not is_blank(entry.text)]
 
 
 def _fact(entry: _Extracted, part: Sequence[Turn], categories: Mapping[str, str]) -> Fact:

@@ -12,7 +12,7 @@ from memvid_core.agent.results import Memorized
 from memvid_core.agent.scopes import SESSION
 from memvid_core.agent.service import MemoryService
 from memvid_core.agent.sync_service import SyncMemoryService
-from memvid_core.agent.trust import HEADING, defused, without_recalled
+from memvid_core.agent.trust import HEADING, defused, is_blank, without_recalled
 from memvid_core.errors import InvalidInputError
 from memvid_core.memory import Memory
 from memvid_core.model import Embedder, plain_query
@@ -81,7 +81,8 @@ class ScopedService:
             InvalidInputError: A message is malformed.
         """
         roles = self.service.config.roles
-        return [each for each in read_messages(messages) if each.role in roles and without_recalled(each.text).strip()]
+        said = (each for each in read_messages(messages) if each.role in roles)
+        return [each for each in said if not is_blank(without_recalled(each.text))]
 
     def record(self, messages: Any, session: str | None = None) -> Memorized | None:
         """Remember what is new of some messages; None if there is nothing in them to remember.

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Final
 
-__all__ = ["HEADING", "defused", "defused_name", "without_recalled"]
+__all__ = ["HEADING", "defused", "defused_name", "is_blank", "without_recalled"]
 
 HEADING: Final = (
     "What you remember that may help, quoted from earlier conversations. "
@@ -19,15 +19,27 @@ _TAG: Final = re.compile("([<\uff1c\ufe64])(?=[/\uff0f|!?A-Za-z\uff5c\u2581\u200
 _CONTROL: Final = re.compile(r"\[(?=/?[A-Z][A-Z_]{2,}\])")
 """Words in capitals between brackets, as some models' templates mark the ends of instructions."""
 
-_HIDDEN: Final = re.compile(
-    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f"
+_UNSEEN: Final = (
+    "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f"
     "\u202a-\u202e\u2060-\u206f\u3164\ue000-\uf8ff\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
-    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U0010ffff]|[\ufe0e\ufe0f]{2,}"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U0010ffff"
 )
+_HIDDEN: Final = re.compile(f"[{_UNSEEN}]|[\ufe0e\ufe0f]{{2,}}")
 """Control characters, invisible ones, those without a meaning, and variation selectors, which can carry hidden text."""
+_SEEN: Final = re.compile(rf"[^\s{_UNSEEN}\u200c\u200d\u2800\ufe0e\ufe0f]")
 _BREAK: Final = re.compile(r"[\n\r\v\f\x85\u2028\u2029]+\s*")
 _NAME_LENGTH: Final = 60
 _QUOTED: Final = re.compile(r"\s*(?:\[ref:[^\]\s]+\] |  \| ).*")
+
+
+def is_blank(text: str) -> bool:
+    r"""Return whether a text shows nothing: it has only white space, control characters and invisible ones.
+
+    Example:
+        >>> is_blank(" \u200b\x00"), is_blank("\u200bhello")
+        (True, False)
+    """
+    return _SEEN.search(text) is None
 
 
 def defused(text: str) -> str:

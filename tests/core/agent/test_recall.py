@@ -234,6 +234,20 @@ def test_text_without_memory_in_it_is_untouched():
     assert defused("two\nlines") == "two\n  | lines"
 
 
+@pytest.mark.parametrize(
+    "text", ["\x00\x01", "\u200b", "\u3164 \ufeff", "\u2060\n\u200d", "\u2800", "\U000e0041", "\ufe0f" * 99]
+)
+def test_what_shows_nothing_is_not_remembered(service, text):
+    said = [{"role": "user", "content": text}, {"role": "user", "content": f"{text}hi"}]
+    assert [turn.text for turn in service.add(said, user_id="me").turns] == [f"{text}hi"]
+    for call in (
+        lambda: service.add(text, user_id="me"),
+        lambda: service.create_memory_item(memory_content=text, user={"user_id": "me"}),
+    ):
+        with pytest.raises(InvalidInputError):
+            call()
+
+
 def test_neither_tools_nor_instructions_are_remembered(service):
     said = [
         {"role": "system", "content": "Be brief."},

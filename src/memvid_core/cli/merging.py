@@ -121,7 +121,8 @@ class _Merge:
             return batch
         from memvid_core.ingest.ownership import file_of
 
-        kept = [record for record in batch if self._newest.get(file_of(record) or "", number) == number]
+        token = {record.id: file_of(record.id, record.text, record.metadata) or "" for record in batch}
+        kept = [record for record in batch if self._newest.get(token[record.id], number) == number]
         self.older += len(batch) - len(kept)
         return kept
 

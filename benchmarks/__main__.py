@@ -11,6 +11,7 @@ TABLES = (
     "llama_index",
     "vectors",
     "recall",
+    "busy",
     "retrieval",
     "retrieval.words",
     "retrieval.scale",

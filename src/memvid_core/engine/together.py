@@ -74,7 +74,7 @@ def _most(text: str, asked: set[str]) -> int:
     inside: dict[str, int] = {}  # the last place of each word of the window, in the order of places
     most = 0
     for place, word in enumerate(words(text)):
-        if word[:_BEGINNING] in begins:
+        if word[:_BEGINNING] in begins or not word.isalpha():  # such as 1989년에, which has two beginnings
             for term in asked.intersection(analyze(word)):
                 inside.pop(term, None)
                 inside[term] = place

@@ -25,7 +25,6 @@ from memvid_core.errors import ReadOnlyError
 from memvid_core.ingest.groups import in_groups
 from memvid_core.ingest.readers import source_name
 from memvid_core.memory import Memory
-from memvid_core.model import Record
 
 __all__ = [
     "KEY",
@@ -133,9 +132,9 @@ def known_files(memory: Memory) -> list[KnownFile]:
     return files
 
 
-def file_of(record: Record) -> str | None:
+def file_of(record_id: str, text: str, metadata: Mapping[str, Any]) -> str | None:
     """Return the token of the file for which a sync wrote a record; None if no sync did, or it was changed."""
-    entry = _entry(record.id, record.text, record.metadata)
+    entry = _entry(record_id, text, metadata)
     return None if entry is None else str(entry["of"])
 
 

@@ -98,6 +98,22 @@ def test_delete_by_source(folder: Path) -> None:
     assert memvid("delete", "new.mp4", "--source", "*.pdf").code == 1
 
 
+def test_a_name_that_looks_like_a_pattern_is_found_by_itself(folder: Path) -> None:
+    Path("docs/wings [1].md").write_text("Of wings.")
+    memvid("build", "docs", "-o", "new.mp4")
+    assert memvid("ls", "new.mp4", "docs/wings [1].md").out.splitlines()[1].startswith("docs/wings [1].md ")
+    assert memvid("build", "docs", "-o", "one.mp4", "--include", "wings [1].md", "--json").json["records"] == 1
+    told = memvid("delete", "new.mp4", "--source", "docs/wings [1].md", "--json").json
+    assert told["ids"] == ["docs/wings [1].md#0"]
+
+
+def test_a_merge_of_nothing_makes_nothing(folder: Path) -> None:
+    Memory.create("empty.mp4").close()
+    done = memvid("merge", "empty.mp4", "-o", "all.mp4")
+    assert (done.code, done.err) == (1, "no records: all.mp4 was not created\n")
+    assert not Path("all.mp4").exists()
+
+
 def test_results_that_do_not_fit_a_line_are_indented(folder: Path) -> None:
     Path("docs/a name of very many words in a folder.md").write_text("Wings.")
     for arguments in (

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from memvid_core import Memory
     from memvid_core.ingest.sync import SyncReport
 
-__all__ = ["IngestRun", "expanded", "standard_input"]
+__all__ = ["IngestRun", "expanded", "kinds_of", "standard_input", "tell_left_out"]
 
 _NAMED_AT_MOST = 20  # of unreadable files; --json lists all
 _KINDS_AT_MOST = 8  # of skipped file types
@@ -145,7 +145,7 @@ class IngestRun:
                     "ignored": report.ignored if report else [],
                     "unused_patterns": report.unused if report else [],
                     "warnings": self.warnings,
-                    "skipped_kinds": _kinds(report.skipped) if report else {},
+                    "skipped_kinds": kinds_of(report.skipped) if report else {},
                     "failed": [
                         {"source": source, "type": type(error).__name__, "message": str(error)}
                         for source, error in failed.items()
@@ -154,8 +154,7 @@ class IngestRun:
             )
         else:
             say(self._summary(path, chunks))
-            self._show_skipped()
-            self._show_warnings()
+            tell_left_out(self.report, self.warnings)
         if failed:
             note(f"{count(len(failed), 'file')} could not be read and {'was' if len(failed) == 1 else 'were'} skipped:")
             for error in list(failed.values())[:_NAMED_AT_MOST]:
@@ -166,24 +165,6 @@ class IngestRun:
             raise typer.Exit(NOTHING)
         if failed:
             raise typer.Exit(PARTLY)
-
-    def _show_skipped(self) -> None:
-        skipped = [] if self.report is None else self.report.skipped
-        if skipped:
-            kinds = [f"{kind} {number:,}" for kind, number in _kinds(skipped).items()]
-            more = ", …" if len(kinds) > _KINDS_AT_MOST else ""
-            note(f"{len(skipped):,} skipped ({', '.join(kinds[:_KINDS_AT_MOST])}{more})")
-        if self.report is not None and self.report.ignored:
-            note(f"{count(len(self.report.ignored), 'name')} in .gitignore not read; --no-ignore reads them")
-        for pattern in () if self.report is None else self.report.unused:
-            note(f"no file matches --include {shlex.quote(pattern)}")
-
-    def _show_warnings(self) -> None:
-        lines = [f"{source}: {warning}" for source, found in self.warnings.items() for warning in found]
-        for line in lines[:_NAMED_AT_MOST]:
-            note(f"  {in_one_line(line)}")
-        if len(lines) > _NAMED_AT_MOST:
-            note(f"  … and {len(lines) - _NAMED_AT_MOST:,} more (--json lists them all)")
 
     def _summary(self, path: Path, chunks: int) -> str:
         if not self.state["commits"]:
@@ -200,6 +181,23 @@ class IngestRun:
         parts[-1] += f" in {time.monotonic() - self.started:.1f} s"
         held = "" if self.state["records"] == chunks else f"it contains {count(self.state['records'], 'record')}, "
         return f"{path}: {', '.join(parts)}; {held}{megabytes(self.state['bytes'])}"
+
+
+def tell_left_out(report: SyncReport | None, warnings: dict[str, list[str]]) -> None:
+    """Print what was skipped, and the warnings about files that were read."""
+    if report is not None and report.skipped:
+        kinds = [f"{kind} {number:,}" for kind, number in kinds_of(report.skipped).items()]
+        more = ", …" if len(kinds) > _KINDS_AT_MOST else ""
+        note(f"{len(report.skipped):,} skipped ({', '.join(kinds[:_KINDS_AT_MOST])}{more})")
+    if report is not None and report.ignored:
+        note(f"{count(len(report.ignored), 'name')} in .gitignore not read; --no-ignore reads them")
+    for pattern in () if report is None else report.unused:
+        note(f"no file matches --include {shlex.quote(pattern)}")
+    lines = [f"{source}: {warning}" for source, found in warnings.items() for warning in found]
+    for line in lines[:_NAMED_AT_MOST]:
+        note(f"  {in_one_line(line)}")
+    if len(lines) > _NAMED_AT_MOST:
+        note(f"  … and {len(lines) - _NAMED_AT_MOST:,} more (--json lists them all)")
 
 
 def expanded(paths: Iterable[Path]) -> list[Path]:
@@ -224,11 +222,11 @@ def _glob(path: Path) -> Iterator[Path]:
     return (Path(found) for form in forms for found in iglob(form, recursive=True))
 
 
-def _kinds(sources: list[str]) -> dict[str, int]:
+def kinds_of(sources: list[str]) -> dict[str, int]:
     """Count the files of each suffix, most frequent first.
 
     Example:
-        >>> _kinds(["a.odt", "b.ODT", "c.zip", "core"])
+        >>> kinds_of(["a.odt", "b.ODT", "c.zip", "core"])
         {'.odt': 2, '.zip': 1, 'without suffix': 1}
     """
     return dict(Counter(_kind(Path(source)) for source in sources).most_common())

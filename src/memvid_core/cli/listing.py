@@ -9,7 +9,7 @@ import typer
 
 from memvid_core.cli.failures import NOTHING
 from memvid_core.cli.options import AsJson, AsOf, MemoryPath, Where, opened, parse_as_of, parse_object
-from memvid_core.cli.output import console, count, in_one_line, note, write_json
+from memvid_core.cli.output import console, count, in_one_line, note, show, write_json
 
 if TYPE_CHECKING:
     from memvid_core import Memory
@@ -94,7 +94,8 @@ def _print(memory_path: Path, sources: list[dict[str, Any]], total: int) -> None
     if out.is_terminal and out.width < _TABLE:
         for entry, (source, _, characters, date) in zip(sources, rows, strict=True):
             numbers = f"  {count(entry['chunks'], 'chunk')}, {characters} characters"
-            out.print(Text(source, style="bold"), Text(numbers), Text(f"  {date}"), sep="\n")
+            show(Text(source, style="bold"), hang=4)
+            out.print(Text(numbers), Text(f"  {date}"), sep="\n")
     else:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name, side in (("source", "left"), ("chunks", "right"), ("characters", "right"), ("date", "left")):

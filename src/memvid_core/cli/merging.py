@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from memvid_core.cli.creating import new_memory
+from memvid_core.cli.failures import NOTHING
 from memvid_core.cli.options import WAIT, AsJson, EmbedderName, Timeout, WithPlaces, opened
 from memvid_core.cli.output import count, files_progress, megabytes, note, say, write_json
 
@@ -66,6 +67,9 @@ def merge(
                     done += len(batch)
                     update(done, total, str(path))
             info = target.info()
+    if not info.records:
+        note(f"no records: {output} was not created")
+        raise typer.Exit(NOTHING)
     if as_json:
         counts = {"equal": merged.equal, "renamed": merged.renamed, "replaced": merged.replaced}
         counts |= {"older": merged.older}
@@ -121,8 +125,10 @@ class _Merge:
             return batch
         from memvid_core.ingest.ownership import file_of
 
-        token = {record.id: file_of(record.id, record.text, record.metadata) or "" for record in batch}
-        kept = [record for record in batch if self._newest.get(token[record.id], number) == number]
+        files = (file_of(record.id, record.text, record.metadata) for record in batch)
+        kept = [
+            record for record, file in zip(batch, files, strict=True) if self._newest.get(file or "", number) == number
+        ]
         self.older += len(batch) - len(kept)
         return kept
 

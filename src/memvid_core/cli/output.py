@@ -133,7 +133,7 @@ def say(text: str, style: str = "") -> None:
     """Print one line of the result."""
     from rich.text import Text
 
-    show(Text(printable(text), style=style))
+    show(Text(printable(text), style=style), hang=2)
 
 
 def note(text: str, style: str = "") -> None:
@@ -156,7 +156,10 @@ def _hanging(text: Text, out: Console, hang: int) -> Text:
     if not others:
         return text
     rest = text[len(text.plain) - len(text.plain[len(first.plain) :].lstrip()) :]
-    return Text("\n" + " " * hang).join([first, *rest.wrap(out, max(out.width - hang, 8))])
+    lines = [first, *rest.wrap(out, max(out.width - hang, 8))]
+    for line in lines:
+        line.rstrip()
+    return Text("\n" + " " * hang).join(lines)
 
 
 def facts(title: str, pairs: Mapping[str, str]) -> None:

@@ -10,9 +10,9 @@ import typer
 
 from memvid_core.cli.failures import in_shell_words
 from memvid_core.cli.file_options import DEFAULTS, FileOptions, with_file_options
-from memvid_core.cli.ingest_run import expanded
+from memvid_core.cli.ingest_run import expanded, kinds_of, tell_left_out
 from memvid_core.cli.options import WAIT, EmbedderName, MemoryPath, Timeout, WithPlaces
-from memvid_core.cli.output import in_one_line, note, say, write_json
+from memvid_core.cli.output import count, in_one_line, note, say, write_json
 
 __all__ = ["register"]
 
@@ -96,10 +96,12 @@ def _sync(
     changes = {"added": report.added, "changed": report.changed, "removed": report.removed}
     failed = {source: str(error) for source, error in report.failed.items()}
     if as_json:
-        write_json({"memory": str(memory_path), "records": records, **changes, "failed": failed})
+        left_out = {"warnings": report.warnings, "skipped_kinds": kinds_of(report.skipped)}
+        write_json({"memory": str(memory_path), "records": records, **changes, "failed": failed, **left_out})
     else:
         parts = [f"{word} {_named(names)}" for word, names in changes.items() if names]
-        say(f"{memory_path}: {'; '.join(parts) or 'up to date'}; {records:,} records")
+        say(f"{memory_path}: {'; '.join(parts) or 'up to date'}; {count(records, 'record')}")
+        tell_left_out(report, report.warnings)
         for error in failed.values():
             note(f"  {in_one_line(str(error))}")
     if first:

@@ -56,7 +56,12 @@ class Patterns:
         """Return whether a pattern matches a path below the given folder, or its last part."""
         relative = nfc(relative)
         name = relative.rpartition("/")[2]
-        matched = [pattern for pattern, regex in self._patterns.items() if regex.match(name) or regex.match(relative)]
+        matched = [
+            pattern
+            for pattern, regex in self._patterns.items()
+            # A name that looks like a pattern matches itself.
+            if regex.match(name) or regex.match(relative) or nfc(pattern) in (name, relative)
+        ]
         for pattern in matched:
             self._unused.pop(pattern, None)
         return bool(matched)

@@ -98,6 +98,54 @@ def test_delete_by_source(folder: Path) -> None:
     assert memvid("delete", "new.mp4", "--source", "*.pdf").code == 1
 
 
+def test_a_name_that_looks_like_a_pattern_is_found_by_itself(folder: Path) -> None:
+    Path("docs/wings [1].md").write_text("Of wings.")
+    memvid("build", "docs", "-o", "new.mp4")
+    assert memvid("ls", "new.mp4", "docs/wings [1].md").out.splitlines()[1].startswith("docs/wings [1].md ")
+    assert memvid("build", "docs", "-o", "one.mp4", "--include", "wings [1].md", "--json").json["records"] == 1
+    told = memvid("delete", "new.mp4", "--source", "docs/wings [1].md", "--json").json
+    assert told["ids"] == ["docs/wings [1].md#0"]
+
+
+def test_a_merge_of_nothing_makes_nothing(folder: Path) -> None:
+    Memory.create("empty.mp4").close()
+    done = memvid("merge", "empty.mp4", "-o", "all.mp4")
+    assert (done.code, done.err) == (1, "no records: all.mp4 was not created\n")
+    assert not Path("all.mp4").exists()
+
+
+def test_results_that_do_not_fit_a_line_are_indented(folder: Path) -> None:
+    Path("docs/a name of very many words in a folder.md").write_text("Wings.")
+    for arguments in (
+        ["build", "docs", "-o", "a memory with a name of many words.mp4"],
+        ["ls", "a memory with a name of many words.mp4"],
+    ):
+        done = process(*arguments, COLUMNS="40", FORCE_COLOR="1", TERM="xterm")
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", done.out).splitlines()
+        assert all(len(line) <= 40 for line in lines)
+        assert [line for line in lines if not line.startswith(" ")] in (
+            ["a memory with a name of many words.mp4:"],
+            ["docs/a name of very many words in a", "docs/engine.txt", "docs/wings.md", "docs/비행.md"],
+        )
+
+
+def test_watch_tells_what_it_left_out(folder: Path) -> None:
+    Path("docs/wing.odg").write_bytes(b"PK\0\0\1\2")
+    Path("docs/a.html").write_text('<img src="a.png">')
+    command = [*COMMAND, "watch", "docs", "new.mp4", "--every", "0.1"]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, encoding="utf-8") as running:
+        assert running.stderr is not None
+        try:
+            told = [running.stderr.readline() for _ in range(3)]
+        finally:
+            running.kill()
+    assert told == [
+        "1 skipped (.odg 1)\n",
+        "  docs/a.html: the page has no text, but 1 picture (scans?)\n",
+        "watching; stop with Ctrl-C\n",
+    ]
+
+
 def test_search_takes_n_and_shows_the_time(folder: Path) -> None:
     cues = "".join(f"\n00:0{n}:05.000 --> 00:0{n}:09.000\nThe talk is of lift {n}.\n" for n in range(3))
     Path("docs/talk.vtt").write_text(f"WEBVTT\n{cues}")

@@ -18,8 +18,8 @@ from memvid_core.ingest.readers.korean_lines import KoreanLines
 from memvid_core.ingest.readers.nested import announce, read_nested
 from memvid_core.ingest.readers.ocr import HOW_TO_GET, read_gray, recognizer
 from memvid_core.ingest.readers.pdf_lines import is_vertical
-from memvid_core.ingest.readers.pdf_page import PageText, text_of
-from memvid_core.ingest.readers.pdf_turned import flatten, straighten, turns_of
+from memvid_core.ingest.readers.pdf_page import Aside, PageText, cells_of, text_of
+from memvid_core.ingest.readers.pdf_turned import flatten, place_after, straighten, turns_of
 from memvid_core.ingest.readers.remarks import leaving_out, warn
 
 __all__ = ["read_pdf"]
@@ -176,21 +176,48 @@ class _Pdf:
             upright = set(turns) <= {0} and not turned
             if upright or is_vertical(self._raw, textpage.raw, textpage.get_text_range()):
                 return text_of(self._raw, page, textpage)
-        parts = [self._read_turned(index, turn) for turn, _ in turns.most_common()]
+        (main, _), *others = turns.most_common()
+        parts = self._read_all(index, main, [turn for turn, _ in others])
         tables = [table for part in parts for table in part.tables]
         return PageText("\n\n".join(part.text for part in parts if part.text.strip()), tables)
 
-    def _read_turned(self, index: int, turn: int) -> PageText:
-        """Return the text of a page that is turned by so many quarters."""
+    def _read_all(self, index: int, main: int, others: list[int]) -> list[PageText]:
+        """Return the texts of a page by their directions; what is turned in tables of the main one is in them."""
+        asides: dict[int, list[Aside]] = {}
+        outside: dict[int, str] = {}
+        for turn in others:
+            with self._turned(index, turn) as (page, textpage, size):
+                found, outside[turn] = cells_of(self._raw, page, textpage)
+                asides[turn] = [Aside(*place_after(one.x, one.y, size, turn, main), one.text) for one in found]
+        with self._turned(index, main) as (page, textpage, _):
+            parts = [text_of(self._raw, page, textpage, [one for found in asides.values() for one in found])]
+        first = 0
+        for turn in others:
+            numbers = range(first, first + len(asides[turn]))
+            left = [
+                one.text for number, one in zip(numbers, asides[turn], strict=True) if number not in parts[0].placed
+            ]
+            first = numbers.stop
+            if len(left) < len(asides[turn]):
+                parts.append(PageText("\n".join(filter(None, (outside[turn], *left)))))
+            else:
+                with self._turned(index, turn) as (page, textpage, _):
+                    parts.append(text_of(self._raw, page, textpage))
+        return parts
+
+    @contextmanager
+    def _turned(self, index: int, turn: int) -> Iterator[tuple[Any, Any, tuple[float, float]]]:
+        """Yield a page whose letters of one direction are upright, and alone, its text, and its size before."""
         page = self._document[index]
         shown = page.get_rotation()
         try:
             # How the page is shown makes no difference to how its lines run.
             page.set_rotation(0)
+            size = page.get_size()
             flatten(self._raw, page.raw)
             straighten(self._raw, page, turn)
             with _text(page) as textpage:
-                return text_of(self._raw, page, textpage)
+                yield page, textpage, size
         finally:
             page.set_rotation(shown)
             page.close()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,8 +16,9 @@ from memvid_core.ingest.readers.korean_lines import BREAK
 from memvid_core.ingest.readers.pdf_aligned import find_aligned, may_be_aligned
 from memvid_core.ingest.readers.pdf_lines import Sign, columns, is_vertical, joined, needs_places, signs_of
 from memvid_core.ingest.readers.pdf_tables import Table, find_tables
+from memvid_core.ingest.readers.pdf_turned import is_turned
 
-__all__ = ["PageText", "text_of"]
+__all__ = ["Aside", "PageText", "cells_of", "text_of"]
 
 _HYPHEN = re.compile("(?:\ufffe|\x02)(?:\r?\n)?")  # PDFium's mark of a word divided at the end of a line
 _RIGHT_LETTER = re.compile("[\u05d0-\u05ea\u0620-\u064a\u066e-\u06d3\ufb1d-\ufdff\ufe70-\ufefc]")
@@ -39,6 +41,7 @@ class PageText(msgspec.Struct):
     text: str
     tables: list[str] = []
     recognized: bool = False
+    placed: list[int] = []  # the numbers of the asides that are in its tables
 
     def rewritten(self, outside: Callable[[str], str], table: Callable[[str], str]) -> PageText:
         """Return the page with what is outside of its tables, and its tables, changed by a function each."""
@@ -54,13 +57,14 @@ class PageText(msgspec.Struct):
         return PageText("".join([*parts, outside(self.text[place:])]), tables, self.recognized)
 
 
-def text_of(raw: Any, page: Any, textpage: Any) -> PageText:
+def text_of(raw: Any, page: Any, textpage: Any, asides: Sequence[Aside] = ()) -> PageText:
     """Return the text of a page.
 
     Args:
         raw: The functions of PDFium.
         page: The page, with its handle as ``raw``.
         textpage: Its text, likewise.
+        asides: Texts to put into the cells of tables in which they are, such as turned ones.
     """
     text = str(textpage.get_text_range())
     if len(text) > _MOST_LETTERS:
@@ -69,14 +73,41 @@ def text_of(raw: Any, page: Any, textpage: Any) -> PageText:
         return PageText(_unwrapped(columns(signs_of(raw, page.raw, textpage.raw))))
     tables = find_tables(raw, page.raw) if text.strip() else []
     if needs_places(text):
-        return _Signs(signs_of(raw, page.raw, textpage.raw)).page(tables)
+        return _Signs(signs_of(raw, page.raw, textpage.raw)).page(tables, asides)
     if tables:
-        found = _Letters(raw, textpage.raw).page(tables)
+        found = _Letters(raw, textpage.raw).page(tables, asides)
         if found.tables:
             return found
     if may_be_aligned(raw, textpage.raw):
         return _with_aligned(raw, textpage.raw)
     return PageText(_unwrapped(_plain(text)))
+
+
+def cells_of(raw: Any, page: Any, textpage: Any) -> tuple[list[Aside], str]:
+    """Return the text in each cell of the grids of lines on a page, and the text outside of them.
+
+    There are none if a letter is slanted, or a line cuts a word: that is a stamp over the page, and no table's text.
+
+    Args:
+        raw: The functions of PDFium.
+        page: The page, with its handle as ``raw``.
+        textpage: Its text, likewise.
+    """
+    tables = find_tables(raw, page.raw)
+    slanted = any(is_turned(raw, textpage.raw, index) for index in range(raw.FPDFText_CountChars(textpage.raw)))
+    if not tables or slanted:
+        return [], ""
+    placed = needs_places(str(textpage.get_text_range()))
+    reader = _Signs(signs_of(raw, page.raw, textpage.raw)) if placed else _Letters(raw, textpage.raw)
+    cells: dict[_Target, list[Any]] = {}
+    pieces = reader.pieces(tables)
+    if _cut(pieces):
+        return [], ""
+    for piece in pieces:
+        cells.setdefault(piece.cell, []).append(piece.what)
+    outside = _unwrapped(reader.text(cells.pop(None, []))).strip("\n")
+    texts = ((place, _flat(reader.text(found))) for place, found in cells.items() if place is not None)
+    return [Aside(*tables[number].place_in(cell), text) for (number, cell), text in texts if text], outside
 
 
 def _with_aligned(raw: Any, textpage: Any) -> PageText:
@@ -107,6 +138,14 @@ def _with_aligned(raw: Any, textpage: Any) -> PageText:
     return PageText("\n\n".join(filter(str.strip, parts)), blocks)
 
 
+class Aside(msgspec.Struct):
+    """Hold a text and where it is on its page, in points."""
+
+    x: float
+    y: float
+    text: str
+
+
 class _Piece(msgspec.Struct):
     """Hold a letter or a sign, the cell that it is in, and whether it belongs to the word of the piece before it."""
 
@@ -118,18 +157,26 @@ class _Piece(msgspec.Struct):
 class _Reader:
     """Divide the text of a page into cells and what is between the tables."""
 
-    def page(self, tables: list[Table]) -> PageText:
-        """Return the text with its tables; grids that turn out to be none are left out."""
+    def page(self, tables: list[Table], asides: Sequence[Aside]) -> PageText:
+        """Return the text with its tables and the asides in them; grids that turn out to be none are left out."""
         for _ in range(_MOST_ROUNDS):
             pieces = self.pieces(tables)
-            rows, good = self._tables(pieces, tables)
+            places = _places(pieces, tables, asides)
+            turned: dict[tuple[int, int], list[str]] = {}
+            for place, aside in zip(places, asides, strict=True):
+                if place is not None:
+                    turned.setdefault(place, []).append(aside.text)
+            rows, good = self._tables(pieces, tables, turned)
             if len(good) == len(tables):
                 blocks = ["\n".join(" | ".join(row) for row in found) for found in rows]
-                return PageText("\n\n".join(filter(str.strip, self._parts(pieces, blocks))), blocks)
+                text = "\n\n".join(filter(str.strip, self._parts(pieces, blocks)))
+                return PageText(text, blocks, placed=[number for number, place in enumerate(places) if place])
             tables = good
         return PageText("\n\n".join(filter(str.strip, self._parts(self.pieces([]), []))))
 
-    def _tables(self, pieces: list[_Piece], tables: list[Table]) -> tuple[list[list[list[str]]], list[Table]]:
+    def _tables(
+        self, pieces: list[_Piece], tables: list[Table], turned: Mapping[tuple[int, int], list[str]]
+    ) -> tuple[list[list[list[str]]], list[Table]]:
         """Return the rows of each grid, and the grids that are tables."""
         cells: dict[int, dict[int, list[Any]]] = {}
         for piece in pieces:
@@ -140,6 +187,9 @@ class _Reader:
         good: list[Table] = []
         for number, table in enumerate(tables):
             texts = {cell: _flat(self.text(found)) for cell, found in cells.get(number, {}).items()}
+            for (of, cell), found in turned.items():
+                if of == number:
+                    texts[cell] = " ".join(filter(None, (texts.get(cell), *found)))
             rows.append(_rows(table, texts))
             if cut[number] <= _CUT * sum(map(len, texts.values())) and _is_table(rows[-1]):
                 good.append(table)
@@ -180,7 +230,9 @@ class _Letters(_Reader):
                 self._letters.append(chr(code))
             elif code:
                 raw.FPDFText_GetCharOrigin(textpage, index, x, y)
-                self._letters.append((chr(code), x.value + 0.1, y.value))
+                # A slanted stamp over a table is in none of its cells.
+                slanted = is_turned(raw, textpage, index)
+                self._letters.append((chr(code), math.inf if slanted else x.value + 0.1, y.value))
 
     def pieces(self, tables: list[Table]) -> list[_Piece]:
         pieces: list[_Piece] = []
@@ -190,8 +242,9 @@ class _Letters(_Reader):
             if isinstance(letter, tuple):
                 cell = _target(tables, letter[1], letter[2])
             char = letter[0]
-            pieces.append(_Piece(char, cell, not char.isspace() and not before.isspace()))
-            before = char
+            slanted = isinstance(letter, tuple) and math.isinf(letter[1])
+            pieces.append(_Piece(char, cell, not (slanted or char.isspace() or before.isspace())))
+            before = " " if slanted else char
         return pieces
 
     def text(self, pieces: list[Any]) -> str:
@@ -220,6 +273,15 @@ class _Signs(_Reader):
 
     def text(self, pieces: list[Any]) -> str:
         return joined(pieces)
+
+
+def _places(pieces: list[_Piece], tables: list[Table], asides: Sequence[Aside]) -> list[_Target]:
+    """Return the cell of each aside, or None: a table with less text of its own is turned as a whole."""
+    places = [_target(tables, aside.x, aside.y) for aside in asides]
+    own = {piece.cell for piece in pieces if piece.cell is not None}
+    filled = Counter(cell[0] for cell in own)
+    turned = Counter(place[0] for place in set(places) if place is not None)
+    return [None if place is None or turned[place[0]] > filled[place[0]] else place for place in places]
 
 
 def _cut(pieces: list[_Piece]) -> Counter[int]:

@@ -53,6 +53,12 @@ class Table(msgspec.Struct):
             return None
         return self.owners[len(self.levels) - 2 - level][column]
 
+    def place_in(self, cell: int) -> tuple[float, float]:
+        """Return a place in a cell, in points."""
+        row, column = next((row, owners.index(cell)) for row, owners in enumerate(self.owners) if cell in owners)
+        bottom, top = self.levels[len(self.owners) - 1 - row], self.levels[len(self.owners) - row]
+        return (self.edges[column] + self.edges[column + 1]) / 2, (bottom + top) / 2
+
     def rows(self, texts: dict[int, str]) -> list[list[str]]:
         """Return the cells by rows. A cell over several rows stands in each of them, one over several columns once."""
         rows: list[list[str]] = []

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["flatten", "is_turned", "objects_of", "straighten", "turns_of"]
+__all__ = ["flatten", "is_turned", "objects_of", "place_after", "straighten", "turns_of"]
 
 _TEXT, _FORM = 1, 5  # FPDF_PAGEOBJ_TEXT, FPDF_PAGEOBJ_FORM
 _DEEPEST = 8
@@ -86,14 +86,42 @@ def straighten(raw: Any, page: Any, turn: int) -> None:
     _remove(
         raw, page.raw, turn, (raw.FPDFPage_CountObjects, raw.FPDFPage_GetObject, raw.FPDFPage_RemoveObject), _DEEPEST
     )
-    width, height = page.get_size()
     a, b, c, d = _BACK[turn]
     # The box of the page is moved back to where it was.
-    left = min(0, a * width) + min(0, c * height)
-    bottom = min(0, b * width) + min(0, d * height)
+    left, bottom = _corner(page.get_size(), turn)
     for number in range(raw.FPDFPage_CountObjects(page.raw)):
         raw.FPDFPageObj_Transform(raw.FPDFPage_GetObject(page.raw, number), a, b, c, d, -left, -bottom)
     flatten(raw, page.raw)
+
+
+def place_after(x: float, y: float, size: tuple[float, float], turn: int, other: int) -> tuple[float, float]:
+    """Return where a place on a page that was turned back by ``turn`` is when it is turned back by ``other``.
+
+    Args:
+        x: From the left, in points.
+        y: From the bottom.
+        size: Width and height of the page before.
+        turn: Clockwise quarters.
+        other: Likewise.
+
+    Example:
+        >>> place_after(10, 20, (600, 800), 1, 0)
+        (20, 790)
+    """
+    left, bottom = _corner(size, turn)
+    a, b, c, d = _BACK[turn]
+    x, y = x + left, y + bottom
+    x, y = a * x + b * y, c * x + d * y  # the inverse of a turn is its transpose
+    left, bottom = _corner(size, other)
+    a, b, c, d = _BACK[other]
+    return a * x + c * y - left, b * x + d * y - bottom
+
+
+def _corner(size: tuple[float, float], turn: int) -> tuple[float, float]:
+    """Return where the lower left corner of a page is after it was turned back."""
+    width, height = size
+    a, b, c, d = _BACK[turn]
+    return min(0, a * width) + min(0, c * height), min(0, b * width) + min(0, d * height)
 
 
 def _flatten(raw: Any, form: Any, depth: int) -> None:

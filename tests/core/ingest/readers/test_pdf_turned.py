@@ -140,3 +140,56 @@ def page_of(content: bytes, path: Path, font: bytes = b"<</Type/Font/Subtype/Typ
 def test_ways_to_turn(tmp_path: Path, content: bytes) -> None:
     lines = text_of(page_of(content, tmp_path / "a.pdf")).split("\n")
     assert [line.strip() for line in lines if line.strip()] == ["A wing lifts.", "It turns."]
+
+
+def table_of(path: Path, angle: int, *, heads: list[str], stamp: tuple[int, str] = (90, "")) -> str:
+    """Write a table whose names are turned, and maybe a stamp over it, and return its text."""
+    page = fpdf.FPDF()
+    page.add_page()
+    page.set_font("helvetica", size=11)
+    page.text(20, 30, "Before the table.")
+    for column, head in enumerate(heads):
+        page.rect(20 + 40 * column, 40, 40, 60)
+        for row in range(3):
+            page.rect(20 + 40 * column, 100 + 10 * row, 40, 10)
+            page.text(23 + 40 * column, 107 + 10 * row, f"{'abc'[row]}{column}")
+        x, y = 40 + 40 * column, 70
+        with page.rotation(angle if column else 0, x=x, y=y):
+            for number, line in enumerate(head.split("\n")):
+                page.text(x - 18, y + 6 * number, line)
+    with page.rotation(stamp[0], x=60, y=110):
+        page.set_font_size(30)
+        page.text(40, 110, stamp[1])
+        page.set_font_size(11)
+    with page.rotation(90, x=190, y=250):
+        page.text(170, 250, "In the margin")
+    page.text(20, 160, "After the table.")
+    page.output(str(path))
+    return text_of(path)
+
+
+ROWS = "a0 | a1 | a2\nb0 | b1 | b2\nc0 | c1 | c2"
+
+
+@pytest.mark.parametrize("angle", [90, 180, 270])
+def test_turned_names_in_an_upright_table_are_in_their_cells(tmp_path: Path, angle: int) -> None:
+    text = table_of(tmp_path / "a.pdf", angle, heads=["wing", "lift at\nlow speed", "drag"])
+    assert text == (
+        f"Before the table.\n\nwing | lift at low speed | drag\n{ROWS}\n\nAfter the table.\n\nIn the margin"
+    )
+
+
+@pytest.mark.parametrize("quarters", TURNS)
+def test_turned_names_on_a_turned_page(tmp_path: Path, quarters: int) -> None:
+    text = table_of(tmp_path / "a.pdf", 90, heads=["wing", "lift", "drag"])
+    document = pdfium.PdfDocument(tmp_path / "a.pdf")
+    document[0].set_rotation(90 * quarters)
+    assert page_texts(saved(document, tmp_path / "b.pdf")) == [text]
+    assert f"wing | lift | drag\n{ROWS}" in text
+
+
+@pytest.mark.parametrize("stamp", [(90, "COPY OF A DRAFT"), (70, "DRAFT"), (45, "DRAFT")])
+def test_a_stamp_over_a_table_is_in_no_cell(tmp_path: Path, stamp: tuple[int, str]) -> None:
+    text = table_of(tmp_path / "a.pdf", 0, heads=["wing", "lift", "drag"], stamp=stamp)
+    assert f"wing | lift | drag\n{ROWS}" in text
+    assert stamp[1] in text

@@ -182,9 +182,9 @@ def exit_code(error: BaseException) -> int:
 def reported(*, debug: bool, as_json: bool) -> Iterator[None]:
     """Convert an error of a command to one line on standard error and an exit code.
 
-    debug: Also print the traceback.
+    Args:
+        debug: Also print the traceback.
         as_json: Also print the error as JSON on standard output.
-        as_json: Print the error as JSON on standard output too.
 
     Raises:
         typer.Exit: With the code.

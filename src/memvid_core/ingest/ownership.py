@@ -1,9 +1,9 @@
 """Determining which records of a memory were written by a sync, and for which file; a sync changes only those.
 
 Each record of a sync has a reserved metadata entry, ``_sync``: a token of its file, and a hash of the token, the
-    record's id and its text. If the metadata is copied to another record, or the record's text changes, the hash does
-    not match, and the record no longer belongs to the sync. The first record of a file also stores a hash of the path
-    of its folder, the relative path from the memory to that folder, the file's path below the folder, and its digest.
+record's id and its text. If the metadata is copied to another record, or the record's text changes, the hash does
+not match, and the record no longer belongs to the sync. The first record of a file also stores a hash of the path
+of its folder, the relative path from the memory to that folder, the file's path below the folder, and its digest.
 
 Records of earlier versions have no such entry. They are recognized by their ids, numbers and a digest, and get the
 entry at the first sync.

@@ -48,6 +48,7 @@ _QUOTED = re.compile(
 _SOFT = re.compile(r"=(?:\n|(3D|20|09|0A))")
 _PLAIN = {"3D": "=", "20": " ", "09": "\t", "0A": "\n", None: ""}
 _PIECE = 18
+_DIGITS = frozenset("0123456789")
 _OF_BYTES = "0123456789abcdefABCDEFx\\,:; \t\n"
 _LEAST_DISTINCT = 16  # of the 64 signs
 _LEAST_DISTINCT_HEX = 10
@@ -100,7 +101,7 @@ def without_encoded_data(text: str, *, code: bool = False) -> str:
 
 
 def _may_have_runs(text: str) -> bool:
-    """Return whether a text may have words of 56 signs, or bytes in digits: each of those fills two pieces of 18.
+    """Return whether a text may have lines of data: each of them fills two pieces of 18 signs, nearly all with digits.
 
     The expressions take twenty times as long.
     """
@@ -108,7 +109,8 @@ def _may_have_runs(text: str) -> bool:
     for start in range(0, len(text), _PIECE):
         piece = text[start : start + _PIECE]
         one_word = " " not in piece and "\n" not in piece
-        here = (one_word or not piece.strip(_OF_BYTES)) and piece.isascii() and len(set(piece)) > _PIECE // 3
+        here = (one_word or not piece.strip(_OF_BYTES)) and not _DIGITS.isdisjoint(piece)
+        here = here and piece.isascii() and len(set(piece)) > _PIECE // 3
         if here and before:
             return True
         before = here

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from memvid_core.ingest.readers.document import Outline, Section
+from memvid_core.ingest.readers.encoded_data import without_encoded_data
 from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.markup_tables import adoc_tables, pipe_tables, rst_tables
 
@@ -53,9 +54,14 @@ _NEXT_CELL = re.compile(r"[ \t]{0,80}(?<!\\)&[ \t]{0,80}")
 _Heading = tuple[int, int, str]  # where it starts, its level, its title
 
 
+def _source(path: Path) -> str:
+    """Return the text of a file; what encodes data is left out before it is taken for markup."""
+    return without_encoded_data(decode(path.read_bytes()), code=True)
+
+
 def read_adoc(path: Path) -> list[Section]:
     """Read AsciiDoc."""
-    text = adoc_tables(decode(path.read_bytes()))
+    text = adoc_tables(_source(path))
     return _sections(text, _adoc_headings(text))
 
 
@@ -71,13 +77,13 @@ def _adoc_headings(text: str) -> Iterator[_Heading]:
 
 def read_org(path: Path) -> list[Section]:
     """Read Org."""
-    text = decode(path.read_bytes())
+    text = _source(path)
     return _sections(text, ((found.start(), len(found.group(1)), found.group(2)) for found in _ORG.finditer(text)))
 
 
 def read_rst(path: Path) -> list[Section]:
     """Read reStructuredText; the level of a heading is given by the order in which its underlines first occur."""
-    text = rst_tables(decode(path.read_bytes()))
+    text = rst_tables(_source(path))
     return _sections(text, _rst_headings(text))
 
 
@@ -101,7 +107,7 @@ def _rst_headings(text: str) -> Iterator[_Heading]:
 
 def read_tex(path: Path) -> list[Section]:
     """Read LaTeX without its preamble, comments and common commands; formulas stay as they are written."""
-    text = _COMMENT.sub("", decode(path.read_bytes()))
+    text = _COMMENT.sub("", _source(path))
     begin, end = text.find("\\begin{document}"), text.rfind("\\end{document}")
     title = re.search(r"\\title\{([^{}]*)\}", text[: max(begin, 0)])
     text = text[max(begin, 0) : end if end > 0 else None]

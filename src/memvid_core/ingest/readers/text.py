@@ -8,6 +8,7 @@ from typing import Any
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section
+from memvid_core.ingest.readers.encoded_data import without_encoded_data
 from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.file_types import language_of
 from memvid_core.ingest.readers.markdown import markdown_sections
@@ -23,7 +24,7 @@ def read_text(path: Path) -> list[Section]:
 
 def read_markdown(path: Path) -> list[Section]:
     """Read Markdown as one section per heading."""
-    return markdown_sections(decode(path.read_bytes()))
+    return markdown_sections(without_encoded_data(decode(path.read_bytes()), code=True))
 
 
 def read_code(path: Path) -> list[Section]:

@@ -131,10 +131,23 @@ def as_text(path: Path, run: str) -> None:
     path.write_text(f"Before it.\n\n{run}\n\nAfter it.", encoding="utf-8")
 
 
+def as_comment(path: Path, run: str) -> None:
+    as_text(path, "\n".join(f"# {line}" for line in run.split("\n")))
+
+
 WRITERS: dict[str, Callable[[Path, str], None]] = {
-    "txt": as_text, "md": as_text, "py": as_text, "rst": as_text, "eml": as_mail, "html": as_page, "xml": as_xml,
+    "txt": as_text, "md": as_text, "py": as_text, "rst": as_text, "adoc": as_text, "org": as_text,
+    "tex": as_text, "eml": as_mail, "html": as_page, "xml": as_xml,
     "json": as_json, "csv": as_table, "vtt": as_captions, "docx": as_word, "xlsx": as_sheet, "pdf": as_pdf,
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["md", "py", "org"])
+@pytest.mark.parametrize("name", ["base64 in lines", "base64", "base85 in lines", "hexadecimal digits"])
+def test_runs_in_lines_that_look_like_headings_are_left_out(tmp_path: Path, suffix: str, name: str) -> None:
+    file = tmp_path / f"a.{suffix}"
+    as_comment(file, RUNS[name])
+    assert sum(len(chunk.text) for chunk in load_chunks(file)) < 250
 
 
 @pytest.mark.parametrize("suffix", WRITERS)

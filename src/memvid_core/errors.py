@@ -319,7 +319,7 @@ class IncompleteSearchError(MemoryFileError):
 
 
 class ReadOnlyError(MemoryFileError, PermissionError):
-    """The memory was opened for reading and cannot be written."""
+    """The memory was opened for reading, or the system does not permit writing it."""
 
 
 class StorageError(MemoryFileError):

@@ -269,8 +269,8 @@ def _now(plain: str, strong: bool) -> list[Correction]:
 
 def _mine(plain: str, says: str) -> list[Correction]:
     """Read "나 이제 일곱 시에 일어나": what the speaker says of itself with another value."""
-    first, *tokens = (token for token in plain.split() if token not in _WHEN)
-    if _noun(first) not in _FIRST and first not in _FIRST:
+    first, *tokens = [token for token in plain.split() if token not in _WHEN] or [""]
+    if not first or (_noun(first) not in _FIRST and first not in _FIRST):
         return []
     values = values_of(f"_ {' '.join(tokens[:-1])}")
     words = _nouns(values.rest.replace("\x00", " ").strip("_ "))

@@ -81,7 +81,7 @@ LONG: Final = 300
 
 LENGTH: Final = 0.1
 """The factor for long turns is LONG / length, to this power; not for questions about what the assistant said, or about
-all that was said. 81.3, 59.1; 0: 81.3, 57.7. 0.2: 59.0 on BEAM, and 0.6 less of R@50."""
+all that was said. 81.3, 59.1; 0: 81.3, 57.7."""
 
 TIME: Final = 1.25
 """The factor for turns that were said, or speak of, when a question says. 1: 80.9, 57.7."""
@@ -345,7 +345,7 @@ def _turns(found: Mapping[str, Recalled]) -> Iterator[Recalled]:
 
 
 def _weigh_speakers(found: dict[str, Recalled], question: str) -> None:
-    """Lift what the one speaker said whom the question names, and lower what an assistant said, and long turns."""
+    """Raise the turns of the one speaker whom the question names; lower those of an assistant, and long ones."""
     asked = question.casefold()
     speakers = {hit.who for hit in found.values() if hit.kind == "turn" and hit.who != hit.role}
     named = [who for who in speakers if names(asked, who.casefold())]

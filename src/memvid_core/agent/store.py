@@ -78,7 +78,7 @@ class Store:
                 self._together.drafts = None
 
     def _write_held(self, kinds: Sequence[str] | None = None, may_be: Callable[[Record], bool] | None = None) -> None:
-        """Commit what is held back, if a record that is looked for is among it: of some kinds, and like a test."""
+        """Commit what is held back if it has a record that may be looked for: one of some kinds that passes a test."""
         held = self._together.drafts or {}
         asked = (draft for draft in held.values() if kinds is None or draft.metadata[AGENT]["kind"] in kinds)
         if any(may_be is None or may_be(Record(*draft)) for draft in asked):

@@ -207,6 +207,9 @@ class IndexedJournal:
         """
         check_idle(exc)
         current = self._current
+        if isinstance(exc, ClosedError) and snapshot.epoch is not current.epoch:
+            current.check_open()
+            return self.refresh()  # without the lock, which another process may hold
         with current.owning(current.timeout) as owned:
             if not owned:
                 raise exc

@@ -237,7 +237,7 @@ class Ranker:
         return self._together(request, ranked, k) if compared else ranked
 
     def _compares(self, request: SearchRequest, words: Ranking, dense: Ranking) -> bool:
-        """Return whether the first texts are read to compare how close together they have the words of the question."""
+        """Return whether the first texts are read, to compare how close together they have the question's words."""
         if request.alpha is not None or request.fusion == "rank":
             return False
         return self._corpus.word_embedder and bool(len(words[0]) and len(dense[0]))

@@ -49,6 +49,7 @@ def appearing(target: Path) -> Iterator[Path]:
     Raises:
         MemoryExistsError: The target exists.
         MemoryNotFoundError: The folder does not exist.
+        ReadOnlyError: There is no permission to write in the folder.
         StorageError: A read or write failed.
     """
     _check_folder(target)
@@ -81,6 +82,7 @@ def replacing(target: Path, *, like: Path | None = None, timeout: float = _WAIT)
     Raises:
         LockedError: Another process is writing to the target; the message names it.
         MemoryNotFoundError: The folder does not exist.
+        ReadOnlyError: There is no permission to write in the folder.
         StorageError: A read or write failed; the target is unchanged.
     """
     _check_folder(target)
@@ -346,7 +348,7 @@ def held(target: Path, timeout: float) -> Iterator[bool]:
     lock, descriptor = CommitLock(), -1
     try:
         while (descriptor := _opened(target)) >= 0:
-            lock.acquire(descriptor, target, max(0.0, deadline - time.monotonic()))
+            lock.acquire(descriptor, target, max(0.0, round(deadline - time.monotonic(), 2)))
             if still_named(target, descriptor):
                 break
             lock.release()  # a compaction has replaced the file meanwhile

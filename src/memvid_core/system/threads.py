@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any, Final, Literal, TypeVar
 
@@ -83,7 +83,8 @@ def one_native_thread(kind: Literal["blas", "openmp"]) -> Iterator[None]:
     Args:
         kind: The library, which must be loaded: "blas" multiplies matrices, "openmp" searches for scikit-learn.
     """
-    with _limited, _controller(kind).limit(limits=1, user_api=kind):
+    # The number of OpenMP threads belongs to the thread that calls.
+    with _limited if kind == "blas" else nullcontext(), _controller(kind).limit(limits=1, user_api=kind):
         yield
 
 

@@ -276,7 +276,10 @@ def test_a_turn_that_no_rule_reads_costs_nothing(service, monkeypatch):
         assert len(service.memory.history()) == before + 1
 
 
-PIECES = [*"abc 12:,.!가나은는이안 ", "not ", "but ", "에서 ", "으로 바꿨", "actually ", "아니, ", "정정합니다."]
+PIECES = [
+    *"abc 12:,.!가나은는이안 ",
+    *("not ", "but ", "에서 ", "으로 바꿨", "actually ", "아니, ", "정정합니다.", "이제", "지금은 ", "요즘 ", "나 "),
+]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
@@ -440,7 +443,13 @@ def test_two_spellings_are_one_fact(service, old, new):
     assert [item.summary for item in service.list_memory_items(ME)] == [new]
 
 
-@pytest.mark.parametrize("text", ["I stopped by the store.", "We quit the meeting at six.", "전화를 끊었어요."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("I stopped by the store.", "We quit the meeting at six.", "전화를 끊었어요."),
+        *("아니, 이제.", "정정할게요, 이제.", "미안, 지금은", "정정: 요즘"),  # nothing but when
+    ],
+)
 def test_what_only_looks_like_a_correction_corrects_nothing(service, text):
     for fact in ("I work at a store.", "I like the meeting at six.", "저는 전화를 좋아해요."):
         service.add([{"role": "user", "content": fact, "created_at": "2026-01-05"}], session_id=fact, **ME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from memvid_core import ClosedError, Memory
 from memvid_core.catalog.catalog import Catalog
 from memvid_core.catalog.frame_table import FrameTable
+from memvid_core.system.commit_lock import CommitLock
 from memvid_core.vectors.vector_index import VectorIndex
 
 VECTORS = np.eye(8, dtype=np.float32)
@@ -73,6 +75,32 @@ def test_who_was_reading_it_reads_the_new_one(
         assert use(memory) == expected
         assert found == [NEAREST]
         assert nearest(memory) == NEAREST
+
+
+def test_who_was_reading_it_does_not_wait_for_the_commit_of_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "memory.mp4"
+    with Memory.create(path, "given") as made:
+        made.add(IDS, ids=IDS, vectors=VECTORS)
+    damage(path)
+    original, lock, file = VectorIndex.search, CommitLock(), os.open(path, os.O_RDWR)
+    begun = threading.Event()
+
+    def rebuilt_first(*arguments: Any, **options: Any) -> Any:
+        if not begun.is_set():
+            begun.set()
+            other = threading.Thread(target=lambda: nearest(memory))
+            other.start()
+            other.join()
+            lock.acquire(file, path, 1.0)
+        return original(*arguments, **options)
+
+    with Memory.open(path, "a", embedder="given", timeout=0.1) as memory:
+        monkeypatch.setattr(VectorIndex, "search", rebuilt_first)
+        assert nearest(memory) == NEAREST
+        lock.close()
+    os.close(file)
 
 
 def test_who_was_reading_a_memory_that_is_closed_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

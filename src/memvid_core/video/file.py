@@ -122,8 +122,13 @@ class ByteFile:
             return file.seek(0, io.SEEK_END)
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return up to ``size`` bytes from ``offset``; fewer only at the end of the file."""
+        """Return up to ``size`` bytes from ``offset``; fewer only at the end of the file, none before its beginning.
+
+        Damaged bytes may claim that something begins there.
+        """
         file = self._handle()
+        if offset < 0:
+            return b""
         try:
             if self._descriptor is not None and _PREAD is not None:
                 data: bytes = _PREAD(self._descriptor, size, offset)

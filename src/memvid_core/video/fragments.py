@@ -68,7 +68,7 @@ class Fragments:
 
     def listed(self, offset: int, size: int) -> Found | None:
         """Return the fragment that the ``moof`` at ``offset`` describes, even if some of its bytes are missing."""
-        start = self._ahead.read(offset, _FIRST_READ)
+        start = self._ahead.read(offset, _FIRST_READ) if offset >= 0 else b""
         head = mp4.parse_moof(start)
         if head is None or head.size > min(_MOOF_LIMIT, size - offset):
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from memvid_core import DamageWarning, Memory
+from memvid_core.video.mp4 import FOOTER_BYTES
 from soak.model import embed
 
 KINDS: dict[str, Callable[[Memory], object]] = {
@@ -116,3 +118,25 @@ def test_a_doubled_footer_or_parity_is_named(tmp_path: Path, codec: str, later: 
             with Memory.open(path, "r", embedder=embed) as memory:
                 assert len(memory) == 6 + later
                 assert not memory.verify().ok, (begin, stop, at)
+
+
+@pytest.mark.parametrize("codec", ["pcm", "qr"])
+def test_a_footer_that_claims_more_than_stands_before_it_is_damage_and_no_more(tmp_path: Path, codec: str) -> None:
+    path = tmp_path / "m.mp4"
+    ends = []
+    with Memory.create(path, embed, codec=codec) as memory:
+        for number in range(3):
+            memory.add([f"number {number}.{i}" for i in range(3)])
+            ends.append(path.stat().st_size)
+    data = path.read_bytes()
+    last = data.rindex(b"mvid", 0, data.rindex(b"mvpa")) - 8
+    for claimed in (ends[1] + 1, ends[2], 1 << 23, 1 << 62, (1 << 64) - 1):
+        forged = struct.pack(">I4s4sIQ", FOOTER_BYTES, b"free", b"mvid", 0, claimed)
+        for at in (ends[1], ends[1] + 40, (ends[1] + ends[2]) // 2, last - FOOTER_BYTES, last):
+            shutil.rmtree(tmp_path / "m.mp4.index", ignore_errors=True)
+            path.write_bytes(data[:at] + forged + data[at + FOOTER_BYTES :])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with Memory.open(path, "r", embedder=embed) as memory:
+                    assert len(memory) >= 6
+                    assert not memory.verify().ok, (claimed, at)

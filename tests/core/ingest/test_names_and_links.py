@@ -15,7 +15,7 @@ import pytest
 
 from memvid_core import Memory
 from memvid_core.errors import IngestError
-from memvid_core.ingest import discover, read_document, sync
+from memvid_core.ingest import discover, matching, read_document, sync
 from tests.core.cli.running import memvid
 
 NAME = "Übersicht der Flügel"
@@ -77,6 +77,17 @@ def test_an_empty_folder_that_had_many_files_stops_a_sync(place: Path, files: in
             with pytest.raises(IngestError, match=r"docs/a/disk: 11 of the 11 "):
                 synced(memory, "docs")
         assert len(synced(memory, "docs", drop_most=stops).removed) == files
+
+
+@pytest.mark.parametrize("root", ["c:/", "/"])
+def test_the_root_of_a_drive_is_synchronized(place: Path, monkeypatch: pytest.MonkeyPatch, root: str) -> None:
+    write("docs", one="Of wings.", two="Of tails.")
+    monkeypatch.setattr(matching, "real_path", lambda path: root)
+    with Memory.create(":memory:") as memory:
+        synced(memory, "docs")
+        Path("docs/one.md").unlink()
+        report = synced(memory, "docs")
+        assert (len(report.removed), len(report.unchanged), len(memory)) == (1, 1, 1)
 
 
 def test_a_folder_that_was_deleted_or_renamed_is_none_that_is_empty(place: Path) -> None:

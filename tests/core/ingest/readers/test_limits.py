@@ -90,6 +90,15 @@ def test_delimiters_are_told_in_bounded_time(tmp_path, text):
     assert read(path, timeout=10)[0].error is None
 
 
+@pytest.mark.parametrize("row", ["{},a", "2020,a\n{},b", "a,b\n{},c"])
+def test_a_cell_of_many_digits_is_told_from_a_name_in_linear_time(tmp_path, row):
+    path = tmp_path / "digits.csv"
+    path.write_text(row.format("1" * 200_000 + "x"))
+    began = time.process_time()
+    assert len(read_csv(path)[0].text) > 200_000
+    assert time.process_time() - began < 2
+
+
 @pytest.mark.parametrize(
     ("name", "text", "first"),
     [

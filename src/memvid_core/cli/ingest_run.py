@@ -8,7 +8,7 @@ import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -219,7 +219,14 @@ def _glob(path: Path) -> Iterator[Path]:
 
     # Names on a disk may be composed or decomposed, which look the same.
     forms = {unicodedata.normalize(form, str(path)) for form in ("NFC", "NFD")}
-    return (Path(found) for form in forms for found in iglob(form, recursive=True))
+    found = (Path(name) for form in forms for name in iglob(form, recursive=True))
+    # Where names of both forms are those of one file, both patterns give it.
+    seen: dict[tuple[int, int, str], Path] = {}
+    for path in found:
+        with suppress(OSError):  # deleted since
+            known = path.lstat()
+            seen.setdefault((known.st_dev, known.st_ino, unicodedata.normalize("NFC", str(path))), path)
+    return iter(seen.values())
 
 
 def kinds_of(sources: list[str]) -> dict[str, int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -17,10 +18,12 @@ from memvid_core.cli.output import count, files_progress, megabytes, note, say, 
 
 if TYPE_CHECKING:
     from memvid_core import Memory, Record
+    from memvid_core.ingest.ownership import KnownFile
 
 __all__ = ["register"]
 
 _RECORDS_A_COMMIT = 4096
+_NAMED_AT_MOST = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -44,8 +47,9 @@ def merge(
 ) -> None:
     """Write the records of several memories into a new one.
 
-    Equal records are written once. Of a file that was read into several memories, the newest reading counts. Vectors
-    are copied if all memories have the same embedder and metric; otherwise they are computed again.
+    Equal records are written once. Of a file that was read into several memories, the newest reading counts; if most
+    files of a folder differ, it is taken for folders of different machines, and all readings are kept. Vectors are
+    copied if all memories have the same embedder and metric; otherwise they are computed again.
     """
     with ExitStack() as stack:
         opened_ones = [stack.enter_context(opened(path, embedder=embedder)) for path in memories]
@@ -55,7 +59,8 @@ def merge(
         settings: dict[str, Any] = {"embedder": embedder, "metric": infos[0].metric}
         if copied:
             settings |= {"embedder": opened_ones[0].embedder, "vector_dtype": infos[0].vector_dtype}
-        merged = _Merge(same_id, copied, _newest(opened_ones))
+        chosen = _readings(opened_ones, last=same_id == "last")
+        merged = _Merge(same_id, copied, chosen)
         with (
             new_memory(output, force=force, whole=True, timeout=timeout, **settings) as target,
             files_progress("Merging", "records") as update,
@@ -68,13 +73,22 @@ def merge(
                     update(done, total, str(path))
             info = target.info()
     if not info.records:
-        note(f"no records: {output} was not created")
-        raise typer.Exit(NOTHING)
+        note(f"no records: {output} was not {'replaced' if output.exists() else 'created'}")
+    several = sorted(reading.source for reading in chosen.values() if len(reading.kept) > 1)
+    if several:
+        more = ", …" if len(several) > _NAMED_AT_MOST else ""
+        note(
+            f"{count(len(several), 'file')} of one path but of different folders, as on different machines; "
+            f"all readings were merged: {', '.join(several[:_NAMED_AT_MOST])}{more}"
+        )
     if as_json:
         counts = {"equal": merged.equal, "renamed": merged.renamed, "replaced": merged.replaced}
         counts |= {"older": merged.older}
-        sizes = {"records": info.records, "bytes": info.bytes}
+        sizes = {"records": info.records, "bytes": info.bytes if info.records else 0}
         write_json({"memory": str(output), **sizes, **counts, "vectors_copied": copied})
+    if not info.records:
+        raise typer.Exit(NOTHING)
+    if as_json:
         return
     parts = [f"{number:,} {word}" for number, word in (
         (merged.equal, "equal"), (merged.renamed, "renamed"), (merged.replaced, "replaced"),
@@ -92,16 +106,59 @@ def _batches(memory: Memory) -> Iterator[list[Record]]:
         yield batch
 
 
-def _newest(memories: list[Memory]) -> dict[str, int]:
-    """Return the number of the memory that read a file last, for each file that several were synchronized with."""
+class _Reading(NamedTuple):
+    """Describe which readings of a file that several memories have are merged.
+
+    Attributes:
+        source: The name of the file.
+        kept: The numbers of the memories whose records of it are merged.
+        owner: The number of the one of them whose records a sync of the merged memory follows.
+    """
+
+    source: str
+    kept: list[int]
+    owner: int
+
+
+def _readings(memories: list[Memory], *, last: bool) -> dict[str, _Reading]:
+    """Return which readings are merged, by the token of each file that several memories were synchronized with.
+
+    A token is a hash of a path, and folders of different machines have equal ones. As in a sync, a folder is the same
+    if at least half of the files that both memories have are equal. Of the same file, the newest reading is kept.
+
+    Args:
+        memories: The memories.
+        last: Whether later records replace earlier ones of the same id.
+    """
     from memvid_core.ingest.ownership import known_files
 
-    read: dict[str, list[tuple[bool, str, int]]] = {}
+    files: defaultdict[str, dict[int, KnownFile]] = defaultdict(dict)
     for number, memory in enumerate(memories):
         for file in known_files(memory):
             if file.token:
-                read.setdefault(file.token, []).append((bool(file.digest), file.at, -number))
-    return {token: -max(times)[2] for token, times in read.items() if len(times) > 1}
+                files[file.token][number] = file
+    shared: defaultdict[tuple[int, int, str, str], list[bool]] = defaultdict(list)
+    for known in files.values():
+        for left, right in combinations(known, 2):
+            if known[left].digest and known[right].digest:
+                shared[left, right, known[left].root, known[right].root].append(
+                    known[left].digest == known[right].digest
+                )
+
+    def same(known: dict[int, KnownFile], left: int, right: int) -> bool:
+        left, right = min(left, right), max(left, right)
+        equal = shared[left, right, known[left].root, known[right].root]
+        return known[left].digest == known[right].digest or sum(equal) * 2 >= len(equal)
+
+    readings: dict[str, _Reading] = {}
+    for token, known in files.items():
+        kept: list[int] = []
+        for number in sorted(known, key=lambda number: (known[number].digest != "", known[number].at), reverse=True):
+            if not any(same(known, number, newer) for newer in kept):
+                kept.append(number)
+        if len(known) > 1:
+            readings[token] = _Reading(known[kept[0]].source, kept, max(kept) if last else min(kept))
+    return readings
 
 
 class _Merge:
@@ -110,25 +167,35 @@ class _Merge:
     Args:
         same_id: What is done with different records of one id.
         copied: Whether vectors are copied.
-        newest: The number of the memory that has the newest records of a file, by its token.
+        readings: What is merged of a file that several memories have, by its token.
     """
 
-    def __init__(self, same_id: str, copied: bool, newest: dict[str, int]) -> None:
+    def __init__(self, same_id: str, copied: bool, readings: dict[str, _Reading]) -> None:
         self._same_id = same_id
         self._copied = copied
-        self._newest = newest
+        self._readings = readings
         self.equal = self.renamed = self.replaced = self.older = 0
 
     def current(self, number: int, batch: list[Record]) -> list[Record]:
-        """Return the records of a memory but those of files that another one has read later."""
-        if not self._newest:
-            return batch
-        from memvid_core.ingest.ownership import file_of
+        """Return the records of a memory but those of files that another one has read later.
 
-        files = (file_of(record.id, record.text, record.metadata) for record in batch)
-        kept = [
-            record for record, file in zip(batch, files, strict=True) if self._newest.get(file or "", number) == number
-        ]
+        Those of a file that are not its owner's lose their mark: no sync of the merged memory replaces them.
+        """
+        if not self._readings:
+            return batch
+        import msgspec
+
+        from memvid_core.ingest.ownership import KEY, file_of
+
+        kept: list[Record] = []
+        for record in batch:
+            reading = self._readings.get(file_of(record.id, record.text, record.metadata) or "")
+            if reading is None or number == reading.owner:
+                kept.append(record)
+            elif number in reading.kept:
+                # A record without an entry would be taken for one of an earlier version.
+                entry = {**record.metadata[KEY], "key": ""}
+                kept.append(msgspec.structs.replace(record, metadata={**record.metadata, KEY: entry}))
         self.older += len(batch) - len(kept)
         return kept
 

@@ -99,14 +99,15 @@ class WithQuestion(TyperCommand):
     """Parse a command whose last argument is a question: several words with a leading hyphen are not an option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put a question that begins with a hyphen after ``--``; tell where a word of that kind goes."""
+        """Put a question that begins with a hyphen after ``--``; if a single word does, say so in the error."""
         question = [arg for arg in args if arg.startswith("-") and " " in arg and "=" not in arg.partition(" ")[0]]
         if len(question) == 1 and "--" not in args:
             args = [*(arg for arg in args if arg != question[0]), "--", *question]
         try:
             return super().parse_args(ctx, args)
         except Exception as exc:
-            _explain(exc, "No such option", "a question that begins with a hyphen goes after --")
+            if not getattr(exc, "possibilities", None):
+                _explain(exc, "No such option", "a question that begins with a hyphen goes after --")
             raise
 
 
@@ -114,14 +115,16 @@ class WithPlaces(TyperCommand):
     """Parse a command of which the order of arguments, or the option for its output, is often mistaken."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Tell the right form of a command line that is not."""
+        """Add the right form to the error of a mistaken command line."""
         try:
             return super().parse_args(ctx, args)
         except Exception as exc:
             names = {param.name: param for param in self.params}
             if "output" in names:
                 _explain(exc, "unexpected extra argument", "the output goes after -o")
-                _explain(exc, "Missing option", "the memory to create goes after -o: memvid build PATHS -o notes.mp4")
+                given = next(param.metavar for param in self.params if param.param_type_name == "argument")
+                form = f"memvid {ctx.info_name} {given} -o notes.mp4"
+                _explain(exc, "Missing option", f"the memory to create goes after -o: {form}")
             elif getattr(getattr(exc, "param", None), "name", "") == "folders":
                 raise typer.BadParameter(
                     f"give the folders, then the memory: memvid {ctx.info_name} docs/ notes.mp4", param_hint="FOLDERS"

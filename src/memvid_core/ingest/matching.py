@@ -175,11 +175,12 @@ class Matching:
 
 
 def _stop_at_empty_folders(given: Path, root: str, missed: Iterable[str]) -> None:
-    """Raise an error if a folder that had many files is there without any: a disk may have been mounted in it."""
+    """Raise an error if a folder that had many files exists but is empty: a disk may have been mounted in it."""
     below: dict[str, int] = {}
+    base = root.rstrip("/")  # the root of a drive ends with a slash, unlike the folder of what is in it
     for key in missed:
         place = posixpath.dirname(key)
-        while place != root:
+        while len(place.rstrip("/")) > len(base):
             below[place] = below.get(place, 0) + 1
             place = posixpath.dirname(place)
     for place, number in below.items():

@@ -101,6 +101,46 @@ def test_others_that_write_are_waited_for(place: Path) -> None:
     assert memvid("sync", "B", "m.mp4", "--timeout", "5").code == 0
 
 
+@pytest.mark.parametrize("same_id", ["rename", "first", "last"])
+def test_of_folders_of_different_machines_with_one_path_nothing_is_lost(place: Path, same_id: str) -> None:
+    sync = ("sync", "A", "--chunk-size", 10)
+    (place / "A" / "LICENSE.md").write_text("Free.", encoding="utf-8")
+    for number, text in enumerate(("Cats purr.", "Dogs bark. Dogs run.")):
+        for name in ("README.md", "notes.md"):
+            (place / "A" / name).write_text(f"{text}\n\nIn {name}.", encoding="utf-8")
+        memvid(*sync[:2], f"{number}.mp4", *sync[2:])
+    of_both = texts(place / "0.mp4"), texts(place / "1.mp4")
+    done = memvid("merge", "0.mp4", "1.mp4", "-o", "all.mp4", "--same-id", same_id)
+    assert done.err == (
+        "2 files of one path but of different folders, as on different machines; all readings were merged: "
+        "A/README.md, A/notes.md\n"
+    )
+    merged = texts(place / "all.mp4")
+    assert merged.count("Free.") == 1
+    if same_id == "rename":
+        assert {*of_both[0], *of_both[1]} == set(merged)
+        (place / "A" / "notes.md").write_text("Birds fly.", encoding="utf-8")  # on the first of the machines
+        assert memvid(*sync[:2], "all.mp4", *sync[2:]).code == 0
+        assert {*of_both[1], "Birds fly."} <= set(texts(place / "all.mp4"))
+    else:
+        assert set(of_both[same_id == "last"]) <= set(merged)
+
+
+def test_a_merge_without_records_replaces_nothing(place: Path) -> None:
+    for name in ("0.mp4", "1.mp4"):
+        with Memory.create(name) as memory:
+            memory.add([name], ids=[name])
+    with Memory.open("0.mp4", "a") as memory:
+        memory.delete(["0.mp4"])
+    before = (place / "1.mp4").read_bytes()
+    done = memvid("merge", "0.mp4", "-o", "1.mp4", "--force", "--json")
+    assert (done.code, done.err) == (1, "no records: 1.mp4 was not replaced\n")
+    assert (done.json["memory"], done.json["records"], done.json["bytes"], done.json["older"]) == ("1.mp4", 0, 0, 0)
+    assert (place / "1.mp4").read_bytes() == before
+    assert memvid("merge", "0.mp4", "-o", "2.mp4").err == "no records: 2.mp4 was not created\n"
+    assert not (place / "2.mp4").exists()
+
+
 def test_of_memories_of_one_folder_the_newest_reading_is_merged_and_followed(place: Path) -> None:
     (place / "A" / "long.md").write_text("One. Two. Three.", encoding="utf-8")
     sync = ("sync", "A", "--chunk-size", 10)

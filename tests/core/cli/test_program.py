@@ -133,7 +133,8 @@ if sys.platform != "win32":
     ("line", "told"),
     [
         ("build docs x.mp4", "after -o: memvid build PATHS -o notes.mp4"),
-        ("merge notes.mp4 notes.mp4", "goes after -o"),
+        ("merge notes.mp4 notes.mp4", "goes after -o: memvid merge MEMORIES -o notes.mp4"),
+        ("import notes.jsonl", "goes after -o: memvid import EXPORTS -o notes.mp4"),
         ("export notes.mp4 out.jsonl", "(out.jsonl); the output goes after -o"),
         ("export notes.mp4 -o out.csv", ".jsonl, .parquet, .md or .vtt, and not .csv; --format writes"),
         ("sync docs", "give the folders, then the memory: memvid sync docs/ notes.mp4"),
@@ -150,6 +151,11 @@ def test_a_line_that_is_often_mistaken_is_told_in_its_right_form(notes: Path, li
     assert done.code == 2
     assert told in done.err
     assert sorted(Path().iterdir()) == before
+
+
+def test_an_option_that_is_misspelled_is_told_and_no_question(notes: Path) -> None:
+    done = memvid("search", "notes.mp4", "fox", "--jsn", columns=300)
+    assert (done.code, "--json" in done.err, "a question that begins" in done.err) == (2, True, False)
 
 
 def test_a_question_of_several_words_may_begin_with_any_hyphens(notes: Path) -> None:

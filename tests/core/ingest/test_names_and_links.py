@@ -1,4 +1,4 @@
-"""Names in either form of Unicode, and folders that are not there now: links to nothing, and disks not mounted."""
+"""Names in either form of Unicode, and folders that are not there now: broken links, and disks not mounted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 import unicodedata
 import zipfile
+from contextlib import suppress
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import openpyxl
 import pytest
 
 from memvid_core import Memory
+from memvid_core.cli.ingest_run import expanded
 from memvid_core.errors import IngestError
-from memvid_core.ingest import discover, read_document, sync
+from memvid_core.ingest import discover, matching, read_document, sync
 from tests.core.cli.running import memvid
 
 NAME = "Übersicht der Flügel"
@@ -77,6 +79,24 @@ def test_an_empty_folder_that_had_many_files_stops_a_sync(place: Path, files: in
             with pytest.raises(IngestError, match=r"docs/a/disk: 11 of the 11 "):
                 synced(memory, "docs")
         assert len(synced(memory, "docs", drop_most=stops).removed) == files
+
+
+def test_a_file_that_both_forms_of_a_pattern_give_is_one(place: Path) -> None:
+    write("docs", **{NAME: "Of wings."})
+    with suppress(FileExistsError):  # on macOS, it already has both names
+        os.link(f"docs/{NAME}.md", f"docs/{OTHER}.md")
+    assert len(expanded([Path(f"docs/{NAME}*.md")])) == 1
+
+
+@pytest.mark.parametrize("root", ["c:/", "/"])
+def test_the_root_of_a_drive_is_synchronized(place: Path, monkeypatch: pytest.MonkeyPatch, root: str) -> None:
+    write("docs", one="Of wings.", two="Of tails.")
+    monkeypatch.setattr(matching, "real_path", lambda path: root)
+    with Memory.create(":memory:") as memory:
+        synced(memory, "docs")
+        Path("docs/one.md").unlink()
+        report = synced(memory, "docs")
+        assert (len(report.removed), len(report.unchanged), len(memory)) == (1, 1, 1)
 
 
 def test_a_folder_that_was_deleted_or_renamed_is_none_that_is_empty(place: Path) -> None:

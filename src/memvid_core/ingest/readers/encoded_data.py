@@ -32,10 +32,13 @@ _MARKED = (
         r"[A-Za-z0-9+/=\s>]{16,}(?=-----END )"
     ),
     re.compile(r"(?P<kept>;base64,)[A-Za-z0-9+/_%=-]{40,}"),
-    re.compile(r"begin [0-7]{3,4} [^\n]{1,100}?\s{1,3}(?:M[!-`][ -`]{40,59}\s{1,3}|[!-M][ -`]{1,60}\n)[ -`\s]*end\b"),
-    re.compile(r"<~[!-uz\s]{60,}~>"),
-    re.compile(r"^(?:literal|delta) \d+\n(?:[A-Za-z][!-~]{5,65}\n)+", re.M),
-)  # fmt: skip
+    re.compile(
+        r"(?<!\w)begin [0-7]{3} [^\n]{1,100}?\s{1,3}"
+        r"(?P<data>(?:M[!-`][ -`]{40,59}\s{1,3}|[!-M][ -`]{1,60}\n)[ -`\s]*)end\b"
+    ),
+    re.compile(r"<~(?P<data>[!-uz\s]{60,})~>"),
+    re.compile(r"^(?:literal|delta) \d+\n(?P<data>(?:z[!-~]{65}\n)*[A-Za-z](?:[!-~]{5}){1,13}$)\n?", re.M),
+)
 _UUENCODED = re.compile(r"(?:^M[!-`][ -`]{48,59}\n){2,}(?:[!-L][ -`]{1,60}\n)?(?:`\n)?(?:end\n)?", re.M)
 _YENC = re.compile(r"=ybegin (?:part=\d+ )?(?:total=\d+ )?line=\d")
 _YENC_END = re.compile(r"=yend(?: \w+=\w+)*")
@@ -47,12 +50,19 @@ _QUOTED = re.compile(
 )
 _SOFT = re.compile(r"=(?:\n|(3D|20|09|0A))")
 _PLAIN = {"3D": "=", "20": " ", "09": "\t", "0A": "\n", None: ""}
+# What quoted-printable never has: other signs after =, and lines that end with ==, such as those below headings.
+_NOT_QUOTED = re.compile(r"=(?![0-9A-F]{2}|\n)|==\n")
 _PIECE = 18
 _DIGITS = frozenset("0123456789")
 _OF_BYTES = "0123456789abcdefABCDEFx\\,:; \t\n"
 _LEAST_DISTINCT = 16  # of the 64 signs
 _LEAST_DISTINCT_HEX = 10
 _LEAST_QUOTED = 3
+# Of more names in paths, or words that are joined by hyphens, most have only letters or only digits.
+_MOST_NAMES = 8
+_SEPARATORS = re.compile("[/_-]")
+_IN_COLONS = re.compile("[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})+")
+_PAIRS = frozenset((6, 8, 16, 20, 32))  # of a MAC address, EUI-64, and fingerprints by MD5, SHA-1 and SHA-256
 _LONE = 200  # characters of a word beside which there is none
 _MARKS = ("-----BEGIN ", ";base64,", "=ybegin ", "begin ", "<~", "literal ", "delta ")
 
@@ -60,7 +70,8 @@ _MARKS = ("-----BEGIN ", ";base64,", "=ybegin ", "begin ", "<~", "literal ", "de
 def without_encoded_data(text: str, *, code: bool = False) -> str:
     r"""Return a text without long runs of encoded binary data, with a warning about their size.
 
-    Hashes and keys of up to 199 characters stay, and so do sequences of few letters, numbers, and minified programs.
+    A hash or a key of up to 199 characters stays, unless only such lines stand around it, and so do sequences of few
+    letters, numbers, MAC addresses, fingerprints, and minified programs.
     UTF-8 that is still quoted-printable is decoded.
 
     Args:
@@ -79,15 +90,16 @@ def without_encoded_data(text: str, *, code: bool = False) -> str:
 
     def cutting(is_data: Callable[[str], bool]) -> Callable[[re.Match[str]], str]:
         def cut(found: re.Match[str]) -> str:
-            if not is_data(found.group()):
+            named = found.groupdict()
+            if not is_data(named.get("data") or found.group()):
                 return found.group()
-            kept = found.groupdict().get("kept", "")
+            kept = named.get("kept", "")
             return kept + ("\n" if found.group().endswith("\n") else "")
 
         return cut
 
     for pattern in _MARKED if any(mark in text for mark in _MARKS) else ():
-        text = pattern.sub(cutting(_is_marked), text)
+        text = pattern.sub(cutting(_is_mixed if "data" in pattern.groupindex else _is_marked), text)
     text = _without_yenc(text)
     if _may_have_runs(text):
         for pattern, is_data in ((_UUENCODED, _is_uuencoded), (_WRAPPED, _is_encoded), (_LONG, _is_encoded)):
@@ -125,6 +137,9 @@ def _is_encoded(run: str) -> bool:
     upper, lower, digits, _ = _shares(run)
     if lower == 0:  # base32: digits from 2 to 7
         return len(signs) >= _LEAST_DISTINCT and 0.08 < digits < 0.35 and signs.isdisjoint("0189_-+/")
+    words = _SEPARATORS.split(run)
+    if len(words) > _MOST_NAMES and sum(word.isdigit() or word.isalpha() for word in words) > 0.6 * len(words):
+        return False
     # Of names that are joined by slashes, most letters are small.
     return min(upper, digits) > 0 and lower < 0.65 and len(signs) >= _LEAST_DISTINCT
 
@@ -133,8 +148,16 @@ def _is_marked(run: str) -> bool:
     return len(set(run)) > 1
 
 
+def _is_mixed(run: str) -> bool:
+    """Return whether marked data of uuencode, Ascii85 or base85 has the signs of it, and is no prose."""
+    _, _, digits, others = _shares(re.sub(r"[\s`]+", "", run))
+    return digits > 0.02 and others > 0.12
+
+
 def _are_bytes(run: str) -> bool:
-    """Return whether pairs of hexadecimal digits are bytes, and not a table of numbers."""
+    """Return whether pairs of hexadecimal digits are bytes, and not a table of numbers, or addresses."""
+    if all(_IN_COLONS.fullmatch(word) and word.count(":") + 1 in _PAIRS for word in run.split()):
+        return False
     pairs = re.findall(r"(?<![0-9A-Za-z])(?:0x|\\x)?([0-9A-Fa-f]{2,4})(?![0-9A-Za-z])|(?<=\\x)([0-9A-Fa-f]{2})", run)
     values = ["".join(pair) for pair in pairs]
     lettered = sum(not value.isdigit() for value in values)
@@ -174,7 +197,7 @@ def _without_noise(text: str) -> str:
         before, place = number, found.end()
         tail = _TAIL.match(text, place)
         # The last line is shorter.
-        if tail is not None and min(_shares(tail.group().strip(" \t\n>|#"))[:3]) > 0:
+        if tail is not None and "://" not in tail.group() and min(_shares(tail.group().strip(" \t\n>|#"))) > 0:
             place = tail.end()
     return "".join([*kept, text[place:]])
 
@@ -216,4 +239,6 @@ def _decoded(text: str) -> str:
             return found.group()
 
     warn("text that was still quoted-printable was decoded")
-    return _SOFT.sub(lambda found: _PLAIN[found.group(1)], _QUOTED.sub(decode, text))
+    whole = "=\n" in text and _NOT_QUOTED.search(text) is None
+    decoded = _QUOTED.sub(decode, text)
+    return _SOFT.sub(lambda found: _PLAIN[found.group(1)], decoded) if whole else decoded

@@ -48,11 +48,13 @@ def read_pdf(path: Path) -> list[Section]:
     installed. Those that remain without text, and damaged pages, are named in a warning.
 
     Raises:
-        IngestError: The file is encrypted, damaged or truncated, or none of its pages has text (a scan).
+        IngestError: The file is encrypted, damaged or truncated, or neither its pages (a scan) nor its attachments have
+            text.
     """
     pdfium = require("pypdfium2", "to read PDF")
     data = path.read_bytes()
     _check_complete(data)
+    unread: IngestError | None = None
     with _ONE_AT_A_TIME:
         try:
             document = pdfium.PdfDocument(data)
@@ -60,14 +62,21 @@ def read_pdf(path: Path) -> list[Section]:
             known = _ENCRYPTED.get(getattr(exc, "err_code", 0) or 0)
             raise IngestError(known or f"damaged: {exc}") from exc
         try:
-            sections = _Pdf(document, pdfium.raw).sections()
             attached = _attached(document)
+            try:
+                sections = _Pdf(document, pdfium.raw).sections()
+            except IngestError as exc:
+                sections, unread = [], exc
         except pdfium.PdfiumError as exc:
             raise IngestError(f"damaged: {exc}") from exc
         finally:
             document.close()
     for name, content in attached:
         sections += read_nested(name, content, "attachment")
+    if unread is not None and not sections:
+        raise unread
+    if unread is not None:
+        warn(str(unread))
     return sections
 
 

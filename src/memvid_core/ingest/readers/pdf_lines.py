@@ -81,7 +81,7 @@ def needs_places(text: str) -> bool:
 
 
 def is_vertical(raw: Any, textpage: Any, text: str) -> bool:
-    """Return whether most of a page's first signs of such scripts stand below the one before, as in vertical Japanese.
+    """Return whether most of a page's first Chinese and Japanese signs stand below the one before.
 
     Signs that are turned with their line stand below each other, too, and do not count as that.
     """

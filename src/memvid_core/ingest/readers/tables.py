@@ -25,8 +25,8 @@ MOST_COLUMNS = 16_384
 """The limit of a sheet."""
 _LONGEST_NAME = 200
 _MOST_TITLES = 10  # rows above the names of the columns
-_NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?$")
-_AMOUNT = re.compile(r"[-+(€$£¥₩\s]{0,4}[\d.,\s]*\d[\d.,\s]*[^\W\d_%€$£¥₩)]{0,3}[%€$£¥₩)\s]{0,3}$")
+_NUMBER = re.compile(r"[-+]?[.,\s]*\d[\d.,\s]*%?$")
+_AMOUNT = re.compile(r"[-+(€$£¥₩\s]{0,4}[.,\s]*\d[\d.,\s]*[^\W\d_%€$£¥₩)]{0,3}[%€$£¥₩)\s]{0,3}$")
 _NOT_COMPUTED = ("=", "#")  # a formula, or its error
 _NO_VALUES = frozenset({"", "-", "–", "—", "…", "...", "n/a", "n.a.", "na", "x"})  # dashes of any length
 _YEAR = re.compile(r"(?:1[89]|2[01])\d\d$")
@@ -132,9 +132,9 @@ def _is_header(row: Row, following: Row) -> bool:
     cells = list(row.values())
     if len(set(cells)) != len(cells):
         return False
-    numbers = {place: following.get(place, "") for place, cell in row.items() if _NUMBER.match(cell)}
     if any(len(cell) > _LONGEST_NAME for cell in cells):
         return False
+    numbers = {place: following.get(place, "") for place, cell in row.items() if _NUMBER.match(cell)}
     named = all(_is_year(row[place], below) for place, below in numbers.items())
     return named and (not numbers or any(below.lower() not in _NO_VALUES for below in numbers.values()))
 

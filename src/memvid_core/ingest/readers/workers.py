@@ -137,7 +137,8 @@ class ReaderPool:
 
 class _Reader:
     def __init__(self, limits: Limits) -> None:
-        # Ctrl-C in a console reaches all processes of its group; the readers ignore it, and this process ends them.
+        # On Windows, Ctrl-C reaches all processes of a console, and readers ignore it; elsewhere each reader has its
+        # own group. This process ends them.
         self._process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, json.dumps(sys.path), msgspec.json.encode(limits).decode()],
             stdin=subprocess.PIPE,
@@ -215,7 +216,8 @@ class _Reader:
         if not _GROUPS:
             self._process.kill()
         elif self._process.returncode is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(OSError):  # macOS does not permit it for a group that has ended and was not waited for
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def end(self) -> None:
         self.kill()

@@ -121,7 +121,7 @@ def _format(archive: ZipFile) -> str:
         return "opendocument"
     if "META-INF/container.xml" in names:
         return "epub"
-    if names & {"Index.zip", "index.apxl"} or any(name.endswith(".iwa") for name in names):
+    if names & {"Index.zip", "index.apxl", "Index/Document.iwa"}:
         raise IngestError("a document of Pages, Numbers or Keynote: export it as a PDF or an Office file")
     # The main part may have any name; a package that lost it is damaged, and no archive of documents.
     types = archive.read(_TYPES) if _TYPES in names else b""

@@ -63,6 +63,23 @@ def test_a_file_that_takes_too_long_is_named_whatever_its_format(tmp_path, good)
     assert time.monotonic() - began < 20
 
 
+if sys.platform != "win32":
+
+    def test_a_group_that_cannot_be_signaled_does_not_end_the_watch(tmp_path, monkeypatch):
+        kill_group = os.killpg
+
+        def kill_and_fail(group, number):
+            kill_group(group, number)
+            raise PermissionError("as on macOS, for a group that has ended")
+
+        monkeypatch.setattr(os, "killpg", kill_and_fail)
+        files = [tmp_path / "a.md", tmp_path / "b.md"]
+        for file in files:
+            file.write_bytes(b"# Much\n\nOf the same. It goes on.\n\n" * 400_000)
+        results = read(*files, timeout=0.2, workers=1)
+        assert ["took more than 0.2 seconds" in str(result.error) for result in results] == [True, True]
+
+
 def test_a_book_that_repeats_its_chapter_is_named(tmp_path):
     (many,) = read(hostile.repeated_epub(tmp_path / "many.epub", 100_000))
     assert "its spine lists 100,000 chapters, of which 1 are different" in str(many.error)
@@ -88,6 +105,15 @@ def test_delimiters_are_told_in_bounded_time(tmp_path, text):
     path = tmp_path / "quotes.csv"
     path.write_text(text)
     assert read(path, timeout=10)[0].error is None
+
+
+@pytest.mark.parametrize("row", ["{},a", "2020,a\n{},b", "a,b\n{},c"])
+def test_a_cell_of_many_digits_is_told_from_a_name_in_linear_time(tmp_path, row):
+    path = tmp_path / "digits.csv"
+    path.write_text(row.format("1" * 200_000 + "x"))
+    began = time.process_time()
+    assert len(read_csv(path)[0].text) > 200_000
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_pictures_without_text_are_told(tmp_path: Path) -> None:
     [
         ("a.pages", "Index/Document.iwa", b"\0\1", "Pages, Numbers or Keynote: export it"),
         ("a.numbers", "Index.zip", b"PK", "Pages, Numbers or Keynote: export it"),
-        ("a.zip", "Index/Slide.iwa", b"\0\1", "Pages, Numbers or Keynote: export it"),
+        ("a.key", "index.apxl", b"<a/>", "Pages, Numbers or Keynote: export it"),
         ("a.vsdx", "[Content_Types].xml", b"application/vnd.ms-visio.drawing.main+xml", "Visio, or XPS: save it"),
         ("a.xps", "[Content_Types].xml", b"application/vnd.ms-package.xps-fixedpage+xml", "Visio, or XPS: save it"),
     ],
@@ -104,3 +104,10 @@ def test_documents_of_other_programs_are_refused_by_name(
         archive.writestr("pages/1.xml", "<page>Wings</page>")
     with pytest.raises(IngestError, match=why):
         read_document(tmp_path / name)
+
+
+def test_an_archive_of_documents_with_a_part_of_keynote_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("notes.md", "Of wings.")
+        archive.writestr("Slides/Index/Slide.iwa", b"\0\1")
+    assert [section.text for section in read_document(tmp_path / "a.zip").sections] == ["Of wings."]

@@ -10,6 +10,7 @@ import fpdf
 import pypdfium2
 import pytest
 
+from memvid_core.errors import IngestError
 from memvid_core.ingest import read_document
 from memvid_core.ingest.readers.pdf_lines import Sign, columns
 from tests.core.ingest.readers.test_pdf import pdf, stream, text_of
@@ -119,3 +120,18 @@ def test_files_that_are_attached_are_read(tmp_path: Path) -> None:
     assert found == {None: "See below.", "Flügel.txt": "Of wings.", "b.pdf": "Of flaps."}
     assert read.warnings == ["c.bin was left out: a binary file, not a text: byte 0 is NUL"]
     assert len(pypdfium2.PdfDocument(io.BytesIO((tmp_path / "a.pdf").read_bytes()))) == 1
+
+
+def test_the_attachments_of_a_scan_are_read(tmp_path: Path) -> None:
+    for name, content in (("a.txt", b"Of wings."), ("c.bin", b"\0\1\2")):
+        document = fpdf.FPDF()
+        document.add_page()
+        document.rect(10, 10, 50, 50)
+        document.embed_file(basename=name, bytes=content)
+        document.output(str(tmp_path / f"{name}.pdf"))
+    read = read_document(tmp_path / "a.txt.pdf")
+    assert [(section.text, section.metadata["attachment"]) for section in read.sections] == [("Of wings.", "a.txt")]
+    assert len(read.warnings) == 1
+    assert read.warnings[0].startswith("no text on its 1 pages (a scan?)")
+    with pytest.raises(IngestError, match="no text on its 1 pages"):
+        read_document(tmp_path / "c.bin.pdf")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,20 +64,36 @@ def _growing(path: Path, settings: dict[str, Any], whole: bool = False) -> Itera
     except BaseException:
         remove_memory(path)
         raise
-    ended = filled = False
+    ended, filled = False, True
+
+    def look() -> None:
+        nonlocal filled
+        filled = bool(memory.history())
+
     try:
         try:
             yield memory
             ended = True
         finally:
-            filled = bool(memory.history())
-            memory.close()
+            try:
+                _in_spite_of_an_interrupt(look)
+            finally:
+                _in_spite_of_an_interrupt(memory.close)
     except KeyboardInterrupt as exc:
         exc.args = exc.args or ((f"{path} was not created",) if whole else ())
         raise
     finally:
         if not filled or (whole and not ended):
-            remove_memory(path)
+            _in_spite_of_an_interrupt(lambda: remove_memory(path))
+
+
+def _in_spite_of_an_interrupt(call: Callable[[], None]) -> None:
+    """Call a function, and once more if an interrupt cut it, before the interrupt goes on."""
+    try:
+        call()
+    except KeyboardInterrupt:
+        call()
+        raise
 
 
 @contextmanager

@@ -77,8 +77,8 @@ _limited = threading.RLock()
 def one_native_thread(kind: Literal["blas", "openmp"]) -> Iterator[None]:
     """Limit a native library to one thread: on a busy machine two wait for each other longer than the work takes.
 
-    A QR decomposition of 777 x 256 numbers takes a hundred times as long with two threads as with one, if other
-    processes keep one of two cores busy. The limit of BLAS is per process, so those who set it wait for each other.
+    ``python -m benchmarks.busy --spinning 4`` shows it: fitting an index beside four busy processes on two cores takes
+    60 times as long with two threads. The limit of BLAS is per process, so those who set it wait for each other.
 
     Args:
         kind: The library, which must be loaded: "blas" multiplies matrices, "openmp" searches for scikit-learn.

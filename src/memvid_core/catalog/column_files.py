@@ -68,11 +68,15 @@ class ColumnFiles:
         with columns.unchanged():  # a column that is dropped now would be read again, without being verified
             for path in columns.missing(parsed):
                 self._restore(path)
-            self._catalog.verify_metadata(rows, columns.covered(parsed))
+            covered = columns.covered(parsed)
+            self._catalog.verify_metadata(rows, covered)
             with self._catalog.reading() as connection:
                 found = columns.mask(connection, parsed, committed=rows)
-            self._catalog.verify_metadata(rows, columns.covered(parsed))  # of a column that grew too large all was read
+            if (left := columns.covered(parsed)) < covered:  # of a column that grew too large all was read
+                self._catalog.verify_metadata(rows, left)
             self.unsaved |= self._folder is not None and bool(self._due())
+        if len(found) == rows:
+            return found
         mask = np.zeros(rows, np.bool_)
         mask[: min(rows, len(found))] = found[:rows]
         return mask

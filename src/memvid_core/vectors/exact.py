@@ -175,7 +175,10 @@ def slack_of(store: RowStore) -> float:
 
 
 class ExactSearch:
-    """One matrix-vector product over all rows; small stores keep a float32 copy, large ones are read in blocks."""
+    """One matrix-vector product over all rows; small stores keep a float32 copy, large ones are read in blocks.
+
+    The first query of all rows makes no copy: a process that asks once would pay for it in vain.
+    """
 
     name = "exact"
 
@@ -183,6 +186,7 @@ class ExactSearch:
         self._store = store
         self._wide: Matrix = np.empty((0, store.dimension), dtype=np.float32)
         self._known = 0
+        self._asked = False
         self._lock = threading.Lock()
 
     def extend(self, first_row: int, unit: Matrix) -> None:
@@ -198,7 +202,7 @@ class ExactSearch:
     def copy(self, rows: int) -> Matrix | None:
         """Return the first ``rows`` rows, copied to RAM if they are few and there is memory for it."""
         store = self._store
-        if store.dtype == np.float32 or rows * store.dimension * 4 > settings.DEFAULTS.copied_bytes:
+        if not self._copies(rows):
             return None
         with self._lock:
             if self._known < rows:
@@ -213,6 +217,21 @@ class ExactSearch:
                 self._wide, self._known = wide, rows
             return self._wide[:rows]
 
+    def _copies(self, rows: int) -> bool:
+        small = rows * self._store.dimension * 4 <= settings.DEFAULTS.copied_bytes
+        return small and self._store.dtype != np.float32
+
+    def _passing(self, query: Matrix, rows: int) -> NDArray[np.float32]:
+        """Compare a query with all rows, each block of which is let go again."""
+        scores = np.empty(rows, dtype=np.float32)
+        step = max(1, settings.DEFAULTS.piece_floats // self._store.dimension)
+        block = np.empty((min(step, rows), self._store.dimension), dtype=np.float32)
+        for start in range(0, rows, step):
+            part = block[: rows - start]
+            self._store.copy_to(part, start)
+            np.vecdot(part, query, out=scores[start : start + step])
+        return scores
+
     def read(self, rows: Rows) -> Matrix:
         """Return some rows, from the copy if they are in it."""
         with self._lock:
@@ -223,7 +242,11 @@ class ExactSearch:
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
         """Return at least the best k of each query; exact."""
-        store, copy = self._store, self.copy(rows)
+        store = self._store
+        if not self._asked and mask is None and len(queries) == 1 and self._copies(rows):
+            self._asked = True
+            return [near_best(self._passing(queries[0], rows), k, slack_of(store))]
+        copy = self.copy(rows)
         passing = None if mask is None else np.flatnonzero(mask)
         count = rows if passing is None else len(passing)
         if copy is None and count > rows >> _FEW_SHIFT:  # one check of all is cheaper than one with every read

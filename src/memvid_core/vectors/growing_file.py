@@ -36,7 +36,10 @@ __all__ = [
 
 Sums = NDArray[np.uint64]
 
-_SUM_SEED: Final = 0x6D656D76
+_FACTORS_STATE: Final = 0xDE47B908003AA9DF0906EF42AC169480  # of the generator of factors, from the seed "memv"
+_FACTORS_STEP: Final = 0xD3DB8034E591F29B88DC29325A66019
+_FACTORS_PRODUCT: Final = 0x2360ED051FC65DA44385DF649FCCF645
+_WORD: Final = (1 << 64) - 1
 _ROW_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 _DIGEST_BYTES: Final = 16
 _ARRAY_DTYPES: Final = ("|b1", "|i1", "<i4", "<i8", "<u8", "<f4", "<f8")  # of arrays in files
@@ -47,8 +50,19 @@ _FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getat
 
 @lru_cache(maxsize=64)
 def factors(words: int) -> Sums:
-    """Return odd factors, so that no change of a single word leaves a sum as it was."""
-    return np.random.default_rng(_SUM_SEED).integers(0, 2**64, words, dtype=np.uint64) | np.uint64(1)
+    """Return odd factors, so that no change of a single word leaves a sum as it was.
+
+    They lie in no file, so they must be the same with every NumPy: they are computed here, by PCG64 (O'Neill 2014,
+    XSL-RR). NumPy's random numbers may change from release to release, and their import takes a third of a first
+    search.
+    """
+    state = _FACTORS_STATE
+    numbers = np.empty(words, dtype=np.uint64)
+    for at in range(words):
+        state = (state * _FACTORS_PRODUCT + _FACTORS_STEP) & ((1 << 128) - 1)
+        folded, turn = (state >> 64) ^ (state & _WORD), state >> 122
+        numbers[at] = (folded >> turn | folded << (64 - turn)) & _WORD
+    return numbers | np.uint64(1)
 
 
 def words_of(rows: NDArray[Any]) -> Sums:

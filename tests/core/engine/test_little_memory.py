@@ -46,7 +46,8 @@ def test_the_first_search_answers_or_says_what_is_missing(
     limited = Limited(monkeypatch)
     with Memory.open(path, embedder="given", index="exact") as memory:
         limited.most = ROWS * DIMENSION * 3  # the stored rows, as float16, but not a float32 copy of them
-        assert memory.search(VECTORS[7].tolist(), 5) == expected
+        for _ in range(2):  # the second search wants the copy
+            assert memory.search(VECTORS[7].tolist(), 5) == expected
     with Memory.open(path, embedder="given", index="exact") as memory:
         limited.most = ROWS * DIMENSION
         with pytest.raises(OutOfMemoryError, match=r"29\.3 MiB"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from memvid_core.vectors.growing_file import GrowingFile
+from memvid_core.vectors.growing_file import GrowingFile, factors
 
 
 def test_writes_without_pwrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +28,11 @@ def test_a_file_that_is_collected_and_then_closed_closes_no_other(tmp_path: Path
     file.close()
     os.fstat(other)
     os.close(other)
+
+
+def test_the_factors_of_checksums_are_those_of_every_index_written_so_far() -> None:
+    known = [0x23647A4BA138A273, 0x4E38C9A79BFFED3F, 0x1172F6986A1FAEF5]
+    assert factors(3).tolist() == known
+    np.testing.assert_array_equal(factors(500)[:3], factors(3))
+    assert (factors(500) % 2 == 1).all()
+    assert len(set(factors(500).tolist())) == 500

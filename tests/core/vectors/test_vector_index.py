@@ -429,3 +429,54 @@ def test_any_small_integers(rows: int, dimension: int, k: int, seed: int, strate
     np.testing.assert_allclose(scores, expected, atol=2e-6)
     assert all(mask[row] for row in found)
     assert [tuple(pair) for pair in zip(-scores, found, strict=True)] == sorted(zip(-scores, found, strict=True))
+
+
+@pytest.fixture
+def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], VectorIndex]:
+    """3,000 rows in files; each call opens them for reading, with nothing in RAM yet."""
+    folder, rows, dtype = tmp_path / "index", clustered(3_000, 40, seed=3), getattr(request, "param", "float16")
+    index = VectorIndex(40, folder=folder, dtype=dtype)
+    index.extend(0, rows)
+    index.sync(len(rows))
+    index.flush()
+    index.close()
+
+    def opened() -> VectorIndex:
+        index = VectorIndex(40, folder=folder, dtype=dtype, writable=False)
+        index.sync(len(rows))
+        request.addfinalizer(index.close)
+        return index
+
+    return opened
+
+
+@pytest.mark.parametrize("stored", ["float16", "float32"], indirect=True)
+def test_the_first_query_finds_what_later_ones_find(stored: Callable[[], VectorIndex]) -> None:
+    """The first makes no float32 copy of the rows; the answers are equal to the bit."""
+    for query in clustered(8, 40, seed=4):
+        index = stored()
+        first, again = index.search(query, 10), index.search(query, 10)
+        np.testing.assert_array_equal(first, again)
+        assert first[0].tolist() == oracle(index.vectors(np.arange(index.rows)), query, 10)[0]
+
+
+@pytest.mark.parametrize("row", [0, 1_500, 2_999])
+def test_the_first_query_notices_a_changed_row(stored: Callable[[], VectorIndex], tmp_path: Path, row: int) -> None:
+    (file,) = (path for path in (tmp_path / "index").rglob("*") if path.stat().st_size == 3_000 * 80)
+    content = bytearray(file.read_bytes())
+    content[row * 80 + 7] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(IndexStaleError, match=f"row {row} "):
+        stored().search(np.ones(40), 10)
+
+
+def test_a_first_query_imports_no_random_numbers(tmp_path: Path) -> None:
+    """Their import takes longer than the query itself."""
+    script = (
+        "import sys, numpy as np; from pathlib import Path\n"
+        "from memvid_core.vectors.vector_index import VectorIndex\n"
+        f"index = VectorIndex(4, folder=Path({str(tmp_path / 'index')!r})); index.extend(0, np.eye(4)); index.sync(4)\n"
+        "index.search(np.ones(4), 2); index.close()\n"
+        "assert 'numpy.random' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -50,6 +50,7 @@ def swap(current: CurrentState, updater: IndexUpdater, built: Epoch) -> None:
             _swap_files(current, made, path, made.video.target)
         except StorageError:
             index.discard()
+            updater.catch_up()  # on Windows the old file was opened again
             raise
     with current.lock:
         current.use(made, index, epoch)
@@ -60,7 +61,9 @@ def swap(current: CurrentState, updater: IndexUpdater, built: Epoch) -> None:
 def _swap_files(current: CurrentState, made: Journal, path: Path, new: Path) -> None:
     """Rename ``new`` to ``path`` while holding the lock on both."""
     current.seen = None  # after an interrupt from here on, the next call looks which file is there
+    lock = current.turn.lock
     if os.name == "nt":  # Windows cannot replace an open file
+        lock.keep_others_waiting()
         made.close()
         current.journal.close()
     try:
@@ -68,16 +71,16 @@ def _swap_files(current: CurrentState, made: Journal, path: Path, new: Path) -> 
     except OSError as exc:
         new.unlink(missing_ok=True)
         if os.name == "nt":
-            current.go_on_with(Journal.open(path, current.mode))
+            journal = Journal.open(path, current.mode)
+            if journal.video.descriptor is not None:
+                lock.take_again(journal.video.descriptor)
+            current.go_on_with(journal)
         raise StorageError(f"cannot swap the compacted file in ({exc}); close other readers and try again") from exc
-    lock = current.turn.lock
     made.video.renamed(path)
     if os.name == "nt":
         made.video.reopen()
-        if made.video.descriptor is not None:
-            lock.take_new(made.video.descriptor)
     if made.video.descriptor is not None:
-        lock.moved(made.video.descriptor)
+        (lock.take_again if os.name == "nt" else lock.moved)(made.video.descriptor)
     with suppress(OSError):  # the swap is done; a power cut can only undo it
         sync_folder(path.parent)
 

@@ -9,6 +9,7 @@ has read all commits, while every other process first reads those of the others.
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import socket
@@ -169,6 +170,20 @@ class CommitLock:
         held, self._held = self._held, descriptor
         with suppress(OSError):
             self._system.unlock(held)
+
+    def keep_others_waiting(self) -> None:
+        """Enter the queue while holding the lock, before the locked file is closed, as Windows wants to replace it."""
+        queue = self._open_queue()
+        if queue >= 0:
+            with suppress(OSError):
+                self._queued = self._system.try_lock(queue)
+
+    def take_again(self, descriptor: int) -> None:
+        """Take the lock of a file that was opened in place of the closed one; wait for whoever was faster."""
+        self._held = -1  # freed when its file was closed; another file may have its number now
+        self._wait(descriptor, math.inf, *_NEXT_PAUSES)
+        self._held = descriptor
+        self._leave_queue()
 
     def take_new(self, descriptor: int) -> bool:
         """Lock a file that only this process has open; return whether that worked."""

@@ -150,6 +150,33 @@ class TestCommitLock:
         third.acquire(opened(), path, 0)
         third.release()
 
+    def test_a_file_that_is_closed_to_be_replaced_is_locked_again_before_others(
+        self, system: SystemLock, path: Path
+    ) -> None:
+        """As on Windows, where an open file cannot be replaced: the new file often has the old one's number."""
+        one, other = lock_of(system, path), lock_of(system, path)
+        first = os.open(path, os.O_RDWR)
+        one.acquire(first, path, 0)
+        one.keep_others_waiting()
+        system.unlock(first)  # as closing does on Windows
+        os.close(first)
+        waiting = os.open(path, os.O_RDWR)
+        with pytest.raises(LockedError):
+            other.acquire(waiting, path, 0)
+        os.close(waiting)
+        again = os.open(path, os.O_RDWR)
+        assert again == first
+        one.take_again(again)
+        assert one.holds(again)
+        late = os.open(path, os.O_RDWR)
+        with pytest.raises(LockedError):
+            other.acquire(late, path, 0)
+        one.release()
+        other.acquire(late, path, 0)
+        other.release()
+        for descriptor in (again, late):
+            os.close(descriptor)
+
     def test_a_writer_that_commits_in_a_loop_leaves_room_for_others(
         self, system: SystemLock, path: Path, opened: Callable[[], int]
     ) -> None:

@@ -434,7 +434,8 @@ def test_any_small_integers(rows: int, dimension: int, k: int, seed: int, strate
 @pytest.fixture
 def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], VectorIndex]:
     """3,000 rows in files; each call opens them for reading, with nothing in RAM yet."""
-    folder, rows, dtype = tmp_path / "index", clustered(3_000, 40, seed=3), getattr(request, "param", "float16")
+    folder, rows = tmp_path / "index", clustered(3_000, 40, seed=3)
+    dtype: Any = getattr(request, "param", "float16")
     index = VectorIndex(40, folder=folder, dtype=dtype)
     index.extend(0, rows)
     index.sync(len(rows))

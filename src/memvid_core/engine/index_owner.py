@@ -12,13 +12,16 @@ from typing import Final
 
 import msgspec
 
-from memvid_core.system.atomic_files import create_file, write_file
+from memvid_core.errors import LockedError, StorageError
+from memvid_core.system.atomic_files import create_file, held, write_file
 from memvid_core.system.folders import matching
 
 __all__ = ["place_of"]
 
 _MOST_BYTES: Final = 1 << 16  # limit for a record
 _COPIES: Final = "copy-"
+_RAW: Final = "\0"  # before the bytes of a path that is not Unicode
+_WAIT: Final = 10.0  # seconds for another process that takes the place of the same owner
 
 
 class _Owner(msgspec.Struct, frozen=True):
@@ -27,6 +30,10 @@ class _Owner(msgspec.Struct, frozen=True):
     path: str
     file: tuple[int, int]
     folder: tuple[int, int]
+
+    def is_another(self, own: _Owner) -> bool:
+        """Return whether this is another file than ``own``, which exists and owns the same folder."""
+        return self.folder == own.folder and self.file != own.file and self.path != own.path and _there(self)
 
 
 def place_of(root: Path, file: Path, memory_id: bytes) -> Path:
@@ -48,30 +55,37 @@ def place_of(root: Path, file: Path, memory_id: bytes) -> Path:
             return apart
         record = root / f"owner-{memory_id.hex()[:16]}"
         _sweep(root, record.name)
-        owner = _read(record) or _claimed(record, own)
-        if owner == own:
+        if _read(record) is None:
+            with suppress(FileExistsError):  # another process is faster, or the record is damaged
+                create_file(record, msgspec.json.encode(own), like=file)
+        if _read(record) == own or _owned_by_now(record, own, file):
             return root
-        if owner.folder == own.folder and own.file != owner.file and own.path != owner.path and _there(owner):
-            apart.mkdir(exist_ok=True)  # another thread or process may open the same copy
-            write_file(apart / record.name, msgspec.json.encode(own), like=file)
-            return apart
-        write_file(record, msgspec.json.encode(own), like=file)
-    except OSError:  # the folder cannot be read or written
-        pass
-    return root
+        apart.mkdir(exist_ok=True)  # another thread or process may open the same copy
+        write_file(apart / record.name, msgspec.json.encode(own), like=file)
+        return apart
+    except (OSError, StorageError, LockedError):  # the folder cannot be read, written or locked
+        return root
 
 
 def _own(root: Path, file: Path) -> _Owner:
     here, there = os.stat(file), os.stat(root)
-    return _Owner(os.fspath(file), (here.st_dev, here.st_ino), (there.st_dev, there.st_ino))
+    path = os.fspath(file)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        path = f"{_RAW}{os.fsencode(file).hex()}"
+    return _Owner(path, (here.st_dev, here.st_ino), (there.st_dev, there.st_ino))
 
 
 def _there(owner: _Owner) -> bool:
-    """Return whether a file exists at the path of the owner."""
+    """Return whether a file exists at the path of the owner, or may exist where this process cannot look."""
     try:
-        return stat.S_ISREG(os.stat(owner.path).st_mode)
-    except (OSError, ValueError):
+        path = bytes.fromhex(owner.path[1:]) if owner.path.startswith(_RAW) else owner.path
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
+    except OSError:
+        return True
 
 
 def _read(record: Path) -> _Owner | None:
@@ -83,11 +97,17 @@ def _read(record: Path) -> _Owner | None:
         return None
 
 
-def _claimed(record: Path, own: _Owner) -> _Owner:
-    """Become the owner, unless another process is faster; return the owner."""
-    with suppress(FileExistsError):
-        create_file(record, msgspec.json.encode(own), like=Path(own.path))
-    return _read(record) or own
+def _owned_by_now(record: Path, own: _Owner, file: Path) -> bool:
+    """Take the place of an owner that is gone or whose record is damaged; return False if there is another owner.
+
+    Several copies may try it at the same time: one of them is the owner, and the others see it.
+    """
+    with held(record, _WAIT):
+        owner = _read(record)
+        if owner is not None and owner.is_another(own):
+            return False
+        write_file(record, msgspec.json.encode(own), like=file)
+        return True
 
 
 def _sweep(root: Path, name: str) -> None:

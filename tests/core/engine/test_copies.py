@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -141,3 +142,67 @@ def test_a_record_that_cannot_be_read_costs_nothing(tmp_path: Path, cache: Path)
     for damaged in (b"", b"[[[[", b"\xff" * 100, b'{"path":1}'):
         record.write_bytes(damaged)
         assert len(ids(one, cache)) == 5
+
+
+def test_copies_that_are_opened_at_once_when_the_owner_of_their_index_is_gone(tmp_path: Path, cache: Path) -> None:
+    one = made(tmp_path / "one.mp4", cache)
+    for round_ in range(5):
+        copies = [Path(shutil.copy(one, tmp_path / f"{round_}-{name}.mp4")) for name in "ab"]
+        one.unlink()
+        together = Barrier(2)
+
+        def opened(path: Path, together: Barrier = together) -> Memory:
+            together.wait()
+            return Memory.open(path, "a", embedder=embed, index_dir=cache)
+
+        with ThreadPoolExecutor(2) as pool:
+            memories = list(pool.map(opened, copies))
+        for n in range(3):
+            for memory, name in zip(memories, "ab", strict=True):
+                memory.add([f"text {round_}{name}{n}"], ids=[f"{round_}{name}{n}"])
+        for memory, name in zip(memories, "ab", strict=True):
+            assert memory.ids()[-3:] == [f"{round_}{name}{n}" for n in range(3)]
+            memory.close()
+        assert ids(copies[0], cache)[-1] == f"{round_}a2"
+        assert ids(copies[1], cache)[-1] == f"{round_}b2"
+        one = copies[0]
+        copies[1].unlink()
+
+
+def test_copies_whose_record_of_the_owner_is_damaged(tmp_path: Path, cache: Path) -> None:
+    one = made(tmp_path / "one.mp4", cache)
+    two = Path(shutil.copy(one, tmp_path / "two.mp4"))
+    (record,) = cache.glob("owner-*")
+    record.write_bytes(bytes(record.stat().st_size))
+    with (
+        Memory.open(one, "a", embedder=embed, index_dir=cache) as first,
+        Memory.open(two, "a", embedder=embed, index_dir=cache) as second,
+    ):
+        first.add(["text first"], ids=["first"])
+        second.add(["text second"], ids=["second"])
+    assert ids(one, cache)[-1] == "first"
+    assert ids(two, cache)[-1] == "second"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode on Windows")
+def test_files_whose_names_are_not_unicode(tmp_path: Path, cache: Path) -> None:
+    names = [os.fsdecode(name) for name in (b"one \xff.mp4", b"two \xfe.mp4")]
+    try:
+        one = made(tmp_path / names[0], cache)
+    except OSError:  # a file system of Unicode names
+        return
+    two = Path(shutil.copy(one, tmp_path / names[1]))
+    add(two, cache, "second")
+    add(one, cache, "first")
+    assert ids(one, cache)[-1] == "first"
+    assert ids(two, cache)[-1] == "second"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a permission on Windows")
+def test_an_owner_that_cannot_be_looked_for_is_not_gone(tmp_path: Path, cache: Path) -> None:
+    one = made(tmp_path / "one.mp4", cache)
+    two = Path(shutil.copy(one, tmp_path / "two.mp4"))
+    one.unlink()
+    one.symlink_to(one)  # neither there nor missing, as in a folder of another user
+    add(two, cache, "second")
+    assert [path.name for path in cache.glob("copy-*")]

@@ -201,7 +201,9 @@ def _opendocument(path: Path, kind_of_all: str, content: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("mimetype", kind_of_all)
         archive.writestr("content.xml", content)
-        archive.writestr("styles.xml", f'<office:document-styles {_ODF} office:version="1.3"/>')
+        # Pandoc reads no document without common styles, which all programs write.
+        styles = f'<office:document-styles {_ODF} office:version="1.3"><office:styles/></office:document-styles>'
+        archive.writestr("styles.xml", styles)
         entries = "".join(
             f'<m:file-entry m:full-path="{name}" m:media-type="{kind}"/>'
             for name, kind in (("/", kind_of_all), ("content.xml", "text/xml"), ("styles.xml", "text/xml"))
